@@ -12,6 +12,8 @@ mod key;
 mod lower;
 mod publish;
 mod record;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+pub mod seed;
 pub mod signature;
 mod stub;
 mod unwind;

@@ -1,0 +1,3 @@
+module example.invalid/fing/tests/go
+
+go 1.27
