@@ -12,7 +12,7 @@ use target_lexicon::{Architecture, Triple};
 use crate::key::{StubKey, Target};
 use crate::lower::{FRAME_SLOT, lower};
 use crate::unwind::CallState;
-use crate::veneer::{self, Plan};
+use crate::veneer::{self, Encoded, Plan};
 use crate::{Arch, Family, StubError};
 
 /// Makes stubs' bytes for one machine.
@@ -24,8 +24,7 @@ pub struct Compiler {
 pub struct Compiled {
     /// The stub: position-independent but for one call to the veneer.
     pub code: Vec<u8>,
-    /// The veneer's bytes, for a Go ABI.
-    pub veneer: Option<Vec<u8>>,
+    pub(crate) veneer: Option<Encoded>,
     pub(crate) relocations: Vec<FinalizedMachReloc>,
     pub(crate) function: Function,
     pub(crate) call_state: Option<CallState>,
@@ -37,6 +36,16 @@ impl Compiled {
     /// The function as CLIF, as it was given to the compiler.
     pub fn clif(&self) -> String {
         self.function.display().to_string()
+    }
+
+    /// The veneer's bytes; empty for a native ABI.
+    pub fn veneer(&self) -> &[u8] {
+        self.veneer.as_ref().map_or(&[], |veneer| &veneer.bytes)
+    }
+
+    /// The veneer's instructions, by offset.
+    pub fn veneer_listing(&self) -> &[(usize, String)] {
+        self.veneer.as_ref().map_or(&[], |veneer| &veneer.listing)
     }
 
     /// Cranelift's listing of the machine code, if it was asked for.

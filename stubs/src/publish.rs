@@ -121,9 +121,9 @@ fn define(module: &mut JITModule, compiled: &Compiled) -> Result<usize, String> 
             "cranelift-module numbers functions {veneer}, {stub}; wanted 0, 1"
         ));
     }
-    if let Some(bytes) = &compiled.veneer {
+    if let Some(veneer_code) = &compiled.veneer {
         module
-            .define_function_bytes(veneer, 1, bytes, &[])
+            .define_function_bytes(veneer, 1, &veneer_code.bytes, &[])
             .map_err(text)?;
     }
     let relocations: Vec<ModuleReloc> = compiled

@@ -64,8 +64,23 @@ impl Plan {
     }
 }
 
-/// The veneer's bytes, or `None` where this machine has no veneer yet.
-pub(crate) fn encode(abi: Abi, plan: Plan) -> Option<Vec<u8>> {
+/// Encoded instructions, with what an assembler would call them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Encoded {
+    pub(crate) bytes: Vec<u8>,
+    /// Offset and text of each instruction.
+    pub(crate) listing: Vec<(usize, String)>,
+}
+
+impl Encoded {
+    fn push(&mut self, text: String, bytes: &[u8]) {
+        self.listing.push((self.bytes.len(), text));
+        self.bytes.extend_from_slice(bytes);
+    }
+}
+
+/// The veneer's code, or `None` where this machine has no veneer yet.
+pub(crate) fn encode(abi: Abi, plan: Plan) -> Option<Encoded> {
     match abi.arch() {
         Arch::Amd64 => Some(x86_64::encode(plan)),
         _ => None,
