@@ -1,1 +1,2 @@
-//! stubs
+//! Call a function whose signature is known only at run time, under Go's or a native ABI.
+pub mod signature;
