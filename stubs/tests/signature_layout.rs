@@ -55,8 +55,11 @@ fn pointer_words_follow_the_collector() {
         [8, 32, 40]
     );
     assert_eq!(pointer_words("[3]struct { A int; B *int }"), [8, 24, 40]);
-    assert_eq!(pointer_words("[140737488355328]struct{ A [0]*int }"), []);
-    assert_eq!(pointer_words("[0]*int"), []);
+    assert_eq!(
+        pointer_words("[140737488355328]struct{ A [0]*int }"),
+        [0u64; 0]
+    );
+    assert_eq!(pointer_words("[0]*int"), [0u64; 0]);
     assert_eq!(
         pointer_words("struct { A map[int]int; B chan int; C func(); D unsafe.Pointer; E error }"),
         [0, 8, 16, 24, 40]

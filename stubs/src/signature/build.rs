@@ -37,7 +37,7 @@ pub enum TypeError {
     },
     /// A type of unknown size used by value.
     #[error(
-        "type: {role} is {name}, which is opaque; wanted a type of known size, or {name} behind a pointer"
+        "{role} is {name}, which is opaque; wanted a type of known size, or {name} behind a pointer"
     )]
     Opaque {
         /// Where it is used.
