@@ -6,10 +6,12 @@ mod cache;
 mod code;
 mod compile;
 mod error;
+pub mod go_frame;
 mod host;
 mod interp;
 mod key;
 mod lower;
+mod print;
 mod publish;
 mod record;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]

@@ -17,7 +17,8 @@ use super::{Encoded, Plan, image};
 
 /// A general register: its hardware number is its place here.
 const NAMES: [&str; 16] = [
-    "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",
+    "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13",
+    "r14", "r15",
 ];
 const RAX: u8 = 0;
 const RCX: u8 = 1;
@@ -50,7 +51,10 @@ pub(super) fn encode(plan: Plan) -> Encoded {
             }
             // rdi is the image's address, so whatever belongs in rdi is loaded last.
             let words = || INTS.iter().zip(0..ints);
-            for (&register, n) in words().filter(|w| *w.0 != RDI).chain(words().filter(|w| *w.0 == RDI)) {
+            for (&register, n) in words()
+                .filter(|w| *w.0 != RDI)
+                .chain(words().filter(|w| *w.0 == RDI))
+            {
                 load(&mut code, register, image::int(n));
             }
             R12
@@ -67,7 +71,11 @@ fn name(register: u8) -> &'static str {
 
 /// REX.W 89 /r.
 fn mov(code: &mut Encoded, to: u8, from: u8) {
-    let bytes = [0x48 | from >> 3 << 2 | to >> 3, 0x89, 0xc0 | (from & 7) << 3 | to & 7];
+    let bytes = [
+        0x48 | from >> 3 << 2 | to >> 3,
+        0x89,
+        0xc0 | (from & 7) << 3 | to & 7,
+    ];
     code.push(format!("mov {}, {}", name(to), name(from)), &bytes);
 }
 
@@ -80,7 +88,13 @@ fn load(code: &mut Encoded, to: u8, offset: i32) {
 
 /// F2 REX 0F 10 /r with a 32-bit displacement from rdi.
 fn load_float(code: &mut Encoded, to: u8, offset: i32) {
-    let mut bytes = vec![0xf2, 0x40 | to >> 3 << 2, 0x0f, 0x10, 0x80 | (to & 7) << 3 | RDI];
+    let mut bytes = vec![
+        0xf2,
+        0x40 | to >> 3 << 2,
+        0x0f,
+        0x10,
+        0x80 | (to & 7) << 3 | RDI,
+    ];
     bytes.extend(offset.to_le_bytes());
     code.push(format!("movsd xmm{to}, [rdi + {offset}]"), &bytes);
 }
@@ -88,5 +102,8 @@ fn load_float(code: &mut Encoded, to: u8, offset: i32) {
 /// FF /4.
 fn jump(code: &mut Encoded, register: u8) {
     let bytes = [0x41, 0xff, 0xe0 | register & 7];
-    code.push(format!("jmp {}", name(register)), &bytes[usize::from(register < 8)..]);
+    code.push(
+        format!("jmp {}", name(register)),
+        &bytes[usize::from(register < 8)..],
+    );
 }
