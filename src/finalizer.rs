@@ -1,5 +1,8 @@
 //! `FinalizerFn`: the one promise a user makes, "at this address is a function of this signature and ABI".
-#![expect(unsafe_code, reason = "declares the one unsafe constructor; contains no unsafe block")]
+#![expect(
+    unsafe_code,
+    reason = "declares the one unsafe constructor; contains no unsafe block"
+)]
 
 use std::any::Any;
 use std::sync::Arc;
@@ -63,6 +66,29 @@ pub struct FinalizerFnBuilder<A = Abi> {
 #[derive(Clone, Copy, Debug)]
 pub struct Following(Arch);
 
+/// Why there is no such function.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FinalizerFnError {
+    /// A function that follows the register count needs an address for each.
+    #[error(
+        "at_each: found {found} addresses, wanted {wanted}: one for each register count of {arch}"
+    )]
+    Addresses {
+        /// How many were given.
+        found: usize,
+        /// How many there must be.
+        wanted: usize,
+        /// The machine.
+        arch: Arch,
+    },
+}
+
+/// Register counts of a machine, 0 among them.
+fn counts(arch: Arch) -> usize {
+    fing_stubs::Machine::of(arch).int_regs.len() + 1
+}
+
 impl FinalizerFn {
     /// Begins a function of `signature`, compiled for `abi` and never called by another.
     pub fn new(signature: Signature, abi: Abi) -> FinalizerFnBuilder {
@@ -71,7 +97,10 @@ impl FinalizerFn {
 
     /// Begins a Go function that follows the runtime's
     /// [`set_int_arg_regs`](crate::Runtime::set_int_arg_regs): each drain calls it by the register count then in force.
-    pub fn following_int_arg_regs(signature: Signature, arch: Arch) -> FinalizerFnBuilder<Following> {
+    pub fn following_int_arg_regs(
+        signature: Signature,
+        arch: Arch,
+    ) -> FinalizerFnBuilder<Following> {
         FinalizerFnBuilder::begin(signature, Following(arch))
     }
 
@@ -92,6 +121,14 @@ impl FinalizerFn {
         self.0.interface_word
     }
 
+    /// No function at all.
+    pub(crate) fn is_nil(&self) -> bool {
+        match &self.0.entry {
+            Entry::Fixed { code, .. } => *code == 0,
+            Entry::Following { codes, .. } => codes.contains(&0),
+        }
+    }
+
     /// Equal for clones of one function, different for all others that are alive.
     pub(crate) fn identity(&self) -> usize {
         Arc::as_ptr(&self.0).addr()
@@ -100,7 +137,13 @@ impl FinalizerFn {
 
 impl<A> FinalizerFnBuilder<A> {
     fn begin(signature: Signature, abi: A) -> Self {
-        FinalizerFnBuilder { signature, abi, context: None, interface_word: None, keep_alive: KeepAlive(None) }
+        FinalizerFnBuilder {
+            signature,
+            abi,
+            context: None,
+            interface_word: None,
+            keep_alive: KeepAlive(None),
+        }
     }
 
     /// The function's context. Go ABIs: the address of its closure, passed in the closure context register. Native
@@ -145,7 +188,10 @@ impl FinalizerFnBuilder {
     /// * It keeps to its own frame as the signature describes it, and unwinds only if its ABI is declared to
     ///   (`extern "C-unwind"`).
     pub unsafe fn at(self, code: *const ()) -> FinalizerFn {
-        let entry = Entry::Fixed { abi: self.abi, code: code.expose_provenance() };
+        let entry = Entry::Fixed {
+            abi: self.abi,
+            code: code.expose_provenance(),
+        };
         self.finish(entry)
     }
 }
@@ -155,12 +201,23 @@ impl FinalizerFnBuilder<Following> {
     ///
     /// # Safety
     /// As [`at`](FinalizerFnBuilder::at), for each count.
-    pub unsafe fn at_each(self, codes: &[*const ()]) -> FinalizerFn {
+    ///
+    /// # Errors
+    /// Not one address for each count from 0 to the machine's maximum.
+    pub unsafe fn at_each(self, codes: &[*const ()]) -> Result<FinalizerFn, FinalizerFnError> {
+        let wanted = counts(self.abi.0);
+        if codes.len() != wanted {
+            return Err(FinalizerFnError::Addresses {
+                found: codes.len(),
+                wanted,
+                arch: self.abi.0,
+            });
+        }
         let entry = Entry::Following {
             arch: self.abi.0,
             codes: codes.iter().map(|code| code.expose_provenance()).collect(),
         };
-        self.finish(entry)
+        Ok(self.finish(entry))
     }
 
     /// One function at `code` is good for every register count, by whatever means.
@@ -168,9 +225,11 @@ impl FinalizerFnBuilder<Following> {
     /// # Safety
     /// As [`at`](FinalizerFnBuilder::at), for each count.
     pub unsafe fn at_every(self, code: *const ()) -> FinalizerFn {
-        let counts = fing_stubs::Machine::of(self.abi.0).int_regs.len() + 1;
-        let codes = vec![code.expose_provenance(); counts].into_boxed_slice();
-        let entry = Entry::Following { arch: self.abi.0, codes };
+        let codes = vec![code.expose_provenance(); counts(self.abi.0)].into_boxed_slice();
+        let entry = Entry::Following {
+            arch: self.abi.0,
+            codes,
+        };
         self.finish(entry)
     }
 }

@@ -7,6 +7,7 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use fing_stubs::{GBlock, Record};
 
@@ -35,6 +36,7 @@ pub(crate) struct Fing<'a> {
     pub(crate) queue: &'a Queue,
     pub(crate) shapes: &'a Shapes,
     pub(crate) on_panic: &'a PanicHook,
+    pub(crate) panics: &'a AtomicU64,
 }
 
 impl Fing<'_> {
@@ -72,7 +74,10 @@ impl Fing<'_> {
 
     fn drain(&self, int_arg_regs: u8) -> u64 {
         let mut executed = 0;
-        while let Some(block) = self.queue.next_block(|block| self.shapes.choose_codes(block, int_arg_regs)) {
+        while let Some(block) = self
+            .queue
+            .next_block(|block| self.shapes.choose_codes(block, int_arg_regs))
+        {
             executed += self.run_block(block, int_arg_regs);
         }
         executed
@@ -104,9 +109,13 @@ impl Fing<'_> {
             at = match outcome {
                 Ok(()) => end,
                 Err(payload) => {
-                    let running = self.queue.progress().load(std::sync::atomic::Ordering::Acquire);
+                    let running = self.queue.progress().load(Ordering::Acquire);
                     let index = (running.addr() - records.as_ptr().addr()) / size_of::<Record>();
-                    self.report(&self.shapes.get(tags[index].shape()), &records[index], payload);
+                    self.report(
+                        &self.shapes.get(tags[index].shape()),
+                        &records[index],
+                        payload,
+                    );
                     index + 1
                 }
             };
@@ -125,7 +134,11 @@ impl Fing<'_> {
         let message = payload
             .downcast_ref::<String>()
             .cloned()
-            .or_else(|| payload.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+            .or_else(|| {
+                payload
+                    .downcast_ref::<&str>()
+                    .map(|text| (*text).to_owned())
+            })
             .unwrap_or_else(|| "(not a text)".to_owned());
         let panic = FinalizerPanic {
             message,
@@ -133,6 +146,7 @@ impl Fing<'_> {
             code: record.code,
             words: record.words,
         };
+        self.panics.fetch_add(1, Ordering::Relaxed);
         // A payload or a hook that panics is user code as well.
         let told = catch_unwind(AssertUnwindSafe(|| {
             drop(payload);

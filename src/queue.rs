@@ -48,7 +48,12 @@ impl Tag {
     /// The words of `record` that are references.
     fn references(self, record: &Record) -> impl Iterator<Item = u64> {
         let mask = self.0;
-        record.words.into_iter().enumerate().filter(move |(n, _)| mask >> n & 1 != 0).map(|(_, word)| word)
+        record
+            .words
+            .into_iter()
+            .enumerate()
+            .filter(move |(n, _)| mask >> n & 1 != 0)
+            .map(|(_, word)| word)
     }
 }
 
@@ -81,7 +86,9 @@ impl Block {
 
     /// Records and tags, for whoever chooses the code a record is called at.
     pub(crate) fn entries_mut(&mut self) -> impl Iterator<Item = (&mut Record, Tag)> {
-        self.records[self.first..].iter_mut().zip(self.tags[self.first..].iter().copied())
+        self.records[self.first..]
+            .iter_mut()
+            .zip(self.tags[self.first..].iter().copied())
     }
 
     fn push(&mut self, record: Record, tag: Tag) {
@@ -150,7 +157,11 @@ impl Inner {
     }
 
     fn due(&self) -> u64 {
-        let blocks = self.waiting.iter().chain(&self.draining).chain(self.running.as_deref());
+        let blocks = self
+            .waiting
+            .iter()
+            .chain(&self.draining)
+            .chain(self.running.as_deref());
         blocks.map(|block| block.records().len() as u64).sum()
     }
 }
@@ -208,14 +219,18 @@ impl Queue {
         let mut inner = self.inner.lock();
         loop {
             if inner.stop {
-                self.status.fetch_and(!(status::WAIT | status::WAKE), Ordering::AcqRel);
+                self.status
+                    .fetch_and(!(status::WAIT | status::WAKE), Ordering::AcqRel);
                 return Taken::Stop;
             }
             if !inner.waiting.is_empty() {
-                self.status.fetch_and(!(status::WAIT | status::WAKE), Ordering::AcqRel);
+                self.status
+                    .fetch_and(!(status::WAIT | status::WAKE), Ordering::AcqRel);
                 inner.draining = std::mem::take(&mut inner.waiting);
                 inner.counts.drains += 1;
-                return Taken::Drain { int_arg_regs: inner.int_arg_regs };
+                return Taken::Drain {
+                    int_arg_regs: inner.int_arg_regs,
+                };
             }
             self.status.fetch_or(status::WAIT, Ordering::AcqRel);
             self.settled.notify_all();
@@ -235,7 +250,8 @@ impl Queue {
         }
         let mut block = inner.draining.pop()?;
         prepare(&mut block);
-        self.progress.store(block.records().as_ptr().cast_mut(), Ordering::Release);
+        self.progress
+            .store(block.records().as_ptr().cast_mut(), Ordering::Release);
         let block = Arc::new(block);
         inner.running = Some(block.clone());
         Some(block)
@@ -249,6 +265,9 @@ impl Queue {
         if let Ok(mut block) = Arc::try_unwrap(block) {
             block.first = BLOCK_RECORDS;
             inner.spare.push(block);
+        }
+        if inner.stop {
+            self.settled.notify_all();
         }
     }
 
@@ -265,7 +284,12 @@ impl Queue {
         }
         if let Some(block) = &inner.running {
             let begin = block.records().as_ptr().addr();
-            let running = self.progress.load(Ordering::Acquire).addr().saturating_sub(begin) / size_of::<Record>();
+            let running = self
+                .progress
+                .load(Ordering::Acquire)
+                .addr()
+                .saturating_sub(begin)
+                / size_of::<Record>();
             block.visit_references(running, visit);
         }
     }
@@ -306,7 +330,10 @@ impl Queue {
     pub(crate) fn discard(&self) -> HashMap<u32, u64> {
         let mut inner = self.inner.lock();
         let mut shapes = HashMap::new();
-        let left: Vec<Block> = std::mem::take(&mut inner.waiting).into_iter().chain(std::mem::take(&mut inner.draining)).collect();
+        let left: Vec<Block> = std::mem::take(&mut inner.waiting)
+            .into_iter()
+            .chain(std::mem::take(&mut inner.draining))
+            .collect();
         for tag in left.iter().flat_map(Block::tags) {
             *shapes.entry(tag.shape()).or_default() += 1;
             inner.counts.discarded += 1;
@@ -320,7 +347,8 @@ impl Queue {
         let deadline = Instant::now().checked_add(timeout);
         let mut inner = self.inner.lock();
         loop {
-            let parked = self.status() & status::WAIT != 0;
+            let status = self.status();
+            let parked = status & status::WAIT != 0 || status & status::CREATED == 0;
             if inner.is_empty() && (parked || inner.stop) {
                 return Ok(());
             }
@@ -335,8 +363,17 @@ impl Queue {
         }
     }
 
-    /// Records that are waiting, or in the drain under way and not yet in the block that runs.
-    pub(crate) fn due(&self) -> u64 {
-        self.inner.lock().due()
+    /// After [`Queue::stop`]: waits until no record is running. Returns as [`Queue::wait_until_settled`].
+    pub(crate) fn wait_until_ended(&self, timeout: Duration) -> Result<(), u64> {
+        let deadline = Instant::now() + timeout;
+        let mut inner = self.inner.lock();
+        while inner.running.is_some() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(inner.due());
+            }
+            inner = inner.wait_timeout(&self.settled, left);
+        }
+        Ok(())
     }
 }

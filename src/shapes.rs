@@ -34,20 +34,30 @@ pub(crate) struct Shape {
 
 #[derive(Debug)]
 enum Stubs {
-    Fixed { code: usize, stub: Arc<Stub> },
+    Fixed {
+        code: usize,
+        stub: Arc<Stub>,
+    },
     /// By register count.
     Following(Box<[(usize, Arc<Stub>)]>),
 }
 
 impl Shape {
     /// Makes every stub the function may need, so that nothing is left to fail when it is due.
-    pub(crate) fn prepare(function: &FinalizerFn, argument: Argument, cache: &StubCache) -> Result<Shape, StubError> {
+    pub(crate) fn prepare(
+        function: &FinalizerFn,
+        argument: Argument,
+        cache: &StubCache,
+    ) -> Result<Shape, StubError> {
         let make = |abi: Abi| {
             let key = cache.key(function.signature(), abi, function.context().is_some())?;
             cache.get(&key)
         };
         let stubs = match function.entry() {
-            Entry::Fixed { abi, code } => Stubs::Fixed { code: *code, stub: make(*abi)? },
+            Entry::Fixed { abi, code } => Stubs::Fixed {
+                code: *code,
+                stub: make(*abi)?,
+            },
             Entry::Following { arch, codes } => {
                 let stubs = (0..).zip(codes).map(|(count, &code)| {
                     Ok((code, make(Abi::go(*arch).with_int_arg_regs(count)?)?))
@@ -55,7 +65,11 @@ impl Shape {
                 Stubs::Following(stubs.collect::<Result<_, StubError>>()?)
             }
         };
-        Ok(Shape { function: function.clone(), argument, stubs })
+        Ok(Shape {
+            function: function.clone(),
+            argument,
+            stubs,
+        })
     }
 
     pub(crate) fn function(&self) -> &FinalizerFn {
@@ -80,7 +94,11 @@ impl Shape {
             Stubs::Fixed { code, .. } => *code,
             Stubs::Following(_) => 0,
         };
-        Record { code, context: self.function.context().unwrap_or(0), words }
+        Record {
+            code,
+            context: self.function.context().unwrap_or(0),
+            words,
+        }
     }
 
     /// Which words of a record are references.
@@ -117,11 +135,18 @@ struct Slot {
 
 impl Shapes {
     pub(crate) fn new() -> Shapes {
-        Shapes { table: Lock::new(Rank::Shapes, Table::default()) }
+        Shapes {
+            table: Lock::new(Rank::Shapes, Table::default()),
+        }
     }
 
     /// The index of the shape for this function and argument, made if need be, with one more use.
-    pub(crate) fn acquire(&self, function: &FinalizerFn, argument: Argument, cache: &StubCache) -> Result<u32, StubError> {
+    pub(crate) fn acquire(
+        &self,
+        function: &FinalizerFn,
+        argument: Argument,
+        cache: &StubCache,
+    ) -> Result<u32, StubError> {
         let key = (function.identity(), argument);
         if let Some(index) = self.table.lock().reuse(key) {
             return Ok(index);
@@ -148,7 +173,11 @@ impl Shapes {
         let mut table = self.table.lock();
         let slot = table.slots.get_mut(index as usize)?.as_mut()?;
         slot.uses = slot.uses.saturating_sub(uses);
-        if slot.uses > 0 { None } else { table.remove(index) }
+        if slot.uses > 0 {
+            None
+        } else {
+            table.remove(index)
+        }
     }
 
     /// How many shapes there are.
@@ -163,7 +192,10 @@ impl Shapes {
             return;
         }
         for (record, tag) in block.entries_mut() {
-            let slot = table.slots.get(tag.shape() as usize).and_then(Option::as_ref);
+            let slot = table
+                .slots
+                .get(tag.shape() as usize)
+                .and_then(Option::as_ref);
             if let Some(Stubs::Following(stubs)) = slot.map(|slot| &slot.shape.stubs) {
                 record.code = stubs[usize::from(int_arg_regs)].0;
             }
@@ -203,7 +235,8 @@ impl Table {
 
     fn remove(&mut self, index: u32) -> Option<Arc<Shape>> {
         let slot = self.slots.get_mut(index as usize)?.take()?;
-        self.by_key.remove(&(slot.shape.function.identity(), slot.shape.argument));
+        self.by_key
+            .remove(&(slot.shape.function.identity(), slot.shape.argument));
         self.following -= usize::from(matches!(slot.shape.stubs, Stubs::Following(_)));
         self.free.push(index);
         Some(slot.shape)

@@ -350,11 +350,13 @@ mod os {
                     0,
                 )
             };
-            // SAFETY: I4: as above. A child that ran or freed the parent's code would do so under the parent's feet.
-            if alias == libc::MAP_FAILED
-                || unsafe { libc::madvise(alias, bytes, libc::MADV_DONTFORK) } != 0
-            {
+            if alias == libc::MAP_FAILED {
                 return Err(failed(operation));
+            }
+            // A child that ran or freed the parent's code would do so under the parent's feet.
+            // SAFETY: I4: the mapping just made.
+            if unsafe { libc::madvise(alias, bytes, libc::MADV_DONTFORK) } != 0 {
+                return Err(failed("madvise (leaving the arena out of forks)"));
             }
         }
         Ok(mapping)

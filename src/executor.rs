@@ -1,0 +1,174 @@
+//! Which thread the finalizer goroutine runs on, and how it begins and ends.
+#![forbid(unsafe_code)]
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::{self, ThreadId};
+use std::time::Duration;
+
+use crate::fing::Fing;
+use crate::queue::status;
+use crate::runtime::Shared;
+
+/// Which thread runs finalizers and cleanups.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Executor {
+    /// A thread of the runtime's own, started with the first registration.
+    #[default]
+    Thread,
+    /// The thread that builds the runtime, whenever it calls [`Runtime::run_finalizers`](crate::Runtime::run_finalizers):
+    /// for VMs that are not `Send`.
+    Inline,
+}
+
+/// Why finalizers were not run or waited for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExecutorError {
+    /// The queue was not empty in time.
+    #[error("waiting for finalizers: {due} calls due after {timeout:?}, wanted 0")]
+    Timeout {
+        /// Calls queued and not done, or 0 if the goroutine was not parked yet.
+        due: u64,
+        /// How long was waited.
+        timeout: Duration,
+    },
+    /// The wait would be for itself.
+    #[error("waiting for finalizers: this thread runs them, wanted another one")]
+    OnGoroutine,
+    /// `run_finalizers` is for `Executor::Inline`.
+    #[error("run_finalizers: the executor is Thread, which runs them by itself, wanted Inline")]
+    NotInline,
+    /// Not the thread that built the runtime.
+    #[error("run_finalizers: called on {found:?}, wanted {wanted:?}, which built the runtime")]
+    WrongThread {
+        /// This thread.
+        found: ThreadId,
+        /// The runtime's.
+        wanted: ThreadId,
+    },
+    /// A finalizer called it.
+    #[error("run_finalizers: called by a finalizer it is running")]
+    Reentered,
+    /// Finalizers may enter the runtime, so their thread must not be in it.
+    #[error(
+        "run_finalizers: this thread runs with a mutator, wanted a native region or no mutator"
+    )]
+    HoldsMutator,
+}
+
+/// The finalizer goroutine of one runtime.
+pub(crate) struct Goroutine {
+    shared: Arc<Shared>,
+    executor: Executor,
+    /// The thread it runs on; empty until it has been started.
+    thread: Arc<OnceLock<ThreadId>>,
+    started: AtomicBool,
+    running: AtomicBool,
+}
+
+impl Shared {
+    fn fing(&self) -> Fing<'_> {
+        Fing {
+            queue: &self.queue,
+            shapes: &self.shapes,
+            on_panic: &self.on_panic,
+            panics: &self.panics,
+        }
+    }
+}
+
+impl Goroutine {
+    pub(crate) fn new(shared: Arc<Shared>, executor: Executor) -> Goroutine {
+        let thread = Arc::new(OnceLock::new());
+        if executor == Executor::Inline {
+            let _ = thread.set(thread::current().id());
+            shared
+                .queue
+                .set_status(status::CREATED | status::WAIT, true);
+        }
+        let inline = executor == Executor::Inline;
+        Goroutine {
+            shared,
+            executor,
+            thread,
+            started: AtomicBool::new(inline),
+            running: AtomicBool::new(false),
+        }
+    }
+
+    /// Begins it, once. A thread that can't be had is tried again at the next registration; what is queued waits.
+    pub(crate) fn start(&self) {
+        if self.started.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let (shared, thread) = (self.shared.clone(), self.thread.clone());
+        let begun = thread::Builder::new()
+            .name("fing".to_owned())
+            .spawn(move || {
+                let _ = thread.set(thread::current().id());
+                shared.queue.set_status(status::CREATED, true);
+                shared.fing().run_until_stopped();
+            });
+        if let Err(error) = begun {
+            tracing::error!(%error, "no thread for the finalizer goroutine");
+            self.started.store(false, Ordering::Release);
+        }
+    }
+
+    fn is_this_thread(&self) -> bool {
+        self.thread.get() == Some(&thread::current().id())
+    }
+
+    /// Runs what is due, here.
+    pub(crate) fn run_inline(&self) -> Result<u64, ExecutorError> {
+        if self.executor != Executor::Inline {
+            return Err(ExecutorError::NotInline);
+        }
+        let found = thread::current().id();
+        if let Some(&wanted) = self.thread.get().filter(|&&wanted| wanted != found) {
+            return Err(ExecutorError::WrongThread { found, wanted });
+        }
+        if self.shared.space.world().is_running_here() {
+            return Err(ExecutorError::HoldsMutator);
+        }
+        if self.running.swap(true, Ordering::AcqRel) {
+            return Err(ExecutorError::Reentered);
+        }
+        let executed = self.shared.fing().run_due();
+        self.running.store(false, Ordering::Release);
+        Ok(executed)
+    }
+
+    /// Waits until nothing is due.
+    pub(crate) fn wait(&self, timeout: Duration) -> Result<(), ExecutorError> {
+        if self.is_this_thread()
+            && (self.executor == Executor::Thread || self.running.load(Ordering::Acquire))
+        {
+            return Err(ExecutorError::OnGoroutine);
+        }
+        if self.executor == Executor::Inline && self.is_this_thread() {
+            self.run_inline()?;
+        }
+        let settled = self.shared.queue.wait_until_settled(timeout);
+        settled.map_err(|due| ExecutorError::Timeout { due, timeout })
+    }
+
+    /// Ends it without waiting.
+    pub(crate) fn stop(&self) {
+        self.shared.queue.stop();
+    }
+
+    pub(crate) fn shutdown(&self, drain: bool, timeout: Duration) -> Result<u64, ExecutorError> {
+        if drain {
+            self.wait(timeout)?;
+        } else if self.is_this_thread() && self.executor == Executor::Thread {
+            return Err(ExecutorError::OnGoroutine);
+        }
+        self.stop();
+        let ended = self.shared.queue.wait_until_ended(timeout);
+        ended.map_err(|due| ExecutorError::Timeout { due, timeout })?;
+        self.shared.fing().release_discarded();
+        Ok(self.shared.queue.counts().discarded)
+    }
+}

@@ -1,0 +1,354 @@
+//! `Runtime`: what an embedder holds. Heap, registry, queue and finalizer goroutine, put together.
+#![forbid(unsafe_code)]
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use fing_stubs::{AbiError, Arch, CacheOptions, Machine, RegClass, StubCache, StubError};
+
+use crate::collect::{Collection, Space};
+use crate::executor::{Executor, ExecutorError, Goroutine};
+use crate::finalizer::FinalizerFn;
+use crate::fing::{FinalizerPanic, PanicHook};
+use crate::heap::{HeapError, HeapOptions};
+use crate::mutator::Mutator;
+use crate::queue::{Queue, status};
+use crate::registry::{
+    AddCleanupError, Cleanup, CleanupArgument, FinalizerState, Registry, SetFinalizerError, Value,
+};
+use crate::safepoint::WorldError;
+use crate::shapes::Shapes;
+use crate::stats::RuntimeStats;
+use crate::types::Types;
+
+/// A heap whose objects can have finalizers and cleanups, and the goroutine that runs them.
+///
+/// Clones are handles to one runtime. When the last one is dropped, the goroutine ends after the batch it is running,
+/// and nothing waits for it; see [`Runtime::shutdown`] to wait. Runtimes share nothing.
+///
+/// ```
+/// # if !cfg!(all(target_arch = "x86_64", target_os = "linux")) { return Ok(()) }
+/// use std::time::Duration;
+/// use fing::{Abi, FinalizerFn, Runtime};
+///
+/// extern "C" fn goodbye(object: *const u64) {
+///     // SAFETY: a finalizer's object is whole until it returns.
+///     println!("finalizing the object of {}", unsafe { *object });
+/// }
+///
+/// let runtime = Runtime::new()?;
+/// let ty = runtime.types().define("main.T", "struct { N uint64; Next *main.T }")?;
+/// let signature = runtime.types().parse_signature("func(*main.T)")?;
+/// // SAFETY: `goodbye` is a System V function of one pointer.
+/// let goodbye = unsafe { FinalizerFn::new(signature, Abi::system_v()).at(goodbye as *const ()) };
+///
+/// let mutator = runtime.attach()?;
+/// let object = mutator.alloc(ty)?;
+/// mutator.store_word(object, 0, 42)?;
+/// runtime.set_finalizer(&mutator, object.into(), Some(&goodbye))?;
+/// drop(mutator);
+///
+/// runtime.gc()?;
+/// runtime.block_until_finalizer_queue_empty(Duration::from_secs(10))?;
+/// assert_eq!(runtime.stats().executed, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Runtime {
+    shared: Arc<Shared>,
+    /// Ends the goroutine when the last handle goes.
+    life: Arc<Life>,
+}
+
+/// What the runtime and its goroutine share.
+pub(crate) struct Shared {
+    pub(crate) space: Arc<Space>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) shapes: Arc<Shapes>,
+    pub(crate) stubs: Arc<StubCache>,
+    pub(crate) on_panic: Box<PanicHook>,
+    pub(crate) panics: AtomicU64,
+}
+
+struct Life {
+    goroutine: Goroutine,
+}
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        self.goroutine.stop();
+    }
+}
+
+/// Why there is no runtime. All the environment's, but for limits out of range.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RuntimeError {
+    /// No heap.
+    #[error(transparent)]
+    Heap(#[from] HeapError),
+    /// No stubs.
+    #[error(transparent)]
+    Stubs(#[from] StubError),
+    /// More registers than the machine has.
+    #[error("int_arg_regs: {0}")]
+    IntArgRegs(#[from] AbiError),
+}
+
+/// A [`Runtime`] in the making.
+pub struct RuntimeBuilder {
+    heap: HeapOptions,
+    code: CacheOptions,
+    executor: Executor,
+    int_arg_regs: Option<usize>,
+    on_panic: Box<PanicHook>,
+}
+
+impl RuntimeBuilder {
+    /// Limit, pacing and debugging aids of the heap.
+    pub fn heap(mut self, options: HeapOptions) -> Self {
+        self.heap = options;
+        self
+    }
+
+    /// Where stubs come from, and their limits.
+    pub fn code(mut self, options: CacheOptions) -> Self {
+        self.code = options;
+        self
+    }
+
+    /// Which thread runs finalizers; a thread of the runtime's own unless told otherwise.
+    pub fn executor(mut self, executor: Executor) -> Self {
+        self.executor = executor;
+        self
+    }
+
+    /// Integer argument registers of Go functions that follow the runtime's count; the machine's maximum unless told
+    /// otherwise.
+    pub fn int_arg_regs(mut self, count: usize) -> Self {
+        self.int_arg_regs = Some(count);
+        self
+    }
+
+    /// Called with each panic of a finalizer, on the thread that runs finalizers. Without it, a `tracing` error tells.
+    pub fn on_panic(mut self, hook: impl Fn(&FinalizerPanic) + Send + Sync + 'static) -> Self {
+        self.on_panic = Box::new(hook);
+        self
+    }
+
+    /// Makes the runtime.
+    ///
+    /// # Errors
+    /// No addresses for the heap, no executable memory, limits out of range.
+    pub fn build(self) -> Result<Runtime, RuntimeError> {
+        let max = max_int_arg_regs();
+        let count = checked_int_arg_regs(self.int_arg_regs.unwrap_or(max))?;
+        let queue = Arc::new(Queue::new(count));
+        let shapes = Arc::new(Shapes::new());
+        let stubs = Arc::new(StubCache::new(self.code)?);
+        let registry = Arc::new(Registry::new(queue.clone(), shapes.clone(), stubs.clone()));
+        let space = Space::new(Arc::new(Types::new()), self.heap, registry.clone())?;
+        let shared = Arc::new(Shared {
+            space,
+            registry,
+            queue,
+            shapes,
+            stubs,
+            on_panic: self.on_panic,
+            panics: AtomicU64::new(0),
+        });
+        let life = Arc::new(Life {
+            goroutine: Goroutine::new(shared.clone(), self.executor),
+        });
+        Ok(Runtime { shared, life })
+    }
+}
+
+fn max_int_arg_regs() -> usize {
+    Arch::host().map_or(0, |arch| Machine::of(arch).int_regs.len())
+}
+
+fn checked_int_arg_regs(count: usize) -> Result<u8, AbiError> {
+    let max = max_int_arg_regs();
+    match u8::try_from(count) {
+        Ok(count) if usize::from(count) <= max => Ok(count),
+        _ => Err(AbiError::TooManyRegisters {
+            arch: Arch::host().unwrap_or(Arch::Amd64),
+            class: RegClass::Int,
+            found: count,
+            max,
+        }),
+    }
+}
+
+impl Runtime {
+    /// A runtime with every default.
+    ///
+    /// # Errors
+    /// As [`RuntimeBuilder::build`].
+    pub fn new() -> Result<Runtime, RuntimeError> {
+        Runtime::builder().build()
+    }
+
+    /// Begins a runtime.
+    pub fn builder() -> RuntimeBuilder {
+        RuntimeBuilder {
+            heap: HeapOptions::default(),
+            code: CacheOptions::default(),
+            executor: Executor::default(),
+            int_arg_regs: None,
+            on_panic: Box::new(|panic| tracing::error!(?panic, "a finalizer panicked")),
+        }
+    }
+
+    /// The types of this runtime.
+    pub fn types(&self) -> &Types {
+        self.shared.space.types()
+    }
+
+    /// This thread's right to touch objects, until the mutator is dropped. Waits while the world is stopped.
+    ///
+    /// # Errors
+    /// The thread has one already.
+    pub fn attach(&self) -> Result<Mutator, WorldError> {
+        self.shared.space.attach()
+    }
+
+    /// Runs `body` with a mutator of its own, on a thread that has none or is in a
+    /// [native region](Mutator::native): how a native function calls back into the runtime.
+    ///
+    /// # Errors
+    /// The thread runs with a mutator of this runtime.
+    pub fn enter<R>(&self, body: impl FnOnce(&mut Mutator) -> R) -> Result<R, WorldError> {
+        self.shared.space.enter(body)
+    }
+
+    /// Collects, and queues what is due. Finalizers may still have to run when it returns.
+    ///
+    /// # Errors
+    /// This thread runs with a mutator of this runtime: call [`Mutator::gc`] instead.
+    pub fn gc(&self) -> Result<Collection, WorldError> {
+        self.shared.space.collect()
+    }
+
+    /// Sets, or with `None` clears, the finalizer of the object that `object` points to. When the object is
+    /// unreachable, it is kept, the finalizer is called with its address (or with an interface that holds it), and it
+    /// has no finalizer any more. The rules are those of Go's `SetFinalizer`.
+    ///
+    /// # Errors
+    /// One of Go's checks failed, or there is no stub for the function. Nothing was changed then.
+    pub fn set_finalizer(
+        &self,
+        mutator: &Mutator,
+        object: Value<'_>,
+        finalizer: Option<&FinalizerFn>,
+    ) -> Result<FinalizerState, SetFinalizerError> {
+        if !self.owns(mutator) {
+            return Err(SetFinalizerError::ForeignMutator);
+        }
+        let state = self
+            .shared
+            .registry
+            .set_finalizer(mutator, object, finalizer)?;
+        self.life.goroutine.start();
+        Ok(state)
+    }
+
+    /// Has `cleanup` called with `argument` once the object that `pointer` points into is gone. Any number of cleanups
+    /// can be added to an object, and none of them brings it back.
+    ///
+    /// # Errors
+    /// One of Go's checks failed, or there is no stub for the function. Nothing was added then.
+    pub fn add_cleanup<'m>(
+        &self,
+        mutator: &'m Mutator,
+        pointer: usize,
+        cleanup: &FinalizerFn,
+        argument: impl Into<CleanupArgument<'m>>,
+    ) -> Result<Cleanup, AddCleanupError> {
+        if !self.owns(mutator) {
+            return Err(AddCleanupError::ForeignMutator);
+        }
+        let added = self
+            .shared
+            .registry
+            .add_cleanup(mutator, pointer, cleanup, argument.into())?;
+        self.life.goroutine.start();
+        Ok(added)
+    }
+
+    fn owns(&self, mutator: &Mutator) -> bool {
+        Arc::ptr_eq(mutator.space(), &self.shared.space)
+    }
+
+    /// The register count for functions that follow it.
+    pub fn int_arg_regs(&self) -> usize {
+        self.shared.queue.int_arg_regs().into()
+    }
+
+    /// Sets the register count for functions that follow it, from the next drain on; returns the one before.
+    /// Functions with a fixed ABI keep theirs.
+    ///
+    /// # Errors
+    /// More than the machine has.
+    pub fn set_int_arg_regs(&self, count: usize) -> Result<usize, AbiError> {
+        Ok(self
+            .shared
+            .queue
+            .set_int_arg_regs(checked_int_arg_regs(count)?)
+            .into())
+    }
+
+    /// True while the finalizer goroutine exists and is parked.
+    pub fn finalizer_goroutine_asleep(&self) -> bool {
+        self.shared.queue.status() & status::WAIT != 0
+    }
+
+    /// Waits until no finalizer or cleanup is queued or running.
+    ///
+    /// # Errors
+    /// The time is over; this thread is the one that runs finalizers.
+    pub fn block_until_finalizer_queue_empty(
+        &self,
+        timeout: Duration,
+    ) -> Result<(), ExecutorError> {
+        self.life.goroutine.wait(timeout)
+    }
+
+    /// [`Executor::Inline`]: runs what is due on this thread, and returns how many calls that were.
+    ///
+    /// # Errors
+    /// The executor has a thread of its own, or is another thread's; this thread runs with a mutator, or is inside
+    /// such a call already.
+    pub fn run_finalizers(&self) -> Result<u64, ExecutorError> {
+        self.life.goroutine.run_inline()
+    }
+
+    /// Ends the finalizer goroutine: runs what is queued if `drain`, or else drops it, and waits for the end. The heap
+    /// can be used on, but nothing is finalized any more.
+    ///
+    /// Returns how many queued calls were dropped.
+    ///
+    /// # Errors
+    /// The time is over (the goroutine ends when the finalizer that is running returns); this thread is the one that
+    /// runs finalizers.
+    pub fn shutdown(&self, drain: bool, timeout: Duration) -> Result<u64, ExecutorError> {
+        self.life.goroutine.shutdown(drain, timeout)
+    }
+
+    /// The figures so far.
+    pub fn stats(&self) -> RuntimeStats {
+        RuntimeStats::of(&self.shared)
+    }
+}
+
+impl std::fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Runtime")
+            .field("space", &self.shared.space)
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
+}
