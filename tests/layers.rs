@@ -23,7 +23,7 @@ const STUBS: &str = "
 
 /// As [`STUBS`], for the runtime.
 const FING: &str = "
-    sync < lock < safepoint, queue;
+    sync < lock < safepoint, queue, types;
     table < types < error, finalizer, safepoint;
     safepoint < heap < mutator;
     finalizer, queue < shapes < fing;
@@ -112,45 +112,72 @@ fn without_tests<'a>(path: &[&str], code: &'a str) -> &'a str {
     inline.map_or(code, |(at, _)| &code[..at])
 }
 
-/// Names right behind `prefix` (`crate::`), where `keep` accepts what stands before it: one name, or the names of a group.
-fn names_behind<'a>(code: &'a str, prefix: &str, keep: impl Fn(&str) -> bool) -> Vec<&'a str> {
+/// Top-level names a file uses: behind `crate::`, and behind as many `super::` as lead to the crate's root.
+fn uses<'a>(path: &[&str], code: &'a str) -> Vec<&'a str> {
     let mut names = Vec::new();
-    for (at, _) in code.match_indices(prefix) {
-        if code[..at].ends_with(|c| is_word(c) || c == '$') || !keep(&code[..at]) {
-            continue;
-        }
-        let rest = &code[at + prefix.len()..];
-        let Some(group) = rest.strip_prefix('{') else {
-            names.extend(words(rest).next());
-            continue;
-        };
-        let (mut depth, mut fresh) = (0, true);
-        for (i, c) in group.char_indices() {
-            match c {
-                '{' => depth += 1,
-                '}' if depth == 0 => break,
-                '}' => depth -= 1,
-                ',' if depth == 0 => fresh = true,
-                _ if fresh && is_word(c) => {
-                    names.extend(words(&group[i..]).next());
-                    fresh = false;
-                }
-                _ => {}
+    for start in ["crate::", "super::"] {
+        for (at, _) in code.match_indices(start) {
+            let (before, path_text) = code.split_at(at);
+            if before.ends_with(|c| is_word(c) || c == '$' || c == ':') {
+                continue;
+            }
+            let rest = path_text.trim_start_matches("super::");
+            let supers = (path_text.len() - rest.len()) / "super::".len();
+            if supers == 0 || supers == path.len() + modules_around(before) {
+                names.extend(first_names(rest.trim_start_matches("crate::")));
             }
         }
     }
     names
 }
 
-/// Top-level names a file uses: behind `crate::`, and behind as many `super::` as lead to the crate's root.
-fn uses<'a>(path: &[&str], code: &'a str) -> Vec<&'a str> {
-    let to_root = "super::".repeat(path.len());
-    let mut names = names_behind(code, "crate::", |_| true);
-    names.extend(names_behind(code, &to_root, |before| {
-        !before.ends_with("super::")
-    }));
-    names.retain(|name| *name != "super");
+/// How many inline modules are open at the end of `code`.
+fn modules_around(code: &str) -> usize {
+    let mut open = Vec::new();
+    for (at, brace) in code.match_indices(['{', '}']) {
+        if brace == "}" {
+            open.pop();
+        } else {
+            let heading = code[..at].trim_end().rsplit(char::is_whitespace).nth(1);
+            open.push(heading == Some("mod"));
+        }
+    }
+    open.into_iter().filter(|is_module| *is_module).count()
+}
+
+/// The name `text` starts with, or the first name of each member of the group it starts with.
+fn first_names(text: &str) -> Vec<&str> {
+    let Some(group) = text.strip_prefix('{') else {
+        return words(text).take(1).collect();
+    };
+    let (mut names, mut depth, mut fresh) = (Vec::new(), 0, true);
+    for (i, c) in group.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth == 0 => break,
+            '}' => depth -= 1,
+            ',' if depth == 0 => fresh = true,
+            _ if fresh && is_word(c) => {
+                names.extend(words(&group[i..]).next());
+                fresh = false;
+            }
+            _ => {}
+        }
+    }
     names
+}
+
+#[test]
+fn uses_are_found() {
+    let found = |code| uses(&["heap", "alloc"], code);
+    assert_eq!(
+        found("use crate::{a, b::{c, d}, e}; $crate::f; super::g; super::super::h::i()"),
+        ["a", "b", "e", "h"]
+    );
+    assert_eq!(
+        found("mod inner { use super::super::a; use super::super::super::b; } pub(in crate::c) x"),
+        ["c", "b"]
+    );
 }
 
 /// Which module each name that `lib.rs` re-exports is from.
