@@ -1,0 +1,176 @@
+//! `FinalizerFn`: the one promise a user makes, "at this address is a function of this signature and ABI".
+#![expect(unsafe_code, reason = "declares the one unsafe constructor; contains no unsafe block")]
+
+use std::any::Any;
+use std::sync::Arc;
+
+use fing_stubs::{Abi, Arch, Signature};
+
+/// A function that can be registered as a finalizer or cleanup. Cheap to clone; clones are the same function.
+///
+/// ```
+/// use fing::{Abi, FinalizerFn};
+/// extern "C" fn close(_file: *mut u8) {}
+///
+/// let signature = "func(*uint8)".parse()?;
+/// // SAFETY: `close` is a System V function of one pointer, and lives as long as the program.
+/// let close = unsafe { FinalizerFn::new(signature, Abi::system_v()).at(close as *const ()) };
+/// assert_eq!(close.signature().to_string(), "func(*uint8) ()");
+/// # Ok::<(), fing::stubs::StubError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct FinalizerFn(Arc<Function>);
+
+#[derive(Debug)]
+struct Function {
+    signature: Signature,
+    entry: Entry,
+    context: Option<usize>,
+    interface_word: Option<usize>,
+    /// Held until no record names the function.
+    _keep_alive: KeepAlive,
+}
+
+/// Where the code is, and for which ABI it was compiled.
+#[derive(Clone, Debug)]
+pub(crate) enum Entry {
+    /// One address, one ABI.
+    Fixed { abi: Abi, code: usize },
+    /// Go code that follows the runtime's register count: the address for count n is `codes[n]`.
+    Following { arch: Arch, codes: Box<[usize]> },
+}
+
+#[derive(Clone, Default)]
+struct KeepAlive(Option<Arc<dyn Any + Send + Sync>>);
+
+impl std::fmt::Debug for KeepAlive {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_some() { "KeepAlive" } else { "-" })
+    }
+}
+
+/// A [`FinalizerFn`] in the making: all that is known of the function but where it is.
+#[derive(Clone, Debug)]
+pub struct FinalizerFnBuilder<A = Abi> {
+    signature: Signature,
+    abi: A,
+    context: Option<usize>,
+    interface_word: Option<usize>,
+    keep_alive: KeepAlive,
+}
+
+/// Marks a function that follows the runtime's `int_arg_regs`.
+#[derive(Clone, Copy, Debug)]
+pub struct Following(Arch);
+
+impl FinalizerFn {
+    /// Begins a function of `signature`, compiled for `abi` and never called by another.
+    pub fn new(signature: Signature, abi: Abi) -> FinalizerFnBuilder {
+        FinalizerFnBuilder::begin(signature, abi)
+    }
+
+    /// Begins a Go function that follows the runtime's
+    /// [`set_int_arg_regs`](crate::Runtime::set_int_arg_regs): each drain calls it by the register count then in force.
+    pub fn following_int_arg_regs(signature: Signature, arch: Arch) -> FinalizerFnBuilder<Following> {
+        FinalizerFnBuilder::begin(signature, Following(arch))
+    }
+
+    /// The signature it was declared with.
+    pub fn signature(&self) -> &Signature {
+        &self.0.signature
+    }
+
+    pub(crate) fn entry(&self) -> &Entry {
+        &self.0.entry
+    }
+
+    pub(crate) fn context(&self) -> Option<usize> {
+        self.0.context
+    }
+
+    pub(crate) fn interface_word(&self) -> Option<usize> {
+        self.0.interface_word
+    }
+
+    /// Equal for clones of one function, different for all others that are alive.
+    pub(crate) fn identity(&self) -> usize {
+        Arc::as_ptr(&self.0).addr()
+    }
+}
+
+impl<A> FinalizerFnBuilder<A> {
+    fn begin(signature: Signature, abi: A) -> Self {
+        FinalizerFnBuilder { signature, abi, context: None, interface_word: None, keep_alive: KeepAlive(None) }
+    }
+
+    /// The function's context. Go ABIs: the address of its closure, passed in the closure context register. Native
+    /// ABIs: one more pointer argument after the parameter.
+    pub fn context(mut self, context: usize) -> Self {
+        self.context = Some(context);
+        self
+    }
+
+    /// The first word of the interface the function is given, in place of fing's own itab or type descriptor: foreign
+    /// code compares and follows such words by address.
+    pub fn interface_word(mut self, word: usize) -> Self {
+        self.interface_word = Some(word);
+        self
+    }
+
+    /// Keeps `owner` (code, closure, library) until no registration and no queued record names the function.
+    pub fn keep_alive(mut self, owner: Arc<dyn Any + Send + Sync>) -> Self {
+        self.keep_alive = KeepAlive(Some(owner));
+        self
+    }
+
+    fn finish(self, entry: Entry) -> FinalizerFn {
+        FinalizerFn(Arc::new(Function {
+            signature: self.signature,
+            entry,
+            context: self.context,
+            interface_word: self.interface_word,
+            _keep_alive: self.keep_alive,
+        }))
+    }
+}
+
+impl FinalizerFnBuilder {
+    /// The function is at `code`. A null address makes a function that can't be registered.
+    ///
+    /// # Safety
+    /// * At `code` is a function of the builder's signature and ABI; it stays there, and may be called, until no
+    ///   record names it (see [`keep_alive`](Self::keep_alive)).
+    /// * It may be called with the address of any object it is registered for, its context if it has one, and the
+    ///   interface word if one was given, on the thread that runs the runtime's finalizers.
+    /// * It keeps to its own frame as the signature describes it, and unwinds only if its ABI is declared to
+    ///   (`extern "C-unwind"`).
+    pub unsafe fn at(self, code: *const ()) -> FinalizerFn {
+        let entry = Entry::Fixed { abi: self.abi, code: code.expose_provenance() };
+        self.finish(entry)
+    }
+}
+
+impl FinalizerFnBuilder<Following> {
+    /// For each register count n from 0 on, the function compiled for that count is at `codes[n]`.
+    ///
+    /// # Safety
+    /// As [`at`](FinalizerFnBuilder::at), for each count.
+    pub unsafe fn at_each(self, codes: &[*const ()]) -> FinalizerFn {
+        let entry = Entry::Following {
+            arch: self.abi.0,
+            codes: codes.iter().map(|code| code.expose_provenance()).collect(),
+        };
+        self.finish(entry)
+    }
+
+    /// One function at `code` is good for every register count, by whatever means.
+    ///
+    /// # Safety
+    /// As [`at`](FinalizerFnBuilder::at), for each count.
+    pub unsafe fn at_every(self, code: *const ()) -> FinalizerFn {
+        let counts = fing_stubs::Machine::of(self.abi.0).int_regs.len() + 1;
+        let codes = vec![code.expose_provenance(); counts].into_boxed_slice();
+        let entry = Entry::Following { arch: self.abi.0, codes };
+        self.finish(entry)
+    }
+}

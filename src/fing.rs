@@ -1,0 +1,145 @@
+//! The finalizer goroutine: takes the queue, finds runs of records with one stub, and calls each run.
+//!
+//! During a call it holds no lock and no right to the heap: it is *native*, so a finalizer that blocks never blocks a
+//! collection, and one that touches the heap attaches a mutator of its own.
+#![expect(unsafe_code, reason = "runs stubs over the queue's records")]
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use fing_stubs::{GBlock, Record};
+
+use crate::queue::{Block, Queue, Taken, status};
+use crate::shapes::{Shape, Shapes};
+
+/// A finalizer or cleanup that panicked. The panic was caught; the records after it were run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FinalizerPanic {
+    /// The panic's message, if it was a text.
+    pub message: String,
+    /// Signature of the function.
+    pub signature: String,
+    /// Address of the function.
+    pub code: usize,
+    /// The words it was called with: an object's address, or an interface, or a cleanup's argument.
+    pub words: [u64; 2],
+}
+
+/// Who is told of panics.
+pub(crate) type PanicHook = dyn Fn(&FinalizerPanic) + Send + Sync;
+
+/// What the goroutine works with.
+pub(crate) struct Fing<'a> {
+    pub(crate) queue: &'a Queue,
+    pub(crate) shapes: &'a Shapes,
+    pub(crate) on_panic: &'a PanicHook,
+}
+
+impl Fing<'_> {
+    /// Drains until the queue is stopped, parked while there is nothing to do.
+    pub(crate) fn run_until_stopped(&self) {
+        loop {
+            match self.queue.take(true) {
+                Taken::Drain { int_arg_regs } => {
+                    self.drain(int_arg_regs);
+                }
+                Taken::Nothing => {}
+                Taken::Stop => break,
+            }
+        }
+        self.release_discarded();
+    }
+
+    /// Drains until nothing is due, on this thread. Returns how many records were run.
+    pub(crate) fn run_due(&self) -> u64 {
+        let mut executed = 0;
+        loop {
+            match self.queue.take(false) {
+                Taken::Drain { int_arg_regs } => executed += self.drain(int_arg_regs),
+                Taken::Nothing | Taken::Stop => return executed,
+            }
+        }
+    }
+
+    /// Gives back what the records hold that will never run.
+    pub(crate) fn release_discarded(&self) {
+        for (shape, count) in self.queue.discard() {
+            drop(self.shapes.release(shape, count));
+        }
+    }
+
+    fn drain(&self, int_arg_regs: u8) -> u64 {
+        let mut executed = 0;
+        while let Some(block) = self.queue.next_block(|block| self.shapes.choose_codes(block, int_arg_regs)) {
+            executed += self.run_block(block, int_arg_regs);
+        }
+        executed
+    }
+
+    fn run_block(&self, block: Arc<Block>, int_arg_regs: u8) -> u64 {
+        let (records, tags) = (block.records(), block.tags());
+        let g = GBlock::zeroed();
+        let mut at = 0;
+        while at < records.len() {
+            let shape = self.shapes.get(tags[at].shape());
+            let stub = shape.stub(int_arg_regs);
+            // Neighbours of one shape, or of shapes that share a stub, share a batch.
+            let end = (at + 1..records.len())
+                .find(|&n| {
+                    tags[n].shape() != tags[n - 1].shape()
+                        && !Arc::ptr_eq(self.shapes.get(tags[n].shape()).stub(int_arg_regs), stub)
+                })
+                .unwrap_or(records.len());
+            let batch = records[at..end].as_ptr_range();
+            self.queue.set_status(status::RUNNING, true);
+            // SAFETY: I6: the block is shared, unchanged until `finish_block`, and rooted by the queue. I8: `choose_codes`
+            // set each record's code for the register count by which the stub was chosen. The rest is what whoever made
+            // the `FinalizerFn` promised.
+            let outcome = catch_unwind(AssertUnwindSafe(|| unsafe {
+                stub.run(batch.start, batch.end, self.queue.progress(), &g);
+            }));
+            self.queue.set_status(status::RUNNING, false);
+            at = match outcome {
+                Ok(()) => end,
+                Err(payload) => {
+                    let running = self.queue.progress().load(std::sync::atomic::Ordering::Acquire);
+                    let index = (running.addr() - records.as_ptr().addr()) / size_of::<Record>();
+                    self.report(&self.shapes.get(tags[index].shape()), &records[index], payload);
+                    index + 1
+                }
+            };
+        }
+        let executed = records.len() as u64;
+        let done = Shapes::count(tags);
+        self.queue.finish_block(block, executed);
+        for (shape, count) in done {
+            // Dropped here, with no lock held: the last use of a function drops what its maker keeps alive for it.
+            drop(self.shapes.release(shape, count));
+        }
+        executed
+    }
+
+    fn report(&self, shape: &Shape, record: &Record, payload: Box<dyn Any + Send>) {
+        let message = payload
+            .downcast_ref::<String>()
+            .cloned()
+            .or_else(|| payload.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+            .unwrap_or_else(|| "(not a text)".to_owned());
+        let panic = FinalizerPanic {
+            message,
+            signature: shape.function().signature().to_string(),
+            code: record.code,
+            words: record.words,
+        };
+        // A payload or a hook that panics is user code as well.
+        let told = catch_unwind(AssertUnwindSafe(|| {
+            drop(payload);
+            (self.on_panic)(&panic);
+        }));
+        if told.is_err() {
+            tracing::error!(?panic, "the hook for panicking finalizers panicked");
+        }
+    }
+}

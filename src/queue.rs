@@ -1,0 +1,342 @@
+//! The finalizer queue: what is due, in blocks of ready-to-call records, and the finalizer goroutine's parking place.
+//!
+//! A block is filled from its end towards its beginning, and blocks are taken newest first. So the ascending order in
+//! which a batch stub runs records is last in, first out, as Go runs them.
+//!
+//! Everything a record names is a root until its call has returned: records that are waiting, records of the drain
+//! under way, and of the block that is running those from the published progress on.
+#![forbid(unsafe_code)]
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use fing_stubs::Record;
+
+use crate::lock::{Condvar, Lock, Rank};
+use crate::sync::{Arc, AtomicPtr, AtomicU32, Ordering};
+
+/// Records of a block. Its records are 16 KiB, and a batch never crosses a block's end.
+pub(crate) const BLOCK_RECORDS: usize = 512;
+
+/// Status bits of the finalizer goroutine, with Go's values.
+pub(crate) mod status {
+    /// It exists.
+    pub(crate) const CREATED: u32 = 1;
+    /// It is inside a finalizer.
+    pub(crate) const RUNNING: u32 = 2;
+    /// It is parked.
+    pub(crate) const WAIT: u32 = 4;
+    /// There is work for it.
+    pub(crate) const WAKE: u32 = 8;
+}
+
+/// What the collector and the finalizer goroutine know of a record beside its words: its shape, and which of its words
+/// are references.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tag(u32);
+
+impl Tag {
+    /// `shape` is an index into the table of shapes, below 2^30; bit n of `roots`: word n is a reference.
+    pub(crate) fn new(shape: u32, roots: u8) -> Tag {
+        Tag(shape << 2 | u32::from(roots & 3))
+    }
+
+    pub(crate) fn shape(self) -> u32 {
+        self.0 >> 2
+    }
+
+    /// The words of `record` that are references.
+    fn references(self, record: &Record) -> impl Iterator<Item = u64> {
+        let mask = self.0;
+        record.words.into_iter().enumerate().filter(move |(n, _)| mask >> n & 1 != 0).map(|(_, word)| word)
+    }
+}
+
+/// A fixed number of records, filled from the end.
+#[derive(Debug)]
+pub(crate) struct Block {
+    records: Box<[Record]>,
+    tags: Box<[Tag]>,
+    first: usize,
+}
+
+impl Block {
+    fn empty() -> Block {
+        Block {
+            records: vec![Record::default(); BLOCK_RECORDS].into_boxed_slice(),
+            tags: vec![Tag::default(); BLOCK_RECORDS].into_boxed_slice(),
+            first: BLOCK_RECORDS,
+        }
+    }
+
+    /// The records, in the order in which they run.
+    pub(crate) fn records(&self) -> &[Record] {
+        &self.records[self.first..]
+    }
+
+    /// Their tags, in the same order.
+    pub(crate) fn tags(&self) -> &[Tag] {
+        &self.tags[self.first..]
+    }
+
+    /// Records and tags, for whoever chooses the code a record is called at.
+    pub(crate) fn entries_mut(&mut self) -> impl Iterator<Item = (&mut Record, Tag)> {
+        self.records[self.first..].iter_mut().zip(self.tags[self.first..].iter().copied())
+    }
+
+    fn push(&mut self, record: Record, tag: Tag) {
+        self.first -= 1;
+        self.records[self.first] = record;
+        self.tags[self.first] = tag;
+    }
+
+    fn visit_references(&self, from: usize, visit: &mut dyn FnMut(u64)) {
+        for (record, tag) in self.records().iter().zip(self.tags()).skip(from) {
+            tag.references(record).for_each(&mut *visit);
+        }
+    }
+}
+
+/// Counts of a runtime's records, all since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) queued: u64,
+    pub(crate) executed: u64,
+    pub(crate) discarded: u64,
+    pub(crate) drains: u64,
+    pub(crate) blocks: usize,
+}
+
+/// What the finalizer goroutine finds when it looks for work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// A drain begins, with this many integer argument registers from beginning to end.
+    Drain {
+        /// Read under the queue's lock, once.
+        int_arg_regs: u8,
+    },
+    /// Nothing is due.
+    Nothing,
+    /// The runtime is shutting down.
+    Stop,
+}
+
+#[derive(Debug)]
+pub(crate) struct Queue {
+    inner: Lock<Inner>,
+    work: Condvar,
+    settled: Condvar,
+    status: AtomicU32,
+    /// The record that is running, or the end of its batch. Written by stubs.
+    progress: AtomicPtr<Record>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    /// Newest last.
+    waiting: Vec<Block>,
+    /// The rest of the drain under way, newest last.
+    draining: Vec<Block>,
+    running: Option<Arc<Block>>,
+    spare: Vec<Block>,
+    int_arg_regs: u8,
+    stop: bool,
+    counts: Counts,
+}
+
+impl Inner {
+    fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.draining.is_empty() && self.running.is_none()
+    }
+
+    fn due(&self) -> u64 {
+        let blocks = self.waiting.iter().chain(&self.draining).chain(self.running.as_deref());
+        blocks.map(|block| block.records().len() as u64).sum()
+    }
+}
+
+impl Queue {
+    pub(crate) fn new(int_arg_regs: u8) -> Queue {
+        let inner = Inner {
+            waiting: Vec::new(),
+            draining: Vec::new(),
+            running: None,
+            spare: Vec::new(),
+            int_arg_regs,
+            stop: false,
+            counts: Counts::default(),
+        };
+        Queue {
+            inner: Lock::new(Rank::Queue, inner),
+            work: Condvar::new(),
+            settled: Condvar::new(),
+            status: AtomicU32::new(0),
+            progress: AtomicPtr::new(std::ptr::null_mut()),
+        }
+    }
+
+    /// Adds records, the first of them to be run last. The goroutine is not woken; see [`Queue::wake`].
+    pub(crate) fn push(&self, records: impl IntoIterator<Item = (Record, Tag)>) {
+        let mut guard = self.inner.lock();
+        let inner = &mut *guard;
+        for (record, tag) in records {
+            if inner.waiting.last().is_none_or(|block| block.first == 0) {
+                let block = inner.spare.pop().unwrap_or_else(|| {
+                    inner.counts.blocks += 1;
+                    Block::empty()
+                });
+                inner.waiting.push(block);
+            }
+            if let Some(block) = inner.waiting.last_mut() {
+                block.push(record, tag);
+            }
+            inner.counts.queued += 1;
+        }
+    }
+
+    /// Wakes the goroutine if something is due.
+    pub(crate) fn wake(&self) {
+        let inner = self.inner.lock();
+        if !inner.waiting.is_empty() {
+            self.status.fetch_or(status::WAKE, Ordering::AcqRel);
+            self.work.notify_all();
+        }
+    }
+
+    /// Begins a drain if anything is due; parks until then if `park`.
+    pub(crate) fn take(&self, park: bool) -> Taken {
+        let mut inner = self.inner.lock();
+        loop {
+            if inner.stop {
+                self.status.fetch_and(!(status::WAIT | status::WAKE), Ordering::AcqRel);
+                return Taken::Stop;
+            }
+            if !inner.waiting.is_empty() {
+                self.status.fetch_and(!(status::WAIT | status::WAKE), Ordering::AcqRel);
+                inner.draining = std::mem::take(&mut inner.waiting);
+                inner.counts.drains += 1;
+                return Taken::Drain { int_arg_regs: inner.int_arg_regs };
+            }
+            self.status.fetch_or(status::WAIT, Ordering::AcqRel);
+            self.settled.notify_all();
+            if !park {
+                return Taken::Nothing;
+            }
+            inner = inner.wait(&self.work);
+        }
+    }
+
+    /// The next block of the drain, after `prepare` has had it; `None` when the drain is over or the runtime stops.
+    /// It stays a root.
+    pub(crate) fn next_block(&self, prepare: impl FnOnce(&mut Block)) -> Option<Arc<Block>> {
+        let mut inner = self.inner.lock();
+        if inner.stop {
+            return None;
+        }
+        let mut block = inner.draining.pop()?;
+        prepare(&mut block);
+        self.progress.store(block.records().as_ptr().cast_mut(), Ordering::Release);
+        let block = Arc::new(block);
+        inner.running = Some(block.clone());
+        Some(block)
+    }
+
+    /// The running block is done, `executed` of its records were run.
+    pub(crate) fn finish_block(&self, block: Arc<Block>, executed: u64) {
+        let mut inner = self.inner.lock();
+        inner.running = None;
+        inner.counts.executed += executed;
+        if let Ok(mut block) = Arc::try_unwrap(block) {
+            block.first = BLOCK_RECORDS;
+            inner.spare.push(block);
+        }
+    }
+
+    /// The cell to which stubs publish.
+    pub(crate) fn progress(&self) -> &AtomicPtr<Record> {
+        &self.progress
+    }
+
+    /// Visits every word that a record not yet done refers to an object by.
+    pub(crate) fn visit_references(&self, visit: &mut dyn FnMut(u64)) {
+        let inner = self.inner.lock();
+        for block in inner.waiting.iter().chain(&inner.draining) {
+            block.visit_references(0, visit);
+        }
+        if let Some(block) = &inner.running {
+            let begin = block.records().as_ptr().addr();
+            let running = self.progress.load(Ordering::Acquire).addr().saturating_sub(begin) / size_of::<Record>();
+            block.visit_references(running, visit);
+        }
+    }
+
+    /// Sets the register count from the next drain on; returns the one before.
+    pub(crate) fn set_int_arg_regs(&self, count: u8) -> u8 {
+        std::mem::replace(&mut self.inner.lock().int_arg_regs, count)
+    }
+
+    pub(crate) fn int_arg_regs(&self) -> u8 {
+        self.inner.lock().int_arg_regs
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        self.inner.lock().counts
+    }
+
+    pub(crate) fn status(&self) -> u32 {
+        self.status.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_status(&self, bits: u32, on: bool) {
+        if on {
+            self.status.fetch_or(bits, Ordering::AcqRel);
+        } else {
+            self.status.fetch_and(!bits, Ordering::AcqRel);
+        }
+    }
+
+    /// Ends all draining: at once when nothing runs, else after the batch that is running.
+    pub(crate) fn stop(&self) {
+        self.inner.lock().stop = true;
+        self.work.notify_all();
+        self.settled.notify_all();
+    }
+
+    /// After the last drain: drops what is left, and returns how many records of each shape that were.
+    pub(crate) fn discard(&self) -> HashMap<u32, u64> {
+        let mut inner = self.inner.lock();
+        let mut shapes = HashMap::new();
+        let left: Vec<Block> = std::mem::take(&mut inner.waiting).into_iter().chain(std::mem::take(&mut inner.draining)).collect();
+        for tag in left.iter().flat_map(Block::tags) {
+            *shapes.entry(tag.shape()).or_default() += 1;
+            inner.counts.discarded += 1;
+        }
+        shapes
+    }
+
+    /// Waits until nothing is due or running and the goroutine is parked. Returns the number of records still due
+    /// when `timeout` is over: 0 if all is settled.
+    pub(crate) fn wait_until_settled(&self, timeout: Duration) -> Result<(), u64> {
+        let deadline = Instant::now().checked_add(timeout);
+        let mut inner = self.inner.lock();
+        loop {
+            let parked = self.status() & status::WAIT != 0;
+            if inner.is_empty() && (parked || inner.stop) {
+                return Ok(());
+            }
+            let left = match deadline {
+                Some(deadline) => deadline.saturating_duration_since(Instant::now()),
+                None => timeout,
+            };
+            if left.is_zero() {
+                return Err(inner.due());
+            }
+            inner = inner.wait_timeout(&self.settled, left);
+        }
+    }
+
+    /// Records that are waiting, or in the drain under way and not yet in the block that runs.
+    pub(crate) fn due(&self) -> u64 {
+        self.inner.lock().due()
+    }
+}

@@ -1,0 +1,211 @@
+//! The table of registration shapes: a function, prepared for one type of object.
+//!
+//! Objects of one type with one finalizer share a shape. It holds what is the same for all their records: the stub,
+//! the context, an interface's first word. A shape lives while a registration or a queued record names it.
+#![forbid(unsafe_code)]
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use fing_stubs::{Abi, Record, Stub, StubCache, StubError};
+
+use crate::finalizer::{Entry, FinalizerFn};
+use crate::lock::{Lock, Rank};
+use crate::queue::{Block, Tag};
+
+/// What stands in a record's words beside the object or argument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Argument {
+    /// Word 0 is the object's address.
+    Pointer,
+    /// Word 0 is this, an itab or a type; word 1 is the object's address.
+    Interface(usize),
+    /// Word 0 is a cleanup's argument, and a reference if this is true.
+    Word { reference: bool },
+}
+
+/// One function for one kind of argument, ready to be queued.
+#[derive(Debug)]
+pub(crate) struct Shape {
+    function: FinalizerFn,
+    argument: Argument,
+    stubs: Stubs,
+}
+
+#[derive(Debug)]
+enum Stubs {
+    Fixed { code: usize, stub: Arc<Stub> },
+    /// By register count.
+    Following(Box<[(usize, Arc<Stub>)]>),
+}
+
+impl Shape {
+    /// Makes every stub the function may need, so that nothing is left to fail when it is due.
+    pub(crate) fn prepare(function: &FinalizerFn, argument: Argument, cache: &StubCache) -> Result<Shape, StubError> {
+        let make = |abi: Abi| {
+            let key = cache.key(function.signature(), abi, function.context().is_some())?;
+            cache.get(&key)
+        };
+        let stubs = match function.entry() {
+            Entry::Fixed { abi, code } => Stubs::Fixed { code: *code, stub: make(*abi)? },
+            Entry::Following { arch, codes } => {
+                let stubs = (0..).zip(codes).map(|(count, &code)| {
+                    Ok((code, make(Abi::go(*arch).with_int_arg_regs(count)?)?))
+                });
+                Stubs::Following(stubs.collect::<Result<_, StubError>>()?)
+            }
+        };
+        Ok(Shape { function: function.clone(), argument, stubs })
+    }
+
+    pub(crate) fn function(&self) -> &FinalizerFn {
+        &self.function
+    }
+
+    /// The stub for a drain with `int_arg_regs` registers.
+    pub(crate) fn stub(&self, int_arg_regs: u8) -> &Arc<Stub> {
+        match &self.stubs {
+            Stubs::Fixed { stub, .. } => stub,
+            Stubs::Following(stubs) => &stubs[usize::from(int_arg_regs)].1,
+        }
+    }
+
+    /// The record for an object or an argument. A function that follows the register count has no code yet.
+    pub(crate) fn record(&self, word: u64) -> Record {
+        let words = match self.argument {
+            Argument::Pointer | Argument::Word { .. } => [word, 0],
+            Argument::Interface(first) => [first as u64, word],
+        };
+        let code = match &self.stubs {
+            Stubs::Fixed { code, .. } => *code,
+            Stubs::Following(_) => 0,
+        };
+        Record { code, context: self.function.context().unwrap_or(0), words }
+    }
+
+    /// Which words of a record are references.
+    pub(crate) fn references(&self) -> u8 {
+        match self.argument {
+            Argument::Pointer | Argument::Word { reference: true } => 0b01,
+            Argument::Interface(_) => 0b10,
+            Argument::Word { reference: false } => 0,
+        }
+    }
+}
+
+/// The shapes of a runtime, by index.
+#[derive(Debug)]
+pub(crate) struct Shapes {
+    table: Lock<Table>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    slots: Vec<Option<Slot>>,
+    free: Vec<u32>,
+    by_key: HashMap<(usize, Argument), u32>,
+    /// Shapes whose records get their code when they are drained.
+    following: usize,
+}
+
+#[derive(Debug)]
+struct Slot {
+    shape: Arc<Shape>,
+    /// Registrations and queued records.
+    uses: u64,
+}
+
+impl Shapes {
+    pub(crate) fn new() -> Shapes {
+        Shapes { table: Lock::new(Rank::Shapes, Table::default()) }
+    }
+
+    /// The index of the shape for this function and argument, made if need be, with one more use.
+    pub(crate) fn acquire(&self, function: &FinalizerFn, argument: Argument, cache: &StubCache) -> Result<u32, StubError> {
+        let key = (function.identity(), argument);
+        if let Some(index) = self.table.lock().reuse(key) {
+            return Ok(index);
+        }
+        // Made without the lock. If another thread was faster, its shape is as good, and this one is dropped.
+        let shape = Arc::new(Shape::prepare(function, argument, cache)?);
+        let mut table = self.table.lock();
+        Ok(table.reuse(key).unwrap_or_else(|| table.insert(key, shape)))
+    }
+
+    /// The shape at `index`, which a registration or a record names.
+    ///
+    /// # Panics
+    /// If none does: always a bug of this crate.
+    pub(crate) fn get(&self, index: u32) -> Arc<Shape> {
+        let table = self.table.lock();
+        let slot = table.slots.get(index as usize).and_then(Option::as_ref);
+        slot.expect("a shape in use is in the table").shape.clone()
+    }
+
+    /// Gives back uses. When that was the last, the shape is returned, to be dropped where no lock is held.
+    #[must_use = "dropping a shape may run its owner's code"]
+    pub(crate) fn release(&self, index: u32, uses: u64) -> Option<Arc<Shape>> {
+        let mut table = self.table.lock();
+        let slot = table.slots.get_mut(index as usize)?.as_mut()?;
+        slot.uses = slot.uses.saturating_sub(uses);
+        if slot.uses > 0 { None } else { table.remove(index) }
+    }
+
+    /// How many shapes there are.
+    pub(crate) fn len(&self) -> usize {
+        self.table.lock().by_key.len()
+    }
+
+    /// Gives each record of a following function the code for this register count.
+    pub(crate) fn choose_codes(&self, block: &mut Block, int_arg_regs: u8) {
+        let table = self.table.lock();
+        if table.following == 0 {
+            return;
+        }
+        for (record, tag) in block.entries_mut() {
+            let slot = table.slots.get(tag.shape() as usize).and_then(Option::as_ref);
+            if let Some(Stubs::Following(stubs)) = slot.map(|slot| &slot.shape.stubs) {
+                record.code = stubs[usize::from(int_arg_regs)].0;
+            }
+        }
+    }
+
+    /// How often each shape is named, neighbours together.
+    pub(crate) fn count(tags: &[Tag]) -> Vec<(u32, u64)> {
+        let runs = tags.chunk_by(|a, b| a.shape() == b.shape());
+        runs.map(|run| (run[0].shape(), run.len() as u64)).collect()
+    }
+}
+
+impl Table {
+    fn reuse(&mut self, key: (usize, Argument)) -> Option<u32> {
+        let index = *self.by_key.get(&key)?;
+        self.slots[index as usize].as_mut()?.uses += 1;
+        Some(index)
+    }
+
+    fn insert(&mut self, key: (usize, Argument), shape: Arc<Shape>) -> u32 {
+        self.following += usize::from(matches!(shape.stubs, Stubs::Following(_)));
+        let slot = Some(Slot { shape, uses: 1 });
+        let index = match self.free.pop() {
+            Some(index) => {
+                self.slots[index as usize] = slot;
+                index
+            }
+            None => {
+                self.slots.push(slot);
+                self.slots.len() as u32 - 1
+            }
+        };
+        self.by_key.insert(key, index);
+        index
+    }
+
+    fn remove(&mut self, index: u32) -> Option<Arc<Shape>> {
+        let slot = self.slots.get_mut(index as usize)?.take()?;
+        self.by_key.remove(&(slot.shape.function.identity(), slot.shape.argument));
+        self.following -= usize::from(matches!(slot.shape.stubs, Stubs::Following(_)));
+        self.free.push(index);
+        Some(slot.shape)
+    }
+}

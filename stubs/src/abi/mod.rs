@@ -1,0 +1,340 @@
+//! ABIs as data: which registers carry arguments and results, where the frame begins, what is reserved.
+//!
+//! An [`Abi`] is a small copyable value of one of two families: **Go** on any of six machines with any number of argument
+//! registers up to the machine's, and **native**, of which System V on x86-64 is the one so far.
+//!
+//! ```
+//! use fing_stubs::abi::{Abi, Arch};
+//!
+//! let internal = Abi::go(Arch::Amd64);
+//! assert_eq!(internal.to_string(), "go/amd64:9,15");
+//! assert_eq!(internal.machine().int_regs[0], "rax");
+//! assert!(internal.with_int_arg_regs(0)?.is_abi0());
+//! assert_eq!(
+//!     internal.with_int_arg_regs(10).unwrap_err().to_string(),
+//!     "ABI: 10 integer argument registers, wanted at most 9 on amd64",
+//! );
+//! assert_eq!("go/arm64".parse::<Abi>()?, Abi::go(Arch::Arm64));
+//! # Ok::<(), fing_stubs::abi::AbiError>(())
+//! ```
+#![forbid(unsafe_code)]
+
+mod go;
+mod native;
+
+use std::fmt;
+use std::str::FromStr;
+
+pub use go::{Float32Image, Machine};
+pub use native::NativeConvention;
+
+/// A machine, by Go's name for it. `ppc64` is the big-endian one; `ppc64le` has the same assignments.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Arch {
+    Amd64,
+    Arm64,
+    Riscv64,
+    S390x,
+    Ppc64,
+    Loong64,
+}
+
+impl Arch {
+    /// All of them.
+    pub const ALL: [Arch; 6] = [
+        Arch::Amd64,
+        Arch::Arm64,
+        Arch::Riscv64,
+        Arch::S390x,
+        Arch::Ppc64,
+        Arch::Loong64,
+    ];
+
+    /// Go's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Arch::Amd64 => "amd64",
+            Arch::Arm64 => "arm64",
+            Arch::Riscv64 => "riscv64",
+            Arch::S390x => "s390x",
+            Arch::Ppc64 => "ppc64",
+            Arch::Loong64 => "loong64",
+        }
+    }
+
+    /// The machine this program runs on; `None` if it is none of them.
+    pub fn host() -> Option<Arch> {
+        let name = match std::env::consts::ARCH {
+            "x86_64" => "amd64",
+            "aarch64" => "arm64",
+            "powerpc64" => "ppc64",
+            "loongarch64" => "loong64",
+            other => other,
+        };
+        name.parse().ok()
+    }
+}
+
+impl fmt::Display for Arch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Arch {
+    type Err = AbiError;
+
+    fn from_str(text: &str) -> Result<Arch, AbiError> {
+        let found = Arch::ALL.into_iter().find(|arch| arch.name() == text);
+        found.ok_or_else(|| AbiError::UnknownArch {
+            found: text.chars().take(40).collect(),
+        })
+    }
+}
+
+/// Integer or floating-point register.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum RegClass {
+    /// Integers and pointers.
+    Int,
+    /// Floating point.
+    Float,
+}
+
+impl fmt::Display for RegClass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            RegClass::Int => "int",
+            RegClass::Float => "float",
+        })
+    }
+}
+
+/// The two families of calling conventions.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum Family {
+    /// Go's ABIInternal with some number of argument registers; with none it is ABI0.
+    Go,
+    /// The x86-64 System V psABI.
+    SystemV,
+}
+
+/// A calling convention. Equal values are interchangeable.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Abi {
+    family: Family,
+    arch: Arch,
+    ints: u8,
+    floats: u8,
+}
+
+/// Why there is no such ABI.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum AbiError {
+    /// More registers than the machine has.
+    #[error("ABI: {found} {} argument registers, wanted at most {max} on {arch}", class_name(*.class))]
+    TooManyRegisters {
+        /// The machine.
+        arch: Arch,
+        /// Which registers.
+        class: RegClass,
+        /// How many were asked for.
+        found: usize,
+        /// How many it has.
+        max: usize,
+    },
+    /// A native convention's registers are what they are.
+    #[error("ABI: other register counts for {abi}, wanted an ABI of the Go family")]
+    FixedRegisters {
+        /// The ABI.
+        abi: Abi,
+    },
+    /// No machine of that name.
+    #[error("ABI: machine {found:?}, wanted one of amd64, arm64, riscv64, s390x, ppc64, loong64")]
+    UnknownArch {
+        /// The name given.
+        found: String,
+    },
+    /// No ABI is written like that.
+    #[error(
+        "ABI: found {found:?}, wanted go/ARCH, go/ARCH:INTS, go/ARCH:INTS,FLOATS or sysv/amd64"
+    )]
+    Syntax {
+        /// The text given.
+        found: String,
+    },
+}
+
+fn class_name(class: RegClass) -> &'static str {
+    match class {
+        RegClass::Int => "integer",
+        RegClass::Float => "float",
+    }
+}
+
+impl Abi {
+    /// Go's ABIInternal: every argument register of the machine.
+    pub const fn go(arch: Arch) -> Abi {
+        let machine = Machine::of(arch);
+        Abi {
+            family: Family::Go,
+            arch,
+            ints: machine.int_regs.len() as u8,
+            floats: machine.float_regs.len() as u8,
+        }
+    }
+
+    /// The System V psABI of x86-64, as C uses it on Unix.
+    pub const fn system_v() -> Abi {
+        let table = &native::SYSTEM_V;
+        let (ints, floats) = (table.int_args.len() as u8, table.float_args.len() as u8);
+        Abi {
+            family: Family::SystemV,
+            arch: table.arch,
+            ints,
+            floats,
+        }
+    }
+
+    /// Go's ABI with `ints` integer argument registers and all float registers; 0 means ABI0, which has neither.
+    ///
+    /// # Errors
+    /// More than the machine has; not an ABI of the Go family.
+    pub fn with_int_arg_regs(self, ints: usize) -> Result<Abi, AbiError> {
+        let floats = if ints == 0 {
+            0
+        } else {
+            self.machine().float_regs.len()
+        };
+        self.with_registers(ints, floats)
+    }
+
+    /// Go's ABI with so many argument registers of each class.
+    ///
+    /// # Errors
+    /// More than the machine has; not an ABI of the Go family.
+    pub fn with_registers(self, ints: usize, floats: usize) -> Result<Abi, AbiError> {
+        if self.family != Family::Go {
+            return Err(AbiError::FixedRegisters { abi: self });
+        }
+        let full = Abi::go(self.arch);
+        let count = |class, found: usize, max: u8| match u8::try_from(found) {
+            Ok(n) if n <= max => Ok(n),
+            _ => Err(AbiError::TooManyRegisters {
+                arch: self.arch,
+                class,
+                found,
+                max: max.into(),
+            }),
+        };
+        let ints = count(RegClass::Int, ints, full.ints)?;
+        let floats = count(RegClass::Float, floats, full.floats)?;
+        Ok(Abi {
+            ints,
+            floats,
+            ..full
+        })
+    }
+
+    /// Go's or a native one.
+    pub const fn family(self) -> Family {
+        self.family
+    }
+
+    /// Which machine.
+    pub const fn arch(self) -> Arch {
+        self.arch
+    }
+
+    /// What Go says about the machine.
+    pub const fn machine(self) -> &'static Machine {
+        Machine::of(self.arch)
+    }
+
+    /// The table of a native convention; `None` for the Go family.
+    pub const fn native(self) -> Option<&'static NativeConvention> {
+        match self.family {
+            Family::Go => None,
+            Family::SystemV => Some(&native::SYSTEM_V),
+        }
+    }
+
+    /// How many integer argument registers.
+    pub const fn int_regs(self) -> usize {
+        self.ints as usize
+    }
+
+    /// How many float argument registers.
+    pub const fn float_regs(self) -> usize {
+        self.floats as usize
+    }
+
+    /// Whether it is Go's ABI0: everything on the stack.
+    pub const fn is_abi0(self) -> bool {
+        matches!(self.family, Family::Go) && self.ints == 0 && self.floats == 0
+    }
+
+    /// Names of the registers that carry arguments, in order.
+    pub fn arg_registers(self, class: RegClass) -> &'static [&'static str] {
+        let (all, count) = match (self.native(), class) {
+            (None, RegClass::Int) => (self.machine().int_regs, self.int_regs()),
+            (None, RegClass::Float) => (self.machine().float_regs, self.float_regs()),
+            (Some(native), RegClass::Int) => (native.int_args, native.int_args.len()),
+            (Some(native), RegClass::Float) => (native.float_args, native.float_args.len()),
+        };
+        &all[..count]
+    }
+
+    /// Names of the registers that carry results, in order. Go uses the same as for arguments.
+    pub fn result_registers(self, class: RegClass) -> &'static [&'static str] {
+        match (self.native(), class) {
+            (None, _) => self.arg_registers(class),
+            (Some(native), RegClass::Int) => native.int_results,
+            (Some(native), RegClass::Float) => native.float_results,
+        }
+    }
+}
+
+impl fmt::Display for Abi {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.family {
+            Family::Go => write!(f, "go/{}:{},{}", self.arch, self.ints, self.floats),
+            Family::SystemV => write!(f, "sysv/{}", self.arch),
+        }
+    }
+}
+
+impl fmt::Debug for Abi {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Reads what `Display` prints, and the short forms `go/amd64` (all registers) and `go/amd64:3` (as
+/// [`Abi::with_int_arg_regs`]).
+impl FromStr for Abi {
+    type Err = AbiError;
+
+    fn from_str(text: &str) -> Result<Abi, AbiError> {
+        let syntax = || AbiError::Syntax {
+            found: text.chars().take(40).collect(),
+        };
+        let number = |digits: &str| match digits.parse::<usize>() {
+            Ok(n) if digits.bytes().all(|b| b.is_ascii_digit()) => Ok(n),
+            _ => Err(syntax()),
+        };
+        if text == "sysv/amd64" {
+            return Ok(Abi::system_v());
+        }
+        let rest = text.strip_prefix("go/").ok_or_else(syntax)?;
+        let Some((arch, counts)) = rest.split_once(':') else {
+            return Ok(Abi::go(rest.parse()?));
+        };
+        let abi = Abi::go(arch.parse()?);
+        match counts.split_once(',') {
+            None => abi.with_int_arg_regs(number(counts)?),
+            Some((ints, floats)) => abi.with_registers(number(ints)?, number(floats)?),
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! One stub per key: made once, shared, counted.
+#![forbid(unsafe_code)]
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use crate::code::{Arena, DEFAULT_ARENA_CAPACITY};
+use crate::compile::Compiler;
+use crate::interp::Interpreter;
+use crate::publish::publish;
+use crate::{Abi, DEFAULT_FRAME_LIMIT, KeyOptions, Signature, Stub, StubError, StubKey};
+
+/// Where stubs come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CodePolicy {
+    /// Machine code, and an error where it can't be had.
+    #[default]
+    Generate,
+    /// No machine code: every call is interpreted, some ten times slower.
+    Interpret,
+    /// Machine code where it can be had, else interpretation. A fallback is reported: counted in
+    /// [`CacheStats::fallbacks`], and a `tracing` warning with the reason.
+    GenerateOrInterpret,
+}
+
+/// How a cache is set up.
+#[derive(Clone, Debug)]
+pub struct CacheOptions {
+    /// Where stubs come from.
+    pub policy: CodePolicy,
+    /// Bytes of address space for code; memory is taken as stubs are made.
+    pub arena_capacity: usize,
+    /// Largest frame of a stub, in bytes.
+    pub frame_limit: u64,
+}
+
+impl Default for CacheOptions {
+    fn default() -> Self {
+        CacheOptions {
+            policy: CodePolicy::default(),
+            arena_capacity: DEFAULT_ARENA_CAPACITY,
+            frame_limit: DEFAULT_FRAME_LIMIT,
+        }
+    }
+}
+
+/// A cache's figures, all since it was made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CacheStats {
+    /// Look-ups that found a stub.
+    pub hits: u64,
+    /// Look-ups that had to make one.
+    pub misses: u64,
+    /// Stubs in the cache.
+    pub stubs: usize,
+    /// Of these, how many are interpreted.
+    pub interpreted: usize,
+    /// Keys for which code was wanted and interpretation had to do.
+    pub fallbacks: u64,
+    /// Bytes of code memory in use.
+    pub code_bytes: usize,
+    /// Entries in the unwinder's registry.
+    pub unwind_entries: usize,
+    /// Time spent making stubs.
+    pub compile_time: Duration,
+}
+
+/// Holds one stub per key. `Send` and `Sync`; nothing of it is shared between caches.
+///
+/// ```
+/// # if !cfg!(all(target_arch = "x86_64", target_os = "linux")) { return Ok(()) }
+/// use fing_stubs::{Abi, GBlock, Record, StubCache};
+/// extern "C" fn add(counter: &std::cell::Cell<u64>) { counter.set(counter.get() + 1) }
+///
+/// let cache = StubCache::new(Default::default())?;
+/// let stub = cache.for_signature(&"func(*int)".parse()?, Abi::system_v())?;
+/// let counter = std::cell::Cell::new(41);
+/// let record = Record { code: add as usize, context: 0, words: [&raw const counter as u64, 0] };
+/// // SAFETY: `add` is a System V function of one pointer, and `counter` outlives the call.
+/// unsafe { stub.run_all(&[record], &GBlock::zeroed()) };
+/// assert_eq!(counter.get(), 42);
+/// # Ok::<(), fing_stubs::StubError>(())
+/// ```
+#[derive(Debug)]
+pub struct StubCache {
+    options: CacheOptions,
+    stubs: RwLock<HashMap<StubKey, Arc<Stub>>>,
+    generator: OnceLock<Generator>,
+    /// One stub is made at a time; look-ups go on.
+    making: Mutex<()>,
+    hits: AtomicU64,
+    misses: AtomicU64,
+    fallbacks: AtomicU64,
+    nanoseconds: AtomicU64,
+}
+
+/// What machine code needs; made with the first stub.
+struct Generator {
+    compiler: Compiler,
+    arena: Arc<Arena>,
+}
+
+impl std::fmt::Debug for Generator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Generator")
+            .field("target", self.compiler.triple())
+            .field("arena", &self.arena)
+            .finish()
+    }
+}
+
+impl Generator {
+    fn new(capacity: usize) -> Result<Generator, StubError> {
+        Ok(Generator {
+            compiler: Compiler::host()?,
+            arena: Arena::new(capacity)?,
+        })
+    }
+}
+
+impl StubCache {
+    /// An empty cache. Under [`CodePolicy::Generate`] the code arena is reserved here, so that a host without
+    /// executable memory is known at once.
+    ///
+    /// # Errors
+    /// The environment's: no such ISA in this build, no executable memory.
+    pub fn new(options: CacheOptions) -> Result<StubCache, StubError> {
+        let cache = StubCache {
+            options,
+            stubs: RwLock::default(),
+            generator: OnceLock::new(),
+            making: Mutex::default(),
+            hits: AtomicU64::new(0),
+            misses: AtomicU64::new(0),
+            fallbacks: AtomicU64::new(0),
+            nanoseconds: AtomicU64::new(0),
+        };
+        if cache.options.policy == CodePolicy::Generate {
+            cache.generator()?;
+        }
+        Ok(cache)
+    }
+
+    /// How this cache was set up.
+    pub fn options(&self) -> &CacheOptions {
+        &self.options
+    }
+
+    /// The key of `signature` under `abi`, with this cache's frame limit.
+    ///
+    /// # Errors
+    /// As [`StubKey::new`].
+    pub fn key(
+        &self,
+        signature: &Signature,
+        abi: Abi,
+        context_argument: bool,
+    ) -> Result<StubKey, StubError> {
+        StubKey::new(
+            signature,
+            abi,
+            KeyOptions {
+                context_argument,
+                frame_limit: self.options.frame_limit,
+            },
+        )
+    }
+
+    /// The stub for functions of `signature` under `abi`.
+    ///
+    /// # Errors
+    /// As [`StubCache::key`] and [`StubCache::get`].
+    pub fn for_signature(&self, signature: &Signature, abi: Abi) -> Result<Arc<Stub>, StubError> {
+        self.get(&self.key(signature, abi, false)?)
+    }
+
+    /// The stub for `key`, made if need be.
+    ///
+    /// # Errors
+    /// The key is for another machine; no code memory or no room in it, unless the policy allows interpretation.
+    pub fn get(&self, key: &StubKey) -> Result<Arc<Stub>, StubError> {
+        if let Some(stub) = self.find(key) {
+            self.hits.fetch_add(1, Ordering::Relaxed);
+            return Ok(stub);
+        }
+        let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(stub) = self.find(key) {
+            self.hits.fetch_add(1, Ordering::Relaxed);
+            return Ok(stub);
+        }
+        let begun = Instant::now();
+        let stub = Arc::new(self.make(key)?);
+        self.stubs
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(key.clone(), stub.clone());
+        self.misses.fetch_add(1, Ordering::Relaxed);
+        self.nanoseconds
+            .fetch_add(begun.elapsed().as_nanos() as u64, Ordering::Relaxed);
+        Ok(stub)
+    }
+
+    /// Forgets every stub nobody else holds; their code memory is used again. Returns how many.
+    pub fn trim(&self) -> usize {
+        let mut stubs = self.stubs.write().unwrap_or_else(PoisonError::into_inner);
+        let before = stubs.len();
+        stubs.retain(|_, stub| Arc::strong_count(stub) > 1);
+        before - stubs.len()
+    }
+
+    /// The figures so far.
+    pub fn stats(&self) -> CacheStats {
+        let stubs = self.stubs.read().unwrap_or_else(PoisonError::into_inner);
+        let arena = self.generator.get().map(|generator| &generator.arena);
+        CacheStats {
+            hits: self.hits.load(Ordering::Relaxed),
+            misses: self.misses.load(Ordering::Relaxed),
+            stubs: stubs.len(),
+            interpreted: stubs.values().filter(|stub| !stub.is_generated()).count(),
+            fallbacks: self.fallbacks.load(Ordering::Relaxed),
+            code_bytes: arena.map_or(0, |arena| arena.used()),
+            unwind_entries: arena.map_or(0, |arena| arena.unwind_entries()),
+            compile_time: Duration::from_nanos(self.nanoseconds.load(Ordering::Relaxed)),
+        }
+    }
+
+    fn find(&self, key: &StubKey) -> Option<Arc<Stub>> {
+        self.stubs
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(key)
+            .cloned()
+    }
+
+    fn generator(&self) -> Result<&Generator, StubError> {
+        if let Some(generator) = self.generator.get() {
+            return Ok(generator);
+        }
+        let generator = Generator::new(self.options.arena_capacity)?;
+        Ok(self.generator.get_or_init(|| generator))
+    }
+
+    fn make(&self, key: &StubKey) -> Result<Stub, StubError> {
+        let interpret = || Ok(Stub::interpreted(key.clone(), Interpreter::new(key)?));
+        match self.options.policy {
+            CodePolicy::Generate => self.generate(key),
+            CodePolicy::Interpret => interpret(),
+            CodePolicy::GenerateOrInterpret => match self.generate(key) {
+                Err(reason) if reason.is_environment() => {
+                    self.fallbacks.fetch_add(1, Ordering::Relaxed);
+                    tracing::warn!(%key, %reason, "no machine code for this stub: its calls are interpreted");
+                    interpret()
+                }
+                other => other,
+            },
+        }
+    }
+
+    fn generate(&self, key: &StubKey) -> Result<Stub, StubError> {
+        let generator = self.generator()?;
+        let compiled = generator.compiler.compile(key, false)?;
+        let published = publish(&generator.arena, &generator.compiler, key, &compiled)?;
+        Ok(Stub::generated(key.clone(), published))
+    }
+}

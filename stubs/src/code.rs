@@ -1,0 +1,388 @@
+//! Executable memory: one arena, mapped twice, never writable and executable at the same address.
+//!
+//! The same pages of an anonymous file appear at a writable alias and at an executable one, a constant distance apart.
+//! Two mappings serve any number of stubs, and a stub's bytes can be freed and used again one by one.
+//!
+//! The arena is divided into regions of code that unwinders see alike ([`CallState`]); each region in use has one
+//! entry in the unwinder's registry. A forked child shares nothing of it: both mappings are left out of a fork, and
+//! using an arena from a process that did not make it is an error.
+#![expect(unsafe_code, reason = "maps memory and writes code into it")]
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::StubError;
+use crate::unwind::{CallState, Registration};
+
+/// Code is placed at multiples of this; also what x86-64 and arm64 want of a function.
+const GRANULE: usize = 16;
+/// Bytes of a region: enough for well over a thousand stubs.
+const REGION: usize = 256 << 10;
+/// What unused code memory holds: on x86-64 a breakpoint, on others an invalid instruction.
+const FILLER: u8 = 0xcc;
+
+/// Capacity of a cache's arena unless told otherwise. Address space, not memory: pages come as stubs do.
+pub const DEFAULT_ARENA_CAPACITY: usize = 64 << 20;
+
+/// A dual-mapped stretch of code memory.
+#[derive(Debug)]
+pub(crate) struct Arena {
+    // Fields are dropped in order: the registrations in `regions` describe code in `mapping`.
+    regions: Mutex<Vec<Region>>,
+    mapping: Mapping,
+    owner: u32,
+}
+
+#[derive(Debug)]
+struct Region {
+    state: Option<CallState>,
+    /// Free ranges, by offset from the arena's start; neighbours are merged.
+    free: BTreeMap<usize, usize>,
+    /// Held for its `Drop`.
+    _registration: Option<Registration>,
+}
+
+/// Some bytes of an arena; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct CodeSlice {
+    arena: Arc<Arena>,
+    region: usize,
+    offset: usize,
+    bytes: usize,
+}
+
+impl Arena {
+    /// Reserves an arena of `capacity` bytes.
+    pub(crate) fn new(capacity: usize) -> Result<Arc<Arena>, StubError> {
+        let capacity = capacity
+            .max(1)
+            .checked_next_multiple_of(REGION)
+            .unwrap_or(usize::MAX / REGION * REGION);
+        let mapping = Mapping::new(capacity)?;
+        Ok(Arc::new(Arena {
+            regions: Mutex::default(),
+            mapping,
+            owner: std::process::id(),
+        }))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Region>> {
+        self.regions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Distance from a byte's writable address to its executable one.
+    pub(crate) fn distance(&self) -> usize {
+        self.mapping.bytes
+    }
+
+    /// Bytes of code in use, granules included.
+    pub(crate) fn used(&self) -> usize {
+        self.lock()
+            .iter()
+            .map(|region| REGION - region.free.values().sum::<usize>())
+            .sum()
+    }
+
+    /// Entries in the unwinder's registry.
+    pub(crate) fn unwind_entries(&self) -> usize {
+        self.lock()
+            .iter()
+            .filter(|region| region._registration.is_some())
+            .count()
+    }
+
+    /// Room for `bytes` of code that unwinders see as `state`; several slices of one stub are asked for one by one.
+    pub(crate) fn allocate(
+        self: &Arc<Arena>,
+        bytes: usize,
+        state: Option<&CallState>,
+    ) -> Result<CodeSlice, StubError> {
+        self.check_owner()?;
+        let bytes = bytes.max(1).next_multiple_of(GRANULE);
+        let mut regions = self.lock();
+        let fitting = regions
+            .iter_mut()
+            .enumerate()
+            .filter(|(_, region)| region.state.as_ref() == state);
+        for (region, candidate) in fitting {
+            if let Some(offset) = candidate.take(bytes) {
+                return Ok(CodeSlice {
+                    arena: self.clone(),
+                    region,
+                    offset,
+                    bytes,
+                });
+            }
+        }
+        let start = regions.len() * REGION;
+        if start + REGION > self.mapping.bytes || bytes > REGION {
+            let free = regions
+                .iter()
+                .filter(|r| r.state.as_ref() == state)
+                .flat_map(|r| r.free.values())
+                .sum();
+            return Err(StubError::ArenaFull {
+                wanted: bytes,
+                free,
+                capacity: self.mapping.bytes,
+            });
+        }
+        let registration = state
+            .map(|state| Registration::new(state, self.mapping.executable(start), REGION))
+            .transpose()
+            .map_err(|detail| StubError::Internal {
+                key: format!("{state:?}"),
+                step: "registering a region for unwinding",
+                detail,
+            })?;
+        let region = Region {
+            state: state.cloned(),
+            free: BTreeMap::from([(start + bytes, REGION - bytes)]),
+            _registration: registration,
+        };
+        regions.push(region);
+        Ok(CodeSlice {
+            arena: self.clone(),
+            region: regions.len() - 1,
+            offset: start,
+            bytes,
+        })
+    }
+
+    fn check_owner(&self) -> Result<(), StubError> {
+        let found = std::process::id();
+        if found == self.owner {
+            Ok(())
+        } else {
+            Err(StubError::Forked {
+                owner: self.owner,
+                found,
+            })
+        }
+    }
+
+    /// Makes code written so far visible to every thread that will run it.
+    pub(crate) fn publish(&self) {
+        self.mapping.synchronize();
+    }
+}
+
+impl Region {
+    /// First fit.
+    fn take(&mut self, bytes: usize) -> Option<usize> {
+        let (&offset, &room) = self.free.iter().find(|&(_, &room)| room >= bytes)?;
+        self.free.remove(&offset);
+        if room > bytes {
+            self.free.insert(offset + bytes, room - bytes);
+        }
+        Some(offset)
+    }
+
+    fn give_back(&mut self, mut offset: usize, mut bytes: usize) {
+        if let Some((&before, &room)) = self.free.range(..offset).next_back()
+            && before + room == offset
+        {
+            self.free.remove(&before);
+            (offset, bytes) = (before, bytes + room);
+        }
+        if let Some(room) = self.free.remove(&(offset + bytes)) {
+            bytes += room;
+        }
+        self.free.insert(offset, bytes);
+    }
+}
+
+impl CodeSlice {
+    /// Address to write the code at.
+    pub(crate) fn writable(&self) -> *mut u8 {
+        self.arena.mapping.writable(self.offset)
+    }
+
+    /// Bytes held, granules included.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl Drop for CodeSlice {
+    fn drop(&mut self) {
+        // In a forked child the mappings are not there, and the parent's book-keeping is the parent's.
+        if self.arena.check_owner().is_err() {
+            return;
+        }
+        // SAFETY: I4: the slice is ours until it is given back below, and whoever drops it vouches that no call is in
+        // flight: a stub owns its slices, and a stub is borrowed for as long as it runs.
+        unsafe { self.writable().write_bytes(FILLER, self.bytes) };
+        if let Some(region) = self.arena.lock().get_mut(self.region) {
+            region.give_back(self.offset, self.bytes);
+        }
+    }
+}
+
+/// The two mappings of one anonymous file: `[start, start + bytes)` writable, the next `bytes` executable.
+#[derive(Debug)]
+struct Mapping {
+    start: usize,
+    bytes: usize,
+    /// The kernel serializes running threads on request.
+    barrier: bool,
+}
+
+impl Mapping {
+    fn writable(&self, offset: usize) -> *mut u8 {
+        std::ptr::with_exposed_provenance_mut(self.start + offset)
+    }
+
+    fn executable(&self, offset: usize) -> usize {
+        self.start + self.bytes + offset
+    }
+}
+
+#[cfg(target_os = "linux")]
+mod os {
+    use super::{Mapping, StubError, io};
+
+    const MEMBARRIER_PRIVATE_EXPEDITED_SYNC_CORE: libc::c_int = 1 << 5;
+    const MEMBARRIER_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE: libc::c_int = 1 << 6;
+
+    fn failed(operation: &'static str) -> StubError {
+        StubError::ExecutableMemory {
+            operation,
+            source: io::Error::last_os_error(),
+        }
+    }
+
+    fn membarrier(command: libc::c_int) -> bool {
+        // SAFETY: I4: the call takes two integers and no pointer.
+        unsafe { libc::syscall(libc::SYS_membarrier, command, 0) == 0 }
+    }
+
+    /// An anonymous file, executable where the kernel wants to be asked.
+    fn anonymous_file() -> Result<libc::c_int, StubError> {
+        let name = c"fing-stubs";
+        // SAFETY: I4: the name is a C string; the kernel copies it.
+        let mut fd =
+            unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC | libc::MFD_EXEC) };
+        if fd < 0 {
+            // Kernels before 6.3 don't know the flag, and don't need it.
+            // SAFETY: I4: as above.
+            fd = unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC) };
+        }
+        if fd < 0 {
+            Err(failed("memfd_create"))
+        } else {
+            Ok(fd)
+        }
+    }
+
+    impl Mapping {
+        pub(super) fn new(bytes: usize) -> Result<Mapping, StubError> {
+            let double = bytes
+                .checked_mul(2)
+                .ok_or_else(|| StubError::ExecutableMemory {
+                    operation: "reserving address space",
+                    source: io::Error::from_raw_os_error(libc::ENOMEM),
+                })?;
+            let fd = anonymous_file()?;
+            // SAFETY: I4: the descriptor was made above.
+            let sized = unsafe { libc::ftruncate(fd, bytes as libc::off_t) };
+            let mapping = if sized == 0 {
+                map(fd, bytes, double)
+            } else {
+                Err(failed("ftruncate"))
+            };
+            // SAFETY: I4: the descriptor was made above, and the mappings don't need it any more.
+            unsafe { libc::close(fd) };
+            mapping
+        }
+
+        /// Ends every thread's speculation about code that was just written.
+        pub(super) fn synchronize(&self) {
+            if self.barrier {
+                membarrier(MEMBARRIER_PRIVATE_EXPEDITED_SYNC_CORE);
+            }
+        }
+    }
+
+    fn map(fd: libc::c_int, bytes: usize, double: usize) -> Result<Mapping, StubError> {
+        let reserve = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+        // SAFETY: I4: a fresh reservation at an address of the kernel's choice.
+        let start = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                double,
+                libc::PROT_NONE,
+                reserve,
+                -1,
+                0,
+            )
+        };
+        if start == libc::MAP_FAILED {
+            return Err(failed("mmap (reserving address space)"));
+        }
+        let mapping = Mapping {
+            start: start.expose_provenance(),
+            bytes,
+            barrier: membarrier(MEMBARRIER_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE),
+        };
+        let aliases = [
+            (
+                0,
+                libc::PROT_READ | libc::PROT_WRITE,
+                "mmap (writable alias)",
+            ),
+            (
+                bytes,
+                libc::PROT_READ | libc::PROT_EXEC,
+                "mmap (executable alias)",
+            ),
+        ];
+        for (offset, protection, operation) in aliases {
+            // SAFETY: I4: inside the reservation, which nobody else knows of.
+            let alias = unsafe {
+                libc::mmap(
+                    start.byte_add(offset),
+                    bytes,
+                    protection,
+                    libc::MAP_SHARED | libc::MAP_FIXED,
+                    fd,
+                    0,
+                )
+            };
+            // SAFETY: I4: as above. A child that ran or freed the parent's code would do so under the parent's feet.
+            if alias == libc::MAP_FAILED
+                || unsafe { libc::madvise(alias, bytes, libc::MADV_DONTFORK) } != 0
+            {
+                return Err(failed(operation));
+            }
+        }
+        Ok(mapping)
+    }
+
+    impl Drop for Mapping {
+        fn drop(&mut self) {
+            // SAFETY: I4: both aliases are ours; slices hold the arena, so none of its code can be in use any more.
+            unsafe {
+                libc::munmap(
+                    std::ptr::with_exposed_provenance_mut(self.start),
+                    2 * self.bytes,
+                )
+            };
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+impl Mapping {
+    fn new(_bytes: usize) -> Result<Mapping, StubError> {
+        Err(StubError::ExecutableMemory {
+            operation: "mapping code twice",
+            source: io::Error::new(io::ErrorKind::Unsupported, "only Linux is supported so far"),
+        })
+    }
+
+    fn synchronize(&self) {
+        let _ = self.barrier;
+    }
+}

@@ -1,0 +1,160 @@
+//! What can go wrong between a signature and a call. Three classes, never mixed: the caller's mistake, the
+//! environment, our own bug.
+#![forbid(unsafe_code)]
+
+use crate::{Abi, AbiError, AssignError, ParseError, Signature, Type, TypeError};
+
+/// Why there is no stub.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StubError {
+    /// The caller's: a batch stub passes exactly one argument.
+    #[error("stub for {signature}: found {found} parameters, wanted exactly 1")]
+    NotOneParameter {
+        /// The signature as given.
+        signature: Signature,
+        /// Its number of parameters, receiver included.
+        found: usize,
+    },
+    /// The caller's: the argument does not fit a record.
+    #[error("stub for {signature}: parameter 0 is {ty} of {found} bytes, wanted at most {limit}")]
+    ArgumentTooLarge {
+        /// The signature as given.
+        signature: Signature,
+        /// Type of the argument.
+        ty: Type,
+        /// Its size in bytes.
+        found: u64,
+        /// Bytes a record holds.
+        limit: u64,
+    },
+    /// The caller's: the frame is past the configured limit.
+    #[error(
+        "stub for {signature}: the frame is {found} bytes, wanted at most {limit} (the cache's frame limit)"
+    )]
+    FrameTooLarge {
+        /// The signature as given.
+        signature: Signature,
+        /// Bytes of stack arguments, stack results, spill slots and hidden result.
+        found: u64,
+        /// The limit in force.
+        limit: u64,
+    },
+    /// The caller's: this text is not a stub key.
+    #[error("stub key {text:?}: found {found:?}, wanted {wanted}")]
+    Key {
+        /// The text as given.
+        text: String,
+        /// The part that could not be read.
+        found: String,
+        /// What should stand there.
+        wanted: &'static str,
+    },
+    /// The caller's: the signature has no assignment under this ABI.
+    #[error(transparent)]
+    Assign(#[from] AssignError),
+    /// The caller's: there is no such ABI.
+    #[error(transparent)]
+    Abi(#[from] AbiError),
+    /// The caller's: the signature does not parse.
+    #[error(transparent)]
+    Parse(#[from] ParseError),
+    /// The caller's: there is no such type.
+    #[error(transparent)]
+    Type(#[from] TypeError),
+    /// The caller's: code for one machine, to be run on another.
+    #[error("stub {key}: it is code for {wanted}, and this host is {found}")]
+    WrongHost {
+        /// The key asked for.
+        key: String,
+        /// Machine the stub is for.
+        wanted: String,
+        /// Machine this is.
+        found: String,
+    },
+    /// The environment's: no stub generator for this machine.
+    #[error("stub {key}: no generated stubs for {abi} here: {reason}")]
+    NoGenerator {
+        /// The key asked for.
+        key: String,
+        /// The ABI.
+        abi: Abi,
+        /// What is missing.
+        reason: String,
+    },
+    /// The environment's: this build makes no code for that machine.
+    #[error(
+        "compiler for {target}: {reason} (feature all-arch brings every machine Cranelift has)"
+    )]
+    NoTarget {
+        /// The target's triple.
+        target: String,
+        /// What Cranelift said.
+        reason: String,
+    },
+    /// The environment's: no memory to run code from.
+    #[error(
+        "executable memory: {operation} failed: {source} (to do without generated code, choose CodePolicy::Interpret \
+         or CodePolicy::GenerateOrInterpret)"
+    )]
+    ExecutableMemory {
+        /// The system call or step.
+        operation: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The environment's: the arena is full.
+    #[error(
+        "code arena: wanted {wanted} bytes, found {free} of {capacity} free (the cache's arena capacity)"
+    )]
+    ArenaFull {
+        /// Bytes asked for.
+        wanted: usize,
+        /// Bytes left for code of this kind.
+        free: usize,
+        /// The arena's capacity in bytes.
+        capacity: usize,
+    },
+    /// The environment's: the arena belongs to the process that made it, and this is a forked child.
+    #[error(
+        "code arena: made by process {owner}, used by its fork {found}; a forked child needs a cache of its own"
+    )]
+    Forked {
+        /// Process that made the arena.
+        owner: u32,
+        /// This process.
+        found: u32,
+    },
+    /// The environment's: no interpreter for this host.
+    #[error("interpreter of assignments: none for this host, which is {host}")]
+    NoInterpreter {
+        /// This host.
+        host: String,
+    },
+    /// Ours: always a bug in this library.
+    #[error("stub {key}: {step} failed; this is a bug in fing-stubs: {detail}")]
+    Internal {
+        /// The key asked for.
+        key: String,
+        /// Step of the pipeline.
+        step: &'static str,
+        /// What was found, with the code in question.
+        detail: String,
+    },
+}
+
+impl StubError {
+    /// True if the caller asked for nothing wrong: this machine or process can't give it.
+    pub fn is_environment(&self) -> bool {
+        use StubError::*;
+        matches!(
+            self,
+            NoGenerator { .. }
+                | NoTarget { .. }
+                | ExecutableMemory { .. }
+                | ArenaFull { .. }
+                | Forked { .. }
+                | NoInterpreter { .. }
+        )
+    }
+}

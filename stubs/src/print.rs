@@ -1,0 +1,340 @@
+//! Assignments to look at: Go's own lines, a picture of the frame, JSON.
+//!
+//! ```
+//! use fing_stubs::{abi::{Abi, Arch}, assign::assign};
+//!
+//! let sig = "func(any, [2]int) (int8, error)".parse()?;
+//! let a = assign(&sig, Abi::go(Arch::Amd64))?;
+//! assert_eq!(a.to_string(), "\
+//! IN 0: R{ I0 I1 } spilloffset: 0 typ: interface {}
+//! IN 1: R{ } offset: 0 typ: [2]int
+//! OUT 0: R{ I0 } spilloffset: -1 typ: int8
+//! OUT 1: R{ I1 I2 } spilloffset: -1 typ: error
+//! offsetToSpillArea: 16 spillAreaSize: 16");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+#![forbid(unsafe_code)]
+
+use std::fmt::{self, Display, Formatter, Write};
+
+use serde_json::{Map, Value as Json, json};
+
+use crate::abi::RegClass;
+use crate::assign::{Assignment, Piece, Place, Value};
+use crate::signature::{Signature, WORD};
+
+/// Go's lines, as [`Assignment::to_go_lines`].
+impl Display for Assignment {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        for (i, value) in self.args.iter().enumerate() {
+            writeln!(f, "IN {i}: {}", self.go_line(value))?;
+        }
+        for (i, value) in self.results.iter().enumerate() {
+            writeln!(f, "OUT {i}: {}", self.go_line(value))?;
+        }
+        if let Some(size) = self.hidden_result {
+            writeln!(f, "hiddenResult: R{{ I0 }} size: {size}")?;
+        }
+        write!(
+            f,
+            "offsetToSpillArea: {} spillAreaSize: {}",
+            self.spill_off, self.spill_size
+        )
+    }
+}
+
+impl Assignment {
+    /// The assignment in the form Go's compiler and its tests use: one line for each value, then the spill area.
+    ///
+    /// `spilloffset` counts from the spill area and is -1 where there is no slot; `offset` counts from the argument base.
+    /// Two lines are no form of Go's: native results behind a hidden pointer and the pointer itself.
+    pub fn to_go_lines(&self) -> String {
+        self.to_string()
+    }
+
+    fn go_line(&self, value: &Value) -> String {
+        let ty = &value.ty;
+        match &value.place {
+            Place::Stack { offset } => format!("R{{ }} offset: {offset} typ: {ty:#}"),
+            Place::Hidden { offset } => format!("R{{ }} hiddenoffset: {offset} typ: {ty:#}"),
+            Place::Regs { pieces, spill } => {
+                let registers: String = pieces
+                    .iter()
+                    .map(|piece| format!(" {}", short_name(piece)))
+                    .collect();
+                let spill = spill.map_or("-1".into(), |spill| {
+                    spill.wrapping_sub(self.spill_off).to_string()
+                });
+                format!("R{{{registers} }} spilloffset: {spill} typ: {ty:#}")
+            }
+        }
+    }
+
+    /// The assignment as a JSON object: the schema of `tests/vectors/arch.jsonl`, field for field. `sig` is the signature
+    /// the assignment was made of; its text goes into the object.
+    ///
+    /// Native assignments add `hidden_result` and per value `hidden`; their pieces add `reg_off` where it is not 0.
+    pub fn to_json(&self, id: &str, sig: &Signature) -> Json {
+        let mut line = Map::new();
+        line.insert("id".into(), json!(id));
+        line.insert("arch".into(), json!(self.abi.arch().name()));
+        line.insert("sig".into(), json!(sig.to_string()));
+        if sig.receiver().is_some() {
+            line.insert("method".into(), json!(true));
+        }
+        let bias = self
+            .abi
+            .native()
+            .map_or(self.abi.machine().argument_base, |native| {
+                native.argument_base
+            });
+        line.insert("int_regs".into(), json!(self.abi.int_regs()));
+        line.insert("float_regs".into(), json!(self.abi.float_regs()));
+        line.insert("sp_bias".into(), json!(bias));
+        let args = self
+            .args
+            .iter()
+            .map(|value| self.json_value(value, Assignment::arg_register));
+        line.insert("in".into(), args.collect());
+        let results = self
+            .results
+            .iter()
+            .map(|value| self.json_value(value, Assignment::result_register));
+        line.insert("out".into(), results.collect());
+        if let Some(size) = self.hidden_result {
+            line.insert("hidden_result".into(), json!(size));
+        }
+        let numbers = [
+            ("int_in", self.int_in as u64),
+            ("float_in", self.float_in as u64),
+            ("int_out", self.int_out as u64),
+            ("float_out", self.float_out as u64),
+            ("args_end", self.args_end),
+            ("results_off", self.results_off),
+            ("results_end", self.results_end),
+            ("spill_off", self.spill_off),
+            ("spill_size", self.spill_size),
+            ("frame_size", self.frame_size),
+        ];
+        line.extend(numbers.map(|(name, number)| (name.to_string(), json!(number))));
+        Json::Object(line)
+    }
+
+    fn json_value(
+        &self,
+        value: &Value,
+        name: fn(&Assignment, RegClass, usize) -> &'static str,
+    ) -> Json {
+        let mut object = Map::new();
+        object.insert("type".into(), json!(value.ty.to_string()));
+        object.insert("size".into(), json!(value.size));
+        object.insert("align".into(), json!(value.align));
+        match &value.place {
+            Place::Stack { offset } => {
+                object.insert("stack".into(), json!(offset));
+            }
+            Place::Hidden { offset } => {
+                object.insert("hidden".into(), json!(offset));
+            }
+            Place::Regs { pieces, spill } => {
+                let piece = |piece: &Piece| json_piece(piece, name(self, piece.class, piece.index));
+                object.insert("regs".into(), pieces.iter().map(piece).collect());
+                if let Some(spill) = spill {
+                    object.insert("spill".into(), json!(spill));
+                }
+            }
+        }
+        Json::Object(object)
+    }
+}
+
+fn json_piece(piece: &Piece, name: &str) -> Json {
+    let mut object = Map::new();
+    object.insert("class".into(), json!(piece.class.to_string()));
+    object.insert("index".into(), json!(piece.index));
+    object.insert("name".into(), json!(name));
+    object.insert("off".into(), json!(piece.off));
+    object.insert("size".into(), json!(piece.size));
+    if piece.reg_off != 0 {
+        object.insert("reg_off".into(), json!(piece.reg_off));
+    }
+    // The alternate form is how the compiler writes types; the vectors' own text is compact.
+    object.insert("kind".into(), json!(format!("{:#}", piece.kind)));
+    Json::Object(object)
+}
+
+/// `I0`, `F3`: class and place in the sequence.
+fn short_name(piece: &Piece) -> String {
+    let class = match piece.class {
+        RegClass::Int => 'I',
+        RegClass::Float => 'F',
+    };
+    format!("{class}{}", piece.index)
+}
+
+/// A stretch of the frame.
+struct Row {
+    from: u64,
+    to: u64,
+    text: String,
+}
+
+impl Assignment {
+    /// The frame drawn from the argument base up, lowest address first, and the registers beside it.
+    ///
+    /// Offsets are bytes from the argument base; a row's second number is where it ends.
+    pub fn frame_picture(&self) -> String {
+        let mut out = String::new();
+        self.write_picture(&mut out).unwrap_or_default();
+        out
+    }
+
+    fn write_picture(&self, out: &mut String) -> fmt::Result {
+        writeln!(out, "{}: frame of {} bytes", self.abi, self.frame_size)?;
+        self.write_registers(out)?;
+        let rows = self.rows();
+        let width = rows
+            .iter()
+            .map(|row| row.text.chars().count())
+            .max()
+            .unwrap_or(0)
+            .max(24);
+        let line = "-".repeat(width + 2);
+        let base = self
+            .abi
+            .native()
+            .map_or(self.abi.machine().argument_base, |native| {
+                native.argument_base
+            });
+        let sp = match base {
+            0 => "SP at the call".to_string(),
+            n => format!("SP+{n} at the call"),
+        };
+        writeln!(out, "\n  offset       +{line}+  <- argument base = {sp}")?;
+        for row in &rows {
+            let text = &row.text;
+            writeln!(out, "{:>6}..{:<6} | {text:<width$} |", row.from, row.to)?;
+        }
+        writeln!(out, "{:>14} +{line}+", self.frame_size)
+    }
+
+    fn write_registers(&self, out: &mut String) -> fmt::Result {
+        if self.int_in + self.float_in + self.int_out + self.float_out == 0
+            && self.hidden_result.is_none()
+        {
+            return writeln!(out, "\n  no registers");
+        }
+        writeln!(out, "\n  registers")?;
+        if let Some(size) = self.hidden_result {
+            let register = self.arg_register(RegClass::Int, 0);
+            writeln!(
+                out,
+                "    {register:<6} -> address of {size} bytes for the results"
+            )?;
+        }
+        for (i, value) in self.args.iter().enumerate() {
+            for piece in value.pieces() {
+                let register = self.arg_register(piece.class, piece.index);
+                writeln!(
+                    out,
+                    "    {register:<6} <- {}",
+                    describe(&format!("argument {i}"), value, piece)
+                )?;
+            }
+        }
+        for (i, value) in self.results.iter().enumerate() {
+            for piece in value.pieces() {
+                let register = self.result_register(piece.class, piece.index);
+                writeln!(
+                    out,
+                    "    {register:<6} -> {}",
+                    describe(&format!("result {i}"), value, piece)
+                )?;
+            }
+            if let Place::Hidden { offset } = value.place {
+                writeln!(
+                    out,
+                    "    memory -> result {i} at byte {offset} of them: {}",
+                    value.ty
+                )?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What is in the frame, sorted by address, gaps filled in.
+    fn rows(&self) -> Vec<Row> {
+        let mut rows = Vec::new();
+        let mut add = |from: u64, size: u64, text: String| {
+            rows.push(Row {
+                from,
+                to: from.saturating_add(size),
+                text,
+            })
+        };
+        for (i, value) in self.args.iter().enumerate() {
+            match &value.place {
+                Place::Stack { offset } => {
+                    add(*offset, value.size, format!("argument {i}: {}", value.ty))
+                }
+                Place::Regs {
+                    spill: Some(spill), ..
+                } => {
+                    add(
+                        *spill,
+                        value.size,
+                        format!("spill slot of argument {i}: {}", value.ty),
+                    );
+                }
+                _ => {}
+            }
+        }
+        for (i, value) in self.results.iter().enumerate() {
+            if let Place::Stack { offset } = value.place {
+                add(offset, value.size, format!("result {i}: {}", value.ty));
+            }
+        }
+        rows.sort_by_key(|row| (row.from, row.to));
+        let mut with_gaps = Vec::new();
+        let mut at = 0;
+        for row in rows {
+            if row.from > at {
+                with_gaps.push(Row {
+                    from: at,
+                    to: row.from,
+                    text: "(padding)".into(),
+                });
+            }
+            at = at.max(row.to);
+            with_gaps.push(row);
+        }
+        if self.frame_size > at {
+            with_gaps.push(Row {
+                from: at,
+                to: self.frame_size,
+                text: "(padding)".into(),
+            });
+        }
+        with_gaps
+    }
+}
+
+/// `argument 0, bytes 8..16: interface{}`, or without the bytes when the register has it all.
+fn describe(what: &str, value: &Value, piece: &Piece) -> String {
+    let whole = piece.size == value.size;
+    let bytes = if whole {
+        String::new()
+    } else {
+        format!(", bytes {}..{}", piece.off, piece.off + piece.size)
+    };
+    let shift = match piece.reg_off {
+        0 => String::new(),
+        n => format!(" (from byte {n} of the register)"),
+    };
+    let small = if piece.size < WORD && piece.reg_off == 0 {
+        format!(" (low {} bytes)", piece.size)
+    } else {
+        String::new()
+    };
+    format!("{what}{bytes}: {}{shift}{small}", value.ty)
+}

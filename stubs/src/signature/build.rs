@@ -1,0 +1,426 @@
+//! Constructors of types: the only way to make one, so every limit and rule is checked here.
+#![forbid(unsafe_code)]
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::{Arc, LazyLock};
+
+use super::layout::{self, Facts};
+use super::{
+    ChanDir, Field, FuncType, Kind, MAX_DEPTH, MAX_NAME, MAX_SIZE, MAX_WEIGHT, Method, Named, Node,
+    Type,
+};
+
+/// Why a type or signature can't be.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum TypeError {
+    /// Nested too deep.
+    #[error("nested {found} deep, wanted at most {MAX_DEPTH}")]
+    TooDeep {
+        /// The depth it would have.
+        found: u32,
+    },
+    /// Too many types when written out.
+    #[error("more than {MAX_WEIGHT} types when written out, wanted at most that many")]
+    TooHeavy,
+    /// Too many bytes.
+    #[error("{what} is too large, wanted at most {MAX_SIZE} bytes")]
+    TooLarge {
+        /// The type that is too large.
+        what: String,
+    },
+    /// An array longer than an `int` counts.
+    #[error("array length {found}, wanted at most {}", i64::MAX)]
+    ArrayLength {
+        /// The length given.
+        found: u64,
+    },
+    /// A type of unknown size used by value.
+    #[error(
+        "{role} is {name}, which is opaque; wanted a type of known size, or {name} behind a pointer"
+    )]
+    Opaque {
+        /// Where it is used.
+        role: Role,
+        /// Name of the opaque type.
+        name: String,
+    },
+    /// Two fields of one name.
+    #[error("struct has two fields {name}, wanted distinct names (or _)")]
+    DuplicateField {
+        /// The name.
+        name: String,
+    },
+    /// Two methods of one name.
+    #[error("interface has two methods {name}, wanted distinct names")]
+    DuplicateMethod {
+        /// The name.
+        name: String,
+    },
+    /// Not a name.
+    #[error("{what} name {found:?}, wanted {wanted} of at most {MAX_NAME} bytes")]
+    BadName {
+        /// What would carry the name.
+        what: &'static str,
+        /// The name given, shortened.
+        found: String,
+        /// What names look like.
+        wanted: &'static str,
+    },
+    /// A map key without `==`.
+    #[error("map key {found}, wanted a comparable type")]
+    MapKey {
+        /// The key type given.
+        found: String,
+    },
+    /// A variadic function needs a slice at the end.
+    #[error("last parameter of a variadic function is {found}, wanted a slice")]
+    Variadic {
+        /// The last parameter, or "missing".
+        found: String,
+    },
+}
+
+/// Where a type of unknown size was used by value.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// Element of an array.
+    Element,
+    /// Field of a struct, by name.
+    Field(String),
+    /// Receiver of a method.
+    Receiver,
+    /// Parameter, from 0.
+    Parameter(usize),
+    /// Result, from 0.
+    Result(usize),
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Role::Element => write!(f, "array element"),
+            Role::Field(name) => write!(f, "field {name}"),
+            Role::Receiver => write!(f, "receiver"),
+            Role::Parameter(i) => write!(f, "parameter {i}"),
+            Role::Result(i) => write!(f, "result {i}"),
+        }
+    }
+}
+
+/// Words that can't be names, as in Go.
+const KEYWORDS: [&str; 25] = [
+    "break",
+    "case",
+    "chan",
+    "const",
+    "continue",
+    "default",
+    "defer",
+    "else",
+    "fallthrough",
+    "for",
+    "func",
+    "go",
+    "goto",
+    "if",
+    "import",
+    "interface",
+    "map",
+    "package",
+    "range",
+    "return",
+    "select",
+    "struct",
+    "switch",
+    "type",
+    "var",
+];
+
+/// Whether it may name a field or method: a letter or `_`, then letters, digits and `_`, and no keyword.
+pub(super) fn is_identifier(name: &str) -> bool {
+    let mut chars = name.chars();
+    let starts_well = chars.next().is_some_and(is_name_start);
+    starts_well && chars.all(is_name_part) && !KEYWORDS.contains(&name)
+}
+
+pub(super) fn is_name_start(c: char) -> bool {
+    c.is_alphabetic() || c == '_'
+}
+
+pub(super) fn is_name_part(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+fn check_name(what: &'static str, name: &str) -> Result<(), TypeError> {
+    if name.len() <= MAX_NAME && is_identifier(name) {
+        return Ok(());
+    }
+    Err(bad_name(
+        what,
+        name,
+        "a letter or _, then letters and digits,",
+    ))
+}
+
+fn bad_name(what: &'static str, name: &str, wanted: &'static str) -> TypeError {
+    TypeError::BadName {
+        what,
+        found: name.chars().take(32).collect(),
+        wanted,
+    }
+}
+
+fn check_variadic(func: &FuncType) -> Result<(), TypeError> {
+    match func.params.last() {
+        _ if !func.variadic => Ok(()),
+        Some(last) if matches!(last.kind(), Kind::Slice(_)) => Ok(()),
+        last => Err(TypeError::Variadic {
+            found: last.map_or("missing".into(), Type::to_string),
+        }),
+    }
+}
+
+macro_rules! basic_types {
+    ($($variant:ident $function:ident $name:literal),* $(,)?) => {
+        impl Type {
+            $(
+                #[doc = concat!("Go's `", $name, "`.")]
+                pub fn $function() -> Type {
+                    static TYPE: LazyLock<Type> = LazyLock::new(|| Type::leaf(Kind::$variant));
+                    TYPE.clone()
+                }
+            )*
+
+            fn basic(name: &str) -> Option<Type> {
+                match name {
+                    $($name => Some(Type::$function()),)*
+                    _ => None,
+                }
+            }
+        }
+
+        impl Kind {
+            /// Go's name of a basic type; `None` for a composite or defined one.
+            pub fn basic_name(&self) -> Option<&'static str> {
+                match self {
+                    $(Kind::$variant => Some($name),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+basic_types! {
+    Bool bool "bool", Int int "int", Int8 int8 "int8", Int16 int16 "int16", Int32 int32 "int32", Int64 int64 "int64",
+    Uint uint "uint", Uint8 uint8 "uint8", Uint16 uint16 "uint16", Uint32 uint32 "uint32", Uint64 uint64 "uint64",
+    Uintptr uintptr "uintptr", Float32 float32 "float32", Float64 float64 "float64",
+    Complex64 complex64 "complex64", Complex128 complex128 "complex128", String string "string",
+    UnsafePointer unsafe_pointer "unsafe.Pointer",
+}
+
+/// `error`, the one defined type every program has.
+static ERROR: LazyLock<Type> = LazyLock::new(|| {
+    let method = Method::new(
+        "Error",
+        FuncType {
+            params: vec![],
+            results: vec![Type::string()],
+            variadic: false,
+        },
+    );
+    let interface = Type::leaf(Kind::Interface(vec![method]));
+    Type::leaf(Kind::Named(Named {
+        name: "error".into(),
+        underlying: Some(interface),
+    }))
+});
+
+impl Type {
+    /// A type no rule can refuse.
+    fn leaf(kind: Kind) -> Type {
+        let layout = layout::layout_of(&kind).unwrap_or_default();
+        Type::with_layout(kind, layout, 1, 1)
+    }
+
+    fn with_layout(kind: Kind, layout: Option<layout::Layout>, depth: u32, weight: u64) -> Type {
+        let facts = Facts {
+            layout,
+            depth,
+            weight,
+            hash: layout::hash_of(&kind),
+            pointers: layout::has_pointers(&kind),
+            comparable: layout::is_comparable(&kind),
+        };
+        Type(Arc::new(Node { kind, facts }))
+    }
+
+    fn make(kind: Kind) -> Result<Type, TypeError> {
+        let (mut depth, mut weight) = (1, 1u64);
+        if let Kind::Interface(methods) = &kind {
+            weight += methods.len() as u64;
+        }
+        layout::for_each_child(&kind, &mut |child| {
+            depth = depth.max(child.depth() + 1);
+            weight = weight.saturating_add(child.weight());
+        });
+        if depth > MAX_DEPTH {
+            return Err(TypeError::TooDeep { found: depth });
+        }
+        if weight > MAX_WEIGHT {
+            return Err(TypeError::TooHeavy);
+        }
+        let layout = layout::layout_of(&kind)?;
+        Ok(Type::with_layout(kind, layout, depth, weight))
+    }
+
+    /// The basic type Go calls `name` (`int`, `unsafe.Pointer`, also `byte`, `rune`, `any` and `error`).
+    pub fn predeclared(name: &str) -> Option<Type> {
+        match name {
+            "byte" => Some(Type::uint8()),
+            "rune" => Some(Type::int32()),
+            "any" => Some(Type::empty_interface()),
+            "error" => Some(Type::error()),
+            _ => Type::basic(name),
+        }
+    }
+
+    /// `error`.
+    pub fn error() -> Type {
+        ERROR.clone()
+    }
+
+    /// `interface{}`.
+    pub fn empty_interface() -> Type {
+        static EMPTY: LazyLock<Type> = LazyLock::new(|| Type::leaf(Kind::Interface(Vec::new())));
+        EMPTY.clone()
+    }
+
+    /// `*elem`. `elem` may be opaque.
+    pub fn pointer_to(elem: Type) -> Result<Type, TypeError> {
+        Type::make(Kind::Pointer(elem))
+    }
+
+    /// `[len]elem`.
+    pub fn array(len: u64, elem: Type) -> Result<Type, TypeError> {
+        Type::make(Kind::Array(len, elem))
+    }
+
+    /// `[]elem`. `elem` may be opaque.
+    pub fn slice(elem: Type) -> Result<Type, TypeError> {
+        Type::make(Kind::Slice(elem))
+    }
+
+    /// `map[key]value`. Both may be opaque; a key known to lack `==` is refused.
+    pub fn map(key: Type, value: Type) -> Result<Type, TypeError> {
+        if !key.is_comparable() {
+            return Err(TypeError::MapKey {
+                found: key.to_string(),
+            });
+        }
+        Type::make(Kind::Map(key, value))
+    }
+
+    /// `chan elem`, `<-chan elem` or `chan<- elem`. `elem` may be opaque.
+    pub fn chan(dir: ChanDir, elem: Type) -> Result<Type, TypeError> {
+        Type::make(Kind::Chan(dir, elem))
+    }
+
+    /// `func(params) results`. With `variadic` the last parameter must be a slice. Any of them may be opaque.
+    pub fn func(params: Vec<Type>, results: Vec<Type>, variadic: bool) -> Result<Type, TypeError> {
+        let func = FuncType {
+            params,
+            results,
+            variadic,
+        };
+        check_variadic(&func)?;
+        Type::make(Kind::Func(func))
+    }
+
+    /// `struct { fields }`. The offsets in `fields` are overwritten.
+    ///
+    /// ```
+    /// use fing_stubs::signature::{Field, Type};
+    /// let pair = Type::structure(vec![Field::new("A", Type::int8()), Field::new("B", Type::float64())])?;
+    /// assert_eq!(pair.to_string(), "struct { A int8; B float64 }");
+    /// assert_eq!(pair.layout().unwrap().size, 16);
+    /// # Ok::<(), fing_stubs::signature::TypeError>(())
+    /// ```
+    pub fn structure(mut fields: Vec<Field>) -> Result<Type, TypeError> {
+        let mut seen = HashSet::new();
+        for field in &fields {
+            check_name("field", &field.name)?;
+            if &*field.name != "_" && !seen.insert(&*field.name) {
+                return Err(TypeError::DuplicateField {
+                    name: field.name.to_string(),
+                });
+            }
+        }
+        layout::place_fields(&mut fields);
+        Type::make(Kind::Struct(fields))
+    }
+
+    /// `interface{ methods }`, sorted by name as Go keeps them.
+    pub fn interface(mut methods: Vec<Method>) -> Result<Type, TypeError> {
+        for method in &methods {
+            check_name("method", &method.name)?;
+            if &*method.name == "_" {
+                return Err(bad_name("method", "_", "a name other than _"));
+            }
+            check_variadic(&method.ty)?;
+        }
+        methods.sort_by(|a, b| a.name.cmp(&b.name));
+        if let Some(twice) = methods.windows(2).find(|pair| pair[0].name == pair[1].name) {
+            return Err(TypeError::DuplicateMethod {
+                name: twice[0].name.to_string(),
+            });
+        }
+        Type::make(Kind::Interface(methods))
+    }
+
+    /// The defined type `name` over `underlying` (over what *that* is defined as, if it has a name itself).
+    pub fn named(name: &str, underlying: Type) -> Result<Type, TypeError> {
+        check_type_name(name)?;
+        let underlying = match underlying.kind() {
+            Kind::Named(Named {
+                underlying: Some(ty),
+                ..
+            }) => ty.clone(),
+            Kind::Named(opaque) => {
+                return Err(TypeError::Opaque {
+                    role: Role::Element,
+                    name: opaque.name.to_string(),
+                });
+            }
+            _ => underlying,
+        };
+        Type::make(Kind::Named(Named {
+            name: name.into(),
+            underlying: Some(underlying),
+        }))
+    }
+
+    /// The defined type `name`, of which nothing else is known. It may only stand behind a pointer, slice, map, channel
+    /// or function.
+    pub fn opaque(name: &str) -> Result<Type, TypeError> {
+        check_type_name(name)?;
+        Type::make(Kind::Named(Named {
+            name: name.into(),
+            underlying: None,
+        }))
+    }
+}
+
+/// `main.Node`: identifiers joined by dots, and none of Go's own types.
+fn check_type_name(name: &str) -> Result<(), TypeError> {
+    let well_formed = name.len() <= MAX_NAME && name.split('.').all(is_identifier) && name != "_";
+    if well_formed && Type::predeclared(name).is_none() {
+        return Ok(());
+    }
+    Err(bad_name(
+        "type",
+        name,
+        "a name such as main.Node that is none of Go's own types,",
+    ))
+}

@@ -1,0 +1,113 @@
+//! Signatures: what a call stub is made for.
+#![forbid(unsafe_code)]
+
+use std::fmt;
+
+use super::layout::by_value;
+use super::{Kind, MAX_SIZE, MAX_WEIGHT, Role, Type, TypeError, WORD, round_up};
+
+/// Parameters and results of a function, and the receiver if it is a method. Every type has a known size.
+///
+/// `Display` prints `recv(T) func(T, ...T) (T)`, with a result list always in parentheses; `{:#}` prints what Go would.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Signature {
+    receiver: Option<Type>,
+    params: Vec<Type>,
+    results: Vec<Type>,
+    variadic: bool,
+}
+
+impl Signature {
+    /// A signature of these types. With `variadic` the last parameter must be a slice.
+    ///
+    /// # Errors
+    /// An opaque type among them, a variadic function without a slice at the end, more than [`MAX_WEIGHT`] types or
+    /// more than [`MAX_SIZE`] bytes in all.
+    ///
+    /// ```
+    /// use fing_stubs::signature::{Signature, Type};
+    /// let sig = Signature::new(None, vec![Type::pointer_to(Type::int())?], vec![Type::bool()], false)?;
+    /// assert_eq!(sig.to_string(), "func(*int) (bool)");
+    /// assert_eq!(format!("{sig:#}"), "func(*int) bool");
+    /// # Ok::<(), fing_stubs::signature::TypeError>(())
+    /// ```
+    pub fn new(
+        receiver: Option<Type>,
+        params: Vec<Type>,
+        results: Vec<Type>,
+        variadic: bool,
+    ) -> Result<Signature, TypeError> {
+        if variadic
+            && !params
+                .last()
+                .is_some_and(|last| matches!(last.kind(), Kind::Slice(_)))
+        {
+            let found = params.last().map_or("missing".into(), Type::to_string);
+            return Err(TypeError::Variadic { found });
+        }
+        let roles = receiver.iter().map(|ty| (ty, Role::Receiver));
+        let roles = roles.chain(
+            params
+                .iter()
+                .enumerate()
+                .map(|(i, ty)| (ty, Role::Parameter(i))),
+        );
+        let roles = roles.chain(
+            results
+                .iter()
+                .enumerate()
+                .map(|(i, ty)| (ty, Role::Result(i))),
+        );
+        let (mut weight, mut bytes) = (0u64, 0u64);
+        for (ty, role) in roles {
+            let layout = by_value(ty, || role.clone())?;
+            weight = weight.saturating_add(ty.weight());
+            bytes = bytes.saturating_add(round_up(layout.size, WORD));
+            if weight > MAX_WEIGHT {
+                return Err(TypeError::TooHeavy);
+            }
+            if bytes > MAX_SIZE {
+                return Err(TypeError::TooLarge {
+                    what: format!("signature up to {role}"),
+                });
+            }
+        }
+        Ok(Signature {
+            receiver,
+            params,
+            results,
+            variadic,
+        })
+    }
+
+    /// The receiver of a method.
+    pub fn receiver(&self) -> Option<&Type> {
+        self.receiver.as_ref()
+    }
+
+    /// The parameters, without the receiver.
+    pub fn params(&self) -> &[Type] {
+        &self.params
+    }
+
+    /// The results.
+    pub fn results(&self) -> &[Type] {
+        &self.results
+    }
+
+    /// Whether the last parameter is written `...T`. It is passed as the slice it is.
+    pub fn is_variadic(&self) -> bool {
+        self.variadic
+    }
+
+    /// What is passed, in order: the receiver, if any, then the parameters.
+    pub fn arguments(&self) -> impl Iterator<Item = &Type> {
+        self.receiver.iter().chain(&self.params)
+    }
+}
+
+impl fmt::Debug for Signature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}

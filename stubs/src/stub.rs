@@ -1,0 +1,114 @@
+//! A call stub: the machine code (or the interpretation) of one key.
+#![expect(unsafe_code, reason = "enters generated code")]
+
+use std::sync::atomic::AtomicPtr;
+
+use crate::interp::Interpreter;
+use crate::publish::Published;
+use crate::{GBlock, Record, StubKey};
+
+/// What every generated stub is, to Rust.
+type Entry = unsafe extern "C-unwind" fn(
+    *const Record,
+    *const Record,
+    *const AtomicPtr<Record>,
+    *const GBlock,
+);
+
+/// Calls functions of one key: a compiled loop over records, or its interpretation. Made by a
+/// [`StubCache`](crate::StubCache), shared by all who use the key; its code is freed with the last of them.
+#[derive(Debug)]
+pub struct Stub {
+    key: StubKey,
+    body: Body,
+}
+
+#[derive(Debug)]
+enum Body {
+    Generated(Published),
+    Interpreted(Interpreter),
+}
+
+impl Stub {
+    pub(crate) fn generated(key: StubKey, published: Published) -> Stub {
+        Stub {
+            key,
+            body: Body::Generated(published),
+        }
+    }
+
+    pub(crate) fn interpreted(key: StubKey, interpreter: Interpreter) -> Stub {
+        Stub {
+            key,
+            body: Body::Interpreted(interpreter),
+        }
+    }
+
+    /// The key.
+    pub fn key(&self) -> &StubKey {
+        &self.key
+    }
+
+    /// Bytes of code memory this stub takes, its veneer included; 0 if it is interpreted.
+    pub fn code_bytes(&self) -> usize {
+        match &self.body {
+            Body::Generated(published) => published.slices.iter().map(|slice| slice.bytes()).sum(),
+            Body::Interpreted(_) => 0,
+        }
+    }
+
+    /// True if there is machine code for this key.
+    pub fn is_generated(&self) -> bool {
+        matches!(self.body, Body::Generated(_))
+    }
+
+    /// Address of the generated code's first instruction, for listings and profilers.
+    pub fn entry(&self) -> Option<usize> {
+        match &self.body {
+            Body::Generated(published) => Some(published.entry),
+            Body::Interpreted(_) => None,
+        }
+    }
+
+    /// Calls each record of `first..end`, in ascending order of addresses.
+    ///
+    /// Before a call the record's address is stored to `progress`; after the last call `end` is. A callee's results are
+    /// dropped. If a callee unwinds (`extern "C-unwind"`), the panic passes through, `progress` names its record, and
+    /// the records after it have not been run.
+    ///
+    /// # Safety
+    /// * `first..end` are records of one allocation, unchanged but by this thread until each one's call is done;
+    /// * each `code` is the address of a function with this stub's key: of a signature and ABI that lead to it;
+    /// * `context` is what that function expects for its context, and the words are an argument it may be given;
+    /// * the stack has room for the key's frame and the callee's needs;
+    /// * no exception but a Rust panic leaves the callee, and none if its ABI can't unwind.
+    pub unsafe fn run(
+        &self,
+        first: *const Record,
+        end: *const Record,
+        progress: &AtomicPtr<Record>,
+        g: &GBlock,
+    ) {
+        match &self.body {
+            Body::Generated(published) => {
+                // SAFETY: I4: `entry` is a published stub whose slices `self` holds, compiled with this signature.
+                let entry = unsafe { std::mem::transmute::<usize, Entry>(published.entry) };
+                // SAFETY: I5, I6: the caller's promises above are what a stub's code relies on.
+                unsafe { entry(first, end, progress, g) }
+            }
+            // SAFETY: I5, I6: the same promises.
+            Body::Interpreted(interpreter) => unsafe { interpreter.run(first, end, progress, g) },
+        }
+    }
+
+    /// Calls every record of a slice; see [`Stub::run`].
+    ///
+    /// # Safety
+    /// As [`Stub::run`].
+    pub unsafe fn run_all(&self, records: &[Record], g: &GBlock) {
+        let range = records.as_ptr_range();
+        let progress = AtomicPtr::new(std::ptr::null_mut());
+        // SAFETY: I5, I6: one slice, borrowed for the whole run; the rest is the caller's promise.
+        unsafe { self.run(range.start, range.end, &progress, g) }
+    }
+}

@@ -1,0 +1,174 @@
+//! Telling the unwinder about generated code.
+//!
+//! A panic of a `C-unwind` callee passes through the stub's frame. The unwinder's registry is a list that it searches
+//! on *every* throw of the process, so stubs are not registered one by one: code that looks the same to an unwinder
+//! at its calls (the same [`CallState`]) lies in one region of the arena, and a region has one entry.
+#![expect(unsafe_code, reason = "the unwinder's registry is two C functions")]
+
+use cranelift_codegen::isa::TargetIsa;
+use cranelift_codegen::isa::unwind::systemv::UnwindInfo;
+use gimli::write::{
+    Address, CallFrameInstruction, CommonInformationEntry, EhFrame, EndianVec,
+    FrameDescriptionEntry, FrameTable,
+};
+use gimli::{
+    BaseAddresses, CfaRule, Encoding, Format, NativeEndian, Register, RegisterRule, RunTimeEndian,
+    UnwindSection,
+};
+
+/// What an unwinder needs to know at a call: where the canonical frame address is, and which registers lie where.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct CallState {
+    return_address: u16,
+    code_alignment: u8,
+    data_alignment: i8,
+    cfa: (u16, i64),
+    /// (DWARF register, offset from the canonical frame address), ascending.
+    saved: Vec<(u16, i64)>,
+}
+
+impl CallState {
+    /// Evaluates Cranelift's unwind information at each return address; all calls of a stub must agree.
+    pub(crate) fn at_calls(
+        isa: &dyn TargetIsa,
+        info: &UnwindInfo,
+        calls: &[u32],
+    ) -> Result<CallState, String> {
+        let cie = isa
+            .create_systemv_cie()
+            .ok_or("Cranelift has no CIE for this ISA")?;
+        let mut table = FrameTable::default();
+        let id = table.add_cie(cie);
+        // Any address other than 0, which readers take for the end of the table.
+        const AT: u64 = 0x1000;
+        table.add_fde(id, info.to_fde(Address::Constant(AT)));
+        let bytes = write(&table)?;
+        let section = gimli::EhFrame::new(&bytes, NativeEndian);
+        let bases = BaseAddresses::default();
+        let fde = section
+            .fde_for_address(&bases, AT, gimli::EhFrame::cie_from_offset)
+            .map_err(|e| e.to_string())?;
+        let mut context = gimli::UnwindContext::new();
+        let mut agreed: Option<CallState> = None;
+        for &call in calls {
+            let row = fde
+                .unwind_info_for_address(&section, &bases, &mut context, AT + u64::from(call) - 1)
+                .map_err(|e| e.to_string())?;
+            let CfaRule::RegisterAndOffset { register, offset } = *row.cfa() else {
+                return Err(format!(
+                    "canonical frame address is {:?}, wanted a register and an offset",
+                    row.cfa()
+                ));
+            };
+            let mut saved = Vec::new();
+            for (register, rule) in row.registers() {
+                match rule {
+                    RegisterRule::Offset(offset) => saved.push((register.0, *offset)),
+                    other => {
+                        return Err(format!(
+                            "register {} is {other:?}, wanted a place in the frame",
+                            register.0
+                        ));
+                    }
+                }
+            }
+            saved.sort_unstable();
+            let entry = fde.cie();
+            let state = CallState {
+                return_address: entry.return_address_register().0,
+                code_alignment: entry.code_alignment_factor() as u8,
+                data_alignment: entry.data_alignment_factor() as i8,
+                cfa: (register.0, offset),
+                saved,
+            };
+            match &agreed {
+                Some(first) if *first != state => {
+                    return Err(format!("two calls disagree: {first:?}, {state:?}"));
+                }
+                _ => agreed = Some(state),
+            }
+        }
+        agreed.ok_or_else(|| "the stub makes no call".to_owned())
+    }
+
+    /// An `.eh_frame` section with one entry that holds for every call in `start..start + bytes`.
+    fn eh_frame(&self, start: usize, bytes: usize) -> Result<Vec<u8>, String> {
+        let encoding = Encoding {
+            format: Format::Dwarf32,
+            version: 1,
+            address_size: 8,
+        };
+        let mut cie = CommonInformationEntry::new(
+            encoding,
+            self.code_alignment,
+            self.data_alignment,
+            Register(self.return_address),
+        );
+        cie.add_instruction(CallFrameInstruction::Cfa(
+            Register(self.cfa.0),
+            self.cfa.1 as i32,
+        ));
+        for &(register, offset) in &self.saved {
+            cie.add_instruction(CallFrameInstruction::Offset(
+                Register(register),
+                offset as i32,
+            ));
+        }
+        let mut table = FrameTable::default();
+        let id = table.add_cie(cie);
+        table.add_fde(
+            id,
+            FrameDescriptionEntry::new(Address::Constant(start as u64), bytes as u32),
+        );
+        write(&table)
+    }
+}
+
+fn write(table: &FrameTable) -> Result<Vec<u8>, String> {
+    let endian = if cfg!(target_endian = "big") {
+        RunTimeEndian::Big
+    } else {
+        RunTimeEndian::Little
+    };
+    let mut section = EhFrame(EndianVec::new(endian));
+    table
+        .write_eh_frame(&mut section)
+        .map_err(|e| e.to_string())?;
+    let mut bytes = section.0.into_vec();
+    // A length of zero ends the section.
+    bytes.extend([0; 4]);
+    Ok(bytes)
+}
+
+unsafe extern "C" {
+    fn __register_frame(section: *const u8);
+    fn __deregister_frame(section: *const u8);
+}
+
+/// A region's entry in the unwinder's registry, for as long as this value lives.
+#[derive(Debug)]
+pub(crate) struct Registration {
+    section: Box<[u8]>,
+}
+
+impl Registration {
+    /// Registers `start..start + bytes` as code whose calls are in `state`.
+    pub(crate) fn new(
+        state: &CallState,
+        start: usize,
+        bytes: usize,
+    ) -> Result<Registration, String> {
+        let section = state.eh_frame(start, bytes)?.into_boxed_slice();
+        // SAFETY: I4: the section is a complete table, its bytes stay at this address until `drop` takes the entry
+        // back, and the arena drops its registrations before it unmaps the code they describe.
+        unsafe { __register_frame(section.as_ptr()) };
+        Ok(Registration { section })
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        // SAFETY: I4: registered in `new` at this address, and only once taken back.
+        unsafe { __deregister_frame(self.section.as_ptr()) };
+    }
+}

@@ -1,0 +1,386 @@
+//! Native callees on this host, generated and interpreted: arguments, contexts, results of every size, panics.
+#![cfg(all(target_arch = "x86_64", target_os = "linux"))]
+
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+use fing_stubs::{
+    Abi, CacheOptions, CodePolicy, GBlock, KeyOptions, Record, Signature, StubCache, StubError,
+    StubKey,
+};
+
+/// What callees write to: the address is their argument or context.
+#[derive(Default)]
+struct Seen {
+    calls: Cell<u64>,
+    word: Cell<u64>,
+    float: Cell<f64>,
+}
+
+extern "C" fn pointer(seen: &Seen) {
+    seen.calls.set(seen.calls.get() + 1);
+}
+extern "C" fn interface(first: u64, seen: &Seen) {
+    seen.word.set(first);
+}
+extern "C" fn pointer_and_context(word: u64, seen: &Seen) {
+    seen.word.set(word);
+}
+extern "C" fn small_signed(value: i8, seen: &Seen) {
+    seen.word.set(i64::from(value) as u64);
+}
+extern "C" fn small_unsigned(value: u16, seen: &Seen) {
+    seen.word.set(u64::from(value));
+}
+extern "C" fn float(value: f64, seen: &Seen) {
+    seen.float.set(value);
+}
+extern "C" fn single(value: f32, seen: &Seen) {
+    seen.float.set(f64::from(value));
+}
+
+#[repr(C)]
+struct Large([u64; 7680]);
+
+extern "C" fn large_result(seen: &Seen) -> Large {
+    seen.calls.set(seen.calls.get() + 1);
+    Large([0x5a; 7680])
+}
+
+fn caches() -> [StubCache; 2] {
+    [CodePolicy::Generate, CodePolicy::Interpret].map(|policy| {
+        StubCache::new(CacheOptions {
+            policy,
+            ..Default::default()
+        })
+        .unwrap()
+    })
+}
+
+fn signature(text: &str) -> Signature {
+    text.parse().unwrap()
+}
+
+/// Runs one record through a stub made for `text`, with `seen` as context if `context`.
+fn run(
+    cache: &StubCache,
+    text: &str,
+    code: *const (),
+    words: [u64; 2],
+    seen: &Seen,
+    context: bool,
+) {
+    let key = cache
+        .key(&signature(text), Abi::system_v(), context)
+        .unwrap();
+    let stub = cache.get(&key).unwrap();
+    let record = Record {
+        code: code.addr(),
+        context: &raw const *seen as usize,
+        words,
+    };
+    // SAFETY: I5: each callee in this file is of the signature it is called by.
+    unsafe { stub.run_all(&[record], &GBlock::zeroed()) };
+}
+
+#[test]
+fn arguments_arrive() {
+    for cache in caches() {
+        let seen = Seen::default();
+        let address = &raw const seen as u64;
+        run(
+            &cache,
+            "func(*int)",
+            pointer as *const (),
+            [address, 0],
+            &seen,
+            false,
+        );
+        assert_eq!(seen.calls.get(), 1);
+        run(
+            &cache,
+            "func(interface{ M() })",
+            interface as *const (),
+            [77, address],
+            &seen,
+            false,
+        );
+        assert_eq!(seen.word.get(), 77);
+        run(
+            &cache,
+            "func(unsafe.Pointer)",
+            pointer_and_context as *const (),
+            [78, 0],
+            &seen,
+            true,
+        );
+        assert_eq!(seen.word.get(), 78);
+        run(
+            &cache,
+            "func(int8)",
+            small_signed as *const (),
+            [0xffff_ff80, 0],
+            &seen,
+            true,
+        );
+        assert_eq!(seen.word.get() as i64, -128);
+        run(
+            &cache,
+            "func(uint16)",
+            small_unsigned as *const (),
+            [0xdead_beef, 0],
+            &seen,
+            true,
+        );
+        assert_eq!(seen.word.get(), 0xbeef);
+        run(
+            &cache,
+            "func(float64)",
+            float as *const (),
+            [2.5f64.to_bits(), 0],
+            &seen,
+            true,
+        );
+        assert_eq!(seen.float.get(), 2.5);
+        run(
+            &cache,
+            "func(float32)",
+            single as *const (),
+            [u64::from(1.25f32.to_bits()), 0],
+            &seen,
+            true,
+        );
+        assert_eq!(seen.float.get(), 1.25);
+    }
+}
+
+#[test]
+fn sixty_kilobytes_of_results() {
+    for cache in caches() {
+        let seen = Seen::default();
+        let address = &raw const seen as u64;
+        run(
+            &cache,
+            "func(*int) [7680]uint64",
+            large_result as *const (),
+            [address, 0],
+            &seen,
+            false,
+        );
+        assert_eq!(seen.calls.get(), 1);
+    }
+}
+
+#[test]
+fn a_batch_is_run_in_order_and_publishes_each_record_first() {
+    struct Log {
+        progress: AtomicPtr<Record>,
+        order: std::cell::RefCell<Vec<(u64, usize)>>,
+    }
+    extern "C" fn note(word: u64, log: &Log) {
+        log.order
+            .borrow_mut()
+            .push((word, log.progress.load(Ordering::Relaxed).addr()));
+    }
+    for cache in caches() {
+        let log = Log {
+            progress: AtomicPtr::new(std::ptr::null_mut()),
+            order: Default::default(),
+        };
+        let key = cache
+            .key(&signature("func(*int)"), Abi::system_v(), true)
+            .unwrap();
+        let records: Vec<Record> = (0..1000)
+            .map(|n| Record {
+                code: note as *const () as usize,
+                context: &raw const log as usize,
+                words: [n, 0],
+            })
+            .collect();
+        let range = records.as_ptr_range();
+        // SAFETY: I5, I6: `note` takes a word and the context, and the records outlive the run.
+        unsafe {
+            cache
+                .get(&key)
+                .unwrap()
+                .run(range.start, range.end, &log.progress, &GBlock::zeroed())
+        };
+        let wanted: Vec<_> = (0..1000)
+            .map(|n| (n as u64, (&raw const records[n]).addr()))
+            .collect();
+        assert_eq!(*log.order.borrow(), wanted);
+        assert_eq!(
+            log.progress.load(Ordering::Relaxed).addr(),
+            range.end.addr()
+        );
+    }
+}
+
+#[test]
+fn an_empty_batch_calls_nothing() {
+    for cache in caches() {
+        let stub = cache
+            .for_signature(&signature("func(*int)"), Abi::system_v())
+            .unwrap();
+        // SAFETY: I6: there is no record.
+        unsafe { stub.run_all(&[], &GBlock::zeroed()) };
+    }
+}
+
+#[test]
+fn a_panic_passes_through_and_names_its_record() {
+    extern "C-unwind" fn third_panics(word: u64) {
+        assert_ne!(word, 2, "the third");
+    }
+    for cache in caches() {
+        for text in [
+            "func(uintptr)",
+            "func(uintptr) [7680]uint64",
+            "func(uintptr) [3]int",
+        ] {
+            // The result is never written, which a callee may do as well as write it.
+            let key = cache.key(&signature(text), Abi::system_v(), false).unwrap();
+            let stub = cache.get(&key).unwrap();
+            let hidden = u64::from(key.hidden() > 0);
+            let records: Vec<Record> = (0..5)
+                .map(|n| Record {
+                    code: third_panics as *const () as usize,
+                    context: 0,
+                    words: [n, 0],
+                })
+                .collect();
+            if hidden > 0 {
+                continue;
+            }
+            let range = records.as_ptr_range();
+            let progress = AtomicPtr::new(std::ptr::null_mut());
+            let outcome = catch_unwind(AssertUnwindSafe(|| {
+                // SAFETY: I5, I6: the callee takes one word and may unwind.
+                unsafe { stub.run(range.start, range.end, &progress, &GBlock::zeroed()) }
+            }));
+            assert!(outcome.is_err());
+            assert_eq!(
+                progress.load(Ordering::Relaxed).addr(),
+                (&raw const records[2]).addr()
+            );
+        }
+    }
+}
+
+#[test]
+fn figures() {
+    let cache = StubCache::new(Default::default()).unwrap();
+    for _ in 0..3 {
+        cache
+            .for_signature(&signature("func(*int)"), Abi::system_v())
+            .unwrap();
+        cache
+            .for_signature(&signature("func(*struct { A int }) int"), Abi::system_v())
+            .unwrap();
+        cache
+            .for_signature(&signature("func(error)"), Abi::system_v())
+            .unwrap();
+    }
+    let stats = cache.stats();
+    assert_eq!(
+        (stats.misses, stats.hits, stats.stubs, stats.interpreted),
+        (2, 7, 2, 0)
+    );
+    assert!((64..=512).contains(&stats.code_bytes), "{stats:?}");
+    assert!(stats.unwind_entries >= 1 && stats.compile_time.as_nanos() > 0);
+    assert_eq!(cache.trim(), 2);
+    assert_eq!(cache.stats().code_bytes, 0);
+}
+
+#[test]
+fn refusals() {
+    let cache = StubCache::new(Default::default()).unwrap();
+    let message = |text: &str| match cache.for_signature(&signature(text), Abi::system_v()) {
+        Ok(stub) => panic!("{text}: found a stub, {}", stub.key()),
+        Err(error) => error.to_string(),
+    };
+    assert_eq!(
+        message("func()"),
+        "stub for func(): found 0 parameters, wanted exactly 1"
+    );
+    assert_eq!(
+        message("func(int, int)"),
+        "stub for func(int, int): found 2 parameters, wanted exactly 1"
+    );
+    assert_eq!(
+        message("func(int) [20000]int"),
+        "stub for func(int) ([20000]int): the frame is 160000 bytes, wanted at most 131072 (the cache's frame limit)"
+    );
+    let error = StubCache::new(CacheOptions {
+        arena_capacity: usize::MAX / 2,
+        ..Default::default()
+    })
+    .unwrap_err();
+    assert!(
+        matches!(error, StubError::ExecutableMemory { .. }),
+        "{error}"
+    );
+    assert!(
+        error.to_string().contains("CodePolicy::Interpret"),
+        "{error}"
+    );
+}
+
+#[test]
+fn fallback_is_reported() {
+    let options = CacheOptions {
+        policy: CodePolicy::GenerateOrInterpret,
+        arena_capacity: usize::MAX / 2,
+        ..Default::default()
+    };
+    let cache = StubCache::new(options).unwrap();
+    let stub = cache
+        .for_signature(&signature("func(*int)"), Abi::system_v())
+        .unwrap();
+    assert!(!stub.is_generated());
+    assert_eq!((cache.stats().fallbacks, cache.stats().interpreted), (1, 1));
+}
+
+#[test]
+fn keys_round_trip() {
+    for text in [
+        "func(*int)",
+        "func(interface{}) [100]int",
+        "func(int8) string",
+        "func(float32)",
+    ] {
+        for abi in [
+            Abi::system_v(),
+            "go/amd64:0".parse().unwrap(),
+            "go/amd64:1".parse().unwrap(),
+            "go/s390x".parse().unwrap(),
+        ] {
+            for context_argument in [false, true] {
+                let key = StubKey::new(
+                    &signature(text),
+                    abi,
+                    KeyOptions {
+                        context_argument,
+                        ..Default::default()
+                    },
+                )
+                .unwrap();
+                assert_eq!(key.to_string().parse::<StubKey>().unwrap(), key, "{key}");
+            }
+        }
+    }
+    for bad in [
+        "",
+        "go",
+        "go/z80",
+        "go/amd64;",
+        "go/amd64;3@0>i0",
+        "go/amd64;8@9>i0",
+        "go/amd64;8@0>i9",
+        "sysv/amd64;frame=17",
+    ] {
+        let error = bad.parse::<StubKey>().unwrap_err();
+        assert!(error.to_string().starts_with("stub key "), "{error}");
+    }
+}
