@@ -4,8 +4,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-mod support;
-use support::{code, files, is_word, read, words};
+#[path = "support/files.rs"]
+mod files;
+#[path = "support/rust.rs"]
+mod rust;
+
+use files::{files, read};
+use rust::{code, is_word, words};
 
 /// `a, b < c, d`: c and d may use a and b, and whatever those may use.
 const STUBS: &str = "

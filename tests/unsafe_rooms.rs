@@ -2,8 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-mod support;
-use support::{code, files, read, words};
+#[path = "support/files.rs"]
+mod files;
+#[path = "support/rust.rs"]
+mod rust;
+
+use files::{files, read};
+use rust::{code, words};
 
 /// All source folders of libraries.
 const CRATES: &[&str] = &["src", "stubs/src", "oracles/src"];
