@@ -1,1 +1,2 @@
 //! fing
+pub use fing_stubs as stubs;

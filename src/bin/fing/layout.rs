@@ -1,0 +1,160 @@
+//! `fing layout`: assignments for signatures from the command line or standard input.
+#![forbid(unsafe_code)]
+
+use std::io::{BufRead, Write};
+use std::process::ExitCode;
+
+use fing::stubs::{Abi, AbiError, Arch, Signature, assign};
+
+/// The longest line read from standard input, in bytes; longer ones are reported and skipped.
+const LINE_LIMIT: u64 = 16 << 20;
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Machine whose registers are used: amd64, arm64, riscv64, s390x, ppc64 or loong64
+    #[arg(long, default_value = "amd64")]
+    arch: String,
+    /// Integer argument registers [default: all the machine has]
+    #[arg(long, value_name = "N")]
+    int_regs: Option<usize>,
+    /// Float argument registers [default: all the machine has, but none with `--int-regs 0`, which is ABI0]
+    #[arg(long, value_name = "M")]
+    float_regs: Option<usize>,
+    /// Print one JSON object a line
+    #[arg(long)]
+    json: bool,
+    /// Signatures such as `func(*int, string) (int, error)`; without any, they are read from standard input, one a
+    /// line, each optionally after an id and a tab
+    #[arg(value_name = "SIGNATURE")]
+    signatures: Vec<String>,
+}
+
+/// The Go ABI of a machine with the register counts given.
+pub(crate) fn go_abi(
+    arch: &str,
+    ints: Option<usize>,
+    floats: Option<usize>,
+) -> Result<Abi, AbiError> {
+    let abi = Abi::go(arch.parse::<Arch>()?);
+    let abi = ints.map_or(Ok(abi), |ints| abi.with_int_arg_regs(ints))?;
+    floats.map_or(Ok(abi), |floats| abi.with_registers(abi.int_regs(), floats))
+}
+
+pub(crate) fn run(arguments: &Arguments) -> super::Output {
+    let abi = match go_abi(&arguments.arch, arguments.int_regs, arguments.float_regs) {
+        Ok(abi) => abi,
+        Err(error) => {
+            eprintln!("fing layout: {error}");
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    let mut printer = Printer {
+        abi,
+        json: arguments.json,
+        bad: 0,
+    };
+    for (number, signature) in (1..).zip(&arguments.signatures) {
+        printer.signature(
+            &format!("argument {number}"),
+            &number.to_string(),
+            0,
+            signature,
+        )?;
+    }
+    if arguments.signatures.is_empty() {
+        printer.standard_input()?;
+    }
+    Ok(if printer.bad == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+struct Printer {
+    abi: Abi,
+    json: bool,
+    bad: u64,
+}
+
+impl Printer {
+    fn standard_input(&mut self) -> std::io::Result<()> {
+        let mut input = std::io::stdin().lock();
+        for number in 1u64.. {
+            let mut line = Vec::new();
+            if std::io::Read::take(&mut input, LINE_LIMIT).read_until(b'\n', &mut line)? == 0 {
+                break;
+            }
+            let place = format!("line {number}");
+            if line.len() as u64 == LINE_LIMIT && line.last() != Some(&b'\n') {
+                self.complain(
+                    &place,
+                    format_args!("found a line longer than {LINE_LIMIT} bytes"),
+                );
+                input.skip_until(b'\n')?;
+                continue;
+            }
+            let Ok(line) = str::from_utf8(&line) else {
+                self.complain(&place, format_args!("found bytes that are not UTF-8"));
+                continue;
+            };
+            let line = line.trim_end_matches(['\n', '\r']);
+            if line.trim().is_empty() {
+                continue;
+            }
+            let (id, signature) = line.split_once('\t').unwrap_or(("", line));
+            let before = if id.len() < line.len() && line.contains('\t') {
+                id.chars().count() + 1
+            } else {
+                0
+            };
+            let number = number.to_string();
+            self.signature(
+                &place,
+                if before == 0 { &number } else { id },
+                before,
+                signature,
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Prints one assignment. `before`: characters of the line in front of the signature.
+    fn signature(
+        &mut self,
+        place: &str,
+        id: &str,
+        before: usize,
+        text: &str,
+    ) -> std::io::Result<()> {
+        let signature: Signature = match text.parse() {
+            Ok(signature) => signature,
+            Err(fing::stubs::ParseError { column, reason, .. }) => {
+                self.complain(place, format_args!("column {}: {reason}", before + column));
+                return Ok(());
+            }
+        };
+        let assignment = match assign(&signature, self.abi) {
+            Ok(assignment) => assignment,
+            Err(error) => {
+                self.complain(place, format_args!("{error}"));
+                return Ok(());
+            }
+        };
+        let mut out = std::io::stdout().lock();
+        if self.json {
+            writeln!(out, "{}", assignment.to_json(id, &signature))
+        } else {
+            writeln!(
+                out,
+                "{signature}\n{}\n",
+                assignment.frame_picture().trim_end()
+            )
+        }
+    }
+
+    fn complain(&mut self, place: &str, what: std::fmt::Arguments<'_>) {
+        self.bad += 1;
+        eprintln!("fing layout: {place}: {what}");
+    }
+}

@@ -1,0 +1,43 @@
+//! The `fing` command: a demonstration, and a window on assignments and stubs.
+#![forbid(unsafe_code)]
+
+mod explain;
+mod layout;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Finalizers for language VMs, called through stubs that Cranelift makes for their signatures.
+#[derive(Parser)]
+#[command(version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Show where an ABI puts the arguments and results of function signatures
+    Layout(layout::Arguments),
+    /// Show one signature's way from declaration to machine code
+    Explain(explain::Arguments),
+}
+
+/// Where a command's output goes. A reader that has seen enough (`| head`) is no error.
+type Output = std::io::Result<ExitCode>;
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Layout(arguments) => layout::run(&arguments),
+        Command::Explain(arguments) => explain::run(&arguments),
+    };
+    match outcome {
+        Ok(status) => status,
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("fing: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
