@@ -12,7 +12,7 @@ pub(crate) fn checkout() -> &'static Path {
         .expect("the crate is a folder of the checkout")
 }
 
-/// The program `name`: the path in `FING_<NAME>` (upper case), else `.oracles/<name>/bin/<name>` in the checkout, else on `PATH`.
+/// The program `name`: the path in `FING_<NAME>` (upper case: `FING_GO`), else `.oracles/<name>/bin/<name>` in the checkout, else on `PATH`.
 ///
 /// `None` if there is none, which is said on standard error (past the test runner's capture), naming `wanted_for`.
 ///

@@ -25,7 +25,7 @@ use std::arch::naked_asm;
 use std::mem::offset_of;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// The most argument registers a Go callee on amd64 has; [`pointer`] and [`interface`] are there for 0 to this many.
+/// The most argument registers a Go callee on amd64 has; [`pointer()`] and [`interface()`] are there for 0 to this many.
 pub const MAX_INT_ARG_REGS: u8 = 9;
 
 /// What a seed callee was told to expect, and what it found. Its address is the callee's closure context.
@@ -88,7 +88,7 @@ pub enum Fault {
 }
 
 impl Observation {
-    /// An observation for the callee at `code` ([`pointer`], [`interface`], ..) that expects nothing of its argument.
+    /// An observation for the callee at `code` ([`pointer()`], [`interface()`], ..) that expects nothing of its argument.
     pub fn new(code: usize) -> Observation {
         Observation {
             code: AtomicUsize::new(code),
@@ -145,7 +145,7 @@ pub fn pointer(int_arg_regs: u8) -> Option<usize> {
 }
 
 /// Code address of the interface-case callee for `int_arg_regs` argument registers: `func(I) (int, float32, [10]byte)`, where `I` is
-/// any interface; its second word is the object's address. Otherwise as [`pointer`].
+/// any interface; its second word is the object's address. Otherwise as [`pointer()`].
 pub fn interface(int_arg_regs: u8) -> Option<usize> {
     const ENTRIES: [unsafe extern "C" fn(); 10] = [
         interface_entry::<0>,
