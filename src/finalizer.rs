@@ -18,7 +18,7 @@ use fing_stubs::{Abi, Arch, Signature};
 /// let signature = "func(*uint8)".parse()?;
 /// // SAFETY: `close` is a System V function of one pointer, and lives as long as the program.
 /// let close = unsafe { FinalizerFn::new(signature, Abi::system_v()).at(close as *const ()) };
-/// assert_eq!(close.signature().to_string(), "func(*uint8) ()");
+/// assert_eq!(close.signature().to_string(), "func(*uint8)");
 /// # Ok::<(), fing::stubs::StubError>(())
 /// ```
 #[derive(Clone, Debug)]
