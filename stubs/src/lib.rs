@@ -2,6 +2,9 @@
 
 pub mod abi;
 pub mod assign;
+pub mod check;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod go_frame;
 mod print;
 pub mod signature;
