@@ -234,10 +234,7 @@ impl<'a> Parser<'a> {
         if level > MAX_DEPTH {
             return Parser::built(start, Err(TypeError::TooDeep { found: level }));
         }
-        self.types += 1;
-        if self.types > MAX_WEIGHT {
-            return Parser::built(start, Err(TypeError::TooHeavy));
-        }
+        self.count(start)?;
         let made = match self.peek_word() {
             "" => return self.symbolic(start, level),
             "map" => return self.map(start, level),
@@ -252,6 +249,15 @@ impl<'a> Parser<'a> {
             _ => return self.by_name(),
         };
         Parser::built(start, made)
+    }
+
+    /// Counts a type or method, so that a long text is refused before all of it is kept.
+    fn count(&mut self, start: usize) -> Result<(), Refusal> {
+        self.types += 1;
+        if self.types > MAX_WEIGHT {
+            return Parser::built(start, Err(TypeError::TooHeavy));
+        }
+        Ok(())
     }
 
     fn by_name(&mut self) -> Result<Type, Refusal> {
@@ -351,7 +357,7 @@ impl<'a> Parser<'a> {
                 labels,
                 ..Method::new(name, ty)
             });
-            self.types += 1;
+            self.count(start)?;
             self.separator()?;
         }
         Parser::built(start, Type::interface(methods))
