@@ -352,7 +352,7 @@ fn describe(what: &str, value: &Value, piece: &Piece, abi: Abi) -> String {
     let bytes = if whole {
         String::new()
     } else {
-        format!(", bytes {off}..{}", off + size)
+        format!(", bytes {off}..{}", off.saturating_add(size))
     };
     let where_in_register = match (piece.class, piece.reg_off, size) {
         (_, _, WORD..) => String::new(),

@@ -400,6 +400,51 @@ fn rejects_every_kind_of_spoilt_native_assignment() {
     }
 }
 
+/// Every number of an assignment, as something to overwrite.
+fn numbers(a: &mut Assignment) -> Vec<&mut u64> {
+    let mut list: Vec<&mut u64> = Vec::new();
+    for value in a.args.iter_mut().chain(&mut a.results) {
+        list.extend([&mut value.size, &mut value.align]);
+        match &mut value.place {
+            Place::Stack { offset } | Place::Hidden { offset } => list.push(offset),
+            Place::Regs { pieces, spill } => {
+                list.extend(spill);
+                for piece in pieces {
+                    list.extend([&mut piece.off, &mut piece.size, &mut piece.reg_off]);
+                }
+            }
+        }
+    }
+    list.extend([&mut a.args_end, &mut a.results_off, &mut a.results_end]);
+    list.extend([&mut a.spill_off, &mut a.spill_size, &mut a.frame_size]);
+    list.extend(&mut a.hidden_result);
+    list
+}
+
+#[test]
+fn any_number_is_judged_and_printed() {
+    let extremes = [0, 1, 7, 1 << 31, 1 << 47, 1 << 63, u64::MAX - 7, u64::MAX];
+    let mut rng = Rng::new(8);
+    for round in 0..4000 {
+        let (sig, abi) = match round % 2 {
+            0 => (
+                fuzzing::random_signature(&mut rng),
+                fuzzing::random_go_abi(&mut rng, Arch::Amd64),
+            ),
+            _ => (fuzzing::native_signature(&mut rng), Abi::system_v()),
+        };
+        let right = accept(&sig, abi);
+        let mut a = right.clone();
+        for _ in 0..=rng.below(3) {
+            let mut list = numbers(&mut a);
+            let k = rng.below(list.len());
+            *list[k] = *rng.pick(&extremes);
+        }
+        assert_eq!(check(&sig, &a).is_ok(), a == right, "{sig} {abi}\n{a:?}");
+        assert!(!a.to_string().is_empty() && !a.frame_picture().is_empty());
+    }
+}
+
 /// An assignment of another signature or ABI is one thing spoilt in many places.
 #[test]
 fn rejects_assignments_made_for_something_else() {

@@ -5,37 +5,10 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use super::build::{is_identifier, is_name_part, is_name_start};
-use super::{ChanDir, Field, FuncType, MAX_DEPTH, MAX_WEIGHT, Method, Signature, Type, TypeError};
-
-/// Why a text is no type or signature, and where.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("{subject}: column {column}: {reason}")]
-pub struct ParseError {
-    /// What was to be read: "signature" or "type".
-    pub subject: &'static str,
-    /// Byte offset in the text, from 0.
-    pub offset: usize,
-    /// Place in the text in characters, from 1.
-    pub column: usize,
-    /// What is wrong there.
-    pub reason: ParseReason,
-}
-
-/// What is wrong at the place a [`ParseError`] names.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum ParseReason {
-    /// Not the syntax.
-    #[error("found {found}, wanted {wanted}")]
-    Syntax {
-        /// The word or character found, in quotes, or "end of text".
-        found: String,
-        /// What would have been right.
-        wanted: &'static str,
-    },
-    /// The syntax is right, the type can't be.
-    #[error(transparent)]
-    Type(#[from] TypeError),
-}
+use super::{
+    ChanDir, Field, FuncType, MAX_DEPTH, MAX_WEIGHT, Method, ParseError, ParseReason, Signature,
+    Type, TypeError,
+};
 
 /// Reads a type; names that are none of Go's own go to `resolve`.
 ///
