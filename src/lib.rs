@@ -1,8 +1,5 @@
 //! fing
-#![cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the runtime that uses it is in another branch")
-)]
+#![expect(dead_code, reason = "the runtime that uses it is in another branch")]
 
 mod collect;
 mod handle;

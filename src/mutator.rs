@@ -63,6 +63,15 @@ pub struct Obj<'m> {
     _mutator: PhantomData<&'m Mutator>,
 }
 
+/// A mutator that may be stopped. Whatever happens, it does not go on with cells that a sweep has taken back.
+struct Refresh<'a>(&'a mut Mutator);
+
+impl Drop for Refresh<'_> {
+    fn drop(&mut self) {
+        self.0.space.heap().refresh(self.0.cache.get_mut());
+    }
+}
+
 impl Obj<'_> {
     /// The object's address: of its first byte, which is what a finalizer gets.
     pub fn addr(self) -> usize {
@@ -103,7 +112,7 @@ impl Mutator {
     #[inline]
     pub fn safepoint(&mut self) {
         if self.space.world().poll(self.member) {
-            self.refresh();
+            drop(Refresh(self));
         }
     }
 
@@ -111,15 +120,15 @@ impl Mutator {
     /// re-enter the runtime meanwhile, with a mutator of its own.
     pub fn native<R>(&mut self, body: impl FnOnce() -> R) -> R {
         /// Comes back also when `body` panics.
-        struct Back<'a>(&'a mut Mutator);
+        struct Back<'a>(Refresh<'a>);
         impl Drop for Back<'_> {
             fn drop(&mut self) {
-                self.0.space.world().unpark(self.0.member);
-                self.0.refresh();
+                let mutator = &*self.0.0;
+                mutator.space.world().unpark(mutator.member);
             }
         }
         self.space.world().park(self.member);
-        let _back = Back(self);
+        let _back = Back(Refresh(self));
         body()
     }
 
@@ -129,15 +138,9 @@ impl Mutator {
     /// When the thread is collecting already, or runs with another mutator of this runtime.
     pub fn collect(&mut self) -> Result<Collection, WorldError> {
         let from = Instant::now();
-        let stopped = self.space.world().stop(Some(self.member))?;
-        let collection = self.space.run(stopped, from);
-        self.refresh();
-        Ok(collection)
-    }
-
-    /// After the thread may have been stopped.
-    fn refresh(&mut self) {
-        self.space.heap().refresh(self.cache.get_mut());
+        let back = Refresh(self);
+        let space = &back.0.space;
+        Ok(space.run(space.world().stop(Some(back.0.member))?, from))
     }
 
     // ------------------------------------------------------------------------------------------ objects
@@ -172,15 +175,17 @@ impl Mutator {
 
     /// Collects unless another thread has just done it. Where a collection is impossible, nothing is freed.
     fn collect_once(&mut self) {
-        let (from, epoch) = (Instant::now(), self.space.heap().epoch());
-        match self.space.world().stop(Some(self.member)) {
-            Ok(stopped) if self.space.heap().epoch() == epoch => {
-                drop(self.space.run(stopped, from))
+        let from = Instant::now();
+        let back = Refresh(self);
+        let space = &back.0.space;
+        let epoch = space.heap().epoch();
+        match space.world().stop(Some(back.0.member)) {
+            Ok(stopped) if space.heap().epoch() == epoch => {
+                space.run(stopped, from);
             }
             Ok(stopped) => drop(stopped),
             Err(refusal) => tracing::warn!(%refusal, "no collection although one is due"),
         }
-        self.refresh();
     }
 
     fn obj(&self, addr: usize) -> Obj<'_> {

@@ -4,6 +4,7 @@
 use super::pointers::Pointers;
 use fing_stubs::signature::{Kind, Type};
 use std::fmt;
+use std::sync::OnceLock;
 
 /// A type of one universe. Cheap to copy; using it with another runtime is an error, not a mistake that goes unseen.
 #[derive(Copy, Clone, PartialEq, Eq, Hash)]
@@ -28,6 +29,8 @@ pub struct TypeDesc {
     align: usize,
     hash: u32,
     pointers: Pointers,
+    /// The type of pointers to it, once somebody asked.
+    pub(super) pointer: OnceLock<TypeId>,
 }
 
 impl TypeDesc {
@@ -44,6 +47,7 @@ impl TypeDesc {
             align,
             hash: hash(&ty),
             pointers: Pointers::of(&ty),
+            pointer: OnceLock::new(),
             ty,
         })
     }

@@ -33,8 +33,6 @@ pub struct Types {
     /// Tells the ids of different runtimes apart.
     universe: u64,
     descs: Table<TypeDesc>,
-    /// `struct {}`.
-    empty: TypeId,
     books: Lock<Books>,
 }
 
@@ -59,7 +57,6 @@ impl Types {
         let types = Types {
             universe,
             descs: Table::new(),
-            empty,
             books: Lock::new(Rank::Types, Books::default()),
         };
         let nothing = Type::structure(Vec::new());
@@ -205,7 +202,12 @@ impl Types {
     /// # Errors
     /// When the id is of another runtime.
     pub fn pointer_to(&self, ty: TypeId) -> Result<TypeId, TypesError> {
-        self.intern(&Type::pointer_to(self.desc(ty)?.ty().clone())?)
+        let desc = self.desc(ty)?;
+        if let Some(pointer) = desc.pointer.get() {
+            return Ok(*pointer);
+        }
+        let pointer = self.intern(&Type::pointer_to(desc.ty().clone())?)?;
+        Ok(*desc.pointer.get_or_init(|| pointer))
     }
 
     /// What a pointer type points to; `None` for other types.

@@ -292,7 +292,7 @@ fn method_sets_follow_receivers() {
 #[test]
 fn an_itab_has_gos_words() {
     let types = Types::new();
-    types.define("main.T", "struct { A int }").unwrap();
+    types.define("main.T", "struct { V int }").unwrap();
     let face = types
         .define("main.Face", "interface { B() int; A(); C(*main.T) }")
         .unwrap();

@@ -19,7 +19,8 @@ fn every_address_finds_its_object_or_none() {
         ];
         for _ in 0..3 {
             for _ in 0..400 {
-                let size = sizes[rng.below(if rng.chance(95) { 9 } else { sizes.len() })];
+                let kinds = if rng.chance(95) { 9 } else { sizes.len() };
+                let size = sizes[rng.below(kinds)];
                 let ty = space.types().id(&format!("[{size}]uint8")).unwrap();
                 let Ok(object) = m.alloc(ty) else { continue };
                 live.insert(object.addr(), (ty, m.root(object)));

@@ -149,7 +149,8 @@ fn run(seed: u64) {
             .collect();
         let mut pool = reachable;
         for _ in 0..rng.below(120) {
-            let pointers = SHAPES[rng.below(if rng.chance(90) { 6 } else { SHAPES.len() })];
+            let kinds = if rng.chance(90) { 6 } else { SHAPES.len() };
+            let pointers = SHAPES[rng.below(kinds)];
             let object = m.alloc(shape(&space, pointers)).unwrap();
             m.store_word(object, 0, next as u64).unwrap();
             if rng.chance(30) {
