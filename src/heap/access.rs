@@ -48,7 +48,7 @@ impl Heap {
         Ok(desc)
     }
 
-    fn word(&self, start: usize, offset: usize, wanted: Word) -> Result<usize, AccessError> {
+    fn checked(&self, start: usize, offset: usize, wanted: Word) -> Result<usize, AccessError> {
         let desc = self.range(start, offset, WORD)?;
         let ty = || desc.ty().to_string();
         if !offset.is_multiple_of(WORD) {
@@ -71,7 +71,7 @@ impl Heap {
         offset: usize,
         wanted: Word,
     ) -> Result<u64, AccessError> {
-        Ok(self.arena.load(self.word(start, offset, wanted)?))
+        Ok(self.arena.load(self.checked(start, offset, wanted)?))
     }
 
     /// Writes a word of the object at `start`.
@@ -82,7 +82,8 @@ impl Heap {
         wanted: Word,
         value: u64,
     ) -> Result<(), AccessError> {
-        self.arena.store(self.word(start, offset, wanted)?, value);
+        self.arena
+            .store(self.checked(start, offset, wanted)?, value);
         Ok(())
     }
 

@@ -4,6 +4,7 @@
 use super::Heap;
 use super::block::{Bit, Block};
 use crate::safepoint::Stopped;
+use crate::types::TypeDesc;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ pub(crate) struct Cycle<'h> {
     /// All blocks in use, oldest first.
     pub(super) blocks: Vec<Arc<Block>>,
     /// Objects that are marked and whose pointers are not yet followed.
-    stack: Vec<usize>,
+    stack: Vec<(usize, &'h TypeDesc)>,
     pub(super) swept: bool,
 }
 
@@ -41,23 +42,19 @@ impl<'h> Cycle<'h> {
     /// Marks the object an address is in. Its pointers are followed by the next [`Cycle::drain`].
     #[inline]
     pub(crate) fn mark(&mut self, addr: usize) {
-        let Some(cell) = self.heap.cell_at(addr) else {
-            return;
-        };
-        if cell.block.set_owned(Bit::Mark, cell.index) && !cell.desc.pointers().is_empty() {
-            self.stack.push(cell.start());
+        if let Some((start, desc)) = self.heap.mark(addr)
+            && !desc.pointers().is_empty()
+        {
+            self.stack.push((start, desc));
         }
     }
 
     /// Marks everything that can be reached from what is marked.
     pub(crate) fn drain(&mut self) {
         let heap = self.heap;
-        while let Some(start) = self.stack.pop() {
-            if let Some(cell) = heap.object_at(start) {
-                cell.desc
-                    .pointers()
-                    .for_each(start, &mut |word| self.mark(heap.arena.load(word) as usize));
-            }
+        while let Some((start, desc)) = self.stack.pop() {
+            let pointers = desc.pointers();
+            pointers.for_each(start, &mut |word| self.mark(heap.word(word)));
         }
     }
 
@@ -83,7 +80,7 @@ impl<'h> Cycle<'h> {
             return;
         };
         object.desc.pointers().for_each(start, &mut |word| {
-            if let Some(cell) = heap.cell_at(heap.arena.load(word) as usize)
+            if let Some(cell) = heap.cell_at(heap.word(word))
                 && cell.start() != start
             {
                 visit(self, cell.start());

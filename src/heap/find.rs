@@ -68,6 +68,30 @@ impl Heap {
         })
     }
 
+    /// Sets the mark of the object an address is in. `None`: it has it already, or there is no object. Only for the
+    /// collector.
+    #[inline]
+    pub(super) fn mark(&self, addr: usize) -> Option<(usize, &TypeDesc)> {
+        let block = self.block_at(addr)?;
+        let (index, offset) = block.cell_of(addr)?;
+        if !block.get(Bit::Used, index) || block.get(Bit::Mark, index) {
+            return None;
+        }
+        let desc = self.desc_of(block, index);
+        // Most pointers are to the start, which is in the object however small that is.
+        if offset != 0 && offset >= desc.size() {
+            return None;
+        }
+        block.set_owned(Bit::Mark, index);
+        Some((block.object(index), desc))
+    }
+
+    /// The word at an address of an object.
+    #[inline]
+    pub(super) fn word(&self, addr: usize) -> usize {
+        self.arena.load(addr) as usize
+    }
+
     /// The object that starts at the address.
     pub(super) fn object_at(&self, addr: usize) -> Option<Cell<'_>> {
         self.cell_at(addr).filter(|cell| cell.offset == 0)

@@ -70,6 +70,14 @@ impl Pointers {
                     rest &= rest - 1;
                 }
             }
+            _ => self.for_each_part(base, visit),
+        }
+    }
+
+    /// The rare shapes, out of the way of the common ones.
+    fn for_each_part(&self, base: usize, visit: &mut impl FnMut(usize)) {
+        match self {
+            Pointers::None | Pointers::Mask(_) => {}
             Pointers::Repeat {
                 count,
                 stride,
