@@ -28,56 +28,64 @@ const CASES: [Case; 8] = [
         parameter: "*main.TintPointer",
         results: SEED,
         prototype: None,
-        abi0: false, calls: 1,
+        abi0: false,
+        calls: 1,
     },
     Case {
         function: "main.FinalizeTinter",
         parameter: "main.Tinter",
         results: SEED,
         prototype: Some("main.ProtoTinter"),
-        abi0: false, calls: 1,
+        abi0: false,
+        calls: 1,
     },
     Case {
         function: "main.FinalizeAny",
         parameter: "any",
         results: SEED,
         prototype: Some("main.ProtoAny"),
-        abi0: false, calls: 1,
+        abi0: false,
+        calls: 1,
     },
     Case {
         function: "main.FinalizeSpill",
         parameter: "any",
         results: "[4]int64",
         prototype: Some("main.ProtoAny"),
-        abi0: false, calls: 2,
+        abi0: false,
+        calls: 2,
     },
     Case {
         function: "main.FinalizeChain",
         parameter: "*main.TintPointer",
         results: SEED,
         prototype: None,
-        abi0: false, calls: 1,
+        abi0: false,
+        calls: 2,
     },
     Case {
         function: "main.ABI0Pointer.abi0",
         parameter: "*main.TintPointer",
         results: SEED,
         prototype: None,
-        abi0: true, calls: 1,
+        abi0: true,
+        calls: 1,
     },
     Case {
         function: "main.ABI0Tinter.abi0",
         parameter: "main.Tinter",
         results: SEED,
         prototype: Some("main.ProtoTinter"),
-        abi0: true, calls: 1,
+        abi0: true,
+        calls: 1,
     },
     Case {
         function: "main.ABI0Any.abi0",
         parameter: "any",
         results: SEED,
         prototype: Some("main.ProtoAny"),
-        abi0: true, calls: 1,
+        abi0: true,
+        calls: 1,
     },
 ];
 
@@ -118,7 +126,9 @@ fn runtime(policy: CodePolicy) -> Runtime {
     types
         .define("main.TintPointer", "struct { P *main.Tint }")
         .unwrap();
-    types.define("main.Tinter", "interface{ Read() int }").unwrap();
+    types
+        .define("main.Tinter", "interface{ Read() int }")
+        .unwrap();
     types
         .add_method("*main.TintPointer", "Read", "func() int", 0)
         .unwrap();
