@@ -35,6 +35,7 @@ impl Heap {
 }
 
 impl<'h> Cycle<'h> {
+    #[cfg(test)]
     pub(crate) fn heap(&self) -> &'h Heap {
         self.heap
     }
@@ -59,6 +60,7 @@ impl<'h> Cycle<'h> {
     }
 
     /// Whether the object an address is in was reached so far (after a drain: is reachable).
+    #[cfg(test)]
     #[inline]
     pub(crate) fn is_marked(&self, addr: usize) -> bool {
         self.heap
