@@ -188,8 +188,12 @@ fn run(seed: u64) {
                         space.heap().zero(),
                     ][rng.below(4)],
                 ),
-                // The header of the next cell: past the end.
-                7 => Edge::Foreign(target.0 - 8),
+                // A header; one past the end, which may be padding of the same cell.
+                7 => Edge::Foreign(if rng.chance(50) {
+                    target.0 - 8
+                } else {
+                    target.0 + target.1
+                }),
                 _ => Edge::To(to),
             };
             node.edges[index] = edge;
