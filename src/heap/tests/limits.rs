@@ -160,7 +160,7 @@ fn a_heap_that_cannot_be() {
         "{error}"
     );
     let least = make(0).unwrap();
-    assert_eq!(least.heap().options().limit, BLOCK);
+    assert_eq!(least.heap().options.limit, BLOCK);
     least
         .attach()
         .unwrap()
