@@ -12,6 +12,7 @@ mod registry;
 mod runtime;
 mod safepoint;
 mod shapes;
+mod shared;
 mod stats;
 mod sync;
 mod table;
