@@ -42,7 +42,7 @@ use crate::types::Types;
 /// let ty = runtime.types().define("main.T", "struct { N uint64; Next *main.T }")?;
 /// let signature = runtime.types().parse_signature("func(*main.T)")?;
 /// // SAFETY: `goodbye` is a System V function of one pointer.
-/// let goodbye = unsafe { FinalizerFn::new(signature, Abi::system_v()).at(goodbye as *const ()) };
+/// let goodbye = unsafe { FinalizerFn::builder(signature, Abi::system_v()).at(goodbye as *const ()) };
 ///
 /// let mutator = runtime.attach()?;
 /// let object = mutator.alloc(ty)?;

@@ -204,12 +204,11 @@ fn what_documents_name_exists() {
                 if !texts.iter().any(|text| text.contains(variable)) {
                     fault("no source reads this variable".to_owned());
                 }
-            } else if let Some(parts) =
-                item(&span).filter(|parts| !FOREIGN_ROOTS.contains(&parts[0]))
+            } else if let Some(parts) = item(&span)
+                && !FOREIGN_ROOTS.contains(&parts[0])
+                && !is_defined(&parts, &sources)
             {
-                if !is_defined(&parts, &sources) {
-                    fault("nothing defines it".to_owned());
-                }
+                fault("nothing defines it".to_owned());
             }
         }
     }

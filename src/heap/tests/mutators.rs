@@ -124,7 +124,7 @@ fn heaps_collect_on_their_own() {
     let spaces: Vec<_> = (0..3).map(|_| space(options())).collect();
     let mut mutators: Vec<_> = spaces
         .iter()
-        .map(|space| Mutator::attach(&space).unwrap())
+        .map(|space| Mutator::attach(space).unwrap())
         .collect();
     let mut handles = Vec::new();
     for round in 0..50 {

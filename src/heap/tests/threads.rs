@@ -82,7 +82,7 @@ fn tag(half: usize, step: usize) -> u64 {
 }
 
 fn work(space: &Arc<Space>, handle: &crate::Handle, common: &crate::Handle, half: usize) {
-    let mut m = Mutator::attach(&space).unwrap();
+    let mut m = Mutator::attach(space).unwrap();
     let node = shape(space, 1);
     let mut lists = vec![Vec::new(); SLOTS];
     steps(half, |step, at, action| {
@@ -146,7 +146,7 @@ fn threads_come_and_go() {
             let space = &space;
             scope.spawn(move || {
                 for round in 0..60 {
-                    let mut m = Mutator::attach(&space).unwrap();
+                    let mut m = Mutator::attach(space).unwrap();
                     let handle = m.alloc_collecting(ty).unwrap();
                     let id = std::num::NonZeroU32::new(thread * 1000 + round + 1).unwrap();
                     space.heap().prepare(handle.addr(), id).unwrap();
