@@ -117,7 +117,7 @@ impl Machine {
 }
 
 /// Runs a program.
-pub fn main() -> Result<(), Box<dyn Error>> {
+pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     use Instruction::{Collect, Pair, Pop, Print};
     let machine = Machine::new()?;
     machine.run(&[
