@@ -197,7 +197,7 @@ impl Caller {
 
 /// # Safety
 /// As [`Stub::run`].
-#[inline(never)]
+#[inline]
 unsafe fn run_stub(stub: &Stub, records: &[Record], progress: &AtomicPtr<Record>, g: &GBlock) {
     let range = records.as_ptr_range();
     // SAFETY: handed on.
