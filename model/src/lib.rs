@@ -1,5 +1,5 @@
 //! The finalizer queue under a model checker: loom runs small programs over it in every order of their threads' steps
-//! that up to [`PREEMPTIONS`](tests) forced switches allow, and finds deadlocks, which is what a lost wake-up is.
+//! that a bounded number of forced switches allows, and finds deadlocks, which is what a lost wake-up is.
 //!
 //! The queue's source is the runtime's own, compiled here a second time over loom's locks and atomics. Only tests.
 #![forbid(unsafe_code)]
