@@ -106,6 +106,7 @@ impl Space {
         }))
     }
 
+    #[inline]
     pub(crate) fn heap(&self) -> &Heap {
         &self.heap
     }

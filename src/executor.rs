@@ -91,7 +91,7 @@ impl Goroutine {
     /// # Errors
     /// The system has no thread for it; the next registration tries again.
     pub(crate) fn start(&self) -> std::io::Result<()> {
-        if self.started.swap(true, Ordering::AcqRel) {
+        if self.started.load(Ordering::Acquire) || self.started.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
         let (shared, thread) = (self.shared.clone(), self.thread.clone());

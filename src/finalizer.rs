@@ -30,6 +30,7 @@ struct Function {
     entry: Entry,
     context: Option<usize>,
     interface_word: Option<usize>,
+    bulk: bool,
     /// Held until no record names the function.
     _keep_alive: KeepAlive,
 }
@@ -59,6 +60,7 @@ pub struct FinalizerFnBuilder<A = Abi> {
     abi: A,
     context: Option<usize>,
     interface_word: Option<usize>,
+    bulk: bool,
     keep_alive: KeepAlive,
 }
 
@@ -121,6 +123,10 @@ impl FinalizerFn {
         self.0.interface_word
     }
 
+    pub(crate) fn is_bulk(&self) -> bool {
+        self.0.bulk
+    }
+
     /// No function at all.
     pub(crate) fn is_nil(&self) -> bool {
         match &self.0.entry {
@@ -142,6 +148,7 @@ impl<A> FinalizerFnBuilder<A> {
             abi,
             context: None,
             interface_word: None,
+            bulk: false,
             keep_alive: KeepAlive(None),
         }
     }
@@ -172,12 +179,52 @@ impl<A> FinalizerFnBuilder<A> {
             entry,
             context: self.context,
             interface_word: self.interface_word,
+            bulk: self.bulk,
             _keep_alive: self.keep_alive,
         }))
     }
 }
 
 impl FinalizerFnBuilder {
+    /// The function takes many objects at once: its parameters are a pointer to an array of pointers to them, and their
+    /// number, an integer of 8 bytes, as in `func(**main.T, int)`. It is called once for each run of queued calls of it,
+    /// with at most 512 objects, in the order in which single calls would have had them. All of them are kept until it
+    /// returns; if it panics, it is told once, and none of them is tried again. Not for cleanups, nor for the Go ABI with
+    /// one integer register.
+    ///
+    /// ```
+    /// # if !cfg!(all(target_arch = "x86_64", target_os = "linux")) { return Ok(()) }
+    /// use fing::{Abi, Executor, FinalizerFn, Runtime};
+    ///
+    /// extern "C" fn free_all(first: *const *const u64, count: usize) {
+    ///     // SAFETY: a bulk finalizer is given an array of that many objects, whole until it returns.
+    ///     let objects = unsafe { std::slice::from_raw_parts(first, count) };
+    ///     println!("{} objects, the first at {:?}", objects.len(), objects[0]);
+    /// }
+    ///
+    /// let runtime = Runtime::builder().executor(Executor::Inline).build()?;
+    /// let ty = runtime.types().define("main.T", "struct { N uint64 }")?;
+    /// let signature = runtime.types().parse_signature("func(**main.T, uint)")?;
+    /// // SAFETY: `free_all` is a System V function of a pointer and an integer.
+    /// let free_all = unsafe {
+    ///     FinalizerFn::builder(signature, Abi::system_v()).bulk().at(free_all as *const ())
+    /// };
+    /// let free_all = runtime.prepare_finalizer(ty, &free_all)?;
+    /// runtime.enter(|mutator| {
+    ///     for _ in 0..100 {
+    ///         free_all.attach(mutator, mutator.alloc(ty)?)?;
+    ///     }
+    ///     Ok::<(), Box<dyn std::error::Error>>(())
+    /// })??;
+    /// runtime.gc()?;
+    /// assert_eq!(runtime.run_finalizers()?, 100);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn bulk(mut self) -> Self {
+        self.bulk = true;
+        self
+    }
+
     /// The function is at `code`. A null address makes a function that can't be registered.
     ///
     /// # Safety

@@ -9,9 +9,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use fing_stubs::{GBlock, Record};
+use fing_stubs::{GBlock, Record, Stub};
 
-use crate::queue::{Block, Queue, Taken, status};
+use crate::queue::{Block, Queue, Tag, Taken, status};
 use crate::shapes::{Shape, Shapes};
 
 /// A finalizer or cleanup that panicked. The panic was caught; the records after it were run.
@@ -74,60 +74,94 @@ impl Fing<'_> {
 
     fn drain(&self, int_arg_regs: u8) -> u64 {
         let mut executed = 0;
+        let mut known = Known::new(self.shapes, int_arg_regs);
         while let Some(block) = self
             .queue
             .next_block(|block| self.shapes.choose_codes(block, int_arg_regs))
         {
-            executed += self.run_block(block, int_arg_regs);
+            known.look_up(block.tags(), block.is_uniform());
+            executed += self.run_block(block, &known);
+            // Dropped here, with no lock held: the last use of a function drops what its maker keeps alive for it.
+            drop(known.release());
         }
         executed
     }
 
-    fn run_block(&self, block: Arc<Block>, int_arg_regs: u8) -> u64 {
+    fn run_block(&self, block: Arc<Block>, known: &Known<'_>) -> u64 {
         let (records, tags) = (block.records(), block.tags());
         let g = GBlock::zeroed();
+        let mut objects = Vec::new();
         let mut at = 0;
+        self.queue.set_status(status::RUNNING, true);
         while at < records.len() {
-            let shape = self.shapes.get(tags[at].shape());
-            let stub = shape.stub(int_arg_regs);
+            let first = known.get(tags[at]);
             // Neighbours of one shape, or of shapes that share a stub, share a batch.
-            let end = (at + 1..records.len())
-                .find(|&n| {
-                    tags[n].shape() != tags[n - 1].shape()
-                        && !Arc::ptr_eq(self.shapes.get(tags[n].shape()).stub(int_arg_regs), stub)
-                })
-                .unwrap_or(records.len());
-            let batch = records[at..end].as_ptr_range();
-            self.queue.set_status(status::RUNNING, true);
-            // SAFETY: I6: the block is shared, unchanged until `finish_block`, and rooted by the queue. I8: `choose_codes`
-            // set each record's code for the register count by which the stub was chosen. The rest is what whoever made
-            // the `FinalizerFn` promised.
-            let outcome = catch_unwind(AssertUnwindSafe(|| unsafe {
-                stub.run(batch.start, batch.end, self.queue.progress(), &g);
-            }));
-            self.queue.set_status(status::RUNNING, false);
+            let joins = |tag: Tag| {
+                tag == tags[at] || !first.is_bulk() && known.get(tag).shares_stub(first)
+            };
+            let end = match block.is_uniform() {
+                true => records.len(),
+                false => (at + 1..records.len())
+                    .find(|&n| !joins(tags[n]))
+                    .unwrap_or(records.len()),
+            };
+            let batch = &records[at..end];
+            let outcome = if first.is_bulk() {
+                self.run_bulk(&first.stub, batch, &mut objects, &g)
+            } else {
+                let batch = batch.as_ptr_range();
+                // SAFETY: I6: the block is shared, unchanged until `finish_block`, and rooted by the queue. I8:
+                // `choose_codes` set each record's code for the register count by which the stub was chosen. The rest is
+                // what whoever made the `FinalizerFn` promised.
+                catch_unwind(AssertUnwindSafe(|| unsafe {
+                    first
+                        .stub
+                        .run(batch.start, batch.end, self.queue.progress(), &g);
+                }))
+            };
             at = match outcome {
                 Ok(()) => end,
                 Err(payload) => {
                     let running = self.queue.progress().load(Ordering::Acquire);
                     let index = (running.addr() - records.as_ptr().addr()) / size_of::<Record>();
-                    self.report(
-                        &self.shapes.get(tags[index].shape()),
-                        &records[index],
-                        payload,
-                    );
-                    index + 1
+                    self.report(&known.get(tags[index]).shape, &records[index], payload);
+                    // A bulk finalizer was given all of its batch.
+                    if first.is_bulk() { end } else { index + 1 }
                 }
             };
         }
+        self.queue.set_status(status::RUNNING, false);
         let executed = records.len() as u64;
-        let done = Shapes::count(tags);
         self.queue.finish_block(block, executed);
-        for (shape, count) in done {
-            // Dropped here, with no lock held: the last use of a function drops what its maker keeps alive for it.
-            drop(self.shapes.release(shape, count));
-        }
         executed
+    }
+
+    /// One call for all records of a batch, which are of one shape. All of them are roots until it has returned.
+    fn run_bulk(
+        &self,
+        stub: &Stub,
+        batch: &[Record],
+        objects: &mut Vec<u64>,
+        g: &GBlock,
+    ) -> std::thread::Result<()> {
+        objects.clear();
+        objects.extend(batch.iter().map(|record| record.words[0]));
+        let all = Record {
+            words: [objects.as_ptr().expose_provenance() as u64, batch.len() as u64],
+            ..batch[0]
+        };
+        let batch = batch.as_ptr_range();
+        let progress = self.queue.progress();
+        progress.store(batch.start.cast_mut(), Ordering::Release);
+        // SAFETY: I6: the queue roots every record of the batch, as its progress stays where it is. I8: a bulk finalizer
+        // has a fixed ABI; its stub passes the array's address and its length.
+        let outcome = catch_unwind(AssertUnwindSafe(|| unsafe {
+            stub.run_all(std::slice::from_ref(&all), g);
+        }));
+        if outcome.is_ok() {
+            progress.store(batch.end.cast_mut(), Ordering::Release);
+        }
+        outcome
     }
 
     fn report(&self, shape: &Shape, record: &Record, payload: Box<dyn Any + Send>) {
@@ -155,5 +189,95 @@ impl Fing<'_> {
         if told.is_err() {
             tracing::error!(?panic, "the hook for panicking finalizers panicked");
         }
+    }
+}
+
+/// The shapes of a drain's records, looked up once.
+struct Known<'a> {
+    shapes: &'a Shapes,
+    int_arg_regs: u8,
+    /// By the shape's index.
+    table: Vec<Option<Resolved>>,
+    /// Those with uses to be given back.
+    used: Vec<u32>,
+}
+
+/// A shape with the stub for this drain.
+struct Resolved {
+    shape: Arc<Shape>,
+    stub: Arc<Stub>,
+    /// Records of the block under way.
+    uses: u64,
+}
+
+impl Resolved {
+    fn is_bulk(&self) -> bool {
+        self.shape.is_bulk()
+    }
+
+    fn shares_stub(&self, other: &Resolved) -> bool {
+        !self.is_bulk() && Arc::ptr_eq(&self.stub, &other.stub)
+    }
+}
+
+impl<'a> Known<'a> {
+    fn new(shapes: &'a Shapes, int_arg_regs: u8) -> Known<'a> {
+        Known {
+            shapes,
+            int_arg_regs,
+            table: Vec::new(),
+            used: Vec::new(),
+        }
+    }
+
+    /// Looks up what is not known yet of a block's shapes, and counts the uses of each.
+    fn look_up(&mut self, tags: &[Tag], uniform: bool) {
+        if uniform {
+            return self.count(tags);
+        }
+        tags.chunk_by(|a, b| a == b).for_each(|run| self.count(run));
+    }
+
+    fn count(&mut self, run: &[Tag]) {
+        let Some(index) = run.first().map(|tag| tag.shape()) else {
+            return;
+        };
+        if self.table.len() <= index as usize {
+            self.table.resize_with(index as usize + 1, || None);
+        }
+        let known = self.table[index as usize].get_or_insert_with(|| {
+            let shape = self.shapes.get(index);
+            let stub = shape.stub(self.int_arg_regs).clone();
+            Resolved {
+                shape,
+                stub,
+                uses: 0,
+            }
+        });
+        if known.uses == 0 {
+            self.used.push(index);
+        }
+        known.uses += run.len() as u64;
+    }
+
+    /// The shape of a record of a block that was looked up.
+    fn get(&self, tag: Tag) -> &Resolved {
+        let known = self.table.get(tag.shape() as usize);
+        known
+            .and_then(Option::as_ref)
+            .expect("the shapes of a block are looked up before it runs")
+    }
+
+    /// Gives back the uses counted. What is returned is to be dropped with no lock held.
+    fn release(&mut self) -> Vec<Resolved> {
+        let table = &mut self.table;
+        let uses = self.used.drain(..).filter_map(|index| {
+            let known = table[index as usize].as_mut()?;
+            Some((index, std::mem::take(&mut known.uses)))
+        });
+        let gone = self.shapes.release_all(uses);
+        // An index that is free may come to mean another shape.
+        let taken = |index: u32| self.table[index as usize].take();
+        gone.into_iter().filter_map(taken).collect()
     }
 }

@@ -62,8 +62,10 @@ pub use fing_stubs::{Abi, Arch, CacheOptions, CodePolicy, Signature};
 pub use handle::Handle;
 pub use heap::{AccessError, AllocError, HeapError, HeapOptions, HeapStats};
 pub use mutator::{Mutator, Obj, keep_alive};
+pub use queue::Policy;
 pub use registry::{
-    AddCleanupError, Cleanup, CleanupArgument, FinalizerState, SetFinalizerError, Value,
+    AddCleanupError, AttachError, Cleanup, CleanupArgument, FinalizerState, SetFinalizerError,
+    TypeFinalizer, Value,
 };
 pub use runtime::{Runtime, RuntimeBuilder, RuntimeError};
 pub use safepoint::WorldError;

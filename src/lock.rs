@@ -22,6 +22,8 @@ pub(crate) enum Rank {
     Queue,
     /// Functions prepared for a type of object.
     Shapes,
+    /// Functions that are to be dropped.
+    Condemned,
     /// The table of rooted handles.
     Roots,
     /// Free blocks and size classes.

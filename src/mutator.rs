@@ -74,6 +74,7 @@ impl Drop for Refresh<'_> {
 
 impl Obj<'_> {
     /// The object's address: of its first byte, which is what a finalizer gets.
+    #[inline]
     pub fn addr(self) -> usize {
         self.addr
     }
@@ -111,6 +112,7 @@ impl Mutator {
         }
     }
 
+    #[inline]
     pub(crate) fn space(&self) -> &Arc<Space> {
         &self.space
     }
@@ -187,6 +189,17 @@ impl Mutator {
         Ok(self.root(object))
     }
 
+    /// Collects if enough was allocated since the last collection for another one to be worth it. Answers whether there
+    /// was one, this thread's or another's. For threads that allocate by [`Mutator::alloc`], which never collects.
+    #[inline]
+    pub fn collect_if_due(&mut self) -> bool {
+        let due = self.space.heap().should_collect();
+        if due {
+            self.collect_once();
+        }
+        due
+    }
+
     /// Collects unless another thread has just done it. Where a collection is impossible, nothing is freed.
     fn collect_once(&mut self) {
         let from = Instant::now();
@@ -202,6 +215,7 @@ impl Mutator {
         }
     }
 
+    #[inline]
     fn obj(&self, addr: usize) -> Obj<'_> {
         Obj {
             addr,

@@ -13,15 +13,16 @@ use crate::finalizer::FinalizerFn;
 use crate::fing::{FinalizerPanic, PanicHook};
 use crate::heap::{HeapError, HeapOptions};
 use crate::mutator::Mutator;
-use crate::queue::{Queue, status};
+use crate::queue::{Policy, Queue, status};
 use crate::registry::{
-    AddCleanupError, Cleanup, CleanupArgument, FinalizerState, Registry, SetFinalizerError, Value,
+    AddCleanupError, Cleanup, CleanupArgument, FinalizerState, Registry, SetFinalizerError,
+    TypeFinalizer, Value,
 };
 use crate::safepoint::WorldError;
 use crate::shapes::Shapes;
 use crate::shared::Shared;
 use crate::stats::RuntimeStats;
-use crate::types::Types;
+use crate::types::{TypeId, Types};
 
 /// A heap whose objects can have finalizers and cleanups, and the goroutine that runs them.
 ///
@@ -92,6 +93,7 @@ pub struct RuntimeBuilder {
     heap: HeapOptions,
     code: CacheOptions,
     executor: Executor,
+    policy: Policy,
     int_arg_regs: Option<usize>,
     on_panic: Box<PanicHook>,
 }
@@ -115,6 +117,12 @@ impl RuntimeBuilder {
         self
     }
 
+    /// In which order a drain runs what is due; Go's unless told otherwise.
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+
     /// Integer argument registers of Go functions that follow the runtime's count; the machine's maximum unless told
     /// otherwise.
     pub fn int_arg_regs(mut self, count: usize) -> Self {
@@ -135,7 +143,7 @@ impl RuntimeBuilder {
     pub fn build(self) -> Result<Runtime, RuntimeError> {
         let max = max_int_arg_regs();
         let count = checked_int_arg_regs(self.int_arg_regs.unwrap_or(max))?;
-        let queue = Arc::new(Queue::new(count));
+        let queue = Arc::new(Queue::new(count, self.policy));
         let shapes = Arc::new(Shapes::new());
         let stubs = Arc::new(StubCache::new(self.code)?);
         let registry = Arc::new(Registry::new(queue.clone(), shapes.clone(), stubs.clone()));
@@ -188,6 +196,7 @@ impl Runtime {
             heap: HeapOptions::default(),
             code: CacheOptions::default(),
             executor: Executor::default(),
+            policy: Policy::default(),
             int_arg_regs: None,
             on_panic: Box::new(|panic| tracing::error!(?panic, "a finalizer panicked")),
         }
@@ -271,6 +280,24 @@ impl Runtime {
         self.shared
             .registry
             .add_cleanup(mutator, pointer, cleanup, argument.into())
+    }
+
+    /// Checks, once, that `finalizer` can be set for objects of type `ty`: what [`Runtime::set_finalizer`] would check
+    /// for each of them. The answer attaches it to any number of objects at the price of two stores.
+    ///
+    /// # Errors
+    /// One of Go's checks failed, or there is no stub for the function, or no thread to run it.
+    pub fn prepare_finalizer(
+        &self,
+        ty: TypeId,
+        finalizer: &FinalizerFn,
+    ) -> Result<TypeFinalizer, SetFinalizerError> {
+        self.life
+            .goroutine
+            .start()
+            .map_err(SetFinalizerError::NoThread)?;
+        let shared = &self.shared;
+        shared.registry.prepare(&shared.space, ty, finalizer)
     }
 
     fn owns(&self, mutator: &Mutator) -> bool {

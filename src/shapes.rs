@@ -4,10 +4,11 @@
 //! the context, an interface's first word. A shape lives while a registration or a queued record names it.
 #![forbid(unsafe_code)]
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use fing_stubs::{Abi, Record, Stub, StubCache, StubError};
+use fing_stubs::{Abi, Record, Signature, Stub, StubCache, StubError, Type};
 
 use crate::finalizer::{Entry, FinalizerFn};
 use crate::lock::{Lock, Rank};
@@ -20,6 +21,8 @@ pub(crate) enum Argument {
     Pointer,
     /// Word 0 is this, an itab or a type; word 1 is the object's address.
     Interface(usize),
+    /// Word 0 is the object's address, of which a bulk finalizer gets many.
+    Bulk,
     /// Word 0 is a cleanup's argument, and a reference if this is true.
     Word { reference: bool },
 }
@@ -49,8 +52,12 @@ impl Shape {
         argument: Argument,
         cache: &StubCache,
     ) -> Result<Shape, StubError> {
+        let signature = match argument {
+            Argument::Bulk => Cow::Owned(bulk_image(function.signature())?),
+            _ => Cow::Borrowed(function.signature()),
+        };
         let make = |abi: Abi| {
-            let key = cache.key(function.signature(), abi, function.context().is_some())?;
+            let key = cache.key(&signature, abi, function.context().is_some())?;
             cache.get(&key)
         };
         let stubs = match function.entry() {
@@ -76,6 +83,11 @@ impl Shape {
         &self.function
     }
 
+    /// Whether one call takes the objects of many records.
+    pub(crate) fn is_bulk(&self) -> bool {
+        self.argument == Argument::Bulk
+    }
+
     /// The stub for a drain with `int_arg_regs` registers.
     pub(crate) fn stub(&self, int_arg_regs: u8) -> &Arc<Stub> {
         match &self.stubs {
@@ -87,7 +99,7 @@ impl Shape {
     /// The record for an object or an argument. A function that follows the register count has no code yet.
     pub(crate) fn record(&self, word: u64) -> Record {
         let words = match self.argument {
-            Argument::Pointer | Argument::Word { .. } => [word, 0],
+            Argument::Pointer | Argument::Bulk | Argument::Word { .. } => [word, 0],
             Argument::Interface(first) => [first as u64, word],
         };
         let code = match &self.stubs {
@@ -104,10 +116,37 @@ impl Shape {
     /// Which words of a record are references.
     pub(crate) fn references(&self) -> u8 {
         match self.argument {
-            Argument::Pointer | Argument::Word { reference: true } => 0b01,
+            Argument::Pointer | Argument::Bulk | Argument::Word { reference: true } => 0b01,
             Argument::Interface(_) => 0b10,
             Argument::Word { reference: false } => 0,
         }
+    }
+}
+
+/// A signature of one parameter that goes where a bulk finalizer's two words go: every ABI but Go's with one register
+/// passes an interface as it passes a pointer and an integer.
+fn bulk_image(signature: &Signature) -> Result<Signature, StubError> {
+    let results = signature.results().to_vec();
+    let image = Signature::new(None, vec![Type::empty_interface()], results, false);
+    image.map_err(StubError::from)
+}
+
+/// What the records of a finalizer's shape have in common.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Template {
+    record: Record,
+    /// Which word is the object's address.
+    at: usize,
+    tag: Tag,
+}
+
+impl Template {
+    /// The record for an object, and its tag.
+    #[inline]
+    pub(crate) fn record(&self, addr: usize) -> (Record, Tag) {
+        let mut record = self.record;
+        record.words[self.at & 1] = addr as u64;
+        (record, self.tag)
     }
 }
 
@@ -121,16 +160,22 @@ pub(crate) struct Shapes {
 struct Table {
     slots: Vec<Option<Slot>>,
     free: Vec<u32>,
-    by_key: HashMap<(usize, Argument), u32>,
+    by_key: HashMap<Key, u32>,
     /// Shapes whose records get their code when they are drained.
     following: usize,
+    /// Uncounted shapes without uses.
+    idle: usize,
 }
+
+/// Function, argument, and whether its uses are counted.
+type Key = (usize, Argument, bool);
 
 #[derive(Debug)]
 struct Slot {
     shape: Arc<Shape>,
-    /// Registrations and queued records.
+    /// Registrations and queued records; of an uncounted shape, those who may register objects.
     uses: u64,
+    counted: bool,
 }
 
 impl Shapes {
@@ -147,7 +192,28 @@ impl Shapes {
         argument: Argument,
         cache: &StubCache,
     ) -> Result<u32, StubError> {
-        let key = (function.identity(), argument);
+        self.acquire_as(function, argument, true, cache)
+    }
+
+    /// As [`Shapes::acquire`], for somebody who registers objects without counting them. Given back by
+    /// [`Shapes::release_uncounted`]; the shape goes when nobody has it and [`Shapes::take_unnamed`] says so.
+    pub(crate) fn acquire_uncounted(
+        &self,
+        function: &FinalizerFn,
+        argument: Argument,
+        cache: &StubCache,
+    ) -> Result<u32, StubError> {
+        self.acquire_as(function, argument, false, cache)
+    }
+
+    fn acquire_as(
+        &self,
+        function: &FinalizerFn,
+        argument: Argument,
+        counted: bool,
+        cache: &StubCache,
+    ) -> Result<u32, StubError> {
+        let key = (function.identity(), argument, counted);
         if let Some(index) = self.table.lock().reuse(key) {
             return Ok(index);
         }
@@ -170,13 +236,58 @@ impl Shapes {
     /// Gives back uses. When that was the last, the shape is returned, to be dropped where no lock is held.
     #[must_use = "dropping a shape may run its owner's code"]
     pub(crate) fn release(&self, index: u32, uses: u64) -> Option<Arc<Shape>> {
+        self.table.lock().release(index, uses)
+    }
+
+    /// Gives back uses of shapes that the caller keeps alive; see [`Shapes::release`]. Returns those that are gone from
+    /// the table.
+    pub(crate) fn release_all(&self, uses: impl Iterator<Item = (u32, u64)>) -> Vec<u32> {
         let mut table = self.table.lock();
-        let slot = table.slots.get_mut(index as usize)?.as_mut()?;
-        slot.uses = slot.uses.saturating_sub(uses);
-        if slot.uses > 0 {
-            None
-        } else {
-            table.remove(index)
+        uses.filter(|&(index, uses)| table.release(index, uses).is_some())
+            .map(|(index, _)| index)
+            .collect()
+    }
+
+    /// Gives back one use of an uncounted shape.
+    pub(crate) fn release_uncounted(&self, index: u32) {
+        let mut guard = self.table.lock();
+        let table = &mut *guard;
+        if let Some(Some(slot)) = table.slots.get_mut(index as usize) {
+            slot.uses -= 1;
+            table.idle += usize::from(slot.uses == 0);
+        }
+    }
+
+    /// Whether there are uncounted shapes that nobody has.
+    pub(crate) fn has_idle(&self) -> bool {
+        self.table.lock().idle > 0
+    }
+
+    /// Takes out the uncounted shapes that nobody has and that `named` does not know: no object and no record names
+    /// them. To be dropped where no lock is held.
+    #[must_use = "dropping a shape may run its owner's code"]
+    pub(crate) fn take_unnamed(&self, named: &HashSet<u32>) -> Vec<Arc<Shape>> {
+        let mut table = self.table.lock();
+        let idle: Vec<u32> = (0..)
+            .zip(&table.slots)
+            .filter(|(index, slot)| {
+                slot.as_ref().is_some_and(|slot| !slot.counted && slot.uses == 0)
+                    && !named.contains(index)
+            })
+            .map(|(index, _)| index)
+            .collect();
+        idle.into_iter()
+            .filter_map(|index| table.remove(index))
+            .collect()
+    }
+
+    /// What the records of the finalizer's shape at `index` have in common.
+    pub(crate) fn template(&self, index: u32) -> Template {
+        let shape = self.get(index);
+        Template {
+            record: shape.record(0),
+            at: shape.references().trailing_zeros() as usize,
+            tag: Tag::new(index, shape.references()),
         }
     }
 
@@ -201,24 +312,37 @@ impl Shapes {
             }
         }
     }
-
-    /// How often each shape is named, neighbours together.
-    pub(crate) fn count(tags: &[Tag]) -> Vec<(u32, u64)> {
-        let runs = tags.chunk_by(|a, b| a.shape() == b.shape());
-        runs.map(|run| (run[0].shape(), run.len() as u64)).collect()
-    }
 }
 
 impl Table {
-    fn reuse(&mut self, key: (usize, Argument)) -> Option<u32> {
+    fn reuse(&mut self, key: Key) -> Option<u32> {
         let index = *self.by_key.get(&key)?;
-        self.slots[index as usize].as_mut()?.uses += 1;
+        let slot = self.slots[index as usize].as_mut()?;
+        self.idle -= usize::from(!slot.counted && slot.uses == 0);
+        slot.uses += 1;
         Some(index)
     }
 
-    fn insert(&mut self, key: (usize, Argument), shape: Arc<Shape>) -> u32 {
+    fn release(&mut self, index: u32, uses: u64) -> Option<Arc<Shape>> {
+        let slot = self.slots.get_mut(index as usize)?.as_mut()?;
+        if !slot.counted {
+            return None;
+        }
+        slot.uses = slot.uses.saturating_sub(uses);
+        if slot.uses > 0 {
+            None
+        } else {
+            self.remove(index)
+        }
+    }
+
+    fn insert(&mut self, key: Key, shape: Arc<Shape>) -> u32 {
         self.following += usize::from(matches!(shape.stubs, Stubs::Following(_)));
-        let slot = Some(Slot { shape, uses: 1 });
+        let slot = Some(Slot {
+            shape,
+            uses: 1,
+            counted: key.2,
+        });
         let index = match self.free.pop() {
             Some(index) => {
                 self.slots[index as usize] = slot;
@@ -235,8 +359,10 @@ impl Table {
 
     fn remove(&mut self, index: u32) -> Option<Arc<Shape>> {
         let slot = self.slots.get_mut(index as usize)?.take()?;
+        let shape = &slot.shape;
         self.by_key
-            .remove(&(slot.shape.function.identity(), slot.shape.argument));
+            .remove(&(shape.function.identity(), shape.argument, slot.counted));
+        self.idle -= usize::from(!slot.counted);
         self.following -= usize::from(matches!(slot.shape.stubs, Stubs::Following(_)));
         self.free.push(index);
         Some(slot.shape)

@@ -43,9 +43,9 @@ pub struct RuntimeStats {
 impl RuntimeStats {
     pub(crate) fn of(shared: &Shared) -> RuntimeStats {
         let counts = shared.queue.counts();
-        let (finalizers, cleanups) = shared.registry.registered();
+        let (interior, cleanups) = shared.registry.registered();
         RuntimeStats {
-            finalizers,
+            finalizers: interior + shared.space.heap().count_prepared() as u64,
             cleanups,
             queued: counts.queued,
             executed: counts.executed,

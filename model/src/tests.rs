@@ -30,7 +30,7 @@ use fing_stubs::Record;
 use loom::thread;
 
 use crate::lock::WAITS_TOO_LATE;
-use crate::queue::{Queue, Tag, Taken, status};
+use crate::queue::{Policy, Queue, Tag, Taken, status};
 use crate::sync::Ordering;
 
 /// Forced switches of threads in one execution: three find every fault of the table above in seconds.
@@ -80,7 +80,7 @@ struct World {
 
 impl World {
     fn new(int_arg_regs: u8) -> World {
-        let queue = Queue::new(int_arg_regs);
+        let queue = Queue::new(int_arg_regs, Policy::Lifo);
         queue.set_status(status::CREATED, true);
         World {
             queue: Arc::new(queue),
@@ -90,13 +90,15 @@ impl World {
 
     /// As the collector: records whose first word is a reference.
     fn push(&self, numbers: impl IntoIterator<Item = u64>) {
-        self.queue.push(numbers.into_iter().map(|number| {
-            let record = Record {
-                words: [number, 0],
-                ..Record::default()
-            };
-            (record, Tag::new(0, 1))
-        }));
+        self.queue.fill(|due| {
+            for number in numbers {
+                let record = Record {
+                    words: [number, 0],
+                    ..Record::default()
+                };
+                due.push(record, Tag::new(0, 1));
+            }
+        });
     }
 
     /// The finalizer goroutine, as in src/fing.rs: drains until it is stopped, then discards.

@@ -1,8 +1,11 @@
 //! One block's side of the story: which cells it has, and four bits for each of them.
 //!
 //! The bits of one cell lie in four neighbouring words, so that looking at an object touches one cache line.
-//! `Used` and the cursor are written by the mutator that owns the block, or by the sweep; `Mark` by the collector;
-//! the other two by anybody.
+//! `Used` and the cursor are written by the mutator that owns the block, or by the sweep; `Mark` and `Finalizable` by
+//! the collector; `Special` by anybody.
+//!
+//! A mutator that prepares an id writes the id and one byte of the block, neither by an atomic exchange; the collector
+//! works out the bits `Finalizable` of the blocks whose byte is set.
 #![forbid(unsafe_code)]
 
 use super::class::{BLOCK, CLASSES, FIRST, HEADER};
@@ -17,13 +20,42 @@ pub(crate) enum Bit {
     Used = 0,
     /// The object was reached in this collection.
     Mark = 1,
-    /// The object may have a prepared id (it is 0 when the finalizer was cleared since).
+    /// The object may have a prepared id (it is 0 when the finalizer was cleared since). Up to date from the start of a
+    /// collection to its end.
     Finalizable = 2,
     /// The object has something else that must be decided when it dies (cleanups, weak handles).
     Special = 3,
 }
 
 const KINDS: usize = 4;
+
+/// An id as it lies beside a cell: with a bit that says whether the object has no pointers, so that deciding over such
+/// an object need not touch it.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Prepared(NonZeroU32);
+
+impl Prepared {
+    /// The largest id there can be.
+    pub(crate) const MAX_ID: u32 = u32::MAX >> 1;
+
+    /// `id` is at most [`Prepared::MAX_ID`].
+    pub(super) fn new(id: NonZeroU32, leaf: bool) -> Prepared {
+        debug_assert!(id.get() <= Prepared::MAX_ID);
+        Prepared(NonZeroU32::MIN.saturating_add((id.get() << 1 | u32::from(leaf)) - 1))
+    }
+
+    fn read(word: u32) -> Option<Prepared> {
+        NonZeroU32::new(word).map(Prepared)
+    }
+
+    pub(super) fn id(self) -> NonZeroU32 {
+        NonZeroU32::new(self.0.get() >> 1).unwrap_or(NonZeroU32::MIN)
+    }
+
+    pub(super) fn is_leaf(self) -> bool {
+        self.0.get() & 1 != 0
+    }
+}
 
 /// Cells of one size. A large object is one cell over several blocks.
 #[derive(Debug)]
@@ -47,6 +79,8 @@ pub(super) struct Block {
     cursor: AtomicU32,
     bits: Box<[AtomicU64]>,
     ids: OnceLock<Box<[AtomicU32]>>,
+    /// Ids were prepared since `Finalizable` was worked out.
+    prepared: AtomicBool,
 }
 
 impl Block {
@@ -90,6 +124,7 @@ impl Block {
                 .map(|_| AtomicU64::new(0))
                 .collect(),
             ids: OnceLock::new(),
+            prepared: AtomicBool::new(false),
         }
     }
 
@@ -200,26 +235,111 @@ impl Block {
     }
 
     /// The id prepared for a cell's object.
-    pub(super) fn id(&self, index: usize) -> Option<NonZeroU32> {
-        NonZeroU32::new(self.ids.get()?[index].load(Acquire))
+    pub(super) fn id(&self, index: usize) -> Option<Prepared> {
+        Prepared::read(self.ids.get()?[index].load(Relaxed))
+    }
+
+    fn ids(&self) -> &[AtomicU32] {
+        self.ids
+            .get_or_init(|| (0..self.cells).map(|_| AtomicU32::new(0)).collect())
+    }
+
+    /// `Relaxed` will do, here and for the ids: the collector reads both when every mutator has stopped.
+    #[inline]
+    fn remember_prepared(&self) {
+        if !self.prepared.load(Relaxed) {
+            self.prepared.store(true, Relaxed);
+        }
     }
 
     /// Prepares an id; `Err`: the one that is there already.
-    pub(super) fn set_id(&self, index: usize, id: NonZeroU32) -> Result<(), NonZeroU32> {
-        let ids = self
-            .ids
-            .get_or_init(|| (0..self.cells).map(|_| AtomicU32::new(0)).collect());
-        // The bit first: it is never cleared while mutators run, so an id is never without its bit.
-        self.set_shared(Bit::Finalizable, index, true);
-        match ids[index].compare_exchange(0, id.get(), AcqRel, Acquire) {
-            Ok(_) => Ok(()),
-            Err(there) => Err(NonZeroU32::new(there).unwrap_or(id)),
+    pub(super) fn set_id(&self, index: usize, id: Prepared) -> Result<(), NonZeroU32> {
+        match self.ids()[index].compare_exchange(0, id.0.get(), Relaxed, Relaxed) {
+            Ok(_) => {
+                self.remember_prepared();
+                Ok(())
+            }
+            Err(there) => Err(Prepared::read(there).unwrap_or(id).id()),
         }
+    }
+
+    /// As [`Block::set_id`], without an atomic exchange: of threads that prepare one cell's ids at the same time, one
+    /// wins, and the others may not be told. `false`: there is one already.
+    #[inline]
+    pub(super) fn set_id_fast(&self, index: usize, id: Prepared) -> bool {
+        let cell = match self.ids.get() {
+            Some(ids) => &ids[index],
+            None => &self.ids()[index],
+        };
+        if cell.load(Relaxed) != 0 {
+            return false;
+        }
+        cell.store(id.0.get(), Relaxed);
+        self.remember_prepared();
+        true
     }
 
     /// Takes the id away. The bit stays until the next collection has looked at it.
     pub(super) fn take_id(&self, index: usize) -> Option<NonZeroU32> {
-        NonZeroU32::new(self.ids.get()?[index].swap(0, AcqRel))
+        Prepared::read(self.ids.get()?[index].swap(0, Relaxed)).map(Prepared::id)
+    }
+
+    /// Takes the id away, with the world stopped.
+    #[inline]
+    pub(super) fn take_id_stopped(&self, index: usize) -> Option<NonZeroU32> {
+        let cell = &self.ids.get()?[index];
+        let there = Prepared::read(cell.load(Relaxed))?;
+        cell.store(0, Relaxed);
+        Some(there.id())
+    }
+
+    /// Takes the id away if it is this one, without an atomic exchange: of threads that take one cell's id at the same
+    /// time, several may be told that it was they.
+    #[inline]
+    pub(super) fn take_id_fast(&self, index: usize, id: Prepared) -> bool {
+        let Some(cell) = self.ids.get().map(|ids| &ids[index]) else {
+            return false;
+        };
+        let there = cell.load(Relaxed) == id.0.get();
+        if there {
+            cell.store(0, Relaxed);
+        }
+        there
+    }
+
+    /// Works out which cells are `Finalizable`. Only with the world stopped.
+    pub(super) fn settle_prepared(&self) {
+        let Some(ids) = self.ids.get() else { return };
+        if !self.prepared.load(Relaxed) {
+            return;
+        }
+        self.prepared.store(false, Relaxed);
+        for (word, ids) in ids.chunks(64).enumerate() {
+            let bits = ids.iter().enumerate().fold(0, |bits, (bit, id)| {
+                bits | u64::from(id.load(Relaxed) != 0) << bit
+            });
+            self.set_word(Bit::Finalizable, word, bits);
+        }
+    }
+
+    /// Objects with a prepared id.
+    pub(super) fn count_ids(&self) -> usize {
+        let ids = self.ids.get().map_or(&[][..], |ids| ids);
+        ids.iter().filter(|id| id.load(Relaxed) != 0).count()
+    }
+
+    /// Calls `visit` with every prepared id.
+    pub(super) fn for_each_id(&self, mut visit: impl FnMut(NonZeroU32)) {
+        let ids = self.ids.get().map_or(&[][..], |ids| ids);
+        ids.iter()
+            .filter_map(|id| Prepared::read(id.load(Relaxed)))
+            .for_each(|id| visit(id.id()));
+    }
+
+    /// Whether an object of the block ever had an id.
+    #[inline]
+    pub(super) fn has_ids(&self) -> bool {
+        self.ids.get().is_some()
     }
 
     /// Bytes of memory the block's own tables take.
@@ -270,14 +390,20 @@ mod tests {
     #[test]
     fn an_id_is_prepared_once() {
         let block = Block::of_class(0, 0, 3, true);
-        let (one, two) = (NonZeroU32::new(1).unwrap(), NonZeroU32::new(2).unwrap());
+        let ids = [1, 2].map(|id| NonZeroU32::new(id).unwrap());
+        let [one, two] = ids.map(|id| Prepared::new(id, id.get() == 2));
+        assert_eq!((one.is_leaf(), two.is_leaf()), (false, true));
         assert_eq!((block.id(7), block.take_id(7)), (None, None));
         assert_eq!(block.set_id(7, one), Ok(()));
-        assert_eq!(block.set_id(7, two), Err(one));
+        assert_eq!(block.set_id(7, two), Err(ids[0]));
         assert_eq!(block.id(7), Some(one));
         assert_eq!(block.id(8), None);
-        assert_eq!(block.take_id(7), Some(one));
-        assert_eq!(block.set_id(7, two), Ok(()));
-        assert!(block.get(Bit::Finalizable, 7));
+        assert_eq!(block.take_id(7), Some(ids[0]));
+        assert!(block.set_id_fast(7, two) && !block.set_id_fast(7, one));
+        assert!(!block.get(Bit::Finalizable, 7));
+        block.settle_prepared();
+        assert!(block.get(Bit::Finalizable, 7) && block.count(Bit::Finalizable) == 1);
+        assert_eq!((block.count_ids(), block.take_id_fast(7, one)), (1, false));
+        assert!(block.take_id_fast(7, two) && block.count_ids() == 0);
     }
 }

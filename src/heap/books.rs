@@ -43,7 +43,7 @@ pub(super) struct Books {
     low: usize,
     /// No block from this one on was ever taken.
     high: usize,
-    /// Every block in use, oldest first. Away while a collection has it.
+    /// Every block in use, oldest first.
     pub(super) all: Vec<Arc<Block>>,
     /// Per class, blocks with free cells that nobody owns; the oldest last, as it is taken first.
     pub(super) partial: [Vec<Arc<Block>>; CLASSES.len()],

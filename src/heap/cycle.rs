@@ -14,7 +14,7 @@ use std::sync::Arc;
 /// heap is ignored by `mark` and counts as marked for `is_marked`.
 pub(crate) struct Cycle<'h> {
     pub(super) heap: &'h Heap,
-    /// All blocks in use, oldest first.
+    /// All blocks in use, oldest first; the heap's books have them too.
     pub(super) blocks: Vec<Arc<Block>>,
     /// Objects that are marked and whose pointers are not yet followed.
     stack: Vec<(usize, &'h TypeDesc)>,
@@ -24,7 +24,8 @@ pub(crate) struct Cycle<'h> {
 impl Heap {
     /// Starts a collection.
     pub(crate) fn cycle<'h>(&'h self, _proof: &Stopped<'_>) -> Cycle<'h> {
-        let blocks = std::mem::take(&mut self.books.lock().all);
+        let blocks = self.books.lock().all.clone();
+        blocks.iter().for_each(|block| block.settle_prepared());
         Cycle {
             heap: self,
             blocks,
@@ -131,6 +132,72 @@ impl<'h> Cycle<'h> {
         cell.block.set_shared(Bit::Finalizable, cell.index, false);
         cell.block.take_id(cell.index)
     }
+
+    /// Marks what every unmarked object with a prepared id points to, itself excepted.
+    pub(crate) fn mark_children_of_dying(&mut self) {
+        let (heap, blocks) = (self.heap, std::mem::take(&mut self.blocks));
+        for block in blocks.iter().filter(|block| block.has_ids()) {
+            for word in 0..block.words() {
+                let dying = block.word(Bit::Finalizable, word) & !block.word(Bit::Mark, word);
+                for index in cells(word, dying) {
+                    let id = block.id(index);
+                    if id.is_some_and(|id| !id.is_leaf()) {
+                        let start = block.object(index);
+                        let pointers = heap.desc_of(block, index).pointers();
+                        pointers.for_each(start, &mut |word| {
+                            let to = heap.word(word);
+                            if heap.find(to).is_some_and(|(found, _)| found != start) {
+                                self.mark(to);
+                            }
+                        });
+                    }
+                }
+            }
+        }
+        self.blocks = blocks;
+    }
+
+    /// Takes the id of every unmarked object that has one, and marks the object; order as in
+    /// [`Cycle::for_each_unmarked`]. What such an object points to is marked already
+    /// ([`Cycle::mark_children_of_dying`]), so nothing of it is left to follow.
+    pub(crate) fn revive_dying(&mut self, mut visit: impl FnMut(usize, NonZeroU32)) {
+        for block in self.blocks.iter().filter(|block| block.has_ids()) {
+            for word in 0..block.words() {
+                let finalizable = block.word(Bit::Finalizable, word);
+                let marked = block.word(Bit::Mark, word);
+                let dying = finalizable & !marked;
+                if dying == 0 {
+                    continue;
+                }
+                let mut revived = 0;
+                for index in cells(word, dying) {
+                    if let Some(id) = block.take_id_stopped(index) {
+                        revived |= 1 << (index % 64);
+                        visit(block.object(index), id);
+                    }
+                }
+                block.set_word(Bit::Finalizable, word, finalizable & !dying);
+                block.set_word(Bit::Mark, word, marked | revived);
+            }
+        }
+    }
+
+    /// Calls `visit` with every prepared id, several times if several objects have it.
+    pub(crate) fn for_each_id(&self, mut visit: impl FnMut(NonZeroU32)) {
+        self.blocks
+            .iter()
+            .for_each(|block| block.for_each_id(&mut visit));
+    }
+}
+
+/// The cells of a word of bits.
+#[inline]
+pub(super) fn cells(word: usize, mut bits: u64) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let bit = (bits != 0).then(|| bits.trailing_zeros() as usize)?;
+        bits &= bits - 1;
+        Some(word * 64 + bit)
+    })
 }
 
 impl Drop for Cycle<'_> {
@@ -142,6 +209,5 @@ impl Drop for Cycle<'_> {
         for block in &self.blocks {
             (0..block.words()).for_each(|word| block.set_word(Bit::Mark, word, 0));
         }
-        self.heap.books.lock().all = std::mem::take(&mut self.blocks);
     }
 }

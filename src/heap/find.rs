@@ -1,6 +1,6 @@
 //! From an address to the object it is in. Exact: a free cell, a header, padding and one-past-the-end are no object.
 
-use super::block::{Bit, Block};
+use super::block::{Bit, Block, Prepared};
 use super::{BLOCK, Heap};
 use crate::types::TypeDesc;
 use std::num::NonZeroU32;
@@ -115,16 +115,17 @@ impl Heap {
         self.cell_at(addr).map(|cell| (cell.start(), cell.desc))
     }
 
-    /// The id prepared for the object at `start`. Lock-free, as are the next three.
+    /// The id prepared for the object at `start`. Lock-free, as are the next ones.
     pub(crate) fn prepared(&self, start: usize) -> Option<NonZeroU32> {
-        self.object_at(start)
-            .and_then(|cell| cell.block.id(cell.index))
+        let cell = self.object_at(start)?;
+        cell.block.id(cell.index).map(Prepared::id)
     }
 
     /// Prepares an id for the object at `start`, which becomes finalizable. `Err(Some(id))`: it has that one already;
     /// `Err(None)`: no object starts there.
     pub(crate) fn prepare(&self, start: usize, id: NonZeroU32) -> Result<(), Option<NonZeroU32>> {
         let cell = self.object_at(start).ok_or(None)?;
+        let id = Prepared::new(id, cell.desc.pointers().is_empty());
         cell.block.set_id(cell.index, id).map_err(Some)
     }
 

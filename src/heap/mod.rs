@@ -25,6 +25,7 @@
 mod access;
 mod alloc;
 mod arena;
+mod attach;
 mod block;
 mod books;
 mod class;
@@ -39,6 +40,7 @@ mod tests;
 
 pub(crate) use access::Word;
 pub(crate) use alloc::Cache;
+pub(crate) use attach::TypedId;
 pub(crate) use block::Bit;
 pub(crate) use cycle::Cycle;
 pub use error::{AccessError, AllocError, HeapError};

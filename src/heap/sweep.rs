@@ -1,6 +1,7 @@
 //! The end of a collection: what is not marked is free, what is wholly free goes back.
 
 use super::block::{Bit, Block};
+use super::cycle::cells;
 use super::{BLOCK, Cycle, HeapOptions};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::*;
@@ -71,18 +72,11 @@ impl Cycle<'_> {
 
     /// What a cell must not hand down to its next owner.
     fn bury(&self, block: &Block, word: usize, freed: u64) {
-        let cells = |mut rest: u64| {
-            std::iter::from_fn(move || {
-                let bit = (rest != 0).then(|| rest.trailing_zeros() as usize)?;
-                rest &= rest - 1;
-                Some(word * 64 + bit)
-            })
-        };
-        for index in cells(freed & block.word(Bit::Finalizable, word)) {
-            block.take_id(index);
+        for index in cells(word, freed & block.word(Bit::Finalizable, word)) {
+            block.take_id_stopped(index);
         }
         if self.heap.options.poison {
-            for index in cells(freed) {
+            for index in cells(word, freed) {
                 // SAFETY: I14, I15: the world is stopped and the object of this cell is dead.
                 unsafe {
                     self.heap

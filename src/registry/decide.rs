@@ -7,14 +7,13 @@
 //!   dead: its cleanups are queued.
 #![forbid(unsafe_code)]
 
+use std::collections::HashSet;
 use std::sync::atomic::Ordering;
-
-use fing_stubs::Record;
 
 use super::{Registry, Special, shape_of};
 use crate::collect::{Collection, Weakness};
 use crate::heap::{Bit, Cycle};
-use crate::queue::Tag;
+use crate::shapes::Template;
 
 impl Weakness for Registry {
     fn extra_roots(&self, cycle: &mut Cycle<'_>) {
@@ -33,7 +32,7 @@ impl Weakness for Registry {
     }
 
     fn retain(&self, cycle: &mut Cycle<'_>) {
-        cycle.for_each_dying(|cycle, start, _| cycle.mark_children(start));
+        cycle.mark_children_of_dying();
         let specials = self.specials.lock();
         let finalized = |start: usize| {
             let of = specials.objects.get(&start);
@@ -51,8 +50,7 @@ impl Weakness for Registry {
     /// All decisions first, then all revivals: an object that is revived has kept what it points to since `retain`,
     /// so no decision depends on another.
     fn decide(&self, cycle: &mut Cycle<'_>) {
-        let mut revived: Vec<(usize, u64, u32)> = Vec::new();
-        cycle.for_each_dying(|_, start, id| revived.push((start, start as u64, shape_of(id))));
+        let mut interior: Vec<(usize, u64, u32)> = Vec::new();
         let mut specials = self.specials.lock();
         cycle.for_each_unmarked(Bit::Special, |_, start| {
             let Some(of) = specials.objects.get_mut(&start) else {
@@ -60,37 +58,72 @@ impl Weakness for Registry {
             };
             of.retain(|special| match *special {
                 Special::Finalizer { addr, shape } => {
-                    revived.push((start, addr as u64, shape));
+                    interior.push((start, addr as u64, shape));
                     false
                 }
                 Special::Cleanup { .. } => true,
             });
         });
-        for &(start, _, _) in &revived {
-            cycle.take_prepared(start);
-            cycle.mark(start);
-        }
-        self.finalizers
-            .fetch_sub(revived.len() as u64, Ordering::Relaxed);
-        let mut due: Vec<(Record, Tag)> = revived
-            .iter()
-            .map(|&(_, word, shape)| self.record(shape, word))
-            .collect();
-        let before = due.len();
-        cycle.for_each_unmarked(Bit::Special, |_, start| {
-            for special in specials.objects.remove(&start).into_iter().flatten() {
-                if let Special::Cleanup { shape, word, .. } = special {
-                    due.push(self.record(shape, word));
-                }
+        self.interior
+            .fetch_sub(interior.len() as u64, Ordering::Relaxed);
+        self.queue.fill(|due| {
+            let mut templates: Vec<Option<Template>> = Vec::new();
+            cycle.revive_dying(|start, id| {
+                let shape = shape_of(id);
+                let template = match templates.get(shape as usize) {
+                    Some(Some(template)) => template,
+                    _ => self.template(&mut templates, shape),
+                };
+                let (record, tag) = template.record(start);
+                due.push(record, tag);
+            });
+            for (start, word, shape) in interior {
+                cycle.mark(start);
+                let (record, tag) = self.record(shape, word);
+                due.push(record, tag);
             }
+            let mut cleanups = 0;
+            cycle.for_each_unmarked(Bit::Special, |_, start| {
+                for special in specials.objects.remove(&start).into_iter().flatten() {
+                    if let Special::Cleanup { shape, word, .. } = special {
+                        let (record, tag) = self.record(shape, word);
+                        due.push(record, tag);
+                        cleanups += 1;
+                    }
+                }
+            });
+            self.cleanups.fetch_sub(cleanups, Ordering::Relaxed);
         });
-        self.cleanups
-            .fetch_sub((due.len() - before) as u64, Ordering::Relaxed);
         drop(specials);
-        self.queue.push(due);
+        self.condemn(cycle);
     }
 
     fn resumed(&self, _: &Collection) {
         self.queue.wake();
+        // User code, if the last use of a function drops what its maker keeps alive for it; nothing is locked here.
+        drop(std::mem::take(&mut *self.condemned.lock()));
+    }
+}
+
+impl Registry {
+    #[cold]
+    fn template<'t>(&self, templates: &'t mut Vec<Option<Template>>, shape: u32) -> &'t Template {
+        let at = shape as usize;
+        if templates.len() <= at {
+            templates.resize(at + 1, None);
+        }
+        templates[at].get_or_insert_with(|| self.shapes.template(shape))
+    }
+
+    /// Uncounted shapes that nobody can register any more go when no object and no record names them.
+    fn condemn(&self, cycle: &Cycle<'_>) {
+        if !self.shapes.has_idle() {
+            return;
+        }
+        let mut named = HashSet::new();
+        cycle.for_each_id(|id| drop(named.insert(shape_of(id))));
+        self.queue.for_each_shape(|shape| drop(named.insert(shape)));
+        let gone = self.shapes.take_unnamed(&named);
+        self.condemned.lock().extend(gone);
     }
 }

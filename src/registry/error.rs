@@ -71,6 +71,16 @@ pub enum SetFinalizerError {
         /// How many parameters.
         found: usize,
     },
+    /// A bulk finalizer whose parameters are not those of one for the object, or whose ABI has no place for them.
+    #[error(
+        "set_finalizer: argument 1 is {function}, for many objects at once, wanted func(*{object}, int), of an ABI with no or several integer registers"
+    )]
+    NotBulk {
+        /// The object's type.
+        object: Type,
+        /// The function's signature.
+        function: Signature,
+    },
     /// The function's parameter does not take the object.
     #[error(
         "set_finalizer: argument 1 is {function}, wanted a parameter that takes {object}: {reason}"
@@ -126,6 +136,7 @@ impl SetFinalizerError {
             } => cannot(object, function),
             Self::AlreadySet { .. } => "finalizer already set".to_owned(),
             Self::ForeignMutator
+            | Self::NotBulk { .. }
             | Self::NoThread(_)
             | Self::ObjectType(_)
             | Self::NilFunction { .. }

@@ -3,14 +3,14 @@
 
 use std::sync::atomic::Ordering;
 
-use fing_stubs::{Kind, Type};
+use fing_stubs::{Family, Kind, Type};
 
 use super::{Registry, SetFinalizerError, Special, prepared_id, shape_of};
-use crate::finalizer::FinalizerFn;
+use crate::finalizer::{Entry, FinalizerFn};
 use crate::heap::Location;
 use crate::mutator::{Mutator, Obj};
 use crate::shapes::Argument;
-use crate::types::TypeId;
+use crate::types::{TypeId, Types};
 
 /// A value of any type, as an interface holds it: what `set_finalizer` is given. An [`Obj`] is one, with the type of
 /// pointers to its object.
@@ -73,7 +73,7 @@ impl Registry {
         let Some(function) = finalizer else {
             return Ok(FinalizerState::Cleared(self.clear(mutator, &target)));
         };
-        let argument = self.argument(mutator, &target, function)?;
+        let argument = self.argument(mutator.types(), target.ty, function)?;
         let shape = self.shapes.acquire(function, argument, &self.stubs)?;
         let set = if target.addr == target.base {
             mutator
@@ -85,12 +85,11 @@ impl Registry {
             self.set_interior(mutator, &target, shape)
         };
         if set {
-            self.finalizers.fetch_add(1, Ordering::Relaxed);
             return Ok(FinalizerState::Set);
         }
         drop(self.shapes.release(shape, 1));
         Err(SetFinalizerError::AlreadySet {
-            object: self.print(mutator, &target),
+            object: print(mutator.types(), target.ty),
             addr: target.addr,
         })
     }
@@ -148,20 +147,23 @@ impl Registry {
         Ok(Some(Target { addr, base, ty }))
     }
 
-    /// Checks argument 1, and works out what its parameter is given.
-    fn argument(
+    /// Checks argument 1, and works out what its parameter is given for an argument 0 of type `pointer`.
+    pub(super) fn argument(
         &self,
-        mutator: &Mutator,
-        target: &Target,
+        types: &Types,
+        pointer: TypeId,
         function: &FinalizerFn,
     ) -> Result<Argument, SetFinalizerError> {
         let signature = function.signature();
-        let object = || self.print(mutator, target);
+        let object = || print(types, pointer);
         if signature.is_variadic() {
             return Err(SetFinalizerError::Variadic {
                 object: object(),
                 function: signature.clone(),
             });
+        }
+        if function.is_bulk() {
+            return bulk_argument(types, pointer, function);
         }
         let mut parameters = signature.arguments();
         let (Some(parameter), None) = (parameters.next(), parameters.next()) else {
@@ -172,10 +174,9 @@ impl Registry {
                 found,
             });
         };
-        let types = mutator.types();
         let passing = types
             .intern(parameter)
-            .and_then(|parameter| types.assignable(target.ty, parameter));
+            .and_then(|parameter| types.assignable(pointer, parameter));
         let passing = passing.map_err(|reason| SetFinalizerError::NotAssignable {
             object: object(),
             function: signature.clone(),
@@ -199,7 +200,6 @@ impl Registry {
             self.clear_interior(target)
         };
         let Some(shape) = shape else { return false };
-        self.finalizers.fetch_sub(1, Ordering::Relaxed);
         drop(self.shapes.release(shape, 1));
         true
     }
@@ -218,6 +218,7 @@ impl Registry {
             addr: target.addr,
             shape,
         });
+        self.interior.fetch_add(1, Ordering::Relaxed);
         mutator.space().heap().set_special(target.base, true)
     }
 
@@ -228,17 +229,61 @@ impl Registry {
             .iter()
             .position(|special| special.is_finalizer_of(target.addr))?;
         match of.remove(at) {
-            Special::Finalizer { shape, .. } => Some(shape),
+            Special::Finalizer { shape, .. } => {
+                self.interior.fetch_sub(1, Ordering::Relaxed);
+                Some(shape)
+            }
             Special::Cleanup { .. } => None,
         }
     }
+}
 
-    fn print(&self, mutator: &Mutator, target: &Target) -> Type {
-        mutator
-            .types()
-            .desc(target.ty)
-            .map_or_else(|_| Type::unsafe_pointer(), |desc| desc.ty().clone())
+/// As [`Registry::argument`], for a function that takes many objects at once.
+fn bulk_argument(
+    types: &Types,
+    pointer: TypeId,
+    function: &FinalizerFn,
+) -> Result<Argument, SetFinalizerError> {
+    let wanted = || SetFinalizerError::NotBulk {
+        object: print(types, pointer),
+        function: function.signature().clone(),
+    };
+    let mut parameters = function.signature().arguments();
+    let (Some(array), Some(count), None) =
+        (parameters.next(), parameters.next(), parameters.next())
+    else {
+        return Err(wanted());
+    };
+    let Kind::Pointer(element) = array.underlying() else {
+        return Err(wanted());
+    };
+    let counts = matches!(
+        count.underlying(),
+        Kind::Int | Kind::Uint | Kind::Int64 | Kind::Uint64 | Kind::Uintptr
+    );
+    let takes = types
+        .intern(element)
+        .and_then(|element| types.assignable(pointer, element))
+        .is_ok_and(|passing| passing.first_word().is_none());
+    let passes = match function.entry() {
+        Entry::Fixed { abi, .. } => abi.family() != Family::Go || abi.int_regs() != 1,
+        Entry::Following { .. } => false,
+    };
+    if function.is_nil() {
+        return Err(SetFinalizerError::NilFunction {
+            function: function.signature().clone(),
+        });
     }
+    if counts && takes && passes {
+        Ok(Argument::Bulk)
+    } else {
+        Err(wanted())
+    }
+}
+
+fn print(types: &Types, ty: TypeId) -> Type {
+    let desc = types.desc(ty);
+    desc.map_or_else(|_| Type::unsafe_pointer(), |desc| desc.ty().clone())
 }
 
 impl Special {

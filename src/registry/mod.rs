@@ -8,6 +8,7 @@ mod cleanup;
 mod decide;
 mod error;
 mod finalizer;
+mod typed;
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -19,10 +20,11 @@ use fing_stubs::{Record, StubCache};
 pub use cleanup::{Cleanup, CleanupArgument};
 pub use error::{AddCleanupError, SetFinalizerError};
 pub use finalizer::{FinalizerState, Value};
+pub use typed::{AttachError, TypeFinalizer};
 
 use crate::lock::{Lock, Rank};
 use crate::queue::{Queue, Tag};
-use crate::shapes::Shapes;
+use crate::shapes::{Shape, Shapes};
 
 /// What is registered beside the heap's own books.
 #[derive(Debug)]
@@ -31,8 +33,11 @@ pub(crate) struct Registry {
     shapes: Arc<Shapes>,
     queue: Arc<Queue>,
     stubs: Arc<StubCache>,
-    finalizers: AtomicU64,
+    /// Those of interior pointers. The heap counts the others.
+    interior: AtomicU64,
     cleanups: AtomicU64,
+    /// Shapes to be dropped where nothing is locked.
+    condemned: Lock<Vec<Arc<Shape>>>,
 }
 
 #[derive(Debug, Default)]
@@ -61,15 +66,16 @@ impl Registry {
             shapes,
             queue,
             stubs,
-            finalizers: AtomicU64::new(0),
+            interior: AtomicU64::new(0),
             cleanups: AtomicU64::new(0),
+            condemned: Lock::new(Rank::Condemned, Vec::new()),
         }
     }
 
-    /// Objects with a finalizer, and cleanups, that are registered and not yet queued.
+    /// Finalizers of interior pointers, and cleanups, that are registered and not yet queued.
     pub(crate) fn registered(&self) -> (u64, u64) {
         (
-            self.finalizers.load(Ordering::Relaxed),
+            self.interior.load(Ordering::Relaxed),
             self.cleanups.load(Ordering::Relaxed),
         )
     }

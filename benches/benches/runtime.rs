@@ -1,0 +1,694 @@
+//! What the runtime costs an object with a finalizer, beside what the machine itself can do.
+//!
+//! `cargo bench -p fing-benches --bench runtime` prints a table: each row is measured in turn with the floor it is compared to, in one
+//! process, `PASSES` times, and the medians are shown. Only ratios mean anything: the digits are this machine's.
+//! Arguments choose rows by a part of their name; `--huge` adds the rows with ten million objects.
+
+use std::hint::black_box;
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering::Relaxed};
+use std::time::Instant;
+
+use fing::stubs::Record;
+use fing::{
+    Abi, Executor, FinalizerFn, HeapOptions, Mutator, Obj, Policy, Runtime, TypeFinalizer, TypeId,
+};
+
+const N: usize = 1_000_000;
+const PASSES: usize = 9;
+
+/// Nanoseconds an object, for one thing that was measured several times.
+type Figures = Vec<f64>;
+
+fn median(figures: &Figures) -> f64 {
+    let mut sorted = figures.clone();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// Runs `body` and says how many nanoseconds that took for each of `n`.
+fn time(n: usize, body: impl FnOnce()) -> f64 {
+    let from = Instant::now();
+    body();
+    from.elapsed().as_nanos() as f64 / n as f64
+}
+
+/// A permutation of `0..n`, the same every time.
+fn shuffled(n: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..n).collect();
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    for i in (1..n).rev() {
+        order.swap(i, (next(&mut state) % (i as u64 + 1)) as usize);
+    }
+    order
+}
+
+fn next(state: &mut u64) -> u64 {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    *state
+}
+
+// ------------------------------------------------------------------------------------------ the machine
+
+static CALLS: AtomicU64 = AtomicU64::new(0);
+
+/// Eight finalizers that differ, so that they are eight addresses.
+macro_rules! finalizers {
+    ($($name:ident $n:literal)*) => {
+        $(extern "C" fn $name(object: *const u64) {
+            CALLS.store(CALLS.load(Relaxed).wrapping_add($n), Relaxed);
+            black_box(object);
+        })*
+        const FINALIZERS: [extern "C" fn(*const u64); 8] = [$($name),*];
+    };
+}
+finalizers!(f0 1 f1 2 f2 3 f3 4 f4 5 f5 6 f6 7 f7 8);
+
+extern "C" fn bulk(first: *const *const u64, count: usize) {
+    CALLS.store(CALLS.load(Relaxed).wrapping_add(count as u64), Relaxed);
+    black_box(first);
+}
+
+/// What the machine can do: the denominators.
+struct Machine {
+    records: Vec<Record>,
+    mixed: Vec<Record>,
+    marks: Vec<u64>,
+    finalizable: Vec<u64>,
+    progress: AtomicPtr<Record>,
+}
+
+impl Machine {
+    fn new(n: usize) -> Machine {
+        let mut state = 7;
+        let record = |code: extern "C" fn(*const u64)| Record {
+            code: code as usize,
+            ..Record::default()
+        };
+        Machine {
+            records: vec![record(f0); n],
+            mixed: (0..n)
+                .map(|_| record(FINALIZERS[(next(&mut state) % 8) as usize]))
+                .collect(),
+            marks: vec![u64::MAX; n.div_ceil(64)],
+            finalizable: vec![u64::MAX; n.div_ceil(64)],
+            progress: AtomicPtr::new(std::ptr::null_mut()),
+        }
+    }
+
+    /// Appends a record of 32 bytes to memory that was used before.
+    fn append(&mut self) -> f64 {
+        let n = self.records.len();
+        let code = f0 as usize;
+        time(n, || {
+            self.records.clear();
+            for i in 0..n {
+                self.records.push(black_box(Record {
+                    code,
+                    context: 0,
+                    words: [i as u64, 0],
+                }));
+            }
+        })
+    }
+
+    /// `finalizable & !marks`, all marked.
+    fn scan(&self) -> f64 {
+        time(self.records.len(), || {
+            let pairs = self.finalizable.iter().zip(&self.marks);
+            black_box(pairs.filter(|(f, m)| *f & !*m != 0).count());
+        })
+    }
+
+    /// One mark bit after the other.
+    fn mark_checks(&self) -> f64 {
+        let n = self.records.len();
+        time(n, || {
+            let marks = black_box(&self.marks[..]);
+            let mut dead = 0;
+            for i in 0..n {
+                dead += usize::from(marks[black_box(i) / 64] >> (i % 64) & 1 == 0);
+            }
+            black_box(dead);
+        })
+    }
+
+    fn call_all(&self, records: &[Record]) -> f64 {
+        time(records.len(), || {
+            for record in records {
+                self.progress
+                    .store(std::ptr::from_ref(record).cast_mut(), Relaxed);
+                // SAFETY: each record names one of `FINALIZERS`.
+                let call =
+                    unsafe { std::mem::transmute::<usize, extern "C" fn(*const u64)>(record.code) };
+                call(record.words[0] as *const u64);
+            }
+        })
+    }
+
+    /// An indirect call of one target, its record published before.
+    fn calls(&self) -> f64 {
+        self.call_all(&self.records)
+    }
+
+    /// The same with eight targets in random order.
+    fn mixed_calls(&self) -> f64 {
+        self.call_all(&self.mixed)
+    }
+}
+
+// ------------------------------------------------------------------------------------------ the runtime
+
+/// A runtime with one type of 32 bytes, without pointers, and an array that keeps `n` of them.
+struct World {
+    runtime: Runtime,
+    ty: TypeId,
+    array: TypeId,
+    n: usize,
+}
+
+fn finalizer(runtime: &Runtime, code: extern "C" fn(*const u64)) -> FinalizerFn {
+    let signature = runtime.types().parse_signature("func(*main.T)").unwrap();
+    // SAFETY: `code` is a System V function of one pointer.
+    unsafe { FinalizerFn::builder(signature, Abi::system_v()).at(code as *const ()) }
+}
+
+impl World {
+    fn new(n: usize) -> World {
+        World::build(n, |builder| builder)
+    }
+
+    fn build(n: usize, with: impl FnOnce(fing::RuntimeBuilder) -> fing::RuntimeBuilder) -> World {
+        let mut options = HeapOptions::default();
+        options.limit = 2 << 30;
+        let builder = Runtime::builder().executor(Executor::Inline).heap(options);
+        let runtime = with(builder).build().unwrap();
+        let types = runtime.types();
+        let ty = types
+            .define("main.T", "struct { A uint64; B uint64; C uint64; D uint64 }")
+            .unwrap();
+        let array = types.id(&format!("[{n}]*main.T")).unwrap();
+        World {
+            runtime,
+            ty,
+            array,
+            n,
+        }
+    }
+
+    fn prepare(&self, code: extern "C" fn(*const u64)) -> TypeFinalizer {
+        self.runtime
+            .prepare_finalizer(self.ty, &finalizer(&self.runtime, code))
+            .unwrap()
+    }
+
+    /// Makes `n` objects; `each` has each of them. Their addresses, and what keeps them.
+    fn fill(
+        &self,
+        mutator: &Mutator,
+        mut each: impl FnMut(usize, Obj<'_>),
+    ) -> (Vec<usize>, fing::Handle) {
+        let array = mutator.alloc(self.array).unwrap();
+        let handle = mutator.root(array);
+        let addrs = (0..self.n).map(|i| {
+            let object = mutator.alloc(self.ty).unwrap();
+            mutator.store_ref(array, i * 8, Some(object)).unwrap();
+            each(i, object);
+            object.addr()
+        });
+        (addrs.collect(), handle)
+    }
+
+    fn drain(&self, mutator: &mut Mutator) -> u64 {
+        mutator.native(|| self.runtime.run_finalizers().unwrap())
+    }
+}
+
+fn minimum(figures: &Figures) -> f64 {
+    figures.iter().copied().fold(f64::INFINITY, f64::min)
+}
+
+/// A printed line: medians, and beside their ratio that of the minimums, which a busy machine disturbs less.
+fn row(name: &str, found: &Figures, floor: &Figures, bar: f64) {
+    let (ratio, least) = (
+        median(found) / median(floor),
+        minimum(found) / minimum(floor),
+    );
+    let verdict = if ratio <= bar { "" } else { "  missed" };
+    println!(
+        "{name:<58} {:>8.2} {:>8.2} {ratio:>7.2}x {least:>7.2}x {bar:>6.1}x{verdict}",
+        median(found),
+        median(floor)
+    );
+}
+
+// ------------------------------------------------------------------------------------------ rows
+
+fn registering() {
+    let (mut floor, mut figures) = (Machine::new(N), [const { Figures::new() }; 5]);
+    let world = World::new(N);
+    let close = world.prepare(f0);
+    let order = shuffled(N);
+    let mut mutator = world.runtime.attach().unwrap();
+    for _ in 0..PASSES {
+        let (addrs, handle) = world.fill(&mutator, |_, _| {});
+        let objects: Vec<Obj<'_>> = addrs.iter().map(|&a| mutator.adopt(a).unwrap()).collect();
+        let mixed: Vec<Obj<'_>> = order.iter().map(|&i| objects[i]).collect();
+        figures[0].push(floor.append());
+        for (n, objects) in [&objects, &mixed].into_iter().enumerate() {
+            figures[1 + n].push(time(N, || {
+                for &object in objects {
+                    close.attach(&mutator, object).unwrap();
+                }
+            }));
+            figures[3 + n].push(time(N, || {
+                for &object in objects {
+                    assert!(close.detach(&mutator, object).unwrap());
+                }
+            }));
+        }
+        drop((objects, mixed, handle));
+        mutator.gc().unwrap();
+    }
+    let [append, in_order, random, cancel, cancel_random] = &figures;
+    row("attach, in order : append 32 B", in_order, append, 4.0);
+    row("attach, random order : append 32 B", random, append, 15.0);
+    row("detach, in order : append 32 B", cancel, append, 8.0);
+    row(
+        "detach, random order : append 32 B",
+        cancel_random,
+        append,
+        20.0,
+    );
+}
+
+fn checked_registering() {
+    let (mut floor, mut figures) = (Machine::new(N), [const { Figures::new() }; 4]);
+    let world = World::new(N);
+    let close = finalizer(&world.runtime, f0);
+    let mut mutator = world.runtime.attach().unwrap();
+    for _ in 0..3 {
+        let (addrs, handle) = world.fill(&mutator, |_, _| {});
+        let objects: Vec<Obj<'_>> = addrs.iter().map(|&a| mutator.adopt(a).unwrap()).collect();
+        figures[0].push(floor.append());
+        figures[1].push(time(N, || {
+            for &object in &objects {
+                world
+                    .runtime
+                    .set_finalizer(&mutator, object.into(), Some(&close))
+                    .unwrap();
+            }
+        }));
+        figures[2].push(time(N, || {
+            for &object in &objects {
+                world
+                    .runtime
+                    .set_finalizer(&mutator, object.into(), None)
+                    .unwrap();
+            }
+        }));
+        drop((objects, handle));
+        mutator.gc().unwrap();
+    }
+    row(
+        "set_finalizer : append 32 B",
+        &figures[1],
+        &figures[0],
+        250.0,
+    );
+    row(
+        "set_finalizer, None : append 32 B",
+        &figures[2],
+        &figures[0],
+        250.0,
+    );
+}
+
+fn living() {
+    let (floor, mut figures) = (Machine::new(N), [const { Figures::new() }; 5]);
+    let worlds = [World::new(N), World::new(N), World::new(N)];
+    let closes = worlds.each_ref().map(|world| world.prepare(f0));
+    let kept = std::array::from_fn::<_, 2, _>(|n| {
+        let mutator = worlds[n].runtime.attach().unwrap();
+        worlds[n]
+            .fill(&mutator, |_, object| {
+                if n == 1 {
+                    closes[n].attach(&mutator, object).unwrap();
+                }
+            })
+            .1
+    });
+    for _ in 0..PASSES {
+        figures[0].push(floor.mark_checks());
+        for n in 0..2 {
+            figures[1 + n].push(time(N, || {
+                worlds[n].runtime.gc().unwrap();
+            }));
+        }
+        let tax = figures[2].last().unwrap() - figures[1].last().unwrap();
+        figures[3].push(tax);
+    }
+    drop(kept);
+    row(
+        "collection, none registered : mark-bit check",
+        &figures[1],
+        &figures[0],
+        40.0,
+    );
+    row(
+        "living registered object, a collection : mark-bit check",
+        &figures[3],
+        &figures[0],
+        0.2,
+    );
+}
+
+fn draining() {
+    let (floor, mut figures) = (Machine::new(N), [const { Figures::new() }; 4]);
+    let world = World::new(N);
+    let close = world.prepare(f0);
+    let mut mutator = world.runtime.attach().unwrap();
+    for _ in 0..PASSES {
+        let (_, handle) = world.fill(&mutator, |_, object| {
+            close.attach(&mutator, object).unwrap()
+        });
+        drop(handle);
+        mutator.gc().unwrap();
+        figures[0].push(floor.calls());
+        figures[1].push(time(N, || assert_eq!(world.drain(&mut mutator), N as u64)));
+        mutator.gc().unwrap();
+    }
+    row(
+        "drain, one target : indirect call",
+        &figures[1],
+        &figures[0],
+        2.5,
+    );
+}
+
+/// A drain of eight finalizers, each of a random one of them.
+fn mixed_drain(policy: Policy, row_name: &str, bar: f64) {
+    let (floor, mut figures) = (Machine::new(N), [const { Figures::new() }; 2]);
+    let world = World::build(N, |builder| builder.policy(policy));
+    let closes = FINALIZERS.map(|code| world.prepare(code));
+    let mut mutator = world.runtime.attach().unwrap();
+    let mut state = 7;
+    for pass in 0..PASSES + 1 {
+        let (_, handle) = world.fill(&mutator, |_, object| {
+            let close = &closes[(next(&mut state) % 8) as usize];
+            close.attach(&mutator, object).unwrap();
+        });
+        drop(handle);
+        mutator.gc().unwrap();
+        let drain = time(N, || assert_eq!(world.drain(&mut mutator), N as u64));
+        mutator.gc().unwrap();
+        if pass > 0 {
+            figures[0].push(floor.mixed_calls());
+            figures[1].push(drain);
+        }
+    }
+    row(row_name, &figures[1], &figures[0], bar);
+}
+
+fn bulk_drain() {
+    let (floor, mut figures) = (Machine::new(N), [const { Figures::new() }; 2]);
+    let world = World::new(N);
+    let types = world.runtime.types();
+    let signature = types.parse_signature("func(**main.T, uint)").unwrap();
+    let builder = FinalizerFn::builder(signature, Abi::system_v()).bulk();
+    // SAFETY: `bulk` is a System V function of a pointer and a number.
+    let close = unsafe { builder.at(bulk as *const ()) };
+    let close = world.runtime.prepare_finalizer(world.ty, &close).unwrap();
+    let mut mutator = world.runtime.attach().unwrap();
+    for pass in 0..PASSES + 1 {
+        let (_, handle) = world.fill(&mutator, |_, object| {
+            close.attach(&mutator, object).unwrap()
+        });
+        drop(handle);
+        mutator.gc().unwrap();
+        let drain = time(N, || assert_eq!(world.drain(&mut mutator), N as u64));
+        mutator.gc().unwrap();
+        if pass > 0 {
+            figures[0].push(floor.calls());
+            figures[1].push(drain);
+        }
+    }
+    row("drain, bulk : indirect call", &figures[1], &figures[0], 1.0);
+}
+
+fn drains() {
+    draining();
+    mixed_drain(
+        Policy::Lifo,
+        "drain, 8 targets, Lifo : loop over 8 targets",
+        1.5,
+    );
+    mixed_drain(
+        Policy::Grouped,
+        "drain, 8 targets, Grouped : loop over 8 targets",
+        0.5,
+    );
+    bulk_drain();
+}
+
+fn whole_life(n: usize, passes: usize) -> [Figures; 9] {
+    let (mut floor, mut figures) = (Machine::new(n), [const { Figures::new() }; 9]);
+    let world = World::new(n);
+    let close = world.prepare(f0);
+    let mut mutator = world.runtime.attach().unwrap();
+    for pass in 0..passes + 1 {
+        let (addrs, handle) = world.fill(&mutator, |_, _| {});
+        let objects: Vec<Obj<'_>> = addrs.iter().map(|&a| mutator.adopt(a).unwrap()).collect();
+        let register = time(n, || {
+            for &object in &objects {
+                close.attach(&mutator, object).unwrap();
+            }
+        });
+        drop((objects, handle));
+        let discover = time(n, || _ = mutator.gc().unwrap());
+        let drain = time(n, || assert_eq!(world.drain(&mut mutator), n as u64));
+        let free = time(n, || _ = mutator.gc().unwrap());
+        let base = [floor.append(), floor.scan(), floor.calls()];
+        let parts = [register, discover, drain, free];
+        // The first pass meets memory that was never touched.
+        if pass > 0 {
+            let all = [
+                base.as_slice(),
+                &parts,
+                &[base.iter().sum(), parts.iter().sum()],
+            ]
+            .concat();
+            for (figures, figure) in figures.iter_mut().zip(all) {
+                figures.push(figure);
+            }
+        }
+    }
+    figures
+}
+
+fn lives() {
+    let figures = whole_life(N, PASSES);
+    let [
+        append,
+        scan,
+        call,
+        register,
+        discover,
+        drain,
+        free,
+        floor,
+        all,
+    ] = &figures;
+    row("  register : append", register, append, f64::INFINITY);
+    row(
+        "  discover : append + scan",
+        discover,
+        &append.iter().zip(scan).map(|(a, b)| a + b).collect(),
+        f64::INFINITY,
+    );
+    row("  drain : call", drain, call, f64::INFINITY);
+    row("  free : call", free, call, f64::INFINITY);
+    row(
+        "register + discover + drain + free : append + scan + call",
+        all,
+        floor,
+        6.0,
+    );
+}
+
+fn growth() {
+    let (small, large) = (whole_life(100_000, 15), whole_life(10_000_000, 2));
+    row(
+        "  100 k objects : floor",
+        &small[8],
+        &small[7],
+        f64::INFINITY,
+    );
+    row(
+        "  10 M objects : floor",
+        &large[8],
+        &large[7],
+        f64::INFINITY,
+    );
+    let ratio = |n: usize| vec![median(&large[n]) / median(&small[n])];
+    row(
+        "growth 100 k to 10 M : the floor's",
+        &ratio(8),
+        &ratio(7),
+        1.3,
+    );
+}
+
+fn churn() {
+    const LIVE: usize = 100_000;
+    let mut figures = [const { Figures::new() }; 2];
+    let world = World::new(LIVE);
+    let close = world.prepare(f0);
+    let mut mutator = world.runtime.attach().unwrap();
+    let array = mutator.alloc(world.array).unwrap();
+    let array = mutator.root(array);
+    for _ in 0..PASSES {
+        for (with, figures) in figures.iter_mut().enumerate() {
+            figures.push(time(N, || {
+                for i in 0..N {
+                    if i % 64 == 0 && mutator.collect_if_due() {
+                        world.drain(&mut mutator);
+                    }
+                    let object = mutator.alloc(world.ty).unwrap();
+                    if with == 1 {
+                        close.attach(&mutator, object).unwrap();
+                    }
+                    let array = mutator.get(&array).unwrap();
+                    mutator
+                        .store_ref(array, i % LIVE * 8, Some(object))
+                        .unwrap();
+                }
+            }));
+        }
+    }
+    row(
+        "churn with finalizers : without",
+        &figures[1],
+        &figures[0],
+        2.0,
+    );
+}
+
+fn allocating() {
+    let mut figures = [const { Figures::new() }; 3];
+    let mut floor = Machine::new(N);
+    let world = World::new(N);
+    let mut mutator = world.runtime.attach().unwrap();
+    for _ in 0..PASSES {
+        figures[0].push(floor.append());
+        figures[1].push(time(N, || {
+            for _ in 0..N {
+                black_box(mutator.alloc(world.ty).unwrap());
+            }
+        }));
+        figures[2].push(time(N, || _ = mutator.gc().unwrap()));
+    }
+    row(
+        "alloc 32 B : append 32 B",
+        &figures[1],
+        &figures[0],
+        f64::INFINITY,
+    );
+    row(
+        "collection, all dead : append 32 B",
+        &figures[2],
+        &figures[0],
+        f64::INFINITY,
+    );
+}
+
+/// Binary trees of 2^19 - 1 nodes of 32 bytes, as other collectors are measured.
+fn trees() {
+    let mut figures = [const { Figures::new() }; 2];
+    let runtime = Runtime::builder()
+        .executor(Executor::Inline)
+        .build()
+        .unwrap();
+    let node = runtime
+        .types()
+        .define("main.Node", "struct { L *main.Node; R *main.Node; A uint64; B uint64 }")
+        .unwrap();
+    fn build<'m>(mutator: &'m Mutator, node: TypeId, depth: usize) -> Obj<'m> {
+        let object = mutator.alloc(node).unwrap();
+        if depth > 1 {
+            for offset in [0, 8] {
+                let child = build(mutator, node, depth - 1);
+                mutator.store_ref(object, offset, Some(child)).unwrap();
+            }
+        }
+        object
+    }
+    let mut mutator = runtime.attach().unwrap();
+    const NODES: usize = (1 << 19) - 1;
+    for _ in 0..PASSES {
+        let mut kept = None;
+        figures[0].push(time(NODES, || {
+            kept = Some(mutator.root(build(&mutator, node, 19)));
+        }));
+        figures[1].push(time(1_000_000, || _ = mutator.gc().unwrap()));
+        drop(kept);
+        mutator.gc().unwrap();
+    }
+    println!(
+        "tree of 524,287 nodes: {:.1} M objects/s, collection {:.2} ms",
+        1e3 / median(&figures[0]),
+        median(&figures[1])
+    );
+}
+
+fn memory() {
+    let world = World::new(N);
+    let close = world.prepare(f0);
+    let mut mutator = world.runtime.attach().unwrap();
+    let (addrs, handle) = world.fill(&mutator, |_, _| {});
+    let before = world.runtime.stats().heap.table_bytes;
+    for addr in addrs {
+        close
+            .attach(&mutator, mutator.adopt(addr).unwrap())
+            .unwrap();
+    }
+    let after = world.runtime.stats().heap.table_bytes;
+    println!(
+        "memory, a registered finalizer: {:.2} B",
+        (after - before) as f64 / N as f64
+    );
+    drop(handle);
+    mutator.gc().unwrap();
+    world.drain(&mut mutator);
+}
+
+fn main() {
+    let chosen: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|argument| argument != "--bench")
+        .collect();
+    println!(
+        "{:<58} {:>8} {:>8} {:>8} {:>8} {:>7}",
+        "ns an object", "fing", "floor", "ratio", "of min.", "bar"
+    );
+    let rows: [(&str, fn()); 9] = [
+        ("alloc", allocating),
+        ("trees", trees),
+        ("register", registering),
+        ("set", checked_registering),
+        ("live", living),
+        ("drain", drains),
+        ("life", lives),
+        ("churn", churn),
+        ("memory", memory),
+    ];
+    for (name, rows) in rows {
+        if chosen.is_empty() || chosen.iter().any(|part| name.contains(part.as_str())) {
+            rows();
+        }
+    }
+    if chosen.iter().any(|argument| argument == "--huge") {
+        growth();
+    }
+}
