@@ -290,8 +290,10 @@ impl Mutator {
         offset: usize,
         value: Option<Obj<'_>>,
     ) -> Result<(), AccessError> {
-        if let Some(value) = value {
-            self.space.heap().type_at(value.addr)?;
+        if let Some(Obj { addr, .. }) = value
+            && !self.space.heap().contains(addr)
+        {
+            return Err(AccessError::NotInHeap { addr });
         }
         self.store_addr(object, offset, value.map_or(0, Obj::addr))
     }

@@ -15,10 +15,23 @@ struct Run {
     block: Option<Arc<Block>>,
 }
 
+/// What is needed to make an object of a type that shares blocks.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    ty: TypeId,
+    header: u64,
+    class: usize,
+}
+
+/// Types a cache knows at a time, a power of two.
+const KNOWN: usize = 8;
+
 /// What one mutator has taken from the heap in advance. Good until the next collection.
 #[derive(Debug)]
 pub(crate) struct Cache {
     runs: [Run; CLASSES.len()],
+    /// The types it made objects of last, by the last bits of their index.
+    known: [Option<Known>; KNOWN],
     epoch: u64,
 }
 
@@ -27,6 +40,7 @@ impl Heap {
     pub(crate) fn cache(&self) -> Cache {
         Cache {
             runs: std::array::from_fn(|_| Run::default()),
+            known: [None; KNOWN],
             epoch: self.epoch(),
         }
     }
@@ -58,14 +72,31 @@ impl Heap {
     /// collects. The cache must be fresh ([`Heap::refresh`]).
     #[inline]
     pub(crate) fn alloc(&self, cache: &mut Cache, ty: TypeId) -> Result<usize, AllocError> {
-        let desc = self.types.desc(ty)?;
         debug_assert_eq!(cache.epoch, self.epoch());
+        if let Some(known) = &cache.known[ty.slot(KNOWN)]
+            && known.ty == ty
+            && let run = &mut cache.runs[known.class]
+            && run.next != run.end
+            && let Some(block) = &run.block
+        {
+            let index = run.next;
+            run.next += 1;
+            return Ok(self.hand_out(block, index, known.header));
+        }
+        self.alloc_slow(cache, ty)
+    }
+
+    #[cold]
+    fn alloc_slow(&self, cache: &mut Cache, ty: TypeId) -> Result<usize, AllocError> {
+        let desc = self.types.desc(ty)?;
         if desc.size() == 0 {
             return Ok(self.zero());
         }
         let Some(class) = class::class_of(desc.size()) else {
             return self.alloc_large(desc);
         };
+        let header = desc.address() as u64;
+        cache.known[ty.slot(KNOWN)] = Some(Known { ty, header, class });
         let run = &mut cache.runs[class];
         if run.next == run.end {
             self.refill(run, class, desc)?;
@@ -73,15 +104,16 @@ impl Heap {
         let index = run.next;
         run.next += 1;
         match &run.block {
-            Some(block) => Ok(self.hand_out(block, index, desc)),
+            Some(block) => Ok(self.hand_out(block, index, header)),
             None => Err(self.full(desc, desc.size())),
         }
     }
 
     /// Turns a free, zeroed cell that is the caller's own into an object.
     #[inline]
-    fn hand_out(&self, block: &Block, index: usize, desc: &TypeDesc) -> usize {
-        self.arena.store(block.header(index), desc.address() as u64);
+    fn hand_out(&self, block: &Block, index: usize, header: u64) -> usize {
+        self.arena.store(block.header(index), header);
+        block.announce(header);
         block.set_owned(Bit::Used, index);
         block.object(index)
     }
@@ -156,7 +188,7 @@ impl Heap {
             };
         }
         self.allocated.fetch_add(span * class::BLOCK, Relaxed);
-        Ok(self.hand_out(&block, 0, desc))
+        Ok(self.hand_out(&block, 0, desc.address() as u64))
     }
 
     fn full(&self, desc: &TypeDesc, requested: usize) -> AllocError {

@@ -57,6 +57,11 @@ impl Prepared {
     }
 }
 
+/// No object was made in the block.
+const NO_TYPE: u64 = 0;
+/// Objects of several types were.
+const TYPES: u64 = 1;
+
 /// Cells of one size. A large object is one cell over several blocks.
 #[derive(Debug)]
 pub(super) struct Block {
@@ -73,6 +78,9 @@ pub(super) struct Block {
     pub(super) class: Option<usize>,
     /// `ceil(2^32 / cell)`, 0 for a large object: a multiplication finds the cell of an offset.
     inverse: u64,
+    /// What the headers of all objects say, [`NO_TYPE`] before the first, [`TYPES`] when they differ: who knows it need
+    /// not touch an object for its type. Written by the block's owner, before the `Used` of the object concerned.
+    only: AtomicU64,
     /// The cells never held anything: no need to zero them.
     pub(super) fresh: AtomicBool,
     /// Cells before this one were handed out since the last sweep, as far as they were free.
@@ -118,6 +126,7 @@ impl Block {
             cells,
             class,
             inverse: class.map_or(0, |_| (1u64 << 32).div_ceil(cell as u64)),
+            only: AtomicU64::new(NO_TYPE),
             fresh: AtomicBool::new(fresh),
             cursor: AtomicU32::new(0),
             bits: (0..cells.div_ceil(64) * KINDS)
@@ -126,6 +135,23 @@ impl Block {
             ids: OnceLock::new(),
             prepared: AtomicBool::new(false),
         }
+    }
+
+    /// Says that an object with this header is going to be made. Only for the block's owner.
+    #[inline]
+    pub(super) fn announce(&self, header: u64) {
+        let only = self.only.load(Relaxed);
+        if only != header && only != TYPES {
+            let differs = only != NO_TYPE;
+            self.only
+                .store(if differs { TYPES } else { header }, Relaxed);
+        }
+    }
+
+    /// The header of every object in the block, if they have one in common.
+    #[inline]
+    pub(super) fn common_header(&self) -> Option<u64> {
+        Some(self.only.load(Relaxed)).filter(|only| *only > TYPES)
     }
 
     /// Words of a bitmap.

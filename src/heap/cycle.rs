@@ -115,6 +115,7 @@ impl<'h> Cycle<'h> {
     }
 
     /// Calls `visit` with every unmarked object that has a prepared id, and the id; order as above.
+    #[cfg(test)]
     pub(crate) fn for_each_dying(
         &mut self,
         mut visit: impl FnMut(&mut Cycle<'h>, usize, NonZeroU32),
@@ -127,6 +128,7 @@ impl<'h> Cycle<'h> {
     }
 
     /// Takes the prepared id of the object at `start`: it is finalizable no longer.
+    #[cfg(test)]
     pub(crate) fn take_prepared(&mut self, start: usize) -> Option<NonZeroU32> {
         let cell = self.heap.object_at(start)?;
         cell.block.set_shared(Bit::Finalizable, cell.index, false);

@@ -42,6 +42,12 @@ impl Cell<'_> {
 }
 
 impl Heap {
+    /// Whether the address is in this heap's range: what an object of another heap is not.
+    #[inline]
+    pub(crate) fn contains(&self, addr: usize) -> bool {
+        self.arena.block_of(addr).is_some()
+    }
+
     /// The block that covers an address.
     #[inline]
     pub(super) fn block_at(&self, addr: usize) -> Option<&Block> {
@@ -116,6 +122,7 @@ impl Heap {
     }
 
     /// The id prepared for the object at `start`. Lock-free, as are the next ones.
+    #[cfg(test)]
     pub(crate) fn prepared(&self, start: usize) -> Option<NonZeroU32> {
         let cell = self.object_at(start)?;
         cell.block.id(cell.index).map(Prepared::id)

@@ -16,8 +16,8 @@
 //!
 //! Invariants, beside those of the whole crate:
 //! * I12: the range stays mapped, readable and writable, as long as the heap; addresses are checked against it.
-//! * I13: the header of a cell whose bit `Used` is set holds the address of a descriptor of the heap's own universe,
-//!   which the heap keeps alive and which never moves.
+//! * I13: the header of a cell whose bit `Used` is set, and what its block says that all headers are, is the address of
+//!   a descriptor of the heap's own universe, which the heap keeps alive and which never moves.
 //! * I14: blocks are taken away, and their cells reused, only by a sweep, with every mutator stopped.
 //! * I15: a cell that is not `Used` is touched only by the owner of its block, or by the sweep; a cell that is, only
 //!   by atomic accesses of one word.
@@ -170,11 +170,20 @@ impl Heap {
         self.epoch.load(Acquire)
     }
 
+    /// The header of an object that is allocated.
+    #[inline]
+    fn header_of(&self, block: &Block, index: usize) -> u64 {
+        match block.common_header() {
+            Some(header) => header,
+            None => self.arena.load(block.header(index)),
+        }
+    }
+
     /// The descriptor of an object that is allocated.
     #[inline]
     fn desc_of(&self, block: &Block, index: usize) -> &TypeDesc {
         debug_assert!(block.get(Bit::Used, index));
-        let header = self.arena.load(block.header(index)) as usize;
+        let header = self.header_of(block, index) as usize;
         // SAFETY: I13: the cell is `Used` (every caller has read the bit), so this is the address of a descriptor
         // that lives as long as `self.types`.
         unsafe { &*std::ptr::with_exposed_provenance::<TypeDesc>(header) }

@@ -100,6 +100,7 @@ impl Cycle<'_> {
             None => usize::MAX,
         };
         let mut books = heap.books.lock();
+        let in_use = books.in_use;
         for block in gone {
             heap.publish(&block, false);
             books.give(block.index, block.span);
@@ -113,10 +114,12 @@ impl Cycle<'_> {
             }
         }
         books.all = kept;
-        // What the mutators are about to use stays; the rest goes back, the highest addresses first.
+        // What the mutators are about to use stays, and what they have used since the last collection: they may do so
+        // again. The rest goes back, the highest addresses first.
         let rows = books.dirty_rows();
         let dirty: usize = rows.iter().map(|row| row.1).sum();
         let reserve = trigger.min(heap.options.limit).div_ceil(BLOCK);
+        let reserve = reserve.max(in_use - books.in_use);
         let mut excess = dirty.saturating_sub(reserve);
         for (first, count) in rows {
             let part = count.min(excess);

@@ -121,8 +121,8 @@ impl Registry {
             return;
         }
         let mut named = HashSet::new();
-        cycle.for_each_id(|id| drop(named.insert(shape_of(id))));
-        self.queue.for_each_shape(|shape| drop(named.insert(shape)));
+        cycle.for_each_id(|id| _ = named.insert(shape_of(id)));
+        self.queue.for_each_shape(|shape| _ = named.insert(shape));
         let gone = self.shapes.take_unnamed(&named);
         self.condemned.lock().extend(gone);
     }

@@ -13,6 +13,14 @@ pub struct TypeId {
     pub(super) index: u32,
 }
 
+impl TypeId {
+    /// A place for what is known of the type, in a table of `of` (a power of two) that types share.
+    #[inline]
+    pub(crate) fn slot(self, of: usize) -> usize {
+        self.index as usize & (of - 1)
+    }
+}
+
 impl fmt::Debug for TypeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "TypeId({})", self.index)
