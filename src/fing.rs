@@ -75,39 +75,37 @@ impl Fing<'_> {
     fn drain(&self, int_arg_regs: u8) -> u64 {
         let mut executed = 0;
         let mut known = Known::new(self.shapes, int_arg_regs);
+        let g = GBlock::zeroed();
         while let Some(block) = self
             .queue
             .next_block(|block| self.shapes.choose_codes(block, int_arg_regs))
         {
             known.look_up(block.tags(), block.is_uniform());
-            executed += self.run_block(block, &known);
+            executed += self.run_block(block, &known, &g);
             // Dropped here, with no lock held: the last use of a function drops what its maker keeps alive for it.
             drop(known.release());
         }
         executed
     }
 
-    fn run_block(&self, block: Arc<Block>, known: &Known<'_>) -> u64 {
+    fn run_block(&self, block: Arc<Block>, known: &Known<'_>, g: &GBlock) -> u64 {
         let (records, tags) = (block.records(), block.tags());
-        let g = GBlock::zeroed();
         let mut objects = Vec::new();
         let mut at = 0;
         self.queue.set_status(status::RUNNING, true);
         while at < records.len() {
             let first = known.get(tags[at]);
-            // Neighbours of one shape, or of shapes that share a stub, share a batch.
-            let joins = |tag: Tag| {
-                tag == tags[at] || !first.is_bulk() && known.get(tag).shares_stub(first)
-            };
+            let joins = |tag: &Tag| known.get(*tag).batch == first.batch;
             let end = match block.is_uniform() {
                 true => records.len(),
-                false => (at + 1..records.len())
-                    .find(|&n| !joins(tags[n]))
-                    .unwrap_or(records.len()),
+                false => tags[at..]
+                    .iter()
+                    .position(|tag| !joins(tag))
+                    .map_or(records.len(), |run| at + run),
             };
             let batch = &records[at..end];
             let outcome = if first.is_bulk() {
-                self.run_bulk(&first.stub, batch, &mut objects, &g)
+                self.run_bulk(&first.stub, batch, &mut objects, g)
             } else {
                 let batch = batch.as_ptr_range();
                 // SAFETY: I6: the block is shared, unchanged until `finish_block`, and rooted by the queue. I8:
@@ -116,7 +114,7 @@ impl Fing<'_> {
                 catch_unwind(AssertUnwindSafe(|| unsafe {
                     first
                         .stub
-                        .run(batch.start, batch.end, self.queue.progress(), &g);
+                        .run(batch.start, batch.end, self.queue.progress(), g);
                 }))
             };
             at = match outcome {
@@ -147,7 +145,10 @@ impl Fing<'_> {
         objects.clear();
         objects.extend(batch.iter().map(|record| record.words[0]));
         let all = Record {
-            words: [objects.as_ptr().expose_provenance() as u64, batch.len() as u64],
+            words: [
+                objects.as_ptr().expose_provenance() as u64,
+                batch.len() as u64,
+            ],
             ..batch[0]
         };
         let batch = batch.as_ptr_range();
@@ -206,17 +207,15 @@ struct Known<'a> {
 struct Resolved {
     shape: Arc<Shape>,
     stub: Arc<Stub>,
-    /// Records of the block under way.
+    /// Neighbours that are equal in this share a batch: they have one stub, or are of one bulk finalizer.
+    batch: usize,
+    /// Records of the block under way, if they are counted.
     uses: u64,
 }
 
 impl Resolved {
     fn is_bulk(&self) -> bool {
         self.shape.is_bulk()
-    }
-
-    fn shares_stub(&self, other: &Resolved) -> bool {
-        !self.is_bulk() && Arc::ptr_eq(&self.stub, &other.stub)
     }
 }
 
@@ -232,32 +231,46 @@ impl<'a> Known<'a> {
 
     /// Looks up what is not known yet of a block's shapes, and counts the uses of each.
     fn look_up(&mut self, tags: &[Tag], uniform: bool) {
-        if uniform {
-            return self.count(tags);
+        match tags {
+            [] => {}
+            [first, ..] if uniform => self.count(*first, tags.len() as u64),
+            _ => tags.iter().for_each(|tag| self.count(*tag, 1)),
         }
-        tags.chunk_by(|a, b| a == b).for_each(|run| self.count(run));
     }
 
-    fn count(&mut self, run: &[Tag]) {
-        let Some(index) = run.first().map(|tag| tag.shape()) else {
-            return;
+    #[inline]
+    fn count(&mut self, tag: Tag, uses: u64) {
+        let index = tag.shape();
+        let known = match self.table.get_mut(index as usize) {
+            Some(Some(known)) => known,
+            _ => self.resolve(index),
         };
-        if self.table.len() <= index as usize {
-            self.table.resize_with(index as usize + 1, || None);
+        known.uses += uses;
+        if known.uses == uses && known.shape.is_counted() {
+            self.used.push(index);
         }
-        let known = self.table[index as usize].get_or_insert_with(|| {
+    }
+
+    #[cold]
+    fn resolve(&mut self, index: u32) -> &mut Resolved {
+        let at = index as usize;
+        if self.table.len() <= at {
+            self.table.resize_with(at + 1, || None);
+        }
+        self.table[at].get_or_insert_with(|| {
             let shape = self.shapes.get(index);
             let stub = shape.stub(self.int_arg_regs).clone();
             Resolved {
+                batch: if shape.is_bulk() {
+                    index as usize
+                } else {
+                    Arc::as_ptr(&stub).addr()
+                },
                 shape,
                 stub,
                 uses: 0,
             }
-        });
-        if known.uses == 0 {
-            self.used.push(index);
-        }
-        known.uses += run.len() as u64;
+        })
     }
 
     /// The shape of a record of a block that was looked up.
@@ -270,6 +283,9 @@ impl<'a> Known<'a> {
 
     /// Gives back the uses counted. What is returned is to be dropped with no lock held.
     fn release(&mut self) -> Vec<Resolved> {
+        if self.used.is_empty() {
+            return Vec::new();
+        }
         let table = &mut self.table;
         let uses = self.used.drain(..).filter_map(|index| {
             let known = table[index as usize].as_mut()?;

@@ -366,7 +366,11 @@ impl Queue {
         let inner = self.inner.lock();
         let blocks = inner.waiting.iter().chain(&inner.draining);
         for block in blocks.chain(inner.running.as_deref()) {
-            let of = if block.is_uniform() { 1 } else { block.tags().len() };
+            let of = if block.is_uniform() {
+                1
+            } else {
+                block.tags().len()
+            };
             block.tags()[..of].iter().for_each(|tag| visit(tag.shape()));
         }
     }

@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use fing_stubs::{Abi, Record, Signature, Stub, StubCache, StubError, Type};
 
@@ -32,6 +33,8 @@ pub(crate) enum Argument {
 pub(crate) struct Shape {
     function: FinalizerFn,
     argument: Argument,
+    /// Its registrations and records are counted.
+    counted: bool,
     stubs: Stubs,
 }
 
@@ -50,6 +53,7 @@ impl Shape {
     pub(crate) fn prepare(
         function: &FinalizerFn,
         argument: Argument,
+        counted: bool,
         cache: &StubCache,
     ) -> Result<Shape, StubError> {
         let signature = match argument {
@@ -75,8 +79,14 @@ impl Shape {
         Ok(Shape {
             function: function.clone(),
             argument,
+            counted,
             stubs,
         })
+    }
+
+    /// Whether uses of it are to be given back.
+    pub(crate) fn is_counted(&self) -> bool {
+        self.counted
     }
 
     pub(crate) fn function(&self) -> &FinalizerFn {
@@ -144,9 +154,19 @@ impl Template {
     /// The record for an object, and its tag.
     #[inline]
     pub(crate) fn record(&self, addr: usize) -> (Record, Tag) {
-        let mut record = self.record;
-        record.words[self.at & 1] = addr as u64;
-        (record, self.tag)
+        // By choosing, not by storing to `words[at]`: a word stored to memory and read back in a pair stalls.
+        let [first, second] = self.record.words;
+        let words = match self.at {
+            0 => [addr as u64, second],
+            _ => [first, addr as u64],
+        };
+        (
+            Record {
+                words,
+                ..self.record
+            },
+            self.tag,
+        )
     }
 }
 
@@ -154,6 +174,8 @@ impl Template {
 #[derive(Debug)]
 pub(crate) struct Shapes {
     table: Lock<Table>,
+    /// There may be shapes whose records get their code when they are drained.
+    following: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -161,8 +183,6 @@ struct Table {
     slots: Vec<Option<Slot>>,
     free: Vec<u32>,
     by_key: HashMap<Key, u32>,
-    /// Shapes whose records get their code when they are drained.
-    following: usize,
     /// Uncounted shapes without uses.
     idle: usize,
 }
@@ -175,13 +195,13 @@ struct Slot {
     shape: Arc<Shape>,
     /// Registrations and queued records; of an uncounted shape, those who may register objects.
     uses: u64,
-    counted: bool,
 }
 
 impl Shapes {
     pub(crate) fn new() -> Shapes {
         Shapes {
             table: Lock::new(Rank::Shapes, Table::default()),
+            following: AtomicBool::new(false),
         }
     }
 
@@ -218,7 +238,10 @@ impl Shapes {
             return Ok(index);
         }
         // Made without the lock. If another thread was faster, its shape is as good, and this one is dropped.
-        let shape = Arc::new(Shape::prepare(function, argument, cache)?);
+        let shape = Arc::new(Shape::prepare(function, argument, counted, cache)?);
+        if matches!(shape.stubs, Stubs::Following(_)) {
+            self.following.store(true, Ordering::Release);
+        }
         let mut table = self.table.lock();
         Ok(table.reuse(key).unwrap_or_else(|| table.insert(key, shape)))
     }
@@ -271,7 +294,8 @@ impl Shapes {
         let idle: Vec<u32> = (0..)
             .zip(&table.slots)
             .filter(|(index, slot)| {
-                slot.as_ref().is_some_and(|slot| !slot.counted && slot.uses == 0)
+                slot.as_ref()
+                    .is_some_and(|slot| !slot.shape.counted && slot.uses == 0)
                     && !named.contains(index)
             })
             .map(|(index, _)| index)
@@ -298,10 +322,10 @@ impl Shapes {
 
     /// Gives each record of a following function the code for this register count.
     pub(crate) fn choose_codes(&self, block: &mut Block, int_arg_regs: u8) {
-        let table = self.table.lock();
-        if table.following == 0 {
+        if !self.following.load(Ordering::Acquire) {
             return;
         }
+        let table = self.table.lock();
         for (record, tag) in block.entries_mut() {
             let slot = table
                 .slots
@@ -318,14 +342,14 @@ impl Table {
     fn reuse(&mut self, key: Key) -> Option<u32> {
         let index = *self.by_key.get(&key)?;
         let slot = self.slots[index as usize].as_mut()?;
-        self.idle -= usize::from(!slot.counted && slot.uses == 0);
+        self.idle -= usize::from(!slot.shape.counted && slot.uses == 0);
         slot.uses += 1;
         Some(index)
     }
 
     fn release(&mut self, index: u32, uses: u64) -> Option<Arc<Shape>> {
         let slot = self.slots.get_mut(index as usize)?.as_mut()?;
-        if !slot.counted {
+        if !slot.shape.counted {
             return None;
         }
         slot.uses = slot.uses.saturating_sub(uses);
@@ -337,12 +361,7 @@ impl Table {
     }
 
     fn insert(&mut self, key: Key, shape: Arc<Shape>) -> u32 {
-        self.following += usize::from(matches!(shape.stubs, Stubs::Following(_)));
-        let slot = Some(Slot {
-            shape,
-            uses: 1,
-            counted: key.2,
-        });
+        let slot = Some(Slot { shape, uses: 1 });
         let index = match self.free.pop() {
             Some(index) => {
                 self.slots[index as usize] = slot;
@@ -361,9 +380,8 @@ impl Table {
         let slot = self.slots.get_mut(index as usize)?.take()?;
         let shape = &slot.shape;
         self.by_key
-            .remove(&(shape.function.identity(), shape.argument, slot.counted));
-        self.idle -= usize::from(!slot.counted);
-        self.following -= usize::from(matches!(slot.shape.stubs, Stubs::Following(_)));
+            .remove(&(shape.function.identity(), shape.argument, shape.counted));
+        self.idle -= usize::from(!shape.counted);
         self.free.push(index);
         Some(slot.shape)
     }

@@ -32,9 +32,7 @@ impl Heap {
     fn typed(&self, start: usize, of: &TypedId) -> Option<(&Block, usize)> {
         let block = self.block_at(start)?;
         match block.cell_of(start) {
-            Some((index, 0)) if self.header_of(block, index) == of.header => {
-                Some((block, index))
-            }
+            Some((index, 0)) if self.header_of(block, index) == of.header => Some((block, index)),
             _ => None,
         }
     }

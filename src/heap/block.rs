@@ -89,6 +89,8 @@ pub(super) struct Block {
     ids: OnceLock<Box<[AtomicU32]>>,
     /// Ids were prepared since `Finalizable` was worked out.
     prepared: AtomicBool,
+    /// A cell is or was `Special`.
+    special: AtomicBool,
 }
 
 impl Block {
@@ -134,6 +136,7 @@ impl Block {
                 .collect(),
             ids: OnceLock::new(),
             prepared: AtomicBool::new(false),
+            special: AtomicBool::new(false),
         }
     }
 
@@ -214,8 +217,21 @@ impl Block {
         old & mask == 0
     }
 
+    /// Whether a cell may have the bit.
+    #[inline]
+    pub(super) fn may_have(&self, bit: Bit) -> bool {
+        match bit {
+            Bit::Used | Bit::Mark => true,
+            Bit::Finalizable => self.ids.get().is_some(),
+            Bit::Special => self.special.load(Relaxed),
+        }
+    }
+
     /// Sets or clears a bit that any thread may write.
     pub(super) fn set_shared(&self, bit: Bit, index: usize, value: bool) {
+        if bit == Bit::Special {
+            self.special.store(true, Relaxed);
+        }
         let (word, mask) = (self.word_of(bit, index / 64), 1 << (index % 64));
         if value {
             word.fetch_or(mask, AcqRel)
@@ -362,10 +378,15 @@ impl Block {
             .for_each(|id| visit(id.id()));
     }
 
-    /// Whether an object of the block ever had an id.
+    /// Whether an unmarked object of the block is finalizable.
     #[inline]
-    pub(super) fn has_ids(&self) -> bool {
+    pub(super) fn has_dying(&self) -> bool {
         self.ids.get().is_some()
+            && self.bits.chunks_exact(KINDS).any(|bits| {
+                let [finalizable, marked] =
+                    [Bit::Finalizable, Bit::Mark].map(|bit| bits[bit as usize].load(Relaxed));
+                finalizable & !marked != 0
+            })
     }
 
     /// Bytes of memory the block's own tables take.

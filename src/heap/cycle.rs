@@ -18,6 +18,8 @@ pub(crate) struct Cycle<'h> {
     pub(super) blocks: Vec<Arc<Block>>,
     /// Objects that are marked and whose pointers are not yet followed.
     stack: Vec<(usize, &'h TypeDesc)>,
+    /// Which of the blocks have unmarked objects with a prepared id, as [`Cycle::mark_children_of_dying`] found.
+    dying: Vec<usize>,
     pub(super) swept: bool,
 }
 
@@ -30,6 +32,7 @@ impl Heap {
             heap: self,
             blocks,
             stack: Vec::new(),
+            dying: Vec::new(),
             swept: false,
         }
     }
@@ -100,6 +103,9 @@ impl<'h> Cycle<'h> {
         mut visit: impl FnMut(&mut Cycle<'h>, usize),
     ) {
         for at in 0..self.blocks.len() {
+            if !self.blocks[at].may_have(bit) {
+                continue;
+            }
             let block = Arc::clone(&self.blocks[at]);
             for word in 0..block.words() {
                 let mut rest = block.word(bit, word);
@@ -138,7 +144,11 @@ impl<'h> Cycle<'h> {
     /// Marks what every unmarked object with a prepared id points to, itself excepted.
     pub(crate) fn mark_children_of_dying(&mut self) {
         let (heap, blocks) = (self.heap, std::mem::take(&mut self.blocks));
-        for block in blocks.iter().filter(|block| block.has_ids()) {
+        for (at, block) in blocks.iter().enumerate() {
+            if !block.has_dying() {
+                continue;
+            }
+            self.dying.push(at);
             for word in 0..block.words() {
                 let dying = block.word(Bit::Finalizable, word) & !block.word(Bit::Mark, word);
                 for index in cells(word, dying) {
@@ -161,9 +171,9 @@ impl<'h> Cycle<'h> {
 
     /// Takes the id of every unmarked object that has one, and marks the object; order as in
     /// [`Cycle::for_each_unmarked`]. What such an object points to is marked already
-    /// ([`Cycle::mark_children_of_dying`]), so nothing of it is left to follow.
+    /// ([`Cycle::mark_children_of_dying`], which must have been called), so nothing of it is left to follow.
     pub(crate) fn revive_dying(&mut self, mut visit: impl FnMut(usize, NonZeroU32)) {
-        for block in self.blocks.iter().filter(|block| block.has_ids()) {
+        for block in self.dying.iter().map(|&at| &self.blocks[at]) {
             for word in 0..block.words() {
                 let finalizable = block.word(Bit::Finalizable, word);
                 let marked = block.word(Bit::Mark, word);

@@ -94,9 +94,7 @@ impl AttachError {
     pub fn go_text(&self) -> Option<&'static str> {
         match self {
             Self::AlreadySet { .. } => Some("runtime.SetFinalizer: finalizer already set"),
-            Self::NotInHeap { .. } => {
-                Some("runtime.SetFinalizer: pointer not in allocated block")
-            }
+            Self::NotInHeap { .. } => Some("runtime.SetFinalizer: pointer not in allocated block"),
             Self::ForeignMutator | Self::OtherType { .. } => None,
         }
     }
