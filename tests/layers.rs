@@ -17,12 +17,13 @@ const STUBS: &str = "
     signature < go_frame;
     signature < abi < assign < check, print;
     assign < error;
-    error, record < key < veneer < lower < compile;
-    error < unwind < code;
+    signature < block;
+    error, record, block < key < faults, veneer < lower < compile;
+    error, veneer < unwind < code;
     unwind < compile;
     code, compile < publish;
     compile < host < interp;
-    interp, publish < stub < cache < callback;
+    interp, publish < stub < call < cache < callback;
     record < seed;
 ";
 

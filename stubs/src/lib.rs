@@ -45,6 +45,7 @@ pub mod abi;
 pub mod assign;
 mod block;
 mod cache;
+mod call;
 pub mod check;
 mod code;
 mod compile;
@@ -72,6 +73,7 @@ pub use abi::{Abi, AbiError, Arch, Convention, Family, Machine, NativeConvention
 pub use assign::{AssignError, Assignment, Piece, Place, Value, assign};
 pub use block::BlockLayout;
 pub use cache::{CacheOptions, CacheStats, CodePolicy, StubCache};
+pub use call::{CallError, CallStub};
 pub use code::DEFAULT_ARENA_CAPACITY;
 pub use compile::{Compiled, Compiler};
 pub use error::StubError;
