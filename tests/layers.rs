@@ -16,14 +16,14 @@ use rust::{code, is_word, words};
 const STUBS: &str = "
     signature < go_frame;
     signature < abi < assign < check, print;
-    assign < error;
+    assign < error, fuzzing;
     signature < block;
-    error, record, block < key < faults, veneer < lower < compile;
+    check, error, record, block < key < faults, veneer < lower < compile;
     error, veneer < unwind < code;
     unwind < compile;
     code, compile < publish;
-    compile < host < interp;
-    interp, publish < stub < call < cache < callback;
+    record, compile < host < interp;
+    interp, publish < stub < call < cache;
     record < seed;
 ";
 
