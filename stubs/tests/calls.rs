@@ -245,6 +245,7 @@ fn check(stub: &CallStub, signature: &Signature, abi: Abi, rng: &mut Rng) {
             // SAFETY: the stub wrote to the cell, behind the compiler's back.
             assert_eq!(unsafe { cell.read_volatile() }, end);
         }
+        // SAFETY: I5: as above.
         None => unsafe { stub.call(code, context, from, to, &g).unwrap() },
     }
     // SAFETY: the callee wrote to the probe, behind the compiler's back.
