@@ -51,8 +51,37 @@ pub fn tool(name: &str, wanted_for: &str) -> Option<PathBuf> {
     found
 }
 
+/// The library `file` of the oracle `name`: the path in `FING_<NAME>`, else `.oracles/<name>/lib/<file>` in the checkout, else the
+/// bare name, for the dynamic linker to look for.
+///
+/// # Panics
+///
+/// If `FING_<NAME>` is set and no file is there.
+pub(crate) fn library(name: &str, file: &str) -> PathBuf {
+    let variable = format!("FING_{}", name.to_uppercase());
+    if let Some(given) = env::var_os(&variable) {
+        let given = PathBuf::from(given);
+        assert!(
+            given.is_file(),
+            "oracle {name}: {variable} is {}, where no file is",
+            given.display()
+        );
+        return given;
+    }
+    let installed = checkout()
+        .join(".oracles")
+        .join(name)
+        .join("lib")
+        .join(file);
+    if installed.is_file() {
+        installed
+    } else {
+        PathBuf::from(file)
+    }
+}
+
 /// Says that a test is skipped for `why`; fails it where oracles are required.
-fn missing(why: &str) {
+pub(crate) fn missing(why: &str) {
     assert!(
         env::var_os("FING_REQUIRE_ORACLES").is_none_or(|v| v != "1"),
         "{why}"

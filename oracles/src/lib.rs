@@ -2,6 +2,8 @@
 //!
 //! * [`go`]: functions that the real Go compiler made, mapped into this process ([`Image`]) and called without Go's runtime.
 //! * [`call`]: a call with every register and frame word given by hand. It shares no code with fing, so it can judge fing.
+//! * [`emulator`]: four machines whose registers can be looked at between any two instructions.
+//! * [`convention`]: which physical registers each convention uses, written down a second time from the ABIs' own texts.
 //! * [`tool`]: finds a program the tests need.
 //!
 //! An oracle that is not on the machine is said aloud and its test is skipped, unless `FING_REQUIRE_ORACLES=1` is set (as
@@ -9,6 +11,8 @@
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
 pub mod call;
+pub mod convention;
+pub mod emulator;
 pub mod image;
 
 mod find;
