@@ -109,7 +109,7 @@ pub struct Piece {
     /// How many bytes: 1, 2, 4 or 8.
     pub size: u64,
     /// First byte of the register that holds it, counted from the least significant. 0 except for small native results,
-    /// several of which share a register.
+    /// several of which share a register. Where a lone `float32` sits is the machine's affair: [`Abi::float32_image`].
     pub reg_off: u64,
     /// Go's type of the part: what a GC map or a debugger would call it.
     pub kind: Type,

@@ -1,6 +1,8 @@
 //! CLIF to bytes, for any machine Cranelift has in this build; nothing is published here.
 #![forbid(unsafe_code)]
 
+mod link;
+
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir::{Function, StackSlot};
 use cranelift_codegen::isa::unwind::UnwindInfo;
@@ -30,9 +32,25 @@ pub struct Compiled {
     pub(crate) call_state: Option<CallState>,
     pub(crate) alignment: u32,
     listing: Option<String>,
+    key: String,
 }
 
 impl Compiled {
+    /// Stub and veneer as one position-independent blob, to be run at any address: entered at its first byte by the
+    /// machine's C convention with four arguments: the first record, the end of the records, the cell for progress, g.
+    ///
+    /// # Errors
+    /// None but a bug of ours: a relocation of an unknown kind.
+    pub fn image(&self) -> Result<Vec<u8>, StubError> {
+        link::link(&self.code, &self.relocations, self.veneer()).map_err(|detail| {
+            StubError::Internal {
+                key: self.key.clone(),
+                step: "linking",
+                detail,
+            }
+        })
+    }
+
     /// The function as CLIF, as it was given to the compiler.
     pub fn clif(&self) -> String {
         self.function.display().to_string()
@@ -174,6 +192,7 @@ impl Compiler {
             call_state,
             alignment: code.buffer.alignment,
             listing: code.vcode.clone(),
+            key: key.to_string(),
         })
     }
 

@@ -7,6 +7,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::check::check;
 use crate::record::RECORD_ARGUMENT;
 use crate::{Abi, Assignment, Family, Kind, Place, RegClass, Signature, StubError, Value, assign};
 
@@ -86,6 +87,15 @@ impl StubKey {
     /// Not exactly one parameter, a parameter over 16 bytes, a frame past the limit, a type that `abi` can't pass.
     pub fn new(signature: &Signature, abi: Abi, options: KeyOptions) -> Result<StubKey, StubError> {
         let assignment = assign(signature, abi)?;
+        if cfg!(debug_assertions)
+            && let Err(violation) = check(signature, &assignment)
+        {
+            return Err(StubError::Internal {
+                key: format!("{signature} under {abi}"),
+                step: "checking the assignment",
+                detail: violation.to_string(),
+            });
+        }
         StubKey::of(signature, &assignment, options)
     }
 

@@ -1,11 +1,55 @@
 //! Call a function whose signature is known only at run time, under Go's or a native ABI.
+//!
+//! The road of a call begins here:
+//!
+//! | module | question |
+//! |---|---|
+//! | [`signature`] | What types are passed, and how many bytes do they take? |
+//! | [`abi`] | Which registers carry arguments on this machine? |
+//! | [`assign`] | Where does each byte of each value travel? |
+//! | [`check`] | Is that what the ABI's text says? |
+//! | [`go_frame`] | How large a frame does Go itself give a finalizer? |
+//! | [`StubKey`] | What does the code of such a call depend on? |
+//! | [`StubCache`], [`Stub`] | Where is that code, and how is it run? |
+//!
+//! ```
+//! use fing_stubs::abi::{Abi, Arch};
+//! use fing_stubs::assign::assign;
+//! use fing_stubs::check::check;
+//! use fing_stubs::signature::Signature;
+//!
+//! let sig: Signature = "func(any) [4]int64".parse()?;
+//! let a = assign(&sig, Abi::go(Arch::Arm64))?;
+//! check(&sig, &a)?;
+//! println!("{}", a.frame_picture());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The example prints
+//!
+//! ```text
+//! go/arm64:16,16: frame of 48 bytes
+//!
+//!   registers
+//!     x0     <- argument 0, bytes 0..8: interface{}
+//!     x1     <- argument 0, bytes 8..16: interface{}
+//!
+//!   offset       +-----------------------------+  <- argument base = sp+8 at the call; below it the callee may save x30
+//!      0..32     | result 0: [4]int64          |  stack results
+//!                +-----------------------------+
+//!     32..48     | for argument 0: interface{} |  spill slots
+//!             48 +-----------------------------+
+//! ```
 
 pub mod abi;
 pub mod assign;
 mod cache;
+pub mod check;
 mod code;
 mod compile;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod go_frame;
 mod host;
 mod interp;

@@ -19,7 +19,7 @@ use std::fmt::{self, Display, Formatter, Write};
 
 use serde_json::{Map, Value as Json, json};
 
-use crate::abi::RegClass;
+use crate::abi::{Abi, Float32Image, RegClass};
 use crate::assign::{Assignment, Piece, Place, Value};
 use crate::signature::{Signature, WORD};
 
@@ -82,15 +82,9 @@ impl Assignment {
         if sig.receiver().is_some() {
             line.insert("method".into(), json!(true));
         }
-        let bias = self
-            .abi
-            .native()
-            .map_or(self.abi.machine().argument_base, |native| {
-                native.argument_base
-            });
         line.insert("int_regs".into(), json!(self.abi.int_regs()));
         line.insert("float_regs".into(), json!(self.abi.float_regs()));
-        line.insert("sp_bias".into(), json!(bias));
+        line.insert("sp_bias".into(), json!(self.argument_base()));
         let args = self
             .args
             .iter()
@@ -176,6 +170,7 @@ fn short_name(piece: &Piece) -> String {
 struct Row {
     from: u64,
     to: u64,
+    area: &'static str,
     text: String,
 }
 
@@ -196,26 +191,44 @@ impl Assignment {
         let width = rows
             .iter()
             .map(|row| row.text.chars().count())
-            .max()
-            .unwrap_or(0)
-            .max(24);
-        let line = "-".repeat(width + 2);
-        let base = self
-            .abi
+            .fold(24, usize::max);
+        let line = format!("+{}+", "-".repeat(width + 2));
+        writeln!(
+            out,
+            "\n  offset       {line}  <- argument base = {}",
+            self.base_text()
+        )?;
+        let mut area = "";
+        for row in &rows {
+            let (text, mut label) = (&row.text, "");
+            if row.area != area {
+                if !area.is_empty() {
+                    writeln!(out, "{:>14} {line}", "")?;
+                }
+                (area, label) = (row.area, row.area);
+            }
+            let picture = format!("{:>6}..{:<6} | {text:<width$} |  {label}", row.from, row.to);
+            writeln!(out, "{}", picture.trim_end())?;
+        }
+        writeln!(out, "{:>14} {line}", self.frame_size)
+    }
+
+    fn base_text(&self) -> String {
+        let machine = self.abi.machine();
+        let (base, sp) = (self.argument_base(), machine.stack_pointer);
+        match machine.link {
+            None => format!("{sp} at the call, which pushes the return address below"),
+            Some(link) => format!("{sp}+{base} at the call; below it the callee may save {link}"),
+        }
+    }
+
+    /// Bytes from the stack pointer at the call instruction up to the argument base.
+    pub fn argument_base(&self) -> u64 {
+        self.abi
             .native()
             .map_or(self.abi.machine().argument_base, |native| {
                 native.argument_base
-            });
-        let sp = match base {
-            0 => "SP at the call".to_string(),
-            n => format!("SP+{n} at the call"),
-        };
-        writeln!(out, "\n  offset       +{line}+  <- argument base = {sp}")?;
-        for row in &rows {
-            let text = &row.text;
-            writeln!(out, "{:>6}..{:<6} | {text:<width$} |", row.from, row.to)?;
-        }
-        writeln!(out, "{:>14} +{line}+", self.frame_size)
+            })
     }
 
     fn write_registers(&self, out: &mut String) -> fmt::Result {
@@ -238,7 +251,7 @@ impl Assignment {
                 writeln!(
                     out,
                     "    {register:<6} <- {}",
-                    describe(&format!("argument {i}"), value, piece)
+                    describe(&format!("argument {i}"), value, piece, self.abi)
                 )?;
             }
         }
@@ -248,7 +261,7 @@ impl Assignment {
                 writeln!(
                     out,
                     "    {register:<6} -> {}",
-                    describe(&format!("result {i}"), value, piece)
+                    describe(&format!("result {i}"), value, piece, self.abi)
                 )?;
             }
             if let Place::Hidden { offset } = value.place {
@@ -265,25 +278,33 @@ impl Assignment {
     /// What is in the frame, sorted by address, gaps filled in.
     fn rows(&self) -> Vec<Row> {
         let mut rows = Vec::new();
-        let mut add = |from: u64, size: u64, text: String| {
+        let mut add = |area, from: u64, size: u64, text: String| {
             rows.push(Row {
                 from,
                 to: from.saturating_add(size),
+                area,
                 text,
-            })
+            });
         };
         for (i, value) in self.args.iter().enumerate() {
-            match &value.place {
+            let ty = &value.ty;
+            match value.place {
                 Place::Stack { offset } => {
-                    add(*offset, value.size, format!("argument {i}: {}", value.ty))
+                    add(
+                        "stack arguments",
+                        offset,
+                        value.size,
+                        format!("argument {i}: {ty}"),
+                    );
                 }
                 Place::Regs {
                     spill: Some(spill), ..
                 } => {
                     add(
-                        *spill,
+                        "spill slots",
+                        spill,
                         value.size,
-                        format!("spill slot of argument {i}: {}", value.ty),
+                        format!("for argument {i}: {ty}"),
                     );
                 }
                 _ => {}
@@ -291,50 +312,59 @@ impl Assignment {
         }
         for (i, value) in self.results.iter().enumerate() {
             if let Place::Stack { offset } = value.place {
-                add(offset, value.size, format!("result {i}: {}", value.ty));
+                add(
+                    "stack results",
+                    offset,
+                    value.size,
+                    format!("result {i}: {}", value.ty),
+                );
             }
         }
         rows.sort_by_key(|row| (row.from, row.to));
-        let mut with_gaps = Vec::new();
+        let mut with_gaps: Vec<Row> = Vec::new();
+        let padding = |from, to, area| Row {
+            from,
+            to,
+            area,
+            text: "(padding)".into(),
+        };
         let mut at = 0;
         for row in rows {
             if row.from > at {
-                with_gaps.push(Row {
-                    from: at,
-                    to: row.from,
-                    text: "(padding)".into(),
-                });
+                let area = with_gaps.last().map_or(row.area, |before| before.area);
+                with_gaps.push(padding(at, row.from, area));
             }
             at = at.max(row.to);
             with_gaps.push(row);
         }
         if self.frame_size > at {
-            with_gaps.push(Row {
-                from: at,
-                to: self.frame_size,
-                text: "(padding)".into(),
-            });
+            let area = with_gaps.last().map_or("", |before| before.area);
+            with_gaps.push(padding(at, self.frame_size, area));
         }
         with_gaps
     }
 }
 
 /// `argument 0, bytes 8..16: interface{}`, or without the bytes when the register has it all.
-fn describe(what: &str, value: &Value, piece: &Piece) -> String {
-    let whole = piece.size == value.size;
+fn describe(what: &str, value: &Value, piece: &Piece, abi: Abi) -> String {
+    let (off, size) = (piece.off, piece.size);
+    let whole = size == value.size;
     let bytes = if whole {
         String::new()
     } else {
-        format!(", bytes {}..{}", piece.off, piece.off + piece.size)
+        format!(", bytes {off}..{}", off.saturating_add(size))
     };
-    let shift = match piece.reg_off {
-        0 => String::new(),
-        n => format!(" (from byte {n} of the register)"),
+    let where_in_register = match (piece.class, piece.reg_off, size) {
+        (_, _, WORD..) => String::new(),
+        (_, from @ 1.., _) => format!(" (from byte {from} of the register)"),
+        (RegClass::Float, ..) => match abi.float32_image() {
+            Float32Image::Low => " (low 4 bytes)".into(),
+            Float32Image::NanBoxed => " (low 4 bytes, ones above)".into(),
+            Float32Image::AsDouble => " (as a float64)".into(),
+            Float32Image::High => " (high 4 bytes)".into(),
+        },
+        (RegClass::Int, _, 1) => " (low byte)".into(),
+        (RegClass::Int, ..) => format!(" (low {size} bytes)"),
     };
-    let small = if piece.size < WORD && piece.reg_off == 0 {
-        format!(" (low {} bytes)", piece.size)
-    } else {
-        String::new()
-    };
-    format!("{what}{bytes}: {}{shift}{small}", value.ty)
+    format!("{what}{bytes}: {}{where_in_register}", value.ty)
 }

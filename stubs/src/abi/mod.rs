@@ -260,6 +260,11 @@ impl Abi {
         }
     }
 
+    /// How a `float32` looks in a float register. The native convention of x86-64 has it as Go does.
+    pub const fn float32_image(self) -> Float32Image {
+        self.machine().float32
+    }
+
     /// How many integer argument registers.
     pub const fn int_regs(self) -> usize {
         self.ints as usize

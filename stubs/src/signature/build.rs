@@ -2,146 +2,23 @@
 #![forbid(unsafe_code)]
 
 use std::collections::HashSet;
-use std::fmt;
 use std::sync::{Arc, LazyLock};
 
 use super::layout::{self, Facts};
 use super::{
-    ChanDir, Field, FuncType, Kind, MAX_DEPTH, MAX_NAME, MAX_SIZE, MAX_WEIGHT, Method, Named, Node,
-    Type,
+    ChanDir, Field, FuncType, Kind, MAX_DEPTH, MAX_NAME, MAX_WEIGHT, Method, Named, Node, Role,
+    Type, TypeError,
 };
 
-/// Why a type or signature can't be.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum TypeError {
-    /// Nested too deep.
-    #[error("nested {found} deep, wanted at most {MAX_DEPTH}")]
-    TooDeep {
-        /// The depth it would have.
-        found: u32,
-    },
-    /// Too many types when written out.
-    #[error("more than {MAX_WEIGHT} types when written out, wanted at most that many")]
-    TooHeavy,
-    /// Too many bytes.
-    #[error("{what} is too large, wanted at most {MAX_SIZE} bytes")]
-    TooLarge {
-        /// The type that is too large.
-        what: String,
-    },
-    /// An array longer than an `int` counts.
-    #[error("array length {found}, wanted at most {}", i64::MAX)]
-    ArrayLength {
-        /// The length given.
-        found: u64,
-    },
-    /// A type of unknown size used by value.
-    #[error(
-        "{role} is {name}, which is opaque; wanted a type of known size, or {name} behind a pointer"
-    )]
-    Opaque {
-        /// Where it is used.
-        role: Role,
-        /// Name of the opaque type.
-        name: String,
-    },
-    /// Two fields of one name.
-    #[error("struct has two fields {name}, wanted distinct names (or _)")]
-    DuplicateField {
-        /// The name.
-        name: String,
-    },
-    /// Two methods of one name.
-    #[error("interface has two methods {name}, wanted distinct names")]
-    DuplicateMethod {
-        /// The name.
-        name: String,
-    },
-    /// Not a name.
-    #[error("{what} name {found:?}, wanted {wanted} of at most {MAX_NAME} bytes")]
-    BadName {
-        /// What would carry the name.
-        what: &'static str,
-        /// The name given, shortened.
-        found: String,
-        /// What names look like.
-        wanted: &'static str,
-    },
-    /// A map key without `==`.
-    #[error("map key {found}, wanted a comparable type")]
-    MapKey {
-        /// The key type given.
-        found: String,
-    },
-    /// A variadic function needs a slice at the end.
-    #[error("last parameter of a variadic function is {found}, wanted a slice")]
-    Variadic {
-        /// The last parameter, or "missing".
-        found: String,
-    },
-}
-
-/// Where a type of unknown size was used by value.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Role {
-    /// Element of an array.
-    Element,
-    /// Field of a struct, by name.
-    Field(String),
-    /// Receiver of a method.
-    Receiver,
-    /// Parameter, from 0.
-    Parameter(usize),
-    /// Result, from 0.
-    Result(usize),
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Role::Element => write!(f, "array element"),
-            Role::Field(name) => write!(f, "field {name}"),
-            Role::Receiver => write!(f, "receiver"),
-            Role::Parameter(i) => write!(f, "parameter {i}"),
-            Role::Result(i) => write!(f, "result {i}"),
-        }
-    }
-}
-
 /// Words that can't be names, as in Go.
-const KEYWORDS: [&str; 25] = [
-    "break",
-    "case",
-    "chan",
-    "const",
-    "continue",
-    "default",
-    "defer",
-    "else",
-    "fallthrough",
-    "for",
-    "func",
-    "go",
-    "goto",
-    "if",
-    "import",
-    "interface",
-    "map",
-    "package",
-    "range",
-    "return",
-    "select",
-    "struct",
-    "switch",
-    "type",
-    "var",
-];
+const KEYWORDS: &str = "break case chan const continue default defer else fallthrough for func go goto \
+                        if import interface map package range return select struct switch type var";
 
 /// Whether it may name a field or method: a letter or `_`, then letters, digits and `_`, and no keyword.
 pub(super) fn is_identifier(name: &str) -> bool {
     let mut chars = name.chars();
     let starts_well = chars.next().is_some_and(is_name_start);
-    starts_well && chars.all(is_name_part) && !KEYWORDS.contains(&name)
+    starts_well && chars.all(is_name_part) && KEYWORDS.split(' ').all(|word| word != name)
 }
 
 pub(super) fn is_name_start(c: char) -> bool {

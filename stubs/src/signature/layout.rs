@@ -3,8 +3,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use super::build::{Role, TypeError};
-use super::{ChanDir, Field, FuncType, Kind, MAX_SIZE, Type};
+use super::{ChanDir, Field, FuncType, Kind, MAX_SIZE, Role, Type, TypeError};
 
 /// Bytes in a machine word.
 pub const WORD: u64 = 8;

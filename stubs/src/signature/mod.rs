@@ -21,6 +21,7 @@
 #![forbid(unsafe_code)]
 
 mod build;
+mod error;
 mod layout;
 mod parse;
 mod print;
@@ -30,9 +31,9 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-pub use build::{Role, TypeError};
+pub use error::{ParseError, ParseReason, Role, TypeError};
 pub use layout::{Layout, Need, WORD, round_up};
-pub use parse::{ParseError, ParseReason, parse_signature_with, parse_type_with};
+pub use parse::{parse_signature_with, parse_type_with};
 pub use sig::Signature;
 
 use layout::Facts;

@@ -5,37 +5,10 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use super::build::{is_identifier, is_name_part, is_name_start};
-use super::{ChanDir, Field, FuncType, MAX_DEPTH, MAX_WEIGHT, Method, Signature, Type, TypeError};
-
-/// Why a text is no type or signature, and where.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("{subject}: column {column}: {reason}")]
-pub struct ParseError {
-    /// What was to be read: "signature" or "type".
-    pub subject: &'static str,
-    /// Byte offset in the text, from 0.
-    pub offset: usize,
-    /// Place in the text in characters, from 1.
-    pub column: usize,
-    /// What is wrong there.
-    pub reason: ParseReason,
-}
-
-/// What is wrong at the place a [`ParseError`] names.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum ParseReason {
-    /// Not the syntax.
-    #[error("found {found}, wanted {wanted}")]
-    Syntax {
-        /// The word or character found, in quotes, or "end of text".
-        found: String,
-        /// What would have been right.
-        wanted: &'static str,
-    },
-    /// The syntax is right, the type can't be.
-    #[error(transparent)]
-    Type(#[from] TypeError),
-}
+use super::{
+    ChanDir, Field, FuncType, MAX_DEPTH, MAX_WEIGHT, Method, ParseError, ParseReason, Signature,
+    Type, TypeError,
+};
 
 /// Reads a type; names that are none of Go's own go to `resolve`.
 ///
@@ -234,10 +207,7 @@ impl<'a> Parser<'a> {
         if level > MAX_DEPTH {
             return Parser::built(start, Err(TypeError::TooDeep { found: level }));
         }
-        self.types += 1;
-        if self.types > MAX_WEIGHT {
-            return Parser::built(start, Err(TypeError::TooHeavy));
-        }
+        self.count(start)?;
         let made = match self.peek_word() {
             "" => return self.symbolic(start, level),
             "map" => return self.map(start, level),
@@ -252,6 +222,15 @@ impl<'a> Parser<'a> {
             _ => return self.by_name(),
         };
         Parser::built(start, made)
+    }
+
+    /// Counts a type or method, so that a long text is refused before all of it is kept.
+    fn count(&mut self, start: usize) -> Result<(), Refusal> {
+        self.types += 1;
+        if self.types > MAX_WEIGHT {
+            return Parser::built(start, Err(TypeError::TooHeavy));
+        }
+        Ok(())
     }
 
     fn by_name(&mut self) -> Result<Type, Refusal> {
@@ -351,7 +330,7 @@ impl<'a> Parser<'a> {
                 labels,
                 ..Method::new(name, ty)
             });
-            self.types += 1;
+            self.count(start)?;
             self.separator()?;
         }
         Parser::built(start, Type::interface(methods))

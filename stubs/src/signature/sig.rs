@@ -8,8 +8,8 @@ use super::{Kind, MAX_SIZE, MAX_WEIGHT, Role, Type, TypeError, WORD, round_up};
 
 /// Parameters and results of a function, and the receiver if it is a method. Every type has a known size.
 ///
-/// `Display` prints `recv(T) func(T, ...T) (T)`, with a result list always in parentheses; `{:#}` prints what Go would.
-#[derive(Clone, PartialEq, Eq, Hash)]
+/// The default is `func()`. `Display` prints `recv(T) func(T, ...T) (T)`, with a result list always in parentheses; `{:#}` prints what Go would.
+#[derive(Clone, PartialEq, Eq, Hash, Default)]
 pub struct Signature {
     receiver: Option<Type>,
     params: Vec<Type>,

@@ -1,0 +1,127 @@
+//! Reading and writing the words of objects, each checked against the object's type.
+#![forbid(unsafe_code)]
+
+use super::find::Cell;
+use super::{AccessError, Heap};
+use crate::types::TypeDesc;
+
+/// Which words are meant.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Word {
+    /// A word the collector follows.
+    Pointer,
+    /// A word it does not look at.
+    Data,
+    /// Either.
+    Any,
+}
+
+const WORD: usize = 8;
+
+impl Heap {
+    fn object(&self, start: usize) -> Result<Cell<'_>, AccessError> {
+        self.object_at(start)
+            .ok_or(AccessError::NotInHeap { addr: start })
+    }
+
+    /// The type of the object at `start`.
+    pub(crate) fn type_at(&self, start: usize) -> Result<&TypeDesc, AccessError> {
+        if start == self.zero() {
+            Ok(self.types.empty())
+        } else {
+            Ok(self.object(start)?.desc)
+        }
+    }
+
+    /// Checks a range of bytes and answers the object's type.
+    fn range(&self, start: usize, offset: usize, bytes: usize) -> Result<&TypeDesc, AccessError> {
+        let desc = self.type_at(start)?;
+        let size = desc.size();
+        if offset > size || bytes > size - offset {
+            return Err(AccessError::OutOfBounds {
+                ty: desc.ty().to_string(),
+                offset,
+                bytes,
+                size,
+            });
+        }
+        Ok(desc)
+    }
+
+    fn checked(&self, start: usize, offset: usize, wanted: Word) -> Result<usize, AccessError> {
+        let desc = self.range(start, offset, WORD)?;
+        let ty = || desc.ty().to_string();
+        if !offset.is_multiple_of(WORD) {
+            return Err(AccessError::Misaligned { ty: ty(), offset });
+        }
+        match (
+            wanted,
+            wanted != Word::Any && desc.pointers().contains(offset / WORD),
+        ) {
+            (Word::Pointer, false) => Err(AccessError::NotPointer { ty: ty(), offset }),
+            (Word::Data, true) => Err(AccessError::IsPointer { ty: ty(), offset }),
+            _ => Ok(start + offset),
+        }
+    }
+
+    /// Reads a word of the object at `start`.
+    pub(crate) fn load(
+        &self,
+        start: usize,
+        offset: usize,
+        wanted: Word,
+    ) -> Result<u64, AccessError> {
+        Ok(self.arena.load(self.checked(start, offset, wanted)?))
+    }
+
+    /// Writes a word of the object at `start`.
+    pub(crate) fn store(
+        &self,
+        start: usize,
+        offset: usize,
+        wanted: Word,
+        value: u64,
+    ) -> Result<(), AccessError> {
+        self.arena
+            .store(self.checked(start, offset, wanted)?, value);
+        Ok(())
+    }
+
+    /// Reads bytes, pointers or not.
+    pub(crate) fn load_bytes(
+        &self,
+        start: usize,
+        offset: usize,
+        to: &mut [u8],
+    ) -> Result<(), AccessError> {
+        self.range(start, offset, to.len())?;
+        self.arena.load_bytes(start + offset, to);
+        Ok(())
+    }
+
+    /// Writes bytes that belong to no pointer word.
+    pub(crate) fn store_bytes(
+        &self,
+        start: usize,
+        offset: usize,
+        from: &[u8],
+    ) -> Result<(), AccessError> {
+        let desc = self.range(start, offset, from.len())?;
+        let words = offset / WORD..(offset + from.len()).div_ceil(WORD);
+        let pointer = if desc.pointers().is_empty() || from.is_empty() {
+            None
+        } else {
+            words
+                .into_iter()
+                .find(|&word| desc.pointers().contains(word))
+        };
+        if let Some(word) = pointer {
+            return Err(AccessError::IsPointer {
+                ty: desc.ty().to_string(),
+                offset: word * WORD,
+            });
+        }
+        self.arena.store_bytes(start + offset, from);
+        Ok(())
+    }
+}

@@ -1,0 +1,111 @@
+//! What can go wrong with the heap, from the caller's side.
+#![forbid(unsafe_code)]
+
+use crate::types::TypesError;
+
+/// The heap could not be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HeapError {
+    /// The limit is more than a heap can have.
+    #[error("heap: limit {limit} bytes, wanted at most {max}")]
+    Limit {
+        /// Bytes asked for.
+        limit: usize,
+        /// Bytes possible.
+        max: usize,
+    },
+    /// The system did not give the addresses.
+    #[error("heap: reserving {bytes} bytes of addresses: {source}")]
+    Reserve {
+        /// Bytes asked for.
+        bytes: usize,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// An object could not be made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AllocError {
+    /// No room below the heap's limit, or no contiguous room for a large object.
+    #[error("alloc {ty}: {requested} bytes requested, {in_use} in use, limit {limit}")]
+    HeapLimit {
+        /// The type of the object.
+        ty: String,
+        /// Bytes of the object.
+        requested: usize,
+        /// Bytes of the blocks in use.
+        in_use: usize,
+        /// The heap's limit in bytes.
+        limit: usize,
+    },
+    /// The type is not one of this runtime.
+    #[error(transparent)]
+    Type(#[from] TypesError),
+}
+
+/// An object or one of its words could not be had.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AccessError {
+    /// The address is 0.
+    #[error("address is nil, wanted an object")]
+    Nil,
+    /// The address is inside an object.
+    #[error("address {addr:#x} is inside a {ty} at {base:#x}, wanted an object's start")]
+    Interior {
+        /// The address given.
+        addr: usize,
+        /// Start of the object.
+        base: usize,
+        /// The object's type.
+        ty: String,
+    },
+    /// No object of this heap is there.
+    #[error("address {addr:#x} is in no object of this heap")]
+    NotInHeap {
+        /// The address given.
+        addr: usize,
+    },
+    /// The handle is one of another runtime.
+    #[error("handle belongs to another runtime, wanted one of this runtime")]
+    ForeignHandle,
+    /// Not inside the object.
+    #[error("{bytes} bytes at offset {offset} of {ty}, wanted bytes within its {size}")]
+    OutOfBounds {
+        /// The object's type.
+        ty: String,
+        /// Byte offset given.
+        offset: usize,
+        /// Bytes to be read or written.
+        bytes: usize,
+        /// Bytes of the object.
+        size: usize,
+    },
+    /// A word starts at a multiple of 8.
+    #[error("word at offset {offset} of {ty}, wanted a multiple of 8")]
+    Misaligned {
+        /// The object's type.
+        ty: String,
+        /// Byte offset given.
+        offset: usize,
+    },
+    /// The word is no pointer, so a reference kept in it would not be seen by the collector.
+    #[error("word at offset {offset} of {ty} is no pointer, wanted a pointer word")]
+    NotPointer {
+        /// The object's type.
+        ty: String,
+        /// Byte offset given.
+        offset: usize,
+    },
+    /// The word is a pointer, which is written as such only.
+    #[error("word at offset {offset} of {ty} is a pointer, wanted a word of plain data")]
+    IsPointer {
+        /// The object's type.
+        ty: String,
+        /// Byte offset given.
+        offset: usize,
+    },
+}

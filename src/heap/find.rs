@@ -1,0 +1,158 @@
+//! From an address to the object it is in. Exact: a free cell, a header, padding and one-past-the-end are no object.
+
+use super::block::{Bit, Block};
+use super::{BLOCK, Heap};
+use crate::types::TypeDesc;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::*;
+
+/// What is at an address.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Location<'h> {
+    /// Address 0.
+    Nil,
+    /// The shared address of everything without size.
+    Zero,
+    /// Somebody else's memory, or ours without an object.
+    NoObject,
+    /// In an object, from `start` to `start` + size exclusive.
+    Object {
+        /// Where the object starts.
+        start: usize,
+        /// Its type.
+        desc: &'h TypeDesc,
+    },
+}
+
+/// An allocated cell that holds the address asked for.
+#[derive(Copy, Clone)]
+pub(super) struct Cell<'h> {
+    pub(super) block: &'h Block,
+    pub(super) index: usize,
+    /// Offset of the address in the object.
+    pub(super) offset: usize,
+    pub(super) desc: &'h TypeDesc,
+}
+
+impl Cell<'_> {
+    pub(super) fn start(&self) -> usize {
+        self.block.object(self.index)
+    }
+}
+
+impl Heap {
+    /// The block that covers an address.
+    #[inline]
+    pub(super) fn block_at(&self, addr: usize) -> Option<&Block> {
+        let block = self.table[self.arena.block_of(addr)?].load(Acquire);
+        // SAFETY: I14: an entry that is not null points to a block in `Books::all` (or in the cycle that has taken
+        // it), where it stays until a sweep; callers are attached or are the collector, and keep it no longer.
+        unsafe { block.as_ref() }
+    }
+
+    /// The allocated cell in whose object the address is.
+    #[inline]
+    pub(super) fn cell_at(&self, addr: usize) -> Option<Cell<'_>> {
+        let block = self.block_at(addr)?;
+        let (index, offset) = block.cell_of(addr)?;
+        if !block.get(Bit::Used, index) {
+            return None;
+        }
+        let desc = self.desc_of(block, index);
+        (offset < desc.size()).then_some(Cell {
+            block,
+            index,
+            offset,
+            desc,
+        })
+    }
+
+    /// Sets the mark of the object an address is in. `None`: it has it already, or there is no object. Only for the
+    /// collector.
+    #[inline]
+    pub(super) fn mark(&self, addr: usize) -> Option<(usize, &TypeDesc)> {
+        let block = self.block_at(addr)?;
+        let (index, offset) = block.cell_of(addr)?;
+        if !block.get(Bit::Used, index) || block.get(Bit::Mark, index) {
+            return None;
+        }
+        let desc = self.desc_of(block, index);
+        // Most pointers are to the start, which is in the object however small that is.
+        if offset != 0 && offset >= desc.size() {
+            return None;
+        }
+        block.set_owned(Bit::Mark, index);
+        Some((block.object(index), desc))
+    }
+
+    /// The word at an address of an object.
+    #[inline]
+    pub(super) fn word(&self, addr: usize) -> usize {
+        self.arena.load(addr) as usize
+    }
+
+    /// The object that starts at the address.
+    pub(super) fn object_at(&self, addr: usize) -> Option<Cell<'_>> {
+        self.cell_at(addr).filter(|cell| cell.offset == 0)
+    }
+
+    /// What is at an address, whatever it is.
+    pub(crate) fn locate(&self, addr: usize) -> Location<'_> {
+        match self.cell_at(addr) {
+            Some(cell) => Location::Object {
+                start: cell.start(),
+                desc: cell.desc,
+            },
+            None if addr == 0 => Location::Nil,
+            None if addr == self.zero() => Location::Zero,
+            None => Location::NoObject,
+        }
+    }
+
+    /// The object an address is in: its start and its type.
+    pub(crate) fn find(&self, addr: usize) -> Option<(usize, &TypeDesc)> {
+        self.cell_at(addr).map(|cell| (cell.start(), cell.desc))
+    }
+
+    /// The id prepared for the object at `start`. Lock-free, as are the next three.
+    pub(crate) fn prepared(&self, start: usize) -> Option<NonZeroU32> {
+        self.object_at(start)
+            .and_then(|cell| cell.block.id(cell.index))
+    }
+
+    /// Prepares an id for the object at `start`, which becomes finalizable. `Err(Some(id))`: it has that one already;
+    /// `Err(None)`: no object starts there.
+    pub(crate) fn prepare(&self, start: usize, id: NonZeroU32) -> Result<(), Option<NonZeroU32>> {
+        let cell = self.object_at(start).ok_or(None)?;
+        cell.block.set_id(cell.index, id).map_err(Some)
+    }
+
+    /// Takes the prepared id away and answers it.
+    pub(crate) fn unprepare(&self, start: usize) -> Option<NonZeroU32> {
+        self.object_at(start)
+            .and_then(|cell| cell.block.take_id(cell.index))
+    }
+
+    /// Says whether something else must be decided when the object dies. `false`: no object starts there.
+    pub(crate) fn set_special(&self, start: usize, special: bool) -> bool {
+        let cell = self.object_at(start);
+        if let Some(cell) = cell {
+            cell.block.set_shared(Bit::Special, cell.index, special);
+        }
+        cell.is_some()
+    }
+
+    /// Makes a block the one that covers its addresses, or nothing.
+    pub(super) fn publish(&self, block: &Arc<Block>, there: bool) {
+        let entry = if there {
+            Arc::as_ptr(block).cast_mut()
+        } else {
+            std::ptr::null_mut()
+        };
+        for index in block.index..block.index + block.span {
+            self.table[index].store(entry, Release);
+        }
+        debug_assert_eq!(block.start, self.arena.start() + block.index * BLOCK);
+    }
+}

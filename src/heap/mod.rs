@@ -1,0 +1,185 @@
+//! The embedded heap: precise, non-moving, mark and sweep. It knows objects, blocks and bits; it knows no threads
+//! (`safepoint`), no roots (`handle`) and nothing of what a finalizer is (the finalizer side of `collect`).
+//!
+//! One range of addresses is reserved for the whole heap, so "is this address ours" is a comparison. It is cut into
+//! blocks of 64 KiB with cells of one size each; an object larger than 8 KiB has blocks of its own, as one cell, so
+//! that there is one case only. In front of every object lies the address of its type descriptor. What else the
+//! heap knows of an object is four bits beside the block (allocated, marked, finalizable, special) and, once an
+//! object of the block had a finalizer, a 32-bit number per cell.
+//!
+//! ```text
+//! block   | 8 bytes | header | payload | header | payload | ...      payloads are aligned to 16
+//! ```
+//!
+//! Allocating bumps through runs of free cells of a block that the mutator owns until the next collection; it takes
+//! no lock. Sweeping swaps bitmaps and touches no object.
+//!
+//! Invariants, beside those of the whole crate:
+//! * I12: the range stays mapped, readable and writable, as long as the heap; addresses are checked against it.
+//! * I13: the header of a cell whose bit `Used` is set holds the address of a descriptor of the heap's own universe,
+//!   which the heap keeps alive and which never moves.
+//! * I14: blocks are taken away, and their cells reused, only by a sweep, with every mutator stopped.
+//! * I15: a cell that is not `Used` is touched only by the owner of its block, or by the sweep; a cell that is, only
+//!   by atomic accesses of one word.
+
+mod access;
+mod alloc;
+mod arena;
+mod block;
+mod books;
+mod class;
+mod cycle;
+mod error;
+mod find;
+mod os;
+mod stats;
+mod sweep;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use access::Word;
+pub(crate) use alloc::Cache;
+pub(crate) use block::Bit;
+pub(crate) use cycle::Cycle;
+pub use error::{AccessError, AllocError, HeapError};
+pub(crate) use find::Location;
+pub use stats::HeapStats;
+pub(crate) use sweep::Swept;
+
+use crate::lock::{Lock, Rank};
+use crate::types::{TypeDesc, Types};
+use arena::Arena;
+use block::Block;
+use books::Books;
+use class::{BLOCK, FIRST, HEADER};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering::*};
+
+const _: () = assert!(size_of::<usize>() == 8, "the heap's words are 64 bits");
+
+/// How a heap is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeapOptions {
+    /// Most bytes in blocks, rounded up to 64 KiB. Reserved as addresses at once, as memory when used. At most 1 TiB.
+    pub limit: usize,
+    /// A collection is due when the mutators have allocated this part of what survived the last one, in percent (and
+    /// at least 4 MiB). `None`: never due.
+    pub percent: Option<u32>,
+    /// Fill the cells of dead objects with [`HeapOptions::POISON`], to find what still uses them. For tests.
+    pub poison: bool,
+}
+
+impl HeapOptions {
+    /// The byte dead objects are filled with on demand.
+    pub const POISON: u8 = 0xdb;
+    /// The largest limit, in bytes.
+    pub const MAX_LIMIT: usize = 1 << 40;
+    /// Allocating less than this many bytes never makes a collection due.
+    pub const MIN_TRIGGER: usize = 4 << 20;
+}
+
+impl Default for HeapOptions {
+    /// 1 GiB, 100 percent, no poison.
+    fn default() -> HeapOptions {
+        HeapOptions {
+            limit: 1 << 30,
+            percent: Some(100),
+            poison: false,
+        }
+    }
+}
+
+/// A heap. All methods take a shared reference; those that look at objects are for threads that are attached and
+/// running, or that have stopped the world.
+#[derive(Debug)]
+pub(crate) struct Heap {
+    // Objects point into the universe, never the other way round.
+    types: Arc<Types>,
+    arena: Arena,
+    /// The block that covers each 64 KiB, null for a free one. Points into `Books::all`.
+    table: Box<[AtomicPtr<Block>]>,
+    books: Lock<Books>,
+    options: HeapOptions,
+    /// Bytes of cells handed to mutators since the last collection.
+    allocated: AtomicUsize,
+    /// A collection is due when `allocated` passes it.
+    trigger: AtomicUsize,
+    /// Collections finished. A cache of another epoch is stale.
+    epoch: AtomicU64,
+    totals: stats::Totals,
+}
+
+impl Heap {
+    /// Reserves the heap's addresses.
+    pub(crate) fn new(types: Arc<Types>, mut options: HeapOptions) -> Result<Heap, HeapError> {
+        if options.limit > HeapOptions::MAX_LIMIT {
+            return Err(HeapError::Limit {
+                limit: options.limit,
+                max: HeapOptions::MAX_LIMIT,
+            });
+        }
+        options.limit = options.limit.max(1).next_multiple_of(BLOCK);
+        // Block 0 is the address of everything that has no size, and holds nothing else.
+        let blocks = 1 + options.limit / BLOCK;
+        let arena = Arena::reserve(blocks).map_err(|source| HeapError::Reserve {
+            bytes: blocks * BLOCK,
+            source,
+        })?;
+        // SAFETY: I14: zero is the null pointer, which says that no block is there.
+        let table = unsafe { Box::<[AtomicPtr<Block>]>::new_zeroed_slice(blocks).assume_init() };
+        let mut books = Books::new(blocks);
+        books.taken.set(0, 1, true);
+        arena.store(arena.start() + FIRST, types.empty().address() as u64);
+        Ok(Heap {
+            types,
+            arena,
+            table,
+            books: Lock::new(Rank::Heap, books),
+            allocated: AtomicUsize::new(0),
+            trigger: AtomicUsize::new(
+                options
+                    .percent
+                    .map_or(usize::MAX, |_| HeapOptions::MIN_TRIGGER),
+            ),
+            options,
+            epoch: AtomicU64::new(0),
+            totals: stats::Totals::default(),
+        })
+    }
+
+    /// The universe of the heap's types.
+    pub(crate) fn types(&self) -> &Arc<Types> {
+        &self.types
+    }
+
+    /// What the heap was made with; the limit is rounded.
+    pub(crate) fn options(&self) -> &HeapOptions {
+        &self.options
+    }
+
+    /// The address of every object without size. It never dies.
+    pub(crate) fn zero(&self) -> usize {
+        self.arena.start() + FIRST + HEADER
+    }
+
+    /// Enough was allocated since the last collection for another one to be worth it.
+    #[inline]
+    pub(crate) fn should_collect(&self) -> bool {
+        self.allocated.load(Relaxed) > self.trigger.load(Relaxed)
+    }
+
+    /// Number of collections finished.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch.load(Acquire)
+    }
+
+    /// The descriptor of an object that is allocated.
+    #[inline]
+    fn desc_of(&self, block: &Block, index: usize) -> &TypeDesc {
+        debug_assert!(block.get(Bit::Used, index));
+        let header = self.arena.load(block.header(index)) as usize;
+        // SAFETY: I13: the cell is `Used` (every caller has read the bit), so this is the address of a descriptor
+        // that lives as long as `self.types`.
+        unsafe { &*std::ptr::with_exposed_provenance::<TypeDesc>(header) }
+    }
+}

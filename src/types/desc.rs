@@ -1,0 +1,105 @@
+//! The descriptor of one type: what the heap and the interfaces need, worked out once.
+#![forbid(unsafe_code)]
+
+use super::pointers::Pointers;
+use fing_stubs::signature::{Kind, Type};
+use std::fmt;
+use std::sync::OnceLock;
+
+/// A type of one universe. Cheap to copy; using it with another runtime is an error, not a mistake that goes unseen.
+#[derive(Copy, Clone, PartialEq, Eq, Hash)]
+pub struct TypeId {
+    pub(super) universe: u64,
+    pub(super) index: u32,
+}
+
+impl fmt::Debug for TypeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TypeId({})", self.index)
+    }
+}
+
+/// What a runtime knows of a type. Never moves and never goes while the runtime lives: its address stands in the
+/// header of every object of the type and in interface values.
+#[derive(Debug)]
+pub struct TypeDesc {
+    id: TypeId,
+    ty: Type,
+    size: usize,
+    align: usize,
+    hash: u32,
+    pointers: Pointers,
+    /// The type of pointers to it, once somebody asked.
+    pub(super) pointer: OnceLock<TypeId>,
+}
+
+impl TypeDesc {
+    /// `None`: the type is opaque.
+    pub(super) fn new(id: TypeId, ty: Type) -> Option<TypeDesc> {
+        let layout = ty.layout()?;
+        let (size, align) = (
+            usize::try_from(layout.size).ok()?,
+            usize::try_from(layout.align).ok()?,
+        );
+        Some(TypeDesc {
+            id,
+            size,
+            align,
+            hash: hash(&ty),
+            pointers: Pointers::of(&ty),
+            pointer: OnceLock::new(),
+            ty,
+        })
+    }
+
+    /// The type's id in its universe.
+    pub fn id(&self) -> TypeId {
+        self.id
+    }
+
+    /// The type itself. Its `Display` is the name in Go's syntax.
+    pub fn ty(&self) -> &Type {
+        &self.ty
+    }
+
+    /// What the type is made of, seen through a name.
+    pub fn kind(&self) -> &Kind {
+        self.ty.underlying()
+    }
+
+    /// Bytes of a value.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// Alignment of a value, in bytes: 1, 2, 4 or 8.
+    pub fn align(&self) -> usize {
+        self.align
+    }
+
+    /// Go's type hash, third word of an itab: of the printed type, so equal in every run.
+    pub fn hash(&self) -> u32 {
+        self.hash
+    }
+
+    /// Whether a value holds anything the collector follows.
+    pub fn has_pointers(&self) -> bool {
+        !self.pointers.is_empty()
+    }
+
+    /// Which words the collector follows.
+    pub(crate) fn pointers(&self) -> &Pointers {
+        &self.pointers
+    }
+
+    /// The descriptor's address: first word of an empty interface that holds such a value.
+    pub fn address(&self) -> usize {
+        std::ptr::from_ref(self).expose_provenance()
+    }
+}
+
+/// FNV-1a, 32 bits, of the printed type.
+fn hash(ty: &Type) -> u32 {
+    let step = |hash: u32, byte: u8| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+    ty.to_string().bytes().fold(0x811c_9dc5, step)
+}

@@ -1,0 +1,306 @@
+//! The types of one runtime: names, descriptors, method sets, itabs.
+//!
+//! A universe belongs to one runtime and only grows. Descriptors and itabs never move, because their addresses stand
+//! in the headers of objects and in interface values. Reading a descriptor takes no lock.
+//!
+//! A type that mentions itself is written with its own name: `define("main.Node", "struct { Next *main.Node }")`.
+//! Types that mention each other are declared first.
+#![forbid(unsafe_code)]
+
+mod desc;
+mod error;
+mod methods;
+mod pointers;
+mod shape;
+#[cfg(test)]
+mod tests;
+
+pub use desc::{TypeDesc, TypeId};
+pub use error::TypesError;
+pub use methods::{Itab, Passing};
+
+use crate::lock::{Lock, Rank};
+use crate::table::Table;
+use fing_stubs::signature::{Kind, Named, Signature, Type, parse_signature_with, parse_type_with};
+use methods::Declared;
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::Arc;
+
+/// All types of one runtime.
+#[derive(Debug)]
+pub struct Types {
+    /// Tells the ids of different runtimes apart.
+    universe: u64,
+    descs: Table<TypeDesc>,
+    books: Lock<Books>,
+}
+
+#[derive(Debug, Default)]
+struct Books {
+    /// `None`: declared and not yet defined.
+    names: HashMap<Arc<str>, Option<Type>>,
+    ids: HashMap<Type, u32>,
+    /// By the name of the base type.
+    methods: HashMap<Arc<str>, Vec<Declared>>,
+    /// By interface and concrete type.
+    itabs: HashMap<(u32, u32), Arc<Itab>>,
+}
+
+impl Types {
+    /// A universe with Go's predeclared types.
+    pub fn new() -> Types {
+        // A random number, because nothing in the process is shared between runtimes. A mix-up that it does not
+        // catch (one in 2^64) is a wrong type, not a wrong address.
+        let universe = RandomState::new().build_hasher().finish();
+        let empty = TypeId { universe, index: 0 };
+        let types = Types {
+            universe,
+            descs: Table::new(),
+            books: Lock::new(Rank::Types, Books::default()),
+        };
+        let nothing = Type::structure(Vec::new());
+        if let Some(desc) = nothing
+            .as_ref()
+            .ok()
+            .and_then(|ty| TypeDesc::new(empty, ty.clone()))
+        {
+            types.books.lock().ids.insert(desc.ty().clone(), 0);
+            types.descs.put(0, desc);
+        }
+        types
+    }
+
+    /// The descriptor of a type.
+    ///
+    /// # Errors
+    /// When the id is of another runtime.
+    #[inline]
+    pub fn desc(&self, id: TypeId) -> Result<&TypeDesc, TypesError> {
+        let desc = self
+            .descs
+            .get(id.index)
+            .filter(|_| id.universe == self.universe);
+        desc.ok_or(TypesError::Foreign { index: id.index })
+    }
+
+    /// Says that a name will be defined. Until then it may stand behind pointers, slices, maps, channels and
+    /// functions. Declaring again what is there changes nothing.
+    ///
+    /// # Errors
+    /// When it is no name.
+    pub fn declare(&self, name: &str) -> Result<(), TypesError> {
+        Type::opaque(name)?;
+        self.books.lock().names.entry(name.into()).or_insert(None);
+        Ok(())
+    }
+
+    /// Defines a type: `define("main.Node", "struct { Next *main.Node; V int }")`. The same definition again
+    /// answers the same id.
+    ///
+    /// # Errors
+    /// When the text is no type, mentions names that are not there, or the name is defined as something else.
+    pub fn define(&self, name: &str, underlying: &str) -> Result<TypeId, TypesError> {
+        let own = Type::opaque(name)?;
+        let resolve = |other: &str| {
+            if other == name {
+                Some(own.clone())
+            } else {
+                self.named(other)
+            }
+        };
+        self.define_as(name, &parse_type_with(underlying, &resolve)?)
+    }
+
+    /// Defines a type that was built. Where it mentions itself it does so opaquely.
+    ///
+    /// # Errors
+    /// As [`Types::define`].
+    pub fn define_as(&self, name: &str, underlying: &Type) -> Result<TypeId, TypesError> {
+        Type::opaque(name)?;
+        self.check(underlying, Some(name))?;
+        let ty = Type::named(name, shape::shallow(&self.complete(underlying)?)?)?;
+        let definition = |ty: &Type| match ty.kind() {
+            Kind::Named(named) => named.underlying().map_or_else(String::new, Type::to_string),
+            _ => String::new(),
+        };
+        let mut books = self.books.lock();
+        match books.names.get(name) {
+            Some(Some(there)) if !same_definition(there, &ty) => {
+                let (found, there) = (definition(&ty), definition(there));
+                return Err(TypesError::Redefined {
+                    name: name.into(),
+                    found,
+                    there,
+                });
+            }
+            Some(Some(_)) => {}
+            _ => {
+                books.names.insert(name.into(), Some(ty.clone()));
+            }
+        }
+        drop(books);
+        self.intern(&ty)
+    }
+
+    /// Reads a type; names are those of this universe.
+    ///
+    /// # Errors
+    /// When the text is no type, or mentions names that are not there.
+    pub fn parse(&self, text: &str) -> Result<Type, TypesError> {
+        Ok(parse_type_with(text, &|name| self.named(name))?)
+    }
+
+    /// Reads a signature; names are those of this universe.
+    ///
+    /// # Errors
+    /// When the text is no signature, or mentions names that are not there.
+    pub fn parse_signature(&self, text: &str) -> Result<Signature, TypesError> {
+        Ok(parse_signature_with(text, &|name| self.named(name))?)
+    }
+
+    /// The id of the type a text says: `id("*main.Node")`.
+    ///
+    /// # Errors
+    /// As [`Types::parse`] and [`Types::intern`].
+    pub fn id(&self, text: &str) -> Result<TypeId, TypesError> {
+        self.intern(&self.parse(text)?)
+    }
+
+    /// The id of a type, which becomes one of this universe.
+    ///
+    /// # Errors
+    /// When it mentions names that are not there or mean something else here.
+    pub fn intern(&self, ty: &Type) -> Result<TypeId, TypesError> {
+        self.check(ty, None)?;
+        let ty = shape::shallow(&self.complete(ty)?)?;
+        let mut books = self.books.lock();
+        if let Some(&index) = books.ids.get(&ty) {
+            return Ok(TypeId {
+                universe: self.universe,
+                index,
+            });
+        }
+        let full = || TypesError::Full { ty: ty.to_string() };
+        let index = u32::try_from(books.ids.len()).map_err(|_| full())?;
+        let id = TypeId {
+            universe: self.universe,
+            index,
+        };
+        let undefined = || TypesError::Undefined {
+            ty: ty.to_string(),
+            name: ty.name().unwrap_or_default().into(),
+        };
+        let desc = TypeDesc::new(id, ty.clone()).ok_or_else(undefined)?;
+        self.descs.put(index, desc).ok_or_else(full)?;
+        books.ids.insert(ty, index);
+        Ok(id)
+    }
+
+    /// The type of pointers to a type.
+    ///
+    /// # Errors
+    /// When the id is of another runtime.
+    pub fn pointer_to(&self, ty: TypeId) -> Result<TypeId, TypesError> {
+        let desc = self.desc(ty)?;
+        if let Some(pointer) = desc.pointer.get() {
+            return Ok(*pointer);
+        }
+        let pointer = self.intern(&Type::pointer_to(desc.ty().clone())?)?;
+        Ok(*desc.pointer.get_or_init(|| pointer))
+    }
+
+    /// What a pointer type points to; `None` for other types.
+    ///
+    /// # Errors
+    /// When the id is of another runtime, or the element is not defined.
+    pub fn element(&self, ty: TypeId) -> Result<Option<TypeId>, TypesError> {
+        match self.desc(ty)?.kind() {
+            Kind::Pointer(of) => self.intern(of).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// `struct {}`.
+    pub(crate) fn empty(&self) -> &TypeDesc {
+        match self.descs.get(0) {
+            Some(desc) => desc,
+            None => unreachable!("every universe starts with struct {{}}"),
+        }
+    }
+
+    /// What a name stands for here.
+    fn named(&self, name: &str) -> Option<Type> {
+        match self.books.lock().names.get(name)? {
+            Some(ty) => Some(ty.clone()),
+            None => Type::opaque(name).ok(),
+        }
+    }
+
+    /// The definition of a type that is nothing but a name.
+    fn complete(&self, ty: &Type) -> Result<Type, TypesError> {
+        let opaque = |named: &Named| named.underlying().is_none();
+        match ty.kind() {
+            Kind::Named(named) if opaque(named) => {
+                let undefined = || TypesError::Undefined {
+                    ty: ty.to_string(),
+                    name: named.name().into(),
+                };
+                self.named(named.name()).ok_or_else(undefined)
+            }
+            _ => Ok(ty.clone()),
+        }
+    }
+
+    /// Every name is one of this universe (or `own`, which is being defined) and means the same.
+    fn check(&self, ty: &Type, own: Option<&str>) -> Result<(), TypesError> {
+        shape::for_each_name(ty, &mut |named| {
+            let name = named.name();
+            if Type::predeclared(name).is_some()
+                || Some(name) == own && named.underlying().is_none()
+            {
+                return Ok(());
+            }
+            let (text, name) = (|| ty.to_string(), || name.to_string());
+            let books = self.books.lock();
+            let there = books
+                .names
+                .get(named.name())
+                .ok_or_else(|| TypesError::Undefined {
+                    ty: text(),
+                    name: name(),
+                })?;
+            let (Some(found), Some(Kind::Named(there))) =
+                (named.underlying(), there.as_ref().map(Type::kind))
+            else {
+                return Ok(());
+            };
+            match there.underlying() {
+                Some(there) if there != found => {
+                    let (found, there) = (found.to_string(), there.to_string());
+                    Err(TypesError::Mismatch {
+                        ty: text(),
+                        name: name(),
+                        found,
+                        there,
+                    })
+                }
+                _ => Ok(()),
+            }
+        })
+    }
+}
+
+impl Default for Types {
+    fn default() -> Types {
+        Types::new()
+    }
+}
+
+/// Equal names are equal types; this looks behind them.
+fn same_definition(a: &Type, b: &Type) -> bool {
+    match (a.kind(), b.kind()) {
+        (Kind::Named(a), Kind::Named(b)) => a.underlying() == b.underlying(),
+        _ => false,
+    }
+}

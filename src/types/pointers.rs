@@ -1,0 +1,114 @@
+//! Where the pointers of a value are: a map of its words that stays small however long its arrays are.
+#![forbid(unsafe_code)]
+
+use fing_stubs::signature::{Field, Kind, Type};
+
+const WORD: usize = 8;
+
+/// The pointer words of a value, as offsets in words from its start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Pointers {
+    /// Nothing to trace.
+    None,
+    /// Bit `i`: word `i` is a pointer. For values of up to 64 words.
+    Mask(u64),
+    /// `count` elements of `stride` words each.
+    Repeat {
+        count: usize,
+        stride: usize,
+        element: Box<Pointers>,
+    },
+    /// Parts with pointers, in ascending order of their first word.
+    Parts(Box<[(usize, Pointers)]>),
+}
+
+impl Pointers {
+    /// The map of a type; nothing to trace in an opaque one.
+    pub(crate) fn of(ty: &Type) -> Pointers {
+        if !ty.has_pointers() {
+            return Pointers::None;
+        }
+        let words = ty.layout().map_or(0, |layout| layout.size as usize / WORD);
+        if words <= 64 {
+            let mut mask = 0;
+            ty.for_each_pointer_word(&mut |offset| mask |= 1u64 << (offset as usize / WORD));
+            return Pointers::Mask(mask);
+        }
+        match ty.underlying() {
+            Kind::Array(count, element) => Pointers::Repeat {
+                count: *count as usize,
+                stride: element
+                    .layout()
+                    .map_or(0, |layout| layout.size as usize / WORD),
+                element: Box::new(Pointers::of(element)),
+            },
+            Kind::Struct(fields) => {
+                let traced = fields.iter().filter(|field| field.ty.has_pointers());
+                let part = |field: &Field| (field.offset as usize / WORD, Pointers::of(&field.ty));
+                Pointers::Parts(traced.map(part).collect())
+            }
+            // Every other kind has at most three words.
+            _ => Pointers::None,
+        }
+    }
+
+    /// Nothing to trace.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        matches!(self, Pointers::None)
+    }
+
+    /// Calls `visit` with the address of every pointer word of the value at `base`, ascending.
+    #[inline]
+    pub(crate) fn for_each(&self, base: usize, visit: &mut impl FnMut(usize)) {
+        match self {
+            Pointers::None => {}
+            Pointers::Mask(mask) => {
+                let mut rest = *mask;
+                while rest != 0 {
+                    visit(base + rest.trailing_zeros() as usize * WORD);
+                    rest &= rest - 1;
+                }
+            }
+            _ => self.for_each_part(base, visit),
+        }
+    }
+
+    /// The rare shapes, out of the way of the common ones.
+    fn for_each_part(&self, base: usize, visit: &mut impl FnMut(usize)) {
+        match self {
+            Pointers::None | Pointers::Mask(_) => {}
+            Pointers::Repeat {
+                count,
+                stride,
+                element,
+            } => {
+                for index in 0..*count {
+                    element.for_each(base + index * stride * WORD, visit);
+                }
+            }
+            Pointers::Parts(parts) => {
+                for (first, part) in parts {
+                    part.for_each(base + first * WORD, visit);
+                }
+            }
+        }
+    }
+
+    /// Whether word `index` is a pointer.
+    pub(crate) fn contains(&self, index: usize) -> bool {
+        match self {
+            Pointers::None => false,
+            Pointers::Mask(mask) => index < 64 && mask >> index & 1 != 0,
+            Pointers::Repeat {
+                count,
+                stride,
+                element,
+            } => index / stride < *count && element.contains(index % stride),
+            Pointers::Parts(parts) => {
+                let after = parts.partition_point(|(first, _)| *first <= index);
+                after > 0 && parts[after - 1].1.contains(index - parts[after - 1].0)
+            }
+        }
+    }
+}

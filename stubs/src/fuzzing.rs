@@ -1,0 +1,220 @@
+//! Seeded random types, signatures and ABIs, for tests, fuzz targets and oracles. Not part of the stable API.
+//!
+//! The same seed gives the same values on every machine, so a failure is named by a number.
+#![forbid(unsafe_code)]
+
+use crate::abi::{Abi, Arch};
+use crate::signature::{ChanDir, Field, FuncType, Method, Signature, Type, TypeError};
+
+/// A splitmix64 generator.
+#[derive(Clone, Debug)]
+pub struct Rng(u64);
+
+impl Rng {
+    /// A generator that starts from `seed`.
+    pub fn new(seed: u64) -> Rng {
+        Rng(seed)
+    }
+
+    /// Next 64 bits.
+    pub fn next_u64(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `n`; 0 when `n` is 0.
+    pub fn below(&mut self, n: usize) -> usize {
+        if n == 0 {
+            0
+        } else {
+            (self.next_u64() % n as u64) as usize
+        }
+    }
+
+    /// True once in `n` times.
+    pub fn one_in(&mut self, n: usize) -> bool {
+        self.below(n) == 0
+    }
+
+    /// One of `items`.
+    ///
+    /// # Panics
+    /// When there are none.
+    pub fn pick<'a, T>(&mut self, items: &'a [T]) -> &'a T {
+        &items[self.below(items.len())]
+    }
+}
+
+const BASICS: [fn() -> Type; 18] = [
+    Type::bool,
+    Type::int,
+    Type::int8,
+    Type::int16,
+    Type::int32,
+    Type::int64,
+    Type::uint,
+    Type::uint8,
+    Type::uint16,
+    Type::uint32,
+    Type::uint64,
+    Type::uintptr,
+    Type::float32,
+    Type::float64,
+    Type::complex64,
+    Type::complex128,
+    Type::string,
+    Type::unsafe_pointer,
+];
+
+/// The basic types that are one scalar.
+const SCALARS: usize = 14;
+
+/// A random type, at most about `depth` deep.
+pub fn random_type(rng: &mut Rng, depth: u32) -> Type {
+    // The generator stays far below every limit; the fallback keeps it total.
+    try_type(rng, depth).unwrap_or_else(|_| Type::int())
+}
+
+fn try_type(rng: &mut Rng, depth: u32) -> Result<Type, TypeError> {
+    if depth <= 1 || rng.one_in(2) {
+        return Ok(match rng.below(12) {
+            0 => Type::empty_interface(),
+            1 => Type::error(),
+            _ => rng.pick(&BASICS)(),
+        });
+    }
+    let inner = |rng: &mut Rng| random_type(rng, depth - 1);
+    match rng.below(12) {
+        0 | 1 => Type::pointer_to(inner(rng)),
+        2 => Type::slice(inner(rng)),
+        3 | 4 => {
+            let len = *rng.pick(&[0, 1, 1, 1, 2, 3, 5]);
+            Type::array(len, inner(rng))
+        }
+        5 => {
+            let key = inner(rng);
+            let key = if key.is_comparable() {
+                key
+            } else {
+                Type::string()
+            };
+            Type::map(key, inner(rng))
+        }
+        6 => {
+            let dir = *rng.pick(&[ChanDir::Both, ChanDir::Receive, ChanDir::Send]);
+            Type::chan(dir, inner(rng))
+        }
+        7 => {
+            let func = func_type(rng, depth - 1);
+            Type::func(func.params, func.results, func.variadic)
+        }
+        8 => {
+            let methods =
+                (0..rng.below(3)).map(|i| Method::new(["M", "N"][i], func_type(rng, depth - 1)));
+            Type::interface(methods.collect())
+        }
+        _ => {
+            let field = |i: usize, rng: &mut Rng| {
+                let name = if rng.one_in(6) {
+                    "_".into()
+                } else {
+                    char::from(b'A' + i as u8).to_string()
+                };
+                Field::new(&name, inner(rng))
+            };
+            let fields = (0..rng.below(5)).map(|i| field(i, rng)).collect();
+            Type::structure(fields)
+        }
+    }
+}
+
+fn func_type(rng: &mut Rng, depth: u32) -> FuncType {
+    let types =
+        |rng: &mut Rng, n: usize| (0..n).map(|_| random_type(rng, depth)).collect::<Vec<_>>();
+    let count = rng.below(3);
+    let mut params = types(rng, count);
+    let count = rng.below(3);
+    let results = types(rng, count);
+    let slice = Type::slice(Type::string());
+    let variadic = rng.one_in(6) && slice.is_ok();
+    params.extend(slice.ok().filter(|_| variadic));
+    FuncType {
+        params,
+        results,
+        variadic,
+    }
+}
+
+/// A signature of these types; `func()` should they be refused.
+fn signature(
+    receiver: Option<Type>,
+    params: Vec<Type>,
+    results: Vec<Type>,
+    variadic: bool,
+) -> Signature {
+    Signature::new(receiver, params, results, variadic).unwrap_or_default()
+}
+
+/// Any signature: up to 12 parameters and 6 results, sometimes a receiver, sometimes variadic.
+pub fn random_signature(rng: &mut Rng) -> Signature {
+    let most = *rng.pick(&[2, 4, 12]);
+    let types = |rng: &mut Rng, most: usize| {
+        (0..rng.below(most + 1))
+            .map(|_| random_type(rng, 4))
+            .collect::<Vec<_>>()
+    };
+    let mut params = types(rng, most);
+    let results = types(rng, most / 2);
+    let receiver = rng.one_in(6).then(|| random_type(rng, 3));
+    let variadic = rng.one_in(10);
+    if variadic && let Ok(slice) = Type::slice(random_type(rng, 2)) {
+        params.push(slice);
+        return signature(receiver, params, results, true);
+    }
+    signature(receiver, params, results, false)
+}
+
+/// A finalizer's signature: one pointer or interface, any results.
+pub fn finalizer_signature(rng: &mut Rng) -> Signature {
+    let param = match rng.below(3) {
+        0 => Type::empty_interface(),
+        1 => Type::error(),
+        _ => Type::pointer_to(random_type(rng, 3)).unwrap_or_else(|_| Type::unsafe_pointer()),
+    };
+    let results = (0..rng.below(5)).map(|_| random_type(rng, 4)).collect();
+    signature(None, vec![param], results, false)
+}
+
+/// A signature a native convention takes: scalars and interfaces in, anything with bytes out.
+pub fn native_signature(rng: &mut Rng) -> Signature {
+    let scalar = |rng: &mut Rng| match rng.below(8) {
+        0 => Type::empty_interface(),
+        1 => Type::unsafe_pointer(),
+        2 => Type::pointer_to(random_type(rng, 2)).unwrap_or_else(|_| Type::unsafe_pointer()),
+        _ => rng.pick(&BASICS[..SCALARS])(),
+    };
+    let params = (0..rng.below(14)).map(|_| scalar(rng)).collect();
+    let depth = *rng.pick(&[1, 1, 3]);
+    let results = (0..rng.below(4)).map(|_| random_type(rng, depth));
+    let results = results
+        .filter(|ty| ty.layout().is_some_and(|layout| layout.size > 0))
+        .collect();
+    signature(None, params, results, false)
+}
+
+/// Go's ABI on `arch` with random register counts, now and then all registers or none.
+pub fn random_go_abi(rng: &mut Rng, arch: Arch) -> Abi {
+    let full = Abi::go(arch);
+    let chosen = match rng.below(6) {
+        0 => Ok(full),
+        1 => full.with_int_arg_regs(rng.below(full.int_regs() + 1)),
+        _ => full.with_registers(
+            rng.below(full.int_regs() + 1),
+            rng.below(full.float_regs() + 1),
+        ),
+    };
+    chosen.unwrap_or(full)
+}

@@ -1,0 +1,133 @@
+//! What is wrong with a type, a signature or the text of one.
+#![forbid(unsafe_code)]
+
+use std::fmt;
+
+use super::{MAX_DEPTH, MAX_NAME, MAX_SIZE, MAX_WEIGHT};
+
+/// Why a type or signature can't be.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum TypeError {
+    /// Nested too deep.
+    #[error("nested {found} deep, wanted at most {MAX_DEPTH}")]
+    TooDeep {
+        /// The depth it would have.
+        found: u32,
+    },
+    /// Too many types when written out.
+    #[error("more than {MAX_WEIGHT} types when written out, wanted at most that many")]
+    TooHeavy,
+    /// Too many bytes.
+    #[error("{what} is too large, wanted at most {MAX_SIZE} bytes")]
+    TooLarge {
+        /// The type that is too large.
+        what: String,
+    },
+    /// An array longer than an `int` counts.
+    #[error("array length {found}, wanted at most {}", i64::MAX)]
+    ArrayLength {
+        /// The length given.
+        found: u64,
+    },
+    /// A type of unknown size used by value.
+    #[error(
+        "{role} is {name}, which is opaque; wanted a type of known size, or {name} behind a pointer"
+    )]
+    Opaque {
+        /// Where it is used.
+        role: Role,
+        /// Name of the opaque type.
+        name: String,
+    },
+    /// Two fields of one name.
+    #[error("struct has two fields {name}, wanted distinct names (or _)")]
+    DuplicateField {
+        /// The name.
+        name: String,
+    },
+    /// Two methods of one name.
+    #[error("interface has two methods {name}, wanted distinct names")]
+    DuplicateMethod {
+        /// The name.
+        name: String,
+    },
+    /// Not a name.
+    #[error("{what} name {found:?}, wanted {wanted} of at most {MAX_NAME} bytes")]
+    BadName {
+        /// What would carry the name.
+        what: &'static str,
+        /// The name given, shortened.
+        found: String,
+        /// What names look like.
+        wanted: &'static str,
+    },
+    /// A map key without `==`.
+    #[error("map key {found}, wanted a comparable type")]
+    MapKey {
+        /// The key type given.
+        found: String,
+    },
+    /// A variadic function needs a slice at the end.
+    #[error("last parameter of a variadic function is {found}, wanted a slice")]
+    Variadic {
+        /// The last parameter, or "missing".
+        found: String,
+    },
+}
+
+/// Where a type of unknown size was used by value.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// Element of an array.
+    Element,
+    /// Field of a struct, by name.
+    Field(String),
+    /// Receiver of a method.
+    Receiver,
+    /// Parameter, from 0.
+    Parameter(usize),
+    /// Result, from 0.
+    Result(usize),
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Role::Element => write!(f, "array element"),
+            Role::Field(name) => write!(f, "field {name}"),
+            Role::Receiver => write!(f, "receiver"),
+            Role::Parameter(i) => write!(f, "parameter {i}"),
+            Role::Result(i) => write!(f, "result {i}"),
+        }
+    }
+}
+
+/// Why a text is no type or signature, and where.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{subject}: column {column}: {reason}")]
+pub struct ParseError {
+    /// What was to be read: "signature" or "type".
+    pub subject: &'static str,
+    /// Byte offset in the text, from 0.
+    pub offset: usize,
+    /// Place in the text in characters, from 1.
+    pub column: usize,
+    /// What is wrong there.
+    pub reason: ParseReason,
+}
+
+/// What is wrong at the place a [`ParseError`] names.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum ParseReason {
+    /// Not the syntax.
+    #[error("found {found}, wanted {wanted}")]
+    Syntax {
+        /// The word or character found, in quotes, or "end of text".
+        found: String,
+        /// What would have been right.
+        wanted: &'static str,
+    },
+    /// The syntax is right, the type can't be.
+    #[error(transparent)]
+    Type(#[from] TypeError),
+}

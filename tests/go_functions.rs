@@ -1,0 +1,194 @@
+//! Functions compiled by the real Go compiler, registered as finalizers, queued by a collection, and called by the
+//! finalizer goroutine through fing's stubs. Go's runtime is not there; nothing of these functions needs it.
+#![cfg(all(target_arch = "x86_64", target_os = "linux"))]
+
+use std::time::Duration;
+
+use fing::stubs::{Abi, Arch, CacheOptions, CodePolicy};
+use fing::{FinalizerFn, Runtime};
+use fing_oracles::{Go, go};
+
+/// One finalizer of tests/go/main.go.
+struct Case {
+    function: &'static str,
+    parameter: &'static str,
+    results: &'static str,
+    /// The variable whose first word is the first word of the interface: Go's own itab or type.
+    prototype: Option<&'static str>,
+    abi0: bool,
+    /// How often it confirms a number.
+    calls: u64,
+}
+
+const SEED: &str = "(int, float32, [10]uint8)";
+
+const CASES: [Case; 8] = [
+    Case {
+        function: "main.FinalizePointer",
+        parameter: "*main.TintPointer",
+        results: SEED,
+        prototype: None,
+        abi0: false,
+        calls: 1,
+    },
+    Case {
+        function: "main.FinalizeTinter",
+        parameter: "main.Tinter",
+        results: SEED,
+        prototype: Some("main.ProtoTinter"),
+        abi0: false,
+        calls: 1,
+    },
+    Case {
+        function: "main.FinalizeAny",
+        parameter: "any",
+        results: SEED,
+        prototype: Some("main.ProtoAny"),
+        abi0: false,
+        calls: 1,
+    },
+    Case {
+        function: "main.FinalizeSpill",
+        parameter: "any",
+        results: "[4]int64",
+        prototype: Some("main.ProtoAny"),
+        abi0: false,
+        calls: 2,
+    },
+    Case {
+        function: "main.FinalizeChain",
+        parameter: "*main.TintPointer",
+        results: SEED,
+        prototype: None,
+        abi0: false,
+        calls: 2,
+    },
+    Case {
+        function: "main.ABI0Pointer.abi0",
+        parameter: "*main.TintPointer",
+        results: SEED,
+        prototype: None,
+        abi0: true,
+        calls: 1,
+    },
+    Case {
+        function: "main.ABI0Tinter.abi0",
+        parameter: "main.Tinter",
+        results: SEED,
+        prototype: Some("main.ProtoTinter"),
+        abi0: true,
+        calls: 1,
+    },
+    Case {
+        function: "main.ABI0Any.abi0",
+        parameter: "any",
+        results: SEED,
+        prototype: Some("main.ProtoAny"),
+        abi0: true,
+        calls: 1,
+    },
+];
+
+/// Registers `function` for an object whose number is `value`, drops the object, and waits until it has run.
+fn finalize(runtime: &Runtime, function: &FinalizerFn, value: i64) {
+    let types = runtime.types();
+    let (tint, pointer) = (
+        types.id("main.Tint").unwrap(),
+        types.id("main.TintPointer").unwrap(),
+    );
+    runtime
+        .enter(|mutator| {
+            let number = mutator.alloc(tint).unwrap();
+            mutator.store_word(number, 0, value as u64).unwrap();
+            let object = mutator.alloc(pointer).unwrap();
+            mutator.store_ref(object, 0, Some(number)).unwrap();
+            runtime
+                .set_finalizer(mutator, object.into(), Some(function))
+                .unwrap();
+        })
+        .unwrap();
+    runtime.gc().unwrap();
+    runtime
+        .block_until_finalizer_queue_empty(Duration::from_secs(10))
+        .unwrap();
+}
+
+fn runtime(policy: CodePolicy) -> Runtime {
+    let runtime = Runtime::builder()
+        .code(CacheOptions {
+            policy,
+            ..Default::default()
+        })
+        .build()
+        .unwrap();
+    let types = runtime.types();
+    types.define("main.Tint", "int").unwrap();
+    types
+        .define("main.TintPointer", "struct { P *main.Tint }")
+        .unwrap();
+    types
+        .define("main.Tinter", "interface{ Read() int }")
+        .unwrap();
+    types
+        .add_method("*main.TintPointer", "Read", "func() int", 0)
+        .unwrap();
+    runtime
+}
+
+fn function(runtime: &Runtime, go: &Go, case: &Case, closure: &[usize]) -> FinalizerFn {
+    let text = format!("func({}) {}", case.parameter, case.results);
+    let signature = runtime.types().parse_signature(&text).unwrap();
+    let abi = Abi::go(Arch::Amd64)
+        .with_int_arg_regs(if case.abi0 { 0 } else { 9 })
+        .unwrap();
+    let mut builder =
+        FinalizerFn::new(signature, abi).context(closure.as_ptr().expose_provenance());
+    if let Some(prototype) = case.prototype {
+        builder = builder.interface_word(go.word(prototype, 0) as usize);
+    }
+    // SAFETY: I8: a function of this signature and ABI, compiled by Go; its code is mapped while `go` lives.
+    unsafe { builder.at(go.address(case.function) as *const ()) }
+}
+
+#[test]
+fn go_finalizers_are_queued_and_run() {
+    let Some(go) = go() else { return };
+    for policy in [CodePolicy::Generate, CodePolicy::Interpret] {
+        let runtime = runtime(policy);
+        for (case, value) in CASES.iter().zip(-1i64..) {
+            go.zero("main.Confirmed");
+            go.zero("main.Calls");
+            let closure = [go.address(case.function)];
+            let function = function(&runtime, &go, case, &closure);
+            let value = value - 2 * CASES.len() as i64;
+            finalize(&runtime, &function, value);
+            assert_eq!(
+                (
+                    go.word("main.Confirmed", 0) as i64,
+                    go.word("main.Calls", 0)
+                ),
+                (value, 1),
+                "{}",
+                case.function
+            );
+        }
+        assert_eq!(runtime.stats().executed, CASES.len() as u64);
+    }
+}
+
+/// The interface carries Go's own itab, so a method called through it is Go's.
+#[test]
+fn methods_are_called_through_gos_own_itab() {
+    let Some(go) = go() else { return };
+    let runtime = runtime(CodePolicy::Generate);
+    let case = &CASES[1];
+    let closure = [go.address(case.function)];
+    finalize(&runtime, &function(&runtime, &go, case, &closure), -2);
+    assert_eq!(
+        (
+            go.word("main.Confirmed", 0) as i64,
+            go.word("main.Methods", 0)
+        ),
+        (-2, 1)
+    );
+}
