@@ -65,14 +65,16 @@ pub enum Single {
 }
 
 const AMD64_XMM: &[&str] = &[
-    "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11",
-    "xmm12", "xmm13", "xmm14",
+    "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",
+    "xmm11", "xmm12", "xmm13", "xmm14",
 ];
 const ARM64_D: &[&str] = &[
-    "d0", "d1", "d2", "d3", "d4", "d5", "d6", "d7", "d8", "d9", "d10", "d11", "d12", "d13", "d14", "d15",
+    "d0", "d1", "d2", "d3", "d4", "d5", "d6", "d7", "d8", "d9", "d10", "d11", "d12", "d13", "d14",
+    "d15",
 ];
 const S390X_F: &[&str] = &[
-    "f0", "f1", "f2", "f3", "f4", "f5", "f6", "f7", "f8", "f9", "f10", "f11", "f12", "f13", "f14", "f15",
+    "f0", "f1", "f2", "f3", "f4", "f5", "f6", "f7", "f8", "f9", "f10", "f11", "f12", "f13", "f14",
+    "f15",
 ];
 
 static GO_AMD64: Convention = Convention {
@@ -97,7 +99,8 @@ static GO_ARM64: Convention = Convention {
     name: "go/arm64",
     isa: Isa::Arm64,
     ints: &[
-        "x0", "x1", "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13", "x14", "x15",
+        "x0", "x1", "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13",
+        "x14", "x15",
     ],
     floats: ARM64_D,
     shared_numbers: false,
@@ -117,12 +120,12 @@ static GO_RISCV64: Convention = Convention {
     name: "go/riscv64",
     isa: Isa::Riscv64,
     ints: &[
-        "x10", "x11", "x12", "x13", "x14", "x15", "x16", "x17", "x8", "x9", "x18", "x19", "x20", "x21", "x22",
-        "x23",
+        "x10", "x11", "x12", "x13", "x14", "x15", "x16", "x17", "x8", "x9", "x18", "x19", "x20",
+        "x21", "x22", "x23",
     ],
     floats: &[
-        "f10", "f11", "f12", "f13", "f14", "f15", "f16", "f17", "f8", "f9", "f18", "f19", "f20", "f21", "f22",
-        "f23",
+        "f10", "f11", "f12", "f13", "f14", "f15", "f16", "f17", "f8", "f9", "f18", "f19", "f20",
+        "f21", "f22", "f23",
     ],
     shared_numbers: false,
     argument_base: 8,
@@ -159,7 +162,9 @@ static SYSTEM_V: Convention = Convention {
     name: "sysv/amd64",
     isa: Isa::Amd64,
     ints: &["rdi", "rsi", "rdx", "rcx", "r8", "r9"],
-    floats: &["xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7"],
+    floats: &[
+        "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7",
+    ],
     shared_numbers: false,
     argument_base: 8,
     result_address: "rdi",
@@ -185,8 +190,8 @@ static WIN64: Convention = Convention {
     g: "",
     zero: "",
     preserved: &[
-        "rbx", "rbp", "rdi", "rsi", "r12", "r13", "r14", "r15", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11",
-        "xmm12", "xmm13", "xmm14", "xmm15",
+        "rbx", "rbp", "rdi", "rsi", "r12", "r13", "r14", "r15", "xmm6", "xmm7", "xmm8", "xmm9",
+        "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15",
     ],
     home: (8, 40),
     alignment: 16,
@@ -206,8 +211,8 @@ static AAPCS64: Convention = Convention {
     g: "",
     zero: "",
     preserved: &[
-        "x18", "x19", "x20", "x21", "x22", "x23", "x24", "x25", "x26", "x27", "x28", "x29", "d8", "d9", "d10", "d11",
-        "d12", "d13", "d14", "d15",
+        "x18", "x19", "x20", "x21", "x22", "x23", "x24", "x25", "x26", "x27", "x28", "x29", "d8",
+        "d9", "d10", "d11", "d12", "d13", "d14", "d15",
     ],
     home: (0, 0),
     alignment: 16,
@@ -234,8 +239,8 @@ static RISCV64: Convention = Convention {
     g: "",
     zero: "",
     preserved: &[
-        "x3", "x4", "x8", "x9", "x18", "x19", "x20", "x21", "x22", "x23", "x24", "x25", "x26", "x27", "f8", "f9",
-        "f18", "f19", "f20", "f21", "f22", "f23", "f24", "f25", "f26", "f27",
+        "x3", "x4", "x8", "x9", "x18", "x19", "x20", "x21", "x22", "x23", "x24", "x25", "x26",
+        "x27", "f8", "f9", "f18", "f19", "f20", "f21", "f22", "f23", "f24", "f25", "f26", "f27",
     ],
     home: (0, 0),
     alignment: 16,
@@ -255,7 +260,8 @@ static S390X: Convention = Convention {
     g: "",
     zero: "",
     preserved: &[
-        "r6", "r7", "r8", "r9", "r10", "r11", "r12", "r13", "f8", "f9", "f10", "f11", "f12", "f13", "f14", "f15",
+        "r6", "r7", "r8", "r9", "r10", "r11", "r12", "r13", "f8", "f9", "f10", "f11", "f12", "f13",
+        "f14", "f15",
     ],
     home: (0, 160),
     alignment: 8,
@@ -265,7 +271,16 @@ static S390X: Convention = Convention {
 
 /// All conventions.
 pub static CONVENTIONS: [&Convention; 10] = [
-    &GO_AMD64, &GO_ARM64, &GO_RISCV64, &GO_S390X, &SYSTEM_V, &WIN64, &AAPCS64, &APPLE, &RISCV64, &S390X,
+    &GO_AMD64,
+    &GO_ARM64,
+    &GO_RISCV64,
+    &GO_S390X,
+    &SYSTEM_V,
+    &WIN64,
+    &AAPCS64,
+    &APPLE,
+    &RISCV64,
+    &S390X,
 ];
 
 impl Convention {

@@ -9,8 +9,26 @@ pub const RESULTS: &str = "(int, float32, [10]uint8)";
 
 /// What a native convention passes as one argument.
 const SCALARS: &[&str] = &[
-    "bool", "int8", "int16", "int32", "int64", "int", "uint8", "uint16", "uint32", "uint64", "uintptr", "float32",
-    "float64", "*int", "unsafe.Pointer", "map[int]int", "chan int", "func()", "interface{}", "error",
+    "bool",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "int",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
+    "uintptr",
+    "float32",
+    "float64",
+    "*int",
+    "unsafe.Pointer",
+    "map[int]int",
+    "chan int",
+    "func()",
+    "interface{}",
+    "error",
 ];
 
 /// What a part of a Go argument may be, beside arrays and structs.
@@ -18,7 +36,8 @@ const LEAVES: &[&str] = &["string", "complex64", "complex128", "[]uint8", "struc
 
 /// The two signatures of Go's finalizers: a pointer and an interface with a method.
 pub fn finalizers() -> [Signature; 2] {
-    ["*int", "interface{ M() int }"].map(|parameter| signature(&format!("func({parameter}) {RESULTS}")))
+    ["*int", "interface{ M() int }"]
+        .map(|parameter| signature(&format!("func({parameter}) {RESULTS}")))
 }
 
 fn signature(text: &str) -> Signature {
@@ -58,7 +77,10 @@ pub fn one_argument(random: &mut Random) -> Signature {
         let results: Vec<String> = (0..random.below(6)).map(|_| ty(random, 2)).collect();
         let text = format!("func({}) ({})", ty(random, 2), results.join(", "));
         let made = signature(&text);
-        if made.params()[0].layout().is_some_and(|layout| layout.size <= 16) {
+        if made.params()[0]
+            .layout()
+            .is_some_and(|layout| layout.size <= 16)
+        {
             return made;
         }
     }
@@ -88,7 +110,11 @@ pub fn native(random: &mut Random, most_arguments: u64) -> Signature {
             }
         })
         .collect();
-    signature(&format!("func({}) ({})", params.join(", "), results.join(", ")))
+    signature(&format!(
+        "func({}) ({})",
+        params.join(", "),
+        results.join(", ")
+    ))
 }
 
 /// Random memory of a value of `ty`, of a machine of either byte order: padding is random too, a `bool` is 0 or 1.
@@ -105,7 +131,9 @@ fn fix_bools(ty: &Type, bytes: &mut [u8]) {
         Kind::Array(_, elem) => {
             let size = elem.layout().map_or(0, |layout| layout.size) as usize;
             if size > 0 {
-                bytes.chunks_exact_mut(size).for_each(|part| fix_bools(elem, part));
+                bytes
+                    .chunks_exact_mut(size)
+                    .for_each(|part| fix_bools(elem, part));
             }
         }
         Kind::Struct(fields) => {

@@ -38,7 +38,11 @@ pub struct Expected {
 ///
 /// # Errors
 /// The assignment names a register that the oracle's table does not have in that place.
-pub fn expected(assignment: &Assignment, convention: &Convention, images: &[Vec<u8>]) -> Result<Expected, String> {
+pub fn expected(
+    assignment: &Assignment,
+    convention: &Convention,
+    images: &[Vec<u8>],
+) -> Result<Expected, String> {
     let mut all = Expected::default();
     for (value, image) in assignment.args.iter().zip(images) {
         add(&mut all, assignment, convention, value, image)?;
@@ -56,16 +60,21 @@ fn add(
     match &value.place {
         Place::Regs { pieces, .. } => {
             for piece in pieces {
-                all.registers.push(register(assignment, convention, piece, image)?);
+                all.registers
+                    .push(register(assignment, convention, piece, image)?);
             }
         }
-        Place::Stack { offset } if convention.is_go() || convention.name == "apple/arm64" => all.frame.push(Bytes {
-            offset: *offset,
-            bytes: image.to_vec(),
-            mask: vec![0xff; image.len()],
-        }),
+        Place::Stack { offset } if convention.is_go() || convention.name == "apple/arm64" => {
+            all.frame.push(Bytes {
+                offset: *offset,
+                bytes: image.to_vec(),
+                mask: vec![0xff; image.len()],
+            })
+        }
         Place::Stack { offset } => all.frame.extend(slots(convention, value, *offset, image)),
-        Place::Hidden { .. } => return Err("an argument is behind the hidden result pointer".into()),
+        Place::Hidden { .. } => {
+            return Err("an argument is behind the hidden result pointer".into());
+        }
     }
     Ok(())
 }
@@ -82,7 +91,11 @@ fn number(convention: &Convention, bytes: &[u8]) -> u64 {
 
 /// The `bits` lowest bits.
 fn low(bits: u64) -> u64 {
-    if bits >= 64 { u64::MAX } else { (1 << bits) - 1 }
+    if bits >= 64 {
+        u64::MAX
+    } else {
+        (1 << bits) - 1
+    }
 }
 
 fn register(
@@ -95,9 +108,12 @@ fn register(
         RegClass::Int => convention.ints,
         RegClass::Float => convention.floats,
     };
-    let name = *names
-        .get(piece.index)
-        .ok_or_else(|| format!("{} has no {} argument register {}", convention.name, piece.class, piece.index))?;
+    let name = *names.get(piece.index).ok_or_else(|| {
+        format!(
+            "{} has no {} argument register {}",
+            convention.name, piece.class, piece.index
+        )
+    })?;
     let named = assignment.arg_register(piece.class, piece.index);
     if named != name {
         return Err(format!(
@@ -105,7 +121,10 @@ fn register(
             piece.class, piece.index, convention.name
         ));
     }
-    let raw = number(convention, &image[piece.off as usize..(piece.off + piece.size) as usize]);
+    let raw = number(
+        convention,
+        &image[piece.off as usize..(piece.off + piece.size) as usize],
+    );
     let (value, mask) = match piece.class {
         RegClass::Int => extended(convention, &piece.kind, piece.size, raw),
         RegClass::Float if piece.size == 4 => match convention.single {
@@ -141,7 +160,12 @@ fn slots(convention: &Convention, value: &Value, offset: u64, image: &[u8]) -> V
     let first = offset / 8 * 8;
     parts
         .map(|(n, part)| {
-            let (bits, mask) = extended(convention, &value.ty, part.len() as u64, number(convention, part));
+            let (bits, mask) = extended(
+                convention,
+                &value.ty,
+                part.len() as u64,
+                number(convention, part),
+            );
             let (bytes, mask) = if convention.isa.big_endian() {
                 (bits.to_be_bytes(), mask.to_be_bytes())
             } else {
@@ -166,10 +190,14 @@ pub fn check_single(assignment: &Assignment, convention: &Convention) -> Result<
         return Err(format!("{} arguments, wanted 1", assignment.args.len()));
     };
     let parts = fing_stubs::assign::pieces(&value.ty);
-    let floats = parts.iter().filter(|part| part.class == RegClass::Float).count();
+    let floats = parts
+        .iter()
+        .filter(|part| part.class == RegClass::Float)
+        .count();
     let ints = parts.len() - floats;
     let in_memory = u64::from(assignment.hidden_result.is_some());
-    let skipped = usize::from(in_memory == 1 && convention.ints.contains(&convention.result_address));
+    let skipped =
+        usize::from(in_memory == 1 && convention.ints.contains(&convention.result_address));
     let never = value.ty.layout().is_none_or(|layout| layout.need.is_none());
     let (limit_ints, limit_floats) = (assignment.abi.int_regs(), assignment.abi.float_regs());
     let fits = !never && skipped + ints <= limit_ints && floats <= limit_floats && value.size > 0;
@@ -183,7 +211,10 @@ pub fn check_single(assignment: &Assignment, convention: &Convention) -> Result<
                 .iter()
                 .map(|p| (p.class, p.index + shift(p.class), p.off, p.size))
                 .collect();
-            let found: Vec<_> = pieces.iter().map(|p| (p.class, p.index, p.off, p.size)).collect();
+            let found: Vec<_> = pieces
+                .iter()
+                .map(|p| (p.class, p.index, p.off, p.size))
+                .collect();
             if found == wanted {
                 Ok(())
             } else {
@@ -194,7 +225,11 @@ pub fn check_single(assignment: &Assignment, convention: &Convention) -> Result<
         place => Err(format!(
             "{} is {place:?}, wanted {}",
             value.ty,
-            if fits { "registers" } else { "the frame's start" }
+            if fits {
+                "registers"
+            } else {
+                "the frame's start"
+            }
         )),
     }
 }

@@ -13,9 +13,11 @@ impl Random {
     /// A generator for one named purpose, so that adding cases to one leaves the others as they were.
     pub fn for_purpose(seed: u64, purpose: &str) -> Random {
         // FNV-1a.
-        let hash = purpose.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
-        });
+        let hash = purpose
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+                (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
+            });
         Random(seed ^ hash)
     }
 

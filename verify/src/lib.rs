@@ -1,0 +1,9 @@
+//! fing's stubs compared with what others say of the same calls. Not shipped: the tests and `cargo run -p fing-verify` use it.
+#![cfg(all(target_arch = "x86_64", target_os = "linux"))]
+#![forbid(unsafe_code)]
+
+pub mod cases;
+pub mod emulated;
+pub mod expect;
+pub mod random;
+pub mod targets;
