@@ -178,8 +178,8 @@ static SYSTEM_V: Convention = Convention {
     single: Single::Low,
 };
 
-static WIN64: Convention = Convention {
-    name: "win64/amd64",
+static FASTCALL: Convention = Convention {
+    name: "fastcall/amd64",
     isa: Isa::Amd64,
     ints: &["rcx", "rdx", "r8", "r9"],
     floats: &["xmm0", "xmm1", "xmm2", "xmm3"],
@@ -200,7 +200,7 @@ static WIN64: Convention = Convention {
 };
 
 static AAPCS64: Convention = Convention {
-    name: "aapcs64/arm64",
+    name: "aapcs/arm64",
     isa: Isa::Arm64,
     ints: &["x0", "x1", "x2", "x3", "x4", "x5", "x6", "x7"],
     floats: &["d0", "d1", "d2", "d3", "d4", "d5", "d6", "d7"],
@@ -249,7 +249,7 @@ static RISCV64: Convention = Convention {
 };
 
 static S390X: Convention = Convention {
-    name: "sysv/s390x",
+    name: "elf/s390x",
     isa: Isa::S390x,
     ints: &["r2", "r3", "r4", "r5", "r6"],
     floats: &["f0", "f2", "f4", "f6"],
@@ -276,7 +276,7 @@ pub static CONVENTIONS: [&Convention; 10] = [
     &GO_RISCV64,
     &GO_S390X,
     &SYSTEM_V,
-    &WIN64,
+    &FASTCALL,
     &AAPCS64,
     &APPLE,
     &RISCV64,

@@ -2,6 +2,7 @@
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 #![forbid(unsafe_code)]
 
+pub mod c;
 pub mod cases;
 pub mod emulated;
 pub mod expect;

@@ -1,0 +1,271 @@
+//! Stubs in C programs: gcc compiles the callees, which compare their arguments with constants, and a `main` that calls the
+//! stubs, which are linked in as bytes. One program holds many signatures.
+
+use std::collections::HashMap;
+use std::fmt::Write;
+
+use fing_oracles::c::Toolchain;
+use fing_stubs::{KeyOptions, Kind, Signature, StubKey, Type, assign};
+
+use crate::cases::image;
+use crate::random::Random;
+use crate::targets::Target;
+
+/// What all programs begin with.
+const PRELUDE: &str = r#"
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct { void *a, *b; } Interface;
+typedef struct { void *code, *context; unsigned char words[16]; } Record;
+typedef void ENTRY Stub(Record *first, Record *end, void **progress, void *g);
+
+static int case_number, calls, faults;
+static void *progress, *wanted_progress;
+static Record records[4];
+
+static void fault(const char *what) {
+    faults++;
+    printf("%d %s\n", case_number, what);
+}
+static void called(int number) {
+    if (number != case_number) fault("another callee is called");
+    if (progress != &records[calls]) fault("progress is not the record");
+    calls++;
+}
+static void run(int number, Stub *stub, void *callee, const char *words) {
+    static char g[512];
+    case_number = number;
+    calls = 0;
+    for (int i = 0; i < 3; i++) {
+        records[i].code = callee;
+        records[i].context = (void *)0x1234567;
+        memcpy(records[i].words, words, 16);
+    }
+    stub(records, records + 3, &progress, g);
+    if (calls != 3) fault("not three calls");
+    if (progress != records + 3) fault("progress is not the end");
+}
+"#;
+
+/// The parts of a program, as they grow.
+struct Program {
+    callees: String,
+    main: String,
+    stubs: String,
+    keys: HashMap<StubKey, usize>,
+    target: Target,
+}
+
+/// Calls a callee compiled by gcc for each signature; each fault names its signature.
+///
+/// # Errors
+/// Something does not compile, or the program does not run.
+pub fn verify(
+    toolchain: &Toolchain,
+    target: Target,
+    signatures: &[Signature],
+    random: &mut Random,
+) -> Result<Vec<String>, String> {
+    let mut program = Program {
+        callees: String::new(),
+        main: String::new(),
+        stubs: String::new(),
+        keys: HashMap::new(),
+        target,
+    };
+    let compiler = target.compiler().map_err(|e| e.to_string())?;
+    for (number, signature) in signatures.iter().enumerate() {
+        let assignment = assign(signature, target.abi()).map_err(|e| e.to_string())?;
+        let options = KeyOptions {
+            context_argument: false,
+            ..Default::default()
+        };
+        let key = StubKey::of(signature, &assignment, options).map_err(|e| e.to_string())?;
+        let stub = match program.keys.get(&key) {
+            Some(&known) => known,
+            None => {
+                let compiled = compiler.compile(&key, false).map_err(|e| e.to_string())?;
+                let bytes = compiled.image().map_err(|e| e.to_string())?;
+                let stub = program.keys.len();
+                program.stub(stub, &bytes);
+                program.keys.insert(key, stub);
+                stub
+            }
+        };
+        program.case(number, stub, signature, random);
+    }
+    let (c, assembly) = program.sources();
+    let printed = toolchain.run(target.abi, &[("main.c", &c), ("stubs.S", &assembly)]);
+    let printed = printed.or_else(|e| match e.split_once("exit status: 1\n") {
+        Some((_, printed)) => Ok(printed.to_owned()),
+        None => Err(e),
+    })?;
+    let mut faults = Vec::new();
+    let mut done = false;
+    for line in printed.lines() {
+        match line.split_once(' ') {
+            Some(("done", count)) => done = count == signatures.len().to_string(),
+            Some((number, what)) => {
+                let signature = number.parse().ok().and_then(|n: usize| signatures.get(n));
+                let named = signature.map_or_else(|| number.to_owned(), ToString::to_string);
+                faults.push(format!(
+                    "{named} by {} on {}: {what}",
+                    target.abi, target.triple
+                ));
+            }
+            None => faults.push(format!("{}: the program printed {line:?}", target.abi)),
+        }
+    }
+    if !done {
+        faults.push(format!(
+            "{} on {}: the program did not come to its end",
+            target.abi, target.triple
+        ));
+    }
+    Ok(faults)
+}
+
+impl Program {
+    /// A stub as bytes.
+    fn stub(&mut self, stub: usize, bytes: &[u8]) {
+        let list: Vec<String> = bytes.iter().map(u8::to_string).collect();
+        // Writing to a String never fails; the same below.
+        let _ = writeln!(
+            self.stubs,
+            ".balign 16\n.globl stub_{stub}\nstub_{stub}:\n.byte {}",
+            list.join(",")
+        );
+    }
+
+    fn case(&mut self, number: usize, stub: usize, signature: &Signature, random: &mut Random) {
+        let mut words = vec![0xa5; 16];
+        let mut parameters = Vec::new();
+        let mut checks = String::new();
+        for (n, ty) in signature.arguments().enumerate() {
+            let bytes = image(ty, random);
+            words[..bytes.len()].copy_from_slice(&bytes);
+            parameters.push(format!("{} a{n}", c_type(ty)));
+            let _ = writeln!(
+                checks,
+                "    static const unsigned char w{n}[] = {};",
+                initializer(&bytes)
+            );
+            let _ = writeln!(
+                checks,
+                "    if (memcmp(&a{n}, w{n}, sizeof a{n})) fault(\"argument {n} differs\");"
+            );
+            if let Some(literal) = self.widened(ty, &bytes) {
+                let _ = writeln!(
+                    checks,
+                    "    if ((int64_t)a{n} != (int64_t){literal}) fault(\"argument {n} is not widened\");"
+                );
+            }
+        }
+        let result = format!("R{number}");
+        let convention = if self.target.physical == "fastcall/amd64" {
+            "__attribute__((ms_abi)) "
+        } else {
+            ""
+        };
+        let (declaration, value) = results(signature, number, random);
+        let _ = writeln!(
+            self.callees,
+            "{declaration}static {convention}__attribute__((noinline, noclone)) {} callee_{number}({}) {{\n    called({number});\n{checks}{value}}}",
+            if signature.results().is_empty() {
+                "void"
+            } else {
+                &result
+            },
+            parameters.join(", "),
+        );
+        let literal: String = words.iter().map(|byte| format!("\\x{byte:02x}")).collect();
+        let _ = writeln!(
+            self.main,
+            "    extern Stub stub_{stub}; run({number}, stub_{stub}, callee_{number}, \"{literal}\");"
+        );
+    }
+
+    /// A small integer's value in 64 bits: where a convention's callers widen, gcc's callees rely on it.
+    fn widened(&self, ty: &Type, bytes: &[u8]) -> Option<String> {
+        let signed = match ty.underlying() {
+            Kind::Int8 | Kind::Int16 | Kind::Int32 => true,
+            Kind::Uint8 | Kind::Uint16 | Kind::Uint32 => false,
+            _ => return None,
+        };
+        let digits: String = if self.target.physical().isa.big_endian() {
+            bytes.iter().map(|b| format!("{b:02x}")).collect()
+        } else {
+            bytes.iter().rev().map(|b| format!("{b:02x}")).collect()
+        };
+        let kind = format!("{}int{}_t", if signed { "" } else { "u" }, 8 * bytes.len());
+        Some(format!("({kind})0x{digits}"))
+    }
+
+    fn sources(&self) -> (String, String) {
+        let entry = if self.target.entry == "fastcall/amd64" {
+            "__attribute__((ms_abi))"
+        } else {
+            ""
+        };
+        let count = self.main.lines().count();
+        let c = format!(
+            "#define ENTRY {entry}\n{PRELUDE}\n{}\nint main(void) {{\n{}    printf(\"done {count}\\n\");\n    return faults != 0;\n}}\n",
+            self.callees, self.main
+        );
+        let assembly = format!(
+            ".text\n{}\n.section .note.GNU-stack,\"\",%progbits\n",
+            self.stubs
+        );
+        (c, assembly)
+    }
+}
+
+fn initializer(bytes: &[u8]) -> String {
+    let list: Vec<String> = bytes.iter().map(u8::to_string).collect();
+    format!("{{{}}}", list.join(","))
+}
+
+/// C's type for a scalar or an interface.
+fn c_type(ty: &Type) -> &'static str {
+    match ty.underlying() {
+        Kind::Bool => "_Bool",
+        Kind::Int8 => "int8_t",
+        Kind::Int16 => "int16_t",
+        Kind::Int32 => "int32_t",
+        Kind::Int64 | Kind::Int => "int64_t",
+        Kind::Uint8 => "uint8_t",
+        Kind::Uint16 => "uint16_t",
+        Kind::Uint32 => "uint32_t",
+        Kind::Uint64 | Kind::Uint | Kind::Uintptr => "uint64_t",
+        Kind::Float32 => "float",
+        Kind::Float64 => "double",
+        Kind::Interface(_) => "Interface",
+        _ => "void *",
+    }
+}
+
+/// The type of the results, and the statements that return random ones: a single scalar is itself, everything else a struct.
+fn results(signature: &Signature, number: usize, random: &mut Random) -> (String, String) {
+    let fields: Vec<String> = signature
+        .results()
+        .iter()
+        .enumerate()
+        .map(|(n, ty)| match ty.underlying() {
+            Kind::Array(length, elem) => format!("{} r{n}[{length}];", c_type(elem)),
+            _ => format!("{} r{n};", c_type(ty)),
+        })
+        .collect();
+    let declaration = match signature.results() {
+        [] => return (String::new(), String::new()),
+        [one] if !matches!(one.underlying(), Kind::Array(..)) => {
+            format!("typedef {} R{number};\n", c_type(one))
+        }
+        _ => format!("typedef struct {{ {} }} R{number};\n", fields.join(" ")),
+    };
+    let byte = random.below(256);
+    let value = format!("    R{number} r;\n    memset(&r, {byte}, sizeof r);\n    return r;\n");
+    (declaration, value)
+}
