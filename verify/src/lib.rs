@@ -6,5 +6,6 @@ pub mod c;
 pub mod cases;
 pub mod emulated;
 pub mod expect;
+pub mod machine;
 pub mod random;
 pub mod targets;
