@@ -144,3 +144,18 @@ fn fix_bools(ty: &Type, bytes: &mut [u8]) {
         _ => {}
     }
 }
+
+/// The signatures that Go's compiler printed assignments for, in the checkout's `stubs/tests/vectors/public.jsonl`.
+///
+/// # Panics
+///
+/// If the file is not there or not as expected.
+pub fn vectors() -> Vec<Signature> {
+    let text = include_str!("../../stubs/tests/vectors/public.jsonl");
+    let lines = text.lines().map(|line| {
+        let line: serde_json::Value =
+            serde_json::from_str(line).unwrap_or_else(|e| panic!("vectors: {e}: {line}"));
+        signature(line["sig"].as_str().unwrap_or_default())
+    });
+    lines.collect()
+}

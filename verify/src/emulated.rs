@@ -176,7 +176,6 @@ impl Emulated {
     ) -> Result<(), String> {
         let records = self.records(assignment)?;
         let entry = self.target.entry();
-        let isa = entry.isa;
         self.machine.trash(PROGRESS, PROGRESS + PAGE);
         self.memory.progress = self.machine.get(PROGRESS, PAGE);
         let top = STACK_TOP - CALLER_BYTES;

@@ -6,6 +6,7 @@ pub mod c;
 pub mod cases;
 pub mod emulated;
 pub mod expect;
+pub mod go;
 pub mod machine;
 pub mod random;
 pub mod targets;
