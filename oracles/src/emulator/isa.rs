@@ -150,14 +150,14 @@ impl Isa {
         }
     }
 
-    /// A system register with bits that must be set before floating point works, as (number, bits).
-    pub(super) const fn floating_point(self) -> Option<(i32, u64)> {
+    /// System registers with bits that must be set: floating point, 64-bit addresses. As (number, bits).
+    pub(super) const fn system(self) -> &'static [(i32, u64)] {
         match self {
             // mstatus.FS: dirty.
-            Isa::Riscv64 => Some((116, 0x6000)),
-            // Control register 0: all float registers, vector instructions.
-            Isa::S390x => Some((100, 0x6_0000)),
-            _ => None,
+            Isa::Riscv64 => &[(116, 0x6000)],
+            // Control register 0: all float registers, vector instructions. PSW mask: extended and basic addressing.
+            Isa::S390x => &[(100, 0x6_0000), (66, 0x1_8000_0000)],
+            _ => &[],
         }
     }
 }

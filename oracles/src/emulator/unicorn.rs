@@ -143,7 +143,7 @@ pub struct Emulator {
 }
 
 impl Emulator {
-    /// A machine with no memory, its floating point switched on.
+    /// A machine with no memory, in 64-bit mode, its floating point switched on.
     ///
     /// # Errors
     ///
@@ -159,14 +159,11 @@ impl Emulator {
             isa,
         };
         emulator.check("opening", code)?;
-        if let Some((id, bits)) = isa.floating_point() {
+        for &(id, bits) in isa.system() {
             let mut value = [0; 16];
             emulator.get(id, &mut value);
-            let on = u64::from_ne_bytes([
-                value[0], value[1], value[2], value[3], value[4], value[5], value[6], value[7],
-            ]) | bits;
-            value[..8].copy_from_slice(&on.to_ne_bytes());
-            emulator.set(id, &value);
+            let on = u128::from_ne_bytes(value) | u128::from(bits);
+            emulator.set(id, &on.to_ne_bytes());
         }
         Ok(emulator)
     }
@@ -207,6 +204,8 @@ impl Emulator {
         let bits = match protection {
             Protection::Read => 1,
             Protection::ReadWrite => 3,
+            // On s390x the library (2.1.4) faults when it fetches from pages that are not writable.
+            Protection::ReadExecute if self.isa == Isa::S390x => 7,
             Protection::ReadExecute => 5,
         };
         // SAFETY: an open machine; memory of the emulator's own.
