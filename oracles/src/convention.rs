@@ -269,8 +269,41 @@ static S390X: Convention = Convention {
     single: Single::High,
 };
 
+/// Cranelift's `tail`, as its sources have it: arguments as in C, no result in memory named by an argument of ours.
+static TAIL_AMD64: Convention = Convention {
+    name: "tail/amd64",
+    ..SYSTEM_V
+};
+
+/// x0 and x1 are kept for a result area and the callee's address.
+static TAIL_ARM64: Convention = Convention {
+    name: "tail/arm64",
+    ints: &["x2", "x3", "x4", "x5", "x6", "x7"],
+    ..AAPCS64
+};
+
+static TAIL_RISCV64: Convention = Convention {
+    name: "tail/riscv64",
+    ..RISCV64
+};
+
+/// Two registers more, which a callee then need not keep.
+static TAIL_S390X: Convention = Convention {
+    name: "tail/s390x",
+    ints: &["r2", "r3", "r4", "r5", "r6", "r7"],
+    preserved: &[
+        "r8", "r9", "r10", "r11", "r12", "r13", "f8", "f9", "f10", "f11", "f12", "f13", "f14",
+        "f15",
+    ],
+    ..S390X
+};
+
 /// All conventions.
-pub static CONVENTIONS: [&Convention; 10] = [
+pub static CONVENTIONS: [&Convention; 14] = [
+    &TAIL_AMD64,
+    &TAIL_ARM64,
+    &TAIL_RISCV64,
+    &TAIL_S390X,
     &GO_AMD64,
     &GO_ARM64,
     &GO_RISCV64,

@@ -98,7 +98,7 @@ pub fn verify(
         program.case(number, stub, signature, random);
     }
     let (c, assembly) = program.sources();
-    let printed = toolchain.run(target.abi, &[("main.c", &c), ("stubs.S", &assembly)]);
+    let printed = toolchain.run(target.convention, &[("main.c", &c), ("stubs.S", &assembly)]);
     let printed = printed.or_else(|e| match e.split_once("exit status: 1\n") {
         Some((_, printed)) => Ok(printed.to_owned()),
         None => Err(e),
@@ -113,16 +113,19 @@ pub fn verify(
                 let named = signature.map_or_else(|| number.to_owned(), ToString::to_string);
                 faults.push(format!(
                     "{named} by {} on {}: {what}",
-                    target.abi, target.triple
+                    target.convention, target.triple
                 ));
             }
-            None => faults.push(format!("{}: the program printed {line:?}", target.abi)),
+            None => faults.push(format!(
+                "{}: the program printed {line:?}",
+                target.convention
+            )),
         }
     }
     if !done {
         faults.push(format!(
             "{} on {}: the program did not come to its end",
-            target.abi, target.triple
+            target.convention, target.triple
         ));
     }
     Ok(faults)
@@ -165,7 +168,7 @@ impl Program {
             }
         }
         let result = format!("R{number}");
-        let convention = if self.target.physical == "fastcall/amd64" {
+        let convention = if self.target.convention == "fastcall/amd64" {
             "__attribute__((ms_abi)) "
         } else {
             ""

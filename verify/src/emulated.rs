@@ -86,7 +86,7 @@ impl Emulated {
     /// This build does not compile for it, or the emulator cannot be opened.
     pub fn new(library: &'static Library, target: Target, seed: u64) -> Result<Emulated, String> {
         let compiler = target.compiler().map_err(|e| e.to_string())?;
-        let random = Random::for_purpose(seed, target.abi);
+        let random = Random::for_purpose(seed, target.convention);
         let machine =
             Machine::new(library, target.physical().isa, random).map_err(|e| e.to_string())?;
         Ok(Emulated {

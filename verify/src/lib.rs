@@ -9,4 +9,5 @@ pub mod expect;
 pub mod go;
 pub mod machine;
 pub mod random;
+pub mod run;
 pub mod targets;

@@ -179,7 +179,7 @@ impl<'a> Loaded<'a> {
         self.stub_inner(number, callee, target).map_err(|e| {
             format!(
                 "{} by {} on {}: {e}",
-                callee.signature, target.abi, target.triple
+                callee.signature, target.convention, target.triple
             )
         })
     }
