@@ -133,13 +133,20 @@ impl Emulated {
         options: KeyOptions,
         key_text: &mut String,
     ) -> Result<(), String> {
-        let text = |e: &dyn std::fmt::Display| e.to_string();
-        let assignment = assign(signature, abi).map_err(|e| text(&e))?;
-        let key = StubKey::of(signature, &assignment, options).map_err(|e| text(&e))?;
+        let assignment = assign(signature, abi).map_err(|e| e.to_string())?;
+        let key = StubKey::of(signature, &assignment, options).map_err(|e| e.to_string())?;
         *key_text = key.to_string();
-        check_single(&assignment, self.target.physical())?;
-        let image = self.image(&key)?;
-        self.call(&key, &assignment, image)
+        self.judge(&assignment, &key)
+    }
+
+    /// As [`Emulated::verify`], with the stub of a key that may be another signature's: a wrong one has to be found out.
+    ///
+    /// # Errors
+    /// The first thing that is not as it must be.
+    pub fn judge(&mut self, assignment: &Assignment, key: &StubKey) -> Result<(), String> {
+        check_single(assignment, self.target.physical())?;
+        let image = self.image(key)?;
+        self.call(key, assignment, image)
     }
 
     /// The key's image in the emulator's memory.

@@ -4,6 +4,7 @@
 
 pub mod c;
 pub mod cases;
+pub mod document;
 pub mod emulated;
 pub mod expect;
 pub mod go;
