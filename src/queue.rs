@@ -341,7 +341,7 @@ impl Queue {
         shapes
     }
 
-    /// Waits until nothing is due or running and the goroutine is parked. Returns the number of records still due
+    /// Waits until nothing is due or running and the goroutine is parked; once stopped, until nothing is running. Returns the number of records still due
     /// when `timeout` is over: 0 if all is settled.
     pub(crate) fn wait_until_settled(&self, timeout: Duration) -> Result<(), u64> {
         let deadline = Instant::now().checked_add(timeout);
@@ -349,7 +349,7 @@ impl Queue {
         loop {
             let status = self.status();
             let parked = status & status::WAIT != 0 || status & status::CREATED == 0;
-            if inner.is_empty() && (parked || inner.stop) {
+            if inner.is_empty() && parked || inner.stop && inner.running.is_none() {
                 return Ok(());
             }
             let left = match deadline {

@@ -306,7 +306,7 @@ impl Runtime {
         self.shared.queue.status() & status::WAIT != 0
     }
 
-    /// Waits until no finalizer or cleanup is queued or running.
+    /// Waits until no finalizer or cleanup is queued or running; after [`Runtime::shutdown`], until none is running.
     ///
     /// # Errors
     /// The time is over; this thread is the one that runs finalizers.

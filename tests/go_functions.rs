@@ -61,7 +61,7 @@ const CASES: [Case; 8] = [
         results: SEED,
         prototype: None,
         abi0: false,
-        calls: 2,
+        calls: 1,
     },
     Case {
         function: "main.ABI0Pointer.abi0",
@@ -167,7 +167,7 @@ fn go_finalizers_are_queued_and_run() {
                     go.word("main.Confirmed", 0) as i64,
                     go.word("main.Calls", 0)
                 ),
-                (value, 1),
+                (value, case.calls),
                 "{}",
                 case.function
             );
