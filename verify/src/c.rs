@@ -1,5 +1,6 @@
 //! Stubs in C programs: gcc compiles the callees, which compare their arguments with constants, and a `main` that calls the
 //! stubs, which are linked in as bytes. One program holds many signatures.
+#![forbid(unsafe_code)]
 
 use std::collections::HashMap;
 use std::fmt::Write;

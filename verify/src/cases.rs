@@ -1,4 +1,5 @@
 //! Signatures to try, and arguments for them.
+#![forbid(unsafe_code)]
 
 use fing_stubs::{Kind, Signature, Type};
 

@@ -1,4 +1,5 @@
 //! The command: choosing cells, running two at a time, printing the table.
+#![forbid(unsafe_code)]
 
 use std::io::Write;
 use std::process::ExitCode;

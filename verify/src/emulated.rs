@@ -4,6 +4,7 @@
 //! that carry its arguments. At each callee's first instruction everything is compared; then what the convention lets a callee change is
 //! changed: registers, the frame with its spill slots and results, the hidden result, the stack below. At the end
 //! the caller's registers, stack and memory must be as they were. Memory that is not the stub's to write is read-only or not there.
+#![forbid(unsafe_code)]
 
 use std::collections::HashMap;
 

@@ -1,4 +1,5 @@
 //! What a callee must find: an assignment's places with physical registers and bytes, by the oracle's tables of conventions.
+#![forbid(unsafe_code)]
 
 use fing_oracles::convention::{Convention, Single, Small};
 use fing_stubs::{Assignment, Kind, Piece, Place, RegClass, Type, Value};

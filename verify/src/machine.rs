@@ -1,4 +1,5 @@
 //! The emulated machine of a run: where code, records, stack and the rest lie. What may not be written is read-only or not there.
+#![forbid(unsafe_code)]
 
 use fing_oracles::emulator::{Emulator, EmulatorError, Isa, Library, Protection};
 

@@ -1,4 +1,5 @@
 //! Seeded random numbers (SplitMix64): the same cases everywhere for the same seed.
+#![forbid(unsafe_code)]
 
 /// A generator.
 #[derive(Clone, Debug)]

@@ -1,12 +1,14 @@
 //! One cell of the matrix: a target, judged by an oracle.
+#![forbid(unsafe_code)]
 
 use fing_oracles::c::toolchain;
-use fing_oracles::emulator::library;
+use fing_oracles::emulator::{Isa, library};
 use fing_stubs::{Abi, KeyOptions, Signature};
 
 use crate::emulated::Emulated;
 use crate::go::Program;
 use crate::go::emulated::Loaded;
+use crate::native::Mapped;
 use crate::random::Random;
 use crate::targets::Target;
 use crate::{c, cases};
@@ -192,14 +194,20 @@ fn by_go(row: &mut Row, options: Options, tick: &dyn Fn(u64)) -> Result<(), Stop
     signatures.extend((0..options.cases).map(|_| cases::one_argument(&mut random)));
     let program = Program::build(isa, &signatures, &mut random).ok_or(Stop::Missing("go"))??;
     let mut loaded = Loaded::new(library, &program, options.seed)?;
+    let mapped = match isa {
+        Isa::Amd64 => Some(Mapped::new(&program)?),
+        _ => None,
+    };
     for number in 0..signatures.len() {
         row.cases += 1;
         tick(1);
-        let by_hand = loaded.call(number);
-        let outcome = match by_hand {
-            Ok(()) if number >= by_stub => loaded.call_by_stub(number, row.target),
-            outcome => outcome,
-        };
+        let mut outcome = loaded.call(number);
+        if number >= by_stub {
+            outcome = outcome.and_then(|()| loaded.call_by_stub(number, row.target));
+            if let Some(mapped) = &mapped {
+                outcome = outcome.and_then(|()| mapped.call_by_stub(number));
+            }
+        }
         row.faults.extend(outcome.err());
     }
     Ok(())

@@ -1,4 +1,5 @@
 //! Which conventions are checked on which machines.
+#![forbid(unsafe_code)]
 
 use fing_oracles::convention::Convention;
 use fing_stubs::{Abi, Compiler, Family, StubError};

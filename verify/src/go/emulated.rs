@@ -1,5 +1,6 @@
 //! The program's functions in the emulator: called with registers and frame filled by hand from an assignment, so that an
 //! assignment is judged by the compiler's own code on every machine; and called by stubs.
+#![forbid(unsafe_code)]
 
 use fing_oracles::convention::{Convention, Single};
 use fing_oracles::elf::Executable;

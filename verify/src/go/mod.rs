@@ -2,6 +2,7 @@
 //! known results.
 //!
 //! The program is never started: its functions are called in the emulator ([`emulated`]).
+#![forbid(unsafe_code)]
 
 pub mod emulated;
 mod source;

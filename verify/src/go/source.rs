@@ -1,4 +1,5 @@
 //! The program's text.
+#![forbid(unsafe_code)]
 
 use std::fmt::Write;
 

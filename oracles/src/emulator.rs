@@ -1,4 +1,9 @@
-//! The Unicorn library's C interface, loaded at run time. Room with unsafe code.
+//! An emulator of four machines: memory, registers by name, "run until". Room with unsafe code.
+//!
+//! It is the Unicorn library, loaded at run time. There are no callbacks: a run goes from one address until another, and
+//! between two runs the test looks at the registers and memory, and changes them as a callee would.
+
+mod isa;
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::os::unix::ffi::OsStrExt;
@@ -6,8 +11,9 @@ use std::path::Path;
 use std::ptr;
 use std::sync::OnceLock;
 
-use super::Isa;
 use crate::find;
+
+pub use isa::Isa;
 
 /// Instructions after which a run is given up.
 const MOST_INSTRUCTIONS: usize = 2_000_000;
