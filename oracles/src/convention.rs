@@ -15,12 +15,20 @@ pub struct Convention {
     pub ints: &'static [&'static str],
     /// Float argument registers in order.
     pub floats: &'static [&'static str],
+    /// Integer result registers in order.
+    pub int_results: &'static [&'static str],
+    /// Float result registers in order.
+    pub float_results: &'static [&'static str],
     /// An integer and a float argument at one position take one number: the n-th argument goes to the n-th of either.
     pub shared_numbers: bool,
     /// Bytes from the stack pointer at the callee's first instruction up to the first stack argument.
     pub argument_base: u64,
     /// Register with the address of a result that lies in memory; empty for Go, which has none.
     pub result_address: &'static str,
+    /// Register in which the callee gives that address back. Empty if none.
+    pub hidden_back: &'static str,
+    /// The callee takes its stack arguments off the stack.
+    pub callee_pops: bool,
     /// Go: the closure context. Empty otherwise.
     pub context: &'static str,
     /// Go: the current goroutine. Empty otherwise.
@@ -77,14 +85,33 @@ const S390X_F: &[&str] = &[
     "f15",
 ];
 
+const GO_ARM64_INTS: &[&str] = &[
+    "x0", "x1", "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13", "x14",
+    "x15",
+];
+
+const GO_RISCV64_INTS: &[&str] = &[
+    "x10", "x11", "x12", "x13", "x14", "x15", "x16", "x17", "x8", "x9", "x18", "x19", "x20", "x21",
+    "x22", "x23",
+];
+
+const GO_RISCV64_FLOATS: &[&str] = &[
+    "f10", "f11", "f12", "f13", "f14", "f15", "f16", "f17", "f8", "f9", "f18", "f19", "f20", "f21",
+    "f22", "f23",
+];
+
 static GO_AMD64: Convention = Convention {
     name: "go/amd64",
     isa: Isa::Amd64,
     ints: &["rax", "rbx", "rcx", "rdi", "rsi", "r8", "r9", "r10", "r11"],
     floats: AMD64_XMM,
+    int_results: &["rax", "rbx", "rcx", "rdi", "rsi", "r8", "r9", "r10", "r11"],
+    float_results: AMD64_XMM,
     shared_numbers: false,
     argument_base: 8,
     result_address: "",
+    hidden_back: "",
+    callee_pops: false,
     context: "rdx",
     g: "r14",
     zero: "xmm15",
@@ -98,14 +125,15 @@ static GO_AMD64: Convention = Convention {
 static GO_ARM64: Convention = Convention {
     name: "go/arm64",
     isa: Isa::Arm64,
-    ints: &[
-        "x0", "x1", "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13",
-        "x14", "x15",
-    ],
+    ints: GO_ARM64_INTS,
     floats: ARM64_D,
+    int_results: GO_ARM64_INTS,
+    float_results: ARM64_D,
     shared_numbers: false,
     argument_base: 8,
     result_address: "",
+    hidden_back: "",
+    callee_pops: false,
     context: "x26",
     g: "x28",
     zero: "",
@@ -119,17 +147,15 @@ static GO_ARM64: Convention = Convention {
 static GO_RISCV64: Convention = Convention {
     name: "go/riscv64",
     isa: Isa::Riscv64,
-    ints: &[
-        "x10", "x11", "x12", "x13", "x14", "x15", "x16", "x17", "x8", "x9", "x18", "x19", "x20",
-        "x21", "x22", "x23",
-    ],
-    floats: &[
-        "f10", "f11", "f12", "f13", "f14", "f15", "f16", "f17", "f8", "f9", "f18", "f19", "f20",
-        "f21", "f22", "f23",
-    ],
+    ints: GO_RISCV64_INTS,
+    floats: GO_RISCV64_FLOATS,
+    int_results: GO_RISCV64_INTS,
+    float_results: GO_RISCV64_FLOATS,
     shared_numbers: false,
     argument_base: 8,
     result_address: "",
+    hidden_back: "",
+    callee_pops: false,
     context: "x26",
     g: "x27",
     zero: "",
@@ -145,9 +171,13 @@ static GO_S390X: Convention = Convention {
     isa: Isa::S390x,
     ints: &["r2", "r3", "r4", "r5", "r6", "r7", "r8", "r9"],
     floats: S390X_F,
+    int_results: &["r2", "r3", "r4", "r5", "r6", "r7", "r8", "r9"],
+    float_results: S390X_F,
     shared_numbers: false,
     argument_base: 8,
     result_address: "",
+    hidden_back: "",
+    callee_pops: false,
     context: "r12",
     g: "r13",
     zero: "r0",
@@ -165,9 +195,13 @@ static SYSTEM_V: Convention = Convention {
     floats: &[
         "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7",
     ],
+    int_results: &["rax", "rdx"],
+    float_results: &["xmm0", "xmm1"],
     shared_numbers: false,
     argument_base: 8,
     result_address: "rdi",
+    hidden_back: "rax",
+    callee_pops: false,
     context: "",
     g: "",
     zero: "",
@@ -183,9 +217,13 @@ static FASTCALL: Convention = Convention {
     isa: Isa::Amd64,
     ints: &["rcx", "rdx", "r8", "r9"],
     floats: &["xmm0", "xmm1", "xmm2", "xmm3"],
+    int_results: &["rax"],
+    float_results: &["xmm0"],
     shared_numbers: true,
     argument_base: 40,
     result_address: "rcx",
+    hidden_back: "rax",
+    callee_pops: false,
     context: "",
     g: "",
     zero: "",
@@ -204,9 +242,13 @@ static AAPCS64: Convention = Convention {
     isa: Isa::Arm64,
     ints: &["x0", "x1", "x2", "x3", "x4", "x5", "x6", "x7"],
     floats: &["d0", "d1", "d2", "d3", "d4", "d5", "d6", "d7"],
+    int_results: &["x0", "x1"],
+    float_results: &["d0", "d1", "d2", "d3"],
     shared_numbers: false,
     argument_base: 0,
     result_address: "x8",
+    hidden_back: "",
+    callee_pops: false,
     context: "",
     g: "",
     zero: "",
@@ -232,9 +274,13 @@ static RISCV64: Convention = Convention {
     isa: Isa::Riscv64,
     ints: &["x10", "x11", "x12", "x13", "x14", "x15", "x16", "x17"],
     floats: &["f10", "f11", "f12", "f13", "f14", "f15", "f16", "f17"],
+    int_results: &["x10", "x11"],
+    float_results: &["f10", "f11"],
     shared_numbers: false,
     argument_base: 0,
     result_address: "x10",
+    hidden_back: "",
+    callee_pops: false,
     context: "",
     g: "",
     zero: "",
@@ -253,9 +299,13 @@ static S390X: Convention = Convention {
     isa: Isa::S390x,
     ints: &["r2", "r3", "r4", "r5", "r6"],
     floats: &["f0", "f2", "f4", "f6"],
+    int_results: &["r2"],
+    float_results: &["f0"],
     shared_numbers: false,
     argument_base: 160,
     result_address: "r2",
+    hidden_back: "",
+    callee_pops: false,
     context: "",
     g: "",
     zero: "",
@@ -272,25 +322,42 @@ static S390X: Convention = Convention {
 /// Cranelift's `tail`, as its sources have it: arguments as in C, no result in memory named by an argument of ours.
 static TAIL_AMD64: Convention = Convention {
     name: "tail/amd64",
+    hidden_back: "",
+    callee_pops: true,
+    int_results: &["rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10"],
+    float_results: &[
+        "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7",
+    ],
     ..SYSTEM_V
 };
 
 /// x0 and x1 are kept for a result area and the callee's address.
 static TAIL_ARM64: Convention = Convention {
     name: "tail/arm64",
+    hidden_back: "",
+    callee_pops: true,
     ints: &["x2", "x3", "x4", "x5", "x6", "x7"],
+    int_results: &["x2", "x3", "x4", "x5", "x6", "x7"],
+    float_results: &["d0", "d1", "d2", "d3", "d4", "d5", "d6", "d7"],
+    result_address: "x2",
     ..AAPCS64
 };
 
 static TAIL_RISCV64: Convention = Convention {
     name: "tail/riscv64",
+    hidden_back: "",
+    callee_pops: true,
     ..RISCV64
 };
 
 /// Two registers more, which a callee then need not keep.
 static TAIL_S390X: Convention = Convention {
     name: "tail/s390x",
+    hidden_back: "",
+    callee_pops: true,
     ints: &["r2", "r3", "r4", "r5", "r6", "r7"],
+    int_results: &["r2", "r3", "r4", "r5", "r6", "r7"],
+    float_results: &["f0", "f2", "f4", "f6"],
     preserved: &[
         "r8", "r9", "r10", "r11", "r12", "r13", "f8", "f9", "f10", "f11", "f12", "f13", "f14",
         "f15",

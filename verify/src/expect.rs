@@ -26,6 +26,24 @@ pub struct Bytes {
     pub mask: Vec<u8>,
 }
 
+/// A value of which only the address is passed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Copied {
+    /// Where its address is found.
+    pub pointer: Pointer,
+    /// What stands there.
+    pub bytes: Vec<u8>,
+}
+
+/// Where an address is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pointer {
+    /// In a register.
+    Register(&'static str),
+    /// In the frame, at this offset from the argument base.
+    Frame(u64),
+}
+
 /// What the callee must find of its arguments.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Expected {
@@ -33,6 +51,19 @@ pub struct Expected {
     pub registers: Vec<Register>,
     /// In the frame.
     pub frame: Vec<Bytes>,
+    /// Elsewhere in the caller's stack.
+    pub copied: Vec<Copied>,
+}
+
+/// What a callee leaves for its caller.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Returned {
+    /// In registers.
+    pub registers: Vec<Register>,
+    /// In the frame, with offsets from the argument base.
+    pub frame: Vec<Bytes>,
+    /// In the memory whose address it was given, with offsets from there.
+    pub hidden: Vec<Bytes>,
 }
 
 /// What the callee must find, for these memory images of the arguments.
@@ -64,6 +95,23 @@ fn add(
                 all.registers
                     .push(register(assignment, convention, piece, image)?);
             }
+        }
+        Place::Split { piece, offset } => {
+            all.registers
+                .push(register(assignment, convention, piece, image)?);
+            all.frame
+                .extend(slots(convention, value, *offset, &image[8..]));
+        }
+        Place::Reference { pointer, .. } => {
+            let pointer = match &**pointer {
+                Place::Regs { pieces, .. } if pieces.len() == 1 => {
+                    Pointer::Register(name(assignment, convention, &pieces[0])?)
+                }
+                Place::Stack { offset } => Pointer::Frame(*offset),
+                place => return Err(format!("an address is passed as {place:?}")),
+            };
+            let bytes = image.to_vec();
+            all.copied.push(Copied { pointer, bytes });
         }
         Place::Stack { offset } if convention.is_go() || convention.name == "apple/arm64" => {
             all.frame.push(Bytes {
@@ -99,40 +147,140 @@ fn low(bits: u64) -> u64 {
     }
 }
 
+/// Name of a piece's register, the same by fing and by the oracle's table.
+fn name(
+    assignment: &Assignment,
+    convention: &Convention,
+    piece: &Piece,
+) -> Result<&'static str, String> {
+    let names = match piece.class {
+        RegClass::Int => convention.ints,
+        RegClass::Float => convention.floats,
+    };
+    let found = assignment.arg_register(piece.class, piece.index);
+    agreed("argument", convention, piece, names, found)
+}
+
+fn agreed(
+    role: &str,
+    convention: &Convention,
+    piece: &Piece,
+    names: &[&'static str],
+    found: &str,
+) -> Result<&'static str, String> {
+    let wanted = names.get(piece.index).copied();
+    wanted.filter(|&wanted| wanted == found).ok_or_else(|| {
+        format!(
+            "{} {role} register {} of {} is {found:?}, wanted {wanted:?}",
+            piece.class, piece.index, convention.name
+        )
+    })
+}
+
+/// What a callee leaves, for these memory images of its results.
+///
+/// # Errors
+/// The assignment names a register that the oracle's table does not have in that place.
+pub fn returned(
+    assignment: &Assignment,
+    convention: &Convention,
+    images: &[Vec<u8>],
+) -> Result<Returned, String> {
+    let mut all = Returned::default();
+    for (value, image) in assignment.results.iter().zip(images) {
+        let bytes = |offset| Bytes {
+            offset,
+            bytes: image.clone(),
+            mask: vec![0xff; image.len()],
+        };
+        match &value.place {
+            Place::Regs { pieces, .. } => {
+                for piece in pieces {
+                    let lone = pieces_in(assignment, piece) == 1;
+                    result_register(&mut all, assignment, convention, piece, lone, image)?;
+                }
+            }
+            Place::Stack { offset } => all.frame.push(bytes(*offset)),
+            Place::Hidden { offset } => all.hidden.push(bytes(*offset)),
+            place => return Err(format!("a result is {place:?}")),
+        }
+    }
+    Ok(all)
+}
+
+/// How many pieces of all results are in a piece's register.
+fn pieces_in(assignment: &Assignment, piece: &Piece) -> usize {
+    let all = assignment.results.iter().flat_map(|value| value.pieces());
+    all.filter(|other| (other.class, other.index) == (piece.class, piece.index))
+        .count()
+}
+
+fn result_register(
+    all: &mut Returned,
+    assignment: &Assignment,
+    convention: &Convention,
+    piece: &Piece,
+    lone: bool,
+    image: &[u8],
+) -> Result<(), String> {
+    let names = match piece.class {
+        RegClass::Int => convention.int_results,
+        RegClass::Float => convention.float_results,
+    };
+    let found = assignment.result_register(piece.class, piece.index);
+    let name = agreed("result", convention, piece, names, found)?;
+    let raw = number(
+        convention,
+        &image[piece.off as usize..(piece.off + piece.size) as usize],
+    );
+    let (value, mask) = match piece.class {
+        RegClass::Float if lone && piece.size == 4 => single(convention, raw),
+        _ => (
+            raw << (8 * piece.reg_off),
+            low(8 * piece.size) << (8 * piece.reg_off),
+        ),
+    };
+    match all
+        .registers
+        .iter_mut()
+        .find(|register| register.name == name)
+    {
+        Some(register) if register.mask & mask != 0 => Err(format!("two results are in {name}")),
+        Some(register) => {
+            register.value |= value;
+            register.mask |= mask;
+            Ok(())
+        }
+        None => {
+            all.registers.push(Register { name, value, mask });
+            Ok(())
+        }
+    }
+}
+
+/// A `float32` in a float register of its own.
+fn single(convention: &Convention, raw: u64) -> (u64, u64) {
+    match convention.single {
+        Single::Low => (raw, low(32)),
+        Single::Boxed => (raw | !low(32), u64::MAX),
+        Single::High => (raw << 32, !low(32)),
+    }
+}
+
 fn register(
     assignment: &Assignment,
     convention: &Convention,
     piece: &Piece,
     image: &[u8],
 ) -> Result<Register, String> {
-    let names = match piece.class {
-        RegClass::Int => convention.ints,
-        RegClass::Float => convention.floats,
-    };
-    let name = *names.get(piece.index).ok_or_else(|| {
-        format!(
-            "{} has no {} argument register {}",
-            convention.name, piece.class, piece.index
-        )
-    })?;
-    let named = assignment.arg_register(piece.class, piece.index);
-    if named != name {
-        return Err(format!(
-            "{} argument register {} of {} is called {named}, wanted {name}",
-            piece.class, piece.index, convention.name
-        ));
-    }
+    let name = name(assignment, convention, piece)?;
     let raw = number(
         convention,
         &image[piece.off as usize..(piece.off + piece.size) as usize],
     );
     let (value, mask) = match piece.class {
         RegClass::Int => extended(convention, &piece.kind, piece.size, raw),
-        RegClass::Float if piece.size == 4 => match convention.single {
-            Single::Low => (raw, low(32)),
-            Single::Boxed => (raw | !low(32), u64::MAX),
-            Single::High => (raw << 32, !low(32)),
-        },
+        RegClass::Float if piece.size == 4 => single(convention, raw),
         RegClass::Float => (raw, u64::MAX),
     };
     Ok(Register { name, value, mask })
@@ -201,6 +349,17 @@ pub fn check_single(assignment: &Assignment, convention: &Convention) -> Result<
         usize::from(in_memory == 1 && convention.ints.contains(&convention.result_address));
     let never = value.ty.layout().is_none_or(|layout| layout.need.is_none());
     let (limit_ints, limit_floats) = (assignment.abi.int_regs(), assignment.abi.float_regs());
+    if let Place::Reference { pointer, .. } = &value.place {
+        // One of the two conventions that have it: the address takes the first integer register left.
+        let wanted = ["fastcall/amd64", "elf/s390x"].contains(&convention.name) && value.size == 16;
+        return match first_register(pointer) {
+            Some(index) if wanted && index == skipped => Ok(()),
+            found => Err(format!(
+                "{} by reference in register {found:?}, wanted {skipped}",
+                value.ty
+            )),
+        };
+    }
     let fits = !never && skipped + ints <= limit_ints && floats <= limit_floats && value.size > 0;
     match &value.place {
         Place::Regs { pieces, .. } if fits => {
@@ -232,5 +391,13 @@ pub fn check_single(assignment: &Assignment, convention: &Convention) -> Result<
                 "the frame's start"
             }
         )),
+    }
+}
+
+/// The register of a place that is one register.
+fn first_register(place: &Place) -> Option<usize> {
+    match place {
+        Place::Regs { pieces, .. } => pieces.first().map(|piece| piece.index),
+        _ => None,
     }
 }

@@ -15,8 +15,14 @@ pub const CODE_BYTES: u64 = 0x10_0000;
 pub const CALLEES: u64 = BASE + 0x20_0000;
 /// From callee to callee.
 pub const CALLEE_BYTES: u64 = 64;
-/// Records, or a call's argument area; read-only to the program.
+/// Records; read-only to the program.
 pub const RECORDS: u64 = BASE + 0x30_0000;
+/// Blocks of arguments; read-only to the program.
+pub const ARGUMENTS: u64 = BASE + 0x100_0000;
+/// Blocks of results.
+pub const RESULTS: u64 = BASE + 0x200_0000;
+/// Room for either kind of block.
+pub const BLOCK_BYTES: u64 = 0x10_0000;
 /// A page with the progress cell in it.
 pub const PROGRESS: u64 = BASE + 0x40_0000;
 /// A page of zeroes for Go's g; read-only to the program.
@@ -58,6 +64,8 @@ impl Machine {
             (CODE, CODE_BYTES, Protection::ReadExecute),
             (CALLEES, PAGE, Protection::ReadExecute),
             (RECORDS, PAGE, Protection::Read),
+            (ARGUMENTS, BLOCK_BYTES, Protection::Read),
+            (RESULTS, BLOCK_BYTES, Protection::ReadWrite),
             (PROGRESS, PAGE, Protection::ReadWrite),
             (G, PAGE, Protection::Read),
             (STACK, STACK_BYTES, Protection::ReadWrite),

@@ -26,7 +26,8 @@ pub struct Memory {
 }
 
 impl Memory {
-    fn random(ty: &Type, random: &mut Random) -> Memory {
+    /// A random value.
+    pub fn random(ty: &Type, random: &mut Random) -> Memory {
         let bytes = image(ty, random);
         let mut mask = vec![0; bytes.len()];
         meaning(ty, &mut mask);
