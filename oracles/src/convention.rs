@@ -27,8 +27,9 @@ pub struct Convention {
     pub result_address: &'static str,
     /// Register in which the callee gives that address back. Empty if none.
     pub hidden_back: &'static str,
-    /// The callee takes its stack arguments off the stack.
-    pub callee_pops: bool,
+    /// The callee takes its stack arguments off the stack, if it has any: rounded up to a multiple of the first number, and
+    /// the second number of bytes besides.
+    pub callee_pops: Option<(u64, u64)>,
     /// Go: the closure context. Empty otherwise.
     pub context: &'static str,
     /// Go: the current goroutine. Empty otherwise.
@@ -111,7 +112,7 @@ static GO_AMD64: Convention = Convention {
     argument_base: 8,
     result_address: "",
     hidden_back: "",
-    callee_pops: false,
+    callee_pops: None,
     context: "rdx",
     g: "r14",
     zero: "xmm15",
@@ -133,7 +134,7 @@ static GO_ARM64: Convention = Convention {
     argument_base: 8,
     result_address: "",
     hidden_back: "",
-    callee_pops: false,
+    callee_pops: None,
     context: "x26",
     g: "x28",
     zero: "",
@@ -155,7 +156,7 @@ static GO_RISCV64: Convention = Convention {
     argument_base: 8,
     result_address: "",
     hidden_back: "",
-    callee_pops: false,
+    callee_pops: None,
     context: "x26",
     g: "x27",
     zero: "",
@@ -177,7 +178,7 @@ static GO_S390X: Convention = Convention {
     argument_base: 8,
     result_address: "",
     hidden_back: "",
-    callee_pops: false,
+    callee_pops: None,
     context: "r12",
     g: "r13",
     zero: "r0",
@@ -201,7 +202,7 @@ static SYSTEM_V: Convention = Convention {
     argument_base: 8,
     result_address: "rdi",
     hidden_back: "rax",
-    callee_pops: false,
+    callee_pops: None,
     context: "",
     g: "",
     zero: "",
@@ -223,7 +224,7 @@ static FASTCALL: Convention = Convention {
     argument_base: 40,
     result_address: "rcx",
     hidden_back: "rax",
-    callee_pops: false,
+    callee_pops: None,
     context: "",
     g: "",
     zero: "",
@@ -248,7 +249,7 @@ static AAPCS64: Convention = Convention {
     argument_base: 0,
     result_address: "x8",
     hidden_back: "",
-    callee_pops: false,
+    callee_pops: None,
     context: "",
     g: "",
     zero: "",
@@ -280,7 +281,7 @@ static RISCV64: Convention = Convention {
     argument_base: 0,
     result_address: "x10",
     hidden_back: "",
-    callee_pops: false,
+    callee_pops: None,
     context: "",
     g: "",
     zero: "",
@@ -305,7 +306,7 @@ static S390X: Convention = Convention {
     argument_base: 160,
     result_address: "r2",
     hidden_back: "",
-    callee_pops: false,
+    callee_pops: None,
     context: "",
     g: "",
     zero: "",
@@ -323,7 +324,8 @@ static S390X: Convention = Convention {
 static TAIL_AMD64: Convention = Convention {
     name: "tail/amd64",
     hidden_back: "",
-    callee_pops: true,
+    callee_pops: Some((16, 0)),
+    small: Small::Garbage,
     int_results: &["rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10"],
     float_results: &[
         "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7",
@@ -335,7 +337,8 @@ static TAIL_AMD64: Convention = Convention {
 static TAIL_ARM64: Convention = Convention {
     name: "tail/arm64",
     hidden_back: "",
-    callee_pops: true,
+    callee_pops: Some((16, 0)),
+    small: Small::Garbage,
     ints: &["x2", "x3", "x4", "x5", "x6", "x7"],
     int_results: &["x2", "x3", "x4", "x5", "x6", "x7"],
     float_results: &["d0", "d1", "d2", "d3", "d4", "d5", "d6", "d7"],
@@ -346,15 +349,17 @@ static TAIL_ARM64: Convention = Convention {
 static TAIL_RISCV64: Convention = Convention {
     name: "tail/riscv64",
     hidden_back: "",
-    callee_pops: true,
+    callee_pops: Some((16, 0)),
+    small: Small::Garbage,
     ..RISCV64
 };
 
-/// Two registers more, which a callee then need not keep.
+/// Two registers more, which a callee then need not keep. Stack arguments lie in the callee's frame, below the caller's save area.
 static TAIL_S390X: Convention = Convention {
     name: "tail/s390x",
     hidden_back: "",
-    callee_pops: true,
+    callee_pops: Some((8, 160)),
+    small: Small::Garbage,
     ints: &["r2", "r3", "r4", "r5", "r6", "r7"],
     int_results: &["r2", "r3", "r4", "r5", "r6", "r7"],
     float_results: &["f0", "f2", "f4", "f6"],

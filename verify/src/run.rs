@@ -5,7 +5,7 @@ use fing_oracles::c::toolchain;
 use fing_oracles::emulator::{Isa, library};
 use fing_stubs::{Abi, KeyOptions, Signature};
 
-use crate::emulated::Emulated;
+use crate::emulated::{Emulated, Form};
 use crate::go::Program;
 use crate::go::emulated::Loaded;
 use crate::native::Mapped;
@@ -119,16 +119,26 @@ pub fn expected_cases(target: Target, oracle: Oracle, options: Options) -> u64 {
     }
 }
 
-/// A random signature for the target, and a variant of its convention with so many registers.
-fn single(target: Target, random: &mut Random) -> (Signature, Abi) {
+/// A random case: a signature, the target's convention with so many registers, and where the arguments are.
+fn random_case(target: Target, random: &mut Random, n: u64) -> (Signature, Abi, Form) {
     let full = target.abi();
+    let form = if n % 2 == 0 {
+        Form::Record
+    } else {
+        Form::Block
+    };
+    let signature = match (target.is_go(), form) {
+        (true, Form::Record) => cases::one_argument(random),
+        (true, Form::Block) => cases::many_arguments(random),
+        (false, Form::Record) => cases::native(random, 1),
+        (false, Form::Block) => cases::native(random, 12),
+    };
     if !target.is_go() {
-        return (cases::native(random, 1), full);
+        return (signature, full, form);
     }
-    let signature = cases::one_argument(random);
     let mut below = |count: usize| random.below(count as u64 + 1) as usize;
     let abi = full.with_registers(below(full.int_regs()), below(full.float_regs()));
-    (signature, abi.unwrap_or(full))
+    (signature, abi.unwrap_or(full), form)
 }
 
 fn emulator(row: &mut Row, options: Options, tick: &dyn Fn(u64)) -> Result<(), Stop> {
@@ -141,27 +151,21 @@ fn emulator(row: &mut Row, options: Options, tick: &dyn Fn(u64)) -> Result<(), S
     if target.is_go() {
         abis.extend((0..full.int_regs()).filter_map(|n| full.with_int_arg_regs(n).ok()));
     }
-    let fixed = abis
-        .into_iter()
-        .flat_map(|abi| cases::finalizers().map(|signature| (signature, abi)));
-    let random = (0..options.cases).map(|_| single(target, &mut random));
-    for (n, (signature, abi)) in fixed.chain(random).enumerate() {
+    let finalizers = |abi| cases::finalizers().map(|signature| (signature, abi, Form::Record));
+    let fixed = abis.into_iter().flat_map(finalizers);
+    let random = (0..options.cases).map(|n| random_case(target, &mut random, n));
+    for (n, (signature, abi, form)) in fixed.chain(random).enumerate() {
         let key_options = KeyOptions {
-            context_argument: !target.is_go() && n % 2 == 1 && can_take_context(&signature),
+            context_argument: !target.is_go() && n % 3 == 2,
             ..KeyOptions::default()
         };
         row.cases += 1;
         tick(1);
-        if let Err(fault) = emulated.verify(&signature, abi, key_options) {
+        if let Err(fault) = emulated.verify(&signature, abi, key_options, form) {
             row.faults.push(fault.to_string());
         }
     }
     Ok(())
-}
-
-/// The context is one more integer argument: wanted where registers are left for it on every machine.
-fn can_take_context(signature: &Signature) -> bool {
-    signature.params().len() == 1
 }
 
 /// Signatures in one C program.

@@ -231,6 +231,12 @@ impl Emulated {
         let hidden = self.hidden(assignment.hidden_result, frame_end, entered)?;
 
         // From here on the callee's doings.
+        let popped = match convention.callee_pops {
+            Some((multiple, besides)) if assignment.args_end > 0 => {
+                assignment.args_end.next_multiple_of(multiple) + besides
+            }
+            _ => 0,
+        };
         let written = if convention.is_go() {
             assignment.frame_size
         } else {
@@ -239,6 +245,9 @@ impl Emulated {
         self.machine.trash(base, base + written);
         self.machine
             .trash(sp + convention.home.0, sp + convention.home.1);
+        let above = sp + popped;
+        self.machine
+            .trash(above + convention.home.0, above + convention.home.1);
         self.machine.trash(sp - BELOW, sp);
         for register in isa.registers() {
             if !convention.preserved.contains(&register.as_str()) {
@@ -267,11 +276,6 @@ impl Emulated {
         if hidden != 0 && !convention.hidden_back.is_empty() {
             self.machine.set(convention.hidden_back, hidden.into());
         }
-        let popped = if convention.callee_pops {
-            assignment.args_end.next_multiple_of(16)
-        } else {
-            0
-        };
         self.machine
             .emulator
             .set_register(isa.sp(), (sp_at_call + popped).into());

@@ -122,7 +122,7 @@ impl<'a> Loaded<'a> {
             let found = match &value.place {
                 Place::Stack { offset } => self.machine.get(base + offset, value.size),
                 Place::Regs { pieces, .. } => self.from_registers(&assignment, pieces, wanted)?,
-                Place::Hidden { .. } => return Err("a hidden result in Go's convention".into()),
+                place => return Err(format!("a result of Go's is {place:?}")),
             };
             if !wanted.is(&found) {
                 return Err(format!(
