@@ -6,9 +6,10 @@ use std::collections::HashMap;
 use std::fmt::Write;
 
 use fing_oracles::c::Toolchain;
-use fing_stubs::{KeyOptions, Kind, Signature, StubKey, Type, assign};
+use fing_stubs::{BlockLayout, KeyOptions, Kind, Signature, StubKey, Type};
 
 use crate::cases::image;
+use crate::emulated::Form;
 use crate::random::Random;
 use crate::targets::Target;
 
@@ -36,7 +37,7 @@ static void called(int number) {
     if (progress != &records[calls]) fault("progress is not the record");
     calls++;
 }
-static void run(int number, Stub *stub, void *callee, const char *words) {
+static void run(int number, Stub *stub, void *callee, const void *words) {
     static char g[512];
     case_number = number;
     calls = 0;
@@ -48,6 +49,27 @@ static void run(int number, Stub *stub, void *callee, const char *words) {
     stub(records, records + 3, &progress, g);
     if (calls != 3) fault("not three calls");
     if (progress != records + 3) fault("progress is not the end");
+}
+
+/* Results: where, how many bytes, which. */
+typedef struct { int at, size; const unsigned char *bytes; } Result;
+
+static void run_block(int number, Stub *stub, void *callee, const void *arguments, int size, int count, const Result *wanted) {
+    static unsigned char block[4096] __attribute__((aligned(16)));
+    const void *words[2] = {arguments, block};
+    memset(block, 0xcc, sizeof block);
+    run(number, stub, callee, words);
+    for (int n = 0; n < count; n++)
+        if (memcmp(block + wanted[n].at, wanted[n].bytes, wanted[n].size)) {
+            char what[32];
+            sprintf(what, "result %d differs", n);
+            fault(what);
+        }
+    for (int at = size; at < sizeof block; at++)
+        if (block[at] != 0xcc) {
+            fault("memory behind the results has changed");
+            break;
+        }
 }
 "#;
 
@@ -67,7 +89,7 @@ struct Program {
 pub fn verify(
     toolchain: &Toolchain,
     target: Target,
-    signatures: &[Signature],
+    cases: &[(Signature, Form)],
     random: &mut Random,
 ) -> Result<Vec<String>, String> {
     let mut program = Program {
@@ -78,13 +100,13 @@ pub fn verify(
         target,
     };
     let compiler = target.compiler().map_err(|e| e.to_string())?;
-    for (number, signature) in signatures.iter().enumerate() {
-        let assignment = assign(signature, target.abi()).map_err(|e| e.to_string())?;
-        let options = KeyOptions {
-            context_argument: false,
-            ..Default::default()
+    for (number, (signature, form)) in cases.iter().enumerate() {
+        let options = KeyOptions::default();
+        let key = match form {
+            Form::Record => StubKey::new(signature, target.abi(), options),
+            Form::Block => StubKey::block(signature, target.abi(), options),
         };
-        let key = StubKey::of(signature, &assignment, options).map_err(|e| e.to_string())?;
+        let key = key.map_err(|e| e.to_string())?;
         let stub = match program.keys.get(&key) {
             Some(&known) => known,
             None => {
@@ -96,7 +118,7 @@ pub fn verify(
                 stub
             }
         };
-        program.case(number, stub, signature, random);
+        program.case(number, stub, signature, *form, random);
     }
     let (c, assembly) = program.sources();
     let printed = toolchain.run(target.convention, &[("main.c", &c), ("stubs.S", &assembly)]);
@@ -108,10 +130,10 @@ pub fn verify(
     let mut done = false;
     for line in printed.lines() {
         match line.split_once(' ') {
-            Some(("done", count)) => done = count == signatures.len().to_string(),
+            Some(("done", count)) => done = count == cases.len().to_string(),
             Some((number, what)) => {
-                let signature = number.parse().ok().and_then(|n: usize| signatures.get(n));
-                let named = signature.map_or_else(|| number.to_owned(), ToString::to_string);
+                let signature = number.parse().ok().and_then(|n: usize| cases.get(n));
+                let named = signature.map_or_else(|| number.to_owned(), |(s, _)| s.to_string());
                 faults.push(format!(
                     "{named} by {} on {}: {what}",
                     target.convention, target.triple
@@ -144,22 +166,26 @@ impl Program {
         );
     }
 
-    fn case(&mut self, number: usize, stub: usize, signature: &Signature, random: &mut Random) {
-        let mut words = vec![0xa5; 16];
+    fn case(
+        &mut self,
+        number: usize,
+        stub: usize,
+        signature: &Signature,
+        form: Form,
+        random: &mut Random,
+    ) {
+        let block = BlockLayout::of(signature.arguments());
+        let mut arguments = random.bytes(block.size().max(16) as usize);
         let mut parameters = Vec::new();
         let mut checks = String::new();
-        for (n, ty) in signature.arguments().enumerate() {
+        for (n, (ty, &at)) in signature.arguments().zip(block.offsets()).enumerate() {
             let bytes = image(ty, random);
-            words[..bytes.len()].copy_from_slice(&bytes);
+            arguments[at as usize..at as usize + bytes.len()].copy_from_slice(&bytes);
             parameters.push(format!("{} a{n}", c_type(ty)));
             let _ = writeln!(
                 checks,
-                "    static const unsigned char w{n}[] = {};",
+                "    static const unsigned char w{n}[] = {};\n    if (memcmp(&a{n}, w{n}, sizeof a{n})) fault(\"argument {n} differs\");",
                 initializer(&bytes)
-            );
-            let _ = writeln!(
-                checks,
-                "    if (memcmp(&a{n}, w{n}, sizeof a{n})) fault(\"argument {n} differs\");"
             );
             if let Some(literal) = self.widened(ty, &bytes) {
                 let _ = writeln!(
@@ -168,28 +194,60 @@ impl Program {
                 );
             }
         }
-        let result = format!("R{number}");
         let convention = if self.target.convention == "fastcall/amd64" {
             "__attribute__((ms_abi)) "
         } else {
             ""
         };
-        let (declaration, value) = results(signature, number, random);
+        let results = Results::new(signature, number, random);
+        let result = if results.values.is_empty() {
+            "void".to_owned()
+        } else {
+            format!("R{number}")
+        };
         let _ = writeln!(
             self.callees,
-            "{declaration}static {convention}__attribute__((noinline, noclone)) {} callee_{number}({}) {{\n    called({number});\n{checks}{value}}}",
-            if signature.results().is_empty() {
-                "void"
+            "{}static {convention}__attribute__((noinline, noclone)) {result} callee_{number}({}) {{\n    called({number});\n{checks}{}}}",
+            results.declaration,
+            if parameters.is_empty() {
+                "void".to_owned()
             } else {
-                &result
+                parameters.join(", ")
             },
-            parameters.join(", "),
+            results.statements,
         );
-        let literal: String = words.iter().map(|byte| format!("\\x{byte:02x}")).collect();
         let _ = writeln!(
-            self.main,
-            "    extern Stub stub_{stub}; run({number}, stub_{stub}, callee_{number}, \"{literal}\");"
+            self.callees,
+            "static const unsigned char arguments_{number}[] __attribute__((aligned(16))) = {};",
+            initializer(&arguments)
         );
+        let call = match form {
+            Form::Record => {
+                format!("run({number}, stub_{stub}, callee_{number}, arguments_{number})")
+            }
+            Form::Block => {
+                let list: Vec<String> = results
+                    .values
+                    .iter()
+                    .map(|(at, bytes)| {
+                        let list = initializer(bytes);
+                        format!("{{{at}, {}, (const unsigned char[]){list}}}", bytes.len())
+                    })
+                    .collect();
+                let _ = writeln!(
+                    self.callees,
+                    "static const Result results_{number}[{}] = {{{}}};",
+                    list.len().max(1),
+                    list.join(", ")
+                );
+                format!(
+                    "run_block({number}, stub_{stub}, callee_{number}, arguments_{number}, {}, {}, results_{number})",
+                    results.size,
+                    list.len()
+                )
+            }
+        };
+        let _ = writeln!(self.main, "    extern Stub stub_{stub}; {call};");
     }
 
     /// A small integer's value in 64 bits: where a convention's callers widen, gcc's callees rely on it.
@@ -251,25 +309,61 @@ fn c_type(ty: &Type) -> &'static str {
     }
 }
 
-/// The type of the results, and the statements that return random ones: a single scalar is itself, everything else a struct.
-fn results(signature: &Signature, number: usize, random: &mut Random) -> (String, String) {
-    let fields: Vec<String> = signature
-        .results()
-        .iter()
-        .enumerate()
-        .map(|(n, ty)| match ty.underlying() {
-            Kind::Array(length, elem) => format!("{} r{n}[{length}];", c_type(elem)),
-            _ => format!("{} r{n};", c_type(ty)),
-        })
-        .collect();
-    let declaration = match signature.results() {
-        [] => return (String::new(), String::new()),
-        [one] if !matches!(one.underlying(), Kind::Array(..)) => {
-            format!("typedef {} R{number};\n", c_type(one))
+/// A callee's results: as one C value, which is the scalar itself if there is one only, else a struct.
+struct Results {
+    /// The type, `R` and the number.
+    declaration: String,
+    /// What returns them.
+    statements: String,
+    /// Offsets in the block, and what must be there.
+    values: Vec<(u64, Vec<u8>)>,
+    /// Bytes of the block.
+    size: u64,
+}
+
+impl Results {
+    fn new(signature: &Signature, number: usize, random: &mut Random) -> Results {
+        let block = BlockLayout::of(signature.results());
+        let mut fields = String::new();
+        let mut assignments = String::new();
+        let mut values = Vec::new();
+        let scalar =
+            matches!(signature.results(), [one] if !matches!(one.underlying(), Kind::Array(..)));
+        for (n, (ty, &at)) in signature.results().iter().zip(block.offsets()).enumerate() {
+            let bytes = image(ty, random);
+            let _ = match ty.underlying() {
+                Kind::Array(length, elem) => write!(fields, "{} r{n}[{length}]; ", c_type(elem)),
+                _ => write!(fields, "{} r{n}; ", c_type(ty)),
+            };
+            let field = if scalar {
+                "r".to_owned()
+            } else {
+                format!("r.r{n}")
+            };
+            let _ = writeln!(
+                assignments,
+                "    static const unsigned char v{n}[] = {};\n    memcpy(&{field}, v{n}, sizeof v{n});",
+                initializer(&bytes)
+            );
+            values.push((at, bytes));
         }
-        _ => format!("typedef struct {{ {} }} R{number};\n", fields.join(" ")),
-    };
-    let byte = random.below(256);
-    let value = format!("    R{number} r;\n    memset(&r, {byte}, sizeof r);\n    return r;\n");
-    (declaration, value)
+        let declaration = match signature.results() {
+            [] => String::new(),
+            [one] if scalar => format!("typedef {} R{number};\n", c_type(one)),
+            _ => format!("typedef struct {{ {fields}}} R{number};\n"),
+        };
+        let statements = if values.is_empty() {
+            String::new()
+        } else {
+            format!(
+                "    R{number} r;\n    memset(&r, 0x5a, sizeof r);\n{assignments}    return r;\n"
+            )
+        };
+        Results {
+            declaration,
+            statements,
+            values,
+            size: block.size(),
+        }
+    }
 }

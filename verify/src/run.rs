@@ -175,10 +175,13 @@ fn by_c(row: &mut Row, options: Options, tick: &dyn Fn(u64)) -> Result<(), Stop>
     let toolchain =
         toolchain(row.target.physical().isa).ok_or(Stop::Missing("gcc for it, or qemu"))?;
     let mut random = Random::for_purpose(options.seed, row.target.convention);
-    let signatures: Vec<_> = (0..options.cases)
-        .map(|_| cases::native(&mut random, 1))
+    let all: Vec<(Signature, Form)> = (0..options.cases)
+        .map(|n| {
+            let (signature, _, form) = random_case(row.target, &mut random, n);
+            (signature, form)
+        })
         .collect();
-    for part in signatures.chunks(PROGRAM) {
+    for part in all.chunks(PROGRAM) {
         row.cases += part.len() as u64;
         row.faults
             .extend(c::verify(&toolchain, row.target, part, &mut random)?);

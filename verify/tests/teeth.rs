@@ -2,8 +2,8 @@
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
 use fing_oracles::emulator::library;
-use fing_stubs::{Signature, StubKey, assign};
-use fing_verify::emulated::Emulated;
+use fing_stubs::{Signature, StubKey};
+use fing_verify::emulated::{Emulated, Form, Wanted};
 use fing_verify::targets::TARGETS;
 
 /// Convention, signature, its key, keys that are wrong for it.
@@ -49,7 +49,6 @@ const CASES: &[(&str, &str, &str, &[&str])] = &[
         "sysv/amd64;s1@0>i1;hidden=32",
         &[
             "sysv/amd64;1@0>i1;hidden=32",
-            "sysv/amd64;s1@0>i1",
             "sysv/amd64;s1@0>i0",
             "sysv/amd64;s1@0>i1;hidden=16",
         ],
@@ -66,14 +65,15 @@ fn wrong_stubs_are_found_out() {
             .find(|target| target.convention == family)
             .unwrap();
         let signature: Signature = text.parse().unwrap();
-        let assignment = assign(&signature, abi.parse().unwrap()).unwrap();
+        let abi = abi.parse().unwrap();
+        let right_call = Wanted::new(&signature, abi, Default::default(), Form::Record).unwrap();
         let mut emulated = Emulated::new(library, *target, 1).unwrap();
-        let key = StubKey::of(&signature, &assignment, Default::default()).unwrap();
+        let key = StubKey::new(&signature, abi, Default::default()).unwrap();
         assert_eq!(key.to_string(), *right);
-        emulated.judge(&assignment, &key).unwrap();
+        emulated.judge(&right_call, &key).unwrap();
         for wrong in *wrong {
             let key: StubKey = wrong.parse().unwrap();
-            let outcome = emulated.judge(&assignment, &key);
+            let outcome = emulated.judge(&right_call, &key);
             println!("{wrong}: {outcome:?}");
             assert!(
                 outcome.is_err(),
