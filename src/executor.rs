@@ -6,9 +6,8 @@ use std::sync::{Arc, OnceLock};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
-use crate::fing::Fing;
 use crate::queue::status;
-use crate::runtime::Shared;
+use crate::shared::Shared;
 
 /// Which thread runs finalizers and cleanups.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,11 +49,12 @@ pub enum ExecutorError {
     /// A finalizer called it.
     #[error("run_finalizers: called by a finalizer it is running")]
     Reentered,
-    /// Finalizers may enter the runtime, so their thread must not be in it.
-    #[error(
-        "run_finalizers: this thread runs with a mutator, wanted a native region or no mutator"
-    )]
-    HoldsMutator,
+    /// A finalizer may stop the world, so nobody may wait for one who is in it.
+    #[error("{operation}: this thread runs with a mutator, wanted a native region or no mutator")]
+    HoldsMutator {
+        /// What was tried.
+        operation: &'static str,
+    },
 }
 
 /// The finalizer goroutine of one runtime.
@@ -65,17 +65,6 @@ pub(crate) struct Goroutine {
     thread: Arc<OnceLock<ThreadId>>,
     started: AtomicBool,
     running: AtomicBool,
-}
-
-impl Shared {
-    fn fing(&self) -> Fing<'_> {
-        Fing {
-            queue: &self.queue,
-            shapes: &self.shapes,
-            on_panic: &self.on_panic,
-            panics: &self.panics,
-        }
-    }
 }
 
 impl Goroutine {
@@ -97,23 +86,31 @@ impl Goroutine {
         }
     }
 
-    /// Begins it, once. A thread that can't be had is tried again at the next registration; what is queued waits.
-    pub(crate) fn start(&self) {
+    /// Begins it, once.
+    ///
+    /// # Errors
+    /// The system has no thread for it; the next registration tries again.
+    pub(crate) fn start(&self) -> std::io::Result<()> {
         if self.started.swap(true, Ordering::AcqRel) {
-            return;
+            return Ok(());
         }
         let (shared, thread) = (self.shared.clone(), self.thread.clone());
-        let begun = thread::Builder::new()
-            .name("fing".to_owned())
-            .spawn(move || {
-                let _ = thread.set(thread::current().id());
-                shared.queue.set_status(status::CREATED, true);
-                shared.fing().run_until_stopped();
-            });
-        if let Err(error) = begun {
-            tracing::error!(%error, "no thread for the finalizer goroutine");
-            self.started.store(false, Ordering::Release);
+        let body = move || {
+            let _ = thread.set(thread::current().id());
+            shared.queue.set_status(status::CREATED, true);
+            shared.fing().run_until_stopped();
+        };
+        let begun = thread::Builder::new().name("fing".to_owned()).spawn(body);
+        begun
+            .map(drop)
+            .inspect_err(|_| self.started.store(false, Ordering::Release))
+    }
+
+    fn check_no_mutator(&self, operation: &'static str) -> Result<(), ExecutorError> {
+        if self.shared.space.world().is_running_here() {
+            return Err(ExecutorError::HoldsMutator { operation });
         }
+        Ok(())
     }
 
     fn is_this_thread(&self) -> bool {
@@ -129,9 +126,7 @@ impl Goroutine {
         if let Some(&wanted) = self.thread.get().filter(|&&wanted| wanted != found) {
             return Err(ExecutorError::WrongThread { found, wanted });
         }
-        if self.shared.space.world().is_running_here() {
-            return Err(ExecutorError::HoldsMutator);
-        }
+        self.check_no_mutator("run_finalizers")?;
         if self.running.swap(true, Ordering::AcqRel) {
             return Err(ExecutorError::Reentered);
         }
@@ -147,6 +142,7 @@ impl Goroutine {
         {
             return Err(ExecutorError::OnGoroutine);
         }
+        self.check_no_mutator("waiting for finalizers")?;
         if self.executor == Executor::Inline && self.is_this_thread() {
             self.run_inline()?;
         }

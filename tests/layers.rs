@@ -16,13 +16,14 @@ use rust::{code, is_word, words};
 const STUBS: &str = "
     signature < go_frame;
     signature < abi < assign < check, print;
-    assign < error;
-    error, record < key < veneer < lower < compile;
-    error < unwind < code;
+    assign < error, fuzzing;
+    signature < block;
+    check, error, record, block < key < faults, veneer < lower < compile;
+    error, veneer < unwind < code;
     unwind < compile;
     code, compile < publish;
-    compile < host < interp;
-    interp, publish < stub < cache < callback;
+    record, compile < host < interp;
+    interp, publish < stub < call < cache;
     record < seed;
 ";
 

@@ -15,7 +15,7 @@ const LONG: Duration = Duration::from_secs(30);
 fn function<C>(runtime: &Runtime, signature: &str, code: *const (), context: &C) -> FinalizerFn {
     let signature = runtime.types().parse_signature(signature).unwrap();
     let builder =
-        FinalizerFn::new(signature, Abi::system_v()).context(&raw const *context as usize);
+        FinalizerFn::builder(signature, Abi::system_v()).context(&raw const *context as usize);
     // SAFETY: I8: every function of this file is System V, of the signature it is given here, and its context lives on.
     unsafe { builder.at(code) }
 }
@@ -240,7 +240,19 @@ fn inline_runs_on_its_own_thread_only() {
         std::thread::scope(|scope| scope.spawn(|| runtime.run_finalizers()).join().unwrap());
     assert!(matches!(elsewhere, Err(ExecutorError::WrongThread { .. })));
     let mut mutator = runtime.attach().unwrap();
-    assert_eq!(runtime.run_finalizers(), Err(ExecutorError::HoldsMutator));
+    assert_eq!(
+        runtime.run_finalizers(),
+        Err(ExecutorError::HoldsMutator {
+            operation: "run_finalizers"
+        })
+    );
+    let waiting = runtime.block_until_finalizer_queue_empty(LONG).unwrap_err();
+    assert!(
+        waiting
+            .to_string()
+            .starts_with("waiting for finalizers: this thread runs with a mutator"),
+        "{waiting}"
+    );
     assert_eq!(mutator.native(|| runtime.run_finalizers()), Ok(1));
     assert_eq!(
         *context.seen.get().unwrap(),
@@ -473,7 +485,7 @@ fn refused_finalizers() {
             .set_finalizer(&mutator, value, Some(function))
             .unwrap_err()
     };
-    let nil = FinalizerFn::new(types.parse_signature(ok).unwrap(), Abi::system_v());
+    let nil = FinalizerFn::builder(types.parse_signature(ok).unwrap(), Abi::system_v());
     // SAFETY: I8: null, which can't be registered.
     let nil = unsafe { nil.at(std::ptr::null()) };
     assert_eq!(
@@ -493,8 +505,9 @@ fn refused_finalizers() {
     );
     let abi = Abi::go(Arch::Arm64);
     // SAFETY: I8: never called, for it can't be registered here.
-    let arm =
-        unsafe { FinalizerFn::new(types.parse_signature(ok).unwrap(), abi).at(count as *const ()) };
+    let arm = unsafe {
+        FinalizerFn::builder(types.parse_signature(ok).unwrap(), abi).at(count as *const ())
+    };
     let text = refused(object.into(), &arm).to_string();
     assert!(
         text.contains("it is code for arm64, and this host is x86_64"),

@@ -42,6 +42,7 @@ impl Arena {
         self.start
     }
 
+    #[cfg(test)]
     pub(super) fn blocks(&self) -> usize {
         self.blocks
     }

@@ -35,10 +35,6 @@ impl Heap {
 }
 
 impl<'h> Cycle<'h> {
-    pub(crate) fn heap(&self) -> &'h Heap {
-        self.heap
-    }
-
     /// Marks the object an address is in. Its pointers are followed by the next [`Cycle::drain`].
     #[inline]
     pub(crate) fn mark(&mut self, addr: usize) {
@@ -59,6 +55,7 @@ impl<'h> Cycle<'h> {
     }
 
     /// Whether the object an address is in was reached so far (after a drain: is reachable).
+    #[cfg(test)]
     #[inline]
     pub(crate) fn is_marked(&self, addr: usize) -> bool {
         self.heap

@@ -152,11 +152,6 @@ impl Heap {
         &self.types
     }
 
-    /// What the heap was made with; the limit is rounded.
-    pub(crate) fn options(&self) -> &HeapOptions {
-        &self.options
-    }
-
     /// The address of every object without size. It never dies.
     pub(crate) fn zero(&self) -> usize {
         self.arena.start() + FIRST + HEADER

@@ -1,16 +1,11 @@
 //! The registry: which objects have finalizers and cleanups, and what becomes of them when they are unreachable.
 //!
 //! A finalizer of an object's start is a bit and a number beside the object's block; this room keeps what is rarer:
-//! finalizers of interior pointers, and cleanups. At a collection it answers the heap's three questions, by Go's rules:
-//!
-//! * *What is alive besides handles?* Records that are queued or running, and the arguments of cleanups.
-//! * *What must the dying keep?* Everything an unreachable object with a finalizer points to, itself excepted. So of
-//!   two such objects of which one refers to the other, the referring one is finalized first.
-//! * *What is dead?* An unreachable object with finalizers is revived, and its finalizers are queued. One without is
-//!   dead: its cleanups are queued.
+//! finalizers of interior pointers, and cleanups. What a collection makes of them is decided in `decide`.
 #![forbid(unsafe_code)]
 
 mod cleanup;
+mod decide;
 mod error;
 mod finalizer;
 
@@ -25,8 +20,6 @@ pub use cleanup::{Cleanup, CleanupArgument};
 pub use error::{AddCleanupError, SetFinalizerError};
 pub use finalizer::{FinalizerState, Value};
 
-use crate::collect::{Collection, Weakness};
-use crate::heap::{Bit, Cycle};
 use crate::lock::{Lock, Rank};
 use crate::queue::{Queue, Tag};
 use crate::shapes::Shapes;
@@ -94,83 +87,4 @@ fn prepared_id(shape: u32) -> NonZeroU32 {
 
 fn shape_of(id: NonZeroU32) -> u32 {
     id.get() - 1
-}
-
-impl Weakness for Registry {
-    fn extra_roots(&self, cycle: &mut Cycle<'_>) {
-        for special in self.specials.lock().objects.values().flatten() {
-            if let Special::Cleanup {
-                word,
-                reference: true,
-                ..
-            } = special
-            {
-                cycle.mark(*word as usize);
-            }
-        }
-        self.queue
-            .visit_references(&mut |word| cycle.mark(word as usize));
-    }
-
-    fn retain(&self, cycle: &mut Cycle<'_>) {
-        cycle.for_each_dying(|cycle, start, _| cycle.mark_children(start));
-        let specials = self.specials.lock();
-        let finalized = |start: usize| {
-            let of = specials.objects.get(&start);
-            of.into_iter()
-                .flatten()
-                .any(|special| matches!(special, Special::Finalizer { .. }))
-        };
-        cycle.for_each_unmarked(Bit::Special, |cycle, start| {
-            if finalized(start) {
-                cycle.mark_children(start);
-            }
-        });
-    }
-
-    /// All decisions first, then all revivals: an object that is revived has kept what it points to since `retain`,
-    /// so no decision depends on another.
-    fn decide(&self, cycle: &mut Cycle<'_>) {
-        let mut revived: Vec<(usize, u64, u32)> = Vec::new();
-        cycle.for_each_dying(|_, start, id| revived.push((start, start as u64, shape_of(id))));
-        let mut specials = self.specials.lock();
-        cycle.for_each_unmarked(Bit::Special, |_, start| {
-            let Some(of) = specials.objects.get_mut(&start) else {
-                return;
-            };
-            of.retain(|special| match *special {
-                Special::Finalizer { addr, shape } => {
-                    revived.push((start, addr as u64, shape));
-                    false
-                }
-                Special::Cleanup { .. } => true,
-            });
-        });
-        for &(start, _, _) in &revived {
-            cycle.take_prepared(start);
-            cycle.mark(start);
-        }
-        self.finalizers
-            .fetch_sub(revived.len() as u64, Ordering::Relaxed);
-        let mut due: Vec<(Record, Tag)> = revived
-            .iter()
-            .map(|&(_, word, shape)| self.record(shape, word))
-            .collect();
-        let before = due.len();
-        cycle.for_each_unmarked(Bit::Special, |_, start| {
-            for special in specials.objects.remove(&start).into_iter().flatten() {
-                if let Special::Cleanup { shape, word, .. } = special {
-                    due.push(self.record(shape, word));
-                }
-            }
-        });
-        self.cleanups
-            .fetch_sub((due.len() - before) as u64, Ordering::Relaxed);
-        drop(specials);
-        self.queue.push(due);
-    }
-
-    fn resumed(&self, _: &Collection) {
-        self.queue.wake();
-    }
 }

@@ -10,6 +10,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::StubError;
@@ -17,6 +18,9 @@ use crate::unwind::{CallState, Registration};
 
 /// Code is placed at multiples of this; also what x86-64 and arm64 want of a function.
 const GRANULE: usize = 16;
+/// Code that runs over and over is placed inside one line of the instruction cache where it fits: a loop of a few
+/// instructions that crosses a line takes a quarter longer.
+const LINE: usize = 64;
 /// Bytes of a region: enough for well over a thousand stubs.
 const REGION: usize = 256 << 10;
 /// What unused code memory holds: on x86-64 a breakpoint, on others an invalid instruction.
@@ -92,11 +96,13 @@ impl Arena {
             .count()
     }
 
-    /// Room for `bytes` of code that unwinders see as `state`; several slices of one stub are asked for one by one.
+    /// Room for `bytes` of code that unwinders see as `state`, of which those at `hot` run over and over; several slices
+    /// of one stub are asked for one by one.
     pub(crate) fn allocate(
         self: &Arc<Arena>,
         bytes: usize,
         state: Option<&CallState>,
+        hot: &Range<usize>,
     ) -> Result<CodeSlice, StubError> {
         self.check_owner()?;
         let bytes = bytes.max(1).next_multiple_of(GRANULE);
@@ -106,7 +112,7 @@ impl Arena {
             .enumerate()
             .filter(|(_, region)| region.state.as_ref() == state);
         for (region, candidate) in fitting {
-            if let Some(offset) = candidate.take(bytes) {
+            if let Some(offset) = candidate.take(bytes, hot) {
                 return Ok(CodeSlice {
                     arena: self.clone(),
                     region,
@@ -116,7 +122,7 @@ impl Arena {
             }
         }
         let start = regions.len() * REGION;
-        if start + REGION > self.mapping.bytes || bytes > REGION {
+        if start + REGION > self.mapping.bytes || bytes + LINE > REGION {
             let free = regions
                 .iter()
                 .filter(|r| r.state.as_ref() == state)
@@ -136,16 +142,18 @@ impl Arena {
                 step: "registering a region for unwinding",
                 detail,
             })?;
-        let region = Region {
+        let offset = place(start, hot);
+        let mut region = Region {
             state: state.cloned(),
-            free: BTreeMap::from([(start + bytes, REGION - bytes)]),
+            free: BTreeMap::from([(start, REGION)]),
             _registration: registration,
         };
+        region.take_at(start, REGION, offset, bytes);
         regions.push(region);
         Ok(CodeSlice {
             arena: self.clone(),
             region: regions.len() - 1,
-            offset: start,
+            offset,
             bytes,
         })
     }
@@ -170,13 +178,26 @@ impl Arena {
 
 impl Region {
     /// First fit.
-    fn take(&mut self, bytes: usize) -> Option<usize> {
-        let (&offset, &room) = self.free.iter().find(|&(_, &room)| room >= bytes)?;
-        self.free.remove(&offset);
-        if room > bytes {
-            self.free.insert(offset + bytes, room - bytes);
-        }
+    fn take(&mut self, bytes: usize, hot: &Range<usize>) -> Option<usize> {
+        let (start, room, offset) = self
+            .free
+            .iter()
+            .map(|(&start, &room)| (start, room, place(start, hot)))
+            .find(|&(start, room, offset)| offset + bytes <= start + room)?;
+        self.take_at(start, room, offset, bytes);
         Some(offset)
+    }
+
+    /// Takes `bytes` at `offset` out of the free range of `room` bytes at `start`.
+    fn take_at(&mut self, start: usize, room: usize, offset: usize, bytes: usize) {
+        self.free.remove(&start);
+        if offset > start {
+            self.free.insert(start, offset - start);
+        }
+        let (end, taken) = (start + room, offset + bytes);
+        if end > taken {
+            self.free.insert(taken, end - taken);
+        }
     }
 
     fn give_back(&mut self, mut offset: usize, mut bytes: usize) {
@@ -191,6 +212,14 @@ impl Region {
         }
         self.free.insert(offset, bytes);
     }
+}
+
+/// The first place from `start` on where `hot` lies inside a line; `start` if it fits into none.
+fn place(start: usize, hot: &Range<usize>) -> usize {
+    (start..start + LINE)
+        .step_by(GRANULE)
+        .find(|offset| (offset + hot.start) % LINE + hot.len() <= LINE)
+        .unwrap_or(start)
 }
 
 impl CodeSlice {

@@ -3,6 +3,8 @@
 
 mod link;
 
+use std::ops::Range;
+
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir::{Function, StackSlot};
 use cranelift_codegen::isa::unwind::UnwindInfo;
@@ -34,6 +36,8 @@ pub struct Compiled {
     pub(crate) call_state: Option<CallState>,
     pub(crate) veneer_state: Option<CallState>,
     pub(crate) alignment: u32,
+    /// The loop over records, as a range of bytes.
+    pub(crate) hot: Range<usize>,
     listing: Option<String>,
     key: String,
 }
@@ -104,6 +108,7 @@ impl Compiler {
             ("opt_level", "none"),
             ("is_pic", "false"),
             ("unwind_info", "true"),
+            ("machine_code_cfg_info", "true"),
             ("enable_verifier", verify),
             ("enable_probestack", "true"),
             ("probestack_strategy", "inline"),
@@ -191,6 +196,7 @@ impl Compiler {
             call_state,
             veneer_state,
             alignment: code.buffer.alignment,
+            hot: hot(code),
             listing: code.vcode.clone(),
             key: key.to_string(),
         })
@@ -297,6 +303,18 @@ impl Slots {
             slots.save = offset(slot).map_err(|e| format!("save area: {e}"))?;
         }
         Ok(slots)
+    }
+}
+
+/// The bytes from the block with the call up to the last block, which ends the stub.
+fn hot(code: &CompiledCode) -> Range<usize> {
+    let Some(call) = code.buffer.call_sites().next() else {
+        return 0..0;
+    };
+    let head = code.bb_starts.iter().rfind(|&&at| at < call.ret_addr);
+    match (head, code.bb_starts.last()) {
+        (Some(&head), Some(&exit)) => head as usize..exit as usize,
+        _ => 0..0,
     }
 }
 

@@ -9,7 +9,11 @@ mod areas;
 mod moves;
 mod text;
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
 use crate::block::BlockLayout;
+use crate::check::check;
 use crate::record::RECORD_ARGUMENT;
 use crate::{Abi, Assignment, Family, RegClass, Signature, StubError, Type, assign};
 
@@ -97,13 +101,15 @@ pub struct ResultMove {
 /// );
 /// # Ok::<(), fing_stubs::StubError>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StubKey {
+    /// Of all other fields: keys are made once and looked up often.
+    hash: u64,
     abi: Abi,
     /// Records hold the addresses of two blocks instead of the argument.
     block: bool,
-    moves: Box<[Move]>,
-    results: Box<[ResultMove]>,
+    moves: Arc<[Move]>,
+    results: Arc<[ResultMove]>,
     /// Bytes of frame above the argument base, rounded up to a class.
     frame: u32,
     /// Bytes of the hidden result area (native), rounded up to a class.
@@ -135,7 +141,7 @@ impl StubKey {
     /// # Errors
     /// Not exactly one parameter, a parameter over 16 bytes, a frame past the limit, a type that `abi` can't pass.
     pub fn new(signature: &Signature, abi: Abi, options: KeyOptions) -> Result<StubKey, StubError> {
-        StubKey::of(signature, &assign(signature, abi)?, options)
+        StubKey::of(signature, &checked(signature, abi)?, options)
     }
 
     /// The key for an assignment that is already made.
@@ -175,7 +181,7 @@ impl StubKey {
         abi: Abi,
         options: KeyOptions,
     ) -> Result<StubKey, StubError> {
-        StubKey::build(signature, &assign(signature, abi)?, options, true)
+        StubKey::build(signature, &checked(signature, abi)?, options, true)
     }
 
     fn build(
@@ -187,7 +193,7 @@ impl StubKey {
         let abi = assignment.abi;
         let with_context;
         let (assignment, context) = if abi.family() != Family::Go && options.context_argument {
-            with_context = assign(&and_a_pointer(signature)?, abi)?;
+            with_context = checked(&and_a_pointer(signature)?, abi)?;
             (&with_context, true)
         } else {
             (assignment, false)
@@ -209,13 +215,29 @@ impl StubKey {
             results = moves::out_of_call(assignment, &BlockLayout::of(signature.results()));
         }
         Ok(StubKey {
+            hash: 0,
             abi: erase(abi),
             block,
-            moves: moves.into_boxed_slice(),
-            results: results.into_boxed_slice(),
+            moves: moves.into(),
+            results: results.into(),
             frame: frame_class(assignment.frame_size),
             hidden: frame_class(hidden),
-        })
+        }
+        .hashed())
+    }
+
+    /// The last step of making a key.
+    fn hashed(mut self) -> StubKey {
+        let mut hasher = DefaultHasher::new();
+        (self.abi, self.block, &self.moves, &self.results).hash(&mut hasher);
+        (self.frame, self.hidden).hash(&mut hasher);
+        self.hash = hasher.finish();
+        self
+    }
+
+    /// What `Hash` says of this key.
+    pub(crate) fn hash_code(&self) -> u64 {
+        self.hash
     }
 
     /// The ABI.
@@ -302,6 +324,27 @@ impl StubKey {
         };
         in_order(&ints, hidden) && in_order(&floats, 0)
     }
+}
+
+impl Hash for StubKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+/// The assignment; debug builds have it judged.
+fn checked(signature: &Signature, abi: Abi) -> Result<Assignment, StubError> {
+    let assignment = assign(signature, abi)?;
+    if cfg!(debug_assertions)
+        && let Err(violation) = check(signature, &assignment)
+    {
+        return Err(StubError::Internal {
+            key: format!("{signature} under {abi}"),
+            step: "checking the assignment",
+            detail: violation.to_string(),
+        });
+    }
+    Ok(assignment)
 }
 
 /// The signature with one more parameter, an `unsafe.Pointer`.

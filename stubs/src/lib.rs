@@ -6,8 +6,8 @@
 //! |---|---|
 //! | [`signature`] | What types are passed, and how many bytes do they take? |
 //! | [`abi`] | Which registers carry arguments on this machine? |
-//! | [`assign`] | Where does each byte of each value travel? |
-//! | [`check`] | Is that what the ABI's text says? |
+//! | [`mod@assign`] | Where does each byte of each value travel? |
+//! | [`mod@check`] | Is that what the ABI's text says? |
 //! | [`go_frame`] | How large a frame does Go itself give a finalizer? |
 //! | [`StubKey`] | What does the code of such a call depend on? |
 //! | [`StubCache`], [`Stub`] | Where is that code, and how is it run? |
@@ -45,6 +45,7 @@ pub mod abi;
 pub mod assign;
 mod block;
 mod cache;
+mod call;
 pub mod check;
 mod code;
 mod compile;
@@ -72,6 +73,7 @@ pub use abi::{Abi, AbiError, Arch, Convention, Family, Machine, NativeConvention
 pub use assign::{AssignError, Assignment, Piece, Place, Value, assign};
 pub use block::BlockLayout;
 pub use cache::{CacheOptions, CacheStats, CodePolicy, StubCache};
+pub use call::{CallError, CallStub};
 pub use code::DEFAULT_ARENA_CAPACITY;
 pub use compile::{Compiled, Compiler};
 pub use error::StubError;

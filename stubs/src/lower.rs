@@ -1,13 +1,16 @@
 //! A stub key to CLIF: one compiled loop over records.
 //!
 //! ```text
-//! stub(first, end, progress, g):
-//!     for record in first..end {            // ascending addresses, 32 bytes apart
+//! stub(first, end, progress, g):            // first != end
+//!     record = first
+//!     do {
 //!         *progress = record                // published before the call: who looks knows which record is running
 //!         call(record.code, record.context, record.words, g)
-//!     }
-//!     *progress = end
+//!         record += 32                      // ascending addresses
+//!     } while record != end
+//!     *progress = record
 //! ```
+//! An empty batch never gets here; see [`Stub::run`](crate::Stub::run).
 //!
 //! **The frame.** Cranelift lays out explicit stack slots from the stack pointer up, above what the convention of its calls
 //! wants there: nothing, or Windows' home space, or the register save area of s390x. None of our calls has outgoing stack
@@ -100,29 +103,37 @@ pub(crate) fn lower(key: &StubKey, callee: Callee, machine: Machine) -> Lowered 
         g,
         record,
     );
-    let empty = call.builder.ins().icmp(IntCC::Equal, first, end);
-    call.builder
-        .ins()
-        .brif(empty, exit, &[], head, &[BlockArg::Value(first)]);
+    // A value of its own: the parameter's register is lost in the first call, and the allocator would rather move the
+    // parameter back there in every round than leave it in another.
+    let end = call.builder.ins().iadd_imm_s(end, 0);
+    let [progress, g, end] = call.keep([progress, g, end]);
+    call.g = g;
+    call.builder.ins().jump(head, &[BlockArg::Value(first)]);
 
     call.builder.switch_to_block(head);
+    let [running] = call.keep([record]);
+    call.running = running;
+    let cell = progress.value(call.builder);
     call.builder
         .ins()
-        .store(MemFlagsData::trusted(), record, progress, 0);
+        .store(MemFlagsData::trusted(), record, cell, 0);
     call.emit(callee, next);
     let (frame, save) = (call.frame, call.save);
 
     builder.switch_to_block(next);
-    let following = builder.ins().iadd_imm_s(record, RECORD_SIZE);
+    let done = running.value(&mut builder);
+    let following = builder.ins().iadd_imm_s(done, RECORD_SIZE);
+    let end = end.value(&mut builder);
     let more = builder.ins().icmp(IntCC::NotEqual, following, end);
     builder
         .ins()
         .brif(more, head, &[BlockArg::Value(following)], exit, &[]);
 
     builder.switch_to_block(exit);
+    let cell = progress.value(&mut builder);
     builder
         .ins()
-        .store(MemFlagsData::trusted(), end, progress, 0);
+        .store(MemFlagsData::trusted(), following, cell, 0);
     builder.ins().return_(&[]);
     builder.seal_all_blocks();
     builder.finalize(machine.config);
@@ -130,6 +141,25 @@ pub(crate) fn lower(key: &StubKey, callee: Callee, machine: Machine) -> Lowered 
         function,
         frame: frame.map(|slot| (slot, callee.slot_zero(key))),
         save,
+    }
+}
+
+/// A value of the loop that lives across calls.
+///
+/// A native callee keeps registers, and the register allocator finds them. Where every register is clobbered all of
+/// them live in memory, and the allocator would store each again in every round: there they are stored once, by hand.
+#[derive(Clone, Copy)]
+enum Kept {
+    Value(Value),
+    Stored(StackSlot),
+}
+
+impl Kept {
+    fn value(self, builder: &mut FunctionBuilder<'_>) -> Value {
+        match self {
+            Kept::Value(value) => value,
+            Kept::Stored(slot) => builder.ins().stack_load(types::I64, types::I64, slot, 0),
+        }
     }
 }
 
@@ -158,8 +188,10 @@ struct CallBuilder<'a, 'b> {
     #[cfg(feature = "faults")]
     machine: Machine,
     builder: &'a mut FunctionBuilder<'b>,
-    g: Value,
+    g: Kept,
     record: Value,
+    /// The record, after the call.
+    running: Kept,
     /// The address that moves count from.
     arguments: Value,
     /// The callee's frame: the first slot made.
@@ -219,14 +251,28 @@ impl<'a, 'b> CallBuilder<'a, 'b> {
             #[cfg(feature = "faults")]
             machine,
             builder,
-            g,
+            g: Kept::Value(g),
             record,
+            running: Kept::Value(record),
             arguments: record,
             frame,
             base: base as i32,
             save,
             hidden,
         }
+    }
+
+    /// Keeps values across calls; to be called where they are defined.
+    fn keep<const N: usize>(&mut self, values: [Value; N]) -> [Kept; N] {
+        values.map(|value| match self.key.abi().family() {
+            Family::Go => {
+                let data = StackSlotData::new(StackSlotKind::ExplicitSlot, 8, 3);
+                let slot = self.builder.create_sized_stack_slot(data);
+                self.stack_store(value, slot, 0);
+                Kept::Stored(slot)
+            }
+            Family::Native(_) => Kept::Value(value),
+        })
     }
 
     /// The moves to integer registers, in order.
@@ -267,6 +313,7 @@ impl<'a, 'b> CallBuilder<'a, 'b> {
             Callee::Native(convention) => self.call_native(code, convention),
         };
         if !self.key.results().is_empty() {
+            self.record = self.running.value(self.builder);
             let block = self.load_word(WORDS_OFFSET + 8);
             for &m in self.key.results() {
                 match m.from {

@@ -10,6 +10,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cranelift_jit::{BranchProtection, JITBuilder, JITMemoryKind, JITMemoryProvider, JITModule};
@@ -33,6 +34,8 @@ struct Provider {
     arena: Arc<Arena>,
     /// How unwinders see the code of each function, in the order of their definition.
     states: VecDeque<Option<CallState>>,
+    /// Bytes of the stub, and of these the ones that run over and over.
+    stub: (usize, Range<usize>),
     slices: Arc<Mutex<Vec<CodeSlice>>>,
     refusal: Arc<Mutex<Option<StubError>>>,
 }
@@ -46,7 +49,9 @@ impl JITMemoryProvider for Provider {
             ));
         }
         let state = self.states.pop_front().flatten();
-        match self.arena.allocate(size, state.as_ref()) {
+        let (bytes, hot) = &self.stub;
+        let hot = if size == *bytes { hot } else { &(0..0) };
+        match self.arena.allocate(size, state.as_ref(), hot) {
             Ok(slice) => {
                 let address = slice.writable();
                 self.slices
@@ -85,6 +90,7 @@ pub(crate) fn publish(
     builder.memory_provider(Box::new(Provider {
         arena: arena.clone(),
         states: states(compiled),
+        stub: (compiled.code.len(), compiled.hot.clone()),
         slices: slices.clone(),
         refusal: refusal.clone(),
     }));

@@ -1,6 +1,8 @@
 //! The `fing` command: a demonstration, and a window on assignments and stubs.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod demo;
 mod explain;
 mod layout;
 
@@ -18,6 +20,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Close C streams by collecting the objects that own them, then run Go's register ABI test
+    Demo,
     /// Show where an ABI puts the arguments and results of function signatures
     Layout(layout::Arguments),
     /// Show one signature's way from declaration to machine code
@@ -29,6 +33,13 @@ type Output = std::io::Result<ExitCode>;
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
+        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+        Command::Demo => demo::run(),
+        #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
+        Command::Demo => Err(std::io::Error::new(
+            std::io::ErrorKind::Unsupported,
+            "demo: its callees are for Linux on x86-64",
+        )),
         Command::Layout(arguments) => layout::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
     };

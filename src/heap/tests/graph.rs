@@ -2,6 +2,7 @@
 //! objects die in Go's order.
 
 use super::*;
+use crate::mutator::Mutator;
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::sync::Mutex;
@@ -62,6 +63,8 @@ impl Weakness for GoOrder {
 #[derive(Default)]
 struct Model {
     nodes: BTreeMap<usize, Node>,
+    /// Their addresses.
+    starts: BTreeMap<usize, usize>,
     roots: BTreeMap<usize, Vec<crate::Handle>>,
     queue: BTreeSet<usize>,
 }
@@ -69,9 +72,17 @@ struct Model {
 impl Model {
     fn targets(&self, id: usize) -> impl Iterator<Item = usize> {
         self.nodes[&id].edges.iter().filter_map(|edge| match edge {
+            Edge::Nil => None,
             Edge::To(to) | Edge::Into(to, _) => Some(*to),
-            _ => None,
+            Edge::Foreign(addr) => self.holder(*addr),
         })
+    }
+
+    /// The object an address is in: a foreign address may become one when free memory gets a new object.
+    fn holder(&self, addr: usize) -> Option<usize> {
+        let (start, id) = self.starts.range(..=addr).next_back()?;
+        let size = 8 + 8 * self.nodes.get(id)?.edges.len();
+        (addr < start + size).then_some(*id)
     }
 
     fn closure(&self, from: impl IntoIterator<Item = usize>) -> BTreeSet<usize> {
@@ -120,6 +131,7 @@ impl Model {
             .map(|(_, node)| node.addr)
             .collect();
         self.nodes.retain(|id, _| marked.contains(id));
+        self.starts.retain(|_, id| marked.contains(id));
         (queued, died)
     }
 }
@@ -138,7 +150,7 @@ fn run(seed: u64) {
     let mut rng = Rng::new(seed);
     let weak = Arc::new(GoOrder::default());
     let space = Space::new(Arc::new(Types::new()), options(), weak.clone()).unwrap();
-    let mut m = space.attach().unwrap();
+    let mut m = Mutator::attach(&space).unwrap();
     let mut model = Model::default();
     let mut next = 0;
     let local = 7usize;
@@ -166,6 +178,7 @@ fn run(seed: u64) {
                     special: false,
                 },
             );
+            model.starts.insert(addr, next);
             pool.push(next);
             next += 1;
         }
@@ -188,8 +201,12 @@ fn run(seed: u64) {
                         space.heap().zero(),
                     ][rng.below(4)],
                 ),
-                // The header of the next cell: past the end.
-                7 => Edge::Foreign(target.0 - 8),
+                // A header; one past the end, which may be padding of the same cell.
+                7 => Edge::Foreign(if rng.chance(50) {
+                    target.0 - 8
+                } else {
+                    target.0 + target.1
+                }),
                 _ => Edge::To(to),
             };
             node.edges[index] = edge;

@@ -48,14 +48,14 @@ impl Rng {
     }
 }
 
-/// `struct { ID int; P [n]unsafe.Pointer }`
+/// `struct { ID int; P [n]unsafe.Pointer }`; without `P` when it would be empty, as Go makes room behind an empty last
+/// field.
 fn shape(space: &Space, pointers: usize) -> TypeId {
-    space
-        .types()
-        .id(&format!(
-            "struct {{ ID int; P [{pointers}]unsafe.Pointer }}"
-        ))
-        .unwrap()
+    let text = match pointers {
+        0 => "struct { ID int }".into(),
+        _ => format!("struct {{ ID int; P [{pointers}]unsafe.Pointer }}"),
+    };
+    space.types().id(&text).unwrap()
 }
 
 /// Offset of pointer `index` of such an object.

@@ -11,6 +11,7 @@ impl StubKey {
             hidden,
             ..self.clone()
         }
+        .hashed()
     }
 
     /// Bytes of frame up to the end of the stack arguments.

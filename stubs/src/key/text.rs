@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use super::{Move, ResultMove, ResultSource, Source, StubKey, Target, erase, frame_class};
 use crate::record::RECORD_ARGUMENT;
@@ -20,10 +21,10 @@ impl fmt::Display for StubKey {
         if self.block {
             write!(f, ";block")?;
         }
-        for m in &self.moves {
+        for m in &*self.moves {
             write!(f, ";{}>{}", m.source, m.to)?;
         }
-        for m in &self.results {
+        for m in &*self.results {
             write!(f, ";{}>{}@{}", m.from, m.size, m.to)?;
         }
         if self.frame > 0 {
@@ -89,10 +90,11 @@ impl FromStr for StubKey {
                 .map_err(|_| bad(abi_text, "an ABI such as go/amd64 or sysv/amd64"))?,
         );
         let mut key = StubKey {
+            hash: 0,
             abi,
             block: parts.next_if_eq(&"block").is_some(),
-            moves: Box::default(),
-            results: Box::default(),
+            moves: Arc::default(),
+            results: Arc::default(),
             frame: 0,
             hidden: 0,
         };
@@ -117,11 +119,11 @@ impl FromStr for StubKey {
                 })?);
             }
         }
-        key.moves = moves.into_boxed_slice();
-        key.results = results.into_boxed_slice();
+        key.moves = moves.into();
+        key.results = results.into();
         key.check_areas()
             .map_err(|(found, wanted)| bad(&found, wanted))?;
-        Ok(key)
+        Ok(key.hashed())
     }
 }
 
@@ -184,7 +186,7 @@ impl StubKey {
     /// Everything lies in the areas the key has, and registers are filled in order.
     fn check_areas(&self) -> Result<(), (String, &'static str)> {
         let frame = u64::from(self.frame);
-        for m in &self.moves {
+        for m in &*self.moves {
             let size = match m.source {
                 Source::Bytes { size, .. } => u64::from(size),
                 Source::Context | Source::FrameAddress(_) => 8,
@@ -202,7 +204,7 @@ impl StubKey {
                 return Err((format!("{}>{}", m.source, m.to), "a place in the frame"));
             }
         }
-        for m in &self.results {
+        for m in &*self.results {
             let (end, area) = match m.from {
                 ResultSource::Frame(offset) => (u64::from(offset) + u64::from(m.size), frame),
                 ResultSource::Hidden(offset) => (

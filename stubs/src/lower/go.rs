@@ -43,10 +43,11 @@ impl CallBuilder<'_, '_> {
         let mut arguments = Vec::new();
         match (plan.form, self.save) {
             (Form::Image, Some(slot)) => {
+                let g = self.g.value(self.builder);
                 for (value, offset) in [
                     (code, image::CODE),
                     (context, image::CONTEXT),
-                    (self.g, image::G),
+                    (g, image::G),
                 ] {
                     self.stack_store(value, slot, offset);
                 }
@@ -62,8 +63,9 @@ impl CallBuilder<'_, '_> {
             _ => {
                 let mut words: Vec<Value> = ints.iter().map(|&m| self.word(m)).collect();
                 // A word the callee has no use for: any value will do, and this one is at hand.
-                words.resize(2, self.g);
-                arguments.extend([words[0], words[1], context, code, self.g]);
+                words.resize(2, code);
+                let g = self.g.value(self.builder);
+                arguments.extend([words[0], words[1], context, code, g]);
                 arguments.extend(floats.iter().map(|&m| self.float(m)));
             }
         }

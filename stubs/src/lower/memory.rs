@@ -47,7 +47,7 @@ impl CallBuilder<'_, '_> {
                     let offset = self.base + offset as i32;
                     self.builder.ins().stack_addr(types::I64, slot, offset)
                 }
-                None => self.g,
+                None => self.record,
             },
             Source::Bytes { from, size, signed } => {
                 let narrow = int_type(size);

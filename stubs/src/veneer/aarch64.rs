@@ -58,8 +58,12 @@ pub(super) fn encode(plan: &Plan, save: i32) -> Result<Encoded, String> {
         .ok()
         .filter(|&save| save < 1 << 24)
         .ok_or_else(|| format!("save area {save} bytes above sp, wanted it below 1 << 24"))?;
-    add(&mut code, IMAGE, SP, save >> 12, true);
-    add(&mut code, IMAGE, IMAGE, save & 0xfff, false);
+    if save < 1 << 12 {
+        add(&mut code, IMAGE, SP, save, false);
+    } else {
+        add(&mut code, IMAGE, SP, save >> 12, true);
+        add(&mut code, IMAGE, IMAGE, save & 0xfff, false);
+    }
     for n in 0..plan.int_results {
         store(&mut code, n.into(), IMAGE, plan.int(n));
     }
