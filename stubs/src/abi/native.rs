@@ -71,8 +71,8 @@ pub enum Results {
     WordSized,
     /// Up to four floats of one type, each in a register of its own; else up to 16 bytes in integer registers.
     HomogeneousFloats,
-    /// One or two floats, or one float and one integer, each in a register of its own; else up to 16 bytes in integer
-    /// registers.
+    /// One or two floats, or one float and one integer (no pointer), each in a register of its own; else up to 16 bytes in
+    /// integer registers.
     FlattenedFloats,
     /// Only the single scalar.
     Scalars,

@@ -148,14 +148,14 @@ fn homogeneous(leaves: &[Leaf], size: u64) -> Option<Places> {
     fits.then(|| (0..leaves.len()).map(|i| (RegClass::Float, i, 0)).collect())
 }
 
-/// One float, two floats, or one float and one integer.
+/// One float, two floats, or one float and one integer, which a pointer is not: so gcc and clang read the ABI.
 fn flattened(leaves: &[Leaf]) -> Option<Places> {
     let places = match leaves {
         [one] if one.float => vec![(RegClass::Float, 0, 0)],
         [one, two] if one.float && two.float => {
             vec![(RegClass::Float, 0, 0), (RegClass::Float, 1, 0)]
         }
-        [one, two] if one.float != two.float => {
+        [one, two] if one.float && is_integer(&two.kind) || two.float && is_integer(&one.kind) => {
             vec![(class_of(one), 0, 0), (class_of(two), 0, 0)]
         }
         _ => return None,
@@ -175,6 +175,20 @@ fn one_each(native: &NativeConvention, leaves: &[Leaf], size: u64) -> Option<Pla
         Some((class, index?, 0))
     };
     (size <= MOST).then(|| leaves.iter().map(place).collect())?
+}
+
+/// Whether C calls it an integer.
+fn is_integer(kind: &Type) -> bool {
+    !matches!(
+        kind.underlying(),
+        Kind::Float32
+            | Kind::Float64
+            | Kind::Pointer(_)
+            | Kind::UnsafePointer
+            | Kind::Map(..)
+            | Kind::Chan(..)
+            | Kind::Func(_)
+    )
 }
 
 fn class_of(leaf: &Leaf) -> RegClass {

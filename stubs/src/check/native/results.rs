@@ -5,8 +5,8 @@
 //! * **Word-sized**: 1, 2, 4 or 8 bytes, in the integer register, whatever they are.
 //! * **Homogeneous floats**: one to four floats of one size and nothing else, not even padding: a float register each. Else at
 //!   most 16 bytes, in integer registers as they lie in memory.
-//! * **Flattened floats**: one float, two floats, a float and an integer: a register each. Else at most 16 bytes, in integer
-//!   registers as they lie in memory.
+//! * **Flattened floats**: one float, two floats, a float and an integer that is no pointer: a register each. Else at most 16
+//!   bytes, in integer registers as they lie in memory.
 //! * **Scalars**: nothing but the single scalar.
 //! * **Parts**: each basic part in the next register of its class, if there are enough for all.
 #![forbid(unsafe_code)]
@@ -187,7 +187,8 @@ fn wanted(
             }
         }
         Results::FlattenedFloats => match (ints, floats) {
-            (0, 1 | 2) | (1, 1) => Some(own()),
+            (0, 1 | 2) => Some(own()),
+            (1, 1) if !parts.iter().any(|p| is_pointer(&p.1.kind)) => Some(own()),
             _ => as_in_memory(),
         },
         Results::Eightbytes => {
@@ -218,6 +219,15 @@ fn wanted(
             Some(parts.iter().map(place).collect())
         }
     }
+}
+
+/// What is a pointer in C: gcc and clang do not count it among the integers of flattened structs.
+fn is_pointer(kind: &Type) -> bool {
+    use Kind::{Chan, Func, Map, Pointer, UnsafePointer};
+    matches!(
+        kind.underlying(),
+        Pointer(_) | UnsafePointer | Map(..) | Chan(..) | Func(_)
+    )
 }
 
 /// The parts of a value that is small, so arrays in it are short unless they have no bytes.
