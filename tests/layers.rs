@@ -17,24 +17,27 @@ const STUBS: &str = "
     signature < go_frame;
     signature < abi < assign < check, print;
     assign < error, fuzzing;
-    check, error, record < key < veneer < lower < compile;
-    error < unwind < code;
+    signature < block;
+    check, error, record, block < key < faults, veneer < lower < compile;
+    error, veneer < unwind < code;
     unwind < compile;
     code, compile < publish;
     record, compile < host < interp;
-    interp, publish < stub < cache;
+    interp, publish < stub < call < cache;
     record < seed;
 ";
 
 /// As [`STUBS`], for the runtime.
 const FING: &str = "
-    sync < lock < safepoint, handle, queue, types;
-    table < types < heap;
-    safepoint < heap;
-    heap, handle < collect < mutator;
+    sync < lock < safepoint, queue, types;
+    table < types < error, finalizer, safepoint;
+    safepoint < heap < mutator;
     finalizer, queue < shapes < fing;
-    shapes, mutator, collect < registry;
-    registry, fing < shared < stats, executor < runtime < cli;
+    error, queue, shapes, policy < registry;
+    types < collector;
+    heap, mutator, collector, registry < collect;
+    queue, registry, collect < stats, trace;
+    stats, trace, collect, fing < executor < runtime < callback < cli;
 ";
 
 /// Source folders with their tables.
