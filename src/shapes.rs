@@ -271,6 +271,13 @@ impl Shapes {
             .collect()
     }
 
+    /// One more use of an uncounted shape that somebody has.
+    pub(crate) fn retain_uncounted(&self, index: u32) {
+        if let Some(Some(slot)) = self.table.lock().slots.get_mut(index as usize) {
+            slot.uses += 1;
+        }
+    }
+
     /// Gives back one use of an uncounted shape.
     pub(crate) fn release_uncounted(&self, index: u32) {
         let mut guard = self.table.lock();

@@ -2,8 +2,9 @@
 
 use super::block::{Bit, Block};
 use super::class::{self, CLASSES};
+use super::ids::Prepared;
 use super::{AllocError, Heap};
-use crate::types::{TypeDesc, TypeId};
+use crate::types::{Implied, TypeDesc, TypeId};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::*;
 
@@ -20,7 +21,7 @@ struct Run {
 struct Known {
     ty: TypeId,
     header: u64,
-    class: usize,
+    pool: usize,
 }
 
 /// Types a cache knows at a time, a power of two.
@@ -29,7 +30,8 @@ const KNOWN: usize = 8;
 /// What one mutator has taken from the heap in advance. Good until the next collection.
 #[derive(Debug)]
 pub(crate) struct Cache {
-    runs: [Run; CLASSES.len()],
+    /// By pool.
+    runs: Vec<Run>,
     /// The types it made objects of last, by the last bits of their index.
     known: [Option<Known>; KNOWN],
     epoch: u64,
@@ -39,7 +41,7 @@ impl Heap {
     /// An empty cache of the present epoch.
     pub(crate) fn cache(&self) -> Cache {
         Cache {
-            runs: std::array::from_fn(|_| Run::default()),
+            runs: (0..CLASSES.len()).map(|_| Run::default()).collect(),
             known: [None; KNOWN],
             epoch: self.epoch(),
         }
@@ -58,12 +60,12 @@ impl Heap {
         self.refresh(cache);
         let cache = std::mem::replace(cache, self.cache());
         let mut books = self.books.lock();
-        for (class, run) in cache.runs.into_iter().enumerate() {
+        for (pool, run) in cache.runs.into_iter().enumerate() {
             if let Some(block) = run.block {
                 self.allocated
                     .fetch_sub((run.end - run.next) * block.cell, Relaxed);
                 block.set_cursor(run.next);
-                books.partial[class].push(block);
+                books.partial[pool].push(block);
             }
         }
     }
@@ -75,7 +77,7 @@ impl Heap {
         debug_assert_eq!(cache.epoch, self.epoch());
         if let Some(known) = &cache.known[ty.slot(KNOWN)]
             && known.ty == ty
-            && let run = &mut cache.runs[known.class]
+            && let Some(run) = cache.runs.get_mut(known.pool)
             && run.next != run.end
             && let Some(block) = &run.block
         {
@@ -92,14 +94,19 @@ impl Heap {
         if desc.size() == 0 {
             return Ok(self.zero());
         }
+        let implied = desc.imply(None);
         let Some(class) = class::class_of(desc.size()) else {
-            return self.alloc_large(desc);
+            return self.alloc_large(desc, implied);
         };
         let header = desc.address() as u64;
-        cache.known[ty.slot(KNOWN)] = Some(Known { ty, header, class });
-        let run = &mut cache.runs[class];
+        let pool = implied.map_or(class, |implied| implied.pool);
+        cache.known[ty.slot(KNOWN)] = Some(Known { ty, header, pool });
+        if cache.runs.len() <= pool {
+            cache.runs.resize_with(pool + 1, Run::default);
+        }
+        let run = &mut cache.runs[pool];
         if run.next == run.end {
-            self.refill(run, class, desc)?;
+            self.refill(run, pool, class, desc)?;
         }
         let index = run.next;
         run.next += 1;
@@ -120,7 +127,13 @@ impl Heap {
 
     /// Finds the next run of free cells and zeroes it.
     #[cold]
-    fn refill(&self, run: &mut Run, class: usize, desc: &TypeDesc) -> Result<(), AllocError> {
+    fn refill(
+        &self,
+        run: &mut Run,
+        pool: usize,
+        class: usize,
+        desc: &TypeDesc,
+    ) -> Result<(), AllocError> {
         loop {
             if let Some(block) = &run.block
                 && let Some((first, count)) = block.next_run()
@@ -134,15 +147,20 @@ impl Heap {
                 return Ok(());
             }
             *run = Run {
-                block: Some(self.block_with_room(class, desc)?),
+                block: Some(self.block_with_room(pool, class, desc)?),
                 ..Run::default()
             };
         }
     }
 
-    fn block_with_room(&self, class: usize, desc: &TypeDesc) -> Result<Arc<Block>, AllocError> {
+    fn block_with_room(
+        &self,
+        pool: usize,
+        class: usize,
+        desc: &TypeDesc,
+    ) -> Result<Arc<Block>, AllocError> {
         let mut books = self.books.lock();
-        if let Some(block) = books.partial[class].pop() {
+        if let Some(block) = books.partial[pool].pop() {
             return Ok(block);
         }
         let Some((index, fresh)) = books.take(1) else {
@@ -150,10 +168,11 @@ impl Heap {
             return Err(self.full(desc, desc.size()));
         };
         let block = Arc::new(Block::of_class(
-            self.arena.block_start(index),
-            index,
+            (self.arena.block_start(index), index),
             class,
+            pool,
             fresh,
+            prepared(desc, desc.imply(None)),
         ));
         self.publish(&block, true);
         books.all.push(block.clone());
@@ -161,7 +180,7 @@ impl Heap {
     }
 
     #[cold]
-    fn alloc_large(&self, desc: &TypeDesc) -> Result<usize, AllocError> {
+    fn alloc_large(&self, desc: &TypeDesc, implied: Option<Implied>) -> Result<usize, AllocError> {
         let size = desc.size();
         let span = class::blocks_for(size).ok_or_else(|| self.full(desc, size))?;
         let block = {
@@ -171,10 +190,10 @@ impl Heap {
                 return Err(self.full(desc, size));
             };
             let block = Arc::new(Block::large(
-                self.arena.block_start(index),
-                index,
+                (self.arena.block_start(index), index),
                 span,
                 fresh,
+                prepared(desc, implied),
             ));
             self.publish(&block, true);
             books.all.push(block.clone());
@@ -200,4 +219,9 @@ impl Heap {
             limit: self.options.limit,
         }
     }
+}
+
+/// The id that every object of the type has.
+fn prepared(desc: &TypeDesc, implied: Option<Implied>) -> Option<Prepared> {
+    implied.map(|implied| Prepared::new(implied.id, !desc.has_pointers()))
 }

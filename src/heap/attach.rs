@@ -3,8 +3,9 @@
 #![forbid(unsafe_code)]
 
 use super::Heap;
-use super::block::{Block, Prepared};
-use crate::types::TypeDesc;
+use super::block::Block;
+use super::ids::Prepared;
+use crate::types::{Implied, TypeDesc};
 use std::num::NonZeroU32;
 
 /// An id for the objects of one type.
@@ -16,7 +17,7 @@ pub(crate) struct TypedId {
 }
 
 impl TypedId {
-    /// `id` is at most [`Prepared::MAX_ID`].
+    /// `id` is below 2^31.
     pub(crate) fn new(desc: &TypeDesc, id: NonZeroU32) -> TypedId {
         TypedId {
             header: desc.address() as u64,
@@ -37,6 +38,19 @@ impl Heap {
         }
     }
 
+    /// Every object of the type that is made from now on has the id. `false`: one was made before, or there is such an id
+    /// already.
+    pub(crate) fn imply(&self, desc: &TypeDesc, id: NonZeroU32) -> bool {
+        let mut books = self.books.lock();
+        let pool = books.partial.len();
+        let implied = desc.imply(Some(Implied { id, pool }));
+        let done = implied.is_some_and(|implied| implied.pool == pool);
+        if done {
+            books.partial.push(Vec::new());
+        }
+        done
+    }
+
     /// Prepares the id for the object at `start`. `Some(false)`: it has one; `None`: it is not of the type.
     ///
     /// When two threads prepare ids for one object at the same time, one id stays, and the other thread may not be
@@ -44,13 +58,13 @@ impl Heap {
     #[inline]
     pub(crate) fn attach(&self, start: usize, id: &TypedId) -> Option<bool> {
         let (block, index) = self.typed(start, id)?;
-        Some(block.set_id_fast(index, id.id))
+        Some(block.ids.set_fast(index, id.id))
     }
 
     /// Takes the id away from the object at `start` if it has this one. `None`: it is not of the type.
     #[inline]
     pub(crate) fn detach(&self, start: usize, id: &TypedId) -> Option<bool> {
         let (block, index) = self.typed(start, id)?;
-        Some(block.take_id_fast(index, id.id))
+        Some(block.ids.take_fast(index, id.id))
     }
 }

@@ -4,13 +4,11 @@
 //! `Used` and the cursor are written by the mutator that owns the block, or by the sweep; `Mark` and `Finalizable` by
 //! the collector; `Special` by anybody.
 //!
-//! A mutator that prepares an id writes the id and one byte of the block, neither by an atomic exchange; the collector
-//! works out the bits `Finalizable` of the blocks whose byte is set.
+//! `Finalizable` follows from the block's [`Ids`].
 #![forbid(unsafe_code)]
 
 use super::class::{BLOCK, CLASSES, FIRST, HEADER};
-use std::num::NonZeroU32;
-use std::sync::OnceLock;
+use super::ids::{Ids, Prepared};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::*};
 
 /// What the heap knows of a cell besides its contents.
@@ -29,34 +27,6 @@ pub(crate) enum Bit {
 
 const KINDS: usize = 4;
 
-/// An id as it lies beside a cell: with a bit that says whether the object has no pointers, so that deciding over such
-/// an object need not touch it.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Prepared(NonZeroU32);
-
-impl Prepared {
-    /// The largest id there can be.
-    pub(crate) const MAX_ID: u32 = u32::MAX >> 1;
-
-    /// `id` is at most [`Prepared::MAX_ID`].
-    pub(super) fn new(id: NonZeroU32, leaf: bool) -> Prepared {
-        debug_assert!(id.get() <= Prepared::MAX_ID);
-        Prepared(NonZeroU32::MIN.saturating_add((id.get() << 1 | u32::from(leaf)) - 1))
-    }
-
-    fn read(word: u32) -> Option<Prepared> {
-        NonZeroU32::new(word).map(Prepared)
-    }
-
-    pub(super) fn id(self) -> NonZeroU32 {
-        NonZeroU32::new(self.0.get() >> 1).unwrap_or(NonZeroU32::MIN)
-    }
-
-    pub(super) fn is_leaf(self) -> bool {
-        self.0.get() & 1 != 0
-    }
-}
-
 /// No object was made in the block.
 const NO_TYPE: u64 = 0;
 /// Objects of several types were.
@@ -74,8 +44,8 @@ pub(super) struct Block {
     /// Bytes of a cell, header included.
     pub(super) cell: usize,
     pub(super) cells: usize,
-    /// `None`: one large object.
-    pub(super) class: Option<usize>,
+    /// Where blocks like this one wait that have room; `None`: one large object.
+    pub(super) pool: Option<usize>,
     /// `ceil(2^32 / cell)`, 0 for a large object: a multiplication finds the cell of an offset.
     inverse: u64,
     /// What the headers of all objects say, [`NO_TYPE`] before the first, [`TYPES`] when they differ: who knows it need
@@ -86,39 +56,46 @@ pub(super) struct Block {
     /// Cells before this one were handed out since the last sweep, as far as they were free.
     cursor: AtomicU32,
     bits: Box<[AtomicU64]>,
-    ids: OnceLock<Box<[AtomicU32]>>,
-    /// Ids were prepared since `Finalizable` was worked out.
-    prepared: AtomicBool,
+    pub(super) ids: Ids,
     /// A cell is or was `Special`.
     special: AtomicBool,
 }
 
 impl Block {
-    pub(super) fn of_class(start: usize, index: usize, class: usize, fresh: bool) -> Block {
+    /// A block of cells of this class. `implied`: what all its objects have from the beginning.
+    pub(super) fn of_class(
+        (start, index): (usize, usize),
+        class: usize,
+        pool: usize,
+        fresh: bool,
+        implied: Option<Prepared>,
+    ) -> Block {
         let cell = usize::from(CLASSES[class]);
-        Block::new(
-            start,
-            index,
-            1,
-            cell,
-            (BLOCK - FIRST) / cell,
-            Some(class),
-            fresh,
-        )
+        let inverse = (1u64 << 32).div_ceil(cell as u64);
+        let cells = (BLOCK - FIRST) / cell;
+        Block {
+            inverse,
+            pool: Some(pool),
+            ..Block::new((start, index), 1, (cell, cells), fresh, implied)
+        }
     }
 
-    pub(super) fn large(start: usize, index: usize, span: usize, fresh: bool) -> Block {
-        Block::new(start, index, span, span * BLOCK - FIRST, 1, None, fresh)
+    /// A block, or several, for one object.
+    pub(super) fn large(
+        at: (usize, usize),
+        span: usize,
+        fresh: bool,
+        implied: Option<Prepared>,
+    ) -> Block {
+        Block::new(at, span, (span * BLOCK - FIRST, 1), fresh, implied)
     }
 
     fn new(
-        start: usize,
-        index: usize,
+        (start, index): (usize, usize),
         span: usize,
-        cell: usize,
-        cells: usize,
-        class: Option<usize>,
+        (cell, cells): (usize, usize),
         fresh: bool,
+        implied: Option<Prepared>,
     ) -> Block {
         Block {
             start,
@@ -126,16 +103,15 @@ impl Block {
             span,
             cell,
             cells,
-            class,
-            inverse: class.map_or(0, |_| (1u64 << 32).div_ceil(cell as u64)),
+            pool: None,
+            inverse: 0,
             only: AtomicU64::new(NO_TYPE),
             fresh: AtomicBool::new(fresh),
             cursor: AtomicU32::new(0),
             bits: (0..cells.div_ceil(64) * KINDS)
                 .map(|_| AtomicU64::new(0))
                 .collect(),
-            ids: OnceLock::new(),
-            prepared: AtomicBool::new(false),
+            ids: Ids::new(cells, implied),
             special: AtomicBool::new(false),
         }
     }
@@ -222,7 +198,7 @@ impl Block {
     pub(super) fn may_have(&self, bit: Bit) -> bool {
         match bit {
             Bit::Used | Bit::Mark => true,
-            Bit::Finalizable => self.ids.get().is_some(),
+            Bit::Finalizable => self.ids.are_there(),
             Bit::Special => self.special.load(Relaxed),
         }
     }
@@ -276,112 +252,25 @@ impl Block {
         from
     }
 
-    /// The id prepared for a cell's object.
-    pub(super) fn id(&self, index: usize) -> Option<Prepared> {
-        Prepared::read(self.ids.get()?[index].load(Relaxed))
-    }
-
-    fn ids(&self) -> &[AtomicU32] {
-        self.ids
-            .get_or_init(|| (0..self.cells).map(|_| AtomicU32::new(0)).collect())
-    }
-
-    /// `Relaxed` will do, here and for the ids: the collector reads both when every mutator has stopped.
-    #[inline]
-    fn remember_prepared(&self) {
-        if !self.prepared.load(Relaxed) {
-            self.prepared.store(true, Relaxed);
-        }
-    }
-
-    /// Prepares an id; `Err`: the one that is there already.
-    pub(super) fn set_id(&self, index: usize, id: Prepared) -> Result<(), NonZeroU32> {
-        match self.ids()[index].compare_exchange(0, id.0.get(), Relaxed, Relaxed) {
-            Ok(_) => {
-                self.remember_prepared();
-                Ok(())
-            }
-            Err(there) => Err(Prepared::read(there).unwrap_or(id).id()),
-        }
-    }
-
-    /// As [`Block::set_id`], without an atomic exchange: of threads that prepare one cell's ids at the same time, one
-    /// wins, and the others may not be told. `false`: there is one already.
-    #[inline]
-    pub(super) fn set_id_fast(&self, index: usize, id: Prepared) -> bool {
-        let cell = match self.ids.get() {
-            Some(ids) => &ids[index],
-            None => &self.ids()[index],
-        };
-        if cell.load(Relaxed) != 0 {
-            return false;
-        }
-        cell.store(id.0.get(), Relaxed);
-        self.remember_prepared();
-        true
-    }
-
-    /// Takes the id away. The bit stays until the next collection has looked at it.
-    pub(super) fn take_id(&self, index: usize) -> Option<NonZeroU32> {
-        Prepared::read(self.ids.get()?[index].swap(0, Relaxed)).map(Prepared::id)
-    }
-
-    /// Takes the id away, with the world stopped.
-    #[inline]
-    pub(super) fn take_id_stopped(&self, index: usize) -> Option<NonZeroU32> {
-        let cell = &self.ids.get()?[index];
-        let there = Prepared::read(cell.load(Relaxed))?;
-        cell.store(0, Relaxed);
-        Some(there.id())
-    }
-
-    /// Takes the id away if it is this one, without an atomic exchange: of threads that take one cell's id at the same
-    /// time, several may be told that it was they.
-    #[inline]
-    pub(super) fn take_id_fast(&self, index: usize, id: Prepared) -> bool {
-        let Some(cell) = self.ids.get().map(|ids| &ids[index]) else {
-            return false;
-        };
-        let there = cell.load(Relaxed) == id.0.get();
-        if there {
-            cell.store(0, Relaxed);
-        }
-        there
-    }
-
     /// Works out which cells are `Finalizable`. Only with the world stopped.
     pub(super) fn settle_prepared(&self) {
-        let Some(ids) = self.ids.get() else { return };
-        if !self.prepared.load(Relaxed) {
-            return;
-        }
-        self.prepared.store(false, Relaxed);
-        for (word, ids) in ids.chunks(64).enumerate() {
-            let bits = ids.iter().enumerate().fold(0, |bits, (bit, id)| {
-                bits | u64::from(id.load(Relaxed) != 0) << bit
-            });
-            self.set_word(Bit::Finalizable, word, bits);
-        }
+        self.ids.settle(
+            self.words(),
+            |word| self.word(Bit::Used, word),
+            |word, bits| self.set_word(Bit::Finalizable, word, bits),
+        );
     }
 
     /// Objects with a prepared id.
-    pub(super) fn count_ids(&self) -> usize {
-        let ids = self.ids.get().map_or(&[][..], |ids| ids);
-        ids.iter().filter(|id| id.load(Relaxed) != 0).count()
-    }
-
-    /// Calls `visit` with every prepared id.
-    pub(super) fn for_each_id(&self, mut visit: impl FnMut(NonZeroU32)) {
-        let ids = self.ids.get().map_or(&[][..], |ids| ids);
-        ids.iter()
-            .filter_map(|id| Prepared::read(id.load(Relaxed)))
-            .for_each(|id| visit(id.id()));
+    pub(super) fn count_prepared(&self) -> usize {
+        self.ids
+            .count(self.words(), |word| self.word(Bit::Used, word))
     }
 
     /// Whether an unmarked object of the block is finalizable.
     #[inline]
     pub(super) fn has_dying(&self) -> bool {
-        self.ids.get().is_some()
+        self.ids.are_there()
             && self.bits.chunks_exact(KINDS).any(|bits| {
                 let [finalizable, marked] =
                     [Bit::Finalizable, Bit::Mark].map(|bit| bits[bit as usize].load(Relaxed));
@@ -391,9 +280,7 @@ impl Block {
 
     /// Bytes of memory the block's own tables take.
     pub(super) fn table_bytes(&self) -> usize {
-        size_of::<Block>()
-            + size_of_val(&*self.bits)
-            + self.ids.get().map_or(0, |ids| size_of_val(&**ids))
+        size_of::<Block>() + size_of_val(&*self.bits) + self.ids.bytes()
     }
 }
 
@@ -404,7 +291,7 @@ mod tests {
     #[test]
     fn the_inverse_divides_exactly() {
         for class in 0..CLASSES.len() {
-            let block = Block::of_class(0x10000, 0, class, true);
+            let block = Block::of_class((0x10000, 0), class, class, true, None);
             for offset in 0..BLOCK {
                 let want = offset.checked_sub(FIRST).and_then(|at| {
                     let (index, inside) = (at / block.cell, at % block.cell);
@@ -421,7 +308,7 @@ mod tests {
 
     #[test]
     fn runs_go_round_used_cells() {
-        let block = Block::of_class(0, 0, 0, true);
+        let block = Block::of_class((0, 0), 0, 0, true, None);
         let used = [0, 1, 63, 64, 65, 200, 4094];
         for &cell in &used {
             assert!(block.set_owned(Bit::Used, cell));
@@ -432,25 +319,5 @@ mod tests {
             block.cells - block.count(Bit::Used),
             runs.iter().map(|run| run.1).sum::<usize>()
         );
-    }
-
-    #[test]
-    fn an_id_is_prepared_once() {
-        let block = Block::of_class(0, 0, 3, true);
-        let ids = [1, 2].map(|id| NonZeroU32::new(id).unwrap());
-        let [one, two] = ids.map(|id| Prepared::new(id, id.get() == 2));
-        assert_eq!((one.is_leaf(), two.is_leaf()), (false, true));
-        assert_eq!((block.id(7), block.take_id(7)), (None, None));
-        assert_eq!(block.set_id(7, one), Ok(()));
-        assert_eq!(block.set_id(7, two), Err(ids[0]));
-        assert_eq!(block.id(7), Some(one));
-        assert_eq!(block.id(8), None);
-        assert_eq!(block.take_id(7), Some(ids[0]));
-        assert!(block.set_id_fast(7, two) && !block.set_id_fast(7, one));
-        assert!(!block.get(Bit::Finalizable, 7));
-        block.settle_prepared();
-        assert!(block.get(Bit::Finalizable, 7) && block.count(Bit::Finalizable) == 1);
-        assert_eq!((block.count_ids(), block.take_id_fast(7, one)), (1, false));
-        assert!(block.take_id_fast(7, two) && block.count_ids() == 0);
     }
 }

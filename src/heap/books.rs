@@ -45,8 +45,9 @@ pub(super) struct Books {
     high: usize,
     /// Every block in use, oldest first.
     pub(super) all: Vec<Arc<Block>>,
-    /// Per class, blocks with free cells that nobody owns; the oldest last, as it is taken first.
-    pub(super) partial: [Vec<Arc<Block>>; CLASSES.len()],
+    /// Pools of blocks with free cells that nobody owns; in each the oldest last, as it is taken first. The first pools
+    /// are those of the classes, the others of types whose objects are finalizable from the beginning.
+    pub(super) partial: Vec<Vec<Arc<Block>>>,
 }
 
 impl Books {
@@ -60,7 +61,7 @@ impl Books {
             low: 0,
             high: 0,
             all: Vec::new(),
-            partial: [const { Vec::new() }; CLASSES.len()],
+            partial: vec![Vec::new(); CLASSES.len()],
         }
     }
 

@@ -138,7 +138,7 @@ impl<'h> Cycle<'h> {
     pub(crate) fn take_prepared(&mut self, start: usize) -> Option<NonZeroU32> {
         let cell = self.heap.object_at(start)?;
         cell.block.set_shared(Bit::Finalizable, cell.index, false);
-        cell.block.take_id(cell.index)
+        cell.block.ids.take(cell.index)
     }
 
     /// Marks what every unmarked object with a prepared id points to, itself excepted.
@@ -149,10 +149,13 @@ impl<'h> Cycle<'h> {
                 continue;
             }
             self.dying.push(at);
+            if block.ids.are_leaves() {
+                continue;
+            }
             for word in 0..block.words() {
                 let dying = block.word(Bit::Finalizable, word) & !block.word(Bit::Mark, word);
                 for index in cells(word, dying) {
-                    let id = block.id(index);
+                    let id = block.ids.get(index);
                     if id.is_some_and(|id| !id.is_leaf()) {
                         let start = block.object(index);
                         let pointers = heap.desc_of(block, index).pointers();
@@ -182,8 +185,12 @@ impl<'h> Cycle<'h> {
                     continue;
                 }
                 let mut revived = 0;
-                for index in cells(word, dying) {
-                    if let Some(id) = block.take_id_stopped(index) {
+                if let Some(id) = block.ids.take_implied(word, dying) {
+                    cells(word, dying).for_each(|index| visit(block.object(index), id));
+                    revived = dying;
+                }
+                for index in cells(word, dying & !revived) {
+                    if let Some(id) = block.ids.take_stopped(index) {
                         revived |= 1 << (index % 64);
                         visit(block.object(index), id);
                     }
@@ -198,7 +205,7 @@ impl<'h> Cycle<'h> {
     pub(crate) fn for_each_id(&self, mut visit: impl FnMut(NonZeroU32)) {
         self.blocks
             .iter()
-            .for_each(|block| block.for_each_id(&mut visit));
+            .for_each(|block| block.ids.for_each(&mut visit));
     }
 }
 

@@ -1,6 +1,7 @@
 //! From an address to the object it is in. Exact: a free cell, a header, padding and one-past-the-end are no object.
 
-use super::block::{Bit, Block, Prepared};
+use super::block::{Bit, Block};
+use super::ids::Prepared;
 use super::{BLOCK, Heap};
 use crate::types::TypeDesc;
 use std::num::NonZeroU32;
@@ -125,7 +126,7 @@ impl Heap {
     #[cfg(test)]
     pub(crate) fn prepared(&self, start: usize) -> Option<NonZeroU32> {
         let cell = self.object_at(start)?;
-        cell.block.id(cell.index).map(Prepared::id)
+        cell.block.ids.get(cell.index).map(Prepared::id)
     }
 
     /// Prepares an id for the object at `start`, which becomes finalizable. `Err(Some(id))`: it has that one already;
@@ -133,13 +134,13 @@ impl Heap {
     pub(crate) fn prepare(&self, start: usize, id: NonZeroU32) -> Result<(), Option<NonZeroU32>> {
         let cell = self.object_at(start).ok_or(None)?;
         let id = Prepared::new(id, cell.desc.pointers().is_empty());
-        cell.block.set_id(cell.index, id).map_err(Some)
+        cell.block.ids.set(cell.index, id).map_err(Some)
     }
 
     /// Takes the prepared id away and answers it.
     pub(crate) fn unprepare(&self, start: usize) -> Option<NonZeroU32> {
         self.object_at(start)
-            .and_then(|cell| cell.block.take_id(cell.index))
+            .and_then(|cell| cell.block.ids.take(cell.index))
     }
 
     /// Says whether something else must be decided when the object dies. `false`: no object starts there.

@@ -32,6 +32,7 @@ mod class;
 mod cycle;
 mod error;
 mod find;
+mod ids;
 mod os;
 mod stats;
 mod sweep;

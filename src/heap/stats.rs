@@ -56,7 +56,7 @@ impl Heap {
     /// Objects with a prepared id, in the time that a look at every cell of their blocks takes.
     pub(crate) fn count_prepared(&self) -> usize {
         let books = self.books.lock();
-        books.all.iter().map(|block| block.count_ids()).sum()
+        books.all.iter().map(|block| block.count_prepared()).sum()
     }
 
     /// Counts. Takes time in proportion to the blocks in use.

@@ -72,9 +72,9 @@ impl Cycle<'_> {
 
     /// What a cell must not hand down to its next owner.
     fn bury(&self, block: &Block, word: usize, freed: u64) {
-        for index in cells(word, freed & block.word(Bit::Finalizable, word)) {
-            block.take_id_stopped(index);
-        }
+        block
+            .ids
+            .bury(word, freed, block.word(Bit::Finalizable, word));
         if self.heap.options.poison {
             for index in cells(word, freed) {
                 // SAFETY: I14, I15: the world is stopped and the object of this cell is dead.
@@ -107,10 +107,10 @@ impl Cycle<'_> {
         }
         books.partial.iter_mut().for_each(Vec::clear);
         for block in kept.iter().rev() {
-            if let Some(class) = block.class
+            if let Some(pool) = block.pool
                 && block.count(Bit::Used) < block.cells
             {
-                books.partial[class].push(block.clone());
+                books.partial[pool].push(block.clone());
             }
         }
         books.all = kept;

@@ -87,6 +87,14 @@ pub enum AttachError {
         /// Its address.
         addr: usize,
     },
+    /// There are objects of the type already, or it has another finalizer for all of them.
+    #[error(
+        "attach: the type {ty} has objects or a finalizer for all of them, wanted a type without either"
+    )]
+    HasObjects {
+        /// The type.
+        ty: Type,
+    },
 }
 
 impl AttachError {
@@ -95,7 +103,7 @@ impl AttachError {
         match self {
             Self::AlreadySet { .. } => Some("runtime.SetFinalizer: finalizer already set"),
             Self::NotInHeap { .. } => Some("runtime.SetFinalizer: pointer not in allocated block"),
-            Self::ForeignMutator | Self::OtherType { .. } => None,
+            Self::ForeignMutator | Self::OtherType { .. } | Self::HasObjects { .. } => None,
         }
     }
 }
@@ -129,6 +137,27 @@ impl TypeFinalizer {
             return Ok(());
         }
         self.explain(mutator, object)
+    }
+
+    /// Sets it as the finalizer of every object of the type, from the moment that it is made: at no cost, in time or
+    /// memory, but a bit. For types whose objects are never without, as files are. It can be detached from an object, and
+    /// an object that it has run for can have another one set.
+    ///
+    /// # Errors
+    /// An object of the type was made before, or the type has such a finalizer already.
+    pub fn attach_to_all(&self) -> Result<(), AttachError> {
+        let (inner, registry) = (&*self.0, &self.0.registry);
+        let types = inner.space.types();
+        let has_objects = |ty: Type| AttachError::HasObjects { ty };
+        let desc = types
+            .desc(inner.ty)
+            .map_err(|_| has_objects(Type::unsafe_pointer()))?;
+        if desc.size() > 0 && !inner.space.heap().imply(desc, prepared_id(inner.shape)) {
+            return Err(has_objects(desc.ty().clone()));
+        }
+        // One use that is never given back: the type has the function as long as the runtime lives.
+        registry.shapes.retain_uncounted(inner.shape);
+        Ok(())
     }
 
     /// Takes it away from `object` again. `false`: the object has none, or another one.

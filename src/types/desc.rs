@@ -4,6 +4,7 @@
 use super::pointers::Pointers;
 use fing_stubs::signature::{Kind, Type};
 use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::OnceLock;
 
 /// A type of one universe. Cheap to copy; using it with another runtime is an error, not a mistake that goes unseen.
@@ -37,8 +38,19 @@ pub struct TypeDesc {
     align: usize,
     hash: u32,
     pointers: Pointers,
+    /// What all its objects have; written when the first is made at the latest.
+    implied: OnceLock<Option<Implied>>,
     /// The type of pointers to it, once somebody asked.
     pub(super) pointer: OnceLock<TypeId>,
+}
+
+/// What all objects of a type have from the beginning.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Implied {
+    /// The id prepared for each.
+    pub(crate) id: NonZeroU32,
+    /// The heap's pool for their blocks.
+    pub(crate) pool: usize,
 }
 
 impl TypeDesc {
@@ -55,6 +67,7 @@ impl TypeDesc {
             align,
             hash: hash(&ty),
             pointers: Pointers::of(&ty),
+            implied: OnceLock::new(),
             pointer: OnceLock::new(),
             ty,
         })
@@ -93,6 +106,11 @@ impl TypeDesc {
     /// Whether a value holds anything the collector follows.
     pub fn has_pointers(&self) -> bool {
         !self.pointers.is_empty()
+    }
+
+    /// Says what all objects of the type have. Who says it first is right; answers what that was.
+    pub(crate) fn imply(&self, implied: Option<Implied>) -> Option<Implied> {
+        *self.implied.get_or_init(|| implied)
     }
 
     /// Which words the collector follows.

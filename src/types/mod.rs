@@ -15,6 +15,7 @@ mod shape;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use desc::Implied;
 pub use desc::{TypeDesc, TypeId};
 pub use error::TypesError;
 pub use methods::{Itab, Passing};

@@ -1,0 +1,552 @@
+//! Finalizers prepared for a type, finalizers of all objects of a type, bulk finalizers, grouped drains.
+#![cfg(all(target_arch = "x86_64", target_os = "linux"))]
+
+use std::sync::{Arc, Mutex};
+
+use fing::{
+    Abi, Arch, AttachError, Executor, FinalizerFn, FinalizerState, HeapOptions, Mutator, Obj,
+    Policy, Runtime, SetFinalizerError, TypeFinalizer, TypeId,
+};
+
+/// What finalizers of a test were called with.
+#[derive(Default)]
+struct Log {
+    calls: Mutex<Vec<Vec<usize>>>,
+    runtime: Mutex<Option<Runtime>>,
+}
+
+impl Log {
+    fn take(&self) -> Vec<Vec<usize>> {
+        std::mem::take(&mut *self.calls.lock().unwrap())
+    }
+
+    /// All objects, in order.
+    fn objects(&self) -> Vec<usize> {
+        self.take().concat()
+    }
+}
+
+extern "C" fn note(object: usize, log: &Log) {
+    log.calls.lock().unwrap().push(vec![object]);
+}
+
+/// As `note`, of another address.
+extern "C" fn note_again(object: usize, log: &Log) {
+    log.calls.lock().unwrap().push(vec![object, 0]);
+}
+
+extern "C" fn note_any(_ty: usize, object: usize, log: &Log) {
+    log.calls.lock().unwrap().push(vec![object]);
+}
+
+extern "C-unwind" fn note_all(first: *const usize, count: usize, log: &Log) {
+    // SAFETY: I6: a bulk finalizer is given an array of that many objects.
+    let objects = unsafe { std::slice::from_raw_parts(first, count) };
+    log.calls.lock().unwrap().push(objects.to_vec());
+    let runtime = log.runtime.lock().unwrap().clone();
+    if let Some(runtime) = runtime {
+        let freed = runtime.gc().unwrap().freed_objects;
+        log.calls.lock().unwrap().push(vec![freed]);
+        panic!("all of them");
+    }
+}
+
+struct World {
+    runtime: Runtime,
+    ty: TypeId,
+    log: Box<Log>,
+}
+
+fn world() -> World {
+    world_of(Policy::Lifo)
+}
+
+fn world_of(policy: Policy) -> World {
+    let mut heap = HeapOptions::default();
+    heap.poison = true;
+    let runtime = Runtime::builder()
+        .executor(Executor::Inline)
+        .policy(policy)
+        .heap(heap)
+        .on_panic(|_| ())
+        .build()
+        .unwrap();
+    let text = "struct { P *main.T; N uint64 }";
+    let ty = runtime.types().define("main.T", text).unwrap();
+    World {
+        runtime,
+        ty,
+        log: Box::default(),
+    }
+}
+
+impl World {
+    fn function(&self, signature: &str, code: *const ()) -> FinalizerFn {
+        let signature = self.runtime.types().parse_signature(signature).unwrap();
+        let builder = FinalizerFn::builder(signature, Abi::system_v()).context(self.context());
+        // SAFETY: I8: every function of this file is System V, of the signature it is given here, and `log` lives on.
+        unsafe { builder.at(code) }
+    }
+
+    fn context(&self) -> usize {
+        &raw const *self.log as usize
+    }
+
+    fn note(&self) -> FinalizerFn {
+        self.function("func(*main.T)", note as *const ())
+    }
+
+    fn prepared(&self) -> TypeFinalizer {
+        self.runtime
+            .prepare_finalizer(self.ty, &self.note())
+            .unwrap()
+    }
+
+    fn bulk(&self) -> TypeFinalizer {
+        let types = self.runtime.types();
+        let signature = types.parse_signature("func(**main.T, uint) int").unwrap();
+        let builder = FinalizerFn::builder(signature, Abi::system_v()).context(self.context());
+        // SAFETY: I8: as above.
+        let function = unsafe { builder.bulk().at(note_all as *const ()) };
+        self.runtime.prepare_finalizer(self.ty, &function).unwrap()
+    }
+
+    fn enter<R>(&self, body: impl FnOnce(&mut Mutator) -> R) -> R {
+        self.runtime.enter(body).unwrap()
+    }
+
+    /// Makes objects; their addresses.
+    fn make(&self, n: usize, each: impl Fn(usize, &Mutator, Obj<'_>)) -> Vec<usize> {
+        self.enter(|m| {
+            let make = |i| {
+                let object = m.alloc(self.ty).unwrap();
+                each(i, m, object);
+                object.addr()
+            };
+            (0..n).map(make).collect()
+        })
+    }
+
+    /// Collects and runs what is due; how many calls that were.
+    fn cycle(&self) -> u64 {
+        self.runtime.gc().unwrap();
+        self.runtime.run_finalizers().unwrap()
+    }
+
+    fn finalizers(&self) -> u64 {
+        self.runtime.stats().finalizers
+    }
+}
+
+fn reversed(mut addrs: Vec<usize>) -> Vec<usize> {
+    addrs.reverse();
+    addrs
+}
+
+#[test]
+fn attached_finalizers_run_once_newest_first() {
+    let world = world();
+    let close = world.prepared();
+    assert_eq!(
+        (close.ty(), close.function().signature().to_string()),
+        (world.ty, "func(*main.T)".into())
+    );
+    let addrs = world.make(1000, |_, m, object| close.attach(m, object).unwrap());
+    assert_eq!(world.finalizers(), 1000);
+    assert_eq!(world.cycle(), 1000);
+    assert_eq!(world.log.objects(), reversed(addrs));
+    assert_eq!((world.finalizers(), world.cycle()), (0, 0));
+    // The cells are used again, and nothing is left in them.
+    world.make(1000, |i, m, object| {
+        if i % 2 == 0 {
+            close.attach(m, object).unwrap();
+        }
+    });
+    assert_eq!(
+        (world.finalizers(), world.cycle(), world.cycle()),
+        (500, 500, 0)
+    );
+}
+
+#[test]
+fn detached_finalizers_do_not_run() {
+    let world = world();
+    let (close, other) = (world.prepared(), world.prepared());
+    let addrs = world.make(10, |i, m, object| {
+        close.attach(m, object).unwrap();
+        // Prepared apart, and another one all the same.
+        assert!(!other.detach(m, object).unwrap());
+        assert!(i % 2 == 0 || close.detach(m, object).unwrap());
+        assert!(i % 2 == 0 || !close.detach(m, object).unwrap());
+        if i == 3 {
+            close.attach(m, object).unwrap();
+        }
+    });
+    assert_eq!(world.finalizers(), 6);
+    assert_eq!(world.cycle(), 6);
+    let due = [0, 2, 3, 4, 6, 8].map(|i| addrs[i]);
+    assert_eq!(world.log.objects(), reversed(due.to_vec()));
+}
+
+#[test]
+fn both_ways_of_registering_see_each_other() {
+    let world = world();
+    let (close, note) = (world.prepared(), world.note());
+    world.make(1, |_, m, object| {
+        close.attach(m, object).unwrap();
+        let again = world.runtime.set_finalizer(m, object.into(), Some(&note));
+        assert!(matches!(again, Err(SetFinalizerError::AlreadySet { .. })));
+        let cleared = world.runtime.set_finalizer(m, object.into(), None).unwrap();
+        assert_eq!(cleared, FinalizerState::Cleared(true));
+        assert!(!close.detach(m, object).unwrap());
+        world
+            .runtime
+            .set_finalizer(m, object.into(), Some(&note))
+            .unwrap();
+        let error = close.attach(m, object).unwrap_err();
+        assert!(matches!(error, AttachError::AlreadySet { .. }), "{error}");
+        assert_eq!(
+            error.go_text(),
+            Some("runtime.SetFinalizer: finalizer already set")
+        );
+    });
+    assert_eq!((world.cycle(), world.log.take().len()), (1, 1));
+    assert_eq!(world.runtime.stats().shapes, 1);
+}
+
+#[test]
+fn misuse_is_an_error_and_changes_nothing() {
+    let (world, foreign) = (world(), world());
+    let close = world.prepared();
+    let other = world.runtime.types().id("[5]int").unwrap();
+    world.enter(|m| {
+        let object = m.alloc(other).unwrap();
+        let error = close.attach(m, object).unwrap_err();
+        assert!(matches!(error, AttachError::OtherType { .. }));
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "attach: the object at {:#x} is a [5]int, wanted a main.T",
+                object.addr()
+            )
+        );
+        assert!(matches!(
+            close.detach(m, object),
+            Err(AttachError::OtherType { .. })
+        ));
+    });
+    foreign.enter(|m| {
+        let object = m.alloc(foreign.ty).unwrap();
+        assert!(matches!(
+            close.attach(m, object),
+            Err(AttachError::ForeignMutator)
+        ));
+        world.enter(|own| {
+            assert!(matches!(
+                close.attach(own, object),
+                Err(AttachError::NotInHeap { .. })
+            ));
+        });
+    });
+    let prepare = |ty, signature, code| {
+        let function = world.function(signature, code);
+        world.runtime.prepare_finalizer(ty, &function)
+    };
+    let mismatch = prepare(other, "func(*main.T)", note as *const ());
+    assert!(matches!(
+        mismatch,
+        Err(SetFinalizerError::NotAssignable { .. })
+    ));
+    let nil = prepare(world.ty, "func(*main.T)", std::ptr::null());
+    assert!(matches!(nil, Err(SetFinalizerError::NilFunction { .. })));
+    let two = prepare(world.ty, "func(*main.T, int)", note as *const ());
+    assert!(matches!(two, Err(SetFinalizerError::ParameterCount { .. })));
+    let unknown = world.runtime.prepare_finalizer(foreign.ty, &world.note());
+    assert!(matches!(unknown, Err(SetFinalizerError::ObjectType(_))));
+    assert_eq!((world.finalizers(), world.cycle()), (0, 0));
+}
+
+#[test]
+fn objects_without_size_never_die() {
+    let world = world();
+    let empty = world.runtime.types().id("struct {}").unwrap();
+    let function = world.function("func(interface {})", note_any as *const ());
+    let close = world.runtime.prepare_finalizer(empty, &function).unwrap();
+    close.attach_to_all().unwrap();
+    world.enter(|m| {
+        let object = m.alloc(empty).unwrap();
+        close.attach(m, object).unwrap();
+        assert!(!close.detach(m, object).unwrap());
+    });
+    assert_eq!((world.finalizers(), world.cycle()), (0, 0));
+}
+
+#[test]
+fn interfaces_hold_the_object() {
+    let world = world();
+    let function = world.function("func(interface {})", note_any as *const ());
+    let close = world
+        .runtime
+        .prepare_finalizer(world.ty, &function)
+        .unwrap();
+    let addrs = world.make(600, |_, m, object| close.attach(m, object).unwrap());
+    assert_eq!(world.cycle(), 600);
+    assert_eq!(world.log.objects(), reversed(addrs));
+}
+
+#[test]
+fn a_referrer_is_finalized_before_what_it_refers_to() {
+    for imply in [false, true] {
+        let world = world();
+        let close = world.prepared();
+        if imply {
+            close.attach_to_all().unwrap();
+        }
+        let addrs = world.enter(|m| {
+            let all: Vec<_> = (0..3).map(|_| m.alloc(world.ty).unwrap()).collect();
+            for i in 0..3 {
+                let to = all.get(i + 1).copied().unwrap_or(all[i]);
+                m.store_ref(all[i], 0, Some(to)).unwrap();
+                if !imply {
+                    close.attach(m, all[i]).unwrap();
+                }
+            }
+            all.iter().map(|object| object.addr()).collect::<Vec<_>>()
+        });
+        for addr in addrs {
+            assert_eq!((world.cycle(), world.log.objects()), (1, vec![addr]));
+        }
+    }
+}
+
+#[test]
+fn a_function_is_kept_while_somebody_can_need_it() {
+    let world = world();
+    let owner = Arc::new(());
+    let types = world.runtime.types();
+    let signature = types.parse_signature("func(*main.T)").unwrap();
+    let builder = FinalizerFn::builder(signature, Abi::system_v())
+        .context(world.context())
+        .keep_alive(owner.clone());
+    // SAFETY: I8: as above.
+    let function = unsafe { builder.at(note as *const ()) };
+    let close = world
+        .runtime
+        .prepare_finalizer(world.ty, &function)
+        .unwrap();
+    drop(function);
+    let kept = world.enter(|m| {
+        let object = m.alloc(world.ty).unwrap();
+        close.attach(m, object).unwrap();
+        m.root(object)
+    });
+    // By the handle, ...
+    world.cycle();
+    let clone = close.clone();
+    drop(close);
+    assert_eq!(world.runtime.stats().shapes, 1);
+    // ... by the object, ...
+    drop(clone);
+    world.cycle();
+    assert_eq!(Arc::strong_count(&owner), 2);
+    // ... by the call that is queued, ...
+    drop(kept);
+    world.runtime.gc().unwrap();
+    assert_eq!(Arc::strong_count(&owner), 2);
+    assert_eq!(world.runtime.run_finalizers().unwrap(), 1);
+    // ... and then no longer.
+    world.cycle();
+    assert_eq!(
+        (Arc::strong_count(&owner), world.runtime.stats().shapes),
+        (1, 0)
+    );
+}
+
+#[test]
+fn all_objects_of_a_type_have_its_finalizer() {
+    let world = world();
+    let close = world.prepared();
+    close.attach_to_all().unwrap();
+    let again = close.attach_to_all().unwrap_err();
+    assert!(matches!(again, AttachError::HasObjects { .. }), "{again}");
+    let other = world.runtime.types().id("[2]int").unwrap();
+    for round in 0..3 {
+        let addrs = world.make(5000, |i, m, object| {
+            // Others of the size have none.
+            m.alloc(other).unwrap();
+            let taken = matches!(close.attach(m, object), Err(AttachError::AlreadySet { .. }));
+            assert!(taken);
+            assert!(i % 5 != 0 || close.detach(m, object).unwrap());
+        });
+        assert_eq!(
+            (world.finalizers(), world.cycle()),
+            (4000, 4000),
+            "round {round}"
+        );
+        let due = addrs.iter().enumerate().filter(|(i, _)| i % 5 != 0);
+        assert_eq!(
+            world.log.objects(),
+            reversed(due.map(|(_, addr)| *addr).collect())
+        );
+        assert_eq!((world.finalizers(), world.cycle()), (0, 0));
+    }
+    // Dropping the handle leaves the type its finalizer.
+    drop(close);
+    world.cycle();
+    world.make(10, |_, _, _| ());
+    assert_eq!(world.cycle(), 10);
+}
+
+#[test]
+fn an_object_that_was_finalized_can_have_another_finalizer() {
+    let world = world();
+    let close = world.prepared();
+    close.attach_to_all().unwrap();
+    let again = world.function("func(*main.T)", note_again as *const ());
+    let addrs = world.make(2, |_, _, _| ());
+    world.runtime.gc().unwrap();
+    // Both are queued, and alive until they have run.
+    world.enter(|m| {
+        let object = m.adopt(addrs[0]).unwrap();
+        let set = world.runtime.set_finalizer(m, object.into(), Some(&again));
+        assert_eq!(set.unwrap(), FinalizerState::Set);
+    });
+    assert_eq!(world.runtime.run_finalizers().unwrap(), 2);
+    assert_eq!(world.log.objects(), [addrs[1], addrs[0]]);
+    assert_eq!((world.cycle(), world.log.objects()), (1, vec![addrs[0], 0]));
+    assert_eq!(world.cycle(), 0);
+}
+
+#[test]
+fn a_type_that_has_objects_stays_as_it_is() {
+    let world = world();
+    let close = world.prepared();
+    world.make(1, |_, _, _| ());
+    let late = close.attach_to_all().unwrap_err();
+    assert_eq!(
+        late.to_string(),
+        "attach: the type main.T has objects or a finalizer for all of them, wanted a type without either"
+    );
+    assert_eq!((late.go_text(), world.cycle()), (None, 0));
+}
+
+#[test]
+fn large_objects_can_have_an_implied_finalizer() {
+    let world = world();
+    let large = world.runtime.types().id("[20000]*int").unwrap();
+    let function = world.function("func(interface {})", note_any as *const ());
+    let close = world.runtime.prepare_finalizer(large, &function).unwrap();
+    close.attach_to_all().unwrap();
+    let addrs = world.enter(|m| [0; 3].map(|_| m.alloc(large).unwrap().addr()));
+    assert_eq!((world.finalizers(), world.cycle()), (3, 3));
+    assert_eq!(world.log.objects(), reversed(addrs.to_vec()));
+    assert_eq!(world.runtime.gc().unwrap().freed_objects, 3);
+}
+
+#[test]
+fn bulk_finalizers_take_runs_of_their_type() {
+    let world = world();
+    let (bulk, single) = (world.bulk(), world.prepared());
+    let addrs = world.make(2000, |i, m, object| {
+        let of = if i == 1000 { &single } else { &bulk };
+        of.attach(m, object).unwrap();
+    });
+    assert_eq!(world.cycle(), 2000);
+    let calls = world.log.take();
+    assert_eq!(calls.concat(), reversed(addrs));
+    assert!(calls.iter().all(|call| call.len() <= 512));
+    assert!(
+        calls.len() <= 2000_usize.div_ceil(512) + 3,
+        "{} calls",
+        calls.len()
+    );
+    assert!(calls.iter().any(|call| call.len() == 1));
+}
+
+#[test]
+fn a_bulk_finalizer_keeps_all_its_objects_and_panics_once() {
+    let world = world();
+    let bulk = world.bulk();
+    let addrs = world.make(100, |_, m, object| bulk.attach(m, object).unwrap());
+    *world.log.runtime.lock().unwrap() = Some(world.runtime.clone());
+    assert_eq!(world.cycle(), 100);
+    *world.log.runtime.lock().unwrap() = None;
+    // It collected before it returned, and nothing was freed.
+    assert_eq!(world.log.take(), [reversed(addrs), vec![0]]);
+    assert_eq!(world.runtime.stats().panicked, 1);
+    assert_eq!(
+        (world.runtime.gc().unwrap().freed_objects, world.cycle()),
+        (100, 0)
+    );
+}
+
+#[test]
+fn bulk_finalizers_are_checked() {
+    let world = world();
+    let prepare = |signature: &str, abi| {
+        let signature = world.runtime.types().parse_signature(signature).unwrap();
+        let builder = FinalizerFn::builder(signature, abi);
+        // SAFETY: I8: never called.
+        let function = unsafe { builder.bulk().at(note_all as *const ()) };
+        world.runtime.prepare_finalizer(world.ty, &function)
+    };
+    for signature in [
+        "func(**main.T, int)",
+        "func(*unsafe.Pointer, uintptr) (int, int)",
+    ] {
+        prepare(signature, Abi::system_v()).unwrap();
+        prepare(signature, Abi::go(Arch::Amd64)).unwrap();
+    }
+    let one = Abi::go(Arch::Amd64).with_int_arg_regs(1).unwrap();
+    let bad = [
+        ("func(**main.T, int)", one),
+        ("func(*main.T, int)", Abi::system_v()),
+        ("func(**main.T)", Abi::system_v()),
+        ("func(**main.T, int32)", Abi::system_v()),
+        ("func(*interface {}, int)", Abi::system_v()),
+        ("func(**int, int)", Abi::system_v()),
+    ];
+    for (signature, abi) in bad {
+        let refused = prepare(signature, abi);
+        assert!(
+            matches!(refused, Err(SetFinalizerError::NotBulk { .. })),
+            "{signature}: {refused:?}"
+        );
+    }
+}
+
+#[test]
+fn grouped_drains_run_everything_once_function_by_function() {
+    let world = world_of(Policy::Grouped);
+    let kinds = [note as *const (), note_again as *const ()]
+        .map(|code| world.function("func(*main.T)", code))
+        .map(|function| {
+            world
+                .runtime
+                .prepare_finalizer(world.ty, &function)
+                .unwrap()
+        });
+    let mut both = [Vec::new(), Vec::new()];
+    for _ in 0..2 {
+        let addrs = world.make(3000, |i, m, object| {
+            kinds[usize::from(i % 3 == 0)].attach(m, object).unwrap();
+        });
+        for (i, addr) in addrs.into_iter().enumerate() {
+            both[usize::from(i % 3 == 0)].push(addr);
+        }
+        // Two collections, one drain.
+        world.runtime.gc().unwrap();
+    }
+    assert_eq!(world.runtime.run_finalizers().unwrap(), 6000);
+    let calls = world.log.take();
+    let of = |again: bool| -> Vec<usize> {
+        let calls = calls.iter().filter(|call| (call.len() == 2) == again);
+        calls.map(|call| call[0]).collect()
+    };
+    let [plain, again] = both;
+    assert_eq!((of(false), of(true)), (reversed(plain), reversed(again)));
+    let turns = calls
+        .windows(2)
+        .filter(|pair| pair[0].len() != pair[1].len());
+    assert!(turns.count() <= 6000 / 512 + 2);
+}
