@@ -492,7 +492,7 @@ fn bulk_finalizers_are_checked() {
     };
     for signature in [
         "func(**main.T, int)",
-        "func(*unsafe.Pointer, uintptr) (int, int)",
+        "func(**main.T, uintptr) (int, int)",
     ] {
         prepare(signature, Abi::system_v()).unwrap();
         prepare(signature, Abi::go(Arch::Amd64)).unwrap();
