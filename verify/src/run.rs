@@ -200,7 +200,7 @@ fn by_go(row: &mut Row, options: Options, tick: &dyn Fn(u64)) -> Result<(), Stop
     let by_stub = signatures.len();
     signatures.extend((0..options.cases).map(|_| cases::one_argument(&mut random)));
     let program = Program::build(isa, &signatures, &mut random).ok_or(Stop::Missing("go"))??;
-    let mut loaded = Loaded::new(library, &program, options.seed)?;
+    let mut loaded = Loaded::new(library, &program, row.target, options.seed)?;
     let mapped = match isa {
         Isa::Amd64 => Some(Mapped::new(&program)?),
         _ => None,
@@ -208,10 +208,15 @@ fn by_go(row: &mut Row, options: Options, tick: &dyn Fn(u64)) -> Result<(), Stop
     for number in 0..signatures.len() {
         row.cases += 1;
         tick(1);
-        let mut outcome = loaded.call(number);
+        let mut outcome = loaded
+            .call(number)
+            .and_then(|()| loaded.call_by_stub(number, row.target, Form::Block));
         if number >= by_stub {
-            outcome = outcome.and_then(|()| loaded.call_by_stub(number, row.target));
-            if let Some(mapped) = &mapped {
+            outcome = outcome.and_then(|()| loaded.call_by_stub(number, row.target, Form::Record));
+        }
+        if let Some(mapped) = &mapped {
+            outcome = outcome.and_then(|()| mapped.call(number));
+            if number >= by_stub {
                 outcome = outcome.and_then(|()| mapped.call_by_stub(number));
             }
         }
