@@ -91,13 +91,18 @@ impl<'a> Mapped<'a> {
             } else {
                 "interpreter"
             };
-            self.from_memory(number, callee, &stub)
+            self.memory_to_memory(number, callee, &stub)
                 .map_err(|e| format!("{} by go/amd64, {kind}: {e}", callee.signature))?;
         }
         Ok(())
     }
 
-    fn from_memory(&self, number: usize, callee: &Callee, stub: &CallStub) -> Result<(), String> {
+    fn memory_to_memory(
+        &self,
+        number: usize,
+        callee: &Callee,
+        stub: &CallStub,
+    ) -> Result<(), String> {
         const JUNK: u64 = 0x5a5a_5a5a_5a5a_5a5a;
         let (from, to) = (stub.arguments(), stub.results());
         // Blocks of words, so that they are aligned as any of Go's values; words behind the results must not change.

@@ -120,9 +120,9 @@ pub fn expected_cases(target: Target, oracle: Oracle, options: Options) -> u64 {
 }
 
 /// A random case: a signature, the target's convention with so many registers, and where the arguments are.
-fn random_case(target: Target, random: &mut Random, n: u64) -> (Signature, Abi, Form) {
+pub fn random_case(target: Target, random: &mut Random, n: u64) -> (Signature, Abi, Form) {
     let full = target.abi();
-    let form = if n % 2 == 0 {
+    let form = if n.is_multiple_of(2) {
         Form::Record
     } else {
         Form::Block
@@ -181,10 +181,16 @@ fn by_c(row: &mut Row, options: Options, tick: &dyn Fn(u64)) -> Result<(), Stop>
             (signature, form)
         })
         .collect();
+    let compiler = row.target.compiler().map_err(|e| e.to_string())?;
     for part in all.chunks(PROGRAM) {
         row.cases += part.len() as u64;
-        row.faults
-            .extend(c::verify(&toolchain, row.target, part, &mut random)?);
+        row.faults.extend(c::verify(
+            &toolchain,
+            &compiler,
+            row.target,
+            part,
+            &mut random,
+        )?);
         tick(part.len() as u64);
     }
     Ok(())

@@ -146,7 +146,9 @@ impl<'a> Loaded<'a> {
         for (n, (value, wanted)) in assignment.results.iter().zip(&callee.results).enumerate() {
             let found = match &value.place {
                 Place::Stack { offset } => self.machine.get(base + offset, value.size),
-                Place::Regs { pieces, .. } => self.from_registers(&assignment, pieces, wanted)?,
+                Place::Regs { pieces, .. } => {
+                    self.registers_to_memory(&assignment, pieces, wanted)?
+                }
                 place => return Err(format!("a result of Go's is {place:?}")),
             };
             if !wanted.is(&found) {
@@ -160,7 +162,7 @@ impl<'a> Loaded<'a> {
     }
 
     /// A result's memory, from the registers its pieces are in.
-    fn from_registers(
+    fn registers_to_memory(
         &self,
         assignment: &Assignment,
         pieces: &[Piece],
