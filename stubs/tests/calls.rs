@@ -14,7 +14,8 @@ use std::sync::atomic::Ordering;
 use fing_stubs::fuzzing::{self, Rng};
 use fing_stubs::{
     Abi, Arch, Assignment, BlockLayout, CacheOptions, CallError, CallStub, CodePolicy, Convention,
-    DEFAULT_FRAME_LIMIT, Family, GBlock, Place, RegClass, Signature, StubCache, Value, assign,
+    DEFAULT_FRAME_LIMIT, Family, GBlock, Kind, Place, Record, RegClass, Signature, StubCache,
+    Value, assign,
 };
 use probe::{INTS, PROBE, Probe};
 
@@ -86,6 +87,12 @@ fn register<'a>(ints: &'a [u64; 16], floats: &'a [u64; 16], name: &str) -> &'a u
     }
 }
 
+/// Whether callers extend small integers.
+fn extends(abi: Abi) -> bool {
+    let table = abi.native_table();
+    table.is_some_and(|table| table.extension == fing_stubs::abi::Extension::Caller)
+}
+
 /// Every argument is where the assignment says.
 fn check_arguments(a: &Assignment, probe: &Probe, frame: &Block, generated: bool) {
     let frame_bytes = frame.bytes();
@@ -105,6 +112,19 @@ fn check_arguments(a: &Assignment, probe: &Probe, frame: &Block, generated: bool
             let (from, size) = (piece.off as usize, piece.size as usize);
             let wanted: Vec<u8> = (from..from + size).map(|j| graffiti(i, j)).collect();
             assert_eq!(arrived(name)[..size], wanted, "argument {i} in {name}");
+            if piece.class == RegClass::Int && extends(a.abi) && size < 4 {
+                let signed = matches!(piece.kind.underlying(), Kind::Int8 | Kind::Int16);
+                let above = if signed && wanted[size - 1] > 0x7f {
+                    0xff
+                } else {
+                    0
+                };
+                assert_eq!(
+                    arrived(name)[size..4],
+                    [above; 4][size..],
+                    "extension of {i}"
+                );
+            }
         }
         match &value.place {
             Place::Stack { offset } => is_at(i, 0, value.size as usize, *offset),
@@ -202,11 +222,31 @@ fn check(stub: &CallStub, signature: &Signature, abi: Abi, rng: &mut Rng) {
     let mut block = Block::of(stub.results().size(), |_| UNTOUCHED);
     let g = GBlock::zeroed();
     PROBE.store(&raw mut probe as usize, Ordering::SeqCst);
+    let to = block.words.as_mut_ptr().cast();
+    let from = arguments.words.as_ptr().cast();
     // SAFETY: I5: the callee takes and leaves whatever the assignment says, and both blocks are of their layouts.
-    unsafe {
-        let to = block.words.as_mut_ptr().cast();
-        stub.call(code, context, arguments.words.as_ptr().cast(), to, &g)
-            .unwrap();
+    match stub.stub().entry() {
+        // The same as below, with a look at the registers that the stub must keep.
+        Some(entry) => {
+            let words = [from, to as *const u8].map(|block: *const u8| block.addr() as u64);
+            let record = [Record {
+                code,
+                context,
+                words,
+            }];
+            let range = record.as_ptr_range();
+            let (first, end) = (range.start.addr(), range.end.addr());
+            let mut progress = 0usize;
+            let cell = &raw mut progress;
+            let g = (&raw const g).addr();
+            // SAFETY: I5, I6: as above; these are a stub's arguments.
+            let kept = unsafe { probe::keeps_registers(first, end, cell.addr(), g, entry) };
+            assert_eq!(kept, 1, "a register that the caller wants back is lost");
+            // SAFETY: the stub wrote to the cell, behind the compiler's back.
+            assert_eq!(unsafe { cell.read_volatile() }, end);
+        }
+        // SAFETY: I5: as above.
+        None => unsafe { stub.call(code, context, from, to, &g).unwrap() },
     }
     // SAFETY: the callee wrote to the probe, behind the compiler's back.
     let probe = unsafe { std::ptr::read_volatile(&raw const probe) };
@@ -223,8 +263,16 @@ fn check(stub: &CallStub, signature: &Signature, abi: Abi, rng: &mut Rng) {
 }
 
 /// Seeded random signatures by `abi`, generated and interpreted.
-fn property(seed: u64, mut next: impl FnMut(&mut Rng) -> (Signature, Abi)) {
+fn property(seed: u64, next: impl FnMut(&mut Rng) -> (Signature, Abi)) {
     let caches = [CodePolicy::Generate, CodePolicy::Interpret].map(cache);
+    property_of(&caches, seed, next);
+}
+
+fn property_of(
+    caches: &[StubCache],
+    seed: u64,
+    mut next: impl FnMut(&mut Rng) -> (Signature, Abi),
+) {
     let mut rng = Rng::new(seed);
     for case in 0..cases() {
         let (signature, abi) = next(&mut rng);
@@ -232,7 +280,7 @@ fn property(seed: u64, mut next: impl FnMut(&mut Rng) -> (Signature, Abi)) {
         if a.frame_size + a.hidden_result.unwrap_or(0) > DEFAULT_FRAME_LIMIT {
             continue;
         }
-        for cache in &caches {
+        for cache in caches {
             let stub = cache.call_stub(&signature, abi).unwrap();
             let mut rng = Rng::new(seed ^ case as u64);
             let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
@@ -354,6 +402,58 @@ fn a_panic_passes_through_a_call_with_results() {
                 }
             }));
             assert_eq!((outcome.is_err(), result), (true, 7), "{}", stub.key());
+        }
+    }
+}
+
+/// Mistakes planted in generated stubs, each looked for in a process of its own, because some overwrite what they
+/// should not.
+#[cfg(feature = "faults")]
+mod faults {
+    use super::*;
+    use fing_stubs::faults::Fault;
+
+    const VARIABLE: &str = "FING_STUBS_FAULT";
+
+    fn look(fault: Option<Fault>) {
+        let options = CacheOptions::default();
+        let cache = match fault {
+            Some(fault) => StubCache::with_fault(options, fault),
+            None => StubCache::new(options),
+        };
+        let caches = [cache.unwrap()];
+        property_of(&caches, 1, |rng| {
+            let signature = fuzzing::random_signature(rng);
+            (signature, fuzzing::random_go_abi(rng, Arch::Amd64))
+        });
+        property_of(&caches, 2, |rng| {
+            (fuzzing::native_signature(rng), Abi::system_v())
+        });
+    }
+
+    #[test]
+    fn child() {
+        if let Ok(name) = std::env::var(VARIABLE) {
+            look(
+                Fault::ALL
+                    .into_iter()
+                    .find(|fault| format!("{fault:?}") == name),
+            );
+        }
+    }
+
+    #[test]
+    fn every_fault_is_found() {
+        let child = |name: &str| {
+            let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+            command
+                .args(["--exact", "faults::child"])
+                .env(VARIABLE, name);
+            command.output().unwrap().status.success()
+        };
+        assert!(child("none"), "nothing planted, and a fault is found");
+        for fault in Fault::ALL {
+            assert!(!child(&format!("{fault:?}")), "{fault:?} is not found");
         }
     }
 }

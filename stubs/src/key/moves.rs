@@ -175,6 +175,7 @@ fn sign_extends(ty: &Type, abi: Abi) -> bool {
         Kind::Int | Kind::Int8 | Kind::Int16 | Kind::Int32 | Kind::Int64
     );
     match abi.native_table().map(|native| native.extension) {
+        _ if ty.layout().is_some_and(|layout| layout.size == WORD) => false,
         None | Some(Extension::Callee) => false,
         Some(Extension::Caller) => signed,
         Some(Extension::CallerFromBit31) => signed || matches!(ty.underlying(), Kind::Uint32),
