@@ -21,6 +21,7 @@ const TAIL: &str = "
 - **go**: callees compiled by the Go compiler, with their arguments compared and their results known: called by hand from the
   assignment, and by stubs, in the emulator; on x86-64 also in the process itself, by stubs and by the interpreter. The 302
   signatures of `stubs/tests/vectors/public.jsonl` are always among them.
+- **pulley**: Pulley's registers and stack at every callee, in this process, in both byte orders.
 - `-`: nobody to ask. gcc knows neither Cranelift's `tail` nor, on these machines, Apple's convention; Go has one convention for each machine.
 ";
 

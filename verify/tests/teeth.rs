@@ -101,7 +101,10 @@ fn possible(fault: Fault, target: Target) -> bool {
 #[test]
 fn the_emulator_finds_planted_mistakes() {
     let Some(library) = library() else { return };
-    for target in TARGETS {
+    for target in TARGETS
+        .iter()
+        .filter(|target| Oracle::Emulator.judges(**target))
+    {
         for fault in Fault::ALL
             .into_iter()
             .filter(|fault| possible(*fault, *target))
