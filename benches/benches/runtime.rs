@@ -488,6 +488,37 @@ fn drains() {
     bulk_drain();
 }
 
+/// A life of objects whose type implies their finalizer: nothing is registered.
+fn implied_life() {
+    let (mut floor, mut figures) = (Machine::new(N), [const { Figures::new() }; 3]);
+    let world = World::new(N);
+    world.prepare(f0).attach_to_all().unwrap();
+    let mut mutator = world.runtime.attach().unwrap();
+    for pass in 0..PASSES + 1 {
+        drop(world.fill(&mutator, |_, _| {}));
+        let discover = time(N, || _ = mutator.gc().unwrap());
+        let drain = time(N, || assert_eq!(world.drain(&mut mutator), N as u64));
+        let free = time(N, || _ = mutator.gc().unwrap());
+        if pass > 0 {
+            figures[0].push(floor.append() + floor.scan() + floor.calls());
+            figures[1].push(discover + drain + free);
+            figures[2].push(discover);
+        }
+    }
+    row(
+        "implied: discover + drain + free : append + scan + call",
+        &figures[1],
+        &figures[0],
+        6.0,
+    );
+    row(
+        "  discover : append + scan + call",
+        &figures[2],
+        &figures[0],
+        f64::INFINITY,
+    );
+}
+
 fn whole_life(n: usize, passes: usize) -> [Figures; 9] {
     let (mut floor, mut figures) = (Machine::new(n), [const { Figures::new() }; 9]);
     let world = World::new(n);
@@ -551,6 +582,7 @@ fn lives() {
         floor,
         6.0,
     );
+    implied_life();
 }
 
 fn growth() {
