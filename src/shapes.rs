@@ -14,6 +14,7 @@ use fing_stubs::{Abi, Record, Signature, Stub, StubCache, StubError, Type};
 use crate::finalizer::{Entry, FinalizerFn};
 use crate::lock::{Lock, Rank};
 use crate::queue::{Block, Tag};
+use crate::types::TypeId;
 
 /// What stands in a record's words beside the object or argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -183,6 +184,8 @@ struct Table {
     slots: Vec<Option<Slot>>,
     free: Vec<u32>,
     by_key: HashMap<Key, u32>,
+    /// By function and type of pointer: what was found good for such objects.
+    by_type: HashMap<(usize, TypeId), u32>,
     /// Uncounted shapes without uses.
     idle: usize,
 }
@@ -213,6 +216,22 @@ impl Shapes {
         cache: &StubCache,
     ) -> Result<u32, StubError> {
         self.acquire_as(function, argument, true, cache)
+    }
+
+    /// The index of the shape that was acquired for this function and pointers of this type before, if it is still
+    /// there, with one more use.
+    pub(crate) fn acquire_again(&self, function: &FinalizerFn, pointer: TypeId) -> Option<u32> {
+        let mut table = self.table.lock();
+        let index = *table.by_type.get(&(function.identity(), pointer))?;
+        table.slots[index as usize].as_mut()?.uses += 1;
+        Some(index)
+    }
+
+    /// Notes for [`Shapes::acquire_again`] that the shape at `index`, which the caller has acquired, is the function's
+    /// for pointers of this type.
+    pub(crate) fn remember(&self, function: &FinalizerFn, pointer: TypeId, index: u32) {
+        let mut table = self.table.lock();
+        table.by_type.insert((function.identity(), pointer), index);
     }
 
     /// As [`Shapes::acquire`], for somebody who registers objects without counting them. Given back by
@@ -389,6 +408,7 @@ impl Table {
         self.by_key
             .remove(&(shape.function.identity(), shape.argument, shape.counted));
         self.idle -= usize::from(!shape.counted);
+        self.by_type.retain(|_, known| *known != index);
         self.free.push(index);
         Some(slot.shape)
     }

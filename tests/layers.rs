@@ -33,7 +33,7 @@ const FING: &str = "
     table < types < heap;
     safepoint < heap;
     heap, handle < collect < mutator;
-    finalizer, queue < shapes < fing;
+    types, finalizer, queue < shapes < fing;
     shapes, mutator, collect < registry;
     registry, fing < shared < stats, executor < runtime < cli;
 ";

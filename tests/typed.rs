@@ -490,10 +490,7 @@ fn bulk_finalizers_are_checked() {
         let function = unsafe { builder.bulk().at(note_all as *const ()) };
         world.runtime.prepare_finalizer(world.ty, &function)
     };
-    for signature in [
-        "func(**main.T, int)",
-        "func(**main.T, uintptr) (int, int)",
-    ] {
+    for signature in ["func(**main.T, int)", "func(**main.T, uintptr) (int, int)"] {
         prepare(signature, Abi::system_v()).unwrap();
         prepare(signature, Abi::go(Arch::Amd64)).unwrap();
     }

@@ -424,20 +424,20 @@ fn draining() {
 }
 
 /// A drain of eight finalizers, each of a random one of them.
-fn mixed_drain(policy: Policy, row_name: &str, bar: f64) {
-    let (floor, mut figures) = (Machine::new(N), [const { Figures::new() }; 2]);
-    let world = World::build(N, |builder| builder.policy(policy));
+fn mixed_drain(n: usize, policy: Policy, row_name: &str, bar: f64) {
+    let (floor, mut figures) = (Machine::new(n), [const { Figures::new() }; 2]);
+    let world = World::build(n, |builder| builder.policy(policy));
     let closes = FINALIZERS.map(|code| world.prepare(code));
     let mut mutator = world.runtime.attach().unwrap();
     let mut state = 7;
-    for pass in 0..PASSES + 1 {
+    for pass in 0..PASSES * (N / n).min(5) + 1 {
         let (_, handle) = world.fill(&mutator, |_, object| {
             let close = &closes[(next(&mut state) % 8) as usize];
             close.attach(&mutator, object).unwrap();
         });
         drop(handle);
         mutator.gc().unwrap();
-        let drain = time(N, || assert_eq!(world.drain(&mut mutator), N as u64));
+        let drain = time(n, || assert_eq!(world.drain(&mut mutator), n as u64));
         mutator.gc().unwrap();
         if pass > 0 {
             figures[0].push(floor.mixed_calls());
@@ -475,16 +475,15 @@ fn bulk_drain() {
 
 fn drains() {
     draining();
-    mixed_drain(
-        Policy::Lifo,
-        "drain, 8 targets, Lifo : loop over 8 targets",
-        1.5,
-    );
-    mixed_drain(
-        Policy::Grouped,
-        "drain, 8 targets, Grouped : loop over 8 targets",
-        0.5,
-    );
+    for (n, of) in [(N, "1 M"), (20_000, "20 k, in cache")] {
+        for (policy, name, bar) in [
+            (Policy::Lifo, "Lifo", 1.5),
+            (Policy::Grouped, "Grouped", 0.5),
+        ] {
+            let name = format!("drain, 8 targets, {name}, {of} : loop over them");
+            mixed_drain(n, policy, &name, bar);
+        }
+    }
     bulk_drain();
 }
 

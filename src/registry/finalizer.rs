@@ -73,8 +73,15 @@ impl Registry {
         let Some(function) = finalizer else {
             return Ok(FinalizerState::Cleared(self.clear(mutator, &target)));
         };
-        let argument = self.argument(mutator.types(), target.ty, function)?;
-        let shape = self.shapes.acquire(function, argument, &self.stubs)?;
+        let shape = match self.shapes.acquire_again(function, target.ty) {
+            Some(shape) => shape,
+            None => {
+                let argument = self.argument(mutator.types(), target.ty, function)?;
+                let shape = self.shapes.acquire(function, argument, &self.stubs)?;
+                self.shapes.remember(function, target.ty, shape);
+                shape
+            }
+        };
         let set = if target.addr == target.base {
             mutator
                 .space()
