@@ -273,6 +273,7 @@ impl Mutator {
     /// # Errors
     /// When there is no pointer word at that byte offset, or what it points to is not the start of an object of this
     /// heap (read it with [`Mutator::load_addr`] then).
+    #[inline]
     pub fn load_ref(&self, object: Obj<'_>, offset: usize) -> Result<Option<Obj<'_>>, AccessError> {
         match self.load_addr(object, offset)? {
             0 => Ok(None),
@@ -284,6 +285,7 @@ impl Mutator {
     ///
     /// # Errors
     /// When there is no pointer word at that byte offset, or one of the objects is of another runtime.
+    #[inline]
     pub fn store_ref(
         &self,
         object: Obj<'_>,
@@ -302,6 +304,7 @@ impl Mutator {
     ///
     /// # Errors
     /// When there is no pointer word at that byte offset.
+    #[inline]
     pub fn load_addr(&self, object: Obj<'_>, offset: usize) -> Result<usize, AccessError> {
         Ok(self.space.heap().load(object.addr, offset, Word::Pointer)? as usize)
     }
@@ -311,6 +314,7 @@ impl Mutator {
     ///
     /// # Errors
     /// When there is no pointer word at that byte offset.
+    #[inline]
     pub fn store_addr(
         &self,
         object: Obj<'_>,
@@ -326,6 +330,7 @@ impl Mutator {
     ///
     /// # Errors
     /// When there is no aligned word at that byte offset.
+    #[inline]
     pub fn load_word(&self, object: Obj<'_>, offset: usize) -> Result<u64, AccessError> {
         self.space.heap().load(object.addr, offset, Word::Any)
     }
@@ -334,6 +339,7 @@ impl Mutator {
     ///
     /// # Errors
     /// When there is no aligned word of plain data at that byte offset.
+    #[inline]
     pub fn store_word(
         &self,
         object: Obj<'_>,

@@ -48,7 +48,33 @@ impl Heap {
         Ok(desc)
     }
 
+    /// The address of a word of the object at `start`.
+    #[inline]
     fn checked(&self, start: usize, offset: usize, wanted: Word) -> Result<usize, AccessError> {
+        if let Some(object) = self.object_at(start)
+            && offset.is_multiple_of(WORD)
+            && let pointers = object.desc.pointers()
+            && object
+                .desc
+                .size()
+                .checked_sub(offset)
+                .is_some_and(|left| left >= WORD)
+            && (wanted == Word::Any
+                || (wanted == Word::Pointer) == pointers.contains(offset / WORD))
+        {
+            return Ok(start + offset);
+        }
+        self.checked_slowly(start, offset, wanted)
+    }
+
+    /// As [`Heap::checked`], and says what is wrong.
+    #[cold]
+    fn checked_slowly(
+        &self,
+        start: usize,
+        offset: usize,
+        wanted: Word,
+    ) -> Result<usize, AccessError> {
         let desc = self.range(start, offset, WORD)?;
         let ty = || desc.ty().to_string();
         if !offset.is_multiple_of(WORD) {
@@ -65,6 +91,7 @@ impl Heap {
     }
 
     /// Reads a word of the object at `start`.
+    #[inline]
     pub(crate) fn load(
         &self,
         start: usize,
@@ -75,6 +102,7 @@ impl Heap {
     }
 
     /// Writes a word of the object at `start`.
+    #[inline]
     pub(crate) fn store(
         &self,
         start: usize,

@@ -23,6 +23,9 @@ pub(crate) struct Cycle<'h> {
     pub(super) swept: bool,
 }
 
+/// How many objects are fetched ahead of the one whose pointers are followed.
+const COMING: usize = 8;
+
 impl Heap {
     /// Starts a collection.
     pub(crate) fn cycle<'h>(&'h self, _proof: &Stopped<'_>) -> Cycle<'h> {
@@ -52,9 +55,22 @@ impl<'h> Cycle<'h> {
     /// Marks everything that can be reached from what is marked.
     pub(crate) fn drain(&mut self) {
         let heap = self.heap;
-        while let Some((start, desc)) = self.stack.pop() {
-            let pointers = desc.pointers();
-            pointers.for_each(start, &mut |word| self.mark(heap.word(word)));
+        // Objects on their way from memory: each waits here for as many others as there are places.
+        let mut coming = [None; COMING];
+        let mut at = 0;
+        let mut empty = 0;
+        while empty < COMING || !self.stack.is_empty() {
+            let next = self.stack.pop();
+            empty = if next.is_some() { 0 } else { empty + 1 };
+            if let Some((start, _)) = next {
+                heap.arena.prefetch(start);
+            }
+            let object: Option<(usize, &TypeDesc)> = std::mem::replace(&mut coming[at], next);
+            at = (at + 1) % COMING;
+            if let Some((start, desc)) = object {
+                let pointers = desc.pointers();
+                pointers.for_each(start, &mut |word| self.mark(heap.word(word)));
+            }
         }
     }
 

@@ -100,6 +100,7 @@ impl Heap {
     }
 
     /// The object that starts at the address.
+    #[inline]
     pub(super) fn object_at(&self, addr: usize) -> Option<Cell<'_>> {
         self.cell_at(addr).filter(|cell| cell.offset == 0)
     }

@@ -89,6 +89,7 @@ impl TypeDesc {
     }
 
     /// Bytes of a value.
+    #[inline]
     pub fn size(&self) -> usize {
         self.size
     }
@@ -114,6 +115,7 @@ impl TypeDesc {
     }
 
     /// Which words the collector follows.
+    #[inline]
     pub(crate) fn pointers(&self) -> &Pointers {
         &self.pointers
     }

@@ -96,10 +96,18 @@ impl Pointers {
     }
 
     /// Whether word `index` is a pointer.
+    #[inline]
     pub(crate) fn contains(&self, index: usize) -> bool {
         match self {
             Pointers::None => false,
             Pointers::Mask(mask) => index < 64 && mask >> index & 1 != 0,
+            _ => self.is_in_part(index),
+        }
+    }
+
+    fn is_in_part(&self, index: usize) -> bool {
+        match self {
+            Pointers::None | Pointers::Mask(_) => false,
             Pointers::Repeat {
                 count,
                 stride,
