@@ -29,15 +29,13 @@ const STUBS: &str = "
 
 /// As [`STUBS`], for the runtime.
 const FING: &str = "
-    sync < lock < safepoint, queue, types;
-    table < types < error, finalizer, safepoint;
-    safepoint < heap < mutator;
+    sync < lock < safepoint, handle, queue, types;
+    table < types < heap;
+    safepoint < heap;
+    heap, handle < collect < mutator;
     finalizer, queue < shapes < fing;
-    error, queue, shapes, policy < registry;
-    types < collector;
-    heap, mutator, collector, registry < collect;
-    queue, registry, collect < stats, trace;
-    stats, trace, collect, fing < executor < runtime < callback < cli;
+    shapes, mutator, collect < registry;
+    registry, fing < shared < stats, executor < runtime < cli;
 ";
 
 /// Source folders with their tables.

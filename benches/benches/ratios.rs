@@ -129,7 +129,8 @@ fn report(callee: Callee, subjects: &[Subject], bars: &mut Bars) {
         match subject.way {
             Way::Stub => bars.at_most(&what("batch stub / loop"), to_loop, 1.3),
             Way::OneByOne => bars.at_least(&what("libffi / one call"), from_libffi, 4.0),
-            Way::Go(n) if n == 0 || n == 9 => {
+            // Go's counting callees count in another place than the loop's.
+            Way::Go(n @ (0 | 9)) if callee != Callee::Counting => {
                 bars.at_most(&what(&format!("Go {n} batch stub / loop")), to_loop, 2.0);
             }
             _ => {}

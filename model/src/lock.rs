@@ -1,4 +1,5 @@
 //! In place of the runtime's room of the same name: the same locks without ranks, over loom's.
+#![forbid(unsafe_code)]
 
 use std::cell::Cell;
 use std::ops::{Deref, DerefMut};

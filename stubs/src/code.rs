@@ -8,21 +8,17 @@
 //! using an arena from a process that did not make it is an error.
 #![expect(unsafe_code, reason = "maps memory and writes code into it")]
 
-use std::collections::BTreeMap;
+mod region;
+
 use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use region::{GRANULE, REGION, Region};
+
 use crate::StubError;
 use crate::unwind::{CallState, Registration};
 
-/// Code is placed at multiples of this; also what x86-64 and arm64 want of a function.
-const GRANULE: usize = 16;
-/// Code that runs over and over is placed inside one line of the instruction cache where it fits: a loop of a few
-/// instructions that crosses a line takes a quarter longer.
-const LINE: usize = 64;
-/// Bytes of a region: enough for well over a thousand stubs.
-const REGION: usize = 256 << 10;
 /// What unused code memory holds: on x86-64 a breakpoint, on others an invalid instruction.
 const FILLER: u8 = 0xcc;
 
@@ -36,15 +32,6 @@ pub(crate) struct Arena {
     regions: Mutex<Vec<Region>>,
     mapping: Mapping,
     owner: u32,
-}
-
-#[derive(Debug)]
-struct Region {
-    state: Option<CallState>,
-    /// Free ranges, by offset from the arena's start; neighbours are merged.
-    free: BTreeMap<usize, usize>,
-    /// Held for its `Drop`.
-    _registration: Option<Registration>,
 }
 
 /// Some bytes of an arena; given back when dropped.
@@ -84,7 +71,7 @@ impl Arena {
     pub(crate) fn used(&self) -> usize {
         self.lock()
             .iter()
-            .map(|region| REGION - region.free.values().sum::<usize>())
+            .map(|region| REGION - region.free_bytes())
             .sum()
     }
 
@@ -92,7 +79,7 @@ impl Arena {
     pub(crate) fn unwind_entries(&self) -> usize {
         self.lock()
             .iter()
-            .filter(|region| region._registration.is_some())
+            .filter(|region| region.is_registered())
             .count()
     }
 
@@ -110,7 +97,7 @@ impl Arena {
         let fitting = regions
             .iter_mut()
             .enumerate()
-            .filter(|(_, region)| region.state.as_ref() == state);
+            .filter(|(_, region)| region.is_for(state));
         for (region, candidate) in fitting {
             if let Some(offset) = candidate.take(bytes, hot) {
                 return Ok(CodeSlice {
@@ -121,18 +108,18 @@ impl Arena {
                 });
             }
         }
-        let start = regions.len() * REGION;
-        if start + REGION > self.mapping.bytes || bytes + LINE > REGION {
-            let free = regions
+        let full = |regions: &[Region]| StubError::ArenaFull {
+            wanted: bytes,
+            free: regions
                 .iter()
-                .filter(|r| r.state.as_ref() == state)
-                .flat_map(|r| r.free.values())
-                .sum();
-            return Err(StubError::ArenaFull {
-                wanted: bytes,
-                free,
-                capacity: self.mapping.bytes,
-            });
+                .filter(|region| region.is_for(state))
+                .map(Region::free_bytes)
+                .sum(),
+            capacity: self.mapping.bytes,
+        };
+        let start = regions.len() * REGION;
+        if start + REGION > self.mapping.bytes {
+            return Err(full(&regions));
         }
         let registration = state
             .map(|state| Registration::new(state, self.mapping.executable(start), REGION))
@@ -142,13 +129,10 @@ impl Arena {
                 step: "registering a region for unwinding",
                 detail,
             })?;
-        let offset = place(start, hot);
-        let mut region = Region {
-            state: state.cloned(),
-            free: BTreeMap::from([(start, REGION)]),
-            _registration: registration,
+        let mut region = Region::new(start, state, registration);
+        let Some(offset) = region.take(bytes, hot) else {
+            return Err(full(&regions));
         };
-        region.take_at(start, REGION, offset, bytes);
         regions.push(region);
         Ok(CodeSlice {
             arena: self.clone(),
@@ -174,52 +158,6 @@ impl Arena {
     pub(crate) fn publish(&self) {
         self.mapping.synchronize();
     }
-}
-
-impl Region {
-    /// First fit.
-    fn take(&mut self, bytes: usize, hot: &Range<usize>) -> Option<usize> {
-        let (start, room, offset) = self
-            .free
-            .iter()
-            .map(|(&start, &room)| (start, room, place(start, hot)))
-            .find(|&(start, room, offset)| offset + bytes <= start + room)?;
-        self.take_at(start, room, offset, bytes);
-        Some(offset)
-    }
-
-    /// Takes `bytes` at `offset` out of the free range of `room` bytes at `start`.
-    fn take_at(&mut self, start: usize, room: usize, offset: usize, bytes: usize) {
-        self.free.remove(&start);
-        if offset > start {
-            self.free.insert(start, offset - start);
-        }
-        let (end, taken) = (start + room, offset + bytes);
-        if end > taken {
-            self.free.insert(taken, end - taken);
-        }
-    }
-
-    fn give_back(&mut self, mut offset: usize, mut bytes: usize) {
-        if let Some((&before, &room)) = self.free.range(..offset).next_back()
-            && before + room == offset
-        {
-            self.free.remove(&before);
-            (offset, bytes) = (before, bytes + room);
-        }
-        if let Some(room) = self.free.remove(&(offset + bytes)) {
-            bytes += room;
-        }
-        self.free.insert(offset, bytes);
-    }
-}
-
-/// The first place from `start` on where `hot` lies inside a line; `start` if it fits into none.
-fn place(start: usize, hot: &Range<usize>) -> usize {
-    (start..start + LINE)
-        .step_by(GRANULE)
-        .find(|offset| (offset + hot.start) % LINE + hot.len() <= LINE)
-        .unwrap_or(start)
 }
 
 impl CodeSlice {

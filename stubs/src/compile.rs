@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 mod link;
+#[cfg(all(test, feature = "all-arch"))]
+mod tests;
 
 use std::ops::Range;
 
