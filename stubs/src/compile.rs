@@ -141,6 +141,11 @@ impl Compiler {
         self.isa.triple()
     }
 
+    /// Go's or Cranelift's name for that machine's architecture; `None` where no ABI of ours is for it.
+    pub fn arch(&self) -> Option<Arch> {
+        arch_of(self.isa.triple())
+    }
+
     pub(crate) fn isa(&self) -> &OwnedTargetIsa {
         &self.isa
     }
