@@ -62,8 +62,10 @@ fn world() -> World {
 }
 
 fn world_of(policy: Policy) -> World {
-    let mut heap = HeapOptions::default();
-    heap.poison = true;
+    let heap = HeapOptions {
+        poison: true,
+        ..HeapOptions::default()
+    };
     let runtime = Runtime::builder()
         .executor(Executor::Inline)
         .policy(policy)

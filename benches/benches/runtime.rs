@@ -191,8 +191,10 @@ impl World {
     }
 
     fn build(n: usize, with: impl FnOnce(fing::RuntimeBuilder) -> fing::RuntimeBuilder) -> World {
-        let mut options = HeapOptions::default();
-        options.limit = 2 << 30;
+        let options = HeapOptions {
+            limit: 2 << 30,
+            ..HeapOptions::default()
+        };
         let builder = Runtime::builder().executor(Executor::Inline).heap(options);
         let runtime = with(builder).build().unwrap();
         let types = runtime.types();
