@@ -188,7 +188,10 @@ struct Inner {
     /// The rest of the drain under way, newest last.
     draining: Vec<Block>,
     running: Option<Arc<Block>>,
+    /// Empty blocks for the next records: as many as the last two drains had at most.
     spare: Vec<Block>,
+    /// Blocks of the drain before.
+    before: usize,
     int_arg_regs: u8,
     stop: bool,
     counts: Counts,
@@ -230,6 +233,15 @@ impl Filling<'_> {
 }
 
 impl Inner {
+    /// Frees what a burst has left behind.
+    fn trim(&mut self) {
+        let now = self.draining.len();
+        let keep = std::mem::replace(&mut self.before, now).max(now);
+        let excess = self.spare.len().saturating_sub(keep);
+        self.spare.truncate(keep);
+        self.counts.blocks -= excess;
+    }
+
     /// A new block for shapes of this group.
     #[cold]
     fn open_block(&mut self, group: usize) -> &mut Block {
@@ -250,6 +262,7 @@ impl Queue {
             draining: Vec::new(),
             running: None,
             spare: Vec::new(),
+            before: 0,
             int_arg_regs,
             stop: false,
             counts: Counts::default(),
@@ -294,6 +307,7 @@ impl Queue {
                     .fetch_and(!(status::WAIT | status::WAKE), Ordering::AcqRel);
                 inner.draining = std::mem::take(&mut inner.waiting);
                 inner.open.fill(None);
+                inner.trim();
                 inner.counts.drains += 1;
                 return Taken::Drain {
                     int_arg_regs: inner.int_arg_regs,

@@ -26,7 +26,7 @@ pub struct RuntimeStats {
     pub panicked: u64,
     /// Times the finalizer goroutine took the queue.
     pub drains: u64,
-    /// Blocks of the queue; they are never freed.
+    /// Blocks of the queue, those without records included: as many as the last two drains had at most.
     pub queue_blocks: usize,
     /// Functions prepared for a type of object, in use.
     pub shapes: usize,

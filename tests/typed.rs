@@ -549,3 +549,21 @@ fn grouped_drains_run_everything_once_function_by_function() {
         .filter(|pair| pair[0].len() != pair[1].len());
     assert!(turns.count() <= 6000 / 512 + 2);
 }
+
+#[test]
+fn the_queue_gives_back_what_a_burst_has_left() {
+    let world = world();
+    let close = world.prepared();
+    let blocks = || world.runtime.stats().queue_blocks;
+    let burst = |n: usize| {
+        world.make(n, |_, m, object| close.attach(m, object).unwrap());
+        assert_eq!(world.cycle(), n as u64);
+    };
+    burst(20_000);
+    assert_eq!(blocks(), 20_000_usize.div_ceil(512));
+    burst(20_000);
+    assert_eq!(blocks(), 20_000_usize.div_ceil(512));
+    burst(1);
+    burst(1);
+    assert!(blocks() <= 2, "{} blocks", blocks());
+}

@@ -100,8 +100,10 @@ impl Weakness for Registry {
 
     fn resumed(&self, _: &Collection) {
         self.queue.wake();
-        // User code, if the last use of a function drops what its maker keeps alive for it; nothing is locked here.
-        drop(std::mem::take(&mut *self.condemned.lock()));
+        // In a statement of its own, so that the lock is given back before: the last use of a function drops what its
+        // maker keeps alive for it, which is user code.
+        let gone = std::mem::take(&mut *self.condemned.lock());
+        drop(gone);
     }
 }
 
