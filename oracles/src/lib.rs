@@ -2,6 +2,7 @@
 //!
 //! * [`go`]: functions that the real Go compiler made, mapped into this process ([`Image`]) and called without Go's runtime.
 //! * [`call`]: a call with every register and frame word given by hand. It shares no code with fing, so it can judge fing.
+//! * [`build`]: a program made by the Go compiler, for a test to run.
 //! * [`tool`]: finds a program the tests need.
 //!
 //! An oracle that is not on the machine is said aloud and its test is skipped, unless `FING_REQUIRE_ORACLES=1` is set (as
@@ -16,4 +17,4 @@ mod program;
 
 pub use find::tool;
 pub use image::Image;
-pub use program::{Go, go};
+pub use program::{Go, build, go};

@@ -1,17 +1,17 @@
-//! The Go program of tests/go: building it, and handing it to one test at a time.
+//! Go programs of the tests: building them, and handing that of tests/go to one test at a time.
 #![forbid(unsafe_code)]
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Deref;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::find::{checkout, tool};
 use crate::image::Image;
 
-/// The program's files: they are the key under which a build is kept.
+/// The files of tests/go.
 const SOURCES: &[&str] = &["go.mod", "main.go", "callees_amd64.s"];
 
 /// Variables of the program that callees write; zeroed for each test.
@@ -56,7 +56,7 @@ impl Deref for Go {
 pub fn go() -> Option<Go> {
     let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     if IMAGE.get().is_none() {
-        let executable = build(&tool("go", "functions compiled by the Go compiler")?);
+        let executable = build("tests/go", SOURCES)?;
         let image = Image::map(&executable)
             .unwrap_or_else(|e| panic!("oracle go: {}: {e}", executable.display()));
         let _ = IMAGE.set(image);
@@ -68,25 +68,34 @@ pub fn go() -> Option<Go> {
     Some(Go { image, _turn: turn })
 }
 
-/// Builds the program with `go` into target/oracles and gives the executable; a build of the same content is used again.
-fn build(go: &Path) -> PathBuf {
-    let sources = checkout().join("tests/go");
+/// Builds the Go program in `folder` of the checkout, which consists of `files`, and gives the executable, which is in
+/// target/oracles. A build of the same content is used again.
+///
+/// `None` means that Go is not on this machine, which has been said aloud; the caller returns.
+///
+/// # Panics
+///
+/// If Go is missing and `FING_REQUIRE_ORACLES=1`; if the program does not build.
+pub fn build(folder: &str, files: &[&str]) -> Option<PathBuf> {
+    let go = tool("go", "programs compiled by the Go compiler")?;
+    let sources = checkout().join(folder);
     let store = checkout().join("target/oracles");
     let mut key = DefaultHasher::new();
-    run(Command::new(go).arg("version").env("GOTOOLCHAIN", "local")).hash(&mut key);
-    for name in SOURCES {
+    run(Command::new(&go).arg("version").env("GOTOOLCHAIN", "local")).hash(&mut key);
+    for name in files {
         let path = sources.join(name);
         fs::read(&path)
             .unwrap_or_else(|e| panic!("oracle go: cannot read {}: {e}", path.display()))
             .hash(&mut key);
     }
-    let executable = store.join(format!("callees-{:016x}", key.finish()));
+    let name = folder.replace('/', "-");
+    let executable = store.join(format!("{name}-{:016x}", key.finish()));
     if !executable.is_file() {
         fs::create_dir_all(&store)
             .unwrap_or_else(|e| panic!("oracle go: cannot make {}: {e}", store.display()));
         // Other test binaries may build at the same time: each builds under its own name, the last rename wins.
         let fresh = executable.with_extension(std::process::id().to_string());
-        run(Command::new(go)
+        run(Command::new(&go)
             .args(["build", "-trimpath", "-o"])
             .arg(&fresh)
             .arg(".")
@@ -108,7 +117,7 @@ fn build(go: &Path) -> PathBuf {
         fs::rename(&fresh, &executable)
             .unwrap_or_else(|e| panic!("oracle go: cannot rename {}: {e}", fresh.display()));
     }
-    executable
+    Some(executable)
 }
 
 /// Runs a command and gives what it printed.
