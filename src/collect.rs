@@ -10,7 +10,6 @@
 
 use crate::handle::Roots;
 use crate::heap::{Cycle, Heap, HeapError, HeapOptions};
-use crate::mutator::Mutator;
 use crate::safepoint::{Stopped, World, WorldError};
 use crate::types::Types;
 use std::sync::Arc;
@@ -121,23 +120,6 @@ impl Space {
 
     pub(crate) fn roots(&self) -> &Arc<Roots> {
         &self.roots
-    }
-
-    /// A mutator for this thread, which has none. Waits while the world is stopped.
-    pub(crate) fn attach(self: &Arc<Space>) -> Result<Mutator, WorldError> {
-        Ok(Mutator::new(self.clone(), self.world.join(false)?))
-    }
-
-    /// Runs `body` with a mutator of its own. The thread has none, or is in a native region of the one it has: this
-    /// is how a native function calls back.
-    pub(crate) fn enter<R>(
-        self: &Arc<Space>,
-        body: impl FnOnce(&mut Mutator) -> R,
-    ) -> Result<R, WorldError> {
-        Ok(body(&mut Mutator::new(
-            self.clone(),
-            self.world.join(true)?,
-        )))
     }
 
     /// Collects, for a thread that has no mutator or is in a native region.

@@ -6,9 +6,8 @@ use std::sync::{Arc, OnceLock};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
-use crate::fing::Fing;
 use crate::queue::status;
-use crate::runtime::Shared;
+use crate::shared::Shared;
 
 /// Which thread runs finalizers and cleanups.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,17 +64,6 @@ pub(crate) struct Goroutine {
     thread: Arc<OnceLock<ThreadId>>,
     started: AtomicBool,
     running: AtomicBool,
-}
-
-impl Shared {
-    fn fing(&self) -> Fing<'_> {
-        Fing {
-            queue: &self.queue,
-            shapes: &self.shapes,
-            on_panic: &self.on_panic,
-            panics: &self.panics,
-        }
-    }
 }
 
 impl Goroutine {

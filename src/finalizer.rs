@@ -17,7 +17,7 @@ use fing_stubs::{Abi, Arch, Signature};
 ///
 /// let signature = "func(*uint8)".parse()?;
 /// // SAFETY: `close` is a System V function of one pointer, and lives as long as the program.
-/// let close = unsafe { FinalizerFn::new(signature, Abi::system_v()).at(close as *const ()) };
+/// let close = unsafe { FinalizerFn::builder(signature, Abi::system_v()).at(close as *const ()) };
 /// assert_eq!(close.signature().to_string(), "func(*uint8)");
 /// # Ok::<(), fing::stubs::StubError>(())
 /// ```
@@ -91,7 +91,7 @@ fn counts(arch: Arch) -> usize {
 
 impl FinalizerFn {
     /// Begins a function of `signature`, compiled for `abi` and never called by another.
-    pub fn new(signature: Signature, abi: Abi) -> FinalizerFnBuilder {
+    pub fn builder(signature: Signature, abi: Abi) -> FinalizerFnBuilder {
         FinalizerFnBuilder::begin(signature, abi)
     }
 

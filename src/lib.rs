@@ -1,4 +1,39 @@
-//! fing
+//! Real finalizers for a language VM, the way Go's runtime has them.
+//!
+//! A VM's objects live on a [`Runtime`]'s heap. One is registered with a finalizer, a function of a known signature and
+//! ABI ([`FinalizerFn`]). When a collection finds the object unreachable, the object is kept and queued, and the
+//! *finalizer goroutine* calls the function with it, through a call stub that Cranelift made for the signature.
+//!
+//! ```text
+//! signature -> ABI -> assignment -> stub -> cache        fing-stubs
+//!                                            |
+//! type, object -> registry -> collection -> queue -> finalizer goroutine -> stub -> finalizer
+//! ```
+//!
+//! # What an embedder does
+//!
+//! 1. Make a [`Runtime`] and define its [`Types`].
+//! 2. Touch objects through a [`Mutator`]: [`Runtime::attach`] for a thread's life, [`Runtime::enter`] for a moment. An
+//!    [`Obj`] is good until the next safepoint, a [`Handle`] until it is dropped.
+//! 3. Say once, in an `unsafe` block, which function is at which address: [`FinalizerFn::builder`].
+//! 4. [`Runtime::set_finalizer`], [`Runtime::add_cleanup`]; every check that Go makes is made, and fails as a typed error
+//!    with Go's own text in it.
+//! 5. [`Runtime::gc`], or a [`Mutator`]'s. Finalizers run on a thread of the runtime, or where the embedder says
+//!    ([`Executor`]).
+//!
+//! See the repository's `examples/embed.rs` for a whole small VM, and `docs/` for the design: `abi.md`, `stubs.md`,
+//! `unsafe.md`, `glossary.md`.
+//!
+//! # What it does not do
+//!
+//! It is not a Go runtime: there are no goroutines but the one, no growing stacks, no scheduler. Go functions are called
+//! as Go would call them, and must need no more than their arguments. As in Go, a cycle of objects with finalizers is
+//! never finalized, of a chain one link is finalized a collection, and nothing is finalized at exit.
+//!
+//! # Platforms
+//!
+//! The heap and the stubs run on Linux on x86-64. Elsewhere building a [`Runtime`] is an error that says what is missing.
+
 mod collect;
 mod executor;
 mod finalizer;
@@ -12,6 +47,7 @@ mod registry;
 mod runtime;
 mod safepoint;
 mod shapes;
+mod shared;
 mod stats;
 mod sync;
 mod table;
@@ -33,3 +69,8 @@ pub use runtime::{Runtime, RuntimeBuilder, RuntimeError};
 pub use safepoint::WorldError;
 pub use stats::RuntimeStats;
 pub use types::{Itab, Passing, TypeDesc, TypeId, Types, TypesError};
+
+/// The README's program compiles and runs.
+#[cfg(all(doctest, target_arch = "x86_64", target_os = "linux"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

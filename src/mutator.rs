@@ -86,11 +86,25 @@ impl fmt::Debug for Obj<'_> {
 }
 
 impl Mutator {
+    /// A mutator for this thread, which has none. Waits while the world is stopped.
+    pub(crate) fn attach(space: &Arc<Space>) -> Result<Mutator, WorldError> {
+        Ok(Mutator::of(space, space.world().join(false)?))
+    }
+
+    /// Runs `body` with a mutator of its own. The thread has none, or is in a native region of the one it has: this
+    /// is how a native function calls back.
+    pub(crate) fn enter<R>(
+        space: &Arc<Space>,
+        body: impl FnOnce(&mut Mutator) -> R,
+    ) -> Result<R, WorldError> {
+        Ok(body(&mut Mutator::of(space, space.world().join(true)?)))
+    }
+
     /// For a member that runs on this thread.
-    pub(crate) fn new(space: Arc<Space>, member: Member) -> Mutator {
+    fn of(space: &Arc<Space>, member: Member) -> Mutator {
         let cache = RefCell::new(space.heap().cache());
         Mutator {
-            space,
+            space: space.clone(),
             member,
             cache,
             _thread: PhantomData,

@@ -19,6 +19,7 @@ use crate::registry::{
 };
 use crate::safepoint::WorldError;
 use crate::shapes::Shapes;
+use crate::shared::Shared;
 use crate::stats::RuntimeStats;
 use crate::types::Types;
 
@@ -41,7 +42,7 @@ use crate::types::Types;
 /// let ty = runtime.types().define("main.T", "struct { N uint64; Next *main.T }")?;
 /// let signature = runtime.types().parse_signature("func(*main.T)")?;
 /// // SAFETY: `goodbye` is a System V function of one pointer.
-/// let goodbye = unsafe { FinalizerFn::new(signature, Abi::system_v()).at(goodbye as *const ()) };
+/// let goodbye = unsafe { FinalizerFn::builder(signature, Abi::system_v()).at(goodbye as *const ()) };
 ///
 /// let mutator = runtime.attach()?;
 /// let object = mutator.alloc(ty)?;
@@ -59,17 +60,6 @@ pub struct Runtime {
     shared: Arc<Shared>,
     /// Ends the goroutine when the last handle goes.
     life: Arc<Life>,
-}
-
-/// What the runtime and its goroutine share.
-pub(crate) struct Shared {
-    pub(crate) space: Arc<Space>,
-    pub(crate) registry: Arc<Registry>,
-    pub(crate) queue: Arc<Queue>,
-    pub(crate) shapes: Arc<Shapes>,
-    pub(crate) stubs: Arc<StubCache>,
-    pub(crate) on_panic: Box<PanicHook>,
-    pub(crate) panics: AtomicU64,
 }
 
 struct Life {
@@ -213,7 +203,7 @@ impl Runtime {
     /// # Errors
     /// The thread has one already.
     pub fn attach(&self) -> Result<Mutator, WorldError> {
-        self.shared.space.attach()
+        Mutator::attach(&self.shared.space)
     }
 
     /// Runs `body` with a mutator of its own, on a thread that has none or is in a
@@ -222,7 +212,7 @@ impl Runtime {
     /// # Errors
     /// The thread runs with a mutator of this runtime.
     pub fn enter<R>(&self, body: impl FnOnce(&mut Mutator) -> R) -> Result<R, WorldError> {
-        self.shared.space.enter(body)
+        Mutator::enter(&self.shared.space, body)
     }
 
     /// Collects, and queues what is due. Finalizers may still have to run when it returns.

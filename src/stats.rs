@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use fing_stubs::CacheStats;
 
 use crate::heap::HeapStats;
-use crate::runtime::Shared;
+use crate::shared::Shared;
 
 /// A runtime in numbers; all counts since it was made.
 #[derive(Clone, Debug, Default)]

@@ -67,7 +67,7 @@ impl Fixture {
         let context = &raw const *self.log as usize;
         // SAFETY: I8: every function of this file is System V, of the signature it is given here, and takes the log.
         unsafe {
-            FinalizerFn::new(signature, Abi::system_v())
+            FinalizerFn::builder(signature, Abi::system_v())
                 .context(context)
                 .at(code)
         }
@@ -206,7 +206,7 @@ fn revived_registered_again_and_dead_at_last() {
         .parse_signature("func(*main.Node)")
         .unwrap();
     let builder =
-        FinalizerFn::new(signature, Abi::system_v()).context(&raw const *context as usize);
+        FinalizerFn::builder(signature, Abi::system_v()).context(&raw const *context as usize);
     // SAFETY: I8: a System V function of a pointer and its context, which outlives the runtime's use of it.
     context
         .function
@@ -250,7 +250,8 @@ fn a_revived_object_can_be_kept() {
         .types()
         .parse_signature("func(*main.Node)")
         .unwrap();
-    let builder = FinalizerFn::new(signature, Abi::system_v()).context(&raw const *kept as usize);
+    let builder =
+        FinalizerFn::builder(signature, Abi::system_v()).context(&raw const *kept as usize);
     // SAFETY: I8: a System V function of a pointer and its context.
     let function = unsafe { builder.at(keep as *const ()) };
     let mutator = f.runtime.attach().unwrap();
@@ -397,7 +398,7 @@ fn a_collection_inside_a_finalizer_sees_earlier_records_unrooted() {
         .parse_signature("func(*main.Node)")
         .unwrap();
     let builder =
-        FinalizerFn::new(signature, Abi::system_v()).context(&raw const *context as usize);
+        FinalizerFn::builder(signature, Abi::system_v()).context(&raw const *context as usize);
     // SAFETY: I8: a System V function of a pointer and its context.
     let function = unsafe { builder.at(gc as *const ()) };
     let mutator = f.runtime.attach().unwrap();
@@ -459,7 +460,7 @@ fn code_is_kept_until_no_record_names_it() {
         .types()
         .parse_signature("func(*main.Node)")
         .unwrap();
-    let builder = FinalizerFn::new(signature, Abi::system_v())
+    let builder = FinalizerFn::builder(signature, Abi::system_v())
         .context(&raw const *f.log as usize)
         .keep_alive(owner.clone());
     // SAFETY: I8: a System V function of a pointer and the log.

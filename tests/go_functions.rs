@@ -142,7 +142,7 @@ fn function(runtime: &Runtime, go: &Go, case: &Case, closure: &[usize]) -> Final
         .with_int_arg_regs(if case.abi0 { 0 } else { 9 })
         .unwrap();
     let mut builder =
-        FinalizerFn::new(signature, abi).context(closure.as_ptr().expose_provenance());
+        FinalizerFn::builder(signature, abi).context(closure.as_ptr().expose_provenance());
     if let Some(prototype) = case.prototype {
         builder = builder.interface_word(go.word(prototype, 0) as usize);
     }

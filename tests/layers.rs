@@ -16,27 +16,25 @@ use rust::{code, is_word, words};
 const STUBS: &str = "
     signature < go_frame;
     signature < abi < assign < check, print;
-    assign < error;
-    error, record < key < veneer < lower < compile;
+    assign < error, fuzzing;
+    check, error, record < key < veneer < lower < compile;
     error < unwind < code;
     unwind < compile;
     code, compile < publish;
-    compile < host < interp;
-    interp, publish < stub < cache < callback;
+    record, compile < host < interp;
+    interp, publish < stub < cache;
     record < seed;
 ";
 
 /// As [`STUBS`], for the runtime.
 const FING: &str = "
-    sync < lock < safepoint, queue, types;
-    table < types < error, finalizer, safepoint;
-    safepoint < heap < mutator;
+    sync < lock < safepoint, handle, queue, types;
+    table < types < heap;
+    safepoint < heap;
+    heap, handle < collect < mutator;
     finalizer, queue < shapes < fing;
-    error, queue, shapes, policy < registry;
-    types < collector;
-    heap, mutator, collector, registry < collect;
-    queue, registry, collect < stats, trace;
-    stats, trace, collect, fing < executor < runtime < callback < cli;
+    shapes, mutator, collect < registry;
+    registry, fing < shared < stats, executor < runtime < cli;
 ";
 
 /// Source folders with their tables.

@@ -100,7 +100,7 @@ fn function(
                 .unwrap();
             // SAFETY: I8: the callee for this count, with its observation as context, which outlives the runtime.
             unsafe {
-                FinalizerFn::new(signature, abi)
+                FinalizerFn::builder(signature, abi)
                     .context(seen.context())
                     .at(code(count))
             }
@@ -264,7 +264,8 @@ fn the_count_is_read_once_per_drain() {
         .types()
         .parse_signature("func(*main.TintPointer)")
         .unwrap();
-    let builder = FinalizerFn::new(signature, Abi::system_v()).context(&raw const runtime as usize);
+    let builder =
+        FinalizerFn::builder(signature, Abi::system_v()).context(&raw const runtime as usize);
     // SAFETY: I8: a System V function of a pointer and its context, which outlives the finalizer.
     let raise = unsafe { builder.at(raise as *const ()) };
     for count in [2u8, 7] {

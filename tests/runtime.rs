@@ -15,7 +15,7 @@ const LONG: Duration = Duration::from_secs(30);
 fn function<C>(runtime: &Runtime, signature: &str, code: *const (), context: &C) -> FinalizerFn {
     let signature = runtime.types().parse_signature(signature).unwrap();
     let builder =
-        FinalizerFn::new(signature, Abi::system_v()).context(&raw const *context as usize);
+        FinalizerFn::builder(signature, Abi::system_v()).context(&raw const *context as usize);
     // SAFETY: I8: every function of this file is System V, of the signature it is given here, and its context lives on.
     unsafe { builder.at(code) }
 }
@@ -473,7 +473,7 @@ fn refused_finalizers() {
             .set_finalizer(&mutator, value, Some(function))
             .unwrap_err()
     };
-    let nil = FinalizerFn::new(types.parse_signature(ok).unwrap(), Abi::system_v());
+    let nil = FinalizerFn::builder(types.parse_signature(ok).unwrap(), Abi::system_v());
     // SAFETY: I8: null, which can't be registered.
     let nil = unsafe { nil.at(std::ptr::null()) };
     assert_eq!(
@@ -493,8 +493,9 @@ fn refused_finalizers() {
     );
     let abi = Abi::go(Arch::Arm64);
     // SAFETY: I8: never called, for it can't be registered here.
-    let arm =
-        unsafe { FinalizerFn::new(types.parse_signature(ok).unwrap(), abi).at(count as *const ()) };
+    let arm = unsafe {
+        FinalizerFn::builder(types.parse_signature(ok).unwrap(), abi).at(count as *const ())
+    };
     let text = refused(object.into(), &arm).to_string();
     assert!(
         text.contains("it is code for arm64, and this host is x86_64"),

@@ -35,11 +35,6 @@ impl Heap {
 }
 
 impl<'h> Cycle<'h> {
-    #[cfg(test)]
-    pub(crate) fn heap(&self) -> &'h Heap {
-        self.heap
-    }
-
     /// Marks the object an address is in. Its pointers are followed by the next [`Cycle::drain`].
     #[inline]
     pub(crate) fn mark(&mut self, addr: usize) {

@@ -78,7 +78,7 @@ pub enum SetFinalizerError {
         /// The function's signature.
         function: Signature,
         /// By which rule.
-        reason: TypesError,
+        reason: Box<TypesError>,
     },
     /// There is no function at address 0. (Go would crash when it is run.)
     #[error("set_finalizer: argument 1 is {function} at address 0, wanted a function")]

@@ -179,7 +179,7 @@ impl Registry {
         let passing = passing.map_err(|reason| SetFinalizerError::NotAssignable {
             object: object(),
             function: signature.clone(),
-            reason,
+            reason: Box::new(reason),
         })?;
         if function.is_nil() {
             return Err(SetFinalizerError::NilFunction {

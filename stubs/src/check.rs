@@ -1,6 +1,6 @@
 //! An independent judge of assignments, written from the text of the ABIs.
 //!
-//! It shares no code with [`assign`](crate::assign): it never looks for a place, it looks at the place given and asks whether
+//! It shares no code with [`assign`](mod@crate::assign): it never looks for a place, it looks at the place given and asks whether
 //! the ABI's sentences hold of it. It decides for itself which registers a type needs, by walking the type.
 //!
 //! ## Definition

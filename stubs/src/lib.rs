@@ -6,8 +6,8 @@
 //! |---|---|
 //! | [`signature`] | What types are passed, and how many bytes do they take? |
 //! | [`abi`] | Which registers carry arguments on this machine? |
-//! | [`assign`] | Where does each byte of each value travel? |
-//! | [`check`] | Is that what the ABI's text says? |
+//! | [`mod@assign`] | Where does each byte of each value travel? |
+//! | [`mod@check`] | Is that what the ABI's text says? |
 //! | [`go_frame`] | How large a frame does Go itself give a finalizer? |
 //! | [`StubKey`] | What does the code of such a call depend on? |
 //! | [`StubCache`], [`Stub`] | Where is that code, and how is it run? |

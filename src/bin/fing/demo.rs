@@ -89,7 +89,8 @@ fn streams(runtime: &Runtime, out: &mut impl Write) -> Result<(), Box<dyn Error>
         .define("demo.File", "struct { Stream uintptr }")?;
     let fclose: Signature = "func(unsafe.Pointer) int32".parse()?;
     // SAFETY: I8: libc's `int fclose(FILE *)`, which is given streams that nobody else closes.
-    let fclose = unsafe { FinalizerFn::new(fclose, Abi::system_v()).at(libc::fclose as *const ()) };
+    let fclose =
+        unsafe { FinalizerFn::builder(fclose, Abi::system_v()).at(libc::fclose as *const ()) };
 
     writeln!(
         out,
@@ -230,7 +231,7 @@ fn finalize(
 ) -> Result<String, Box<dyn Error>> {
     let code = (case.callee)(count).ok_or("no callee for this register count")?;
     let seen = Box::new(Observation::new(code));
-    let builder = FinalizerFn::new(signature, abi).context(seen.context());
+    let builder = FinalizerFn::builder(signature, abi).context(seen.context());
     // SAFETY: I8: the seed callee of this case and count; its context lives until it has run.
     let function = unsafe { builder.at(std::ptr::with_exposed_provenance(code)) };
     let (tint, pointer) = (

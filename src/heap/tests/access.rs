@@ -1,11 +1,12 @@
 //! Reading, writing, adopting: every refusal by name.
 
 use super::*;
+use crate::mutator::Mutator;
 
 #[test]
 fn fields_keep_what_is_stored() {
     let space = space(options());
-    let m = space.attach().unwrap();
+    let m = Mutator::attach(&space).unwrap();
     let ty = space
         .types()
         .id("struct { P *int; I any; S string; N int; B [5]uint8; C uint8 }")
@@ -38,7 +39,7 @@ fn fields_keep_what_is_stored() {
 #[test]
 fn what_does_not_fit_is_refused() {
     let space = space(options());
-    let m = space.attach().unwrap();
+    let m = Mutator::attach(&space).unwrap();
     let ty = space
         .types()
         .define("main.T", "struct { P *int; N int; B [5]uint8 }")
@@ -93,7 +94,7 @@ fn what_does_not_fit_is_refused() {
 #[test]
 fn adopting_takes_starts_only() {
     let space = space(options());
-    let mut m = space.attach().unwrap();
+    let mut m = Mutator::attach(&space).unwrap();
     let ty = space
         .types()
         .define("main.T", "struct { P *int; N int }")
@@ -130,7 +131,10 @@ fn adopting_takes_starts_only() {
 #[test]
 fn runtimes_do_not_mix() {
     let (space, other) = (space(options()), space(options()));
-    let (m, n) = (space.attach().unwrap(), other.attach().unwrap());
+    let (m, n) = (
+        Mutator::attach(&space).unwrap(),
+        Mutator::attach(&other).unwrap(),
+    );
     let (ty, theirs) = (
         space.types().id("*int").unwrap(),
         other.types().id("*int").unwrap(),

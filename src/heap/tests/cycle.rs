@@ -1,6 +1,7 @@
 //! The questions the finalizer side asks of a collection.
 
 use super::*;
+use crate::mutator::Mutator;
 use std::num::NonZeroU32;
 use std::sync::Mutex;
 
@@ -30,7 +31,7 @@ fn the_dying_come_in_the_order_of_allocation() {
     let space = probed(move |cycle| {
         cycle.for_each_dying(|_, addr, id| log.lock().unwrap().push((addr, id)))
     });
-    let mut m = space.attach().unwrap();
+    let mut m = Mutator::attach(&space).unwrap();
     let ty = space.types().id("[3]int").unwrap();
     // Holes from earlier objects do not disturb the order.
     let kept: Vec<_> = (0..5000)
@@ -75,7 +76,7 @@ fn children_leave_out_self_nil_and_strangers() {
         cycle.mark(0);
         cycle.mark(usize::MAX);
     });
-    let mut m = space.attach().unwrap();
+    let mut m = Mutator::attach(&space).unwrap();
     let addrs: Vec<usize> = (0..3)
         .map(|_| m.alloc(shape(&space, 6)).unwrap().addr())
         .collect();
@@ -103,7 +104,7 @@ fn a_cleared_or_dead_object_leaves_no_id_behind() {
     let log = seen.clone();
     let space =
         probed(move |cycle| cycle.for_each_dying(|_, addr, _| log.lock().unwrap().push(addr)));
-    let mut m = space.attach().unwrap();
+    let mut m = Mutator::attach(&space).unwrap();
     let ty = space.types().id("[3]int").unwrap();
     let one = m.alloc(ty).unwrap().addr();
     let two = m.alloc(ty).unwrap().addr();
@@ -137,7 +138,7 @@ fn a_collection_that_panics_frees_nothing() {
         let bad = switch.load(std::sync::atomic::Ordering::Relaxed);
         assert!(!bad, "a bug");
     });
-    let mut m = space.attach().unwrap();
+    let mut m = Mutator::attach(&space).unwrap();
     let handle = m
         .alloc(shape(&space, 2))
         .map(|object| m.root(object))
@@ -155,7 +156,7 @@ fn a_collection_that_panics_frees_nothing() {
 #[test]
 fn long_chains_need_no_stack() {
     let space = space(options());
-    let mut m = space.attach().unwrap();
+    let mut m = Mutator::attach(&space).unwrap();
     let ty = shape(&space, 1);
     let handle = {
         let mut head = None;

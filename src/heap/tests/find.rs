@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::heap::class::BLOCK;
+use crate::mutator::Mutator;
 use std::collections::BTreeMap;
 
 #[test]
@@ -12,7 +13,7 @@ fn every_address_finds_its_object_or_none() {
             limit: 40 * BLOCK,
             ..options()
         });
-        let mut m = space.attach().unwrap();
+        let mut m = Mutator::attach(&space).unwrap();
         let mut live: BTreeMap<usize, (TypeId, crate::Handle)> = BTreeMap::new();
         let sizes = [
             1, 7, 8, 9, 24, 25, 100, 1000, 5000, 8184, 8185, 65_520, 65_521, 200_000,

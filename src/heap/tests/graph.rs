@@ -2,6 +2,7 @@
 //! objects die in Go's order.
 
 use super::*;
+use crate::mutator::Mutator;
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::sync::Mutex;
@@ -149,7 +150,7 @@ fn run(seed: u64) {
     let mut rng = Rng::new(seed);
     let weak = Arc::new(GoOrder::default());
     let space = Space::new(Arc::new(Types::new()), options(), weak.clone()).unwrap();
-    let mut m = space.attach().unwrap();
+    let mut m = Mutator::attach(&space).unwrap();
     let mut model = Model::default();
     let mut next = 0;
     let local = 7usize;

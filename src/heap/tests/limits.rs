@@ -2,11 +2,12 @@
 
 use super::*;
 use crate::heap::class::{BLOCK, CLASSES, MAX_SMALL};
+use crate::mutator::Mutator;
 
 #[test]
 fn objects_are_aligned_zeroed_and_apart() {
     let space = space(options());
-    let m = space.attach().unwrap();
+    let m = Mutator::attach(&space).unwrap();
     let mut ranges = Vec::new();
     for round in 0..3 {
         for size in (1..200).chain([
@@ -40,7 +41,7 @@ fn objects_are_aligned_zeroed_and_apart() {
 #[test]
 fn reused_cells_are_zero() {
     let space = space(options());
-    let mut m = space.attach().unwrap();
+    let mut m = Mutator::attach(&space).unwrap();
     for size in [8, 24, 100, 4000, 100_000] {
         let ty = space.types().id(&format!("[{size}]byte")).unwrap();
         let mut seen = std::collections::BTreeSet::new();
@@ -66,7 +67,10 @@ fn reused_cells_are_zero() {
 #[test]
 fn things_without_size_have_one_address() {
     let (space, other) = (space(options()), space(options()));
-    let (mut m, n) = (space.attach().unwrap(), other.attach().unwrap());
+    let (mut m, n) = (
+        Mutator::attach(&space).unwrap(),
+        Mutator::attach(&other).unwrap(),
+    );
     let id = |text: &str| space.types().id(text).unwrap();
     let zero = m.alloc(id("struct {}")).unwrap().addr();
     assert_eq!(m.alloc(id("[0]*int")).unwrap().addr(), zero);
@@ -104,7 +108,7 @@ fn the_limit_is_kept_and_said() {
         limit: 10 * BLOCK - 5,
         ..options()
     });
-    let mut m = space.attach().unwrap();
+    let mut m = Mutator::attach(&space).unwrap();
     let small = space.types().id("[100]int").unwrap();
     let cells = 10 * ((BLOCK - 8) / 896);
     let handles: Vec<_> = (0..cells)
@@ -161,8 +165,7 @@ fn a_heap_that_cannot_be() {
     );
     let least = make(0).unwrap();
     assert_eq!(least.heap().options.limit, BLOCK);
-    least
-        .attach()
+    Mutator::attach(&least)
         .unwrap()
         .alloc(least.types().id("int").unwrap())
         .unwrap();
@@ -174,7 +177,7 @@ fn a_collection_becomes_due() {
         percent: Some(50),
         ..options()
     });
-    let mut m = space.attach().unwrap();
+    let mut m = Mutator::attach(&space).unwrap();
     let ty = space.types().id("[1000]int").unwrap();
     let mut kept = Vec::new();
     let mut allocate = |m: &mut crate::Mutator, keep: bool| {
@@ -207,7 +210,7 @@ fn a_collection_becomes_due() {
 #[test]
 fn counts_add_up() {
     let space = space(options());
-    let mut m = space.attach().unwrap();
+    let mut m = Mutator::attach(&space).unwrap();
     let (small, large) = (
         space.types().id("[3]int").unwrap(),
         space.types().id("[10000]int").unwrap(),
@@ -247,7 +250,7 @@ fn counts_add_up() {
 #[test]
 fn registering_costs_few_bytes() {
     let space = space(options());
-    let m = space.attach().unwrap();
+    let m = Mutator::attach(&space).unwrap();
     let ty = space.types().id("[3]int").unwrap();
     let before = 20_000 / 2047 * 4200 + space.heap().stats().table_bytes;
     for i in 1..=20_000 {
@@ -270,7 +273,7 @@ fn free_blocks_serve_every_class() {
         limit: 64 * BLOCK,
         ..options()
     });
-    let mut m = space.attach().unwrap();
+    let mut m = Mutator::attach(&space).unwrap();
     for (round, cell) in CLASSES.iter().enumerate().chain([(99, &60_000)]) {
         let ty = space.types().id(&format!("[{}]byte", cell - 8)).unwrap();
         let mut objects = 0;
@@ -295,7 +298,7 @@ fn memory_goes_back_to_the_system() {
         percent: Some(100),
         poison: false,
     });
-    let mut m = space.attach().unwrap();
+    let mut m = Mutator::attach(&space).unwrap();
     let resident = || space.heap().arena.resident().unwrap();
     for (text, many) in [("[31]int", 250_000), ("[1000000]byte", 64)] {
         let ty = space.types().id(text).unwrap();

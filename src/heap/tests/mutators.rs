@@ -1,37 +1,43 @@
 //! Attaching, handles, native regions, several heaps.
 
 use super::*;
+use crate::mutator::Mutator;
 use crate::safepoint::WorldError;
 
 #[test]
 fn one_mutator_a_thread() {
     let space = space(options());
-    let mut m = space.attach().unwrap();
-    assert_eq!(space.attach().map(drop).unwrap_err(), WorldError::Attached);
-    assert_eq!(space.enter(|_| ()), Err(WorldError::Running));
+    let mut m = Mutator::attach(&space).unwrap();
+    assert_eq!(
+        Mutator::attach(&space).map(drop).unwrap_err(),
+        WorldError::Attached
+    );
+    assert_eq!(Mutator::enter(&space, |_| ()), Err(WorldError::Running));
     assert_eq!(space.collect().map(drop), Err(WorldError::HoldsMutator));
     m.native(|| {
-        assert_eq!(space.attach().map(drop).unwrap_err(), WorldError::Attached);
+        assert_eq!(
+            Mutator::attach(&space).map(drop).unwrap_err(),
+            WorldError::Attached
+        );
         space.collect().unwrap();
-        space
-            .enter(|inner| {
-                assert_eq!(space.enter(|_| ()), Err(WorldError::Running));
-                inner.gc().unwrap();
-                inner.native(|| space.enter(|deepest| deepest.gc().unwrap()).unwrap());
-            })
-            .unwrap();
+        Mutator::enter(&space, |inner| {
+            assert_eq!(Mutator::enter(&space, |_| ()), Err(WorldError::Running));
+            inner.gc().unwrap();
+            inner.native(|| Mutator::enter(&space, |deepest| deepest.gc().unwrap()).unwrap());
+        })
+        .unwrap();
     });
     assert_eq!(space.world().members(), (1, 1));
     drop(m);
     assert_eq!(space.world().members(), (0, 0));
-    drop(space.attach().unwrap());
-    space.enter(|m| m.gc().unwrap()).unwrap();
+    drop(Mutator::attach(&space).unwrap());
+    Mutator::enter(&space, |m| m.gc().unwrap()).unwrap();
 }
 
 #[test]
 fn a_panic_in_a_native_region_comes_back() {
     let space = space(options());
-    let mut m = space.attach().unwrap();
+    let mut m = Mutator::attach(&space).unwrap();
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         m.native(|| panic!("from outside"))
     }));
@@ -44,14 +50,14 @@ fn a_panic_in_a_native_region_comes_back() {
 #[test]
 fn a_mutator_sees_what_happened_while_it_was_native() {
     let space = space(options());
-    let mut m = space.attach().unwrap();
+    let mut m = Mutator::attach(&space).unwrap();
     let ty = shape(&space, 1);
     let handle = m.alloc(ty).map(|object| m.root(object)).unwrap();
     let first = handle.addr();
     m.alloc(ty).unwrap();
     // The inner mutator collects and takes the free cells that the outer one had; the outer one must not use them.
     let theirs = m.native(|| {
-        space.enter(|inner| {
+        Mutator::enter(&space, |inner| {
             inner.gc().unwrap();
             (0..100)
                 .map(|_| inner.alloc(ty).map(|object| inner.root(object)).unwrap())
@@ -74,7 +80,7 @@ fn a_mutator_gives_back_what_it_did_not_use() {
     });
     let ty = shape(&space, 1);
     for n in 0..1000 {
-        let m = space.attach().unwrap();
+        let m = Mutator::attach(&space).unwrap();
         m.alloc(ty).unwrap();
         drop(m);
         let stats = space.heap().stats();
@@ -88,7 +94,7 @@ fn a_mutator_gives_back_what_it_did_not_use() {
 #[test]
 fn handles_keep_objects_and_travel() {
     let space = space(options());
-    let mut m = space.attach().unwrap();
+    let mut m = Mutator::attach(&space).unwrap();
     let handle = m
         .alloc(shape(&space, 0))
         .map(|object| m.root(object))
@@ -100,7 +106,7 @@ fn handles_keep_objects_and_travel() {
     m.native(|| {
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                let mut n = space.attach().unwrap();
+                let mut n = Mutator::attach(&space).unwrap();
                 n.gc().unwrap();
                 assert_eq!(n.load_word(n.get(&clone).unwrap(), 0), Ok(42));
             });
@@ -116,7 +122,10 @@ fn handles_keep_objects_and_travel() {
 #[test]
 fn heaps_collect_on_their_own() {
     let spaces: Vec<_> = (0..3).map(|_| space(options())).collect();
-    let mut mutators: Vec<_> = spaces.iter().map(|space| space.attach().unwrap()).collect();
+    let mut mutators: Vec<_> = spaces
+        .iter()
+        .map(|space| Mutator::attach(space).unwrap())
+        .collect();
     let mut handles = Vec::new();
     for round in 0..50 {
         for (space, m) in spaces.iter().zip(&mut mutators) {

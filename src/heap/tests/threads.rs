@@ -1,6 +1,7 @@
 //! Mutators that race with each other and with collections.
 
 use super::*;
+use crate::mutator::Mutator;
 use std::sync::atomic::{AtomicUsize, Ordering::*};
 
 const SLOTS: usize = 64;
@@ -15,14 +16,13 @@ fn no_reachable_object_is_lost() {
         ..options()
     });
     let (array, shared) = (shape(&space, 2 * SLOTS), shape(&space, 1));
-    let (handle, common) = space
-        .enter(|m| {
-            (
-                m.root(m.alloc(array).unwrap()),
-                m.root(m.alloc(shared).unwrap()),
-            )
-        })
-        .unwrap();
+    let (handle, common) = Mutator::enter(&space, |m| {
+        (
+            m.root(m.alloc(array).unwrap()),
+            m.root(m.alloc(shared).unwrap()),
+        )
+    })
+    .unwrap();
     let running = AtomicUsize::new(2);
     let collections = AtomicUsize::new(0);
     std::thread::scope(|scope| {
@@ -47,13 +47,12 @@ fn no_reachable_object_is_lost() {
         .sum();
     let last = done.live_objects - lists - 2;
     assert!(last <= 1, "{last} objects too many");
-    space
-        .enter(|m| {
-            for half in 0..2 {
-                verify(m, &handle, half, &plan(half));
-            }
-        })
-        .unwrap();
+    Mutator::enter(&space, |m| {
+        for half in 0..2 {
+            verify(m, &handle, half, &plan(half));
+        }
+    })
+    .unwrap();
 }
 
 /// What half of the array holds after all steps.
@@ -83,7 +82,7 @@ fn tag(half: usize, step: usize) -> u64 {
 }
 
 fn work(space: &Arc<Space>, handle: &crate::Handle, common: &crate::Handle, half: usize) {
-    let mut m = space.attach().unwrap();
+    let mut m = Mutator::attach(space).unwrap();
     let node = shape(space, 1);
     let mut lists = vec![Vec::new(); SLOTS];
     steps(half, |step, at, action| {
@@ -147,7 +146,7 @@ fn threads_come_and_go() {
             let space = &space;
             scope.spawn(move || {
                 for round in 0..60 {
-                    let mut m = space.attach().unwrap();
+                    let mut m = Mutator::attach(space).unwrap();
                     let handle = m.alloc_collecting(ty).unwrap();
                     let id = std::num::NonZeroU32::new(thread * 1000 + round + 1).unwrap();
                     space.heap().prepare(handle.addr(), id).unwrap();

@@ -1,0 +1,250 @@
+//! The `fing` command as a user meets it, and the example.
+
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+#[path = "../examples/embed.rs"]
+mod embed;
+
+fn fing(arguments: &[&str], input: &[u8]) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_fing"))
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_vec();
+    let writer = std::thread::spawn(move || {
+        // A command that refuses its arguments reads nothing.
+        let _ = stdin.write_all(&input);
+    });
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap();
+    output
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+/// Every vector of the six machines, printed by the Go compiler, as the command prints it.
+#[test]
+fn layout_prints_what_the_go_compiler_prints() {
+    let vectors = std::fs::read_to_string(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/stubs/tests/vectors/arch.jsonl"
+    ))
+    .unwrap();
+    let wanted: Vec<serde_json::Value> = vectors
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let mut compared = 0;
+    for arch in ["amd64", "arm64", "riscv64", "s390x", "ppc64", "loong64"] {
+        let lines: Vec<_> = wanted.iter().filter(|line| line["arch"] == arch).collect();
+        let input: String = lines
+            .iter()
+            .map(|line| {
+                format!(
+                    "{}\t{}\n",
+                    line["id"].as_str().unwrap(),
+                    line["sig"].as_str().unwrap()
+                )
+            })
+            .collect();
+        let output = fing(&["layout", "--json", "--arch", arch], input.as_bytes());
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let found: Vec<serde_json::Value> = text(&output.stdout)
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        assert_eq!(found.len(), lines.len());
+        for (found, wanted) in found.iter().zip(lines) {
+            // A lone result may be written without parentheses; the command prints it with them.
+            let same = |key: &str| found[key] == wanted[key];
+            assert!(
+                wanted
+                    .as_object()
+                    .unwrap()
+                    .keys()
+                    .all(|key| key == "sig" || same(key))
+                    && found.as_object().unwrap().len() == wanted.as_object().unwrap().len(),
+                "{arch}: found {found}\nwanted {wanted}"
+            );
+            compared += 1;
+        }
+    }
+    assert_eq!(compared, 6 * 302);
+}
+
+#[test]
+fn layout_reports_bad_lines_and_goes_on() {
+    let input = b"func(int)\n\nid\tfunc(strin)\nfunc(string) (int\nfunc(\xff)\nlast\tfunc(bool)\n";
+    let output = fing(&["layout", "--json"], input);
+    assert_eq!(output.status.code(), Some(1));
+    let ids: Vec<String> = text(&output.stdout)
+        .lines()
+        .map(|line| {
+            serde_json::from_str::<serde_json::Value>(line).unwrap()["id"]
+                .as_str()
+                .unwrap()
+                .to_owned()
+        })
+        .collect();
+    assert_eq!(ids, ["1", "last"]);
+    let complaints: Vec<&str> = text(&output.stderr).lines().collect();
+    assert_eq!(
+        complaints,
+        [
+            "fing layout: line 3: column 9: found \"strin\", wanted a type",
+            "fing layout: line 4: column 18: found end of text, wanted \",\" or \")\"",
+            "fing layout: line 5: found bytes that are not UTF-8",
+        ]
+    );
+}
+
+#[test]
+fn layout_takes_register_counts() {
+    let output = fing(
+        &["layout", "--int-regs", "1", "--json", "func(any, int)"],
+        b"",
+    );
+    let line: serde_json::Value = serde_json::from_str(text(&output.stdout)).unwrap();
+    assert_eq!(
+        (&line["in"][0]["stack"], &line["in"][1]["regs"][0]["name"]),
+        (&0.into(), &"rax".into())
+    );
+    for (arguments, complaint) in [
+        (
+            ["layout", "--int-regs", "10"],
+            "ABI: 10 integer argument registers, wanted at most 9 on amd64",
+        ),
+        (
+            ["layout", "--arch", "386"],
+            "ABI: machine \"386\", wanted one of amd64",
+        ),
+    ] {
+        let output = fing(&arguments, b"");
+        assert_eq!(output.status.code(), Some(1));
+        assert!(
+            text(&output.stderr).contains(complaint),
+            "{}",
+            text(&output.stderr)
+        );
+    }
+}
+
+/// Hostile input: long, deep, and both.
+#[test]
+fn layout_survives_anything() {
+    let deep = format!("func({}int)", "*".repeat(1_000_000));
+    let wide = format!("func({})", vec!["int"; 100_000].join(", "));
+    let open = "func(struct { A ".repeat(100_000);
+    let input = [deep, wide, open].join("\n");
+    let output = fing(&["layout", "--json"], input.as_bytes());
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(
+        text(&output.stdout).lines().count(),
+        1,
+        "the wide one is fine"
+    );
+    assert_eq!(text(&output.stderr).lines().count(), 2);
+}
+
+#[test]
+fn explain_refuses_what_has_no_stub() {
+    for (arguments, complaint) in [
+        (
+            vec!["explain", "func(int, int)"],
+            "found 2 parameters, wanted exactly 1",
+        ),
+        (
+            vec!["explain", "func([3]int)"],
+            "parameter 0 is [3]int of 24 bytes, wanted at most 16",
+        ),
+        (
+            vec!["explain", "func(*int) [100000]int"],
+            "wanted at most 131072",
+        ),
+        (vec!["explain", "func(*int"], "column 10: found end of text"),
+        (
+            vec!["explain", "func(string)", "--abi", "sysv"],
+            "parameter 0 is string",
+        ),
+        (
+            vec!["explain", "func(*int)", "--abi", "sysv", "--int-regs", "3"],
+            "other register counts for sysv/amd64",
+        ),
+    ] {
+        let output = fing(&arguments, b"");
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        assert!(
+            text(&output.stderr).contains(complaint),
+            "{arguments:?}: {}",
+            text(&output.stderr)
+        );
+    }
+}
+
+#[test]
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+fn explain_shows_every_stage() {
+    for abi in [
+        &["--abi", "sysv"][..],
+        &[],
+        &["--int-regs", "0"],
+        &["--int-regs", "1"],
+    ] {
+        let output = fing(&[&["explain", "func(any) [4]int64"], abi].concat(), b"");
+        let page = text(&output.stdout);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        for stage in [
+            "signature ",
+            "assignment",
+            "frame\n",
+            "frame size",
+            "stub key",
+            "CLIF",
+            "machine code",
+            "bytes",
+        ] {
+            assert!(page.contains(stage), "{abi:?}: {stage} is missing:\n{page}");
+        }
+        assert_eq!(page.contains("veneer, "), abi.first() != Some(&"--abi"));
+    }
+}
+
+#[test]
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+fn demo_closes_streams_and_confirms_each_count() {
+    let output = fing(&["demo"], b"");
+    let page = text(&output.stdout);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    for line in [
+        "5 objects, 5 open files",
+        "referred to: 5 open files",
+        "4 objects freed: 1 open files",
+        "and the last one: 0 open files",
+    ] {
+        assert!(page.contains(line), "{page}");
+    }
+    let confirmed = |case: &str, number: &str| {
+        page.lines()
+            .filter(|line| line.contains(case) && line.ends_with(number))
+            .count()
+    };
+    assert_eq!(
+        (confirmed("pointer", " -1"), confirmed("interface", " -2")),
+        (10, 10),
+        "{page}"
+    );
+}
+
+#[test]
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+fn the_example_runs() {
+    embed::main().unwrap();
+}
