@@ -174,7 +174,7 @@ impl Machine {
             .types()
             .parse_signature(&format!("func({parameter})"))
             .unwrap();
-        let builder = FinalizerFn::new(signature, Abi::system_v()).context(context);
+        let builder = FinalizerFn::builder(signature, Abi::system_v()).context(context);
         // SAFETY: I8: the functions above are System V, of the parameter they are given here and their context, which
         // outlives the runtime's calls.
         unsafe { builder.at(code) }
