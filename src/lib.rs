@@ -40,6 +40,7 @@ mod finalizer;
 mod fing;
 mod handle;
 mod heap;
+mod keep_alive;
 mod lock;
 mod mutator;
 mod queue;
@@ -52,6 +53,7 @@ mod stats;
 mod sync;
 mod table;
 mod types;
+mod weak;
 
 pub use collect::Collection;
 pub use executor::{Executor, ExecutorError};
@@ -61,14 +63,17 @@ pub use fing_stubs as stubs;
 pub use fing_stubs::{Abi, Arch, CacheOptions, CodePolicy, Signature};
 pub use handle::Handle;
 pub use heap::{AccessError, AllocError, HeapError, HeapOptions, HeapStats};
-pub use mutator::{Mutator, Obj, keep_alive};
+pub use keep_alive::{KeepAlive, keep_alive};
+pub use mutator::{Mutator, Obj};
 pub use registry::{
-    AddCleanupError, Cleanup, CleanupArgument, FinalizerState, SetFinalizerError, Value,
+    AddCleanupError, Cleanup, CleanupArgument, DowngradeError, FinalizerState, SetFinalizerError,
+    Value,
 };
 pub use runtime::{Runtime, RuntimeBuilder, RuntimeError};
 pub use safepoint::WorldError;
 pub use stats::RuntimeStats;
 pub use types::{Itab, Passing, TypeDesc, TypeId, Types, TypesError};
+pub use weak::Weak;
 
 /// The README's program compiles and runs.
 #[cfg(all(doctest, target_arch = "x86_64", target_os = "linux"))]

@@ -1,6 +1,7 @@
 //! `Runtime`: what an embedder holds. Heap, registry, queue and finalizer goroutine, put together.
 #![forbid(unsafe_code)]
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -15,13 +16,15 @@ use crate::heap::{HeapError, HeapOptions};
 use crate::mutator::Mutator;
 use crate::queue::{Queue, status};
 use crate::registry::{
-    AddCleanupError, Cleanup, CleanupArgument, FinalizerState, Registry, SetFinalizerError, Value,
+    AddCleanupError, Cleanup, CleanupArgument, DowngradeError, FinalizerState, Registry,
+    SetFinalizerError, Value,
 };
 use crate::safepoint::WorldError;
 use crate::shapes::Shapes;
 use crate::shared::Shared;
 use crate::stats::RuntimeStats;
 use crate::types::Types;
+use crate::weak::Weak;
 
 /// A heap whose objects can have finalizers and cleanups, and the goroutine that runs them.
 ///
@@ -254,19 +257,42 @@ impl Runtime {
     pub fn add_cleanup<'m>(
         &self,
         mutator: &'m Mutator,
-        pointer: usize,
+        pointer: impl Into<usize>,
         cleanup: &FinalizerFn,
         argument: impl Into<CleanupArgument<'m>>,
     ) -> Result<Cleanup, AddCleanupError> {
         if !self.owns(mutator) {
             return Err(AddCleanupError::ForeignMutator);
         }
-        let added = self
-            .shared
-            .registry
-            .add_cleanup(mutator, pointer, cleanup, argument.into())?;
+        let added =
+            self.shared
+                .registry
+                .add_cleanup(mutator, pointer.into(), cleanup, argument.into())?;
         self.life.goroutine.start();
         Ok(added)
+    }
+
+    /// A weak pointer to where `pointer` points: an object, a place in one, or a global. Nil for nil. The same place of
+    /// the same object answers equal weak pointers.
+    ///
+    /// # Errors
+    /// The mutator is of another runtime, or `pointer` points to nothing this runtime knows.
+    pub fn downgrade(
+        &self,
+        mutator: &Mutator,
+        pointer: impl Into<usize>,
+    ) -> Result<Weak, DowngradeError> {
+        if !self.owns(mutator) {
+            return Err(DowngradeError::ForeignMutator);
+        }
+        self.shared.registry.downgrade(mutator, pointer.into())
+    }
+
+    /// Says that these addresses are globals: memory outside the heap that lives as long as the runtime. Finalizers and
+    /// cleanups of globals are accepted and never run, weak pointers to them never become nil. What they refer to is
+    /// not kept by that.
+    pub fn add_global(&self, range: Range<usize>) {
+        self.shared.registry.add_global(range);
     }
 
     fn owns(&self, mutator: &Mutator) -> bool {

@@ -20,8 +20,8 @@ pub(crate) enum Argument {
     Pointer,
     /// Word 0 is this, an itab or a type; word 1 is the object's address.
     Interface(usize),
-    /// Word 0 is a cleanup's argument, and a reference if this is true.
-    Word { reference: bool },
+    /// Both words are a cleanup's argument; bit n of `references`: word n is a reference.
+    Image { references: u8 },
 }
 
 /// One function for one kind of argument, ready to be queued.
@@ -84,11 +84,12 @@ impl Shape {
         }
     }
 
-    /// The record for an object or an argument. A function that follows the register count has no code yet.
-    pub(crate) fn record(&self, word: u64) -> Record {
+    /// The record for an object (word 0 is its address) or an argument. A function that follows the register count has
+    /// no code yet.
+    pub(crate) fn record(&self, words: [u64; 2]) -> Record {
         let words = match self.argument {
-            Argument::Pointer | Argument::Word { .. } => [word, 0],
-            Argument::Interface(first) => [first as u64, word],
+            Argument::Pointer | Argument::Image { .. } => words,
+            Argument::Interface(first) => [first as u64, words[0]],
         };
         let code = match &self.stubs {
             Stubs::Fixed { code, .. } => *code,
@@ -104,9 +105,9 @@ impl Shape {
     /// Which words of a record are references.
     pub(crate) fn references(&self) -> u8 {
         match self.argument {
-            Argument::Pointer | Argument::Word { reference: true } => 0b01,
+            Argument::Pointer => 0b01,
             Argument::Interface(_) => 0b10,
-            Argument::Word { reference: false } => 0,
+            Argument::Image { references } => references,
         }
     }
 }

@@ -89,7 +89,7 @@ fn random_programs_do_something() {
         .filter(|op| **op == Op::Collect)
         .count();
     assert_eq!(stories.len(), collections);
-    for (sign, least) in [('F', 150), ('I', 10), ('C', 50)] {
+    for (sign, least) in [('F', 150), ('I', 10), ('C', 50), ('w', 300)] {
         assert!(
             count(sign) >= least,
             "{} events {sign}, wanted {least}",

@@ -2,8 +2,6 @@
 
 use super::program::{Deed, Op, Param, Place, Program, ROOTS, Type};
 
-const WEAK: bool = false;
-
 /// A small generator of random numbers (splitmix64).
 pub(crate) struct Random(u64);
 
@@ -73,7 +71,7 @@ pub(crate) fn program(case: u64) -> Program {
                         _ => None,
                     },
                 },
-                15 | 16 if WEAK => Op::Weak {
+                15 | 16 => Op::Weak {
                     root,
                     number: number(2),
                     place: random.of(&Place::ALL),
@@ -89,7 +87,7 @@ pub(crate) fn program(case: u64) -> Program {
                         root,
                         to: random.below(roots),
                     },
-                    4 if WEAK => Op::Strong {
+                    4 => Op::Strong {
                         number: 1 + random.below(8) as u32,
                         root,
                     },

@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use fing::{
-    Abi, Cleanup, CleanupArgument, Executor, FinalizerFn, Handle, HeapOptions, Mutator, Obj,
-    Runtime, TypeId, Value,
+    Abi, Cleanup, Executor, FinalizerFn, Handle, HeapOptions, Mutator, Obj, Runtime, TypeId, Value,
+    Weak,
 };
 
 use super::program::{Deed, Op, Param, Place, Program, ROOTS, Story, Type};
@@ -22,6 +22,7 @@ struct Machine {
     /// By type and parameter.
     finalizers: Vec<[FinalizerFn; 3]>,
     inner: Option<FinalizerFn>,
+    cleanup: Option<FinalizerFn>,
     state: RefCell<State>,
 }
 
@@ -31,9 +32,14 @@ struct State {
     globals: Vec<Handle>,
     objects: BTreeMap<u64, Known>,
     cleanups: BTreeMap<u32, Cleanup>,
-    /// Contexts of cleanups.
-    tickets: Vec<Box<Ticket>>,
+    weaks: BTreeMap<u32, Pointer>,
     events: Vec<String>,
+}
+
+/// A weak pointer, and the number of its object.
+struct Pointer {
+    weak: Weak,
+    target: u64,
 }
 
 /// What the program knows of an object without looking into it.
@@ -44,13 +50,6 @@ struct Known {
     again: u32,
     /// Where in its target each field points.
     places: [Place; 3],
-}
-
-/// What a cleanup is told beside its argument.
-struct Ticket {
-    machine: *const Machine,
-    number: u32,
-    with_object: bool,
 }
 
 extern "C" fn finalize(object: usize, machine: &Machine) {
@@ -70,12 +69,10 @@ extern "C" fn finalize_inner(word: usize, machine: &Machine) {
     machine.state.borrow_mut().events.push(event);
 }
 
-extern "C" fn clean_up(argument: usize, ticket: &Ticket) {
-    // SAFETY: I6: the machine made the ticket and outlives its runtime's calls.
-    let machine = unsafe { &*ticket.machine };
-    let mut event = format!("C{}", ticket.number);
-    if ticket.with_object {
-        let id = machine.enter(|m, _| number(m, m.adopt(argument).unwrap()));
+extern "C" fn clean_up(cleanup: u64, object: usize, machine: &Machine) {
+    let mut event = format!("C{cleanup}");
+    if object != 0 {
+        let id = machine.enter(|m, _| number(m, m.adopt(object).unwrap()));
         event += &format!(":{id}");
     }
     machine.state.borrow_mut().events.push(event);
@@ -148,6 +145,7 @@ impl Machine {
             runtime,
             finalizers: Vec::new(),
             inner: None,
+            cleanup: None,
             state: RefCell::default(),
         });
         machine.finalizers = Type::ALL
@@ -161,14 +159,12 @@ impl Machine {
             })
             .into();
         machine.inner = Some(machine.function("*uint64", finalize_inner as *const ()));
+        machine.cleanup = Some(machine.function("any", clean_up as *const ()));
         machine
     }
 
     fn function(&self, parameter: &str, code: *const ()) -> FinalizerFn {
-        self.function_with(parameter, code, std::ptr::from_ref(self).addr())
-    }
-
-    fn function_with(&self, parameter: &str, code: *const (), context: usize) -> FinalizerFn {
+        let context = std::ptr::from_ref(self).addr();
         let signature = self
             .runtime
             .types()
@@ -192,6 +188,17 @@ impl Machine {
         self.runtime.run_finalizers().unwrap();
         let mut events = std::mem::take(&mut self.state.borrow_mut().events);
         events.sort();
+        self.enter(|m, state| {
+            for (at, (number, pointer)) in state.weaks.iter().enumerate() {
+                let alive = m.upgrade(&pointer.weak).unwrap().is_some();
+                let mut event = format!("w{number}{}", if alive { "+" } else { "-" });
+                let mut before = state.weaks.iter().take(at);
+                if let Some((equal, _)) = before.find(|(_, other)| other.weak == pointer.weak) {
+                    event += &format!("={equal}");
+                }
+                events.push(event);
+            }
+        });
         events.join(" ")
     }
 
@@ -207,7 +214,12 @@ impl Machine {
         self.enter(|m, state| {
             let object = m.adopt(object).unwrap();
             let id = number(m, object);
-            state.events.push(format!("F{id}"));
+            let whole = |pointer: &Pointer| {
+                pointer.target == id && m.upgrade(&pointer.weak).unwrap().is_some()
+            };
+            let whole = state.weaks.iter().filter(|(_, pointer)| whole(pointer));
+            let whole: String = whole.map(|(number, _)| format!("!w{number}")).collect();
+            state.events.push(format!("F{id}{whole}"));
             set_bit(m, object, FINALIZER, false);
             let known = state.objects.get_mut(&id).unwrap();
             let first = (known.ty.fields() > 0 && known.places[0] == Place::Start)
@@ -266,7 +278,14 @@ impl Machine {
                 return;
             }
             Op::DropGlobals => return state.globals.clear(),
-            Op::Collect | Op::Weak { .. } | Op::Strong { .. } => return,
+            Op::Strong { number, root } => {
+                let weak = state.weaks.get(&number);
+                if let Some(object) = weak.and_then(|to| m.upgrade(&to.weak).unwrap()) {
+                    state.roots[root] = Some(m.root(object));
+                }
+                return;
+            }
+            Op::Collect => return,
             Op::Link { root, .. }
             | Op::Cut { root, .. }
             | Op::Fin { root, .. }
@@ -274,6 +293,7 @@ impl Machine {
             | Op::Inner { root }
             | Op::ClearInner { root }
             | Op::Cleanup { root, .. }
+            | Op::Weak { root, .. }
             | Op::Copy { root, .. }
             | Op::Drop { root } => root,
         };
@@ -326,24 +346,25 @@ impl Machine {
                 ..
             } => {
                 let argument = argument.and_then(|argument| root(state, argument));
-                if argument == Some(object) {
-                    return;
-                }
-                let ticket = Box::new(Ticket {
-                    machine: self,
-                    number: cleanup,
-                    with_object: argument.is_some(),
-                });
-                let context = std::ptr::from_ref(&*ticket).addr();
-                let function = self.function_with("unsafe.Pointer", clean_up as *const (), context);
-                state.tickets.push(ticket);
-                let argument = match argument {
-                    Some(argument) => CleanupArgument::Object(argument),
-                    None => CleanupArgument::Word(0),
-                };
+                // An interface has what a Go struct of a number and a pointer has: one word that is not followed, one that is.
+                let words = [cleanup as usize, argument.map_or(0, Obj::addr)];
+                let bytes = words.map(usize::to_ne_bytes).concat();
                 let pointer = object.addr() + place.offset(ty);
-                let added = self.runtime.add_cleanup(m, pointer, &function, argument);
+                let function = self.cleanup.as_ref().unwrap();
+                let added = self.runtime.add_cleanup(m, pointer, function, &*bytes);
                 state.cleanups.insert(cleanup, added.unwrap());
+            }
+            Op::Weak {
+                number: weak,
+                place,
+                ..
+            } => {
+                let pointer = object.addr() + place.offset(ty);
+                let pointer = Pointer {
+                    weak: self.runtime.downgrade(m, pointer).unwrap(),
+                    target: id,
+                };
+                state.weaks.insert(weak, pointer);
             }
             Op::Copy { to, .. } => state.roots[to] = state.roots[subject].clone(),
             Op::Drop { .. } => state.roots[subject] = None,

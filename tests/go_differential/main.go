@@ -329,9 +329,6 @@ func step(words []string) {
 		argument := cleanupArgument{Program: uint32(program), Cleanup: uint32(number(2))}
 		if words[4] != "-" {
 			argument.Object = roots[number(4)]
-			if argument.Object == p {
-				return
-			}
 		}
 		c := runtime.AddCleanup((*uint64)(unsafe.Add(p, offset(p, place(words[3])))), cleanUp, argument)
 		cleanups[number(2)] = c
