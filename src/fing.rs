@@ -28,6 +28,15 @@ pub struct FinalizerPanic {
     pub words: [u64; 2],
 }
 
+/// Runs code of the user's that is no finalizer. A panic of it, even one whose payload panics when it is dropped, does
+/// not end the goroutine.
+fn guarded(what: &str, body: impl FnOnce()) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(body)) {
+        tracing::error!("{what} panicked");
+        std::mem::forget(payload);
+    }
+}
+
 /// Who is told of panics.
 pub(crate) type PanicHook = dyn Fn(&FinalizerPanic) + Send + Sync;
 
@@ -68,7 +77,8 @@ impl Fing<'_> {
     /// Gives back what the records hold that will never run.
     pub(crate) fn release_discarded(&self) {
         for (shape, count) in self.queue.discard() {
-            drop(self.shapes.release(shape, count));
+            let last = self.shapes.release(shape, count);
+            guarded("what a finalizer kept alive", || drop(last));
         }
     }
 
@@ -125,7 +135,8 @@ impl Fing<'_> {
         self.queue.finish_block(block, executed);
         for (shape, count) in done {
             // Dropped here, with no lock held: the last use of a function drops what its maker keeps alive for it.
-            drop(self.shapes.release(shape, count));
+            let last = self.shapes.release(shape, count);
+            guarded("what a finalizer kept alive", || drop(last));
         }
         executed
     }
@@ -147,13 +158,9 @@ impl Fing<'_> {
             words: record.words,
         };
         self.panics.fetch_add(1, Ordering::Relaxed);
-        // A payload or a hook that panics is user code as well.
-        let told = catch_unwind(AssertUnwindSafe(|| {
-            drop(payload);
-            (self.on_panic)(&panic);
-        }));
-        if told.is_err() {
-            tracing::error!(?panic, "the hook for panicking finalizers panicked");
-        }
+        guarded("the hook for panicking finalizers", || {
+            (self.on_panic)(&panic)
+        });
+        guarded("the payload of a panic", || drop(payload));
     }
 }
