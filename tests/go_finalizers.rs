@@ -8,7 +8,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use fing::{FinalizerState, KeepAlive, Runtime, Value};
-use vm::{LONG, NOTHING, Vm, sent};
+use vm::{LONG, Vm, sent};
+
+/// No calls.
+const NOTHING: [[usize; 2]; 0] = [];
 
 const NUMBER: u64 = 97531;
 
@@ -55,7 +58,8 @@ fn test_finalizer_type() {
         };
         assert_eq!(words, expected, "{object} {finalizer}");
         vm.runtime.block_until_finalizer_queue_empty(LONG).unwrap();
-        assert_eq!(vm.word(addr, 0), NUMBER, "revived as it was");
+        let number = vm.enter(|m| m.load_word(m.adopt(addr).unwrap(), 0).unwrap());
+        assert_eq!(number, NUMBER, "revived as it was");
     }
 }
 

@@ -161,6 +161,37 @@ func Wide(a int8, b float32, s string, p []byte, x float64, late [2]int64, z uin
 	return n, float64(b) * x, s[0], s[1:]
 }
 
+// Argument is what cleanups capture: two words, the second of them an object.
+type Argument struct {
+	Number uint32
+	Short  int16
+	Object *TintPointer
+}
+
+// Cleanups with arguments of 16 bytes: in two integer registers and a third, in float registers, as a string, and on the frame.
+//
+//go:noinline
+func CleanUpStruct(a Argument) {
+	LastWord0, Captured = uintptr(a.Number), int(a.Short)
+	confirm(int(*a.Object.P))
+}
+
+//go:noinline
+func CleanUpFloats(a struct {
+	X float32
+	N uint8
+	Y float64
+}) {
+	Sum = [4]float64{float64(a.X), a.Y}
+	confirm(int(a.N))
+}
+
+//go:noinline
+func CleanUpString(s string) { confirm(len(s) + 1000*int(s[len(s)-1])) }
+
+//go:noinline
+func CleanUpArray(a [2]uint64) { confirm(int(a[0] + 1000*a[1])) }
+
 // Assembly with Go's ABI0: everything on the frame. See callees_amd64.s.
 func ABI0Pointer(v *TintPointer) (int, float32, [10]byte)
 func ABI0Tinter(v Tinter) (int, float32, [10]byte)
@@ -169,7 +200,7 @@ func ABI0Any(v any) (int, float32, [10]byte)
 // keep holds each callee, so that the linker keeps them all; main is never run by the tests.
 var keep = []any{
 	FinalizePointer, FinalizeTinter, FinalizeAny, FinalizeSpill, FinalizeNothing, FinalizeChain, FinalizeStore, NewClosure, Wide,
-	ABI0Pointer, ABI0Tinter, ABI0Any,
+	ABI0Pointer, ABI0Tinter, ABI0Any, CleanUpStruct, CleanUpFloats, CleanUpString, CleanUpArray,
 }
 
 func main() {

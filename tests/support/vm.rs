@@ -6,9 +6,6 @@ use std::time::Duration;
 
 use fing::{Abi, FinalizerFn, Handle, Mutator, Obj, Runtime, RuntimeBuilder, TypeId};
 
-/// No calls.
-pub(crate) const NOTHING: [[usize; 2]; 0] = [];
-
 pub(crate) const LONG: Duration = Duration::from_secs(30);
 
 /// What a closure is called with: the words of its argument.
@@ -104,11 +101,6 @@ impl Vm {
         self.runtime
             .block_until_finalizer_queue_empty(LONG)
             .unwrap();
-    }
-
-    /// The word at an offset of the object that starts at an address.
-    pub(crate) fn word(&self, object: usize, offset: usize) -> u64 {
-        self.enter(|m| m.load_word(m.adopt(object).unwrap(), offset).unwrap())
     }
 }
 
