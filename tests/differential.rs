@@ -32,7 +32,7 @@ fn number(variable: &str) -> Option<u64> {
 }
 
 fn go_side() -> Option<PathBuf> {
-    fing_oracles::build("tests/go_differential", &["go.mod", "main.go"])
+    fing_oracles::build("tests/go_differential", &["go.mod", "main.go", "refuse.go"])
 }
 
 /// Fails with a minimal program if one of them does not do the same.
