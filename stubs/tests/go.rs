@@ -159,7 +159,7 @@ fn signatures_of_one_key_share_its_stub() {
     for _ in 0..2000 {
         let signature = fing_stubs::fuzzing::finalizer_signature(&mut rng);
         let abi = Abi::go(Arch::Amd64)
-            .with_int_arg_regs(rng.below(10) as usize)
+            .with_int_arg_regs(rng.below(10))
             .unwrap();
         let Ok(key) = cache.key(&signature, abi, false) else {
             continue;

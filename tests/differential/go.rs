@@ -8,7 +8,9 @@ use super::program::{Program, Story};
 
 /// What real Go does with each program.
 pub(crate) fn run(executable: &Path, programs: &[Program]) -> Vec<Story> {
+    // One thread: several wait for each other at every collection.
     let mut go = Command::new(executable)
+        .env("GOMAXPROCS", "1")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use fing::{
-    Abi, Cleanup, Executor, FinalizerFn, Handle, HeapOptions, Mutator, Obj, Runtime, TypeId, Value,
-    Weak,
+    Abi, CacheOptions, Cleanup, CodePolicy, Executor, FinalizerFn, Handle, HeapOptions, Mutator,
+    Obj, Runtime, TypeId, Value, Weak,
 };
 
 use super::program::{Deed, Op, Param, Place, Program, ROOTS, Story, Type};
@@ -92,9 +92,15 @@ fn set_bit(m: &Mutator, object: Obj<'_>, bit: u64, on: bool) {
     m.store_word(object, 8, state).unwrap();
 }
 
-/// What fing does with each program, in a runtime of its own.
+/// What fing does with a program, in a runtime of its own. Stubs cost more than a program does, so most programs are run
+/// without.
 pub(crate) fn run(program: &Program) -> Story {
-    let machine = Machine::new();
+    let stubs = program.0.len().is_multiple_of(8);
+    let machine = Machine::new(if stubs {
+        CodePolicy::Generate
+    } else {
+        CodePolicy::Interpret
+    });
     let mut story = Story::new();
     for op in &program.0 {
         match op {
@@ -106,7 +112,7 @@ pub(crate) fn run(program: &Program) -> Story {
 }
 
 impl Machine {
-    fn new() -> Box<Machine> {
+    fn new(policy: CodePolicy) -> Box<Machine> {
         let heap = HeapOptions {
             limit: 16 << 20,
             percent: None,
@@ -114,6 +120,10 @@ impl Machine {
         };
         let runtime = Runtime::builder()
             .executor(Executor::Inline)
+            .code(CacheOptions {
+                policy,
+                ..CacheOptions::default()
+            })
             .heap(heap)
             .build()
             .unwrap();
