@@ -66,8 +66,8 @@ pub use heap::{AccessError, AllocError, HeapError, HeapOptions, HeapStats};
 pub use keep_alive::{KeepAlive, keep_alive};
 pub use mutator::{Mutator, Obj};
 pub use registry::{
-    AddCleanupError, Cleanup, CleanupArgument, DowngradeError, FinalizerState, SetFinalizerError,
-    Value,
+    AddCleanupError, Cleanup, CleanupArgument, DowngradeError, FinalizerState, Link, Reason,
+    Registration, SetFinalizerError, Suspect, Value,
 };
 pub use runtime::{Runtime, RuntimeBuilder, RuntimeError};
 pub use safepoint::WorldError;

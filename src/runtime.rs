@@ -17,7 +17,7 @@ use crate::mutator::Mutator;
 use crate::queue::{Queue, status};
 use crate::registry::{
     AddCleanupError, Cleanup, CleanupArgument, DowngradeError, FinalizerState, Registry,
-    SetFinalizerError, Value,
+    SetFinalizerError, Suspect, Value,
 };
 use crate::safepoint::WorldError;
 use crate::shapes::Shapes;
@@ -297,6 +297,18 @@ impl Runtime {
     /// not kept by that.
     pub fn add_global(&self, range: Range<usize>) {
         self.shared.registry.add_global(range);
+    }
+
+    /// Looks for finalizers and cleanups that keep their own object alive, so that they never run: at most 50 of them,
+    /// with the way from each to its object. As Go's `GODEBUG=checkfinalizers=1`, but asked for, and an answer instead
+    /// of the end of the program. Stops the world, and takes time in proportion to registrations times what each can
+    /// reach: for tests and debugging.
+    ///
+    /// # Errors
+    /// As [`Runtime::gc`].
+    pub fn check_finalizers(&self) -> Result<Vec<Suspect>, WorldError> {
+        let registry = &self.shared.registry;
+        self.shared.space.inspect(|cycle| registry.check(cycle))
     }
 
     fn owns(&self, mutator: &Mutator) -> bool {

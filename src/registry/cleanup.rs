@@ -63,7 +63,7 @@ impl Registry {
         }
         if let Some(context) = function.context().and_then(|context| heap.find(context)) {
             let mut closes_over = context.0 == base;
-            heap.for_each_child(context.0, |child| closes_over |= child == base);
+            heap.for_each_child(context.0, |_, child| closes_over |= child == base);
             if closes_over {
                 return Err(AddCleanupError::ClosesOver {
                     context: context.0,

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod argument;
+mod check;
 mod cleanup;
 mod decide;
 mod error;
@@ -20,6 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use fing_stubs::{Record, StubCache};
 
 pub use argument::CleanupArgument;
+pub use check::{Link, Reason, Registration, Suspect};
 pub use cleanup::Cleanup;
 pub use error::{AddCleanupError, DowngradeError, SetFinalizerError};
 pub use finalizer::{FinalizerState, Value};
