@@ -8,7 +8,7 @@ mod vm;
 use fing::{
     Abi, CleanupArgument, FinalizerFn, HeapOptions, Obj, Reason, Registration, Runtime, Suspect,
 };
-use vm::Vm;
+use vm::{Vm, sent};
 
 /// What is compared of a suspect: how it is kept, and types and offsets on the way.
 type Found = (Registration, Reason, Vec<(String, usize)>);
@@ -40,7 +40,7 @@ fn what_keeps_its_own_object_is_found() {
         .unwrap();
     let pair = types.id("main.Pair").unwrap();
     let finalizer = vm.function("func(any)", |_| ());
-    let cleanup = vm.function("func(any)", |_| ());
+    let (cleanup, calls) = vm.sender("func(any)");
     let check = || found(&vm.runtime.check_finalizers().unwrap());
     let pair_of = |a: Option<Obj<'_>>, b: Option<Obj<'_>>, m: &fing::Mutator| {
         let object = m.alloc(pair).unwrap();
@@ -65,13 +65,14 @@ fn what_keeps_its_own_object_is_found() {
     }
     assert_eq!(vm.runtime.stats().heap.objects, 0);
     // A cycle with a finalizer, seen by its finalizer only.
-    let kept = vm.doomed(0, |m, t| {
+    let kept = vm.rooted();
+    vm.enter(|m| {
+        let t = m.get(&kept).unwrap();
         let back = m.adopt(pair_of(None, Some(t), m)).unwrap();
         m.store_ref(t, 8, Some(back)).unwrap();
         vm.runtime
             .set_finalizer(m, t.into(), Some(&finalizer))
             .unwrap();
-        m.root(t)
     });
     let cycle = vec![link("main.T", 8), link("main.Pair", 8)];
     assert_eq!(
@@ -98,7 +99,7 @@ fn what_keeps_its_own_object_is_found() {
         check(),
         [direct, (Registration::Cleanup, Reason::Argument, far)]
     );
-    added.map(|added| assert!(added.stop()));
+    assert!(added.iter().all(|added| added.stop()));
     assert_eq!(check(), []);
     // The closure leads to the object through a box, as a variable captured by reference does.
     let closure = vm.enter(|m| {
@@ -131,6 +132,7 @@ fn what_keeps_its_own_object_is_found() {
         )
     );
     assert_eq!(vm.runtime.stats().executed, 3, "looking runs nothing");
+    assert_eq!(sent(&calls).len(), 1);
 }
 
 #[test]
