@@ -261,7 +261,11 @@ impl Mutator {
     /// When none of this heap's objects starts there.
     pub fn adopt(&self, addr: usize) -> Result<Obj<'_>, AccessError> {
         match self.space.heap().locate(addr) {
-            Location::Object { start, .. } if start == addr => Ok(self.obj(addr)),
+            Location::Object { start, desc }
+                if start == addr || self.space.heap().is_tiny_block(desc) =>
+            {
+                Ok(self.obj(addr))
+            }
             Location::Object { start, desc } => Err(AccessError::Interior {
                 addr,
                 base: start,
@@ -273,7 +277,8 @@ impl Mutator {
         }
     }
 
-    /// The object's type. Objects without size are all of type `struct {}`.
+    /// The object's type. Objects without size are all of type `struct {}`, and [tiny](crate::HeapOptions::tiny) ones
+    /// of their block's type.
     ///
     /// # Errors
     /// When the object is of another runtime.

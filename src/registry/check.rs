@@ -138,7 +138,13 @@ impl Registry {
     fn suspect(&self, heap: &Heap, entry: &Entry) -> Option<Suspect> {
         let shape = self.shapes.get(entry.shape);
         let context = shape.function().context();
-        let (reason, path) = reach(heap, entry, context)?;
+        let tiny = heap
+            .find(entry.object)
+            .is_some_and(|(_, desc)| heap.is_tiny_block(desc));
+        let (reason, path) = match reach(heap, entry, context) {
+            None if tiny => (Reason::TinyBlock, Vec::new()),
+            found => found?,
+        };
         let path = path.into_iter().map(|(object, offset)| Link {
             object,
             ty: name(heap, object),

@@ -43,8 +43,8 @@ impl Registry {
             return Err(AddCleanupError::ArgumentIsObject { addr: pointer });
         }
         let heap = mutator.space().heap();
-        let base = match heap.locate(pointer) {
-            Location::Object { start, .. } => start,
+        let (base, tiny) = match heap.locate(pointer) {
+            Location::Object { start, desc } => (start, heap.is_tiny_block(desc)),
             Location::Nil => return Err(AddCleanupError::Nil),
             Location::NoObject if !self.is_global(pointer) => {
                 return Err(AddCleanupError::NotInHeap { addr: pointer });
@@ -58,7 +58,8 @@ impl Registry {
             }
         };
         let within = |addr: usize| heap.find(addr).is_some_and(|(start, _)| start == base);
-        if let Some(addr) = argument.pointer().filter(|&addr| within(addr)) {
+        // Two values of one tiny block are two objects to whoever made them.
+        if let Some(addr) = argument.pointer().filter(|&addr| !tiny && within(addr)) {
             return Err(AddCleanupError::ArgumentWithinObject { addr, base });
         }
         if let Some(context) = function.context().and_then(|context| heap.find(context)) {

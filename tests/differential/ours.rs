@@ -117,6 +117,7 @@ impl Machine {
             limit: 16 << 20,
             percent: None,
             poison: true,
+            tiny: true,
         };
         let runtime = Runtime::builder()
             .executor(Executor::Inline)
