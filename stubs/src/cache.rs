@@ -20,7 +20,7 @@ pub enum CodePolicy {
     /// Machine code, and an error where it can't be had.
     #[default]
     Generate,
-    /// No machine code: every call is interpreted, some ten times slower.
+    /// No machine code: every call is interpreted, tens of times slower.
     Interpret,
     /// Machine code where it can be had, else interpretation. A fallback is reported: counted in
     /// [`CacheStats::fallbacks`], and a `tracing` warning with the reason.
