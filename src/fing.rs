@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use fing_stubs::{GBlock, Record};
 
+use crate::observer::{Call, Observer, ParkReason};
 use crate::queue::{Block, Queue, Taken, status};
 use crate::shapes::{Shape, Shapes};
 
@@ -46,13 +47,14 @@ pub(crate) struct Fing<'a> {
     pub(crate) shapes: &'a Shapes,
     pub(crate) on_panic: &'a PanicHook,
     pub(crate) panics: &'a AtomicU64,
+    pub(crate) observer: Option<&'a dyn Observer>,
 }
 
 impl Fing<'_> {
     /// Drains until the queue is stopped, parked while there is nothing to do.
     pub(crate) fn run_until_stopped(&self) {
         loop {
-            match self.queue.take(true) {
+            match self.take_or_park() {
                 Taken::Drain { int_arg_regs } => {
                     self.drain(int_arg_regs);
                 }
@@ -61,6 +63,25 @@ impl Fing<'_> {
             }
         }
         self.release_discarded();
+    }
+
+    fn take_or_park(&self) -> Taken {
+        let Some(observer) = self.observer else {
+            return self.queue.take(true);
+        };
+        match self.queue.take(false) {
+            Taken::Nothing => {
+                self.tell(|| observer.parked(ParkReason::FinalizerWait));
+                let taken = self.queue.take(true);
+                self.tell(|| observer.woken());
+                taken
+            }
+            taken => taken,
+        }
+    }
+
+    fn tell(&self, body: impl FnOnce()) {
+        guarded("the observer", body);
     }
 
     /// Drains until nothing is due, on this thread. Returns how many records were run.
@@ -84,11 +105,17 @@ impl Fing<'_> {
 
     fn drain(&self, int_arg_regs: u8) -> u64 {
         let mut executed = 0;
+        if let Some(observer) = self.observer {
+            self.tell(|| observer.drain_began(int_arg_regs.into()));
+        }
         while let Some(block) = self
             .queue
             .next_block(|block| self.shapes.choose_codes(block, int_arg_regs))
         {
             executed += self.run_block(block, int_arg_regs);
+        }
+        if let Some(observer) = self.observer {
+            self.tell(|| observer.drain_ended(executed));
         }
         executed
     }
@@ -100,13 +127,25 @@ impl Fing<'_> {
         while at < records.len() {
             let shape = self.shapes.get(tags[at].shape());
             let stub = shape.stub(int_arg_regs);
-            // Neighbours of one shape, or of shapes that share a stub, share a batch.
+            // Neighbours of one shape, or of shapes that share a stub, share a batch. An observer sees each by itself.
             let end = (at + 1..records.len())
                 .find(|&n| {
-                    tags[n].shape() != tags[n - 1].shape()
-                        && !Arc::ptr_eq(self.shapes.get(tags[n].shape()).stub(int_arg_regs), stub)
+                    self.observer.is_some()
+                        || tags[n].shape() != tags[n - 1].shape()
+                            && !Arc::ptr_eq(
+                                self.shapes.get(tags[n].shape()).stub(int_arg_regs),
+                                stub,
+                            )
                 })
                 .unwrap_or(records.len());
+            let call = Call {
+                code: records[at].code,
+                signature: shape.function().signature(),
+                words: records[at].words,
+            };
+            if let Some(observer) = self.observer {
+                self.tell(|| observer.call_began(&call));
+            }
             let batch = records[at..end].as_ptr_range();
             self.queue.set_status(status::RUNNING, true);
             // SAFETY: I6: the block is shared, unchanged until `finish_block`, and rooted by the queue. I8: `choose_codes`
@@ -116,6 +155,9 @@ impl Fing<'_> {
                 stub.run(batch.start, batch.end, self.queue.progress(), &g);
             }));
             self.queue.set_status(status::RUNNING, false);
+            if let Some(observer) = self.observer {
+                self.tell(|| observer.call_ended(&call, outcome.is_err()));
+            }
             at = match outcome {
                 Ok(()) => end,
                 Err(payload) => {

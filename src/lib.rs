@@ -43,6 +43,7 @@ mod heap;
 mod keep_alive;
 mod lock;
 mod mutator;
+mod observer;
 mod queue;
 mod registry;
 mod runtime;
@@ -65,6 +66,7 @@ pub use handle::Handle;
 pub use heap::{AccessError, AllocError, HeapError, HeapOptions, HeapStats};
 pub use keep_alive::{KeepAlive, keep_alive};
 pub use mutator::{Mutator, Obj};
+pub use observer::{Call, Observer, ParkReason};
 pub use registry::{
     AddCleanupError, Cleanup, CleanupArgument, DowngradeError, FinalizerState, Link, Reason,
     Registration, SetFinalizerError, Suspect, Value,

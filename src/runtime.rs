@@ -14,6 +14,7 @@ use crate::finalizer::FinalizerFn;
 use crate::fing::{FinalizerPanic, PanicHook};
 use crate::heap::{HeapError, HeapOptions};
 use crate::mutator::Mutator;
+use crate::observer::Observer;
 use crate::queue::{Queue, status};
 use crate::registry::{
     AddCleanupError, Cleanup, CleanupArgument, DowngradeError, FinalizerState, Registry,
@@ -97,6 +98,7 @@ pub struct RuntimeBuilder {
     executor: Executor,
     int_arg_regs: Option<usize>,
     on_panic: Box<PanicHook>,
+    observer: Option<Box<dyn Observer>>,
 }
 
 impl RuntimeBuilder {
@@ -131,6 +133,12 @@ impl RuntimeBuilder {
         self
     }
 
+    /// Told what the finalizer goroutine does, as it does it; see [`Observer`] for what that costs.
+    pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
+        self.observer = Some(Box::new(observer));
+        self
+    }
+
     /// Makes the runtime.
     ///
     /// # Errors
@@ -150,6 +158,7 @@ impl RuntimeBuilder {
             shapes,
             stubs,
             on_panic: self.on_panic,
+            observer: self.observer,
             panics: AtomicU64::new(0),
         });
         let life = Arc::new(Life {
@@ -193,6 +202,7 @@ impl Runtime {
             executor: Executor::default(),
             int_arg_regs: None,
             on_panic: Box::new(|panic| tracing::error!(?panic, "a finalizer panicked")),
+            observer: None,
         }
     }
 

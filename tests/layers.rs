@@ -36,6 +36,7 @@ const FING: &str = "
     weak < mutator;
     lock < keep_alive;
     finalizer, queue < shapes < fing;
+    lock < observer < fing;
     shapes, mutator, collect < registry;
     registry, fing < shared < stats, executor < runtime < cli;
 ";
