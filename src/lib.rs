@@ -18,11 +18,12 @@
 //! 3. Say once, in an `unsafe` block, which function is at which address: [`FinalizerFn::builder`].
 //! 4. [`Runtime::set_finalizer`], [`Runtime::add_cleanup`]; every check that Go makes is made, and fails as a typed error
 //!    with Go's own text in it.
+//!    [`Runtime::downgrade`] makes weak pointers.
 //! 5. [`Runtime::gc`], or a [`Mutator`]'s. Finalizers run on a thread of the runtime, or where the embedder says
 //!    ([`Executor`]).
 //!
 //! See the repository's `examples/embed.rs` for a whole small VM, and `docs/` for the design: `abi.md`, `stubs.md`,
-//! `unsafe.md`, `glossary.md`.
+//! `finalizers.md`, `unsafe.md`, `glossary.md`.
 //!
 //! # What it does not do
 //!

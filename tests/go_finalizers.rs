@@ -393,3 +393,26 @@ fn finalizers_are_set_and_cleared_during_collections() {
     let wanted: Vec<u64> = (0..3 * EACH).filter(|number| number % 4 != 0).collect();
     assert_eq!(numbers, wanted);
 }
+
+/// A reference to itself never keeps an object, however large that is. (Go looks at 128 KiB at a time, and takes a pointer
+/// from one such stretch to another for one from somewhere else.)
+#[test]
+fn self_references_of_large_objects_do_not_count() {
+    const WORDS: usize = 40_000;
+    let vm = Vm::new();
+    let text = format!("struct {{ P unsafe.Pointer; Data [{WORDS}]uint64; Q unsafe.Pointer }}");
+    let large = vm.runtime.types().define("main.Large", &text).unwrap();
+    let last = 8 + 8 * WORDS;
+    let (finalizer, calls) = vm.sender("func(*main.Large)");
+    for (from, to) in [(0, 0), (last, 0), (0, last), (last, last)] {
+        vm.enter(|m| {
+            let object = m.alloc(large).unwrap();
+            m.store_addr(object, from, object.addr() + to).unwrap();
+            vm.runtime
+                .set_finalizer(m, object.into(), Some(&finalizer))
+                .unwrap();
+        });
+        vm.collect();
+        assert_eq!(sent(&calls).len(), 1, "from {from} to {to}");
+    }
+}
