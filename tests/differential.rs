@@ -8,6 +8,8 @@
 mod generate;
 #[path = "differential/go.rs"]
 mod go;
+#[path = "support/go_side.rs"]
+mod go_side;
 #[path = "differential/ours.rs"]
 mod ours;
 #[path = "differential/program.rs"]
@@ -15,8 +17,9 @@ mod program;
 #[path = "differential/shrink.rs"]
 mod shrink;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use go_side::go_side;
 use program::{Op, Program};
 
 const CASES: u64 = 600;
@@ -29,10 +32,6 @@ fn number(variable: &str) -> Option<u64> {
         text.parse()
             .unwrap_or_else(|e| panic!("{variable}={text}: {e}")),
     )
-}
-
-fn go_side() -> Option<PathBuf> {
-    fing_oracles::build("tests/go_differential", &["go.mod", "main.go", "refuse.go"])
 }
 
 /// Fails with a minimal program if one of them does not do the same.

@@ -3,11 +3,15 @@
 //! of fing's.
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
+#[path = "support/go_side.rs"]
+mod go_side;
+
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::AtomicUsize;
 
 use fing::{Abi, CleanupArgument, FinalizerFn, Handle, Mutator, Runtime, Value};
+use go_side::go_side;
 
 /// Where argument 0 points.
 #[derive(Clone, Copy)]
@@ -372,9 +376,7 @@ fn go(executable: &Path, name: &str) -> String {
 
 #[test]
 fn go_and_fing_refuse_the_same() {
-    let Some(executable) =
-        fing_oracles::build("tests/go_differential", &["go.mod", "main.go", "refuse.go"])
-    else {
+    let Some(executable) = go_side() else {
         return;
     };
     let mut accepted = 0;
