@@ -148,7 +148,8 @@ impl Fing<'_> {
             }
             let batch = records[at..end].as_ptr_range();
             self.queue.set_status(status::RUNNING, true);
-            // SAFETY: I6: the block is shared, unchanged until `finish_block`, and rooted by the queue. I8: `choose_codes`
+            // SAFETY: I6: the block is shared, unchanged until `finish_block`, and rooted by the queue, as is
+            // an argument that has an object of its own. I8: `choose_codes`
             // set each record's code for the register count by which the stub was chosen. The rest is what whoever made
             // the `FinalizerFn` promised.
             let outcome = catch_unwind(AssertUnwindSafe(|| unsafe {

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use fing_stubs::{Abi, Record, Stub, StubCache, StubError};
+use fing_stubs::{Abi, KeyOptions, Record, Stub, StubCache, StubError, StubKey};
 
 use crate::finalizer::{Entry, FinalizerFn};
 use crate::lock::{Lock, Rank};
@@ -22,6 +22,8 @@ pub(crate) enum Argument {
     Interface(usize),
     /// Both words are a cleanup's argument; bit n of `references`: word n is a reference.
     Image { references: u8 },
+    /// Word 0 is the address of a cleanup's argument, which is an object; word 1 of room for results.
+    Block,
 }
 
 /// One function for one kind of argument, ready to be queued.
@@ -50,7 +52,16 @@ impl Shape {
         cache: &StubCache,
     ) -> Result<Shape, StubError> {
         let make = |abi: Abi| {
-            let key = cache.key(function.signature(), abi, function.context().is_some())?;
+            let (signature, context) = (function.signature(), function.context().is_some());
+            let key = if argument == Argument::Block {
+                let options = KeyOptions {
+                    context_argument: context,
+                    frame_limit: cache.options().frame_limit,
+                };
+                StubKey::block(signature, abi, options)?
+            } else {
+                cache.key(signature, abi, context)?
+            };
             cache.get(&key)
         };
         let stubs = match function.entry() {
@@ -88,7 +99,7 @@ impl Shape {
     /// no code yet.
     pub(crate) fn record(&self, words: [u64; 2]) -> Record {
         let words = match self.argument {
-            Argument::Pointer | Argument::Image { .. } => words,
+            Argument::Pointer | Argument::Image { .. } | Argument::Block => words,
             Argument::Interface(first) => [first as u64, words[0]],
         };
         let code = match &self.stubs {
@@ -105,7 +116,7 @@ impl Shape {
     /// Which words of a record are references.
     pub(crate) fn references(&self) -> u8 {
         match self.argument {
-            Argument::Pointer => 0b01,
+            Argument::Pointer | Argument::Block => 0b01,
             Argument::Interface(_) => 0b10,
             Argument::Image { references } => references,
         }

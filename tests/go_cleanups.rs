@@ -435,8 +435,8 @@ fn arguments_that_do_not_fit() {
             ("func(main.I)", object, "an object, wanted main.I"),
             (
                 "func([3]uint64)",
-                CleanupArgument::Bytes(&[0; 24]),
-                "24 bytes",
+                CleanupArgument::Bytes(&[0; 23]),
+                "23 bytes, wanted [3]uint64",
             ),
         ];
         for (signature, argument, text) in rows {

@@ -9,7 +9,6 @@ use super::{AddCleanupError, CleanupArgument, Registry, Special};
 use crate::finalizer::FinalizerFn;
 use crate::heap::Location;
 use crate::mutator::Mutator;
-use crate::shapes::Argument;
 
 /// A cleanup that was added.
 #[derive(Clone, Debug)]
@@ -80,13 +79,9 @@ impl Registry {
                 function: function.signature().clone(),
             });
         }
-        let shape = self.shapes.acquire(
-            function,
-            Argument::Image {
-                references: argument.references,
-            },
-            &self.stubs,
-        )?;
+        let shape = self
+            .shapes
+            .acquire(function, argument.argument, &self.stubs)?;
         let mut specials = self.specials.lock();
         specials.last_cleanup += 1;
         let id = specials.last_cleanup;

@@ -3,6 +3,7 @@
 
 use fing_stubs::{Signature, StubError, Type};
 
+use crate::heap::AllocError;
 use crate::types::TypesError;
 
 /// Why [`set_finalizer`](crate::Runtime::set_finalizer) changed nothing. Argument 0 is the object, argument 1 the
@@ -193,6 +194,9 @@ pub enum AddCleanupError {
         /// The function's signature.
         function: Signature,
     },
+    /// There is no room for the argument on the heap, or it has a type that is none of this runtime.
+    #[error("add_cleanup: argument 2: {0}")]
+    NoRoom(#[from] AllocError),
     /// The function's context is an object that points into the object and keeps it alive.
     #[error(
         "add_cleanup: argument 1 has the object {context:#x} as its context, which points into the object at {base:#x}, so the cleanup would never run"

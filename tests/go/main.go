@@ -186,6 +186,35 @@ func CleanUpFloats(a struct {
 	confirm(int(a.N))
 }
 
+// Many is an argument for nine registers, Numbers one that no register takes.
+type Many struct {
+	A, B, C int64
+	Name    string
+	Object  *TintPointer
+	X       float32
+	Y       float64
+}
+
+type Numbers struct {
+	N      [4]int64
+	Object *TintPointer
+	Name   string
+}
+
+//go:noinline
+func CleanUpMany(m Many) (int, float32, [10]byte) {
+	Sum = [4]float64{float64(m.X), m.Y, float64(m.A + 10*m.B + 100*m.C)}
+	confirm(int(*m.Object.P) + 1000000*len(m.Name))
+	return 5151, 4.0, [10]byte{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}
+}
+
+//go:noinline
+func CleanUpNumbers(n Numbers) [6]int64 {
+	LastWord0, Captured = uintptr(n.N[0]), int(n.N[3])
+	confirm(int(*n.Object.P) + int(n.Name[0]))
+	return [6]int64{6, 5, 4, 3, 2, 1}
+}
+
 //go:noinline
 func CleanUpString(s string) { confirm(len(s) + 1000*int(s[len(s)-1])) }
 
@@ -201,6 +230,7 @@ func ABI0Any(v any) (int, float32, [10]byte)
 var keep = []any{
 	FinalizePointer, FinalizeTinter, FinalizeAny, FinalizeSpill, FinalizeNothing, FinalizeChain, FinalizeStore, NewClosure, Wide,
 	ABI0Pointer, ABI0Tinter, ABI0Any, CleanUpStruct, CleanUpFloats, CleanUpString, CleanUpArray,
+	CleanUpMany, CleanUpNumbers,
 }
 
 func main() {
