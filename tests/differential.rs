@@ -85,7 +85,7 @@ fn random_programs_do_something() {
     let collections = programs
         .iter()
         .flat_map(|program| &program.0)
-        .filter(|op| **op == Op::Collect)
+        .filter(|op| matches!(op, Op::Collect | Op::Twice))
         .count();
     assert_eq!(stories.len(), collections);
     for (sign, least) in [('F', 150), ('I', 10), ('C', 50), ('w', 300)] {

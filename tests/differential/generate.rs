@@ -103,7 +103,10 @@ pub(crate) fn program(case: u64) -> Program {
             (0..roots).filter_map(|root| (random.below(3) <= dropped).then_some(Op::Drop { root })),
         );
         for _ in 0..1 + random.below(3) {
-            ops.push(Op::Collect);
+            ops.push(match random.below(4) {
+                0 => Op::Twice,
+                _ => Op::Collect,
+            });
         }
         if random.below(2) == 0 {
             ops.push(Op::DropGlobals);

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use fing::{
     Abi, CacheOptions, Cleanup, CodePolicy, Executor, FinalizerFn, Handle, HeapOptions, Mutator,
@@ -52,15 +53,15 @@ struct Known {
     places: [Place; 3],
 }
 
-extern "C" fn finalize(object: usize, machine: &Machine) {
+extern "C-unwind" fn finalize(object: usize, machine: &Machine) {
     machine.finalized(object);
 }
 
-extern "C" fn finalize_interface(_first: usize, object: usize, machine: &Machine) {
+extern "C-unwind" fn finalize_interface(_first: usize, object: usize, machine: &Machine) {
     machine.finalized(object);
 }
 
-extern "C" fn finalize_inner(word: usize, machine: &Machine) {
+extern "C-unwind" fn finalize_inner(word: usize, machine: &Machine) {
     let event = machine.enter(|m, _| {
         let object = m.adopt(word - 8).unwrap();
         set_bit(m, object, INNER, false);
@@ -69,7 +70,7 @@ extern "C" fn finalize_inner(word: usize, machine: &Machine) {
     machine.state.borrow_mut().events.push(event);
 }
 
-extern "C" fn clean_up(cleanup: u64, object: usize, machine: &Machine) {
+extern "C-unwind" fn clean_up(cleanup: u64, object: usize, machine: &Machine) {
     let mut event = format!("C{cleanup}");
     if object != 0 {
         let id = machine.enter(|m, _| number(m, m.adopt(object).unwrap()));
@@ -102,11 +103,18 @@ pub(crate) fn run(program: &Program) -> Story {
         CodePolicy::Interpret
     });
     let mut story = Story::new();
-    for op in &program.0 {
-        match op {
-            Op::Collect => story.push(machine.collect()),
-            op => machine.step(op),
+    // A panic is a difference like any other: the program that leads to it is to be made smaller.
+    let told = catch_unwind(AssertUnwindSafe(|| {
+        for op in &program.0 {
+            match op {
+                Op::Collect => story.push(machine.collect(1)),
+                Op::Twice => story.push(machine.collect(2)),
+                op => machine.step(op),
+            }
         }
+    }));
+    if told.is_err() {
+        story.push("a panic".to_owned());
     }
     story
 }
@@ -126,6 +134,7 @@ impl Machine {
                 ..CacheOptions::default()
             })
             .heap(heap)
+            .on_panic(|_| {})
             .build()
             .unwrap();
         let types = runtime.types();
@@ -194,8 +203,10 @@ impl Machine {
             .unwrap()
     }
 
-    fn collect(&self) -> String {
-        self.runtime.gc().unwrap();
+    fn collect(&self, times: u32) -> String {
+        for _ in 0..times {
+            self.runtime.gc().unwrap();
+        }
         self.runtime.run_finalizers().unwrap();
         let mut events = std::mem::take(&mut self.state.borrow_mut().events);
         events.sort();
@@ -296,7 +307,7 @@ impl Machine {
                 }
                 return;
             }
-            Op::Collect => return,
+            Op::Collect | Op::Twice => return,
             Op::Link { root, .. }
             | Op::Cut { root, .. }
             | Op::Fin { root, .. }

@@ -162,6 +162,8 @@ pub(crate) enum Op {
     },
     DropGlobals,
     Collect,
+    /// Two collections, and no finalizer or cleanup ends before the second is over.
+    Twice,
 }
 
 impl fmt::Display for Op {
@@ -202,6 +204,7 @@ impl fmt::Display for Op {
             Op::Drop { root } => write!(f, "drop {root}"),
             Op::DropGlobals => f.write_str("dropglobals"),
             Op::Collect => f.write_str("collect"),
+            Op::Twice => f.write_str("twice"),
         }
     }
 }

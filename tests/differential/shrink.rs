@@ -55,7 +55,7 @@ fn concerns(op: &Op, number: usize) -> bool {
         | Op::Drop { root } => root == number,
         Op::Link { root, to, .. } | Op::Copy { root, to } => root == number || to == number,
         Op::Cleanup { root, argument, .. } => root == number || argument == Some(number),
-        Op::Stop { .. } | Op::DropGlobals | Op::Collect => false,
+        Op::Stop { .. } | Op::DropGlobals | Op::Collect | Op::Twice => false,
     }
 }
 

@@ -1,7 +1,7 @@
 // The Go side of tests/differential.rs: runs programs with the real Go runtime and says what happened.
 //
-// Programs come on standard input in the text form of tests/differential/program.rs, one operation a line; each `collect` is
-// answered by one line of sorted events, each program by a line `end`. An operation on a root that is nil does nothing.
+// Programs come on standard input in the text form of tests/differential/program.rs, one operation a line; each `collect`
+// or `twice` is answered by one line of sorted events, each program by a line `end`. An operation on a root that is nil does nothing.
 package main
 
 import (
@@ -357,10 +357,15 @@ var counts = []metrics.Sample{
 	{Name: "/gc/cleanups/queued:cleanups"}, {Name: "/gc/cleanups/executed:cleanups"},
 }
 
-// collect collects and waits until every finalizer and cleanup that is due has run.
-func collect(collections uint64) {
+// collect collects and waits until every finalizer and cleanup that is due has run. None of them ends before the last of the
+// collections is over.
+func collect(times int, collections uint64) {
 	sentinel()
-	runtime.GC()
+	lock.Lock()
+	for range times {
+		runtime.GC()
+	}
+	lock.Unlock()
 	for {
 		lock.Lock()
 		passed := fence[0] == collections && fence[1] == collections
@@ -419,9 +424,13 @@ func main() {
 			roots, globals, events = [rootCount]unsafe.Pointer{}, nil, nil
 			weaks, cleanups = map[int]weakHandle{}, map[int]runtime.Cleanup{}
 			lock.Unlock()
-		case "collect":
+		case "collect", "twice":
+			times := 1
+			if words[0] == "twice" {
+				times = 2
+			}
 			collections++
-			collect(collections)
+			collect(times, collections)
 			fmt.Fprintln(out, report())
 		case "end":
 			fmt.Fprintln(out, "end")
