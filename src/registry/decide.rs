@@ -58,14 +58,11 @@ impl Weakness for Registry {
                     revived.push((start, *addr as u64, *shape));
                     false
                 }
-                Special::Weak(cell) => {
-                    cell.clear();
-                    false
-                }
-                Special::Cleanup { .. } => true,
+                Special::Cleanup { .. } | Special::Weak(_) => true,
             });
         });
         for &(start, _, _) in &revived {
+            specials.clear_weak(start);
             cycle.take_prepared(start);
             cycle.mark(start);
         }
@@ -77,6 +74,7 @@ impl Weakness for Registry {
             .collect();
         let before = due.len();
         cycle.for_each_unmarked(Bit::Special, |_, start| {
+            specials.clear_weak(start);
             for special in specials.objects.remove(&start).into_iter().flatten() {
                 if let Special::Cleanup {
                     shape, argument, ..

@@ -3,10 +3,25 @@
 
 use std::sync::Arc;
 
-use super::{DowngradeError, Registry, Special};
+use super::{DowngradeError, Registry, Special, Specials};
 use crate::heap::Location;
 use crate::mutator::Mutator;
 use crate::weak::{Weak, WeakCell};
+
+impl Specials {
+    /// Nothing points weakly to the object at `start` any more.
+    pub(super) fn clear_weak(&mut self, start: usize) {
+        if let Some(of) = self.objects.get_mut(&start) {
+            of.retain(|special| match special {
+                Special::Weak(cell) => {
+                    cell.clear();
+                    false
+                }
+                _ => true,
+            });
+        }
+    }
+}
 
 impl Registry {
     pub(crate) fn downgrade(
