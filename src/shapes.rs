@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use fing_stubs::{Abi, Record, Signature, Stub, StubCache, StubError, Type};
+use fing_stubs::{Abi, KeyOptions, Record, Signature, Stub, StubCache, StubError, StubKey, Type};
 
 use crate::finalizer::{Entry, FinalizerFn};
 use crate::lock::{Lock, Rank};
@@ -25,8 +25,10 @@ pub(crate) enum Argument {
     Interface(usize),
     /// Word 0 is the object's address, of which a bulk finalizer gets many.
     Bulk,
-    /// Word 0 is a cleanup's argument, and a reference if this is true.
-    Word { reference: bool },
+    /// Both words are a cleanup's argument; bit n of `references`: word n is a reference.
+    Image { references: u8 },
+    /// Word 0 is the address of a cleanup's argument, which is an object; word 1 of room for results.
+    Block,
 }
 
 /// One function for one kind of argument, ready to be queued.
@@ -62,7 +64,16 @@ impl Shape {
             _ => Cow::Borrowed(function.signature()),
         };
         let make = |abi: Abi| {
-            let key = cache.key(&signature, abi, function.context().is_some())?;
+            let context = function.context().is_some();
+            let key = if argument == Argument::Block {
+                let options = KeyOptions {
+                    context_argument: context,
+                    frame_limit: cache.options().frame_limit,
+                };
+                StubKey::block(&signature, abi, options)?
+            } else {
+                cache.key(&signature, abi, context)?
+            };
             cache.get(&key)
         };
         let stubs = match function.entry() {
@@ -107,11 +118,12 @@ impl Shape {
         }
     }
 
-    /// The record for an object or an argument. A function that follows the register count has no code yet.
-    pub(crate) fn record(&self, word: u64) -> Record {
+    /// The record for an object (word 0 is its address) or an argument. A function that follows the register count has
+    /// no code yet.
+    pub(crate) fn record(&self, words: [u64; 2]) -> Record {
         let words = match self.argument {
-            Argument::Pointer | Argument::Bulk | Argument::Word { .. } => [word, 0],
-            Argument::Interface(first) => [first as u64, word],
+            Argument::Pointer | Argument::Bulk | Argument::Image { .. } | Argument::Block => words,
+            Argument::Interface(first) => [first as u64, words[0]],
         };
         let code = match &self.stubs {
             Stubs::Fixed { code, .. } => *code,
@@ -127,9 +139,9 @@ impl Shape {
     /// Which words of a record are references.
     pub(crate) fn references(&self) -> u8 {
         match self.argument {
-            Argument::Pointer | Argument::Bulk | Argument::Word { reference: true } => 0b01,
+            Argument::Pointer | Argument::Bulk | Argument::Block => 0b01,
             Argument::Interface(_) => 0b10,
-            Argument::Word { reference: false } => 0,
+            Argument::Image { references } => references,
         }
     }
 }
@@ -335,7 +347,7 @@ impl Shapes {
     pub(crate) fn template(&self, index: u32) -> Template {
         let shape = self.get(index);
         Template {
-            record: shape.record(0),
+            record: shape.record([0; 2]),
             at: shape.references().trailing_zeros() as usize,
             tag: Tag::new(index, shape.references()),
         }

@@ -567,3 +567,23 @@ fn the_queue_gives_back_what_a_burst_has_left() {
     burst(1);
     assert!(blocks() <= 2, "{} blocks", blocks());
 }
+
+#[test]
+fn tiny_values_are_registered_one_by_one() {
+    let heap = HeapOptions {
+        tiny: true,
+        ..HeapOptions::default()
+    };
+    let runtime = Runtime::builder().heap(heap).build().unwrap();
+    let types = runtime.types();
+    let ty = types.define("main.Tiny", "int32").unwrap();
+    let signature = types.parse_signature("func(*main.Tiny)").unwrap();
+    let builder = FinalizerFn::builder(signature, Abi::system_v());
+    // SAFETY: I8: never called.
+    let function = unsafe { builder.at(note as *const ()) };
+    let close = runtime.prepare_finalizer(ty, &function).unwrap();
+    let all = close.attach_to_all();
+    assert!(matches!(all, Err(AttachError::Tiny { .. })), "{all:?}");
+    let one = runtime.enter(|m| close.attach(m, m.alloc(ty).unwrap()));
+    assert!(matches!(one, Ok(Err(AttachError::Tiny { .. }))));
+}

@@ -3,6 +3,7 @@
 use super::block::{Bit, Block};
 use super::class::{self, CLASSES};
 use super::ids::Prepared;
+use super::tiny::Open;
 use super::{AllocError, Heap};
 use crate::types::{Implied, TypeDesc, TypeId};
 use std::sync::Arc;
@@ -35,6 +36,7 @@ pub(crate) struct Cache {
     /// The types it made objects of last, by the last bits of their index.
     known: [Option<Known>; KNOWN],
     epoch: u64,
+    pub(super) tiny: Open,
 }
 
 impl Heap {
@@ -44,6 +46,7 @@ impl Heap {
             runs: (0..CLASSES.len()).map(|_| Run::default()).collect(),
             known: [None; KNOWN],
             epoch: self.epoch(),
+            tiny: Open::default(),
         }
     }
 
@@ -93,6 +96,9 @@ impl Heap {
         let desc = self.types.desc(ty)?;
         if desc.size() == 0 {
             return Ok(self.zero());
+        }
+        if let Some(block) = self.tiny_type(desc) {
+            return self.alloc_tiny(cache, desc.size(), block);
         }
         let implied = desc.imply(None);
         let Some(class) = class::class_of(desc.size()) else {

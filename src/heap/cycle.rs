@@ -26,6 +26,16 @@ pub(crate) struct Cycle<'h> {
 /// How many objects are fetched ahead of the one whose pointers are followed.
 const COMING: usize = 8;
 
+/// An object that is revived, to be finalized.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Dying {
+    pub(crate) start: usize,
+    /// The id that was prepared for it.
+    pub(crate) id: NonZeroU32,
+    /// Something else must be decided over it.
+    pub(crate) special: bool,
+}
+
 impl Heap {
     /// Starts a collection.
     pub(crate) fn cycle<'h>(&'h self, _proof: &Stopped<'_>) -> Cycle<'h> {
@@ -42,6 +52,11 @@ impl Heap {
 }
 
 impl<'h> Cycle<'h> {
+    /// What is collected.
+    pub(crate) fn heap(&self) -> &'h Heap {
+        self.heap
+    }
+
     /// Marks the object an address is in. Its pointers are followed by the next [`Cycle::drain`].
     #[inline]
     pub(crate) fn mark(&mut self, addr: usize) {
@@ -137,7 +152,6 @@ impl<'h> Cycle<'h> {
     }
 
     /// Calls `visit` with every unmarked object that has a prepared id, and the id; order as above.
-    #[cfg(test)]
     pub(crate) fn for_each_dying(
         &mut self,
         mut visit: impl FnMut(&mut Cycle<'h>, usize, NonZeroU32),
@@ -191,7 +205,7 @@ impl<'h> Cycle<'h> {
     /// Takes the id of every unmarked object that has one, and marks the object; order as in
     /// [`Cycle::for_each_unmarked`]. What such an object points to is marked already
     /// ([`Cycle::mark_children_of_dying`], which must have been called), so nothing of it is left to follow.
-    pub(crate) fn revive_dying(&mut self, mut visit: impl FnMut(usize, NonZeroU32)) {
+    pub(crate) fn revive_dying(&mut self, mut visit: impl FnMut(Dying)) {
         for block in self.dying.iter().map(|&at| &self.blocks[at]) {
             for word in 0..block.words() {
                 let finalizable = block.word(Bit::Finalizable, word);
@@ -200,15 +214,23 @@ impl<'h> Cycle<'h> {
                 if dying == 0 {
                     continue;
                 }
+                let specials = block.word(Bit::Special, word);
+                let mut visit = |index: usize, id| {
+                    visit(Dying {
+                        start: block.object(index),
+                        id,
+                        special: specials >> (index % 64) & 1 != 0,
+                    });
+                };
                 let mut revived = 0;
                 if let Some(id) = block.ids.take_implied(word, dying) {
-                    cells(word, dying).for_each(|index| visit(block.object(index), id));
+                    cells(word, dying).for_each(|index| visit(index, id));
                     revived = dying;
                 }
                 for index in cells(word, dying & !revived) {
                     if let Some(id) = block.ids.take_stopped(index) {
                         revived |= 1 << (index % 64);
-                        visit(block.object(index), id);
+                        visit(index, id);
                     }
                 }
                 block.set_word(Bit::Finalizable, word, finalizable & !dying);

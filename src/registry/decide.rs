@@ -3,8 +3,8 @@
 //! * *What is alive besides handles?* Records that are queued or running, and the arguments of cleanups.
 //! * *What must the dying keep?* Everything an unreachable object with a finalizer points to, itself excepted. So of
 //!   two such objects of which one refers to the other, the referring one is finalized first.
-//! * *What is dead?* An unreachable object with finalizers is revived, and its finalizers are queued. One without is
-//!   dead: its cleanups are queued.
+//! * *What is dead?* Weak pointers to unreachable objects are nil from now on. An unreachable object with finalizers is
+//!   revived, and its finalizers are queued. One without is dead: its cleanups are queued.
 #![forbid(unsafe_code)]
 
 use std::collections::HashSet;
@@ -18,13 +18,8 @@ use crate::shapes::Template;
 impl Weakness for Registry {
     fn extra_roots(&self, cycle: &mut Cycle<'_>) {
         for special in self.specials.lock().objects.values().flatten() {
-            if let Special::Cleanup {
-                word,
-                reference: true,
-                ..
-            } = special
-            {
-                cycle.mark(*word as usize);
+            if let Special::Cleanup { argument, .. } = special {
+                argument.references().for_each(|addr| cycle.mark(addr));
             }
         }
         self.queue
@@ -56,37 +51,45 @@ impl Weakness for Registry {
             let Some(of) = specials.objects.get_mut(&start) else {
                 return;
             };
-            of.retain(|special| match *special {
+            of.retain(|special| match special {
                 Special::Finalizer { addr, shape } => {
-                    interior.push((start, addr as u64, shape));
+                    interior.push((start, *addr as u64, *shape));
                     false
                 }
-                Special::Cleanup { .. } => true,
+                Special::Cleanup { .. } | Special::Weak(_) => true,
             });
         });
         self.interior
             .fetch_sub(interior.len() as u64, Ordering::Relaxed);
         self.queue.fill(|due| {
             let mut templates: Vec<Option<Template>> = Vec::new();
-            cycle.revive_dying(|start, id| {
-                let shape = shape_of(id);
+            cycle.revive_dying(|dying| {
+                if dying.special {
+                    specials.clear_weak(dying.start);
+                }
+                let shape = shape_of(dying.id);
                 let template = match templates.get(shape as usize) {
                     Some(Some(template)) => template,
                     _ => self.template(&mut templates, shape),
                 };
-                let (record, tag) = template.record(start);
+                let (record, tag) = template.record(dying.start);
                 due.push(record, tag);
             });
             for (start, word, shape) in interior {
+                specials.clear_weak(start);
                 cycle.mark(start);
-                let (record, tag) = self.record(shape, word);
+                let (record, tag) = self.record(shape, [word, 0]);
                 due.push(record, tag);
             }
             let mut cleanups = 0;
             cycle.for_each_unmarked(Bit::Special, |_, start| {
+                specials.clear_weak(start);
                 for special in specials.objects.remove(&start).into_iter().flatten() {
-                    if let Special::Cleanup { shape, word, .. } = special {
-                        let (record, tag) = self.record(shape, word);
+                    if let Special::Cleanup {
+                        shape, argument, ..
+                    } = special
+                    {
+                        let (record, tag) = self.record(shape, argument.words);
                         due.push(record, tag);
                         cleanups += 1;
                     }

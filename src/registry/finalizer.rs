@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use fing_stubs::{Family, Kind, Type};
 
 use super::{Registry, SetFinalizerError, Special, prepared_id, shape_of};
+use crate::collect::Space;
 use crate::finalizer::{Entry, FinalizerFn};
 use crate::heap::Location;
 use crate::mutator::{Mutator, Obj};
@@ -47,7 +48,7 @@ pub enum FinalizerState {
     Set,
     /// There is none now; there was one if this is true.
     Cleared(bool),
-    /// Nothing, and nothing will run: the object has no size, so it never dies.
+    /// Nothing, and nothing will run: the object has no size, or is a global, so it never dies.
     Ignored,
 }
 
@@ -76,7 +77,7 @@ impl Registry {
         let shape = match self.shapes.acquire_again(function, target.ty) {
             Some(shape) => shape,
             None => {
-                let argument = self.argument(mutator.types(), target.ty, function)?;
+                let argument = self.argument(mutator.space(), target.ty, function)?;
                 let shape = self.shapes.acquire(function, argument, &self.stubs)?;
                 self.shapes.remember(function, target.ty, shape);
                 shape
@@ -101,7 +102,7 @@ impl Registry {
         })
     }
 
-    /// Checks argument 0. `None`: an object without size.
+    /// Checks argument 0. `None`: an object without size, or a global.
     fn target(
         &self,
         mutator: &Mutator,
@@ -134,6 +135,7 @@ impl Registry {
         let base = match mutator.space().heap().locate(addr) {
             Location::Zero => return Ok(None),
             Location::Object { start, .. } => start,
+            Location::NoObject if self.is_global(addr) => return Ok(None),
             Location::Nil | Location::NoObject => {
                 return Err(SetFinalizerError::NotInHeap {
                     object: desc.ty().clone(),
@@ -157,10 +159,11 @@ impl Registry {
     /// Checks argument 1, and works out what its parameter is given for an argument 0 of type `pointer`.
     pub(super) fn argument(
         &self,
-        types: &Types,
+        space: &Space,
         pointer: TypeId,
         function: &FinalizerFn,
     ) -> Result<Argument, SetFinalizerError> {
+        let types = space.types();
         let signature = function.signature();
         let object = || print(types, pointer);
         if signature.is_variadic() {
@@ -168,6 +171,9 @@ impl Registry {
                 object: object(),
                 function: signature.clone(),
             });
+        }
+        if !function.is_context_of(space.roots()) {
+            return Err(SetFinalizerError::ForeignContext);
         }
         if function.is_bulk() {
             return bulk_argument(types, pointer, function);
@@ -240,7 +246,7 @@ impl Registry {
                 self.interior.fetch_sub(1, Ordering::Relaxed);
                 Some(shape)
             }
-            Special::Cleanup { .. } => None,
+            Special::Cleanup { .. } | Special::Weak(_) => None,
         }
     }
 }

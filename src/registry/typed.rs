@@ -87,6 +87,12 @@ pub enum AttachError {
         /// Its address.
         addr: usize,
     },
+    /// Objects of the type share blocks with others, as the heap was told to ([`HeapOptions::tiny`](crate::HeapOptions::tiny)).
+    #[error("attach: values of type {ty} share blocks in this heap, wanted set_finalizer for them")]
+    Tiny {
+        /// The type.
+        ty: Type,
+    },
     /// There are objects of the type already, or it has another finalizer for all of them.
     #[error(
         "attach: the type {ty} has objects or a finalizer for all of them, wanted a type without either"
@@ -103,7 +109,7 @@ impl AttachError {
         match self {
             Self::AlreadySet { .. } => Some("runtime.SetFinalizer: finalizer already set"),
             Self::NotInHeap { .. } => Some("runtime.SetFinalizer: pointer not in allocated block"),
-            Self::ForeignMutator | Self::OtherType { .. } | Self::HasObjects { .. } => None,
+            _ => None,
         }
     }
 }
@@ -126,8 +132,8 @@ impl TypeFinalizer {
     /// tells.)
     ///
     /// # Errors
-    /// The object has a finalizer, or is of another type or runtime; the mutator is of another runtime. Nothing was
-    /// changed then.
+    /// The object has a finalizer, shares a block, or is of another type or runtime; the mutator is of another runtime.
+    /// Nothing was changed then.
     #[inline]
     pub fn attach(&self, mutator: &Mutator, object: Obj<'_>) -> Result<(), AttachError> {
         let inner = &*self.0;
@@ -144,7 +150,7 @@ impl TypeFinalizer {
     /// an object that it has run for can have another one set.
     ///
     /// # Errors
-    /// An object of the type was made before, or the type has such a finalizer already.
+    /// An object of the type was made before, or the type has such a finalizer already, or its objects share blocks.
     pub fn attach_to_all(&self) -> Result<(), AttachError> {
         let (inner, registry) = (&*self.0, &self.0.registry);
         let types = inner.space.types();
@@ -152,6 +158,11 @@ impl TypeFinalizer {
         let desc = types
             .desc(inner.ty)
             .map_err(|_| has_objects(Type::unsafe_pointer()))?;
+        if inner.space.heap().is_tiny(desc) {
+            return Err(AttachError::Tiny {
+                ty: desc.ty().clone(),
+            });
+        }
         if desc.size() > 0 && !inner.space.heap().imply(desc, prepared_id(inner.shape)) {
             return Err(has_objects(desc.ty().clone()));
         }
@@ -189,6 +200,9 @@ impl TypeFinalizer {
         let own = mutator.types().desc(self.0.ty).ok();
         match own {
             _ if addr == self.0.space.heap().zero() => Ok(()),
+            Some(own) if self.0.space.heap().is_tiny(own) => Err(AttachError::Tiny {
+                ty: own.ty().clone(),
+            }),
             Some(own) if own.id() != found.id() => Err(AttachError::OtherType {
                 addr,
                 found: found.ty().clone(),
@@ -222,7 +236,7 @@ impl Registry {
         let foreign = SetFinalizerError::ObjectType;
         let desc = types.desc(ty).map_err(foreign)?;
         let pointer = types.pointer_to(ty).map_err(foreign)?;
-        let argument = self.argument(types, pointer, function)?;
+        let argument = self.argument(space, pointer, function)?;
         let shape = self
             .shapes
             .acquire_uncounted(function, argument, &self.stubs)?;
