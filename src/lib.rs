@@ -35,13 +35,19 @@
 //! The heap and the stubs run on Linux on x86-64. Elsewhere building a [`Runtime`] is an error that says what is missing.
 
 mod collect;
+mod collector;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod executor;
 mod finalizer;
+mod finalizers;
 mod fing;
 mod handle;
 mod heap;
 mod lock;
 mod mutator;
+#[cfg(feature = "conformance")]
+mod probe;
 mod queue;
 mod registry;
 mod runtime;
@@ -54,8 +60,13 @@ mod table;
 mod types;
 
 pub use collect::Collection;
+pub use collector::{CyclePolicy, Order, Part, Reference, Scope, Tracer};
 pub use executor::{Executor, ExecutorError};
 pub use finalizer::{FinalizerFn, FinalizerFnBuilder, FinalizerFnError, Following};
+pub use finalizers::{
+    CleanupId, FinalizerOptions, Finalizers, FinalizersBuilder, FinalizersError, FinalizersStats,
+    Finished, ForeignArgument, RegisterError, WeakId,
+};
 pub use fing::FinalizerPanic;
 pub use fing_stubs as stubs;
 pub use fing_stubs::{Abi, Arch, CacheOptions, CodePolicy, Signature};
@@ -63,7 +74,8 @@ pub use handle::Handle;
 pub use heap::{AccessError, AllocError, HeapError, HeapOptions, HeapStats};
 pub use mutator::{Mutator, Obj, keep_alive};
 pub use registry::{
-    AddCleanupError, Cleanup, CleanupArgument, FinalizerState, SetFinalizerError, Value,
+    AddCleanupError, Cleanup, CleanupArgument, CycleReport, FinalizerState, SetFinalizerError,
+    Value,
 };
 pub use runtime::{Runtime, RuntimeBuilder, RuntimeError};
 pub use safepoint::WorldError;

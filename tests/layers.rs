@@ -29,12 +29,17 @@ const STUBS: &str = "
 /// As [`STUBS`], for the runtime.
 const FING: &str = "
     sync < lock < safepoint, handle, queue, types;
+    collector < heap, shapes;
     table < types < heap;
     safepoint < heap;
     heap, handle < collect < mutator;
     finalizer, queue < shapes < fing;
     shapes, mutator, collect < registry;
-    registry, fing < shared < stats, executor < runtime < cli;
+    queue, fing < executor;
+    collector, shapes, executor < finalizers;
+    registry, executor < shared < stats < runtime < cli;
+    finalizers < probe;
+    runtime, probe < conformance;
 ";
 
 /// Source folders with their tables.

@@ -36,6 +36,7 @@ mod stats;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod tracer;
 
 pub(crate) use access::Word;
 pub(crate) use alloc::Cache;

@@ -7,10 +7,11 @@ use std::sync::atomic::Ordering;
 use fing_stubs::{Kind, Type};
 
 use super::{AddCleanupError, Registry, Special};
+use crate::collector::CyclePolicy;
 use crate::finalizer::FinalizerFn;
 use crate::heap::Location;
 use crate::mutator::{Mutator, Obj};
-use crate::shapes::Argument;
+use crate::shapes::{Argument, Manner};
 
 /// What a cleanup is called with: one word, captured when it is added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,9 +91,12 @@ impl Registry {
                 function: function.signature().clone(),
             });
         }
-        let shape = self
-            .shapes
-            .acquire(function, Argument::Word { reference }, &self.stubs)?;
+        let shape = self.shapes.acquire(
+            function,
+            Argument::Word { reference },
+            Manner::of(function, CyclePolicy::default()),
+            &self.stubs,
+        )?;
         let mut specials = self.specials.lock();
         specials.last_cleanup += 1;
         let id = specials.last_cleanup;
@@ -128,7 +132,7 @@ impl Registry {
         drop(specials);
         if let Special::Cleanup { shape, .. } = stopped {
             self.cleanups.fetch_sub(1, Ordering::Relaxed);
-            drop(self.shapes.release(shape, 1));
+            drop(self.shapes.withdraw(shape));
         }
         true
     }

@@ -8,6 +8,7 @@ mod cleanup;
 mod decide;
 mod error;
 mod finalizer;
+mod topological;
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -19,6 +20,8 @@ use fing_stubs::{Record, StubCache};
 pub use cleanup::{Cleanup, CleanupArgument};
 pub use error::{AddCleanupError, SetFinalizerError};
 pub use finalizer::{FinalizerState, Value};
+pub use topological::CycleReport;
+pub(crate) use topological::Ordering as FinalizationOrder;
 
 use crate::lock::{Lock, Rank};
 use crate::queue::{Queue, Tag};
@@ -31,6 +34,7 @@ pub(crate) struct Registry {
     shapes: Arc<Shapes>,
     queue: Arc<Queue>,
     stubs: Arc<StubCache>,
+    order: FinalizationOrder,
     finalizers: AtomicU64,
     cleanups: AtomicU64,
 }
@@ -40,6 +44,7 @@ struct Specials {
     /// By the object's start.
     objects: HashMap<usize, Vec<Special>>,
     last_cleanup: u64,
+    topological: topological::State,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,12 +60,18 @@ enum Special {
 }
 
 impl Registry {
-    pub(crate) fn new(queue: Arc<Queue>, shapes: Arc<Shapes>, stubs: Arc<StubCache>) -> Registry {
+    pub(crate) fn new(
+        queue: Arc<Queue>,
+        shapes: Arc<Shapes>,
+        stubs: Arc<StubCache>,
+        order: FinalizationOrder,
+    ) -> Registry {
         Registry {
             specials: Lock::new(Rank::Registry, Specials::default()),
             shapes,
             queue,
             stubs,
+            order,
             finalizers: AtomicU64::new(0),
             cleanups: AtomicU64::new(0),
         }
@@ -75,7 +86,7 @@ impl Registry {
     }
 
     fn record(&self, shape: u32, word: u64) -> (Record, Tag) {
-        let found = self.shapes.get(shape);
+        let found = self.shapes.queue(shape);
         (found.record(word), Tag::new(shape, found.references()))
     }
 }
