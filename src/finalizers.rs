@@ -435,6 +435,15 @@ impl<R: Reference> Finalizers<R> {
         }
     }
 
+    /// For collectors that move objects when all are marked (mark and compact): after the last step, and before the world
+    /// goes on, puts the new address of every object in the place of the old one.
+    pub fn forward(&self, mut new: impl FnMut(R) -> R) {
+        let mut table = self.shared.table.lock();
+        let queue = &self.shared.calls.queue;
+        queue.trace(&mut |word| new(R::from_word(word)).to_word());
+        table.forward(new);
+    }
+
     /// The collection is over, and the world may go on: hands what is due to the finalizer goroutine. Until then
     /// the calls wait in the table, where they are roots too.
     pub fn finish(&self) -> Finished<R> {

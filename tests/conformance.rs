@@ -11,7 +11,9 @@ mod bring_your_own_gc;
 mod simulated;
 
 use bring_your_own_gc::Heap as CopyingHeap;
-use simulated::{Ageing, EarlyGenerational, EarlyRoots, Generational, Heap, MarkSweep, SemiSpace};
+use simulated::{
+    Ageing, Compacting, EarlyGenerational, EarlyRoots, Generational, Heap, MarkSweep, SemiSpace,
+};
 
 impl Collector for CopyingHeap {
     type Ref = usize;
@@ -79,6 +81,11 @@ fn mark_sweep_conforms() {
 #[test]
 fn semispace_conforms() {
     conforms::<Foreign<Heap<SemiSpace>>>("semispace");
+}
+
+#[test]
+fn compaction_conforms() {
+    conforms::<Foreign<Heap<Compacting>>>("mark and compact");
 }
 
 #[test]

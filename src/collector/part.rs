@@ -20,6 +20,15 @@ pub(super) enum Task {
     Ask(u8),
 }
 
+/// What parts have come across.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// An object has another address now.
+    pub(super) moved: AtomicBool,
+    /// An object is dead.
+    pub(super) dead: AtomicBool,
+}
+
 /// One part of a step's work; see [`Finalizers::step_in_parts`](crate::Finalizers::step_in_parts). Each has to be run,
 /// once, with a tracer of the thread it is run on.
 #[derive(Debug)]
@@ -28,8 +37,7 @@ pub struct Part<'t, R> {
     /// Which entries, if not all.
     pub(super) picks: Option<&'t [u32]>,
     pub(super) task: Task,
-    /// An object has another address now.
-    pub(super) moved: &'t AtomicBool,
+    pub(super) found: &'t Found,
     pub(super) faults: Faults,
     pub(super) reference: PhantomData<fn(R) -> R>,
 }
@@ -58,7 +66,7 @@ impl<R: Reference> Part<'_, R> {
                     self.entries,
                     &batch[..filled],
                     self.task,
-                    self.moved,
+                    self.found,
                     self.faults,
                     tracer,
                 );
@@ -88,7 +96,7 @@ impl<R: Reference> Part<'_, R> {
         entries: &mut [Entry],
         batch: &[usize],
         task: Task,
-        moved: &AtomicBool,
+        found: &Found,
         faults: Faults,
         tracer: &mut T,
     ) {
@@ -113,10 +121,13 @@ impl<R: Reference> Part<'_, R> {
                     let now = tracer.trace(object).to_word();
                     if now != entry.object {
                         entry.object = now;
-                        moved.store(true, Ordering::Relaxed);
+                        found.moved.store(true, Ordering::Relaxed);
                     }
                 }
-                Task::Ask(_) => entry.set(Flag::Dead, true),
+                Task::Ask(_) => {
+                    entry.set(Flag::Dead, true);
+                    found.dead.store(true, Ordering::Relaxed);
+                }
             }
         }
     }

@@ -6,10 +6,9 @@
 #![forbid(unsafe_code)]
 
 use std::marker::PhantomData;
-use std::sync::atomic::AtomicBool;
 
 use super::index::{Index, hash};
-use super::part::{Part, Task, keep_contents};
+use super::part::{Found, Part, Task, keep_contents};
 use super::{Candidate, CyclePolicy, Fault, Faults, Order, Plan, Reference, Scope, Tracer, plan};
 
 const NONE: u32 = u32::MAX;
@@ -169,6 +168,8 @@ pub(crate) struct Table<R> {
     /// Of the collection under way, with the entries that the candidates are of.
     plan: Plan<R>,
     candidates: Vec<u32>,
+    /// An entry in scope has the flag.
+    any_dead: bool,
     /// Queued calls were traced early.
     queue_traced: bool,
     reports: Vec<Vec<R>>,
@@ -191,6 +192,7 @@ impl<R: Reference> Table<R> {
             order,
             plan: Plan::default(),
             candidates: Vec::new(),
+            any_dead: false,
             queue_traced: false,
             reports: Vec::new(),
             faults: Faults::default(),
@@ -456,21 +458,21 @@ impl<R: Reference> Table<R> {
         self.each_part(scope, Task::Retain { contents, early }, tracer, split);
     }
 
-    /// Runs a task on all entries in scope. Answers whether an object has moved.
+    /// Runs a task on all entries in scope.
     fn each_part<T: Tracer<Ref = R>>(
         &mut self,
         scope: Scope,
         task: Task,
         tracer: &mut T,
         split: Option<Split<'_, R>>,
-    ) -> bool {
-        let moved = AtomicBool::new(false);
+    ) -> Found {
+        let found = Found::default();
         let faults = self.faults;
         let part = |entries, picks| Part {
             entries,
             picks,
             task,
-            moved: &moved,
+            found: &found,
             faults,
             reference: PhantomData,
         };
@@ -483,7 +485,7 @@ impl<R: Reference> Table<R> {
             }
             (Scope::Full, _) => part(&mut self.entries, None).run(tracer),
         }
-        moved.into_inner()
+        found
     }
 
     /// The entries a collection looks at.
@@ -499,6 +501,28 @@ impl<R: Reference> Table<R> {
             Scope::Full => n as u32,
             Scope::Minor => self.young[n],
         }
+    }
+
+    /// Puts `new` of every reference in its place.
+    pub(crate) fn forward(&mut self, mut new: impl FnMut(R) -> R) {
+        let mut forward = |word: u64| new(R::from_word(word)).to_word();
+        for entry in self
+            .entries
+            .iter_mut()
+            .filter(|entry| entry.kind().is_some())
+        {
+            // A cleanup that is due has no object any more.
+            if entry.is_registered() || entry.kind() == Some(Kind::Finalizer) {
+                entry.object = forward(entry.object);
+            }
+            if entry.has(Flag::Reference) {
+                entry.word = forward(entry.word);
+            }
+        }
+        for object in self.reports.iter_mut().flatten() {
+            *object = new(*object);
+        }
+        self.reindex(Scope::Full, true);
     }
 
     fn make_plan<T: Tracer<Ref = R>>(&mut self, scope: Scope, tracer: &mut T) {
@@ -534,6 +558,7 @@ impl<R: Reference> Table<R> {
             self.entries[at as usize].set(Flag::Dead, true);
             if let Some(weak) = self.find(Kind::Weak, object(n)) {
                 self.entries[weak as usize].set(Flag::Dead, true);
+                self.any_dead = true;
             }
         }
         for &n in &made.reported {
@@ -562,15 +587,15 @@ impl<R: Reference> Table<R> {
             }
         }
         if self.faults.has(Fault::CleanupsFirst) {
-            self.each_part(scope, Task::Ask(CLEANUPS), tracer, None);
+            self.ask(scope, CLEANUPS, tracer, None);
         }
         let first = if late { FINALIZERS } else { FINALIZERS | WEAK };
-        let mut moved = self.each_part(scope, Task::Ask(first), tracer, again(&mut split));
+        let mut moved = self.ask(scope, first, tracer, again(&mut split));
         let before = self.due.len();
         for n in 0..self.plan.due.len() {
             self.make_due(self.candidates[self.plan.due[n] as usize]);
         }
-        self.for_each_dead(scope, FINALIZERS | first & WEAK);
+        self.for_each_dead(scope, first);
         for &at in &self.due[before..] {
             let entry = &mut self.entries[at as usize];
             if !self.faults.has(Fault::NotRevived) {
@@ -578,11 +603,12 @@ impl<R: Reference> Table<R> {
             }
         }
         if late {
-            moved |= self.each_part(scope, Task::Ask(WEAK), tracer, None);
+            moved |= self.ask(scope, WEAK, tracer, None);
             self.for_each_dead(scope, WEAK);
         }
-        self.each_part(scope, Task::Ask(CLEANUPS), tracer, split);
+        self.ask(scope, CLEANUPS, tracer, split);
         self.for_each_dead(scope, CLEANUPS);
+        self.any_dead = false;
         self.reindex(scope, moved);
         self.age(scope, tracer);
         // Reports nobody has fetched stay good while the cycle lives.
@@ -602,6 +628,25 @@ impl<R: Reference> Table<R> {
         }
     }
 
+    /// Asks who of these kinds is dead. Answers whether an object has moved.
+    fn ask<T: Tracer<Ref = R>>(
+        &mut self,
+        scope: Scope,
+        kinds: u8,
+        tracer: &mut T,
+        split: Option<Split<'_, R>>,
+    ) -> bool {
+        let any = [Kind::Weak, Kind::Finalizer, Kind::Cleanup]
+            .into_iter()
+            .any(|kind| kinds >> kind as u8 & 1 != 0 && self.count(kind) > 0);
+        if !any {
+            return false;
+        }
+        let found = self.each_part(scope, Task::Ask(kinds), tracer, split);
+        self.any_dead |= found.dead.into_inner();
+        found.moved.into_inner()
+    }
+
     /// A dead entry's call is due: it is registered no longer.
     fn make_due(&mut self, at: u32) {
         let entry = &mut self.entries[at as usize];
@@ -618,7 +663,12 @@ impl<R: Reference> Table<R> {
 
     /// Does with all dead entries of these kinds what is to be done: weak handles go, calls are due.
     fn for_each_dead(&mut self, scope: Scope, kinds: u8) {
-        for n in 0..self.in_scope(scope) {
+        let count = if self.any_dead {
+            self.in_scope(scope)
+        } else {
+            0
+        };
+        for n in 0..count {
             let at = self.scoped(scope, n);
             let entry = &self.entries[at as usize];
             if entry.has(Flag::Dead) && entry.is_one_of(kinds) {
@@ -656,7 +706,12 @@ impl<R: Reference> Table<R> {
 
     /// Entries without anything young leave the young list.
     fn age<T: Tracer<Ref = R>>(&mut self, scope: Scope, tracer: &mut T) {
-        for n in 0..self.in_scope(scope) {
+        let early = if self.queue_traced {
+            self.in_scope(scope)
+        } else {
+            0
+        };
+        for n in 0..early {
             let at = self.scoped(scope, n) as usize;
             self.entries[at].set(Flag::Early, false);
         }

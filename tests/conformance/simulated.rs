@@ -14,6 +14,8 @@ pub(crate) trait Plan: 'static {
     /// Survivors of one minor collection stay young.
     const AGES: bool = false;
     const EARLY: bool = false;
+    /// When all are marked, all objects move.
+    const COMPACTS: bool = false;
 }
 
 /// Marks and sweeps.
@@ -55,6 +57,12 @@ impl Plan for EarlyGenerational {
     const EARLY: bool = true;
 }
 
+/// Marks and compacts.
+pub(crate) struct Compacting;
+impl Plan for Compacting {
+    const COMPACTS: bool = true;
+}
+
 #[derive(Clone)]
 struct Object {
     id: u64,
@@ -91,6 +99,22 @@ impl<P: Plan> Heap<P> {
         self.next += 16;
         self.memory.insert(self.next, object);
         self.next
+    }
+
+    fn compact(&mut self, finalizers: &Finalizers<usize>) {
+        let mut new = HashMap::new();
+        for (old, object) in std::mem::take(&mut self.memory) {
+            let to = self.place(object);
+            new.insert(old, to);
+        }
+        let fields = self
+            .memory
+            .values_mut()
+            .flat_map(|object| &mut object.fields);
+        for held in fields.chain(&mut self.roots).flatten() {
+            *held = new[held];
+        }
+        finalizers.forward(|object| new[&object]);
     }
 
     fn sweep(&mut self, scope: Scope) {
@@ -202,6 +226,9 @@ impl<P: Plan> Collector for Heap<P> {
         }
         cycle.follow();
         self.sweep(scope);
+        if P::COMPACTS {
+            self.compact(finalizers);
+        }
     }
 
     fn objects(&self) -> Vec<usize> {
