@@ -327,6 +327,7 @@ impl<R: Reference> Finalizers<R> {
         word: Option<ForeignArgument<R>>,
     ) -> Result<Id, RegisterError> {
         let calls = &self.shared.calls;
+        self.goroutine.start().map_err(RegisterError::NoThread)?;
         let shape = calls
             .shapes
             .acquire(function, argument, manner, &calls.stubs)?;
@@ -346,7 +347,6 @@ impl<R: Reference> Finalizers<R> {
         if added.is_none() {
             drop(calls.shapes.withdraw(shape));
         }
-        self.goroutine.start();
         added.ok_or(RegisterError::AlreadySet {
             word: object.to_word(),
         })

@@ -21,14 +21,17 @@
 //! 5. [`Runtime::gc`], or a [`Mutator`]'s. Finalizers run on a thread of the runtime, or where the embedder says
 //!    ([`Executor`]).
 //!
-//! See the repository's `examples/embed.rs` for a whole small VM, and `docs/` for the design: `abi.md`, `stubs.md`,
-//! `unsafe.md`, `glossary.md`.
+//! A VM with a collector of its own uses [`Finalizers`] in place of a [`Runtime`], and answers as a [`Tracer`].
+//!
+//! See the repository's `examples/embed.rs` for a whole small VM, `examples/bring_your_own_gc.rs` for a collector, and
+//! `docs/` for the design: `abi.md`, `stubs.md`, `collectors.md`, `unsafe.md`, `glossary.md`.
 //!
 //! # What it does not do
 //!
 //! It is not a Go runtime: there are no goroutines but the one, no growing stacks, no scheduler. Go functions are called
-//! as Go would call them, and must need no more than their arguments. As in Go, a cycle of objects with finalizers is
-//! never finalized, of a chain one link is finalized a collection, and nothing is finalized at exit.
+//! as Go would call them, and must need no more than their arguments. As in Go, nothing is finalized at exit; and unless
+//! [`Order::Topological`] is asked for, a cycle of objects with finalizers is never finalized, and of a chain one link is
+//! finalized a collection.
 //!
 //! # Platforms
 //!

@@ -235,12 +235,14 @@ impl Runtime {
         if !self.owns(mutator) {
             return Err(SetFinalizerError::ForeignMutator);
         }
-        let state = self
-            .shared
+        if finalizer.is_some() {
+            self.goroutine
+                .start()
+                .map_err(SetFinalizerError::NoThread)?;
+        }
+        self.shared
             .registry
-            .set_finalizer(mutator, object, finalizer, cycle)?;
-        self.goroutine.start();
-        Ok(state)
+            .set_finalizer(mutator, object, finalizer, cycle)
     }
 
     /// Has `cleanup` called with `argument` once the object that `pointer` points into is gone. Any number of cleanups
@@ -258,12 +260,10 @@ impl Runtime {
         if !self.owns(mutator) {
             return Err(AddCleanupError::ForeignMutator);
         }
-        let added = self
-            .shared
+        self.goroutine.start().map_err(AddCleanupError::NoThread)?;
+        self.shared
             .registry
-            .add_cleanup(mutator, pointer, cleanup, argument.into())?;
-        self.goroutine.start();
-        Ok(added)
+            .add_cleanup(mutator, pointer, cleanup, argument.into())
     }
 
     fn owns(&self, mutator: &Mutator) -> bool {
@@ -292,7 +292,7 @@ impl Runtime {
     /// Waits until no finalizer or cleanup is queued or running; after [`Runtime::shutdown`], until none is running.
     ///
     /// # Errors
-    /// The time is over; this thread is the one that runs finalizers.
+    /// The time is over; this thread is the one that runs finalizers, or runs with a mutator.
     pub fn block_until_finalizer_queue_empty(
         &self,
         timeout: Duration,

@@ -1,7 +1,7 @@
 //! The registrations of a foreign collector's objects, and the steps by which a collection decides over them.
 //!
-//! An entry is 24 bytes. Beside it there are 4 bytes for the list of what is due, 4 while its object is young, and 6 to
-//! 11 of hash table. All that a collection in Go's order needs is allocated when an entry is added; topological order
+//! An entry is 24 bytes. Beside it there are 4 bytes for the list of what is due, 4 while its object is young, and 5 to
+//! 12 of hash table. All that a collection in Go's order needs is allocated when an entry is added; topological order
 //! allocates while it plans, with the global allocator and in proportion to what is dead.
 #![forbid(unsafe_code)]
 

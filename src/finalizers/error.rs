@@ -60,6 +60,9 @@ pub enum RegisterError {
         /// The function's signature.
         function: Signature,
     },
+    /// The system has no thread for the finalizer goroutine.
+    #[error("registering: no thread for the finalizer goroutine: {0}")]
+    NoThread(std::io::Error),
     /// No stub for the function.
     #[error("registering: {0}")]
     Stub(#[from] StubError),
