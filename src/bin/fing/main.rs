@@ -5,6 +5,7 @@
 mod demo;
 mod explain;
 mod layout;
+mod targets;
 
 use std::process::ExitCode;
 
@@ -26,6 +27,8 @@ enum Command {
     Layout(layout::Arguments),
     /// Show one signature's way from declaration to machine code
     Explain(explain::Arguments),
+    /// List the targets and conventions, and what this build and machine can do for each
+    Targets(targets::Arguments),
 }
 
 /// Where a command's output goes. A reader that has seen enough (`| head`) is no error.
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
         )),
         Command::Layout(arguments) => layout::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
+        Command::Targets(arguments) => targets::run(&arguments),
     };
     match outcome {
         Ok(status) => status,
