@@ -75,6 +75,8 @@ pub enum Scope {
 
 /// The answers of a collector, while it has the world stopped.
 ///
+/// A tracer does not call [`Finalizers`](crate::Finalizers), which are locked while they ask it.
+///
 /// Objects are named by the address they had before the collection, until [`trace`](Self::trace) has answered another.
 ///
 /// # Safety
