@@ -304,7 +304,9 @@ impl<R: Reference> Finalizers<R> {
             Kind::Cleanup,
             object,
             cleanup,
-            Argument::Word { reference },
+            Argument::Image {
+                references: u8::from(reference),
+            },
             Manner::default(),
             CyclePolicy::default(),
             Some(argument),
@@ -541,7 +543,7 @@ fn record(calls: &Calls, due: Due) -> (Record, Tag) {
         Kind::Cleanup => due.word,
         Kind::Finalizer | Kind::Weak => due.object,
     };
-    let mut record = shape.record(word);
+    let mut record = shape.record([word, 0]);
     if references & Tag::CONTEXT != 0 {
         record.context = due.word as usize;
     }

@@ -13,6 +13,7 @@ use fing_stubs::{
     AbiError, Arch, CacheOptions, GBlock, Machine, Record, RegClass, StubCache, StubError,
 };
 
+use crate::observer::{Call, Observer, ParkReason};
 use crate::queue::{Block, Queue, Taken, status};
 use crate::shapes::{Shape, Shapes};
 
@@ -30,6 +31,15 @@ pub struct FinalizerPanic {
     pub words: [u64; 2],
 }
 
+/// Runs code of the user's that is no finalizer. A panic of it, even one whose payload panics when it is dropped, does
+/// not end the goroutine.
+fn guarded(what: &str, body: impl FnOnce()) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(body)) {
+        tracing::error!("{what} panicked");
+        std::mem::forget(payload);
+    }
+}
+
 /// Who is told of panics.
 pub(crate) type PanicHook = dyn Fn(&FinalizerPanic) + Send + Sync;
 
@@ -40,6 +50,7 @@ pub(crate) struct Calls {
     pub(crate) stubs: Arc<StubCache>,
     on_panic: Box<PanicHook>,
     pub(crate) panics: AtomicU64,
+    observer: Option<Box<dyn Observer>>,
 }
 
 /// Why nothing can be called.
@@ -57,6 +68,7 @@ pub(crate) struct CallOptions {
     /// The machine's maximum if `None`.
     pub(crate) int_arg_regs: Option<usize>,
     pub(crate) on_panic: Box<PanicHook>,
+    pub(crate) observer: Option<Box<dyn Observer>>,
 }
 
 impl Default for CallOptions {
@@ -65,6 +77,7 @@ impl Default for CallOptions {
             code: CacheOptions::default(),
             int_arg_regs: None,
             on_panic: Box::new(|panic| tracing::error!(?panic, "a finalizer panicked")),
+            observer: None,
         }
     }
 }
@@ -95,6 +108,7 @@ impl Calls {
             shapes: Arc::new(Shapes::new()),
             stubs: Arc::new(StubCache::new(options.code)?),
             on_panic: options.on_panic,
+            observer: options.observer,
             panics: AtomicU64::new(0),
         })
     }
@@ -108,7 +122,7 @@ impl Calls {
     /// Drains until the queue is stopped, parked while there is nothing to do.
     pub(crate) fn run_until_stopped(&self) {
         loop {
-            match self.queue.take(true) {
+            match self.take_or_park() {
                 Taken::Drain { int_arg_regs } => {
                     self.drain(int_arg_regs);
                 }
@@ -117,6 +131,25 @@ impl Calls {
             }
         }
         self.release_discarded();
+    }
+
+    fn take_or_park(&self) -> Taken {
+        let Some(observer) = &self.observer else {
+            return self.queue.take(true);
+        };
+        match self.queue.take(false) {
+            Taken::Nothing => {
+                self.tell(|| observer.parked(ParkReason::FinalizerWait));
+                let taken = self.queue.take(true);
+                self.tell(|| observer.woken());
+                taken
+            }
+            taken => taken,
+        }
+    }
+
+    fn tell(&self, body: impl FnOnce()) {
+        guarded("the observer", body);
     }
 
     /// Drains until nothing is due, on this thread. Returns how many records were run.
@@ -133,17 +166,24 @@ impl Calls {
     /// Gives back what the records hold that will never run.
     pub(crate) fn release_discarded(&self) {
         for (shape, count) in self.queue.discard() {
-            drop(self.shapes.release(shape, count));
+            let last = self.shapes.release(shape, count);
+            guarded("what a finalizer kept alive", || drop(last));
         }
     }
 
     fn drain(&self, int_arg_regs: u8) -> u64 {
         let mut executed = 0;
+        if let Some(observer) = &self.observer {
+            self.tell(|| observer.drain_began(int_arg_regs.into()));
+        }
         while let Some(block) = self
             .queue
             .next_block(|block| self.shapes.choose_codes(block, int_arg_regs))
         {
             executed += self.run_block(block, int_arg_regs);
+        }
+        if let Some(observer) = &self.observer {
+            self.tell(|| observer.drain_ended(executed));
         }
         executed
     }
@@ -155,17 +195,30 @@ impl Calls {
         while at < slots.len() {
             let shape = self.shapes.get(tags[at].shape());
             let stub = shape.stub(int_arg_regs);
-            // Neighbours of one shape, or of shapes that share a stub, share a batch.
+            // Neighbours of one shape, or of shapes that share a stub, share a batch. An observer sees each by itself.
             let end = (at + 1..slots.len())
                 .find(|&n| {
-                    tags[n].shape() != tags[n - 1].shape()
-                        && !Arc::ptr_eq(self.shapes.get(tags[n].shape()).stub(int_arg_regs), stub)
+                    self.observer.is_some()
+                        || tags[n].shape() != tags[n - 1].shape()
+                            && !Arc::ptr_eq(
+                                self.shapes.get(tags[n].shape()).stub(int_arg_regs),
+                                stub,
+                            )
                 })
                 .unwrap_or(slots.len());
+            let record = slots[at].record();
+            let call = Call {
+                code: record.code,
+                signature: shape.function().signature(),
+                words: record.words,
+            };
+            if let Some(observer) = &self.observer {
+                self.tell(|| observer.call_began(&call));
+            }
             let batch = slots[at..end].as_ptr_range();
             self.queue.set_status(status::RUNNING, true);
-            // SAFETY: I6: the block is shared, and rooted by the queue; a collection changes its references only while
-            // this thread is inside a call. I8: `choose_codes`
+            // SAFETY: I6: the block is shared, and rooted by the queue, as is an argument that has an object of
+            // its own; a collection changes its references only while this thread is inside a call. I8: `choose_codes`
             // set each record's code for the register count by which the stub was chosen. The rest is what whoever made
             // the `FinalizerFn` promised.
             let outcome = catch_unwind(AssertUnwindSafe(|| unsafe {
@@ -177,6 +230,9 @@ impl Calls {
                 );
             }));
             self.queue.set_status(status::RUNNING, false);
+            if let Some(observer) = &self.observer {
+                self.tell(|| observer.call_ended(&call, outcome.is_err()));
+            }
             at = match outcome {
                 Ok(()) => end,
                 Err(payload) => {
@@ -196,7 +252,8 @@ impl Calls {
         self.queue.finish_block(block, executed);
         for (shape, count) in done {
             // Dropped here, with no lock held: the last use of a function drops what its maker keeps alive for it.
-            drop(self.shapes.release(shape, count));
+            let last = self.shapes.release(shape, count);
+            guarded("what a finalizer kept alive", || drop(last));
         }
         executed
     }
@@ -218,13 +275,9 @@ impl Calls {
             words: record.words,
         };
         self.panics.fetch_add(1, Ordering::Relaxed);
-        // A payload or a hook that panics is user code as well.
-        let told = catch_unwind(AssertUnwindSafe(|| {
-            drop(payload);
-            (self.on_panic)(&panic);
-        }));
-        if told.is_err() {
-            tracing::error!(?panic, "the hook for panicking finalizers panicked");
-        }
+        guarded("the hook for panicking finalizers", || {
+            (self.on_panic)(&panic)
+        });
+        guarded("the payload of a panic", || drop(payload));
     }
 }

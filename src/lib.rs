@@ -18,13 +18,14 @@
 //! 3. Say once, in an `unsafe` block, which function is at which address: [`FinalizerFn::builder`].
 //! 4. [`Runtime::set_finalizer`], [`Runtime::add_cleanup`]; every check that Go makes is made, and fails as a typed error
 //!    with Go's own text in it.
+//!    [`Runtime::downgrade`] makes weak pointers.
 //! 5. [`Runtime::gc`], or a [`Mutator`]'s. Finalizers run on a thread of the runtime, or where the embedder says
 //!    ([`Executor`]).
 //!
 //! A VM with a collector of its own uses [`Finalizers`] in place of a [`Runtime`], and answers as a [`Tracer`].
 //!
 //! See the repository's `examples/embed.rs` for a whole small VM, `examples/bring_your_own_gc.rs` for a collector, and
-//! `docs/` for the design: `abi.md`, `stubs.md`, `collectors.md`, `unsafe.md`, `glossary.md`.
+//! `docs/` for the design: `abi.md`, `stubs.md`, `finalizers.md`, `collectors.md`, `unsafe.md`, `glossary.md`.
 //!
 //! # What it does not do
 //!
@@ -47,8 +48,10 @@ mod finalizers;
 mod fing;
 mod handle;
 mod heap;
+mod keep_alive;
 mod lock;
 mod mutator;
+mod observer;
 #[cfg(feature = "conformance")]
 mod probe;
 mod queue;
@@ -61,6 +64,7 @@ mod stats;
 mod sync;
 mod table;
 mod types;
+mod weak;
 
 pub use collect::Collection;
 pub use collector::{CyclePolicy, Order, Part, Reference, Scope, Tracer};
@@ -75,15 +79,18 @@ pub use fing_stubs as stubs;
 pub use fing_stubs::{Abi, Arch, CacheOptions, CodePolicy, Signature};
 pub use handle::Handle;
 pub use heap::{AccessError, AllocError, HeapError, HeapOptions, HeapStats};
-pub use mutator::{Mutator, Obj, keep_alive};
+pub use keep_alive::{KeepAlive, keep_alive};
+pub use mutator::{Mutator, Obj};
+pub use observer::{Call, Observer, ParkReason};
 pub use registry::{
-    AddCleanupError, Cleanup, CleanupArgument, CycleReport, FinalizerState, SetFinalizerError,
-    Value,
+    AddCleanupError, Cleanup, CleanupArgument, CycleReport, DowngradeError, FinalizerState, Link,
+    Reason, Registration, SetFinalizerError, Suspect, Value,
 };
 pub use runtime::{Runtime, RuntimeBuilder, RuntimeError};
 pub use safepoint::WorldError;
 pub use stats::RuntimeStats;
 pub use types::{Itab, Passing, TypeDesc, TypeId, Types, TypesError};
+pub use weak::Weak;
 
 /// The README's program compiles and runs.
 #[cfg(all(doctest, target_arch = "x86_64", target_os = "linux"))]

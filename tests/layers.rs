@@ -33,8 +33,12 @@ const FING: &str = "
     collector < heap, shapes;
     table < types < heap;
     safepoint < heap;
+    handle < finalizer, weak;
     heap, handle < collect < mutator;
+    weak < mutator;
+    lock < keep_alive;
     finalizer, queue < shapes < fing;
+    lock < observer < fing;
     shapes, mutator, collect < registry;
     queue, fing < executor;
     collector, shapes, executor < finalizers;

@@ -17,6 +17,7 @@ use crate::probe::{Raw, cleanup, finalizer, listen};
 use crate::registry::{Cleanup, CleanupArgument, FinalizerState};
 use crate::runtime::Runtime;
 use crate::types::TypeId;
+use crate::weak::Weak;
 
 /// A [`Subject`] made of a [`Runtime`], with dead objects poisoned.
 pub struct Embedded {
@@ -27,6 +28,7 @@ pub struct Embedded {
     /// Where each object was allocated.
     addrs: HashMap<u64, usize>,
     cleanups: HashMap<u64, Cleanup>,
+    weak: HashMap<u64, Weak>,
     cycles: Arc<Mutex<Vec<Vec<usize>>>>,
     panics: Panics,
 }
@@ -100,13 +102,17 @@ impl Subject for Embedded {
             roots: Rc::new(RefCell::new(vec![None; setup.roots])),
             addrs: HashMap::new(),
             cleanups: HashMap::new(),
+            weak: HashMap::new(),
             cycles,
             panics,
         }
     }
 
     fn features() -> Features {
-        Features::default()
+        Features {
+            weak: true,
+            ..Features::default()
+        }
     }
 
     fn alloc(&mut self, root: usize, id: u64, fields: usize) {
@@ -175,10 +181,17 @@ impl Subject for Embedded {
         self.cleanups.get(&number).is_some_and(Cleanup::stop)
     }
 
-    fn make_weak(&mut self, _: usize, _: u64) {}
+    fn make_weak(&mut self, object: usize, id: u64) {
+        let weak = self.with([Some(object)], |mutator, [object]| {
+            sure(self.runtime.downgrade(mutator, held(object).addr()))
+        });
+        self.weak.insert(id, weak);
+    }
 
-    fn upgrade(&mut self, _: u64) -> Option<u64> {
-        None
+    fn upgrade(&mut self, number: u64) -> Option<u64> {
+        let mutator = sure(self.runtime.attach());
+        let object = sure(mutator.upgrade(self.weak.get(&number)?))?;
+        Some(id(&mutator, object.addr()))
     }
 
     fn collect(&mut self, _: Scope, _: bool) {
