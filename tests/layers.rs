@@ -16,12 +16,13 @@ use rust::{code, is_word, words};
 const STUBS: &str = "
     signature < go_frame;
     signature < abi < assign < check, print;
-    assign < error, fuzzing;
+    assign < error;
     signature < block;
     check, error, record, block < key < faults, veneer < lower < compile;
     error, veneer < unwind < code;
     unwind < compile;
     code, compile < publish;
+    compile < fuzzing;
     record, compile < host < interp;
     interp, publish < stub < call < cache;
     record < seed;
