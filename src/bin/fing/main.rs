@@ -1,6 +1,8 @@
 //! The `fing` command: a demonstration, and a window on assignments and stubs.
 #![deny(unsafe_code)]
 
+#[cfg(all(feature = "bench", target_arch = "x86_64", target_os = "linux"))]
+mod bench;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod demo;
 mod explain;
@@ -26,6 +28,9 @@ enum Command {
     Layout(layout::Arguments),
     /// Show one signature's way from declaration to machine code
     Explain(explain::Arguments),
+    /// Measure fing beside a loop by hand, libffi, and other runtimes
+    #[cfg(all(feature = "bench", target_arch = "x86_64", target_os = "linux"))]
+    Bench(bench::Arguments),
 }
 
 /// Where a command's output goes. A reader that has seen enough (`| head`) is no error.
@@ -42,6 +47,8 @@ fn main() -> ExitCode {
         )),
         Command::Layout(arguments) => layout::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
+        #[cfg(all(feature = "bench", target_arch = "x86_64", target_os = "linux"))]
+        Command::Bench(arguments) => bench::run(&arguments),
     };
     match outcome {
         Ok(status) => status,
