@@ -226,12 +226,15 @@ func churn() phases {
 				last = now
 			}
 		}
-		ring = nil
-		for kind != "none" && calls.Load() < int64(n) {
-			runtime.GC()
-			time.Sleep(20 * time.Microsecond)
-		}
 	})
+	if kind != "none" {
+		p["backlog"] = 100 * float64(int64(n-len(ring))-calls.Load()) / float64(n)
+	}
+	ring = nil
+	for kind != "none" && calls.Load() < int64(n) {
+		runtime.GC()
+		time.Sleep(time.Millisecond)
+	}
 	slices.Sort(steps)
 	for name, part := range map[string]float64{"p50": .5, "p99": .99, "p999": .999, "max": 1} {
 		p[name] = float64(steps[int(float64(len(steps)-1)*part)].Nanoseconds())

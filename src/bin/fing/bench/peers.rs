@@ -190,12 +190,10 @@ pub(crate) const PEERS: &[Peer] = &[
         build: &[
             &["cp", "{source}/peer.ml", "{out}/peer.ml"],
             &[
-                "ocamlfind",
                 "ocamlopt",
-                "-O3",
-                "-package",
-                "unix",
-                "-linkpkg",
+                "-I",
+                "+unix",
+                "unix.cmxa",
                 "{out}/peer.ml",
                 "-o",
                 "{out}/peer",

@@ -218,8 +218,11 @@ impl Fing {
                     steps.push(now - std::mem::replace(&mut last, now));
                 }
             }
+            laps.end(Phase::Churn);
         }
         let wanted = self.wanted(self.objects);
+        let dropped = self.wanted(self.objects - (self.objects / 10).max(1));
+        let waiting = (dropped + before).saturating_sub(callees::calls()) as f64;
         loop {
             self.runtime.gc()?;
             self.runtime.block_until_finalizer_queue_empty(PATIENCE)?;
@@ -227,8 +230,10 @@ impl Fing {
                 break;
             }
         }
-        laps.end(Phase::Churn);
         let mut round = laps.finish();
+        if wanted > 0 {
+            round.insert(Phase::Backlog, 100.0 * waiting / self.objects as f64);
+        }
         round.extend(percentiles(steps));
         Ok(round)
     }

@@ -3,7 +3,7 @@
 
 use super::subject::{Phase, STEP, Work};
 use Phase::{
-    Alloc, Cancel, Churn, Discover, Drain, Free, Live, Max, P50, P99, P999, Register,
+    Alloc, Backlog, Cancel, Churn, Discover, Drain, Free, Live, Max, P50, P99, P999, Register,
 };
 
 /// Which subjects a scenario is for.
@@ -119,6 +119,15 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         Work::Churn,
         &[Churn],
     ),
+    Scenario {
+        unit: "% of objects",
+        ..scenario(
+            "churn-backlog",
+            "of all objects, those dropped and not finalized when the last was made",
+            Work::Churn,
+            &[Backlog],
+        )
+    },
     percentile("churn-p50", "half of the steps of that took less", &[P50]),
     percentile("churn-p99", "99 of 100 steps took less", &[P99]),
     percentile("churn-p999", "999 of 1000 steps took less", &[P999]),

@@ -20,7 +20,7 @@ pub(crate) enum Work {
     /// Make and register all, and take every registration back.
     Cancel,
     /// Make, register and drop one after the other, a tenth of all being reachable at a time; collections happen when the
-    /// runtime sees fit. Over when all have been finalized.
+    /// runtime sees fit.
     Churn,
 }
 
@@ -54,8 +54,10 @@ pub(crate) enum Phase {
     Free,
     /// Taking registrations back.
     Cancel,
-    /// Everything of [`Work::Churn`].
+    /// Everything of [`Work::Churn`], up to the last object.
     Churn,
+    /// Of all objects, those that were dropped and not finalized by then, in percent.
+    Backlog,
     /// Time for 100 objects, half of all are faster. In nanoseconds.
     P50,
     /// 99 of 100 are faster.
