@@ -31,9 +31,11 @@ impl Summary {
     }
 }
 
-/// Three digits that count, as a person reads them: `0.42`, `4.2`, `42`, `4200`.
+/// As many digits as a person reads: `0.042`, `0.42`, `4.2`, `42`, `4200`.
 pub(crate) fn figure(value: f64) -> String {
     match value.abs() {
+        0.0 => "0".to_owned(),
+        v if v < 0.095 => format!("{value:.3}"),
         v if v < 1.0 => format!("{value:.2}"),
         v if v < 10.0 => format!("{value:.1}"),
         _ => format!("{value:.0}"),
@@ -81,7 +83,10 @@ mod tests {
 
     #[test]
     fn numbers() {
-        assert_eq!([0.423, 4.23, 42.3].map(figure), ["0.42", "4.2", "42"]);
+        assert_eq!(
+            [0.0, 0.0423, 0.423, 4.23, 42.3].map(figure),
+            ["0", "0.042", "0.42", "4.2", "42"]
+        );
         assert_eq!(
             [500, 10_000, 1_500_000, 2_000_000].map(count),
             ["500", "10k", "1500k", "2M"]
