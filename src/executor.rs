@@ -49,11 +49,12 @@ pub enum ExecutorError {
     /// A finalizer called it.
     #[error("run_finalizers: called by a finalizer it is running")]
     Reentered,
-    /// Finalizers may enter the runtime, so their thread must not be in it.
-    #[error(
-        "run_finalizers: this thread runs with a mutator, wanted a native region or no mutator"
-    )]
-    HoldsMutator,
+    /// A finalizer may stop the world, so nobody may wait for one who is in it.
+    #[error("{operation}: this thread runs with a mutator, wanted a native region or no mutator")]
+    HoldsMutator {
+        /// What was tried.
+        operation: &'static str,
+    },
 }
 
 /// The finalizer goroutine of one runtime.
@@ -85,23 +86,31 @@ impl Goroutine {
         }
     }
 
-    /// Begins it, once. A thread that can't be had is tried again at the next registration; what is queued waits.
-    pub(crate) fn start(&self) {
+    /// Begins it, once.
+    ///
+    /// # Errors
+    /// The system has no thread for it; the next registration tries again.
+    pub(crate) fn start(&self) -> std::io::Result<()> {
         if self.started.swap(true, Ordering::AcqRel) {
-            return;
+            return Ok(());
         }
         let (shared, thread) = (self.shared.clone(), self.thread.clone());
-        let begun = thread::Builder::new()
-            .name("fing".to_owned())
-            .spawn(move || {
-                let _ = thread.set(thread::current().id());
-                shared.queue.set_status(status::CREATED, true);
-                shared.fing().run_until_stopped();
-            });
-        if let Err(error) = begun {
-            tracing::error!(%error, "no thread for the finalizer goroutine");
-            self.started.store(false, Ordering::Release);
+        let body = move || {
+            let _ = thread.set(thread::current().id());
+            shared.queue.set_status(status::CREATED, true);
+            shared.fing().run_until_stopped();
+        };
+        let begun = thread::Builder::new().name("fing".to_owned()).spawn(body);
+        begun
+            .map(drop)
+            .inspect_err(|_| self.started.store(false, Ordering::Release))
+    }
+
+    fn check_no_mutator(&self, operation: &'static str) -> Result<(), ExecutorError> {
+        if self.shared.space.world().is_running_here() {
+            return Err(ExecutorError::HoldsMutator { operation });
         }
+        Ok(())
     }
 
     fn is_this_thread(&self) -> bool {
@@ -117,9 +126,7 @@ impl Goroutine {
         if let Some(&wanted) = self.thread.get().filter(|&&wanted| wanted != found) {
             return Err(ExecutorError::WrongThread { found, wanted });
         }
-        if self.shared.space.world().is_running_here() {
-            return Err(ExecutorError::HoldsMutator);
-        }
+        self.check_no_mutator("run_finalizers")?;
         if self.running.swap(true, Ordering::AcqRel) {
             return Err(ExecutorError::Reentered);
         }
@@ -135,6 +142,7 @@ impl Goroutine {
         {
             return Err(ExecutorError::OnGoroutine);
         }
+        self.check_no_mutator("waiting for finalizers")?;
         if self.executor == Executor::Inline && self.is_this_thread() {
             self.run_inline()?;
         }

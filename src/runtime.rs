@@ -238,12 +238,15 @@ impl Runtime {
         if !self.owns(mutator) {
             return Err(SetFinalizerError::ForeignMutator);
         }
-        let state = self
-            .shared
+        if finalizer.is_some() {
+            self.life
+                .goroutine
+                .start()
+                .map_err(SetFinalizerError::NoThread)?;
+        }
+        self.shared
             .registry
-            .set_finalizer(mutator, object, finalizer)?;
-        self.life.goroutine.start();
-        Ok(state)
+            .set_finalizer(mutator, object, finalizer)
     }
 
     /// Has `cleanup` called with `argument` once the object that `pointer` points into is gone. Any number of cleanups
@@ -261,12 +264,13 @@ impl Runtime {
         if !self.owns(mutator) {
             return Err(AddCleanupError::ForeignMutator);
         }
-        let added = self
-            .shared
+        self.life
+            .goroutine
+            .start()
+            .map_err(AddCleanupError::NoThread)?;
+        self.shared
             .registry
-            .add_cleanup(mutator, pointer, cleanup, argument.into())?;
-        self.life.goroutine.start();
-        Ok(added)
+            .add_cleanup(mutator, pointer, cleanup, argument.into())
     }
 
     fn owns(&self, mutator: &Mutator) -> bool {
@@ -299,7 +303,7 @@ impl Runtime {
     /// Waits until no finalizer or cleanup is queued or running; after [`Runtime::shutdown`], until none is running.
     ///
     /// # Errors
-    /// The time is over; this thread is the one that runs finalizers.
+    /// The time is over; this thread is the one that runs finalizers, or runs with a mutator.
     pub fn block_until_finalizer_queue_empty(
         &self,
         timeout: Duration,

@@ -240,7 +240,19 @@ fn inline_runs_on_its_own_thread_only() {
         std::thread::scope(|scope| scope.spawn(|| runtime.run_finalizers()).join().unwrap());
     assert!(matches!(elsewhere, Err(ExecutorError::WrongThread { .. })));
     let mut mutator = runtime.attach().unwrap();
-    assert_eq!(runtime.run_finalizers(), Err(ExecutorError::HoldsMutator));
+    assert_eq!(
+        runtime.run_finalizers(),
+        Err(ExecutorError::HoldsMutator {
+            operation: "run_finalizers"
+        })
+    );
+    let waiting = runtime.block_until_finalizer_queue_empty(LONG).unwrap_err();
+    assert!(
+        waiting
+            .to_string()
+            .starts_with("waiting for finalizers: this thread runs with a mutator"),
+        "{waiting}"
+    );
     assert_eq!(mutator.native(|| runtime.run_finalizers()), Ok(1));
     assert_eq!(
         *context.seen.get().unwrap(),

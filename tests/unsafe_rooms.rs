@@ -11,7 +11,13 @@ use files::{files, read};
 use rust::{code, words};
 
 /// All source folders of libraries.
-const CRATES: &[&str] = &["src", "stubs/src", "oracles/src"];
+const CRATES: &[&str] = &[
+    "src",
+    "stubs/src",
+    "oracles/src",
+    "benches/src",
+    "model/src",
+];
 
 /// The rooms listed in docs/unsafe.md: bullets under "## Rooms" that begin with a path in backquotes. A folder ends in `/`.
 fn rooms(text: &str) -> Vec<&str> {

@@ -13,6 +13,9 @@ pub enum SetFinalizerError {
     /// The mutator is of another runtime.
     #[error("set_finalizer: the mutator belongs to another runtime, wanted one of this runtime")]
     ForeignMutator,
+    /// The environment's: no thread for the finalizer goroutine.
+    #[error("set_finalizer: no thread for the finalizer goroutine: {0}")]
+    NoThread(std::io::Error),
     /// The object's type is none of this runtime.
     #[error("set_finalizer: argument 0: {0}")]
     ObjectType(TypesError),
@@ -123,6 +126,7 @@ impl SetFinalizerError {
             } => cannot(object, function),
             Self::AlreadySet { .. } => "finalizer already set".to_owned(),
             Self::ForeignMutator
+            | Self::NoThread(_)
             | Self::ObjectType(_)
             | Self::NilFunction { .. }
             | Self::Stub(_) => return None,
@@ -139,6 +143,9 @@ pub enum AddCleanupError {
     /// The mutator is of another runtime.
     #[error("add_cleanup: the mutator belongs to another runtime, wanted one of this runtime")]
     ForeignMutator,
+    /// The environment's: no thread for the finalizer goroutine.
+    #[error("add_cleanup: no thread for the finalizer goroutine: {0}")]
+    NoThread(std::io::Error),
     /// No object at all.
     #[error("add_cleanup: argument 0 is nil, wanted a pointer to an object")]
     Nil,

@@ -1,9 +1,11 @@
 //! One stub per key: made once, shared, counted.
 #![forbid(unsafe_code)]
 
-use std::collections::HashMap;
+use std::borrow::Borrow;
+use std::collections::HashSet;
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
 use crate::code::{Arena, DEFAULT_ARENA_CAPACITY};
@@ -18,7 +20,7 @@ pub enum CodePolicy {
     /// Machine code, and an error where it can't be had.
     #[default]
     Generate,
-    /// No machine code: every call is interpreted, some ten times slower.
+    /// No machine code: every call is interpreted, tens of times slower.
     Interpret,
     /// Machine code where it can be had, else interpretation. A fallback is reported: counted in
     /// [`CacheStats::fallbacks`], and a `tracing` warning with the reason.
@@ -86,7 +88,8 @@ pub struct CacheStats {
 #[derive(Debug)]
 pub struct StubCache {
     options: CacheOptions,
-    stubs: RwLock<HashMap<StubKey, Arc<Stub>>>,
+    stubs: RwLock<HashSet<Entry, BuildHasherDefault<KeyHash>>>,
+    front: Front,
     generator: OnceLock<Generator>,
     /// One stub is made at a time; look-ups go on.
     making: Mutex<()>,
@@ -94,6 +97,82 @@ pub struct StubCache {
     misses: AtomicU64,
     fallbacks: AtomicU64,
     nanoseconds: AtomicU64,
+}
+
+/// A stub under its key.
+#[derive(Debug)]
+struct Entry(Arc<Stub>);
+
+impl Borrow<StubKey> for Entry {
+    fn borrow(&self) -> &StubKey {
+        self.0.key()
+    }
+}
+
+impl Hash for Entry {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.key().hash(state);
+    }
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Entry) -> bool {
+        self.0.key() == other.0.key()
+    }
+}
+
+impl Eq for Entry {}
+
+/// Takes a key's own hash, which is made with the key, as it is.
+#[derive(Default)]
+struct KeyHash(u64);
+
+impl Hasher for KeyHash {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(byte);
+        }
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+}
+
+/// Slots of the front; a program has a handful of stubs.
+const FRONT: usize = 64;
+
+/// The way to most stubs without a lock: by a key's hash to the first stub that was looked up there.
+///
+/// A slot is set once. It does not keep its stub alive; when the stub is gone, the slot is of no more use.
+#[derive(Debug)]
+struct Front([OnceLock<(u64, Weak<Stub>)>; FRONT]);
+
+impl Default for Front {
+    fn default() -> Front {
+        Front([const { OnceLock::new() }; FRONT])
+    }
+}
+
+impl Front {
+    fn slot(&self, hash: u64) -> &OnceLock<(u64, Weak<Stub>)> {
+        &self.0[hash as usize % FRONT]
+    }
+
+    fn find(&self, key: &StubKey) -> Option<Arc<Stub>> {
+        let (hash, stub) = self.slot(key.hash_code()).get()?;
+        let stub = (*hash == key.hash_code()).then(|| stub.upgrade())??;
+        (stub.key() == key).then_some(stub)
+    }
+
+    fn offer(&self, stub: &Arc<Stub>) {
+        let hash = stub.key().hash_code();
+        self.slot(hash).get_or_init(|| (hash, Arc::downgrade(stub)));
+    }
 }
 
 /// What machine code needs; made with the first stub.
@@ -130,6 +209,7 @@ impl StubCache {
         let cache = StubCache {
             options,
             stubs: RwLock::default(),
+            front: Front::default(),
             generator: OnceLock::new(),
             making: Mutex::default(),
             hits: AtomicU64::new(0),
@@ -181,6 +261,17 @@ impl StubCache {
     /// # Errors
     /// The key is for another machine; no code memory or no room in it, unless the policy allows interpretation.
     pub fn get(&self, key: &StubKey) -> Result<Arc<Stub>, StubError> {
+        match self.front.find(key) {
+            Some(stub) => {
+                self.hits.fetch_add(1, Ordering::Relaxed);
+                Ok(stub)
+            }
+            None => self.get_slowly(key),
+        }
+    }
+
+    #[cold]
+    fn get_slowly(&self, key: &StubKey) -> Result<Arc<Stub>, StubError> {
         if let Some(stub) = self.find(key) {
             self.hits.fetch_add(1, Ordering::Relaxed);
             return Ok(stub);
@@ -195,7 +286,7 @@ impl StubCache {
         self.stubs
             .write()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(key.clone(), stub.clone());
+            .insert(Entry(stub.clone()));
         self.misses.fetch_add(1, Ordering::Relaxed);
         self.nanoseconds
             .fetch_add(begun.elapsed().as_nanos() as u64, Ordering::Relaxed);
@@ -206,7 +297,7 @@ impl StubCache {
     pub fn trim(&self) -> usize {
         let mut stubs = self.stubs.write().unwrap_or_else(PoisonError::into_inner);
         let before = stubs.len();
-        stubs.retain(|_, stub| Arc::strong_count(stub) > 1);
+        stubs.retain(|entry| Arc::strong_count(&entry.0) > 1);
         before - stubs.len()
     }
 
@@ -218,7 +309,7 @@ impl StubCache {
             hits: self.hits.load(Ordering::Relaxed),
             misses: self.misses.load(Ordering::Relaxed),
             stubs: stubs.len(),
-            interpreted: stubs.values().filter(|stub| !stub.is_generated()).count(),
+            interpreted: stubs.iter().filter(|entry| !entry.0.is_generated()).count(),
             fallbacks: self.fallbacks.load(Ordering::Relaxed),
             code_bytes: arena.map_or(0, |arena| arena.used()),
             unwind_entries: arena.map_or(0, |arena| arena.unwind_entries()),
@@ -227,11 +318,10 @@ impl StubCache {
     }
 
     fn find(&self, key: &StubKey) -> Option<Arc<Stub>> {
-        self.stubs
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(key)
-            .cloned()
+        let stubs = self.stubs.read().unwrap_or_else(PoisonError::into_inner);
+        let stub = stubs.get(key)?.0.clone();
+        self.front.offer(&stub);
+        Some(stub)
     }
 
     fn generator(&self) -> Result<&Generator, StubError> {

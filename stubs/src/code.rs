@@ -8,17 +8,17 @@
 //! using an arena from a process that did not make it is an error.
 #![expect(unsafe_code, reason = "maps memory and writes code into it")]
 
-use std::collections::BTreeMap;
+mod region;
+
 use std::io;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use region::{GRANULE, REGION, Region};
 
 use crate::StubError;
 use crate::unwind::{CallState, Registration};
 
-/// Code is placed at multiples of this; also what x86-64 and arm64 want of a function.
-const GRANULE: usize = 16;
-/// Bytes of a region: enough for well over a thousand stubs.
-const REGION: usize = 256 << 10;
 /// What unused code memory holds: on x86-64 a breakpoint, on others an invalid instruction.
 const FILLER: u8 = 0xcc;
 
@@ -32,15 +32,6 @@ pub(crate) struct Arena {
     regions: Mutex<Vec<Region>>,
     mapping: Mapping,
     owner: u32,
-}
-
-#[derive(Debug)]
-struct Region {
-    state: Option<CallState>,
-    /// Free ranges, by offset from the arena's start; neighbours are merged.
-    free: BTreeMap<usize, usize>,
-    /// Held for its `Drop`.
-    _registration: Option<Registration>,
 }
 
 /// Some bytes of an arena; given back when dropped.
@@ -80,7 +71,7 @@ impl Arena {
     pub(crate) fn used(&self) -> usize {
         self.lock()
             .iter()
-            .map(|region| REGION - region.free.values().sum::<usize>())
+            .map(|region| REGION - region.free_bytes())
             .sum()
     }
 
@@ -88,15 +79,17 @@ impl Arena {
     pub(crate) fn unwind_entries(&self) -> usize {
         self.lock()
             .iter()
-            .filter(|region| region._registration.is_some())
+            .filter(|region| region.is_registered())
             .count()
     }
 
-    /// Room for `bytes` of code that unwinders see as `state`; several slices of one stub are asked for one by one.
+    /// Room for `bytes` of code that unwinders see as `state`, of which those at `hot` run over and over; several slices
+    /// of one stub are asked for one by one.
     pub(crate) fn allocate(
         self: &Arc<Arena>,
         bytes: usize,
         state: Option<&CallState>,
+        hot: &Range<usize>,
     ) -> Result<CodeSlice, StubError> {
         self.check_owner()?;
         let bytes = bytes.max(1).next_multiple_of(GRANULE);
@@ -104,9 +97,9 @@ impl Arena {
         let fitting = regions
             .iter_mut()
             .enumerate()
-            .filter(|(_, region)| region.state.as_ref() == state);
+            .filter(|(_, region)| region.is_for(state));
         for (region, candidate) in fitting {
-            if let Some(offset) = candidate.take(bytes) {
+            if let Some(offset) = candidate.take(bytes, hot) {
                 return Ok(CodeSlice {
                     arena: self.clone(),
                     region,
@@ -115,18 +108,18 @@ impl Arena {
                 });
             }
         }
-        let start = regions.len() * REGION;
-        if start + REGION > self.mapping.bytes || bytes > REGION {
-            let free = regions
+        let full = |regions: &[Region]| StubError::ArenaFull {
+            wanted: bytes,
+            free: regions
                 .iter()
-                .filter(|r| r.state.as_ref() == state)
-                .flat_map(|r| r.free.values())
-                .sum();
-            return Err(StubError::ArenaFull {
-                wanted: bytes,
-                free,
-                capacity: self.mapping.bytes,
-            });
+                .filter(|region| region.is_for(state))
+                .map(Region::free_bytes)
+                .sum(),
+            capacity: self.mapping.bytes,
+        };
+        let start = regions.len() * REGION;
+        if start + REGION > self.mapping.bytes {
+            return Err(full(&regions));
         }
         let registration = state
             .map(|state| Registration::new(state, self.mapping.executable(start), REGION))
@@ -136,16 +129,15 @@ impl Arena {
                 step: "registering a region for unwinding",
                 detail,
             })?;
-        let region = Region {
-            state: state.cloned(),
-            free: BTreeMap::from([(start + bytes, REGION - bytes)]),
-            _registration: registration,
+        let mut region = Region::new(start, state, registration);
+        let Some(offset) = region.take(bytes, hot) else {
+            return Err(full(&regions));
         };
         regions.push(region);
         Ok(CodeSlice {
             arena: self.clone(),
             region: regions.len() - 1,
-            offset: start,
+            offset,
             bytes,
         })
     }
@@ -165,31 +157,6 @@ impl Arena {
     /// Makes code written so far visible to every thread that will run it.
     pub(crate) fn publish(&self) {
         self.mapping.synchronize();
-    }
-}
-
-impl Region {
-    /// First fit.
-    fn take(&mut self, bytes: usize) -> Option<usize> {
-        let (&offset, &room) = self.free.iter().find(|&(_, &room)| room >= bytes)?;
-        self.free.remove(&offset);
-        if room > bytes {
-            self.free.insert(offset + bytes, room - bytes);
-        }
-        Some(offset)
-    }
-
-    fn give_back(&mut self, mut offset: usize, mut bytes: usize) {
-        if let Some((&before, &room)) = self.free.range(..offset).next_back()
-            && before + room == offset
-        {
-            self.free.remove(&before);
-            (offset, bytes) = (before, bytes + room);
-        }
-        if let Some(room) = self.free.remove(&(offset + bytes)) {
-            bytes += room;
-        }
-        self.free.insert(offset, bytes);
     }
 }
 

@@ -1,6 +1,8 @@
 //! CLIF to bytes, for any machine Cranelift has in this build; nothing is published here.
 #![forbid(unsafe_code)]
 
+use std::ops::Range;
+
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir::{Function, StackSlot};
 use cranelift_codegen::isa::unwind::UnwindInfo;
@@ -29,6 +31,8 @@ pub struct Compiled {
     pub(crate) function: Function,
     pub(crate) call_state: Option<CallState>,
     pub(crate) alignment: u32,
+    /// The loop over records, as a range of bytes.
+    pub(crate) hot: Range<usize>,
     listing: Option<String>,
 }
 
@@ -83,6 +87,7 @@ impl Compiler {
             ("opt_level", "none"),
             ("is_pic", "false"),
             ("unwind_info", "true"),
+            ("machine_code_cfg_info", "true"),
             ("enable_verifier", verify),
             ("enable_probestack", "true"),
             ("probestack_strategy", "inline"),
@@ -173,6 +178,7 @@ impl Compiler {
             function,
             call_state,
             alignment: code.buffer.alignment,
+            hot: hot(code),
             listing: code.vcode.clone(),
         })
     }
@@ -209,6 +215,18 @@ impl Compiler {
                 "the callee's frame lies {offset} bytes above the stack pointer, wanted 0"
             )),
         }
+    }
+}
+
+/// The bytes from the block with the call up to the last block, which ends the stub.
+fn hot(code: &cranelift_codegen::CompiledCode) -> Range<usize> {
+    let Some(call) = code.buffer.call_sites().next() else {
+        return 0..0;
+    };
+    let head = code.bb_starts.iter().rfind(|&&at| at < call.ret_addr);
+    match (head, code.bb_starts.last()) {
+        (Some(&head), Some(&exit)) => head as usize..exit as usize,
+        _ => 0..0,
     }
 }
 

@@ -5,7 +5,9 @@
 #![forbid(unsafe_code)]
 
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use crate::check::check;
 use crate::record::RECORD_ARGUMENT;
@@ -49,10 +51,12 @@ pub struct Move {
 /// assert_eq!(key.to_string().parse::<StubKey>()?, key);
 /// # Ok::<(), fing_stubs::StubError>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StubKey {
+    /// Of all other fields: keys are made once and looked up often.
+    hash: u64,
     abi: Abi,
-    moves: Box<[Move]>,
+    moves: Arc<[Move]>,
     /// Bytes of frame above the argument base, rounded up to a class.
     frame: u32,
     /// Bytes of the hidden result area (native), rounded up to a class; its address takes integer register 0.
@@ -134,12 +138,22 @@ impl StubKey {
         let native = assignment.abi.family() != Family::Go;
         let context = (native && options.context_argument).then_some(assignment.int_in as u8);
         Ok(StubKey {
+            hash: 0,
             abi: erase(assignment.abi),
-            moves: moves(argument, native).into_boxed_slice(),
+            moves: moves(argument, native).into(),
             frame: frame_class(assignment.frame_size),
             hidden: frame_class(hidden),
             context,
-        })
+        }
+        .hashed())
+    }
+
+    /// The last step of making a key.
+    fn hashed(mut self) -> StubKey {
+        let mut hasher = DefaultHasher::new();
+        (self.abi, &self.moves, self.frame, self.hidden, self.context).hash(&mut hasher);
+        self.hash = hasher.finish();
+        self
     }
 
     /// The ABI.
@@ -165,6 +179,11 @@ impl StubKey {
     /// Native ABIs: position of the integer register that carries the context as an extra argument.
     pub fn context_argument(&self) -> Option<u8> {
         self.context
+    }
+
+    /// What `Hash` says of this key.
+    pub(crate) fn hash_code(&self) -> u64 {
+        self.hash
     }
 
     /// The integer and float register moves as (position, move), in order of position.
@@ -249,13 +268,19 @@ pub(crate) fn frame_class(bytes: u64) -> u32 {
     bytes.next_multiple_of(step) as u32
 }
 
+impl Hash for StubKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
 impl fmt::Display for StubKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.abi.family() {
             Family::Go => write!(f, "go/{}", self.abi.arch())?,
             _ => write!(f, "{}", self.abi)?,
         }
-        for m in &self.moves {
+        for m in &*self.moves {
             write!(
                 f,
                 ";{}{}@{}>",
@@ -299,8 +324,9 @@ impl FromStr for StubKey {
                 .map_err(|_| bad(abi_text, "an ABI such as go/amd64 or sysv/amd64"))?,
         );
         let mut key = StubKey {
+            hash: 0,
             abi,
-            moves: Box::default(),
+            moves: Arc::default(),
             frame: 0,
             hidden: 0,
             context: None,
@@ -331,8 +357,8 @@ impl FromStr for StubKey {
                 })?);
             }
         }
-        key.moves = moves.into_boxed_slice();
-        Ok(key)
+        key.moves = moves.into();
+        Ok(key.hashed())
     }
 }
 

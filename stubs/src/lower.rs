@@ -1,13 +1,16 @@
 //! A stub key to CLIF: one compiled loop over records.
 //!
 //! ```text
-//! stub(first, end, progress, g):
-//!     for record in first..end {            // ascending addresses, 32 bytes apart
+//! stub(first, end, progress, g):            // first != end
+//!     record = first
+//!     do {
 //!         *progress = record                // published before the call: who looks knows which record is running
 //!         call(record.code, record.context, record.words, g)
-//!     }
-//!     *progress = end
+//!         record += 32                      // ascending addresses
+//!     } while record != end
+//!     *progress = record
 //! ```
+//! An empty batch never gets here; see [`Stub::run`](crate::Stub::run).
 //!
 //! **The frame.** Cranelift lays out explicit stack slots from the stack pointer up, above the outgoing argument area.
 //! None of our calls has outgoing stack arguments, so slot 0 begins exactly at the stack pointer of the call, which is
@@ -84,32 +87,58 @@ pub(crate) fn lower(key: &StubKey, native: CallConv, config: TargetFrontendConfi
         unreachable!("four parameters")
     };
     let mut call = CallBuilder::new(key, &mut builder, native, g, record, next);
-    let empty = call.builder.ins().icmp(IntCC::Equal, first, end);
-    call.builder
-        .ins()
-        .brif(empty, exit, &[], head, &[BlockArg::Value(first)]);
+    // A value of its own: the parameter's register is lost in the first call, and the allocator would rather move the
+    // parameter back there in every round than leave it in another.
+    let end = call.builder.ins().iadd_imm_s(end, 0);
+    let [progress, g, end] = call.keep([progress, g, end]);
+    call.g = g;
+    call.builder.ins().jump(head, &[BlockArg::Value(first)]);
 
     call.builder.switch_to_block(head);
+    let [running] = call.keep([record]);
+    let cell = progress.value(call.builder);
     call.builder
         .ins()
-        .store(MemFlagsData::trusted(), record, progress, 0);
+        .store(MemFlagsData::trusted(), record, cell, 0);
     call.emit();
 
     builder.switch_to_block(next);
-    let following = builder.ins().iadd_imm_s(record, RECORD_SIZE);
+    let done = running.value(&mut builder);
+    let following = builder.ins().iadd_imm_s(done, RECORD_SIZE);
+    let end = end.value(&mut builder);
     let more = builder.ins().icmp(IntCC::NotEqual, following, end);
     builder
         .ins()
         .brif(more, head, &[BlockArg::Value(following)], exit, &[]);
 
     builder.switch_to_block(exit);
+    let cell = progress.value(&mut builder);
     builder
         .ins()
-        .store(MemFlagsData::trusted(), end, progress, 0);
+        .store(MemFlagsData::trusted(), following, cell, 0);
     builder.ins().return_(&[]);
     builder.seal_all_blocks();
     builder.finalize(config);
     function
+}
+
+/// A value of the loop that lives across calls.
+///
+/// A native callee keeps registers, and the register allocator finds them. Where every register is clobbered all of
+/// them live in memory, and the allocator would store each again in every round: there they are stored once, by hand.
+#[derive(Clone, Copy)]
+enum Kept {
+    Value(Value),
+    Stored(StackSlot),
+}
+
+impl Kept {
+    fn value(self, builder: &mut FunctionBuilder<'_>) -> Value {
+        match self {
+            Kept::Value(value) => value,
+            Kept::Stored(slot) => builder.ins().stack_load(types::I64, types::I64, slot, 0),
+        }
+    }
 }
 
 /// One record's call, in the loop's body.
@@ -117,7 +146,7 @@ struct CallBuilder<'a, 'b> {
     key: &'a StubKey,
     builder: &'a mut FunctionBuilder<'b>,
     native: CallConv,
-    g: Value,
+    g: Kept,
     record: Value,
     next: cranelift_codegen::ir::Block,
     frame: Option<StackSlot>,
@@ -144,11 +173,24 @@ impl<'a, 'b> CallBuilder<'a, 'b> {
             key,
             builder,
             native,
-            g,
+            g: Kept::Value(g),
             record,
             next,
             frame,
         }
+    }
+
+    /// Keeps values across calls; to be called where they are defined.
+    fn keep<const N: usize>(&mut self, values: [Value; N]) -> [Kept; N] {
+        values.map(|value| match self.key.abi().family() {
+            Family::Go => {
+                let data = StackSlotData::new(StackSlotKind::ExplicitSlot, 8, 3);
+                let slot = self.builder.create_sized_stack_slot(data);
+                self.stack_store(value, slot, 0);
+                Kept::Stored(slot)
+            }
+            _ => Kept::Value(value),
+        })
     }
 
     fn emit(&mut self) {
@@ -176,8 +218,9 @@ impl<'a, 'b> CallBuilder<'a, 'b> {
                 let mut words: Vec<Value> =
                     ints.iter().map(|&m| self.load_int(m, types::I64)).collect();
                 // A word the callee has no use for: any value will do, and this one is at hand.
-                words.resize(2, self.g);
-                arguments.extend([words[0], words[1], context, code, self.g]);
+                words.resize(2, code);
+                let g = self.g.value(self.builder);
+                arguments.extend([words[0], words[1], context, code, g]);
                 arguments.extend(floats.iter().map(|&m| self.load_float(m)));
             }
             Plan::Image { ints: n, .. } => {
@@ -187,10 +230,11 @@ impl<'a, 'b> CallBuilder<'a, 'b> {
                     bytes,
                     4,
                 ));
+                let g = self.g.value(self.builder);
                 for (value, offset) in [
                     (code, image::CODE),
                     (context, image::CONTEXT),
-                    (self.g, image::G),
+                    (g, image::G),
                 ] {
                     self.stack_store(value, slot, offset);
                 }

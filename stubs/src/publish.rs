@@ -9,6 +9,7 @@
 )]
 
 use std::io;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cranelift_jit::{BranchProtection, JITBuilder, JITMemoryKind, JITMemoryProvider, JITModule};
@@ -31,6 +32,8 @@ pub(crate) struct Published {
 struct Provider {
     arena: Arc<Arena>,
     state: Option<CallState>,
+    /// Bytes of the stub, and of these the ones that run over and over.
+    stub: (usize, Range<usize>),
     slices: Arc<Mutex<Vec<CodeSlice>>>,
     refusal: Arc<Mutex<Option<StubError>>>,
 }
@@ -43,7 +46,9 @@ impl JITMemoryProvider for Provider {
                 "a stub has no data",
             ));
         }
-        match self.arena.allocate(size, self.state.as_ref()) {
+        let (bytes, hot) = &self.stub;
+        let hot = if size == *bytes { hot } else { &(0..0) };
+        match self.arena.allocate(size, self.state.as_ref(), hot) {
             Ok(slice) => {
                 let address = slice.writable();
                 self.slices
@@ -82,6 +87,7 @@ pub(crate) fn publish(
     builder.memory_provider(Box::new(Provider {
         arena: arena.clone(),
         state: compiled.call_state.clone(),
+        stub: (compiled.code.len(), compiled.hot.clone()),
         slices: slices.clone(),
         refusal: refusal.clone(),
     }));

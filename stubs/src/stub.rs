@@ -1,7 +1,7 @@
 //! A call stub: the machine code (or the interpretation) of one key.
 #![expect(unsafe_code, reason = "enters generated code")]
 
-use std::sync::atomic::AtomicPtr;
+use std::sync::atomic::{AtomicPtr, Ordering};
 
 use crate::interp::Interpreter;
 use crate::publish::Published;
@@ -82,6 +82,7 @@ impl Stub {
     /// * `context` is what that function expects for its context, and the words are an argument it may be given;
     /// * the stack has room for the key's frame and the callee's needs;
     /// * no exception but a Rust panic leaves the callee, and none if its ABI can't unwind.
+    #[inline]
     pub unsafe fn run(
         &self,
         first: *const Record,
@@ -89,6 +90,10 @@ impl Stub {
         progress: &AtomicPtr<Record>,
         g: &GBlock,
     ) {
+        // A stub's loop tests at its end.
+        if first == end {
+            return progress.store(end.cast_mut(), Ordering::Release);
+        }
         match &self.body {
             Body::Generated(published) => {
                 // SAFETY: I4: `entry` is a published stub whose slices `self` holds, compiled with this signature.

@@ -104,6 +104,95 @@ fn every_register_count() {
     }
 }
 
+/// A Go function of `func(*int) [7680]uint64`: writes all 60 KiB of its result, which are the frame from the argument
+/// base up, then its spill slot behind them; counts the call in the second word of its closure context; clobbers.
+#[unsafe(naked)]
+extern "C" fn sixty_kilobytes() {
+    // rsp+8 is the argument base, rdx the context.
+    std::arch::naked_asm!(
+        "lea rdi, [rsp + 8]",
+        "mov rcx, 7681",
+        "mov rax, -1",
+        "rep stosq",
+        "inc qword ptr [rdx + 8]",
+        "mov rbx, -1",
+        "mov r12, -1",
+        "mov r13, -1",
+        "mov r14, -1",
+        "mov r15, -1",
+        "pcmpeqd xmm15, xmm15",
+        "ret",
+    );
+}
+
+#[test]
+fn sixty_kilobytes_of_stack_results() {
+    for cache in caches() {
+        let signature = "func(*int) [7680]uint64".parse().unwrap();
+        let stub = cache
+            .for_signature(&signature, Abi::go(Arch::Amd64))
+            .unwrap();
+        assert!(
+            (61448..=65536).contains(&stub.key().frame()),
+            "{}",
+            stub.key()
+        );
+        let code = sixty_kilobytes as *const () as usize;
+        let closure = [std::cell::Cell::new(code), std::cell::Cell::new(0)];
+        let record = Record {
+            code,
+            context: closure.as_ptr().addr(),
+            words: [0; 2],
+        };
+        // SAFETY: I5: a Go function of this signature, whose context is its closure.
+        unsafe { stub.run_all(&[record; 3], &GBlock::zeroed()) };
+        assert_eq!(closure[1].get(), 3);
+    }
+}
+
+/// Equal keys mean interchangeable stubs: whatever signature led to a key, the stub calls the same way.
+#[test]
+fn signatures_of_one_key_share_its_stub() {
+    let cache = StubCache::new(Default::default()).unwrap();
+    let mut by_key = std::collections::HashMap::new();
+    let mut rng = fing_stubs::fuzzing::Rng::new(11);
+    for _ in 0..2000 {
+        let signature = fing_stubs::fuzzing::finalizer_signature(&mut rng);
+        let abi = Abi::go(Arch::Amd64)
+            .with_int_arg_regs(rng.below(10))
+            .unwrap();
+        let Ok(key) = cache.key(&signature, abi, false) else {
+            continue;
+        };
+        by_key
+            .entry(key)
+            .or_insert_with(Vec::new)
+            .push((signature, abi));
+    }
+    for (key, signatures) in &by_key {
+        let assignment = |(signature, abi): &(_, _)| fing_stubs::assign(signature, *abi).unwrap();
+        let first = assignment(&signatures[0]);
+        for other in &signatures[1..] {
+            let other = assignment(other);
+            // The argument travels the same way, and the frame holds what each callee may touch.
+            let way = |a: &fing_stubs::Assignment| -> Vec<_> {
+                a.args[0]
+                    .pieces()
+                    .iter()
+                    .map(|p| (p.class, p.index, p.off, p.size))
+                    .collect()
+            };
+            assert_eq!(way(&first), way(&other), "{key}");
+            assert!(other.frame_size <= key.frame().into(), "{key}");
+        }
+    }
+    assert!(
+        by_key.len() > 10 && by_key.values().any(|signatures| signatures.len() > 10),
+        "{}",
+        by_key.len()
+    );
+}
+
 /// golang/go#51457: the frame has room for results *and* for the spill slots above them.
 #[test]
 fn spill_slots_have_room() {

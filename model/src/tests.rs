@@ -1,0 +1,302 @@
+//! Models of the queue's threads: collector, finalizer goroutine, whoever waits, whoever stops.
+//!
+//! `cargo test -p fing-model`. Each model states what must hold however the threads are interleaved; a wake-up that is
+//! lost leaves a thread waiting for ever, which loom reports as a deadlock. That the models bite is shown by those that
+//! must fail (`should_panic`), and by changes to src/queue.rs that were tried; each of these fails the models named:
+//!
+//! | change | models that fail |
+//! |---|---|
+//! | `wake` does not notify | `no_wake_up_is_lost`, `who_waits_is_woken`, `register_count_is_read_once_a_drain` |
+//! | `stop` does not notify `work` | all that end by themselves |
+//! | `take` does not notify `settled` when it parks | `no_wake_up_is_lost`, `who_waits_is_woken`, `register_count_is_read_once_a_drain` |
+//! | `take` leaves WAIT set when a drain begins | all |
+//! | `next_block` leaves `running` empty | `stop_at_any_moment`, `roots_are_visible_until_their_call_has_returned` |
+//! | `next_block` does not store the progress | `roots_are_visible_until_their_call_has_returned` |
+//! | `next_block` ignores `stop` | `stop_at_any_moment` |
+//! | `finish_block` leaves `running` | all but those of the roots |
+//! | `finish_block` does not notify after `stop` | `stop_at_any_moment` |
+//! | `finish_block` keeps the records of a spare block | all but `who_waits_is_woken` |
+//! | `visit_references` leaves out the drain under way | `roots_are_visible_until_their_call_has_returned` |
+//! | `discard` forgets the drain under way | `stop_at_any_moment`, `roots_are_visible_until_their_call_has_returned` |
+//!
+//! Drains of several blocks are too long for a model; tests of the queue itself have them.
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use fing_stubs::Record;
+use loom::thread;
+
+use crate::lock::WAITS_TOO_LATE;
+use crate::queue::{Queue, Tag, Taken, status};
+use crate::sync::Ordering;
+
+/// Forced switches of threads in one execution: three find every fault of the table above in seconds.
+const PREEMPTIONS: usize = 3;
+
+/// Longer than any test: waits end because they are notified.
+const LONG: Duration = Duration::from_secs(24 * 3600);
+
+/// What happened to a record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Fate {
+    entered: u32,
+    returned: u32,
+    int_arg_regs: u8,
+    drain: u32,
+}
+
+/// The fate of each record, by the number that is its first word. Not a part of the model: looking adds no step.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<BTreeMap<u64, Fate>>>);
+
+impl Log {
+    fn fates(&self) -> MutexGuard<'_, BTreeMap<u64, Fate>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn of(&self, number: u64) -> Fate {
+        self.fates().get(&number).copied().unwrap_or_default()
+    }
+}
+
+/// How the goroutine publishes its progress.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Publishing {
+    /// The record that is about to be called, as stubs do.
+    Right,
+    /// A fault to be found: one record ahead.
+    Ahead,
+}
+
+/// One runtime's queue with what is known of its records.
+#[derive(Clone)]
+struct World {
+    queue: Arc<Queue>,
+    log: Log,
+}
+
+impl World {
+    fn new(int_arg_regs: u8) -> World {
+        let queue = Queue::new(int_arg_regs);
+        queue.set_status(status::CREATED, true);
+        World {
+            queue: Arc::new(queue),
+            log: Log::default(),
+        }
+    }
+
+    /// As the collector: records whose first word is a reference.
+    fn push(&self, numbers: impl IntoIterator<Item = u64>) {
+        self.queue.push(numbers.into_iter().map(|number| {
+            let record = Record {
+                words: [number, 0],
+                ..Record::default()
+            };
+            (record, Tag::new(0, 1))
+        }));
+    }
+
+    /// The finalizer goroutine, as in src/fing.rs: drains until it is stopped, then discards.
+    fn goroutine(&self, publishing: Publishing) {
+        let mut drain = 0;
+        while let Taken::Drain { int_arg_regs } = self.queue.take(true) {
+            drain += 1;
+            while let Some(block) = self.queue.next_block(|_| ()) {
+                let range = block.records().as_ptr_range();
+                let mut at = range.start;
+                for record in block.records() {
+                    let ahead = usize::from(publishing == Publishing::Ahead);
+                    self.publish(at.wrapping_add(ahead));
+                    self.call(record.words[0], int_arg_regs, drain);
+                    at = at.wrapping_add(1);
+                }
+                self.publish(range.end);
+                let executed = block.records().len() as u64;
+                self.queue.finish_block(block, executed);
+            }
+        }
+        self.queue.discard();
+    }
+
+    fn publish(&self, at: *const Record) {
+        self.queue
+            .progress()
+            .store(at.cast_mut(), Ordering::Release);
+    }
+
+    fn call(&self, number: u64, int_arg_regs: u8, drain: u32) {
+        {
+            let mut fates = self.log.fates();
+            let fate = fates.entry(number).or_default();
+            fate.entered += 1;
+            (fate.int_arg_regs, fate.drain) = (int_arg_regs, drain);
+        }
+        // A step inside the call, so that other threads can look at it.
+        assert_eq!(self.queue.status() & status::WAIT, 0, "parked in a call");
+        self.log.fates().entry(number).or_default().returned += 1;
+    }
+
+    fn start(&self, publishing: Publishing) -> thread::JoinHandle<()> {
+        let world = self.clone();
+        thread::spawn(move || world.goroutine(publishing))
+    }
+
+    fn spawn(&self, part: impl FnOnce(World) + 'static) -> thread::JoinHandle<()> {
+        let world = self.clone();
+        thread::spawn(move || part(world))
+    }
+
+    /// Ends the goroutine; then each of the `pushed` records was run once, or not at all and discarded.
+    fn end(&self, goroutine: thread::JoinHandle<()>, pushed: u64) {
+        self.queue.stop();
+        join(goroutine);
+        self.queue.discard();
+        let counts = self.queue.counts();
+        assert_eq!(counts.queued, pushed);
+        assert_eq!(counts.executed + counts.discarded, pushed);
+        let fates = self.log.fates();
+        assert_eq!(fates.len() as u64, counts.executed);
+        assert!(
+            fates.values().all(|f| (f.entered, f.returned) == (1, 1)),
+            "{fates:?}"
+        );
+    }
+}
+
+fn join(thread: thread::JoinHandle<()>) {
+    thread.join().expect("a thread of the model");
+}
+
+fn check(model: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(PREEMPTIONS);
+    builder.check(model);
+}
+
+/// Two collections, each waking: when all is settled everything was run, and the goroutine is parked.
+fn settle(publishing: Publishing) {
+    let world = World::new(9);
+    let goroutine = world.start(publishing);
+    world.push([1, 2]);
+    world.queue.wake();
+    world.push([3]);
+    world.queue.wake();
+    assert_eq!(world.queue.wait_until_settled(LONG), Ok(()));
+    let counts = world.queue.counts();
+    assert_eq!((counts.executed, counts.discarded), (3, 0));
+    world.end(goroutine, 3);
+}
+
+#[test]
+fn no_wake_up_is_lost() {
+    check(|| settle(Publishing::Right));
+}
+
+#[test]
+#[should_panic(expected = "deadlock")]
+fn a_wait_that_begins_too_late_is_found() {
+    WAITS_TOO_LATE.set(true);
+    check(|| settle(Publishing::Right));
+}
+
+/// A second thread waits while the collector is still at work.
+#[test]
+fn who_waits_is_woken() {
+    check(|| {
+        let world = World::new(9);
+        let goroutine = world.start(Publishing::Right);
+        world.push([1]);
+        let waiting = world.spawn(|world| {
+            assert_eq!(world.queue.wait_until_settled(LONG), Ok(()));
+            assert_eq!(world.log.of(1).returned, 1);
+        });
+        world.queue.wake();
+        join(waiting);
+        world.end(goroutine, 1);
+    });
+}
+
+/// Stopped at any moment: what runs is waited for, and nothing begins afterwards; the rest is discarded, by whoever comes first.
+#[test]
+fn stop_at_any_moment() {
+    check(|| {
+        let world = World::new(9);
+        let goroutine = world.start(Publishing::Right);
+        let stopping = world.spawn(|world| {
+            world.queue.stop();
+            assert_eq!(world.queue.wait_until_ended(LONG), Ok(()));
+            let ended = world.log.fates().clone();
+            assert!(ended.values().all(|fate| fate.entered == fate.returned));
+            world.queue.discard();
+            assert_eq!(*world.log.fates(), ended);
+        });
+        world.push([1, 2]);
+        world.queue.wake();
+        world.push([3]);
+        world.queue.wake();
+        join(stopping);
+        world.end(goroutine, 3);
+    });
+}
+
+/// A collection at any moment: every record pushed before it whose call has not returned after it was seen.
+fn look(publishing: Publishing) {
+    let world = World::new(9);
+    let goroutine = world.start(publishing);
+    world.push([1, 2]);
+    world.queue.wake();
+    for pushed in [2, 3] {
+        let mut seen = Vec::new();
+        world.queue.visit_references(&mut |word| seen.push(word));
+        for number in 1..=pushed {
+            assert!(
+                seen.contains(&number) || world.log.of(number).returned == 1,
+                "a root is missing: {number} of {pushed}, seen {seen:?}"
+            );
+        }
+        if pushed == 2 {
+            world.push([3]);
+            world.queue.wake();
+        }
+    }
+    world.end(goroutine, 3);
+}
+
+#[test]
+fn roots_are_visible_until_their_call_has_returned() {
+    check(|| look(Publishing::Right));
+}
+
+#[test]
+#[should_panic(expected = "a root is missing")]
+fn progress_published_too_early_is_found() {
+    check(|| look(Publishing::Ahead));
+}
+
+/// The register count changes at any moment: it is the same throughout a drain, and the new one for all that is pushed later.
+#[test]
+fn register_count_is_read_once_a_drain() {
+    check(|| {
+        let world = World::new(9);
+        let goroutine = world.start(Publishing::Right);
+        world.push([1, 2]);
+        let setting = world.spawn(|world| {
+            assert_eq!(world.queue.set_int_arg_regs(0), 9);
+            world.push([3]);
+            world.queue.wake();
+        });
+        world.queue.wake();
+        join(setting);
+        assert_eq!(world.queue.wait_until_settled(LONG), Ok(()));
+        let fates = [1, 2, 3].map(|number| world.log.of(number));
+        assert_eq!(fates[2].int_arg_regs, 0);
+        for (a, b) in [(0, 1), (0, 2), (1, 2)] {
+            let same_drain = fates[a].drain == fates[b].drain;
+            assert!(!same_drain || fates[a].int_arg_regs == fates[b].int_arg_regs);
+        }
+        world.end(goroutine, 3);
+    });
+}
