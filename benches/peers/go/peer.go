@@ -136,7 +136,9 @@ func cycle(dead, different int) phases {
 			keep[i] = &object{}
 		}
 	})
-	p.timed("register", func() { register(different) })
+	if kind != "none" {
+		p.timed("register", func() { register(different) })
+	}
 	runtime.GC()
 	p.timed("live", runtime.GC)
 	release := func() {}

@@ -99,7 +99,10 @@ unsafe extern "C" fn go() {
 
 /// Calls of all targets so far.
 pub(crate) fn calls() -> u64 {
-    COUNTS.iter().map(|count| count.load(Ordering::Relaxed)).sum()
+    COUNTS
+        .iter()
+        .map(|count| count.load(Ordering::Relaxed))
+        .sum()
 }
 
 /// System V finalizers, as many as there are targets.

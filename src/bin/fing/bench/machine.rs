@@ -9,11 +9,9 @@ pub(crate) type Facts = Vec<(String, String)>;
 /// The first value of a `name : value` line in a file.
 fn value(file: &str, name: &str) -> Option<String> {
     let text = std::fs::read_to_string(file).ok()?;
-    let found = text.lines().find_map(|line| {
-        let (found, value) = line.split_once(':')?;
-        (found.trim() == name).then(|| value.trim().to_owned())
-    });
-    found
+    let mut pairs = text.lines().filter_map(|line| line.split_once(':'));
+    let (_, value) = pairs.find(|(found, _)| found.trim() == name)?;
+    Some(value.trim().to_owned())
 }
 
 fn said(program: &str, argument: &str) -> Option<String> {

@@ -82,7 +82,10 @@ fn choose<T>(
     wanted: &[String],
     is: impl Fn(&T, &str) -> bool,
 ) -> Result<Vec<T>, Fault> {
-    if let Some(unknown) = wanted.iter().find(|name| !all.iter().any(|one| is(one, name))) {
+    if let Some(unknown) = wanted
+        .iter()
+        .find(|name| !all.iter().any(|one| is(one, name)))
+    {
         return Err(format!("{what}: found {unknown:?}, wanted one that --list shows").into());
     }
     let chosen = |one: &T| wanted.is_empty() || wanted.iter().any(|name| is(one, name));
@@ -113,6 +116,7 @@ fn measure(arguments: &Arguments) -> Result<ExitCode, Fault> {
         subjects,
         sizes,
         rounds: rounds.map(|rounds| rounds as usize),
+        warm_rounds: arguments.quick.then_some(1),
     };
     let mut out = std::io::stdout().lock();
     if arguments.list {
@@ -125,8 +129,16 @@ fn measure(arguments: &Arguments) -> Result<ExitCode, Fault> {
         return Ok(ExitCode::SUCCESS);
     }
     // Before anything takes long: the files can be written.
-    let json = arguments.json.as_ref().map(std::fs::File::create).transpose()?;
-    let html = arguments.html.as_ref().map(std::fs::File::create).transpose()?;
+    let json = arguments
+        .json
+        .as_ref()
+        .map(std::fs::File::create)
+        .transpose()?;
+    let html = arguments
+        .html
+        .as_ref()
+        .map(std::fs::File::create)
+        .transpose()?;
     let document = arguments
         .document
         .as_deref()

@@ -164,12 +164,18 @@ fn by_size(table: &Table) -> Plotted {
         let span = range(lines.iter().flat_map(|(_, points)| points).map(|(_, y)| *y));
         let across = range(sizes);
         let chart = ChartBuilder::on(&area)
-            .caption(format!("{}, by number of objects", table.scenario.name), ("sans-serif", 16))
+            .caption(
+                format!("{}, by number of objects", table.scenario.name),
+                ("sans-serif", 16),
+            )
             .margin(8)
             .x_label_area_size(24)
             .y_label_area_size(60)
             .right_y_label_area_size(10)
-            .build_cartesian_2d((across.start..across.end * 3.0).log_scale(), span.log_scale())?;
+            .build_cartesian_2d(
+                (across.start..across.end * 3.0).log_scale(),
+                span.log_scale(),
+            )?;
         draw_lines(chart, &lines, &|x| count(x.round() as usize))?;
         area.present()?;
     }

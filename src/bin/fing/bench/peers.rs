@@ -280,11 +280,15 @@ const OWN_PROGRAMS: &[(&str, &str)] = &[
     ("dotnet", ".oracles/dotnet/dotnet"),
 ];
 
-/// A program by name: one of the checkout's own, or the first in the path.
+/// A program by name: what `FING_<NAME>` says, one of the checkout's own, or the first in the path.
 pub(crate) fn program(name: &str) -> Option<PathBuf> {
     let own = OWN_PROGRAMS.iter().filter(|(own, _)| *own == name);
     let path = std::env::var_os("PATH").unwrap_or_default();
-    own.map(|(_, path)| root().join(path))
+    let given = std::env::var_os(format!("FING_{}", name.to_uppercase()));
+    given
+        .map(PathBuf::from)
+        .into_iter()
+        .chain(own.map(|(_, path)| root().join(path)))
         .chain(std::env::split_paths(&path).map(|folder| folder.join(name)))
         .find(|path| path.is_file())
 }

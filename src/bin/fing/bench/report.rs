@@ -127,10 +127,15 @@ impl Report {
             let columns: Vec<_> = columns
                 .filter(|(_, column)| column.iter().any(Option::is_some))
                 .collect();
-            let rows = self.plan.subjects.iter().enumerate().map(|(n, subject)| Row {
-                subject: subject.name.clone(),
-                figures: columns.iter().map(|(_, column)| column[n]).collect(),
-            });
+            let rows = self
+                .plan
+                .subjects
+                .iter()
+                .enumerate()
+                .map(|(n, subject)| Row {
+                    subject: subject.name.clone(),
+                    figures: columns.iter().map(|(_, column)| column[n]).collect(),
+                });
             Table {
                 scenario,
                 sizes: columns.iter().map(|(size, _)| *size).collect(),
@@ -157,7 +162,9 @@ impl Report {
             ("Skipped", self.skipped.clone()),
             (
                 "Failed",
-                failed.map(|line| ("failed".to_owned(), line.clone())).collect(),
+                failed
+                    .map(|line| ("failed".to_owned(), line.clone()))
+                    .collect(),
             ),
         ]
         .into_iter()

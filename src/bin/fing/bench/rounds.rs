@@ -16,12 +16,15 @@ pub(crate) struct Plan {
     pub(crate) sizes: Vec<usize>,
     /// Rounds of each; chosen by the number of objects if `None`.
     pub(crate) rounds: Option<usize>,
+    /// Rounds before, which do not count; the same.
+    pub(crate) warm_rounds: Option<usize>,
 }
 
 /// Subjects that do the same work with as many objects, round by round.
 struct Group {
     work: Work,
     objects: usize,
+    warm_rounds: usize,
     rounds: usize,
     subjects: Vec<Spec>,
 }
@@ -61,12 +64,14 @@ impl Plan {
         let mut groups = Vec::new();
         for &objects in &self.sizes {
             for &(field, work) in &kinds {
-                let subjects = self.subjects.iter().filter(|subject| {
-                    subject.field == field && subject.does(work, objects)
-                });
+                let subjects = self
+                    .subjects
+                    .iter()
+                    .filter(|subject| subject.field == field && subject.does(work, objects));
                 groups.push(Group {
                     work,
                     objects,
+                    warm_rounds: self.warm_rounds.unwrap_or(warm_rounds_of(objects)),
                     rounds: self.rounds.unwrap_or(rounds_of(objects)),
                     subjects: subjects.cloned().collect(),
                 });
@@ -80,7 +85,7 @@ impl Plan {
         let groups = self.groups();
         let all = groups
             .iter()
-            .map(|group| group.subjects.len() * (warm_rounds_of(group.objects) + group.rounds));
+            .map(|group| group.subjects.len() * (group.warm_rounds + group.rounds));
         let bar = ProgressBar::new(all.sum::<usize>() as u64);
         if let Ok(style) = ProgressStyle::with_template(
             "{elapsed_precise} {bar:30} {pos}/{len} rounds, {eta} left: {msg}",
@@ -99,7 +104,7 @@ impl Plan {
 
 impl Group {
     fn measure(&self, bar: &ProgressBar, failed: &mut Vec<String>) -> Vec<Measured> {
-        let warm = warm_rounds_of(self.objects);
+        let warm = self.warm_rounds;
         let each = (warm + self.rounds) as u64;
         let mut fail = |spec: &Spec, error: &dyn std::fmt::Display, left: u64| {
             let line = format!(
@@ -169,7 +174,10 @@ impl Measured {
         let sum = |round: &Round| -> Option<f64> {
             // Where registration or discovery is part of another phase, it takes no time of its own.
             let found = scenario.phases.iter().filter_map(|phase| round.get(phase));
-            let needed = scenario.phases.last().is_some_and(|last| round.contains_key(last));
+            let needed = scenario
+                .phases
+                .last()
+                .is_some_and(|last| round.contains_key(last));
             let total: f64 = found.sum();
             needed.then_some(total)
         };

@@ -3,9 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use fing::{
-    Executor, FinalizerFn, FinalizerState, HeapOptions, Mutator, Obj, Runtime, TypeId,
-};
+use fing::{Executor, FinalizerFn, FinalizerState, HeapOptions, Mutator, Obj, Runtime, TypeId};
 
 use super::callees::{self, Kind};
 use super::subject::{Fault, Laps, Phase, Round, STEP, Subject, Work, percentiles, shuffled};
@@ -97,7 +95,11 @@ impl Fing {
 
     /// How many calls a round with this many dead objects makes.
     fn wanted(&self, dead: usize) -> u64 {
-        if self.functions.is_empty() { 0 } else { dead as u64 }
+        if self.functions.is_empty() {
+            0
+        } else {
+            dead as u64
+        }
     }
 
     fn cycle(&self, dead: u8, targets: u8) -> Result<Round, Fault> {
@@ -123,7 +125,9 @@ impl Fing {
                     self.register(&mutator, object, target)?;
                 }
             }
-            laps.end(Phase::Register);
+            if !self.functions.is_empty() {
+                laps.end(Phase::Register);
+            }
             mutator.root(keep)
         };
         mutator.gc()?;
@@ -141,8 +145,10 @@ impl Fing {
         laps.begin();
         mutator.gc()?;
         laps.end(Phase::Discover);
-        mutator.native(|| self.runtime.run_finalizers())?;
-        laps.end(Phase::Drain);
+        if !self.functions.is_empty() {
+            mutator.native(|| self.runtime.run_finalizers())?;
+            laps.end(Phase::Drain);
+        }
         mutator.gc()?;
         laps.end(Phase::Free);
         let (found, wanted) = (callees::calls() - before, self.wanted(died));

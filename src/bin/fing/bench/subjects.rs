@@ -113,9 +113,7 @@ impl Spec {
             (How::ByHand(..), work) => matches!(work, Work::Cycle { dead: 100, .. }),
             (How::Fing(Registered::Nothing), Work::Cancel) => false,
             (How::Fing(Registered::Finalizer(Pointer)), _) => true,
-            (How::Fing(_), work) => {
-                !matches!(work, Work::Cycle { targets, .. } if targets > 1)
-            }
+            (How::Fing(_), work) => !matches!(work, Work::Cycle { targets, .. } if targets > 1),
         };
         can && objects <= self.most
     }
@@ -127,9 +125,9 @@ impl Spec {
     pub(crate) fn start(&self, work: Work, objects: usize) -> Result<Box<dyn Subject>, Fault> {
         Ok(match self.how {
             How::Fing(registered) => Box::new(Fing::new(registered, work, objects)?),
-            How::ByHand(kind, libffi) => Box::new(
-                ByHand::new(kind, libffi, work, objects).ok_or("by hand: no such work")?,
-            ),
+            How::ByHand(kind, libffi) => {
+                Box::new(ByHand::new(kind, libffi, work, objects).ok_or("by hand: no such work")?)
+            }
             How::Peer(peer, kind) => Box::new(peer.start(kind, work, objects)?),
         })
     }
