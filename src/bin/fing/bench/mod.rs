@@ -36,7 +36,7 @@ pub(crate) struct Arguments {
     /// Numbers of objects [default: 10k,100k,1M,10M]
     #[arg(long, value_name = "N,..", value_delimiter = ',', value_parser = samples::parse_count)]
     sizes: Vec<usize>,
-    /// Rounds of each subject [default: from 31 with 10k objects to 3 with 10M]
+    /// Rounds of each subject [default: from 21 with 10k objects to 3 with 10M]
     #[arg(long, value_name = "ROUNDS", value_parser = clap::value_parser!(u32).range(1..))]
     rounds: Option<u32>,
     /// Only these scenarios, by name

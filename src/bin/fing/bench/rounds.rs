@@ -40,9 +40,9 @@ pub(crate) struct Measured {
 /// More rounds where they are short.
 fn rounds_of(objects: usize) -> usize {
     match objects {
-        0..=10_000 => 31,
-        10_001..=100_000 => 15,
-        100_001..=1_000_000 => 7,
+        0..=10_000 => 21,
+        10_001..=100_000 => 11,
+        100_001..=1_000_000 => 5,
         _ => 3,
     }
 }

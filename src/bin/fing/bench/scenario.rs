@@ -30,7 +30,8 @@ pub(crate) struct Scenario {
     pub(crate) unit: &'static str,
 }
 
-const ALL_DEAD: Work = Work::Cycle {
+/// The work that all subjects do, with any number of objects.
+pub(crate) const ALL_DEAD: Work = Work::Cycle {
     dead: 100,
     targets: 1,
 };

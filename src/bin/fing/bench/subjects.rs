@@ -5,7 +5,7 @@ use super::by_hand::ByHand;
 use super::callees::Kind::{self, Interface, Pointer, Results};
 use super::peers::{self, Peer};
 use super::runtime::{Fing, Registered};
-use super::scenario::Field;
+use super::scenario::{ALL_DEAD, Field};
 use super::subject::{Fault, Subject, Work};
 
 /// A subject before it is made for some work.
@@ -110,12 +110,14 @@ impl Spec {
     pub(crate) fn does(&self, work: Work, objects: usize) -> bool {
         let can = match (&self.how, work) {
             (How::Peer(peer, kind), _) => peer.does(kind, work),
-            (How::ByHand(..), work) => matches!(work, Work::Cycle { dead: 100, .. }),
+            (How::ByHand(Pointer, _), work) => matches!(work, Work::Cycle { dead: 100, .. }),
+            (How::ByHand(..), work) => work == ALL_DEAD,
             (How::Fing(Registered::Nothing), Work::Cancel) => false,
             (How::Fing(Registered::Finalizer(Pointer)), _) => true,
             (How::Fing(_), work) => !matches!(work, Work::Cycle { targets, .. } if targets > 1),
         };
-        can && objects <= self.most
+        // With more, one kind of work takes minutes enough.
+        can && objects <= self.most && (objects <= FEW || work == ALL_DEAD)
     }
 
     /// Made for this work. A peer's program must have been built.
