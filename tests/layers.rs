@@ -17,12 +17,13 @@ const STUBS: &str = "
     signature < go_frame;
     signature < abi < assign < check, print;
     assign < error, fuzzing;
-    check, error, record < key < veneer < lower < compile;
-    error < unwind < code;
+    signature < block;
+    check, error, record, block < key < faults, veneer < lower < compile;
+    error, veneer < unwind < code;
     unwind < compile;
     code, compile < publish;
     record, compile < host < interp;
-    interp, publish < stub < cache;
+    interp, publish < stub < call < cache;
     record < seed;
 ";
 

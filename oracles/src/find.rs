@@ -12,6 +12,23 @@ pub(crate) fn checkout() -> &'static Path {
         .expect("the crate is a folder of the checkout")
 }
 
+/// The environment variable that names an oracle's file: `FING_` and the name in upper case, `_` for `-`.
+fn variable(name: &str) -> String {
+    format!("FING_{}", name.to_uppercase().replace('-', "_"))
+}
+
+/// The file that the environment names for an oracle.
+fn given(name: &str) -> Option<PathBuf> {
+    let variable = variable(name);
+    let given = PathBuf::from(env::var_os(&variable)?);
+    assert!(
+        given.is_file(),
+        "oracle {name}: {variable} is {}, where no file is",
+        given.display()
+    );
+    Some(given)
+}
+
 /// The program `name`: the path in `FING_<NAME>` (upper case: `FING_GO`), else `.oracles/<name>/bin/<name>` in the checkout, else on `PATH`.
 ///
 /// `None` if there is none, which is said on standard error (past the test runner's capture), naming `wanted_for`.
@@ -20,16 +37,10 @@ pub(crate) fn checkout() -> &'static Path {
 ///
 /// If there is none and `FING_REQUIRE_ORACLES` is set to `1`; or if `FING_<NAME>` is set and no file is there.
 pub fn tool(name: &str, wanted_for: &str) -> Option<PathBuf> {
-    let variable = format!("FING_{}", name.to_uppercase());
-    if let Some(given) = env::var_os(&variable) {
-        let given = PathBuf::from(given);
-        assert!(
-            given.is_file(),
-            "oracle {name}: {variable} is {}, where no file is",
-            given.display()
-        );
+    if let Some(given) = given(name) {
         return Some(given);
     }
+    let variable = variable(name);
     let installed = checkout()
         .join(".oracles")
         .join(name)
@@ -51,8 +62,30 @@ pub fn tool(name: &str, wanted_for: &str) -> Option<PathBuf> {
     found
 }
 
+/// The library `file` of the oracle `name`: the path in `FING_<NAME>`, else `.oracles/<name>/lib/<file>` in the checkout, else the
+/// bare name, for the dynamic linker to look for.
+///
+/// # Panics
+///
+/// If `FING_<NAME>` is set and no file is there.
+pub(crate) fn library(name: &str, file: &str) -> PathBuf {
+    if let Some(given) = given(name) {
+        return given;
+    }
+    let installed = checkout()
+        .join(".oracles")
+        .join(name)
+        .join("lib")
+        .join(file);
+    if installed.is_file() {
+        installed
+    } else {
+        PathBuf::from(file)
+    }
+}
+
 /// Says that a test is skipped for `why`; fails it where oracles are required.
-fn missing(why: &str) {
+pub(crate) fn missing(why: &str) {
     assert!(
         env::var_os("FING_REQUIRE_ORACLES").is_none_or(|v| v != "1"),
         "{why}"

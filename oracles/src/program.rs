@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
+use crate::emulator::Isa;
 use crate::find::{checkout, tool};
 use crate::image::Image;
 
@@ -70,57 +71,91 @@ pub fn go() -> Option<Go> {
 
 /// Builds the program with `go` into target/oracles and gives the executable; a build of the same content is used again.
 fn build(go: &Path) -> PathBuf {
-    let sources = checkout().join("tests/go");
+    let folder = checkout().join("tests/go");
+    let read = |name: &&str| {
+        let path = folder.join(name);
+        let text = fs::read_to_string(&path);
+        text.unwrap_or_else(|e| panic!("oracle go: cannot read {}: {e}", path.display()))
+    };
+    let texts: Vec<String> = SOURCES.iter().map(read).collect();
+    let sources: Vec<(&str, &str)> = SOURCES
+        .iter()
+        .copied()
+        .zip(texts.iter().map(String::as_str))
+        .collect();
+    build_go(go, "callees", Isa::Amd64, &sources).unwrap_or_else(|e| panic!("oracle go: {e}"))
+}
+
+/// Builds a Go program for Linux on `isa`: a static executable under target/oracles. A build of the same content is used again.
+///
+/// `None` means that Go is not on this machine, which has been said aloud.
+///
+/// # Errors
+///
+/// It does not compile.
+///
+/// # Panics
+///
+/// If Go is missing and `FING_REQUIRE_ORACLES=1`.
+pub fn go_program(
+    name: &str,
+    isa: Isa,
+    sources: &[(&str, &str)],
+) -> Option<Result<PathBuf, String>> {
+    let go = tool("go", "functions compiled by the Go compiler")?;
+    Some(build_go(&go, name, isa, sources))
+}
+
+fn build_go(go: &Path, name: &str, isa: Isa, sources: &[(&str, &str)]) -> Result<PathBuf, String> {
     let store = checkout().join("target/oracles");
     let mut key = DefaultHasher::new();
-    run(Command::new(go).arg("version").env("GOTOOLCHAIN", "local")).hash(&mut key);
-    for name in SOURCES {
-        let path = sources.join(name);
-        fs::read(&path)
-            .unwrap_or_else(|e| panic!("oracle go: cannot read {}: {e}", path.display()))
-            .hash(&mut key);
+    run(Command::new(go).arg("version").env("GOTOOLCHAIN", "local"))?.hash(&mut key);
+    sources.hash(&mut key);
+    let executable = store.join(format!("{name}-{}-{:016x}", isa.name(), key.finish()));
+    if executable.is_file() {
+        return Ok(executable);
     }
-    let executable = store.join(format!("callees-{:016x}", key.finish()));
-    if !executable.is_file() {
-        fs::create_dir_all(&store)
-            .unwrap_or_else(|e| panic!("oracle go: cannot make {}: {e}", store.display()));
-        // Other test binaries may build at the same time: each builds under its own name, the last rename wins.
-        let fresh = executable.with_extension(std::process::id().to_string());
-        run(Command::new(go)
-            .args(["build", "-trimpath", "-o"])
-            .arg(&fresh)
-            .arg(".")
-            .current_dir(&sources)
-            .env("GOCACHE", store.join("go-cache"))
-            .envs([
-                ("CGO_ENABLED", "0"),
-                ("GOOS", "linux"),
-                ("GOARCH", "amd64"),
-                ("GOAMD64", "v1"),
-            ])
-            .envs([
-                ("GOTOOLCHAIN", "local"),
-                ("GOPROXY", "off"),
-                ("GOENV", "off"),
-                ("GOFLAGS", ""),
-                ("GOWORK", "off"),
-            ]));
-        fs::rename(&fresh, &executable)
-            .unwrap_or_else(|e| panic!("oracle go: cannot rename {}: {e}", fresh.display()));
+    // Other test binaries may build at the same time: each builds under its own name, the last rename wins.
+    let own = executable.with_extension(std::process::id().to_string());
+    let folder = own.with_extension("source");
+    let fail = |what: &str, path: &Path, e| format!("cannot {what} {}: {e}", path.display());
+    fs::create_dir_all(&folder).map_err(|e| fail("make", &folder, e))?;
+    for (file, text) in sources {
+        let path = folder.join(file);
+        fs::write(&path, text).map_err(|e| fail("write", &path, e))?;
     }
-    executable
+    run(Command::new(go)
+        .args(["build", "-trimpath", "-o"])
+        .arg(&own)
+        .arg(".")
+        .current_dir(&folder)
+        .env("GOCACHE", store.join("go-cache"))
+        .envs([
+            ("CGO_ENABLED", "0"),
+            ("GOOS", "linux"),
+            ("GOARCH", isa.name()),
+            ("GOAMD64", "v1"),
+        ])
+        .envs([
+            ("GOTOOLCHAIN", "local"),
+            ("GOPROXY", "off"),
+            ("GOENV", "off"),
+            ("GOFLAGS", ""),
+            ("GOWORK", "off"),
+        ]))?;
+    fs::rename(&own, &executable).map_err(|e| fail("rename", &own, e))?;
+    fs::remove_dir_all(&folder).map_err(|e| fail("remove", &folder, e))?;
+    Ok(executable)
 }
 
 /// Runs a command and gives what it printed.
-fn run(command: &mut Command) -> Vec<u8> {
+fn run(command: &mut Command) -> Result<Vec<u8>, String> {
     let output = command
         .output()
-        .unwrap_or_else(|e| panic!("oracle go: cannot run {command:?}: {e}"));
+        .map_err(|e| format!("cannot run {command:?}: {e}"))?;
+    if output.status.success() {
+        return Ok(output.stdout);
+    }
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success(),
-        "oracle go: {command:?}: {}\n{errors}",
-        output.status
-    );
-    output.stdout
+    Err(format!("{command:?}: {}\n{errors}", output.status))
 }

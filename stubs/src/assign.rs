@@ -44,9 +44,10 @@ pub struct Assignment {
     pub results_off: u64,
     /// End of the stack results, not rounded.
     pub results_end: u64,
-    /// Where spill slots begin: `results_end` rounded up to a word.
+    /// Where spill slots begin: `results_end` rounded up to a word. Native: where copies of arguments passed by reference
+    /// begin, at a multiple of 16 if there are any.
     pub spill_off: u64,
-    /// Bytes of all spill slots together, whole words.
+    /// Bytes of all spill slots, or copies, together, whole words.
     pub spill_size: u64,
     /// Bytes the caller must reserve. Go: `spill_off + spill_size`. Native: rounded up to the stack alignment.
     pub frame_size: u64,
@@ -58,7 +59,8 @@ pub struct Assignment {
     pub int_out: usize,
     /// Float registers that carry results.
     pub float_out: usize,
-    /// Native only: results are written to memory of so many bytes, whose address the caller passes in integer register 0.
+    /// Native only: results are written to memory of so many bytes, whose address the caller passes in integer register 0
+    /// or in [`NativeConvention::hidden`](crate::abi::NativeConvention::hidden).
     pub hidden_result: Option<u64>,
 }
 
@@ -89,6 +91,20 @@ pub enum Place {
         pieces: Vec<Piece>,
         /// Go arguments only: where the callee may store the value, in bytes from the argument base.
         spill: Option<u64>,
+    },
+    /// Native only: the first word in the last register, the second on the stack.
+    Split {
+        /// The first word.
+        piece: Piece,
+        /// The second word, in bytes from the argument base.
+        offset: u64,
+    },
+    /// Native only: as the address of a copy that lies in the caller's frame.
+    Reference {
+        /// Where the address travels: in one register or on the stack.
+        pointer: Box<Place>,
+        /// The copy, in bytes from the argument base.
+        copy: u64,
     },
     /// Native result in the memory behind the hidden pointer.
     Hidden {
@@ -138,7 +154,7 @@ pub enum AssignError {
 /// For the Go family, none. A native convention takes booleans, integers, floats, pointers, maps, channels, functions and
 /// interfaces as arguments, and anything of non-zero size as a result.
 pub fn assign(sig: &Signature, abi: Abi) -> Result<Assignment, AssignError> {
-    match abi.native() {
+    match abi.native_table() {
         None => Ok(go::assign(sig, abi)),
         Some(convention) => native::assign(sig, abi, convention),
     }
@@ -176,9 +192,17 @@ impl Value {
 
     /// The pieces, if it travels in registers.
     pub fn pieces(&self) -> &[Piece] {
-        match &self.place {
+        self.place.pieces()
+    }
+}
+
+impl Place {
+    /// The pieces in registers; of something passed by reference none, for its address is no piece of it.
+    pub fn pieces(&self) -> &[Piece] {
+        match self {
             Place::Regs { pieces, .. } => pieces,
-            _ => &[],
+            Place::Split { piece, .. } => std::slice::from_ref(piece),
+            Place::Stack { .. } | Place::Reference { .. } | Place::Hidden { .. } => &[],
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::code::{Arena, DEFAULT_ARENA_CAPACITY};
 use crate::compile::Compiler;
 use crate::interp::Interpreter;
 use crate::publish::publish;
-use crate::{Abi, DEFAULT_FRAME_LIMIT, KeyOptions, Signature, Stub, StubError, StubKey};
+use crate::{Abi, CallStub, DEFAULT_FRAME_LIMIT, KeyOptions, Signature, Stub, StubError, StubKey};
 
 /// Where stubs come from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -254,6 +254,36 @@ impl StubCache {
     /// As [`StubCache::key`] and [`StubCache::get`].
     pub fn for_signature(&self, signature: &Signature, abi: Abi) -> Result<Arc<Stub>, StubError> {
         self.get(&self.key(signature, abi, false)?)
+    }
+
+    /// What calls functions of `signature` under `abi` with any arguments, from memory to memory.
+    ///
+    /// # Errors
+    /// A type that `abi` can't pass, a frame past the limit; else as [`StubCache::get`].
+    pub fn call_stub(&self, signature: &Signature, abi: Abi) -> Result<CallStub, StubError> {
+        let options = KeyOptions {
+            context_argument: false,
+            frame_limit: self.options.frame_limit,
+        };
+        let stub = self.get(&StubKey::block(signature, abi, options)?)?;
+        Ok(CallStub::new(stub, signature))
+    }
+
+    /// An empty cache that makes a mistake in every stub it generates.
+    ///
+    /// # Errors
+    /// As [`StubCache::new`].
+    #[cfg(feature = "faults")]
+    pub fn with_fault(
+        options: CacheOptions,
+        fault: crate::faults::Fault,
+    ) -> Result<StubCache, StubError> {
+        let mut cache = StubCache::new(options)?;
+        cache.generator()?;
+        if let Some(generator) = cache.generator.get_mut() {
+            generator.compiler.plant(fault);
+        }
+        Ok(cache)
     }
 
     /// The stub for `key`, made if need be.

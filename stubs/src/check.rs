@@ -106,7 +106,7 @@ pub fn check(sig: &Signature, a: &Assignment) -> Result<(), Violation> {
     values_match("argument", sig.arguments(), &a.args)?;
     values_match("result", sig.results().iter(), &a.results)?;
     memory_is_disjoint(a)?;
-    match a.abi.native() {
+    match a.abi.native_table() {
         None => go::check(a),
         Some(convention) => native::check(a, convention),
     }
@@ -201,9 +201,16 @@ fn memory_is_disjoint(a: &Assignment) -> Result<(), Violation> {
             Place::Regs {
                 spill: Some(spill), ..
             } => (*spill, "spill slot of "),
+            Place::Reference { copy, .. } => (*copy, "copy of "),
+            Place::Split { offset, .. } => (*offset, "second word of "),
             _ => continue,
         };
-        let end = u128::from(start) + u128::from(value.size);
+        let bytes = if matches!(value.place, Place::Split { .. }) {
+            value.size / 2
+        } else {
+            value.size
+        };
+        let end = u128::from(start) + u128::from(bytes);
         if end > u128::from(a.frame_size) {
             return broken(
                 Rule::Frame,

@@ -1,25 +1,29 @@
 //! CLIF to bytes, for any machine Cranelift has in this build; nothing is published here.
 #![forbid(unsafe_code)]
 
+mod link;
+
 use std::ops::Range;
 
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir::{Function, StackSlot};
 use cranelift_codegen::isa::unwind::UnwindInfo;
-use cranelift_codegen::isa::{self, OwnedTargetIsa};
+use cranelift_codegen::isa::{self, CallConv, OwnedTargetIsa};
 use cranelift_codegen::settings::{self, Configurable};
-use cranelift_codegen::{Context, FinalizedMachReloc};
+use cranelift_codegen::{CompiledCode, Context, FinalizedMachReloc};
 use target_lexicon::{Architecture, Triple};
 
-use crate::key::{StubKey, Target};
-use crate::lower::{FRAME_SLOT, lower};
+use crate::key::StubKey;
+use crate::lower::{Callee, Machine, lower};
 use crate::unwind::CallState;
-use crate::veneer::{self, Encoded, Plan};
-use crate::{Arch, Family, StubError};
+use crate::veneer::{self, Encoded, Facts, Plan};
+use crate::{Arch, StubError};
 
 /// Makes stubs' bytes for one machine.
 pub struct Compiler {
     isa: OwnedTargetIsa,
+    #[cfg(feature = "faults")]
+    fault: Option<crate::faults::Fault>,
 }
 
 /// A stub's bytes and what publishing needs to know of them.
@@ -30,13 +34,30 @@ pub struct Compiled {
     pub(crate) relocations: Vec<FinalizedMachReloc>,
     pub(crate) function: Function,
     pub(crate) call_state: Option<CallState>,
+    pub(crate) veneer_state: Option<CallState>,
     pub(crate) alignment: u32,
     /// The loop over records, as a range of bytes.
     pub(crate) hot: Range<usize>,
     listing: Option<String>,
+    key: String,
 }
 
 impl Compiled {
+    /// Stub and veneer as one position-independent blob, to be run at any address: entered at its first byte by the
+    /// machine's C convention with four arguments: the first record, the end of the records, the cell for progress, g.
+    ///
+    /// # Errors
+    /// None but a bug of ours: a relocation of an unknown kind.
+    pub fn image(&self) -> Result<Vec<u8>, StubError> {
+        link::link(&self.code, &self.relocations, self.veneer()).map_err(|detail| {
+            StubError::Internal {
+                key: self.key.clone(),
+                step: "linking",
+                detail,
+            }
+        })
+    }
+
     /// The function as CLIF, as it was given to the compiler.
     pub fn clif(&self) -> String {
         self.function.display().to_string()
@@ -100,7 +121,17 @@ impl Compiler {
         let isa = builder
             .finish(settings::Flags::new(flags))
             .map_err(|e| none(e.to_string()))?;
-        Ok(Compiler { isa })
+        Ok(Compiler {
+            isa,
+            #[cfg(feature = "faults")]
+            fault: None,
+        })
+    }
+
+    /// Makes a mistake in every stub from now on.
+    #[cfg(feature = "faults")]
+    pub fn plant(&mut self, fault: crate::faults::Fault) {
+        self.fault = Some(fault);
     }
 
     /// The machine code is for.
@@ -115,29 +146,16 @@ impl Compiler {
     /// Compiles the stub for `key`; with `listing`, keeps Cranelift's listing of it.
     ///
     /// # Errors
-    /// The key is for another machine, or its ABI has no veneer here, or Cranelift failed (our bug).
+    /// The key is for another machine, its frame is beyond the veneer's reach, or Cranelift failed (our bug).
     pub fn compile(&self, key: &StubKey, listing: bool) -> Result<Compiled, StubError> {
         self.check_machine(key)?;
-        let (ints, floats) = key.register_moves();
-        let plan = Plan::choose(ints.len(), floats.len());
-        let veneer = match key.abi().family() {
-            Family::Go => {
-                Some(
-                    veneer::encode(key.abi(), plan).ok_or_else(|| StubError::NoGenerator {
-                        key: key.to_string(),
-                        abi: key.abi(),
-                        reason: format!("no veneer for {}", key.abi().arch()),
-                    })?,
-                )
-            }
-            _ => None,
-        };
-        let function = lower(
-            key,
-            self.isa.default_call_conv(),
-            self.isa.frontend_config(),
-        );
-        let mut context = Context::for_function(function);
+        #[cfg(feature = "faults")]
+        let key = &self
+            .fault
+            .map_or_else(|| key.clone(), |fault| fault.spoil(key));
+        let callee = self.callee(key)?;
+        let lowered = lower(key, callee, self.machine());
+        let mut context = Context::for_function(lowered.function);
         context.set_disasm(listing);
         let internal = |step, detail: String, context: &Context| StubError::Internal {
             key: key.to_string(),
@@ -152,24 +170,23 @@ impl Compiler {
         let Some(code) = context.compiled_code() else {
             return Err(internal("compiling", "no code".into(), &context));
         };
-        self.check_frame_slot(key, code)
+        let layout = Slots::of(code, lowered.frame, lowered.save)
             .map_err(|detail| internal("placing the frame", detail, &context))?;
-        let call_state = match code.create_unwind_info(self.isa.as_ref()) {
-            Ok(Some(UnwindInfo::SystemV(info))) => {
-                let calls: Vec<u32> = code.buffer.call_sites().map(|site| site.ret_addr).collect();
-                let state = CallState::at_calls(self.isa.as_ref(), &info, &calls);
-                Some(state.map_err(|detail| {
-                    internal("describing the frame to unwinders", detail, &context)
-                })?)
+        let call_state = self
+            .call_state(code)
+            .map_err(|detail| internal("describing the frame to unwinders", detail, &context))?;
+        let veneer = match callee {
+            Callee::Go(plan) => {
+                let encoded = veneer::encode(key.abi().arch(), &plan, layout.save);
+                Some(encoded.map_err(|reason| self.no_generator(key, reason))?)
             }
-            Ok(_) => None,
-            Err(e) => {
-                return Err(internal(
-                    "describing the frame to unwinders",
-                    e.to_string(),
-                    &context,
-                ));
+            Callee::Native(_) => None,
+        };
+        let veneer_state = match (callee, &call_state, Facts::of(key.abi().arch())) {
+            (Callee::Go(plan), Some(state), Some(facts)) if plan.calls => {
+                Some(state.at_veneer(facts.unwind, layout.save, layout.stack_pointer_to_cfa))
             }
+            _ => call_state.clone(),
         };
         Ok(Compiled {
             code: code.code_buffer().to_vec(),
@@ -177,14 +194,65 @@ impl Compiler {
             relocations: code.buffer.relocs().to_vec(),
             function,
             call_state,
+            veneer_state,
             alignment: code.buffer.alignment,
             hot: hot(code),
             listing: code.vcode.clone(),
+            key: key.to_string(),
         })
     }
 
+    fn machine(&self) -> Machine {
+        Machine {
+            native: self.isa.default_call_conv(),
+            config: self.isa.frontend_config(),
+            #[cfg(feature = "faults")]
+            fault: self.fault,
+        }
+    }
+
+    /// Whom a key's stub calls, and by which convention of Cranelift's.
+    fn callee(&self, key: &StubKey) -> Result<Callee, StubError> {
+        use crate::abi::Convention as C;
+        let Some(convention) = key.abi().convention() else {
+            let none = || format!("no veneer for {}", key.abi().arch());
+            return match Plan::of(key) {
+                Some(plan) => Ok(Callee::Go(plan)),
+                None => Err(self.no_generator(key, none())),
+            };
+        };
+        Ok(Callee::Native(match convention {
+            C::SystemV | C::Aapcs64 | C::Lp64d | C::ElfS390x | C::Pulley | C::PulleyBe => {
+                CallConv::SystemV
+            }
+            C::Fastcall => CallConv::WindowsFastcall,
+            C::AppleArm64 => CallConv::AppleAarch64,
+            C::TailAmd64 | C::TailArm64 | C::TailRiscv64 | C::TailS390x => CallConv::Tail,
+        }))
+    }
+
+    fn no_generator(&self, key: &StubKey, reason: String) -> StubError {
+        StubError::NoGenerator {
+            key: key.to_string(),
+            abi: key.abi(),
+            reason,
+        }
+    }
+
+    /// What an unwinder must know at the stub's calls; `None` where Cranelift has no System V information.
+    fn call_state(&self, code: &CompiledCode) -> Result<Option<CallState>, String> {
+        match code.create_unwind_info(self.isa.as_ref()) {
+            Ok(Some(UnwindInfo::SystemV(info))) => {
+                let calls: Vec<u32> = code.buffer.call_sites().map(|site| site.ret_addr).collect();
+                CallState::at_calls(self.isa.as_ref(), &info, &calls).map(Some)
+            }
+            Ok(_) => Ok(None),
+            Err(e) => Err(e.to_string()),
+        }
+    }
+
     fn check_machine(&self, key: &StubKey) -> Result<(), StubError> {
-        if go_arch(self.triple()) == Some(key.abi().arch()) {
+        if arch_of(self.triple()) == Some(key.abi().arch()) {
             return Ok(());
         }
         Err(StubError::WrongHost {
@@ -193,33 +261,53 @@ impl Compiler {
             found: self.triple().to_string(),
         })
     }
+}
 
-    /// Slot 0 must begin at the stack pointer; see [`lower`](crate::lower).
-    fn check_frame_slot(
-        &self,
-        key: &StubKey,
-        code: &cranelift_codegen::CompiledCode,
-    ) -> Result<(), String> {
-        let needs_frame =
-            key.frame() > 0 || key.moves().iter().any(|m| matches!(m.to, Target::Frame(_)));
-        if !needs_frame {
-            return Ok(());
+/// Where the stub's slots came to lie, in bytes from the stack pointer at its call.
+struct Slots {
+    save: i32,
+    /// From the stack pointer to the canonical frame address.
+    stack_pointer_to_cfa: i64,
+}
+
+impl Slots {
+    /// The frame slot must lie where the callee looks for its frame; see [`lower`](crate::lower).
+    fn of(
+        code: &CompiledCode,
+        frame: Option<(StackSlot, u32)>,
+        save: Option<StackSlot>,
+    ) -> Result<Slots, String> {
+        let mut slots = Slots {
+            save: 0,
+            stack_pointer_to_cfa: 0,
+        };
+        if frame.is_none() && save.is_none() {
+            return Ok(slots);
         }
         let layout = code
             .buffer
             .frame_layout()
             .ok_or("Cranelift reports no frame layout")?;
-        match layout.stackslots[StackSlot::from_u32(FRAME_SLOT)].offset {
-            0 => Ok(()),
-            offset => Err(format!(
-                "the callee's frame lies {offset} bytes above the stack pointer, wanted 0"
-            )),
+        // The frame pointer points at itself and the return address.
+        slots.stack_pointer_to_cfa = i64::from(layout.frame_to_fp_offset) + 16;
+        let offset = |slot: StackSlot| i32::try_from(layout.stackslots[slot].offset);
+        if let Some((slot, wanted)) = frame {
+            let found = layout.stackslots[slot].offset;
+            if found != wanted {
+                return Err(format!(
+                    "the callee's frame lies {found} bytes above the stack pointer, wanted {wanted}"
+                ));
+            }
         }
+        if let Some(slot) = save {
+            slots.save = offset(slot).map_err(|e| format!("save area: {e}"))?;
+        }
+        Ok(slots)
     }
 }
 
 /// The bytes from the block with the call up to the last block, which ends the stub.
-fn hot(code: &cranelift_codegen::CompiledCode) -> Range<usize> {
+fn hot(code: &CompiledCode) -> Range<usize> {
     let Some(call) = code.buffer.call_sites().next() else {
         return 0..0;
     };
@@ -230,13 +318,15 @@ fn hot(code: &cranelift_codegen::CompiledCode) -> Range<usize> {
     }
 }
 
-/// Go's name for a target's architecture, where it has a register ABI.
-pub(crate) fn go_arch(triple: &Triple) -> Option<Arch> {
+/// Our name for a target's architecture.
+pub(crate) fn arch_of(triple: &Triple) -> Option<Arch> {
     match triple.architecture {
         Architecture::X86_64 => Some(Arch::Amd64),
         Architecture::Aarch64(_) => Some(Arch::Arm64),
         Architecture::Riscv64(_) => Some(Arch::Riscv64),
         Architecture::S390x => Some(Arch::S390x),
+        Architecture::Pulley64 => Some(Arch::Pulley64),
+        Architecture::Pulley64be => Some(Arch::Pulley64Be),
         _ => None,
     }
 }

@@ -126,8 +126,10 @@ pub enum StubError {
         found: u32,
     },
     /// The environment's: no interpreter for this host.
-    #[error("interpreter of assignments: none for this host, which is {host}")]
+    #[error("interpreter of assignments: none for {abi} on this host, which is {host}")]
     NoInterpreter {
+        /// The ABI.
+        abi: Abi,
         /// This host.
         host: String,
     },

@@ -57,6 +57,18 @@ impl CallImage {
         place.map(|n| self.floats[n] = value).is_some()
     }
 
+    /// The integer register of this name.
+    pub(crate) fn int(&self, name: &str) -> Option<u64> {
+        let place = INT_NAMES.iter().position(|&n| n == name)?;
+        Some(self.ints[place])
+    }
+
+    /// The low half of the vector register of this name.
+    pub(crate) fn float(&self, name: &str) -> Option<u64> {
+        let place = name.strip_prefix("xmm")?.parse::<usize>().ok()?;
+        self.floats.get(place).copied()
+    }
+
     /// Go's current goroutine, in R14.
     pub(crate) fn set_g(&mut self, g: &GBlock) {
         self.ints[14] = std::ptr::from_ref(g).addr() as u64;

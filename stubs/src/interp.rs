@@ -7,7 +7,7 @@
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 use crate::host::{CallImage, HAS_SHIM};
-use crate::key::{Move, Target};
+use crate::key::{Move, ResultMove, ResultSource, Source, Target};
 use crate::{Family, GBlock, Record, RegClass, StubError, StubKey};
 
 /// A key, checked to be one this host's interpreter can serve.
@@ -16,15 +16,27 @@ pub(crate) struct Interpreter {
     key: StubKey,
 }
 
+/// The memory of one call after another: what lies at the stack pointer, and the hidden result area.
+struct Areas {
+    /// What the convention wants below the argument base, then the frame.
+    stack: Vec<u64>,
+    /// Bytes below the argument base.
+    base: usize,
+    hidden: Vec<u64>,
+}
+
 impl Interpreter {
     pub(crate) fn new(key: &StubKey) -> Result<Interpreter, StubError> {
         let host = target_lexicon::Triple::host();
-        if !HAS_SHIM {
+        let table = key.abi().native_table();
+        let pops = table.is_some_and(|table| table.callee_pops) && key.needs_frame();
+        if !HAS_SHIM || pops {
             return Err(StubError::NoInterpreter {
                 host: host.to_string(),
+                abi: key.abi(),
             });
         }
-        if crate::compile::go_arch(&host) != Some(key.abi().arch()) {
+        if crate::compile::arch_of(&host) != Some(key.abi().arch()) {
             return Err(StubError::WrongHost {
                 key: key.to_string(),
                 wanted: key.abi().arch().to_string(),
@@ -45,30 +57,45 @@ impl Interpreter {
         progress: &AtomicPtr<Record>,
         g: &GBlock,
     ) {
-        let mut frame = vec![0u64; self.key.frame() as usize / 8];
-        let mut hidden = vec![0u64; self.key.hidden() as usize / 8];
+        let table = self.key.abi().native_table();
+        let base = table.map_or(0, |table| table.argument_base as usize);
+        let mut areas = Areas {
+            stack: vec![0; (base + self.key.frame() as usize) / 8],
+            base,
+            hidden: vec![0; self.key.hidden() as usize / 8],
+        };
         let mut at = first;
         while at != end {
             progress.store(at.cast_mut(), Ordering::Release);
             // SAFETY: I6: the records of `first..end` are the caller's to vouch for; this one has not been run.
             let record = unsafe { *at };
-            let mut image = self.image(&record, g, &mut frame, &mut hidden);
+            // SAFETY: I5: the record's blocks are the caller's to vouch for.
+            let mut image = unsafe { self.image(&record, g, &mut areas) };
             // SAFETY: I5: the image was made for the key's ABI, and a callee of that ABI is the caller's promise.
-            unsafe { image.call(record.code, &mut frame) };
+            unsafe { image.call(record.code, &mut areas.stack) };
+            for &m in self.key.results() {
+                let bytes = self.result(m, &image, &areas);
+                let block = std::ptr::with_exposed_provenance_mut::<u8>(record.words[1] as usize);
+                // SAFETY: I5: the block of results has room for every result, by the caller's promise.
+                unsafe {
+                    std::ptr::copy_nonoverlapping(
+                        bytes.as_ptr(),
+                        block.add(m.to as usize),
+                        m.size as usize,
+                    );
+                }
+            }
             // SAFETY: I6: `at` is before `end`, in the same slice.
             at = unsafe { at.add(1) };
         }
         progress.store(end.cast_mut(), Ordering::Release);
     }
 
-    /// The register file of one call; writes stack arguments to `frame`.
-    fn image(
-        &self,
-        record: &Record,
-        g: &GBlock,
-        frame: &mut [u64],
-        hidden: &mut [u64],
-    ) -> CallImage {
+    /// The register file of one call; writes stack arguments to the frame.
+    ///
+    /// # Safety
+    /// The record's argument block, if the key has one, is readable.
+    unsafe fn image(&self, record: &Record, g: &GBlock, areas: &mut Areas) -> CallImage {
         let abi = self.key.abi();
         let (ints, floats) = (
             abi.arg_registers(RegClass::Int),
@@ -80,51 +107,88 @@ impl Interpreter {
             known &= image.set_int(abi.machine().context, record.context as u64);
             image.set_g(g);
         }
-        if !hidden.is_empty() {
-            known &= image.set_int(ints[0], hidden.as_mut_ptr().expose_provenance() as u64);
+        if !areas.hidden.is_empty() {
+            let address = areas.hidden.as_mut_ptr().expose_provenance() as u64;
+            let own = abi.native_table().and_then(|table| table.hidden);
+            known &= image.set_int(own.unwrap_or(ints[0]), address);
         }
-        if let Some(register) = self.key.context_argument() {
-            known &= image.set_int(ints[usize::from(register)], record.context as u64);
-        }
-        for m in self.key.moves() {
-            let value = extend(*m, record);
+        let own = record.words.map(u64::to_ne_bytes).concat();
+        for &m in self.key.moves() {
+            let bytes = match m.source {
+                // SAFETY: I5: the bytes are the argument's, which this block holds by the caller's promise.
+                Source::Bytes { from, size, .. } if self.key.is_block() => unsafe {
+                    let block = std::ptr::with_exposed_provenance::<u8>(record.words[0] as usize);
+                    std::slice::from_raw_parts(block.add(from as usize), size as usize)
+                },
+                Source::Bytes { from, size, .. } => &own[from as usize..(from + size) as usize],
+                Source::Context => &record.context.to_ne_bytes(),
+                // The frame is copied to the stack for the call; to the callee either is as good.
+                Source::FrameAddress(offset) => {
+                    let frame = areas.stack.as_mut_ptr().expose_provenance() + areas.base;
+                    &(frame + offset as usize).to_ne_bytes()
+                }
+            };
             match m.to {
-                Target::Int(n) => known &= image.set_int(ints[usize::from(n)], value),
-                Target::Float(n) => known &= image.set_float(floats[usize::from(n)], value),
-                Target::Frame(offset) => store(frame, offset as usize, m.size.into(), value),
+                Target::Int(n) => known &= image.set_int(ints[usize::from(n)], extend(m, bytes)),
+                Target::Float(n) => {
+                    known &= image.set_float(floats[usize::from(n)], extend(m, bytes));
+                }
+                Target::Frame(offset) => areas.store(offset, bytes),
+                Target::Word(offset) => areas.store(offset, &extend(m, bytes).to_ne_bytes()),
             }
         }
         debug_assert!(known, "{}: a register this host does not have", self.key);
         image
     }
-}
 
-/// The move's bytes of the argument, extended to a word as the move says.
-fn extend(m: Move, record: &Record) -> u64 {
-    let [low, high] = record.words.map(u64::to_ne_bytes);
-    let mut bytes = [0; 16];
-    bytes[..8].copy_from_slice(&low);
-    bytes[8..].copy_from_slice(&high);
-    let from = usize::from(m.from);
-    let mut word = [0; 8];
-    word[..m.size.into()].copy_from_slice(&bytes[from..from + usize::from(m.size)]);
-    let value = u64::from_le_bytes(word);
-    let unused = 64 - 8 * u32::from(m.size);
-    if m.signed {
-        ((value << unused) as i64 >> unused) as u64
-    } else {
-        value
+    /// The bytes of a result.
+    fn result(&self, m: ResultMove, image: &CallImage, areas: &Areas) -> Vec<u8> {
+        let abi = self.key.abi();
+        let (ints, floats) = (
+            abi.result_registers(RegClass::Int),
+            abi.result_registers(RegClass::Float),
+        );
+        let size = m.size as usize;
+        match m.from {
+            ResultSource::Int(n, byte) => {
+                let word = image.int(ints[usize::from(n)]).unwrap_or_default();
+                (word >> (8 * byte)).to_le_bytes()[..size].to_vec()
+            }
+            ResultSource::Float(n, byte) => {
+                let word = image.float(floats[usize::from(n)]).unwrap_or_default();
+                (word >> (8 * byte)).to_le_bytes()[..size].to_vec()
+            }
+            ResultSource::Frame(offset) => bytes(&areas.stack, areas.base + offset as usize, size),
+            ResultSource::Hidden(offset) => bytes(&areas.hidden, offset as usize, size),
+        }
     }
 }
 
-/// Writes the low `size` bytes of `value` at byte `offset` of the frame.
-fn store(frame: &mut [u64], offset: usize, size: usize, value: u64) {
-    let shift = offset % 8 * 8;
-    let mask = if size == 8 {
-        u64::MAX
-    } else {
-        (1 << (8 * size)) - 1
-    };
-    let word = &mut frame[offset / 8];
-    *word = *word & !(mask << shift) | (value & mask) << shift;
+impl Areas {
+    /// Writes bytes at an offset from the argument base.
+    fn store(&mut self, offset: u32, bytes: &[u8]) {
+        for (at, &byte) in (self.base + offset as usize..).zip(bytes) {
+            let mut word = self.stack[at / 8].to_ne_bytes();
+            word[at % 8] = byte;
+            self.stack[at / 8] = u64::from_ne_bytes(word);
+        }
+    }
+}
+
+/// `size` bytes from byte `from` on.
+fn bytes(words: &[u64], from: usize, size: usize) -> Vec<u8> {
+    let byte = |at: usize| words[at / 8].to_ne_bytes()[at % 8];
+    (from..from + size).map(byte).collect()
+}
+
+/// At most 8 bytes as a register takes them. Every host with an interpreter is little-endian.
+fn extend(m: Move, bytes: &[u8]) -> u64 {
+    let mut word = [0; 8];
+    word[..bytes.len()].copy_from_slice(bytes);
+    let value = u64::from_le_bytes(word);
+    let unused = 64 - 8 * bytes.len() as u32;
+    match m.source {
+        Source::Bytes { signed: true, .. } => ((value << unused) as i64 >> unused) as u64,
+        _ => value,
+    }
 }

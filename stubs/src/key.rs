@@ -4,17 +4,39 @@
 //! interchangeable stubs. The text form is the key in logs, goldens and `fing explain`, and it parses back.
 #![forbid(unsafe_code)]
 
-use std::fmt;
+#[cfg(feature = "faults")]
+mod areas;
+mod moves;
+mod text;
+
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::str::FromStr;
 use std::sync::Arc;
 
+use crate::block::BlockLayout;
 use crate::check::check;
 use crate::record::RECORD_ARGUMENT;
-use crate::{Abi, Assignment, Family, Kind, Place, RegClass, Signature, StubError, Value, assign};
+use crate::{Abi, Assignment, Family, RegClass, Signature, StubError, Type, assign};
 
 /// Largest frame a stub may have unless the cache is told otherwise, in bytes.
 pub const DEFAULT_FRAME_LIMIT: u64 = 128 << 10;
+
+/// What a move reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// Bytes of the argument, or of the block of arguments.
+    Bytes {
+        /// The first byte.
+        from: u32,
+        /// How many: 1, 2, 4 or 8, or any number on the way to [`Target::Frame`].
+        size: u32,
+        /// A register or a whole word takes them as a signed integer, instead of zeroes above.
+        signed: bool,
+    },
+    /// The record's context.
+    Context,
+    /// The address of the byte at this offset of the frame.
+    FrameAddress(u32),
+}
 
 /// Where a move ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -23,21 +45,43 @@ pub enum Target {
     Int(u8),
     /// Float argument register, by position in the ABI's sequence.
     Float(u8),
-    /// Byte offset from the argument base.
+    /// Byte offset from the argument base; as many bytes as are read.
     Frame(u32),
+    /// Byte offset from the argument base of a whole word, which takes what a register would.
+    Word(u32),
 }
 
-/// One move: bytes of the argument's memory image to a register or to the frame.
+/// One move on the way in: to a register or to the frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Move {
-    /// First byte in the argument, 0..16.
-    pub from: u8,
-    /// Bytes: 1, 2, 4 or 8.
-    pub size: u8,
-    /// The value is a signed integer and this ABI's caller extends it.
-    pub signed: bool,
+    /// What is read.
+    pub source: Source,
     /// Where it goes.
     pub to: Target,
+}
+
+/// Where a result is found after the call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ResultSource {
+    /// Integer result register, from this byte on, counted from the least significant.
+    Int(u8, u8),
+    /// Float result register, from this byte on; a lone `float32` is at 0 however the machine keeps it.
+    Float(u8, u8),
+    /// Byte offset from the argument base.
+    Frame(u32),
+    /// Byte offset in the hidden result area.
+    Hidden(u32),
+}
+
+/// One move on the way back: to the block of results.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ResultMove {
+    /// Where it is found.
+    pub from: ResultSource,
+    /// Bytes: 1, 2, 4 or 8 from a register, any number from memory.
+    pub size: u32,
+    /// First byte in the block.
+    pub to: u32,
 }
 
 /// What a call stub's code depends on. ABIs that differ only in their number of registers share stubs wherever the
@@ -49,6 +93,12 @@ pub struct Move {
 /// let key = StubKey::new(&signature, Abi::go(Arch::Amd64), Default::default())?;
 /// assert_eq!(key.to_string(), "go/amd64;8@0>i0;8@8>i1;frame=32");
 /// assert_eq!(key.to_string().parse::<StubKey>()?, key);
+///
+/// let key = StubKey::block(&signature, Abi::go(Arch::Amd64), Default::default())?;
+/// assert_eq!(
+///     key.to_string(),
+///     "go/amd64;block;8@0>i0;8@8>i1;i0>8@0;f0>4@8;m0>10@12;frame=32"
+/// );
 /// # Ok::<(), fing_stubs::StubError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,19 +106,20 @@ pub struct StubKey {
     /// Of all other fields: keys are made once and looked up often.
     hash: u64,
     abi: Abi,
+    /// Records hold the addresses of two blocks instead of the argument.
+    block: bool,
     moves: Arc<[Move]>,
+    results: Arc<[ResultMove]>,
     /// Bytes of frame above the argument base, rounded up to a class.
     frame: u32,
-    /// Bytes of the hidden result area (native), rounded up to a class; its address takes integer register 0.
+    /// Bytes of the hidden result area (native), rounded up to a class.
     hidden: u32,
-    /// Native only: the integer register that carries the context as an extra argument.
-    context: Option<u8>,
 }
 
 /// How a stub is wanted, beside signature and ABI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyOptions {
-    /// Native ABIs: pass the record's context as one more pointer argument after the parameter, the order of
+    /// Native ABIs: pass the record's context as one more pointer argument after the parameters, the order of
     /// Boehm's finalization procedures. Under the Go ABIs the context always goes to the closure context register.
     pub context_argument: bool,
     /// Largest frame in bytes.
@@ -85,22 +136,12 @@ impl Default for KeyOptions {
 }
 
 impl StubKey {
-    /// The key of the stub that calls functions of `signature` under `abi`.
+    /// The key of the stub that calls functions of `signature` under `abi` with the argument in the record.
     ///
     /// # Errors
     /// Not exactly one parameter, a parameter over 16 bytes, a frame past the limit, a type that `abi` can't pass.
     pub fn new(signature: &Signature, abi: Abi, options: KeyOptions) -> Result<StubKey, StubError> {
-        let assignment = assign(signature, abi)?;
-        if cfg!(debug_assertions)
-            && let Err(violation) = check(signature, &assignment)
-        {
-            return Err(StubError::Internal {
-                key: format!("{signature} under {abi}"),
-                step: "checking the assignment",
-                detail: violation.to_string(),
-            });
-        }
-        StubKey::of(signature, &assignment, options)
+        StubKey::of(signature, &checked(signature, abi)?, options)
     }
 
     /// The key for an assignment that is already made.
@@ -126,6 +167,37 @@ impl StubKey {
                 limit: RECORD_ARGUMENT,
             });
         }
+        StubKey::build(signature, assignment, options, false)
+    }
+
+    /// The key of the stub that calls functions of `signature` under `abi` with any number of arguments, which lie in
+    /// a [block](BlockLayout) at the address in word 0 of the record, and copies the results to a block at the
+    /// address in word 1.
+    ///
+    /// # Errors
+    /// A frame past the limit, a type that `abi` can't pass.
+    pub fn block(
+        signature: &Signature,
+        abi: Abi,
+        options: KeyOptions,
+    ) -> Result<StubKey, StubError> {
+        StubKey::build(signature, &checked(signature, abi)?, options, true)
+    }
+
+    fn build(
+        signature: &Signature,
+        assignment: &Assignment,
+        options: KeyOptions,
+        block: bool,
+    ) -> Result<StubKey, StubError> {
+        let abi = assignment.abi;
+        let with_context;
+        let (assignment, context) = if abi.family() != Family::Go && options.context_argument {
+            with_context = checked(&and_a_pointer(signature)?, abi)?;
+            (&with_context, true)
+        } else {
+            (assignment, false)
+        };
         let hidden = assignment.hidden_result.unwrap_or(0);
         let found = assignment.frame_size.saturating_add(hidden);
         if found > options.frame_limit {
@@ -135,15 +207,21 @@ impl StubKey {
                 limit: options.frame_limit,
             });
         }
-        let native = assignment.abi.family() != Family::Go;
-        let context = (native && options.context_argument).then_some(assignment.int_in as u8);
+        let arguments = BlockLayout::of(signature.arguments());
+        let mut moves = moves::into_call(assignment, &arguments, context);
+        let mut results = Vec::new();
+        if block {
+            moves = moves::joined(moves);
+            results = moves::out_of_call(assignment, &BlockLayout::of(signature.results()));
+        }
         Ok(StubKey {
             hash: 0,
-            abi: erase(assignment.abi),
-            moves: moves(argument, native).into(),
+            abi: erase(abi),
+            block,
+            moves: moves.into(),
+            results: results.into(),
             frame: frame_class(assignment.frame_size),
             hidden: frame_class(hidden),
-            context,
         }
         .hashed())
     }
@@ -151,9 +229,15 @@ impl StubKey {
     /// The last step of making a key.
     fn hashed(mut self) -> StubKey {
         let mut hasher = DefaultHasher::new();
-        (self.abi, &self.moves, self.frame, self.hidden, self.context).hash(&mut hasher);
+        (self.abi, self.block, &self.moves, &self.results).hash(&mut hasher);
+        (self.frame, self.hidden).hash(&mut hasher);
         self.hash = hasher.finish();
         self
+    }
+
+    /// What `Hash` says of this key.
+    pub(crate) fn hash_code(&self) -> u64 {
+        self.hash
     }
 
     /// The ABI.
@@ -161,12 +245,22 @@ impl StubKey {
         self.abi
     }
 
-    /// The moves, in the order of the argument's bytes.
+    /// Whether records hold the addresses of an argument block and a result block instead of the argument.
+    pub fn is_block(&self) -> bool {
+        self.block
+    }
+
+    /// The moves into the call, in the order of the arguments' bytes.
     pub fn moves(&self) -> &[Move] {
         &self.moves
     }
 
-    /// Bytes of frame from the argument base up: stack arguments, stack results, spill slots; a multiple of 16.
+    /// The moves of results; none unless [`StubKey::is_block`].
+    pub fn results(&self) -> &[ResultMove] {
+        &self.results
+    }
+
+    /// Bytes of frame from the argument base up: stack arguments, stack results, spill slots or copies; a multiple of 16.
     pub fn frame(&self) -> u32 {
         self.frame
     }
@@ -176,86 +270,102 @@ impl StubKey {
         self.hidden
     }
 
-    /// Native ABIs: position of the integer register that carries the context as an extra argument.
-    pub fn context_argument(&self) -> Option<u8> {
-        self.context
+    /// Whether the call has an area of its own at the argument base.
+    pub(crate) fn needs_frame(&self) -> bool {
+        self.frame > 0
     }
 
-    /// What `Hash` says of this key.
-    pub(crate) fn hash_code(&self) -> u64 {
-        self.hash
+    /// The moves to registers of a class, in order of position.
+    pub(crate) fn register_moves(&self, class: RegClass) -> Vec<Move> {
+        let mut picked: Vec<Move> = self
+            .moves
+            .iter()
+            .copied()
+            .filter(|m| match class {
+                RegClass::Int => matches!(m.to, Target::Int(_)),
+                RegClass::Float => matches!(m.to, Target::Float(_)),
+            })
+            .collect();
+        picked.sort_by_key(|m| m.to);
+        picked
     }
 
-    /// The integer and float register moves as (position, move), in order of position.
-    pub(crate) fn register_moves(&self) -> (Vec<Move>, Vec<Move>) {
-        let pick = |class: fn(&Target) -> bool| {
-            let mut picked: Vec<Move> = self
-                .moves
-                .iter()
-                .copied()
-                .filter(|m| class(&m.to))
-                .collect();
-            picked.sort_by_key(|m| m.to);
-            picked
+    /// Registers of a class that carry results which are moved.
+    pub(crate) fn result_registers(&self, class: RegClass) -> u8 {
+        let index = |m: &ResultMove| match (class, m.from) {
+            (RegClass::Int, ResultSource::Int(n, _))
+            | (RegClass::Float, ResultSource::Float(n, _)) => Some(n + 1),
+            _ => None,
         };
-        (
-            pick(|t| matches!(t, Target::Int(_))),
-            pick(|t| matches!(t, Target::Float(_))),
-        )
+        self.results.iter().filter_map(index).max().unwrap_or(0)
     }
+
+    /// Registers are filled in order without gaps, which is what generated code relies on.
+    fn is_sound(&self) -> bool {
+        let table = self.abi.native_table();
+        let positional = table.is_some_and(|table| table.positional);
+        let hidden = u8::from(self.hidden > 0 && table.is_some_and(|table| table.hidden.is_none()));
+        let positions = |class| -> Vec<u8> {
+            let moves = self.register_moves(class).into_iter();
+            let position = |m: Move| match m.to {
+                Target::Int(n) | Target::Float(n) => n,
+                Target::Frame(_) | Target::Word(_) => 0,
+            };
+            moves.map(position).collect()
+        };
+        let (mut ints, mut floats) = (positions(RegClass::Int), positions(RegClass::Float));
+        if positional {
+            ints.append(&mut floats);
+            ints.sort_unstable();
+        }
+        let in_order = |positions: &[u8], first: u8| {
+            let wanted = first..=u8::MAX;
+            positions.iter().copied().zip(wanted).all(|(a, b)| a == b)
+        };
+        in_order(&ints, hidden) && in_order(&floats, 0)
+    }
+}
+
+impl Hash for StubKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+/// The assignment; debug builds have it judged.
+fn checked(signature: &Signature, abi: Abi) -> Result<Assignment, StubError> {
+    let assignment = assign(signature, abi)?;
+    if cfg!(debug_assertions)
+        && let Err(violation) = check(signature, &assignment)
+    {
+        return Err(StubError::Internal {
+            key: format!("{signature} under {abi}"),
+            step: "checking the assignment",
+            detail: violation.to_string(),
+        });
+    }
+    Ok(assignment)
+}
+
+/// The signature with one more parameter, an `unsafe.Pointer`.
+fn and_a_pointer(signature: &Signature) -> Result<Signature, StubError> {
+    let mut params = signature.params().to_vec();
+    params.push(Type::unsafe_pointer());
+    let receiver = signature.receiver().cloned();
+    Ok(Signature::new(
+        receiver,
+        params,
+        signature.results().to_vec(),
+        false,
+    )?)
 }
 
 /// Register counts decide where words go, and the moves say where; nothing else in a stub depends on the counts.
 fn erase(abi: Abi) -> Abi {
-    if abi.family() == Family::Go {
-        Abi::go(abi.arch())
-    } else {
-        abi
+    match abi.family() {
+        Family::Go => Abi::go(abi.arch()),
+        Family::Native(_) => abi,
     }
-}
-
-/// The argument's bytes, to the places its assignment names.
-fn moves(argument: &Value, native: bool) -> Vec<Move> {
-    match &argument.place {
-        Place::Regs { pieces, .. } => pieces
-            .iter()
-            .map(|piece| Move {
-                from: piece.off as u8,
-                size: piece.size as u8,
-                signed: native && is_signed(&piece.kind),
-                to: match piece.class {
-                    RegClass::Int => Target::Int(piece.index as u8),
-                    RegClass::Float => Target::Float(piece.index as u8),
-                },
-            })
-            .collect(),
-        Place::Stack { offset } => {
-            let mut out = Vec::new();
-            let mut at = 0;
-            while at < argument.size {
-                let size = [8, 4, 2, 1]
-                    .into_iter()
-                    .find(|&n| n <= argument.size - at && at % n == 0)
-                    .unwrap_or(1);
-                out.push(Move {
-                    from: at as u8,
-                    size: size as u8,
-                    signed: false,
-                    to: Target::Frame((offset + at) as u32),
-                });
-                at += size;
-            }
-            out
-        }
-        Place::Hidden { .. } => Vec::new(),
-    }
-}
-
-fn is_signed(ty: &crate::Type) -> bool {
-    matches!(
-        ty.underlying(),
-        Kind::Int | Kind::Int8 | Kind::Int16 | Kind::Int32 | Kind::Int64
-    )
 }
 
 /// Frames are rounded up so that signatures share stubs: to 16 up to 128 bytes, then to a quarter of the power of two below.
@@ -266,131 +376,4 @@ pub(crate) fn frame_class(bytes: u64) -> u32 {
         (bytes.next_power_of_two() / 8).max(16)
     };
     bytes.next_multiple_of(step) as u32
-}
-
-impl Hash for StubKey {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.hash);
-    }
-}
-
-impl fmt::Display for StubKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.abi.family() {
-            Family::Go => write!(f, "go/{}", self.abi.arch())?,
-            _ => write!(f, "{}", self.abi)?,
-        }
-        for m in &*self.moves {
-            write!(
-                f,
-                ";{}{}@{}>",
-                if m.signed { "s" } else { "" },
-                m.size,
-                m.from
-            )?;
-            match m.to {
-                Target::Int(n) => write!(f, "i{n}")?,
-                Target::Float(n) => write!(f, "f{n}")?,
-                Target::Frame(offset) => write!(f, "m{offset}")?,
-            }
-        }
-        if self.frame > 0 {
-            write!(f, ";frame={}", self.frame)?;
-        }
-        if self.hidden > 0 {
-            write!(f, ";hidden={}", self.hidden)?;
-        }
-        if let Some(register) = self.context {
-            write!(f, ";ctx=i{register}")?;
-        }
-        Ok(())
-    }
-}
-
-impl FromStr for StubKey {
-    type Err = StubError;
-
-    fn from_str(text: &str) -> Result<StubKey, StubError> {
-        let bad = |found: &str, wanted| StubError::Key {
-            text: text.to_owned(),
-            found: found.to_owned(),
-            wanted,
-        };
-        let mut parts = text.split(';');
-        let abi_text = parts.next().unwrap_or_default();
-        let abi: Abi = erase(
-            abi_text
-                .parse()
-                .map_err(|_| bad(abi_text, "an ABI such as go/amd64 or sysv/amd64"))?,
-        );
-        let mut key = StubKey {
-            hash: 0,
-            abi,
-            moves: Arc::default(),
-            frame: 0,
-            hidden: 0,
-            context: None,
-        };
-        let mut moves = Vec::new();
-        for part in parts {
-            let class = |value: &str| {
-                let bytes = value
-                    .parse::<u32>()
-                    .ok()
-                    .filter(|&n| n > 0 && frame_class(n.into()) == n);
-                bytes.ok_or_else(|| bad(part, "a frame class in bytes"))
-            };
-            if let Some(value) = part.strip_prefix("frame=") {
-                key.frame = class(value)?;
-            } else if let Some(value) = part.strip_prefix("hidden=") {
-                key.hidden = class(value)?;
-            } else if let Some(value) = part.strip_prefix("ctx=i") {
-                let register = value
-                    .parse()
-                    .ok()
-                    .filter(|&n: &u8| usize::from(n) < abi.int_regs());
-                key.context =
-                    Some(register.ok_or_else(|| bad(part, "an integer register of the ABI"))?);
-            } else {
-                moves.push(parse_move(part, abi).ok_or_else(|| {
-                    bad(part, "a move such as 8@0>i0, or frame=, hidden=, ctx=i")
-                })?);
-            }
-        }
-        key.moves = moves.into();
-        Ok(key.hashed())
-    }
-}
-
-fn parse_move(part: &str, abi: Abi) -> Option<Move> {
-    let (signed, rest) = match part.strip_prefix('s') {
-        Some(rest) => (true, rest),
-        None => (false, part),
-    };
-    let (size, rest) = rest.split_once('@')?;
-    let (from, to) = rest.split_once('>')?;
-    let (size, from): (u8, u8) = (size.parse().ok()?, from.parse().ok()?);
-    if !matches!(size, 1 | 2 | 4 | 8) || u64::from(from) + u64::from(size) > RECORD_ARGUMENT {
-        return None;
-    }
-    let to = match to.split_at_checked(1)? {
-        ("i", n) => Target::Int(
-            n.parse()
-                .ok()
-                .filter(|&n: &u8| usize::from(n) < abi.int_regs())?,
-        ),
-        ("f", n) => Target::Float(
-            n.parse()
-                .ok()
-                .filter(|&n: &u8| usize::from(n) < abi.float_regs())?,
-        ),
-        ("m", n) => Target::Frame(n.parse().ok()?),
-        _ => return None,
-    };
-    Some(Move {
-        from,
-        size,
-        signed,
-        to,
-    })
 }

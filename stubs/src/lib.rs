@@ -43,11 +43,15 @@
 
 pub mod abi;
 pub mod assign;
+mod block;
 mod cache;
+mod call;
 pub mod check;
 mod code;
 mod compile;
 mod error;
+#[cfg(feature = "faults")]
+pub mod faults;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod go_frame;
@@ -65,13 +69,17 @@ mod stub;
 mod unwind;
 mod veneer;
 
-pub use abi::{Abi, AbiError, Arch, Family, Machine, RegClass};
+pub use abi::{Abi, AbiError, Arch, Convention, Family, Machine, NativeConvention, RegClass};
 pub use assign::{AssignError, Assignment, Piece, Place, Value, assign};
+pub use block::BlockLayout;
 pub use cache::{CacheOptions, CacheStats, CodePolicy, StubCache};
+pub use call::{CallError, CallStub};
 pub use code::DEFAULT_ARENA_CAPACITY;
 pub use compile::{Compiled, Compiler};
 pub use error::StubError;
-pub use key::{DEFAULT_FRAME_LIMIT, KeyOptions, Move, StubKey, Target};
+pub use key::{
+    DEFAULT_FRAME_LIMIT, KeyOptions, Move, ResultMove, ResultSource, Source, StubKey, Target,
+};
 pub use record::{GBlock, RECORD_ARGUMENT, Record};
 pub use signature::{Kind, ParseError, Signature, Type, TypeError};
 pub use stub::Stub;

@@ -12,30 +12,34 @@
 //! ```
 //! An empty batch never gets here; see [`Stub::run`](crate::Stub::run).
 //!
-//! **The frame.** Cranelift lays out explicit stack slots from the stack pointer up, above the outgoing argument area.
-//! None of our calls has outgoing stack arguments, so slot 0 begins exactly at the stack pointer of the call, which is
-//! where the callee finds its argument base. The slot *is* the callee's frame: stack arguments are plain stores, and
-//! results and spill slots are room in it. [`compile`](crate::compile) checks the place of the slot in every stub it
-//! makes, so a change of layout in Cranelift is an error, never a wrong call.
+//! **The frame.** Cranelift lays out explicit stack slots from the stack pointer up, above what the convention of its calls
+//! wants there: nothing, or Windows' home space, or the register save area of s390x. None of our calls has outgoing stack
+//! arguments of its own, so slot 0 begins exactly where the callee finds its stack arguments. The slot *is* the callee's
+//! frame: stack arguments are plain stores, and results and spill slots are room in it. [`compile`](crate::compile) checks
+//! the place of the slot in every stub it makes, so a change of layout in Cranelift is an error, never a wrong call.
+//! The exception is `tail`, whose callee takes its stack arguments off the stack: they are Cranelift's own.
 //!
 //! **Every register clobbered.** Go functions save nothing. A `try_call` with an empty exception table to a callee of
 //! convention `PreserveAll` makes Cranelift treat every register as clobbered, on every ISA; the stub then saves its
 //! caller's registers once per batch. Native callees are called with their own convention.
 #![forbid(unsafe_code)]
 
+mod go;
+mod memory;
+mod native;
+
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
-    AbiParam, ArgumentPurpose, BlockArg, BlockCall, ExceptionTableData, ExtFuncData, ExternalName,
-    FuncRef, Function, InstBuilder, MemFlagsData, SigRef, Signature, StackSlot, StackSlotData,
-    StackSlotKind, Type, UserExternalName, UserFuncName, Value, types,
+    AbiParam, Block, BlockArg, Function, InstBuilder, MemFlagsData, Signature, StackSlot,
+    StackSlotData, StackSlotKind, Type, UserExternalName, UserFuncName, Value, types,
 };
 use cranelift_codegen::isa::{CallConv, TargetFrontendConfig};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 
-use crate::Family;
-use crate::key::{Move, StubKey, Target};
-use crate::record::{CODE_OFFSET, CONTEXT_OFFSET, RECORD_SIZE, WORDS_OFFSET};
-use crate::veneer::{Plan, image};
+use crate::key::{Move, ResultSource, StubKey, Target};
+use crate::record::{CODE_OFFSET, RECORD_SIZE, WORDS_OFFSET};
+use crate::veneer::{Facts, Plan};
+use crate::{Family, RegClass};
 
 /// Module-level names: the veneer is function 0, the stub function 1, of namespace 0.
 pub(crate) const VENEER_NAME: UserExternalName = UserExternalName {
@@ -47,8 +51,25 @@ pub(crate) const STUB_NAME: UserExternalName = UserExternalName {
     index: 1,
 };
 
-/// The slot that is the callee's frame, if the key has one: always the first.
-pub(crate) const FRAME_SLOT: u32 = 0;
+/// What kind of machine a stub is for, as far as its CLIF depends on it.
+#[derive(Clone, Copy)]
+pub(crate) struct Machine {
+    /// The C convention: of the stub itself.
+    pub(crate) native: CallConv,
+    pub(crate) config: TargetFrontendConfig,
+    /// A mistake planted on purpose.
+    #[cfg(feature = "faults")]
+    pub(crate) fault: Option<crate::faults::Fault>,
+}
+
+/// A stub's CLIF, and the places of its slots.
+pub(crate) struct Lowered {
+    pub(crate) function: Function,
+    /// The callee's frame, and how many bytes above the stack pointer of the call it must be.
+    pub(crate) frame: Option<(StackSlot, u32)>,
+    /// What the veneer saves to.
+    pub(crate) save: Option<StackSlot>,
+}
 
 /// Signature of every stub: first record, end, progress cell, g; no result.
 pub(crate) fn stub_signature(native: CallConv) -> Signature {
@@ -57,25 +78,12 @@ pub(crate) fn stub_signature(native: CallConv) -> Signature {
     signature
 }
 
-/// What a veneer takes; see [`Plan`].
-pub(crate) fn veneer_signature(plan: Plan, floats: &[Move]) -> Signature {
-    let mut signature = Signature::new(CallConv::PreserveAll);
-    match plan {
-        Plan::Direct { .. } => {
-            signature.params = vec![AbiParam::new(types::I64); 5];
-            signature
-                .params
-                .extend(floats.iter().map(|m| AbiParam::new(float_type(*m))));
-        }
-        Plan::Image { .. } => signature.params.push(AbiParam::new(types::I64)),
-    }
-    signature
-}
-
-/// The stub's body for `key`, for a machine whose C convention is `native`.
-pub(crate) fn lower(key: &StubKey, native: CallConv, config: TargetFrontendConfig) -> Function {
-    let mut function =
-        Function::with_name_signature(UserFuncName::User(STUB_NAME), stub_signature(native));
+/// The stub's body for `key`. `plan` is there if the ABI is Go's, else `convention` is the callee's.
+pub(crate) fn lower(key: &StubKey, callee: Callee, machine: Machine) -> Lowered {
+    let mut function = Function::with_name_signature(
+        UserFuncName::User(STUB_NAME),
+        stub_signature(machine.native),
+    );
     let mut builder_context = FunctionBuilderContext::new();
     let mut builder = FunctionBuilder::new(&mut function, &mut builder_context);
     let [entry, head, next, exit] = [(); 4].map(|()| builder.create_block());
@@ -86,7 +94,15 @@ pub(crate) fn lower(key: &StubKey, native: CallConv, config: TargetFrontendConfi
     let &[first, end, progress, g] = builder.block_params(entry) else {
         unreachable!("four parameters")
     };
-    let mut call = CallBuilder::new(key, &mut builder, native, g, record, next);
+    let mut call = CallBuilder::new(
+        key,
+        &callee,
+        #[cfg(feature = "faults")]
+        machine,
+        &mut builder,
+        g,
+        record,
+    );
     // A value of its own: the parameter's register is lost in the first call, and the allocator would rather move the
     // parameter back there in every round than leave it in another.
     let end = call.builder.ins().iadd_imm_s(end, 0);
@@ -96,11 +112,13 @@ pub(crate) fn lower(key: &StubKey, native: CallConv, config: TargetFrontendConfi
 
     call.builder.switch_to_block(head);
     let [running] = call.keep([record]);
+    call.running = running;
     let cell = progress.value(call.builder);
     call.builder
         .ins()
         .store(MemFlagsData::trusted(), record, cell, 0);
-    call.emit();
+    call.emit(callee, next);
+    let (frame, save) = (call.frame, call.save);
 
     builder.switch_to_block(next);
     let done = running.value(&mut builder);
@@ -118,8 +136,12 @@ pub(crate) fn lower(key: &StubKey, native: CallConv, config: TargetFrontendConfi
         .store(MemFlagsData::trusted(), following, cell, 0);
     builder.ins().return_(&[]);
     builder.seal_all_blocks();
-    builder.finalize(config);
-    function
+    builder.finalize(machine.config);
+    Lowered {
+        function,
+        frame: frame.map(|slot| (slot, callee.slot_zero(key))),
+        save,
+    }
 }
 
 /// A value of the loop that lives across calls.
@@ -141,42 +163,102 @@ impl Kept {
     }
 }
 
+/// Whom the stub calls.
+#[derive(Clone, Copy)]
+pub(crate) enum Callee {
+    /// A Go function, through a veneer.
+    Go(Plan),
+    /// A function of this convention.
+    Native(CallConv),
+}
+
+impl Callee {
+    /// Bytes from the stack pointer of the call up to slot 0.
+    fn slot_zero(self, key: &StubKey) -> u32 {
+        match key.abi().native_table() {
+            Some(table) => table.argument_base as u32,
+            None => Facts::of(key.abi().arch()).map_or(0, |facts| facts.slot_zero),
+        }
+    }
+}
+
 /// One record's call, in the loop's body.
 struct CallBuilder<'a, 'b> {
     key: &'a StubKey,
+    #[cfg(feature = "faults")]
+    machine: Machine,
     builder: &'a mut FunctionBuilder<'b>,
-    native: CallConv,
     g: Kept,
     record: Value,
-    next: cranelift_codegen::ir::Block,
+    /// The record, after the call.
+    running: Kept,
+    /// The address that moves count from.
+    arguments: Value,
+    /// The callee's frame: the first slot made.
     frame: Option<StackSlot>,
+    /// Bytes in that slot below the argument base.
+    base: i32,
+    save: Option<StackSlot>,
+    hidden: Option<StackSlot>,
+}
+
+/// Result registers, as values of the stub's own or in the veneer's image.
+enum ResultRegisters {
+    Values {
+        ints: Vec<Value>,
+        floats: Vec<Value>,
+    },
+    Image {
+        slot: Option<StackSlot>,
+        plan: Plan,
+    },
 }
 
 impl<'a, 'b> CallBuilder<'a, 'b> {
     fn new(
         key: &'a StubKey,
+        callee: &Callee,
+        #[cfg(feature = "faults")] machine: Machine,
         builder: &'a mut FunctionBuilder<'b>,
-        native: CallConv,
         g: Value,
         record: Value,
-        next: cranelift_codegen::ir::Block,
     ) -> Self {
-        let frame = (key.frame() > 0).then(|| {
-            let bytes = key.frame() + argument_base(key) as u32;
-            builder.create_sized_stack_slot(StackSlotData::new(
-                StackSlotKind::ExplicitSlot,
-                bytes,
-                4,
-            ))
+        let mut slot = |bytes: u32| {
+            let data = StackSlotData::new(StackSlotKind::ExplicitSlot, bytes, 4);
+            (bytes > 0).then(|| builder.create_sized_stack_slot(data))
+        };
+        let facts = Facts::of(key.abi().arch());
+        let (base, save) = match (callee, key.abi().family()) {
+            (Callee::Go(plan), Family::Go) => {
+                let base = facts.map_or(0, |facts| facts.argument_base);
+                (base, plan.slot_bytes() as u32)
+            }
+            _ => (0, 0),
+        };
+        let tail = key
+            .abi()
+            .convention()
+            .is_some_and(|convention| convention.is_tail());
+        let frame = slot(if key.needs_frame() && !tail {
+            key.frame() + base
+        } else {
+            0
         });
+        let save = slot(save);
+        let hidden = slot(key.hidden());
         CallBuilder {
             key,
+            #[cfg(feature = "faults")]
+            machine,
             builder,
-            native,
             g: Kept::Value(g),
             record,
-            next,
+            running: Kept::Value(record),
+            arguments: record,
             frame,
+            base: base as i32,
+            save,
+            hidden,
         }
     }
 
@@ -189,180 +271,70 @@ impl<'a, 'b> CallBuilder<'a, 'b> {
                 self.stack_store(value, slot, 0);
                 Kept::Stored(slot)
             }
-            _ => Kept::Value(value),
+            Family::Native(_) => Kept::Value(value),
         })
     }
 
-    fn emit(&mut self) {
+    /// The moves to integer registers, in order.
+    fn int_moves(&self) -> Vec<Move> {
+        let moves = self.key.register_moves(RegClass::Int);
+        #[cfg(feature = "faults")]
+        if self.machine.fault == Some(crate::faults::Fault::WrongRegister) {
+            let count = moves.len();
+            let stray = moves.first().map(|first| Move {
+                source: crate::key::Source::Context,
+                ..*first
+            });
+            return stray.into_iter().chain(moves).take(count).collect();
+        }
+        moves
+    }
+
+    /// The whole call; control goes on at `next`.
+    fn emit(&mut self, callee: Callee, next: Block) {
+        if self.key.is_block() {
+            self.arguments = self.load_word(WORDS_OFFSET);
+        }
         for &m in self.key.moves() {
-            if let (Target::Frame(offset), Some(slot)) = (m.to, self.frame) {
-                let value = self.load_int(m, int_type(m.size));
-                self.stack_store(value, slot, argument_base(self.key) + offset as i32);
+            match (m.to, self.frame) {
+                (Target::Frame(offset), Some(slot)) => {
+                    self.copy_in(m, slot, self.base + offset as i32);
+                }
+                (Target::Word(offset), Some(slot)) => {
+                    let value = self.word(m);
+                    self.stack_store(value, slot, self.base + offset as i32);
+                }
+                _ => {}
             }
         }
         let code = self.load_word(CODE_OFFSET);
-        match self.key.abi().family() {
-            Family::Go => self.call_veneer(code),
-            _ => self.call_native(code),
-        }
-    }
-
-    /// A Go callee, through the veneer.
-    fn call_veneer(&mut self, code: Value) {
-        let (ints, floats) = self.key.register_moves();
-        let context = self.load_word(CONTEXT_OFFSET);
-        let plan = Plan::choose(ints.len(), floats.len());
-        let mut arguments = Vec::new();
-        match plan {
-            Plan::Direct { .. } => {
-                let mut words: Vec<Value> =
-                    ints.iter().map(|&m| self.load_int(m, types::I64)).collect();
-                // A word the callee has no use for: any value will do, and this one is at hand.
-                words.resize(2, code);
-                let g = self.g.value(self.builder);
-                arguments.extend([words[0], words[1], context, code, g]);
-                arguments.extend(floats.iter().map(|&m| self.load_float(m)));
-            }
-            Plan::Image { ints: n, .. } => {
-                let bytes = image::float(n, floats.len() as u8) as u32;
-                let slot = self.builder.create_sized_stack_slot(StackSlotData::new(
-                    StackSlotKind::ExplicitSlot,
-                    bytes,
-                    4,
-                ));
-                let g = self.g.value(self.builder);
-                for (value, offset) in [
-                    (code, image::CODE),
-                    (context, image::CONTEXT),
-                    (g, image::G),
-                ] {
-                    self.stack_store(value, slot, offset);
+        let results = match callee {
+            Callee::Go(plan) => self.call_veneer(code, plan),
+            Callee::Native(convention) => self.call_native(code, convention),
+        };
+        if !self.key.results().is_empty() {
+            self.record = self.running.value(self.builder);
+            let block = self.load_word(WORDS_OFFSET + 8);
+            for &m in self.key.results() {
+                match m.from {
+                    ResultSource::Frame(offset) => {
+                        let from = self.base + offset as i32;
+                        self.copy_out(self.frame, from, block, m.to as i32, m.size);
+                    }
+                    ResultSource::Hidden(offset) => {
+                        self.copy_out(self.hidden, offset as i32, block, m.to as i32, m.size);
+                    }
+                    ResultSource::Int(..) | ResultSource::Float(..) => {
+                        self.register_out(&results, m, block);
+                    }
                 }
-                for (n, &m) in (0..).zip(&ints) {
-                    let value = self.load_int(m, types::I64);
-                    self.stack_store(value, slot, image::int(n));
-                }
-                for (k, &m) in (0..).zip(&floats) {
-                    let value = self.load_float(m);
-                    self.stack_store(value, slot, image::float(n, k));
-                }
-                arguments.push(self.builder.ins().stack_addr(types::I64, slot, 0));
             }
         }
-        let signature = self
-            .builder
-            .import_signature(veneer_signature(plan, &floats));
-        let veneer = self.import_veneer(signature);
-        let table = self.empty_exception_table(signature);
-        self.builder.ins().try_call(veneer, &arguments, table);
-    }
-
-    /// A native callee, by its own convention: hidden result pointer, the argument, the context if it is an argument.
-    fn call_native(&mut self, code: Value) {
-        let (ints, floats) = self.key.register_moves();
-        let mut signature = Signature::new(self.native);
-        let mut arguments = Vec::new();
-        if self.key.hidden() > 0 {
-            let data = StackSlotData::new(StackSlotKind::ExplicitSlot, self.key.hidden(), 4);
-            let slot = self.builder.create_sized_stack_slot(data);
-            signature
-                .params
-                .push(AbiParam::special(types::I64, ArgumentPurpose::StructReturn));
-            arguments.push(self.builder.ins().stack_addr(types::I64, slot, 0));
-        }
-        for m in ints {
-            signature.params.push(AbiParam::new(types::I64));
-            arguments.push(self.load_int(m, types::I64));
-        }
-        if self.key.context_argument().is_some() {
-            signature.params.push(AbiParam::new(types::I64));
-            arguments.push(self.load_word(CONTEXT_OFFSET));
-        }
-        for m in floats {
-            signature.params.push(AbiParam::new(float_type(m)));
-            arguments.push(self.load_float(m));
-        }
-        let signature = self.builder.import_signature(signature);
-        self.builder
-            .ins()
-            .call_indirect(signature, code, &arguments);
-        self.builder.ins().jump(self.next, &[]);
-    }
-
-    fn stack_store(&mut self, value: Value, slot: StackSlot, offset: i32) {
-        self.builder
-            .ins()
-            .stack_store(types::I64, value, slot, offset);
-    }
-
-    fn load_word(&mut self, offset: i32) -> Value {
-        self.builder
-            .ins()
-            .load(types::I64, MemFlagsData::trusted(), self.record, offset)
-    }
-
-    /// The bytes of a move as an integer, extended to `ty` as the move says.
-    fn load_int(&mut self, m: Move, ty: Type) -> Value {
-        let narrow = int_type(m.size);
-        let offset = WORDS_OFFSET + i32::from(m.from);
-        let value = self.builder.ins().load(
-            narrow,
-            MemFlagsData::new().with_notrap(),
-            self.record,
-            offset,
-        );
-        match (narrow == ty, m.signed) {
-            (true, _) => value,
-            (false, true) => self.builder.ins().sextend(ty, value),
-            (false, false) => self.builder.ins().uextend(ty, value),
-        }
-    }
-
-    fn load_float(&mut self, m: Move) -> Value {
-        let offset = WORDS_OFFSET + i32::from(m.from);
-        self.builder.ins().load(
-            float_type(m),
-            MemFlagsData::new().with_notrap(),
-            self.record,
-            offset,
-        )
-    }
-
-    fn import_veneer(&mut self, signature: SigRef) -> FuncRef {
-        let name = self
-            .builder
-            .func
-            .declare_imported_user_function(VENEER_NAME);
-        self.builder.import_function(ExtFuncData {
-            name: ExternalName::user(name),
-            signature,
-            colocated: true,
-            patchable: false,
-        })
-    }
-
-    fn empty_exception_table(
-        &mut self,
-        signature: SigRef,
-    ) -> cranelift_codegen::ir::ExceptionTable {
-        let normal = BlockCall::new(self.next, [], &mut self.builder.func.dfg.value_lists);
-        self.builder
-            .func
-            .dfg
-            .exception_tables
-            .push(ExceptionTableData::new(signature, normal, []))
+        self.builder.ins().jump(next, &[]);
     }
 }
 
-/// Bytes between the stack pointer at the call and the argument base.
-fn argument_base(key: &StubKey) -> i32 {
-    match key.abi().family() {
-        Family::Go => key.abi().machine().argument_base as i32,
-        _ => 0,
-    }
-}
-
-fn int_type(bytes: u8) -> Type {
+fn int_type(bytes: u32) -> Type {
     match bytes {
         1 => types::I8,
         2 => types::I16,
@@ -371,6 +343,6 @@ fn int_type(bytes: u8) -> Type {
     }
 }
 
-fn float_type(m: Move) -> Type {
-    if m.size == 4 { types::F32 } else { types::F64 }
+fn float_type(bytes: u32) -> Type {
+    if bytes == 4 { types::F32 } else { types::F64 }
 }

@@ -57,6 +57,24 @@ impl Assignment {
         match &value.place {
             Place::Stack { offset } => format!("R{{ }} offset: {offset} typ: {ty:#}"),
             Place::Hidden { offset } => format!("R{{ }} hiddenoffset: {offset} typ: {ty:#}"),
+            Place::Split { piece, offset } => {
+                let register = short_name(piece);
+                format!("R{{ {register} }} offset: {offset} typ: {ty:#}")
+            }
+            Place::Reference { pointer, copy } => {
+                let pointer = match &**pointer {
+                    Place::Stack { offset } => format!("R{{ }} offset: {offset}"),
+                    place => {
+                        let registers: String = place
+                            .pieces()
+                            .iter()
+                            .map(|piece| format!(" {}", short_name(piece)))
+                            .collect();
+                        format!("R{{{registers} }}")
+                    }
+                };
+                format!("{pointer} copy: {copy} typ: {ty:#}")
+            }
             Place::Regs { pieces, spill } => {
                 let registers: String = pieces
                     .iter()
@@ -129,6 +147,22 @@ impl Assignment {
             }
             Place::Hidden { offset } => {
                 object.insert("hidden".into(), json!(offset));
+            }
+            Place::Split { piece, offset } => {
+                let register = name(self, piece.class, piece.index);
+                object.insert("regs".into(), json!([json_piece(piece, register)]));
+                object.insert("stack".into(), json!(offset));
+            }
+            Place::Reference { pointer, copy } => {
+                object.insert("copy".into(), json!(copy));
+                match &**pointer {
+                    Place::Stack { offset } => object.insert("stack".into(), json!(offset)),
+                    place => {
+                        let pieces = place.pieces().iter();
+                        let names = pieces.map(|piece| name(self, piece.class, piece.index));
+                        object.insert("pointer".into(), names.collect())
+                    }
+                };
             }
             Place::Regs { pieces, spill } => {
                 let piece = |piece: &Piece| json_piece(piece, name(self, piece.class, piece.index));
@@ -225,7 +259,7 @@ impl Assignment {
     /// Bytes from the stack pointer at the call instruction up to the argument base.
     pub fn argument_base(&self) -> u64 {
         self.abi
-            .native()
+            .native_table()
             .map_or(self.abi.machine().argument_base, |native| {
                 native.argument_base
             })
@@ -239,13 +273,23 @@ impl Assignment {
         }
         writeln!(out, "\n  registers")?;
         if let Some(size) = self.hidden_result {
-            let register = self.arg_register(RegClass::Int, 0);
+            let own = self.abi.native_table().and_then(|native| native.hidden);
+            let register = own.unwrap_or(self.arg_register(RegClass::Int, 0));
             writeln!(
                 out,
                 "    {register:<6} -> address of {size} bytes for the results"
             )?;
         }
         for (i, value) in self.args.iter().enumerate() {
+            if let Place::Reference { pointer, copy } = &value.place {
+                for piece in pointer.pieces() {
+                    let register = self.arg_register(piece.class, piece.index);
+                    writeln!(
+                        out,
+                        "    {register:<6} <- address of argument {i}'s copy at {copy}"
+                    )?;
+                }
+            }
             for piece in value.pieces() {
                 let register = self.arg_register(piece.class, piece.index);
                 writeln!(
@@ -289,6 +333,18 @@ impl Assignment {
         for (i, value) in self.args.iter().enumerate() {
             let ty = &value.ty;
             match value.place {
+                Place::Split { offset, .. } => {
+                    let text = format!("argument {i}, second word: {ty}");
+                    add("stack arguments", offset, WORD, text);
+                }
+                Place::Reference { ref pointer, copy } => {
+                    if let Place::Stack { offset } = **pointer {
+                        let text = format!("address of argument {i}'s copy");
+                        add("stack arguments", offset, WORD, text);
+                    }
+                    let text = format!("argument {i}: {ty}");
+                    add("copies", copy, value.size, text);
+                }
                 Place::Stack { offset } => {
                     add(
                         "stack arguments",

@@ -8,6 +8,7 @@
     reason = "the provider trait has an unsafe method; its body is empty"
 )]
 
+use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -31,7 +32,8 @@ pub(crate) struct Published {
 /// Hands out the arena's bytes to one module.
 struct Provider {
     arena: Arc<Arena>,
-    state: Option<CallState>,
+    /// How unwinders see the code of each function, in the order of their definition.
+    states: VecDeque<Option<CallState>>,
     /// Bytes of the stub, and of these the ones that run over and over.
     stub: (usize, Range<usize>),
     slices: Arc<Mutex<Vec<CodeSlice>>>,
@@ -46,9 +48,10 @@ impl JITMemoryProvider for Provider {
                 "a stub has no data",
             ));
         }
+        let state = self.states.pop_front().flatten();
         let (bytes, hot) = &self.stub;
         let hot = if size == *bytes { hot } else { &(0..0) };
-        match self.arena.allocate(size, self.state.as_ref(), hot) {
+        match self.arena.allocate(size, state.as_ref(), hot) {
             Ok(slice) => {
                 let address = slice.writable();
                 self.slices
@@ -86,7 +89,7 @@ pub(crate) fn publish(
     let mut builder = JITBuilder::with_isa(compiler.isa().clone(), default_libcall_names());
     builder.memory_provider(Box::new(Provider {
         arena: arena.clone(),
-        state: compiled.call_state.clone(),
+        states: states(compiled),
         stub: (compiled.code.len(), compiled.hot.clone()),
         slices: slices.clone(),
         refusal: refusal.clone(),
@@ -109,6 +112,15 @@ pub(crate) fn publish(
         entry: address + arena.distance(),
         slices,
     })
+}
+
+/// Veneer, if there is one, and stub.
+fn states(compiled: &Compiled) -> VecDeque<Option<CallState>> {
+    let veneer = compiled
+        .veneer
+        .iter()
+        .map(|_| compiled.veneer_state.clone());
+    veneer.chain([compiled.call_state.clone()]).collect()
 }
 
 /// Defines veneer and stub under the names that [`lower`](crate::lower) gave them; returns the writable address.

@@ -16,6 +16,11 @@ use gimli::{
     UnwindSection,
 };
 
+use crate::veneer::{Unwind, image};
+
+/// DWARF's number on arm64 for whether return addresses are signed.
+const RETURN_ADDRESS_SIGNED: u16 = 34;
+
 /// What an unwinder needs to know at a call: where the canonical frame address is, and which registers lie where.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct CallState {
@@ -64,6 +69,8 @@ impl CallState {
             for (register, rule) in row.registers() {
                 match rule {
                     RegisterRule::Offset(offset) => saved.push((register.0, *offset)),
+                    // On Apple's arm64 Cranelift says that return addresses are not signed, which is so anyway.
+                    RegisterRule::ValExpression(_) if register.0 == RETURN_ADDRESS_SIGNED => {}
                     other => {
                         return Err(format!(
                             "register {} is {other:?}, wanted a place in the frame",
@@ -89,6 +96,27 @@ impl CallState {
             }
         }
         agreed.ok_or_else(|| "the stub makes no call".to_owned())
+    }
+
+    /// The state at the call of a veneer that calls: the stub's frame, seen from the veneer. The save area lies `save`
+    /// bytes above the stack pointer of the stub's call, and that `to_cfa` below the canonical frame address.
+    pub(crate) fn at_veneer(&self, unwind: Unwind, save: i32, to_cfa: i64) -> CallState {
+        let mut state = self.clone();
+        match unwind {
+            Unwind::Same => {}
+            Unwind::Raised {
+                stack_pointer,
+                bytes,
+            } if self.cfa.0 == stack_pointer => state.cfa.1 -= bytes,
+            // Relative to a frame pointer, which stays, nothing changes.
+            Unwind::Raised { .. } => {}
+            Unwind::Saved(register) => {
+                let place = i64::from(save + image::SAVED) - to_cfa;
+                state.saved.push((register, place));
+                state.saved.sort_unstable();
+            }
+        }
+        state
     }
 
     /// An `.eh_frame` section with one entry that holds for every call in `start..start + bytes`.

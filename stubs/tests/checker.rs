@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use fing_stubs::abi::{Abi, Arch, RegClass};
+use fing_stubs::abi::{Abi, Arch, Convention, RegClass};
 use fing_stubs::assign::{Assignment, Place, assign};
 use fing_stubs::check::{Rule, check};
 use fing_stubs::fuzzing::{self, Rng};
@@ -55,6 +55,9 @@ fn accepts_random_native_signatures() {
     for _ in 0..cases() {
         let sig = fuzzing::native_signature(&mut rng);
         hidden += u64::from(accept(&sig, Abi::system_v()).hidden_result.is_some());
+        for convention in Convention::ALL {
+            accept(&sig, Abi::native(convention));
+        }
     }
     assert!(hidden > cases() / 10 && hidden < cases() / 2, "{hidden}");
 }
@@ -99,6 +102,7 @@ fn some_offset<'a>(a: &'a mut Assignment, rng: &mut Rng) -> Option<&'a mut u64> 
         .into_iter()
         .filter_map(|place| match place {
             Place::Stack { offset } | Place::Hidden { offset } => Some(offset),
+            Place::Split { offset, .. } | Place::Reference { copy: offset, .. } => Some(offset),
             Place::Regs { .. } => None,
         })
         .collect();
@@ -174,7 +178,7 @@ const MUTATIONS: &[(&str, Mutation)] = &[
         Some(())
     }),
     ("registers although it doesn't fit", |a, rng| {
-        let spill = a.abi.native().is_none().then_some(a.spill_off);
+        let spill = a.abi.native_table().is_none().then_some(a.spill_off);
         let values: Vec<_> = a
             .args
             .iter_mut()
@@ -389,7 +393,10 @@ fn rejects_every_kind_of_spoilt_go_assignment() {
 
 #[test]
 fn rejects_every_kind_of_spoilt_native_assignment() {
-    let done = spoil(6, |rng| (fuzzing::native_signature(rng), Abi::system_v()));
+    let done = spoil(6, |rng| {
+        let convention = *rng.pick(&Convention::ALL);
+        (fuzzing::native_signature(rng), Abi::native(convention))
+    });
     let go_only = |name: &str| name.starts_with("spill slot") && name != "spill slot of a result";
     for (name, _) in MUTATIONS.iter().filter(|(name, _)| !go_only(name)) {
         assert!(
@@ -407,6 +414,10 @@ fn numbers(a: &mut Assignment) -> Vec<&mut u64> {
         list.extend([&mut value.size, &mut value.align]);
         match &mut value.place {
             Place::Stack { offset } | Place::Hidden { offset } => list.push(offset),
+            Place::Split { piece, offset } => {
+                list.extend([offset, &mut piece.off, &mut piece.size, &mut piece.reg_off]);
+            }
+            Place::Reference { copy, .. } => list.push(copy),
             Place::Regs { pieces, spill } => {
                 list.extend(spill);
                 for piece in pieces {
@@ -431,7 +442,10 @@ fn any_number_is_judged_and_printed() {
                 fuzzing::random_signature(&mut rng),
                 fuzzing::random_go_abi(&mut rng, Arch::Amd64),
             ),
-            _ => (fuzzing::native_signature(&mut rng), Abi::system_v()),
+            _ => {
+                let convention = *rng.pick(&Convention::ALL);
+                (fuzzing::native_signature(&mut rng), Abi::native(convention))
+            }
         };
         let right = accept(&sig, abi);
         let mut a = right.clone();

@@ -44,7 +44,9 @@ fn grouped(value: &Value) -> Json {
             }
         }
         Place::Stack { offset } => json!({"st": offset}),
-        Place::Hidden { .. } => panic!("hidden place in a Go assignment"),
+        Place::Hidden { .. } | Place::Split { .. } | Place::Reference { .. } => {
+            panic!("{:?} in a Go assignment", value.place)
+        }
     }
 }
 

@@ -57,6 +57,8 @@ impl Machine {
             Arch::S390x => &S390X,
             Arch::Ppc64 => &PPC64,
             Arch::Loong64 => &LOONG64,
+            Arch::Pulley64 => &PULLEY64,
+            Arch::Pulley64Be => &PULLEY64_BE,
         }
     }
 
@@ -185,4 +187,26 @@ static LOONG64: Machine = Machine {
     scratch: &["r30", "r31"],
     big_endian: false,
     float32: Float32Image::Low,
+};
+
+/// Go has no Pulley; what is here is what any machine has.
+static PULLEY64: Machine = Machine {
+    arch: Arch::Pulley64,
+    int_regs: &[],
+    float_regs: &[],
+    argument_base: 0,
+    context: "",
+    g: "",
+    link: Some("lr"),
+    zero: None,
+    stack_pointer: "sp",
+    scratch: &[],
+    big_endian: false,
+    float32: Float32Image::Low,
+};
+
+static PULLEY64_BE: Machine = Machine {
+    arch: Arch::Pulley64Be,
+    big_endian: true,
+    ..PULLEY64
 };

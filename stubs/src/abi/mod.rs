@@ -1,10 +1,10 @@
 //! ABIs as data: which registers carry arguments and results, where the frame begins, what is reserved.
 //!
 //! An [`Abi`] is a small copyable value of one of two families: **Go** on any of six machines with any number of argument
-//! registers up to the machine's, and **native**, of which System V on x86-64 is the one so far.
+//! registers up to the machine's, and **native**: what C compilers use on each machine, and Cranelift's `tail`.
 //!
 //! ```
-//! use fing_stubs::abi::{Abi, Arch};
+//! use fing_stubs::abi::{Abi, Arch, Convention};
 //!
 //! let internal = Abi::go(Arch::Amd64);
 //! assert_eq!(internal.to_string(), "go/amd64:9,15");
@@ -15,6 +15,7 @@
 //!     "ABI: 10 integer argument registers, wanted at most 9 on amd64",
 //! );
 //! assert_eq!("go/arm64".parse::<Abi>()?, Abi::go(Arch::Arm64));
+//! assert_eq!("aapcs/arm64".parse::<Abi>()?, Abi::native(Convention::Aapcs64));
 //! # Ok::<(), fing_stubs::abi::AbiError>(())
 //! ```
 #![forbid(unsafe_code)]
@@ -26,9 +27,10 @@ use std::fmt;
 use std::str::FromStr;
 
 pub use go::{Float32Image, Machine};
-pub use native::NativeConvention;
+pub use native::{Convention, Extension, NativeConvention, Pair, Results};
 
-/// A machine, by Go's name for it. `ppc64` is the big-endian one; `ppc64le` has the same assignments.
+/// A machine, by Go's name for it. `ppc64` is the big-endian one; `ppc64le` has the same assignments. The two Pulleys, machines
+/// of Cranelift's portable interpreter, are none of Go's.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Arch {
@@ -38,10 +40,12 @@ pub enum Arch {
     S390x,
     Ppc64,
     Loong64,
+    Pulley64,
+    Pulley64Be,
 }
 
 impl Arch {
-    /// All of them.
+    /// The machines Go has a register ABI for.
     pub const ALL: [Arch; 6] = [
         Arch::Amd64,
         Arch::Arm64,
@@ -60,6 +64,8 @@ impl Arch {
             Arch::S390x => "s390x",
             Arch::Ppc64 => "ppc64",
             Arch::Loong64 => "loong64",
+            Arch::Pulley64 => "pulley64",
+            Arch::Pulley64Be => "pulley64be",
         }
     }
 
@@ -116,8 +122,8 @@ impl fmt::Display for RegClass {
 pub enum Family {
     /// Go's ABIInternal with some number of argument registers; with none it is ABI0.
     Go,
-    /// The x86-64 System V psABI.
-    SystemV,
+    /// A C compiler's convention, or Cranelift's own.
+    Native(Convention),
 }
 
 /// A calling convention. Equal values are interchangeable.
@@ -158,12 +164,18 @@ pub enum AbiError {
     },
     /// No ABI is written like that.
     #[error(
-        "ABI: found {found:?}, wanted go/ARCH, go/ARCH:INTS, go/ARCH:INTS,FLOATS or sysv/amd64"
+        "ABI: found {found:?}, wanted go/ARCH, go/ARCH:INTS, go/ARCH:INTS,FLOATS or a native convention: {}",
+        native_names()
     )]
     Syntax {
         /// The text given.
         found: String,
     },
+}
+
+fn native_names() -> String {
+    let names = Convention::ALL.map(|convention| convention.to_string());
+    names.join(", ")
 }
 
 fn class_name(class: RegClass) -> &'static str {
@@ -185,16 +197,34 @@ impl Abi {
         }
     }
 
+    /// A native convention.
+    pub const fn native(convention: Convention) -> Abi {
+        let table = convention.table();
+        Abi {
+            family: Family::Native(convention),
+            arch: table.arch,
+            ints: table.int_args.len() as u8,
+            floats: table.float_args.len() as u8,
+        }
+    }
+
     /// The System V psABI of x86-64, as C uses it on Unix.
     pub const fn system_v() -> Abi {
-        let table = &native::SYSTEM_V;
-        let (ints, floats) = (table.int_args.len() as u8, table.float_args.len() as u8);
-        Abi {
-            family: Family::SystemV,
-            arch: table.arch,
-            ints,
-            floats,
-        }
+        Abi::native(Convention::SystemV)
+    }
+
+    /// What C compilers use on the machine this runs on; `None` if that is none of these.
+    pub fn host_native() -> Option<Abi> {
+        let convention = match (Arch::host()?, std::env::consts::OS) {
+            (Arch::Amd64, "windows") => Convention::Fastcall,
+            (Arch::Amd64, _) => Convention::SystemV,
+            (Arch::Arm64, "macos" | "ios") => Convention::AppleArm64,
+            (Arch::Arm64, _) => Convention::Aapcs64,
+            (Arch::Riscv64, _) => Convention::Lp64d,
+            (Arch::S390x, _) => Convention::ElfS390x,
+            _ => return None,
+        };
+        Some(Abi::native(convention))
     }
 
     /// Go's ABI with `ints` integer argument registers and all float registers; 0 means ABI0, which has neither.
@@ -252,15 +282,23 @@ impl Abi {
         Machine::of(self.arch)
     }
 
-    /// The table of a native convention; `None` for the Go family.
-    pub const fn native(self) -> Option<&'static NativeConvention> {
+    /// The native convention; `None` for the Go family.
+    pub const fn convention(self) -> Option<Convention> {
         match self.family {
             Family::Go => None,
-            Family::SystemV => Some(&native::SYSTEM_V),
+            Family::Native(convention) => Some(convention),
         }
     }
 
-    /// How a `float32` looks in a float register. The native convention of x86-64 has it as Go does.
+    /// The table of a native convention; `None` for the Go family.
+    pub const fn native_table(self) -> Option<&'static NativeConvention> {
+        match self.family {
+            Family::Go => None,
+            Family::Native(convention) => Some(convention.table()),
+        }
+    }
+
+    /// How a `float32` looks in a float register. The native conventions have it as Go does.
     pub const fn float32_image(self) -> Float32Image {
         self.machine().float32
     }
@@ -282,7 +320,7 @@ impl Abi {
 
     /// Names of the registers that carry arguments, in order.
     pub fn arg_registers(self, class: RegClass) -> &'static [&'static str] {
-        let (all, count) = match (self.native(), class) {
+        let (all, count) = match (self.native_table(), class) {
             (None, RegClass::Int) => (self.machine().int_regs, self.int_regs()),
             (None, RegClass::Float) => (self.machine().float_regs, self.float_regs()),
             (Some(native), RegClass::Int) => (native.int_args, native.int_args.len()),
@@ -293,7 +331,7 @@ impl Abi {
 
     /// Names of the registers that carry results, in order. Go uses the same as for arguments.
     pub fn result_registers(self, class: RegClass) -> &'static [&'static str] {
-        match (self.native(), class) {
+        match (self.native_table(), class) {
             (None, _) => self.arg_registers(class),
             (Some(native), RegClass::Int) => native.int_results,
             (Some(native), RegClass::Float) => native.float_results,
@@ -305,7 +343,7 @@ impl fmt::Display for Abi {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.family {
             Family::Go => write!(f, "go/{}:{},{}", self.arch, self.ints, self.floats),
-            Family::SystemV => write!(f, "sysv/{}", self.arch),
+            Family::Native(convention) => write!(f, "{convention}"),
         }
     }
 }
@@ -329,10 +367,9 @@ impl FromStr for Abi {
             Ok(n) if digits.bytes().all(|b| b.is_ascii_digit()) => Ok(n),
             _ => Err(syntax()),
         };
-        if text == "sysv/amd64" {
-            return Ok(Abi::system_v());
-        }
-        let rest = text.strip_prefix("go/").ok_or_else(syntax)?;
+        let Some(rest) = text.strip_prefix("go/") else {
+            return Ok(Abi::native(text.parse()?));
+        };
         let Some((arch, counts)) = rest.split_once(':') else {
             return Ok(Abi::go(rest.parse()?));
         };

@@ -1,9 +1,86 @@
-//! Native conventions as tables. One row so far: System V on x86-64.
+//! Native conventions as tables: one row per convention, from the text of its ABI.
+//!
+//! What the rules leave open (aggregates as arguments, vectors, variadic functions) is not here: see
+//! [`assign`](crate::assign).
 #![forbid(unsafe_code)]
 
-use super::Arch;
+use std::fmt;
+use std::str::FromStr;
 
-/// What a C compiler's convention fixes, as far as scalars, interfaces and result structs need it.
+use super::{AbiError, Arch};
+
+/// A native convention: a C compiler's on some machine, or Cranelift's own.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum Convention {
+    /// System V on x86-64.
+    SystemV,
+    /// Windows on x86-64.
+    Fastcall,
+    /// AAPCS64, as on Linux.
+    Aapcs64,
+    /// Apple's variant of AAPCS64.
+    AppleArm64,
+    /// RISC-V, 64-bit with hard floats of double precision.
+    Lp64d,
+    /// The s390x ELF ABI.
+    ElfS390x,
+    /// Cranelift's portable interpreter Pulley, little-endian.
+    Pulley,
+    /// Pulley, big-endian.
+    PulleyBe,
+    /// Cranelift's `tail` on x86-64, for functions a VM compiled itself.
+    TailAmd64,
+    /// Cranelift's `tail` on arm64.
+    TailArm64,
+    /// Cranelift's `tail` on riscv64.
+    TailRiscv64,
+    /// Cranelift's `tail` on s390x.
+    TailS390x,
+}
+
+/// Who widens a small integer in a register or in a whole stack slot, and how.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Extension {
+    /// The callee: the bits above the value are anything.
+    Callee,
+    /// The caller, by the type's own sign, at least to 32 bits.
+    Caller,
+    /// The caller: by the type's own sign to 32 bits, and from there by bit 31, even if unsigned.
+    CallerFromBit31,
+}
+
+/// How the C struct of two pointers, which an interface is, travels by value.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Pair {
+    /// In two registers or else on the stack; the registers left stay for later arguments.
+    Together,
+    /// In two registers or else on the stack; then every later integer is on the stack too.
+    TogetherOrLast,
+    /// Word by word: one may be in the last register and the other on the stack.
+    Words,
+    /// As the address of a copy in the caller's frame.
+    Reference,
+}
+
+/// Which results travel in registers. A single scalar does in every convention.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Results {
+    /// Up to 16 bytes, each eightbyte in a register of its class.
+    Eightbytes,
+    /// 1, 2, 4 or 8 bytes, in the integer register.
+    WordSized,
+    /// Up to four floats of one type, each in a register of its own; else up to 16 bytes in integer registers.
+    HomogeneousFloats,
+    /// One or two floats, or one float and one integer (no pointer), each in a register of its own; else up to 16 bytes in
+    /// integer registers.
+    FlattenedFloats,
+    /// Only the single scalar.
+    Scalars,
+    /// Each basic part in the next register of its class, while they last.
+    Parts,
+}
+
+/// What a convention fixes, as far as scalars, interfaces and results need it.
 #[derive(Debug)]
 pub struct NativeConvention {
     /// Short name, as in `sysv/amd64`.
@@ -18,19 +95,95 @@ pub struct NativeConvention {
     pub int_results: &'static [&'static str],
     /// Registers of float results, in order of use.
     pub float_results: &'static [&'static str],
-    /// Largest result, in bytes, that comes back in registers. A larger one goes to memory the caller names: the address
-    /// takes the first integer argument register and comes back in the first integer result register.
-    pub max_register_result: u64,
-    /// A stack argument takes whole slots of this many bytes.
+    /// Argument number n takes register n of its class, and register n of the other class stays empty.
+    pub positional: bool,
+    /// A float that finds no float register takes an integer register, if one is left.
+    pub floats_in_ints: bool,
+    /// Who widens small integers.
+    pub extension: Extension,
+    /// How an interface travels.
+    pub pair: Pair,
+    /// Which results travel in registers; the others go to memory whose address the caller passes.
+    pub results: Results,
+    /// Carries that address; `None` if the first integer argument register does.
+    pub hidden: Option<&'static str>,
+    /// A stack argument takes whole slots of this many bytes and lies, on a big-endian machine, at the slot's end. 1: it
+    /// takes its own size at its own alignment.
     pub stack_slot: u64,
+    /// A `float32` lies at its stack slot's start even on a big-endian machine.
+    pub float32_at_slot_start: bool,
     /// The stack pointer is a multiple of this many bytes at the call instruction.
     pub stack_align: u64,
     /// Bytes from the stack pointer at the call instruction up to the first stack argument.
     pub argument_base: u64,
+    /// The callee takes its stack arguments off the stack.
+    pub callee_pops: bool,
 }
 
-/// The System V psABI for x86-64, section 3.2.
-pub(super) static SYSTEM_V: NativeConvention = NativeConvention {
+impl Convention {
+    /// All of them.
+    pub const ALL: [Convention; 12] = [
+        Convention::SystemV,
+        Convention::Fastcall,
+        Convention::Aapcs64,
+        Convention::AppleArm64,
+        Convention::Lp64d,
+        Convention::ElfS390x,
+        Convention::Pulley,
+        Convention::PulleyBe,
+        Convention::TailAmd64,
+        Convention::TailArm64,
+        Convention::TailRiscv64,
+        Convention::TailS390x,
+    ];
+
+    /// The convention's table.
+    pub const fn table(self) -> &'static NativeConvention {
+        match self {
+            Convention::SystemV => &SYSTEM_V,
+            Convention::Fastcall => &FASTCALL,
+            Convention::Aapcs64 => &AAPCS64,
+            Convention::AppleArm64 => &APPLE,
+            Convention::Lp64d => &LP64D,
+            Convention::ElfS390x => &ELF_S390X,
+            Convention::Pulley => &PULLEY,
+            Convention::PulleyBe => &PULLEY_BE,
+            Convention::TailAmd64 => &TAIL_AMD64,
+            Convention::TailArm64 => &TAIL_ARM64,
+            Convention::TailRiscv64 => &TAIL_RISCV64,
+            Convention::TailS390x => &TAIL_S390X,
+        }
+    }
+
+    /// Whether it is Cranelift's `tail`.
+    pub const fn is_tail(self) -> bool {
+        self.table().callee_pops
+    }
+}
+
+/// `sysv/amd64`: name and machine.
+impl fmt::Display for Convention {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let table = self.table();
+        write!(f, "{}/{}", table.name, table.arch)
+    }
+}
+
+impl FromStr for Convention {
+    type Err = AbiError;
+
+    fn from_str(text: &str) -> Result<Convention, AbiError> {
+        let found = Convention::ALL
+            .into_iter()
+            .find(|convention| convention.to_string() == text);
+        found.ok_or_else(|| AbiError::Syntax {
+            found: text.chars().take(40).collect(),
+        })
+    }
+}
+
+/// The System V psABI for x86-64, section 3.2. That callers extend to 32 bits is not in it, but compilers count on it.
+static SYSTEM_V: NativeConvention = NativeConvention {
     name: "sysv",
     arch: Arch::Amd64,
     int_args: &["rdi", "rsi", "rdx", "rcx", "r8", "r9"],
@@ -39,8 +192,152 @@ pub(super) static SYSTEM_V: NativeConvention = NativeConvention {
     ],
     int_results: &["rax", "rdx"],
     float_results: &["xmm0", "xmm1"],
-    max_register_result: 16,
+    positional: false,
+    floats_in_ints: false,
+    extension: Extension::Caller,
+    pair: Pair::Together,
+    results: Results::Eightbytes,
+    hidden: None,
     stack_slot: 8,
+    float32_at_slot_start: false,
     stack_align: 16,
     argument_base: 0,
+    callee_pops: false,
+};
+
+/// Microsoft's x64 calling convention. The argument base is above 32 bytes of home space for the register arguments.
+static FASTCALL: NativeConvention = NativeConvention {
+    name: "fastcall",
+    int_args: &["rcx", "rdx", "r8", "r9"],
+    float_args: &["xmm0", "xmm1", "xmm2", "xmm3"],
+    int_results: &["rax"],
+    float_results: &["xmm0"],
+    positional: true,
+    extension: Extension::Callee,
+    pair: Pair::Reference,
+    results: Results::WordSized,
+    argument_base: 32,
+    ..SYSTEM_V
+};
+
+/// Procedure Call Standard for the Arm 64-bit Architecture, sections 6.8 and 6.9.
+static AAPCS64: NativeConvention = NativeConvention {
+    name: "aapcs",
+    arch: Arch::Arm64,
+    int_args: &["x0", "x1", "x2", "x3", "x4", "x5", "x6", "x7"],
+    float_args: &["d0", "d1", "d2", "d3", "d4", "d5", "d6", "d7"],
+    int_results: &["x0", "x1"],
+    float_results: &["d0", "d1", "d2", "d3"],
+    extension: Extension::Callee,
+    pair: Pair::TogetherOrLast,
+    results: Results::HomogeneousFloats,
+    hidden: Some("x8"),
+    ..SYSTEM_V
+};
+
+/// Apple, "Writing ARM64 code for Apple platforms": callers extend, stack arguments are packed.
+static APPLE: NativeConvention = NativeConvention {
+    name: "apple",
+    extension: Extension::Caller,
+    stack_slot: 1,
+    ..AAPCS64
+};
+
+/// RISC-V Calling Conventions, hardware floating-point, ABI_FLEN 64.
+static LP64D: NativeConvention = NativeConvention {
+    name: "lp64d",
+    arch: Arch::Riscv64,
+    int_args: &["x10", "x11", "x12", "x13", "x14", "x15", "x16", "x17"],
+    float_args: &["f10", "f11", "f12", "f13", "f14", "f15", "f16", "f17"],
+    int_results: &["x10", "x11"],
+    float_results: &["f10", "f11"],
+    floats_in_ints: true,
+    extension: Extension::CallerFromBit31,
+    pair: Pair::Words,
+    results: Results::FlattenedFloats,
+    ..SYSTEM_V
+};
+
+/// ELF Application Binary Interface, s390x Supplement, section 1.2. The argument base is above the register save area.
+static ELF_S390X: NativeConvention = NativeConvention {
+    name: "elf",
+    arch: Arch::S390x,
+    int_args: &["r2", "r3", "r4", "r5", "r6"],
+    float_args: &["f0", "f2", "f4", "f6"],
+    int_results: &["r2"],
+    float_results: &["f0"],
+    pair: Pair::Reference,
+    results: Results::Scalars,
+    stack_align: 8,
+    argument_base: 160,
+    ..SYSTEM_V
+};
+
+/// What Cranelift makes of its C convention on Pulley.
+static PULLEY: NativeConvention = NativeConvention {
+    name: "c",
+    arch: Arch::Pulley64,
+    int_args: &[
+        "x0", "x1", "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13",
+        "x14",
+    ],
+    float_args: &[
+        "f0", "f1", "f2", "f3", "f4", "f5", "f6", "f7", "f8", "f9", "f10", "f11", "f12", "f13",
+        "f14", "f15",
+    ],
+    int_results: &["x0"],
+    float_results: &["f0"],
+    pair: Pair::Words,
+    results: Results::Scalars,
+    ..SYSTEM_V
+};
+
+static PULLEY_BE: NativeConvention = NativeConvention {
+    arch: Arch::Pulley64Be,
+    float32_at_slot_start: true,
+    ..PULLEY
+};
+
+/// Cranelift's `tail`: System V's arguments, eight results of each class.
+static TAIL_AMD64: NativeConvention = NativeConvention {
+    name: "tail",
+    int_results: &["rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10"],
+    float_results: &[
+        "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7",
+    ],
+    pair: Pair::Words,
+    results: Results::Parts,
+    callee_pops: true,
+    ..SYSTEM_V
+};
+
+/// Cranelift's `tail`: x0 and x1 are kept for a result area and the callee's address.
+static TAIL_ARM64: NativeConvention = NativeConvention {
+    arch: Arch::Arm64,
+    int_args: &["x2", "x3", "x4", "x5", "x6", "x7"],
+    float_args: AAPCS64.float_args,
+    int_results: &["x2", "x3", "x4", "x5", "x6", "x7"],
+    float_results: AAPCS64.float_args,
+    ..TAIL_AMD64
+};
+
+static TAIL_RISCV64: NativeConvention = NativeConvention {
+    arch: Arch::Riscv64,
+    int_args: LP64D.int_args,
+    float_args: LP64D.float_args,
+    int_results: LP64D.int_results,
+    float_results: LP64D.float_results,
+    ..TAIL_AMD64
+};
+
+/// Cranelift's `tail`: one more integer register than ELF.
+static TAIL_S390X: NativeConvention = NativeConvention {
+    arch: Arch::S390x,
+    int_args: &["r2", "r3", "r4", "r5", "r6", "r7"],
+    float_args: ELF_S390X.float_args,
+    int_results: &["r2", "r3", "r4", "r5", "r6", "r7"],
+    float_results: ELF_S390X.float_args,
+    stack_align: 8,
+    argument_base: 160,
+    ..TAIL_AMD64
 };

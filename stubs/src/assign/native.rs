@@ -1,20 +1,25 @@
-//! C's algorithm, for what a finalizer or callback passes: scalars and interfaces in, anything out.
+//! The algorithms of native conventions, driven by their tables, for what a finalizer or callback passes: scalars and
+//! interfaces in, anything out.
 //!
-//! An interface is the C struct of its two words. Several results are the C struct of them all; it is cut into eightbytes,
-//! each of which goes to a float register if all it holds is floating point, else to an integer register.
+//! An interface is the C struct of its two words. Several results are the C struct of them all.
 #![forbid(unsafe_code)]
 
-use super::{AssignError, Assignment, Piece, Place, Value, for_each_part, pieces};
-use crate::abi::{Abi, NativeConvention, RegClass};
+mod results;
+
+use super::{AssignError, Assignment, Piece, Place, Value, pieces};
+use crate::abi::{Abi, NativeConvention, Pair, RegClass};
 use crate::signature::{Kind, Layout, Role, Signature, Type, WORD, round_up};
 
 const ARGUMENTS: &str = "a boolean, integer, float, pointer, map, channel, function or interface";
 const RESULTS: &str = "a type of at least one byte";
 
+/// Copies of arguments lie at multiples of this.
+const COPY_ALIGN: u64 = 16;
+
 pub(super) fn assign(
     sig: &Signature,
     abi: Abi,
-    native: &NativeConvention,
+    native: &'static NativeConvention,
 ) -> Result<Assignment, AssignError> {
     let refuse = |role, ty: &Type, wanted| AssignError::NotByValue {
         role,
@@ -23,12 +28,17 @@ pub(super) fn assign(
         abi,
     };
 
-    let results = place_results(sig, native)
+    let results = results::place(sig, native)
         .map_err(|i| refuse(Role::Result(i), &sig.results()[i], RESULTS))?;
+    let takes_argument = usize::from(results.hidden.is_some() && native.hidden.is_none());
     let mut next = Next {
-        ints: usize::from(results.hidden.is_some()),
-        floats: 0,
+        native,
+        big_endian: abi.machine().big_endian,
+        ints: takes_argument,
+        floats: if native.positional { takes_argument } else { 0 },
+        used: [takes_argument, 0],
         stack: 0,
+        copies: 0,
     };
     let mut args = Vec::new();
     for (i, ty) in sig.arguments().enumerate() {
@@ -38,9 +48,19 @@ pub(super) fn assign(
             (None, i) => Role::Parameter(i),
         };
         let layout = scalar_layout(ty).ok_or_else(|| refuse(role(), ty, ARGUMENTS))?;
-        args.push(Value::new(ty, layout, next.place(ty, native)));
+        args.push(Value::new(ty, layout, next.place(ty)));
     }
     let end = round_up(next.stack, WORD);
+    let copies = if next.copies > 0 {
+        round_up(end, COPY_ALIGN)
+    } else {
+        end
+    };
+    for arg in &mut args {
+        if let Place::Reference { copy, .. } = &mut arg.place {
+            *copy += copies;
+        }
+    }
     Ok(Assignment {
         abi,
         args,
@@ -48,11 +68,11 @@ pub(super) fn assign(
         args_end: next.stack,
         results_off: end,
         results_end: end,
-        spill_off: end,
-        spill_size: 0,
-        frame_size: round_up(end, native.stack_align),
-        int_in: next.ints,
-        float_in: next.floats,
+        spill_off: copies,
+        spill_size: next.copies,
+        frame_size: round_up(copies + next.copies, native.stack_align),
+        int_in: next.used[0],
+        float_in: next.used[1],
         int_out: results.ints,
         float_out: results.floats,
         hidden_result: results.hidden,
@@ -75,144 +95,115 @@ fn scalar_layout(ty: &Type) -> Option<Layout> {
 
 /// Argument registers and stack taken so far.
 struct Next {
+    native: &'static NativeConvention,
+    big_endian: bool,
+    /// Next register of each class; the two go together where registers are positional.
     ints: usize,
     floats: usize,
+    /// Registers of each class that carry something.
+    used: [usize; 2],
     stack: u64,
+    /// Bytes of copies, counted from the first.
+    copies: u64,
 }
 
 impl Next {
-    fn place(&mut self, ty: &Type, native: &NativeConvention) -> Place {
+    fn place(&mut self, ty: &Type) -> Place {
         let mut pieces = pieces(ty);
-        let floats = pieces
-            .iter()
-            .filter(|piece| piece.class == RegClass::Float)
-            .count();
-        let ints = pieces.len() - floats;
-        if self.ints + ints > native.int_args.len()
-            || self.floats + floats > native.float_args.len()
+        if pieces.len() == 1
+            && let Some(piece) = pieces.pop()
         {
-            let offset = self.stack;
-            self.stack += native.stack_slot * pieces.len() as u64;
-            return Place::Stack { offset };
+            return self.scalar(piece);
         }
-        for piece in &mut pieces {
-            piece.index += match piece.class {
-                RegClass::Int => self.ints,
-                RegClass::Float => self.floats,
+        let left = self.native.int_args.len().saturating_sub(self.ints);
+        match self.native.pair {
+            Pair::Reference => {
+                let copy = self.copies;
+                self.copies += pieces.len() as u64 * WORD;
+                let pointer = Box::new(self.scalar(Piece {
+                    class: RegClass::Int,
+                    index: 0,
+                    off: 0,
+                    size: WORD,
+                    reg_off: 0,
+                    kind: Type::unsafe_pointer(),
+                }));
+                Place::Reference { pointer, copy }
+            }
+            Pair::Words if left == 1 => {
+                let mut piece = pieces.swap_remove(0);
+                piece.index = self.take(RegClass::Int).unwrap_or_default();
+                let offset = self.slot(WORD, false);
+                Place::Split { piece, offset }
+            }
+            _ if left >= pieces.len() => {
+                for piece in &mut pieces {
+                    piece.index = self.take(RegClass::Int).unwrap_or_default();
+                }
+                Place::Regs {
+                    pieces,
+                    spill: None,
+                }
+            }
+            pair => {
+                if pair == Pair::TogetherOrLast {
+                    self.ints = self.native.int_args.len();
+                }
+                let offset = self.slot(WORD, false);
+                for _ in 1..pieces.len() {
+                    self.slot(WORD, false);
+                }
+                Place::Stack { offset }
+            }
+        }
+    }
+
+    /// One register, or else a place on the stack.
+    fn scalar(&mut self, mut piece: Piece) -> Place {
+        let own = self.take(piece.class).map(|index| (piece.class, index));
+        let found = own.or_else(|| {
+            let other = piece.class == RegClass::Float && self.native.floats_in_ints;
+            let index = other.then(|| self.take(RegClass::Int)).flatten()?;
+            Some((RegClass::Int, index))
+        });
+        let Some((class, index)) = found else {
+            return Place::Stack {
+                offset: self.slot(piece.size, piece.class == RegClass::Float),
             };
-        }
-        self.ints += ints;
-        self.floats += floats;
+        };
+        (piece.class, piece.index) = (class, index);
         Place::Regs {
-            pieces,
+            pieces: vec![piece],
             spill: None,
         }
     }
-}
 
-#[derive(Default)]
-struct Results {
-    values: Vec<Value>,
-    hidden: Option<u64>,
-    ints: usize,
-    floats: usize,
-}
-
-/// The results as one C struct. `Err` is the index of a result that has no bytes.
-fn place_results(sig: &Signature, native: &NativeConvention) -> Result<Results, usize> {
-    let (mut end, mut align) = (0, 1);
-    let mut fields = Vec::new();
-    for (i, ty) in sig.results().iter().enumerate() {
-        let layout = ty.layout().filter(|layout| layout.size > 0).ok_or(i)?;
-        let offset = round_up(end, layout.align);
-        end = offset + layout.size;
-        align = align.max(layout.align);
-        fields.push((ty, layout, offset));
-    }
-    let size = round_up(end, align);
-    if size > native.max_register_result {
-        let values = fields
-            .into_iter()
-            .map(|(ty, layout, offset)| Value::new(ty, layout, Place::Hidden { offset }));
-        return Ok(Results {
-            values: values.collect(),
-            hidden: Some(size),
-            ..Results::default()
-        });
-    }
-
-    // At most 16 bytes from here on, so arrays are short and can be walked.
-    let mut leaves: Vec<Vec<(u64, Type)>> = Vec::new();
-    let (mut is_int, mut is_used) = ([false; 2], [false; 2]);
-    for (ty, _, offset) in &fields {
-        let mut parts = Vec::new();
-        walk(ty, 0, &mut parts);
-        for (at, part) in &parts {
-            is_int[eightbyte(offset + at)] |= !is_float(part);
-            is_used[eightbyte(offset + at)] = true;
+    fn take(&mut self, class: RegClass) -> Option<usize> {
+        let (next, count, used) = match class {
+            RegClass::Int => (&mut self.ints, self.native.int_args.len(), 0),
+            RegClass::Float => (&mut self.floats, self.native.float_args.len(), 1),
+        };
+        let index = *next;
+        if index >= count {
+            return None;
         }
-        leaves.push(parts);
-    }
-    let class = is_int.map(|int| if int { RegClass::Int } else { RegClass::Float });
-    let index = [0, usize::from(class[0] == class[1])];
-    let values = fields
-        .into_iter()
-        .zip(leaves)
-        .map(|((ty, layout, offset), parts)| {
-            let pieces = parts.into_iter().map(|(off, kind)| {
-                let word = eightbyte(offset + off);
-                let size = kind.layout().map_or(WORD, |layout| layout.size);
-                Piece {
-                    class: class[word],
-                    index: index[word],
-                    off,
-                    size,
-                    reg_off: (offset + off) % WORD,
-                    kind,
-                }
-            });
-            Value::new(
-                ty,
-                layout,
-                Place::Regs {
-                    pieces: pieces.collect(),
-                    spill: None,
-                },
-            )
-        });
-    // An eightbyte that is nothing but padding takes no register.
-    let count = |wanted| {
-        (0..2)
-            .filter(|&word| is_used[word] && class[word] == wanted)
-            .count()
-    };
-    Ok(Results {
-        values: values.collect(),
-        hidden: None,
-        ints: count(RegClass::Int),
-        floats: count(RegClass::Float),
-    })
-}
-
-fn eightbyte(offset: u64) -> usize {
-    usize::from(offset >= WORD)
-}
-
-fn is_float(ty: &Type) -> bool {
-    matches!(ty.underlying(), Kind::Float32 | Kind::Float64)
-}
-
-fn walk(ty: &Type, at: u64, parts: &mut Vec<(u64, Type)>) {
-    let Some(layout) = ty.layout().filter(|layout| layout.size > 0) else {
-        return;
-    };
-    match ty.underlying() {
-        Kind::Array(len, elem) => {
-            (0..*len).for_each(|i| walk(elem, at + i * (layout.size / len), parts))
+        *next += 1;
+        self.used[used] += 1;
+        if self.native.positional {
+            (self.ints, self.floats) = (index + 1, index + 1);
         }
-        Kind::Struct(fields) => fields
-            .iter()
-            .for_each(|field| walk(&field.ty, at + field.offset, parts)),
-        _ => for_each_part(ty, &mut |off, part| parts.push((at + off, part))),
+        Some(index)
+    }
+
+    /// The stack place of a scalar: in a slot, or packed.
+    fn slot(&mut self, size: u64, float: bool) -> u64 {
+        let slot = self.native.stack_slot;
+        let start = round_up(self.stack, slot.max(size));
+        self.stack = start + round_up(size, slot);
+        if self.big_endian && !(float && self.native.float32_at_slot_start) {
+            self.stack - size
+        } else {
+            start
+        }
     }
 }

@@ -94,6 +94,13 @@ fn direction(a: &Assignment, side: &str, values: &[Value], stack: u64) -> Result
     for (i, value) in values.iter().enumerate() {
         let what = format_args!("{side} {i}");
         match &value.place {
+            Place::Split { .. } | Place::Reference { .. } => {
+                let detail = format!(
+                    "{what} is split or a reference, wanted neither in {}",
+                    a.abi
+                );
+                return broken(Rule::Whole, detail);
+            }
             Place::Hidden { .. } => {
                 return broken(
                     Rule::Hidden,

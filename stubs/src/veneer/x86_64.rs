@@ -1,19 +1,23 @@
 //! The veneer for amd64, and the reference for the others.
 //!
 //! ```text
-//! Direct, on entry            Direct, at the jump        Image, on entry        Image, at the jump
+//! Direct, on entry            Direct, at the jump        Image, on entry        Image, at the jump or call
 //!   rdi  integer word 0         rax  integer word 0        rdi  image             rax rbx rcx rdi rsi r8 r9 r10 r11
 //!   rsi  integer word 1         rbx  integer word 1                               xmm0..xmm14
 //!   rdx  closure context        rdx  closure context                              rdx  closure context
 //!   rcx  code address           r14  g                                            r14  g
 //!   r8   g                      xmm15  0                                          xmm15  0
 //!   xmm0..xmm7 float words      xmm0..xmm7 unchanged                              r12  code address
-//!   [rsp] return address into the stub, [rsp+8] the argument base: untouched
+//!   [rsp] return address into the stub, [rsp+8] the argument base: untouched by a jump
 //! ```
 //! rcx, rdi, rsi, r8 .. keep what they had: to a Go callee they are garbage, as Go allows. r12 is Go's scratch.
+//!
+//! With results to store it pops the return address into the save area, so that its own call pushes another to the same
+//! place. Back from it rsp is the argument base; the registers go to the image, which lies `save` bytes above, and the veneer
+//! jumps to the address it saved.
 #![forbid(unsafe_code)]
 
-use super::{Encoded, Plan, image};
+use super::{Encoded, Form, Plan, image};
 
 /// A general register: its hardware number is its place here.
 const NAMES: [&str; 16] = [
@@ -32,37 +36,51 @@ const R14: u8 = 14;
 /// Go's integer argument registers.
 const INTS: [u8; 9] = [RAX, RBX, RCX, RDI, RSI, R8, 9, 10, 11];
 
-pub(super) fn encode(plan: Plan) -> Encoded {
+pub(super) fn encode(plan: &Plan, save: i32) -> Result<Encoded, String> {
     let mut code = Encoded::default();
-    let target = match plan {
-        Plan::Direct { ints } => {
-            for (to, from) in [(RAX, RDI), (RBX, RSI)].into_iter().take(ints.into()) {
+    let target = match plan.form {
+        Form::Direct => {
+            for (to, from) in [(RAX, RDI), (RBX, RSI)].into_iter().take(plan.ints.into()) {
                 mov(&mut code, to, from);
             }
             mov(&mut code, R14, R8);
             RCX
         }
-        Plan::Image { ints, floats } => {
+        Form::Image => {
+            if plan.calls {
+                pop(&mut code, image::RETURN);
+            }
             load(&mut code, R12, image::CODE);
             load(&mut code, RDX, image::CONTEXT);
             load(&mut code, R14, image::G);
-            for n in 0..floats {
-                load_float(&mut code, n, image::float(ints, n));
+            for n in 0..plan.floats {
+                load_float(&mut code, n, plan.float(n));
             }
             // rdi is the image's address, so whatever belongs in rdi is loaded last.
-            let words = || INTS.iter().zip(0..ints);
+            let words = || INTS.iter().zip(0..plan.ints);
             for (&register, n) in words()
                 .filter(|w| *w.0 != RDI)
                 .chain(words().filter(|w| *w.0 == RDI))
             {
-                load(&mut code, register, image::int(n));
+                load(&mut code, register, plan.int(n));
             }
             R12
         }
     };
     code.push("xorps xmm15, xmm15".into(), &[0x45, 0x0f, 0x57, 0xff]);
-    jump(&mut code, target);
-    code
+    if !plan.calls {
+        jump(&mut code, target);
+        return Ok(code);
+    }
+    code.push("call r12".into(), &[0x41, 0xff, 0xd4]);
+    for (&register, n) in INTS.iter().zip(0..plan.int_results) {
+        store(&mut code, register, save + plan.int(n));
+    }
+    for n in 0..plan.float_results {
+        store_float(&mut code, n, save + plan.float(n));
+    }
+    jump_memory(&mut code, save + image::RETURN);
+    Ok(code)
 }
 
 fn name(register: u8) -> &'static str {
@@ -106,4 +124,44 @@ fn jump(code: &mut Encoded, register: u8) {
         format!("jmp {}", name(register)),
         &bytes[usize::from(register < 8)..],
     );
+}
+
+/// 8F /0 with a 32-bit displacement from rdi.
+fn pop(code: &mut Encoded, offset: i32) {
+    let mut bytes = vec![0x8f, 0x80 | RDI];
+    bytes.extend(offset.to_le_bytes());
+    code.push(format!("pop [rdi + {offset}]"), &bytes);
+}
+
+/// What follows a ModRM byte whose address is rsp with a 32-bit displacement.
+fn from_stack(bytes: &mut Vec<u8>, offset: i32) {
+    bytes.push(0x24);
+    bytes.extend(offset.to_le_bytes());
+}
+
+/// REX.W 89 /r.
+fn store(code: &mut Encoded, from: u8, offset: i32) {
+    let mut bytes = vec![0x48 | from >> 3 << 2, 0x89, 0x84 | (from & 7) << 3];
+    from_stack(&mut bytes, offset);
+    code.push(format!("mov [rsp + {offset}], {}", name(from)), &bytes);
+}
+
+/// F2 REX 0F 11 /r.
+fn store_float(code: &mut Encoded, from: u8, offset: i32) {
+    let mut bytes = vec![
+        0xf2,
+        0x40 | from >> 3 << 2,
+        0x0f,
+        0x11,
+        0x84 | (from & 7) << 3,
+    ];
+    from_stack(&mut bytes, offset);
+    code.push(format!("movsd [rsp + {offset}], xmm{from}"), &bytes);
+}
+
+/// FF /4 from memory.
+fn jump_memory(code: &mut Encoded, offset: i32) {
+    let mut bytes = vec![0xff, 0xa4];
+    from_stack(&mut bytes, offset);
+    code.push(format!("jmp [rsp + {offset}]"), &bytes);
 }

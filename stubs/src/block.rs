@@ -1,0 +1,61 @@
+//! How values lie one after another in a block of memory: as the fields of a struct.
+//!
+//! The arguments of a call that is made from memory, and the results it hands back, are such blocks. Under Go's ABI0 the
+//! frame itself is these two blocks, one behind the other.
+#![forbid(unsafe_code)]
+
+use crate::Type;
+use crate::signature::round_up;
+
+/// Offsets of the values in a block, its size and its alignment.
+///
+/// Each value begins at the first multiple of its alignment behind its predecessor; the size is rounded up to the
+/// largest alignment, and padding means nothing.
+///
+/// ```
+/// use fing_stubs::{BlockLayout, Signature};
+/// let signature: Signature = "func(int8, string, bool)".parse()?;
+/// let block = BlockLayout::of(signature.arguments());
+/// assert_eq!((block.offsets(), block.size(), block.align()), (&[0, 8, 24][..], 32, 8));
+/// # Ok::<(), fing_stubs::ParseError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct BlockLayout {
+    offsets: Vec<u64>,
+    size: u64,
+    align: u64,
+}
+
+impl BlockLayout {
+    /// The block of values of these types. An opaque type counts nothing; no signature holds one.
+    pub fn of<'a>(types: impl IntoIterator<Item = &'a Type>) -> BlockLayout {
+        let mut block = BlockLayout {
+            offsets: Vec::new(),
+            size: 0,
+            align: 1,
+        };
+        for layout in types.into_iter().filter_map(Type::layout) {
+            let offset = round_up(block.size, layout.align);
+            block.offsets.push(offset);
+            block.size = offset + layout.size;
+            block.align = block.align.max(layout.align);
+        }
+        block.size = round_up(block.size, block.align);
+        block
+    }
+
+    /// First byte of each value.
+    pub fn offsets(&self) -> &[u64] {
+        &self.offsets
+    }
+
+    /// Bytes of the block.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The block's address is a multiple of this many bytes.
+    pub fn align(&self) -> u64 {
+        self.align
+    }
+}

@@ -1,0 +1,132 @@
+//! A Go callee, through the veneer.
+#![forbid(unsafe_code)]
+
+use cranelift_codegen::ir::{
+    AbiParam, BlockCall, ExceptionTableData, ExtFuncData, ExternalName, InstBuilder, SigRef,
+    Signature, Value, types,
+};
+use cranelift_codegen::isa::CallConv;
+
+use super::{CallBuilder, ResultRegisters, VENEER_NAME, float_type};
+use crate::RegClass;
+use crate::abi::Float32Image;
+use crate::key::{Move, Source};
+use crate::record::CONTEXT_OFFSET;
+use crate::veneer::{Form, Plan, image};
+
+/// What a veneer takes; see [`Plan`].
+fn veneer_signature(plan: &Plan, floats: &[Move]) -> Signature {
+    let mut signature = Signature::new(CallConv::PreserveAll);
+    match plan.form {
+        Form::Direct => {
+            signature.params = vec![AbiParam::new(types::I64); 5];
+            let floats = floats.iter().map(|m| AbiParam::new(float_type(size(m))));
+            signature.params.extend(floats);
+        }
+        Form::Image => signature.params.push(AbiParam::new(types::I64)),
+    }
+    signature
+}
+
+fn size(m: &Move) -> u32 {
+    match m.source {
+        Source::Bytes { size, .. } => size,
+        Source::Context | Source::FrameAddress(_) => 8,
+    }
+}
+
+impl CallBuilder<'_, '_> {
+    pub(super) fn call_veneer(&mut self, code: Value, plan: Plan) -> ResultRegisters {
+        let ints = self.int_moves();
+        let floats = self.key.register_moves(RegClass::Float);
+        let context = self.load_word(CONTEXT_OFFSET);
+        let mut arguments = Vec::new();
+        match (plan.form, self.save) {
+            (Form::Image, Some(slot)) => {
+                let g = self.g.value(self.builder);
+                for (value, offset) in [
+                    (code, image::CODE),
+                    (context, image::CONTEXT),
+                    (g, image::G),
+                ] {
+                    self.stack_store(value, slot, offset);
+                }
+                for (n, &m) in (0..).zip(&ints) {
+                    let value = self.word(m);
+                    self.stack_store(value, slot, plan.int(n));
+                }
+                for (n, &m) in (0..).zip(&floats) {
+                    self.image_float(m, plan.float(n));
+                }
+                arguments.push(self.builder.ins().stack_addr(types::I64, slot, 0));
+            }
+            _ => {
+                let mut words: Vec<Value> = ints.iter().map(|&m| self.word(m)).collect();
+                // A word the callee has no use for: any value will do, and this one is at hand.
+                words.resize(2, code);
+                let g = self.g.value(self.builder);
+                arguments.extend([words[0], words[1], context, code, g]);
+                arguments.extend(floats.iter().map(|&m| self.float(m)));
+            }
+        }
+        let signature = self
+            .builder
+            .import_signature(veneer_signature(&plan, &floats));
+        let name = self
+            .builder
+            .func
+            .declare_imported_user_function(VENEER_NAME);
+        let veneer = self.builder.import_function(ExtFuncData {
+            name: ExternalName::user(name),
+            signature,
+            colocated: true,
+            patchable: false,
+        });
+        self.call_and_forget_registers(signature, |call, table| {
+            call.builder.ins().try_call(veneer, &arguments, table);
+        });
+        ResultRegisters::Image {
+            slot: self.save,
+            plan,
+        }
+    }
+
+    /// A float word of the image: the register's 64 bits as memory holds them.
+    fn image_float(&mut self, m: Move, offset: i32) {
+        let Some(slot) = self.save else { return };
+        let value = self.float(m);
+        self.builder
+            .ins()
+            .stack_store(types::I64, value, slot, offset);
+        // On every machine a lone float32 is at the start of the word, its high half where the high half counts.
+        if size(&m) == 4 && self.key.abi().machine().float32 == Float32Image::NanBoxed {
+            let ones = self.builder.ins().iconst(types::I32, 0xffff_ffff);
+            self.builder
+                .ins()
+                .stack_store(types::I64, ones, slot, offset + 4);
+        }
+    }
+
+    /// A call after which no register is trusted, and which goes on in a new block.
+    fn call_and_forget_registers(
+        &mut self,
+        signature: SigRef,
+        call: impl FnOnce(&mut Self, cranelift_codegen::ir::ExceptionTable),
+    ) {
+        let after = self.builder.create_block();
+        let normal = BlockCall::new(after, [], &mut self.builder.func.dfg.value_lists);
+        let table = self
+            .builder
+            .func
+            .dfg
+            .exception_tables
+            .push(ExceptionTableData::new(signature, normal, []));
+        #[cfg(feature = "faults")]
+        if self.machine.fault == Some(crate::faults::Fault::CalleeSaved) {
+            // An ordinary C callee keeps what it must, so Cranelift saves nothing for it.
+            self.builder.func.dfg.signatures[signature].call_conv = self.machine.native;
+        }
+        call(self, table);
+        self.builder.switch_to_block(after);
+    }
+}

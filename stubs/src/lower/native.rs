@@ -1,0 +1,115 @@
+//! A native callee, by its own convention: hidden result pointer, arguments in registers, the rest in the frame.
+#![forbid(unsafe_code)]
+
+use cranelift_codegen::ir::{
+    AbiParam, ArgumentPurpose, InstBuilder, Signature, Type, Value, types,
+};
+use cranelift_codegen::isa::CallConv;
+
+use super::{CallBuilder, ResultRegisters, float_type};
+use crate::RegClass;
+use crate::key::{Move, ResultSource, Source, Target};
+
+/// An argument that Cranelift places: its type and value.
+type Argument = (Type, Value);
+
+impl CallBuilder<'_, '_> {
+    pub(super) fn call_native(&mut self, code: Value, convention: CallConv) -> ResultRegisters {
+        let mut signature = Signature::new(convention);
+        let mut arguments = Vec::new();
+        if let Some(slot) = self.hidden {
+            // `tail` has no rule for it; there it is an argument like any other.
+            let purpose = if convention == CallConv::Tail {
+                ArgumentPurpose::Normal
+            } else {
+                ArgumentPurpose::StructReturn
+            };
+            signature
+                .params
+                .push(AbiParam::special(types::I64, purpose));
+            arguments.push(self.builder.ins().stack_addr(types::I64, slot, 0));
+        }
+        for (ty, value) in self.register_arguments() {
+            signature.params.push(AbiParam::new(ty));
+            arguments.push(value);
+        }
+        let (ints, floats) = (
+            self.key.result_registers(RegClass::Int),
+            self.key.result_registers(RegClass::Float),
+        );
+        let int_types = (0..ints).map(|_| types::I64);
+        let float_types = (0..floats).map(|n| self.float_result_type(n));
+        signature.returns = int_types.chain(float_types).map(AbiParam::new).collect();
+        let signature = self.builder.import_signature(signature);
+        let call = self
+            .builder
+            .ins()
+            .call_indirect(signature, code, &arguments);
+        let values = self.builder.inst_results(call);
+        ResultRegisters::Values {
+            ints: values[..usize::from(ints)].to_vec(),
+            floats: values[usize::from(ints)..].to_vec(),
+        }
+    }
+
+    /// The arguments in registers, in an order that leads Cranelift to the registers the key names, and then those that
+    /// Cranelift puts on the stack itself, because the callee takes them off.
+    fn register_arguments(&mut self) -> Vec<Argument> {
+        let ints = self.int_moves();
+        let floats = self.key.register_moves(RegClass::Float);
+        let Some(table) = self.key.abi().native_table() else {
+            return Vec::new();
+        };
+        let ints_full = ints.len() + usize::from(self.hidden.is_some()) >= table.int_args.len();
+        let mut moves: Vec<Move> = ints.into_iter().chain(floats).collect();
+        if table.positional {
+            moves.sort_by_key(|m| match m.to {
+                Target::Int(n) | Target::Float(n) => n,
+                Target::Frame(_) | Target::Word(_) => u8::MAX,
+            });
+        }
+        let mut arguments = Vec::new();
+        for m in moves {
+            arguments.push(match m.to {
+                Target::Float(_) => self.float_argument(m),
+                _ => (types::I64, self.word(m)),
+            });
+        }
+        if table.callee_pops {
+            let mut words: Vec<Move> = self.key.moves().to_vec();
+            words.retain(|m| matches!(m.to, Target::Word(_)));
+            words.sort_by_key(|m| m.to);
+            for m in words {
+                // An integer is on the stack only if no integer register is left; then a float may be passed as one.
+                arguments.push(if ints_full {
+                    (types::I64, self.word(m))
+                } else {
+                    self.float_argument(m)
+                });
+            }
+        }
+        arguments
+    }
+
+    fn float_argument(&mut self, m: Move) -> Argument {
+        let value = self.float(m);
+        let ty = match m.source {
+            Source::Bytes { size, .. } => float_type(size),
+            Source::Context | Source::FrameAddress(_) => types::F64,
+        };
+        (ty, value)
+    }
+
+    /// F32 where a result register holds a lone `float32`, else all its 64 bits.
+    fn float_result_type(&self, register: u8) -> Type {
+        let mut parts = self
+            .key
+            .results()
+            .iter()
+            .filter(|m| matches!(m.from, ResultSource::Float(n, _) if n == register));
+        match (parts.next(), parts.next()) {
+            (Some(m), None) if m.from == ResultSource::Float(register, 0) => float_type(m.size),
+            _ => types::F64,
+        }
+    }
+}

@@ -1,0 +1,459 @@
+//! Calls of any signature on this host: what arrives where, and what comes back, for seeded random signatures, generated
+//! and interpreted, against callees that look at the machine itself.
+//!
+//! The values are graffiti: each byte of an argument is the number of the argument (high half) and of the byte (low half).
+//! Where they must be is read off the assignment, which the checker vouches for; keys and moves are not looked at.
+#![cfg(all(target_arch = "x86_64", target_os = "linux"))]
+
+#[path = "support/probe.rs"]
+mod probe;
+
+use std::sync::Mutex;
+use std::sync::atomic::Ordering;
+
+use fing_stubs::fuzzing::{self, Rng};
+use fing_stubs::{
+    Abi, Arch, Assignment, BlockLayout, CacheOptions, CallError, CallStub, CodePolicy, Convention,
+    DEFAULT_FRAME_LIMIT, Family, GBlock, Kind, Place, Record, RegClass, Signature, StubCache,
+    Value, assign,
+};
+use probe::{INTS, PROBE, Probe};
+
+/// There is one probe at a time.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// What padding in a block of results must still be afterwards.
+const UNTOUCHED: u8 = 0xee;
+
+/// Random signatures per ABI; `FING_CASES` overrides.
+fn cases() -> usize {
+    let set = std::env::var("FING_CASES").ok();
+    set.and_then(|n| n.parse().ok()).unwrap_or(150)
+}
+
+fn cache(policy: CodePolicy) -> StubCache {
+    StubCache::new(CacheOptions {
+        policy,
+        ..Default::default()
+    })
+    .unwrap()
+}
+
+/// A block of words, so that it is aligned, of which the first `bytes` count.
+struct Block {
+    words: Vec<u64>,
+    bytes: usize,
+}
+
+impl Block {
+    fn of(bytes: u64, byte: impl Fn(usize) -> u8) -> Block {
+        let bytes = bytes as usize;
+        let word = |w: usize| u64::from_le_bytes(std::array::from_fn(|i| byte(8 * w + i)));
+        Block {
+            words: (0..bytes.div_ceil(8)).map(word).collect(),
+            bytes,
+        }
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        let all = self.words.iter().flat_map(|word| word.to_le_bytes());
+        all.take(self.bytes).collect()
+    }
+}
+
+fn arguments(layout: &BlockLayout, values: &[Value]) -> Block {
+    let mut bytes = vec![0x55; layout.size() as usize];
+    for (i, (value, &offset)) in values.iter().zip(layout.offsets()).enumerate() {
+        for j in 0..value.size as usize {
+            bytes[offset as usize + j] = graffiti(i, j);
+        }
+    }
+    Block::of(layout.size(), |i| bytes.get(i).copied().unwrap_or(0))
+}
+
+fn graffiti(value: usize, byte: usize) -> u8 {
+    (value << 4 | byte & 15) as u8
+}
+
+/// Byte offset of the frame in the words above the return address.
+fn base(a: &Assignment) -> usize {
+    a.abi.native_table().map_or(0, |table| table.argument_base) as usize
+}
+
+fn register<'a>(ints: &'a [u64; 16], floats: &'a [u64; 16], name: &str) -> &'a u64 {
+    match name.strip_prefix("xmm") {
+        Some(n) => &floats[n.parse::<usize>().unwrap()],
+        None => &ints[INTS.iter().position(|&n| n == name).unwrap()],
+    }
+}
+
+/// Whether callers extend small integers.
+fn extends(abi: Abi) -> bool {
+    let table = abi.native_table();
+    table.is_some_and(|table| table.extension == fing_stubs::abi::Extension::Caller)
+}
+
+/// Every argument is where the assignment says.
+fn check_arguments(a: &Assignment, probe: &Probe, frame: &Block, generated: bool) {
+    let frame_bytes = frame.bytes();
+    let arrived = |name| register(&probe.ints, &probe.floats, name).to_le_bytes();
+    let is_at = |i: usize, from: usize, size: usize, offset: u64| {
+        let at = base(a) + offset as usize;
+        let wanted: Vec<u8> = (from..from + size).map(|j| graffiti(i, j)).collect();
+        assert_eq!(
+            frame_bytes[at..at + size],
+            wanted,
+            "argument {i} at {offset}"
+        );
+    };
+    for (i, value) in a.args.iter().enumerate() {
+        for piece in value.pieces() {
+            let name = a.arg_register(piece.class, piece.index);
+            let (from, size) = (piece.off as usize, piece.size as usize);
+            let wanted: Vec<u8> = (from..from + size).map(|j| graffiti(i, j)).collect();
+            assert_eq!(arrived(name)[..size], wanted, "argument {i} in {name}");
+            if piece.class == RegClass::Int && extends(a.abi) && size < 4 {
+                let signed = matches!(piece.kind.underlying(), Kind::Int8 | Kind::Int16);
+                let above = if signed && wanted[size - 1] > 0x7f {
+                    0xff
+                } else {
+                    0
+                };
+                assert_eq!(
+                    arrived(name)[size..4],
+                    [above; 4][size..],
+                    "extension of {i}"
+                );
+            }
+        }
+        match &value.place {
+            Place::Stack { offset } => is_at(i, 0, value.size as usize, *offset),
+            Place::Split { offset, .. } => is_at(i, 8, 8, *offset),
+            Place::Reference { pointer, copy } => {
+                is_at(i, 0, value.size as usize, *copy);
+                let address = match &**pointer {
+                    Place::Stack { offset } => {
+                        let at = base(a) + *offset as usize;
+                        u64::from_le_bytes(frame_bytes[at..at + 8].try_into().unwrap())
+                    }
+                    place => {
+                        let piece = &place.pieces()[0];
+                        u64::from_le_bytes(arrived(a.arg_register(piece.class, piece.index)))
+                    }
+                };
+                let frame_at = probe.ints[4] + 8 + base(a) as u64;
+                if generated {
+                    assert_eq!(address, frame_at + copy, "address of argument {i}");
+                }
+            }
+            Place::Regs { .. } | Place::Hidden { .. } => {}
+        }
+    }
+}
+
+/// The block of results as it must be, from what the callee left.
+fn results(
+    a: &Assignment,
+    layout: &BlockLayout,
+    probe: &Probe,
+    fill: &Block,
+    hidden: &Block,
+) -> Vec<u8> {
+    let mut wanted = vec![UNTOUCHED; layout.size() as usize];
+    for (value, &to) in a.results.iter().zip(layout.offsets()) {
+        let to = to as usize;
+        let size = value.size as usize;
+        match &value.place {
+            Place::Stack { offset } => {
+                let at = base(a) + *offset as usize;
+                wanted[to..to + size].copy_from_slice(&fill.bytes()[at..at + size]);
+            }
+            Place::Hidden { offset } => {
+                let at = *offset as usize;
+                wanted[to..to + size].copy_from_slice(&hidden.bytes()[at..at + size]);
+            }
+            place => {
+                for piece in place.pieces() {
+                    let name = a.result_register(piece.class, piece.index);
+                    let word = register(&probe.ints_out, &probe.floats_out, name).to_le_bytes();
+                    let (at, size) = (piece.reg_off as usize, piece.size as usize);
+                    let to = to + piece.off as usize;
+                    wanted[to..to + size].copy_from_slice(&word[at..at + size]);
+                }
+            }
+        }
+    }
+    wanted
+}
+
+/// Calls through `stub`, twice in one batch if `batch`, and checks everything.
+fn check(stub: &CallStub, signature: &Signature, abi: Abi, rng: &mut Rng) {
+    let _turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let a = assign(signature, abi).unwrap();
+    fing_stubs::check::check(signature, &a).unwrap();
+    let junk = |rng: &mut Rng, bytes: u64| {
+        let seed = rng.next_u64() as u8;
+        Block::of(bytes, |i| seed.wrapping_mul(31).wrapping_add((7 * i) as u8))
+    };
+    let frame_bytes = base(&a) as u64 + a.frame_size;
+    let mut frame = junk(rng, frame_bytes);
+    let frame_fill = junk(rng, frame_bytes);
+    let hidden = junk(rng, a.hidden_result.unwrap_or(0));
+    let hidden_name = a.arg_register(RegClass::Int, 0);
+    let mut probe = Probe {
+        calls: 0,
+        ints: [0; 16],
+        floats: [0; 16],
+        frame_words: frame_bytes / 8,
+        frame: frame.words.as_mut_ptr(),
+        frame_fill: frame_fill.words.as_ptr(),
+        hidden_bytes: hidden.bytes as u64,
+        hidden_register: INTS.iter().position(|&n| n == hidden_name).unwrap_or(0) as u64,
+        hidden_fill: hidden.words.as_ptr().cast(),
+        ints_out: std::array::from_fn(|_| rng.next_u64()),
+        floats_out: std::array::from_fn(|_| rng.next_u64()),
+    };
+    let (code, context) = match abi.family() {
+        Family::Go => (probe::go as *const () as usize, 0x00c0_ffee),
+        Family::Native(Convention::SystemV) => (probe::system_v as *const () as usize, 0),
+        Family::Native(_) => (probe::native as *const () as usize, 0),
+    };
+    let arguments = arguments(stub.arguments(), &a.args);
+    let mut block = Block::of(stub.results().size(), |_| UNTOUCHED);
+    let g = GBlock::zeroed();
+    PROBE.store(&raw mut probe as usize, Ordering::SeqCst);
+    let to = block.words.as_mut_ptr().cast();
+    let from = arguments.words.as_ptr().cast();
+    // SAFETY: I5: the callee takes and leaves whatever the assignment says, and both blocks are of their layouts.
+    match stub.stub().entry() {
+        // The same as below, with a look at the registers that the stub must keep.
+        Some(entry) => {
+            let words = [from, to as *const u8].map(|block: *const u8| block.addr() as u64);
+            let record = [Record {
+                code,
+                context,
+                words,
+            }];
+            let range = record.as_ptr_range();
+            let (first, end) = (range.start.addr(), range.end.addr());
+            let mut progress = 0usize;
+            let cell = &raw mut progress;
+            let g = (&raw const g).addr();
+            // SAFETY: I5, I6: as above; these are a stub's arguments.
+            let kept = unsafe { probe::keeps_registers(first, end, cell.addr(), g, entry) };
+            assert_eq!(kept, 1, "a register that the caller wants back is lost");
+            // SAFETY: the stub wrote to the cell, behind the compiler's back.
+            assert_eq!(unsafe { cell.read_volatile() }, end);
+        }
+        // SAFETY: I5: as above.
+        None => unsafe { stub.call(code, context, from, to, &g).unwrap() },
+    }
+    // SAFETY: the callee wrote to the probe, behind the compiler's back.
+    let probe = unsafe { std::ptr::read_volatile(&raw const probe) };
+    assert_eq!(probe.calls, 1);
+    check_arguments(&a, &probe, &frame, stub.stub().is_generated());
+    if abi.family() == Family::Go {
+        assert_eq!((probe.ints[2], probe.floats[15]), (0x00c0_ffee, 0));
+        assert_eq!(probe.ints[14], &raw const g as u64);
+    } else {
+        assert_eq!(probe.ints[4] % 16, 8, "the stack is aligned");
+    }
+    let wanted = results(&a, stub.results(), &probe, &frame_fill, &hidden);
+    assert_eq!(block.bytes(), wanted, "results");
+}
+
+/// Seeded random signatures by `abi`, generated and interpreted.
+fn property(seed: u64, next: impl FnMut(&mut Rng) -> (Signature, Abi)) {
+    let caches = [CodePolicy::Generate, CodePolicy::Interpret].map(cache);
+    property_of(&caches, seed, next);
+}
+
+fn property_of(
+    caches: &[StubCache],
+    seed: u64,
+    mut next: impl FnMut(&mut Rng) -> (Signature, Abi),
+) {
+    let mut rng = Rng::new(seed);
+    for case in 0..cases() {
+        let (signature, abi) = next(&mut rng);
+        let a = assign(&signature, abi).unwrap();
+        if a.frame_size + a.hidden_result.unwrap_or(0) > DEFAULT_FRAME_LIMIT {
+            continue;
+        }
+        for cache in caches {
+            let stub = cache.call_stub(&signature, abi).unwrap();
+            let mut rng = Rng::new(seed ^ case as u64);
+            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                check(&stub, &signature, abi, &mut rng);
+            }));
+            if let Err(panic) = outcome {
+                eprintln!("case {case}: {signature} by {abi}, key {}", stub.key());
+                std::panic::resume_unwind(panic);
+            }
+        }
+    }
+}
+
+#[test]
+fn go_at_every_register_count() {
+    property(1, |rng| {
+        let signature = fuzzing::random_signature(rng);
+        (signature, fuzzing::random_go_abi(rng, Arch::Amd64))
+    });
+}
+
+#[test]
+fn system_v() {
+    property(2, |rng| (fuzzing::native_signature(rng), Abi::system_v()));
+}
+
+#[test]
+fn fastcall() {
+    property(3, |rng| {
+        let signature = fuzzing::native_signature(rng);
+        (signature, Abi::native(Convention::Fastcall))
+    });
+}
+
+/// What random signatures seldom have: values far larger than registers, on the way in and back.
+#[test]
+fn large_values() {
+    let mut rng = Rng::new(4);
+    for policy in [CodePolicy::Generate, CodePolicy::Interpret] {
+        let cache = cache(policy);
+        for (text, abi) in [
+            (
+                "func([200]uint8, int8, [1001]uint8) ([300]uint16, string)",
+                "go/amd64",
+            ),
+            (
+                "func([5000]int, struct {}, [3]uint8) ([4000]int, [7]uint8)",
+                "go/amd64:0",
+            ),
+            ("func(int8, int16, float32) [1001]uint8", "sysv/amd64"),
+            (
+                "func(interface{}, interface{}, interface{}) [33]uint8",
+                "fastcall/amd64",
+            ),
+        ] {
+            let (signature, abi) = (text.parse().unwrap(), abi.parse().unwrap());
+            let stub = cache.call_stub(&signature, abi).unwrap();
+            check(&stub, &signature, abi, &mut rng);
+        }
+    }
+}
+
+#[test]
+fn blocks_are_checked() {
+    let cache = cache(CodePolicy::Generate);
+    let stub = cache
+        .call_stub(&"func(int, int8) int16".parse().unwrap(), Abi::system_v())
+        .unwrap();
+    let (words, mut result) = ([0u64; 3], [0u16; 2]);
+    // SAFETY: I5: none of these calls is made.
+    let errors = unsafe {
+        let (from, to): (*const u8, *mut u8) = (words.as_ptr().cast(), result.as_mut_ptr().cast());
+        let g = GBlock::zeroed();
+        [
+            stub.call(0, 0, from.add(4), to, &g),
+            stub.call(0, 0, from, to.add(1), &g),
+            stub.call_bytes(0, 0, &[0; 15], &mut [0; 2], &g),
+            stub.call_bytes(0, 0, &[0; 16], &mut [0; 3], &g),
+        ]
+    };
+    let blocks = errors.map(|error| match error.unwrap_err() {
+        CallError::Misaligned { block, wanted, .. } | CallError::Size { block, wanted, .. } => {
+            (block, wanted)
+        }
+    });
+    let wanted = [
+        ("arguments", 8),
+        ("results", 2),
+        ("arguments", 16),
+        ("results", 2),
+    ];
+    assert_eq!(blocks, wanted);
+}
+
+/// A panic passes through a stub that stores results, and so through a veneer that calls.
+#[test]
+fn a_panic_passes_through_a_call_with_results() {
+    extern "C-unwind" fn panics(_: u64) -> u64 {
+        panic!("from below")
+    }
+    for policy in [CodePolicy::Generate, CodePolicy::Interpret] {
+        let cache = cache(policy);
+        for abi in [Abi::system_v(), Abi::go(Arch::Amd64)] {
+            let stub = cache
+                .call_stub(&"func(int) int".parse().unwrap(), abi)
+                .unwrap();
+            let mut result = 7u64;
+            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                let to = (&raw mut result).cast();
+                // SAFETY: I5: the callee reads one register, whichever, keeps what a Go function may change, and panics.
+                unsafe {
+                    stub.call(
+                        panics as *const () as usize,
+                        0,
+                        (&raw const result).cast(),
+                        to,
+                        &GBlock::zeroed(),
+                    )
+                }
+            }));
+            assert_eq!((outcome.is_err(), result), (true, 7), "{}", stub.key());
+        }
+    }
+}
+
+/// Mistakes planted in generated stubs, each looked for in a process of its own, because some overwrite what they
+/// should not.
+#[cfg(feature = "faults")]
+mod faults {
+    use super::*;
+    use fing_stubs::faults::Fault;
+
+    const VARIABLE: &str = "FING_STUBS_FAULT";
+
+    fn look(fault: Option<Fault>) {
+        let options = CacheOptions::default();
+        let cache = match fault {
+            Some(fault) => StubCache::with_fault(options, fault),
+            None => StubCache::new(options),
+        };
+        let caches = [cache.unwrap()];
+        property_of(&caches, 1, |rng| {
+            let signature = fuzzing::random_signature(rng);
+            (signature, fuzzing::random_go_abi(rng, Arch::Amd64))
+        });
+        property_of(&caches, 2, |rng| {
+            (fuzzing::native_signature(rng), Abi::system_v())
+        });
+    }
+
+    #[test]
+    fn child() {
+        if let Ok(name) = std::env::var(VARIABLE) {
+            look(
+                Fault::ALL
+                    .into_iter()
+                    .find(|fault| format!("{fault:?}") == name),
+            );
+        }
+    }
+
+    #[test]
+    fn every_fault_is_found() {
+        let child = |name: &str| {
+            let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+            command
+                .args(["--exact", "faults::child"])
+                .env(VARIABLE, name);
+            command.output().unwrap().status.success()
+        };
+        assert!(child("none"), "nothing planted, and a fault is found");
+        for fault in Fault::ALL {
+            assert!(!child(&format!("{fault:?}")), "{fault:?} is not found");
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! fing's stubs compared with what others say of the same calls. Not shipped: the tests and `cargo run -p fing-verify` use it.
+#![cfg(all(target_arch = "x86_64", target_os = "linux"))]
+
+pub mod c;
+pub mod cases;
+pub mod document;
+pub mod emulated;
+pub mod expect;
+pub mod go;
+pub mod machine;
+pub mod native;
+pub mod random;
+pub mod run;
+pub mod targets;

@@ -1,0 +1,221 @@
+//! One cell of the matrix: a target, judged by an oracle.
+#![forbid(unsafe_code)]
+
+use fing_oracles::c::toolchain;
+use fing_oracles::emulator::{Isa, library};
+use fing_stubs::{Abi, KeyOptions, Signature};
+
+use crate::emulated::{Emulated, Form};
+use crate::go::Program;
+use crate::go::emulated::Loaded;
+use crate::native::Mapped;
+use crate::random::Random;
+use crate::targets::Target;
+use crate::{c, cases};
+
+/// Who judges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Oracle {
+    /// The machine's registers and memory, in an emulator.
+    Emulator,
+    /// Functions compiled by gcc, by themselves or under qemu.
+    C,
+    /// Functions compiled by the Go compiler, in an emulator.
+    Go,
+}
+
+impl Oracle {
+    /// All of them.
+    pub const ALL: [Oracle; 3] = [Oracle::Emulator, Oracle::C, Oracle::Go];
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Oracle::Emulator => "emulator",
+            Oracle::C => "c",
+            Oracle::Go => "go",
+        }
+    }
+
+    /// Whether it has anything to say on this target.
+    pub fn judges(self, target: Target) -> bool {
+        let go = target.convention.starts_with("go/");
+        match self {
+            Oracle::Emulator => true,
+            Oracle::Go => go,
+            // gcc has neither Cranelift's own conventions nor, for these machines, Apple's.
+            Oracle::C => {
+                !go && !target.convention.starts_with("tail/")
+                    && !target.convention.starts_with("apple/")
+            }
+        }
+    }
+}
+
+/// How much to try.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Random signatures for each cell, beside the fixed ones.
+    pub cases: u64,
+    /// What the random signatures are made from.
+    pub seed: u64,
+}
+
+/// What came of a cell.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// The cell's target.
+    pub target: Target,
+    /// The cell's oracle.
+    pub oracle: Oracle,
+    /// Signatures tried.
+    pub cases: u64,
+    /// What went wrong, each with its signature.
+    pub faults: Vec<String>,
+    /// Why nothing was tried.
+    pub skipped: Option<String>,
+}
+
+/// Runs a cell. `tick` is told of each case.
+pub fn run(target: Target, oracle: Oracle, options: Options, tick: &dyn Fn(u64)) -> Row {
+    let mut row = Row {
+        target,
+        oracle,
+        cases: 0,
+        faults: Vec::new(),
+        skipped: None,
+    };
+    let outcome = match oracle {
+        Oracle::Emulator => emulator(&mut row, options, tick),
+        Oracle::C => by_c(&mut row, options, tick),
+        Oracle::Go => by_go(&mut row, options, tick),
+    };
+    match outcome {
+        Ok(()) => {}
+        Err(Stop::Missing(what)) => row.skipped = Some(format!("{what} is not on this machine")),
+        Err(Stop::Fault(what)) => row.faults.push(what),
+    }
+    row
+}
+
+/// Why a cell ended early.
+enum Stop {
+    Missing(&'static str),
+    Fault(String),
+}
+
+impl From<String> for Stop {
+    fn from(what: String) -> Stop {
+        Stop::Fault(what)
+    }
+}
+
+/// How many cases [`run`] will tell of, about.
+pub fn expected_cases(target: Target, oracle: Oracle, options: Options) -> u64 {
+    match oracle {
+        Oracle::Emulator => options.cases + 2 * (target.abi().int_regs() as u64 + 1),
+        Oracle::C => options.cases,
+        Oracle::Go => 2 * options.cases + cases::vectors().len() as u64,
+    }
+}
+
+/// A random case: a signature, the target's convention with so many registers, and where the arguments are.
+fn random_case(target: Target, random: &mut Random, n: u64) -> (Signature, Abi, Form) {
+    let full = target.abi();
+    let form = if n % 2 == 0 {
+        Form::Record
+    } else {
+        Form::Block
+    };
+    let signature = match (target.is_go(), form) {
+        (true, Form::Record) => cases::one_argument(random),
+        (true, Form::Block) => cases::many_arguments(random),
+        (false, Form::Record) => cases::native(random, 1),
+        (false, Form::Block) => cases::native(random, 12),
+    };
+    if !target.is_go() {
+        return (signature, full, form);
+    }
+    let mut below = |count: usize| random.below(count as u64 + 1) as usize;
+    let abi = full.with_registers(below(full.int_regs()), below(full.float_regs()));
+    (signature, abi.unwrap_or(full), form)
+}
+
+fn emulator(row: &mut Row, options: Options, tick: &dyn Fn(u64)) -> Result<(), Stop> {
+    let library = library().ok_or(Stop::Missing("unicorn"))?;
+    let target = row.target;
+    let mut random = Random::for_purpose(options.seed, target.convention);
+    let mut emulated = Emulated::new(library, target, options.seed)?;
+    let full = target.abi();
+    let mut abis = vec![full];
+    if target.is_go() {
+        abis.extend((0..full.int_regs()).filter_map(|n| full.with_int_arg_regs(n).ok()));
+    }
+    let finalizers = |abi| cases::finalizers().map(|signature| (signature, abi, Form::Record));
+    let fixed = abis.into_iter().flat_map(finalizers);
+    let random = (0..options.cases).map(|n| random_case(target, &mut random, n));
+    for (n, (signature, abi, form)) in fixed.chain(random).enumerate() {
+        let key_options = KeyOptions {
+            context_argument: !target.is_go() && n % 3 == 2,
+            ..KeyOptions::default()
+        };
+        row.cases += 1;
+        tick(1);
+        if let Err(fault) = emulated.verify(&signature, abi, key_options, form) {
+            row.faults.push(fault.to_string());
+        }
+    }
+    Ok(())
+}
+
+/// Signatures in one C program.
+const PROGRAM: usize = 250;
+
+fn by_c(row: &mut Row, options: Options, tick: &dyn Fn(u64)) -> Result<(), Stop> {
+    let toolchain =
+        toolchain(row.target.physical().isa).ok_or(Stop::Missing("gcc for it, or qemu"))?;
+    let mut random = Random::for_purpose(options.seed, row.target.convention);
+    let all: Vec<(Signature, Form)> = (0..options.cases)
+        .map(|n| {
+            let (signature, _, form) = random_case(row.target, &mut random, n);
+            (signature, form)
+        })
+        .collect();
+    for part in all.chunks(PROGRAM) {
+        row.cases += part.len() as u64;
+        row.faults
+            .extend(c::verify(&toolchain, row.target, part, &mut random)?);
+        tick(part.len() as u64);
+    }
+    Ok(())
+}
+
+fn by_go(row: &mut Row, options: Options, tick: &dyn Fn(u64)) -> Result<(), Stop> {
+    let library = library().ok_or(Stop::Missing("unicorn"))?;
+    let isa = row.target.physical().isa;
+    let mut random = Random::for_purpose(options.seed, row.target.convention);
+    // Vectors, then any signatures, then such as a stub takes.
+    let mut signatures = cases::vectors();
+    signatures.extend((0..options.cases / 2).map(|_| cases::many_arguments(&mut random)));
+    let by_stub = signatures.len();
+    signatures.extend((0..options.cases).map(|_| cases::one_argument(&mut random)));
+    let program = Program::build(isa, &signatures, &mut random).ok_or(Stop::Missing("go"))??;
+    let mut loaded = Loaded::new(library, &program, options.seed)?;
+    let mapped = match isa {
+        Isa::Amd64 => Some(Mapped::new(&program)?),
+        _ => None,
+    };
+    for number in 0..signatures.len() {
+        row.cases += 1;
+        tick(1);
+        let mut outcome = loaded.call(number);
+        if number >= by_stub {
+            outcome = outcome.and_then(|()| loaded.call_by_stub(number, row.target));
+            if let Some(mapped) = &mapped {
+                outcome = outcome.and_then(|()| mapped.call_by_stub(number));
+            }
+        }
+        row.faults.extend(outcome.err());
+    }
+    Ok(())
+}

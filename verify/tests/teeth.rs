@@ -1,0 +1,84 @@
+//! The oracles find out what is wrong: stubs made for another key, judged by the right assignment.
+#![cfg(all(target_arch = "x86_64", target_os = "linux"))]
+
+use fing_oracles::emulator::library;
+use fing_stubs::{Signature, StubKey};
+use fing_verify::emulated::{Emulated, Form, Wanted};
+use fing_verify::targets::TARGETS;
+
+/// Convention, signature, its key, keys that are wrong for it.
+const CASES: &[(&str, &str, &str, &[&str])] = &[
+    (
+        "go/amd64",
+        "func(interface{}) (int, float32, [10]uint8)",
+        "go/amd64;8@0>i0;8@8>i1;frame=32",
+        &[
+            "go/amd64;8@0>i1;8@8>i0;frame=32",
+            "go/amd64;8@0>i0;8@0>i1;frame=32",
+            "go/amd64;8@0>i0;frame=32",
+            "go/amd64;4@0>i0;8@8>i1;frame=32",
+            "go/amd64;8@0>i0;8@8>i1;frame=16",
+            "go/amd64;8@0>i0;8@8>i1",
+            "go/amd64;8@0>m0;8@8>m8;frame=32",
+        ],
+    ),
+    (
+        "go/amd64:0,0",
+        "func(interface{}) (int, float32, [10]uint8)",
+        "go/amd64;8@0>m0;8@8>m8;frame=48",
+        &[
+            "go/amd64;8@0>m8;8@8>m0;frame=48",
+            "go/amd64;8@0>m0;frame=48",
+            "go/amd64;8@0>i0;8@8>i1;frame=48",
+            "go/amd64;8@0>m0;8@8>m8;frame=32",
+        ],
+    ),
+    (
+        "go/amd64",
+        "func(struct { A float32; B int8; C float64 })",
+        "go/amd64;4@0>f0;1@4>i0;8@8>f1;frame=16",
+        &[
+            "go/amd64;4@0>f1;1@4>i0;8@8>f0;frame=16",
+            "go/amd64;4@0>f0;1@5>i0;8@8>f1;frame=16",
+            "go/amd64;4@0>f0;8@8>f1;frame=16",
+        ],
+    ),
+    (
+        "sysv/amd64",
+        "func(int8) [3]int",
+        "sysv/amd64;s1@0>i1;hidden=32",
+        &[
+            "sysv/amd64;1@0>i1;hidden=32",
+            "sysv/amd64;s1@0>i0",
+            "sysv/amd64;s1@0>i1;hidden=16",
+        ],
+    ),
+];
+
+#[test]
+fn wrong_stubs_are_found_out() {
+    let Some(library) = library() else { return };
+    for (abi, text, right, wrong) in CASES {
+        let family = abi.split(':').next().unwrap();
+        let target = TARGETS
+            .iter()
+            .find(|target| target.convention == family)
+            .unwrap();
+        let signature: Signature = text.parse().unwrap();
+        let abi = abi.parse().unwrap();
+        let right_call = Wanted::new(&signature, abi, Default::default(), Form::Record).unwrap();
+        let mut emulated = Emulated::new(library, *target, 1).unwrap();
+        let key = StubKey::new(&signature, abi, Default::default()).unwrap();
+        assert_eq!(key.to_string(), *right);
+        emulated.judge(&right_call, &key).unwrap();
+        for wrong in *wrong {
+            let key: StubKey = wrong.parse().unwrap();
+            let outcome = emulated.judge(&right_call, &key);
+            println!("{wrong}: {outcome:?}");
+            assert!(
+                outcome.is_err(),
+                "{text} by {abi}: nothing is found wrong with {wrong}"
+            );
+        }
+    }
+}
