@@ -3,6 +3,10 @@
 
 #[cfg(all(feature = "bench", target_arch = "x86_64", target_os = "linux"))]
 mod bench;
+#[cfg(all(feature = "bench", target_arch = "x86_64", target_os = "linux"))]
+mod by_hand;
+#[cfg(all(feature = "bench", target_arch = "x86_64", target_os = "linux"))]
+mod callees;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod demo;
 mod explain;

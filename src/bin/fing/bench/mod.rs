@@ -1,8 +1,6 @@
 //! `fing bench`: fing measured beside what one would write by hand, libffi, and other runtimes, all in one run.
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
-mod by_hand;
-mod callees;
 mod document;
 mod machine;
 mod page;
@@ -13,7 +11,7 @@ mod rounds;
 mod runtime;
 mod samples;
 mod scenario;
-mod subject;
+pub(crate) mod subject;
 mod subjects;
 
 use std::collections::BTreeMap;

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use fing::{Executor, FinalizerFn, FinalizerState, HeapOptions, Mutator, Obj, Runtime, TypeId};
 
-use super::callees::{self, Kind};
 use super::subject::{Fault, Laps, Phase, Round, STEP, Subject, Work, percentiles, shuffled};
+use crate::callees::{self, Kind};
 
 /// How long a drain may take.
 const PATIENCE: Duration = Duration::from_secs(300);

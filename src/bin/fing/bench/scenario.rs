@@ -41,7 +41,7 @@ const HALF_DEAD: Work = Work::Cycle {
 };
 const EIGHT_TARGETS: Work = Work::Cycle {
     dead: 100,
-    targets: super::callees::TARGETS as u8,
+    targets: crate::callees::TARGETS as u8,
 };
 
 const OBJECT: &str = "ns/object";

@@ -1,12 +1,12 @@
 //! Who is measured, as data: fing and what one would write by hand in this process, peers in processes of their own.
 #![forbid(unsafe_code)]
 
-use super::by_hand::ByHand;
-use super::callees::Kind::{self, Interface, Pointer, Results};
 use super::peers::{self, Peer};
 use super::runtime::{Fing, Registered};
 use super::scenario::{ALL_DEAD, Field};
 use super::subject::{Fault, Subject, Work};
+use crate::by_hand::ByHand;
+use crate::callees::Kind::{self, Interface, Pointer, Results};
 
 /// A subject before it is made for some work.
 #[derive(Clone, Debug)]

@@ -8,8 +8,8 @@ use std::mem::transmute;
 use libffi::middle::{Cif, Type};
 use libffi::raw::ffi_call;
 
-use super::callees::{self, Kind, OfInterface, OfPointer, Results, WithResults};
-use super::subject::{Fault, Laps, Phase, Round, Subject, Work, shuffled};
+use crate::bench::subject::{Fault, Laps, Phase, Round, Subject, Work, shuffled};
+use crate::callees::{self, Kind, OfInterface, OfPointer, Results, WithResults};
 
 /// One call, as large as a record of fing's queue.
 #[derive(Clone, Copy)]
