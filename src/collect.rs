@@ -129,6 +129,16 @@ impl Space {
         Ok(self.run(stopped, from))
     }
 
+    /// Stops the world for `look`, for a thread that has no mutator or is in a native region. Nothing is marked, and
+    /// what is marked meanwhile is forgotten.
+    pub(crate) fn inspect<R>(
+        &self,
+        look: impl FnOnce(&mut Cycle<'_>) -> R,
+    ) -> Result<R, WorldError> {
+        let stopped = self.world.stop(None)?;
+        Ok(look(&mut self.heap.cycle(&stopped)))
+    }
+
     /// The collection itself. `from`: when somebody asked for it.
     pub(crate) fn run(&self, stopped: Stopped<'_>, from: Instant) -> Collection {
         let mut last = from;

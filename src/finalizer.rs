@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use fing_stubs::{Abi, Arch, Signature};
 
+use crate::handle::{Handle, Roots};
+
 /// A function that can be registered as a finalizer or cleanup. Cheap to clone; clones are the same function.
 ///
 /// ```
@@ -29,6 +31,8 @@ struct Function {
     signature: Signature,
     entry: Entry,
     context: Option<usize>,
+    /// The context, if it is an object: a root.
+    closure: Option<Handle>,
     interface_word: Option<usize>,
     /// Held until no record names the function.
     _keep_alive: KeepAlive,
@@ -58,6 +62,7 @@ pub struct FinalizerFnBuilder<A = Abi> {
     signature: Signature,
     abi: A,
     context: Option<usize>,
+    closure: Option<Handle>,
     interface_word: Option<usize>,
     keep_alive: KeepAlive,
 }
@@ -117,6 +122,12 @@ impl FinalizerFn {
         self.0.context
     }
 
+    /// Whether the context may be used with the runtime of these roots.
+    pub(crate) fn is_context_of(&self, roots: &Arc<Roots>) -> bool {
+        let closure = self.0.closure.as_ref();
+        closure.is_none_or(|closure| closure.is_of(roots))
+    }
+
     pub(crate) fn interface_word(&self) -> Option<usize> {
         self.0.interface_word
     }
@@ -141,6 +152,7 @@ impl<A> FinalizerFnBuilder<A> {
             signature,
             abi,
             context: None,
+            closure: None,
             interface_word: None,
             keep_alive: KeepAlive(None),
         }
@@ -148,8 +160,21 @@ impl<A> FinalizerFnBuilder<A> {
 
     /// The function's context. Go ABIs: the address of its closure, passed in the closure context register. Native
     /// ABIs: one more pointer argument after the parameter.
+    ///
+    /// The address of an object of the heap does not keep that object; see
+    /// [`context_object`](Self::context_object).
     pub fn context(mut self, context: usize) -> Self {
-        self.context = Some(context);
+        (self.context, self.closure) = (Some(context), None);
+        self
+    }
+
+    /// An object as the function's context, in place of an address: a closure on the heap. It is a root while the
+    /// function is registered or queued, as in Go, and while a clone of the function exists. So a finalizer whose
+    /// closure leads to its own object never runs.
+    ///
+    /// Under the Go ABIs the object is a closure: its first word is the function's address.
+    pub fn context_object(mut self, closure: Handle) -> Self {
+        (self.context, self.closure) = (Some(closure.addr()), Some(closure));
         self
     }
 
@@ -171,6 +196,7 @@ impl<A> FinalizerFnBuilder<A> {
             signature: self.signature,
             entry,
             context: self.context,
+            closure: self.closure,
             interface_word: self.interface_word,
             _keep_alive: self.keep_alive,
         }))
@@ -184,7 +210,9 @@ impl FinalizerFnBuilder {
     /// * At `code` is a function of the builder's signature and ABI; it stays there, and may be called, until no
     ///   record names it (see [`keep_alive`](Self::keep_alive)).
     /// * It may be called with the address of any object it is registered for, its context if it has one, and the
-    ///   interface word if one was given, on the thread that runs the runtime's finalizers.
+    ///   interface word if one was given, on the thread that runs the runtime's finalizers. As a cleanup it may be called
+    ///   with any bytes of its parameter's size, for they are given to [`add_cleanup`](crate::Runtime::add_cleanup) by
+    ///   safe code.
     /// * It keeps to its own frame as the signature describes it, and unwinds only if its ABI is declared to
     ///   (`extern "C-unwind"`).
     pub unsafe fn at(self, code: *const ()) -> FinalizerFn {

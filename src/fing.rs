@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use fing_stubs::{GBlock, Record};
 
+use crate::observer::{Call, Observer, ParkReason};
 use crate::queue::{Block, Queue, Taken, status};
 use crate::shapes::{Shape, Shapes};
 
@@ -28,6 +29,15 @@ pub struct FinalizerPanic {
     pub words: [u64; 2],
 }
 
+/// Runs code of the user's that is no finalizer. A panic of it, even one whose payload panics when it is dropped, does
+/// not end the goroutine.
+fn guarded(what: &str, body: impl FnOnce()) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(body)) {
+        tracing::error!("{what} panicked");
+        std::mem::forget(payload);
+    }
+}
+
 /// Who is told of panics.
 pub(crate) type PanicHook = dyn Fn(&FinalizerPanic) + Send + Sync;
 
@@ -37,13 +47,14 @@ pub(crate) struct Fing<'a> {
     pub(crate) shapes: &'a Shapes,
     pub(crate) on_panic: &'a PanicHook,
     pub(crate) panics: &'a AtomicU64,
+    pub(crate) observer: Option<&'a dyn Observer>,
 }
 
 impl Fing<'_> {
     /// Drains until the queue is stopped, parked while there is nothing to do.
     pub(crate) fn run_until_stopped(&self) {
         loop {
-            match self.queue.take(true) {
+            match self.take_or_park() {
                 Taken::Drain { int_arg_regs } => {
                     self.drain(int_arg_regs);
                 }
@@ -52,6 +63,25 @@ impl Fing<'_> {
             }
         }
         self.release_discarded();
+    }
+
+    fn take_or_park(&self) -> Taken {
+        let Some(observer) = self.observer else {
+            return self.queue.take(true);
+        };
+        match self.queue.take(false) {
+            Taken::Nothing => {
+                self.tell(|| observer.parked(ParkReason::FinalizerWait));
+                let taken = self.queue.take(true);
+                self.tell(|| observer.woken());
+                taken
+            }
+            taken => taken,
+        }
+    }
+
+    fn tell(&self, body: impl FnOnce()) {
+        guarded("the observer", body);
     }
 
     /// Drains until nothing is due, on this thread. Returns how many records were run.
@@ -68,17 +98,24 @@ impl Fing<'_> {
     /// Gives back what the records hold that will never run.
     pub(crate) fn release_discarded(&self) {
         for (shape, count) in self.queue.discard() {
-            drop(self.shapes.release(shape, count));
+            let last = self.shapes.release(shape, count);
+            guarded("what a finalizer kept alive", || drop(last));
         }
     }
 
     fn drain(&self, int_arg_regs: u8) -> u64 {
         let mut executed = 0;
+        if let Some(observer) = self.observer {
+            self.tell(|| observer.drain_began(int_arg_regs.into()));
+        }
         while let Some(block) = self
             .queue
             .next_block(|block| self.shapes.choose_codes(block, int_arg_regs))
         {
             executed += self.run_block(block, int_arg_regs);
+        }
+        if let Some(observer) = self.observer {
+            self.tell(|| observer.drain_ended(executed));
         }
         executed
     }
@@ -90,22 +127,38 @@ impl Fing<'_> {
         while at < records.len() {
             let shape = self.shapes.get(tags[at].shape());
             let stub = shape.stub(int_arg_regs);
-            // Neighbours of one shape, or of shapes that share a stub, share a batch.
+            // Neighbours of one shape, or of shapes that share a stub, share a batch. An observer sees each by itself.
             let end = (at + 1..records.len())
                 .find(|&n| {
-                    tags[n].shape() != tags[n - 1].shape()
-                        && !Arc::ptr_eq(self.shapes.get(tags[n].shape()).stub(int_arg_regs), stub)
+                    self.observer.is_some()
+                        || tags[n].shape() != tags[n - 1].shape()
+                            && !Arc::ptr_eq(
+                                self.shapes.get(tags[n].shape()).stub(int_arg_regs),
+                                stub,
+                            )
                 })
                 .unwrap_or(records.len());
+            let call = Call {
+                code: records[at].code,
+                signature: shape.function().signature(),
+                words: records[at].words,
+            };
+            if let Some(observer) = self.observer {
+                self.tell(|| observer.call_began(&call));
+            }
             let batch = records[at..end].as_ptr_range();
             self.queue.set_status(status::RUNNING, true);
-            // SAFETY: I6: the block is shared, unchanged until `finish_block`, and rooted by the queue. I8: `choose_codes`
+            // SAFETY: I6: the block is shared, unchanged until `finish_block`, and rooted by the queue, as is
+            // an argument that has an object of its own. I8: `choose_codes`
             // set each record's code for the register count by which the stub was chosen. The rest is what whoever made
             // the `FinalizerFn` promised.
             let outcome = catch_unwind(AssertUnwindSafe(|| unsafe {
                 stub.run(batch.start, batch.end, self.queue.progress(), &g);
             }));
             self.queue.set_status(status::RUNNING, false);
+            if let Some(observer) = self.observer {
+                self.tell(|| observer.call_ended(&call, outcome.is_err()));
+            }
             at = match outcome {
                 Ok(()) => end,
                 Err(payload) => {
@@ -125,7 +178,8 @@ impl Fing<'_> {
         self.queue.finish_block(block, executed);
         for (shape, count) in done {
             // Dropped here, with no lock held: the last use of a function drops what its maker keeps alive for it.
-            drop(self.shapes.release(shape, count));
+            let last = self.shapes.release(shape, count);
+            guarded("what a finalizer kept alive", || drop(last));
         }
         executed
     }
@@ -147,13 +201,9 @@ impl Fing<'_> {
             words: record.words,
         };
         self.panics.fetch_add(1, Ordering::Relaxed);
-        // A payload or a hook that panics is user code as well.
-        let told = catch_unwind(AssertUnwindSafe(|| {
-            drop(payload);
-            (self.on_panic)(&panic);
-        }));
-        if told.is_err() {
-            tracing::error!(?panic, "the hook for panicking finalizers panicked");
-        }
+        guarded("the hook for panicking finalizers", || {
+            (self.on_panic)(&panic)
+        });
+        guarded("the payload of a panic", || drop(payload));
     }
 }

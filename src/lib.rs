@@ -18,11 +18,12 @@
 //! 3. Say once, in an `unsafe` block, which function is at which address: [`FinalizerFn::builder`].
 //! 4. [`Runtime::set_finalizer`], [`Runtime::add_cleanup`]; every check that Go makes is made, and fails as a typed error
 //!    with Go's own text in it.
+//!    [`Runtime::downgrade`] makes weak pointers.
 //! 5. [`Runtime::gc`], or a [`Mutator`]'s. Finalizers run on a thread of the runtime, or where the embedder says
 //!    ([`Executor`]).
 //!
 //! See the repository's `examples/embed.rs` for a whole small VM, and `docs/` for the design: `abi.md`, `stubs.md`,
-//! `unsafe.md`, `glossary.md`.
+//! `finalizers.md`, `unsafe.md`, `glossary.md`.
 //!
 //! # What it does not do
 //!
@@ -40,8 +41,10 @@ mod finalizer;
 mod fing;
 mod handle;
 mod heap;
+mod keep_alive;
 mod lock;
 mod mutator;
+mod observer;
 mod queue;
 mod registry;
 mod runtime;
@@ -52,6 +55,7 @@ mod stats;
 mod sync;
 mod table;
 mod types;
+mod weak;
 
 pub use collect::Collection;
 pub use executor::{Executor, ExecutorError};
@@ -61,14 +65,18 @@ pub use fing_stubs as stubs;
 pub use fing_stubs::{Abi, Arch, CacheOptions, CodePolicy, Signature};
 pub use handle::Handle;
 pub use heap::{AccessError, AllocError, HeapError, HeapOptions, HeapStats};
-pub use mutator::{Mutator, Obj, keep_alive};
+pub use keep_alive::{KeepAlive, keep_alive};
+pub use mutator::{Mutator, Obj};
+pub use observer::{Call, Observer, ParkReason};
 pub use registry::{
-    AddCleanupError, Cleanup, CleanupArgument, FinalizerState, SetFinalizerError, Value,
+    AddCleanupError, Cleanup, CleanupArgument, DowngradeError, FinalizerState, Link, Reason,
+    Registration, SetFinalizerError, Suspect, Value,
 };
 pub use runtime::{Runtime, RuntimeBuilder, RuntimeError};
 pub use safepoint::WorldError;
 pub use stats::RuntimeStats;
 pub use types::{Itab, Passing, TypeDesc, TypeId, Types, TypesError};
+pub use weak::Weak;
 
 /// The README's program compiles and runs.
 #[cfg(all(doctest, target_arch = "x86_64", target_os = "linux"))]

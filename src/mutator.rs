@@ -6,6 +6,7 @@ use crate::handle::Handle;
 use crate::heap::{AccessError, AllocError, Cache, Location, Word};
 use crate::safepoint::{Member, WorldError};
 use crate::types::{TypeDesc, TypeId, Types};
+use crate::weak::Weak;
 use std::cell::RefCell;
 use std::fmt;
 use std::marker::PhantomData;
@@ -76,6 +77,13 @@ impl Obj<'_> {
     /// The object's address: of its first byte, which is what a finalizer gets.
     pub fn addr(self) -> usize {
         self.addr
+    }
+}
+
+/// The object's address.
+impl From<Obj<'_>> for usize {
+    fn from(object: Obj<'_>) -> usize {
+        object.addr
     }
 }
 
@@ -226,13 +234,38 @@ impl Mutator {
         self.space.roots().root(object.addr)
     }
 
+    /// The object a weak pointer points to, or into at [`Weak::offset`]; `None` if the weak pointer is nil.
+    ///
+    /// # Errors
+    /// When it is one of another runtime, or points to a global, which is no object (see [`Mutator::upgrade_addr`]).
+    pub fn upgrade(&self, weak: &Weak) -> Result<Option<Obj<'_>>, AccessError> {
+        match self.upgrade_addr(weak)? {
+            None => Ok(None),
+            Some(addr) => self.adopt(addr - weak.offset()).map(Some),
+        }
+    }
+
+    /// Where a weak pointer points, `None` if it is nil. The object is not kept by its address.
+    ///
+    /// # Errors
+    /// When it is one of another runtime.
+    pub fn upgrade_addr(&self, weak: &Weak) -> Result<Option<usize>, AccessError> {
+        let addr = weak.addr(self.space.roots());
+        let addr = addr.ok_or(AccessError::ForeignHandle)?;
+        Ok((addr != 0).then_some(addr))
+    }
+
     /// The object that starts at an address, such as one a finalizer was called with.
     ///
     /// # Errors
     /// When none of this heap's objects starts there.
     pub fn adopt(&self, addr: usize) -> Result<Obj<'_>, AccessError> {
         match self.space.heap().locate(addr) {
-            Location::Object { start, .. } if start == addr => Ok(self.obj(addr)),
+            Location::Object { start, desc }
+                if start == addr || self.space.heap().is_tiny_block(desc) =>
+            {
+                Ok(self.obj(addr))
+            }
             Location::Object { start, desc } => Err(AccessError::Interior {
                 addr,
                 base: start,
@@ -244,7 +277,8 @@ impl Mutator {
         }
     }
 
-    /// The object's type. Objects without size are all of type `struct {}`.
+    /// The object's type. Objects without size are all of type `struct {}`, and [tiny](crate::HeapOptions::tiny) ones
+    /// of their block's type.
     ///
     /// # Errors
     /// When the object is of another runtime.
@@ -369,10 +403,4 @@ impl fmt::Debug for Mutator {
             .field("member", &self.member)
             .finish_non_exhaustive()
     }
-}
-
-/// Says that `value` (a handle, mostly) is needed up to here. As in Go it orders nothing else.
-#[inline(never)]
-pub fn keep_alive<T: ?Sized>(value: &T) {
-    std::hint::black_box(value);
 }

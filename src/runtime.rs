@@ -1,6 +1,7 @@
 //! `Runtime`: what an embedder holds. Heap, registry, queue and finalizer goroutine, put together.
 #![forbid(unsafe_code)]
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -13,15 +14,18 @@ use crate::finalizer::FinalizerFn;
 use crate::fing::{FinalizerPanic, PanicHook};
 use crate::heap::{HeapError, HeapOptions};
 use crate::mutator::Mutator;
+use crate::observer::Observer;
 use crate::queue::{Queue, status};
 use crate::registry::{
-    AddCleanupError, Cleanup, CleanupArgument, FinalizerState, Registry, SetFinalizerError, Value,
+    AddCleanupError, Cleanup, CleanupArgument, DowngradeError, FinalizerState, Registry,
+    SetFinalizerError, Suspect, Value,
 };
 use crate::safepoint::WorldError;
 use crate::shapes::Shapes;
 use crate::shared::Shared;
 use crate::stats::RuntimeStats;
 use crate::types::Types;
+use crate::weak::Weak;
 
 /// A heap whose objects can have finalizers and cleanups, and the goroutine that runs them.
 ///
@@ -94,6 +98,7 @@ pub struct RuntimeBuilder {
     executor: Executor,
     int_arg_regs: Option<usize>,
     on_panic: Box<PanicHook>,
+    observer: Option<Box<dyn Observer>>,
 }
 
 impl RuntimeBuilder {
@@ -128,6 +133,12 @@ impl RuntimeBuilder {
         self
     }
 
+    /// Told what the finalizer goroutine does, as it does it; see [`Observer`] for what that costs.
+    pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
+        self.observer = Some(Box::new(observer));
+        self
+    }
+
     /// Makes the runtime.
     ///
     /// # Errors
@@ -147,6 +158,7 @@ impl RuntimeBuilder {
             shapes,
             stubs,
             on_panic: self.on_panic,
+            observer: self.observer,
             panics: AtomicU64::new(0),
         });
         let life = Arc::new(Life {
@@ -190,6 +202,7 @@ impl Runtime {
             executor: Executor::default(),
             int_arg_regs: None,
             on_panic: Box::new(|panic| tracing::error!(?panic, "a finalizer panicked")),
+            observer: None,
         }
     }
 
@@ -257,7 +270,7 @@ impl Runtime {
     pub fn add_cleanup<'m>(
         &self,
         mutator: &'m Mutator,
-        pointer: usize,
+        pointer: impl Into<usize>,
         cleanup: &FinalizerFn,
         argument: impl Into<CleanupArgument<'m>>,
     ) -> Result<Cleanup, AddCleanupError> {
@@ -270,7 +283,42 @@ impl Runtime {
             .map_err(AddCleanupError::NoThread)?;
         self.shared
             .registry
-            .add_cleanup(mutator, pointer, cleanup, argument.into())
+            .add_cleanup(mutator, pointer.into(), cleanup, argument.into())
+    }
+
+    /// A weak pointer to where `pointer` points: an object, a place in one, or a global. Nil for nil. The same place of
+    /// the same object answers equal weak pointers.
+    ///
+    /// # Errors
+    /// The mutator is of another runtime, or `pointer` points to nothing this runtime knows.
+    pub fn downgrade(
+        &self,
+        mutator: &Mutator,
+        pointer: impl Into<usize>,
+    ) -> Result<Weak, DowngradeError> {
+        if !self.owns(mutator) {
+            return Err(DowngradeError::ForeignMutator);
+        }
+        self.shared.registry.downgrade(mutator, pointer.into())
+    }
+
+    /// Says that these addresses are globals: memory outside the heap that lives as long as the runtime. Finalizers and
+    /// cleanups of globals are accepted and never run, weak pointers to them never become nil. What they refer to is
+    /// not kept by that.
+    pub fn add_global(&self, range: Range<usize>) {
+        self.shared.registry.add_global(range);
+    }
+
+    /// Looks for finalizers and cleanups that keep their own object alive, so that they never run: at most 50 of them,
+    /// with the way from each to its object. As Go's `GODEBUG=checkfinalizers=1`, but asked for, and an answer instead
+    /// of the end of the program. Stops the world, and takes time in proportion to registrations times what each can
+    /// reach: for tests and debugging.
+    ///
+    /// # Errors
+    /// As [`Runtime::gc`].
+    pub fn check_finalizers(&self) -> Result<Vec<Suspect>, WorldError> {
+        let registry = &self.shared.registry;
+        self.shared.space.inspect(|cycle| registry.check(cycle))
     }
 
     fn owns(&self, mutator: &Mutator) -> bool {

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use fing_stubs::{Abi, Record, Stub, StubCache, StubError};
+use fing_stubs::{Abi, KeyOptions, Record, Stub, StubCache, StubError, StubKey};
 
 use crate::finalizer::{Entry, FinalizerFn};
 use crate::lock::{Lock, Rank};
@@ -20,8 +20,10 @@ pub(crate) enum Argument {
     Pointer,
     /// Word 0 is this, an itab or a type; word 1 is the object's address.
     Interface(usize),
-    /// Word 0 is a cleanup's argument, and a reference if this is true.
-    Word { reference: bool },
+    /// Both words are a cleanup's argument; bit n of `references`: word n is a reference.
+    Image { references: u8 },
+    /// Word 0 is the address of a cleanup's argument, which is an object; word 1 of room for results.
+    Block,
 }
 
 /// One function for one kind of argument, ready to be queued.
@@ -50,7 +52,16 @@ impl Shape {
         cache: &StubCache,
     ) -> Result<Shape, StubError> {
         let make = |abi: Abi| {
-            let key = cache.key(function.signature(), abi, function.context().is_some())?;
+            let (signature, context) = (function.signature(), function.context().is_some());
+            let key = if argument == Argument::Block {
+                let options = KeyOptions {
+                    context_argument: context,
+                    frame_limit: cache.options().frame_limit,
+                };
+                StubKey::block(signature, abi, options)?
+            } else {
+                cache.key(signature, abi, context)?
+            };
             cache.get(&key)
         };
         let stubs = match function.entry() {
@@ -84,11 +95,12 @@ impl Shape {
         }
     }
 
-    /// The record for an object or an argument. A function that follows the register count has no code yet.
-    pub(crate) fn record(&self, word: u64) -> Record {
+    /// The record for an object (word 0 is its address) or an argument. A function that follows the register count has
+    /// no code yet.
+    pub(crate) fn record(&self, words: [u64; 2]) -> Record {
         let words = match self.argument {
-            Argument::Pointer | Argument::Word { .. } => [word, 0],
-            Argument::Interface(first) => [first as u64, word],
+            Argument::Pointer | Argument::Image { .. } | Argument::Block => words,
+            Argument::Interface(first) => [first as u64, words[0]],
         };
         let code = match &self.stubs {
             Stubs::Fixed { code, .. } => *code,
@@ -104,9 +116,9 @@ impl Shape {
     /// Which words of a record are references.
     pub(crate) fn references(&self) -> u8 {
         match self.argument {
-            Argument::Pointer | Argument::Word { reference: true } => 0b01,
+            Argument::Pointer | Argument::Block => 0b01,
             Argument::Interface(_) => 0b10,
-            Argument::Word { reference: false } => 0,
+            Argument::Image { references } => references,
         }
     }
 }

@@ -8,6 +8,7 @@ use fing_stubs::StubCache;
 
 use crate::collect::Space;
 use crate::fing::{Fing, PanicHook};
+use crate::observer::Observer;
 use crate::queue::Queue;
 use crate::registry::Registry;
 use crate::shapes::Shapes;
@@ -21,6 +22,7 @@ pub(crate) struct Shared {
     pub(crate) stubs: Arc<StubCache>,
     pub(crate) on_panic: Box<PanicHook>,
     pub(crate) panics: AtomicU64,
+    pub(crate) observer: Option<Box<dyn Observer>>,
 }
 
 impl Shared {
@@ -31,6 +33,7 @@ impl Shared {
             shapes: &self.shapes,
             on_panic: &self.on_panic,
             panics: &self.panics,
+            observer: self.observer.as_deref(),
         }
     }
 }

@@ -14,6 +14,7 @@ use rust::{code, is_word, words};
 /// Names in code spans that are not ours: Go's, Cranelift's and other peers'. An entry no document uses is a fault.
 const FOREIGN: &[&str] = &[
     "CallConv",
+    "Goexit",
     "JITModule",
     "PreserveAll",
     "ffi_abi",

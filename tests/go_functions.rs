@@ -192,3 +192,150 @@ fn methods_are_called_through_gos_own_itab() {
         (-2, 1)
     );
 }
+
+/// Cleanups that Go compiled, with larger arguments and with results: those are kept in objects of the heap.
+#[test]
+fn go_cleanups_with_large_arguments() {
+    let Some(go) = go() else { return };
+    for policy in [CodePolicy::Generate, CodePolicy::Interpret] {
+        let runtime = runtime(policy);
+        let types = runtime.types();
+        let many = "struct { A int64; B int64; C int64; Name string; Object *main.TintPointer; X float32; Y float64 }";
+        types.define("main.Many", many).unwrap();
+        let numbers = "struct { N [4]int64; Object *main.TintPointer; Name string }";
+        types.define("main.Numbers", numbers).unwrap();
+        let mutator = runtime.attach().unwrap();
+        let alloc = |ty: &str| mutator.alloc(types.id(ty).unwrap()).unwrap();
+        let (number, object) = (alloc("main.Tint"), alloc("main.TintPointer"));
+        mutator.store_word(number, 0, 77).unwrap();
+        mutator.store_ref(object, 0, Some(number)).unwrap();
+        let text = alloc("[5]uint8");
+        mutator.store_bytes(text, 0, b"hello").unwrap();
+        let (object, text) = (object.addr() as u64, text.addr() as u64);
+        let float = u64::from(1.5f32.to_bits());
+        let rows = [
+            (
+                "main.CleanUpMany",
+                format!("func(main.Many) {SEED}"),
+                vec![1, 2, 3, text, 5, object, float, 2.25f64.to_bits()],
+                5_000_077,
+            ),
+            (
+                "main.CleanUpNumbers",
+                "func(main.Numbers) [6]int64".to_owned(),
+                vec![44, 0, 0, -3i64 as u64, object, text, 5],
+                77 + u64::from(b'h'),
+            ),
+        ];
+        for (name, signature, words, _) in &rows {
+            let closure: &'static [usize] = Box::leak(Box::new([go.address(name)]));
+            let signature = types.parse_signature(signature).unwrap();
+            let builder = FinalizerFn::builder(signature, Abi::go(Arch::Amd64))
+                .context(closure.as_ptr().expose_provenance());
+            // SAFETY: I8: a function of this signature and ABI, compiled by Go; its code stays mapped.
+            let cleanup = unsafe { builder.at(closure[0] as *const ()) };
+            let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+            let doomed = alloc("main.TintPointer");
+            runtime
+                .add_cleanup(&mutator, doomed, &cleanup, bytes.as_slice())
+                .unwrap();
+        }
+        drop(mutator);
+        go.zero("main.Calls");
+        // Collections before and after the objects' end: what the boxes refer to stays.
+        for _ in 0..3 {
+            runtime.gc().unwrap();
+        }
+        runtime
+            .block_until_finalizer_queue_empty(Duration::from_secs(10))
+            .unwrap();
+        let log: Vec<u64> = (0..2).map(|call| go.word("main.Log", call)).rev().collect();
+        assert_eq!(log, rows.map(|(.., confirmed)| confirmed));
+        let sums = [0, 1, 2].map(|n| f64::from_bits(go.word("main.Sum", n)));
+        assert_eq!(sums, [1.5, 2.25, 321.0]);
+        let captured = go.word("main.Captured", 0) as i64;
+        assert_eq!((go.word("main.LastWord0", 0), captured), (44, -3));
+        assert_eq!(runtime.gc().unwrap().live_objects, 0, "boxes and all");
+    }
+}
+
+/// Cleanups that Go compiled, with arguments of 16 bytes of every kind, captured by value.
+#[test]
+fn go_cleanups_get_the_bytes_they_were_added_with() {
+    let Some(go) = go() else { return };
+    for policy in [CodePolicy::Generate, CodePolicy::Interpret] {
+        let runtime = runtime(policy);
+        let types = runtime.types();
+        let argument = "struct { Number uint32; Short int16; Object *main.TintPointer }";
+        types.define("main.Argument", argument).unwrap();
+        let mutator = runtime.attach().unwrap();
+        let number = mutator.alloc(types.id("main.Tint").unwrap()).unwrap();
+        mutator.store_word(number, 0, 4711).unwrap();
+        let object = mutator
+            .alloc(types.id("main.TintPointer").unwrap())
+            .unwrap();
+        mutator.store_ref(object, 0, Some(number)).unwrap();
+        let text = mutator.alloc(types.id("[5]uint8").unwrap()).unwrap();
+        mutator.store_bytes(text, 0, b"hello").unwrap();
+        let words = |first: u64, second: u64| [first.to_ne_bytes(), second.to_ne_bytes()].concat();
+        let float = u64::from(1.5f32.to_bits());
+        // Function, parameter, argument, the number it confirms.
+        let rows = [
+            (
+                "main.CleanUpStruct",
+                "main.Argument",
+                words(77 | 0xfffe << 32, object.addr() as u64),
+                4711,
+            ),
+            (
+                "main.CleanUpFloats",
+                "struct { X float32; N uint8; Y float64 }",
+                words(float | 200 << 32, 2.25f64.to_bits()),
+                200,
+            ),
+            (
+                "main.CleanUpString",
+                "string",
+                words(text.addr() as u64, 5),
+                5 + 1000 * 111,
+            ),
+            ("main.CleanUpArray", "[2]uint64", words(3, 4), 4003),
+        ];
+        for (name, parameter, bytes, _) in &rows {
+            let signature = types
+                .parse_signature(&format!("func({parameter})"))
+                .unwrap();
+            let closure: &'static [usize] = Box::leak(Box::new([go.address(name)]));
+            let builder = FinalizerFn::builder(signature, Abi::go(Arch::Amd64))
+                .context(closure.as_ptr().expose_provenance());
+            // SAFETY: I8: a function of this signature and ABI, compiled by Go; its code stays mapped.
+            let cleanup = unsafe { builder.at(closure[0] as *const ()) };
+            let doomed = mutator
+                .alloc(types.id("main.TintPointer").unwrap())
+                .unwrap();
+            runtime
+                .add_cleanup(&mutator, doomed, &cleanup, bytes.as_slice())
+                .unwrap();
+        }
+        drop(mutator);
+        go.zero("main.Calls");
+        let collection = runtime.gc().unwrap();
+        runtime
+            .block_until_finalizer_queue_empty(Duration::from_secs(10))
+            .unwrap();
+        assert_eq!(collection.live_objects, 3, "what the arguments refer to");
+        // The last one added runs first.
+        let log: Vec<u64> = (0..4).map(|call| go.word("main.Log", call)).rev().collect();
+        assert_eq!(log, rows.map(|(.., confirmed)| confirmed));
+        assert_eq!(
+            (
+                go.word("main.LastWord0", 0),
+                go.word("main.Captured", 0) as i64
+            ),
+            (77, -2)
+        );
+        let sums = [0, 1].map(|n| f64::from_bits(go.word("main.Sum", n)));
+        assert_eq!(sums, [1.5, 2.25]);
+        assert_eq!(runtime.gc().unwrap().live_objects, 0);
+    }
+}

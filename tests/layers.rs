@@ -32,8 +32,12 @@ const FING: &str = "
     sync < lock < safepoint, handle, queue, types;
     table < types < heap;
     safepoint < heap;
+    handle < finalizer, weak;
     heap, handle < collect < mutator;
+    weak < mutator;
+    lock < keep_alive;
     finalizer, queue < shapes < fing;
+    lock < observer < fing;
     shapes, mutator, collect < registry;
     registry, fing < shared < stats, executor < runtime < cli;
 ";

@@ -20,18 +20,29 @@ const MOST_INSTRUCTIONS: usize = 2_000_000;
 
 type Handle = *mut c_void;
 
+type Version = unsafe extern "C" fn(*mut u32, *mut u32) -> u32;
+type Open = unsafe extern "C" fn(c_int, c_int, *mut Handle) -> c_int;
+type Close = unsafe extern "C" fn(Handle) -> c_int;
+type Error = unsafe extern "C" fn(c_int) -> *const c_char;
+type Map = unsafe extern "C" fn(Handle, u64, u64, u32) -> c_int;
+type Write = unsafe extern "C" fn(Handle, u64, *const c_void, u64) -> c_int;
+type Read = unsafe extern "C" fn(Handle, u64, *mut c_void, u64) -> c_int;
+type SetRegister = unsafe extern "C" fn(Handle, c_int, *const c_void) -> c_int;
+type GetRegister = unsafe extern "C" fn(Handle, c_int, *mut c_void) -> c_int;
+type Start = unsafe extern "C" fn(Handle, u64, u64, u64, usize) -> c_int;
+
 /// The functions of the library that are used here, as its header declares them.
 pub struct Library {
-    version: unsafe extern "C" fn(*mut u32, *mut u32) -> u32,
-    open: unsafe extern "C" fn(c_int, c_int, *mut Handle) -> c_int,
-    close: unsafe extern "C" fn(Handle) -> c_int,
-    strerror: unsafe extern "C" fn(c_int) -> *const c_char,
-    map: unsafe extern "C" fn(Handle, u64, u64, u32) -> c_int,
-    write: unsafe extern "C" fn(Handle, u64, *const c_void, u64) -> c_int,
-    read: unsafe extern "C" fn(Handle, u64, *mut c_void, u64) -> c_int,
-    set: unsafe extern "C" fn(Handle, c_int, *const c_void) -> c_int,
-    get: unsafe extern "C" fn(Handle, c_int, *mut c_void) -> c_int,
-    start: unsafe extern "C" fn(Handle, u64, u64, u64, usize) -> c_int,
+    version: Version,
+    open: Open,
+    close: Close,
+    strerror: Error,
+    map: Map,
+    write: Write,
+    read: Read,
+    set: SetRegister,
+    get: GetRegister,
+    start: Start,
 }
 
 impl std::fmt::Debug for Library {
@@ -84,25 +95,25 @@ impl Library {
                 Ok(found)
             }
         };
-        /// The function `$name` as the type of the field it goes to.
+        /// The function `$name` as a pointer of type `$ty`.
         macro_rules! function {
-            ($name:literal) => {{
+            ($name:literal as $ty:ty) => {{
                 let found = symbol($name)?;
-                // SAFETY: the library is never unloaded, and the field's type is the function's in unicorn.h, version 2.
-                unsafe { std::mem::transmute::<*mut c_void, _>(found) }
+                // SAFETY: the library is never unloaded, and the type is the function's in unicorn.h, version 2.
+                unsafe { std::mem::transmute::<*mut c_void, $ty>(found) }
             }};
         }
         let library = Library {
-            version: function!(c"uc_version"),
-            open: function!(c"uc_open"),
-            close: function!(c"uc_close"),
-            strerror: function!(c"uc_strerror"),
-            map: function!(c"uc_mem_map"),
-            write: function!(c"uc_mem_write"),
-            read: function!(c"uc_mem_read"),
-            set: function!(c"uc_reg_write"),
-            get: function!(c"uc_reg_read"),
-            start: function!(c"uc_emu_start"),
+            version: function!(c"uc_version" as Version),
+            open: function!(c"uc_open" as Open),
+            close: function!(c"uc_close" as Close),
+            strerror: function!(c"uc_strerror" as Error),
+            map: function!(c"uc_mem_map" as Map),
+            write: function!(c"uc_mem_write" as Write),
+            read: function!(c"uc_mem_read" as Read),
+            set: function!(c"uc_reg_write" as SetRegister),
+            get: function!(c"uc_reg_read" as GetRegister),
+            start: function!(c"uc_emu_start" as Start),
         };
         match library.version() {
             (2, _) => Ok(library),

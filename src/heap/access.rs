@@ -19,8 +19,10 @@ pub(crate) enum Word {
 const WORD: usize = 8;
 
 impl Heap {
+    /// The object that starts there, or the block that the tiny value is in.
     fn object(&self, start: usize) -> Result<Cell<'_>, AccessError> {
-        self.object_at(start)
+        self.cell_at(start)
+            .filter(|cell| cell.offset == 0 || self.is_tiny_block(cell.desc))
             .ok_or(AccessError::NotInHeap { addr: start })
     }
 
@@ -35,8 +37,12 @@ impl Heap {
 
     /// Checks a range of bytes and answers the object's type.
     fn range(&self, start: usize, offset: usize, bytes: usize) -> Result<&TypeDesc, AccessError> {
-        let desc = self.type_at(start)?;
-        let size = desc.size();
+        let (desc, size) = if start == self.zero() {
+            (self.types.empty(), 0)
+        } else {
+            let object = self.object(start)?;
+            (object.desc, object.desc.size() - object.offset)
+        };
         if offset > size || bytes > size - offset {
             return Err(AccessError::OutOfBounds {
                 ty: desc.ty().to_string(),
@@ -51,7 +57,8 @@ impl Heap {
     fn checked(&self, start: usize, offset: usize, wanted: Word) -> Result<usize, AccessError> {
         let desc = self.range(start, offset, WORD)?;
         let ty = || desc.ty().to_string();
-        if !offset.is_multiple_of(WORD) {
+        // The value itself is not aligned if it is a tiny one.
+        if !(start + offset).is_multiple_of(WORD) {
             return Err(AccessError::Misaligned { ty: ty(), offset });
         }
         match (

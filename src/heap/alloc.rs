@@ -2,6 +2,7 @@
 
 use super::block::{Bit, Block};
 use super::class::{self, CLASSES};
+use super::tiny::Open;
 use super::{AllocError, Heap};
 use crate::types::{TypeDesc, TypeId};
 use std::sync::Arc;
@@ -20,6 +21,7 @@ struct Run {
 pub(crate) struct Cache {
     runs: [Run; CLASSES.len()],
     epoch: u64,
+    pub(super) tiny: Open,
 }
 
 impl Heap {
@@ -28,6 +30,7 @@ impl Heap {
         Cache {
             runs: std::array::from_fn(|_| Run::default()),
             epoch: self.epoch(),
+            tiny: Open::default(),
         }
     }
 
@@ -62,6 +65,9 @@ impl Heap {
         debug_assert_eq!(cache.epoch, self.epoch());
         if desc.size() == 0 {
             return Ok(self.zero());
+        }
+        if let Some(block) = self.tiny_type(desc) {
+            return self.alloc_tiny(cache, desc.size(), block);
         }
         let Some(class) = class::class_of(desc.size()) else {
             return self.alloc_large(desc);

@@ -35,6 +35,11 @@ impl Heap {
 }
 
 impl<'h> Cycle<'h> {
+    /// What is collected.
+    pub(crate) fn heap(&self) -> &'h Heap {
+        self.heap
+    }
+
     /// Marks the object an address is in. Its pointers are followed by the next [`Cycle::drain`].
     #[inline]
     pub(crate) fn mark(&mut self, addr: usize) {

@@ -23,6 +23,9 @@ pub enum HeapError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The type of blocks of tiny values is not to be had.
+    #[error("heap: blocks of tiny values: {0}")]
+    Tiny(#[from] TypesError),
 }
 
 /// An object could not be made.

@@ -115,6 +115,19 @@ impl Heap {
         self.cell_at(addr).map(|cell| (cell.start(), cell.desc))
     }
 
+    /// Calls `visit` with every pointer of the object at `start` that points into an object: the pointer's offset, and
+    /// where the object it points into starts.
+    pub(crate) fn for_each_child(&self, start: usize, mut visit: impl FnMut(usize, usize)) {
+        let Some(object) = self.object_at(start) else {
+            return;
+        };
+        object.desc.pointers().for_each(start, &mut |word| {
+            if let Some(child) = self.cell_at(self.word(word)) {
+                visit(word - start, child.start());
+            }
+        });
+    }
+
     /// The id prepared for the object at `start`. Lock-free, as are the next three.
     pub(crate) fn prepared(&self, start: usize) -> Option<NonZeroU32> {
         self.object_at(start)

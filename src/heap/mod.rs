@@ -36,6 +36,7 @@ mod stats;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod tiny;
 
 pub(crate) use access::Word;
 pub(crate) use alloc::Cache;
@@ -47,7 +48,7 @@ pub use stats::HeapStats;
 pub(crate) use sweep::Swept;
 
 use crate::lock::{Lock, Rank};
-use crate::types::{TypeDesc, Types};
+use crate::types::{TypeDesc, TypeId, Types};
 use arena::Arena;
 use block::Block;
 use books::Books;
@@ -67,6 +68,11 @@ pub struct HeapOptions {
     pub percent: Option<u32>,
     /// Fill the cells of dead objects with [`HeapOptions::POISON`], to find what still uses them. For tests.
     pub poison: bool,
+    /// Put values of fewer than 16 bytes without pointers together in blocks of 16 bytes, as Go does. A block lives as
+    /// long as any of its values, and so their finalizers and cleanups wait for each other. The type of such a value
+    /// is not remembered: [`Mutator::type_of`](crate::Mutator::type_of) answers the block's, so that a finalizer is set
+    /// with [`Value::new`](crate::Value::new), which names the type.
+    pub tiny: bool,
 }
 
 impl HeapOptions {
@@ -79,12 +85,13 @@ impl HeapOptions {
 }
 
 impl Default for HeapOptions {
-    /// 1 GiB, 100 percent, no poison.
+    /// 1 GiB, 100 percent, no poison, no tiny blocks.
     fn default() -> HeapOptions {
         HeapOptions {
             limit: 1 << 30,
             percent: Some(100),
             poison: false,
+            tiny: false,
         }
     }
 }
@@ -100,6 +107,8 @@ pub(crate) struct Heap {
     table: Box<[AtomicPtr<Block>]>,
     books: Lock<Books>,
     options: HeapOptions,
+    /// The type of blocks of tiny values, if there are any.
+    tiny: Option<TypeId>,
     /// Bytes of cells handed to mutators since the last collection.
     allocated: AtomicUsize,
     /// A collection is due when `allocated` passes it.
@@ -130,8 +139,13 @@ impl Heap {
         let mut books = Books::new(blocks);
         books.taken.set(0, 1, true);
         arena.store(arena.start() + FIRST, types.empty().address() as u64);
+        let tiny = match options.tiny {
+            true => Some(tiny::block_type(&types)?),
+            false => None,
+        };
         Ok(Heap {
             types,
+            tiny,
             arena,
             table,
             books: Lock::new(Rank::Heap, books),

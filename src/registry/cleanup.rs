@@ -4,34 +4,11 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use fing_stubs::{Kind, Type};
-
-use super::{AddCleanupError, Registry, Special};
+use super::argument::capture;
+use super::{AddCleanupError, CleanupArgument, Registry, Special};
 use crate::finalizer::FinalizerFn;
 use crate::heap::Location;
-use crate::mutator::{Mutator, Obj};
-use crate::shapes::Argument;
-
-/// What a cleanup is called with: one word, captured when it is added.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CleanupArgument<'m> {
-    /// A number, or an address outside the heap; for any parameter of one word or less.
-    Word(u64),
-    /// An object, for a parameter that is a pointer. It is kept alive until the cleanup has run.
-    Object(Obj<'m>),
-}
-
-impl From<u64> for CleanupArgument<'_> {
-    fn from(word: u64) -> Self {
-        CleanupArgument::Word(word)
-    }
-}
-
-impl<'m> From<Obj<'m>> for CleanupArgument<'m> {
-    fn from(object: Obj<'m>) -> Self {
-        CleanupArgument::Object(object)
-    }
-}
+use crate::mutator::Mutator;
 
 /// A cleanup that was added.
 #[derive(Clone, Debug)]
@@ -60,30 +37,42 @@ impl Registry {
         if pointer == 0 {
             return Err(AddCleanupError::Nil);
         }
-        let (word, reference) = argument_word(function, argument)?;
-        let argument = word as usize;
-        if reference && argument == pointer {
+        let argument = capture(mutator, function, argument)?;
+        if argument.pointer() == Some(pointer) {
             return Err(AddCleanupError::ArgumentIsObject { addr: pointer });
         }
         let heap = mutator.space().heap();
-        let base = match heap.locate(pointer) {
-            Location::Zero => {
+        let (base, tiny) = match heap.locate(pointer) {
+            Location::Object { start, desc } => (start, heap.is_tiny_block(desc)),
+            Location::Nil => return Err(AddCleanupError::Nil),
+            Location::NoObject if !self.is_global(pointer) => {
+                return Err(AddCleanupError::NotInHeap { addr: pointer });
+            }
+            Location::NoObject | Location::Zero => {
                 return Ok(Cleanup {
                     registry: self.clone(),
                     object: 0,
                     id: 0,
                 });
             }
-            Location::Object { start, .. } => start,
-            Location::Nil | Location::NoObject => {
-                return Err(AddCleanupError::NotInHeap { addr: pointer });
-            }
         };
-        if reference && heap.find(argument).is_some_and(|(start, _)| start == base) {
-            return Err(AddCleanupError::ArgumentWithinObject {
-                addr: argument,
-                base,
-            });
+        let within = |addr: usize| heap.find(addr).is_some_and(|(start, _)| start == base);
+        // Two values of one tiny block are two objects to whoever made them.
+        if let Some(addr) = argument.pointer().filter(|&addr| !tiny && within(addr)) {
+            return Err(AddCleanupError::ArgumentWithinObject { addr, base });
+        }
+        if let Some(context) = function.context().and_then(|context| heap.find(context)) {
+            let mut closes_over = context.0 == base;
+            heap.for_each_child(context.0, |_, child| closes_over |= child == base);
+            if closes_over {
+                return Err(AddCleanupError::ClosesOver {
+                    context: context.0,
+                    base,
+                });
+            }
+        }
+        if !function.is_context_of(mutator.space().roots()) {
+            return Err(AddCleanupError::ForeignContext);
         }
         if function.is_nil() {
             return Err(AddCleanupError::NilFunction {
@@ -92,7 +81,7 @@ impl Registry {
         }
         let shape = self
             .shapes
-            .acquire(function, Argument::Word { reference }, &self.stubs)?;
+            .acquire(function, argument.argument, &self.stubs)?;
         let mut specials = self.specials.lock();
         specials.last_cleanup += 1;
         let id = specials.last_cleanup;
@@ -103,8 +92,7 @@ impl Registry {
             .push(Special::Cleanup {
                 id,
                 shape,
-                word,
-                reference,
+                argument,
             });
         heap.set_special(base, true);
         self.cleanups.fetch_add(1, Ordering::Relaxed);
@@ -132,47 +120,4 @@ impl Registry {
         }
         true
     }
-}
-
-/// The argument's word, and whether it is a reference.
-fn argument_word(
-    function: &FinalizerFn,
-    argument: CleanupArgument<'_>,
-) -> Result<(u64, bool), AddCleanupError> {
-    let signature = function.signature();
-    let mut parameters = signature.arguments();
-    let (Some(parameter), None, false) = (
-        parameters.next(),
-        parameters.next(),
-        signature.is_variadic(),
-    ) else {
-        return Err(AddCleanupError::ParameterCount {
-            function: signature.clone(),
-        });
-    };
-    let reference = is_reference(parameter);
-    let (word, fits, found) = match argument {
-        CleanupArgument::Object(object) => (object.addr() as u64, reference, "an object"),
-        CleanupArgument::Word(word) => {
-            let one_word = parameter
-                .layout()
-                .is_some_and(|layout| (1..=8).contains(&layout.size));
-            (word, one_word, "one word")
-        }
-    };
-    if fits {
-        return Ok((word, reference));
-    }
-    Err(AddCleanupError::NotAssignable {
-        found: found.to_owned(),
-        wanted: parameter.clone(),
-        function: signature.clone(),
-    })
-}
-
-fn is_reference(ty: &Type) -> bool {
-    matches!(
-        ty.underlying(),
-        Kind::Pointer(_) | Kind::UnsafePointer | Kind::Map(..) | Kind::Chan(..) | Kind::Func(_)
-    )
 }

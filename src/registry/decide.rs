@@ -3,8 +3,8 @@
 //! * *What is alive besides handles?* Records that are queued or running, and the arguments of cleanups.
 //! * *What must the dying keep?* Everything an unreachable object with a finalizer points to, itself excepted. So of
 //!   two such objects of which one refers to the other, the referring one is finalized first.
-//! * *What is dead?* An unreachable object with finalizers is revived, and its finalizers are queued. One without is
-//!   dead: its cleanups are queued.
+//! * *What is dead?* Weak pointers to unreachable objects are nil from now on. An unreachable object with finalizers is
+//!   revived, and its finalizers are queued. One without is dead: its cleanups are queued.
 #![forbid(unsafe_code)]
 
 use std::sync::atomic::Ordering;
@@ -19,13 +19,8 @@ use crate::queue::Tag;
 impl Weakness for Registry {
     fn extra_roots(&self, cycle: &mut Cycle<'_>) {
         for special in self.specials.lock().objects.values().flatten() {
-            if let Special::Cleanup {
-                word,
-                reference: true,
-                ..
-            } = special
-            {
-                cycle.mark(*word as usize);
+            if let Special::Cleanup { argument, .. } = special {
+                argument.references().for_each(|addr| cycle.mark(addr));
             }
         }
         self.queue
@@ -58,15 +53,16 @@ impl Weakness for Registry {
             let Some(of) = specials.objects.get_mut(&start) else {
                 return;
             };
-            of.retain(|special| match *special {
+            of.retain(|special| match special {
                 Special::Finalizer { addr, shape } => {
-                    revived.push((start, addr as u64, shape));
+                    revived.push((start, *addr as u64, *shape));
                     false
                 }
-                Special::Cleanup { .. } => true,
+                Special::Cleanup { .. } | Special::Weak(_) => true,
             });
         });
         for &(start, _, _) in &revived {
+            specials.clear_weak(start);
             cycle.take_prepared(start);
             cycle.mark(start);
         }
@@ -74,13 +70,17 @@ impl Weakness for Registry {
             .fetch_sub(revived.len() as u64, Ordering::Relaxed);
         let mut due: Vec<(Record, Tag)> = revived
             .iter()
-            .map(|&(_, word, shape)| self.record(shape, word))
+            .map(|&(_, word, shape)| self.record(shape, [word, 0]))
             .collect();
         let before = due.len();
         cycle.for_each_unmarked(Bit::Special, |_, start| {
+            specials.clear_weak(start);
             for special in specials.objects.remove(&start).into_iter().flatten() {
-                if let Special::Cleanup { shape, word, .. } = special {
-                    due.push(self.record(shape, word));
+                if let Special::Cleanup {
+                    shape, argument, ..
+                } = special
+                {
+                    due.push(self.record(shape, argument.words));
                 }
             }
         });

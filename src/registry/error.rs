@@ -3,6 +3,7 @@
 
 use fing_stubs::{Signature, StubError, Type};
 
+use crate::heap::AllocError;
 use crate::types::TypesError;
 
 /// Why [`set_finalizer`](crate::Runtime::set_finalizer) changed nothing. Argument 0 is the object, argument 1 the
@@ -83,6 +84,11 @@ pub enum SetFinalizerError {
         /// By which rule.
         reason: Box<TypesError>,
     },
+    /// The function's context is an object of another runtime.
+    #[error(
+        "set_finalizer: argument 1 has an object of another runtime as its context, wanted one of this runtime"
+    )]
+    ForeignContext,
     /// There is no function at address 0. (Go would crash when it is run.)
     #[error("set_finalizer: argument 1 is {function} at address 0, wanted a function")]
     NilFunction {
@@ -126,6 +132,7 @@ impl SetFinalizerError {
             } => cannot(object, function),
             Self::AlreadySet { .. } => "finalizer already set".to_owned(),
             Self::ForeignMutator
+            | Self::ForeignContext
             | Self::NoThread(_)
             | Self::ObjectType(_)
             | Self::NilFunction { .. }
@@ -187,6 +194,24 @@ pub enum AddCleanupError {
         /// The function's signature.
         function: Signature,
     },
+    /// There is no room for the argument on the heap, or it has a type that is none of this runtime.
+    #[error("add_cleanup: argument 2: {0}")]
+    NoRoom(#[from] AllocError),
+    /// The function's context is an object that points into the object and keeps it alive.
+    #[error(
+        "add_cleanup: argument 1 has the object {context:#x} as its context, which points into the object at {base:#x}, so the cleanup would never run"
+    )]
+    ClosesOver {
+        /// Where the context begins.
+        context: usize,
+        /// Where the object begins.
+        base: usize,
+    },
+    /// The function's context is an object of another runtime.
+    #[error(
+        "add_cleanup: argument 1 has an object of another runtime as its context, wanted one of this runtime"
+    )]
+    ForeignContext,
     /// There is no function at address 0. (Go would crash when it is run.)
     #[error("add_cleanup: argument 1 is {function} at address 0, wanted a function")]
     NilFunction {
@@ -206,8 +231,34 @@ impl AddCleanupError {
             Self::ArgumentIsObject { .. } => "ptr is equal to arg, cleanup will never run",
             Self::NotInHeap { .. } => "ptr not in allocated block",
             Self::ArgumentWithinObject { .. } => "ptr is within arg, cleanup will never run",
+            Self::ClosesOver { .. } => "cleanup function closes over ptr, cleanup will never run",
             _ => return None,
         };
         Some(format!("runtime.AddCleanup: {text}"))
+    }
+}
+
+/// Why there is no weak pointer. Argument 0 is the pointer it would be made from.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DowngradeError {
+    /// The mutator is of another runtime.
+    #[error("downgrade: the mutator belongs to another runtime, wanted one of this runtime")]
+    ForeignMutator,
+    /// A pointer, but to no object of this heap, and to no global.
+    #[error("downgrade: argument 0 is {addr:#x}, which is in no object of this heap")]
+    NotInHeap {
+        /// Where it points.
+        addr: usize,
+    },
+}
+
+impl DowngradeError {
+    /// What Go's runtime says in its place, word for word; `None` where Go has no such check.
+    pub fn go_text(&self) -> Option<String> {
+        match self {
+            Self::NotInHeap { .. } => Some("getWeakHandle on invalid pointer".to_owned()),
+            Self::ForeignMutator => None,
+        }
     }
 }

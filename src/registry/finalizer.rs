@@ -47,7 +47,7 @@ pub enum FinalizerState {
     Set,
     /// There is none now; there was one if this is true.
     Cleared(bool),
-    /// Nothing, and nothing will run: the object has no size, so it never dies.
+    /// Nothing, and nothing will run: the object has no size, or is a global, so it never dies.
     Ignored,
 }
 
@@ -95,7 +95,7 @@ impl Registry {
         })
     }
 
-    /// Checks argument 0. `None`: an object without size.
+    /// Checks argument 0. `None`: an object without size, or a global.
     fn target(
         &self,
         mutator: &Mutator,
@@ -128,6 +128,7 @@ impl Registry {
         let base = match mutator.space().heap().locate(addr) {
             Location::Zero => return Ok(None),
             Location::Object { start, .. } => start,
+            Location::NoObject if self.is_global(addr) => return Ok(None),
             Location::Nil | Location::NoObject => {
                 return Err(SetFinalizerError::NotInHeap {
                     object: desc.ty().clone(),
@@ -181,6 +182,9 @@ impl Registry {
             function: signature.clone(),
             reason: Box::new(reason),
         })?;
+        if !function.is_context_of(mutator.space().roots()) {
+            return Err(SetFinalizerError::ForeignContext);
+        }
         if function.is_nil() {
             return Err(SetFinalizerError::NilFunction {
                 function: signature.clone(),
@@ -229,7 +233,7 @@ impl Registry {
             .position(|special| special.is_finalizer_of(target.addr))?;
         match of.remove(at) {
             Special::Finalizer { shape, .. } => Some(shape),
-            Special::Cleanup { .. } => None,
+            Special::Cleanup { .. } | Special::Weak(_) => None,
         }
     }
 

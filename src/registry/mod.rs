@@ -4,25 +4,33 @@
 //! finalizers of interior pointers, and cleanups. What a collection makes of them is decided in `decide`.
 #![forbid(unsafe_code)]
 
+mod argument;
+mod check;
 mod cleanup;
 mod decide;
 mod error;
 mod finalizer;
+mod weak;
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use fing_stubs::{Record, StubCache};
 
-pub use cleanup::{Cleanup, CleanupArgument};
-pub use error::{AddCleanupError, SetFinalizerError};
+pub use argument::CleanupArgument;
+pub use check::{Link, Reason, Registration, Suspect};
+pub use cleanup::Cleanup;
+pub use error::{AddCleanupError, DowngradeError, SetFinalizerError};
 pub use finalizer::{FinalizerState, Value};
 
 use crate::lock::{Lock, Rank};
 use crate::queue::{Queue, Tag};
 use crate::shapes::Shapes;
+use crate::weak::WeakCell;
+use argument::Captured;
 
 /// What is registered beside the heap's own books.
 #[derive(Debug)]
@@ -40,18 +48,25 @@ struct Specials {
     /// By the object's start.
     objects: HashMap<usize, Vec<Special>>,
     last_cleanup: u64,
+    /// Weak pointers to what never dies, by address.
+    immortal: HashMap<usize, Arc<WeakCell>>,
+    /// Memory that is no object and never dies: the embedder's globals.
+    globals: Vec<Range<usize>>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum Special {
     /// Of a pointer into the object.
-    Finalizer { addr: usize, shape: u32 },
+    Finalizer {
+        addr: usize,
+        shape: u32,
+    },
     Cleanup {
         id: u64,
         shape: u32,
-        word: u64,
-        reference: bool,
+        argument: Captured,
     },
+    Weak(Arc<WeakCell>),
 }
 
 impl Registry {
@@ -74,9 +89,19 @@ impl Registry {
         )
     }
 
-    fn record(&self, shape: u32, word: u64) -> (Record, Tag) {
+    /// From now on these addresses are globals.
+    pub(crate) fn add_global(&self, range: Range<usize>) {
+        self.specials.lock().globals.push(range);
+    }
+
+    fn is_global(&self, addr: usize) -> bool {
+        let specials = self.specials.lock();
+        specials.globals.iter().any(|range| range.contains(&addr))
+    }
+
+    fn record(&self, shape: u32, words: [u64; 2]) -> (Record, Tag) {
         let found = self.shapes.get(shape);
-        (found.record(word), Tag::new(shape, found.references()))
+        (found.record(words), Tag::new(shape, found.references()))
     }
 }
 

@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 mod link;
+#[cfg(all(test, feature = "all-arch"))]
+mod tests;
 
 use std::ops::Range;
 
@@ -137,6 +139,11 @@ impl Compiler {
     /// The machine code is for.
     pub fn triple(&self) -> &Triple {
         self.isa.triple()
+    }
+
+    /// Go's or Cranelift's name for that machine's architecture; `None` where no ABI of ours is for it.
+    pub fn arch(&self) -> Option<Arch> {
+        arch_of(self.isa.triple())
     }
 
     pub(crate) fn isa(&self) -> &OwnedTargetIsa {

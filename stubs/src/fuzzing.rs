@@ -3,23 +3,41 @@
 //! The same seed gives the same values on every machine, so a failure is named by a number.
 #![forbid(unsafe_code)]
 
-use crate::abi::{Abi, Arch};
+use crate::abi::{Abi, Arch, Convention, Machine};
 use crate::signature::{ChanDir, Field, FuncType, Method, Signature, Type, TypeError};
+use crate::{Compiler, KeyOptions, StubError, StubKey};
 
-/// A splitmix64 generator.
+/// A splitmix64 generator, after some given bytes if there are any.
 #[derive(Clone, Debug)]
-pub struct Rng(u64);
+pub struct Rng {
+    state: u64,
+    bytes: std::collections::VecDeque<u8>,
+}
 
 impl Rng {
     /// A generator that starts from `seed`.
     pub fn new(seed: u64) -> Rng {
-        Rng(seed)
+        Rng {
+            state: seed,
+            bytes: Default::default(),
+        }
+    }
+
+    /// A generator whose first choices are these bytes, one each: a fuzzer that changes a byte changes a choice.
+    pub fn from_bytes(bytes: &[u8]) -> Rng {
+        Rng {
+            state: bytes.len() as u64,
+            bytes: bytes.iter().copied().collect(),
+        }
     }
 
     /// Next 64 bits.
     pub fn next_u64(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
+        if let Some(byte) = self.bytes.pop_front() {
+            return byte.into();
+        }
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.state;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
@@ -217,4 +235,115 @@ pub fn random_go_abi(rng: &mut Rng, arch: Arch) -> Abi {
         ),
     };
     chosen.unwrap_or(full)
+}
+
+/// Reads a text as a signature: whatever it is, the answer is a signature or an error with a place in the text, and what
+/// is printed of a signature is read as the same one.
+///
+/// # Panics
+/// When that is not so.
+pub fn check_text(text: &str) {
+    match text.parse::<Signature>() {
+        Ok(signature) => {
+            let printed = signature.to_string();
+            assert_eq!(
+                printed.parse::<Signature>().as_ref(),
+                Ok(&signature),
+                "{printed}"
+            );
+        }
+        Err(error) => assert!(error.offset <= text.len() && error.column > 0, "{error}"),
+    }
+}
+
+/// Assigns a random signature by every ABI there is, and has the checker look at each assignment.
+///
+/// # Panics
+/// When the checker finds a fault.
+pub fn check_assignments(rng: &mut Rng) {
+    let signature = if rng.one_in(2) {
+        random_signature(rng)
+    } else {
+        native_signature(rng)
+    };
+    let go = Arch::ALL
+        .into_iter()
+        .filter(|arch| *arch != Arch::Pulley64 && *arch != Arch::Pulley64Be);
+    let go: Vec<Abi> = go.map(|arch| random_go_abi(rng, arch)).collect();
+    let native = Convention::ALL.into_iter().map(Abi::native);
+    for abi in go.into_iter().chain(native) {
+        if let Ok(assignment) = crate::assign(&signature, abi) {
+            let verdict = crate::check::check(&signature, &assignment);
+            assert!(verdict.is_ok(), "{signature} by {abi}: {verdict:?}");
+        }
+    }
+}
+
+/// A target for every machine that stubs are made for.
+pub const TARGETS: [&str; 8] = [
+    "x86_64-unknown-linux-gnu",
+    "x86_64-pc-windows-msvc",
+    "aarch64-unknown-linux-gnu",
+    "aarch64-apple-darwin",
+    "riscv64gc-unknown-linux-gnu",
+    "s390x-unknown-linux-gnu",
+    "pulley64",
+    "pulley64be",
+];
+
+/// Compiles the stub of a random signature by one of these compilers, by Go's ABI or a native one.
+///
+/// # Panics
+/// When a stub can't be made for another reason than the signature, its key does not read back, or its parts don't
+/// go together.
+pub fn check_stub(rng: &mut Rng, compilers: &[Compiler]) {
+    let compiler = rng.pick(compilers);
+    let Some(arch) = compiler.arch() else { return };
+    let natives: Vec<Abi> = Convention::ALL
+        .into_iter()
+        .map(Abi::native)
+        .filter(|abi| abi.arch() == arch)
+        .collect();
+    let has_go =
+        Machine::of(arch).int_regs.len() > 1 && !matches!(arch, Arch::Pulley64 | Arch::Pulley64Be);
+    let (signature, abi) = if has_go && (natives.is_empty() || rng.one_in(2)) {
+        (random_signature(rng), random_go_abi(rng, arch))
+    } else {
+        (native_signature(rng), *rng.pick(&natives))
+    };
+    let key = match StubKey::new(&signature, abi, KeyOptions::default()) {
+        Ok(key) => key,
+        Err(_) => match StubKey::block(&signature, abi, KeyOptions::default()) {
+            Ok(key) => key,
+            Err(error) => {
+                assert!(
+                    !matches!(error, StubError::Internal { .. }),
+                    "{signature} by {abi}: {error}"
+                );
+                return;
+            }
+        },
+    };
+    let read = key.to_string().parse::<StubKey>();
+    assert!(
+        read.as_ref().is_ok_and(|read| *read == key),
+        "{key}: {read:?}"
+    );
+    match compiler.compile(&key, false) {
+        Ok(compiled) => {
+            let image = compiled.image().map(|image| image.len());
+            let parts = compiled.code.len() + compiled.veneer().len();
+            assert!(
+                image.as_ref().is_ok_and(|bytes| *bytes >= parts),
+                "{key}: {image:?}"
+            );
+        }
+        Err(error) => assert!(
+            matches!(
+                error,
+                StubError::NoGenerator { .. } | StubError::WrongHost { .. }
+            ),
+            "{signature} by {abi}: {error}"
+        ),
+    }
 }

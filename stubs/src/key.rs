@@ -20,6 +20,9 @@ use crate::{Abi, Assignment, Family, RegClass, Signature, StubError, Type, assig
 /// Largest frame a stub may have unless the cache is told otherwise, in bytes.
 pub const DEFAULT_FRAME_LIMIT: u64 = 128 << 10;
 
+/// Largest frame a stub may ever have, in bytes: Go's own limit for a reflective call.
+const MAX_FRAME: u64 = 1 << 30;
+
 /// What a move reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Source {
@@ -122,7 +125,7 @@ pub struct KeyOptions {
     /// Native ABIs: pass the record's context as one more pointer argument after the parameters, the order of
     /// Boehm's finalization procedures. Under the Go ABIs the context always goes to the closure context register.
     pub context_argument: bool,
-    /// Largest frame in bytes.
+    /// Largest frame in bytes; above 1 GiB it means 1 GiB.
     pub frame_limit: u64,
 }
 
@@ -200,11 +203,12 @@ impl StubKey {
         };
         let hidden = assignment.hidden_result.unwrap_or(0);
         let found = assignment.frame_size.saturating_add(hidden);
-        if found > options.frame_limit {
+        let limit = options.frame_limit.min(MAX_FRAME);
+        if found > limit {
             return Err(StubError::FrameTooLarge {
                 signature: signature.clone(),
                 found,
-                limit: options.frame_limit,
+                limit,
             });
         }
         let arguments = BlockLayout::of(signature.arguments());

@@ -13,6 +13,8 @@ pub const RECORD_ARGUMENT: u64 = 16;
 /// | 0 | `code` | address of the callee's first instruction |
 /// | 8 | `context` | closure context (Go) or the extra pointer argument (native, where the key asks for it) |
 /// | 16 | `words` | memory image of the argument: a pointer in word 0, or an interface in words 0 and 1 |
+///
+/// Under a [block key](crate::StubKey::block) word 0 is the address of a block of arguments, word 1 of a block for results.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Record {

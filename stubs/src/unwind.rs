@@ -15,6 +15,7 @@ use gimli::{
     BaseAddresses, CfaRule, Encoding, Format, NativeEndian, Register, RegisterRule, RunTimeEndian,
     UnwindSection,
 };
+use target_lexicon::Architecture;
 
 use crate::veneer::{Unwind, image};
 
@@ -79,6 +80,14 @@ impl CallState {
                     }
                 }
             }
+            // On riscv64 Cranelift pushes the frame pointer, points it there, and then saves it again with the other
+            // registers; its rule names the second place, which holds the stub's own.
+            let is_riscv64 = matches!(isa.triple().architecture, Architecture::Riscv64(_));
+            for rule in &mut saved {
+                if is_riscv64 && rule.0 == register.0 {
+                    rule.1 = -offset;
+                }
+            }
             saved.sort_unstable();
             let entry = fde.cie();
             let state = CallState {
@@ -117,6 +126,12 @@ impl CallState {
             }
         }
         state
+    }
+
+    /// The canonical frame address as register and offset, and where registers lie from there.
+    #[cfg(all(test, feature = "all-arch"))]
+    pub(crate) fn rules(&self) -> ((u16, i64), &[(u16, i64)]) {
+        (self.cfa, &self.saved)
     }
 
     /// An `.eh_frame` section with one entry that holds for every call in `start..start + bytes`.

@@ -62,6 +62,12 @@ const CASES: &[(&str, &str, bool)] = &[
     ),
 ];
 
+/// Random signatures for each ABI; `FING_CASES` overrides.
+fn cases() -> usize {
+    let set = env::var("FING_CASES").ok();
+    set.and_then(|n| n.parse().ok()).unwrap_or(25)
+}
+
 fn compiler(target: &str) -> Compiler {
     Compiler::for_target(target.parse().unwrap()).unwrap()
 }
@@ -136,7 +142,7 @@ fn random_signatures_on_every_target() {
     for (target, abi) in abis() {
         let compiler = compiler(target);
         let mut rng = Rng::new(21);
-        for _ in 0..25 {
+        for _ in 0..cases() {
             let (signature, abi) = match abi.family() {
                 Family::Go => (
                     fuzzing::random_signature(&mut rng),

@@ -161,6 +161,66 @@ func Wide(a int8, b float32, s string, p []byte, x float64, late [2]int64, z uin
 	return n, float64(b) * x, s[0], s[1:]
 }
 
+// Argument is what cleanups capture: two words, the second of them an object.
+type Argument struct {
+	Number uint32
+	Short  int16
+	Object *TintPointer
+}
+
+// Cleanups with arguments of 16 bytes: in two integer registers and a third, in float registers, as a string, and on the frame.
+//
+//go:noinline
+func CleanUpStruct(a Argument) {
+	LastWord0, Captured = uintptr(a.Number), int(a.Short)
+	confirm(int(*a.Object.P))
+}
+
+//go:noinline
+func CleanUpFloats(a struct {
+	X float32
+	N uint8
+	Y float64
+}) {
+	Sum = [4]float64{float64(a.X), a.Y}
+	confirm(int(a.N))
+}
+
+// Many is an argument for nine registers, Numbers one that no register takes.
+type Many struct {
+	A, B, C int64
+	Name    string
+	Object  *TintPointer
+	X       float32
+	Y       float64
+}
+
+type Numbers struct {
+	N      [4]int64
+	Object *TintPointer
+	Name   string
+}
+
+//go:noinline
+func CleanUpMany(m Many) (int, float32, [10]byte) {
+	Sum = [4]float64{float64(m.X), m.Y, float64(m.A + 10*m.B + 100*m.C)}
+	confirm(int(*m.Object.P) + 1000000*len(m.Name))
+	return 5151, 4.0, [10]byte{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}
+}
+
+//go:noinline
+func CleanUpNumbers(n Numbers) [6]int64 {
+	LastWord0, Captured = uintptr(n.N[0]), int(n.N[3])
+	confirm(int(*n.Object.P) + int(n.Name[0]))
+	return [6]int64{6, 5, 4, 3, 2, 1}
+}
+
+//go:noinline
+func CleanUpString(s string) { confirm(len(s) + 1000*int(s[len(s)-1])) }
+
+//go:noinline
+func CleanUpArray(a [2]uint64) { confirm(int(a[0] + 1000*a[1])) }
+
 // Assembly with Go's ABI0: everything on the frame. See callees_amd64.s.
 func ABI0Pointer(v *TintPointer) (int, float32, [10]byte)
 func ABI0Tinter(v Tinter) (int, float32, [10]byte)
@@ -169,7 +229,8 @@ func ABI0Any(v any) (int, float32, [10]byte)
 // keep holds each callee, so that the linker keeps them all; main is never run by the tests.
 var keep = []any{
 	FinalizePointer, FinalizeTinter, FinalizeAny, FinalizeSpill, FinalizeNothing, FinalizeChain, FinalizeStore, NewClosure, Wide,
-	ABI0Pointer, ABI0Tinter, ABI0Any,
+	ABI0Pointer, ABI0Tinter, ABI0Any, CleanUpStruct, CleanUpFloats, CleanUpString, CleanUpArray,
+	CleanUpMany, CleanUpNumbers,
 }
 
 func main() {

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::fmt::Write;
 
 use fing_oracles::c::Toolchain;
-use fing_stubs::{BlockLayout, KeyOptions, Kind, Signature, StubKey, Type};
+use fing_stubs::{BlockLayout, Compiler, KeyOptions, Kind, Signature, StubKey, Type};
 
 use crate::cases::image;
 use crate::emulated::Form;
@@ -88,6 +88,7 @@ struct Program {
 /// Something does not compile, or the program does not run.
 pub fn verify(
     toolchain: &Toolchain,
+    compiler: &Compiler,
     target: Target,
     cases: &[(Signature, Form)],
     random: &mut Random,
@@ -99,7 +100,6 @@ pub fn verify(
         keys: HashMap::new(),
         target,
     };
-    let compiler = target.compiler().map_err(|e| e.to_string())?;
     for (number, (signature, form)) in cases.iter().enumerate() {
         let options = KeyOptions::default();
         let key = match form {

@@ -18,8 +18,10 @@ const TAIL: &str = "
   allows; at the end the caller's registers, stack and memory must be as they were. Every number of integer registers is tried.
 - **c**: callees compiled by gcc; the stub is linked in as bytes, and the program runs by itself or under qemu. Structs
   come back through the hidden pointer or in registers, as gcc thinks they should.
-- **go**: callees compiled by the Go compiler, with their arguments compared and their results known, called by hand from the assignment
-  and by stubs, in the emulator; on x86-64 also in the process itself, by stubs and by the interpreter. The 302 signatures of `stubs/tests/vectors/public.jsonl` are always among them.
+- **go**: callees compiled by the Go compiler, with their arguments compared and their results known: called by hand from the
+  assignment, and by stubs, in the emulator; on x86-64 also in the process itself, by stubs and by the interpreter. The 302
+  signatures of `stubs/tests/vectors/public.jsonl` are always among them.
+- **pulley**: Pulley's registers and stack at every callee, in this process, in both byte orders.
 - `-`: nobody to ask. gcc knows neither Cranelift's `tail` nor, on these machines, Apple's convention; Go has one convention for each machine.
 ";
 

@@ -12,6 +12,7 @@ mod call;
 use std::collections::HashMap;
 
 use fing_oracles::emulator::Library;
+use fing_stubs::faults::Fault;
 use fing_stubs::{Abi, Assignment, Compiler, KeyOptions, Signature, StubKey, Type, assign};
 
 use crate::expect::check_single;
@@ -22,7 +23,7 @@ use crate::targets::Target;
 /// Something that is not as it must be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{signature} by {abi} on {triple}, key {key}: {what}")]
-pub struct Fault {
+pub struct Wrong {
     signature: String,
     abi: Abi,
     triple: &'static str,
@@ -123,6 +124,20 @@ impl Emulated {
         })
     }
 
+    /// As [`Emulated::new`], with a mistake in every stub.
+    ///
+    /// # Errors
+    /// As [`Emulated::new`].
+    pub fn with_fault(
+        library: &'static Library,
+        target: Target,
+        fault: Fault,
+    ) -> Result<Emulated, String> {
+        let mut emulated = Emulated::new(library, target, 1)?;
+        emulated.compiler.plant(fault);
+        Ok(emulated)
+    }
+
     /// Keys that were compiled so far and are in the emulator's memory.
     pub fn keys(&self) -> usize {
         self.images.len()
@@ -138,7 +153,7 @@ impl Emulated {
         abi: Abi,
         options: KeyOptions,
         form: Form,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), Wrong> {
         let mut key_text = String::new();
         let mut inner = || {
             let key = match form {
@@ -150,7 +165,7 @@ impl Emulated {
             self.judge(&Wanted::new(signature, abi, options, form)?, &key)
         };
         let outcome = inner();
-        outcome.map_err(|what| Fault {
+        outcome.map_err(|what| Wrong {
             signature: signature.to_string(),
             abi,
             triple: self.target.triple,

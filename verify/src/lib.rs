@@ -9,6 +9,7 @@ pub mod expect;
 pub mod go;
 pub mod machine;
 pub mod native;
+pub mod pulley;
 pub mod random;
 pub mod run;
 pub mod targets;

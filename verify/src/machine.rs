@@ -8,9 +8,9 @@ use crate::random::Random;
 /// Above everything that an executable of Go is linked to.
 const BASE: u64 = 0x4000_0000;
 /// Stubs, one after the other.
-pub const CODE: u64 = BASE;
+pub const CODE: u64 = BASE + 0x1000_0000;
 /// Room for stubs.
-pub const CODE_BYTES: u64 = 0x10_0000;
+pub const CODE_BYTES: u64 = 0x40_0000;
 /// Callees: nothing but faults, one address for each record. A run stops before the first is executed.
 pub const CALLEES: u64 = BASE + 0x20_0000;
 /// From callee to callee.

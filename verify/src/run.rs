@@ -9,6 +9,7 @@ use crate::emulated::{Emulated, Form};
 use crate::go::Program;
 use crate::go::emulated::Loaded;
 use crate::native::Mapped;
+use crate::pulley::Pulley;
 use crate::random::Random;
 use crate::targets::Target;
 use crate::{c, cases};
@@ -22,11 +23,13 @@ pub enum Oracle {
     C,
     /// Functions compiled by the Go compiler, in an emulator.
     Go,
+    /// Cranelift's portable interpreter, in this process.
+    Pulley,
 }
 
 impl Oracle {
     /// All of them.
-    pub const ALL: [Oracle; 3] = [Oracle::Emulator, Oracle::C, Oracle::Go];
+    pub const ALL: [Oracle; 4] = [Oracle::Emulator, Oracle::C, Oracle::Go, Oracle::Pulley];
 
     /// Its name.
     pub const fn name(self) -> &'static str {
@@ -34,20 +37,20 @@ impl Oracle {
             Oracle::Emulator => "emulator",
             Oracle::C => "c",
             Oracle::Go => "go",
+            Oracle::Pulley => "pulley",
         }
     }
 
     /// Whether it has anything to say on this target.
     pub fn judges(self, target: Target) -> bool {
-        let go = target.convention.starts_with("go/");
+        let family = target.convention.split('/').next().unwrap_or_default();
+        let pulley = target.triple.starts_with("pulley");
         match self {
-            Oracle::Emulator => true,
-            Oracle::Go => go,
+            Oracle::Emulator => !pulley,
+            Oracle::Go => family == "go",
             // gcc has neither Cranelift's own conventions nor, for these machines, Apple's.
-            Oracle::C => {
-                !go && !target.convention.starts_with("tail/")
-                    && !target.convention.starts_with("apple/")
-            }
+            Oracle::C => !pulley && !["go", "tail", "apple"].contains(&family),
+            Oracle::Pulley => pulley,
         }
     }
 }
@@ -89,6 +92,7 @@ pub fn run(target: Target, oracle: Oracle, options: Options, tick: &dyn Fn(u64))
         Oracle::Emulator => emulator(&mut row, options, tick),
         Oracle::C => by_c(&mut row, options, tick),
         Oracle::Go => by_go(&mut row, options, tick),
+        Oracle::Pulley => pulley(&mut row, options, tick),
     };
     match outcome {
         Ok(()) => {}
@@ -114,15 +118,15 @@ impl From<String> for Stop {
 pub fn expected_cases(target: Target, oracle: Oracle, options: Options) -> u64 {
     match oracle {
         Oracle::Emulator => options.cases + 2 * (target.abi().int_regs() as u64 + 1),
-        Oracle::C => options.cases,
+        Oracle::C | Oracle::Pulley => options.cases,
         Oracle::Go => 2 * options.cases + cases::vectors().len() as u64,
     }
 }
 
 /// A random case: a signature, the target's convention with so many registers, and where the arguments are.
-fn random_case(target: Target, random: &mut Random, n: u64) -> (Signature, Abi, Form) {
+pub fn random_case(target: Target, random: &mut Random, n: u64) -> (Signature, Abi, Form) {
     let full = target.abi();
-    let form = if n % 2 == 0 {
+    let form = if n.is_multiple_of(2) {
         Form::Record
     } else {
         Form::Block
@@ -181,10 +185,16 @@ fn by_c(row: &mut Row, options: Options, tick: &dyn Fn(u64)) -> Result<(), Stop>
             (signature, form)
         })
         .collect();
+    let compiler = row.target.compiler().map_err(|e| e.to_string())?;
     for part in all.chunks(PROGRAM) {
         row.cases += part.len() as u64;
-        row.faults
-            .extend(c::verify(&toolchain, row.target, part, &mut random)?);
+        row.faults.extend(c::verify(
+            &toolchain,
+            &compiler,
+            row.target,
+            part,
+            &mut random,
+        )?);
         tick(part.len() as u64);
     }
     Ok(())
@@ -200,7 +210,7 @@ fn by_go(row: &mut Row, options: Options, tick: &dyn Fn(u64)) -> Result<(), Stop
     let by_stub = signatures.len();
     signatures.extend((0..options.cases).map(|_| cases::one_argument(&mut random)));
     let program = Program::build(isa, &signatures, &mut random).ok_or(Stop::Missing("go"))??;
-    let mut loaded = Loaded::new(library, &program, options.seed)?;
+    let mut loaded = Loaded::new(library, &program, row.target, options.seed)?;
     let mapped = match isa {
         Isa::Amd64 => Some(Mapped::new(&program)?),
         _ => None,
@@ -208,14 +218,31 @@ fn by_go(row: &mut Row, options: Options, tick: &dyn Fn(u64)) -> Result<(), Stop
     for number in 0..signatures.len() {
         row.cases += 1;
         tick(1);
-        let mut outcome = loaded.call(number);
+        let mut outcome = loaded
+            .call(number)
+            .and_then(|()| loaded.call_by_stub(number, row.target, Form::Block));
         if number >= by_stub {
-            outcome = outcome.and_then(|()| loaded.call_by_stub(number, row.target));
-            if let Some(mapped) = &mapped {
+            outcome = outcome.and_then(|()| loaded.call_by_stub(number, row.target, Form::Record));
+        }
+        if let Some(mapped) = &mapped {
+            outcome = outcome.and_then(|()| mapped.call(number));
+            if number >= by_stub {
                 outcome = outcome.and_then(|()| mapped.call_by_stub(number));
             }
         }
         row.faults.extend(outcome.err());
+    }
+    Ok(())
+}
+
+fn pulley(row: &mut Row, options: Options, tick: &dyn Fn(u64)) -> Result<(), Stop> {
+    let mut random = Random::for_purpose(options.seed, row.target.triple);
+    let mut pulley = Pulley::new(row.target, options.seed)?;
+    for n in 0..options.cases {
+        let (signature, _, form) = random_case(row.target, &mut random, n);
+        row.cases += 1;
+        tick(1);
+        row.faults.extend(pulley.verify(&signature, form).err());
     }
     Ok(())
 }

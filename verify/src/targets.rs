@@ -11,7 +11,7 @@ pub struct Target {
     pub triple: &'static str,
     /// The convention of the callees: its name to [`Abi`] and in the oracle's tables.
     pub convention: &'static str,
-    /// The C convention by which the stub itself is entered, in the oracle's tables.
+    /// The C convention by which the stub itself is entered, in the oracle's tables; empty for Pulley, which is in none of them.
     pub entry: &'static str,
 }
 
@@ -37,6 +37,8 @@ pub const TARGETS: &[Target] = &[
     target(LINUX_S390X, "go/s390x", "elf/s390x"),
     target(LINUX_S390X, "elf/s390x", "elf/s390x"),
     target(LINUX_S390X, "tail/s390x", "elf/s390x"),
+    target("pulley64", "c/pulley64", ""),
+    target("pulley64be", "c/pulley64be", ""),
 ];
 
 const fn target(triple: &'static str, convention: &'static str, entry: &'static str) -> Target {

@@ -47,3 +47,8 @@ fn c() {
 fn go() {
     column(Oracle::Go, 50);
 }
+
+#[test]
+fn pulley() {
+    column(Oracle::Pulley, 100);
+}

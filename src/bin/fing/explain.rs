@@ -5,31 +5,52 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::ValueEnum;
-use fing::stubs::{Abi, Assignment, Compiler, Signature, StubError, StubKey, assign, go_frame};
+use fing::stubs::{
+    Abi, Arch, Assignment, Compiled, Compiler, Signature, StubError, StubKey, assign, go_frame,
+};
+use target_lexicon::Triple;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// A finalizer's signature, such as `func(*int) (int, float32, [10]uint8)`
+    /// A signature, such as `func(*int) (int, float32, [10]uint8)`
     signature: String,
-    /// Calling convention of the function
-    #[arg(long, value_enum, default_value = "go")]
-    abi: Convention,
+    /// Calling convention: go, or a native one of the target (sysv, fastcall, aapcs, apple, lp64d, elf, c, tail)
+    #[arg(long, default_value = "go")]
+    abi: String,
     /// Integer argument registers of Go's ABI; 0 is ABI0 [default: all the machine has]
     #[arg(long, value_name = "N")]
     int_regs: Option<usize>,
+    /// Machine to make code for, such as aarch64-unknown-linux-gnu; `fing targets` lists them [default: this one]
+    #[arg(long, value_name = "TRIPLE", value_parser = target)]
+    target: Option<Triple>,
+    /// Form of the output
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum Convention {
-    /// Go's ABIInternal, or ABI0
-    Go,
-    /// System V on x86-64, as C has it
-    Sysv,
+enum Format {
+    /// One page
+    Text,
+    /// One JSON object on one line
+    Json,
+}
+
+fn target(text: &str) -> Result<Triple, String> {
+    text.parse()
+        .map_err(|error: target_lexicon::ParseError| error.to_string())
 }
 
 pub(crate) fn run(arguments: &Arguments) -> super::Output {
-    match page(arguments) {
-        Ok(outcome) => outcome,
+    match Explanation::of(arguments) {
+        Ok(explanation) => {
+            let mut out = std::io::stdout().lock();
+            match arguments.format {
+                Format::Text => explanation.page(&mut out)?,
+                Format::Json => writeln!(out, "{}", explanation.json())?,
+            }
+            Ok(ExitCode::SUCCESS)
+        }
         Err(error) => {
             eprintln!("fing explain: {error}");
             Ok(ExitCode::FAILURE)
@@ -37,55 +58,115 @@ pub(crate) fn run(arguments: &Arguments) -> super::Output {
     }
 }
 
-fn page(arguments: &Arguments) -> Result<super::Output, StubError> {
-    let signature: Signature = arguments.signature.parse()?;
-    let abi = match (arguments.abi, arguments.int_regs) {
-        (Convention::Go, ints) => super::layout::go_abi("amd64", ints, None)?,
-        (Convention::Sysv, None) => Abi::system_v(),
-        (Convention::Sysv, Some(ints)) => Abi::system_v().with_int_arg_regs(ints)?,
-    };
-    let assignment = assign(&signature, abi)?;
-    let key = StubKey::of(&signature, &assignment, Default::default())?;
-    let compiled = Compiler::host()?.compile(&key, true)?;
-    Ok((|| {
-        let mut out = std::io::stdout().lock();
+/// Every stage of one signature.
+struct Explanation {
+    target: String,
+    signature: Signature,
+    abi: Abi,
+    assignment: Assignment,
+    key: StubKey,
+    compiled: Compiled,
+}
+
+impl Explanation {
+    fn of(arguments: &Arguments) -> Result<Explanation, StubError> {
+        let signature: Signature = arguments.signature.parse()?;
+        let compiler = match &arguments.target {
+            Some(triple) => Compiler::for_target(triple.clone())?,
+            None => Compiler::host()?,
+        };
+        let arch = compiler.arch().map_or("?", Arch::name);
+        let abi: Abi = format!("{}/{arch}", arguments.abi).parse()?;
+        let abi = arguments
+            .int_regs
+            .map_or(Ok(abi), |ints| abi.with_int_arg_regs(ints))?;
+        let assignment = assign(&signature, abi)?;
+        // A finalizer's stub reads its one argument from a record; any other reads a block of arguments.
+        let key = match StubKey::of(&signature, &assignment, Default::default()) {
+            Err(StubError::NotOneParameter { .. } | StubError::ArgumentTooLarge { .. }) => {
+                StubKey::block(&signature, abi, Default::default())?
+            }
+            key => key?,
+        };
+        let compiled = compiler.compile(&key, true)?;
+        let target = compiler.triple().to_string();
+        Ok(Explanation {
+            target,
+            signature,
+            abi,
+            assignment,
+            key,
+            compiled,
+        })
+    }
+
+    fn page(&self, out: &mut impl Write) -> std::io::Result<()> {
+        let Explanation {
+            target,
+            signature,
+            abi,
+            assignment,
+            key,
+            compiled,
+        } = self;
         writeln!(out, "signature   {signature}")?;
-        writeln!(out, "ABI         {abi}\n")?;
+        writeln!(out, "ABI         {abi}")?;
+        writeln!(out, "target      {target}\n")?;
         section(
-            &mut out,
+            out,
             "assignment, as Go's compiler prints it",
             &assignment.to_go_lines(),
         )?;
-        section(&mut out, "frame", &assignment.frame_picture())?;
-        section(
-            &mut out,
-            "frame size",
-            &frame_rules(&signature, &assignment, &key),
-        )?;
-        section(&mut out, "stub key", &key.to_string())?;
-        section(&mut out, "CLIF", &compiled.clif())?;
+        section(out, "frame", &assignment.frame_picture())?;
+        section(out, "frame size", &frame_rules(signature, assignment, key))?;
+        section(out, "stub key", &key.to_string())?;
+        section(out, "CLIF", &compiled.clif())?;
         let bytes = compiled.code.len();
-        section(
-            &mut out,
-            &format!("machine code, {bytes} bytes"),
-            compiled.listing().unwrap_or_default(),
-        )?;
+        let listing = compiled.listing().unwrap_or_default();
+        section(out, &format!("machine code, {bytes} bytes"), listing)?;
         if !compiled.veneer().is_empty() {
             let title = format!("veneer, {} bytes", compiled.veneer().len());
-            let lines: Vec<String> = compiled
-                .veneer_listing()
-                .iter()
-                .map(|(offset, text)| format!("{offset:4x}: {text}"))
-                .collect();
-            section(&mut out, &title, &lines.join("\n"))?;
+            section(out, &title, &self.veneer().join("\n"))?;
         }
         section(
-            &mut out,
+            out,
             "bytes",
-            &hex(compiled.code.iter().chain(compiled.veneer())),
-        )?;
-        Ok(ExitCode::SUCCESS)
-    })())
+            &hex(compiled.code.iter().chain(compiled.veneer()), 32, " "),
+        )
+    }
+
+    /// The stages as fields; `assignment` is what `fing layout --json` prints.
+    fn json(&self) -> serde_json::Value {
+        let Explanation {
+            target,
+            signature,
+            abi,
+            assignment,
+            key,
+            compiled,
+        } = self;
+        let nret = go_frame::results_size(signature.results());
+        serde_json::json!({
+            "signature": signature.to_string(),
+            "abi": abi.to_string(),
+            "target": target,
+            "assignment": assignment.to_json("", signature),
+            "key": key.to_string(),
+            "frame": { "needed": assignment.frame_size, "reserved": key.frame(), "hidden": key.hidden(), "go": go_frame::frame(nret) },
+            "clif": compiled.clif(),
+            "code": hex(compiled.code.iter(), usize::MAX, ""),
+            "listing": compiled.listing().unwrap_or_default(),
+            "veneer": hex(compiled.veneer().iter(), usize::MAX, ""),
+            "veneer_listing": self.veneer(),
+        })
+    }
+
+    fn veneer(&self) -> Vec<String> {
+        let listing = self.compiled.veneer_listing().iter();
+        listing
+            .map(|(offset, text)| format!("{offset:4x}: {text}"))
+            .collect()
+    }
 }
 
 /// What fing reserves, and what Go reserves, which does not ask the ABI.
@@ -125,11 +206,8 @@ fn section(out: &mut impl Write, title: &str, text: &str) -> std::io::Result<()>
     writeln!(out)
 }
 
-fn hex<'a>(bytes: impl Iterator<Item = &'a u8>) -> String {
+fn hex<'a>(bytes: impl Iterator<Item = &'a u8>, line: usize, between: &str) -> String {
     let digits: Vec<String> = bytes.map(|byte| format!("{byte:02x}")).collect();
-    digits
-        .chunks(32)
-        .map(|line| line.join(" "))
-        .collect::<Vec<_>>()
-        .join("\n")
+    let lines: Vec<String> = digits.chunks(line).map(|line| line.join(between)).collect();
+    lines.join("\n")
 }

@@ -11,6 +11,7 @@ mod callees;
 mod demo;
 mod explain;
 mod layout;
+mod targets;
 
 use std::process::ExitCode;
 
@@ -35,6 +36,8 @@ enum Command {
     /// Measure fing beside a loop by hand, libffi, and other runtimes
     #[cfg(all(feature = "bench", target_arch = "x86_64", target_os = "linux"))]
     Bench(bench::Arguments),
+    /// List the targets and conventions, and what this build and machine can do for each
+    Targets(targets::Arguments),
 }
 
 /// Where a command's output goes. A reader that has seen enough (`| head`) is no error.
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Command::Explain(arguments) => explain::run(&arguments),
         #[cfg(all(feature = "bench", target_arch = "x86_64", target_os = "linux"))]
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Targets(arguments) => targets::run(&arguments),
     };
     match outcome {
         Ok(status) => status,

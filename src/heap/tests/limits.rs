@@ -297,6 +297,7 @@ fn memory_goes_back_to_the_system() {
         limit: 256 << 20,
         percent: Some(100),
         poison: false,
+        tiny: false,
     });
     let mut m = Mutator::attach(&space).unwrap();
     let resident = || space.heap().arena.resident().unwrap();

@@ -25,6 +25,7 @@ fn options() -> HeapOptions {
         limit: 64 << 20,
         percent: None,
         poison: true,
+        tiny: false,
     }
 }
 

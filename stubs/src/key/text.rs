@@ -5,12 +5,11 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use super::{Move, ResultMove, ResultSource, Source, StubKey, Target, erase, frame_class};
+use super::{
+    MAX_FRAME, Move, ResultMove, ResultSource, Source, StubKey, Target, erase, frame_class,
+};
 use crate::record::RECORD_ARGUMENT;
 use crate::{Abi, Family, RegClass, StubError};
-
-/// Keys' frames and offsets stay below this, far above any sensible frame limit.
-const MOST: u32 = 1 << 30;
 
 impl fmt::Display for StubKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -226,7 +225,7 @@ impl StubKey {
 }
 
 fn number(text: &str) -> Option<u32> {
-    text.parse().ok().filter(|&n| n <= MOST)
+    text.parse().ok().filter(|&n| u64::from(n) <= MAX_FRAME)
 }
 
 fn register(text: &str, count: usize) -> Option<u8> {

@@ -2,26 +2,48 @@
 //! assignment is judged by the compiler's own code on every machine; and called by stubs.
 #![forbid(unsafe_code)]
 
+use std::collections::HashMap;
+
 use fing_oracles::convention::{Convention, Single};
 use fing_oracles::elf::Executable;
 use fing_oracles::emulator::Library;
-use fing_stubs::{Abi, Arch, Assignment, KeyOptions, Piece, Place, RegClass, StubKey, assign};
+use fing_stubs::{
+    Abi, Arch, Assignment, BlockLayout, Compiler, KeyOptions, Piece, Place, RegClass, StubKey,
+    assign,
+};
 
 use super::{Callee, Memory, Program, State};
+use crate::emulated::Form;
 use crate::expect::expected;
-use crate::machine::{CALLER_BYTES, CODE, G, Machine, PAGE, PROGRESS, RECORDS, RETURN, STACK_TOP};
+use crate::machine::{
+    ARGUMENTS, BLOCK_BYTES, CALLER_BYTES, CODE, CODE_BYTES, G, Machine, PAGE, PROGRESS, RECORDS,
+    RESULTS, RETURN, STACK_TOP,
+};
 use crate::random::Random;
 use crate::targets::Target;
 
 /// A program in the emulator's memory.
-#[derive(Debug)]
 pub struct Loaded<'a> {
     program: &'a Program,
     executable: Executable,
     machine: Machine,
     convention: &'static Convention,
+    compiler: Compiler,
+    /// Where each key's stub is.
+    stubs: HashMap<StubKey, u64>,
     /// Where the next stub goes.
     free: u64,
+}
+
+impl std::fmt::Debug for Loaded<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "Loaded({}, {} keys)",
+            self.program.path.display(),
+            self.stubs.len()
+        )
+    }
 }
 
 impl<'a> Loaded<'a> {
@@ -32,6 +54,7 @@ impl<'a> Loaded<'a> {
     pub fn new(
         library: &'static Library,
         program: &'a Program,
+        target: Target,
         seed: u64,
     ) -> Result<Loaded<'a>, String> {
         let executable = Executable::read(&program.path).map_err(|e| e.to_string())?;
@@ -45,6 +68,8 @@ impl<'a> Loaded<'a> {
             executable,
             machine,
             convention: Convention::go(program.isa),
+            compiler: target.compiler().map_err(|e| e.to_string())?,
+            stubs: HashMap::new(),
             free: CODE,
         })
     }
@@ -121,7 +146,9 @@ impl<'a> Loaded<'a> {
         for (n, (value, wanted)) in assignment.results.iter().zip(&callee.results).enumerate() {
             let found = match &value.place {
                 Place::Stack { offset } => self.machine.get(base + offset, value.size),
-                Place::Regs { pieces, .. } => self.from_registers(&assignment, pieces, wanted)?,
+                Place::Regs { pieces, .. } => {
+                    self.registers_to_memory(&assignment, pieces, wanted)?
+                }
                 place => return Err(format!("a result of Go's is {place:?}")),
             };
             if !wanted.is(&found) {
@@ -135,7 +162,7 @@ impl<'a> Loaded<'a> {
     }
 
     /// A result's memory, from the registers its pieces are in.
-    fn from_registers(
+    fn registers_to_memory(
         &self,
         assignment: &Assignment,
         pieces: &[Piece],
@@ -171,50 +198,115 @@ impl<'a> Loaded<'a> {
         Ok(bytes)
     }
 
-    /// Calls function `number`, which has one argument of at most 16 bytes, by its stub: three records.
+    /// Calls function `number` by its stub: three records. With [`Form::Record`] it has one argument of at most 16 bytes, and its
+    /// results are dropped.
     ///
     /// # Errors
     /// What differs.
-    pub fn call_by_stub(&mut self, number: usize, target: Target) -> Result<(), String> {
+    pub fn call_by_stub(
+        &mut self,
+        number: usize,
+        target: Target,
+        form: Form,
+    ) -> Result<(), String> {
         let callee = &self.program.callees[number];
-        self.stub_inner(number, callee, target).map_err(|e| {
+        self.stub_inner(number, callee, target, form).map_err(|e| {
             format!(
-                "{} by {} on {}: {e}",
+                "{} by {} on {}, {form:?}: {e}",
                 callee.signature, target.convention, target.triple
             )
         })
     }
 
-    fn stub_inner(&mut self, number: usize, callee: &Callee, target: Target) -> Result<(), String> {
-        let assignment = assign(&callee.signature, self.abi()?).map_err(|e| e.to_string())?;
-        let key = StubKey::of(&callee.signature, &assignment, KeyOptions::default())
-            .map_err(|e| e.to_string())?;
-        let compiler = target.compiler().map_err(|e| e.to_string())?;
-        let compiled = compiler.compile(&key, false).map_err(|e| e.to_string())?;
-        let image = compiled.image().map_err(|e| e.to_string())?;
-        let stub = self.free;
-        self.free = (stub + image.len() as u64).next_multiple_of(64);
-        self.machine.put(stub, &image);
-        let code = self.address(&format!("C{number}"))?;
-        let mut words = self.machine.random.bytes(16);
-        words[..callee.args[0].bytes.len()].copy_from_slice(&callee.args[0].bytes);
-        const CALLS: u64 = 3;
-        for n in 0..CALLS {
-            self.machine.put_word(RECORDS + 32 * n, code);
-            self.machine
-                .put_word(RECORDS + 32 * n + 8, RECORDS + 32 * n);
-            self.machine.put(RECORDS + 32 * n + 16, &words);
+    /// Address of the stub of a key.
+    fn stub(&mut self, key: StubKey) -> Result<u64, String> {
+        if let Some(&known) = self.stubs.get(&key) {
+            return Ok(known);
         }
+        let compiled = self
+            .compiler
+            .compile(&key, false)
+            .map_err(|e| e.to_string())?;
+        let image = compiled.image().map_err(|e| e.to_string())?;
+        let at = self.free;
+        self.free = (at + image.len() as u64).next_multiple_of(64);
+        if self.free > CODE + CODE_BYTES {
+            return Err("no room for more stubs in the emulator".into());
+        }
+        self.machine.put(at, &image);
+        self.stubs.insert(key, at);
+        Ok(at)
+    }
+
+    fn stub_inner(
+        &mut self,
+        number: usize,
+        callee: &Callee,
+        target: Target,
+        form: Form,
+    ) -> Result<(), String> {
+        const CALLS: u64 = 3;
+        let signature = &callee.signature;
+        let key = match form {
+            Form::Record => StubKey::new(signature, self.abi()?, KeyOptions::default()),
+            Form::Block => StubKey::block(signature, self.abi()?, KeyOptions::default()),
+        };
+        let stub = self.stub(key.map_err(|e| e.to_string())?)?;
+        let code = self.address(&format!("C{number}"))?;
+        let arguments = BlockLayout::of(signature.arguments());
+        let results = BlockLayout::of(signature.results());
+        let step = (results.size() + 64).next_multiple_of(16);
+        if CALLS * step + 64 > BLOCK_BYTES || arguments.size() > BLOCK_BYTES {
+            return Err("blocks do not fit into the emulator's memory".into());
+        }
+        self.machine.trash(RESULTS, RESULTS + CALLS * step);
+        self.machine.trash(ARGUMENTS, ARGUMENTS + arguments.size());
+        let mut words = self.machine.random.bytes(16);
+        for (offset, value) in arguments.offsets().iter().zip(&callee.args) {
+            match form {
+                Form::Record => words[..value.bytes.len()].copy_from_slice(&value.bytes),
+                Form::Block => self.machine.put(ARGUMENTS + offset, &value.bytes),
+            }
+        }
+        for n in 0..CALLS {
+            let record = RECORDS + 32 * n;
+            self.machine.put_word(record, code);
+            self.machine.put_word(record + 8, record);
+            match form {
+                Form::Record => self.machine.put(record + 16, &words),
+                Form::Block => {
+                    self.machine.put_word(record + 16, ARGUMENTS);
+                    self.machine.put_word(record + 24, RESULTS + step * n);
+                }
+            }
+        }
+        self.enter(stub, target, CALLS)?;
+        self.judge(number, CALLS)?;
+        for n in (0..CALLS).filter(|_| form == Form::Block) {
+            for (r, (offset, wanted)) in results.offsets().iter().zip(&callee.results).enumerate() {
+                let found = self
+                    .machine
+                    .get(RESULTS + step * n + offset, wanted.bytes.len() as u64);
+                if !wanted.is(&found) {
+                    return Err(format!(
+                        "call {n}, result {r}: found {found:02x?}, wanted {:02x?} under {:02x?}",
+                        wanted.bytes, wanted.mask
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Enters a stub over `calls` records as C would, and looks at what C wants back.
+    fn enter(&mut self, stub: u64, target: Target, calls: u64) -> Result<(), String> {
+        let entry = target.entry();
+        let end = RECORDS + 32 * calls;
         self.machine.junk_registers();
         self.machine.trash(PROGRESS, PROGRESS + PAGE);
         let sp = STACK_TOP - CALLER_BYTES;
         self.machine.trash(sp - 0x400, STACK_TOP);
-        let entry = target.entry();
-        for (register, value) in entry
-            .ints
-            .iter()
-            .zip([RECORDS, RECORDS + 32 * CALLS, PROGRESS, G])
-        {
+        for (register, value) in entry.ints.iter().zip([RECORDS, end, PROGRESS, G]) {
             self.machine.set(register, value.into());
         }
         self.machine.push_return(sp);
@@ -223,10 +315,9 @@ impl<'a> Loaded<'a> {
             .iter()
             .map(|r| self.machine.emulator.register(r))
             .collect();
-        let home = if self.program.isa.link().is_some() {
-            entry.home.1
-        } else {
-            0
+        let home = match self.program.isa.link() {
+            Some(_) => entry.home.1,
+            None => 0,
         };
         let above = self.machine.get(sp + home, STACK_TOP - sp - home);
         self.reset();
@@ -234,8 +325,7 @@ impl<'a> Loaded<'a> {
             .emulator
             .run(stub, RETURN)
             .map_err(|e| e.to_string())?;
-        self.judge(number, CALLS)?;
-        if self.machine.get_word(PROGRESS) != RECORDS + 32 * CALLS {
+        if self.machine.get_word(PROGRESS) != end {
             return Err("progress is not the end".into());
         }
         if self.machine.get(sp + home, STACK_TOP - sp - home) != above {

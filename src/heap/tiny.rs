@@ -1,0 +1,68 @@
+//! Tiny values: several small values without pointers in one object of 16 bytes, as Go packs them. The object lives as
+//! long as any of them.
+#![forbid(unsafe_code)]
+
+use super::{AllocError, Cache, Heap, HeapError};
+use crate::types::{TypeDesc, TypeId, Types};
+
+/// Values of fewer bytes are tiny, if they have no pointers.
+pub(super) const TINY: usize = 16;
+
+/// The block a mutator puts its next tiny value in.
+#[derive(Debug, Default)]
+pub(super) struct Open {
+    /// 0: none.
+    start: usize,
+    used: usize,
+}
+
+/// The type of blocks, in a universe whose heap has them.
+pub(super) fn block_type(types: &Types) -> Result<TypeId, HeapError> {
+    Ok(types.define("runtime.tinyBlock", "[16]uint8")?)
+}
+
+/// Go's rule: as aligned as the size says, whatever the type.
+fn align_of(size: usize) -> usize {
+    1 << size.trailing_zeros().min(3)
+}
+
+impl Heap {
+    /// The type of tiny values' blocks, if there are any, and the value is tiny.
+    #[inline]
+    pub(super) fn tiny_type(&self, desc: &TypeDesc) -> Option<TypeId> {
+        let tiny = self.tiny?;
+        (desc.size() < TINY && !desc.has_pointers() && desc.id() != tiny).then_some(tiny)
+    }
+
+    /// Whether objects of this type are blocks of tiny values.
+    #[inline]
+    pub(crate) fn is_tiny_block(&self, desc: &TypeDesc) -> bool {
+        self.tiny == Some(desc.id())
+    }
+
+    /// Room for a tiny value: in the open block, or in a new one.
+    pub(super) fn alloc_tiny(
+        &self,
+        cache: &mut Cache,
+        size: usize,
+        block: TypeId,
+    ) -> Result<usize, AllocError> {
+        let at = cache.tiny.used.next_multiple_of(align_of(size));
+        if cache.tiny.start != 0 && at + size <= TINY {
+            cache.tiny.used = at + size;
+            return Ok(cache.tiny.start + at);
+        }
+        let start = self.alloc(cache, block)?;
+        // The block with more room is the one to go on with.
+        if cache.tiny.start == 0 || size < cache.tiny.used {
+            cache.tiny = Open { start, used: size };
+        }
+        Ok(start)
+    }
+}
+
+#[test]
+fn alignment_follows_the_size() {
+    let all: Vec<usize> = (1..TINY).map(align_of).collect();
+    assert_eq!(all, [1, 2, 1, 4, 1, 2, 1, 8, 1, 2, 1, 4, 1, 2, 1]);
+}

@@ -1,0 +1,206 @@
+//! What a cleanup is called with: a value of the function's parameter type, captured when the cleanup is added.
+#![forbid(unsafe_code)]
+
+use fing_stubs::signature::Field;
+use fing_stubs::{BlockLayout, Kind, Signature, Type};
+
+use super::AddCleanupError;
+use crate::finalizer::FinalizerFn;
+use crate::heap::AllocError;
+use crate::mutator::{Mutator, Obj};
+use crate::shapes::Argument;
+use crate::types::TypesError;
+
+/// What a cleanup is called with. It is captured by value when the cleanup is added; objects that it refers to are kept
+/// alive until the cleanup has run or is stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CleanupArgument<'m> {
+    /// A number, or an address; for any parameter of 1 to 8 bytes. A shorter parameter gets the low bytes.
+    Word(u64),
+    /// An object, for a parameter that is a pointer, or an interface that pointers to the object implement.
+    Object(Obj<'m>),
+    /// A value of any type, as it lies in memory: the parameter's size in bytes, its pointers as addresses in this
+    /// machine's order of bytes. Nothing but the number of bytes is checked. More than 16 bytes are kept in an object of
+    /// the heap.
+    Bytes(&'m [u8]),
+}
+
+impl From<u64> for CleanupArgument<'_> {
+    fn from(word: u64) -> Self {
+        CleanupArgument::Word(word)
+    }
+}
+
+impl<'m> From<Obj<'m>> for CleanupArgument<'m> {
+    fn from(object: Obj<'m>) -> Self {
+        CleanupArgument::Object(object)
+    }
+}
+
+impl<'m> From<&'m [u8]> for CleanupArgument<'m> {
+    fn from(bytes: &'m [u8]) -> Self {
+        CleanupArgument::Bytes(bytes)
+    }
+}
+
+/// Bytes that a record can hold.
+const LIMIT: u64 = fing_stubs::RECORD_ARGUMENT;
+
+/// An argument as a record carries it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Captured {
+    /// Its bytes as they lie in memory; or where they are, and where there is room for results.
+    pub(super) words: [u64; 2],
+    /// How a record carries it.
+    pub(super) argument: Argument,
+    /// It is a single pointer, so Go looks where it points.
+    pub(super) is_pointer: bool,
+}
+
+impl Captured {
+    /// The words that are references.
+    pub(super) fn references(self) -> impl Iterator<Item = usize> {
+        let references = match self.argument {
+            Argument::Image { references } => references,
+            _ => 0b01,
+        };
+        let indices = (0..2).filter(move |n| references >> n & 1 != 0);
+        indices.map(move |n| self.words[n] as usize)
+    }
+
+    /// The argument of one word.
+    pub(super) fn pointer(self) -> Option<usize> {
+        self.is_pointer.then_some(self.words[0] as usize)
+    }
+}
+
+/// Reads an argument as a value of the function's one parameter.
+pub(super) fn capture(
+    mutator: &Mutator,
+    function: &FinalizerFn,
+    argument: CleanupArgument<'_>,
+) -> Result<Captured, AddCleanupError> {
+    let signature = function.signature();
+    let mut parameters = signature.arguments();
+    let (Some(parameter), None, false) = (
+        parameters.next(),
+        parameters.next(),
+        signature.is_variadic(),
+    ) else {
+        return Err(AddCleanupError::ParameterCount {
+            function: signature.clone(),
+        });
+    };
+    let size = parameter.layout().map_or(0, |layout| layout.size);
+    let words = match argument {
+        CleanupArgument::Word(word) if (1..=8).contains(&size) => {
+            let bytes = word.to_le_bytes();
+            let mut value = [0; 8];
+            value[..size as usize].copy_from_slice(&bytes[..size as usize]);
+            if cfg!(target_endian = "big") {
+                value[..size as usize].reverse();
+            }
+            Some([u64::from_ne_bytes(value), 0])
+        }
+        CleanupArgument::Object(object) => object_words(mutator, function, parameter, object),
+        CleanupArgument::Bytes(bytes) if bytes.len() as u64 == size && size > LIMIT => {
+            let words = boxed(mutator, signature, parameter, bytes)?;
+            return Ok(Captured {
+                words,
+                argument: Argument::Block,
+                is_pointer: false,
+            });
+        }
+        CleanupArgument::Bytes(bytes) if bytes.len() as u64 == size => {
+            let mut value = [[0; 8]; 2];
+            for (word, bytes) in value.iter_mut().zip(bytes.chunks(8)) {
+                word[..bytes.len()].copy_from_slice(bytes);
+            }
+            Some(value.map(u64::from_ne_bytes))
+        }
+        CleanupArgument::Word(_) | CleanupArgument::Bytes(_) => None,
+    };
+    let words = words.ok_or_else(|| mismatch(signature, parameter, argument))?;
+    let mut references = 0u8;
+    parameter.for_each_pointer_word(&mut |offset| references |= 1 << (offset / 8));
+    let is_pointer = matches!(
+        parameter.underlying(),
+        Kind::Pointer(_) | Kind::UnsafePointer
+    );
+    Ok(Captured {
+        words,
+        argument: Argument::Image { references },
+        is_pointer,
+    })
+}
+
+/// Puts an argument into an object of its own, with room for the function's results behind it. Answers the addresses
+/// of both. The collector follows the argument's pointers, and nothing in the results.
+fn boxed(
+    mutator: &Mutator,
+    signature: &Signature,
+    parameter: &Type,
+    bytes: &[u8],
+) -> Result<[u64; 2], AllocError> {
+    let types = mutator.types();
+    let room = BlockLayout::of(signature.results()).size().div_ceil(8);
+    let fields = vec![
+        Field::new("Argument", parameter.clone()),
+        Field::new("Results", types.parse(&format!("[{room}]uint64"))?),
+    ];
+    let ty = types.intern(&Type::structure(fields).map_err(TypesError::from)?)?;
+    let object = mutator.alloc(ty)?;
+    let pointers = types.desc(ty)?.pointers();
+    for (word, bytes) in bytes.chunks(8).enumerate() {
+        let stored = match <[u8; 8]>::try_from(bytes) {
+            Ok(addr) if pointers.contains(word) => {
+                mutator.store_addr(object, 8 * word, usize::from_ne_bytes(addr))
+            }
+            _ => mutator.store_bytes(object, 8 * word, bytes),
+        };
+        debug_assert_eq!(stored, Ok(()), "every word of the box's own type");
+    }
+    let results = object.addr() + bytes.len().next_multiple_of(8);
+    Ok([object.addr() as u64, results as u64])
+}
+
+/// An object as a value of this type.
+fn object_words(
+    mutator: &Mutator,
+    function: &FinalizerFn,
+    parameter: &Type,
+    object: Obj<'_>,
+) -> Option<[u64; 2]> {
+    let word = object.addr() as u64;
+    match parameter.underlying() {
+        Kind::Pointer(_) | Kind::UnsafePointer | Kind::Map(..) | Kind::Chan(..) | Kind::Func(_) => {
+            Some([word, 0])
+        }
+        Kind::Interface(_) => {
+            let types = mutator.types();
+            let pointer = types.pointer_to(mutator.type_of(object).ok()?.id()).ok()?;
+            let parameter = types.intern(parameter).ok()?;
+            let own = types.assignable(pointer, parameter).ok()?.first_word()?;
+            let first = function.interface_word().unwrap_or(own);
+            Some([first as u64, word])
+        }
+        _ => None,
+    }
+}
+
+fn mismatch(
+    function: &Signature,
+    parameter: &Type,
+    argument: CleanupArgument<'_>,
+) -> AddCleanupError {
+    let found = match argument {
+        CleanupArgument::Word(_) => "one word".to_owned(),
+        CleanupArgument::Object(_) => "an object".to_owned(),
+        CleanupArgument::Bytes(bytes) => format!("{} bytes", bytes.len()),
+    };
+    AddCleanupError::NotAssignable {
+        found,
+        wanted: parameter.clone(),
+        function: function.clone(),
+    }
+}

@@ -1,0 +1,61 @@
+//! `downgrade`: one weak cell for each place of each object.
+#![forbid(unsafe_code)]
+
+use std::sync::Arc;
+
+use super::{DowngradeError, Registry, Special, Specials};
+use crate::heap::Location;
+use crate::mutator::Mutator;
+use crate::weak::{Weak, WeakCell};
+
+impl Specials {
+    /// Nothing points weakly to the object at `start` any more.
+    pub(super) fn clear_weak(&mut self, start: usize) {
+        if let Some(of) = self.objects.get_mut(&start) {
+            of.retain(|special| match special {
+                Special::Weak(cell) => {
+                    cell.clear();
+                    false
+                }
+                _ => true,
+            });
+        }
+    }
+}
+
+impl Registry {
+    pub(crate) fn downgrade(
+        &self,
+        mutator: &Mutator,
+        pointer: usize,
+    ) -> Result<Weak, DowngradeError> {
+        let roots = mutator.space().roots();
+        let heap = mutator.space().heap();
+        let (base, immortal) = match heap.locate(pointer) {
+            Location::Nil => return Ok(Weak::default()),
+            Location::Object { start, .. } => (start, false),
+            Location::Zero => (pointer, true),
+            Location::NoObject if self.is_global(pointer) => (pointer, true),
+            Location::NoObject => return Err(DowngradeError::NotInHeap { addr: pointer }),
+        };
+        let offset = pointer - base;
+        let mut specials = self.specials.lock();
+        if immortal {
+            let cell = specials.immortal.entry(pointer);
+            let cell = cell.or_insert_with(|| WeakCell::new(roots, pointer, 0));
+            return Ok(Weak::of(cell.clone()));
+        }
+        let of = specials.objects.entry(base).or_default();
+        let there = of.iter().find_map(|special| match special {
+            Special::Weak(cell) if cell.offset() == offset => Some(cell),
+            _ => None,
+        });
+        if let Some(cell) = there {
+            return Ok(Weak::of(cell.clone()));
+        }
+        let cell = WeakCell::new(roots, pointer, offset);
+        of.push(Special::Weak(Arc::clone(&cell)));
+        heap.set_special(base, true);
+        Ok(Weak::of(cell))
+    }
+}

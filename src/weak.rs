@@ -1,0 +1,102 @@
+//! Weak pointers: they don't keep their object, and are nil once it is unreachable.
+#![forbid(unsafe_code)]
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::handle::Roots;
+
+/// What all weak pointers to one place of one object share.
+#[derive(Debug)]
+pub(crate) struct WeakCell {
+    /// Which runtime it is of.
+    roots: Arc<Roots>,
+    /// Where it points; 0 once the object is unreachable.
+    addr: AtomicUsize,
+    /// From the object's start.
+    offset: usize,
+}
+
+impl WeakCell {
+    pub(crate) fn new(roots: &Arc<Roots>, addr: usize, offset: usize) -> Arc<WeakCell> {
+        Arc::new(WeakCell {
+            roots: roots.clone(),
+            addr: AtomicUsize::new(addr),
+            offset,
+        })
+    }
+
+    pub(crate) fn offset(&self) -> usize {
+        self.offset
+    }
+
+    /// The object is unreachable. Only with the world stopped, so no mutator is between reading the address and
+    /// rooting the object.
+    pub(crate) fn clear(&self) {
+        self.addr.store(0, Ordering::Release);
+    }
+}
+
+/// A weak pointer: to an object, or into one. It does not keep the object alive, and is nil for good as soon as a
+/// collection finds the object unreachable, before the object's finalizer or any cleanup runs.
+///
+/// [`Runtime::downgrade`](crate::Runtime::downgrade) makes one, [`Mutator::upgrade`](crate::Mutator::upgrade) gives the
+/// object. Two are equal if they were made from the same address of the same object; they stay so when that is gone.
+/// An object that its finalizer has brought back has weak pointers of its own, not equal to those before. The default
+/// is nil.
+///
+/// One word; a clone is equal; can be kept anywhere and sent to any thread.
+#[derive(Clone, Default)]
+pub struct Weak(Option<Arc<WeakCell>>);
+
+impl Weak {
+    pub(crate) fn of(cell: Arc<WeakCell>) -> Weak {
+        Weak(Some(cell))
+    }
+
+    /// Bytes from the object's start to where it points, also when the object is gone; 0 for nil.
+    pub fn offset(&self) -> usize {
+        self.0.as_ref().map_or(0, |cell| cell.offset)
+    }
+
+    /// Where it points now, 0 if nowhere; `None`: it is one of another runtime.
+    pub(crate) fn addr(&self, roots: &Arc<Roots>) -> Option<usize> {
+        match &self.0 {
+            None => Some(0),
+            Some(cell) if Arc::ptr_eq(&cell.roots, roots) => {
+                Some(cell.addr.load(Ordering::Acquire))
+            }
+            Some(_) => None,
+        }
+    }
+
+    fn identity(&self) -> *const WeakCell {
+        self.0.as_ref().map_or(std::ptr::null(), Arc::as_ptr)
+    }
+}
+
+impl PartialEq for Weak {
+    fn eq(&self, other: &Weak) -> bool {
+        self.identity() == other.identity()
+    }
+}
+
+impl Eq for Weak {}
+
+impl Hash for Weak {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.identity().hash(state);
+    }
+}
+
+impl fmt::Debug for Weak {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let addr = self
+            .0
+            .as_ref()
+            .map_or(0, |cell| cell.addr.load(Ordering::Relaxed));
+        write!(f, "Weak({addr:#x})")
+    }
+}

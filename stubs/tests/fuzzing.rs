@@ -1,0 +1,73 @@
+//! What the fuzz targets check, on seeded cases: `FING_CASES=n` for more, and `cargo fuzz run` for the fuzzer itself.
+
+use fing_stubs::Compiler;
+use fing_stubs::fuzzing::{
+    Rng, TARGETS, check_assignments, check_stub, check_text, random_signature,
+};
+
+fn cases(default: u64) -> std::ops::Range<u64> {
+    let given = std::env::var("FING_CASES")
+        .ok()
+        .and_then(|n| n.parse().ok());
+    0..given.unwrap_or(default)
+}
+
+/// Signatures with some characters changed, dropped or doubled.
+#[test]
+fn damaged_signatures() {
+    for seed in cases(3000) {
+        let mut rng = Rng::new(seed);
+        let mut text: Vec<char> = random_signature(&mut rng).to_string().chars().collect();
+        for _ in 0..rng.below(4) {
+            let at = rng.below(text.len());
+            match rng.below(3) {
+                0 => drop(text.remove(at)),
+                1 => text.insert(at, text[at]),
+                _ => {
+                    text[at] = *rng.pick(&[
+                        '*', '[', ']', '(', ')', '{', '}', ';', ',', ' ', '.', '9', 'é', '\u{0}',
+                    ])
+                }
+            }
+        }
+        check_text(&text.into_iter().collect::<String>());
+    }
+}
+
+#[test]
+fn assignments() {
+    for seed in cases(2000) {
+        check_assignments(&mut Rng::new(seed));
+    }
+}
+
+#[test]
+fn stubs() {
+    let compilers: Vec<Compiler> = TARGETS
+        .iter()
+        .filter_map(|target| Compiler::for_target(target.parse().unwrap()).ok())
+        .collect();
+    assert!(
+        compilers.len()
+            >= if cfg!(feature = "all-arch") {
+                TARGETS.len()
+            } else {
+                1
+            }
+    );
+    for seed in cases(400) {
+        check_stub(&mut Rng::new(seed), &compilers);
+    }
+}
+
+/// Bytes steer the generator one choice each, and what follows is the same every time.
+#[test]
+fn choices_are_bytes() {
+    let draw = |bytes: &[u8]| {
+        let mut rng = Rng::from_bytes(bytes);
+        (0..5).map(|_| rng.next_u64()).collect::<Vec<_>>()
+    };
+    assert_eq!(draw(&[7, 8])[..2], [7, 8]);
+    assert_eq!(draw(&[7, 8]), draw(&[7, 8]));
+    assert_ne!(draw(&[7, 8])[2..], draw(&[7, 8, 9])[2..]);
+}

@@ -1,0 +1,456 @@
+//! Go's runtime/mcleanup_test.go, rule by rule; each test has the name of Go's.
+#![cfg(all(target_arch = "x86_64", target_os = "linux"))]
+
+#[path = "support/vm.rs"]
+mod vm;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use fing::{Abi, AddCleanupError, CleanupArgument, FinalizerFn};
+use vm::{LONG, Vm, sent};
+
+/// No calls.
+const NOTHING: [[usize; 2]; 0] = [];
+
+const NUMBER: u64 = 97531;
+
+fn numbers(calls: Vec<[usize; 2]>) -> Vec<usize> {
+    calls.into_iter().map(|[number, _]| number).collect()
+}
+
+#[test]
+fn test_cleanup() {
+    let vm = Vm::new();
+    let (cleanup, calls) = vm.sender("func(int)");
+    vm.doomed(NUMBER, |m, t| {
+        vm.runtime.add_cleanup(m, t, &cleanup, NUMBER).unwrap();
+    });
+    vm.runtime.gc().unwrap();
+    assert_eq!(calls.recv_timeout(LONG), Ok([NUMBER as usize, 0]));
+    vm.collect();
+    assert_eq!(vm.runtime.stats().heap.objects, 0);
+}
+
+#[test]
+fn test_cleanup_multiple() {
+    let vm = Vm::new();
+    let (cleanup, calls) = vm.sender("func(int)");
+    vm.doomed(NUMBER, |m, t| {
+        for _ in 0..3 {
+            vm.runtime.add_cleanup(m, t, &cleanup, NUMBER).unwrap();
+        }
+    });
+    vm.collect();
+    assert_eq!(numbers(sent(&calls)), [NUMBER as usize; 3]);
+}
+
+#[test]
+fn test_cleanup_zero_sized_struct() {
+    let vm = Vm::new();
+    let z = vm.runtime.types().define("main.Z", "struct {}").unwrap();
+    let (cleanup, calls) = vm.sender("func(uint64)");
+    vm.enter(|m| {
+        let nothing = m.alloc(z).unwrap();
+        let added = vm.runtime.add_cleanup(m, nothing, &cleanup, NUMBER);
+        assert!(!added.unwrap().stop());
+    });
+    vm.collect();
+    assert_eq!(sent(&calls), NOTHING);
+}
+
+#[test]
+fn test_cleanup_after_finalizer() {
+    let vm = Vm::new();
+    let (finalizer, finalized) = vm.sender("func(*main.T)");
+    let (cleanup, cleaned) = vm.sender("func(int)");
+    let addr = vm.doomed(NUMBER, |m, t| {
+        vm.runtime.add_cleanup(m, t, &cleanup, NUMBER).unwrap();
+        vm.runtime
+            .set_finalizer(m, t.into(), Some(&finalizer))
+            .unwrap();
+        t.addr()
+    });
+    vm.collect();
+    assert_eq!(
+        (sent(&finalized), sent(&cleaned)),
+        (vec![[addr, 0]], vec![])
+    );
+    vm.collect();
+    assert_eq!(
+        (sent(&finalized), numbers(sent(&cleaned))),
+        (vec![], vec![NUMBER as usize])
+    );
+}
+
+#[test]
+fn test_cleanup_interior_pointer() {
+    let vm = Vm::new();
+    let fields = "struct { p unsafe.Pointer; i int; a int; b int; c int }";
+    let t = vm.runtime.types().define("main.Fields", fields).unwrap();
+    let (cleanup, calls) = vm.sender("func(int)");
+    vm.enter(|m| {
+        let t = m.alloc(t).unwrap();
+        for offset in [16, 24, 32] {
+            vm.runtime
+                .add_cleanup(m, t.addr() + offset, &cleanup, offset as u64)
+                .unwrap();
+        }
+    });
+    vm.collect();
+    let mut offsets = numbers(sent(&calls));
+    offsets.sort_unstable();
+    assert_eq!(offsets, [16, 24, 32]);
+}
+
+#[test]
+fn test_cleanup_stop() {
+    let vm = Vm::new();
+    let (cleanup, calls) = vm.sender("func(int)");
+    vm.doomed(NUMBER, |m, t| {
+        let added = vm.runtime.add_cleanup(m, t, &cleanup, NUMBER).unwrap();
+        assert!(added.stop());
+    });
+    vm.collect();
+    assert_eq!(sent(&calls), NOTHING);
+    let stats = vm.runtime.stats();
+    assert_eq!((stats.cleanups, stats.shapes), (0, 0));
+}
+
+#[test]
+fn test_cleanup_stop_multiple() {
+    let vm = Vm::new();
+    let (cleanup, calls) = vm.sender("func(int)");
+    vm.doomed(NUMBER, |m, t| {
+        let added = vm.runtime.add_cleanup(m, t, &cleanup, NUMBER).unwrap();
+        assert_eq!(
+            [added.stop(), added.clone().stop(), added.stop()],
+            [true, false, false]
+        );
+    });
+    vm.collect();
+    assert_eq!(sent(&calls), NOTHING);
+}
+
+#[test]
+fn test_cleanup_stop_interleaved_multiple() {
+    let vm = Vm::new();
+    let (cleanup, calls) = vm.sender("func(int)");
+    vm.doomed(NUMBER, |m, t| {
+        let add = |number| vm.runtime.add_cleanup(m, t, &cleanup, number).unwrap();
+        add(1);
+        assert!(add(2).stop());
+        add(1);
+        assert!(add(2).stop());
+        add(1);
+    });
+    vm.collect();
+    assert_eq!(numbers(sent(&calls)), [1, 1, 1]);
+}
+
+#[test]
+fn test_cleanup_stop_after_cleanup_runs() {
+    let vm = Vm::new();
+    let (cleanup, calls) = vm.sender("func(int)");
+    let added = vm.doomed(NUMBER, |m, t| {
+        vm.runtime.add_cleanup(m, t, &cleanup, NUMBER).unwrap()
+    });
+    vm.runtime.gc().unwrap();
+    assert_eq!(calls.recv_timeout(LONG), Ok([NUMBER as usize, 0]));
+    assert!(!added.stop());
+    // The same address with another cleanup: it is not the one to stop.
+    let again = vm.doomed(NUMBER, |m, t| {
+        vm.runtime.add_cleanup(m, t, &cleanup, 2u64).unwrap()
+    });
+    assert!(!added.stop());
+    assert!(again.stop());
+}
+
+#[test]
+fn test_cleanup_pointer_equals_arg() {
+    let vm = Vm::new();
+    let (cleanup, _) = vm.sender("func(*int)");
+    let error = vm.doomed(NUMBER, |m, t| {
+        vm.runtime.add_cleanup(m, t, &cleanup, t).unwrap_err()
+    });
+    assert_eq!(
+        error.go_text().unwrap(),
+        "runtime.AddCleanup: ptr is equal to arg, cleanup will never run"
+    );
+}
+
+#[test]
+fn test_cleanup_lost() {
+    const EACH: u64 = 10_000;
+    let vm = Vm::new();
+    let threads = std::thread::available_parallelism().map_or(2, |n| n.get() as u64);
+    let got = Arc::new(AtomicU64::new(0));
+    let counter = got.clone();
+    let cleanup = vm.function("func(int)", move |[number, _]| {
+        assert_eq!(number as u64, NUMBER);
+        counter.fetch_add(1, Ordering::Relaxed);
+    });
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                let mut m = vm.runtime.attach().unwrap();
+                for _ in 0..EACH {
+                    let v = m.alloc(vm.t).unwrap();
+                    vm.runtime.add_cleanup(&m, v, &cleanup, NUMBER).unwrap();
+                    m.safepoint();
+                }
+            });
+        }
+    });
+    vm.collect();
+    assert_eq!(got.load(Ordering::Relaxed), threads * EACH);
+}
+
+#[test]
+fn test_cleanup_unreachable_pointer() {
+    let vm = Vm::new();
+    let (cleanup, _) = vm.sender("func(*int)");
+    let error = vm.doomed(NUMBER, |m, t| {
+        let field = CleanupArgument::Word(t.addr() as u64 + 8);
+        vm.runtime.add_cleanup(m, t, &cleanup, field).unwrap_err()
+    });
+    assert_eq!(
+        error.go_text().unwrap(),
+        "runtime.AddCleanup: ptr is within arg, cleanup will never run"
+    );
+}
+
+/// A cleanup whose closure is an object of the heap: `{ code, captured }`.
+fn closure(vm: &Vm, body: extern "C" fn(u64, usize), captured: usize) -> FinalizerFn {
+    let types = vm.runtime.types();
+    let closure = types.define("main.closure", "struct { code uintptr; captured *int }");
+    let closure = vm.enter(|m| {
+        let object = m.alloc(closure.unwrap()).unwrap();
+        m.store_word(object, 0, body as *const () as u64).unwrap();
+        m.store_addr(object, 8, captured).unwrap();
+        m.root(object)
+    });
+    let signature = types.parse_signature("func(int)").unwrap();
+    let builder = FinalizerFn::builder(signature, Abi::system_v()).context_object(closure);
+    // SAFETY: I8: a System V function of a word and its closure.
+    unsafe { builder.at(body as *const ()) }
+}
+
+extern "C" fn never(_argument: u64, _closure: usize) {
+    panic!("cleanup ran unexpectedly");
+}
+
+#[test]
+fn test_cleanup_unreachable_closure() {
+    let vm = Vm::new();
+    let object = vm.rooted();
+    let text = "runtime.AddCleanup: cleanup function closes over ptr, cleanup will never run";
+    for offset in [0, 8, 15] {
+        let cleanup = closure(&vm, never, object.addr() + offset);
+        let added = vm.enter(|m| vm.runtime.add_cleanup(m, object.addr(), &cleanup, 0u64));
+        let error = added.unwrap_err();
+        assert!(
+            matches!(error, AddCleanupError::ClosesOver { .. }),
+            "{error}"
+        );
+        assert_eq!(error.go_text().unwrap(), text);
+    }
+    // The closure of another object's cleanup may.
+    let cleanup = closure(&vm, never, object.addr());
+    let other = vm.rooted();
+    vm.enter(|m| vm.runtime.add_cleanup(m, other.addr(), &cleanup, 0u64))
+        .unwrap();
+    assert_eq!(vm.runtime.stats().cleanups, 1);
+}
+
+/// A closure is a root as long as its function is registered or queued: what it captured is there when it runs.
+#[test]
+fn closures_are_roots() {
+    static SEEN: AtomicU64 = AtomicU64::new(0);
+    extern "C" fn look(argument: u64, closure: usize) {
+        // SAFETY: I6: the closure and what it refers to are kept until the call has returned.
+        let captured = unsafe { **((closure + 8) as *const *const u64) };
+        SEEN.store(1000 * argument + captured, Ordering::Relaxed);
+    }
+    let vm = Vm::new();
+    let captured = vm.doomed(77, |m, t| m.root(t));
+    let cleanup = closure(&vm, look, captured.addr());
+    vm.doomed(0, |m, t| {
+        vm.runtime.add_cleanup(m, t, &cleanup, 5u64).unwrap();
+    });
+    drop((captured, cleanup));
+    let collection = vm.runtime.gc().unwrap();
+    assert_eq!(
+        collection.live_objects, 2,
+        "the closure and what it captured"
+    );
+    vm.runtime.block_until_finalizer_queue_empty(LONG).unwrap();
+    assert_eq!(SEEN.load(Ordering::Relaxed), 5077);
+    vm.collect();
+    assert_eq!(vm.runtime.stats().heap.objects, 0);
+}
+
+/// A finalizer whose closure leads to its object never runs, as in Go.
+#[test]
+fn a_finalizer_that_closes_over_its_object_leaks() {
+    let vm = Vm::new();
+    let types = vm.runtime.types();
+    let object = vm.rooted();
+    let closure = vm.enter(|m| {
+        let closure = m
+            .alloc(types.id("struct { code uintptr; captured *int }").unwrap())
+            .unwrap();
+        m.store_addr(closure, 8, object.addr()).unwrap();
+        m.root(closure)
+    });
+    let signature = types.parse_signature("func(*main.T)").unwrap();
+    let builder = FinalizerFn::builder(signature, Abi::system_v()).context_object(closure);
+    // SAFETY: I8: a System V function of a pointer and its closure.
+    let finalizer = unsafe { builder.at(never as *const ()) };
+    vm.enter(|m| {
+        let object = m.get(&object).unwrap();
+        vm.runtime
+            .set_finalizer(m, object.into(), Some(&finalizer))
+            .unwrap();
+    });
+    let addr = object.addr();
+    drop((object, finalizer));
+    for _ in 0..3 {
+        vm.collect();
+    }
+    assert_eq!(vm.runtime.stats().heap.objects, 2);
+    // It can be taken back, and then both go.
+    vm.enter(|m| {
+        vm.runtime
+            .set_finalizer(m, m.adopt(addr).unwrap().into(), None)
+    })
+    .unwrap();
+    vm.collect();
+    assert_eq!(vm.runtime.stats().heap.objects, 0);
+}
+
+#[test]
+fn a_closure_of_another_runtime_is_refused() {
+    let (vm, other) = (Vm::new(), Vm::new());
+    let cleanup = closure(&other, never, 0);
+    let text = "an object of another runtime as its context";
+    vm.doomed(0, |m, t| {
+        let error = vm.runtime.add_cleanup(m, t, &cleanup, 0u64).unwrap_err();
+        assert!(error.to_string().contains(text) && error.go_text().is_none());
+    });
+}
+
+/// Arguments by type: what is given, and the words the cleanup gets of it.
+#[test]
+fn arguments_of_any_type() {
+    let vm = Vm::new();
+    let types = vm.runtime.types();
+    types.define("main.I", "interface { M() }").unwrap();
+    types.add_method("*main.T", "M", "func()", 0).unwrap();
+    let kept = vm.rooted();
+    let pointer = types.pointer_to(vm.t).unwrap();
+    let itab = types
+        .itab(types.id("main.I").unwrap(), pointer)
+        .unwrap()
+        .address();
+    let descriptor = types.desc(pointer).unwrap().address();
+    let addr = kept.addr();
+    let both = [7usize.to_ne_bytes(), addr.to_ne_bytes()].concat();
+    let calls = vm.doomed(0, |m, t| {
+        let object = CleanupArgument::Object(m.get(&kept).unwrap());
+        let bytes = |bytes| CleanupArgument::Bytes(bytes);
+        // Of the words, only what the mask says is the argument.
+        let all = [usize::MAX, usize::MAX];
+        let one = [usize::MAX, 0];
+        let rows = [
+            ("func(bool)", bytes(&[1]), [1, 0], [0xff, 0]),
+            (
+                "func(int8)",
+                CleanupArgument::Word(0xffff_ff7f),
+                [0x7f, 0],
+                [0xff, 0],
+            ),
+            (
+                "func(uint16)",
+                bytes(&[0xef, 0xbe]),
+                [0xbeef, 0],
+                [0xffff, 0],
+            ),
+            ("func(uint64)", CleanupArgument::Word(u64::MAX), one, one),
+            ("func(*main.T)", object, [addr, 0], one),
+            ("func(unsafe.Pointer)", object, [addr, 0], one),
+            ("func(map[int]int)", object, [addr, 0], one),
+            ("func(any)", object, [descriptor, addr], all),
+            ("func(main.I)", object, [itab, addr], all),
+            ("func(any)", bytes(&both), [7, addr], all),
+        ];
+        rows.map(|(signature, argument, words, mask)| {
+            let (cleanup, calls) = vm.sender(signature);
+            let added = vm.runtime.add_cleanup(m, t, &cleanup, argument);
+            added.unwrap_or_else(|e| panic!("{signature}: {e}"));
+            (signature, calls, words, mask)
+        })
+    });
+    drop(kept);
+    vm.collect();
+    for (signature, calls, words, mask) in calls {
+        let found: Vec<_> = sent(&calls)
+            .iter()
+            .map(|call| [call[0] & mask[0], call[1] & mask[1]])
+            .collect();
+        assert_eq!(found, [words], "{signature}");
+    }
+    vm.collect();
+    assert_eq!(
+        vm.runtime.stats().heap.objects,
+        0,
+        "the arguments are kept no longer"
+    );
+}
+
+/// Arguments that are not what the cleanup takes, and nothing is added.
+#[test]
+fn arguments_that_do_not_fit() {
+    let vm = Vm::new();
+    vm.runtime
+        .types()
+        .define("main.I", "interface { M() }")
+        .unwrap();
+    let other = vm.rooted();
+    vm.doomed(0, |m, t| {
+        let object = CleanupArgument::Object(m.get(&other).unwrap());
+        let rows = [
+            (
+                "func(uint16)",
+                CleanupArgument::Bytes(&[1]),
+                "1 bytes, wanted uint16",
+            ),
+            (
+                "func(any)",
+                CleanupArgument::Bytes(&[0; 8]),
+                "8 bytes, wanted",
+            ),
+            ("func(any)", CleanupArgument::Word(1), "one word, wanted"),
+            ("func(uint64)", object, "an object, wanted uint64"),
+            ("func(main.I)", object, "an object, wanted main.I"),
+            (
+                "func([3]uint64)",
+                CleanupArgument::Bytes(&[0; 23]),
+                "23 bytes, wanted [3]uint64",
+            ),
+        ];
+        for (signature, argument, text) in rows {
+            let signature = vm.runtime.types().parse_signature(signature).unwrap();
+            let builder = FinalizerFn::builder(signature, Abi::go(fing::Arch::Amd64));
+            // SAFETY: I8: never called, for it is not registered.
+            let cleanup = unsafe { builder.at(never as *const ()) };
+            let error = vm
+                .runtime
+                .add_cleanup(m, t, &cleanup, argument)
+                .unwrap_err();
+            assert!(error.to_string().contains(text), "{error}");
+        }
+    });
+    let stats = vm.runtime.stats();
+    assert_eq!((stats.cleanups, stats.shapes), (0, 0));
+}

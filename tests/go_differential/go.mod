@@ -1,0 +1,3 @@
+module example.invalid/fing/tests/go_differential
+
+go 1.27

@@ -1,0 +1,145 @@
+//! What an observer is told, in order; and that nothing of it is needed.
+#![cfg(all(target_arch = "x86_64", target_os = "linux"))]
+
+#[path = "support/vm.rs"]
+mod vm;
+
+use std::sync::{Arc, Mutex};
+
+use fing::{Call, Executor, Observer, ParkReason, Runtime, RuntimeBuilder};
+use vm::{Vm, sent};
+
+/// Writes everything down. Panics at some things, as any code may.
+#[derive(Clone, Default)]
+struct Diary {
+    entries: Arc<Mutex<Vec<String>>>,
+}
+
+impl Diary {
+    fn note(&self, entry: String) {
+        self.entries.lock().unwrap().push(entry);
+    }
+
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.entries.lock().unwrap())
+    }
+}
+
+impl Observer for Diary {
+    fn parked(&self, reason: ParkReason) {
+        self.note(format!("parked: {reason}"));
+    }
+
+    fn woken(&self) {
+        self.note("woken".to_owned());
+        std::panic::resume_unwind(Box::new("an observer may panic"));
+    }
+
+    fn drain_began(&self, int_arg_regs: usize) {
+        self.note(format!("drain with {int_arg_regs}"));
+    }
+
+    fn drain_ended(&self, calls: u64) {
+        self.note(format!("drained {calls}"));
+    }
+
+    fn call_began(&self, call: &Call<'_>) {
+        self.note(format!("call {} {}", call.signature, call.words[0]));
+        std::panic::resume_unwind(Box::new("here too"));
+    }
+
+    fn call_ended(&self, call: &Call<'_>, panicked: bool) {
+        let end = if panicked { "panic" } else { "return" };
+        self.note(format!("{end} {}", call.words[0]));
+    }
+}
+
+fn observed(builder: RuntimeBuilder) -> (Vm, Diary) {
+    let diary = Diary::default();
+    let builder = builder.observer(diary.clone()).on_panic(|_| {});
+    (Vm::with(builder), diary)
+}
+
+/// Three doomed objects whose cleanups get 1, 2, 3; that of 2 panics.
+fn doom(vm: &Vm) {
+    let cleanup = vm.function("func(uint64)", |[number, _]| {
+        if number == 2 {
+            std::panic::resume_unwind(Box::new("number 2"));
+        }
+    });
+    for number in 1..=3u64 {
+        vm.doomed(0, |m, t| {
+            vm.runtime.add_cleanup(m, t, &cleanup, number).unwrap()
+        });
+    }
+}
+
+const DRAIN: [&str; 8] = [
+    "drain with 9",
+    "call func(uint64) 3",
+    "return 3",
+    "call func(uint64) 2",
+    "panic 2",
+    "call func(uint64) 1",
+    "return 1",
+    "drained 3",
+];
+
+#[test]
+fn the_goroutine_is_watched() {
+    let (vm, diary) = observed(Runtime::builder());
+    for round in 0..3 {
+        doom(&vm);
+        // The goroutine parks before it has anything to do, and again after it.
+        vm.runtime
+            .block_until_finalizer_queue_empty(vm::LONG)
+            .unwrap();
+        vm.collect();
+        while diary
+            .entries
+            .lock()
+            .unwrap()
+            .last()
+            .is_none_or(|last| last != "parked: finalizer wait")
+        {
+            std::thread::yield_now();
+        }
+        let entries = diary.take();
+        let from = entries.iter().position(|entry| entry == DRAIN[0]).unwrap();
+        assert_eq!(entries[from..from + 8], DRAIN, "round {round}");
+        assert_eq!(entries[from + 8..], ["parked: finalizer wait"]);
+    }
+    assert_eq!(vm.runtime.stats().panicked, 3);
+}
+
+#[test]
+fn calls_made_inline_are_watched() {
+    let (vm, diary) = observed(Runtime::builder().executor(Executor::Inline));
+    doom(&vm);
+    let (finalizer, calls) = vm.sender("func(*main.T)");
+    let kept = vm.rooted();
+    vm.enter(|m| {
+        let kept = m.get(&kept).unwrap();
+        vm.runtime
+            .set_finalizer(m, kept.into(), Some(&finalizer))
+            .unwrap();
+    });
+    vm.runtime.gc().unwrap();
+    assert_eq!(diary.take().len(), 0);
+    assert_eq!(vm.runtime.run_finalizers(), Ok(3));
+    assert_eq!(diary.take(), DRAIN);
+    assert_eq!(vm.runtime.run_finalizers(), Ok(0));
+    assert_eq!((diary.take().len(), sent(&calls).len()), (0, 0));
+}
+
+/// The methods have defaults: an observer says what it wants to know.
+#[test]
+fn an_observer_of_nothing() {
+    struct Nothing;
+    impl Observer for Nothing {}
+    let vm = Vm::with(Runtime::builder().observer(Nothing).on_panic(|_| {}));
+    doom(&vm);
+    vm.collect();
+    doom(&Vm::new());
+    assert_eq!(vm.runtime.stats().executed, 3);
+}

@@ -1,0 +1,162 @@
+//! Blocks of tiny values: what shares a block shares its life.
+#![cfg(all(target_arch = "x86_64", target_os = "linux"))]
+
+#[path = "support/vm.rs"]
+mod vm;
+
+use std::collections::HashSet;
+
+use fing::{AccessError, FinalizerState, HeapOptions, Reason, Runtime, Value};
+use vm::{Vm, sent};
+
+fn tiny() -> Vm {
+    let heap = HeapOptions {
+        tiny: true,
+        poison: true,
+        ..HeapOptions::default()
+    };
+    Vm::with(Runtime::builder().heap(heap))
+}
+
+#[test]
+fn small_values_without_pointers_share_blocks() {
+    let vm = tiny();
+    let types = vm.runtime.types();
+    let ids = [
+        "uint8",
+        "int16",
+        "float32",
+        "uint64",
+        "[15]uint8",
+        "struct{ A int32; B [8]bool }",
+    ]
+    .map(|text| types.id(text).unwrap());
+    let [byte, pointer, sixteen] = ["uint8", "*int", "[2]int"].map(|text| types.id(text).unwrap());
+    vm.enter(|m| {
+        let mut blocks = HashSet::new();
+        let mut values = Vec::new();
+        for n in 0..600usize {
+            let ty = ids[n * n % 7 % 6];
+            let desc = types.desc(ty).unwrap();
+            let value = m.alloc(ty).unwrap();
+            assert!(value.addr().is_multiple_of(desc.align()), "{}", desc.ty());
+            assert!(value.addr() % 16 + desc.size() <= 16, "{}", desc.ty());
+            let bytes = vec![n as u8; desc.size()];
+            m.store_bytes(value, 0, &bytes).unwrap();
+            blocks.insert(value.addr() / 16);
+            values.push((value, bytes));
+        }
+        for (value, bytes) in values {
+            let mut found = vec![0; bytes.len()];
+            m.load_bytes(value, 0, &mut found).unwrap();
+            assert_eq!(found, bytes, "no two values overlap");
+            assert_eq!(m.adopt(value.addr()), Ok(value));
+        }
+        assert!(blocks.len() < 450, "{} blocks", blocks.len());
+        let bytes: HashSet<usize> = (0..64)
+            .map(|_| m.alloc(byte).unwrap().addr() / 16)
+            .collect();
+        assert!(bytes.len() <= 5, "16 bytes to a block");
+        // What has pointers, or 16 bytes, is an object by itself.
+        for ty in [pointer, sixteen] {
+            let object = m.alloc(ty).unwrap();
+            assert_eq!(m.type_of(object).unwrap().id(), ty);
+        }
+        let last = m.alloc(byte).unwrap();
+        assert!(matches!(
+            m.load_bytes(last, 0, &mut [0; 17]),
+            Err(AccessError::OutOfBounds { .. })
+        ));
+    });
+}
+
+#[test]
+fn finalizers_wait_for_the_whole_block() {
+    let vm = tiny();
+    let types = vm.runtime.types();
+    let (int32, pointer) = (types.id("int32").unwrap(), types.id("*int32").unwrap());
+    let (finalizer, calls) = vm.sender("func(*int32)");
+    let (cleanup, cleaned) = vm.sender("func(*int32)");
+    let kept = vm.enter(|m| {
+        let values: [_; 4] = std::array::from_fn(|_| m.alloc(int32).unwrap());
+        assert!(
+            values
+                .iter()
+                .all(|value| value.addr() / 16 == values[0].addr() / 16)
+        );
+        for value in values {
+            let value = Value::new(pointer, value.addr());
+            let state = vm.runtime.set_finalizer(m, value, Some(&finalizer));
+            assert_eq!(state.unwrap(), FinalizerState::Set);
+            let again = vm.runtime.set_finalizer(m, value, Some(&finalizer));
+            assert!(again.is_err(), "each value has one of its own");
+        }
+        // A value of the same block is another object, as far as Go looks; it keeps the block all the same.
+        vm.runtime
+            .add_cleanup(m, values[3], &cleanup, values[1])
+            .unwrap()
+            .stop();
+        let own = vm.runtime.add_cleanup(m, values[3], &cleanup, values[3]);
+        assert!(own.is_err());
+        m.root(values[2])
+    });
+    let reasons: Vec<_> = vm.runtime.check_finalizers().unwrap();
+    assert_eq!(reasons.len(), 4);
+    assert!(
+        reasons
+            .iter()
+            .all(|suspect| suspect.reason == Reason::TinyBlock)
+    );
+    vm.collect();
+    assert_eq!(sent(&calls).len(), 0, "one of them is reachable");
+    let addr = kept.addr() & !15;
+    drop(kept);
+    vm.collect();
+    let mut all: Vec<usize> = sent(&calls).iter().map(|call| call[0]).collect();
+    all.sort_unstable();
+    assert_eq!(all, [addr, addr + 4, addr + 8, addr + 12]);
+    vm.collect();
+    assert_eq!(
+        (sent(&cleaned).len(), vm.runtime.stats().heap.objects),
+        (0, 0)
+    );
+}
+
+/// Go's TestPointerTiny, with the allocator that it is about.
+#[test]
+fn weak_pointers_to_tiny_values() {
+    let vm = tiny();
+    let int = vm.runtime.types().id("int").unwrap();
+    let one = vm.rooted();
+    let weaks: Vec<_> = (0..1000)
+        .map(|_| vm.enter(|m| vm.runtime.downgrade(m, m.alloc(int).unwrap()).unwrap()))
+        .collect();
+    assert_eq!(weaks.iter().collect::<HashSet<_>>().len(), 1000);
+    let alive = || {
+        let alive = |weak: &&fing::Weak| vm.enter(|m| m.upgrade_addr(weak).unwrap().is_some());
+        weaks.iter().filter(alive).count()
+    };
+    assert_eq!(alive(), 1000);
+    let never = vm.function("func(*int)", |_| ());
+    assert!(
+        vm.enter(|m| vm
+            .runtime
+            .set_finalizer(m, m.get(&one).unwrap().into(), Some(&never)))
+            .is_err()
+    );
+    vm.collect();
+    assert_eq!(alive(), 0);
+}
+
+#[test]
+fn without_the_option_every_value_is_an_object() {
+    let vm = Vm::new();
+    let byte = vm.runtime.types().id("uint8").unwrap();
+    vm.enter(|m| {
+        let values: HashSet<usize> = (0..100)
+            .map(|_| m.alloc(byte).unwrap().addr() / 16)
+            .collect();
+        assert_eq!(values.len(), 100);
+    });
+    assert_eq!(vm.runtime.gc().unwrap().freed_objects, 100);
+}
