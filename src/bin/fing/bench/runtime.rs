@@ -46,7 +46,7 @@ impl Fing {
                 limit: 64 << 30,
                 // Where collections are timed, none happens by itself.
                 percent: churns.then_some(100),
-                poison: false,
+                ..HeapOptions::default()
             })
             .executor(if churns {
                 Executor::Thread
