@@ -12,8 +12,8 @@ use mmtk::util::opaque_pointer::{OpaquePointer, VMMutatorThread, VMThread, VMWor
 use mmtk::util::{Address, ObjectReference};
 use mmtk::vm::slot::{SimpleSlot, UnimplementedMemorySlice};
 use mmtk::vm::{
-    ActivePlan, Collection, GCThreadContext, ObjectModel, ReferenceGlue, RootsWorkFactory, Scanning,
-    SlotVisitor, VMBinding, VMGlobalLogBitSpec, VMLocalForwardingBitsSpec,
+    ActivePlan, Collection, GCThreadContext, ObjectModel, ReferenceGlue, RootsWorkFactory,
+    Scanning, SlotVisitor, VMBinding, VMGlobalLogBitSpec, VMLocalForwardingBitsSpec,
     VMLocalForwardingPointerSpec, VMLocalLOSMarkNurserySpec, VMLocalMarkBitSpec,
 };
 use mmtk::{AllocationSemantics, MMTK, MMTKBuilder, Mutator};
@@ -39,9 +39,9 @@ fn heap() -> &'static MMTK<Binding> {
 
 fn thread() -> VMMutatorThread {
     // Any address but 0: there is one mutator.
-    VMMutatorThread(VMThread(OpaquePointer::from_address(
-        Address::from_ref(&CALLS),
-    )))
+    VMMutatorThread(VMThread(OpaquePointer::from_address(Address::from_ref(
+        &CALLS,
+    ))))
 }
 
 fn mutator() -> &'static mut Mutator<Binding> {
@@ -246,7 +246,11 @@ fn round(job: &Job, phases: &mut Phases) {
     collect();
     phases.end("live");
     let mut dead = 0;
-    for (slot, _) in keep.iter_mut().zip(dropped(job.dead)).filter(|(_, dead)| *dead) {
+    for (slot, _) in keep
+        .iter_mut()
+        .zip(dropped(job.dead))
+        .filter(|(_, dead)| *dead)
+    {
         *slot = None;
         dead += 1;
     }
@@ -270,7 +274,10 @@ fn round(job: &Job, phases: &mut Phases) {
 
 fn main() {
     let mut builder = MMTKBuilder::new();
-    for (name, value) in [("plan", "MarkSweep"), ("gc_trigger", "FixedHeapSize:8589934592")] {
+    for (name, value) in [
+        ("plan", "MarkSweep"),
+        ("gc_trigger", "FixedHeapSize:8589934592"),
+    ] {
         assert!(builder.set_option(name, value), "{name}");
     }
     let made: &'static MMTK<Binding> = Box::leak(mm::mmtk_init(&builder));

@@ -35,7 +35,8 @@ impl Phases {
 
     /// A phase of this many nanoseconds.
     pub fn note(&mut self, name: &str, nanoseconds: f64) {
-        self.texts.push(format!("\"{name}\":{:.3}", nanoseconds / self.n));
+        self.texts
+            .push(format!("\"{name}\":{:.3}", nanoseconds / self.n));
     }
 }
 

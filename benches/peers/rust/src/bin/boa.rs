@@ -49,7 +49,11 @@ fn round(job: &Job, phases: &mut Phases) {
     force_collect();
     phases.end("live");
     let mut dead = 0;
-    for (object, _) in keep.iter_mut().zip(dropped(job.dead)).filter(|(_, dead)| *dead) {
+    for (object, _) in keep
+        .iter_mut()
+        .zip(dropped(job.dead))
+        .filter(|(_, dead)| *dead)
+    {
         *object = None;
         dead += 1;
     }

@@ -82,7 +82,12 @@ fn round(heap: &mut Heap, job: &Job, phases: &mut Phases) {
     heap.mutate(|mc, state| {
         let keep = &mut state.borrow_mut(mc).keep;
         for n in 0..job.n {
-            keep.push(Some(Gc::new(mc, Thing { _words: [n as u64; 4] })));
+            keep.push(Some(Gc::new(
+                mc,
+                Thing {
+                    _words: [n as u64; 4],
+                },
+            )));
         }
     });
     phases.end("alloc");
@@ -106,7 +111,10 @@ fn round(heap: &mut Heap, job: &Job, phases: &mut Phases) {
     phases.end("live");
     let dead = heap.mutate(|mc, state| {
         let keep = &mut state.borrow_mut(mc).keep;
-        let pairs = keep.iter_mut().zip(dropped(job.dead)).filter(|(_, dead)| *dead);
+        let pairs = keep
+            .iter_mut()
+            .zip(dropped(job.dead))
+            .filter(|(_, dead)| *dead);
         pairs.map(|(object, _)| *object = None).count()
     });
     phases.begin();
