@@ -9,10 +9,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use fing_stubs::{GBlock, Record, Stub};
+use fing_stubs::{
+    AbiError, Arch, CacheOptions, GBlock, Machine, Record, RegClass, Stub, StubCache, StubError,
+};
 
 use crate::observer::{Call, Observer, ParkReason};
-use crate::queue::{Block, Queue, Tag, Taken, status};
+use crate::queue::{Block, Policy, Queue, Slot, Tag, Taken, status};
 use crate::shapes::{Shape, Shapes};
 
 /// A finalizer or cleanup that panicked. The panic was caught; the records after it were run.
@@ -41,16 +43,84 @@ fn guarded(what: &str, body: impl FnOnce()) {
 /// Who is told of panics.
 pub(crate) type PanicHook = dyn Fn(&FinalizerPanic) + Send + Sync;
 
-/// What the goroutine works with.
-pub(crate) struct Fing<'a> {
-    pub(crate) queue: &'a Queue,
-    pub(crate) shapes: &'a Shapes,
-    pub(crate) on_panic: &'a PanicHook,
-    pub(crate) panics: &'a AtomicU64,
-    pub(crate) observer: Option<&'a dyn Observer>,
+/// What is due, and all that is needed to call it.
+pub(crate) struct Calls {
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) shapes: Arc<Shapes>,
+    pub(crate) stubs: Arc<StubCache>,
+    on_panic: Box<PanicHook>,
+    pub(crate) panics: AtomicU64,
+    observer: Option<Box<dyn Observer>>,
 }
 
-impl Fing<'_> {
+/// Why nothing can be called.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CallsError {
+    #[error(transparent)]
+    Stubs(#[from] StubError),
+    #[error(transparent)]
+    IntArgRegs(#[from] AbiError),
+}
+
+/// What the rooms that hold [`Calls`] are built with.
+pub(crate) struct CallOptions {
+    pub(crate) code: CacheOptions,
+    pub(crate) policy: Policy,
+    /// The machine's maximum if `None`.
+    pub(crate) int_arg_regs: Option<usize>,
+    pub(crate) on_panic: Box<PanicHook>,
+    pub(crate) observer: Option<Box<dyn Observer>>,
+}
+
+impl Default for CallOptions {
+    fn default() -> CallOptions {
+        CallOptions {
+            code: CacheOptions::default(),
+            policy: Policy::default(),
+            int_arg_regs: None,
+            on_panic: Box::new(|panic| tracing::error!(?panic, "a finalizer panicked")),
+            observer: None,
+        }
+    }
+}
+
+/// Integer argument registers of the host's Go ABI.
+fn max_int_arg_regs() -> usize {
+    Arch::host().map_or(0, |arch| Machine::of(arch).int_regs.len())
+}
+
+fn checked_int_arg_regs(count: usize) -> Result<u8, AbiError> {
+    let max = max_int_arg_regs();
+    match u8::try_from(count) {
+        Ok(count) if usize::from(count) <= max => Ok(count),
+        _ => Err(AbiError::TooManyRegisters {
+            arch: Arch::host().unwrap_or(Arch::Amd64),
+            class: RegClass::Int,
+            found: count,
+            max,
+        }),
+    }
+}
+
+impl Calls {
+    pub(crate) fn new(options: CallOptions) -> Result<Calls, CallsError> {
+        let count = options.int_arg_regs.unwrap_or_else(max_int_arg_regs);
+        Ok(Calls {
+            queue: Arc::new(Queue::new(checked_int_arg_regs(count)?, options.policy)),
+            shapes: Arc::new(Shapes::new()),
+            stubs: Arc::new(StubCache::new(options.code)?),
+            on_panic: options.on_panic,
+            observer: options.observer,
+            panics: AtomicU64::new(0),
+        })
+    }
+
+    /// Sets the register count from the next drain on; returns the one before.
+    pub(crate) fn set_int_arg_regs(&self, count: usize) -> Result<usize, AbiError> {
+        let before = self.queue.set_int_arg_regs(checked_int_arg_regs(count)?);
+        Ok(before.into())
+    }
+
     /// Drains until the queue is stopped, parked while there is nothing to do.
     pub(crate) fn run_until_stopped(&self) {
         loop {
@@ -66,7 +136,7 @@ impl Fing<'_> {
     }
 
     fn take_or_park(&self) -> Taken {
-        let Some(observer) = self.observer else {
+        let Some(observer) = &self.observer else {
             return self.queue.take(true);
         };
         match self.queue.take(false) {
@@ -105,9 +175,9 @@ impl Fing<'_> {
 
     fn drain(&self, int_arg_regs: u8) -> u64 {
         let mut executed = 0;
-        let mut known = Known::new(self.shapes, int_arg_regs);
+        let mut known = Known::new(&self.shapes, int_arg_regs);
         let g = GBlock::zeroed();
-        if let Some(observer) = self.observer {
+        if let Some(observer) = &self.observer {
             self.tell(|| observer.drain_began(int_arg_regs.into()));
         }
         while let Some(block) = self
@@ -121,67 +191,76 @@ impl Fing<'_> {
                 guarded("what a finalizer kept alive", || drop(last));
             }
         }
-        if let Some(observer) = self.observer {
+        if let Some(observer) = &self.observer {
             self.tell(|| observer.drain_ended(executed));
         }
         executed
     }
 
     fn run_block(&self, block: Arc<Block>, known: &Known<'_>, g: &GBlock) -> u64 {
-        let (records, tags) = (block.records(), block.tags());
+        let (slots, tags) = (block.slots(), block.tags());
         let mut objects = Vec::new();
         let mut at = 0;
         self.queue.set_status(status::RUNNING, true);
-        while at < records.len() {
+        while at < slots.len() {
             let first = known.get(tags[at]);
             let joins = |tag: &Tag| known.get(*tag).batch == first.batch;
             // An observer sees each call by itself.
-            let end = match (self.observer, block.is_uniform()) {
+            let end = match (&self.observer, block.is_uniform()) {
                 (Some(_), _) if !first.is_bulk() => at + 1,
-                (_, true) => records.len(),
+                (_, true) => slots.len(),
                 (_, false) => tags[at..]
                     .iter()
                     .position(|tag| !joins(tag))
-                    .map_or(records.len(), |run| at + run),
+                    .map_or(slots.len(), |run| at + run),
             };
+            let record = slots[at].record();
             let call = Call {
-                code: records[at].code,
+                code: record.code,
                 signature: first.shape.function().signature(),
-                words: records[at].words,
+                words: record.words,
             };
-            if let Some(observer) = self.observer {
+            if let Some(observer) = &self.observer {
                 self.tell(|| observer.call_began(&call));
             }
-            let batch = &records[at..end];
+            let batch = &slots[at..end];
             let outcome = if first.is_bulk() {
                 self.run_bulk(&first.stub, batch, &mut objects, g)
             } else {
                 let batch = batch.as_ptr_range();
-                // SAFETY: I6: the block is shared, unchanged until `finish_block`, and rooted by the queue, as is an
-                // argument that has an object of its own. I8: `choose_codes` set each record's code for the register
-                // count by which the stub was chosen. The rest is what whoever made the `FinalizerFn` promised.
+                // SAFETY: I6: the block is shared, and rooted by the queue, as is an argument that has an object of
+                // its own; a collection changes its references only while this thread is inside a call. I8:
+                // `choose_codes` set each record's code for the register count by which the stub was chosen. The rest is
+                // what whoever made the `FinalizerFn` promised.
                 catch_unwind(AssertUnwindSafe(|| unsafe {
-                    first
-                        .stub
-                        .run(batch.start, batch.end, self.queue.progress(), g);
+                    first.stub.run(
+                        batch.start.cast(),
+                        batch.end.cast(),
+                        self.queue.progress(),
+                        g,
+                    );
                 }))
             };
-            if let Some(observer) = self.observer {
+            if let Some(observer) = &self.observer {
                 self.tell(|| observer.call_ended(&call, outcome.is_err()));
             }
             at = match outcome {
                 Ok(()) => end,
                 Err(payload) => {
                     let running = self.queue.progress().load(Ordering::Acquire);
-                    let index = (running.addr() - records.as_ptr().addr()) / size_of::<Record>();
-                    self.report(&known.get(tags[index]).shape, &records[index], payload);
+                    let index = (running.addr() - slots.as_ptr().addr()) / size_of::<Record>();
+                    self.report(
+                        &known.get(tags[index]).shape,
+                        &slots[index].record(),
+                        payload,
+                    );
                     // A bulk finalizer was given all of its batch.
                     if first.is_bulk() { end } else { index + 1 }
                 }
             };
         }
         self.queue.set_status(status::RUNNING, false);
-        let executed = records.len() as u64;
+        let executed = slots.len() as u64;
         self.queue.finish_block(block, executed);
         executed
     }
@@ -190,29 +269,29 @@ impl Fing<'_> {
     fn run_bulk(
         &self,
         stub: &Stub,
-        batch: &[Record],
+        batch: &[Slot],
         objects: &mut Vec<u64>,
         g: &GBlock,
     ) -> std::thread::Result<()> {
         objects.clear();
-        objects.extend(batch.iter().map(|record| record.words[0]));
+        objects.extend(batch.iter().map(|slot| slot.record().words[0]));
         let all = Record {
             words: [
                 objects.as_ptr().expose_provenance() as u64,
                 batch.len() as u64,
             ],
-            ..batch[0]
+            ..batch[0].record()
         };
         let batch = batch.as_ptr_range();
         let progress = self.queue.progress();
-        progress.store(batch.start.cast_mut(), Ordering::Release);
+        progress.store(batch.start.cast_mut().cast(), Ordering::Release);
         // SAFETY: I6: the queue roots every record of the batch, as its progress stays where it is. I8: a bulk finalizer
         // has a fixed ABI; its stub passes the array's address and its length.
         let outcome = catch_unwind(AssertUnwindSafe(|| unsafe {
             stub.run_all(std::slice::from_ref(&all), g);
         }));
         if outcome.is_ok() {
-            progress.store(batch.end.cast_mut(), Ordering::Release);
+            progress.store(batch.end.cast_mut().cast(), Ordering::Release);
         }
         outcome
     }

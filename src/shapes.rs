@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use fing_stubs::{Abi, KeyOptions, Record, Signature, Stub, StubCache, StubError, StubKey, Type};
 
+use crate::collector::CyclePolicy;
 use crate::finalizer::{Entry, FinalizerFn};
 use crate::lock::{Lock, Rank};
 use crate::queue::{Block, Tag};
@@ -31,11 +32,34 @@ pub(crate) enum Argument {
     Block,
 }
 
+/// How a function is registered, beside its argument.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Manner {
+    /// The context is a reference to an object, where it is one at all.
+    pub(crate) traced_context: bool,
+    /// What becomes of cycles, in topological order.
+    pub(crate) cycle: CyclePolicy,
+}
+
+impl Manner {
+    /// On a heap whose collector knows which addresses are its own, so that any context may be traced.
+    pub(crate) fn of(function: &FinalizerFn, cycle: CyclePolicy) -> Manner {
+        Manner {
+            traced_context: function.context().is_some(),
+            cycle,
+        }
+    }
+}
+
+/// What makes a shape: the function's identity, how it is called, and whether its uses are counted.
+type Key = (usize, Argument, Manner, bool);
+
 /// One function for one kind of argument, ready to be queued.
 #[derive(Debug)]
 pub(crate) struct Shape {
     function: FinalizerFn,
     argument: Argument,
+    manner: Manner,
     /// Its registrations and records are counted.
     counted: bool,
     stubs: Stubs,
@@ -56,6 +80,7 @@ impl Shape {
     pub(crate) fn prepare(
         function: &FinalizerFn,
         argument: Argument,
+        manner: Manner,
         counted: bool,
         cache: &StubCache,
     ) -> Result<Shape, StubError> {
@@ -63,8 +88,8 @@ impl Shape {
             Argument::Bulk => Cow::Owned(bulk_image(function.signature())?),
             _ => Cow::Borrowed(function.signature()),
         };
+        let context = manner.traced_context || function.context().is_some();
         let make = |abi: Abi| {
-            let context = function.context().is_some();
             let key = if argument == Argument::Block {
                 let options = KeyOptions {
                     context_argument: context,
@@ -91,6 +116,7 @@ impl Shape {
         Ok(Shape {
             function: function.clone(),
             argument,
+            manner,
             counted,
             stubs,
         })
@@ -108,6 +134,11 @@ impl Shape {
     /// Whether one call takes the objects of many records.
     pub(crate) fn is_bulk(&self) -> bool {
         self.argument == Argument::Bulk
+    }
+
+    /// What becomes of cycles its objects are on.
+    pub(crate) fn cycle(&self) -> CyclePolicy {
+        self.manner.cycle
     }
 
     /// The stub for a drain with `int_arg_regs` registers.
@@ -138,10 +169,15 @@ impl Shape {
 
     /// Which words of a record are references.
     pub(crate) fn references(&self) -> u8 {
-        match self.argument {
-            Argument::Pointer | Argument::Bulk | Argument::Block => 0b01,
-            Argument::Interface(_) => 0b10,
+        let word = match self.argument {
+            Argument::Pointer | Argument::Bulk | Argument::Block => Tag::WORD_0,
+            Argument::Interface(_) => Tag::WORD_1,
             Argument::Image { references } => references,
+        };
+        word | if self.manner.traced_context {
+            Tag::CONTEXT
+        } else {
+            0
         }
     }
 }
@@ -196,20 +232,19 @@ struct Table {
     slots: Vec<Option<Slot>>,
     free: Vec<u32>,
     by_key: HashMap<Key, u32>,
-    /// By function and type of pointer: what was found good for such objects.
-    by_type: HashMap<(usize, TypeId), u32>,
+    /// By function, manner and type of pointer: what was found good for such objects.
+    by_type: HashMap<(usize, Manner, TypeId), u32>,
     /// Uncounted shapes without uses.
     idle: usize,
 }
-
-/// Function, argument, and whether its uses are counted.
-type Key = (usize, Argument, bool);
 
 #[derive(Debug)]
 struct Slot {
     shape: Arc<Shape>,
     /// Registrations and queued records; of an uncounted shape, those who may register objects.
     uses: u64,
+    /// Registrations alone.
+    registered: u64,
 }
 
 impl Shapes {
@@ -225,25 +260,39 @@ impl Shapes {
         &self,
         function: &FinalizerFn,
         argument: Argument,
+        manner: Manner,
         cache: &StubCache,
     ) -> Result<u32, StubError> {
-        self.acquire_as(function, argument, true, cache)
+        self.acquire_as(function, argument, manner, true, cache)
     }
 
     /// The index of the shape that was acquired for this function and pointers of this type before, if it is still
     /// there, with one more use.
-    pub(crate) fn acquire_again(&self, function: &FinalizerFn, pointer: TypeId) -> Option<u32> {
+    pub(crate) fn acquire_again(
+        &self,
+        function: &FinalizerFn,
+        manner: Manner,
+        pointer: TypeId,
+    ) -> Option<u32> {
         let mut table = self.table.lock();
-        let index = *table.by_type.get(&(function.identity(), pointer))?;
-        table.slots[index as usize].as_mut()?.uses += 1;
+        let index = *table.by_type.get(&(function.identity(), manner, pointer))?;
+        let slot = table.slots[index as usize].as_mut()?;
+        slot.uses += 1;
+        slot.registered += 1;
         Some(index)
     }
 
     /// Notes for [`Shapes::acquire_again`] that the shape at `index`, which the caller has acquired, is the function's
     /// for pointers of this type.
-    pub(crate) fn remember(&self, function: &FinalizerFn, pointer: TypeId, index: u32) {
-        let mut table = self.table.lock();
-        table.by_type.insert((function.identity(), pointer), index);
+    pub(crate) fn remember(
+        &self,
+        function: &FinalizerFn,
+        manner: Manner,
+        pointer: TypeId,
+        index: u32,
+    ) {
+        let key = (function.identity(), manner, pointer);
+        self.table.lock().by_type.insert(key, index);
     }
 
     /// As [`Shapes::acquire`], for somebody who registers objects without counting them. Given back by
@@ -252,24 +301,26 @@ impl Shapes {
         &self,
         function: &FinalizerFn,
         argument: Argument,
+        manner: Manner,
         cache: &StubCache,
     ) -> Result<u32, StubError> {
-        self.acquire_as(function, argument, false, cache)
+        self.acquire_as(function, argument, manner, false, cache)
     }
 
     fn acquire_as(
         &self,
         function: &FinalizerFn,
         argument: Argument,
+        manner: Manner,
         counted: bool,
         cache: &StubCache,
     ) -> Result<u32, StubError> {
-        let key = (function.identity(), argument, counted);
+        let key = (function.identity(), argument, manner, counted);
         if let Some(index) = self.table.lock().reuse(key) {
             return Ok(index);
         }
         // Made without the lock. If another thread was faster, its shape is as good, and this one is dropped.
-        let shape = Arc::new(Shape::prepare(function, argument, counted, cache)?);
+        let shape = Arc::new(Shape::prepare(function, argument, manner, counted, cache)?);
         if matches!(shape.stubs, Stubs::Following(_)) {
             self.following.store(true, Ordering::Release);
         }
@@ -287,7 +338,39 @@ impl Shapes {
         slot.expect("a shape in use is in the table").shape.clone()
     }
 
-    /// Gives back uses. When that was the last, the shape is returned, to be dropped where no lock is held.
+    /// The shape at `index`, for a record that takes the place of a registration.
+    ///
+    /// # Panics
+    /// As [`Shapes::get`].
+    pub(crate) fn queue(&self, index: u32) -> Arc<Shape> {
+        self.unregister(index);
+        self.get(index)
+    }
+
+    fn unregister(&self, index: u32) {
+        self.unregister_all([(index, 1)]);
+    }
+
+    /// So many registrations of each shape are none any more. The context of an uncounted shape stays a root as long as
+    /// the shape is there.
+    pub(crate) fn unregister_all(&self, all: impl IntoIterator<Item = (u32, u64)>) {
+        let mut table = self.table.lock();
+        for (index, many) in all {
+            let slot = table.slots.get_mut(index as usize).and_then(Option::as_mut);
+            if let Some(slot) = slot.filter(|slot| slot.shape.counted) {
+                slot.registered = slot.registered.saturating_sub(many);
+            }
+        }
+    }
+
+    /// Gives back the use of a registration that is taken back; see [`Shapes::release`].
+    #[must_use = "dropping a shape may run its owner's code"]
+    pub(crate) fn withdraw(&self, index: u32) -> Option<Arc<Shape>> {
+        self.unregister(index);
+        self.release(index, 1)
+    }
+
+    /// Gives back uses of records. When that was the last, the shape is returned, to be dropped where no lock is held.
     #[must_use = "dropping a shape may run its owner's code"]
     pub(crate) fn release(&self, index: u32, uses: u64) -> Option<Arc<Shape>> {
         self.table.lock().release(index, uses)
@@ -353,24 +436,33 @@ impl Shapes {
         }
     }
 
+    /// Calls `visit` with the context of every registered function. (Queued records have theirs.)
+    pub(crate) fn for_each_context(&self, mut visit: impl FnMut(usize)) {
+        let table = self.table.lock();
+        let slots = table.slots.iter().flatten();
+        let registered =
+            slots.filter(|slot| slot.registered > 0 && slot.shape.manner.traced_context);
+        registered
+            .filter_map(|slot| slot.shape.function.context())
+            .for_each(&mut visit);
+    }
+
     /// How many shapes there are.
     pub(crate) fn len(&self) -> usize {
         self.table.lock().by_key.len()
     }
 
     /// Gives each record of a following function the code for this register count.
-    pub(crate) fn choose_codes(&self, block: &mut Block, int_arg_regs: u8) {
+    pub(crate) fn choose_codes(&self, block: &Block, int_arg_regs: u8) {
         if !self.following.load(Ordering::Acquire) {
             return;
         }
         let table = self.table.lock();
-        for (record, tag) in block.entries_mut() {
-            let slot = table
-                .slots
-                .get(tag.shape() as usize)
-                .and_then(Option::as_ref);
-            if let Some(Stubs::Following(stubs)) = slot.map(|slot| &slot.shape.stubs) {
-                record.code = stubs[usize::from(int_arg_regs)].0;
+        for (slot, tag) in block.entries() {
+            let found = table.slots.get(tag.shape() as usize);
+            let shape = found.and_then(Option::as_ref).map(|found| &found.shape);
+            if let Some(Stubs::Following(stubs)) = shape.map(|shape| &shape.stubs) {
+                slot.set_code(stubs[usize::from(int_arg_regs)].0);
             }
         }
     }
@@ -382,6 +474,7 @@ impl Table {
         let slot = self.slots[index as usize].as_mut()?;
         self.idle -= usize::from(!slot.shape.counted && slot.uses == 0);
         slot.uses += 1;
+        slot.registered += 1;
         Some(index)
     }
 
@@ -399,7 +492,11 @@ impl Table {
     }
 
     fn insert(&mut self, key: Key, shape: Arc<Shape>) -> u32 {
-        let slot = Some(Slot { shape, uses: 1 });
+        let slot = Some(Slot {
+            shape,
+            uses: 1,
+            registered: 1,
+        });
         let index = match self.free.pop() {
             Some(index) => {
                 self.slots[index as usize] = slot;
@@ -416,10 +513,16 @@ impl Table {
 
     fn remove(&mut self, index: u32) -> Option<Arc<Shape>> {
         let slot = self.slots.get_mut(index as usize)?.take()?;
-        let shape = &slot.shape;
+        let Shape {
+            function,
+            argument,
+            manner,
+            counted,
+            ..
+        } = &*slot.shape;
         self.by_key
-            .remove(&(shape.function.identity(), shape.argument, shape.counted));
-        self.idle -= usize::from(!shape.counted);
+            .remove(&(function.identity(), *argument, *manner, *counted));
+        self.idle -= usize::from(!counted);
         self.by_type.retain(|_, known| *known != index);
         self.free.push(index);
         Some(slot.shape)

@@ -31,6 +31,7 @@ const STUBS: &str = "
 /// As [`STUBS`], for the runtime.
 const FING: &str = "
     sync < lock < safepoint, handle, queue, types;
+    collector < heap, shapes;
     table < types < heap;
     safepoint < heap;
     handle < finalizer, weak;
@@ -40,7 +41,11 @@ const FING: &str = "
     types, finalizer, queue < shapes < fing;
     lock < observer < fing;
     shapes, mutator, collect < registry;
-    registry, fing < shared < stats, executor < runtime < cli;
+    queue, fing < executor;
+    collector, shapes, executor < finalizers;
+    registry, executor < shared < stats < runtime < cli;
+    finalizers < probe;
+    runtime, probe < conformance;
 ";
 
 /// Source folders with their tables.

@@ -26,11 +26,17 @@ const TEXTS: &[&str] = &[
     ".s",
     ".py",
     ".c",
+    ".cs",
+    ".java",
+    ".lua",
+    ".mjs",
+    ".ml",
     "test",
     "run",
     "section",
     "check-licenses",
     "install-oracles",
+    "install-peers",
 ];
 
 #[test]

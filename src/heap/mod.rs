@@ -39,6 +39,7 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 mod tiny;
+mod tracer;
 
 pub(crate) use access::Word;
 pub(crate) use alloc::Cache;

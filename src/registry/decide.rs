@@ -1,8 +1,10 @@
 //! What becomes of unreachable objects: the answers to the heap's three questions, by Go's rules.
 //!
-//! * *What is alive besides handles?* Records that are queued or running, and the arguments of cleanups.
-//! * *What must the dying keep?* Everything an unreachable object with a finalizer points to, itself excepted. So of
-//!   two such objects of which one refers to the other, the referring one is finalized first.
+//! * *What is alive besides handles?* Records that are queued or running, the contexts of functions that are registered
+//!   or queued, and the arguments of cleanups.
+//! * *What must the dying keep?* In Go's order (`topological` has the other one) everything an unreachable object with a
+//!   finalizer points to, itself excepted. So of two such objects of which one refers to the other, the referring one
+//!   is finalized first.
 //! * *What is dead?* Weak pointers to unreachable objects are nil from now on. An unreachable object with finalizers is
 //!   revived, and its finalizers are queued. One without is dead: its cleanups are queued.
 #![forbid(unsafe_code)]
@@ -10,9 +12,10 @@
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 
-use super::{Registry, Special, shape_of};
+use super::{Registry, Special, Specials, shape_of};
 use crate::collect::{Collection, Weakness};
 use crate::heap::{Bit, Cycle};
+use crate::queue::Filling;
 use crate::shapes::Template;
 
 impl Weakness for Registry {
@@ -22,11 +25,15 @@ impl Weakness for Registry {
                 argument.references().for_each(|addr| cycle.mark(addr));
             }
         }
+        self.shapes.for_each_context(|context| cycle.mark(context));
         self.queue
             .visit_references(&mut |word| cycle.mark(word as usize));
     }
 
     fn retain(&self, cycle: &mut Cycle<'_>) {
+        if self.order.is_topological() {
+            return self.plan(cycle);
+        }
         cycle.mark_children_of_dying();
         let specials = self.specials.lock();
         let finalized = |start: usize| {
@@ -45,41 +52,32 @@ impl Weakness for Registry {
     /// All decisions first, then all revivals: an object that is revived has kept what it points to since `retain`,
     /// so no decision depends on another.
     fn decide(&self, cycle: &mut Cycle<'_>) {
-        let mut interior: Vec<(usize, u64, u32)> = Vec::new();
         let mut specials = self.specials.lock();
-        cycle.for_each_unmarked(Bit::Special, |_, start| {
-            let Some(of) = specials.objects.get_mut(&start) else {
-                return;
-            };
-            of.retain(|special| match special {
-                Special::Finalizer { addr, shape } => {
-                    interior.push((start, *addr as u64, *shape));
-                    false
-                }
-                Special::Cleanup { .. } | Special::Weak(_) => true,
-            });
-        });
+        let (planned, interior) = if self.order.is_topological() {
+            (specials.take_planned(), Vec::new())
+        } else {
+            (Vec::new(), take_interior(&mut specials, cycle))
+        };
+        let inside = |list: &[(usize, u64, u32)]| {
+            let of = list
+                .iter()
+                .filter(|(start, word, _)| *start as u64 != *word);
+            of.count() as u64
+        };
         self.interior
-            .fetch_sub(interior.len() as u64, Ordering::Relaxed);
+            .fetch_sub(inside(&planned) + inside(&interior), Ordering::Relaxed);
+        for &(start, _, _) in &planned {
+            cycle.take_prepared(start);
+        }
         self.queue.fill(|due| {
-            let mut templates: Vec<Option<Template>> = Vec::new();
-            cycle.revive_dying(|dying| {
-                if dying.special {
-                    specials.clear_weak(dying.start);
-                }
-                let shape = shape_of(dying.id);
-                let template = match templates.get(shape as usize) {
-                    Some(Some(template)) => template,
-                    _ => self.template(&mut templates, shape),
-                };
-                let (record, tag) = template.record(dying.start);
-                due.push(record, tag);
-            });
-            for (start, word, shape) in interior {
+            if !self.order.is_topological() {
+                self.revive(&mut specials, cycle, due);
+            }
+            for (start, word, shape) in planned.into_iter().chain(interior) {
                 specials.clear_weak(start);
                 cycle.mark(start);
                 let (record, tag) = self.record(shape, [word, 0]);
-                due.push(record, tag);
+                due.push(&record, tag);
             }
             let mut cleanups = 0;
             cycle.for_each_unmarked(Bit::Special, |_, start| {
@@ -90,7 +88,7 @@ impl Weakness for Registry {
                     } = special
                     {
                         let (record, tag) = self.record(shape, argument.words);
-                        due.push(record, tag);
+                        due.push(&record, tag);
                         cleanups += 1;
                     }
                 }
@@ -107,17 +105,61 @@ impl Weakness for Registry {
         // maker keeps alive for it, which is user code.
         let gone = std::mem::take(&mut *self.condemned.lock());
         drop(gone);
+        self.report_cycles();
     }
 }
 
+/// Takes the finalizers of interior pointers of all unmarked objects: object, pointer, shape.
+fn take_interior(specials: &mut Specials, cycle: &mut Cycle<'_>) -> Vec<(usize, u64, u32)> {
+    let mut taken = Vec::new();
+    cycle.for_each_unmarked(Bit::Special, |_, start| {
+        let Some(of) = specials.objects.get_mut(&start) else {
+            return;
+        };
+        of.retain(|special| match special {
+            Special::Finalizer { addr, shape } => {
+                taken.push((start, *addr as u64, *shape));
+                false
+            }
+            Special::Cleanup { .. } | Special::Weak(_) => true,
+        });
+    });
+    taken
+}
+
 impl Registry {
+    /// Revives the unmarked objects that the heap has a number for, in Go's order, and queues their finalizers.
+    fn revive(&self, specials: &mut Specials, cycle: &mut Cycle<'_>, due: &mut Filling<'_>) {
+        let mut templates: Vec<Option<(Template, u64)>> = Vec::new();
+        cycle.revive_dying(|dying| {
+            if dying.special {
+                specials.clear_weak(dying.start);
+            }
+            let shape = shape_of(dying.id);
+            let (template, many) = match templates.get_mut(shape as usize) {
+                Some(Some(found)) => found,
+                _ => self.template(&mut templates, shape),
+            };
+            *many += 1;
+            let (record, tag) = template.record(dying.start);
+            due.push(&record, tag);
+        });
+        let many = (0..).zip(&templates);
+        let many = many.filter_map(|(shape, found)| Some((shape, found.as_ref()?.1)));
+        self.shapes.unregister_all(many);
+    }
+
     #[cold]
-    fn template<'t>(&self, templates: &'t mut Vec<Option<Template>>, shape: u32) -> &'t Template {
+    fn template<'t>(
+        &self,
+        templates: &'t mut Vec<Option<(Template, u64)>>,
+        shape: u32,
+    ) -> &'t mut (Template, u64) {
         let at = shape as usize;
         if templates.len() <= at {
             templates.resize(at + 1, None);
         }
-        templates[at].get_or_insert_with(|| self.shapes.template(shape))
+        templates[at].get_or_insert_with(|| (self.shapes.template(shape), 0))
     }
 
     /// Uncounted shapes that nobody can register any more go when no object and no record names them.

@@ -7,10 +7,11 @@ use fing_stubs::{Family, Kind, Type};
 
 use super::{Registry, SetFinalizerError, Special, prepared_id, shape_of};
 use crate::collect::Space;
+use crate::collector::CyclePolicy;
 use crate::finalizer::{Entry, FinalizerFn};
 use crate::heap::Location;
 use crate::mutator::{Mutator, Obj};
-use crate::shapes::Argument;
+use crate::shapes::{Argument, Manner};
 use crate::types::{TypeId, Types};
 
 /// A value of any type, as an interface holds it: what `set_finalizer` is given. An [`Obj`] is one, with the type of
@@ -67,6 +68,7 @@ impl Registry {
         mutator: &Mutator,
         object: Value<'_>,
         finalizer: Option<&FinalizerFn>,
+        cycle: CyclePolicy,
     ) -> Result<FinalizerState, SetFinalizerError> {
         let Some(target) = self.target(mutator, object)? else {
             return Ok(FinalizerState::Ignored);
@@ -74,12 +76,15 @@ impl Registry {
         let Some(function) = finalizer else {
             return Ok(FinalizerState::Cleared(self.clear(mutator, &target)));
         };
-        let shape = match self.shapes.acquire_again(function, target.ty) {
+        let manner = Manner::of(function, cycle);
+        let shape = match self.shapes.acquire_again(function, manner, target.ty) {
             Some(shape) => shape,
             None => {
                 let argument = self.argument(mutator.space(), target.ty, function)?;
-                let shape = self.shapes.acquire(function, argument, &self.stubs)?;
-                self.shapes.remember(function, target.ty, shape);
+                let shape = self
+                    .shapes
+                    .acquire(function, argument, manner, &self.stubs)?;
+                self.shapes.remember(function, manner, target.ty, shape);
                 shape
             }
         };
@@ -95,7 +100,7 @@ impl Registry {
         if set {
             return Ok(FinalizerState::Set);
         }
-        drop(self.shapes.release(shape, 1));
+        drop(self.shapes.withdraw(shape));
         Err(SetFinalizerError::AlreadySet {
             object: print(mutator.types(), target.ty),
             addr: target.addr,
@@ -213,7 +218,10 @@ impl Registry {
             self.clear_interior(target)
         };
         let Some(shape) = shape else { return false };
-        drop(self.shapes.release(shape, 1));
+        if self.order.is_topological() {
+            self.specials.lock().forget_cycle(target.base);
+        }
+        drop(self.shapes.withdraw(shape));
         true
     }
 

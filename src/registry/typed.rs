@@ -7,9 +7,11 @@ use fing_stubs::Type;
 
 use super::{Registry, SetFinalizerError, prepared_id};
 use crate::collect::Space;
+use crate::collector::CyclePolicy;
 use crate::finalizer::FinalizerFn;
 use crate::heap::TypedId;
 use crate::mutator::{Mutator, Obj};
+use crate::shapes::Manner;
 use crate::types::TypeId;
 
 /// A finalizer that was checked for all objects of one type, for
@@ -237,9 +239,10 @@ impl Registry {
         let desc = types.desc(ty).map_err(foreign)?;
         let pointer = types.pointer_to(ty).map_err(foreign)?;
         let argument = self.argument(space, pointer, function)?;
+        let manner = Manner::of(function, CyclePolicy::default());
         let shape = self
             .shapes
-            .acquire_uncounted(function, argument, &self.stubs)?;
+            .acquire_uncounted(function, argument, manner, &self.stubs)?;
         Ok(TypeFinalizer(Arc::new(Inner {
             registry: self.clone(),
             space: space.clone(),

@@ -1,0 +1,3 @@
+module example.invalid/peer
+
+go 1.24

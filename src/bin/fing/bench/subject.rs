@@ -1,0 +1,146 @@
+//! What a subject of measurement is: something that does a kind of work, round by round, and says how long each phase took.
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+/// What is done in one round, with a given number of objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Work {
+    /// Make and register all, collect while all are reachable, drop some, collect, run what is due, collect again.
+    Cycle {
+        /// How many are dropped, in percent.
+        dead: u8,
+        /// Different functions, in an order that cannot be predicted.
+        targets: u8,
+    },
+    /// Make and register all, and take every registration back.
+    Cancel,
+    /// Make, register and drop one after the other, a tenth of all being reachable at a time; collections happen when the
+    /// runtime sees fit.
+    Churn,
+}
+
+impl Work {
+    /// As a peer program is told: name, percent, number of targets.
+    pub(crate) fn arguments(self) -> [String; 3] {
+        let (name, dead, targets) = match self {
+            Work::Cycle { dead, targets } => ("cycle", dead, targets),
+            Work::Cancel => ("cancel", 100, 1),
+            Work::Churn => ("churn", 100, 1),
+        };
+        [name.to_owned(), dead.to_string(), targets.to_string()]
+    }
+}
+
+/// A part of a round that is timed. All in nanoseconds for each object of the round, but for the percentiles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Phase {
+    /// Making the objects.
+    Alloc,
+    /// Setting a finalizer on each.
+    Register,
+    /// A collection with all reachable, which have survived one before.
+    Live,
+    /// The collection that finds the dropped ones, up to their being queued.
+    Discover,
+    /// Running what is queued.
+    Drain,
+    /// The collection after that.
+    Free,
+    /// Taking registrations back.
+    Cancel,
+    /// Everything of [`Work::Churn`], up to the last object.
+    Churn,
+    /// Of all objects, those that were dropped and not finalized by then, in percent.
+    Backlog,
+    /// Time for 100 objects, half of all are faster. In nanoseconds.
+    P50,
+    /// 99 of 100 are faster.
+    P99,
+    /// 999 of 1000 are faster.
+    P999,
+    /// The slowest.
+    Max,
+}
+
+/// What a round took.
+pub(crate) type Round = BTreeMap<Phase, f64>;
+
+/// Whatever went wrong; for the reader of the report.
+pub(crate) type Fault = Box<dyn Error>;
+
+/// Made for one kind of work and one number of objects.
+pub(crate) trait Subject {
+    /// Does the work once.
+    fn round(&mut self) -> Result<Round, Fault>;
+}
+
+/// Objects of a step of [`Work::Churn`]; its percentiles are of these.
+pub(crate) const STEP: usize = 100;
+
+/// Times phases.
+pub(crate) struct Laps {
+    objects: f64,
+    last: Instant,
+    round: Round,
+}
+
+impl Laps {
+    /// Of a round with this many objects; the clock runs.
+    pub(crate) fn new(objects: usize) -> Laps {
+        Laps {
+            objects: objects as f64,
+            last: Instant::now(),
+            round: Round::new(),
+        }
+    }
+
+    /// What follows is timed.
+    pub(crate) fn begin(&mut self) {
+        self.last = Instant::now();
+    }
+
+    /// `phase` ends, and what follows is timed.
+    pub(crate) fn end(&mut self, phase: Phase) {
+        let elapsed = self.last.elapsed();
+        self.round
+            .insert(phase, elapsed.as_nanos() as f64 / self.objects);
+        self.last = Instant::now();
+    }
+
+    /// The round.
+    pub(crate) fn finish(self) -> Round {
+        self.round
+    }
+}
+
+/// The percentiles of steps.
+pub(crate) fn percentiles(mut steps: Vec<Duration>) -> Round {
+    steps.sort();
+    let Some(last) = steps.len().checked_sub(1) else {
+        return Round::new();
+    };
+    let at = |part: f64| steps[((last as f64 * part) as usize).min(last)].as_nanos() as f64;
+    Round::from([
+        (Phase::P50, at(0.5)),
+        (Phase::P99, at(0.99)),
+        (Phase::P999, at(0.999)),
+        (Phase::Max, at(1.0)),
+    ])
+}
+
+/// Numbers below `targets` in an order that cannot be predicted, the same in every round (xorshift64).
+pub(crate) fn shuffled(targets: u8) -> impl Iterator<Item = usize> {
+    let mut state = 88_172_645_463_325_252_u64;
+    std::iter::repeat_with(move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 32) as usize % usize::from(targets.max(1))
+    })
+}
