@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use fing::{
     Abi, Arch, AttachError, Executor, FinalizerFn, FinalizerState, HeapOptions, Mutator, Obj,
-    Policy, Runtime, SetFinalizerError, TypeFinalizer, TypeId,
+    Order, Policy, Runtime, SetFinalizerError, TypeFinalizer, TypeId,
 };
 
 /// What finalizers of a test were called with.
@@ -62,6 +62,10 @@ fn world() -> World {
 }
 
 fn world_of(policy: Policy) -> World {
+    world_of_order(policy, Order::default())
+}
+
+fn world_of_order(policy: Policy, order: Order) -> World {
     let heap = HeapOptions {
         poison: true,
         ..HeapOptions::default()
@@ -69,6 +73,7 @@ fn world_of(policy: Policy) -> World {
     let runtime = Runtime::builder()
         .executor(Executor::Inline)
         .policy(policy)
+        .order(order)
         .heap(heap)
         .on_panic(|_| ())
         .build()
@@ -586,4 +591,29 @@ fn tiny_values_are_registered_one_by_one() {
     assert!(matches!(all, Err(AttachError::Tiny { .. })), "{all:?}");
     let one = runtime.enter(|m| close.attach(m, m.alloc(ty).unwrap()));
     assert!(matches!(one, Ok(Err(AttachError::Tiny { .. }))));
+}
+
+#[test]
+fn topological_order_is_kept_whatever_the_policy() {
+    for policy in [Policy::Lifo, Policy::Grouped] {
+        let world = world_of_order(policy, Order::Topological);
+        let kinds = [note as *const (), note_again as *const ()]
+            .map(|code| world.function("func(*main.T)", code))
+            .map(|function| {
+                let prepared = world.runtime.prepare_finalizer(world.ty, &function);
+                prepared.unwrap()
+            });
+        let addrs = world.enter(|m| {
+            let all: Vec<_> = (0..100).map(|_| m.alloc(world.ty).unwrap()).collect();
+            for (i, &object) in all.iter().enumerate() {
+                m.store_ref(object, 0, all.get(i + 1).copied()).unwrap();
+                kinds[i % 2].attach(m, object).unwrap();
+            }
+            all.iter().map(|object| object.addr()).collect::<Vec<_>>()
+        });
+        assert_eq!((world.cycle(), world.finalizers()), (100, 0));
+        let calls = world.log.take();
+        assert_eq!(calls.iter().map(|call| call[0]).collect::<Vec<_>>(), addrs);
+        assert_eq!(world.cycle(), 0);
+    }
 }

@@ -96,7 +96,7 @@ impl World {
                     words: [number, 0],
                     ..Record::default()
                 };
-                due.push(record, Tag::new(0, 1));
+                due.push(&record, Tag::new(0, 1));
             }
         });
     }
