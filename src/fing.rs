@@ -274,7 +274,7 @@ impl Calls {
         g: &GBlock,
     ) -> std::thread::Result<()> {
         objects.clear();
-        objects.extend(batch.iter().map(|slot| slot.record().words[0]));
+        objects.extend(batch.iter().map(Slot::first_word));
         let all = Record {
             words: [
                 objects.as_ptr().expose_provenance() as u64,

@@ -63,6 +63,12 @@ impl Slot {
         }
     }
 
+    /// The first word of its argument.
+    #[inline]
+    pub(crate) fn first_word(&self) -> u64 {
+        self.0[2].load(Ordering::Relaxed)
+    }
+
     /// Has it called at `code`.
     pub(crate) fn set_code(&self, code: usize) {
         self.0[0].store(code as u64, Ordering::Relaxed);

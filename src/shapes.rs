@@ -356,18 +356,16 @@ impl Shapes {
     pub(crate) fn unregister_all(&self, all: impl IntoIterator<Item = (u32, u64)>) {
         let mut table = self.table.lock();
         for (index, many) in all {
-            let slot = table.slots.get_mut(index as usize).and_then(Option::as_mut);
-            if let Some(slot) = slot.filter(|slot| slot.shape.counted) {
-                slot.registered = slot.registered.saturating_sub(many);
-            }
+            table.unregister(index, many);
         }
     }
 
     /// Gives back the use of a registration that is taken back; see [`Shapes::release`].
     #[must_use = "dropping a shape may run its owner's code"]
     pub(crate) fn withdraw(&self, index: u32) -> Option<Arc<Shape>> {
-        self.unregister(index);
-        self.release(index, 1)
+        let mut table = self.table.lock();
+        table.unregister(index, 1);
+        table.release(index, 1)
     }
 
     /// Gives back uses of records. When that was the last, the shape is returned, to be dropped where no lock is held.
@@ -476,6 +474,13 @@ impl Table {
         slot.uses += 1;
         slot.registered += 1;
         Some(index)
+    }
+
+    fn unregister(&mut self, index: u32, many: u64) {
+        let slot = self.slots.get_mut(index as usize).and_then(Option::as_mut);
+        if let Some(slot) = slot.filter(|slot| slot.shape.counted) {
+            slot.registered = slot.registered.saturating_sub(many);
+        }
     }
 
     fn release(&mut self, index: u32, uses: u64) -> Option<Arc<Shape>> {
