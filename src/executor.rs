@@ -6,8 +6,8 @@ use std::sync::{Arc, OnceLock};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
+use crate::fing::Calls;
 use crate::queue::status;
-use crate::shared::Shared;
 
 /// Which thread runs finalizers and cleanups.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,9 +57,18 @@ pub enum ExecutorError {
     },
 }
 
-/// The finalizer goroutine of one runtime.
+/// Whose goroutine it is. It is kept until the goroutine's thread has ended.
+pub(crate) trait Owner: Send + Sync {
+    /// What the goroutine works with.
+    fn calls(&self) -> &Calls;
+
+    /// This thread may touch objects now, so no finalizer can run on it.
+    fn is_running_here(&self) -> bool;
+}
+
+/// The finalizer goroutine of one runtime. It ends when this is dropped, and nothing waits for it.
 pub(crate) struct Goroutine {
-    shared: Arc<Shared>,
+    owner: Arc<dyn Owner>,
     executor: Executor,
     /// The thread it runs on; empty until it has been started.
     thread: Arc<OnceLock<ThreadId>>,
@@ -68,17 +77,18 @@ pub(crate) struct Goroutine {
 }
 
 impl Goroutine {
-    pub(crate) fn new(shared: Arc<Shared>, executor: Executor) -> Goroutine {
+    pub(crate) fn new(owner: Arc<dyn Owner>, executor: Executor) -> Goroutine {
         let thread = Arc::new(OnceLock::new());
         if executor == Executor::Inline {
             let _ = thread.set(thread::current().id());
-            shared
+            owner
+                .calls()
                 .queue
                 .set_status(status::CREATED | status::WAIT, true);
         }
         let inline = executor == Executor::Inline;
         Goroutine {
-            shared,
+            owner,
             executor,
             thread,
             started: AtomicBool::new(inline),
@@ -94,11 +104,12 @@ impl Goroutine {
         if self.started.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
-        let (shared, thread) = (self.shared.clone(), self.thread.clone());
+        let (owner, thread) = (self.owner.clone(), self.thread.clone());
         let body = move || {
             let _ = thread.set(thread::current().id());
-            shared.queue.set_status(status::CREATED, true);
-            shared.fing().run_until_stopped();
+            let calls = owner.calls();
+            calls.queue.set_status(status::CREATED, true);
+            calls.run_until_stopped();
         };
         let begun = thread::Builder::new().name("fing".to_owned()).spawn(body);
         begun
@@ -107,7 +118,7 @@ impl Goroutine {
     }
 
     fn check_no_mutator(&self, operation: &'static str) -> Result<(), ExecutorError> {
-        if self.shared.space.world().is_running_here() {
+        if self.owner.is_running_here() {
             return Err(ExecutorError::HoldsMutator { operation });
         }
         Ok(())
@@ -130,7 +141,7 @@ impl Goroutine {
         if self.running.swap(true, Ordering::AcqRel) {
             return Err(ExecutorError::Reentered);
         }
-        let executed = self.shared.fing().run_due();
+        let executed = self.owner.calls().run_due();
         self.running.store(false, Ordering::Release);
         Ok(executed)
     }
@@ -146,13 +157,13 @@ impl Goroutine {
         if self.executor == Executor::Inline && self.is_this_thread() {
             self.run_inline()?;
         }
-        let settled = self.shared.queue.wait_until_settled(timeout);
+        let settled = self.owner.calls().queue.wait_until_settled(timeout);
         settled.map_err(|due| ExecutorError::Timeout { due, timeout })
     }
 
     /// Ends it without waiting.
     pub(crate) fn stop(&self) {
-        self.shared.queue.stop();
+        self.owner.calls().queue.stop();
     }
 
     pub(crate) fn shutdown(&self, drain: bool, timeout: Duration) -> Result<u64, ExecutorError> {
@@ -162,9 +173,15 @@ impl Goroutine {
             return Err(ExecutorError::OnGoroutine);
         }
         self.stop();
-        let ended = self.shared.queue.wait_until_ended(timeout);
+        let ended = self.owner.calls().queue.wait_until_ended(timeout);
         ended.map_err(|due| ExecutorError::Timeout { due, timeout })?;
-        self.shared.fing().release_discarded();
-        Ok(self.shared.queue.counts().discarded)
+        self.owner.calls().release_discarded();
+        Ok(self.owner.calls().queue.counts().discarded)
+    }
+}
+
+impl Drop for Goroutine {
+    fn drop(&mut self) {
+        self.stop();
     }
 }

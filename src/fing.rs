@@ -9,7 +9,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use fing_stubs::{GBlock, Record};
+use fing_stubs::{
+    AbiError, Arch, CacheOptions, GBlock, Machine, Record, RegClass, StubCache, StubError,
+};
 
 use crate::observer::{Call, Observer, ParkReason};
 use crate::queue::{Block, Queue, Taken, status};
@@ -41,16 +43,82 @@ fn guarded(what: &str, body: impl FnOnce()) {
 /// Who is told of panics.
 pub(crate) type PanicHook = dyn Fn(&FinalizerPanic) + Send + Sync;
 
-/// What the goroutine works with.
-pub(crate) struct Fing<'a> {
-    pub(crate) queue: &'a Queue,
-    pub(crate) shapes: &'a Shapes,
-    pub(crate) on_panic: &'a PanicHook,
-    pub(crate) panics: &'a AtomicU64,
-    pub(crate) observer: Option<&'a dyn Observer>,
+/// What is due, and all that is needed to call it.
+pub(crate) struct Calls {
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) shapes: Arc<Shapes>,
+    pub(crate) stubs: Arc<StubCache>,
+    on_panic: Box<PanicHook>,
+    pub(crate) panics: AtomicU64,
+    observer: Option<Box<dyn Observer>>,
 }
 
-impl Fing<'_> {
+/// Why nothing can be called.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CallsError {
+    #[error(transparent)]
+    Stubs(#[from] StubError),
+    #[error(transparent)]
+    IntArgRegs(#[from] AbiError),
+}
+
+/// What the rooms that hold [`Calls`] are built with.
+pub(crate) struct CallOptions {
+    pub(crate) code: CacheOptions,
+    /// The machine's maximum if `None`.
+    pub(crate) int_arg_regs: Option<usize>,
+    pub(crate) on_panic: Box<PanicHook>,
+    pub(crate) observer: Option<Box<dyn Observer>>,
+}
+
+impl Default for CallOptions {
+    fn default() -> CallOptions {
+        CallOptions {
+            code: CacheOptions::default(),
+            int_arg_regs: None,
+            on_panic: Box::new(|panic| tracing::error!(?panic, "a finalizer panicked")),
+            observer: None,
+        }
+    }
+}
+
+/// Integer argument registers of the host's Go ABI.
+fn max_int_arg_regs() -> usize {
+    Arch::host().map_or(0, |arch| Machine::of(arch).int_regs.len())
+}
+
+fn checked_int_arg_regs(count: usize) -> Result<u8, AbiError> {
+    let max = max_int_arg_regs();
+    match u8::try_from(count) {
+        Ok(count) if usize::from(count) <= max => Ok(count),
+        _ => Err(AbiError::TooManyRegisters {
+            arch: Arch::host().unwrap_or(Arch::Amd64),
+            class: RegClass::Int,
+            found: count,
+            max,
+        }),
+    }
+}
+
+impl Calls {
+    pub(crate) fn new(options: CallOptions) -> Result<Calls, CallsError> {
+        let count = options.int_arg_regs.unwrap_or_else(max_int_arg_regs);
+        Ok(Calls {
+            queue: Arc::new(Queue::new(checked_int_arg_regs(count)?)),
+            shapes: Arc::new(Shapes::new()),
+            stubs: Arc::new(StubCache::new(options.code)?),
+            on_panic: options.on_panic,
+            observer: options.observer,
+            panics: AtomicU64::new(0),
+        })
+    }
+
+    /// Sets the register count from the next drain on; returns the one before.
+    pub(crate) fn set_int_arg_regs(&self, count: usize) -> Result<usize, AbiError> {
+        let before = self.queue.set_int_arg_regs(checked_int_arg_regs(count)?);
+        Ok(before.into())
+    }
+
     /// Drains until the queue is stopped, parked while there is nothing to do.
     pub(crate) fn run_until_stopped(&self) {
         loop {
@@ -66,7 +134,7 @@ impl Fing<'_> {
     }
 
     fn take_or_park(&self) -> Taken {
-        let Some(observer) = self.observer else {
+        let Some(observer) = &self.observer else {
             return self.queue.take(true);
         };
         match self.queue.take(false) {
@@ -105,7 +173,7 @@ impl Fing<'_> {
 
     fn drain(&self, int_arg_regs: u8) -> u64 {
         let mut executed = 0;
-        if let Some(observer) = self.observer {
+        if let Some(observer) = &self.observer {
             self.tell(|| observer.drain_began(int_arg_regs.into()));
         }
         while let Some(block) = self
@@ -114,21 +182,21 @@ impl Fing<'_> {
         {
             executed += self.run_block(block, int_arg_regs);
         }
-        if let Some(observer) = self.observer {
+        if let Some(observer) = &self.observer {
             self.tell(|| observer.drain_ended(executed));
         }
         executed
     }
 
     fn run_block(&self, block: Arc<Block>, int_arg_regs: u8) -> u64 {
-        let (records, tags) = (block.records(), block.tags());
+        let (slots, tags) = (block.slots(), block.tags());
         let g = GBlock::zeroed();
         let mut at = 0;
-        while at < records.len() {
+        while at < slots.len() {
             let shape = self.shapes.get(tags[at].shape());
             let stub = shape.stub(int_arg_regs);
             // Neighbours of one shape, or of shapes that share a stub, share a batch. An observer sees each by itself.
-            let end = (at + 1..records.len())
+            let end = (at + 1..slots.len())
                 .find(|&n| {
                     self.observer.is_some()
                         || tags[n].shape() != tags[n - 1].shape()
@@ -137,43 +205,49 @@ impl Fing<'_> {
                                 stub,
                             )
                 })
-                .unwrap_or(records.len());
+                .unwrap_or(slots.len());
+            let record = slots[at].record();
             let call = Call {
-                code: records[at].code,
+                code: record.code,
                 signature: shape.function().signature(),
-                words: records[at].words,
+                words: record.words,
             };
-            if let Some(observer) = self.observer {
+            if let Some(observer) = &self.observer {
                 self.tell(|| observer.call_began(&call));
             }
-            let batch = records[at..end].as_ptr_range();
+            let batch = slots[at..end].as_ptr_range();
             self.queue.set_status(status::RUNNING, true);
-            // SAFETY: I6: the block is shared, unchanged until `finish_block`, and rooted by the queue, as is
-            // an argument that has an object of its own. I8: `choose_codes`
+            // SAFETY: I6: the block is shared, and rooted by the queue, as is an argument that has an object of
+            // its own; a collection changes its references only while this thread is inside a call. I8: `choose_codes`
             // set each record's code for the register count by which the stub was chosen. The rest is what whoever made
             // the `FinalizerFn` promised.
             let outcome = catch_unwind(AssertUnwindSafe(|| unsafe {
-                stub.run(batch.start, batch.end, self.queue.progress(), &g);
+                stub.run(
+                    batch.start.cast(),
+                    batch.end.cast(),
+                    self.queue.progress(),
+                    &g,
+                );
             }));
             self.queue.set_status(status::RUNNING, false);
-            if let Some(observer) = self.observer {
+            if let Some(observer) = &self.observer {
                 self.tell(|| observer.call_ended(&call, outcome.is_err()));
             }
             at = match outcome {
                 Ok(()) => end,
                 Err(payload) => {
                     let running = self.queue.progress().load(Ordering::Acquire);
-                    let index = (running.addr() - records.as_ptr().addr()) / size_of::<Record>();
+                    let index = (running.addr() - slots.as_ptr().addr()) / size_of::<Record>();
                     self.report(
                         &self.shapes.get(tags[index].shape()),
-                        &records[index],
+                        &slots[index].record(),
                         payload,
                     );
                     index + 1
                 }
             };
         }
-        let executed = records.len() as u64;
+        let executed = slots.len() as u64;
         let done = Shapes::count(tags);
         self.queue.finish_block(block, executed);
         for (shape, count) in done {

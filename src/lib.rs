@@ -22,22 +22,29 @@
 //! 5. [`Runtime::gc`], or a [`Mutator`]'s. Finalizers run on a thread of the runtime, or where the embedder says
 //!    ([`Executor`]).
 //!
-//! See the repository's `examples/embed.rs` for a whole small VM, and `docs/` for the design: `abi.md`, `stubs.md`,
-//! `finalizers.md`, `unsafe.md`, `glossary.md`.
+//! A VM with a collector of its own uses [`Finalizers`] in place of a [`Runtime`], and answers as a [`Tracer`].
+//!
+//! See the repository's `examples/embed.rs` for a whole small VM, `examples/bring_your_own_gc.rs` for a collector, and
+//! `docs/` for the design: `abi.md`, `stubs.md`, `finalizers.md`, `collectors.md`, `unsafe.md`, `glossary.md`.
 //!
 //! # What it does not do
 //!
 //! It is not a Go runtime: there are no goroutines but the one, no growing stacks, no scheduler. Go functions are called
-//! as Go would call them, and must need no more than their arguments. As in Go, a cycle of objects with finalizers is
-//! never finalized, of a chain one link is finalized a collection, and nothing is finalized at exit.
+//! as Go would call them, and must need no more than their arguments. As in Go, nothing is finalized at exit; and unless
+//! [`Order::Topological`] is asked for, a cycle of objects with finalizers is never finalized, and of a chain one link is
+//! finalized a collection.
 //!
 //! # Platforms
 //!
 //! The heap and the stubs run on Linux on x86-64. Elsewhere building a [`Runtime`] is an error that says what is missing.
 
 mod collect;
+mod collector;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod executor;
 mod finalizer;
+mod finalizers;
 mod fing;
 mod handle;
 mod heap;
@@ -45,6 +52,8 @@ mod keep_alive;
 mod lock;
 mod mutator;
 mod observer;
+#[cfg(feature = "conformance")]
+mod probe;
 mod queue;
 mod registry;
 mod runtime;
@@ -58,8 +67,13 @@ mod types;
 mod weak;
 
 pub use collect::Collection;
+pub use collector::{CyclePolicy, Order, Part, Reference, Scope, Tracer};
 pub use executor::{Executor, ExecutorError};
 pub use finalizer::{FinalizerFn, FinalizerFnBuilder, FinalizerFnError, Following};
+pub use finalizers::{
+    CleanupId, FinalizerOptions, Finalizers, FinalizersBuilder, FinalizersError, FinalizersStats,
+    Finished, ForeignArgument, RegisterError, WeakId,
+};
 pub use fing::FinalizerPanic;
 pub use fing_stubs as stubs;
 pub use fing_stubs::{Abi, Arch, CacheOptions, CodePolicy, Signature};
@@ -69,8 +83,8 @@ pub use keep_alive::{KeepAlive, keep_alive};
 pub use mutator::{Mutator, Obj};
 pub use observer::{Call, Observer, ParkReason};
 pub use registry::{
-    AddCleanupError, Cleanup, CleanupArgument, DowngradeError, FinalizerState, Link, Reason,
-    Registration, SetFinalizerError, Suspect, Value,
+    AddCleanupError, Cleanup, CleanupArgument, CycleReport, DowngradeError, FinalizerState, Link,
+    Reason, Registration, SetFinalizerError, Suspect, Value,
 };
 pub use runtime::{Runtime, RuntimeBuilder, RuntimeError};
 pub use safepoint::WorldError;

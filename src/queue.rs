@@ -4,10 +4,13 @@
 //! which a batch stub runs records is last in, first out, as Go runs them.
 //!
 //! Everything a record names is a root until its call has returned: records that are waiting, records of the drain
-//! under way, and of the block that is running those from the published progress on.
+//! under way, and of the block that is running those from the published progress on. A collector that moves objects
+//! updates the words of all of them in place; see [`Queue::trace`].
 #![forbid(unsafe_code)]
 
 use std::collections::HashMap;
+// Not `sync`'s: stubs read the words where they lie, so they must be the machine's own.
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use fing_stubs::Record;
@@ -30,37 +33,82 @@ pub(crate) mod status {
     pub(crate) const WAKE: u32 = 8;
 }
 
+/// A record in its place in a block, laid out as a [`Record`]. Stubs read it; a collection may write its references
+/// while the thread that runs the block is inside a call.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub(crate) struct Slot([AtomicU64; 4]);
+
+const _: () = {
+    assert!(size_of::<Slot>() == size_of::<Record>() && align_of::<Slot>() == align_of::<Record>());
+    assert!(std::mem::offset_of!(Record, code) == 0);
+    assert!(std::mem::offset_of!(Record, context) == 8);
+    assert!(std::mem::offset_of!(Record, words) == 16);
+};
+
+impl Slot {
+    fn new(record: &Record) -> Slot {
+        let [first, second] = record.words;
+        Slot([record.code as u64, record.context as u64, first, second].map(AtomicU64::new))
+    }
+
+    /// The record as it is now.
+    pub(crate) fn record(&self) -> Record {
+        let [code, context, first, second] =
+            self.0.each_ref().map(|word| word.load(Ordering::Relaxed));
+        Record {
+            code: code as usize,
+            context: context as usize,
+            words: [first, second],
+        }
+    }
+
+    /// Has it called at `code`.
+    pub(crate) fn set_code(&self, code: usize) {
+        self.0[0].store(code as u64, Ordering::Relaxed);
+    }
+}
+
 /// What the collector and the finalizer goroutine know of a record beside its words: its shape, and which of its words
 /// are references.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tag(u32);
 
 impl Tag {
-    /// `shape` is an index into the table of shapes, below 2^30; bit n of `roots`: word n is a reference.
-    pub(crate) fn new(shape: u32, roots: u8) -> Tag {
-        Tag(shape << 2 | u32::from(roots & 3))
+    /// Word 0 is a reference.
+    pub(crate) const WORD_0: u8 = 1;
+    /// Word 1 is a reference.
+    pub(crate) const WORD_1: u8 = 2;
+    /// The context is a reference.
+    pub(crate) const CONTEXT: u8 = 4;
+
+    /// `shape` is an index into the table of shapes, below 2^29.
+    pub(crate) fn new(shape: u32, references: u8) -> Tag {
+        Tag(shape << 3 | u32::from(references & 7))
     }
 
     pub(crate) fn shape(self) -> u32 {
-        self.0 >> 2
+        self.0 >> 3
     }
 
-    /// The words of `record` that are references.
-    fn references(self, record: &Record) -> impl Iterator<Item = u64> {
-        let mask = self.0;
-        record
-            .words
-            .into_iter()
-            .enumerate()
-            .filter(move |(n, _)| mask >> n & 1 != 0)
-            .map(|(_, word)| word)
+    /// The words of `slot` that are references.
+    fn references(self, slot: &Slot) -> impl Iterator<Item = &AtomicU64> {
+        let [_, context, first, second] = &slot.0;
+        [
+            (Tag::WORD_0, first),
+            (Tag::WORD_1, second),
+            (Tag::CONTEXT, context),
+        ]
+        .into_iter()
+        .filter(move |(bit, _)| self.0 & u32::from(*bit) != 0)
+        .map(|(_, word)| word)
     }
 }
 
 /// A fixed number of records, filled from the end.
 #[derive(Debug)]
 pub(crate) struct Block {
-    records: Box<[Record]>,
+    slots: Box<[Slot]>,
     tags: Box<[Tag]>,
     first: usize,
 }
@@ -68,15 +116,15 @@ pub(crate) struct Block {
 impl Block {
     fn empty() -> Block {
         Block {
-            records: vec![Record::default(); BLOCK_RECORDS].into_boxed_slice(),
+            slots: (0..BLOCK_RECORDS).map(|_| Slot::default()).collect(),
             tags: vec![Tag::default(); BLOCK_RECORDS].into_boxed_slice(),
             first: BLOCK_RECORDS,
         }
     }
 
     /// The records, in the order in which they run.
-    pub(crate) fn records(&self) -> &[Record] {
-        &self.records[self.first..]
+    pub(crate) fn slots(&self) -> &[Slot] {
+        &self.slots[self.first..]
     }
 
     /// Their tags, in the same order.
@@ -85,21 +133,19 @@ impl Block {
     }
 
     /// Records and tags, for whoever chooses the code a record is called at.
-    pub(crate) fn entries_mut(&mut self) -> impl Iterator<Item = (&mut Record, Tag)> {
-        self.records[self.first..]
-            .iter_mut()
-            .zip(self.tags[self.first..].iter().copied())
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (&Slot, Tag)> {
+        self.slots().iter().zip(self.tags().iter().copied())
     }
 
-    fn push(&mut self, record: Record, tag: Tag) {
+    fn push(&mut self, record: &Record, tag: Tag) {
         self.first -= 1;
-        self.records[self.first] = record;
+        self.slots[self.first] = Slot::new(record);
         self.tags[self.first] = tag;
     }
 
-    fn visit_references(&self, from: usize, visit: &mut dyn FnMut(u64)) {
-        for (record, tag) in self.records().iter().zip(self.tags()).skip(from) {
-            tag.references(record).for_each(&mut *visit);
+    fn for_each_reference(&self, from: usize, visit: &mut dyn FnMut(&AtomicU64)) {
+        for (slot, tag) in self.entries().skip(from) {
+            tag.references(slot).for_each(&mut *visit);
         }
     }
 }
@@ -162,7 +208,7 @@ impl Inner {
             .iter()
             .chain(&self.draining)
             .chain(self.running.as_deref());
-        blocks.map(|block| block.records().len() as u64).sum()
+        blocks.map(|block| block.slots().len() as u64).sum()
     }
 }
 
@@ -199,7 +245,7 @@ impl Queue {
                 inner.waiting.push(block);
             }
             if let Some(block) = inner.waiting.last_mut() {
-                block.push(record, tag);
+                block.push(&record, tag);
             }
             inner.counts.queued += 1;
         }
@@ -243,15 +289,15 @@ impl Queue {
 
     /// The next block of the drain, after `prepare` has had it; `None` when the drain is over or the runtime stops.
     /// It stays a root.
-    pub(crate) fn next_block(&self, prepare: impl FnOnce(&mut Block)) -> Option<Arc<Block>> {
+    pub(crate) fn next_block(&self, prepare: impl FnOnce(&Block)) -> Option<Arc<Block>> {
         let mut inner = self.inner.lock();
         if inner.stop {
             return None;
         }
-        let mut block = inner.draining.pop()?;
-        prepare(&mut block);
+        let block = inner.draining.pop()?;
+        prepare(&block);
         self.progress
-            .store(block.records().as_ptr().cast_mut(), Ordering::Release);
+            .store(block.slots().as_ptr().cast_mut().cast(), Ordering::Release);
         let block = Arc::new(block);
         inner.running = Some(block.clone());
         Some(block)
@@ -278,19 +324,31 @@ impl Queue {
 
     /// Visits every word that a record not yet done refers to an object by.
     pub(crate) fn visit_references(&self, visit: &mut dyn FnMut(u64)) {
+        self.for_each_reference(&mut |word| visit(word.load(Ordering::Relaxed)));
+    }
+
+    /// Puts `trace` of each such word in its place. The thread that runs a block is inside a call or stopped: it does
+    /// not read a record while this writes.
+    pub(crate) fn trace(&self, trace: &mut dyn FnMut(u64) -> u64) {
+        self.for_each_reference(&mut |word| {
+            word.store(trace(word.load(Ordering::Relaxed)), Ordering::Relaxed);
+        });
+    }
+
+    fn for_each_reference(&self, visit: &mut dyn FnMut(&AtomicU64)) {
         let inner = self.inner.lock();
         for block in inner.waiting.iter().chain(&inner.draining) {
-            block.visit_references(0, visit);
+            block.for_each_reference(0, visit);
         }
         if let Some(block) = &inner.running {
-            let begin = block.records().as_ptr().addr();
+            let begin = block.slots().as_ptr().addr();
             let running = self
                 .progress
                 .load(Ordering::Acquire)
                 .addr()
                 .saturating_sub(begin)
                 / size_of::<Record>();
-            block.visit_references(running, visit);
+            block.for_each_reference(running, visit);
         }
     }
 

@@ -3,25 +3,24 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use fing_stubs::{AbiError, Arch, CacheOptions, Machine, RegClass, StubCache, StubError};
+use fing_stubs::{AbiError, CacheOptions, StubError};
 
 use crate::collect::{Collection, Space};
+use crate::collector::{CyclePolicy, Order};
 use crate::executor::{Executor, ExecutorError, Goroutine};
 use crate::finalizer::FinalizerFn;
-use crate::fing::{FinalizerPanic, PanicHook};
+use crate::fing::{CallOptions, Calls, CallsError, FinalizerPanic};
 use crate::heap::{HeapError, HeapOptions};
 use crate::mutator::Mutator;
 use crate::observer::Observer;
-use crate::queue::{Queue, status};
+use crate::queue::status;
 use crate::registry::{
-    AddCleanupError, Cleanup, CleanupArgument, DowngradeError, FinalizerState, Registry,
-    SetFinalizerError, Suspect, Value,
+    AddCleanupError, Cleanup, CleanupArgument, CycleReport, DowngradeError, FinalizationOrder,
+    FinalizerState, Registry, SetFinalizerError, Suspect, Value,
 };
 use crate::safepoint::WorldError;
-use crate::shapes::Shapes;
 use crate::shared::Shared;
 use crate::stats::RuntimeStats;
 use crate::types::Types;
@@ -63,17 +62,7 @@ use crate::weak::Weak;
 pub struct Runtime {
     shared: Arc<Shared>,
     /// Ends the goroutine when the last handle goes.
-    life: Arc<Life>,
-}
-
-struct Life {
-    goroutine: Goroutine,
-}
-
-impl Drop for Life {
-    fn drop(&mut self) {
-        self.goroutine.stop();
-    }
+    goroutine: Arc<Goroutine>,
 }
 
 /// Why there is no runtime. All the environment's, but for limits out of range.
@@ -94,11 +83,9 @@ pub enum RuntimeError {
 /// A [`Runtime`] in the making.
 pub struct RuntimeBuilder {
     heap: HeapOptions,
-    code: CacheOptions,
+    calls: CallOptions,
     executor: Executor,
-    int_arg_regs: Option<usize>,
-    on_panic: Box<PanicHook>,
-    observer: Option<Box<dyn Observer>>,
+    order: FinalizationOrder,
 }
 
 impl RuntimeBuilder {
@@ -110,7 +97,7 @@ impl RuntimeBuilder {
 
     /// Where stubs come from, and their limits.
     pub fn code(mut self, options: CacheOptions) -> Self {
-        self.code = options;
+        self.calls.code = options;
         self
     }
 
@@ -123,19 +110,32 @@ impl RuntimeBuilder {
     /// Integer argument registers of Go functions that follow the runtime's count; the machine's maximum unless told
     /// otherwise.
     pub fn int_arg_regs(mut self, count: usize) -> Self {
-        self.int_arg_regs = Some(count);
+        self.calls.int_arg_regs = Some(count);
+        self
+    }
+
+    /// The order of finalization; Go's unless told otherwise.
+    pub fn order(mut self, order: Order) -> Self {
+        self.order.order = order;
+        self
+    }
+
+    /// Called with each cycle to be reported ([`CyclePolicy::Report`]), after the collection that found it, on the thread
+    /// that collected. Without it, a `tracing` warning tells.
+    pub fn on_cycle(mut self, hook: impl Fn(&CycleReport) + Send + Sync + 'static) -> Self {
+        self.order.on_cycle = Box::new(hook);
         self
     }
 
     /// Called with each panic of a finalizer, on the thread that runs finalizers. Without it, a `tracing` error tells.
     pub fn on_panic(mut self, hook: impl Fn(&FinalizerPanic) + Send + Sync + 'static) -> Self {
-        self.on_panic = Box::new(hook);
+        self.calls.on_panic = Box::new(hook);
         self
     }
 
     /// Told what the finalizer goroutine does, as it does it; see [`Observer`] for what that costs.
     pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
-        self.observer = Some(Box::new(observer));
+        self.calls.observer = Some(Box::new(observer));
         self
     }
 
@@ -144,44 +144,24 @@ impl RuntimeBuilder {
     /// # Errors
     /// No addresses for the heap, no executable memory, limits out of range.
     pub fn build(self) -> Result<Runtime, RuntimeError> {
-        let max = max_int_arg_regs();
-        let count = checked_int_arg_regs(self.int_arg_regs.unwrap_or(max))?;
-        let queue = Arc::new(Queue::new(count));
-        let shapes = Arc::new(Shapes::new());
-        let stubs = Arc::new(StubCache::new(self.code)?);
-        let registry = Arc::new(Registry::new(queue.clone(), shapes.clone(), stubs.clone()));
+        let calls = Calls::new(self.calls).map_err(|error| match error {
+            CallsError::Stubs(error) => RuntimeError::Stubs(error),
+            CallsError::IntArgRegs(error) => RuntimeError::IntArgRegs(error),
+        })?;
+        let registry = Arc::new(Registry::new(
+            calls.queue.clone(),
+            calls.shapes.clone(),
+            calls.stubs.clone(),
+            self.order,
+        ));
         let space = Space::new(Arc::new(Types::new()), self.heap, registry.clone())?;
         let shared = Arc::new(Shared {
             space,
             registry,
-            queue,
-            shapes,
-            stubs,
-            on_panic: self.on_panic,
-            observer: self.observer,
-            panics: AtomicU64::new(0),
+            calls,
         });
-        let life = Arc::new(Life {
-            goroutine: Goroutine::new(shared.clone(), self.executor),
-        });
-        Ok(Runtime { shared, life })
-    }
-}
-
-fn max_int_arg_regs() -> usize {
-    Arch::host().map_or(0, |arch| Machine::of(arch).int_regs.len())
-}
-
-fn checked_int_arg_regs(count: usize) -> Result<u8, AbiError> {
-    let max = max_int_arg_regs();
-    match u8::try_from(count) {
-        Ok(count) if usize::from(count) <= max => Ok(count),
-        _ => Err(AbiError::TooManyRegisters {
-            arch: Arch::host().unwrap_or(Arch::Amd64),
-            class: RegClass::Int,
-            found: count,
-            max,
-        }),
+        let goroutine = Arc::new(Goroutine::new(shared.clone(), self.executor));
+        Ok(Runtime { shared, goroutine })
     }
 }
 
@@ -198,11 +178,9 @@ impl Runtime {
     pub fn builder() -> RuntimeBuilder {
         RuntimeBuilder {
             heap: HeapOptions::default(),
-            code: CacheOptions::default(),
+            calls: CallOptions::default(),
             executor: Executor::default(),
-            int_arg_regs: None,
-            on_panic: Box::new(|panic| tracing::error!(?panic, "a finalizer panicked")),
-            observer: None,
+            order: FinalizationOrder::default(),
         }
     }
 
@@ -248,18 +226,32 @@ impl Runtime {
         object: Value<'_>,
         finalizer: Option<&FinalizerFn>,
     ) -> Result<FinalizerState, SetFinalizerError> {
+        self.set_finalizer_on_cycle(mutator, object, finalizer, CyclePolicy::default())
+    }
+
+    /// As [`Runtime::set_finalizer`], and says what is to become of a cycle that the object is on, if the runtime's
+    /// order of finalization is [`Order::Topological`](crate::Order::Topological).
+    ///
+    /// # Errors
+    /// As [`Runtime::set_finalizer`].
+    pub fn set_finalizer_on_cycle(
+        &self,
+        mutator: &Mutator,
+        object: Value<'_>,
+        finalizer: Option<&FinalizerFn>,
+        cycle: CyclePolicy,
+    ) -> Result<FinalizerState, SetFinalizerError> {
         if !self.owns(mutator) {
             return Err(SetFinalizerError::ForeignMutator);
         }
         if finalizer.is_some() {
-            self.life
-                .goroutine
+            self.goroutine
                 .start()
                 .map_err(SetFinalizerError::NoThread)?;
         }
         self.shared
             .registry
-            .set_finalizer(mutator, object, finalizer)
+            .set_finalizer(mutator, object, finalizer, cycle)
     }
 
     /// Has `cleanup` called with `argument` once the object that `pointer` points into is gone. Any number of cleanups
@@ -277,10 +269,7 @@ impl Runtime {
         if !self.owns(mutator) {
             return Err(AddCleanupError::ForeignMutator);
         }
-        self.life
-            .goroutine
-            .start()
-            .map_err(AddCleanupError::NoThread)?;
+        self.goroutine.start().map_err(AddCleanupError::NoThread)?;
         self.shared
             .registry
             .add_cleanup(mutator, pointer.into(), cleanup, argument.into())
@@ -327,7 +316,7 @@ impl Runtime {
 
     /// The register count for functions that follow it.
     pub fn int_arg_regs(&self) -> usize {
-        self.shared.queue.int_arg_regs().into()
+        self.shared.calls.queue.int_arg_regs().into()
     }
 
     /// Sets the register count for functions that follow it, from the next drain on; returns the one before.
@@ -336,16 +325,12 @@ impl Runtime {
     /// # Errors
     /// More than the machine has.
     pub fn set_int_arg_regs(&self, count: usize) -> Result<usize, AbiError> {
-        Ok(self
-            .shared
-            .queue
-            .set_int_arg_regs(checked_int_arg_regs(count)?)
-            .into())
+        self.shared.calls.set_int_arg_regs(count)
     }
 
     /// True while the finalizer goroutine exists and is parked.
     pub fn finalizer_goroutine_asleep(&self) -> bool {
-        self.shared.queue.status() & status::WAIT != 0
+        self.shared.calls.queue.status() & status::WAIT != 0
     }
 
     /// Waits until no finalizer or cleanup is queued or running; after [`Runtime::shutdown`], until none is running.
@@ -356,7 +341,7 @@ impl Runtime {
         &self,
         timeout: Duration,
     ) -> Result<(), ExecutorError> {
-        self.life.goroutine.wait(timeout)
+        self.goroutine.wait(timeout)
     }
 
     /// [`Executor::Inline`]: runs what is due on this thread, and returns how many calls that were.
@@ -365,7 +350,7 @@ impl Runtime {
     /// The executor has a thread of its own, or is another thread's; this thread runs with a mutator, or is inside
     /// such a call already.
     pub fn run_finalizers(&self) -> Result<u64, ExecutorError> {
-        self.life.goroutine.run_inline()
+        self.goroutine.run_inline()
     }
 
     /// Ends the finalizer goroutine: runs what is queued if `drain`, or else drops it, and waits for the end. The heap
@@ -377,7 +362,7 @@ impl Runtime {
     /// The time is over (the goroutine ends when the finalizer that is running returns); this thread is the one that
     /// runs finalizers.
     pub fn shutdown(&self, drain: bool, timeout: Duration) -> Result<u64, ExecutorError> {
-        self.life.goroutine.shutdown(drain, timeout)
+        self.goroutine.shutdown(drain, timeout)
     }
 
     /// The figures so far.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use fing_stubs::{Abi, KeyOptions, Record, Stub, StubCache, StubError, StubKey};
 
+use crate::collector::CyclePolicy;
 use crate::finalizer::{Entry, FinalizerFn};
 use crate::lock::{Lock, Rank};
 use crate::queue::{Block, Tag};
@@ -26,11 +27,34 @@ pub(crate) enum Argument {
     Block,
 }
 
+/// How a function is registered, beside its argument.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Manner {
+    /// The context is a reference to an object, where it is one at all.
+    pub(crate) traced_context: bool,
+    /// What becomes of cycles, in topological order.
+    pub(crate) cycle: CyclePolicy,
+}
+
+impl Manner {
+    /// On a heap whose collector knows which addresses are its own, so that any context may be traced.
+    pub(crate) fn of(function: &FinalizerFn, cycle: CyclePolicy) -> Manner {
+        Manner {
+            traced_context: function.context().is_some(),
+            cycle,
+        }
+    }
+}
+
+/// What makes a shape: the function's identity, and how it is called.
+type Key = (usize, Argument, Manner);
+
 /// One function for one kind of argument, ready to be queued.
 #[derive(Debug)]
 pub(crate) struct Shape {
     function: FinalizerFn,
     argument: Argument,
+    manner: Manner,
     stubs: Stubs,
 }
 
@@ -49,10 +73,12 @@ impl Shape {
     pub(crate) fn prepare(
         function: &FinalizerFn,
         argument: Argument,
+        manner: Manner,
         cache: &StubCache,
     ) -> Result<Shape, StubError> {
+        let context = manner.traced_context || function.context().is_some();
         let make = |abi: Abi| {
-            let (signature, context) = (function.signature(), function.context().is_some());
+            let signature = function.signature();
             let key = if argument == Argument::Block {
                 let options = KeyOptions {
                     context_argument: context,
@@ -79,12 +105,18 @@ impl Shape {
         Ok(Shape {
             function: function.clone(),
             argument,
+            manner,
             stubs,
         })
     }
 
     pub(crate) fn function(&self) -> &FinalizerFn {
         &self.function
+    }
+
+    /// What becomes of cycles its objects are on.
+    pub(crate) fn cycle(&self) -> CyclePolicy {
+        self.manner.cycle
     }
 
     /// The stub for a drain with `int_arg_regs` registers.
@@ -115,10 +147,15 @@ impl Shape {
 
     /// Which words of a record are references.
     pub(crate) fn references(&self) -> u8 {
-        match self.argument {
-            Argument::Pointer | Argument::Block => 0b01,
-            Argument::Interface(_) => 0b10,
+        let word = match self.argument {
+            Argument::Pointer | Argument::Block => Tag::WORD_0,
+            Argument::Interface(_) => Tag::WORD_1,
             Argument::Image { references } => references,
+        };
+        word | if self.manner.traced_context {
+            Tag::CONTEXT
+        } else {
+            0
         }
     }
 }
@@ -133,7 +170,7 @@ pub(crate) struct Shapes {
 struct Table {
     slots: Vec<Option<Slot>>,
     free: Vec<u32>,
-    by_key: HashMap<(usize, Argument), u32>,
+    by_key: HashMap<Key, u32>,
     /// Shapes whose records get their code when they are drained.
     following: usize,
 }
@@ -143,6 +180,8 @@ struct Slot {
     shape: Arc<Shape>,
     /// Registrations and queued records.
     uses: u64,
+    /// Registrations alone.
+    registered: u64,
 }
 
 impl Shapes {
@@ -157,14 +196,15 @@ impl Shapes {
         &self,
         function: &FinalizerFn,
         argument: Argument,
+        manner: Manner,
         cache: &StubCache,
     ) -> Result<u32, StubError> {
-        let key = (function.identity(), argument);
+        let key = (function.identity(), argument, manner);
         if let Some(index) = self.table.lock().reuse(key) {
             return Ok(index);
         }
         // Made without the lock. If another thread was faster, its shape is as good, and this one is dropped.
-        let shape = Arc::new(Shape::prepare(function, argument, cache)?);
+        let shape = Arc::new(Shape::prepare(function, argument, manner, cache)?);
         let mut table = self.table.lock();
         Ok(table.reuse(key).unwrap_or_else(|| table.insert(key, shape)))
     }
@@ -179,7 +219,30 @@ impl Shapes {
         slot.expect("a shape in use is in the table").shape.clone()
     }
 
-    /// Gives back uses. When that was the last, the shape is returned, to be dropped where no lock is held.
+    /// The shape at `index`, for a record that takes the place of a registration.
+    ///
+    /// # Panics
+    /// As [`Shapes::get`].
+    pub(crate) fn queue(&self, index: u32) -> Arc<Shape> {
+        self.unregister(index);
+        self.get(index)
+    }
+
+    fn unregister(&self, index: u32) {
+        let mut table = self.table.lock();
+        if let Some(slot) = table.slots.get_mut(index as usize).and_then(Option::as_mut) {
+            slot.registered = slot.registered.saturating_sub(1);
+        }
+    }
+
+    /// Gives back the use of a registration that is taken back; see [`Shapes::release`].
+    #[must_use = "dropping a shape may run its owner's code"]
+    pub(crate) fn withdraw(&self, index: u32) -> Option<Arc<Shape>> {
+        self.unregister(index);
+        self.release(index, 1)
+    }
+
+    /// Gives back uses of records. When that was the last, the shape is returned, to be dropped where no lock is held.
     #[must_use = "dropping a shape may run its owner's code"]
     pub(crate) fn release(&self, index: u32, uses: u64) -> Option<Arc<Shape>> {
         let mut table = self.table.lock();
@@ -192,24 +255,33 @@ impl Shapes {
         }
     }
 
+    /// Calls `visit` with the context of every registered function. (Queued records have theirs.)
+    pub(crate) fn for_each_context(&self, mut visit: impl FnMut(usize)) {
+        let table = self.table.lock();
+        let slots = table.slots.iter().flatten();
+        let registered =
+            slots.filter(|slot| slot.registered > 0 && slot.shape.manner.traced_context);
+        registered
+            .filter_map(|slot| slot.shape.function.context())
+            .for_each(&mut visit);
+    }
+
     /// How many shapes there are.
     pub(crate) fn len(&self) -> usize {
         self.table.lock().by_key.len()
     }
 
     /// Gives each record of a following function the code for this register count.
-    pub(crate) fn choose_codes(&self, block: &mut Block, int_arg_regs: u8) {
+    pub(crate) fn choose_codes(&self, block: &Block, int_arg_regs: u8) {
         let table = self.table.lock();
         if table.following == 0 {
             return;
         }
-        for (record, tag) in block.entries_mut() {
-            let slot = table
-                .slots
-                .get(tag.shape() as usize)
-                .and_then(Option::as_ref);
-            if let Some(Stubs::Following(stubs)) = slot.map(|slot| &slot.shape.stubs) {
-                record.code = stubs[usize::from(int_arg_regs)].0;
+        for (slot, tag) in block.entries() {
+            let found = table.slots.get(tag.shape() as usize);
+            let shape = found.and_then(Option::as_ref).map(|found| &found.shape);
+            if let Some(Stubs::Following(stubs)) = shape.map(|shape| &shape.stubs) {
+                slot.set_code(stubs[usize::from(int_arg_regs)].0);
             }
         }
     }
@@ -222,15 +294,21 @@ impl Shapes {
 }
 
 impl Table {
-    fn reuse(&mut self, key: (usize, Argument)) -> Option<u32> {
+    fn reuse(&mut self, key: Key) -> Option<u32> {
         let index = *self.by_key.get(&key)?;
-        self.slots[index as usize].as_mut()?.uses += 1;
+        let slot = self.slots[index as usize].as_mut()?;
+        slot.uses += 1;
+        slot.registered += 1;
         Some(index)
     }
 
-    fn insert(&mut self, key: (usize, Argument), shape: Arc<Shape>) -> u32 {
+    fn insert(&mut self, key: Key, shape: Arc<Shape>) -> u32 {
         self.following += usize::from(matches!(shape.stubs, Stubs::Following(_)));
-        let slot = Some(Slot { shape, uses: 1 });
+        let slot = Some(Slot {
+            shape,
+            uses: 1,
+            registered: 1,
+        });
         let index = match self.free.pop() {
             Some(index) => {
                 self.slots[index as usize] = slot;
@@ -247,8 +325,14 @@ impl Table {
 
     fn remove(&mut self, index: u32) -> Option<Arc<Shape>> {
         let slot = self.slots.get_mut(index as usize)?.take()?;
+        let Shape {
+            function,
+            argument,
+            manner,
+            ..
+        } = &*slot.shape;
         self.by_key
-            .remove(&(slot.shape.function.identity(), slot.shape.argument));
+            .remove(&(function.identity(), *argument, *manner));
         self.following -= usize::from(matches!(slot.shape.stubs, Stubs::Following(_)));
         self.free.push(index);
         Some(slot.shape)

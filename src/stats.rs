@@ -42,7 +42,7 @@ pub struct RuntimeStats {
 
 impl RuntimeStats {
     pub(crate) fn of(shared: &Shared) -> RuntimeStats {
-        let counts = shared.queue.counts();
+        let counts = shared.calls.queue.counts();
         let (finalizers, cleanups) = shared.registry.registered();
         RuntimeStats {
             finalizers,
@@ -50,14 +50,14 @@ impl RuntimeStats {
             queued: counts.queued,
             executed: counts.executed,
             discarded: counts.discarded,
-            panicked: shared.panics.load(Ordering::Relaxed),
+            panicked: shared.calls.panics.load(Ordering::Relaxed),
             drains: counts.drains,
             queue_blocks: counts.blocks,
-            shapes: shared.shapes.len(),
+            shapes: shared.calls.shapes.len(),
             handles: shared.space.roots().len(),
             mutators: shared.space.world().members().0,
             heap: shared.space.heap().stats(),
-            stubs: shared.stubs.stats(),
+            stubs: shared.calls.stubs.stats(),
         }
     }
 }

@@ -16,12 +16,13 @@ use rust::{code, is_word, words};
 const STUBS: &str = "
     signature < go_frame;
     signature < abi < assign < check, print;
-    assign < error, fuzzing;
+    assign < error;
     signature < block;
     check, error, record, block < key < faults, veneer < lower < compile;
     error, veneer < unwind < code;
     unwind < compile;
     code, compile < publish;
+    compile < fuzzing;
     record, compile < host < interp;
     interp, publish < stub < call < cache;
     record < seed;
@@ -30,6 +31,7 @@ const STUBS: &str = "
 /// As [`STUBS`], for the runtime.
 const FING: &str = "
     sync < lock < safepoint, handle, queue, types;
+    collector < heap, shapes;
     table < types < heap;
     safepoint < heap;
     handle < finalizer, weak;
@@ -39,7 +41,11 @@ const FING: &str = "
     finalizer, queue < shapes < fing;
     lock < observer < fing;
     shapes, mutator, collect < registry;
-    registry, fing < shared < stats, executor < runtime < cli;
+    queue, fing < executor;
+    collector, shapes, executor < finalizers;
+    registry, executor < shared < stats < runtime < cli;
+    finalizers < probe;
+    runtime, probe < conformance;
 ";
 
 /// Source folders with their tables.

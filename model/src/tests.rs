@@ -105,16 +105,16 @@ impl World {
         while let Taken::Drain { int_arg_regs } = self.queue.take(true) {
             drain += 1;
             while let Some(block) = self.queue.next_block(|_| ()) {
-                let range = block.records().as_ptr_range();
-                let mut at = range.start;
-                for record in block.records() {
+                let range = block.slots().as_ptr_range();
+                let mut at = range.start.cast::<Record>();
+                for slot in block.slots() {
                     let ahead = usize::from(publishing == Publishing::Ahead);
                     self.publish(at.wrapping_add(ahead));
-                    self.call(record.words[0], int_arg_regs, drain);
+                    self.call(slot.record().words[0], int_arg_regs, drain);
                     at = at.wrapping_add(1);
                 }
-                self.publish(range.end);
-                let executed = block.records().len() as u64;
+                self.publish(range.end.cast());
+                let executed = block.slots().len() as u64;
                 self.queue.finish_block(block, executed);
             }
         }

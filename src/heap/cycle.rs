@@ -60,7 +60,6 @@ impl<'h> Cycle<'h> {
     }
 
     /// Whether the object an address is in was reached so far (after a drain: is reachable).
-    #[cfg(test)]
     #[inline]
     pub(crate) fn is_marked(&self, addr: usize) -> bool {
         self.heap
@@ -128,6 +127,17 @@ impl<'h> Cycle<'h> {
                 visit(cycle, start, id);
             }
         });
+    }
+
+    /// Whether the object at `start` has a prepared id.
+    pub(crate) fn prepared(&self, start: usize) -> bool {
+        self.heap.prepared(start).is_some()
+    }
+
+    /// The type of the object at `start`, in words.
+    pub(crate) fn type_name(&self, start: usize) -> String {
+        let found = self.heap.object_at(start);
+        found.map_or_else(String::new, |object| object.desc.ty().to_string())
     }
 
     /// Takes the prepared id of the object at `start`: it is finalizable no longer.

@@ -37,6 +37,7 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 mod tiny;
+mod tracer;
 
 pub(crate) use access::Word;
 pub(crate) use alloc::Cache;

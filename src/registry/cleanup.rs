@@ -6,9 +6,11 @@ use std::sync::atomic::Ordering;
 
 use super::argument::capture;
 use super::{AddCleanupError, CleanupArgument, Registry, Special};
+use crate::collector::CyclePolicy;
 use crate::finalizer::FinalizerFn;
 use crate::heap::Location;
 use crate::mutator::Mutator;
+use crate::shapes::Manner;
 
 /// A cleanup that was added.
 #[derive(Clone, Debug)]
@@ -79,9 +81,12 @@ impl Registry {
                 function: function.signature().clone(),
             });
         }
-        let shape = self
-            .shapes
-            .acquire(function, argument.argument, &self.stubs)?;
+        let shape = self.shapes.acquire(
+            function,
+            argument.argument,
+            Manner::of(function, CyclePolicy::default()),
+            &self.stubs,
+        )?;
         let mut specials = self.specials.lock();
         specials.last_cleanup += 1;
         let id = specials.last_cleanup;
@@ -116,7 +121,7 @@ impl Registry {
         drop(specials);
         if let Special::Cleanup { shape, .. } = stopped {
             self.cleanups.fetch_sub(1, Ordering::Relaxed);
-            drop(self.shapes.release(shape, 1));
+            drop(self.shapes.withdraw(shape));
         }
         true
     }

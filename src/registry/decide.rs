@@ -1,7 +1,8 @@
 //! What becomes of unreachable objects: the answers to the heap's three questions, by Go's rules.
 //!
-//! * *What is alive besides handles?* Records that are queued or running, and the arguments of cleanups.
-//! * *What must the dying keep?* Everything an unreachable object with a finalizer points to, itself excepted. So of
+//! * *What is alive besides handles?* Records that are queued or running, the contexts of functions that are registered
+//!   or queued, and the arguments of cleanups.
+//! * *What must the dying keep?* In Go's order (`topological` has the other one) everything an unreachable object with a finalizer points to, itself excepted. So of
 //!   two such objects of which one refers to the other, the referring one is finalized first.
 //! * *What is dead?* Weak pointers to unreachable objects are nil from now on. An unreachable object with finalizers is
 //!   revived, and its finalizers are queued. One without is dead: its cleanups are queued.
@@ -11,7 +12,7 @@ use std::sync::atomic::Ordering;
 
 use fing_stubs::Record;
 
-use super::{Registry, Special, shape_of};
+use super::{Registry, Special, Specials, shape_of};
 use crate::collect::{Collection, Weakness};
 use crate::heap::{Bit, Cycle};
 use crate::queue::Tag;
@@ -23,11 +24,15 @@ impl Weakness for Registry {
                 argument.references().for_each(|addr| cycle.mark(addr));
             }
         }
+        self.shapes.for_each_context(|context| cycle.mark(context));
         self.queue
             .visit_references(&mut |word| cycle.mark(word as usize));
     }
 
     fn retain(&self, cycle: &mut Cycle<'_>) {
+        if self.order.is_topological() {
+            return self.plan(cycle);
+        }
         cycle.for_each_dying(|cycle, start, _| cycle.mark_children(start));
         let specials = self.specials.lock();
         let finalized = |start: usize| {
@@ -46,21 +51,12 @@ impl Weakness for Registry {
     /// All decisions first, then all revivals: an object that is revived has kept what it points to since `retain`,
     /// so no decision depends on another.
     fn decide(&self, cycle: &mut Cycle<'_>) {
-        let mut revived: Vec<(usize, u64, u32)> = Vec::new();
-        cycle.for_each_dying(|_, start, id| revived.push((start, start as u64, shape_of(id))));
         let mut specials = self.specials.lock();
-        cycle.for_each_unmarked(Bit::Special, |_, start| {
-            let Some(of) = specials.objects.get_mut(&start) else {
-                return;
-            };
-            of.retain(|special| match special {
-                Special::Finalizer { addr, shape } => {
-                    revived.push((start, *addr as u64, *shape));
-                    false
-                }
-                Special::Cleanup { .. } | Special::Weak(_) => true,
-            });
-        });
+        let revived = if self.order.is_topological() {
+            specials.take_planned()
+        } else {
+            take_unmarked(&mut specials, cycle)
+        };
         for &(start, _, _) in &revived {
             specials.clear_weak(start);
             cycle.take_prepared(start);
@@ -92,5 +88,25 @@ impl Weakness for Registry {
 
     fn resumed(&self, _: &Collection) {
         self.queue.wake();
+        self.report_cycles();
     }
+}
+
+/// Takes the finalizers of all unmarked objects: object, pointer, shape. (The heap still has its number for each.)
+fn take_unmarked(specials: &mut Specials, cycle: &mut Cycle<'_>) -> Vec<(usize, u64, u32)> {
+    let mut taken = Vec::new();
+    cycle.for_each_dying(|_, start, id| taken.push((start, start as u64, shape_of(id))));
+    cycle.for_each_unmarked(Bit::Special, |_, start| {
+        let Some(of) = specials.objects.get_mut(&start) else {
+            return;
+        };
+        of.retain(|special| match special {
+            Special::Finalizer { addr, shape } => {
+                taken.push((start, *addr as u64, *shape));
+                false
+            }
+            Special::Cleanup { .. } | Special::Weak(_) => true,
+        });
+    });
+    taken
 }

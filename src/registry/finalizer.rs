@@ -6,10 +6,11 @@ use std::sync::atomic::Ordering;
 use fing_stubs::{Kind, Type};
 
 use super::{Registry, SetFinalizerError, Special, prepared_id, shape_of};
+use crate::collector::CyclePolicy;
 use crate::finalizer::FinalizerFn;
 use crate::heap::Location;
 use crate::mutator::{Mutator, Obj};
-use crate::shapes::Argument;
+use crate::shapes::{Argument, Manner};
 use crate::types::TypeId;
 
 /// A value of any type, as an interface holds it: what `set_finalizer` is given. An [`Obj`] is one, with the type of
@@ -66,6 +67,7 @@ impl Registry {
         mutator: &Mutator,
         object: Value<'_>,
         finalizer: Option<&FinalizerFn>,
+        cycle: CyclePolicy,
     ) -> Result<FinalizerState, SetFinalizerError> {
         let Some(target) = self.target(mutator, object)? else {
             return Ok(FinalizerState::Ignored);
@@ -74,7 +76,10 @@ impl Registry {
             return Ok(FinalizerState::Cleared(self.clear(mutator, &target)));
         };
         let argument = self.argument(mutator, &target, function)?;
-        let shape = self.shapes.acquire(function, argument, &self.stubs)?;
+        let manner = Manner::of(function, cycle);
+        let shape = self
+            .shapes
+            .acquire(function, argument, manner, &self.stubs)?;
         let set = if target.addr == target.base {
             mutator
                 .space()
@@ -88,7 +93,7 @@ impl Registry {
             self.finalizers.fetch_add(1, Ordering::Relaxed);
             return Ok(FinalizerState::Set);
         }
-        drop(self.shapes.release(shape, 1));
+        drop(self.shapes.withdraw(shape));
         Err(SetFinalizerError::AlreadySet {
             object: self.print(mutator, &target),
             addr: target.addr,
@@ -203,8 +208,11 @@ impl Registry {
             self.clear_interior(target)
         };
         let Some(shape) = shape else { return false };
+        if self.order.is_topological() {
+            self.specials.lock().forget_cycle(target.base);
+        }
         self.finalizers.fetch_sub(1, Ordering::Relaxed);
-        drop(self.shapes.release(shape, 1));
+        drop(self.shapes.withdraw(shape));
         true
     }
 

@@ -10,6 +10,7 @@ mod cleanup;
 mod decide;
 mod error;
 mod finalizer;
+mod topological;
 mod weak;
 
 use std::collections::HashMap;
@@ -25,6 +26,8 @@ pub use check::{Link, Reason, Registration, Suspect};
 pub use cleanup::Cleanup;
 pub use error::{AddCleanupError, DowngradeError, SetFinalizerError};
 pub use finalizer::{FinalizerState, Value};
+pub use topological::CycleReport;
+pub(crate) use topological::Ordering as FinalizationOrder;
 
 use crate::lock::{Lock, Rank};
 use crate::queue::{Queue, Tag};
@@ -39,6 +42,7 @@ pub(crate) struct Registry {
     shapes: Arc<Shapes>,
     queue: Arc<Queue>,
     stubs: Arc<StubCache>,
+    order: FinalizationOrder,
     finalizers: AtomicU64,
     cleanups: AtomicU64,
 }
@@ -48,6 +52,7 @@ struct Specials {
     /// By the object's start.
     objects: HashMap<usize, Vec<Special>>,
     last_cleanup: u64,
+    topological: topological::State,
     /// Weak pointers to what never dies, by address.
     immortal: HashMap<usize, Arc<WeakCell>>,
     /// Memory that is no object and never dies: the embedder's globals.
@@ -70,12 +75,18 @@ enum Special {
 }
 
 impl Registry {
-    pub(crate) fn new(queue: Arc<Queue>, shapes: Arc<Shapes>, stubs: Arc<StubCache>) -> Registry {
+    pub(crate) fn new(
+        queue: Arc<Queue>,
+        shapes: Arc<Shapes>,
+        stubs: Arc<StubCache>,
+        order: FinalizationOrder,
+    ) -> Registry {
         Registry {
             specials: Lock::new(Rank::Registry, Specials::default()),
             shapes,
             queue,
             stubs,
+            order,
             finalizers: AtomicU64::new(0),
             cleanups: AtomicU64::new(0),
         }
@@ -100,7 +111,7 @@ impl Registry {
     }
 
     fn record(&self, shape: u32, words: [u64; 2]) -> (Record, Tag) {
-        let found = self.shapes.get(shape);
+        let found = self.shapes.queue(shape);
         (found.record(words), Tag::new(shape, found.references()))
     }
 }

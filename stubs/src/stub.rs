@@ -77,7 +77,8 @@ impl Stub {
     /// the records after it have not been run.
     ///
     /// # Safety
-    /// * `first..end` are records of one allocation, unchanged but by this thread until each one's call is done;
+    /// * `first..end` are records of one allocation, which nobody changes but while this thread is inside a callee: each
+    ///   record is read right before its call;
     /// * each `code` is the address of a function with this stub's key: of a signature and ABI that lead to it;
     /// * `context` is what that function expects for its context, and the words are an argument it may be given;
     /// * the stack has room for the key's frame and the callee's needs;

@@ -1,0 +1,250 @@
+//! Puts the suite on a runtime with the embedded heap.
+#![forbid(unsafe_code)]
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::foreign::{Panics, code};
+use super::{Call, Features, Setup, Subject};
+use crate::collector::{CyclePolicy, Scope};
+use crate::executor::Executor;
+use crate::handle::Handle;
+use crate::heap::HeapOptions;
+use crate::mutator::{Mutator, Obj};
+use crate::probe::{Raw, cleanup, finalizer, listen};
+use crate::registry::{Cleanup, CleanupArgument, FinalizerState};
+use crate::runtime::Runtime;
+use crate::types::TypeId;
+use crate::weak::Weak;
+
+/// A [`Subject`] made of a [`Runtime`], with dead objects poisoned.
+pub struct Embedded {
+    runtime: Runtime,
+    /// Objects: a number, and as many pointers as the type's place says.
+    types: Vec<TypeId>,
+    roots: Rc<RefCell<Vec<Option<Handle>>>>,
+    /// Where each object was allocated.
+    addrs: HashMap<u64, usize>,
+    cleanups: HashMap<u64, Cleanup>,
+    weak: HashMap<u64, Weak>,
+    cycles: Arc<Mutex<Vec<Vec<usize>>>>,
+    panics: Panics,
+}
+
+/// What the suite does with a runtime of its own does not fail.
+fn sure<T, E: std::fmt::Display>(result: Result<T, E>) -> T {
+    result.unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn id(mutator: &Mutator, addr: usize) -> u64 {
+    sure(mutator.load_word(sure(mutator.adopt(addr)), 0))
+}
+
+impl Embedded {
+    /// Runs `body` with a mutator and the objects of some roots.
+    fn with<T, const N: usize>(
+        &self,
+        roots: [Option<usize>; N],
+        body: impl FnOnce(&Mutator, [Option<Obj<'_>>; N]) -> T,
+    ) -> T {
+        let mutator = sure(self.runtime.attach());
+        let held = self.roots.borrow();
+        let object = |root: Option<usize>| {
+            let handle = held[root?].as_ref()?;
+            Some(sure(mutator.get(handle)))
+        };
+        body(&mutator, roots.map(object))
+    }
+
+    fn set_root(&self, root: usize, handle: Option<Handle>) {
+        self.roots.borrow_mut()[root] = handle;
+    }
+}
+
+/// The object of a root that an operation names.
+fn held<T>(object: Option<T>) -> T {
+    object.unwrap_or_else(|| unreachable!("operations name roots that are not empty"))
+}
+
+impl Subject for Embedded {
+    fn make(setup: &Setup) -> Self {
+        let (panics, cycles) = (Panics::default(), Arc::new(Mutex::new(Vec::new())));
+        let (kept, reported) = (panics.clone(), cycles.clone());
+        let runtime = Runtime::builder()
+            .order(setup.order)
+            .executor(Executor::Inline)
+            .code(code())
+            .heap(HeapOptions {
+                limit: 1 << 20,
+                poison: true,
+                ..HeapOptions::default()
+            })
+            .on_panic(move |panic| kept.keep(&panic.message))
+            .on_cycle(move |cycle| {
+                let mut reported = reported.lock().unwrap_or_else(PoisonError::into_inner);
+                reported.push(cycle.path.clone());
+            })
+            .build();
+        let runtime = sure(runtime);
+        let define = |fields: usize| {
+            let text = format!("struct {{ N uint64; P [{fields}]unsafe.Pointer }}");
+            sure(
+                runtime
+                    .types()
+                    .define(&format!("conformance.T{fields}"), &text),
+            )
+        };
+        Embedded {
+            types: (0..4).map(define).collect(),
+            runtime,
+            roots: Rc::new(RefCell::new(vec![None; setup.roots])),
+            addrs: HashMap::new(),
+            cleanups: HashMap::new(),
+            weak: HashMap::new(),
+            cycles,
+            panics,
+        }
+    }
+
+    fn features() -> Features {
+        Features {
+            weak: true,
+            ..Features::default()
+        }
+    }
+
+    fn alloc(&mut self, root: usize, id: u64, fields: usize) {
+        let (handle, addr) = self.with([], |mutator, []| {
+            let object = sure(mutator.alloc(self.types[fields]));
+            sure(mutator.store_word(object, 0, id));
+            (mutator.root(object), object.addr())
+        });
+        self.set_root(root, Some(handle));
+        self.addrs.insert(id, addr);
+    }
+
+    fn copy(&mut self, to: usize, from: Option<usize>) {
+        let handle = from.and_then(|from| self.roots.borrow()[from].clone());
+        self.set_root(to, handle);
+    }
+
+    fn load(&mut self, to: usize, from: usize, field: usize) {
+        let handle = self.with([Some(from)], |mutator, [object]| {
+            let found = sure(mutator.load_ref(held(object), 8 + 8 * field));
+            found.map(|found| mutator.root(found))
+        });
+        self.set_root(to, handle);
+    }
+
+    fn store(&mut self, object: usize, field: usize, value: Option<usize>) {
+        self.with([Some(object), value], |mutator, [object, value]| {
+            sure(mutator.store_ref(held(object), 8 + 8 * field, value));
+        });
+    }
+
+    fn set_finalizer(&mut self, object: usize, context: Option<usize>, cycle: CyclePolicy) -> bool {
+        self.with([Some(object), context], |mutator, [object, context]| {
+            let function = finalizer(context.map(Obj::addr));
+            let object = held(object).into();
+            let set = self
+                .runtime
+                .set_finalizer_on_cycle(mutator, object, Some(&function), cycle);
+            set.is_ok()
+        })
+    }
+
+    fn clear_finalizer(&mut self, object: usize) -> bool {
+        self.with([Some(object)], |mutator, [object]| {
+            let state = self
+                .runtime
+                .set_finalizer(mutator, held(object).into(), None);
+            sure(state) == FinalizerState::Cleared(true)
+        })
+    }
+
+    fn add_cleanup(&mut self, object: usize, number: u64, argument: Option<usize>) {
+        let added = self.with([Some(object), argument], |mutator, [object, argument]| {
+            let function = cleanup(number, argument.is_some());
+            let argument = argument.map_or(CleanupArgument::Word(0), CleanupArgument::Object);
+            let pointer = held(object).addr();
+            sure(
+                self.runtime
+                    .add_cleanup(mutator, pointer, &function, argument),
+            )
+        });
+        self.cleanups.insert(number, added);
+    }
+
+    fn stop_cleanup(&mut self, number: u64) -> bool {
+        self.cleanups.get(&number).is_some_and(Cleanup::stop)
+    }
+
+    fn make_weak(&mut self, object: usize, id: u64) {
+        let weak = self.with([Some(object)], |mutator, [object]| {
+            sure(self.runtime.downgrade(mutator, held(object).addr()))
+        });
+        self.weak.insert(id, weak);
+    }
+
+    fn upgrade(&mut self, number: u64) -> Option<u64> {
+        let mutator = sure(self.runtime.attach());
+        let object = sure(mutator.upgrade(self.weak.get(&number)?))?;
+        Some(id(&mutator, object.addr()))
+    }
+
+    fn collect(&mut self, _: Scope, _: bool) {
+        sure(self.runtime.gc());
+    }
+
+    fn run(&mut self, revive: Option<usize>, collect: Option<Scope>) -> Vec<Call> {
+        let calls = Rc::new(RefCell::new(Vec::new()));
+        let (runtime, made, roots) = (self.runtime.clone(), calls.clone(), self.roots.clone());
+        let listener = Rc::new(move |raw| {
+            let tell = |mutator: &mut Mutator| {
+                let id = |word: u64| id(mutator, word as usize);
+                made.borrow_mut().push(match raw {
+                    Raw::Finalizer { object, context } => Call::Finalizer {
+                        object: id(object),
+                        context: context.map(id),
+                    },
+                    Raw::Cleanup { number, argument } => Call::Cleanup {
+                        number,
+                        argument: argument.map(id),
+                    },
+                });
+                if let (Some(root), Raw::Finalizer { object, .. }) = (revive, raw) {
+                    let object = sure(mutator.adopt(object as usize));
+                    roots.borrow_mut()[root] = Some(mutator.root(object));
+                }
+            };
+            sure(runtime.enter(tell));
+            if collect.is_some() {
+                sure(runtime.gc());
+            }
+        });
+        let ran = listen(listener, || self.runtime.run_finalizers());
+        self.panics.raise();
+        sure(ran);
+        calls.take()
+    }
+
+    fn objects(&mut self) -> Vec<u64> {
+        let mutator = sure(self.runtime.attach());
+        // Its place may have gone to another object.
+        self.addrs.retain(|&id, &mut addr| {
+            let there = mutator.adopt(addr);
+            there.is_ok_and(|there| mutator.load_word(there, 0) == Ok(id))
+        });
+        self.addrs.keys().copied().collect()
+    }
+
+    fn take_cycles(&mut self) -> Vec<Vec<u64>> {
+        let reported =
+            std::mem::take(&mut *self.cycles.lock().unwrap_or_else(PoisonError::into_inner));
+        let mutator = sure(self.runtime.attach());
+        let named = |path: Vec<usize>| path.into_iter().map(|addr| id(&mutator, addr)).collect();
+        reported.into_iter().map(named).collect()
+    }
+}

@@ -1,0 +1,284 @@
+//! Puts the suite on a collector that is driven through `Finalizers`.
+#![forbid(unsafe_code)]
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use fing_stubs::{CacheOptions, CodePolicy};
+
+use super::{Call, Features, Setup, Subject};
+use crate::collector::{CyclePolicy, Order, Reference, Scope};
+use crate::finalizer::FinalizerFn;
+use crate::finalizers::{CleanupId, FinalizerOptions, Finalizers, ForeignArgument, WeakId};
+use crate::probe::{self, Raw, cleanup, listen};
+
+/// A heap with a collector, as the suite needs it. References are good until the next collection.
+pub trait Collector: 'static {
+    /// How it names objects.
+    type Ref: Reference;
+
+    /// An empty heap with so many roots.
+    fn new(roots: usize) -> Self;
+
+    /// What it can do. (Weak handles it always can: `Finalizers` has them.)
+    fn features() -> Features {
+        Features::default()
+    }
+
+    /// Its roots.
+    fn roots(&mut self) -> &mut [Option<Self::Ref>];
+
+    /// Allocates an object that holds the number `id` and so many empty fields. Does not collect.
+    fn alloc(&mut self, id: u64, fields: usize) -> Self::Ref;
+
+    /// The number an object was allocated with.
+    fn id(&self, object: Self::Ref) -> u64;
+
+    /// Loads a field.
+    fn load(&self, object: Self::Ref, field: usize) -> Option<Self::Ref>;
+
+    /// Stores a field.
+    fn store(&mut self, object: Self::Ref, field: usize, value: Option<Self::Ref>);
+
+    /// Collects, with all steps but [`finish`](Finalizers::finish). `early`: makes
+    /// [early roots](Finalizers::early_roots) first.
+    fn collect(&mut self, finalizers: &Finalizers<Self::Ref>, scope: Scope, early: bool);
+
+    /// All objects that exist, in any order.
+    fn objects(&self) -> Vec<Self::Ref>;
+
+    /// Whether a minor collection may free it.
+    fn is_young(&self, object: Self::Ref) -> bool {
+        let _ = object;
+        false
+    }
+}
+
+/// Calls need no generated code here, and programs are many.
+pub(super) fn code() -> CacheOptions {
+    CacheOptions {
+        policy: CodePolicy::Interpret,
+        ..CacheOptions::default()
+    }
+}
+
+/// Where panics inside of finalizers are kept, until they are raised again.
+#[derive(Clone, Default)]
+pub(super) struct Panics(Arc<Mutex<Option<String>>>);
+
+impl Panics {
+    pub(super) fn keep(&self, message: &str) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.get_or_insert_with(|| message.to_owned());
+    }
+
+    /// # Panics
+    /// If there was one.
+    pub(super) fn raise(&self) {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(message) = kept {
+            panic!("inside of a finalizer: {message}");
+        }
+    }
+}
+
+/// A [`Subject`] made of a [`Collector`].
+pub struct Foreign<C: Collector> {
+    heap: Rc<RefCell<C>>,
+    finalizers: Finalizers<C::Ref>,
+    plain: FinalizerFn,
+    with_context: FinalizerFn,
+    cleanups: HashMap<u64, CleanupId>,
+    weak: HashMap<u64, WeakId>,
+    cycles: Rc<RefCell<Vec<Vec<u64>>>>,
+    panics: Panics,
+    /// In Go's order, which reports no cycles, what is due is left in the table at times.
+    hurries: bool,
+    collections: u64,
+}
+
+impl<C: Collector> Foreign<C> {
+    fn held(&self, root: usize) -> C::Ref {
+        let held = self.heap.borrow_mut().roots()[root];
+        held.unwrap_or_else(|| unreachable!("operations name roots that are not empty"))
+    }
+}
+
+fn collect<C: Collector>(
+    heap: &RefCell<C>,
+    finalizers: &Finalizers<C::Ref>,
+    cycles: &RefCell<Vec<Vec<u64>>>,
+    scope: Scope,
+) {
+    heap.borrow_mut().collect(finalizers, scope, false);
+    finish(heap, finalizers, cycles);
+}
+
+fn finish<C: Collector>(
+    heap: &RefCell<C>,
+    finalizers: &Finalizers<C::Ref>,
+    cycles: &RefCell<Vec<Vec<u64>>>,
+) {
+    let heap = heap.borrow();
+    let found = finalizers.finish().cycles;
+    let named = found
+        .iter()
+        .map(|path| path.iter().map(|&object| heap.id(object)).collect());
+    cycles.borrow_mut().extend(named);
+}
+
+impl<C: Collector> Subject for Foreign<C> {
+    fn make(setup: &Setup) -> Self {
+        let panics = Panics::default();
+        let kept = panics.clone();
+        let finalizers = Finalizers::builder()
+            .order(setup.order)
+            .code(code())
+            .fault(setup.fault)
+            .on_panic(move |panic| kept.keep(&panic.message))
+            .build();
+        Foreign {
+            heap: Rc::new(RefCell::new(C::new(setup.roots))),
+            finalizers: finalizers.unwrap_or_else(|error| panic!("{error}")),
+            plain: probe::pointer_finalizer(false),
+            with_context: probe::pointer_finalizer(true),
+            cleanups: HashMap::new(),
+            weak: HashMap::new(),
+            cycles: Rc::default(),
+            panics,
+            hurries: setup.order != Order::Go,
+            collections: 0,
+        }
+    }
+
+    fn features() -> Features {
+        Features {
+            weak: true,
+            ..C::features()
+        }
+    }
+
+    fn alloc(&mut self, root: usize, id: u64, fields: usize) {
+        let mut heap = self.heap.borrow_mut();
+        let object = heap.alloc(id, fields);
+        heap.roots()[root] = Some(object);
+    }
+
+    fn copy(&mut self, to: usize, from: Option<usize>) {
+        let mut heap = self.heap.borrow_mut();
+        let roots = heap.roots();
+        roots[to] = from.and_then(|from| roots[from]);
+    }
+
+    fn load(&mut self, to: usize, from: usize, field: usize) {
+        let object = self.held(from);
+        let mut heap = self.heap.borrow_mut();
+        heap.roots()[to] = heap.load(object, field);
+    }
+
+    fn store(&mut self, object: usize, field: usize, value: Option<usize>) {
+        let (object, value) = (self.held(object), value.map(|root| self.held(root)));
+        self.heap.borrow_mut().store(object, field, value);
+    }
+
+    fn set_finalizer(&mut self, object: usize, context: Option<usize>, cycle: CyclePolicy) -> bool {
+        let context = context.map(|root| self.held(root));
+        let function = if context.is_some() {
+            &self.with_context
+        } else {
+            &self.plain
+        };
+        let options = FinalizerOptions { context, cycle };
+        probe::set_finalizer(&self.finalizers, self.held(object), function, options).is_ok()
+    }
+
+    fn clear_finalizer(&mut self, object: usize) -> bool {
+        self.finalizers.clear_finalizer(self.held(object))
+    }
+
+    fn add_cleanup(&mut self, object: usize, number: u64, argument: Option<usize>) {
+        let function = cleanup(number, argument.is_some());
+        let argument = argument.map_or(ForeignArgument::Word(number), |root| {
+            ForeignArgument::Object(self.held(root))
+        });
+        let added = probe::add_cleanup(&self.finalizers, self.held(object), &function, argument);
+        self.cleanups
+            .insert(number, added.unwrap_or_else(|error| panic!("{error}")));
+    }
+
+    fn stop_cleanup(&mut self, number: u64) -> bool {
+        let cleanup = self.cleanups.get(&number);
+        cleanup.is_some_and(|&cleanup| self.finalizers.stop_cleanup(cleanup))
+    }
+
+    fn make_weak(&mut self, object: usize, id: u64) {
+        self.weak
+            .insert(id, self.finalizers.weak(self.held(object)));
+    }
+
+    fn upgrade(&mut self, id: u64) -> Option<u64> {
+        let object = self.finalizers.upgrade(*self.weak.get(&id)?)?;
+        Some(self.heap.borrow().id(object))
+    }
+
+    fn collect(&mut self, scope: Scope, early: bool) {
+        self.heap
+            .borrow_mut()
+            .collect(&self.finalizers, scope, early);
+        self.collections += 1;
+        if self.hurries || !self.collections.is_multiple_of(3) {
+            finish(&self.heap, &self.finalizers, &self.cycles);
+        }
+    }
+
+    fn run(&mut self, revive: Option<usize>, scope: Option<Scope>) -> Vec<Call> {
+        let calls = Rc::new(RefCell::new(Vec::new()));
+        let (heap, finalizers) = (self.heap.clone(), self.finalizers.clone());
+        let (made, cycles) = (calls.clone(), self.cycles.clone());
+        let listener = Rc::new(move |raw| {
+            let id = |word: u64| heap.borrow().id(C::Ref::from_word(word));
+            made.borrow_mut().push(match raw {
+                Raw::Finalizer { object, context } => Call::Finalizer {
+                    object: id(object),
+                    context: context.map(id),
+                },
+                Raw::Cleanup { number, argument } => Call::Cleanup {
+                    number,
+                    argument: argument.map(id),
+                },
+            });
+            if let (Some(root), Raw::Finalizer { object, .. }) = (revive, raw) {
+                heap.borrow_mut().roots()[root] = Some(C::Ref::from_word(object));
+            }
+            if let Some(scope) = scope {
+                collect(&heap, &finalizers, &cycles, scope);
+            }
+        });
+        finish(&self.heap, &self.finalizers, &self.cycles);
+        let ran = listen(listener, || self.finalizers.run_finalizers());
+        self.panics.raise();
+        ran.unwrap_or_else(|error| panic!("{error}"));
+        calls.take()
+    }
+
+    fn objects(&mut self) -> Vec<u64> {
+        let heap = self.heap.borrow();
+        heap.objects()
+            .iter()
+            .map(|&object| heap.id(object))
+            .collect()
+    }
+
+    fn young(&mut self) -> Vec<u64> {
+        let heap = self.heap.borrow();
+        let objects = heap.objects();
+        let young = objects.iter().filter(|object| heap.is_young(**object));
+        young.map(|&object| heap.id(object)).collect()
+    }
+
+    fn take_cycles(&mut self) -> Vec<Vec<u64>> {
+        self.cycles.take()
+    }
+}

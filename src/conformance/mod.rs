@@ -1,0 +1,137 @@
+//! A suite that any collector can run against itself: random programs, compared with a naive model after each collection.
+//!
+//! A collector that is driven through [`Finalizers`](crate::Finalizers) implements [`Collector`] and is wrapped in
+//! [`Foreign`]; anything else implements [`Subject`]. The embedded heap does: [`Embedded`].
+//!
+//! ```no_run
+//! # fn check<MyHeap: fing::conformance::Collector>() {
+//! use fing::Order;
+//! use fing::conformance::{Foreign, Suite};
+//!
+//! for order in [Order::Go, Order::Topological] {
+//!     if let Err(failure) = Suite::new(order).run::<Foreign<MyHeap>>() {
+//!         panic!("{failure}");
+//!     }
+//! }
+//! # }
+//! ```
+//!
+//! What is compared after each collection: which objects exist, which weak handles are alive, which cycles are
+//! reported; and what runs, with the right object, context and argument, exactly once, in an order that is allowed. The
+//! programs build and drop graphs, register, clear, stop, revive from inside of finalizers, collect inside of finalizers,
+//! mix minor, full and early-rooted collections where the collector has them, and in some cases collect after every
+//! operation.
+#![forbid(unsafe_code)]
+mod embedded;
+mod foreign;
+mod model;
+mod program;
+mod suite;
+
+pub use embedded::Embedded;
+pub use foreign::{Collector, Foreign};
+pub use suite::{Failure, Suite, Summary};
+
+pub use crate::collector::Fault;
+use crate::collector::{CyclePolicy, Order, Scope};
+
+/// What a [`Subject`] is made for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Setup {
+    /// The order of finalization.
+    pub order: Order,
+    /// How many roots it has, all empty.
+    pub roots: usize,
+    #[doc(hidden)]
+    pub fault: Option<Fault>,
+}
+
+/// What a collector can do beside full collections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Features {
+    /// Minor collections.
+    pub minor: bool,
+    /// [`early_roots`](crate::Finalizers::early_roots).
+    pub early: bool,
+    /// Objects can survive a minor collection and be young.
+    pub ages: bool,
+    /// Weak handles.
+    pub weak: bool,
+}
+
+/// A call that was made. Objects are named by the number they were allocated with.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Call {
+    /// A finalizer's.
+    Finalizer {
+        /// Its object.
+        object: u64,
+        /// The object that is its context.
+        context: Option<u64>,
+    },
+    /// A cleanup's.
+    Cleanup {
+        /// The number it was added with.
+        number: u64,
+        /// The object that is its argument.
+        argument: Option<u64>,
+    },
+}
+
+/// A heap with finalizers, under test. It is a machine of a few roots; operations name objects by the root that holds
+/// them, which is never empty, so an implementation may move objects whenever it likes.
+pub trait Subject {
+    /// Makes an empty heap.
+    fn make(setup: &Setup) -> Self;
+
+    /// What it can do.
+    fn features() -> Features;
+
+    /// Allocates an object of so many empty fields, numbered `id`, into a root.
+    fn alloc(&mut self, root: usize, id: u64, fields: usize);
+
+    /// Copies a root to another one, or empties it.
+    fn copy(&mut self, to: usize, from: Option<usize>);
+
+    /// Loads a field into a root.
+    fn load(&mut self, to: usize, from: usize, field: usize);
+
+    /// Stores a root, or nothing, in a field.
+    fn store(&mut self, object: usize, field: usize, value: Option<usize>);
+
+    /// Sets a finalizer, with an object as its context. False: the object has one.
+    fn set_finalizer(&mut self, object: usize, context: Option<usize>, cycle: CyclePolicy) -> bool;
+
+    /// Clears a finalizer. False: the object has none.
+    fn clear_finalizer(&mut self, object: usize) -> bool;
+
+    /// Adds a cleanup, numbered, with an object as its argument.
+    fn add_cleanup(&mut self, object: usize, number: u64, argument: Option<usize>);
+
+    /// Stops a cleanup. False: it is due, done or stopped.
+    fn stop_cleanup(&mut self, number: u64) -> bool;
+
+    /// Makes a weak handle of the object, whose number is `id`.
+    fn make_weak(&mut self, object: usize, id: u64);
+
+    /// The number of the object that the weak handle made for `id` gives, if any.
+    fn upgrade(&mut self, id: u64) -> Option<u64>;
+
+    /// Collects.
+    fn collect(&mut self, scope: Scope, early: bool);
+
+    /// Runs what is due, and says what was called, in order. Each finalizer puts its object in the root `revive`; each
+    /// call then collects, if `collect` is given.
+    fn run(&mut self, revive: Option<usize>, collect: Option<Scope>) -> Vec<Call>;
+
+    /// The numbers of all objects that exist, in any order.
+    fn objects(&mut self) -> Vec<u64>;
+
+    /// The numbers of those that a minor collection may free.
+    fn young(&mut self) -> Vec<u64> {
+        Vec::new()
+    }
+
+    /// The cycles reported since this was last called.
+    fn take_cycles(&mut self) -> Vec<Vec<u64>>;
+}

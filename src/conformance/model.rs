@@ -1,0 +1,315 @@
+//! The reference model: sets and closures, as naive as can be. It knows nothing of steps, addresses or tables.
+#![forbid(unsafe_code)]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Call;
+use crate::collector::{CyclePolicy, Order, Scope};
+
+pub(super) type Set = BTreeSet<u64>;
+
+#[derive(Clone, Debug)]
+pub(super) struct Object {
+    pub(super) fields: Vec<Option<u64>>,
+    pub(super) young: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Finalizer {
+    pub(super) context: Option<u64>,
+    pub(super) cycle: CyclePolicy,
+    pub(super) reported: bool,
+}
+
+/// A call that is due.
+#[derive(Clone, Debug)]
+pub(super) struct Queued {
+    pub(super) call: Call,
+    collection: u64,
+    /// Objects whose finalizers, queued by the same collection, have to run before this one.
+    before: Set,
+}
+
+/// A cycle that has to be reported: any path on it will do that starts at an object that asks.
+#[derive(Clone, Debug)]
+pub(super) struct Report {
+    references: BTreeMap<u64, Set>,
+    asking: Set,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Model {
+    pub(super) order: Order,
+    pub(super) objects: BTreeMap<u64, Object>,
+    pub(super) roots: Vec<Option<u64>>,
+    pub(super) finalizers: BTreeMap<u64, Finalizer>,
+    /// Object and argument.
+    pub(super) cleanups: BTreeMap<u64, (u64, Option<u64>)>,
+    pub(super) weak: Set,
+    pub(super) queue: Vec<Queued>,
+    pub(super) reports: Vec<Report>,
+    pub(super) collections: u64,
+}
+
+impl Report {
+    /// Whether a path is on the cycle.
+    pub(super) fn admits(&self, path: &[u64]) -> bool {
+        let next = path.iter().cycle().skip(1);
+        let refers = |(from, to): (&u64, &u64)| {
+            let references = self.references.get(from);
+            references.is_some_and(|references| references.contains(to))
+        };
+        path.len() > 1
+            && path.iter().collect::<BTreeSet<_>>().len() == path.len()
+            && path
+                .first()
+                .is_some_and(|first| self.asking.contains(first))
+            && path.iter().zip(next).all(refers)
+    }
+}
+
+impl Model {
+    fn references(&self, object: u64) -> impl Iterator<Item = u64> {
+        self.objects[&object].fields.iter().flatten().copied()
+    }
+
+    /// What an object refers to, beside itself.
+    fn contents(&self, object: u64) -> impl Iterator<Item = u64> {
+        self.references(object).filter(move |&to| to != object)
+    }
+
+    fn closure(&self, from: impl IntoIterator<Item = u64>) -> Set {
+        let mut line: Vec<u64> = from.into_iter().collect();
+        let mut reached = Set::new();
+        while let Some(object) = line.pop() {
+            if reached.insert(object) {
+                line.extend(self.references(object));
+            }
+        }
+        reached
+    }
+
+    /// Everything that is alive whatever has a finalizer.
+    fn strong(&self, scope: Scope) -> Vec<u64> {
+        let mut roots: Vec<u64> = self.roots.iter().flatten().copied().collect();
+        for queued in &self.queue {
+            match queued.call {
+                Call::Finalizer { object, context } => {
+                    roots.push(object);
+                    roots.extend(context);
+                }
+                Call::Cleanup { argument, .. } => roots.extend(argument),
+            }
+        }
+        roots.extend(
+            self.finalizers
+                .values()
+                .filter_map(|finalizer| finalizer.context),
+        );
+        roots.extend(self.cleanups.values().filter_map(|(_, argument)| *argument));
+        if scope == Scope::Minor {
+            let old = self.objects.iter().filter(|(_, object)| !object.young);
+            roots.extend(old.map(|(id, _)| *id));
+        }
+        roots
+    }
+
+    pub(super) fn collect(&mut self, scope: Scope) {
+        self.collections += 1;
+        let strong = self.closure(self.strong(scope));
+        let (queued, alive) = match self.order {
+            Order::Go => self.decide_go(&strong),
+            Order::Topological => self.decide_topological(&strong),
+        };
+        let revived = queued.iter().map(|(object, _)| *object);
+        let alive = self.closure(alive.into_iter().chain(revived.clone()));
+        self.weak.retain(|object| alive.contains(object));
+        for object in revived {
+            self.weak.remove(&object);
+        }
+        for (object, before) in queued {
+            if let Some(finalizer) = self.finalizers.remove(&object) {
+                let call = Call::Finalizer {
+                    object,
+                    context: finalizer.context,
+                };
+                self.push(call, before);
+            }
+        }
+        let gone: Vec<u64> = self
+            .cleanups
+            .iter()
+            .filter(|(_, (object, _))| !alive.contains(object))
+            .map(|(number, _)| *number)
+            .collect();
+        for number in gone {
+            if let Some((_, argument)) = self.cleanups.remove(&number) {
+                self.push(Call::Cleanup { number, argument }, Set::new());
+            }
+        }
+        self.objects.retain(|id, _| alive.contains(id));
+        for object in self.objects.values_mut() {
+            object.young = false;
+        }
+    }
+
+    fn push(&mut self, call: Call, before: Set) {
+        self.queue.push(Queued {
+            call,
+            collection: self.collections,
+            before,
+        });
+    }
+
+    /// Go: what any finalizable object refers to is alive. What is then not has its turn.
+    fn decide_go(&self, strong: &Set) -> (Vec<(u64, Set)>, Set) {
+        let contents = self
+            .finalizers
+            .keys()
+            .flat_map(|&object| self.contents(object));
+        let alive = self.closure(strong.iter().copied().chain(contents));
+        let dead = self
+            .finalizers
+            .keys()
+            .filter(|object| !alive.contains(object));
+        (dead.map(|&object| (object, Set::new())).collect(), alive)
+    }
+
+    /// The objects reachable from one by a step or more along references that count.
+    fn beyond(&self, from: u64, counts: &dyn Fn(u64, u64) -> bool) -> Set {
+        let mut line = vec![from];
+        let mut reached = Set::new();
+        while let Some(object) = line.pop() {
+            for to in self.contents(object) {
+                if counts(object, to) && reached.insert(to) {
+                    line.push(to);
+                }
+            }
+        }
+        reached
+    }
+
+    fn decide_topological(&mut self, strong: &Set) -> (Vec<(u64, Set)>, Set) {
+        let dead: Set = self
+            .objects
+            .keys()
+            .filter(|object| !strong.contains(object))
+            .copied()
+            .collect();
+        let is_dead = |_: u64, to: u64| dead.contains(&to);
+        let reach: BTreeMap<u64, Set> = dead
+            .iter()
+            .map(|&object| (object, self.beyond(object, &is_dead)))
+            .collect();
+        let together = |a: u64, b: u64| a == b || reach[&a].contains(&b) && reach[&b].contains(&a);
+        let policy = |object: u64| {
+            self.finalizers
+                .get(&object)
+                .map(|finalizer| finalizer.cycle)
+        };
+        let counts = |from: u64, to: u64| {
+            dead.contains(&to) && !(policy(to) == Some(CyclePolicy::Break) && together(from, to))
+        };
+        let opened: BTreeMap<u64, Set> = dead
+            .iter()
+            .map(|&object| (object, self.beyond(object, &counts)))
+            .collect();
+        let candidates: Vec<u64> = dead
+            .iter()
+            .filter(|object| self.finalizers.contains_key(object))
+            .copied()
+            .collect();
+        let holding: Vec<u64> = candidates
+            .iter()
+            .filter(|&&object| {
+                opened[&object].contains(&object) && policy(object) != Some(CyclePolicy::Unordered)
+            })
+            .copied()
+            .collect();
+        let alive = self.closure(strong.iter().chain(&holding).copied());
+        let queued: Vec<u64> = candidates
+            .iter()
+            .filter(|object| !alive.contains(object))
+            .copied()
+            .collect();
+        let before = |object: u64| -> Set {
+            let earlier = |other: &&u64| {
+                opened[*other].contains(&object) && !opened[&object].contains(*other)
+            };
+            queued.iter().filter(earlier).copied().collect()
+        };
+        let queued: Vec<(u64, Set)> = queued
+            .iter()
+            .map(|&object| (object, before(object)))
+            .collect();
+        // One report for each held cycle that no other one keeps.
+        let mut seen = Set::new();
+        let mut asked = Vec::new();
+        for &object in &holding {
+            let kept = holding
+                .iter()
+                .any(|&other| !together(object, other) && reach[&other].contains(&object));
+            if kept || seen.contains(&object) {
+                continue;
+            }
+            let cycle: Set = dead
+                .iter()
+                .filter(|&&other| together(object, other))
+                .copied()
+                .collect();
+            let asking: Set = cycle
+                .iter()
+                .filter(|&id| {
+                    self.finalizers.get(id).is_some_and(|finalizer| {
+                        finalizer.cycle == CyclePolicy::Report && !finalizer.reported
+                    })
+                })
+                .copied()
+                .collect();
+            seen.extend(&cycle);
+            if !asking.is_empty() {
+                let references = cycle.iter().map(|&id| {
+                    (
+                        id,
+                        self.contents(id).filter(|to| cycle.contains(to)).collect(),
+                    )
+                });
+                asked.push(Report {
+                    references: references.collect(),
+                    asking,
+                });
+            }
+        }
+        for report in &asked {
+            for object in &report.asking {
+                if let Some(finalizer) = self.finalizers.get_mut(object) {
+                    finalizer.reported = true;
+                }
+            }
+        }
+        self.reports.extend(asked);
+        (queued, alive)
+    }
+
+    /// A call begins: it has to be due, and not too early.
+    pub(super) fn begin(&self, call: &Call) -> Result<usize, String> {
+        let at = self.queue.iter().position(|queued| queued.call == *call);
+        let at = at
+            .ok_or_else(|| format!("{call:?} was made, which is not due; due: {:?}", self.due()))?;
+        let queued = &self.queue[at];
+        let early = self.queue.iter().find(|other| match other.call {
+            Call::Finalizer { object, .. } => {
+                other.collection == queued.collection && queued.before.contains(&object)
+            }
+            Call::Cleanup { .. } => false,
+        });
+        match early {
+            Some(other) => Err(format!("{call:?} was made before {:?}", other.call)),
+            None => Ok(at),
+        }
+    }
+
+    pub(super) fn due(&self) -> Vec<&Call> {
+        self.queue.iter().map(|queued| &queued.call).collect()
+    }
+}

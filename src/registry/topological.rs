@@ -1,0 +1,197 @@
+//! Topological order on the embedded heap: all dead finalizable objects at once, referrers first.
+#![forbid(unsafe_code)]
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+
+use super::{Registry, Special, Specials, shape_of};
+use crate::collector::{Candidate, CyclePolicy, Faults, Order, plan};
+use crate::heap::{Bit, Cycle};
+
+/// A cycle of objects that keeps a finalizer from running, as [`CyclePolicy::Report`] asks to be told.
+///
+/// ```text
+/// main.Node 0x7f0010 -> main.Edge 0x7f0050 -> main.Node 0x7f0010
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CycleReport {
+    /// The addresses of its objects: each refers to the next one, and the last to the first, whose finalizer asked.
+    pub path: Vec<usize>,
+    /// Their types.
+    pub types: Vec<String>,
+}
+
+impl fmt::Display for CycleReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let objects = self.types.iter().zip(&self.path);
+        for (ty, addr) in objects.clone() {
+            write!(f, "{ty} {addr:#x} -> ")?;
+        }
+        objects
+            .take(1)
+            .try_for_each(|(ty, addr)| write!(f, "{ty} {addr:#x}"))
+    }
+}
+
+/// Who is told of cycles.
+type CycleHook = dyn Fn(&CycleReport) + Send + Sync;
+
+/// A runtime's order of finalization.
+pub(crate) struct Ordering {
+    pub(crate) order: Order,
+    pub(crate) on_cycle: Box<CycleHook>,
+}
+
+impl Default for Ordering {
+    fn default() -> Ordering {
+        Ordering {
+            order: Order::default(),
+            on_cycle: Box::new(|cycle| tracing::warn!(%cycle, "finalizable objects on a cycle")),
+        }
+    }
+}
+
+impl fmt::Debug for Ordering {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.order.fmt(f)
+    }
+}
+
+impl Ordering {
+    pub(super) fn is_topological(&self) -> bool {
+        self.order == Order::Topological
+    }
+}
+
+/// What is kept between the steps of a collection, and from one to the next.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    /// To be revived: object, pointer, shape. First those that run last.
+    planned: Vec<(usize, u64, u32)>,
+    reports: Vec<CycleReport>,
+    /// Objects whose cycles were reported.
+    reported: HashSet<usize>,
+}
+
+/// A dead object and its finalizers.
+struct Dying {
+    policy: CyclePolicy,
+    finalizers: Vec<(u64, u32)>,
+}
+
+/// Of several finalizers of one object: what the most cautious of them asks.
+fn more_cautious(a: CyclePolicy, b: CyclePolicy) -> CyclePolicy {
+    use CyclePolicy::{Break, Leave, Report, Unordered};
+    [Leave, Report, Break, Unordered]
+        .into_iter()
+        .find(|policy| [a, b].contains(policy))
+        .unwrap_or_default()
+}
+
+impl Specials {
+    /// Takes what was planned; the finalizers are registered no longer.
+    pub(super) fn take_planned(&mut self) -> Vec<(usize, u64, u32)> {
+        for &(start, _, _) in &self.topological.planned {
+            if let Some(of) = self.objects.get_mut(&start) {
+                of.retain(|special| !matches!(special, Special::Finalizer { .. }));
+            }
+        }
+        std::mem::take(&mut self.topological.planned)
+    }
+
+    /// The object's finalizer is cleared.
+    pub(super) fn forget_cycle(&mut self, start: usize) {
+        self.topological.reported.remove(&start);
+    }
+
+    fn has_finalizer(&self, start: usize) -> bool {
+        let of = self.objects.get(&start);
+        of.into_iter()
+            .flatten()
+            .any(|special| matches!(special, Special::Finalizer { .. }))
+    }
+}
+
+impl Registry {
+    /// Plans the order of all dead finalizable objects, and marks what they refer to, but not them; except for those on
+    /// cycles that are left.
+    pub(super) fn plan(&self, cycle: &mut Cycle<'_>) {
+        let mut specials = self.specials.lock();
+        let mut state = std::mem::take(&mut specials.topological);
+        state
+            .reported
+            .retain(|&start| cycle.prepared(start) || specials.has_finalizer(start));
+        let (starts, dying) = self.dying(&specials, cycle);
+        let candidates: Vec<Candidate<usize>> = starts
+            .iter()
+            .zip(&dying)
+            .map(|(&object, dying)| Candidate {
+                object,
+                policy: dying.policy,
+                reported: state.reported.contains(&object),
+            })
+            .collect();
+        let plan = plan(&candidates, cycle, Faults::default());
+        for &n in &plan.left {
+            cycle.mark(starts[n as usize]);
+        }
+        for &n in &plan.due {
+            cycle.mark_children(starts[n as usize]);
+        }
+        for &n in plan.due.iter().rev() {
+            let start = starts[n as usize];
+            state.reported.remove(&start);
+            let finalizers = dying[n as usize].finalizers.iter();
+            state
+                .planned
+                .extend(finalizers.map(|&(word, shape)| (start, word, shape)));
+        }
+        let asked = plan.reported.iter().map(|&n| starts[n as usize]);
+        state.reported.extend(asked);
+        for path in plan.reports {
+            let types = path.iter().map(|&addr| cycle.type_name(addr)).collect();
+            state.reports.push(CycleReport { path, types });
+        }
+        specials.topological = state;
+    }
+
+    /// All dead objects with finalizers.
+    fn dying(&self, specials: &Specials, cycle: &mut Cycle<'_>) -> (Vec<usize>, Vec<Dying>) {
+        let (mut starts, mut dying) = (Vec::new(), Vec::<Dying>::new());
+        let mut numbers = HashMap::new();
+        let mut add = |start: usize, word: u64, shape: u32| {
+            let policy = self.shapes.get(shape).cycle();
+            let number = *numbers.entry(start).or_insert_with(|| {
+                starts.push(start);
+                dying.push(Dying {
+                    policy,
+                    finalizers: Vec::new(),
+                });
+                dying.len() - 1
+            });
+            let found = &mut dying[number];
+            found.policy = more_cautious(found.policy, policy);
+            found.finalizers.push((word, shape));
+        };
+        cycle.for_each_dying(|_, start, id| add(start, start as u64, shape_of(id)));
+        cycle.for_each_unmarked(Bit::Special, |_, start| {
+            for special in specials.objects.get(&start).into_iter().flatten() {
+                if let Special::Finalizer { addr, shape } = *special {
+                    add(start, addr as u64, shape);
+                }
+            }
+        });
+        (starts, dying)
+    }
+
+    /// Tells of the cycles that the last collection found.
+    pub(super) fn report_cycles(&self) {
+        if self.order.is_topological() {
+            let reports = std::mem::take(&mut self.specials.lock().topological.reports);
+            reports
+                .iter()
+                .for_each(|report| (self.order.on_cycle)(report));
+        }
+    }
+}

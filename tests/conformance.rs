@@ -1,0 +1,147 @@
+//! The conformance kit on every collector there is, and the kit itself: it sees deliberate faults.
+#![cfg(all(feature = "conformance", target_arch = "x86_64", target_os = "linux"))]
+
+use fing::conformance::{Collector, Embedded, Fault, Foreign, Subject, Suite};
+use fing::{Finalizers, Order, Scope};
+
+#[path = "../examples/bring_your_own_gc.rs"]
+#[expect(dead_code, reason = "what the example does with its heap")]
+mod bring_your_own_gc;
+#[path = "conformance/simulated.rs"]
+mod simulated;
+
+use bring_your_own_gc::Heap as CopyingHeap;
+use simulated::{
+    Ageing, Compacting, EarlyGenerational, EarlyRoots, Generational, Heap, MarkSweep, SemiSpace,
+};
+
+impl Collector for CopyingHeap {
+    type Ref = usize;
+
+    fn new(roots: usize) -> Self {
+        CopyingHeap::new(2048, roots)
+    }
+
+    fn roots(&mut self) -> &mut [Option<usize>] {
+        &mut self.roots
+    }
+
+    fn alloc(&mut self, id: u64, fields: usize) -> usize {
+        CopyingHeap::alloc(self, id, fields)
+    }
+
+    fn id(&self, object: usize) -> u64 {
+        self.number(object)
+    }
+
+    fn load(&self, object: usize, field: usize) -> Option<usize> {
+        CopyingHeap::load(self, object, field)
+    }
+
+    fn store(&mut self, object: usize, field: usize, value: Option<usize>) {
+        CopyingHeap::store(self, object, field, value);
+    }
+
+    fn collect(&mut self, finalizers: &Finalizers<usize>, _: Scope, _: bool) {
+        CopyingHeap::collect(self, finalizers);
+    }
+
+    fn objects(&self) -> Vec<usize> {
+        CopyingHeap::objects(self)
+    }
+}
+
+fn conforms<S: Subject>(name: &str) {
+    for order in [Order::Go, Order::Topological] {
+        match Suite::new(order).run::<S>() {
+            Ok(summary) => {
+                println!("{name}, {order:?} order: {summary}");
+                assert!(summary.calls > 0 && (order == Order::Go || summary.cycles > 0));
+            }
+            Err(failure) => panic!("{name}, {order:?} order: {failure}"),
+        }
+    }
+}
+
+#[test]
+fn the_embedded_heap_conforms() {
+    conforms::<Embedded>("embedded heap");
+}
+
+#[test]
+fn the_example_conforms() {
+    conforms::<Foreign<CopyingHeap>>("examples/bring_your_own_gc.rs");
+}
+
+#[test]
+fn mark_sweep_conforms() {
+    conforms::<Foreign<Heap<MarkSweep>>>("mark and sweep");
+}
+
+#[test]
+fn semispace_conforms() {
+    conforms::<Foreign<Heap<SemiSpace>>>("semispace");
+}
+
+#[test]
+fn compaction_conforms() {
+    conforms::<Foreign<Heap<Compacting>>>("mark and compact");
+}
+
+#[test]
+fn generations_conform() {
+    conforms::<Foreign<Heap<Generational>>>("generational");
+    conforms::<Foreign<Heap<Ageing>>>("generational, ageing");
+}
+
+#[test]
+fn early_roots_conform() {
+    conforms::<Foreign<Heap<EarlyRoots>>>("early roots");
+    conforms::<Foreign<Heap<EarlyGenerational>>>("early roots, generational");
+}
+
+/// How many programs it takes until the kit sees a fault, if so many are enough.
+fn seen_after<S: Subject>(fault: Fault, order: Order) -> Option<u64> {
+    let mut suite = Suite::new(order);
+    suite.cases = 400;
+    suite.fault = Some(fault);
+    let failure = suite.run::<S>().err()?;
+    Some(failure.seed)
+}
+
+#[test]
+fn the_kit_sees_faults() {
+    use Order::{Go, Topological};
+    // Programs that fail are many here, and their panics say nothing new.
+    std::panic::set_hook(Box::new(|_| {}));
+    let faults: &[(Fault, &[Order])] = &[
+        (Fault::NoRetain, &[Go, Topological]),
+        (Fault::NoDrain, &[Go]),
+        (Fault::CleanupsFirst, &[Go, Topological]),
+        (Fault::ContextNotTraced, &[Go, Topological]),
+        (Fault::QueueNotTraced, &[Go, Topological]),
+        (Fault::DueNotTraced, &[Go]),
+        (Fault::WeakLast, &[Go]),
+        (Fault::NoRehash, &[Go, Topological]),
+        (Fault::NoYoungList, &[Go, Topological]),
+        (Fault::SelfCounts, &[Go]),
+        (Fault::NotRevived, &[Go, Topological]),
+        (Fault::Reversed, &[Topological]),
+        (Fault::CyclesRun, &[Topological]),
+        (Fault::LeftNotKept, &[Topological]),
+        (Fault::NotBroken, &[Topological]),
+        (Fault::ReportedAgain, &[Topological]),
+    ];
+    let mut missed = Vec::new();
+    for &(fault, orders) in faults {
+        for &order in orders {
+            let seen = seen_after::<Foreign<Heap<Generational>>>(fault, order);
+            println!("{fault:?}, {order:?} order: {seen:?}");
+            if seen.is_none() {
+                missed.push((fault, order));
+            }
+        }
+    }
+    let _ = std::panic::take_hook();
+    assert!(missed.is_empty(), "not seen: {missed:?}");
+}
