@@ -95,7 +95,8 @@ static class Peer {
         Expect(-1);
         if (registers) Hold();
         // Mono looks for references on the stack, so a few of the dropped may seem alive.
-        int dropped = Drop(dead) * 999 / 1000;
+        int dropped = Drop(dead);
+        dropped -= dropped / 1000;
         Expect(dropped);
         phases["discover"] = Timed(GC.Collect);
         if (registers) phases["drain"] = Timed(() => { Gate.Set(); Done.WaitOne(60000); });
