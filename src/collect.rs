@@ -9,7 +9,7 @@
 #![forbid(unsafe_code)]
 
 use crate::handle::Roots;
-use crate::heap::{Cycle, Heap, HeapError, HeapOptions};
+use crate::heap::{Cycle, Heap, HeapError, HeapFault, HeapOptions, HeapReport};
 use crate::safepoint::{Stopped, World, WorldError};
 use crate::types::Types;
 use std::sync::Arc;
@@ -138,6 +138,12 @@ impl Space {
     ) -> Result<R, WorldError> {
         let stopped = self.world.stop(None)?;
         Ok(look(&mut self.heap.cycle(&stopped)))
+    }
+
+    /// Looks at the whole heap with the world stopped, for a thread that has no mutator or is in a native region.
+    pub(crate) fn verify(&self) -> Result<Result<HeapReport, HeapFault>, WorldError> {
+        let stopped = self.world.stop(None)?;
+        Ok(self.heap.verify(&stopped))
     }
 
     /// The collection itself. `from`: when somebody asked for it.

@@ -78,7 +78,7 @@ pub use fing::FinalizerPanic;
 pub use fing_stubs as stubs;
 pub use fing_stubs::{Abi, Arch, CacheOptions, CodePolicy, Signature};
 pub use handle::Handle;
-pub use heap::{AccessError, AllocError, HeapError, HeapOptions, HeapStats};
+pub use heap::{AccessError, AllocError, HeapError, HeapFault, HeapOptions, HeapReport, HeapStats};
 pub use keep_alive::{KeepAlive, keep_alive};
 pub use mutator::{Mutator, Obj};
 pub use observer::{Call, Observer, ParkReason};
@@ -87,7 +87,7 @@ pub use registry::{
     AddCleanupError, AttachError, Cleanup, CleanupArgument, CycleReport, DowngradeError,
     FinalizerState, Link, Reason, Registration, SetFinalizerError, Suspect, TypeFinalizer, Value,
 };
-pub use runtime::{Runtime, RuntimeBuilder, RuntimeError};
+pub use runtime::{Runtime, RuntimeBuilder, RuntimeError, VerifyError};
 pub use safepoint::WorldError;
 pub use stats::RuntimeStats;
 pub use types::{Itab, Passing, TypeDesc, TypeId, Types, TypesError};

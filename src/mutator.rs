@@ -132,11 +132,14 @@ impl Mutator {
 
     // ------------------------------------------------------------------------------------------ stopping
 
-    /// Lets a collection that waits for this thread happen. Costs a load when there is none.
+    /// Lets a collection that waits for this thread happen. Costs two loads when there is none.
     #[inline]
     pub fn safepoint(&mut self) {
         if self.space.world().poll(self.member) {
             drop(Refresh(self));
+        }
+        if self.space.heap().is_stressed() {
+            self.collect_once();
         }
     }
 

@@ -12,7 +12,7 @@ use crate::collector::{CyclePolicy, Order};
 use crate::executor::{Executor, ExecutorError, Goroutine};
 use crate::finalizer::FinalizerFn;
 use crate::fing::{CallOptions, Calls, CallsError, FinalizerPanic};
-use crate::heap::{HeapError, HeapOptions};
+use crate::heap::{HeapError, HeapFault, HeapOptions, HeapReport};
 use crate::mutator::Mutator;
 use crate::observer::Observer;
 use crate::queue::{Policy, status};
@@ -78,6 +78,18 @@ pub enum RuntimeError {
     /// More registers than the machine has.
     #[error("int_arg_regs: {0}")]
     IntArgRegs(#[from] AbiError),
+}
+
+/// Why a heap was not found sound.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum VerifyError {
+    /// It could not be looked at.
+    #[error("verify_heap: {0}")]
+    World(#[from] WorldError),
+    /// It is not sound.
+    #[error(transparent)]
+    Fault(#[from] HeapFault),
 }
 
 /// A [`Runtime`] in the making.
@@ -391,6 +403,15 @@ impl Runtime {
     /// runs finalizers.
     pub fn shutdown(&self, drain: bool, timeout: Duration) -> Result<u64, ExecutorError> {
         self.goroutine.shutdown(drain, timeout)
+    }
+
+    /// Looks at every object of the heap with the world stopped, and says what was found. For tests and debugging.
+    ///
+    /// # Errors
+    /// The heap is not sound, which is a bug of this crate or of code that writes past a mutator; or this thread runs
+    /// with a mutator of this runtime.
+    pub fn verify_heap(&self) -> Result<HeapReport, VerifyError> {
+        Ok(self.shared.space.verify()??)
     }
 
     /// The figures so far.

@@ -100,6 +100,7 @@ impl Fixture {
     fn collect(&self) -> Vec<u64> {
         self.runtime.gc().unwrap();
         self.runtime.run_finalizers().unwrap();
+        self.runtime.verify_heap().unwrap();
         self.log.take()
     }
 }

@@ -40,6 +40,7 @@ mod sweep;
 mod tests;
 mod tiny;
 mod tracer;
+mod verify;
 
 pub(crate) use access::Word;
 pub(crate) use alloc::Cache;
@@ -50,6 +51,7 @@ pub use error::{AccessError, AllocError, HeapError};
 pub(crate) use find::Location;
 pub use stats::HeapStats;
 pub(crate) use sweep::Swept;
+pub use verify::{HeapFault, HeapReport};
 
 use crate::lock::{Lock, Rank};
 use crate::types::{TypeDesc, TypeId, Types};
@@ -77,6 +79,8 @@ pub struct HeapOptions {
     /// is not remembered: [`Mutator::type_of`](crate::Mutator::type_of) answers the block's, so that a finalizer is set
     /// with [`Value::new`](crate::Value::new), which names the type.
     pub tiny: bool,
+    /// Collect at every safepoint, and at every allocation that may: to find references that were not rooted. For tests.
+    pub stress: bool,
 }
 
 impl HeapOptions {
@@ -89,13 +93,14 @@ impl HeapOptions {
 }
 
 impl Default for HeapOptions {
-    /// 1 GiB, 100 percent, no poison, no tiny blocks.
+    /// 1 GiB, 100 percent, no poison, no tiny blocks, no stress.
     fn default() -> HeapOptions {
         HeapOptions {
             limit: 1 << 30,
             percent: Some(100),
             poison: false,
             tiny: false,
+            stress: false,
         }
     }
 }
@@ -178,7 +183,13 @@ impl Heap {
     /// Enough was allocated since the last collection for another one to be worth it.
     #[inline]
     pub(crate) fn should_collect(&self) -> bool {
-        self.allocated.load(Relaxed) > self.trigger.load(Relaxed)
+        self.options.stress || self.allocated.load(Relaxed) > self.trigger.load(Relaxed)
+    }
+
+    /// A collection is due at every safepoint.
+    #[inline]
+    pub(crate) fn is_stressed(&self) -> bool {
+        self.options.stress
     }
 
     /// Number of collections finished.

@@ -85,6 +85,11 @@ impl Types {
         desc.ok_or(TypesError::Foreign { index: id.index })
     }
 
+    /// Every descriptor there is.
+    pub(crate) fn descriptors(&self) -> impl Iterator<Item = &TypeDesc> {
+        (0..).map_while(|index| self.descs.get(index))
+    }
+
     /// Says that a name will be defined. Until then it may stand behind pointers, slices, maps, channels and
     /// functions. Declaring again what is there changes nothing.
     ///

@@ -298,6 +298,7 @@ fn memory_goes_back_to_the_system() {
         percent: Some(100),
         poison: false,
         tiny: false,
+        stress: false,
     });
     let mut m = Mutator::attach(&space).unwrap();
     let resident = || space.heap().arena.resident().unwrap();

@@ -8,6 +8,7 @@ mod graph;
 mod limits;
 mod mutators;
 mod threads;
+mod verify;
 
 use super::{AccessError, AllocError, Bit, Cycle, HeapError, HeapOptions};
 use crate::collect::{Space, Weakness};
@@ -26,6 +27,7 @@ fn options() -> HeapOptions {
         percent: None,
         poison: true,
         tiny: false,
+        stress: false,
     }
 }
 

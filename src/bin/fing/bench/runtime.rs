@@ -3,7 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use fing::{Executor, FinalizerFn, FinalizerState, HeapOptions, Mutator, Obj, Runtime, TypeId};
+use fing::{
+    Executor, FinalizerFn, FinalizerState, HeapOptions, Mutator, Obj, Policy, Runtime,
+    TypeFinalizer, TypeId,
+};
 
 use super::subject::{Fault, Laps, Phase, Round, STEP, Subject, Work, percentiles, shuffled};
 use crate::callees::{self, Kind};
@@ -18,6 +21,10 @@ pub(crate) enum Registered {
     Nothing,
     /// A System V finalizer.
     Finalizer(Kind),
+    /// A System V finalizer prepared for the type, attached to each object.
+    Prepared,
+    /// As `Prepared`, drained function by function.
+    Grouped,
     /// A System V cleanup with an integer.
     Cleanup,
     /// A Go finalizer, called with this many integer argument registers.
@@ -32,6 +39,8 @@ pub(crate) struct Fing {
     keep: TypeId,
     registered: Registered,
     functions: Vec<FinalizerFn>,
+    /// The functions, prepared for the type, if that is what is measured.
+    prepared: Vec<TypeFinalizer>,
     work: Work,
     objects: usize,
 }
@@ -55,6 +64,7 @@ impl Fing {
             });
         let runtime = match registered {
             Registered::Go(_, count) => builder.int_arg_regs(count),
+            Registered::Grouped => builder.policy(Policy::Grouped),
             _ => builder,
         }
         .build()?;
@@ -65,10 +75,20 @@ impl Fing {
         let functions = match registered {
             Registered::Nothing => Vec::new(),
             Registered::Finalizer(kind) => callees::finalizers(types, kind)?,
+            Registered::Prepared | Registered::Grouped => {
+                callees::finalizers(types, Kind::Pointer)?
+            }
             Registered::Cleanup => vec![callees::cleanup(types)?],
             Registered::Go(kind, _) => vec![callees::go_finalizer(types, kind)?],
         };
+        let prepared = if matches!(registered, Registered::Prepared | Registered::Grouped) {
+            let prepare = |function| runtime.prepare_finalizer(object, function);
+            functions.iter().map(prepare).collect::<Result<_, _>>()?
+        } else {
+            Vec::new()
+        };
         Ok(Fing {
+            prepared,
             runtime,
             object,
             keep,
@@ -80,6 +100,9 @@ impl Fing {
     }
 
     fn register(&self, mutator: &Mutator, object: Obj<'_>, target: usize) -> Result<(), Fault> {
+        if let Some(prepared) = self.prepared.get(target) {
+            return Ok(prepared.attach(mutator, object)?);
+        }
         let Some(function) = self.functions.get(target) else {
             return Ok(());
         };
@@ -188,6 +211,10 @@ impl Fing {
         let mut canceled = 0;
         if self.registered == Registered::Cleanup {
             canceled += cleanups.iter().filter(|cleanup| cleanup.stop()).count();
+        } else if let Some(prepared) = self.prepared.first() {
+            for &object in &objects {
+                canceled += usize::from(prepared.detach(&mutator, object)?);
+            }
         } else {
             for &object in &objects {
                 let state = self.runtime.set_finalizer(&mutator, object.into(), None)?;

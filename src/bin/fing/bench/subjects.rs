@@ -39,6 +39,8 @@ const FING: &[(&str, Registered, usize)] = &[
     ("pointer", Registered::Finalizer(Pointer), ANY),
     ("interface", Registered::Finalizer(Interface), FEW),
     ("results", Registered::Finalizer(Results), FEW),
+    ("prepared", Registered::Prepared, ANY),
+    ("grouped", Registered::Grouped, FEW),
     ("cleanup", Registered::Cleanup, ANY),
 ];
 const KINDS: &[(&str, Kind)] = &[
@@ -113,7 +115,12 @@ impl Spec {
             (How::ByHand(Pointer, _), work) => matches!(work, Work::Cycle { dead: 100, .. }),
             (How::ByHand(..), work) => work == ALL_DEAD,
             (How::Fing(Registered::Nothing), Work::Cancel) => false,
-            (How::Fing(Registered::Finalizer(Pointer)), _) => true,
+            (
+                How::Fing(
+                    Registered::Finalizer(Pointer) | Registered::Prepared | Registered::Grouped,
+                ),
+                _,
+            ) => true,
             (How::Fing(_), work) => !matches!(work, Work::Cycle { targets, .. } if targets > 1),
         };
         // With more, one kind of work takes minutes enough.
