@@ -126,6 +126,7 @@ impl Machine {
             percent: None,
             poison: true,
             tiny: true,
+            stress: false,
         };
         let runtime = Runtime::builder()
             .executor(Executor::Inline)
