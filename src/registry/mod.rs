@@ -4,6 +4,7 @@
 //! finalizers of interior pointers, and cleanups. What a collection makes of them is decided in `decide`.
 #![forbid(unsafe_code)]
 
+mod addresses;
 mod argument;
 mod check;
 mod cleanup;
@@ -14,7 +15,6 @@ mod topological;
 mod typed;
 mod weak;
 
-use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::ops::Range;
 use std::sync::Arc;
@@ -35,6 +35,7 @@ use crate::lock::{Lock, Rank};
 use crate::queue::{Queue, Tag};
 use crate::shapes::{Shape, Shapes};
 use crate::weak::WeakCell;
+use addresses::AddressMap;
 use argument::Captured;
 
 /// What is registered beside the heap's own books.
@@ -55,11 +56,11 @@ pub(crate) struct Registry {
 #[derive(Debug, Default)]
 struct Specials {
     /// By the object's start.
-    objects: HashMap<usize, Vec<Special>>,
+    objects: AddressMap<Vec<Special>>,
     last_cleanup: u64,
     topological: topological::State,
     /// Weak pointers to what never dies, by address.
-    immortal: HashMap<usize, Arc<WeakCell>>,
+    immortal: AddressMap<Arc<WeakCell>>,
     /// Memory that is no object and never dies: the embedder's globals.
     globals: Vec<Range<usize>>,
 }
