@@ -1,35 +1,12 @@
 //! Random programs, the same for the same seed everywhere.
 
+use fing::stubs::fuzzing::Rng;
+
 use super::program::{Deed, Op, Param, Place, Program, ROOTS, Type};
-
-/// A small generator of random numbers (splitmix64).
-pub(crate) struct Random(u64);
-
-impl Random {
-    pub(crate) fn new(seed: u64) -> Random {
-        Random(seed)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
-    }
-
-    pub(crate) fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit as u64) as usize
-    }
-
-    fn of<T: Copy>(&mut self, all: &[T]) -> T {
-        all[self.below(all.len())]
-    }
-}
 
 /// Program `case`: a heap is built, taken to pieces, and collected in several rounds.
 pub(crate) fn program(case: u64) -> Program {
-    let mut random = Random::new(case);
+    let mut random = Rng::new(case);
     let mut ops = Vec::new();
     let roots = 2 + random.below(ROOTS - 1);
     let mut numbers = [1u32; 3];
@@ -48,7 +25,7 @@ pub(crate) fn program(case: u64) -> Program {
             let root = if round == 0 { n } else { random.below(roots) };
             let ty = match random.below(40) {
                 0 => Type::Huge,
-                _ => random.of(&Type::ALL[..4]),
+                _ => *random.pick(&Type::ALL[..4]),
             };
             ops.push(Op::Alloc {
                 root,
@@ -65,7 +42,7 @@ pub(crate) fn program(case: u64) -> Program {
                 13 | 14 => Op::Cleanup {
                     root,
                     number: number(1),
-                    place: random.of(&Place::ALL),
+                    place: *random.pick(&Place::ALL),
                     argument: match random.below(3) {
                         0 => Some(random.below(roots)),
                         _ => None,
@@ -74,7 +51,7 @@ pub(crate) fn program(case: u64) -> Program {
                 15 | 16 => Op::Weak {
                     root,
                     number: number(2),
-                    place: random.of(&Place::ALL),
+                    place: *random.pick(&Place::ALL),
                 },
                 17 => match random.below(6) {
                     0 => Op::Clear { root },
@@ -118,9 +95,9 @@ pub(crate) fn program(case: u64) -> Program {
     Program(ops)
 }
 
-fn link(random: &mut Random, root: usize, roots: usize) -> Op {
+fn link(random: &mut Rng, root: usize, roots: usize) -> Op {
     let place = match random.below(5) {
-        0 => random.of(&Place::ALL),
+        0 => *random.pick(&Place::ALL),
         _ => Place::Start,
     };
     // Mostly to the next root, so that there are chains as well as tangles.
@@ -137,14 +114,14 @@ fn link(random: &mut Random, root: usize, roots: usize) -> Op {
     }
 }
 
-fn fin(random: &mut Random, root: usize) -> Op {
+fn fin(random: &mut Rng, root: usize) -> Op {
     let deed = match random.below(2) {
         0 => Deed::Plain,
-        _ => random.of(&Deed::ALL),
+        _ => *random.pick(&Deed::ALL),
     };
     Op::Fin {
         root,
         deed,
-        param: random.of(&Param::ALL),
+        param: *random.pick(&Param::ALL),
     }
 }
