@@ -48,7 +48,7 @@ pub(crate) use attach::TypedId;
 pub(crate) use block::Bit;
 pub(crate) use cycle::Cycle;
 pub use error::{AccessError, AllocError, HeapError};
-pub(crate) use find::Location;
+pub(crate) use find::{Location, Place};
 pub use stats::HeapStats;
 pub(crate) use sweep::Swept;
 pub use verify::{HeapFault, HeapReport};

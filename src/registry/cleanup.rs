@@ -2,34 +2,84 @@
 #![forbid(unsafe_code)]
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
-use super::argument::capture;
-use super::{AddCleanupError, CleanupArgument, Registry, Special};
+use fing_stubs::Record;
+
+use super::argument::{Captured, capture, number};
+use super::functions::Known;
+use super::lists::Name;
+use super::{AddCleanupError, CleanupArgument, Registry, Special, Specials};
 use crate::collector::CyclePolicy;
 use crate::finalizer::FinalizerFn;
-use crate::heap::Location;
+use crate::heap::{Bit, Cycle, Heap, Location, Place};
 use crate::mutator::Mutator;
-use crate::shapes::Manner;
+use crate::queue::{Filling, Tag};
+use crate::shapes::{Argument, Manner};
 
 /// A cleanup that was added.
 #[derive(Clone, Debug)]
 pub struct Cleanup {
     registry: Arc<Registry>,
-    object: usize,
-    /// 0: of an object that never dies.
-    id: u64,
+    object: Place,
+    /// Of nothing: the object never dies.
+    name: Name,
 }
 
 impl Cleanup {
     /// Takes the cleanup back. False if it was queued or stopped before, or could never have run.
     pub fn stop(&self) -> bool {
-        self.registry.stop_cleanup(self.object, self.id)
+        self.registry.stop_cleanup(self.object, self.name)
     }
 }
 
+/// What the records of one function have in common, and how many there are.
+#[derive(Clone, Copy, Debug)]
+struct Calls {
+    record: Record,
+    tag: Tag,
+    count: u64,
+}
+
 impl Registry {
+    #[inline]
     pub(crate) fn add_cleanup(
+        self: &Arc<Self>,
+        mutator: &Mutator,
+        pointer: usize,
+        function: &FinalizerFn,
+        argument: CleanupArgument<'_>,
+    ) -> Result<Cleanup, AddCleanupError> {
+        let heap = mutator.space().heap();
+        // Most are of a function that was there before and takes a number: then nothing is left to check but the pointer.
+        if let CleanupArgument::Word(word) = argument
+            && let Some(object) = heap.place(pointer)
+        {
+            let mut specials = self.specials.lock();
+            if let Some(known) = specials.functions.find(function.identity()) {
+                specials.functions.add(known.shape);
+                let special = Special::Cleanup {
+                    shape: known.shape,
+                    references: 0,
+                    words: number(word, known.size),
+                };
+                let name = specials.add(heap, object, special, false);
+                drop(specials);
+                return Ok(self.cleanup(object, name));
+            }
+        }
+        self.check_and_add(mutator, pointer, function, argument)
+    }
+
+    fn cleanup(self: &Arc<Self>, object: Place, name: Name) -> Cleanup {
+        Cleanup {
+            registry: self.clone(),
+            object,
+            name,
+        }
+    }
+
+    #[inline(never)]
+    fn check_and_add(
         self: &Arc<Self>,
         mutator: &Mutator,
         pointer: usize,
@@ -51,11 +101,7 @@ impl Registry {
                 return Err(AddCleanupError::NotInHeap { addr: pointer });
             }
             Location::NoObject | Location::Zero => {
-                return Ok(Cleanup {
-                    registry: self.clone(),
-                    object: 0,
-                    id: 0,
-                });
+                return Ok(self.cleanup(Place::default(), Name::NOTHING));
             }
         };
         let within = |addr: usize| heap.find(addr).is_some_and(|(start, _)| start == base);
@@ -81,6 +127,8 @@ impl Registry {
                 function: function.signature().clone(),
             });
         }
+        let object = heap.place(pointer);
+        let object = object.ok_or(AddCleanupError::NotInHeap { addr: pointer })?;
         let shape = self.shapes.acquire(
             function,
             argument.argument,
@@ -88,41 +136,99 @@ impl Registry {
             &self.stubs,
         )?;
         let mut specials = self.specials.lock();
-        specials.last_cleanup += 1;
-        let id = specials.last_cleanup;
-        specials
-            .objects
-            .entry(base)
-            .or_default()
-            .push(Special::Cleanup {
-                id,
-                shape,
-                argument,
-            });
-        heap.set_special(base, true);
-        self.cleanups.fetch_add(1, Ordering::Relaxed);
-        Ok(Cleanup {
-            registry: self.clone(),
-            object: base,
-            id,
-        })
+        let first = specials.functions.add(shape);
+        if let Some(known) = known(function, shape, argument) {
+            specials.functions.remember(known);
+        }
+        let references = argument.references();
+        let special = Special::Cleanup {
+            shape,
+            references,
+            words: argument.words,
+        };
+        let name = specials.add(heap, object, special, references != 0);
+        drop(specials);
+        if !first {
+            // All cleanups of a shape have one use of it in common.
+            drop(self.shapes.withdraw(shape));
+        }
+        Ok(self.cleanup(object, name))
     }
 
-    fn stop_cleanup(&self, object: usize, id: u64) -> bool {
+    #[inline]
+    fn stop_cleanup(&self, object: Place, name: Name) -> bool {
         let mut specials = self.specials.lock();
-        let Some(of) = specials.objects.get_mut(&object) else {
+        let Some(Special::Cleanup { shape, .. }) = specials.lists.remove(object, name) else {
             return false;
         };
-        let at = of.iter().position(
-            |special| matches!(special, Special::Cleanup { id: found, .. } if *found == id),
-        );
-        let Some(at) = at else { return false };
-        let stopped = of.remove(at);
+        specials.cleanups -= 1;
+        let last = specials.functions.remove(shape, 1);
         drop(specials);
-        if let Special::Cleanup { shape, .. } = stopped {
-            self.cleanups.fetch_sub(1, Ordering::Relaxed);
+        if last {
             drop(self.shapes.withdraw(shape));
         }
         true
     }
+
+    /// Queues the cleanups of objects that are not marked; weak pointers to them are nil.
+    pub(super) fn bury(&self, specials: &mut Specials, cycle: &Cycle<'_>, due: &mut Filling<'_>) {
+        let mut calls: Vec<Option<Calls>> = Vec::new();
+        cycle.for_each_dead(Bit::Special, |object| {
+            specials.lists.take_all(object, |special| match special {
+                Special::Cleanup { shape, words, .. } => {
+                    let of = match calls.get_mut(shape as usize) {
+                        Some(Some(found)) => found,
+                        _ => self.calls(&mut calls, shape),
+                    };
+                    of.count += 1;
+                    let record = Record { words, ..of.record };
+                    due.push(&record, of.tag);
+                }
+                Special::Weak(cell) => cell.clear(),
+                // An object with one is marked by now.
+                Special::Finalizer { .. } => {}
+            });
+        });
+        let calls = (0..).zip(calls);
+        let calls = calls.filter_map(|(shape, of)| Some((shape, of?.count)));
+        self.shapes.queue_all(calls.map(|(shape, count)| {
+            specials.cleanups -= count;
+            (shape, count, specials.functions.remove(shape, count))
+        }));
+    }
+
+    #[cold]
+    fn calls<'c>(&self, calls: &'c mut Vec<Option<Calls>>, shape: u32) -> &'c mut Calls {
+        let at = shape as usize;
+        if calls.len() <= at {
+            calls.resize(at + 1, None);
+        }
+        calls[at].get_or_insert_with(|| {
+            let found = self.shapes.get(shape);
+            Calls {
+                record: found.record([0; 2]),
+                tag: Tag::new(shape, found.references()),
+                count: 0,
+            }
+        })
+    }
+}
+
+impl Specials {
+    #[inline]
+    fn add(&mut self, heap: &Heap, object: Place, special: Special, refers: bool) -> Name {
+        let name = self.lists.push(object, special, refers);
+        heap.set_special(object);
+        self.cleanups += 1;
+        name
+    }
+}
+
+/// What need not be found out again of a function that has passed every check.
+fn known(function: &FinalizerFn, shape: u32, argument: Captured) -> Option<Known> {
+    let number = argument.argument == Argument::Image { references: 0 };
+    let size = u8::try_from(argument.size).ok();
+    let size = size.filter(|size| (1..=8).contains(size) && number);
+    let size = size.filter(|_| function.context().is_none())?;
+    Some(Known::new(function.identity(), shape, size))
 }

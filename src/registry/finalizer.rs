@@ -1,8 +1,6 @@
 //! `set_finalizer`: Go's checks, in Go's order.
 #![forbid(unsafe_code)]
 
-use std::sync::atomic::Ordering;
-
 use fing_stubs::{Family, Kind, Type};
 
 use super::{Registry, SetFinalizerError, Special, prepared_id, shape_of};
@@ -215,7 +213,7 @@ impl Registry {
         let shape = if target.addr == target.base {
             mutator.space().heap().unprepare(target.base).map(shape_of)
         } else {
-            self.clear_interior(target)
+            self.clear_interior(mutator, target)
         };
         let Some(shape) = shape else { return false };
         if self.order.is_topological() {
@@ -227,35 +225,34 @@ impl Registry {
 
     /// False if there is one.
     fn set_interior(&self, mutator: &Mutator, target: &Target, shape: u32) -> bool {
+        let (heap, addr) = (mutator.space().heap(), target.addr);
+        let Some(object) = heap.place(target.base) else {
+            return false;
+        };
         let mut specials = self.specials.lock();
-        let of = specials.objects.entry(target.base).or_default();
-        if of
-            .iter()
-            .any(|special| special.is_finalizer_of(target.addr))
-        {
+        let is_it = |special: &Special| special.is_finalizer_of(addr);
+        if specials.lists.of(object).any(is_it) {
             return false;
         }
-        of.push(Special::Finalizer {
-            addr: target.addr,
-            shape,
-        });
-        self.interior.fetch_add(1, Ordering::Relaxed);
-        mutator.space().heap().set_special(target.base, true)
+        let special = Special::Finalizer { addr, shape };
+        specials.lists.push(object, special, false);
+        specials.interior += 1;
+        heap.set_special(object);
+        true
     }
 
-    fn clear_interior(&self, target: &Target) -> Option<u32> {
+    fn clear_interior(&self, mutator: &Mutator, target: &Target) -> Option<u32> {
+        let object = mutator.space().heap().place(target.base)?;
         let mut specials = self.specials.lock();
-        let of = specials.objects.get_mut(&target.base)?;
-        let at = of
-            .iter()
-            .position(|special| special.is_finalizer_of(target.addr))?;
-        match of.remove(at) {
-            Special::Finalizer { shape, .. } => {
-                self.interior.fetch_sub(1, Ordering::Relaxed);
-                Some(shape)
+        let mut cleared = None;
+        let is_it = |special: &Special| special.is_finalizer_of(target.addr);
+        specials.lists.take_if(object, is_it, |special| {
+            if let Special::Finalizer { shape, .. } = special {
+                cleared = Some(shape);
             }
-            Special::Cleanup { .. } | Special::Weak(_) => None,
-        }
+        });
+        specials.interior -= u64::from(cleared.is_some());
+        cleared
     }
 }
 
@@ -308,6 +305,10 @@ fn print(types: &Types, ty: TypeId) -> Type {
 }
 
 impl Special {
+    pub(super) fn is_finalizer(&self) -> bool {
+        matches!(self, Special::Finalizer { .. })
+    }
+
     fn is_finalizer_of(&self, pointer: usize) -> bool {
         matches!(self, Special::Finalizer { addr, .. } if *addr == pointer)
     }
