@@ -56,11 +56,22 @@ impl Functions {
     #[inline]
     pub(super) fn add(&mut self, shape: u32) -> bool {
         let at = shape as usize;
-        if self.counts.len() <= at {
-            self.counts.resize(at + 1, 0);
+        match self.counts.get_mut(at) {
+            Some(count) => {
+                *count += 1;
+                *count == 1
+            }
+            None => {
+                self.grow(at);
+                self.counts[at] = 1;
+                true
+            }
         }
-        self.counts[at] += 1;
-        self.counts[at] == 1
+    }
+
+    #[cold]
+    fn grow(&mut self, at: usize) {
+        self.counts.resize(at + 1, 0);
     }
 
     /// So many cleanups name the shape no more. True: these were the last, so that its use is to be given back.
