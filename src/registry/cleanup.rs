@@ -53,14 +53,17 @@ impl Registry {
         // Most are of a function that was there before and takes a number: then nothing is left to check but the pointer.
         if let CleanupArgument::Word(word) = argument
             && let Some(object) = heap.place(pointer)
+            && !function.context().is_some_and(|addr| heap.contains(addr))
         {
             let mut specials = self.specials.lock();
-            if let Some(known) = specials.functions.find(function.identity()) {
+            if let Some(known) = specials.functions.find(function.identity())
+                && let Some(size) = known.number
+            {
                 specials.functions.add(known.shape);
                 let special = Special::Cleanup {
                     shape: known.shape,
                     references: 0,
-                    words: number(word, known.size),
+                    words: number(word, size),
                 };
                 let name = specials.add(heap, object, special, false);
                 drop(specials);
@@ -129,30 +132,50 @@ impl Registry {
         }
         let object = heap.place(pointer);
         let object = object.ok_or(AddCleanupError::NotInHeap { addr: pointer })?;
-        let shape = self.shapes.acquire(
-            function,
-            argument.argument,
-            Manner::of(function, CyclePolicy::default()),
-            &self.stubs,
-        )?;
-        let mut specials = self.specials.lock();
-        let first = specials.functions.add(shape);
-        if let Some(known) = known(function, shape, argument) {
-            specials.functions.remember(known);
-        }
+        let name = self.add(heap, object, function, argument)?;
+        Ok(self.cleanup(object, name))
+    }
+
+    /// Adds a cleanup that passed every check.
+    fn add(
+        &self,
+        heap: &Heap,
+        object: Place,
+        function: &FinalizerFn,
+        argument: Captured,
+    ) -> Result<Name, AddCleanupError> {
         let references = argument.references();
-        let special = Special::Cleanup {
+        let special = |shape| Special::Cleanup {
             shape,
             references,
             words: argument.words,
         };
-        let name = specials.add(heap, object, special, references != 0);
+        let refers = references != 0;
+        let identity = function.identity();
+        let mut specials = self.specials.lock();
+        if let Some(shape) = specials.functions.shape(identity, argument.argument) {
+            specials.functions.add(shape);
+            return Ok(specials.add(heap, object, special(shape), refers));
+        }
+        drop(specials);
+        let manner = Manner::of(function, CyclePolicy::default());
+        let shapes = &self.shapes;
+        let shape = shapes.acquire(function, argument.argument, manner, &self.stubs)?;
+        let mut specials = self.specials.lock();
+        let first = specials.functions.add(shape);
+        specials.functions.remember(Known {
+            function: identity,
+            argument: argument.argument,
+            shape,
+            number: number_size(argument),
+        });
+        let name = specials.add(heap, object, special(shape), refers);
         drop(specials);
         if !first {
             // All cleanups of a shape have one use of it in common.
-            drop(self.shapes.withdraw(shape));
+            drop(shapes.withdraw(shape));
         }
-        Ok(self.cleanup(object, name))
+        Ok(name)
     }
 
     #[inline]
@@ -224,11 +247,9 @@ impl Specials {
     }
 }
 
-/// What need not be found out again of a function that has passed every check.
-fn known(function: &FinalizerFn, shape: u32, argument: Captured) -> Option<Known> {
-    let number = argument.argument == Argument::Image { references: 0 };
+/// Bytes of the function's parameter, if that is a number.
+fn number_size(argument: Captured) -> Option<u8> {
+    let is_number = argument.argument == Argument::Image { references: 0 };
     let size = u8::try_from(argument.size).ok();
-    let size = size.filter(|size| (1..=8).contains(size) && number);
-    let size = size.filter(|_| function.context().is_none())?;
-    Some(Known::new(function.identity(), shape, size))
+    size.filter(|size| (1..=8).contains(size) && is_number)
 }

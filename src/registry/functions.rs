@@ -2,6 +2,8 @@
 //! counted here, so that adding one need not look the function up anywhere else.
 #![forbid(unsafe_code)]
 
+use crate::shapes::Argument;
+
 /// Functions that are known at a time, a power of two.
 const KNOWN: usize = 8;
 
@@ -13,26 +15,15 @@ pub(super) struct Functions {
     known: [Option<Known>; KNOWN],
 }
 
-/// A function that passed every check, and of which nothing is left to check but the object: it takes one word that is
-/// no pointer, and has no context.
+/// A function with a kind of argument, of which there is a cleanup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Known {
     /// Its identity: as long as a cleanup names the shape, the function lives, and no other has it.
-    function: usize,
+    pub(super) function: usize,
+    pub(super) argument: Argument,
     pub(super) shape: u32,
-    /// Bytes of the parameter.
-    pub(super) size: u8,
-}
-
-impl Known {
-    /// `function` is its identity.
-    pub(super) fn new(function: usize, shape: u32, size: u8) -> Known {
-        Known {
-            function,
-            shape,
-            size,
-        }
-    }
+    /// Bytes of the parameter, if that is a word and no pointer: then any word will do.
+    pub(super) number: Option<u8>,
 }
 
 fn slot(function: usize) -> usize {
@@ -45,6 +36,14 @@ impl Functions {
     #[inline]
     pub(super) fn find(&self, function: usize) -> Option<Known> {
         self.known[slot(function)].filter(|known| known.function == function)
+    }
+
+    /// The shape of the function with this identity for this kind of argument, if it is known.
+    pub(super) fn shape(&self, function: usize, argument: Argument) -> Option<u32> {
+        let known = self.find(function);
+        known
+            .filter(|known| known.argument == argument)
+            .map(|known| known.shape)
     }
 
     /// Notes for [`Functions::find`] what was found out about a function. A cleanup names the shape.
@@ -100,15 +99,28 @@ impl Functions {
 mod tests {
     use super::*;
 
+    const NUMBER: Argument = Argument::Image { references: 0 };
+
+    fn known(function: usize, shape: u32) -> Known {
+        Known {
+            function,
+            argument: NUMBER,
+            shape,
+            number: Some(8),
+        }
+    }
+
     #[test]
     fn a_function_is_known_while_a_cleanup_names_it() {
         let mut functions = Functions::default();
-        let known = Known::new(0x7f00_1234_5670, 5, 8);
+        let known = known(0x7f00_1234_5670, 5);
         assert_eq!(functions.find(0x7f00_1234_5670), None);
         assert!(functions.add(5) && !functions.add(5) && functions.add(2));
         functions.remember(known);
         assert_eq!(functions.find(0x7f00_1234_5670), Some(known));
         assert_eq!(functions.find(0x7f00_1234_5680), None);
+        assert_eq!(functions.shape(0x7f00_1234_5670, NUMBER), Some(5));
+        assert_eq!(functions.shape(0x7f00_1234_5670, Argument::Block), None);
         assert!(!functions.remove(5, 1) && functions.remove(2, 1));
         assert_eq!(functions.find(0x7f00_1234_5670), Some(known));
         assert!(!functions.add(5) && functions.remove(5, 2));
@@ -125,7 +137,7 @@ mod tests {
     fn many_functions_push_each_other_out() {
         let mut functions = Functions::default();
         let all: Vec<Known> = (1..100)
-            .map(|n| Known::new(0x7f00_0000_0000 + 96 * n, n as u32, 4))
+            .map(|n| known(0x7f00_0000_0000 + 96 * n, n as u32))
             .collect();
         for known in &all {
             assert!(functions.add(known.shape));
