@@ -616,7 +616,8 @@ fn random_cleanups_are_those_of_a_model() {
                         assert!(found.eq(&numbers), "seed {seed}: {numbers:?} of {ran:?}");
                     }
                     let mut wanted: Vec<u64> = due.iter().map(|added| added.number).collect();
-                    (ran.sort_unstable(), wanted.sort_unstable());
+                    ran.sort_unstable();
+                    wanted.sort_unstable();
                     assert_eq!(ran, wanted, "seed {seed}");
                     objects.retain(|object, _| kept.contains(object));
                     done.extend(due);

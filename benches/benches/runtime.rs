@@ -341,6 +341,65 @@ fn checked_registering() {
     );
 }
 
+/// A function that takes a number.
+fn number(runtime: &Runtime) -> FinalizerFn {
+    extern "C" fn count(number: u64) {
+        CALLS.store(CALLS.load(Relaxed).wrapping_add(number), Relaxed);
+    }
+    let signature = runtime.types().parse_signature("func(uint64)").unwrap();
+    // SAFETY: `count` is a System V function of one number.
+    unsafe { FinalizerFn::builder(signature, Abi::system_v()).at(count as *const ()) }
+}
+
+/// A life of cleanups: all of them are stopped once, then added again, and run.
+fn cleanups() {
+    let (mut floor, mut figures) = (Machine::new(N), [const { Figures::new() }; 7]);
+    let world = World::new(N);
+    let count = number(&world.runtime);
+    let mut mutator = world.runtime.attach().unwrap();
+    for pass in 0..PASSES + 1 {
+        let (addrs, handle) = world.fill(&mutator, |_, _| {});
+        let add = |addr| world.runtime.add_cleanup(&mutator, addr, &count, 1);
+        let mut added = Vec::with_capacity(N);
+        added.extend(addrs.iter().map(|&addr| add(addr).unwrap()));
+        let stop = time(N, || assert!(added.iter().all(fing::Cleanup::stop)));
+        drop(added);
+        let register = time(N, || {
+            for &addr in &addrs {
+                add(addr).unwrap();
+            }
+        });
+        mutator.gc().unwrap();
+        let alive = mutator.gc().unwrap().deciding.as_nanos() as f64 / N as f64;
+        drop(handle);
+        let discover = time(N, || _ = mutator.gc().unwrap());
+        assert_eq!(world.drain(&mut mutator), N as u64);
+        mutator.gc().unwrap();
+        let base = [floor.append(), floor.scan(), floor.mark_checks()];
+        if pass > 0 {
+            let all = [&base[..], &[register, stop, alive, discover]].concat();
+            for (figures, figure) in figures.iter_mut().zip(all) {
+                figures.push(figure);
+            }
+        }
+    }
+    let [append, scan, check, register, stop, alive, discover] = &figures;
+    row("add_cleanup : append 32 B", register, append, 15.0);
+    row("Cleanup::stop : append 32 B", stop, append, 8.0);
+    row(
+        "a living cleanup, a collection : mark-bit check",
+        alive,
+        check,
+        0.2,
+    );
+    row(
+        "a collection that queues cleanups : append + scan",
+        discover,
+        &append.iter().zip(scan).map(|(a, b)| a + b).collect(),
+        6.0,
+    );
+}
+
 /// What objects with a finalizer cost a collection while they live: the time it takes to decide over them. (The rest of
 /// a collection is the same with and without; the difference of two wholes would be lost in their noise.)
 fn living() {
@@ -714,6 +773,13 @@ fn trees() {
     );
 }
 
+/// Bytes of memory that the process has now.
+fn resident() -> f64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: f64 = statm.split(' ').nth(1).unwrap().parse().unwrap();
+    4096.0 * pages
+}
+
 fn memory() {
     let world = World::new(N);
     let close = world.prepare(f0);
@@ -730,7 +796,20 @@ fn memory() {
         "memory, a registered finalizer: {:.2} B",
         (after - before) as f64 / N as f64
     );
-    drop(handle);
+    let (addrs, kept) = world.fill(&mutator, |_, _| {});
+    let count = number(&world.runtime);
+    let before = resident();
+    for addr in addrs {
+        world
+            .runtime
+            .add_cleanup(&mutator, addr, &count, 1)
+            .unwrap();
+    }
+    println!(
+        "memory, a cleanup: {:.1} B",
+        (resident() - before) / N as f64
+    );
+    drop((handle, kept));
     mutator.gc().unwrap();
     world.drain(&mut mutator);
 }
@@ -744,16 +823,18 @@ fn main() {
         "{:<58} {:>8} {:>8} {:>8} {:>8} {:>7}",
         "ns an object", "fing", "floor", "ratio", "of min.", "bar"
     );
-    let rows: [(&str, fn()); 9] = [
+    // Memory first: what later rows leave behind would be used again.
+    let rows: [(&str, fn()); 10] = [
+        ("memory", memory),
         ("alloc", allocating),
         ("trees", trees),
         ("register", registering),
         ("set", checked_registering),
+        ("cleanup", cleanups),
         ("live", living),
         ("drain", drains),
         ("life", lives),
         ("churn", churn),
-        ("memory", memory),
     ];
     for (name, rows) in rows {
         if chosen.is_empty() || chosen.iter().any(|part| name.contains(part.as_str())) {
