@@ -320,6 +320,8 @@ impl<T> Lists<T> {
                 *heads = Heads::default();
             }
         }
+        let last = self.blocks.iter().rposition(|heads| heads.count > 0);
+        self.blocks.truncate(last.map_or(0, |last| last + 1));
         self.wanted = (self.wanted - self.wanted.div_ceil(8)).max(self.most);
         self.most = self.live;
         if self.nodes.len() / 2 > self.wanted.max(FEW) {
