@@ -3,9 +3,8 @@
 
 use std::sync::Arc;
 
-use fing_stubs::Record;
-
 use super::argument::{Captured, capture, number};
+use super::calls::Calls;
 use super::functions::Known;
 use super::lists::Name;
 use super::{AddCleanupError, CleanupArgument, Registry, Special, Specials};
@@ -13,7 +12,7 @@ use crate::collector::CyclePolicy;
 use crate::finalizer::FinalizerFn;
 use crate::heap::{Bit, Cycle, Heap, Location, Place};
 use crate::mutator::Mutator;
-use crate::queue::{Filling, Tag};
+use crate::queue::Filling;
 use crate::shapes::{Argument, Manner};
 
 /// A cleanup that was added.
@@ -30,14 +29,6 @@ impl Cleanup {
     pub fn stop(&self) -> bool {
         self.registry.stop_cleanup(self.object, self.name)
     }
-}
-
-/// What the records of one function have in common, and how many there are.
-#[derive(Clone, Copy, Debug)]
-struct Calls {
-    record: Record,
-    tag: Tag,
-    count: u64,
 }
 
 impl Registry {
@@ -195,45 +186,22 @@ impl Registry {
 
     /// Queues the cleanups of objects that are not marked; weak pointers to them are nil.
     pub(super) fn bury(&self, specials: &mut Specials, cycle: &Cycle<'_>, due: &mut Filling<'_>) {
-        let mut calls: Vec<Option<Calls>> = Vec::new();
+        let mut calls = Calls::new(&self.shapes);
         cycle.for_each_dead(Bit::Special, |object| {
             specials.lists.take_all(object, |special| match special {
                 Special::Cleanup { shape, words, .. } => {
-                    let of = match calls.get_mut(shape as usize) {
-                        Some(Some(found)) => found,
-                        _ => self.calls(&mut calls, shape),
-                    };
-                    of.count += 1;
-                    let record = Record { words, ..of.record };
-                    due.push(&record, of.tag);
+                    let (record, tag) = calls.cleanup(shape, words);
+                    due.push(&record, tag);
                 }
                 Special::Weak(cell) => cell.clear(),
                 // An object with one is marked by now.
                 Special::Finalizer { .. } => {}
             });
         });
-        let calls = (0..).zip(calls);
-        let calls = calls.filter_map(|(shape, of)| Some((shape, of?.count)));
-        self.shapes.queue_all(calls.map(|(shape, count)| {
+        self.shapes.queue_all(calls.counts().map(|(shape, count)| {
             specials.cleanups -= count;
             (shape, count, specials.functions.remove(shape, count))
         }));
-    }
-
-    #[cold]
-    fn calls<'c>(&self, calls: &'c mut Vec<Option<Calls>>, shape: u32) -> &'c mut Calls {
-        let at = shape as usize;
-        if calls.len() <= at {
-            calls.resize(at + 1, None);
-        }
-        calls[at].get_or_insert_with(|| {
-            let found = self.shapes.get(shape);
-            Calls {
-                record: found.record([0; 2]),
-                tag: Tag::new(shape, found.references()),
-                count: 0,
-            }
-        })
     }
 }
 

@@ -12,6 +12,7 @@
 use std::collections::HashSet;
 
 use super::argument::referred;
+use super::calls::Calls;
 use super::{Registry, Special, Specials, shape_of};
 use crate::collect::{Collection, Weakness};
 use crate::heap::{Bit, Cycle};
@@ -65,12 +66,14 @@ impl Weakness for Registry {
             if !self.order.is_topological() {
                 self.revive(&mut specials, cycle, due);
             }
+            let mut calls = Calls::new(&self.shapes);
             for (start, word, shape) in planned.into_iter().chain(interior) {
                 specials.clear_weak(heap, start);
                 cycle.mark(start);
-                let (record, tag) = self.record(shape, [word, 0]);
+                let (record, tag) = calls.finalizer(shape, word);
                 due.push(&record, tag);
             }
+            self.shapes.unregister_all(calls.counts());
             self.bury(&mut specials, cycle, due);
         });
         specials.lists.settle();

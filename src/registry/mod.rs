@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod argument;
+mod calls;
 mod check;
 mod cleanup;
 mod decide;
@@ -21,7 +22,7 @@ use std::num::NonZeroU32;
 use std::ops::Range;
 use std::sync::Arc;
 
-use fing_stubs::{Record, StubCache};
+use fing_stubs::StubCache;
 
 pub use argument::CleanupArgument;
 pub use check::{Link, Reason, Registration, Suspect};
@@ -33,7 +34,7 @@ pub(crate) use topological::Ordering as FinalizationOrder;
 pub use typed::{AttachError, TypeFinalizer};
 
 use crate::lock::{Lock, Rank};
-use crate::queue::{Queue, Tag};
+use crate::queue::Queue;
 use crate::shapes::{Shape, Shapes};
 use crate::weak::WeakCell;
 use functions::Functions;
@@ -114,11 +115,6 @@ impl Registry {
     fn is_global(&self, addr: usize) -> bool {
         let specials = self.specials.lock();
         specials.globals.iter().any(|range| range.contains(&addr))
-    }
-
-    fn record(&self, shape: u32, words: [u64; 2]) -> (Record, Tag) {
-        let found = self.shapes.queue(shape);
-        (found.record(words), Tag::new(shape, found.references()))
     }
 }
 
