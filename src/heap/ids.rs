@@ -54,6 +54,7 @@ struct Implied {
 }
 
 impl Implied {
+    #[inline]
     fn is_at(&self, index: usize) -> bool {
         self.spent[index / 64].load(Relaxed) >> (index % 64) & 1 == 0
     }
@@ -75,16 +76,27 @@ impl Ids {
         }
     }
 
+    #[inline]
     fn own(&self) -> &[AtomicU32] {
+        match self.own.get() {
+            Some(own) => own,
+            None => self.make_own(),
+        }
+    }
+
+    #[cold]
+    fn make_own(&self) -> &[AtomicU32] {
         let own = || (0..self.cells).map(|_| AtomicU32::new(0)).collect();
         self.own.get_or_init(own)
     }
 
+    #[inline]
     fn implied_at(&self, index: usize) -> Option<Prepared> {
         let implied = self.implied.as_ref()?;
         implied.is_at(index).then_some(implied.id)
     }
 
+    #[inline]
     fn remember(&self) {
         if !self.changed.load(Relaxed) {
             self.changed.store(true, Relaxed);
@@ -128,13 +140,10 @@ impl Ids {
     /// and the others may not be told. `false`: there is one already.
     #[inline]
     pub(super) fn set_fast(&self, index: usize, id: Prepared) -> bool {
-        if self.implied.is_some() && self.implied_at(index).is_some() {
+        if self.implied_at(index).is_some() {
             return false;
         }
-        let cell = match self.own.get() {
-            Some(own) => &own[index],
-            None => &self.own()[index],
-        };
+        let cell = &self.own()[index];
         if cell.load(Relaxed) != 0 {
             return false;
         }
