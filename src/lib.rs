@@ -49,6 +49,7 @@ mod fing;
 mod handle;
 mod heap;
 mod keep_alive;
+mod lent;
 mod lock;
 mod mutator;
 mod observer;

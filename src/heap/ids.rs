@@ -123,6 +123,7 @@ impl Ids {
     }
 
     /// Prepares an id; `Err`: the one that is there already.
+    #[inline]
     pub(super) fn set(&self, index: usize, id: Prepared) -> Result<(), NonZeroU32> {
         if let Some(there) = self.implied_at(index) {
             return Err(there.id());
@@ -153,6 +154,7 @@ impl Ids {
     }
 
     /// Takes the id away. The cell stays finalizable until the next collection has looked at it.
+    #[inline]
     pub(super) fn take(&self, index: usize) -> Option<NonZeroU32> {
         let own = self.own.get();
         let taken = own.and_then(|own| Prepared::read(own[index].swap(0, Relaxed)));

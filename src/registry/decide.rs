@@ -20,6 +20,7 @@ use crate::shapes::Template;
 
 impl Weakness for Registry {
     fn extra_roots(&self, cycle: &mut Cycle<'_>) {
+        self.call_in();
         for special in self.specials.lock().objects.values().flatten() {
             if let Special::Cleanup { argument, .. } = special {
                 argument.references().for_each(|addr| cycle.mark(addr));
@@ -160,6 +161,15 @@ impl Registry {
             templates.resize(at + 1, None);
         }
         templates[at].get_or_insert_with(|| (self.shapes.template(shape), 0))
+    }
+
+    /// Calls in the uses that mutators have in advance.
+    fn call_in(&self) {
+        let left = self.lending.lock().call_in();
+        let gone = left
+            .into_iter()
+            .filter_map(|(shape, uses)| self.shapes.withdraw_all(shape, uses));
+        self.condemned.lock().extend(gone);
     }
 
     /// Uncounted shapes that nobody can register any more go when no object and no record names them.

@@ -31,6 +31,7 @@ pub use topological::CycleReport;
 pub(crate) use topological::Ordering as FinalizationOrder;
 pub use typed::{AttachError, TypeFinalizer};
 
+use crate::lent::Lending;
 use crate::lock::{Lock, Rank};
 use crate::queue::{Queue, Tag};
 use crate::shapes::{Shape, Shapes};
@@ -49,6 +50,7 @@ pub(crate) struct Registry {
     /// Those of interior pointers. The heap counts the others.
     interior: AtomicU64,
     cleanups: AtomicU64,
+    lending: Lock<Lending>,
     /// Shapes to be dropped where nothing is locked.
     condemned: Lock<Vec<Arc<Shape>>>,
 }
@@ -95,6 +97,7 @@ impl Registry {
             order,
             interior: AtomicU64::new(0),
             cleanups: AtomicU64::new(0),
+            lending: Lock::new(Rank::Lending, Lending::default()),
             condemned: Lock::new(Rank::Condemned, Vec::new()),
         }
     }
