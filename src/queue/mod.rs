@@ -203,7 +203,7 @@ impl Waiting {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn push(&mut self, record: &Record, tag: Tag) -> bool {
         match self {
             Waiting::Packed(packed) => packed.push(record, tag),
@@ -272,7 +272,7 @@ pub(crate) struct Filling<'a> {
 
 impl Filling<'_> {
     /// Adds a record.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn push(&mut self, record: &Record, tag: Tag) {
         let inner = &mut *self.inner;
         let group = tag.shape() as usize & (inner.open.len() - 1);

@@ -52,7 +52,7 @@ impl Packed {
     }
 
     /// Adds a record before the others. `false`: there is no room, or it is not like the others.
-    #[inline]
+    #[inline(always)]
     pub(super) fn push(&mut self, record: &Record, tag: Tag) -> bool {
         let own = tag.own_word();
         let in_common = self.common.0[3 - own].load(Ordering::Relaxed);

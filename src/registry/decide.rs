@@ -133,17 +133,19 @@ impl Registry {
     fn revive(&self, specials: &mut Specials, cycle: &mut Cycle<'_>, due: &mut Filling<'_>) {
         let mut templates: Vec<Option<(Template, u64)>> = Vec::new();
         cycle.revive_dying(|dying| {
-            if dying.special {
-                specials.clear_weak(dying.start);
-            }
+            dying
+                .specials()
+                .for_each(|start| specials.clear_weak(start));
             let shape = shape_of(dying.id);
             let (template, many) = match templates.get_mut(shape as usize) {
                 Some(Some(found)) => found,
                 _ => self.template(&mut templates, shape),
             };
-            *many += 1;
-            let (record, tag) = template.record(dying.start);
-            due.push(&record, tag);
+            for start in dying.starts() {
+                *many += 1;
+                let (record, tag) = template.record(start);
+                due.push(&record, tag);
+            }
         });
         let many = (0..).zip(&templates);
         let many = many.filter_map(|(shape, found)| Some((shape, found.as_ref()?.1)));
