@@ -369,7 +369,10 @@ mod tests {
                 wanted = wanted.into_iter().flat_map(each).collect();
             }
             assert_eq!(seen, wanted);
-            assert_eq!(ids.count(2, |_| 0b1101_1111_1101), 0);
+            // Two that were not asked for have theirs still, unless they are no objects.
+            let used = |word: usize| word as u64 * 0b1101_1111_1101;
+            let left = if implied.is_some() { 0 } else { 2 };
+            assert_eq!(ids.count(2, used), left);
         }
     }
 

@@ -55,8 +55,11 @@ impl Packed {
     #[inline(always)]
     pub(super) fn push(&mut self, record: &Record, tag: Tag) -> bool {
         let own = tag.own_word();
-        let in_common = self.common.0[3 - own].load(Ordering::Relaxed);
-        if tag != self.tag || record.words[1 - own] != in_common {
+        let common = self.common.record();
+        if tag != self.tag
+            || record.words[1 - own] != common.words[1 - own]
+            || (record.code, record.context) != (common.code, common.context)
+        {
             return false;
         }
         let Some(first) = self.first.checked_sub(1) else {

@@ -51,7 +51,7 @@ impl Slot {
 }
 
 /// What the collector and the finalizer goroutine know of a record beside its words: its shape, and which of its words
-/// are references. Records of one shape have code and context in common.
+/// are references.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tag(u32);
 

@@ -168,9 +168,8 @@ impl Registry {
     /// Calls in the uses that mutators have in advance.
     fn call_in(&self) {
         let left = self.lending.lock().call_in();
-        let gone = left
-            .into_iter()
-            .filter_map(|(shape, uses)| self.shapes.withdraw_all(shape, uses));
+        let withdraw = |(shape, uses)| self.shapes.withdraw_all(shape, uses);
+        let gone: Vec<_> = left.into_iter().filter_map(withdraw).collect();
         self.condemned.lock().extend(gone);
     }
 
