@@ -56,6 +56,9 @@ mod observer;
 #[cfg(feature = "conformance")]
 mod probe;
 mod queue;
+#[cfg(test)]
+#[path = "queue/tests.rs"]
+mod queue_tests;
 mod registry;
 mod runtime;
 mod safepoint;

@@ -9,6 +9,7 @@ mod lock;
 #[cfg(test)]
 #[expect(
     dead_code,
+    unused_imports,
     unreachable_pub,
     reason = "the runtime uses more of the queue than the models do, and shows some of it"
 )]

@@ -30,6 +30,9 @@ impl Default for Block {
 }
 
 impl Block {
+    /// Memory it takes.
+    pub(super) const BYTES: usize = BLOCK_RECORDS * (size_of::<Slot>() + size_of::<Tag>());
+
     /// All records are of one shape.
     pub(crate) fn is_uniform(&self) -> bool {
         !self.mixed

@@ -30,7 +30,7 @@ pub(crate) const BLOCK_RECORDS: usize = 512;
 
 /// With fewer, a packed block is unpacked when a record comes that is not like the others: so that no record waiting
 /// takes more than 36 bytes, whatever the order of shapes.
-const WORTH_PACKING: usize = BLOCK_RECORDS / 4;
+pub(crate) const WORTH_PACKING: usize = BLOCK_RECORDS / 4;
 
 /// Status bits of the finalizer goroutine, with Go's values.
 pub(crate) mod status {
@@ -52,6 +52,8 @@ pub(crate) struct Counts {
     pub(crate) discarded: u64,
     pub(crate) drains: u64,
     pub(crate) blocks: usize,
+    /// Of the blocks.
+    pub(crate) bytes: usize,
 }
 
 /// In which order a drain runs what is due.
@@ -447,6 +449,7 @@ impl Queue {
         let inner = self.inner.lock();
         Counts {
             blocks: inner.plain.made + inner.packed.made,
+            bytes: inner.plain.made * Block::BYTES + inner.packed.made * Packed::BYTES,
             ..inner.counts
         }
     }

@@ -5,7 +5,7 @@
 //! before they run. So of a million records 8 megabytes go to memory and back, and not 36.
 #![forbid(unsafe_code)]
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 
 use fing_stubs::Record;
 
@@ -35,6 +35,9 @@ impl Default for Packed {
 }
 
 impl Packed {
+    /// Memory it takes.
+    pub(super) const BYTES: usize = BLOCK_RECORDS * size_of::<AtomicU64>();
+
     pub(super) fn len(&self) -> usize {
         BLOCK_RECORDS - self.first
     }

@@ -72,7 +72,7 @@ impl Tag {
         self.0 >> 3
     }
 
-    pub(super) fn has(self, references: u8) -> bool {
+    pub(crate) fn has(self, references: u8) -> bool {
         self.0 & u32::from(references) != 0
     }
 
