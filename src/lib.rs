@@ -49,12 +49,16 @@ mod fing;
 mod handle;
 mod heap;
 mod keep_alive;
+mod lent;
 mod lock;
 mod mutator;
 mod observer;
 #[cfg(feature = "conformance")]
 mod probe;
 mod queue;
+#[cfg(test)]
+#[path = "queue/tests.rs"]
+mod queue_tests;
 mod registry;
 mod runtime;
 mod safepoint;

@@ -22,6 +22,8 @@ pub(crate) enum Rank {
     Queue,
     /// Functions prepared for a type of object.
     Shapes,
+    /// Uses of those that mutators have in advance.
+    Lending,
     /// Functions that are to be dropped.
     Condemned,
     /// The table of rooted handles.

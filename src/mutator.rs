@@ -4,6 +4,7 @@
 use crate::collect::{Collection, Space};
 use crate::handle::Handle;
 use crate::heap::{AccessError, AllocError, Cache, Location, Word};
+use crate::lent::Lent;
 use crate::safepoint::{Member, WorldError};
 use crate::types::{TypeDesc, TypeId, Types};
 use crate::weak::Weak;
@@ -48,6 +49,7 @@ pub struct Mutator {
     space: Arc<Space>,
     member: Member,
     cache: RefCell<Cache>,
+    lent: Lent,
     /// Not `Send`: a mutator is a thread's.
     _thread: PhantomData<*const ()>,
 }
@@ -116,6 +118,7 @@ impl Mutator {
             space: space.clone(),
             member,
             cache,
+            lent: Lent::default(),
             _thread: PhantomData,
         }
     }
@@ -123,6 +126,12 @@ impl Mutator {
     #[inline]
     pub(crate) fn space(&self) -> &Arc<Space> {
         &self.space
+    }
+
+    /// What it may register without a lock.
+    #[inline]
+    pub(crate) fn lent(&self) -> &Lent {
+        &self.lent
     }
 
     /// The types of the runtime.

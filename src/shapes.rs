@@ -374,12 +374,26 @@ impl Shapes {
         }
     }
 
+    /// So many more registrations of a shape that the caller has registered.
+    pub(crate) fn lend(&self, index: u32, uses: u64) {
+        if let Some(Some(slot)) = self.table.lock().slots.get_mut(index as usize) {
+            slot.uses += uses;
+            slot.registered += uses;
+        }
+    }
+
     /// Gives back the use of a registration that is taken back; see [`Shapes::release`].
     #[must_use = "dropping a shape may run its owner's code"]
     pub(crate) fn withdraw(&self, index: u32) -> Option<Arc<Shape>> {
+        self.withdraw_all(index, 1)
+    }
+
+    /// Gives back uses of registrations that are taken back, or were never made; see [`Shapes::release`].
+    #[must_use = "dropping a shape may run its owner's code"]
+    pub(crate) fn withdraw_all(&self, index: u32, uses: u64) -> Option<Arc<Shape>> {
         let mut table = self.table.lock();
-        table.unregister(index, 1);
-        table.release(index, 1)
+        table.unregister(index, uses);
+        table.release(index, uses)
     }
 
     /// Gives back uses of records. When that was the last, the shape is returned, to be dropped where no lock is held.

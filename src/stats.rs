@@ -28,6 +28,8 @@ pub struct RuntimeStats {
     pub drains: u64,
     /// Blocks of the queue, those without records included: as many as the last two drains had at most.
     pub queue_blocks: usize,
+    /// Memory of these, in bytes.
+    pub queue_bytes: usize,
     /// Functions prepared for a type of object, in use.
     pub shapes: usize,
     /// Handles that exist.
@@ -53,6 +55,7 @@ impl RuntimeStats {
             panicked: shared.calls.panics.load(Ordering::Relaxed),
             drains: counts.drains,
             queue_blocks: counts.blocks,
+            queue_bytes: counts.bytes,
             shapes: shared.calls.shapes.len(),
             handles: shared.space.roots().len(),
             mutators: shared.space.world().members().0,

@@ -36,11 +36,12 @@ const FING: &str = "
     safepoint < heap;
     handle < finalizer, weak;
     heap, handle < collect < mutator;
+    collector, heap < lent < mutator;
     weak < mutator;
     lock < keep_alive;
     types, finalizer, queue < shapes < fing;
     lock < observer < fing;
-    shapes, mutator, collect < registry;
+    shapes, mutator, collect, lent < registry;
     queue, fing < executor;
     collector, shapes, executor < finalizers;
     registry, executor < shared < stats < runtime < cli;

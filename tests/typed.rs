@@ -564,13 +564,15 @@ fn the_queue_gives_back_what_a_burst_has_left() {
         world.make(n, |_, m, object| close.attach(m, object).unwrap());
         assert_eq!(world.cycle(), n as u64);
     };
+    // One is what they are unpacked into.
+    let full = 20_000_usize.div_ceil(512) + 1;
     burst(20_000);
-    assert_eq!(blocks(), 20_000_usize.div_ceil(512));
+    assert_eq!(blocks(), full);
     burst(20_000);
-    assert_eq!(blocks(), 20_000_usize.div_ceil(512));
+    assert_eq!(blocks(), full);
     burst(1);
     burst(1);
-    assert!(blocks() <= 2, "{} blocks", blocks());
+    assert!(blocks() <= 3, "{} blocks", blocks());
 }
 
 #[test]

@@ -9,10 +9,11 @@ mod lock;
 #[cfg(test)]
 #[expect(
     dead_code,
+    unused_imports,
     unreachable_pub,
     reason = "the runtime uses more of the queue than the models do, and shows some of it"
 )]
-#[path = "../../src/queue.rs"]
+#[path = "../../src/queue/mod.rs"]
 mod queue;
 #[cfg(test)]
 mod sync;

@@ -2,7 +2,7 @@
 //!
 //! `cargo test -p fing-model`. Each model states what must hold however the threads are interleaved; a wake-up that is
 //! lost leaves a thread waiting for ever, which loom reports as a deadlock. That the models bite is shown by those that
-//! must fail (`should_panic`), and by changes to src/queue.rs that were tried; each of these fails the models named:
+//! must fail (`should_panic`), and by changes to src/queue/mod.rs that were tried; each of these fails the models named:
 //!
 //! | change | models that fail |
 //! |---|---|

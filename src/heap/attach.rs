@@ -9,7 +9,7 @@ use crate::types::{Implied, TypeDesc};
 use std::num::NonZeroU32;
 
 /// An id for the objects of one type.
-#[derive(Copy, Clone, Debug)]
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TypedId {
     /// What stands in the header of such an object.
     header: u64,
@@ -59,6 +59,13 @@ impl Heap {
     pub(crate) fn attach(&self, start: usize, id: &TypedId) -> Option<bool> {
         let (block, index) = self.typed(start, id)?;
         Some(block.ids.set_fast(index, id.id))
+    }
+
+    /// As [`Heap::attach`], and of threads that prepare ids for one object all but one are told.
+    #[inline]
+    pub(crate) fn attach_exactly(&self, start: usize, id: &TypedId) -> Option<bool> {
+        let (block, index) = self.typed(start, id)?;
+        Some(block.ids.set(index, id.id).is_ok())
     }
 
     /// Takes the id away from the object at `start` if it has this one. `None`: it is not of the type.

@@ -27,14 +27,31 @@ pub(crate) struct Cycle<'h> {
 /// How many objects are fetched ahead of the one whose pointers are followed.
 const COMING: usize = 8;
 
-/// An object that is revived, to be finalized.
-#[derive(Copy, Clone, Debug)]
-pub(crate) struct Dying {
-    pub(crate) start: usize,
-    /// The id that was prepared for it.
+/// Neighbours that are revived, to be finalized: up to 64 objects of one block for which one id was prepared.
+pub(crate) struct Dying<'c> {
+    block: &'c Block,
+    word: usize,
+    /// Which cells of the word.
+    cells: u64,
+    /// The id.
     pub(crate) id: NonZeroU32,
-    /// Something else must be decided over it.
-    pub(crate) special: bool,
+}
+
+impl Dying<'_> {
+    /// Where they start, ascending.
+    #[inline]
+    pub(crate) fn starts(&self) -> impl Iterator<Item = usize> {
+        cells(self.word, self.cells).map(|index| self.block.object(index))
+    }
+
+    /// Where those of them start of which something else must be decided.
+    pub(crate) fn specials(&self) -> impl Iterator<Item = usize> {
+        let special = match self.block.may_have(Bit::Special) {
+            true => self.cells & self.block.word(Bit::Special, self.word),
+            false => 0,
+        };
+        cells(self.word, special).map(|index| self.block.object(index))
+    }
 }
 
 impl Heap {
@@ -199,7 +216,7 @@ impl<'h> Cycle<'h> {
                 continue;
             }
             self.dying.push(at);
-            if block.ids.are_leaves() {
+            if block.ids.are_leaves() || heap.are_leaves(block) {
                 continue;
             }
             for word in 0..block.words() {
@@ -225,32 +242,24 @@ impl<'h> Cycle<'h> {
     /// Takes the id of every unmarked object that has one, and marks the object; order as in
     /// [`Cycle::for_each_unmarked`]. What such an object points to is marked already
     /// ([`Cycle::mark_children_of_dying`], which must have been called), so nothing of it is left to follow.
-    pub(crate) fn revive_dying(&mut self, mut visit: impl FnMut(Dying)) {
+    pub(crate) fn revive_dying(&mut self, mut visit: impl FnMut(&Dying<'_>)) {
         for block in self.dying.iter().map(|&at| &self.blocks[at]) {
             for word in 0..block.words() {
                 let finalizable = block.word(Bit::Finalizable, word);
                 let marked = block.word(Bit::Mark, word);
                 let dying = finalizable & !marked;
-                if dying == 0 {
-                    continue;
-                }
-                let specials = block.word(Bit::Special, word);
-                let mut visit = |index: usize, id| {
-                    visit(Dying {
-                        start: block.object(index),
-                        id,
-                        special: specials >> (index % 64) & 1 != 0,
-                    });
-                };
-                let mut revived = 0;
-                if let Some(id) = block.ids.take_implied(word, dying) {
-                    cells(word, dying).for_each(|index| visit(index, id));
-                    revived = dying;
-                }
-                for index in cells(word, dying & !revived) {
-                    if let Some(id) = block.ids.take_stopped(index) {
-                        revived |= 1 << (index % 64);
-                        visit(index, id);
+                let (mut rest, mut revived) = (dying, 0);
+                while rest != 0 {
+                    let (id, looked_at) = block.ids.take_alike(word, rest);
+                    rest &= !looked_at;
+                    if let Some(id) = id {
+                        revived |= looked_at;
+                        visit(&Dying {
+                            block,
+                            word,
+                            cells: looked_at,
+                            id,
+                        });
                     }
                 }
                 block.set_word(Bit::Finalizable, word, finalizable & !dying);

@@ -54,6 +54,7 @@ struct Implied {
 }
 
 impl Implied {
+    #[inline]
     fn is_at(&self, index: usize) -> bool {
         self.spent[index / 64].load(Relaxed) >> (index % 64) & 1 == 0
     }
@@ -75,16 +76,27 @@ impl Ids {
         }
     }
 
+    #[inline]
     fn own(&self) -> &[AtomicU32] {
+        match self.own.get() {
+            Some(own) => own,
+            None => self.make_own(),
+        }
+    }
+
+    #[cold]
+    fn make_own(&self) -> &[AtomicU32] {
         let own = || (0..self.cells).map(|_| AtomicU32::new(0)).collect();
         self.own.get_or_init(own)
     }
 
+    #[inline]
     fn implied_at(&self, index: usize) -> Option<Prepared> {
         let implied = self.implied.as_ref()?;
         implied.is_at(index).then_some(implied.id)
     }
 
+    #[inline]
     fn remember(&self) {
         if !self.changed.load(Relaxed) {
             self.changed.store(true, Relaxed);
@@ -111,6 +123,7 @@ impl Ids {
     }
 
     /// Prepares an id; `Err`: the one that is there already.
+    #[inline]
     pub(super) fn set(&self, index: usize, id: Prepared) -> Result<(), NonZeroU32> {
         if let Some(there) = self.implied_at(index) {
             return Err(there.id());
@@ -128,13 +141,10 @@ impl Ids {
     /// and the others may not be told. `false`: there is one already.
     #[inline]
     pub(super) fn set_fast(&self, index: usize, id: Prepared) -> bool {
-        if self.implied.is_some() && self.implied_at(index).is_some() {
+        if self.implied_at(index).is_some() {
             return false;
         }
-        let cell = match self.own.get() {
-            Some(own) => &own[index],
-            None => &self.own()[index],
-        };
+        let cell = &self.own()[index];
         if cell.load(Relaxed) != 0 {
             return false;
         }
@@ -144,6 +154,7 @@ impl Ids {
     }
 
     /// Takes the id away. The cell stays finalizable until the next collection has looked at it.
+    #[inline]
     pub(super) fn take(&self, index: usize) -> Option<NonZeroU32> {
         let own = self.own.get();
         let taken = own.and_then(|own| Prepared::read(own[index].swap(0, Relaxed)));
@@ -169,25 +180,48 @@ impl Ids {
 
     // ------------------------------------------------------------------------------------------ with the world stopped
 
-    /// Takes the id of every one of these cells of a word away, if it is the implied one that all of them have.
-    pub(super) fn take_implied(&self, word: usize, cells: u64) -> Option<NonZeroU32> {
-        let implied = self.implied.as_ref().filter(|_| self.own.get().is_none())?;
-        let spent = &implied.spent[word];
-        spent.store(spent.load(Relaxed) | cells, Relaxed);
-        Some(implied.id.id())
+    /// Takes ids away, from the first of these cells of a word on, as long as they are the same. Returns the id, and the
+    /// cells that were looked at; no id: the first cell's object has none.
+    #[inline]
+    pub(super) fn take_alike(&self, word: usize, cells: u64) -> (Option<NonZeroU32>, u64) {
+        let Some(own) = self.own.get() else {
+            return self.take_implied(word, cells);
+        };
+        let own = &own[word * 64..];
+        let first = own[cells.trailing_zeros() as usize].load(Relaxed);
+        let Some(id) = Prepared::read(first) else {
+            return self.take_implied(word, cells & cells.wrapping_neg());
+        };
+        let mut rest = cells;
+        while rest != 0 {
+            let cell = &own[rest.trailing_zeros() as usize];
+            if cell.load(Relaxed) != first {
+                break;
+            }
+            cell.store(0, Relaxed);
+            rest &= rest - 1;
+        }
+        (Some(id.id()), cells & !rest)
     }
 
-    /// Takes an id away.
-    #[inline]
-    pub(super) fn take_stopped(&self, index: usize) -> Option<NonZeroU32> {
-        if let Some(cell) = self.own.get().map(|own| &own[index])
-            && let Some(there) = Prepared::read(cell.load(Relaxed))
-        {
-            cell.store(0, Relaxed);
-            return Some(there.id());
+    /// As [`Ids::take_alike`], of cells that have no ids of their own.
+    fn take_implied(&self, word: usize, cells: u64) -> (Option<NonZeroU32>, u64) {
+        let Some(Implied { id, spent }) = &self.implied else {
+            return (None, cells);
+        };
+        let before = spent[word].load(Relaxed);
+        let (left, first) = (cells & !before, cells & cells.wrapping_neg());
+        if left & first == 0 {
+            return (None, first);
         }
-        let implied = self.implied.as_ref()?;
-        implied.take(index).then(|| implied.id.id())
+        // Those behind the first that is spent wait for the next call.
+        let gap = cells & before;
+        let taken = match gap {
+            0 => cells,
+            _ => cells & ((gap & gap.wrapping_neg()) - 1),
+        };
+        spent[word].store(before | taken, Relaxed);
+        (Some(id.id()), taken)
     }
 
     /// Says which cells are finalizable, word for word, if that may have changed. `used`: the cells with an object.
@@ -303,6 +337,46 @@ mod tests {
     }
 
     #[test]
+    fn neighbours_with_the_same_id_are_taken_at_once() {
+        let (one, two) = (prepared(1, true), prepared(2, true));
+        for implied in [None, Some(one)] {
+            let ids = Ids::new(128, implied);
+            if implied.is_none() {
+                (64..76).for_each(|cell| assert_eq!(ids.set(cell, one), Ok(())));
+            }
+            assert_eq!(ids.take(70), Some(one.id()));
+            assert_eq!(ids.set(70, two), Ok(()));
+            assert_eq!(ids.take(72), Some(one.id()));
+            let mut seen = Vec::new();
+            let mut rest = 0b1101_1111_1101;
+            while rest != 0 {
+                let (id, cells) = ids.take_alike(1, rest);
+                assert_eq!(cells & rest, cells);
+                assert!(cells.trailing_zeros() == rest.trailing_zeros());
+                rest &= !cells;
+                seen.push((id.map(NonZeroU32::get), cells));
+            }
+            let own = [(Some(1), 0b11_1101), (Some(2), 0b100_0000)];
+            let mut wanted = own.to_vec();
+            wanted.extend([(Some(1), 0b1000_0000), (None, 0b1_0000_0000)]);
+            wanted.push((Some(1), 0b1100_0000_0000));
+            if implied.is_some() {
+                // With ids of their own in the block, the implied ones are taken one by one.
+                let each = |(id, cells): (Option<u32>, u64)| {
+                    let bits = (0..64).filter(move |bit| cells >> bit & 1 != 0);
+                    bits.map(move |bit| (id, 1 << bit))
+                };
+                wanted = wanted.into_iter().flat_map(each).collect();
+            }
+            assert_eq!(seen, wanted);
+            // Two that were not asked for have theirs still, unless they are no objects.
+            let used = |word: usize| word as u64 * 0b1101_1111_1101;
+            let left = if implied.is_some() { 0 } else { 2 };
+            assert_eq!(ids.count(2, used), left);
+        }
+    }
+
+    #[test]
     fn an_implied_id_is_there_until_it_is_taken() {
         let (one, two) = (prepared(1, true), prepared(2, true));
         let ids = Ids::new(64, Some(one));
@@ -313,7 +387,7 @@ mod tests {
         assert!(ids.take_fast(0, one) && !ids.take_fast(0, one));
         assert_eq!((ids.take(1), ids.take(1)), (Some(one.id()), None));
         assert_eq!(settled(&ids, 0b1111), Some(0b1100));
-        assert_eq!(ids.take_implied(0, 0b0100), Some(one.id()));
+        assert_eq!(ids.take_alike(0, 0b0100), (Some(one.id()), 0b0100));
         assert_eq!(
             (settled(&ids, 0b1111), ids.count(1, |_| 0b1111)),
             (Some(0b1000), 1)
@@ -322,14 +396,10 @@ mod tests {
         assert_eq!(ids.set(0, two), Ok(()));
         assert_eq!((ids.get(0), ids.are_leaves()), (Some(two), false));
         assert_eq!(settled(&ids, 0b1111), Some(0b1001));
-        assert_eq!(
-            (ids.take_implied(0, 1), ids.take_stopped(0)),
-            (None, Some(two.id()))
-        );
-        assert_eq!(
-            (ids.take_stopped(0), ids.take_stopped(3)),
-            (None, Some(one.id()))
-        );
+        assert_eq!(ids.take_alike(0, 0b1001), (Some(two.id()), 0b0001));
+        assert_eq!(ids.take_alike(0, 0b1001), (None, 0b0001));
+        assert_eq!(ids.take_alike(0, 0b1000), (Some(one.id()), 0b1000));
+        assert_eq!(ids.take_alike(0, 0b1000), (None, 0b1000));
         // The next object of a cell has it again.
         ids.bury(0, 0b0001, 0b0001);
         assert_eq!((ids.get(0), ids.get(1)), (Some(one), None));

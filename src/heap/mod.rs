@@ -206,13 +206,25 @@ impl Heap {
         }
     }
 
+    /// Whether no object of the block has pointers, as far as is known without looking at each.
+    fn are_leaves(&self, block: &Block) -> bool {
+        block
+            .common_header()
+            .is_some_and(|header| !self.desc(header).has_pointers())
+    }
+
     /// The descriptor of an object that is allocated.
     #[inline]
     fn desc_of(&self, block: &Block, index: usize) -> &TypeDesc {
         debug_assert!(block.get(Bit::Used, index));
-        let header = self.header_of(block, index) as usize;
-        // SAFETY: I13: the cell is `Used` (every caller has read the bit), so this is the address of a descriptor
-        // that lives as long as `self.types`.
-        unsafe { &*std::ptr::with_exposed_provenance::<TypeDesc>(header) }
+        self.desc(self.header_of(block, index))
+    }
+
+    /// The descriptor that an object's header stands for.
+    #[inline]
+    fn desc(&self, header: u64) -> &TypeDesc {
+        // SAFETY: I13: every caller has the header from a cell that is `Used` or was, so this is the address of a
+        // descriptor that lives as long as `self.types`.
+        unsafe { &*std::ptr::with_exposed_provenance::<TypeDesc>(header as usize) }
     }
 }

@@ -21,6 +21,7 @@ use crate::shapes::Template;
 
 impl Weakness for Registry {
     fn extra_roots(&self, cycle: &mut Cycle<'_>) {
+        self.call_in();
         self.specials.lock().lists.for_each_referring(|special| {
             if let Special::Cleanup {
                 references, words, ..
@@ -117,17 +118,19 @@ impl Registry {
         let mut templates: Vec<Option<(Template, u64)>> = Vec::new();
         let heap = cycle.heap();
         cycle.revive_dying(|dying| {
-            if dying.special {
-                specials.clear_weak(heap, dying.start);
-            }
+            dying
+                .specials()
+                .for_each(|start| specials.clear_weak(heap, start));
             let shape = shape_of(dying.id);
             let (template, many) = match templates.get_mut(shape as usize) {
                 Some(Some(found)) => found,
                 _ => self.template(&mut templates, shape),
             };
-            *many += 1;
-            let (record, tag) = template.record(dying.start);
-            due.push(&record, tag);
+            for start in dying.starts() {
+                *many += 1;
+                let (record, tag) = template.record(start);
+                due.push(&record, tag);
+            }
         });
         let many = (0..).zip(&templates);
         let many = many.filter_map(|(shape, found)| Some((shape, found.as_ref()?.1)));
@@ -145,6 +148,14 @@ impl Registry {
             templates.resize(at + 1, None);
         }
         templates[at].get_or_insert_with(|| (self.shapes.template(shape), 0))
+    }
+
+    /// Calls in the uses that mutators have in advance.
+    fn call_in(&self) {
+        let left = self.lending.lock().call_in();
+        let withdraw = |(shape, uses)| self.shapes.withdraw_all(shape, uses);
+        let gone: Vec<_> = left.into_iter().filter_map(withdraw).collect();
+        self.condemned.lock().extend(gone);
     }
 
     /// Uncounted shapes that nobody can register any more go when no object and no record names them.

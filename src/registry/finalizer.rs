@@ -7,7 +7,8 @@ use super::{Registry, SetFinalizerError, Special, prepared_id, shape_of};
 use crate::collect::Space;
 use crate::collector::CyclePolicy;
 use crate::finalizer::{Entry, FinalizerFn};
-use crate::heap::Location;
+use crate::heap::{Location, TypedId};
+use crate::lent::Known;
 use crate::mutator::{Mutator, Obj};
 use crate::shapes::{Argument, Manner};
 use crate::types::{TypeId, Types};
@@ -68,6 +69,11 @@ impl Registry {
         finalizer: Option<&FinalizerFn>,
         cycle: CyclePolicy,
     ) -> Result<FinalizerState, SetFinalizerError> {
+        if let Held::Object(object) = object.0
+            && let Some(done) = self.again(mutator, object, finalizer, cycle)
+        {
+            return Ok(done);
+        }
         let Some(target) = self.target(mutator, object)? else {
             return Ok(FinalizerState::Ignored);
         };
@@ -96,6 +102,9 @@ impl Registry {
             self.set_interior(mutator, &target, shape)
         };
         if set {
+            if let Held::Object(object) = object.0 {
+                self.lend(mutator, object, function, cycle, shape);
+            }
             return Ok(FinalizerState::Set);
         }
         drop(self.shapes.withdraw(shape));
@@ -103,6 +112,69 @@ impl Registry {
             object: print(mutator.types(), target.ty),
             addr: target.addr,
         })
+    }
+
+    /// The same as before, for another object, where that needs no look-up and no lock. `None`: find out what is to be
+    /// done, or what is wrong.
+    #[inline]
+    fn again(
+        &self,
+        mutator: &Mutator,
+        object: Obj<'_>,
+        finalizer: Option<&FinalizerFn>,
+        cycle: CyclePolicy,
+    ) -> Option<FinalizerState> {
+        let (heap, lent) = (mutator.space().heap(), mutator.lent());
+        if let Some(function) = finalizer {
+            let known = lent.find(function.identity(), cycle)?;
+            let set = heap.attach_exactly(object.addr(), &known.id)?;
+            set.then(|| {
+                lent.take(&known);
+                FinalizerState::Set
+            })
+        } else {
+            let shape = shape_of(heap.unprepare(object.addr())?);
+            self.forget(mutator, object.addr(), shape);
+            Some(FinalizerState::Cleared(true))
+        }
+    }
+
+    /// Has the next registrations of the kind be shorter, after one that was made.
+    fn lend(
+        &self,
+        mutator: &Mutator,
+        object: Obj<'_>,
+        function: &FinalizerFn,
+        cycle: CyclePolicy,
+        shape: u32,
+    ) {
+        let Ok(desc) = mutator.type_of(object) else {
+            return;
+        };
+        let known = Known {
+            function: function.identity(),
+            cycle,
+            shape,
+            id: TypedId::new(desc, prepared_id(shape)),
+        };
+        let lent = mutator.lent();
+        let uses = lent.next(&known);
+        self.shapes.lend(shape, uses);
+        if let Some((other, left)) = lent.lend(known, uses) {
+            drop(self.shapes.withdraw_all(other, left));
+        }
+        lent.join(|left| self.lending.lock().join(left));
+    }
+
+    /// The finalizer of this shape was taken away from the object at `start`.
+    #[inline]
+    fn forget(&self, mutator: &Mutator, start: usize, shape: u32) {
+        if self.order.is_topological() {
+            self.specials.lock().forget_cycle(start);
+        }
+        if !mutator.lent().give(shape) {
+            drop(self.shapes.withdraw(shape));
+        }
     }
 
     /// Checks argument 0. `None`: an object without size, or a global.
@@ -216,10 +288,7 @@ impl Registry {
             self.clear_interior(mutator, target)
         };
         let Some(shape) = shape else { return false };
-        if self.order.is_topological() {
-            self.specials.lock().forget_cycle(target.base);
-        }
-        drop(self.shapes.withdraw(shape));
+        self.forget(mutator, target.base, shape);
         true
     }
 

@@ -33,6 +33,7 @@ pub use topological::CycleReport;
 pub(crate) use topological::Ordering as FinalizationOrder;
 pub use typed::{AttachError, TypeFinalizer};
 
+use crate::lent::Lending;
 use crate::lock::{Lock, Rank};
 use crate::queue::Queue;
 use crate::shapes::{Shape, Shapes};
@@ -48,6 +49,7 @@ pub(crate) struct Registry {
     queue: Arc<Queue>,
     stubs: Arc<StubCache>,
     order: FinalizationOrder,
+    lending: Lock<Lending>,
     /// Shapes to be dropped where nothing is locked.
     condemned: Lock<Vec<Arc<Shape>>>,
 }
@@ -97,6 +99,7 @@ impl Registry {
             queue,
             stubs,
             order,
+            lending: Lock::new(Rank::Lending, Lending::default()),
             condemned: Lock::new(Rank::Condemned, Vec::new()),
         }
     }

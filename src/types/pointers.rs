@@ -12,6 +12,8 @@ pub(crate) enum Pointers {
     None,
     /// Bit `i`: word `i` is a pointer. For values of up to 64 words.
     Mask(u64),
+    /// Every word is a pointer, so many.
+    All(usize),
     /// `count` elements of `stride` words each.
     Repeat {
         count: usize,
@@ -35,13 +37,18 @@ impl Pointers {
             return Pointers::Mask(mask);
         }
         match ty.underlying() {
-            Kind::Array(count, element) => Pointers::Repeat {
-                count: *count as usize,
-                stride: element
-                    .layout()
-                    .map_or(0, |layout| layout.size as usize / WORD),
-                element: Box::new(Pointers::of(element)),
-            },
+            Kind::Array(count, element) => {
+                let (count, of) = (*count as usize, Pointers::of(element));
+                let size = element.layout().map_or(0, |layout| layout.size as usize);
+                if size == WORD && of == Pointers::Mask(1) {
+                    return Pointers::All(count);
+                }
+                Pointers::Repeat {
+                    count,
+                    stride: size / WORD,
+                    element: Box::new(of),
+                }
+            }
             Kind::Struct(fields) => {
                 let traced = fields.iter().filter(|field| field.ty.has_pointers());
                 let part = |field: &Field| (field.offset as usize / WORD, Pointers::of(&field.ty));
@@ -70,6 +77,11 @@ impl Pointers {
                     rest &= rest - 1;
                 }
             }
+            Pointers::All(words) => {
+                for word in 0..*words {
+                    visit(base + word * WORD);
+                }
+            }
             _ => self.for_each_part(base, visit),
         }
     }
@@ -77,7 +89,7 @@ impl Pointers {
     /// The rare shapes, out of the way of the common ones.
     fn for_each_part(&self, base: usize, visit: &mut impl FnMut(usize)) {
         match self {
-            Pointers::None | Pointers::Mask(_) => {}
+            Pointers::None | Pointers::Mask(_) | Pointers::All(_) => {}
             Pointers::Repeat {
                 count,
                 stride,
@@ -101,13 +113,14 @@ impl Pointers {
         match self {
             Pointers::None => false,
             Pointers::Mask(mask) => index < 64 && mask >> index & 1 != 0,
+            Pointers::All(words) => index < *words,
             _ => self.is_in_part(index),
         }
     }
 
     fn is_in_part(&self, index: usize) -> bool {
         match self {
-            Pointers::None | Pointers::Mask(_) => false,
+            Pointers::None | Pointers::Mask(_) | Pointers::All(_) => false,
             Pointers::Repeat {
                 count,
                 stride,

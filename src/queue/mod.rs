@@ -1,25 +1,36 @@
 //! The finalizer queue: what is due, in blocks of ready-to-call records, and the finalizer goroutine's parking place.
 //!
 //! A block is filled from its end towards its beginning, and blocks are taken newest first. So the ascending order in
-//! which a batch stub runs records is last in, first out, as Go runs them.
+//! which a batch stub runs records is last in, first out, as Go runs them. Records that are alike wait packed.
 //!
 //! Everything a record names is a root until its call has returned: records that are waiting, records of the drain
 //! under way, and of the block that is running those from the published progress on. A collector that moves objects
 //! updates the words of all of them in place; see [`Queue::trace`].
 #![forbid(unsafe_code)]
 
+mod block;
+mod packed;
+mod record;
+
 use std::collections::HashMap;
-// Not `sync`'s: stubs read the words where they lie, so they must be the machine's own.
+// Not `sync`'s: see `record`.
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use fing_stubs::Record;
 
+pub(crate) use self::block::Block;
+use self::packed::Packed;
+pub(crate) use self::record::{Slot, Tag};
 use crate::lock::{Condvar, Lock, Rank};
 use crate::sync::{Arc, AtomicPtr, AtomicU32, Ordering};
 
-/// Records of a block. Its records are 16 KiB, and a batch never crosses a block's end.
+/// Records of a block. Its records are 16 KiB, or 4 KiB while they are packed, and a batch never crosses a block's end.
 pub(crate) const BLOCK_RECORDS: usize = 512;
+
+/// With fewer, a packed block is unpacked when a record comes that is not like the others: so that no record waiting
+/// takes more than 36 bytes, whatever the order of shapes.
+pub(crate) const WORTH_PACKING: usize = BLOCK_RECORDS / 4;
 
 /// Status bits of the finalizer goroutine, with Go's values.
 pub(crate) mod status {
@@ -33,143 +44,6 @@ pub(crate) mod status {
     pub(crate) const WAKE: u32 = 8;
 }
 
-/// A record in its place in a block, laid out as a [`Record`]. Stubs read it; a collection may write its references
-/// while the thread that runs the block is inside a call.
-#[repr(C)]
-#[derive(Debug, Default)]
-pub(crate) struct Slot([AtomicU64; 4]);
-
-const _: () = {
-    assert!(size_of::<Slot>() == size_of::<Record>() && align_of::<Slot>() == align_of::<Record>());
-    assert!(std::mem::offset_of!(Record, code) == 0);
-    assert!(std::mem::offset_of!(Record, context) == 8);
-    assert!(std::mem::offset_of!(Record, words) == 16);
-};
-
-impl Slot {
-    fn new(record: &Record) -> Slot {
-        let [first, second] = record.words;
-        Slot([record.code as u64, record.context as u64, first, second].map(AtomicU64::new))
-    }
-
-    /// The record as it is now.
-    pub(crate) fn record(&self) -> Record {
-        let [code, context, first, second] =
-            self.0.each_ref().map(|word| word.load(Ordering::Relaxed));
-        Record {
-            code: code as usize,
-            context: context as usize,
-            words: [first, second],
-        }
-    }
-
-    /// The first word of its argument.
-    #[inline]
-    pub(crate) fn first_word(&self) -> u64 {
-        self.0[2].load(Ordering::Relaxed)
-    }
-
-    /// Has it called at `code`.
-    pub(crate) fn set_code(&self, code: usize) {
-        self.0[0].store(code as u64, Ordering::Relaxed);
-    }
-}
-
-/// What the collector and the finalizer goroutine know of a record beside its words: its shape, and which of its words
-/// are references.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Tag(u32);
-
-impl Tag {
-    /// Word 0 is a reference.
-    pub(crate) const WORD_0: u8 = 1;
-    /// Word 1 is a reference.
-    pub(crate) const WORD_1: u8 = 2;
-    /// The context is a reference.
-    pub(crate) const CONTEXT: u8 = 4;
-
-    /// `shape` is an index into the table of shapes, below 2^29.
-    pub(crate) fn new(shape: u32, references: u8) -> Tag {
-        Tag(shape << 3 | u32::from(references & 7))
-    }
-
-    pub(crate) fn shape(self) -> u32 {
-        self.0 >> 3
-    }
-
-    /// The words of `slot` that are references.
-    fn references(self, slot: &Slot) -> impl Iterator<Item = &AtomicU64> {
-        let [_, context, first, second] = &slot.0;
-        [
-            (Tag::WORD_0, first),
-            (Tag::WORD_1, second),
-            (Tag::CONTEXT, context),
-        ]
-        .into_iter()
-        .filter(move |(bit, _)| self.0 & u32::from(*bit) != 0)
-        .map(|(_, word)| word)
-    }
-}
-
-/// A fixed number of records, filled from the end.
-#[derive(Debug)]
-pub(crate) struct Block {
-    slots: Box<[Slot]>,
-    tags: Box<[Tag]>,
-    first: usize,
-    /// Not all tags are equal.
-    mixed: bool,
-}
-
-impl Block {
-    fn empty() -> Block {
-        Block {
-            slots: (0..BLOCK_RECORDS).map(|_| Slot::default()).collect(),
-            tags: vec![Tag::default(); BLOCK_RECORDS].into_boxed_slice(),
-            first: BLOCK_RECORDS,
-            mixed: false,
-        }
-    }
-
-    /// All records are of one shape.
-    pub(crate) fn is_uniform(&self) -> bool {
-        !self.mixed
-    }
-
-    /// The records, in the order in which they run.
-    pub(crate) fn slots(&self) -> &[Slot] {
-        &self.slots[self.first..]
-    }
-
-    /// Their tags, in the same order.
-    pub(crate) fn tags(&self) -> &[Tag] {
-        &self.tags[self.first..]
-    }
-
-    /// Records and tags, for whoever chooses the code a record is called at.
-    pub(crate) fn entries(&self) -> impl Iterator<Item = (&Slot, Tag)> {
-        self.slots().iter().zip(self.tags().iter().copied())
-    }
-
-    #[inline]
-    fn push(&mut self, record: &Record, tag: Tag) {
-        self.first -= 1;
-        self.slots[self.first] = Slot::new(record);
-        self.tags[self.first] = tag;
-        self.mixed |= tag != self.tags[BLOCK_RECORDS - 1];
-    }
-
-    fn clear(&mut self) {
-        (self.first, self.mixed) = (BLOCK_RECORDS, false);
-    }
-
-    fn for_each_reference(&self, from: usize, visit: &mut dyn FnMut(&AtomicU64)) {
-        for (slot, tag) in self.entries().skip(from) {
-            tag.references(slot).for_each(&mut *visit);
-        }
-    }
-}
-
 /// Counts of a runtime's records, all since it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
@@ -178,6 +52,8 @@ pub(crate) struct Counts {
     pub(crate) discarded: u64,
     pub(crate) drains: u64,
     pub(crate) blocks: usize,
+    /// Of the blocks.
+    pub(crate) bytes: usize,
 }
 
 /// In which order a drain runs what is due.
@@ -235,16 +111,14 @@ pub(crate) struct Queue {
 #[derive(Debug)]
 struct Inner {
     /// Newest last.
-    waiting: Vec<Block>,
+    waiting: Vec<Waiting>,
     /// Which of them are being filled: for each shape, by the last bits of its index, the last such block.
     open: Box<[Option<usize>]>,
     /// The rest of the drain under way, newest last.
-    draining: Vec<Block>,
+    draining: Vec<Waiting>,
     running: Option<Arc<Block>>,
-    /// Empty blocks for the next records: as many as the last two drains had at most.
-    spare: Vec<Block>,
-    /// Blocks of the drain before.
-    before: usize,
+    plain: Spare<Block>,
+    packed: Spare<Packed>,
     int_arg_regs: u8,
     stop: bool,
     counts: Counts,
@@ -256,12 +130,140 @@ impl Inner {
     }
 
     fn due(&self) -> u64 {
-        let blocks = self
-            .waiting
-            .iter()
-            .chain(&self.draining)
-            .chain(self.running.as_deref());
-        blocks.map(|block| block.slots().len() as u64).sum()
+        let waiting = self.waiting.iter().chain(&self.draining);
+        let running = self
+            .running
+            .as_deref()
+            .map_or(0, |block| block.slots().len());
+        (waiting.map(Waiting::len).sum::<usize>() + running) as u64
+    }
+
+    /// Adds a record that does not go into the block that is open for this group of shapes.
+    #[cold]
+    fn push_elsewhere(&mut self, group: usize, record: &Record, tag: Tag) {
+        let open = self.open[group].and_then(|at| self.waiting.get_mut(at));
+        if let Some(waiting) = open
+            && let Waiting::Packed(packed) = waiting
+            && packed.len() < WORTH_PACKING
+        {
+            let mut block = self.plain.take();
+            packed.unpack(&mut block);
+            block.push(record, tag);
+            if let Waiting::Packed(empty) = std::mem::replace(waiting, Waiting::Plain(block)) {
+                self.packed.give(empty);
+            }
+            return;
+        }
+        let mut packed = self.packed.take();
+        packed.begin(record, tag);
+        self.open[group] = Some(self.waiting.len());
+        self.waiting.push(Waiting::Packed(packed));
+    }
+
+    /// Begins a drain.
+    fn take(&mut self) {
+        self.draining = std::mem::take(&mut self.waiting);
+        self.open.fill(None);
+        let packed = self.draining.iter().filter(|waiting| waiting.is_packed());
+        let packed = packed.count();
+        self.packed.trim(packed);
+        // One to unpack into.
+        self.plain.trim((self.draining.len() - packed).max(1));
+        self.counts.drains += 1;
+    }
+
+    /// The next block of the drain, as stubs read it.
+    fn next(&mut self) -> Option<Block> {
+        match self.draining.pop()? {
+            Waiting::Plain(block) => Some(block),
+            Waiting::Packed(mut packed) => {
+                let mut block = self.plain.take();
+                packed.unpack(&mut block);
+                self.packed.give(packed);
+                Some(block)
+            }
+        }
+    }
+}
+
+/// A block that waits.
+#[derive(Debug)]
+enum Waiting {
+    Plain(Block),
+    Packed(Packed),
+}
+
+impl Waiting {
+    fn is_packed(&self) -> bool {
+        matches!(self, Waiting::Packed(_))
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Waiting::Plain(block) => block.slots().len(),
+            Waiting::Packed(packed) => packed.len(),
+        }
+    }
+
+    #[inline(always)]
+    fn push(&mut self, record: &Record, tag: Tag) -> bool {
+        match self {
+            Waiting::Packed(packed) => packed.push(record, tag),
+            Waiting::Plain(block) => block.push(record, tag),
+        }
+    }
+
+    fn for_each_reference(&self, visit: &mut dyn FnMut(&AtomicU64)) {
+        match self {
+            Waiting::Plain(block) => block.for_each_reference(0, visit),
+            Waiting::Packed(packed) => packed.for_each_reference(visit),
+        }
+    }
+
+    /// The tags of its records; one stands for all where all are equal. With how many records each has.
+    fn tags(&self) -> (&[Tag], u64) {
+        match self {
+            Waiting::Packed(packed) => (std::slice::from_ref(packed.tag()), packed.len() as u64),
+            Waiting::Plain(block) => (block.tags(), 1),
+        }
+    }
+}
+
+/// Empty blocks for the next records: as many as the last two drains had at most.
+#[derive(Debug)]
+struct Spare<T> {
+    empty: Vec<T>,
+    /// Blocks of the drain before.
+    before: usize,
+    /// All there are, in use or not.
+    made: usize,
+}
+
+impl<T: Default> Spare<T> {
+    fn new() -> Spare<T> {
+        Spare {
+            empty: Vec::new(),
+            before: 0,
+            made: 0,
+        }
+    }
+
+    fn take(&mut self) -> T {
+        self.empty.pop().unwrap_or_else(|| {
+            self.made += 1;
+            T::default()
+        })
+    }
+
+    fn give(&mut self, empty: T) {
+        self.empty.push(empty);
+    }
+
+    /// Frees what a burst has left behind, when a drain of so many blocks begins.
+    fn trim(&mut self, now: usize) {
+        let keep = std::mem::replace(&mut self.before, now).max(now);
+        self.made -= self.empty.len().saturating_sub(keep);
+        self.empty.truncate(keep);
     }
 }
 
@@ -272,38 +274,15 @@ pub(crate) struct Filling<'a> {
 
 impl Filling<'_> {
     /// Adds a record.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn push(&mut self, record: &Record, tag: Tag) {
         let inner = &mut *self.inner;
         let group = tag.shape() as usize & (inner.open.len() - 1);
         let open = inner.open[group].and_then(|at| inner.waiting.get_mut(at));
-        match open.filter(|block| block.first > 0) {
-            Some(block) => block.push(record, tag),
-            None => inner.open_block(group).push(record, tag),
+        if !open.is_some_and(|open| open.push(record, tag)) {
+            inner.push_elsewhere(group, record, tag);
         }
         inner.counts.queued += 1;
-    }
-}
-
-impl Inner {
-    /// Frees what a burst has left behind.
-    fn trim(&mut self) {
-        let now = self.draining.len();
-        let keep = std::mem::replace(&mut self.before, now).max(now);
-        let excess = self.spare.len().saturating_sub(keep);
-        self.spare.truncate(keep);
-        self.counts.blocks -= excess;
-    }
-
-    /// A new block for shapes of this group.
-    #[cold]
-    fn open_block(&mut self, group: usize) -> &mut Block {
-        let block = self.spare.pop().unwrap_or_else(|| {
-            self.counts.blocks += 1;
-            Block::empty()
-        });
-        self.open[group] = Some(self.waiting.len());
-        self.waiting.push_mut(block)
     }
 }
 
@@ -314,8 +293,8 @@ impl Queue {
             open: vec![None; policy.open_blocks()].into_boxed_slice(),
             draining: Vec::new(),
             running: None,
-            spare: Vec::new(),
-            before: 0,
+            plain: Spare::new(),
+            packed: Spare::new(),
             int_arg_regs,
             stop: false,
             counts: Counts::default(),
@@ -367,10 +346,7 @@ impl Queue {
             if !inner.waiting.is_empty() {
                 self.status
                     .fetch_and(!(status::WAIT | status::WAKE), Ordering::AcqRel);
-                inner.draining = std::mem::take(&mut inner.waiting);
-                inner.open.fill(None);
-                inner.trim();
-                inner.counts.drains += 1;
+                inner.take();
                 return Taken::Drain {
                     int_arg_regs: inner.int_arg_regs,
                 };
@@ -391,7 +367,7 @@ impl Queue {
         if inner.stop {
             return None;
         }
-        let block = inner.draining.pop()?;
+        let block = inner.next()?;
         prepare(&block);
         self.progress
             .store(block.slots().as_ptr().cast_mut().cast(), Ordering::Release);
@@ -407,7 +383,7 @@ impl Queue {
         inner.counts.executed += executed;
         if let Ok(mut block) = Arc::try_unwrap(block) {
             block.clear();
-            inner.spare.push(block);
+            inner.plain.give(block);
         }
         if inner.stop {
             self.settled.notify_all();
@@ -435,7 +411,7 @@ impl Queue {
     fn for_each_reference(&self, visit: &mut dyn FnMut(&AtomicU64)) {
         let inner = self.inner.lock();
         for block in inner.waiting.iter().chain(&inner.draining) {
-            block.for_each_reference(0, visit);
+            block.for_each_reference(visit);
         }
         if let Some(block) = &inner.running {
             let begin = block.slots().as_ptr().addr();
@@ -452,15 +428,12 @@ impl Queue {
     /// Calls `visit` with the shape of every record that is not yet done, several times if several are of one shape.
     pub(crate) fn for_each_shape(&self, mut visit: impl FnMut(u32)) {
         let inner = self.inner.lock();
-        let blocks = inner.waiting.iter().chain(&inner.draining);
-        for block in blocks.chain(inner.running.as_deref()) {
-            let of = if block.is_uniform() {
-                1
-            } else {
-                block.tags().len()
-            };
-            block.tags()[..of].iter().for_each(|tag| visit(tag.shape()));
-        }
+        let waiting = inner.waiting.iter().chain(&inner.draining);
+        let running = inner.running.as_deref().map_or(&[][..], Block::tags);
+        waiting
+            .flat_map(|waiting| waiting.tags().0)
+            .chain(running)
+            .for_each(|tag| visit(tag.shape()));
     }
 
     /// Sets the register count from the next drain on; returns the one before.
@@ -473,7 +446,12 @@ impl Queue {
     }
 
     pub(crate) fn counts(&self) -> Counts {
-        self.inner.lock().counts
+        let inner = self.inner.lock();
+        Counts {
+            blocks: inner.plain.made + inner.packed.made,
+            bytes: inner.plain.made * Block::BYTES + inner.packed.made * Packed::BYTES,
+            ..inner.counts
+        }
     }
 
     pub(crate) fn status(&self) -> u32 {
@@ -500,13 +478,16 @@ impl Queue {
         let mut inner = self.inner.lock();
         let mut shapes = HashMap::new();
         inner.open.fill(None);
-        let left: Vec<Block> = std::mem::take(&mut inner.waiting)
+        let left: Vec<Waiting> = std::mem::take(&mut inner.waiting)
             .into_iter()
             .chain(std::mem::take(&mut inner.draining))
             .collect();
-        for tag in left.iter().flat_map(Block::tags) {
-            *shapes.entry(tag.shape()).or_default() += 1;
-            inner.counts.discarded += 1;
+        for waiting in &left {
+            let (tags, each) = waiting.tags();
+            for tag in tags {
+                *shapes.entry(tag.shape()).or_default() += each;
+                inner.counts.discarded += each;
+            }
         }
         shapes
     }
