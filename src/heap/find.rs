@@ -176,8 +176,11 @@ impl Heap {
     /// The place of the object an address is in.
     #[inline]
     pub(crate) fn place(&self, addr: usize) -> Option<Place> {
-        let cell = self.cell_at(addr)?;
-        Some(cell.block.place(cell.index))
+        let block = self.block_at(addr)?;
+        let (index, offset) = block.cell_of(addr)?;
+        // As in `mark`: at an object's start it need not be known how large that is.
+        let inside = |offset| offset == 0 || offset < self.desc_of(block, index).size();
+        (block.get(Bit::Used, index) && inside(offset)).then(|| block.place(index))
     }
 
     /// Says that something else must be decided when the object at this place dies. Only by one thread at a time.
