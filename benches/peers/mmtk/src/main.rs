@@ -361,6 +361,19 @@ fn grow(mutator: &mut Mutator<Binding>, nodes: usize) -> Option<ObjectReference>
     Some(node)
 }
 
+/// Nodes of a tree; what the collector left of it.
+fn count(tree: Option<ObjectReference>) -> usize {
+    let Some(node) = tree else { return 0 };
+    // SAFETY: a node has two references, and nothing is collected now.
+    let child = |offset: usize| unsafe {
+        (node.to_raw_address() + offset).load::<Option<ObjectReference>>()
+    };
+    1 + CHILDREN
+        .map(|offset| count(child(offset)))
+        .iter()
+        .sum::<usize>()
+}
+
 fn tree(job: &Job, phases: &mut Phases) {
     let mut keep = rooted(1);
     phases.begin();
@@ -370,6 +383,7 @@ fn tree(job: &Job, phases: &mut Phases) {
     phases.begin();
     collect();
     phases.end("live");
+    assert_eq!(count(keep[0]), job.n);
     keep[0] = None;
     phases.begin();
     collect();

@@ -59,7 +59,7 @@ const PLAIN_CALLED: &[Work] = &[ALL_DEAD, Work::Tree];
 const TREES: &[Work] = &[Work::Tree, Work::TreeChurn];
 /// A function can be set and taken back.
 const USUAL: &[Work] = &[ALL_DEAD, HALF_DEAD, Work::Cancel, Work::Churn];
-/// And the order of that is open.
+/// The same, also in random order, and by how much the process grows.
 const ALL: &[Work] = &[
     ALL_DEAD,
     HALF_DEAD,
@@ -68,7 +68,7 @@ const ALL: &[Work] = &[
     Work::Churn,
     Work::Memory,
 ];
-/// As many different functions as one likes.
+/// The same, with different functions too.
 const ALL_TARGETS: &[Work] = &[
     ALL_DEAD,
     HALF_DEAD,
@@ -82,7 +82,7 @@ const ALL_TARGETS: &[Work] = &[
 const CLASS: &[Work] = &[ALL_DEAD, HALF_DEAD, Work::Cancel, Work::Random, Work::Churn];
 /// The same, but it cannot be taken back.
 const FINAL_CLASS: &[Work] = &[ALL_DEAD, HALF_DEAD, Work::Churn];
-/// Set but not taken back.
+/// A function can be set, but not taken back.
 const SET_ONLY: &[Work] = &[ALL_DEAD, HALF_DEAD, Work::Random, Work::Churn, Work::Memory];
 /// The same, by hand: there is nothing that would collect by itself.
 const SET_BY_HAND: &[Work] = &[ALL_DEAD, HALF_DEAD, Work::Random, Work::Memory];

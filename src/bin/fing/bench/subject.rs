@@ -201,3 +201,32 @@ pub(crate) fn resident() -> Result<f64, Fault> {
     // What Linux has on x86-64, the only machine that is measured.
     Ok(pages.parse::<f64>()? * 4096.0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shuffles_are_permutations_and_always_the_same() {
+        let mut twice = [(); 2].map(|()| (0..1000).collect::<Vec<usize>>());
+        twice.iter_mut().for_each(|values| shuffle(values));
+        let [mut one, other] = twice;
+        assert_eq!(one, other);
+        let moved = one.iter().enumerate().filter(|(at, value)| at != *value);
+        assert!(moved.count() > 900);
+        // Another order than the first, as registrations are taken back in.
+        shuffle(&mut one);
+        assert_ne!(one, other);
+        one.sort();
+        assert!(one.into_iter().eq(0..1000));
+        shuffle::<u8>(&mut []);
+    }
+
+    #[test]
+    fn memory_that_is_touched_is_resident() {
+        let before = resident().unwrap();
+        let touched = std::hint::black_box(vec![1_u8; 64 << 20]);
+        let grown = resident().unwrap() - before;
+        assert!(grown > 60e6, "{grown} bytes for {}", touched.len());
+    }
+}
