@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering::Relaxed};
 
 use fing::stubs::Record;
 use fing::{
-    Abi, Executor, FinalizerFn, HeapOptions, Mutator, Obj, Policy, Runtime, TypeFinalizer, TypeId,
+    Abi, Executor, FinalizerFn, FinalizerState, HeapOptions, Mutator, Obj, Policy, Runtime,
+    TypeFinalizer, TypeId,
 };
 
 const N: usize = 1_000_000;
@@ -261,10 +262,14 @@ fn row(name: &str, found: &Figures, floor: &Figures, bar: f64) {
 
 // ------------------------------------------------------------------------------------------ rows
 
-fn registering() {
+/// Registers and cancels, in the order of addresses and in random order.
+fn registered(
+    names: [&str; 2],
+    world: &World,
+    register: impl Fn(&Mutator, Obj<'_>),
+    cancel: impl Fn(&Mutator, Obj<'_>),
+) {
     let (mut floor, mut figures) = (Machine::new(N), [const { Figures::new() }; 5]);
-    let world = World::new(N);
-    let close = world.prepare(f0);
     let order = shuffled(N);
     let mut mutator = world.runtime.attach().unwrap();
     for _ in 0..PASSES {
@@ -275,69 +280,60 @@ fn registering() {
         for (n, objects) in [&objects, &mixed].into_iter().enumerate() {
             figures[1 + n].push(time(N, || {
                 for &object in objects {
-                    close.attach(&mutator, object).unwrap();
+                    register(&mutator, object);
                 }
             }));
             figures[3 + n].push(time(N, || {
                 for &object in objects {
-                    assert!(close.detach(&mutator, object).unwrap());
+                    cancel(&mutator, object);
                 }
             }));
         }
         drop((objects, mixed, handle));
         mutator.gc().unwrap();
     }
-    let [append, in_order, random, cancel, cancel_random] = &figures;
-    row("attach, in order : append 32 B", in_order, append, 4.0);
-    row("attach, random order : append 32 B", random, append, 15.0);
-    row("detach, in order : append 32 B", cancel, append, 8.0);
-    row(
-        "detach, random order : append 32 B",
-        cancel_random,
-        append,
-        20.0,
+    let [append, found @ ..] = &figures;
+    let rows = [
+        (0, "in order", 4.0),
+        (0, "random order", 15.0),
+        (1, "in order", 8.0),
+        (1, "random order", 20.0),
+    ];
+    for ((name, order, bar), found) in rows.into_iter().zip(found) {
+        row(
+            &format!("{}, {order} : append 32 B", names[name]),
+            found,
+            append,
+            bar,
+        );
+    }
+}
+
+fn registering() {
+    let world = World::new(N);
+    let close = world.prepare(f0);
+    registered(
+        ["attach", "detach"],
+        &world,
+        |mutator, object| close.attach(mutator, object).unwrap(),
+        |mutator, object| assert!(close.detach(mutator, object).unwrap()),
     );
 }
 
 fn checked_registering() {
-    let (mut floor, mut figures) = (Machine::new(N), [const { Figures::new() }; 4]);
     let world = World::new(N);
     let close = finalizer(&world.runtime, f0);
-    let mut mutator = world.runtime.attach().unwrap();
-    for _ in 0..3 {
-        let (addrs, handle) = world.fill(&mutator, |_, _| {});
-        let objects: Vec<Obj<'_>> = addrs.iter().map(|&a| mutator.adopt(a).unwrap()).collect();
-        figures[0].push(floor.append());
-        figures[1].push(time(N, || {
-            for &object in &objects {
-                world
-                    .runtime
-                    .set_finalizer(&mutator, object.into(), Some(&close))
-                    .unwrap();
-            }
-        }));
-        figures[2].push(time(N, || {
-            for &object in &objects {
-                world
-                    .runtime
-                    .set_finalizer(&mutator, object.into(), None)
-                    .unwrap();
-            }
-        }));
-        drop((objects, handle));
-        mutator.gc().unwrap();
-    }
-    row(
-        "set_finalizer : append 32 B",
-        &figures[1],
-        &figures[0],
-        250.0,
-    );
-    row(
-        "set_finalizer, None : append 32 B",
-        &figures[2],
-        &figures[0],
-        250.0,
+    let set = |mutator: &Mutator, object: Obj<'_>, finalizer| {
+        let state = world
+            .runtime
+            .set_finalizer(mutator, object.into(), finalizer);
+        state.unwrap()
+    };
+    registered(
+        ["set_finalizer", "set_finalizer, None"],
+        &world,
+        |mutator, object| assert_eq!(set(mutator, object, Some(&close)), FinalizerState::Set),
+        |mutator, object| assert_eq!(set(mutator, object, None), FinalizerState::Cleared(true)),
     );
 }
 
@@ -792,11 +788,17 @@ fn memory() {
             .unwrap();
     }
     let after = world.runtime.stats().heap.table_bytes;
+    drop(handle);
+    mutator.gc().unwrap();
+    let queued = world.runtime.stats().queue_bytes;
+    let each = |bytes: usize| bytes as f64 / N as f64;
     println!(
-        "memory, a registered finalizer: {:.2} B",
-        (after - before) as f64 / N as f64
+        "memory, a registered finalizer: {:.2} B; while it is queued: {:.2} B",
+        each(after - before),
+        each(queued)
     );
-    let (addrs, kept) = world.fill(&mutator, |_, _| {});
+    world.drain(&mut mutator);
+    let (addrs, _kept) = world.fill(&mutator, |_, _| {});
     let count = number(&world.runtime);
     let before = resident();
     for addr in addrs {
@@ -809,9 +811,6 @@ fn memory() {
         "memory, a cleanup: {:.1} B",
         (resident() - before) / N as f64
     );
-    drop((handle, kept));
-    mutator.gc().unwrap();
-    world.drain(&mut mutator);
 }
 
 fn main() {

@@ -93,20 +93,6 @@ impl Arena {
         self.word(addr).store(value, Relaxed);
     }
 
-    /// Has the processor fetch what is at an address, if it knows how. Changes nothing.
-    #[inline]
-    pub(super) fn prefetch(&self, addr: usize) {
-        let base = self.mapping.base().as_ptr();
-        let at = base.wrapping_add(addr.wrapping_sub(self.start).wrapping_add(self.skip));
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: I12: a hint, which no address makes a fault.
-        unsafe {
-            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(at.cast())
-        };
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = at;
-    }
-
     /// Copies bytes out; every word is read at once, different words at different times.
     pub(super) fn load_bytes(&self, addr: usize, to: &mut [u8]) {
         for (piece, range, word) in pieces(addr, to.len()) {

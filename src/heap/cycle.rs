@@ -4,6 +4,7 @@
 use super::Heap;
 use super::block::{Bit, Block};
 use super::find::Place;
+use crate::prefetch::prefetch;
 use crate::safepoint::Stopped;
 use crate::types::TypeDesc;
 use std::num::NonZeroU32;
@@ -96,7 +97,7 @@ impl<'h> Cycle<'h> {
             let next = self.stack.pop();
             empty = if next.is_some() { 0 } else { empty + 1 };
             if let Some((start, _)) = next {
-                heap.arena.prefetch(start);
+                prefetch(start);
             }
             let object: Option<(usize, &TypeDesc)> = std::mem::replace(&mut coming[at], next);
             at = (at + 1) % COMING;

@@ -127,7 +127,7 @@ impl Registry {
         let (heap, lent) = (mutator.space().heap(), mutator.lent());
         if let Some(function) = finalizer {
             let known = lent.find(function.identity(), cycle)?;
-            let set = heap.attach_exactly(object.addr(), &known.id)?;
+            let set = heap.attach_exactly_at_once(object.addr(), &known.id);
             set.then(|| {
                 lent.take(&known);
                 FinalizerState::Set
@@ -158,7 +158,9 @@ impl Registry {
             id: TypedId::new(desc, prepared_id(shape)),
         };
         let lent = mutator.lent();
-        let uses = lent.next(&known);
+        let Some(uses) = lent.next(&known) else {
+            return;
+        };
         self.shapes.lend(shape, uses);
         if let Some((other, left)) = lent.lend(known, uses) {
             drop(self.shapes.withdraw_all(other, left));
