@@ -217,3 +217,33 @@ fn mismatch(
         function: function.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_lies_as_its_type_does() {
+        let word = 0x8877_6655_4433_2211u64;
+        for size in 1..=8u8 {
+            let [value, rest] = number(word, size);
+            // By way of memory, as a function reads it.
+            let (bytes, len) = (value.to_ne_bytes(), usize::from(size));
+            let mut low = word.to_le_bytes()[..len].to_vec();
+            if cfg!(target_endian = "big") {
+                low.reverse();
+            }
+            assert_eq!((&bytes[..len], rest), (&low[..], 0), "{size} bytes");
+            assert!(bytes[len..].iter().all(|&byte| byte == 0), "{size} bytes");
+        }
+    }
+
+    #[test]
+    fn references_are_the_words_of_the_mask() {
+        let of = |references| referred([16, 32], references).collect::<Vec<_>>();
+        assert_eq!(
+            [of(0), of(1), of(2), of(3)],
+            [vec![], vec![16], vec![32], vec![16, 32]]
+        );
+    }
+}
