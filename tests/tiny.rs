@@ -179,6 +179,31 @@ fn all_that_a_block_can_have() {
     }
 }
 
+/// Defined types are as small as what they are made of.
+#[test]
+fn values_of_defined_types_have_finalizers_of_their_own() {
+    let vm = tiny();
+    let types = vm.runtime.types();
+    let small = types.define("main.Small", "struct { A int32 }").unwrap();
+    let pointer = types.pointer_to(small).unwrap();
+    let (finalizer, calls) = vm.sender("func(*main.Small)");
+    let set = |m: &fing::Mutator, addr| {
+        let value = Value::new(pointer, addr);
+        vm.runtime.set_finalizer(m, value, Some(&finalizer))
+    };
+    let addrs = vm.enter(|m| {
+        let values: [_; 4] = std::array::from_fn(|_| m.alloc(small).unwrap());
+        values.map(|value| {
+            assert_eq!(set(m, value.addr()).unwrap(), FinalizerState::Set);
+            value.addr()
+        })
+    });
+    vm.collect();
+    let mut all: Vec<usize> = sent(&calls).iter().map(|call| call[0]).collect();
+    all.sort_unstable();
+    assert_eq!(all, addrs);
+}
+
 /// Go's TestPointerTiny, with the allocator that it is about.
 #[test]
 fn weak_pointers_to_tiny_values() {

@@ -204,7 +204,7 @@ impl Registry {
             }
         };
         let desc = types.desc(ty).map_err(SetFinalizerError::ObjectType)?;
-        let Kind::Pointer(element) = desc.kind() else {
+        let Kind::Pointer(_) = desc.kind() else {
             return Err(SetFinalizerError::NotPointer {
                 found: desc.ty().clone(),
             });
@@ -220,10 +220,7 @@ impl Registry {
                 });
             }
         };
-        // Small values without pointers may share a block in Go, so a pointer to one need not be a block's start.
-        let may_be_inside =
-            !element.has_pointers() && element.layout().is_some_and(|layout| layout.size < 16);
-        if addr != base && !may_be_inside {
+        if addr != base && !may_be_inside(types, ty) {
             return Err(SetFinalizerError::Interior {
                 object: desc.ty().clone(),
                 addr,
@@ -325,6 +322,14 @@ impl Registry {
         specials.interior -= u64::from(cleared.is_some());
         cleared
     }
+}
+
+/// Small values without pointers may share a block in Go, so a pointer to one need not be a block's start.
+fn may_be_inside(types: &Types, pointer: TypeId) -> bool {
+    // Not as the pointer's type has it, where a defined type is but a name.
+    let element = types.element(pointer).ok().flatten();
+    let element = element.and_then(|element| types.desc(element).ok());
+    element.is_some_and(|desc| !desc.has_pointers() && desc.size() < 16)
 }
 
 /// As [`Registry::argument`], for a function that takes many objects at once.
