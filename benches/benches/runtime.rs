@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering::Relaxed};
 
 use fing::stubs::Record;
 use fing::{
-    Abi, Executor, FinalizerFn, FinalizerState, HeapOptions, Mutator, Obj, Policy, Runtime,
-    TypeFinalizer, TypeId,
+    Abi, Executor, FinalizerFn, FinalizerOptions, FinalizerState, Finalizers, HeapOptions, Mutator,
+    Obj, Policy, Runtime, Scope, Tracer, TypeFinalizer, TypeId,
 };
 
 const N: usize = 1_000_000;
@@ -542,6 +542,75 @@ fn drains() {
         }
     }
     bulk_drain();
+    scattered_drain();
+}
+
+/// A collector that reaches nothing.
+struct Nothing;
+
+// SAFETY: it answers no references but those it was given.
+unsafe impl Tracer for Nothing {
+    type Ref = usize;
+
+    fn is_reached(&mut self, _: usize) -> bool {
+        false
+    }
+
+    fn trace(&mut self, object: usize) -> usize {
+        object
+    }
+
+    fn children(&mut self, _: usize, _: &mut dyn FnMut(&mut Nothing, usize)) {}
+}
+
+/// As what finalizers are for: looks into its object.
+extern "C" fn look(object: *const u64) {
+    // SAFETY: a word of `scattered_drain`'s.
+    let word = unsafe { object.read() };
+    CALLS.store(CALLS.load(Relaxed).wrapping_add(word), Relaxed);
+}
+
+/// Objects all over 128 MB, as another collector's may lie, and a finalizer that reads its object.
+fn scattered_drain() {
+    const WORDS: usize = 16;
+    let memory = vec![1u64; WORDS * N];
+    let objects: Vec<usize> = shuffled(N)
+        .iter()
+        .map(|&n| memory[n * WORDS..].as_ptr().expose_provenance())
+        .collect();
+    let finalizers = Finalizers::<usize>::builder()
+        .executor(Executor::Inline)
+        .build()
+        .unwrap();
+    let builder = FinalizerFn::builder("func(*uint64)".parse().unwrap(), Abi::system_v());
+    // SAFETY: `look` is a System V function of one pointer.
+    let function = unsafe { builder.at(look as *const ()) };
+    let mut figures = [const { Figures::new() }; 2];
+    for _ in 0..PASSES {
+        let mut floor = Machine::new(0);
+        for &object in &objects {
+            // SAFETY: words of `memory`, which outlives the calls.
+            unsafe { finalizers.set_finalizer(object, &function, FinalizerOptions::default()) }
+                .unwrap();
+            floor.records.push(Record {
+                code: look as *const () as usize,
+                words: [object as u64, 0],
+                ..Record::default()
+            });
+        }
+        figures[0].push(floor.calls());
+        finalizers.collect(Scope::Full, &mut Nothing, |_| {});
+        finalizers.finish();
+        figures[1].push(time(N, || {
+            assert_eq!(finalizers.run_finalizers().unwrap(), N as u64)
+        }));
+    }
+    row(
+        "drain, scattered objects that are read : loop over them",
+        &figures[1],
+        &figures[0],
+        1.25,
+    );
 }
 
 /// A life of objects whose type implies their finalizer: nothing is registered.
