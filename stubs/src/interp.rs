@@ -14,6 +14,8 @@ use crate::{Family, GBlock, Record, RegClass, StubError, StubKey};
 #[derive(Debug)]
 pub(crate) struct Interpreter {
     key: StubKey,
+    moves: Box<[Move]>,
+    results: Box<[ResultMove]>,
 }
 
 /// The memory of one call after another: what lies at the stack pointer, and the hidden result area.
@@ -43,7 +45,11 @@ impl Interpreter {
                 found: host.to_string(),
             });
         }
-        Ok(Interpreter { key: key.clone() })
+        Ok(Interpreter {
+            key: key.clone(),
+            moves: key.moves().into(),
+            results: key.results().into(),
+        })
     }
 
     /// As [`Stub::run`](crate::Stub::run).
@@ -73,7 +79,7 @@ impl Interpreter {
             let mut image = unsafe { self.image(&record, g, &mut areas) };
             // SAFETY: I5: the image was made for the key's ABI, and a callee of that ABI is the caller's promise.
             unsafe { image.call(record.code, &mut areas.stack) };
-            for &m in self.key.results() {
+            for &m in &*self.results {
                 let bytes = self.result(m, &image, &areas);
                 let block = std::ptr::with_exposed_provenance_mut::<u8>(record.words[1] as usize);
                 // SAFETY: I5: the block of results has room for every result, by the caller's promise.
@@ -113,7 +119,7 @@ impl Interpreter {
             known &= image.set_int(own.unwrap_or(ints[0]), address);
         }
         let own = record.words.map(u64::to_ne_bytes).concat();
-        for &m in self.key.moves() {
+        for &m in &*self.moves {
             let bytes = match m.source {
                 // SAFETY: I5: the bytes are the argument's, which this block holds by the caller's promise.
                 Source::Bytes { from, size, .. } if self.key.is_block() => unsafe {

@@ -295,7 +295,7 @@ impl<'a, 'b> CallBuilder<'a, 'b> {
         if self.key.is_block() {
             self.arguments = self.load_word(WORDS_OFFSET);
         }
-        for &m in self.key.moves() {
+        for m in self.key.moves() {
             match (m.to, self.frame) {
                 (Target::Frame(offset), Some(slot)) => {
                     self.copy_in(m, slot, self.base + offset as i32);
@@ -312,10 +312,11 @@ impl<'a, 'b> CallBuilder<'a, 'b> {
             Callee::Go(plan) => self.call_veneer(code, plan),
             Callee::Native(convention) => self.call_native(code, convention),
         };
-        if !self.key.results().is_empty() {
+        let results_out = self.key.results();
+        if !results_out.is_empty() {
             self.record = self.running.value(self.builder);
             let block = self.load_word(WORDS_OFFSET + 8);
-            for &m in self.key.results() {
+            for m in results_out {
                 match m.from {
                     ResultSource::Frame(offset) => {
                         let from = self.base + offset as i32;

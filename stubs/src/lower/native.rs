@@ -76,7 +76,7 @@ impl CallBuilder<'_, '_> {
             });
         }
         if table.callee_pops {
-            let mut words: Vec<Move> = self.key.moves().to_vec();
+            let mut words: Vec<Move> = self.key.moves();
             words.retain(|m| matches!(m.to, Target::Word(_)));
             words.sort_by_key(|m| m.to);
             for m in words {
@@ -102,9 +102,8 @@ impl CallBuilder<'_, '_> {
 
     /// F32 where a result register holds a lone `float32`, else all its 64 bits.
     fn float_result_type(&self, register: u8) -> Type {
-        let mut parts = self
-            .key
-            .results()
+        let results = self.key.results();
+        let mut parts = results
             .iter()
             .filter(|m| matches!(m.from, ResultSource::Float(n, _) if n == register));
         match (parts.next(), parts.next()) {
