@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::code::{Arena, DEFAULT_ARENA_CAPACITY};
 use crate::compile::Compiler;
 use crate::interp::Interpreter;
-use crate::publish::publish;
+use crate::publish::Publisher;
 use crate::{Abi, CallStub, DEFAULT_FRAME_LIMIT, KeyOptions, Signature, Stub, StubError, StubKey};
 
 /// Where stubs come from.
@@ -178,14 +178,14 @@ impl Front {
 /// What machine code needs; made with the first stub.
 struct Generator {
     compiler: Compiler,
-    arena: Arc<Arena>,
+    publisher: Publisher,
 }
 
 impl std::fmt::Debug for Generator {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Generator")
             .field("target", self.compiler.triple())
-            .field("arena", &self.arena)
+            .field("publisher", &self.publisher)
             .finish()
     }
 }
@@ -194,7 +194,7 @@ impl Generator {
     fn new(capacity: usize) -> Result<Generator, StubError> {
         Ok(Generator {
             compiler: Compiler::host()?,
-            arena: Arena::new(capacity)?,
+            publisher: Publisher::new(Arena::new(capacity)?),
         })
     }
 }
@@ -334,7 +334,10 @@ impl StubCache {
     /// The figures so far.
     pub fn stats(&self) -> CacheStats {
         let stubs = self.stubs.read().unwrap_or_else(PoisonError::into_inner);
-        let arena = self.generator.get().map(|generator| &generator.arena);
+        let arena = self
+            .generator
+            .get()
+            .map(|generator| &generator.publisher.arena);
         CacheStats {
             hits: self.hits.load(Ordering::Relaxed),
             misses: self.misses.load(Ordering::Relaxed),
@@ -381,7 +384,9 @@ impl StubCache {
     fn generate(&self, key: &StubKey) -> Result<Stub, StubError> {
         let generator = self.generator()?;
         let compiled = generator.compiler.compile(key, false)?;
-        let published = publish(&generator.arena, &generator.compiler, key, &compiled)?;
+        let published = generator
+            .publisher
+            .publish(&generator.compiler, key, &compiled)?;
         Ok(Stub::generated(key.clone(), published))
     }
 }
