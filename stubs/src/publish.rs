@@ -4,7 +4,7 @@
 //! one address for writing and running, which is the arena's writable alias; a stub's only relocation is its call to the
 //! veneer in the same arena, so the distance is the same in both aliases.
 //!
-//! Stubs differ in their loops. What else they need, the veneer, is the same for many, and they share it.
+//! Stubs differ in their loops. What else they need, a veneer and an entrance, is the same for many, and they share it.
 #![expect(
     unsafe_code,
     reason = "the provider trait has an unsafe method; its body is empty. Gives back a stub's bytes"
@@ -30,14 +30,18 @@ use crate::{StubError, StubKey};
 pub(crate) struct Published {
     entry: usize,
     bytes: u32,
+    is_entered: bool,
     common: Arc<Common>,
 }
 
 /// What stubs with the same veneer share; it goes with the last of them.
 #[derive(Debug)]
 struct Common {
+    /// The address through which the stubs are entered, or 0.
+    entrance_address: usize,
     arena: Arc<Arena>,
     veneer: Option<CodeSlice>,
+    entrance: Option<Arc<CodeSlice>>,
 }
 
 impl Published {
@@ -47,10 +51,21 @@ impl Published {
         self.entry
     }
 
+    /// The function through which it is entered, with `entry` as its fifth argument.
+    #[inline]
+    pub(crate) fn entrance(&self) -> Option<usize> {
+        self.is_entered.then(|| self.common.entrance_address)
+    }
+
     /// Bytes of code memory, those it shares included.
     pub(crate) fn bytes(&self) -> usize {
         let veneer = self.common.veneer.as_ref().map_or(0, CodeSlice::bytes);
-        self.bytes as usize + veneer
+        let entrance = self
+            .common
+            .entrance
+            .as_ref()
+            .map_or(0, |slice| slice.bytes());
+        self.bytes as usize + veneer + entrance
     }
 }
 
@@ -71,14 +86,21 @@ type VeneerCode = (Box<[u8]>, Option<CallState>);
 #[derive(Debug)]
 pub(crate) struct Publisher {
     pub(crate) arena: Arc<Arena>,
-    common: Mutex<HashMap<VeneerCode, Weak<Common>>>,
+    shared: Mutex<Shared>,
+}
+
+/// What has been published and is still in use, if anybody holds it.
+#[derive(Debug, Default)]
+struct Shared {
+    common: HashMap<VeneerCode, Weak<Common>>,
+    entrance: Weak<CodeSlice>,
 }
 
 impl Publisher {
     pub(crate) fn new(arena: Arc<Arena>) -> Publisher {
         Publisher {
             arena,
-            common: Mutex::default(),
+            shared: Mutex::default(),
         }
     }
 
@@ -101,6 +123,7 @@ impl Publisher {
         Ok(Published {
             entry,
             bytes: bytes as u32,
+            is_entered: common.entrance.is_some(),
             common,
         })
     }
@@ -113,27 +136,40 @@ impl Publisher {
         compiled: &Compiled,
     ) -> Result<Arc<Common>, StubError> {
         let code = (compiled.veneer().into(), compiled.veneer_state.clone());
-        let mut all = self.common.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(common) = all.get(&code).and_then(Weak::upgrade) {
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(common) = shared.common.get(&code).and_then(Weak::upgrade) {
             return Ok(common);
         }
-        let veneer = Piece {
-            bytes: &code.0,
-            alignment: 1,
-            hot: 0..0,
-            state: code.1.clone(),
-            calls: None,
+        let place = |bytes: &[u8], state: &Option<CallState>| {
+            let piece = Piece {
+                bytes,
+                alignment: 1,
+                hot: 0..0,
+                state: state.clone(),
+                calls: None,
+            };
+            piece.place(&self.arena, compiler, key)
         };
-        let veneer = (!code.0.is_empty()).then(|| veneer.place(&self.arena, compiler, key));
+        let veneer = (!code.0.is_empty()).then(|| place(&code.0, &code.1));
+        let entrance = match (&compiled.entrance, shared.entrance.upgrade()) {
+            (None, _) => None,
+            (Some(_), Some(slice)) => Some(slice),
+            (Some(entrance), None) => Some(Arc::new(place(&entrance.code, &entrance.state)?)),
+        };
+        if let Some(entrance) = &entrance {
+            shared.entrance = Arc::downgrade(entrance);
+        }
         let common = Arc::new(Common {
+            entrance_address: entrance.as_ref().map_or(0, |slice| slice.executable()),
             arena: self.arena.clone(),
             veneer: veneer.transpose()?,
+            entrance,
         });
         // Now and then, those of which all stubs are gone.
-        if all.len() == all.capacity() {
-            all.retain(|_, common| common.strong_count() > 0);
+        if shared.common.len() == shared.common.capacity() {
+            shared.common.retain(|_, common| common.strong_count() > 0);
         }
-        all.insert(code, Arc::downgrade(&common));
+        shared.common.insert(code, Arc::downgrade(&common));
         Ok(common)
     }
 }

@@ -18,6 +18,15 @@ type Entry = unsafe extern "C-unwind" fn(
     *const GBlock,
 );
 
+/// What a stub that keeps no register is entered through: the last argument is the stub's own address.
+type Entrance = unsafe extern "C-unwind" fn(
+    *const Record,
+    *const Record,
+    *const AtomicPtr<Record>,
+    *const GBlock,
+    usize,
+);
+
 /// Calls functions of one key: a compiled loop over records, or its interpretation. Made by a
 /// [`StubCache`](crate::StubCache), shared by all who use the key; its code is freed with the last of them.
 #[derive(Debug)]
@@ -73,6 +82,15 @@ impl Stub {
         }
     }
 
+    /// Address of the code that saves the caller's registers and then calls the code at [`Stub::entry`]: all stubs of a
+    /// cache for Go functions on x86-64 share it. `None` for stubs which are called as they are.
+    pub fn entrance(&self) -> Option<usize> {
+        match &self.body {
+            Body::Generated(published) => published.entrance(),
+            Body::Interpreted(_) => None,
+        }
+    }
+
     /// Calls each record of `first..end`, in ascending order of addresses.
     ///
     /// Before a call the record's address is stored to `progress`; after the last call `end` is. A callee's results are
@@ -100,6 +118,12 @@ impl Stub {
         }
         match &self.body {
             Body::Generated(published) => {
+                if let Some(entrance) = published.entrance() {
+                    // SAFETY: I4: an entrance that `self` holds as it holds its stub, compiled with this signature.
+                    let entrance = unsafe { std::mem::transmute::<usize, Entrance>(entrance) };
+                    // SAFETY: I5, I6: the caller's promises above are what a stub's code relies on.
+                    return unsafe { entrance(first, end, progress, g, published.entry()) };
+                }
                 // SAFETY: I4: `entry` is a published stub whose code `self` holds, compiled with this signature.
                 let entry = unsafe { std::mem::transmute::<usize, Entry>(published.entry()) };
                 // SAFETY: I5, I6: the caller's promises above are what a stub's code relies on.

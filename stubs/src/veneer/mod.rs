@@ -219,3 +219,12 @@ pub(crate) fn encode(arch: Arch, plan: &Plan, save: i32) -> Result<Encoded, Stri
     let facts = Facts::of(arch).ok_or_else(|| format!("no veneer for {arch}"))?;
     (facts.encode)(plan, save)
 }
+
+/// Instructions that put the address of what lies `distance` bytes behind their end into the fifth argument register of the
+/// C convention, on the machine whose stubs have an entrance.
+pub(crate) fn lead_in(distance: usize) -> Option<[u8; x86_64::LEAD_IN]> {
+    i32::try_from(distance).ok().map(x86_64::lead_in)
+}
+
+/// Bytes of [`lead_in`].
+pub(crate) const LEAD_IN: usize = x86_64::LEAD_IN;

@@ -166,3 +166,12 @@ fn push(code: &mut Encoded, offset: i32) {
     from_stack(&mut bytes, offset);
     code.push(format!("push [rsp + {offset}]"), &bytes);
 }
+
+/// Bytes of [`lead_in`].
+pub(super) const LEAD_IN: usize = 7;
+
+/// `lea r8, [rip + distance]`: REX.W 8D /r.
+pub(super) fn lead_in(distance: i32) -> [u8; LEAD_IN] {
+    let [a, b, c, d] = distance.to_le_bytes();
+    [0x4c, 0x8d, 0x05, a, b, c, d]
+}
