@@ -14,7 +14,7 @@ use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use region::{GRANULE, REGION, Region};
+use region::{GRANULE, REGION, Region, span};
 
 use crate::StubError;
 use crate::unwind::{CallState, Registration};
@@ -32,6 +32,11 @@ pub(crate) struct Arena {
     regions: Mutex<Vec<Region>>,
     mapping: Mapping,
     owner: u32,
+}
+
+/// Bytes of the granules that code at `entry` takes, of so many bytes.
+pub(crate) fn granules(entry: usize, bytes: usize) -> usize {
+    span(entry, bytes)
 }
 
 /// Some bytes of an arena; given back when dropped.
@@ -78,18 +83,19 @@ impl Arena {
             .count()
     }
 
-    /// Room for `bytes` of code that unwinders see as `state`, of which those at `hot` run over and over.
+    /// Room for `bytes` of code that unwinders see as `state`, of which those at `hot` run over and over; at a multiple of
+    /// `align`, at most 16.
     ///
-    /// A program has a handful of stubs, and their loops are placed by lines. The thousands that no longer fit into the
-    /// first region of a kind lie densely.
+    /// A program has a handful of stubs, and their loops are placed by lines. The thousands that follow lie densely.
     pub(crate) fn allocate(
         self: &Arc<Arena>,
         bytes: usize,
+        align: usize,
         state: Option<&CallState>,
         hot: &Range<usize>,
     ) -> Result<CodeSlice, StubError> {
         self.check_owner()?;
-        let bytes = bytes.max(1).next_multiple_of(GRANULE);
+        let (bytes, align) = (bytes.max(1), align.clamp(1, GRANULE));
         let mut regions = self.lock();
         let slice = |offset| CodeSlice {
             arena: self.clone(),
@@ -97,7 +103,7 @@ impl Arena {
             bytes,
         };
         let mut fitting = regions.iter_mut().filter(|region| region.is_for(state));
-        if let Some(offset) = fitting.find_map(|region| region.take(bytes, hot)) {
+        if let Some(offset) = fitting.find_map(|region| region.take(bytes, align, hot)) {
             return Ok(slice(offset));
         }
         let full = |regions: &[Region]| StubError::ArenaFull {
@@ -123,7 +129,7 @@ impl Arena {
             })?;
         let by_line = !regions.iter().any(|region| region.is_for(state));
         let mut region = Region::new(start, state, by_line, registration);
-        let Some(offset) = region.take(bytes, hot) else {
+        let Some(offset) = region.take(bytes, align, hot) else {
             return Err(full(&regions));
         };
         regions.push(region);
@@ -178,9 +184,9 @@ impl CodeSlice {
         self.arena.mapping.executable(self.offset)
     }
 
-    /// Bytes held, granules included.
+    /// Bytes of the granules held.
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes
+        span(self.offset, self.bytes)
     }
 
     /// Leaves it to the caller to [release](Arena::release) the bytes: this address, and so many.

@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use cranelift_codegen::control::ControlPlane;
-use cranelift_codegen::ir::{Function, StackSlot};
+use cranelift_codegen::ir::StackSlot;
 use cranelift_codegen::isa::unwind::UnwindInfo;
 use cranelift_codegen::isa::{self, CallConv, OwnedTargetIsa};
 use cranelift_codegen::settings::{self, Configurable};
@@ -38,14 +38,16 @@ pub struct Compiled {
     pub(crate) entrance: Option<Arc<Entrance>>,
     pub(crate) veneer: Option<Encoded>,
     pub(crate) relocations: Vec<FinalizedMachReloc>,
-    pub(crate) function: Function,
     pub(crate) call_state: Option<CallState>,
     pub(crate) veneer_state: Option<CallState>,
     pub(crate) alignment: u32,
     /// The loop over records, as a range of bytes.
     pub(crate) hot: Range<usize>,
     listing: Option<String>,
-    key: String,
+    key: StubKey,
+    /// Whom it calls, and on which machine.
+    callee: Callee,
+    machine: Machine,
 }
 
 /// The function through which stubs are entered that keep no register; see [`lower`](mod@crate::lower).
@@ -65,7 +67,7 @@ impl Compiled {
         let entrance = self.entrance.as_ref().map(|entrance| &*entrance.code);
         link::link(entrance, &self.code, &self.relocations, self.veneer()).map_err(|detail| {
             StubError::Internal {
-                key: self.key.clone(),
+                key: self.key.to_string(),
                 step: "linking",
                 detail,
             }
@@ -92,7 +94,8 @@ impl Compiled {
 
     /// The function as CLIF, as it was given to the compiler.
     pub fn clif(&self) -> String {
-        self.function.display().to_string()
+        let lowered = lower(&self.key, self.callee, self.machine);
+        lowered.function.display().to_string()
     }
 
     /// The veneer's bytes; empty for a native ABI.
@@ -206,8 +209,6 @@ impl Compiler {
             step,
             detail: format!("{detail}\n{}", context.func.display()),
         };
-        // Rendered before compiling, which legalizes the function in place.
-        let function = context.func.clone();
         if let Err(e) = context.compile(self.isa.as_ref(), &mut ControlPlane::default()) {
             return Err(internal("compiling", format!("{:?}", e.inner), &context));
         }
@@ -237,13 +238,14 @@ impl Compiler {
             entrance,
             veneer,
             relocations: code.buffer.relocs().to_vec(),
-            function,
             call_state,
             veneer_state,
             alignment: code.buffer.alignment,
             hot: hot(code),
             listing: code.vcode.clone(),
-            key: key.to_string(),
+            key: key.clone(),
+            callee,
+            machine,
         })
     }
 

@@ -8,12 +8,14 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 
 use crate::host::{CallImage, HAS_SHIM};
 use crate::key::{Move, ResultMove, ResultSource, Source, Target};
-use crate::{Family, GBlock, Record, RegClass, StubError, StubKey};
+use crate::{Abi, Family, GBlock, Record, RegClass, StubError, StubKey};
 
 /// A key, checked to be one this host's interpreter can serve.
 #[derive(Debug)]
 pub(crate) struct Interpreter {
     key: StubKey,
+    abi: Abi,
+    is_block: bool,
     moves: Box<[Move]>,
     results: Box<[ResultMove]>,
 }
@@ -47,6 +49,8 @@ impl Interpreter {
         }
         Ok(Interpreter {
             key: key.clone(),
+            abi: key.abi(),
+            is_block: key.is_block(),
             moves: key.moves().into(),
             results: key.results().into(),
         })
@@ -63,7 +67,7 @@ impl Interpreter {
         progress: &AtomicPtr<Record>,
         g: &GBlock,
     ) {
-        let table = self.key.abi().native_table();
+        let table = self.abi.native_table();
         let base = table.map_or(0, |table| table.argument_base as usize);
         let mut areas = Areas {
             stack: vec![0; (base + self.key.frame() as usize) / 8],
@@ -102,7 +106,7 @@ impl Interpreter {
     /// # Safety
     /// The record's argument block, if the key has one, is readable.
     unsafe fn image(&self, record: &Record, g: &GBlock, areas: &mut Areas) -> CallImage {
-        let abi = self.key.abi();
+        let abi = self.abi;
         let (ints, floats) = (
             abi.arg_registers(RegClass::Int),
             abi.arg_registers(RegClass::Float),
@@ -122,7 +126,7 @@ impl Interpreter {
         for &m in &*self.moves {
             let bytes = match m.source {
                 // SAFETY: I5: the bytes are the argument's, which this block holds by the caller's promise.
-                Source::Bytes { from, size, .. } if self.key.is_block() => unsafe {
+                Source::Bytes { from, size, .. } if self.is_block => unsafe {
                     let block = std::ptr::with_exposed_provenance::<u8>(record.words[0] as usize);
                     std::slice::from_raw_parts(block.add(from as usize), size as usize)
                 },
@@ -149,7 +153,7 @@ impl Interpreter {
 
     /// The bytes of a result.
     fn result(&self, m: ResultMove, image: &CallImage, areas: &Areas) -> Vec<u8> {
-        let abi = self.key.abi();
+        let abi = self.abi;
         let (ints, floats) = (
             abi.result_registers(RegClass::Int),
             abi.result_registers(RegClass::Float),

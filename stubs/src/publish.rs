@@ -15,11 +15,15 @@ use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use cranelift_codegen::ir::ExternalName;
 use cranelift_codegen::isa::OwnedTargetIsa;
+use cranelift_codegen::{FinalizedMachReloc, FinalizedRelocTarget};
 use cranelift_jit::{BranchProtection, JITBuilder, JITMemoryKind, JITMemoryProvider, JITModule};
-use cranelift_module::{FuncId, Linkage, Module, ModuleReloc, ModuleResult, default_libcall_names};
+use cranelift_module::{
+    FuncId, Linkage, Module, ModuleReloc, ModuleRelocTarget, ModuleResult, default_libcall_names,
+};
 
-use crate::code::{Arena, CodeSlice};
+use crate::code::{Arena, CodeSlice, granules};
 use crate::compile::{Compiled, Compiler};
 use crate::lower::{STUB_NAME, VENEER_NAME};
 use crate::unwind::CallState;
@@ -65,7 +69,7 @@ impl Published {
             .entrance
             .as_ref()
             .map_or(0, |slice| slice.bytes());
-        self.bytes as usize + veneer + entrance
+        granules(self.entry, self.bytes as usize) + veneer + entrance
     }
 }
 
@@ -194,14 +198,16 @@ struct Provider {
 }
 
 impl JITMemoryProvider for Provider {
-    fn allocate(&mut self, size: usize, _align: u64, kind: JITMemoryKind) -> io::Result<*mut u8> {
+    fn allocate(&mut self, size: usize, align: u64, kind: JITMemoryKind) -> io::Result<*mut u8> {
         if !matches!(kind, JITMemoryKind::Executable) {
             return Err(io::Error::new(
                 io::ErrorKind::Unsupported,
                 "a stub has no data",
             ));
         }
-        let slice = self.arena.allocate(size, self.state.as_ref(), &self.hot);
+        let slice = self
+            .arena
+            .allocate(size, align as usize, self.state.as_ref(), &self.hot);
         let address = match &slice {
             Ok(slice) => Ok(slice.writable()),
             Err(error) => Err(io::Error::other(error.to_string())),
@@ -271,16 +277,28 @@ impl Piece<'_> {
                 "cranelift-module numbers functions {veneer}, {own}; wanted 0, 1"
             ));
         }
-        let relocations: Vec<ModuleReloc> = self.calls.map_or(Vec::new(), |(stub, _)| {
-            let relocations = stub.relocations.iter();
-            relocations
-                .map(|relocation| ModuleReloc::from_mach_reloc(relocation, &stub.function, own))
-                .collect()
-        });
+        let relocations = self.calls.map_or(&[][..], |(stub, _)| &stub.relocations);
+        let relocations = relocations
+            .iter()
+            .map(to_veneer)
+            .collect::<Result<Vec<_>, _>>()?;
         let alignment = self.alignment.into();
         module
             .define_function_bytes(own, alignment, self.bytes, &relocations)
             .map_err(text)?;
         module.finalize_definitions().map_err(text)
     }
+}
+
+/// The only function that a stub names is its veneer.
+fn to_veneer(relocation: &FinalizedMachReloc) -> Result<ModuleReloc, String> {
+    let FinalizedRelocTarget::ExternalName(ExternalName::User(_)) = relocation.target else {
+        return Err(format!("{relocation:?}: wanted the veneer as its target"));
+    };
+    Ok(ModuleReloc {
+        kind: relocation.kind,
+        offset: relocation.offset,
+        name: ModuleRelocTarget::user(VENEER_NAME.namespace, VENEER_NAME.index),
+        addend: relocation.addend,
+    })
 }

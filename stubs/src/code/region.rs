@@ -5,11 +5,13 @@ use std::ops::Range;
 
 use crate::unwind::{CallState, Registration};
 
-/// Code is placed at multiples of this; also what x86-64 and arm64 want of a function.
+/// Code takes whole granules; also the alignment that x86-64 and arm64 like of a function.
 pub(super) const GRANULE: usize = 16;
 /// Code that runs over and over is placed inside one line of the instruction cache where it fits: a loop of a few
 /// instructions that crosses a line takes a quarter longer.
 const LINE: usize = 64;
+/// Bytes at the beginning of a region where loops are placed by lines; the stubs of most programs fit there.
+const BY_LINE: usize = 32 << 10;
 /// Bytes of a region: enough for a good two thousand stubs.
 pub(super) const REGION: usize = 256 << 10;
 
@@ -71,55 +73,68 @@ impl Region {
     }
 
     /// Room for `bytes`, of which those at `hot` run over and over: where these lie inside a line, and when there is no
-    /// such place left, anywhere.
-    pub(super) fn take(&mut self, bytes: usize, hot: &Range<usize>) -> Option<usize> {
+    /// such place left, anywhere. The offset is a multiple of `align`, at most a granule.
+    pub(super) fn take(&mut self, bytes: usize, align: usize, hot: &Range<usize>) -> Option<usize> {
         let wanted = bytes.div_ceil(GRANULE);
         if wanted >= self.refused {
             return None;
         }
-        let by_line = |granule: usize| fits_line(granule * GRANULE, hot);
         let mut found = None;
         if self.lines && !hot.is_empty() {
-            found = self.find(wanted, by_line);
+            let end = BY_LINE / GRANULE;
+            found = self.find(end, wanted, |granule, room| {
+                let pad = pad(granule * GRANULE, align, hot);
+                (pad < GRANULE && pad + bytes <= room * GRANULE).then_some(pad)
+            });
             self.lines = found.is_some();
         }
-        let Some(granule) = found.or_else(|| self.find(wanted, |_| true)) else {
+        let anywhere = |_, _| Some(0);
+        let Some((granule, pad)) = found.or_else(|| self.find(GRANULES, wanted, anywhere)) else {
             self.refused = wanted;
             return None;
         };
-        self.mark(granule, wanted, true);
-        Some(self.start + granule * GRANULE)
+        let count = (pad + bytes).div_ceil(GRANULE);
+        self.cursor = granule + count;
+        self.mark(granule, count, true);
+        Some(self.start + granule * GRANULE + pad)
     }
 
-    /// The first free granules in a row, from the cursor on or else from the start, whose first `suits`.
-    fn find(&mut self, wanted: usize, suits: impl Fn(usize) -> bool) -> Option<usize> {
-        let cursor = self.cursor;
-        let found = self
-            .find_from(cursor, wanted, &suits)
-            .or_else(|| self.find_from(0, wanted, &suits))?;
-        self.cursor = found + wanted;
-        Some(found)
+    /// The first granule with so many free ones in a row that `suits`, from the cursor on or else from the start, before
+    /// `end`; it is told the granule and how many are free from there, a few beyond `wanted` at most.
+    fn find(
+        &self,
+        end: usize,
+        wanted: usize,
+        suits: impl Fn(usize, usize) -> Option<usize>,
+    ) -> Option<(usize, usize)> {
+        let from = |start| self.find_from(start, end, wanted, &suits);
+        from(self.cursor).or_else(|| from(0))
     }
 
     fn find_from(
         &self,
         mut granule: usize,
+        end: usize,
         wanted: usize,
-        suits: &impl Fn(usize) -> bool,
-    ) -> Option<usize> {
-        while granule + wanted <= GRANULES {
+        suits: &impl Fn(usize, usize) -> Option<usize>,
+    ) -> Option<(usize, usize)> {
+        while granule + wanted <= end {
             let rest = self.used[granule / BITS] >> (granule % BITS);
             if rest & 1 == 1 {
                 granule += rest.trailing_ones() as usize;
                 continue;
             }
-            // A line is a few granules; of more places in one row none suits if the first of them do not.
-            let room = self.room(granule, wanted + LINE / GRANULE);
-            let places = granule..(granule + room + 1).saturating_sub(wanted);
-            if let Some(place) = places.into_iter().find(|&place| suits(place)) {
-                return Some(place);
+            // A line is a few granules: if none of the first places in a row suits, none does.
+            let room = self.room(granule, wanted + 2 * LINE / GRANULE);
+            let row = granule + room;
+            let places = granule..(row + 1).saturating_sub(wanted).min(end);
+            let found = places
+                .into_iter()
+                .find_map(|place| Some((place, suits(place, row - place)?)));
+            if found.is_some() {
+                return found;
             }
-            granule += room.max(1);
+            granule = row;
         }
         None
     }
@@ -158,17 +173,24 @@ impl Region {
     /// Frees what was taken.
     pub(super) fn give_back(&mut self, offset: usize, bytes: usize) {
         let granule = (offset - self.start) / GRANULE;
-        self.mark(granule, bytes.div_ceil(GRANULE), false);
+        self.mark(granule, span(offset, bytes) / GRANULE, false);
         self.cursor = self.cursor.min(granule);
         self.refused = GRANULES + 1;
         self.lines = self.by_line;
     }
 }
 
-/// Whether `hot` lies inside a line if the code is at `offset`; true if it fits into none.
-fn fits_line(offset: usize, hot: &Range<usize>) -> bool {
-    let in_line = |offset: usize| (offset + hot.start) % LINE + hot.len() <= LINE;
-    in_line(offset) || !(0..LINE).step_by(GRANULE).any(in_line)
+/// Bytes of the granules that code takes.
+pub(super) fn span(offset: usize, bytes: usize) -> usize {
+    (offset % GRANULE + bytes).next_multiple_of(GRANULE)
+}
+
+/// Bytes to leave free at `offset` so that `hot` lies inside a line; none if it fits into none.
+fn pad(offset: usize, align: usize, hot: &Range<usize>) -> usize {
+    (0..LINE)
+        .step_by(align)
+        .find(|pad| (offset + pad + hot.start) % LINE + hot.len() <= LINE)
+        .unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -177,47 +199,66 @@ mod tests {
 
     #[test]
     fn loops_lie_inside_a_line() {
-        let mut region = Region::new(REGION, None, true, None);
-        for (bytes, hot) in [(96, 0x1f..0x41), (160, 0x36..0x76), (32, 0..0), (96, 8..40)] {
-            let offset = region.take(bytes, &hot).unwrap();
-            assert_eq!(offset % GRANULE, 0);
-            let (first, last) = (offset + hot.start, offset + hot.end.max(1) - 1);
-            assert!(hot.len() > LINE - GRANULE || first / LINE == last / LINE);
+        for align in [1, 2, 4, 16] {
+            let mut region = Region::new(REGION, None, true, None);
+            let mut held: Vec<Range<usize>> = Vec::new();
+            for (bytes, hot) in [
+                (96, 0x1f..0x41),
+                (160, 0x36..0x76),
+                (32, 0..0),
+                (107, 26..90),
+            ] {
+                let offset = region.take(bytes, align, &hot).unwrap();
+                assert_eq!(offset % align, 0);
+                let (first, last) = (offset + hot.start, offset + hot.end.max(1) - 1);
+                let fits = (0..LINE).any(|n| n % align == hot.start % align % LINE && n == 0)
+                    || hot.len() <= LINE - align + 1;
+                assert!(!fits || first / LINE == last / LINE, "{align}: {hot:?}");
+                let code = offset..offset + bytes;
+                assert!(
+                    held.iter()
+                        .all(|other| other.end <= code.start || code.end <= other.start)
+                );
+                held.push(code);
+            }
         }
     }
 
     #[test]
     fn too_long_a_loop_goes_anywhere() {
-        assert!(fits_line(16, &(0..65)));
-        assert!(!fits_line(16, &(0..64)));
+        assert_eq!(pad(16, 1, &(0..65)), 0);
+        assert_eq!(pad(16, 1, &(0..64)), 48);
+        assert_eq!(pad(32, 1, &(26..90)), 6);
+        assert_eq!(pad(32, 4, &(26..90)), 0);
+        assert_eq!(pad(32, 4, &(26..88)), 8);
     }
 
+    /// Loops are placed by lines first, and then everything is filled.
     #[test]
     fn all_comes_back() {
         let mut region = Region::new(0, None, true, None);
         let mut taken = Vec::new();
-        while let Some(offset) = region.take(96, &(0x1f..0x41)) {
+        while let Some(offset) = region.take(90, 1, &(0x1f..0x5f)) {
             taken.push(offset);
         }
-        // First by lines, one in 128 bytes; nothing fits between them.
-        assert!(taken.len() > REGION / 128 - 2);
-        assert!(region.free_bytes() < REGION / 3);
+        let by_line = taken.iter().filter(|offset| (*offset + 0x1f) % LINE == 0);
+        assert!((BY_LINE / 128 - 1..BY_LINE / 64).contains(&by_line.count()));
         for (n, offset) in taken.iter().enumerate() {
-            assert!(taken[..n].iter().all(|other| offset.abs_diff(*other) >= 96));
+            assert!(taken[..n].iter().all(|other| offset.abs_diff(*other) >= 90));
         }
-        while region.take(16, &(0..0)).is_some() {}
+        assert!(region.free_bytes() < REGION / 20);
+        let small = std::iter::from_fn(|| region.take(16, 16, &(0..0))).collect::<Vec<_>>();
         assert_eq!(region.free_bytes(), 0);
-        let mut region = Region::new(0, None, true, None);
-        taken
-            .iter()
-            .for_each(|&offset| assert_eq!(region.take(96, &(0x1f..0x41)), Some(offset)));
+        for offset in small {
+            region.give_back(offset, 16);
+        }
         taken.sort_by_key(|offset| offset.wrapping_mul(0x9e37_79b9) % 251);
         for offset in taken {
-            region.give_back(offset, 96);
+            region.give_back(offset, 90);
         }
         assert_eq!(region.free_bytes(), REGION);
-        assert_eq!(region.take(REGION, &(0..0)), Some(0));
-        assert_eq!(region.take(1, &(0..0)), None);
+        assert_eq!(region.take(REGION, 16, &(0..0)), Some(0));
+        assert_eq!(region.take(1, 16, &(0..0)), None);
     }
 
     #[test]
@@ -226,11 +267,11 @@ mod tests {
         let wanted = [112, 16, 240, 48, 4000, 112, 96];
         let taken: Vec<usize> = wanted
             .iter()
-            .map(|&bytes| region.take(bytes, &(0..0)).unwrap())
+            .map(|&bytes| region.take(bytes, 16, &(0..0)).unwrap())
             .collect();
         for (&offset, &bytes) in taken.iter().zip(&wanted) {
             region.give_back(offset, bytes);
-            assert_eq!(region.take(bytes, &(0..0)), Some(offset));
+            assert_eq!(region.take(bytes, 16, &(0..0)), Some(offset));
         }
     }
 
@@ -257,7 +298,7 @@ mod tests {
                 row = if free(granule) { row + 1 } else { 0 };
                 row >= wanted
             });
-            let found = region.take(bytes, &(0..0));
+            let found = region.take(bytes, 16, &(0..0));
             assert_eq!(found.is_some(), possible, "round {round}: {bytes} bytes");
             if let Some(offset) = found {
                 let new = offset..offset + wanted * GRANULE;
