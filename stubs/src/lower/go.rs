@@ -12,14 +12,14 @@ use crate::RegClass;
 use crate::abi::Float32Image;
 use crate::key::{Move, Source};
 use crate::record::CONTEXT_OFFSET;
-use crate::veneer::{Form, Plan, image};
+use crate::veneer::{Facts, Form, Plan, image};
 
-/// What a veneer takes; see [`Plan`].
-fn veneer_signature(plan: &Plan, floats: &[Move]) -> Signature {
+/// What a veneer takes, so many integers in the `Direct` form; see [`Plan`].
+fn veneer_signature(plan: &Plan, ints: usize, floats: &[Move]) -> Signature {
     let mut signature = Signature::new(CallConv::PreserveAll);
     match plan.form {
         Form::Direct => {
-            signature.params = vec![AbiParam::new(types::I64); 5];
+            signature.params = vec![AbiParam::new(types::I64); ints];
             let floats = floats.iter().map(|m| AbiParam::new(float_type(size(m))));
             signature.params.extend(floats);
         }
@@ -40,7 +40,7 @@ impl CallBuilder<'_, '_> {
         let ints = self.int_moves();
         let floats = self.key.register_moves(RegClass::Float);
         let context = self.load_word(CONTEXT_OFFSET);
-        let mut arguments = Vec::new();
+        let (mut arguments, mut integers) = (Vec::new(), 1);
         match (plan.form, self.save) {
             (Form::Image, Some(slot)) => {
                 let g = self.g.value(self.builder);
@@ -62,16 +62,24 @@ impl CallBuilder<'_, '_> {
             }
             _ => {
                 let mut words: Vec<Value> = ints.iter().map(|&m| self.word(m)).collect();
-                // A word the callee has no use for: any value will do, and this one is at hand.
-                words.resize(2, code);
                 let g = self.g.value(self.builder);
-                arguments.extend([words[0], words[1], context, code, g]);
+                let facts = Facts::of(self.key.abi().arch());
+                if facts.is_some_and(|facts| facts.words_last) {
+                    arguments.extend([code, g, context]);
+                    arguments.append(&mut words);
+                } else {
+                    // A word the callee has no use for: any value will do, and this one is at hand.
+                    words.resize(2, code);
+                    arguments.append(&mut words);
+                    arguments.extend([context, code, g]);
+                }
+                integers = arguments.len();
                 arguments.extend(floats.iter().map(|&m| self.float(m)));
             }
         }
         let signature = self
             .builder
-            .import_signature(veneer_signature(&plan, &floats));
+            .import_signature(veneer_signature(&plan, integers, &floats));
         let name = self
             .builder
             .func
