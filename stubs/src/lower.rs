@@ -41,7 +41,7 @@ use cranelift_codegen::isa::{CallConv, TargetFrontendConfig};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 
 use crate::key::{Move, ResultSource, StubKey, Target};
-use crate::record::{CODE_OFFSET, RECORD_SIZE, WORDS_OFFSET};
+use crate::record::{RECORD_SIZE, WORDS_OFFSET};
 use crate::veneer::{Facts, Plan};
 use crate::{Arch, Family, RegClass};
 
@@ -357,10 +357,9 @@ impl<'a, 'b> CallBuilder<'a, 'b> {
                 _ => {}
             }
         }
-        let code = self.load_word(CODE_OFFSET);
         let results = match callee {
-            Callee::Go(plan) => self.call_veneer(code, plan),
-            Callee::Native(convention) => self.call_native(code, convention),
+            Callee::Go(plan) => self.call_veneer(plan),
+            Callee::Native(convention) => self.call_native(convention),
         };
         let results_out = self.key.results();
         if !results_out.is_empty() {

@@ -9,12 +9,14 @@ use cranelift_codegen::isa::CallConv;
 use super::{CallBuilder, ResultRegisters, float_type};
 use crate::RegClass;
 use crate::key::{Move, ResultSource, Source, Target};
+use crate::record::CODE_OFFSET;
 
 /// An argument that Cranelift places: its type and value.
 type Argument = (Type, Value);
 
 impl CallBuilder<'_, '_> {
-    pub(super) fn call_native(&mut self, code: Value, convention: CallConv) -> ResultRegisters {
+    pub(super) fn call_native(&mut self, convention: CallConv) -> ResultRegisters {
+        let code = self.load_word(CODE_OFFSET);
         let mut signature = Signature::new(convention);
         let mut arguments = Vec::new();
         if let Some(slot) = self.hidden {
