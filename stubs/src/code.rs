@@ -14,7 +14,7 @@ use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use region::{GRANULE, REGION, Region, span};
+use region::{REGION, Region, span};
 
 use crate::StubError;
 use crate::unwind::{CallState, Registration};
@@ -84,7 +84,7 @@ impl Arena {
     }
 
     /// Room for `bytes` of code that unwinders see as `state`, of which those at `hot` run over and over; at a multiple of
-    /// `align`, at most 16.
+    /// `align`, at most 64.
     ///
     /// A program has a handful of stubs, and their loops are placed by lines. The thousands that follow lie densely.
     pub(crate) fn allocate(
@@ -95,7 +95,7 @@ impl Arena {
         hot: &Range<usize>,
     ) -> Result<CodeSlice, StubError> {
         self.check_owner()?;
-        let (bytes, align) = (bytes.max(1), align.clamp(1, GRANULE));
+        let (bytes, align) = (bytes.max(1), align.max(1));
         let mut regions = self.lock();
         let slice = |offset| CodeSlice {
             arena: self.clone(),

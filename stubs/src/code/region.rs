@@ -5,8 +5,8 @@ use std::ops::Range;
 
 use crate::unwind::{CallState, Registration};
 
-/// Code takes whole granules; also the alignment that x86-64 and arm64 like of a function.
-pub(super) const GRANULE: usize = 16;
+/// Code takes whole granules.
+pub(super) const GRANULE: usize = 8;
 /// Code that runs over and over is placed inside one line of the instruction cache where it fits: a loop of a few
 /// instructions that crosses a line takes a quarter longer.
 const LINE: usize = 64;
@@ -73,7 +73,7 @@ impl Region {
     }
 
     /// Room for `bytes`, of which those at `hot` run over and over: where these lie inside a line, and when there is no
-    /// such place left, anywhere. The offset is a multiple of `align`, at most a granule.
+    /// such place left, anywhere. The offset is a multiple of `align`, at most a line.
     pub(super) fn take(&mut self, bytes: usize, align: usize, hot: &Range<usize>) -> Option<usize> {
         let wanted = bytes.div_ceil(GRANULE);
         if wanted >= self.refused {
@@ -88,9 +88,11 @@ impl Region {
             });
             self.lines = found.is_some();
         }
-        let anywhere = |_, _| Some(0);
+        let anywhere = |granule, _| (granule * GRANULE % align == 0).then_some(0);
         let Some((granule, pad)) = found.or_else(|| self.find(GRANULES, wanted, anywhere)) else {
-            self.refused = wanted;
+            if align <= GRANULE {
+                self.refused = wanted;
+            }
             return None;
         };
         let count = (pad + bytes).div_ceil(GRANULE);
@@ -185,12 +187,14 @@ pub(super) fn span(offset: usize, bytes: usize) -> usize {
     (offset % GRANULE + bytes).next_multiple_of(GRANULE)
 }
 
-/// Bytes to leave free at `offset` so that `hot` lies inside a line; none if it fits into none.
+/// Bytes to leave free at `offset` for a multiple of `align` from where `hot` lies inside a line; if it fits into none, for
+/// the multiple alone.
 fn pad(offset: usize, align: usize, hot: &Range<usize>) -> usize {
-    (0..LINE)
+    let first = offset.next_multiple_of(align) - offset;
+    (first..first + LINE)
         .step_by(align)
         .find(|pad| (offset + pad + hot.start) % LINE + hot.len() <= LINE)
-        .unwrap_or(0)
+        .unwrap_or(first)
 }
 
 #[cfg(test)]
@@ -211,9 +215,10 @@ mod tests {
                 let offset = region.take(bytes, align, &hot).unwrap();
                 assert_eq!(offset % align, 0);
                 let (first, last) = (offset + hot.start, offset + hot.end.max(1) - 1);
-                let fits = (0..LINE).any(|n| n % align == hot.start % align % LINE && n == 0)
-                    || hot.len() <= LINE - align + 1;
-                assert!(!fits || first / LINE == last / LINE, "{align}: {hot:?}");
+                let fits = (0..LINE)
+                    .step_by(align)
+                    .any(|at| (at + hot.start) % LINE + hot.len() <= LINE);
+                assert!(!fits || hot.is_empty() || first / LINE == last / LINE);
                 let code = offset..offset + bytes;
                 assert!(
                     held.iter()
@@ -231,6 +236,7 @@ mod tests {
         assert_eq!(pad(32, 1, &(26..90)), 6);
         assert_eq!(pad(32, 4, &(26..90)), 0);
         assert_eq!(pad(32, 4, &(26..88)), 8);
+        assert_eq!(pad(40, 16, &(0..65)), 8);
     }
 
     /// Loops are placed by lines first, and then everything is filled.
@@ -298,7 +304,7 @@ mod tests {
                 row = if free(granule) { row + 1 } else { 0 };
                 row >= wanted
             });
-            let found = region.take(bytes, 16, &(0..0));
+            let found = region.take(bytes, 1, &(0..0));
             assert_eq!(found.is_some(), possible, "round {round}: {bytes} bytes");
             if let Some(offset) = found {
                 let new = offset..offset + wanted * GRANULE;
