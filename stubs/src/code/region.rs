@@ -88,7 +88,7 @@ impl Region {
             });
             self.lines = found.is_some();
         }
-        let anywhere = |granule, _| (granule * GRANULE % align == 0).then_some(0);
+        let anywhere = |granule: usize, _| (granule * GRANULE).is_multiple_of(align).then_some(0);
         let Some((granule, pad)) = found.or_else(|| self.find(GRANULES, wanted, anywhere)) else {
             if align <= GRANULE {
                 self.refused = wanted;

@@ -92,7 +92,7 @@ pub(crate) struct Facts {
     /// The first so many float argument registers are the same in Go's ABI and in C's.
     direct_floats: u8,
     /// In the `Direct` form the order is code address, g, closure context, and then only words that the callee wants: where
-    /// no C argument register is one of Go's for words anyway.
+    /// both words have to be moved on in any case.
     pub(crate) words_last: bool,
     /// The veneer has to put something right after each call, so it never jumps.
     always_calls: bool,
