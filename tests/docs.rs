@@ -17,6 +17,7 @@ const FOREIGN: &[&str] = &[
     "Goexit",
     "JITModule",
     "PreserveAll",
+    "process_weak_refs",
     "ffi_abi",
     "ffi_call",
     "ffi_cif",

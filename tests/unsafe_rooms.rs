@@ -18,6 +18,7 @@ const CRATES: &[&str] = &[
     "benches/src",
     "model/src",
     "verify/src",
+    "examples/mmtk/src",
 ];
 
 /// The rooms listed in docs/unsafe.md: bullets under "## Rooms" that begin with a path in backquotes. A folder ends in `/`.
