@@ -59,10 +59,12 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Bytes of this process that are in memory.
+/// Bytes of this process that are in memory, to the page.
 fn resident() -> usize {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
-    statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
+    let rollup = std::fs::read_to_string("/proc/self/smaps_rollup").unwrap();
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Rss:"));
+    let kilobytes = line.unwrap().trim().trim_end_matches("kB").trim();
+    kilobytes.parse::<usize>().unwrap() * 1024
 }
 
 // ------------------------------------------------------------------------------------------ figures
@@ -299,6 +301,13 @@ fn measure(n: usize, random: bool) {
     };
     let finalizers = Finalizers::new().unwrap();
     let close = prepared(&finalizers);
+    // So that all pages of code are there that this takes.
+    let few = 1..1000;
+    attach(&close, &few.clone().collect::<Vec<_>>());
+    detach(&close, &few.collect::<Vec<_>>());
+    let finalizers = Finalizers::new().unwrap();
+    let close = prepared(&finalizers);
+    resident();
     let (in_use, in_memory) = (IN_USE.load(Relaxed), resident());
     let (mut last, mut most) = (0, 0.0_f64);
     for (i, &n) in order.iter().enumerate() {
@@ -347,17 +356,21 @@ fn memory() {
 }
 
 fn registering() {
-    let (mut floor, mut figures) = (Machine::new(), [const { Figures::new() }; 7]);
+    let (mut floor, mut figures) = (Machine::new(), [const { Figures::new() }; 11]);
     let finalizers = Finalizers::new().unwrap();
     let close = prepared(&finalizers);
     let orders = orders();
     for pass in 0..PASSES + 1 {
         let mut found = vec![floor.append()];
         for order in &orders {
+            let addresses: Vec<u64> = order.iter().map(|n| address(*n)).collect();
             found.push(time(N, || attach(&close, order)));
             found.push(time(N, || detach(&close, order)));
-        }
-        for order in &orders {
+            found.push(time(N, || {
+                // SAFETY: `close` follows nothing.
+                unsafe { close.attach_all(&addresses) }.unwrap();
+            }));
+            found.push(time(N, || assert_eq!(close.detach_all(&addresses), N)));
             let finalizers = Finalizers::new().unwrap();
             let close = prepared(&finalizers);
             found.push(time(N, || attach(&close, order)));
@@ -369,13 +382,21 @@ fn registering() {
             }
         }
     }
-    let [append, attach, detach, attach_random, detach_random, new, new_random] = &figures;
-    row("attach, in order : append 32 B", attach, append, 4.0);
-    row("attach, random order : append 32 B", attach_random, append, 15.0);
-    row("detach, in order : append 32 B", detach, append, 8.0);
-    row("detach, random order : append 32 B", detach_random, append, 20.0);
-    row("  to a new table, in order : append 32 B", new, append, f64::INFINITY);
-    row("  to a new table, random order : append 32 B", new_random, append, f64::INFINITY);
+    let [append, figures @ ..] = &figures;
+    let rows = [
+        ("attach", 4.0, 15.0),
+        ("detach", 8.0, 20.0),
+        ("attach_all", 4.0, 15.0),
+        ("detach_all", 8.0, 20.0),
+        ("  attach to a new table", f64::INFINITY, f64::INFINITY),
+    ];
+    for (n, (name, in_order, random)) in rows.into_iter().enumerate() {
+        let rows = [("in order", in_order, n), ("random order", random, 5 + n)];
+        for (order, bar, at) in rows {
+            let name = format!("{name}, {order} : append 32 B");
+            row(&name, &figures[at], append, bar);
+        }
+    }
 }
 
 fn checked_registering() {

@@ -76,6 +76,8 @@ pub(super) struct Entries {
     pub(super) chunks: Vec<Box<Chunk>>,
     /// Chunks with a free entry.
     free: Set,
+    /// None of these is before this one.
+    first_free: usize,
     /// Chunks with a young entry, and others perhaps.
     pub(super) young: Set,
     /// Chunks with an entry that is due.
@@ -125,7 +127,9 @@ impl Entries {
     /// Takes the first free entry, after making some if there are none.
     #[inline]
     pub(super) fn take(&mut self) -> u32 {
-        let chunk = self.free.next(0).unwrap_or_else(|| self.grow());
+        let free = self.free.next(self.first_free);
+        let chunk = free.unwrap_or_else(|| self.grow());
+        self.first_free = chunk;
         let bits = &mut self.chunks[chunk].free;
         let line = bits.iter().position(|line| *line != 0).unwrap_or(0);
         let n = line * 64 + bits[line].trailing_zeros() as usize;
@@ -171,7 +175,9 @@ impl Entries {
         }
         if again {
             chunk.free[line] |= bit;
-            self.free.insert(at as usize / CHUNK);
+            let chunk = at as usize / CHUNK;
+            self.free.insert(chunk);
+            self.first_free = self.first_free.min(chunk);
         }
     }
 

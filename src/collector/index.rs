@@ -31,11 +31,25 @@ struct Line([u32; CELLS]);
 impl Line {
     const EMPTY: Line = Line([EMPTY; CELLS]);
 
-    /// Bit n is set if `is` says yes to cell n.
+    /// Bit n is set if those bits of cell n that are in `mask` are `wanted`. Compiles to comparisons of four at once.
     #[inline(always)]
-    fn which(&self, is: impl Fn(u32) -> bool) -> u32 {
-        let bits = (0..CELLS).map(|n| u32::from(is(self.0[n])) << n);
-        bits.fold(0, |all, bit| all | bit)
+    fn equal(&self, mask: u32, wanted: u32) -> u32 {
+        let mut bits = 0;
+        for (n, cell) in self.0.iter().enumerate() {
+            bits |= u32::from(cell & mask == wanted) << n;
+        }
+        bits
+    }
+
+    /// Which cells never were in use, or are so again.
+    #[inline(always)]
+    fn empty(&self) -> u32 {
+        self.equal(u32::MAX, EMPTY)
+    }
+
+    #[inline(always)]
+    fn gone(&self) -> u32 {
+        self.equal(u32::MAX, GONE)
     }
 }
 
@@ -64,6 +78,7 @@ pub(super) struct Vacant {
     tag: u32,
 }
 
+#[inline]
 fn apart(object: u64) -> u32 {
     object.trailing_zeros().min(APART)
 }
@@ -114,25 +129,26 @@ impl Index {
         let (mut at, tag) = self.place(key);
         for _ in 0..self.lines.len() {
             let line = &self.lines[at];
-            let mut same = line.which(|cell| (cell ^ tag) & self.tag == 0 && cell < GONE);
+            let mut same = line.equal(self.tag, tag);
             while same != 0 {
-                let entry = line.0[same.trailing_zeros() as usize] & !self.tag;
-                if is(entry) {
-                    return Ok(entry);
+                let cell = line.0[same.trailing_zeros() as usize];
+                if cell < GONE && is(cell & !self.tag) {
+                    return Ok(cell & !self.tag);
                 }
                 same &= same - 1;
             }
-            let free = line.which(|cell| cell >= GONE);
-            if free != 0 {
+            let empty = line.empty();
+            let free = empty | if self.gone > 0 { line.gone() } else { 0 };
+            if vacant.is_none() && free != 0 {
                 let cell = free.trailing_zeros() as usize;
-                vacant.get_or_insert(Vacant {
+                vacant = Some(Vacant {
                     line: at,
                     cell,
                     tag,
                 });
-                if line.which(|cell| cell == EMPTY) != 0 {
-                    break;
-                }
+            }
+            if empty != 0 {
+                break;
             }
             at = self.after(at);
         }
@@ -204,7 +220,8 @@ impl Index {
     pub(super) fn insert(&mut self, key: Key, entry: u32) {
         let (mut at, tag) = self.place(key);
         for _ in 0..self.lines.len() {
-            let free = self.lines[at].which(|cell| cell >= GONE);
+            let line = &self.lines[at];
+            let free = line.empty() | line.gone();
             if free != 0 {
                 let cell = free.trailing_zeros() as usize;
                 return self.fill(
@@ -229,9 +246,9 @@ impl Index {
         let (mut at, tag) = self.place(key);
         for _ in 0..self.lines.len() {
             let line = &mut self.lines[at];
-            let found = line.which(|cell| cell == tag | entry);
+            let found = line.equal(u32::MAX, tag | entry);
             // Nobody has gone past a line with an empty cell.
-            let ends = line.which(|cell| cell == EMPTY) != 0;
+            let ends = line.empty() != 0;
             if found != 0 {
                 line.0[found.trailing_zeros() as usize] = if ends { EMPTY } else { GONE };
                 self.used -= 1;
@@ -322,7 +339,7 @@ mod tests {
         let lines = |object: u64| {
             let (mut at, _) = index.place((Kind::Finalizer, object));
             let mut count = 1;
-            while index.lines[at].which(|cell| cell == EMPTY) == 0 {
+            while index.lines[at].empty() == 0 {
                 at = index.after(at);
                 count += 1;
             }

@@ -11,6 +11,9 @@ use crate::collector::{CyclePolicy, Kind, Reference, Registration};
 use crate::finalizer::FinalizerFn;
 use crate::shapes::Manner;
 
+/// For how many objects the lock is taken once.
+const AT_ONCE: usize = 256;
+
 /// A finalizer that [`Finalizers::prepare`] has checked. Attaching it to an object takes one lock and looks nothing up but
 /// the object.
 ///
@@ -47,6 +50,27 @@ struct Inner<R: Reference> {
     function: FinalizerFn,
     cycle: CyclePolicy,
     shape: u32,
+}
+
+impl<R: Reference> Inner<R> {
+    #[inline]
+    fn registration(&self, object: R) -> Registration<R> {
+        Registration {
+            kind: Kind::Finalizer,
+            object,
+            shape: self.shape,
+            word: 0,
+            reference: false,
+            policy: self.cycle,
+        }
+    }
+}
+
+#[cold]
+fn already_set<R: Reference>(object: R) -> RegisterError {
+    RegisterError::AlreadySet {
+        word: object.to_word(),
+    }
 }
 
 impl<R: Reference> Drop for Inner<R> {
@@ -98,35 +122,53 @@ impl<R: Reference> PreparedFinalizer<R> {
     /// The object has a finalizer.
     #[inline]
     pub unsafe fn attach(&self, object: R) -> Result<(), RegisterError> {
-        let Inner {
-            finalizers,
-            cycle,
-            shape,
-            ..
-        } = &*self.0;
-        let added = finalizers.shared.table.lock().add(Registration {
-            kind: Kind::Finalizer,
-            object,
-            shape: *shape,
-            word: 0,
-            reference: false,
-            policy: *cycle,
-        });
-        match added {
+        let inner = &*self.0;
+        let mut table = inner.finalizers.shared.table.lock();
+        match table.add(inner.registration(object)) {
             Some(_) => Ok(()),
-            None => Err(RegisterError::AlreadySet {
-                word: object.to_word(),
-            }),
+            None => Err(already_set(object)),
         }
+    }
+
+    /// Sets it as the finalizer of each of the objects, in turn. Most of what it takes to attach one is the lock, which is
+    /// taken for many at a time here.
+    ///
+    /// # Safety
+    /// As [`Finalizers::set_finalizer`], of the objects.
+    ///
+    /// # Errors
+    /// An object has a finalizer. Those before it have this one, and those behind it are left as they were.
+    pub unsafe fn attach_all(&self, objects: &[R]) -> Result<(), RegisterError> {
+        let inner = &*self.0;
+        for some in objects.chunks(AT_ONCE) {
+            let mut table = inner.finalizers.shared.table.lock();
+            for &object in some {
+                let added = table.add(inner.registration(object));
+                added.ok_or_else(|| already_set(object))?;
+            }
+        }
+        Ok(())
     }
 
     /// Takes it away from `object` again. False: the object has none, or another one.
     #[inline]
     pub fn detach(&self, object: R) -> bool {
-        let Inner {
-            finalizers, shape, ..
-        } = &*self.0;
-        finalizers.shared.table.lock().detach(object, *shape)
+        let inner = &*self.0;
+        let mut table = inner.finalizers.shared.table.lock();
+        table.detach(object, inner.shape)
+    }
+
+    /// Takes it away from each of the objects. Answers from how many: the others have none, or another one.
+    pub fn detach_all(&self, objects: &[R]) -> usize {
+        let inner = &*self.0;
+        let mut count = 0;
+        for some in objects.chunks(AT_ONCE) {
+            let mut table = inner.finalizers.shared.table.lock();
+            for &object in some {
+                count += usize::from(table.detach(object, inner.shape));
+            }
+        }
+        count
     }
 }
 
