@@ -341,7 +341,10 @@ fn memory() {
                 .output()
                 .unwrap();
             let text = String::from_utf8(output.stdout).unwrap();
-            let figures: Vec<f64> = text.split_whitespace().map(|f| f.parse().unwrap()).collect();
+            let figures: Vec<f64> = text
+                .split_whitespace()
+                .map(|f| f.parse().unwrap())
+                .collect();
             let missed = figures.iter().any(|&figure| figure > MEMORY_BAR);
             println!(
                 "{:<58} {:>9.2} {:>9.2} {:>9.2} {MEMORY_BAR:>6.1}{}",
@@ -424,8 +427,18 @@ fn checked_registering() {
         }
     }
     let [append, set, clear] = &figures;
-    row("set_finalizer, in order : append 32 B", set, append, f64::INFINITY);
-    row("clear_finalizer, in order : append 32 B", clear, append, f64::INFINITY);
+    row(
+        "set_finalizer, in order : append 32 B",
+        set,
+        append,
+        f64::INFINITY,
+    );
+    row(
+        "clear_finalizer, in order : append 32 B",
+        clear,
+        append,
+        f64::INFINITY,
+    );
 }
 
 fn living() {
@@ -451,8 +464,18 @@ fn living() {
         }
     }
     let [check, living, random] = &figures;
-    row("alive, in order, a collection : mark-bit check", living, check, 4.0);
-    row("alive, random order, a collection : mark-bit check", random, check, f64::INFINITY);
+    row(
+        "alive, in order, a collection : mark-bit check",
+        living,
+        check,
+        4.0,
+    );
+    row(
+        "alive, random order, a collection : mark-bit check",
+        random,
+        check,
+        f64::INFINITY,
+    );
 }
 
 fn minor() {
@@ -479,7 +502,12 @@ fn minor() {
         }
     }
     let [check, young] = &figures;
-    row("minor collection, 1 % young, a young one : mark-bit check", young, check, 10.0);
+    row(
+        "minor collection, 1 % young, a young one : mark-bit check",
+        young,
+        check,
+        10.0,
+    );
 }
 
 fn dying() {
@@ -508,10 +536,30 @@ fn dying() {
         }
     }
     let [append, call, discover, finish, drain, random, finish_random] = &figures;
-    row("found dead, in order, a collection : append 32 B", discover, append, f64::INFINITY);
-    row("found dead, random order, a collection : append 32 B", random, append, f64::INFINITY);
-    row("handed over, in order : append 32 B", finish, append, f64::INFINITY);
-    row("handed over, random order : append 32 B", finish_random, append, f64::INFINITY);
+    row(
+        "found dead, in order, a collection : append 32 B",
+        discover,
+        append,
+        f64::INFINITY,
+    );
+    row(
+        "found dead, random order, a collection : append 32 B",
+        random,
+        append,
+        f64::INFINITY,
+    );
+    row(
+        "handed over, in order : append 32 B",
+        finish,
+        append,
+        f64::INFINITY,
+    );
+    row(
+        "handed over, random order : append 32 B",
+        finish_random,
+        append,
+        f64::INFINITY,
+    );
     row("drain, one function : indirect call", drain, call, 2.5);
 }
 

@@ -328,7 +328,9 @@ impl<R: Reference> Table<R> {
     fn age<T: Tracer<Ref = R>>(&mut self, scope: Scope, tracer: &mut T) {
         for walked in [Walked::Scope(scope), Walked::Due] {
             let mut walk = Walk::over(walked);
-            while self.queue_traced && let Some(at) = walk.next(&self.entries) {
+            while self.queue_traced
+                && let Some(at) = walk.next(&self.entries)
+            {
                 self.entries.at_mut(at).set(Flag::Early, false);
             }
         }
@@ -336,8 +338,7 @@ impl<R: Reference> Table<R> {
             let entry = &chunk.entries[n];
             let mut is_young = |word: u64| tracer.is_young(R::from_word(word));
             entry.is_registered()
-                && (is_young(entry.object)
-                    || entry.has(Flag::Reference) && is_young(chunk.word(n)))
+                && (is_young(entry.object) || entry.has(Flag::Reference) && is_young(chunk.word(n)))
         });
     }
 }

@@ -126,18 +126,25 @@ impl Entries {
 
     /// Takes the first free entry, after making some if there are none.
     #[inline]
-    pub(super) fn take(&mut self) -> u32 {
+    pub(super) fn take(&mut self, young: bool) -> u32 {
         let free = self.free.next(self.first_free);
-        let chunk = free.unwrap_or_else(|| self.grow());
-        self.first_free = chunk;
-        let bits = &mut self.chunks[chunk].free;
-        let line = bits.iter().position(|line| *line != 0).unwrap_or(0);
-        let n = line * 64 + bits[line].trailing_zeros() as usize;
-        bits[line] &= bits[line] - 1;
-        if *bits == [0; LINES] {
-            self.free.remove(chunk);
+        let at = free.unwrap_or_else(|| self.grow());
+        self.first_free = at;
+        let chunk = &mut *self.chunks[at];
+        let line = chunk.free.iter().position(|line| *line != 0).unwrap_or(0);
+        let free = chunk.free[line];
+        let bit = free & free.wrapping_neg();
+        chunk.free[line] = free & !bit;
+        if free == bit && chunk.free.iter().all(|line| *line == 0) {
+            self.free.remove(at);
         }
-        (chunk * CHUNK + n) as u32
+        if young {
+            if chunk.young[line] == 0 {
+                self.young.insert(at);
+            }
+            chunk.young[line] |= bit;
+        }
+        (at * CHUNK + line * 64) as u32 + bit.trailing_zeros()
     }
 
     #[cold]
@@ -179,13 +186,6 @@ impl Entries {
             self.free.insert(chunk);
             self.first_free = self.first_free.min(chunk);
         }
-    }
-
-    #[inline]
-    pub(super) fn set_young(&mut self, at: u32) {
-        let (chunk, n) = self.chunk(at);
-        set(&mut chunk.young, n, true);
-        self.young.insert(at as usize / CHUNK);
     }
 
     /// From now on the entry waits to be taken.
@@ -245,7 +245,9 @@ impl Entries {
     /// All entries that have a place in the index.
     pub(super) fn keys(&self) -> impl Iterator<Item = (u32, (super::Kind, u64))> {
         let entries = self.chunks.iter().flat_map(|chunk| &chunk.entries);
-        (0..).zip(entries).filter_map(|(at, entry)| Some((at, entry.key()?)))
+        (0..)
+            .zip(entries)
+            .filter_map(|(at, entry)| Some((at, entry.key()?)))
     }
 
     fn next_chunk(&self, walked: Walked, from: usize) -> Option<usize> {

@@ -1,11 +1,15 @@
 //! From an object to its entry: a hash table of entry numbers that never allocates but when an entry is added.
 //!
-//! A line of it is 16 cells, as many as the processor loads at once. Objects that are neighbours have one line, so those
-//! registered one after the other find it loaded; a neighbourhood is so small that it leaves room for others even where
-//! it is full. A cell has the number of an entry, and above it as much of the hash as there is room for, so other
-//! entries are rarely looked at. A key goes to the first line with room, from its own on: looking for it ends at
-//! the first line with an empty cell.
+//! A line of it is 16 cells, as many as the processor loads at once. Objects that are neighbours have one line, and
+//! neighbourhoods next to each other lines next to each other, as far as a page goes, whose place is hashed: so what is
+//! registered in the order of addresses finds its line loaded. A neighbourhood is so small that it leaves room for others
+//! even where it is full. A cell has the number of an entry, and above it as much of the hash as there is room for, so
+//! other entries are rarely looked at. A key goes to its own line, or the first one with room on a way that all lines
+//! have in common, with steps so long that a crowd does not follow itself: looking for a key ends at the first line on
+//! that way that has an empty cell.
 #![forbid(unsafe_code)]
+
+use std::hint::black_box;
 
 use super::Kind;
 
@@ -15,7 +19,11 @@ const GONE: u32 = u32::MAX - 1;
 /// Cells of a line.
 const CELLS: usize = 16;
 /// A neighbourhood is so many times the distance of objects, as a power of two.
-const NEIGHBOURS: u32 = 3;
+const NEIGHBOURS: u32 = 2;
+/// A page is so many neighbourhoods at most, as a power of two.
+const PAGE: u32 = 6;
+/// And so many of them there are at least, as a power of two.
+const PAGES: u32 = 9;
 /// Objects are taken to be that far apart at most, as a power of two.
 const APART: u32 = 4;
 
@@ -24,6 +32,7 @@ const FULL: usize = 33;
 const ROOMY: usize = 24;
 const PARTS: usize = 40;
 
+/// The cells in use come first. Where all are in use or were, some are gone.
 #[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
 struct Line([u32; CELLS]);
@@ -31,25 +40,45 @@ struct Line([u32; CELLS]);
 impl Line {
     const EMPTY: Line = Line([EMPTY; CELLS]);
 
-    /// Bit n is set if those bits of cell n that are in `mask` are `wanted`. Compiles to comparisons of four at once.
+    /// Whether those bits of a cell that are in `mask` are `wanted`. Without a way out before the end, so that it
+    /// compiles to comparisons of four at once.
     #[inline(always)]
-    fn equal(&self, mask: u32, wanted: u32) -> u32 {
-        let mut bits = 0;
-        for (n, cell) in self.0.iter().enumerate() {
-            bits |= u32::from(cell & mask == wanted) << n;
+    fn has(&self, mask: u32, wanted: u32) -> bool {
+        let cells = self.0.iter();
+        cells.fold(false, |has, cell| has | (cell & mask == wanted))
+    }
+
+    /// Whether it has an empty cell.
+    #[inline(always)]
+    fn has_room(&self) -> bool {
+        self.0[CELLS - 1] == EMPTY
+    }
+
+    /// How many cells of a line that has room are in use: the first ones.
+    #[inline(always)]
+    fn in_use(&self) -> usize {
+        let mut count = 0;
+        for step in [8, 4, 2, 1] {
+            let used = self.0[count + step - 1] != EMPTY;
+            count += if used { step } else { 0 };
         }
-        bits
+        count
     }
 
-    /// Which cells never were in use, or are so again.
-    #[inline(always)]
-    fn empty(&self) -> u32 {
-        self.equal(u32::MAX, EMPTY)
+    #[inline(never)]
+    fn first_gone(&self) -> Option<usize> {
+        self.0.iter().position(|cell| *cell == GONE)
     }
 
-    #[inline(always)]
-    fn gone(&self) -> u32 {
-        self.equal(u32::MAX, GONE)
+    /// Takes a cell out.
+    fn take(&mut self, cell: usize) {
+        if self.has_room() {
+            let last = self.in_use() - 1;
+            self.0[cell] = self.0[last];
+            self.0[last] = EMPTY;
+        } else {
+            self.0[cell] = GONE;
+        }
     }
 }
 
@@ -64,10 +93,22 @@ pub(super) struct Index {
     gone: usize,
     /// How many more can be added before there has to be room made.
     room: usize,
+    /// From a line to the one to go on at, a power of two.
+    step: usize,
+    /// Neighbourhoods of a page, as a power of two.
+    page: u32,
     /// Objects are at least that far apart, as a power of two.
     apart: u32,
     /// The bits of a cell that are of the hash.
     tag: u32,
+}
+
+/// A cell that is in use.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    line: usize,
+    cell: usize,
+    pub(super) entry: u32,
 }
 
 /// A free cell.
@@ -90,6 +131,8 @@ impl Index {
             used: 0,
             gone: 0,
             room: 0,
+            step: 1,
+            page: 0,
             apart: APART,
             tag: 0,
         }
@@ -105,49 +148,93 @@ impl Index {
         const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
         let object = object ^ (kind as u64) << 61;
         let near = object >> (self.apart + NEIGHBOURS);
-        let near = (near ^ near >> 32).wrapping_mul(MIX);
-        let line = (u128::from(near) * self.lines.len() as u128) >> 64;
+        let page = near >> self.page;
+        let page = (page ^ page >> 32).wrapping_mul(MIX);
+        let first = (u128::from(page) * self.lines.len() as u128) >> 64;
+        let line = first as usize + (near as usize & ((1 << self.page) - 1));
         let own = object.wrapping_mul(MIX.rotate_left(32) | 1);
-        (line as usize, (own >> 32) as u32 & self.tag)
+        (self.wrap(line), (own >> 32) as u32 & self.tag)
     }
 
-    fn after(&self, line: usize) -> usize {
-        if line + 1 == self.lines.len() {
-            0
+    #[inline]
+    fn wrap(&self, line: usize) -> usize {
+        if line < self.lines.len() {
+            line
         } else {
-            line + 1
+            line % self.lines.len()
         }
+    }
+
+    /// The line to go on at. Their number is odd and the step is a power of two, so the way comes by all of them.
+    #[inline]
+    fn after(&self, line: usize) -> usize {
+        self.wrap(line + self.step)
+    }
+
+    /// A cell of the line for one more entry.
+    #[inline]
+    fn vacant_in(&self, line: &Line) -> Option<usize> {
+        if line.has_room() {
+            return Some(line.in_use());
+        }
+        let gone = self.gone > 0 && line.has(u32::MAX, GONE);
+        if gone { line.first_gone() } else { None }
+    }
+
+    /// Loads the lines of these keys all at once, for what is done with them one after the other.
+    #[inline]
+    pub(super) fn touch(&self, keys: impl Iterator<Item = Key>) {
+        if self.lines.is_empty() {
+            return;
+        }
+        let cells = keys.map(|key| self.lines[self.place(key).0].0[0]);
+        black_box(cells.fold(0, |all, cell| all ^ cell));
     }
 
     /// The entry with this key, of which `is` knows; or a free cell for one, if there is any.
     #[inline]
     pub(super) fn seek(&self, key: Key, is: impl Fn(u32) -> bool) -> Result<u32, Option<Vacant>> {
-        let mut vacant = None;
         if self.lines.is_empty() {
-            return Err(vacant);
+            return Err(None);
         }
-        let (mut at, tag) = self.place(key);
+        let (at, tag) = self.place(key);
+        let line = &self.lines[at];
+        if line.has_room() && !line.has(self.tag, tag) {
+            let cell = line.in_use();
+            let line = at;
+            return Err(Some(Vacant { line, cell, tag }));
+        }
+        self.seek_from(at, tag, is)
+    }
+
+    /// Seeks from this line on.
+    #[inline(never)]
+    fn seek_from(
+        &self,
+        mut at: usize,
+        tag: u32,
+        is: impl Fn(u32) -> bool,
+    ) -> Result<u32, Option<Vacant>> {
+        let mut vacant = None;
         for _ in 0..self.lines.len() {
             let line = &self.lines[at];
-            let mut same = line.equal(self.tag, tag);
-            while same != 0 {
-                let cell = line.0[same.trailing_zeros() as usize];
-                if cell < GONE && is(cell & !self.tag) {
-                    return Ok(cell & !self.tag);
+            if line.has(self.tag, tag) {
+                let same = |cell: &&u32| **cell & self.tag == tag && **cell < GONE;
+                let mut entries = line.0.iter().filter(same).map(|cell| cell & !self.tag);
+                if let Some(entry) = entries.find(|entry| is(*entry)) {
+                    return Ok(entry);
                 }
-                same &= same - 1;
             }
-            let empty = line.empty();
-            let free = empty | if self.gone > 0 { line.gone() } else { 0 };
-            if vacant.is_none() && free != 0 {
-                let cell = free.trailing_zeros() as usize;
+            if vacant.is_none()
+                && let Some(cell) = self.vacant_in(line)
+            {
                 vacant = Some(Vacant {
                     line: at,
                     cell,
                     tag,
                 });
             }
-            if empty != 0 {
+            if line.has_room() {
                 break;
             }
             at = self.after(at);
@@ -155,10 +242,45 @@ impl Index {
         Err(vacant)
     }
 
-    /// The entry with this key.
+    /// Where the entry with this key is.
     #[inline]
-    pub(super) fn find(&self, key: Key, is: impl Fn(u32) -> bool) -> Option<u32> {
-        self.seek(key, is).ok()
+    pub(super) fn locate(&self, key: Key, is: impl Fn(u32) -> bool) -> Option<Place> {
+        if self.lines.is_empty() {
+            return None;
+        }
+        let (mut at, tag) = self.place(key);
+        for _ in 0..self.lines.len() {
+            let line = &self.lines[at];
+            if line.has(self.tag, tag) {
+                for (cell, &found) in line.0.iter().enumerate() {
+                    let entry = found & !self.tag;
+                    if found & self.tag == tag && found < GONE && is(entry) {
+                        return Some(Place {
+                            line: at,
+                            cell,
+                            entry,
+                        });
+                    }
+                }
+            }
+            if line.has_room() {
+                break;
+            }
+            at = self.after(at);
+        }
+        None
+    }
+
+    /// Removes the entry that was located there, and nothing has changed since.
+    #[inline]
+    pub(super) fn cut(&mut self, place: Place) {
+        let line = &mut self.lines[place.line];
+        // Nobody has gone past a line with an empty cell.
+        let ends = line.has_room();
+        line.take(place.cell);
+        self.used -= 1;
+        self.room += usize::from(ends);
+        self.gone += usize::from(!ends);
     }
 
     /// Fills a cell that was found free and has not been filled since.
@@ -194,7 +316,9 @@ impl Index {
         keys: impl Iterator<Item = (u32, Key)>,
     ) {
         if self.room == 0 || entries > self.entries() {
-            let lines = ((self.used + 1) * PARTS).div_ceil(ROOMY * CELLS);
+            let lines = ((self.used + 1) * PARTS).div_ceil(ROOMY * CELLS) | 1;
+            self.step = 1 << (lines / 2).max(1).ilog2();
+            self.page = lines.ilog2().saturating_sub(PAGES).min(PAGE);
             // Before the new ones are there.
             self.lines = Vec::new();
             self.lines = vec![Line::EMPTY; lines];
@@ -210,8 +334,23 @@ impl Index {
         self.lines.fill(Line::EMPTY);
         (self.used, self.gone) = (0, 0);
         self.room = self.lines.len() * CELLS * FULL / PARTS;
-        for (entry, key) in keys {
-            self.insert(key, entry);
+        // Some at a time, so that their lines are waited for together.
+        let mut some = [(0, (Kind::Finalizer, 0)); 64];
+        let mut keys = keys.fuse();
+        loop {
+            let mut count = 0;
+            for (place, key) in some.iter_mut().zip(&mut keys) {
+                *place = key;
+                count += 1;
+            }
+            let some = &some[..count];
+            if some.is_empty() {
+                return;
+            }
+            self.touch(some.iter().map(|(_, key)| *key));
+            for (entry, key) in some {
+                self.insert(*key, *entry);
+            }
         }
     }
 
@@ -221,9 +360,7 @@ impl Index {
         let (mut at, tag) = self.place(key);
         for _ in 0..self.lines.len() {
             let line = &self.lines[at];
-            let free = line.empty() | line.gone();
-            if free != 0 {
-                let cell = free.trailing_zeros() as usize;
+            if let Some(cell) = self.vacant_in(line) {
                 return self.fill(
                     Vacant {
                         line: at,
@@ -240,26 +377,8 @@ impl Index {
     /// Removes an entry, if it is in with this key.
     #[inline]
     pub(super) fn remove(&mut self, key: Key, entry: u32) {
-        if self.lines.is_empty() {
-            return;
-        }
-        let (mut at, tag) = self.place(key);
-        for _ in 0..self.lines.len() {
-            let line = &mut self.lines[at];
-            let found = line.equal(u32::MAX, tag | entry);
-            // Nobody has gone past a line with an empty cell.
-            let ends = line.empty() != 0;
-            if found != 0 {
-                line.0[found.trailing_zeros() as usize] = if ends { EMPTY } else { GONE };
-                self.used -= 1;
-                self.room += usize::from(ends);
-                self.gone += usize::from(!ends);
-                return;
-            }
-            if ends {
-                return;
-            }
-            at = self.after(at);
+        if let Some(place) = self.locate(key, |found| found == entry) {
+            self.cut(place);
         }
     }
 
@@ -286,7 +405,9 @@ mod tests {
 
     impl Keys {
         fn all(&self) -> impl Iterator<Item = (u32, Key)> {
-            (0..).zip(&self.0).filter_map(|(at, key)| Some((at, (*key)?)))
+            (0..)
+                .zip(&self.0)
+                .filter_map(|(at, key)| Some((at, (*key)?)))
         }
     }
 
@@ -327,7 +448,8 @@ mod tests {
                 map.insert(plain(key), n);
             }
             let probe = of((state >> 20) as u32 & 0x3ff);
-            let found = index.find(probe, |at| keys.0[at as usize] == Some(probe));
+            let found = index.locate(probe, |at| keys.0[at as usize] == Some(probe));
+            let found = found.map(|place| place.entry);
             assert_eq!(found, map.get(&plain(probe)).copied());
             assert_eq!(index.used, map.len());
         }
@@ -339,7 +461,7 @@ mod tests {
         let lines = |object: u64| {
             let (mut at, _) = index.place((Kind::Finalizer, object));
             let mut count = 1;
-            while index.lines[at].empty() == 0 {
+            while !index.lines[at].has_room() {
                 at = index.after(at);
                 count += 1;
             }
@@ -353,7 +475,10 @@ mod tests {
     #[test]
     fn lines_have_room_wherever_objects_are() {
         const MANY: u64 = 30_000;
-        let scatter = |n: u64| n.wrapping_mul(0xd134_2543_de82_ef95) >> 17 << 4;
+        let scatter = |n: u64| {
+            let mixed = (n + 1).wrapping_mul(0xd134_2543_de82_ef95);
+            (mixed ^ mixed >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 17 << 4
+        };
         let patterns: [(&str, &dyn Fn(u64) -> u64); 8] = [
             ("numbers", &|n| n),
             ("16 bytes", &|n| 0x7f00_0000_0000 + 16 * n),
@@ -379,7 +504,10 @@ mod tests {
                 objects.push(key.1);
                 let bytes = index.lines.len() * 64;
                 let grown = n > 1000 && index.lines.len() > lines;
-                assert!(!grown || bytes as f64 <= 6.67 * (n + 1) as f64 + 64.0, "{name}: {bytes} for {n}");
+                assert!(
+                    !grown || bytes as f64 <= 6.67 * (n + 1) as f64 + 128.0,
+                    "{name}: {bytes} for {n}"
+                );
             }
             println!("{name}: {worst:.2} lines at most");
             assert!(worst < 4.0, "{name}: {worst} lines");

@@ -30,6 +30,7 @@ mod part;
 mod set;
 mod table;
 
+pub(crate) use entry::Kind;
 #[cfg(feature = "conformance")]
 pub use faults::Fault;
 #[cfg(not(feature = "conformance"))]
@@ -38,7 +39,6 @@ pub(crate) use faults::Faults;
 pub(crate) use order::{Candidate, Plan, plan};
 pub use order::{CyclePolicy, Order};
 pub use part::Part;
-pub(crate) use entry::Kind;
 pub(crate) use table::{Due, Id, Registration, Table};
 
 use std::fmt::Debug;

@@ -154,7 +154,11 @@ impl Asking<'_> {
         tracer: &mut T,
     ) {
         let moves = tracer.moves();
-        let looked_at = if moves { all } else { all & !chunk.reached[line] };
+        let looked_at = if moves {
+            all
+        } else {
+            all & !chunk.reached[line]
+        };
         let of_kinds = members(looked_at)
             .filter(|bit| chunk.entries[line * 64 + bit].is_one_of(kinds))
             .fold(0, |bits, bit| bits | 1 << bit);

@@ -7,7 +7,7 @@
 
 use super::entries::{CHUNK, Entries, Walk, Walked};
 use super::entry::{Entry, Kind};
-use super::index::{Index, Key};
+use super::index::{Index, Key, Place};
 use super::part::Part;
 use super::{CyclePolicy, Fault, Faults, Order, Plan, Reference, Scope};
 
@@ -98,10 +98,11 @@ impl<R: Reference> Table<R> {
     #[inline]
     pub(crate) fn add(&mut self, new: Registration<R>) -> Option<Id> {
         let (kind, object) = (new.kind, new.object.to_word());
+        let young = !self.faults.has(Fault::NoYoungList);
         let at = if kind == Kind::Cleanup {
-            self.entries.take()
+            self.entries.take(young)
         } else {
-            self.take_indexed((kind, object))?
+            self.take_indexed((kind, object), young)?
         };
         let (chunk, n) = self.entries.chunk(at);
         let entry = &mut chunk.entries[n];
@@ -115,29 +116,38 @@ impl<R: Reference> Table<R> {
         } else {
             chunk.set_word(n, 0);
         }
-        if !self.faults.has(Fault::NoYoungList) {
-            self.entries.set_young(at);
-        }
         self.live[kind as usize] += 1;
         Some(id)
     }
 
+    /// What is to be registered or removed soon: the index's part of it waits for memory once.
+    #[inline]
+    pub(crate) fn expect(&self, kind: Kind, objects: &[R]) {
+        let keys = objects.iter().map(|object| (kind, object.to_word()));
+        self.index.touch(keys);
+    }
+
     /// Takes an entry and notes it in the index, unless there is one with this key.
     #[inline]
-    fn take_indexed(&mut self, key: Key) -> Option<u32> {
+    fn take_indexed(&mut self, key: Key, young: bool) -> Option<u32> {
         if !self.index.has_room(key.1, self.entries.len() + 1) {
-            // One more than there are may be one more chunk.
-            let most = self.entries.len() + CHUNK;
-            self.index.make_room(key.1, most, self.entries.keys());
+            self.make_room(key.1);
         }
         let entries = &self.entries;
         let vacant = self
             .index
             .seek(key, |at| entries.at(at).key() == Some(key))
             .err()??;
-        let at = self.entries.take();
+        let at = self.entries.take(young);
         self.index.fill(vacant, at);
         Some(at)
+    }
+
+    #[cold]
+    fn make_room(&mut self, object: u64) {
+        // One more than there are may be one more chunk.
+        let most = self.entries.len() + CHUNK;
+        self.index.make_room(object, most, self.entries.keys());
     }
 
     /// Removes a registration that is in force. Answers its shape.
@@ -161,9 +171,24 @@ impl<R: Reference> Table<R> {
     }
 
     #[inline]
-    pub(super) fn find(&self, kind: Kind, object: R) -> Option<u32> {
+    fn locate(&self, kind: Kind, object: R) -> Option<Place> {
         let key = (kind, object.to_word());
-        self.index.find(key, |at| self.entries.at(at).key() == Some(key))
+        self.index
+            .locate(key, |at| self.entries.at(at).key() == Some(key))
+    }
+
+    pub(super) fn find(&self, kind: Kind, object: R) -> Option<u32> {
+        self.locate(kind, object).map(|place| place.entry)
+    }
+
+    /// Removes a finalizer where it was located. Answers its shape.
+    #[inline]
+    fn clear(&mut self, place: Place) -> u32 {
+        let shape = self.entries.at(place.entry).shape;
+        self.index.cut(place);
+        self.live[Kind::Finalizer as usize] -= 1;
+        self.entries.release(place.entry);
+        shape
     }
 
     fn registered(&self, id: Id, kind: Kind) -> Option<&Entry> {
@@ -174,16 +199,16 @@ impl<R: Reference> Table<R> {
 
     /// Takes the finalizer of an object away. Answers its shape.
     pub(crate) fn clear_finalizer(&mut self, object: R) -> Option<u32> {
-        let at = self.find(Kind::Finalizer, object)?;
-        Some(self.remove(at))
+        let place = self.locate(Kind::Finalizer, object)?;
+        Some(self.clear(place))
     }
 
     /// Takes the finalizer of an object away, if it is of this shape.
     #[inline]
     pub(crate) fn detach(&mut self, object: R, shape: u32) -> bool {
-        let found = self.find(Kind::Finalizer, object);
-        let own = found.filter(|at| self.entries.at(*at).shape == shape);
-        own.map(|at| self.remove(at)).is_some()
+        let found = self.locate(Kind::Finalizer, object);
+        let own = found.filter(|place| self.entries.at(place.entry).shape == shape);
+        own.map(|place| self.clear(place)).is_some()
     }
 
     /// Takes a cleanup away. Answers its shape.

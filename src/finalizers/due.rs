@@ -96,8 +96,6 @@ pub(super) fn take_unnamed<R: Reference>(calls: &Calls, table: &Table<R>) -> Vec
     }
     let mut named = HashSet::new();
     table.for_each_shape(|shape| _ = named.insert(shape));
-    calls
-        .queue
-        .for_each_shape(|shape| _ = named.insert(shape));
+    calls.queue.for_each_shape(|shape| _ = named.insert(shape));
     calls.shapes.take_unnamed(&named)
 }

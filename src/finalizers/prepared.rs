@@ -12,7 +12,7 @@ use crate::finalizer::FinalizerFn;
 use crate::shapes::Manner;
 
 /// For how many objects the lock is taken once.
-const AT_ONCE: usize = 256;
+const AT_ONCE: usize = 64;
 
 /// A finalizer that [`Finalizers::prepare`] has checked. Attaching it to an object takes one lock and looks nothing up but
 /// the object.
@@ -142,6 +142,7 @@ impl<R: Reference> PreparedFinalizer<R> {
         let inner = &*self.0;
         for some in objects.chunks(AT_ONCE) {
             let mut table = inner.finalizers.shared.table.lock();
+            table.expect(Kind::Finalizer, some);
             for &object in some {
                 let added = table.add(inner.registration(object));
                 added.ok_or_else(|| already_set(object))?;
@@ -164,6 +165,7 @@ impl<R: Reference> PreparedFinalizer<R> {
         let mut count = 0;
         for some in objects.chunks(AT_ONCE) {
             let mut table = inner.finalizers.shared.table.lock();
+            table.expect(Kind::Finalizer, some);
             for &object in some {
                 count += usize::from(table.detach(object, inner.shape));
             }
