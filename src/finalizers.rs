@@ -430,7 +430,8 @@ impl<R: Reference> Finalizers<R> {
         table.step(tracer, None)
     }
 
-    /// As [`step`](Self::step), with what grows with the number of registrations cut in `parts`. `run` is called with
+    /// As [`step`](Self::step), with what grows with the number of registrations cut in `parts`, or in fewer where there
+    /// are few hundred of them. `run` is called with
     /// them, perhaps more than once, and has to [run](Part::run) each, on any thread; the rest is done with `tracer`.
     /// Minor collections are not cut. A part asks `children` of an object after `is_reached` has said no, so a collector
     /// that moves objects on several threads must stand that another one moves the object in between.

@@ -7,6 +7,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::hint::black_box;
 use std::process::Command;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use fing::stubs::Record;
@@ -169,6 +170,16 @@ impl Machine {
                 });
             }
             black_box(&mut self.records);
+        })
+    }
+
+    /// A lock that nobody else wants, taken and given back.
+    fn locks(&self) -> f64 {
+        let lock = Mutex::new(0);
+        time(N, || {
+            for i in 0..N {
+                *black_box(&lock).lock().unwrap() += i;
+            }
         })
     }
 
@@ -359,12 +370,12 @@ fn memory() {
 }
 
 fn registering() {
-    let (mut floor, mut figures) = (Machine::new(), [const { Figures::new() }; 11]);
+    let (mut floor, mut figures) = (Machine::new(), [const { Figures::new() }; 12]);
     let finalizers = Finalizers::new().unwrap();
     let close = prepared(&finalizers);
     let orders = orders();
     for pass in 0..PASSES + 1 {
-        let mut found = vec![floor.append()];
+        let mut found = vec![floor.append(), floor.locks()];
         for order in &orders {
             let addresses: Vec<u64> = order.iter().map(|n| address(*n)).collect();
             found.push(time(N, || attach(&close, order)));
@@ -385,7 +396,13 @@ fn registering() {
             }
         }
     }
-    let [append, figures @ ..] = &figures;
+    let [append, locks, figures @ ..] = &figures;
+    row(
+        "a lock taken and given back : append 32 B",
+        locks,
+        append,
+        f64::INFINITY,
+    );
     let rows = [
         ("attach", 4.0, 15.0),
         ("detach", 8.0, 20.0),
@@ -468,7 +485,7 @@ fn living() {
         "alive, in order, a collection : mark-bit check",
         living,
         check,
-        4.0,
+        6.0,
     );
     row(
         "alive, random order, a collection : mark-bit check",

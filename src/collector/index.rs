@@ -487,7 +487,7 @@ mod tests {
             ("pages", &|n| 0x7f00_0000_0000 + 4096 * n),
             ("one of 100", &|n| 0x7f00_0000_0000 + 3200 * n),
             ("scattered", &scatter),
-            ("blocks", &|n| scatter(n / 512) << 16 | n % 512 * 48),
+            ("blocks", &|n| (scatter(n / 512) << 16) + n % 512 * 48),
         ];
         for (name, object) in patterns {
             let (mut index, mut keys) = (Index::new(), Keys::default());
