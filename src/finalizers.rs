@@ -475,8 +475,8 @@ impl<R: Reference> Finalizers<R> {
         let cycles = table.take_reports();
         let unnamed = due::take_unnamed(calls, &table);
         drop(table);
-        drop(unnamed);
         calls.queue.wake();
+        drop(unnamed);
         Finished { queued, cycles }
     }
 

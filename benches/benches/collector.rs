@@ -485,7 +485,7 @@ fn living() {
         "alive, in order, a collection : mark-bit check",
         living,
         check,
-        6.0,
+        4.0,
     );
     row(
         "alive, random order, a collection : mark-bit check",

@@ -106,6 +106,12 @@ impl Entry {
         self.meta & flag as u32 != 0
     }
 
+    /// Whether it has one of these flags.
+    #[inline]
+    pub(super) fn has_any(&self, flags: u32) -> bool {
+        self.meta & flags != 0
+    }
+
     #[inline]
     pub(super) fn set(&mut self, flag: Flag, on: bool) {
         self.meta = self.meta & !(flag as u32) | if on { flag as u32 } else { 0 };

@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::entries::{Chunk, LINES};
-use super::entry::{Flag, Kind};
+use super::entry::{FINALIZERS, Flag};
 use super::set::Set;
 use super::{Fault, Faults, Reference, Tracer};
 
@@ -113,22 +113,29 @@ impl Asking<'_> {
         early: bool,
         tracer: &mut T,
     ) -> u64 {
-        let mut finalizers = 0;
-        for bit in members(all) {
+        let entries = &chunk.entries[line * 64..][..64];
+        // Of nearly all there is nothing to do but to see that.
+        let (mut finalizers, mut special) = (0, 0);
+        for (bit, entry) in entries.iter().enumerate() {
+            finalizers |= u64::from(entry.is_one_of(FINALIZERS)) << bit;
+            special |= u64::from(entry.has_any(Flag::Early as u32 | Flag::Reference as u32)) << bit;
+        }
+        if early {
+            special = u64::MAX;
+        }
+        for bit in members(special & all) {
             let n = line * 64 + bit;
             let entry = &mut chunk.entries[n];
             if entry.has(Flag::Early) {
+                finalizers &= !(1 << bit);
                 continue;
             }
-            if early {
-                entry.set(Flag::Early, true);
-            }
-            finalizers |= u64::from(entry.kind() == Some(Kind::Finalizer)) << bit;
+            entry.set(Flag::Early, early);
             if entry.has(Flag::Reference) && !self.faults.has(Fault::ContextNotTraced) {
                 chunk.trace_word(n, tracer);
             }
         }
-        finalizers
+        finalizers & all
     }
 
     /// Keeps the contents of those objects that have not been reached, and notes which have.
@@ -193,6 +200,14 @@ fn are_reached<T: Tracer>(chunk: &Chunk, line: usize, asked: u64, tracer: &mut T
     }
     let first = object::<T>(chunk, line, asked.trailing_zeros() as usize);
     let (mut objects, mut answers) = ([first; 64], [false; 64]);
+    if asked == u64::MAX {
+        for (bit, place) in objects.iter_mut().enumerate() {
+            *place = object::<T>(chunk, line, bit);
+        }
+        tracer.are_reached(&objects, &mut answers);
+        let answers = answers.iter().enumerate();
+        return answers.fold(0, |bits, (bit, reached)| bits | u64::from(*reached) << bit);
+    }
     let count = asked.count_ones() as usize;
     for (place, bit) in objects.iter_mut().zip(members(asked)) {
         *place = object::<T>(chunk, line, bit);
