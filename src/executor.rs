@@ -100,8 +100,17 @@ impl Goroutine {
     ///
     /// # Errors
     /// The system has no thread for it; the next registration tries again.
+    #[inline]
     pub(crate) fn start(&self) -> std::io::Result<()> {
-        if self.started.load(Ordering::Acquire) || self.started.swap(true, Ordering::AcqRel) {
+        if self.started.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        self.start_first()
+    }
+
+    #[cold]
+    fn start_first(&self) -> std::io::Result<()> {
+        if self.started.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
         let (owner, thread) = (self.owner.clone(), self.thread.clone());

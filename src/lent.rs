@@ -106,14 +106,14 @@ impl Lent {
             .is_some()
     }
 
-    /// How many uses to lend after a registration that took the long way.
-    pub(crate) fn next(&self, known: &Known) -> u64 {
+    /// How many uses to lend after a registration that took the long way; `None`: there are some left.
+    pub(crate) fn next(&self, known: &Known) -> Option<u64> {
         let row = row_of(known.function);
-        let again = self.rows[row].get().is_some_and(|there| there == *known);
-        match again && self.left.0[row].load(Relaxed) & USES == 0 {
-            true => (2 * self.last[row].get()).clamp(1, MOST),
-            false => 0,
+        if self.rows[row].get() != Some(*known) {
+            return Some(0);
         }
+        let none_left = self.left.0[row].load(Relaxed) & USES == 0;
+        none_left.then(|| (2 * self.last[row].get()).clamp(1, MOST))
     }
 
     /// Notes what was lent. Returns what was left in the row, to be given back.
@@ -160,8 +160,9 @@ mod tests {
         let find = |known: &Known| lent.find(known.function, known.cycle);
         // The first time nothing, then twice as much each time.
         for uses in [0, 1, 2, 4] {
-            assert_eq!((find(&one), lent.next(&one)), (None, uses));
+            assert_eq!((find(&one), lent.next(&one)), (None, Some(uses)));
             assert_eq!(lent.lend(one, uses), None);
+            assert_eq!(lent.next(&one).is_some(), uses == 0);
             (0..uses).for_each(|_| lent.take(&find(&one).unwrap()));
         }
         // Nothing is kept by a row that may be out of date.
@@ -169,7 +170,7 @@ mod tests {
         assert_eq!(lent.lend(one, 1), None);
         assert!(lent.give(7) && !lent.give(8));
         // Another function takes the row.
-        assert_eq!((find(&other), lent.next(&other)), (None, 0));
+        assert_eq!((find(&other), lent.next(&other)), (None, Some(0)));
         assert_eq!(lent.lend(other, 3), Some((7, 2)));
         assert_eq!((find(&one), find(&other)), (None, Some(other)));
         assert_eq!(lending.call_in(), [(8, 3)]);

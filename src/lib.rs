@@ -53,6 +53,7 @@ mod lent;
 mod lock;
 mod mutator;
 mod observer;
+mod prefetch;
 #[cfg(feature = "conformance")]
 mod probe;
 mod queue;

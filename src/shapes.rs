@@ -360,6 +360,20 @@ impl Shapes {
         }
     }
 
+    /// As [`Shapes::queue`], for many records of each shape, which take the place of registrations that have one use of
+    /// the shape in common: how many records, and whether they are of the last of these registrations.
+    pub(crate) fn queue_all(&self, all: impl Iterator<Item = (u32, u64, bool)>) {
+        let mut table = self.table.lock();
+        for (index, records, last) in all {
+            if last {
+                table.unregister(index, 1);
+            }
+            if let Some(Some(slot)) = table.slots.get_mut(index as usize) {
+                slot.uses += records - u64::from(last);
+            }
+        }
+    }
+
     /// So many more registrations of a shape that the caller has registered.
     pub(crate) fn lend(&self, index: u32, uses: u64) {
         if let Some(Some(slot)) = self.table.lock().slots.get_mut(index as usize) {

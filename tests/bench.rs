@@ -110,7 +110,7 @@ fn quick_run_reports_every_scenario_in_every_form() {
             lines.any(|line| line["subject"].as_str().unwrap().split('.').next() == Some(whose))
         };
         assert!(of("fing"), "{scenario}: no figure of fing's");
-        let by_hand = ["drain", "drain-8", "register"].contains(&&**scenario);
+        let by_hand = ["drain", "drain-8", "register", "memory"].contains(&&**scenario);
         assert_eq!(of("loop"), by_hand, "{scenario}");
         assert!(printed.contains(&format!("\n{scenario}: ")), "{scenario}");
         assert!(
@@ -123,6 +123,31 @@ fn quick_run_reports_every_scenario_in_every_form() {
         );
     }
 
+    // A sum of phases is nobody's who has only some of them, and a difference nobody's who has nothing to take away.
+    let having = |scenario: &str| -> Vec<&str> {
+        let lines = lines.iter().filter(|line| line["scenario"] == scenario);
+        lines
+            .map(|line| line["subject"].as_str().unwrap())
+            .collect()
+    };
+    let (lifecycle, whole) = (having("lifecycle"), having("end-to-end"));
+    for registered_when_made in ["fing.none", "fing.implied"] {
+        assert!(!lifecycle.contains(&registered_when_made), "{lifecycle:?}");
+        assert!(whole.contains(&registered_when_made), "{whole:?}");
+    }
+    assert!(lifecycle.contains(&"fing.bulk"), "{lifecycle:?}");
+    assert!(having("register-random").contains(&"fing.pointer"));
+    let differences = having("live-cost");
+    assert!(differences.contains(&"fing.pointer") && !differences.contains(&"fing.none"));
+    for (scenario, unit) in [
+        ("register-random", "ns/object"),
+        ("memory", "B/object"),
+        ("tree-make", "ns/node"),
+    ] {
+        let mut of = lines.iter().filter(|line| line["scenario"] == scenario);
+        assert!(of.all(|line| line["unit"] == unit), "{scenario}");
+    }
+
     // What is missing is named in every form: there is neither java nor cargo in an empty path.
     for peer in ["java", "gc-arena"] {
         assert!(said.contains(&format!("skipped {peer}: ")), "{said}");
@@ -133,6 +158,15 @@ fn quick_run_reports_every_scenario_in_every_form() {
     let go = lines.iter().any(|line| line["subject"] == "go.pointer");
     if root().join(".oracles/go/bin/go").is_file() {
         assert!(go, "Go is here, but there is no figure of its:\n{said}");
+        for scenario in &scenarios {
+            let by_registers = scenario.starts_with("int-arg-regs");
+            let of_go = |subject: &&str| subject.starts_with("go.");
+            assert_ne!(
+                having(scenario).iter().any(of_go),
+                by_registers,
+                "{scenario}"
+            );
+        }
     } else {
         assert!(said.contains("skipped go: no program go"), "{said}");
         let required = std::env::var_os("FING_REQUIRE_ORACLES").is_some();
@@ -165,6 +199,34 @@ fn wrong_arguments_are_named() {
         assert!(!output.status.success(), "{arguments:?}");
         let said = text(&output.stderr);
         assert!(said.contains(wanted), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
+fn memory_is_measured_in_a_process_of_its_own() {
+    let alone = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fing"));
+        command
+            .arg("bench-memory")
+            .args(arguments)
+            .output()
+            .unwrap()
+    };
+    let output = alone(&["fing.prepared", "200000"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let round: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let [set, queued] = ["memory", "queued"].map(|phase| round[phase].as_f64().unwrap());
+    // A number of 4 bytes beside the object, and then its address, in a packed block of the queue.
+    assert!((2.0..16.0).contains(&set), "{round}");
+    assert!((10.0..32.0).contains(&queued), "{round}");
+    for (subject, wanted) in [
+        ("tea", "wanted a subject that --list shows"),
+        ("go.pointer", "not of this process"),
+    ] {
+        let output = alone(&[subject, "100"]);
+        assert!(!output.status.success(), "{subject}");
+        let said = text(&output.stderr);
+        assert!(said.contains(wanted), "{subject}: {said}");
     }
 }
 

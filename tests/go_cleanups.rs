@@ -454,3 +454,236 @@ fn arguments_that_do_not_fit() {
     let stats = vm.runtime.stats();
     assert_eq!((stats.cleanups, stats.shapes), (0, 0));
 }
+
+/// What was found out about a function when its first cleanup was added spares the next ones no check of the object or
+/// of the argument.
+#[test]
+fn every_cleanup_of_a_function_is_checked() {
+    let vm = Vm::new();
+    let (number, numbered) = vm.sender("func(int16)");
+    let (pointer, pointed) = vm.sender("func(*main.T)");
+    let argument = vm.rooted();
+    let bytes = 0x1234u16.to_ne_bytes();
+    let argument = vm.enter(|m| {
+        let add = |pointer: usize, function, argument| {
+            let added = vm.runtime.add_cleanup(m, pointer, function, argument);
+            added.map(drop).map_err(|e| e.go_text().unwrap_or_default())
+        };
+        let object = m.alloc(vm.t).unwrap();
+        let (addr, other) = (object.addr(), m.get(&argument).unwrap());
+        for _ in 0..2 {
+            let word = CleanupArgument::Word;
+            assert_eq!(add(addr, &number, word(0xfffe_0001)), Ok(()));
+            assert_eq!(add(addr, &number, CleanupArgument::Bytes(&bytes)), Ok(()));
+            assert_eq!(add(addr + 15, &number, word(addr as u64)), Ok(()));
+            assert!(add(addr, &number, CleanupArgument::Bytes(&[0; 4])).is_err());
+            assert!(add(addr, &number, other.into()).is_err());
+            let nil = add(0, &number, word(1)).unwrap_err();
+            assert_eq!(nil, "runtime.AddCleanup: ptr is nil");
+            let outside = add(addr + 16, &number, word(1)).unwrap_err();
+            assert_eq!(outside, "runtime.AddCleanup: ptr not in allocated block");
+            assert_eq!(add(addr, &pointer, other.into()), Ok(()));
+            let itself = add(addr, &pointer, object.into()).unwrap_err();
+            assert!(itself.contains("ptr is equal to arg"), "{itself}");
+            let within = add(addr, &pointer, word(addr as u64 + 8)).unwrap_err();
+            assert!(within.contains("ptr is within arg"), "{within}");
+        }
+        (addr, argument.addr())
+    });
+    let stats = vm.runtime.stats();
+    assert_eq!((stats.cleanups, stats.shapes), (8, 2));
+    vm.collect();
+    let (addr, argument) = argument;
+    let mut found: Vec<usize> = numbers(sent(&numbered))
+        .into_iter()
+        .map(|word| word & 0xffff)
+        .collect();
+    found.reverse();
+    assert_eq!(found, [1, 0x1234, addr & 0xffff, 1, 0x1234, addr & 0xffff]);
+    assert_eq!(numbers(sent(&pointed)), [argument; 2]);
+    vm.collect();
+    assert_eq!(vm.runtime.stats().shapes, 0);
+}
+
+/// Closures on the heap may close over any object, so each cleanup of one is looked at.
+#[test]
+fn every_cleanup_of_a_closure_is_checked() {
+    let vm = Vm::new();
+    let (closed_over, other) = (vm.rooted(), vm.rooted());
+    let cleanup = closure(&vm, never, closed_over.addr());
+    for _ in 0..3 {
+        let add =
+            |to: &fing::Handle| vm.enter(|m| vm.runtime.add_cleanup(m, to.addr(), &cleanup, 0u64));
+        let added = add(&other).unwrap();
+        assert!(matches!(
+            add(&closed_over),
+            Err(AddCleanupError::ClosesOver { .. })
+        ));
+        assert!(added.stop());
+    }
+}
+
+/// Random programs of four functions against a model: which cleanups run, which are stopped, what is kept, and in what
+/// order the cleanups of one object run.
+#[test]
+fn random_cleanups_are_those_of_a_model() {
+    use fing::stubs::fuzzing::Rng;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    struct Added {
+        object: usize,
+        number: u64,
+        /// An object that is its argument.
+        refers: Option<usize>,
+        cleanup: fing::Cleanup,
+    }
+
+    for seed in 0..40 {
+        let vm = Vm::new();
+        let mut random = Rng::new(seed);
+        let order = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let logged = |signature| {
+            let log = order.clone();
+            vm.function(signature, move |[word, _]| {
+                log.lock().unwrap().push(word as u64)
+            })
+        };
+        let functions = ["func(int)", "func(uint32)", "func(uintptr)"].map(logged);
+        let keeper = logged("func(*main.T)");
+        // Objects by number, as long as they are there, and the roots among them.
+        let mut objects: BTreeMap<usize, usize> = BTreeMap::new();
+        let mut roots: BTreeMap<usize, fing::Handle> = BTreeMap::new();
+        let (mut live, mut done): (Vec<Added>, Vec<Added>) = (Vec::new(), Vec::new());
+        let mut next = 0;
+        for _ in 0..400 {
+            let rooted: Vec<usize> = roots.keys().copied().collect();
+            match random.below(12) {
+                0..3 => {
+                    next += 1;
+                    let handle = vm.rooted();
+                    objects.insert(next, handle.addr());
+                    roots.insert(next, handle);
+                }
+                3..8 if !rooted.is_empty() => {
+                    let object = *random.pick(&rooted);
+                    next += 1;
+                    let refers = *random.pick(&rooted);
+                    let refers = (random.below(4) == 0 && refers != object).then_some(refers);
+                    let addr = objects[&object] + random.below(16);
+                    let added = vm.enter(|m| match refers {
+                        Some(to) => {
+                            let to = m.get(&roots[&to]).unwrap();
+                            vm.runtime.add_cleanup(m, addr, &keeper, to)
+                        }
+                        None => {
+                            let function = random.pick(&functions);
+                            vm.runtime.add_cleanup(m, addr, function, next as u64)
+                        }
+                    });
+                    let number = refers.map_or(next, |to| objects[&to]) as u64;
+                    live.push(Added {
+                        object,
+                        number,
+                        refers,
+                        cleanup: added.unwrap(),
+                    });
+                }
+                8 if !live.is_empty() => {
+                    let stopped = live.swap_remove(random.below(live.len()));
+                    assert!(stopped.cleanup.stop());
+                    done.push(stopped);
+                }
+                9 if !done.is_empty() => assert!(!random.pick(&done).cleanup.stop()),
+                10 if !rooted.is_empty() => drop(roots.remove(random.pick(&rooted))),
+                11 if random.below(4) == 0 => {
+                    vm.collect();
+                    let kept = live.iter().filter_map(|added| added.refers);
+                    let kept: BTreeSet<usize> = kept.chain(roots.keys().copied()).collect();
+                    let (left, due): (Vec<_>, Vec<_>) = live
+                        .into_iter()
+                        .partition(|added| kept.contains(&added.object));
+                    live = left;
+                    let mut ran = std::mem::take(&mut *order.lock().unwrap());
+                    assert!(due.iter().all(|added| !added.cleanup.stop()));
+                    // Of each object the last added first, among those of its numbers, which are different.
+                    let mut of: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
+                    for added in due.iter().filter(|added| added.refers.is_none()) {
+                        of.entry(added.object).or_default().push(added.number);
+                    }
+                    for mut numbers in of.into_values() {
+                        numbers.sort_unstable_by(|a, b| b.cmp(a));
+                        let found = ran.iter().filter(|number| numbers.contains(number));
+                        assert!(found.eq(&numbers), "seed {seed}: {numbers:?} of {ran:?}");
+                    }
+                    let mut wanted: Vec<u64> = due.iter().map(|added| added.number).collect();
+                    ran.sort_unstable();
+                    wanted.sort_unstable();
+                    assert_eq!(ran, wanted, "seed {seed}");
+                    objects.retain(|object, _| kept.contains(object));
+                    done.extend(due);
+                }
+                _ => {}
+            }
+            assert_eq!(vm.runtime.stats().cleanups, live.len() as u64);
+        }
+        drop((
+            roots,
+            live.into_iter()
+                .for_each(|added| assert!(added.cleanup.stop())),
+        ));
+        vm.collect();
+        vm.collect();
+        let stats = vm.runtime.stats();
+        assert_eq!(
+            (stats.cleanups, stats.shapes, stats.heap.objects),
+            (0, 0, 0)
+        );
+        vm.runtime.verify_heap().unwrap();
+    }
+}
+
+/// Threads add cleanups and stop some of them while others collect: each runs or is stopped, never both.
+#[test]
+fn stopping_is_all_or_nothing() {
+    const EACH: u64 = 5_000;
+    const THREADS: u64 = 3;
+    let vm = Vm::new();
+    let (ran, stopped) = (Arc::new(AtomicU64::new(0)), AtomicU64::new(0));
+    let sum = ran.clone();
+    let cleanup = vm.function("func(int)", move |[number, _]| {
+        sum.fetch_add(number as u64, Ordering::Relaxed);
+    });
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let (vm, cleanup, stopped) = (&vm, &cleanup, &stopped);
+            scope.spawn(move || {
+                let mut m = vm.runtime.attach().unwrap();
+                let mut waiting = std::collections::VecDeque::new();
+                for n in 0..EACH {
+                    let v = m.alloc(vm.t).unwrap();
+                    let number = 1 + thread * EACH + n;
+                    let added = vm.runtime.add_cleanup(&m, v, cleanup, number).unwrap();
+                    waiting.push_back((number, added));
+                    if n % 400 == 399 {
+                        m.gc().unwrap();
+                    }
+                    m.safepoint();
+                    // Without a mutator of its own, as any thread may.
+                    if waiting.len() > 100
+                        && let Some((number, added)) = waiting.pop_front()
+                        && m.native(|| added.stop())
+                    {
+                        stopped.fetch_add(number, Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+    });
+    vm.collect();
+    let all = THREADS * EACH;
+    let (ran, stopped) = (ran.load(Ordering::Relaxed), stopped.into_inner());
+    assert_eq!(ran + stopped, all * (all + 1) / 2);
+    assert!(ran > 0 && stopped > 0);
+    let stats = vm.runtime.stats();
+    assert_eq!((stats.cleanups, stats.shapes), (0, 0));
+}

@@ -30,6 +30,7 @@ const STUBS: &str = "
 
 /// As [`STUBS`], for the runtime.
 const FING: &str = "
+    prefetch < heap, queue;
     sync < lock < safepoint, handle, queue, types;
     collector < heap, shapes;
     table < types < heap;

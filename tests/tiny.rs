@@ -6,16 +6,20 @@ mod vm;
 
 use std::collections::HashSet;
 
-use fing::{AccessError, FinalizerState, HeapOptions, Reason, Runtime, Value};
+use fing::{AccessError, FinalizerState, HeapOptions, Order, Reason, Runtime, Value};
 use vm::{Vm, sent};
 
 fn tiny() -> Vm {
+    tiny_in(Order::Go)
+}
+
+fn tiny_in(order: Order) -> Vm {
     let heap = HeapOptions {
         tiny: true,
         poison: true,
         ..HeapOptions::default()
     };
-    Vm::with(Runtime::builder().heap(heap))
+    Vm::with(Runtime::builder().heap(heap).order(order))
 }
 
 #[test]
@@ -120,6 +124,84 @@ fn finalizers_wait_for_the_whole_block() {
         (sent(&cleaned).len(), vm.runtime.stats().heap.objects),
         (0, 0)
     );
+}
+
+/// Finalizers, a cleanup and weak pointers of one block, in both orders of finalization: the weak pointers are nil when
+/// the finalizers run, the cleanup runs when the block is gone.
+#[test]
+fn all_that_a_block_can_have() {
+    for order in [Order::Go, Order::Topological] {
+        let vm = tiny_in(order);
+        let types = vm.runtime.types();
+        let (int32, pointer) = (types.id("int32").unwrap(), types.id("*int32").unwrap());
+        let (finalizer, calls) = vm.sender("func(*int32)");
+        let (cleanup, cleaned) = vm.sender("func(int)");
+        let (addrs, kept, weaks) = vm.enter(|m| {
+            let values: [_; 4] = std::array::from_fn(|_| m.alloc(int32).unwrap());
+            let addrs = values.map(|value| value.addr());
+            let weaks = addrs.map(|addr| vm.runtime.downgrade(m, addr).unwrap());
+            for (n, addr) in addrs.into_iter().enumerate().skip(1) {
+                vm.runtime.add_cleanup(m, addr, &cleanup, n as u64).unwrap();
+                let value = Value::new(pointer, addr);
+                let set = |function| vm.runtime.set_finalizer(m, value, function);
+                assert_eq!(set(Some(&finalizer)).unwrap(), FinalizerState::Set);
+                assert_eq!(set(None).unwrap(), FinalizerState::Cleared(true));
+                assert_eq!(set(None).unwrap(), FinalizerState::Cleared(false));
+                assert_eq!(set(Some(&finalizer)).unwrap(), FinalizerState::Set);
+            }
+            (addrs, m.root(values[2]), weaks)
+        });
+        let alive = || {
+            let alive = |weak: &&fing::Weak| vm.enter(|m| m.upgrade_addr(weak).unwrap().is_some());
+            weaks.iter().filter(alive).count()
+        };
+        vm.collect();
+        let stats = vm.runtime.stats();
+        assert_eq!((stats.finalizers, stats.cleanups, alive()), (3, 3, 4));
+        drop(kept);
+        vm.collect();
+        let mut all: Vec<usize> = sent(&calls).iter().map(|call| call[0]).collect();
+        all.sort_unstable();
+        assert_eq!(
+            (&all[..], alive(), sent(&cleaned)),
+            (&addrs[1..], 0, vec![])
+        );
+        let stats = vm.runtime.stats();
+        assert_eq!((stats.finalizers, stats.cleanups), (0, 3));
+        vm.collect();
+        let cleaned: Vec<usize> = sent(&cleaned).iter().map(|call| call[0]).collect();
+        assert_eq!((cleaned, sent(&calls).len()), (vec![3, 2, 1], 0));
+        let stats = vm.runtime.stats();
+        assert_eq!(
+            (stats.cleanups, stats.shapes, stats.heap.objects),
+            (0, 0, 0)
+        );
+    }
+}
+
+/// Defined types are as small as what they are made of.
+#[test]
+fn values_of_defined_types_have_finalizers_of_their_own() {
+    let vm = tiny();
+    let types = vm.runtime.types();
+    let small = types.define("main.Small", "struct { A int32 }").unwrap();
+    let pointer = types.pointer_to(small).unwrap();
+    let (finalizer, calls) = vm.sender("func(*main.Small)");
+    let set = |m: &fing::Mutator, addr| {
+        let value = Value::new(pointer, addr);
+        vm.runtime.set_finalizer(m, value, Some(&finalizer))
+    };
+    let addrs = vm.enter(|m| {
+        let values: [_; 4] = std::array::from_fn(|_| m.alloc(small).unwrap());
+        values.map(|value| {
+            assert_eq!(set(m, value.addr()).unwrap(), FinalizerState::Set);
+            value.addr()
+        })
+    });
+    vm.collect();
+    let mut all: Vec<usize> = sent(&calls).iter().map(|call| call[0]).collect();
+    all.sort_unstable();
+    assert_eq!(all, addrs);
 }
 
 /// Go's TestPointerTiny, with the allocator that it is about.

@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering::Relaxed};
 
 use fing::stubs::Record;
 use fing::{
-    Abi, Executor, FinalizerFn, HeapOptions, Mutator, Obj, Policy, Runtime, TypeFinalizer, TypeId,
+    Abi, Executor, FinalizerFn, FinalizerOptions, FinalizerState, Finalizers, HeapOptions, Mutator,
+    Obj, Policy, Runtime, Scope, Tracer, TypeFinalizer, TypeId,
 };
 
 const N: usize = 1_000_000;
@@ -261,10 +262,14 @@ fn row(name: &str, found: &Figures, floor: &Figures, bar: f64) {
 
 // ------------------------------------------------------------------------------------------ rows
 
-fn registering() {
+/// Registers and cancels, in the order of addresses and in random order.
+fn registered(
+    names: [&str; 2],
+    world: &World,
+    register: impl Fn(&Mutator, Obj<'_>),
+    cancel: impl Fn(&Mutator, Obj<'_>),
+) {
     let (mut floor, mut figures) = (Machine::new(N), [const { Figures::new() }; 5]);
-    let world = World::new(N);
-    let close = world.prepare(f0);
     let order = shuffled(N);
     let mut mutator = world.runtime.attach().unwrap();
     for _ in 0..PASSES {
@@ -275,69 +280,119 @@ fn registering() {
         for (n, objects) in [&objects, &mixed].into_iter().enumerate() {
             figures[1 + n].push(time(N, || {
                 for &object in objects {
-                    close.attach(&mutator, object).unwrap();
+                    register(&mutator, object);
                 }
             }));
             figures[3 + n].push(time(N, || {
                 for &object in objects {
-                    assert!(close.detach(&mutator, object).unwrap());
+                    cancel(&mutator, object);
                 }
             }));
         }
         drop((objects, mixed, handle));
         mutator.gc().unwrap();
     }
-    let [append, in_order, random, cancel, cancel_random] = &figures;
-    row("attach, in order : append 32 B", in_order, append, 4.0);
-    row("attach, random order : append 32 B", random, append, 15.0);
-    row("detach, in order : append 32 B", cancel, append, 8.0);
-    row(
-        "detach, random order : append 32 B",
-        cancel_random,
-        append,
-        20.0,
+    let [append, found @ ..] = &figures;
+    let rows = [
+        (0, "in order", 4.0),
+        (0, "random order", 15.0),
+        (1, "in order", 8.0),
+        (1, "random order", 20.0),
+    ];
+    for ((name, order, bar), found) in rows.into_iter().zip(found) {
+        row(
+            &format!("{}, {order} : append 32 B", names[name]),
+            found,
+            append,
+            bar,
+        );
+    }
+}
+
+fn registering() {
+    let world = World::new(N);
+    let close = world.prepare(f0);
+    registered(
+        ["attach", "detach"],
+        &world,
+        |mutator, object| close.attach(mutator, object).unwrap(),
+        |mutator, object| assert!(close.detach(mutator, object).unwrap()),
     );
 }
 
 fn checked_registering() {
-    let (mut floor, mut figures) = (Machine::new(N), [const { Figures::new() }; 4]);
     let world = World::new(N);
     let close = finalizer(&world.runtime, f0);
-    let mut mutator = world.runtime.attach().unwrap();
-    for _ in 0..3 {
-        let (addrs, handle) = world.fill(&mutator, |_, _| {});
-        let objects: Vec<Obj<'_>> = addrs.iter().map(|&a| mutator.adopt(a).unwrap()).collect();
-        figures[0].push(floor.append());
-        figures[1].push(time(N, || {
-            for &object in &objects {
-                world
-                    .runtime
-                    .set_finalizer(&mutator, object.into(), Some(&close))
-                    .unwrap();
-            }
-        }));
-        figures[2].push(time(N, || {
-            for &object in &objects {
-                world
-                    .runtime
-                    .set_finalizer(&mutator, object.into(), None)
-                    .unwrap();
-            }
-        }));
-        drop((objects, handle));
-        mutator.gc().unwrap();
+    let set = |mutator: &Mutator, object: Obj<'_>, finalizer| {
+        let state = world
+            .runtime
+            .set_finalizer(mutator, object.into(), finalizer);
+        state.unwrap()
+    };
+    registered(
+        ["set_finalizer", "set_finalizer, None"],
+        &world,
+        |mutator, object| assert_eq!(set(mutator, object, Some(&close)), FinalizerState::Set),
+        |mutator, object| assert_eq!(set(mutator, object, None), FinalizerState::Cleared(true)),
+    );
+}
+
+/// A function that takes a number.
+fn number(runtime: &Runtime) -> FinalizerFn {
+    extern "C" fn count(number: u64) {
+        CALLS.store(CALLS.load(Relaxed).wrapping_add(number), Relaxed);
     }
+    let signature = runtime.types().parse_signature("func(uint64)").unwrap();
+    // SAFETY: `count` is a System V function of one number.
+    unsafe { FinalizerFn::builder(signature, Abi::system_v()).at(count as *const ()) }
+}
+
+/// A life of cleanups: all of them are stopped once, then added again, and run.
+fn cleanups() {
+    let (mut floor, mut figures) = (Machine::new(N), [const { Figures::new() }; 7]);
+    let world = World::new(N);
+    let count = number(&world.runtime);
+    let mut mutator = world.runtime.attach().unwrap();
+    for pass in 0..PASSES + 1 {
+        let (addrs, handle) = world.fill(&mutator, |_, _| {});
+        let add = |addr| world.runtime.add_cleanup(&mutator, addr, &count, 1);
+        let mut added = Vec::with_capacity(N);
+        added.extend(addrs.iter().map(|&addr| add(addr).unwrap()));
+        let stop = time(N, || assert!(added.iter().all(fing::Cleanup::stop)));
+        drop(added);
+        let register = time(N, || {
+            for &addr in &addrs {
+                add(addr).unwrap();
+            }
+        });
+        mutator.gc().unwrap();
+        let alive = mutator.gc().unwrap().deciding.as_nanos() as f64 / N as f64;
+        drop(handle);
+        let discover = time(N, || _ = mutator.gc().unwrap());
+        assert_eq!(world.drain(&mut mutator), N as u64);
+        mutator.gc().unwrap();
+        let base = [floor.append(), floor.scan(), floor.mark_checks()];
+        if pass > 0 {
+            let all = [&base[..], &[register, stop, alive, discover]].concat();
+            for (figures, figure) in figures.iter_mut().zip(all) {
+                figures.push(figure);
+            }
+        }
+    }
+    let [append, scan, check, register, stop, alive, discover] = &figures;
+    row("add_cleanup : append 32 B", register, append, 15.0);
+    row("Cleanup::stop : append 32 B", stop, append, 8.0);
     row(
-        "set_finalizer : append 32 B",
-        &figures[1],
-        &figures[0],
-        250.0,
+        "a living cleanup, a collection : mark-bit check",
+        alive,
+        check,
+        0.2,
     );
     row(
-        "set_finalizer, None : append 32 B",
-        &figures[2],
-        &figures[0],
-        250.0,
+        "a collection that queues cleanups : append + scan",
+        discover,
+        &append.iter().zip(scan).map(|(a, b)| a + b).collect(),
+        6.0,
     );
 }
 
@@ -487,6 +542,75 @@ fn drains() {
         }
     }
     bulk_drain();
+    scattered_drain();
+}
+
+/// A collector that reaches nothing.
+struct Nothing;
+
+// SAFETY: it answers no references but those it was given.
+unsafe impl Tracer for Nothing {
+    type Ref = usize;
+
+    fn is_reached(&mut self, _: usize) -> bool {
+        false
+    }
+
+    fn trace(&mut self, object: usize) -> usize {
+        object
+    }
+
+    fn children(&mut self, _: usize, _: &mut dyn FnMut(&mut Nothing, usize)) {}
+}
+
+/// As what finalizers are for: looks into its object.
+extern "C" fn look(object: *const u64) {
+    // SAFETY: a word of `scattered_drain`'s.
+    let word = unsafe { object.read() };
+    CALLS.store(CALLS.load(Relaxed).wrapping_add(word), Relaxed);
+}
+
+/// Objects all over 128 MB, as another collector's may lie, and a finalizer that reads its object.
+fn scattered_drain() {
+    const WORDS: usize = 16;
+    let memory = vec![1u64; WORDS * N];
+    let objects: Vec<usize> = shuffled(N)
+        .iter()
+        .map(|&n| memory[n * WORDS..].as_ptr().expose_provenance())
+        .collect();
+    let finalizers = Finalizers::<usize>::builder()
+        .executor(Executor::Inline)
+        .build()
+        .unwrap();
+    let builder = FinalizerFn::builder("func(*uint64)".parse().unwrap(), Abi::system_v());
+    // SAFETY: `look` is a System V function of one pointer.
+    let function = unsafe { builder.at(look as *const ()) };
+    let mut figures = [const { Figures::new() }; 2];
+    for _ in 0..PASSES {
+        let mut floor = Machine::new(0);
+        for &object in &objects {
+            // SAFETY: words of `memory`, which outlives the calls.
+            unsafe { finalizers.set_finalizer(object, &function, FinalizerOptions::default()) }
+                .unwrap();
+            floor.records.push(Record {
+                code: look as *const () as usize,
+                words: [object as u64, 0],
+                ..Record::default()
+            });
+        }
+        figures[0].push(floor.calls());
+        finalizers.collect(Scope::Full, &mut Nothing, |_| {});
+        finalizers.finish();
+        figures[1].push(time(N, || {
+            assert_eq!(finalizers.run_finalizers().unwrap(), N as u64)
+        }));
+    }
+    row(
+        "drain, scattered objects that are read : loop over them",
+        &figures[1],
+        &figures[0],
+        1.25,
+    );
 }
 
 /// A life of objects whose type implies their finalizer: nothing is registered.
@@ -714,6 +838,13 @@ fn trees() {
     );
 }
 
+/// Bytes of memory that the process has now.
+fn resident() -> f64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: f64 = statm.split(' ').nth(1).unwrap().parse().unwrap();
+    4096.0 * pages
+}
+
 fn memory() {
     let world = World::new(N);
     let close = world.prepare(f0);
@@ -726,13 +857,29 @@ fn memory() {
             .unwrap();
     }
     let after = world.runtime.stats().heap.table_bytes;
-    println!(
-        "memory, a registered finalizer: {:.2} B",
-        (after - before) as f64 / N as f64
-    );
     drop(handle);
     mutator.gc().unwrap();
+    let queued = world.runtime.stats().queue_bytes;
+    let each = |bytes: usize| bytes as f64 / N as f64;
+    println!(
+        "memory, a registered finalizer: {:.2} B; while it is queued: {:.2} B",
+        each(after - before),
+        each(queued)
+    );
     world.drain(&mut mutator);
+    let (addrs, _kept) = world.fill(&mutator, |_, _| {});
+    let count = number(&world.runtime);
+    let before = resident();
+    for addr in addrs {
+        world
+            .runtime
+            .add_cleanup(&mutator, addr, &count, 1)
+            .unwrap();
+    }
+    println!(
+        "memory, a cleanup: {:.1} B",
+        (resident() - before) / N as f64
+    );
 }
 
 fn main() {
@@ -744,16 +891,18 @@ fn main() {
         "{:<58} {:>8} {:>8} {:>8} {:>8} {:>7}",
         "ns an object", "fing", "floor", "ratio", "of min.", "bar"
     );
-    let rows: [(&str, fn()); 9] = [
+    // Memory first: what later rows leave behind would be used again.
+    let rows: [(&str, fn()); 10] = [
+        ("memory", memory),
         ("alloc", allocating),
         ("trees", trees),
         ("register", registering),
         ("set", checked_registering),
+        ("cleanup", cleanups),
         ("live", living),
         ("drain", drains),
         ("life", lives),
         ("churn", churn),
-        ("memory", memory),
     ];
     for (name, rows) in rows {
         if chosen.is_empty() || chosen.iter().any(|part| name.contains(part.as_str())) {

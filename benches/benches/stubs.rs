@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use fing_benches::samples::Summary;
-use fing_stubs::{Abi, Arch, Signature, Stub, StubCache, StubKey};
+use fing_stubs::{Abi, Arch, Signature, Stub, StubCache, StubError, StubKey};
 
 /// Distinct stubs for the marginal cost and for memory.
 const STUBS: usize = 10_000;
@@ -36,14 +36,22 @@ fn main() -> Result<(), Box<dyn Error>> {
     let first = processes.collect::<Result<Vec<f64>, Box<dyn Error>>>()?;
     println!("first stub of a process, us      {:.0}", Summary::of(first));
 
-    let keys = keys();
-    let cache = warm_cache()?;
-    let before = Memory::now()?;
-    let (mut stubs, mut each) = (Vec::with_capacity(STUBS), Vec::with_capacity(STUBS));
+    let keys: Vec<StubKey> = (0..8).map(key).collect::<Result<_, _>>()?;
+    // What the process needs once, pages of its own code among it, is there before.
+    let few = warm_cache()?;
     for key in &keys {
+        few.get(key)?;
+    }
+    let cache = warm_cache()?;
+    // Touched before, so that it does not count.
+    let mut each = vec![f64::NAN; STUBS];
+    let before = Memory::now()?;
+    for (n, each) in each.iter_mut().enumerate() {
+        // Dropped again: of keys, too, what remains is what the cache keeps.
+        let key = key(n)?;
         let begun = Instant::now();
-        stubs.push(cache.get(key)?);
-        each.push(begun.elapsed().as_nanos() as f64 / 1000.0);
+        drop(cache.get(&key)?);
+        *each = begun.elapsed().as_nanos() as f64 / 1000.0;
     }
     let after = Memory::now()?;
     let last = Summary::of(each[STUBS - 1000..].iter().copied());
@@ -52,39 +60,45 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("the last 1000 of {STUBS}, us     {last:.1}");
     bar("next stub, us", each.median, 40.0);
 
-    let kilobytes = (after.resident - before.resident) as f64 / 1024.0;
-    let code = stubs.iter().map(|stub| stub.code_bytes()).sum::<usize>();
-    println!(
-        "{STUBS} stubs: resident memory      +{kilobytes:.0} kB, of it code +{} kB",
-        after.code / 1024
-    );
+    let kilobytes = |bytes: u64| bytes as f64 / 1024.0;
+    let of_a_stub = |bytes: u64| bytes as f64 / STUBS as f64;
+    for (what, bytes) in [
+        ("all", after.resident - before.resident),
+        ("code", after.code - before.code),
+        ("heap", after.heap - before.heap),
+    ] {
+        println!(
+            "{STUBS} stubs, resident memory: {what:5} +{:.0} kB, {:.1} bytes a stub",
+            kilobytes(bytes),
+            of_a_stub(bytes)
+        );
+    }
     println!(
         "{STUBS} stubs: mappings             +{}",
         after.mappings - before.mappings
     );
     bar(
-        "code memory of 10,000 stubs, kB",
-        after.code as f64 / 1024.0,
+        "all memory of 10,000 stubs, kB",
+        kilobytes(after.resident - before.resident),
         2048.0,
     );
     bar("mappings for code", after.code_mappings as f64, 2.0);
     bar(
         "bytes of code for a stub",
-        code as f64 / STUBS as f64,
+        cache.stats().code_bytes as f64 / STUBS as f64,
         200.0,
     );
 
-    let few = warm_cache()?;
-    let hit = hit(&few, &keys[..8])?;
+    let hit = hit(&few, &keys)?;
     println!("found again among 8, ns          {hit}");
     println!(
         "found again among {STUBS}, ns     {}",
-        self::hit(&cache, &keys[..8])?
+        self::hit(&cache, &keys)?
     );
     bar("found again, ns", hit.median, 20.0);
     println!(
         "by two threads at once, ns       {}",
-        hit_by_two(&few, &keys[..8])?
+        hit_by_two(&few, &keys)?
     );
     println!("signature to stub, ns            {}", from_signature(&few)?);
     Ok(())
@@ -99,28 +113,29 @@ fn cold() -> Result<f64, Box<dyn Error>> {
     Ok(begun.elapsed().as_nanos() as f64 / 1000.0)
 }
 
-/// Distinct keys of Go stubs: two pieces of the argument in two registers, with and without a frame.
-fn keys() -> Vec<StubKey> {
-    let pieces: Vec<String> = [8, 4, 2, 1]
-        .into_iter()
-        .flat_map(|size| (0..=16 - size).map(move |from| format!("{size}@{from}")))
-        .collect();
-    let frames = ["", ";frame=16", ";frame=32", ";frame=48"];
-    let pairs = pieces
-        .iter()
-        .flat_map(|a| pieces.iter().map(move |b| (a, b)));
-    pairs
-        .flat_map(|(a, b)| frames.map(|frame| format!("go/amd64;{a}>i0;{b}>i1{frame}")))
-        .filter_map(|text| text.parse().ok())
-        .take(STUBS)
-        .collect()
+/// Distinct keys of Go stubs, by number: two pieces of the argument in two registers, with and without a frame.
+fn key(n: usize) -> Result<StubKey, StubError> {
+    const FRAMES: [&str; 4] = ["", ";frame=16", ";frame=32", ";frame=48"];
+    const PIECES: usize = 9 + 13 + 15 + 16;
+    let piece = |n: usize| match n {
+        0..9 => (8, n),
+        9..22 => (4, n - 9),
+        22..37 => (2, n - 22),
+        _ => (1, n - 37),
+    };
+    let (pair, frame) = (n / FRAMES.len(), FRAMES[n % FRAMES.len()]);
+    let [(a, x), (b, y)] = [pair / PIECES, pair % PIECES].map(piece);
+    format!("go/amd64;{a}@{x}>i0;{b}@{y}>i1{frame}").parse()
 }
 
-/// A cache with some stubs of another ABI, so that all that is made once is made.
+/// A cache with some other stubs, so that all that is made once is made.
 fn warm_cache() -> Result<StubCache, Box<dyn Error>> {
     let cache = StubCache::new(Default::default())?;
     for text in ["func(*int)", "func(any)", "func(int8)", "func(float64)"] {
         cache.for_signature(&text.parse()?, Abi::system_v())?;
+    }
+    for text in ["func(float64)", "func(float32) [10]int"] {
+        cache.for_signature(&text.parse()?, Abi::go(Arch::Amd64))?;
     }
     Ok(cache)
 }
@@ -181,6 +196,8 @@ struct Memory {
     /// Resident bytes of code memory, each page counted once.
     code: u64,
     code_mappings: usize,
+    /// Resident bytes of the allocator's own mapping; what it maps apart is elsewhere.
+    heap: u64,
 }
 
 impl Memory {
@@ -192,9 +209,11 @@ impl Memory {
                 mappings: 0,
                 code: 0,
                 code_mappings: 0,
+                heap: 0,
             },
             false,
         );
+        let mut is_heap = false;
         for line in text.lines() {
             let mut words = line.split_whitespace();
             match (words.next(), words.next()) {
@@ -204,10 +223,14 @@ impl Memory {
                     if is_code {
                         memory.code = memory.code.max(bytes);
                     }
+                    if is_heap {
+                        memory.heap += bytes;
+                    }
                 }
                 (Some(range), _) if !range.ends_with(':') => {
                     memory.mappings += 1;
                     is_code = line.contains("memfd:fing-stubs");
+                    is_heap = line.ends_with("[heap]");
                     memory.code_mappings += usize::from(is_code);
                 }
                 _ => {}

@@ -7,6 +7,8 @@
 #[cfg(test)]
 mod lock;
 #[cfg(test)]
+mod prefetch;
+#[cfg(test)]
 #[expect(
     dead_code,
     unused_imports,

@@ -54,19 +54,17 @@ impl Heap {
         Ok(desc)
     }
 
-    /// The address of a word of the object at `start`.
+    /// The address of a word of the object at `start`, which an `Obj` names.
     #[inline]
     fn checked(&self, start: usize, offset: usize, wanted: Word) -> Result<usize, AccessError> {
-        if let Some(object) = self.object_at(start)
+        if let Some(desc) = self.desc_at(start)
             && offset.is_multiple_of(WORD)
-            && let pointers = object.desc.pointers()
-            && object
-                .desc
+            && desc
                 .size()
                 .checked_sub(offset)
                 .is_some_and(|left| left >= WORD)
             && (wanted == Word::Any
-                || (wanted == Word::Pointer) == pointers.contains(offset / WORD))
+                || (wanted == Word::Pointer) == desc.pointers().contains(offset / WORD))
         {
             return Ok(start + offset);
         }

@@ -1,7 +1,7 @@
 //! Making objects. A mutator bumps through a run of free cells in a block it owns; everything else is rare.
 
 use super::block::{Bit, Block};
-use super::class::{self, CLASSES};
+use super::class::{self, CLASSES, HEADER};
 use super::ids::Prepared;
 use super::tiny::Open;
 use super::{AllocError, Heap};
@@ -125,10 +125,11 @@ impl Heap {
     /// Turns a free, zeroed cell that is the caller's own into an object.
     #[inline]
     fn hand_out(&self, block: &Block, index: usize, header: u64) -> usize {
-        self.arena.store(block.header(index), header);
+        let at = block.header(index);
+        self.arena.store(at, header);
         block.announce(header);
         block.set_owned(Bit::Used, index);
-        block.object(index)
+        at + HEADER
     }
 
     /// Finds the next run of free cells and zeroes it.

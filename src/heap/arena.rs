@@ -18,6 +18,8 @@ pub(super) struct Arena {
     skip: usize,
     start: usize,
     blocks: usize,
+    /// Bytes from `start` to the last word.
+    last: usize,
 }
 
 impl Arena {
@@ -35,6 +37,7 @@ impl Arena {
             skip: start - base,
             start,
             blocks,
+            last: blocks * BLOCK - WORD,
         })
     }
 
@@ -67,20 +70,12 @@ impl Arena {
     fn word(&self, addr: usize) -> &AtomicU64 {
         let offset = addr.wrapping_sub(self.start);
         assert!(
-            offset <= self.blocks * BLOCK - WORD && offset.is_multiple_of(WORD),
+            offset <= self.last && offset.is_multiple_of(WORD),
             "word {addr:#x} of the arena"
         );
-        // SAFETY: I12: in range and aligned, mapped as long as `self`; every access that can race is atomic and of
-        // one word (I15).
-        unsafe {
-            AtomicU64::from_ptr(
-                self.mapping
-                    .base()
-                    .as_ptr()
-                    .add(self.skip + offset)
-                    .cast::<u64>(),
-            )
-        }
+        // SAFETY: I12: in range and aligned, of the mapping whose base was exposed, mapped as long as `self`; every
+        // access that can race is atomic and of one word (I15).
+        unsafe { AtomicU64::from_ptr(std::ptr::with_exposed_provenance_mut(addr)) }
     }
 
     #[inline]
@@ -91,20 +86,6 @@ impl Arena {
     #[inline]
     pub(super) fn store(&self, addr: usize, value: u64) {
         self.word(addr).store(value, Relaxed);
-    }
-
-    /// Has the processor fetch what is at an address, if it knows how. Changes nothing.
-    #[inline]
-    pub(super) fn prefetch(&self, addr: usize) {
-        let base = self.mapping.base().as_ptr();
-        let at = base.wrapping_add(addr.wrapping_sub(self.start).wrapping_add(self.skip));
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: I12: a hint, which no address makes a fault.
-        unsafe {
-            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(at.cast())
-        };
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = at;
     }
 
     /// Copies bytes out; every word is read at once, different words at different times.

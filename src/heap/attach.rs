@@ -29,11 +29,20 @@ impl TypedId {
 impl Heap {
     /// The cell of the object that starts at `start`, if it is of the id's type. `start` is an object's, not freed, or
     /// no address of this heap.
-    #[inline]
     fn typed(&self, start: usize, of: &TypedId) -> Option<(&Block, usize)> {
         let block = self.block_at(start)?;
         match block.cell_of(start) {
             Some((index, 0)) if self.header_of(block, index) == of.header => Some((block, index)),
+            _ => None,
+        }
+    }
+
+    /// The same where the block knows the type. Without a call, so that it can be part of paths that have none.
+    #[inline(always)]
+    fn typed_at_once(&self, start: usize, of: &TypedId) -> Option<(&Block, usize)> {
+        let block = self.block_at(start)?;
+        match block.cell_of(start) {
+            Some((index, 0)) if block.common_header() == Some(of.header) => Some((block, index)),
             _ => None,
         }
     }
@@ -55,23 +64,35 @@ impl Heap {
     ///
     /// When two threads prepare ids for one object at the same time, one id stays, and the other thread may not be
     /// told. The same goes for taking one away.
-    #[inline]
     pub(crate) fn attach(&self, start: usize, id: &TypedId) -> Option<bool> {
         let (block, index) = self.typed(start, id)?;
         Some(block.ids.set_fast(index, id.id))
     }
 
-    /// As [`Heap::attach`], and of threads that prepare ids for one object all but one are told.
-    #[inline]
-    pub(crate) fn attach_exactly(&self, start: usize, id: &TypedId) -> Option<bool> {
-        let (block, index) = self.typed(start, id)?;
-        Some(block.ids.set(index, id.id).is_ok())
-    }
-
     /// Takes the id away from the object at `start` if it has this one. `None`: it is not of the type.
-    #[inline]
     pub(crate) fn detach(&self, start: usize, id: &TypedId) -> Option<bool> {
         let (block, index) = self.typed(start, id)?;
         Some(block.ids.take_fast(index, id.id))
+    }
+
+    /// [`Heap::attach`], done if it takes no call: in a block whose objects are of one type, after the first.
+    #[inline(always)]
+    pub(crate) fn attach_at_once(&self, start: usize, id: &TypedId) -> bool {
+        let cell = self.typed_at_once(start, id);
+        cell.is_some_and(|(block, index)| block.ids.set_at_once(index, id.id))
+    }
+
+    /// [`Heap::detach`], done if it takes no call.
+    #[inline(always)]
+    pub(crate) fn detach_at_once(&self, start: usize, id: &TypedId) -> bool {
+        let cell = self.typed_at_once(start, id);
+        cell.is_some_and(|(block, index)| block.ids.take_at_once(index, id.id))
+    }
+
+    /// As [`Heap::attach_at_once`], and of threads that prepare ids for one object all but one are told.
+    #[inline(always)]
+    pub(crate) fn attach_exactly_at_once(&self, start: usize, id: &TypedId) -> bool {
+        let cell = self.typed_at_once(start, id);
+        cell.is_some_and(|(block, index)| block.ids.set_exactly_at_once(index, id.id))
     }
 }

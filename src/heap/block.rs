@@ -2,12 +2,13 @@
 //!
 //! The bits of one cell lie in four neighbouring words, so that looking at an object touches one cache line.
 //! `Used` and the cursor are written by the mutator that owns the block, or by the sweep; `Mark` and `Finalizable` by
-//! the collector; `Special` by anybody.
+//! the collector; `Special` by threads that take turns, and by the sweep.
 //!
 //! `Finalizable` follows from the block's [`Ids`].
 #![forbid(unsafe_code)]
 
 use super::class::{BLOCK, CLASSES, FIRST, HEADER};
+use super::find::Place;
 use super::ids::{Ids, Prepared};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::*};
 
@@ -161,6 +162,17 @@ impl Block {
         (index < self.cells).then_some((index, inside))
     }
 
+    /// The place of cell `index`.
+    #[inline]
+    pub(super) fn place(&self, index: usize) -> Place {
+        // A heap has at most 2^24 blocks, and a block 4095 cells.
+        Place {
+            block: self.index as u32,
+            cell: index as u16,
+            cells: self.cells as u16,
+        }
+    }
+
     #[inline]
     fn word_of(&self, bit: Bit, word: usize) -> &AtomicU64 {
         &self.bits[word * KINDS + bit as usize]
@@ -182,7 +194,8 @@ impl Block {
         self.word(bit, index / 64) >> (index % 64) & 1 != 0
     }
 
-    /// Sets a bit that only the calling thread may write now (`Used` by the owner, `Mark` by the collector).
+    /// Sets a bit that only the calling thread may write now (`Used` by the owner, `Mark` by the collector, `Special` by
+    /// whose turn it is).
     /// Answers whether it was clear.
     #[inline]
     pub(super) fn set_owned(&self, bit: Bit, index: usize) -> bool {
@@ -203,17 +216,18 @@ impl Block {
         }
     }
 
-    /// Sets or clears a bit that any thread may write.
-    pub(super) fn set_shared(&self, bit: Bit, index: usize, value: bool) {
-        if bit == Bit::Special {
+    /// Sets the bit `Special`. Only by one thread at a time.
+    #[inline]
+    pub(super) fn set_special(&self, index: usize) {
+        if self.set_owned(Bit::Special, index) {
             self.special.store(true, Relaxed);
         }
-        let (word, mask) = (self.word_of(bit, index / 64), 1 << (index % 64));
-        if value {
-            word.fetch_or(mask, AcqRel)
-        } else {
-            word.fetch_and(!mask, AcqRel)
-        };
+    }
+
+    /// Clears a bit. Only with the world stopped.
+    pub(super) fn clear(&self, bit: Bit, index: usize) {
+        let bits = self.word(bit, index / 64);
+        self.set_word(bit, index / 64, bits & !(1 << (index % 64)));
     }
 
     /// Objects in the block.

@@ -3,6 +3,8 @@
 
 use super::Heap;
 use super::block::{Bit, Block};
+use super::find::Place;
+use crate::prefetch::prefetch;
 use crate::safepoint::Stopped;
 use crate::types::TypeDesc;
 use std::num::NonZeroU32;
@@ -95,7 +97,7 @@ impl<'h> Cycle<'h> {
             let next = self.stack.pop();
             empty = if next.is_some() { 0 } else { empty + 1 };
             if let Some((start, _)) = next {
-                heap.arena.prefetch(start);
+                prefetch(start);
             }
             let object: Option<(usize, &TypeDesc)> = std::mem::replace(&mut coming[at], next);
             at = (at + 1) % COMING;
@@ -167,6 +169,16 @@ impl<'h> Cycle<'h> {
         }
     }
 
+    /// Calls `visit` with the place of every object that has the bit and is not marked; order as above.
+    pub(crate) fn for_each_dead(&self, bit: Bit, mut visit: impl FnMut(Place)) {
+        for block in self.blocks.iter().filter(|block| block.may_have(bit)) {
+            for word in 0..block.words() {
+                let dead = block.word(bit, word) & !block.word(Bit::Mark, word);
+                cells(word, dead).for_each(|index| visit(block.place(index)));
+            }
+        }
+    }
+
     /// Calls `visit` with every unmarked object that has a prepared id, and the id; order as above.
     pub(crate) fn for_each_dying(
         &mut self,
@@ -193,7 +205,7 @@ impl<'h> Cycle<'h> {
     /// Takes the prepared id of the object at `start`: it is finalizable no longer.
     pub(crate) fn take_prepared(&mut self, start: usize) -> Option<NonZeroU32> {
         let cell = self.heap.object_at(start)?;
-        cell.block.set_shared(Bit::Finalizable, cell.index, false);
+        cell.block.clear(Bit::Finalizable, cell.index);
         cell.block.ids.take(cell.index)
     }
 

@@ -26,6 +26,17 @@ pub(crate) enum Location<'h> {
     },
 }
 
+/// Where an object is among all cells of its heap: for tables beside the heap. Good as long as the object lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Place {
+    /// Number of its (first) block.
+    pub(crate) block: u32,
+    /// Its cell in the block.
+    pub(crate) cell: u16,
+    /// Cells of the block, at most 4095.
+    pub(crate) cells: u16,
+}
+
 /// An allocated cell that holds the address asked for.
 #[derive(Copy, Clone)]
 pub(super) struct Cell<'h> {
@@ -52,7 +63,13 @@ impl Heap {
     /// The block that covers an address.
     #[inline]
     pub(super) fn block_at(&self, addr: usize) -> Option<&Block> {
-        let block = self.table[self.arena.block_of(addr)?].load(Acquire);
+        self.block(self.arena.block_of(addr)?)
+    }
+
+    /// The block that covers the addresses of this number.
+    #[inline]
+    fn block(&self, number: usize) -> Option<&Block> {
+        let block = self.table.get(number)?.load(Acquire);
         // SAFETY: I14: an entry that is not null points to a block in `Books::all` (or in the cycle that has taken
         // it), where it stays until a sweep; callers are attached or are the collector, and keep it no longer.
         unsafe { block.as_ref() }
@@ -156,13 +173,22 @@ impl Heap {
             .and_then(|cell| cell.block.ids.take(cell.index))
     }
 
-    /// Says whether something else must be decided when the object dies. `false`: no object starts there.
-    pub(crate) fn set_special(&self, start: usize, special: bool) -> bool {
-        let cell = self.object_at(start);
-        if let Some(cell) = cell {
-            cell.block.set_shared(Bit::Special, cell.index, special);
+    /// The place of the object an address is in.
+    #[inline]
+    pub(crate) fn place(&self, addr: usize) -> Option<Place> {
+        let block = self.block_at(addr)?;
+        let (index, offset) = block.cell_of(addr)?;
+        // As in `mark`: at an object's start it need not be known how large that is.
+        let inside = |offset| offset == 0 || offset < self.desc_of(block, index).size();
+        (block.get(Bit::Used, index) && inside(offset)).then(|| block.place(index))
+    }
+
+    /// Says that something else must be decided when the object at this place dies. Only by one thread at a time.
+    #[inline]
+    pub(crate) fn set_special(&self, of: Place) {
+        if let Some(block) = self.block(of.block as usize) {
+            block.set_special(of.cell.into());
         }
-        cell.is_some()
     }
 
     /// Makes a block the one that covers its addresses, or nothing.

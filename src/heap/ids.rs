@@ -139,18 +139,50 @@ impl Ids {
 
     /// As [`Ids::set`], without an atomic exchange: of threads that prepare one cell's ids at the same time, one wins,
     /// and the others may not be told. `false`: there is one already.
-    #[inline]
     pub(super) fn set_fast(&self, index: usize, id: Prepared) -> bool {
         if self.implied_at(index).is_some() {
             return false;
         }
-        let cell = &self.own()[index];
-        if cell.load(Relaxed) != 0 {
-            return false;
-        }
-        cell.store(id.0.get(), Relaxed);
+        self.own();
+        self.swap_fast(index, 0, id.0.get())
+    }
+
+    /// Puts one number beside a cell in the place of another. `false`: another one stands there, or there are no numbers,
+    /// or they are not all there is. For the paths that have to be short.
+    #[inline(always)]
+    fn swap_fast(&self, index: usize, from: u32, to: u32) -> bool {
+        let cell = match self.own.get().and_then(|own| own.get(index)) {
+            Some(cell) if cell.load(Relaxed) == from => cell,
+            _ => return false,
+        };
+        cell.store(to, Relaxed);
         self.remember();
         true
+    }
+
+    /// [`Ids::set_fast`] where that takes next to nothing.
+    #[inline(always)]
+    pub(super) fn set_at_once(&self, index: usize, id: Prepared) -> bool {
+        self.implied.is_none() && self.swap_fast(index, 0, id.0.get())
+    }
+
+    /// [`Ids::take_fast`] where that takes next to nothing.
+    #[inline(always)]
+    pub(super) fn take_at_once(&self, index: usize, id: Prepared) -> bool {
+        self.swap_fast(index, id.0.get(), 0)
+    }
+
+    /// [`Ids::set`] where that takes little more than an atomic exchange.
+    #[inline(always)]
+    pub(super) fn set_exactly_at_once(&self, index: usize, id: Prepared) -> bool {
+        let own = self.own.get().filter(|_| self.implied.is_none());
+        let cell = own.and_then(|own| own.get(index));
+        let exchange = |cell: &AtomicU32| cell.compare_exchange(0, id.0.get(), Relaxed, Relaxed);
+        let set = cell.is_some_and(|cell| exchange(cell).is_ok());
+        if set {
+            self.remember();
+        }
+        set
     }
 
     /// Takes the id away. The cell stays finalizable until the next collection has looked at it.
@@ -166,16 +198,10 @@ impl Ids {
 
     /// Takes the id away if it is this one, without an atomic exchange where it is the object's own: of threads that
     /// take one cell's id at the same time, several may be told that it was they.
-    #[inline]
     pub(super) fn take_fast(&self, index: usize, id: Prepared) -> bool {
-        if let Some(cell) = self.own.get().map(|own| &own[index])
-            && cell.load(Relaxed) == id.0.get()
-        {
-            cell.store(0, Relaxed);
-            return true;
-        }
         let implied = self.implied.as_ref();
-        implied.is_some_and(|implied| implied.id == id && implied.take(index))
+        self.take_at_once(index, id)
+            || implied.is_some_and(|implied| implied.id == id && implied.take(index))
     }
 
     // ------------------------------------------------------------------------------------------ with the world stopped

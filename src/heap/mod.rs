@@ -48,7 +48,7 @@ pub(crate) use attach::TypedId;
 pub(crate) use block::Bit;
 pub(crate) use cycle::Cycle;
 pub use error::{AccessError, AllocError, HeapError};
-pub(crate) use find::Location;
+pub(crate) use find::{Location, Place};
 pub use stats::HeapStats;
 pub(crate) use sweep::Swept;
 pub use verify::{HeapFault, HeapReport};
@@ -220,11 +220,22 @@ impl Heap {
         self.desc(self.header_of(block, index))
     }
 
+    /// The descriptor of what an `Obj` names: an object that is allocated, or one of another heap. `None`: of another
+    /// heap, or it may be a value that shares its block, and so has no header of its own.
+    #[inline]
+    fn desc_at(&self, start: usize) -> Option<&TypeDesc> {
+        if self.tiny.is_some() || !self.contains(start) {
+            return None;
+        }
+        debug_assert!(start == self.zero() || self.object_at(start).is_some());
+        Some(self.desc(self.arena.load(start - HEADER)))
+    }
+
     /// The descriptor that an object's header stands for.
     #[inline]
     fn desc(&self, header: u64) -> &TypeDesc {
-        // SAFETY: I13: every caller has the header from a cell that is `Used` or was, so this is the address of a
-        // descriptor that lives as long as `self.types`.
+        // SAFETY: I13: every caller has the header from a cell that is `Used` or was, or from before an object that an
+        // `Obj` names, so this is the address of a descriptor that lives as long as `self.types`.
         unsafe { &*std::ptr::with_exposed_provenance::<TypeDesc>(header as usize) }
     }
 }

@@ -174,7 +174,11 @@ impl Inner {
 
     /// The next block of the drain, as stubs read it.
     fn next(&mut self) -> Option<Block> {
-        match self.draining.pop()? {
+        let next = self.draining.pop()?;
+        if let Some(Waiting::Packed(packed)) = self.draining.last() {
+            packed.prefetch();
+        }
+        match next {
             Waiting::Plain(block) => Some(block),
             Waiting::Packed(mut packed) => {
                 let mut block = self.plain.take();

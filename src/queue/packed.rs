@@ -12,6 +12,7 @@ use fing_stubs::Record;
 use super::BLOCK_RECORDS;
 use super::block::Block;
 use super::record::{Slot, Tag};
+use crate::prefetch::prefetch;
 
 /// As many records as a block has room for, all of one shape and alike but for one word. Filled from the end.
 #[derive(Debug)]
@@ -92,6 +93,15 @@ impl Packed {
             }),
         }
         self.first = BLOCK_RECORDS;
+    }
+
+    /// It will be unpacked next: its words are fetched while other records run. The processor's own foresight ends at a
+    /// page, which is as long as the words are.
+    pub(super) fn prefetch(&self) {
+        const LINE: usize = 64 / size_of::<AtomicU64>();
+        for line in self.words[self.first..].chunks(LINE) {
+            prefetch(line.as_ptr().addr());
+        }
     }
 
     pub(super) fn for_each_reference(&self, visit: &mut dyn FnMut(&AtomicU64)) {

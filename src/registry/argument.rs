@@ -55,17 +55,36 @@ pub(super) struct Captured {
     pub(super) argument: Argument,
     /// It is a single pointer, so Go looks where it points.
     pub(super) is_pointer: bool,
+    /// Its own bytes.
+    pub(super) size: u64,
+}
+
+/// The words of an argument that are references, as bit n of `references` says of word n.
+pub(super) fn referred(words: [u64; 2], references: u8) -> impl Iterator<Item = usize> {
+    let indices = (0..2).filter(move |n| references >> n & 1 != 0);
+    indices.map(move |n| words[n] as usize)
+}
+
+/// A number as a value of 1 to 8 bytes.
+#[inline]
+pub(super) fn number(word: u64, size: u8) -> [u64; 2] {
+    let unused = 64 - 8 * u32::from(size);
+    let low = word << unused;
+    let value = if cfg!(target_endian = "big") {
+        low
+    } else {
+        low >> unused
+    };
+    [value, 0]
 }
 
 impl Captured {
-    /// The words that are references.
-    pub(super) fn references(self) -> impl Iterator<Item = usize> {
-        let references = match self.argument {
+    /// Which words are references.
+    pub(super) fn references(self) -> u8 {
+        match self.argument {
             Argument::Image { references } => references,
             _ => 0b01,
-        };
-        let indices = (0..2).filter(move |n| references >> n & 1 != 0);
-        indices.map(move |n| self.words[n] as usize)
+        }
     }
 
     /// The argument of one word.
@@ -93,15 +112,7 @@ pub(super) fn capture(
     };
     let size = parameter.layout().map_or(0, |layout| layout.size);
     let words = match argument {
-        CleanupArgument::Word(word) if (1..=8).contains(&size) => {
-            let bytes = word.to_le_bytes();
-            let mut value = [0; 8];
-            value[..size as usize].copy_from_slice(&bytes[..size as usize]);
-            if cfg!(target_endian = "big") {
-                value[..size as usize].reverse();
-            }
-            Some([u64::from_ne_bytes(value), 0])
-        }
+        CleanupArgument::Word(word) if (1..=8).contains(&size) => Some(number(word, size as u8)),
         CleanupArgument::Object(object) => object_words(mutator, function, parameter, object),
         CleanupArgument::Bytes(bytes) if bytes.len() as u64 == size && size > LIMIT => {
             let words = boxed(mutator, signature, parameter, bytes)?;
@@ -109,6 +120,7 @@ pub(super) fn capture(
                 words,
                 argument: Argument::Block,
                 is_pointer: false,
+                size,
             });
         }
         CleanupArgument::Bytes(bytes) if bytes.len() as u64 == size => {
@@ -131,6 +143,7 @@ pub(super) fn capture(
         words,
         argument: Argument::Image { references },
         is_pointer,
+        size,
     })
 }
 
@@ -202,5 +215,35 @@ fn mismatch(
         found,
         wanted: parameter.clone(),
         function: function.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_lies_as_its_type_does() {
+        let word = 0x8877_6655_4433_2211u64;
+        for size in 1..=8u8 {
+            let [value, rest] = number(word, size);
+            // By way of memory, as a function reads it.
+            let (bytes, len) = (value.to_ne_bytes(), usize::from(size));
+            let mut low = word.to_le_bytes()[..len].to_vec();
+            if cfg!(target_endian = "big") {
+                low.reverse();
+            }
+            assert_eq!((&bytes[..len], rest), (&low[..], 0), "{size} bytes");
+            assert!(bytes[len..].iter().all(|&byte| byte == 0), "{size} bytes");
+        }
+    }
+
+    #[test]
+    fn references_are_the_words_of_the_mask() {
+        let of = |references| referred([16, 32], references).collect::<Vec<_>>();
+        assert_eq!(
+            [of(0), of(1), of(2), of(3)],
+            [vec![], vec![16], vec![32], vec![16, 32]]
+        );
     }
 }

@@ -6,8 +6,9 @@ use std::collections::hash_map::Entry::Vacant;
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 
+use super::argument::referred;
 use super::{Registry, Special, shape_of};
-use crate::heap::{Cycle, Heap};
+use crate::heap::{Bit, Cycle, Heap};
 
 /// Most suspects that one check reports.
 const LIMIT: usize = 50;
@@ -117,20 +118,26 @@ impl Registry {
         };
         let mut entries = Vec::new();
         cycle.for_each_dying(|_, start, id| entries.push(finalizer(start, shape_of(id))));
-        for (&object, specials) in &self.specials.lock().objects {
-            entries.extend(specials.iter().filter_map(|special| match special {
-                Special::Finalizer { shape, .. } => Some(finalizer(object, *shape)),
+        let specials = self.specials.lock();
+        cycle.for_each_unmarked(Bit::Special, |cycle, object| {
+            let of = cycle.heap().place(object);
+            let of = of.into_iter().flat_map(|place| specials.lists.of(place));
+            entries.extend(of.filter_map(|special| match *special {
+                Special::Finalizer { shape, .. } => Some(finalizer(object, shape)),
                 Special::Cleanup {
-                    shape, argument, ..
+                    shape,
+                    references,
+                    words,
                 } => Some(Entry {
                     registration: Registration::Cleanup,
-                    shape: *shape,
+                    shape,
                     object,
-                    arguments: argument.references().collect(),
+                    arguments: referred(words, references).collect(),
                 }),
                 Special::Weak(_) => None,
             }));
-        }
+        });
+        drop(specials);
         entries.sort_by_key(|entry| entry.object);
         entries
     }

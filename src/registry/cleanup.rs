@@ -2,34 +2,78 @@
 #![forbid(unsafe_code)]
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
-use super::argument::capture;
-use super::{AddCleanupError, CleanupArgument, Registry, Special};
+use super::argument::{Captured, capture, number};
+use super::calls::Calls;
+use super::functions::Known;
+use super::lists::Name;
+use super::{AddCleanupError, CleanupArgument, Registry, Special, Specials};
 use crate::collector::CyclePolicy;
 use crate::finalizer::FinalizerFn;
-use crate::heap::Location;
+use crate::heap::{Bit, Cycle, Heap, Location, Place};
 use crate::mutator::Mutator;
-use crate::shapes::Manner;
+use crate::queue::Filling;
+use crate::shapes::{Argument, Manner};
 
 /// A cleanup that was added.
 #[derive(Clone, Debug)]
 pub struct Cleanup {
     registry: Arc<Registry>,
-    object: usize,
-    /// 0: of an object that never dies.
-    id: u64,
+    object: Place,
+    /// Of nothing: the object never dies.
+    name: Name,
 }
 
 impl Cleanup {
     /// Takes the cleanup back. False if it was queued or stopped before, or could never have run.
     pub fn stop(&self) -> bool {
-        self.registry.stop_cleanup(self.object, self.id)
+        self.registry.stop_cleanup(self.object, self.name)
     }
 }
 
 impl Registry {
+    #[inline]
     pub(crate) fn add_cleanup(
+        self: &Arc<Self>,
+        mutator: &Mutator,
+        pointer: usize,
+        function: &FinalizerFn,
+        argument: CleanupArgument<'_>,
+    ) -> Result<Cleanup, AddCleanupError> {
+        let heap = mutator.space().heap();
+        // Most are of a function that was there before and takes a number: then nothing is left to check but the pointer.
+        if let CleanupArgument::Word(word) = argument
+            && let Some(object) = heap.place(pointer)
+            && !function.context().is_some_and(|addr| heap.contains(addr))
+        {
+            let mut specials = self.specials.lock();
+            if let Some(known) = specials.functions.find(function.identity())
+                && let Some(size) = known.number
+            {
+                specials.functions.add(known.shape);
+                let special = Special::Cleanup {
+                    shape: known.shape,
+                    references: 0,
+                    words: number(word, size),
+                };
+                let name = specials.add(heap, object, special, false);
+                drop(specials);
+                return Ok(self.cleanup(object, name));
+            }
+        }
+        self.check_and_add(mutator, pointer, function, argument)
+    }
+
+    fn cleanup(self: &Arc<Self>, object: Place, name: Name) -> Cleanup {
+        Cleanup {
+            registry: self.clone(),
+            object,
+            name,
+        }
+    }
+
+    #[inline(never)]
+    fn check_and_add(
         self: &Arc<Self>,
         mutator: &Mutator,
         pointer: usize,
@@ -51,11 +95,7 @@ impl Registry {
                 return Err(AddCleanupError::NotInHeap { addr: pointer });
             }
             Location::NoObject | Location::Zero => {
-                return Ok(Cleanup {
-                    registry: self.clone(),
-                    object: 0,
-                    id: 0,
-                });
+                return Ok(self.cleanup(Place::default(), Name::NOTHING));
             }
         };
         let within = |addr: usize| heap.find(addr).is_some_and(|(start, _)| start == base);
@@ -81,48 +121,103 @@ impl Registry {
                 function: function.signature().clone(),
             });
         }
-        let shape = self.shapes.acquire(
-            function,
-            argument.argument,
-            Manner::of(function, CyclePolicy::default()),
-            &self.stubs,
-        )?;
-        let mut specials = self.specials.lock();
-        specials.last_cleanup += 1;
-        let id = specials.last_cleanup;
-        specials
-            .objects
-            .entry(base)
-            .or_default()
-            .push(Special::Cleanup {
-                id,
-                shape,
-                argument,
-            });
-        heap.set_special(base, true);
-        self.cleanups.fetch_add(1, Ordering::Relaxed);
-        Ok(Cleanup {
-            registry: self.clone(),
-            object: base,
-            id,
-        })
+        let object = heap.place(pointer);
+        let object = object.ok_or(AddCleanupError::NotInHeap { addr: pointer })?;
+        let name = self.add(heap, object, function, argument)?;
+        Ok(self.cleanup(object, name))
     }
 
-    fn stop_cleanup(&self, object: usize, id: u64) -> bool {
+    /// Adds a cleanup that passed every check.
+    fn add(
+        &self,
+        heap: &Heap,
+        object: Place,
+        function: &FinalizerFn,
+        argument: Captured,
+    ) -> Result<Name, AddCleanupError> {
+        let references = argument.references();
+        let special = |shape| Special::Cleanup {
+            shape,
+            references,
+            words: argument.words,
+        };
+        let refers = references != 0;
+        let identity = function.identity();
         let mut specials = self.specials.lock();
-        let Some(of) = specials.objects.get_mut(&object) else {
+        if let Some(shape) = specials.functions.shape(identity, argument.argument) {
+            specials.functions.add(shape);
+            return Ok(specials.add(heap, object, special(shape), refers));
+        }
+        drop(specials);
+        let manner = Manner::of(function, CyclePolicy::default());
+        let shapes = &self.shapes;
+        let shape = shapes.acquire(function, argument.argument, manner, &self.stubs)?;
+        let mut specials = self.specials.lock();
+        let first = specials.functions.add(shape);
+        specials.functions.remember(Known {
+            function: identity,
+            argument: argument.argument,
+            shape,
+            number: number_size(argument),
+        });
+        let name = specials.add(heap, object, special(shape), refers);
+        drop(specials);
+        if !first {
+            // All cleanups of a shape have one use of it in common.
+            drop(shapes.withdraw(shape));
+        }
+        Ok(name)
+    }
+
+    #[inline]
+    fn stop_cleanup(&self, object: Place, name: Name) -> bool {
+        let mut specials = self.specials.lock();
+        let Some(Special::Cleanup { shape, .. }) = specials.lists.remove(object, name) else {
             return false;
         };
-        let at = of.iter().position(
-            |special| matches!(special, Special::Cleanup { id: found, .. } if *found == id),
-        );
-        let Some(at) = at else { return false };
-        let stopped = of.remove(at);
+        specials.cleanups -= 1;
+        let last = specials.functions.remove(shape, 1);
         drop(specials);
-        if let Special::Cleanup { shape, .. } = stopped {
-            self.cleanups.fetch_sub(1, Ordering::Relaxed);
+        if last {
             drop(self.shapes.withdraw(shape));
         }
         true
     }
+
+    /// Queues the cleanups of objects that are not marked; weak pointers to them are nil.
+    pub(super) fn bury(&self, specials: &mut Specials, cycle: &Cycle<'_>, due: &mut Filling<'_>) {
+        let mut calls = Calls::new(&self.shapes);
+        cycle.for_each_dead(Bit::Special, |object| {
+            specials.lists.take_all(object, |special| match special {
+                Special::Cleanup { shape, words, .. } => {
+                    let (record, tag) = calls.cleanup(shape, words);
+                    due.push(&record, tag);
+                }
+                Special::Weak(cell) => cell.clear(),
+                // An object with one is marked by now.
+                Special::Finalizer { .. } => {}
+            });
+        });
+        self.shapes.queue_all(calls.counts().map(|(shape, count)| {
+            specials.cleanups -= count;
+            (shape, count, specials.functions.remove(shape, count))
+        }));
+    }
+}
+
+impl Specials {
+    #[inline]
+    fn add(&mut self, heap: &Heap, object: Place, special: Special, refers: bool) -> Name {
+        let name = self.lists.push(object, special, refers);
+        heap.set_special(object);
+        self.cleanups += 1;
+        name
+    }
+}
+
+/// Bytes of the function's parameter, if that is a number.
+fn number_size(argument: Captured) -> Option<u8> {
+    let is_number = argument.argument == Argument::Image { references: 0 };
+    let size = u8::try_from(argument.size).ok();
+    size.filter(|size| (1..=8).contains(size) && is_number)
 }

@@ -10,8 +10,9 @@
 #![forbid(unsafe_code)]
 
 use std::collections::HashSet;
-use std::sync::atomic::Ordering;
 
+use super::argument::referred;
+use super::calls::Calls;
 use super::{Registry, Special, Specials, shape_of};
 use crate::collect::{Collection, Weakness};
 use crate::heap::{Bit, Cycle};
@@ -21,11 +22,14 @@ use crate::shapes::Template;
 impl Weakness for Registry {
     fn extra_roots(&self, cycle: &mut Cycle<'_>) {
         self.call_in();
-        for special in self.specials.lock().objects.values().flatten() {
-            if let Special::Cleanup { argument, .. } = special {
-                argument.references().for_each(|addr| cycle.mark(addr));
+        self.specials.lock().lists.for_each_referring(|special| {
+            if let Special::Cleanup {
+                references, words, ..
+            } = *special
+            {
+                referred(words, references).for_each(|addr| cycle.mark(addr));
             }
-        }
+        });
         self.shapes.for_each_context(|context| cycle.mark(context));
         self.queue
             .visit_references(&mut |word| cycle.mark(word as usize));
@@ -37,36 +41,25 @@ impl Weakness for Registry {
         }
         cycle.mark_children_of_dying();
         let specials = self.specials.lock();
-        let finalized = |start: usize| {
-            let of = specials.objects.get(&start);
-            of.into_iter()
-                .flatten()
-                .any(|special| matches!(special, Special::Finalizer { .. }))
-        };
-        cycle.for_each_unmarked(Bit::Special, |cycle, start| {
-            if finalized(start) {
-                cycle.mark_children(start);
-            }
-        });
+        if specials.interior > 0 {
+            cycle.for_each_unmarked(Bit::Special, |cycle, start| {
+                if specials.has_interior(cycle.heap(), start) {
+                    cycle.mark_children(start);
+                }
+            });
+        }
     }
 
     /// All decisions first, then all revivals: an object that is revived has kept what it points to since `retain`,
     /// so no decision depends on another.
     fn decide(&self, cycle: &mut Cycle<'_>) {
         let mut specials = self.specials.lock();
+        let heap = cycle.heap();
         let (planned, interior) = if self.order.is_topological() {
-            (specials.take_planned(), Vec::new())
+            (specials.take_planned(heap), Vec::new())
         } else {
             (Vec::new(), take_interior(&mut specials, cycle))
         };
-        let inside = |list: &[(usize, u64, u32)]| {
-            let of = list
-                .iter()
-                .filter(|(start, word, _)| *start as u64 != *word);
-            of.count() as u64
-        };
-        self.interior
-            .fetch_sub(inside(&planned) + inside(&interior), Ordering::Relaxed);
         for &(start, _, _) in &planned {
             cycle.take_prepared(start);
         }
@@ -74,28 +67,17 @@ impl Weakness for Registry {
             if !self.order.is_topological() {
                 self.revive(&mut specials, cycle, due);
             }
+            let mut calls = Calls::new(&self.shapes);
             for (start, word, shape) in planned.into_iter().chain(interior) {
-                specials.clear_weak(start);
+                specials.clear_weak(heap, start);
                 cycle.mark(start);
-                let (record, tag) = self.record(shape, [word, 0]);
+                let (record, tag) = calls.finalizer(shape, word);
                 due.push(&record, tag);
             }
-            let mut cleanups = 0;
-            cycle.for_each_unmarked(Bit::Special, |_, start| {
-                specials.clear_weak(start);
-                for special in specials.objects.remove(&start).into_iter().flatten() {
-                    if let Special::Cleanup {
-                        shape, argument, ..
-                    } = special
-                    {
-                        let (record, tag) = self.record(shape, argument.words);
-                        due.push(&record, tag);
-                        cleanups += 1;
-                    }
-                }
-            });
-            self.cleanups.fetch_sub(cleanups, Ordering::Relaxed);
+            self.shapes.unregister_all(calls.counts());
+            self.bury(&mut specials, cycle, due);
         });
+        specials.lists.settle();
         drop(specials);
         self.condemn(cycle);
     }
@@ -113,18 +95,20 @@ impl Weakness for Registry {
 /// Takes the finalizers of interior pointers of all unmarked objects: object, pointer, shape.
 fn take_interior(specials: &mut Specials, cycle: &mut Cycle<'_>) -> Vec<(usize, u64, u32)> {
     let mut taken = Vec::new();
-    cycle.for_each_unmarked(Bit::Special, |_, start| {
-        let Some(of) = specials.objects.get_mut(&start) else {
-            return;
-        };
-        of.retain(|special| match special {
-            Special::Finalizer { addr, shape } => {
-                taken.push((start, *addr as u64, *shape));
-                false
-            }
-            Special::Cleanup { .. } | Special::Weak(_) => true,
+    if specials.interior > 0 {
+        cycle.for_each_unmarked(Bit::Special, |cycle, start| {
+            let Some(object) = cycle.heap().place(start) else {
+                return;
+            };
+            let take = |special| {
+                if let Special::Finalizer { addr, shape } = special {
+                    taken.push((start, addr as u64, shape));
+                }
+            };
+            specials.lists.take_if(object, Special::is_finalizer, take);
         });
-    });
+        specials.interior -= taken.len() as u64;
+    }
     taken
 }
 
@@ -132,10 +116,11 @@ impl Registry {
     /// Revives the unmarked objects that the heap has a number for, in Go's order, and queues their finalizers.
     fn revive(&self, specials: &mut Specials, cycle: &mut Cycle<'_>, due: &mut Filling<'_>) {
         let mut templates: Vec<Option<(Template, u64)>> = Vec::new();
+        let heap = cycle.heap();
         cycle.revive_dying(|dying| {
             dying
                 .specials()
-                .for_each(|start| specials.clear_weak(start));
+                .for_each(|start| specials.clear_weak(heap, start));
             let shape = shape_of(dying.id);
             let (template, many) = match templates.get_mut(shape as usize) {
                 Some(Some(found)) => found,

@@ -1,8 +1,6 @@
 //! `set_finalizer`: Go's checks, in Go's order.
 #![forbid(unsafe_code)]
 
-use std::sync::atomic::Ordering;
-
 use fing_stubs::{Family, Kind, Type};
 
 use super::{Registry, SetFinalizerError, Special, prepared_id, shape_of};
@@ -129,7 +127,7 @@ impl Registry {
         let (heap, lent) = (mutator.space().heap(), mutator.lent());
         if let Some(function) = finalizer {
             let known = lent.find(function.identity(), cycle)?;
-            let set = heap.attach_exactly(object.addr(), &known.id)?;
+            let set = heap.attach_exactly_at_once(object.addr(), &known.id);
             set.then(|| {
                 lent.take(&known);
                 FinalizerState::Set
@@ -160,7 +158,9 @@ impl Registry {
             id: TypedId::new(desc, prepared_id(shape)),
         };
         let lent = mutator.lent();
-        let uses = lent.next(&known);
+        let Some(uses) = lent.next(&known) else {
+            return;
+        };
         self.shapes.lend(shape, uses);
         if let Some((other, left)) = lent.lend(known, uses) {
             drop(self.shapes.withdraw_all(other, left));
@@ -204,7 +204,7 @@ impl Registry {
             }
         };
         let desc = types.desc(ty).map_err(SetFinalizerError::ObjectType)?;
-        let Kind::Pointer(element) = desc.kind() else {
+        let Kind::Pointer(_) = desc.kind() else {
             return Err(SetFinalizerError::NotPointer {
                 found: desc.ty().clone(),
             });
@@ -220,10 +220,7 @@ impl Registry {
                 });
             }
         };
-        // Small values without pointers may share a block in Go, so a pointer to one need not be a block's start.
-        let may_be_inside =
-            !element.has_pointers() && element.layout().is_some_and(|layout| layout.size < 16);
-        if addr != base && !may_be_inside {
+        if addr != base && !may_be_inside(types, ty) {
             return Err(SetFinalizerError::Interior {
                 object: desc.ty().clone(),
                 addr,
@@ -287,7 +284,7 @@ impl Registry {
         let shape = if target.addr == target.base {
             mutator.space().heap().unprepare(target.base).map(shape_of)
         } else {
-            self.clear_interior(target)
+            self.clear_interior(mutator, target)
         };
         let Some(shape) = shape else { return false };
         self.forget(mutator, target.base, shape);
@@ -296,36 +293,43 @@ impl Registry {
 
     /// False if there is one.
     fn set_interior(&self, mutator: &Mutator, target: &Target, shape: u32) -> bool {
+        let (heap, addr) = (mutator.space().heap(), target.addr);
+        let Some(object) = heap.place(target.base) else {
+            return false;
+        };
         let mut specials = self.specials.lock();
-        let of = specials.objects.entry(target.base).or_default();
-        if of
-            .iter()
-            .any(|special| special.is_finalizer_of(target.addr))
-        {
+        let is_it = |special: &Special| special.is_finalizer_of(addr);
+        if specials.lists.of(object).any(is_it) {
             return false;
         }
-        of.push(Special::Finalizer {
-            addr: target.addr,
-            shape,
-        });
-        self.interior.fetch_add(1, Ordering::Relaxed);
-        mutator.space().heap().set_special(target.base, true)
+        let special = Special::Finalizer { addr, shape };
+        specials.lists.push(object, special, false);
+        specials.interior += 1;
+        heap.set_special(object);
+        true
     }
 
-    fn clear_interior(&self, target: &Target) -> Option<u32> {
+    fn clear_interior(&self, mutator: &Mutator, target: &Target) -> Option<u32> {
+        let object = mutator.space().heap().place(target.base)?;
         let mut specials = self.specials.lock();
-        let of = specials.objects.get_mut(&target.base)?;
-        let at = of
-            .iter()
-            .position(|special| special.is_finalizer_of(target.addr))?;
-        match of.remove(at) {
-            Special::Finalizer { shape, .. } => {
-                self.interior.fetch_sub(1, Ordering::Relaxed);
-                Some(shape)
+        let mut cleared = None;
+        let is_it = |special: &Special| special.is_finalizer_of(target.addr);
+        specials.lists.take_if(object, is_it, |special| {
+            if let Special::Finalizer { shape, .. } = special {
+                cleared = Some(shape);
             }
-            Special::Cleanup { .. } | Special::Weak(_) => None,
-        }
+        });
+        specials.interior -= u64::from(cleared.is_some());
+        cleared
     }
+}
+
+/// Small values without pointers may share a block in Go, so a pointer to one need not be a block's start.
+fn may_be_inside(types: &Types, pointer: TypeId) -> bool {
+    // Not as the pointer's type has it, where a defined type is but a name.
+    let element = types.element(pointer).ok().flatten();
+    let element = element.and_then(|element| types.desc(element).ok());
+    element.is_some_and(|desc| !desc.has_pointers() && desc.size() < 16)
 }
 
 /// As [`Registry::argument`], for a function that takes many objects at once.
@@ -377,6 +381,10 @@ fn print(types: &Types, ty: TypeId) -> Type {
 }
 
 impl Special {
+    pub(super) fn is_finalizer(&self) -> bool {
+        matches!(self, Special::Finalizer { .. })
+    }
+
     fn is_finalizer_of(&self, pointer: usize) -> bool {
         matches!(self, Special::Finalizer { addr, .. } if *addr == pointer)
     }

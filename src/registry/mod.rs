@@ -4,23 +4,25 @@
 //! finalizers of interior pointers, and cleanups. What a collection makes of them is decided in `decide`.
 #![forbid(unsafe_code)]
 
-mod addresses;
 mod argument;
+mod calls;
 mod check;
 mod cleanup;
 mod decide;
 mod error;
 mod finalizer;
+mod functions;
+mod lists;
 mod topological;
 mod typed;
 mod weak;
 
+use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use fing_stubs::{Record, StubCache};
+use fing_stubs::StubCache;
 
 pub use argument::CleanupArgument;
 pub use check::{Link, Reason, Registration, Suspect};
@@ -33,11 +35,11 @@ pub use typed::{AttachError, TypeFinalizer};
 
 use crate::lent::Lending;
 use crate::lock::{Lock, Rank};
-use crate::queue::{Queue, Tag};
+use crate::queue::Queue;
 use crate::shapes::{Shape, Shapes};
 use crate::weak::WeakCell;
-use addresses::AddressMap;
-use argument::Captured;
+use functions::Functions;
+use lists::Lists;
 
 /// What is registered beside the heap's own books.
 #[derive(Debug)]
@@ -47,9 +49,6 @@ pub(crate) struct Registry {
     queue: Arc<Queue>,
     stubs: Arc<StubCache>,
     order: FinalizationOrder,
-    /// Those of interior pointers. The heap counts the others.
-    interior: AtomicU64,
-    cleanups: AtomicU64,
     lending: Lock<Lending>,
     /// Shapes to be dropped where nothing is locked.
     condemned: Lock<Vec<Arc<Shape>>>,
@@ -57,12 +56,14 @@ pub(crate) struct Registry {
 
 #[derive(Debug, Default)]
 struct Specials {
-    /// By the object's start.
-    objects: AddressMap<Vec<Special>>,
-    last_cleanup: u64,
+    lists: Lists<Special>,
+    functions: Functions,
+    /// Finalizers of interior pointers. The heap counts the others.
+    interior: u64,
+    cleanups: u64,
     topological: topological::State,
     /// Weak pointers to what never dies, by address.
-    immortal: AddressMap<Arc<WeakCell>>,
+    immortal: HashMap<usize, Arc<WeakCell>>,
     /// Memory that is no object and never dies: the embedder's globals.
     globals: Vec<Range<usize>>,
 }
@@ -75,12 +76,15 @@ enum Special {
         shape: u32,
     },
     Cleanup {
-        id: u64,
         shape: u32,
-        argument: Captured,
+        /// Bit n: word n of the argument is a reference.
+        references: u8,
+        words: [u64; 2],
     },
     Weak(Arc<WeakCell>),
 }
+
+const _: () = assert!(size_of::<lists::Node<Special>>() == 40);
 
 impl Registry {
     pub(crate) fn new(
@@ -95,8 +99,6 @@ impl Registry {
             queue,
             stubs,
             order,
-            interior: AtomicU64::new(0),
-            cleanups: AtomicU64::new(0),
             lending: Lock::new(Rank::Lending, Lending::default()),
             condemned: Lock::new(Rank::Condemned, Vec::new()),
         }
@@ -104,10 +106,8 @@ impl Registry {
 
     /// Finalizers of interior pointers, and cleanups, that are registered and not yet queued.
     pub(crate) fn registered(&self) -> (u64, u64) {
-        (
-            self.interior.load(Ordering::Relaxed),
-            self.cleanups.load(Ordering::Relaxed),
-        )
+        let specials = self.specials.lock();
+        (specials.interior, specials.cleanups)
     }
 
     /// From now on these addresses are globals.
@@ -118,11 +118,6 @@ impl Registry {
     fn is_global(&self, addr: usize) -> bool {
         let specials = self.specials.lock();
         specials.globals.iter().any(|range| range.contains(&addr))
-    }
-
-    fn record(&self, shape: u32, words: [u64; 2]) -> (Record, Tag) {
-        let found = self.shapes.queue(shape);
-        (found.record(words), Tag::new(shape, found.references()))
     }
 }
 

@@ -6,7 +6,7 @@ use std::fmt;
 
 use super::{Registry, Special, Specials, shape_of};
 use crate::collector::{Candidate, CyclePolicy, Faults, Order, plan};
-use crate::heap::{Bit, Cycle};
+use crate::heap::{Bit, Cycle, Heap};
 
 /// A cycle of objects that keeps a finalizer from running, as [`CyclePolicy::Report`] asks to be told.
 ///
@@ -91,13 +91,18 @@ fn more_cautious(a: CyclePolicy, b: CyclePolicy) -> CyclePolicy {
 
 impl Specials {
     /// Takes what was planned; the finalizers are registered no longer.
-    pub(super) fn take_planned(&mut self) -> Vec<(usize, u64, u32)> {
-        for &(start, _, _) in &self.topological.planned {
-            if let Some(of) = self.objects.get_mut(&start) {
-                of.retain(|special| !matches!(special, Special::Finalizer { .. }));
+    pub(super) fn take_planned(&mut self, heap: &Heap) -> Vec<(usize, u64, u32)> {
+        let planned = std::mem::take(&mut self.topological.planned);
+        if self.interior > 0 {
+            for object in planned
+                .iter()
+                .filter_map(|&(start, _, _)| heap.place(start))
+            {
+                let taken = |_| self.interior -= 1;
+                self.lists.take_if(object, Special::is_finalizer, taken);
             }
         }
-        std::mem::take(&mut self.topological.planned)
+        planned
     }
 
     /// The object's finalizer is cleared.
@@ -105,11 +110,10 @@ impl Specials {
         self.topological.reported.remove(&start);
     }
 
-    fn has_finalizer(&self, start: usize) -> bool {
-        let of = self.objects.get(&start);
-        of.into_iter()
-            .flatten()
-            .any(|special| matches!(special, Special::Finalizer { .. }))
+    /// Whether a pointer into the object at `start` has a finalizer.
+    pub(super) fn has_interior(&self, heap: &Heap, start: usize) -> bool {
+        let object = heap.place(start).filter(|_| self.interior > 0);
+        object.is_some_and(|object| self.lists.of(object).any(Special::is_finalizer))
     }
 }
 
@@ -121,7 +125,7 @@ impl Registry {
         let mut state = std::mem::take(&mut specials.topological);
         state
             .reported
-            .retain(|&start| cycle.prepared(start) || specials.has_finalizer(start));
+            .retain(|&start| cycle.prepared(start) || specials.has_interior(cycle.heap(), start));
         let (starts, dying) = self.dying(&specials, cycle);
         let candidates: Vec<Candidate<usize>> = starts
             .iter()
@@ -175,13 +179,16 @@ impl Registry {
             found.finalizers.push((word, shape));
         };
         cycle.for_each_dying(|_, start, id| add(start, start as u64, shape_of(id)));
-        cycle.for_each_unmarked(Bit::Special, |_, start| {
-            for special in specials.objects.get(&start).into_iter().flatten() {
-                if let Special::Finalizer { addr, shape } = *special {
-                    add(start, addr as u64, shape);
+        if specials.interior > 0 {
+            cycle.for_each_unmarked(Bit::Special, |cycle, start| {
+                let of = cycle.heap().place(start);
+                for special in of.into_iter().flat_map(|object| specials.lists.of(object)) {
+                    if let Special::Finalizer { addr, shape } = *special {
+                        add(start, addr as u64, shape);
+                    }
                 }
-            }
-        });
+            });
+        }
         (starts, dying)
     }
 

@@ -140,6 +140,17 @@ impl TypeFinalizer {
     pub fn attach(&self, mutator: &Mutator, object: Obj<'_>) -> Result<(), AttachError> {
         let inner = &*self.0;
         if Arc::ptr_eq(mutator.space(), &inner.space)
+            && inner.space.heap().attach_at_once(object.addr(), &inner.id)
+        {
+            return Ok(());
+        }
+        self.attach_slowly(mutator, object)
+    }
+
+    #[cold]
+    fn attach_slowly(&self, mutator: &Mutator, object: Obj<'_>) -> Result<(), AttachError> {
+        let inner = &*self.0;
+        if Arc::ptr_eq(mutator.space(), &inner.space)
             && inner.space.heap().attach(object.addr(), &inner.id) == Some(true)
         {
             return Ok(());
@@ -181,6 +192,17 @@ impl TypeFinalizer {
     /// The object is of another type or runtime; the mutator is of another runtime.
     #[inline]
     pub fn detach(&self, mutator: &Mutator, object: Obj<'_>) -> Result<bool, AttachError> {
+        let inner = &*self.0;
+        if Arc::ptr_eq(mutator.space(), &inner.space)
+            && inner.space.heap().detach_at_once(object.addr(), &inner.id)
+        {
+            return Ok(true);
+        }
+        self.detach_slowly(mutator, object)
+    }
+
+    #[cold]
+    fn detach_slowly(&self, mutator: &Mutator, object: Obj<'_>) -> Result<bool, AttachError> {
         let inner = &*self.0;
         if Arc::ptr_eq(mutator.space(), &inner.space)
             && let Some(detached) = inner.space.heap().detach(object.addr(), &inner.id)

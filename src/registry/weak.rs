@@ -4,20 +4,19 @@
 use std::sync::Arc;
 
 use super::{DowngradeError, Registry, Special, Specials};
-use crate::heap::Location;
+use crate::heap::{Heap, Location};
 use crate::mutator::Mutator;
 use crate::weak::{Weak, WeakCell};
 
 impl Specials {
     /// Nothing points weakly to the object at `start` any more.
-    pub(super) fn clear_weak(&mut self, start: usize) {
-        if let Some(of) = self.objects.get_mut(&start) {
-            of.retain(|special| match special {
-                Special::Weak(cell) => {
+    pub(super) fn clear_weak(&mut self, heap: &Heap, start: usize) {
+        if let Some(object) = heap.place(start) {
+            let is_weak = |special: &Special| matches!(special, Special::Weak(_));
+            self.lists.take_if(object, is_weak, |special| {
+                if let Special::Weak(cell) = special {
                     cell.clear();
-                    false
                 }
-                _ => true,
             });
         }
     }
@@ -45,8 +44,10 @@ impl Registry {
             let cell = cell.or_insert_with(|| WeakCell::new(roots, pointer, 0));
             return Ok(Weak::of(cell.clone()));
         }
-        let of = specials.objects.entry(base).or_default();
-        let there = of.iter().find_map(|special| match special {
+        let Some(object) = heap.place(base) else {
+            return Err(DowngradeError::NotInHeap { addr: pointer });
+        };
+        let there = specials.lists.of(object).find_map(|special| match special {
             Special::Weak(cell) if cell.offset() == offset => Some(cell),
             _ => None,
         });
@@ -54,8 +55,9 @@ impl Registry {
             return Ok(Weak::of(cell.clone()));
         }
         let cell = WeakCell::new(roots, pointer, offset);
-        of.push(Special::Weak(Arc::clone(&cell)));
-        heap.set_special(base, true);
+        let special = Special::Weak(Arc::clone(&cell));
+        specials.lists.push(object, special, false);
+        heap.set_special(object);
         Ok(Weak::of(cell))
     }
 }

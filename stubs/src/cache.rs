@@ -1,9 +1,6 @@
 //! One stub per key: made once, shared, counted.
 #![forbid(unsafe_code)]
 
-use std::borrow::Borrow;
-use std::collections::HashSet;
-use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
@@ -11,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::code::{Arena, DEFAULT_ARENA_CAPACITY};
 use crate::compile::Compiler;
 use crate::interp::Interpreter;
-use crate::publish::publish;
+use crate::publish::Publisher;
 use crate::{Abi, CallStub, DEFAULT_FRAME_LIMIT, KeyOptions, Signature, Stub, StubError, StubKey};
 
 /// Where stubs come from.
@@ -88,7 +85,7 @@ pub struct CacheStats {
 #[derive(Debug)]
 pub struct StubCache {
     options: CacheOptions,
-    stubs: RwLock<HashSet<Entry, BuildHasherDefault<KeyHash>>>,
+    stubs: [RwLock<Shelf>; SHELVES],
     front: Front,
     generator: OnceLock<Generator>,
     /// One stub is made at a time; look-ups go on.
@@ -99,47 +96,33 @@ pub struct StubCache {
     nanoseconds: AtomicU64,
 }
 
-/// A stub under its key.
-#[derive(Debug)]
-struct Entry(Arc<Stub>);
+/// Stubs lie on so many shelves, by some bits of their keys' hashes.
+const SHELVES: usize = 64;
 
-impl Borrow<StubKey> for Entry {
-    fn borrow(&self) -> &StubKey {
-        self.0.key()
-    }
-}
+/// Some stubs, in the order of their keys' hashes. That takes a word for each and little more, where a hash table takes two;
+/// stubs which are looked up often are found by the [`Front`].
+#[derive(Debug, Default)]
+struct Shelf(Vec<Arc<Stub>>);
 
-impl Hash for Entry {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.key().hash(state);
-    }
-}
-
-impl PartialEq for Entry {
-    fn eq(&self, other: &Entry) -> bool {
-        self.0.key() == other.0.key()
-    }
-}
-
-impl Eq for Entry {}
-
-/// Takes a key's own hash, which is made with the key, as it is.
-#[derive(Default)]
-struct KeyHash(u64);
-
-impl Hasher for KeyHash {
-    fn finish(&self) -> u64 {
-        self.0
+impl Shelf {
+    /// Where stubs with this hash begin.
+    fn place(&self, hash: u64) -> usize {
+        self.0.partition_point(|stub| stub.key().hash_code() < hash)
     }
 
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(byte);
+    fn find(&self, key: &StubKey) -> Option<&Arc<Stub>> {
+        let hash = key.hash_code();
+        self.0[self.place(hash)..]
+            .iter()
+            .take_while(|stub| stub.key().hash_code() == hash)
+            .find(|stub| stub.key() == key)
+    }
+
+    fn insert(&mut self, stub: Arc<Stub>) {
+        if self.0.len() == self.0.capacity() {
+            self.0.reserve_exact(4 + self.0.len() / 8);
         }
-    }
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
+        self.0.insert(self.place(stub.key().hash_code()), stub);
     }
 }
 
@@ -178,14 +161,14 @@ impl Front {
 /// What machine code needs; made with the first stub.
 struct Generator {
     compiler: Compiler,
-    arena: Arc<Arena>,
+    publisher: Publisher,
 }
 
 impl std::fmt::Debug for Generator {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Generator")
             .field("target", self.compiler.triple())
-            .field("arena", &self.arena)
+            .field("publisher", &self.publisher)
             .finish()
     }
 }
@@ -194,7 +177,7 @@ impl Generator {
     fn new(capacity: usize) -> Result<Generator, StubError> {
         Ok(Generator {
             compiler: Compiler::host()?,
-            arena: Arena::new(capacity)?,
+            publisher: Publisher::new(Arena::new(capacity)?),
         })
     }
 }
@@ -208,7 +191,7 @@ impl StubCache {
     pub fn new(options: CacheOptions) -> Result<StubCache, StubError> {
         let cache = StubCache {
             options,
-            stubs: RwLock::default(),
+            stubs: [const { RwLock::new(Shelf(Vec::new())) }; SHELVES],
             front: Front::default(),
             generator: OnceLock::new(),
             making: Mutex::default(),
@@ -313,10 +296,10 @@ impl StubCache {
         }
         let begun = Instant::now();
         let stub = Arc::new(self.make(key)?);
-        self.stubs
+        self.shelf(key)
             .write()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(Entry(stub.clone()));
+            .insert(stub.clone());
         self.misses.fetch_add(1, Ordering::Relaxed);
         self.nanoseconds
             .fetch_add(begun.elapsed().as_nanos() as u64, Ordering::Relaxed);
@@ -325,21 +308,32 @@ impl StubCache {
 
     /// Forgets every stub nobody else holds; their code memory is used again. Returns how many.
     pub fn trim(&self) -> usize {
-        let mut stubs = self.stubs.write().unwrap_or_else(PoisonError::into_inner);
-        let before = stubs.len();
-        stubs.retain(|entry| Arc::strong_count(&entry.0) > 1);
-        before - stubs.len()
+        let trimmed = self.stubs.iter().map(|shelf| {
+            let mut shelf = shelf.write().unwrap_or_else(PoisonError::into_inner);
+            let before = shelf.0.len();
+            shelf.0.retain(|stub| Arc::strong_count(stub) > 1);
+            before - shelf.0.len()
+        });
+        trimmed.sum()
     }
 
     /// The figures so far.
     pub fn stats(&self) -> CacheStats {
-        let stubs = self.stubs.read().unwrap_or_else(PoisonError::into_inner);
-        let arena = self.generator.get().map(|generator| &generator.arena);
+        let (mut stubs, mut interpreted) = (0, 0);
+        for shelf in &self.stubs {
+            let shelf = shelf.read().unwrap_or_else(PoisonError::into_inner);
+            stubs += shelf.0.len();
+            interpreted += shelf.0.iter().filter(|stub| !stub.is_generated()).count();
+        }
+        let arena = self
+            .generator
+            .get()
+            .map(|generator| &generator.publisher.arena);
         CacheStats {
             hits: self.hits.load(Ordering::Relaxed),
             misses: self.misses.load(Ordering::Relaxed),
-            stubs: stubs.len(),
-            interpreted: stubs.iter().filter(|entry| !entry.0.is_generated()).count(),
+            stubs,
+            interpreted,
             fallbacks: self.fallbacks.load(Ordering::Relaxed),
             code_bytes: arena.map_or(0, |arena| arena.used()),
             unwind_entries: arena.map_or(0, |arena| arena.unwind_entries()),
@@ -347,9 +341,14 @@ impl StubCache {
         }
     }
 
+    fn shelf(&self, key: &StubKey) -> &RwLock<Shelf> {
+        &self.stubs[(key.hash_code() >> 8) as usize % SHELVES]
+    }
+
     fn find(&self, key: &StubKey) -> Option<Arc<Stub>> {
-        let stubs = self.stubs.read().unwrap_or_else(PoisonError::into_inner);
-        let stub = stubs.get(key)?.0.clone();
+        let shelf = self.shelf(key);
+        let shelf = shelf.read().unwrap_or_else(PoisonError::into_inner);
+        let stub = shelf.find(key)?.clone();
         self.front.offer(&stub);
         Some(stub)
     }
@@ -381,7 +380,9 @@ impl StubCache {
     fn generate(&self, key: &StubKey) -> Result<Stub, StubError> {
         let generator = self.generator()?;
         let compiled = generator.compiler.compile(key, false)?;
-        let published = publish(&generator.arena, &generator.compiler, key, &compiled)?;
+        let published = generator
+            .publisher
+            .publish(&generator.compiler, key, &compiled)?;
         Ok(Stub::generated(key.clone(), published))
     }
 }

@@ -14,7 +14,7 @@ use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use region::{GRANULE, REGION, Region};
+use region::{REGION, Region, span};
 
 use crate::StubError;
 use crate::unwind::{CallState, Registration};
@@ -34,12 +34,17 @@ pub(crate) struct Arena {
     owner: u32,
 }
 
+/// Bytes of the granules that code at `entry` takes, of so many bytes.
+pub(crate) fn granules(entry: usize, bytes: usize) -> usize {
+    span(entry, bytes)
+}
+
 /// Some bytes of an arena; given back when dropped.
 #[derive(Debug)]
 pub(crate) struct CodeSlice {
     arena: Arc<Arena>,
-    region: usize,
     offset: usize,
+    /// 0 once somebody else gives them back.
     bytes: usize,
 }
 
@@ -62,11 +67,6 @@ impl Arena {
         self.regions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Distance from a byte's writable address to its executable one.
-    pub(crate) fn distance(&self) -> usize {
-        self.mapping.bytes
-    }
-
     /// Bytes of code in use, granules included.
     pub(crate) fn used(&self) -> usize {
         self.lock()
@@ -83,30 +83,28 @@ impl Arena {
             .count()
     }
 
-    /// Room for `bytes` of code that unwinders see as `state`, of which those at `hot` run over and over; several slices
-    /// of one stub are asked for one by one.
+    /// Room for `bytes` of code that unwinders see as `state`, of which those at `hot` run over and over; at a multiple of
+    /// `align`, at most 64.
+    ///
+    /// A program has a handful of stubs, and their loops are placed by lines. The thousands that follow lie densely.
     pub(crate) fn allocate(
         self: &Arc<Arena>,
         bytes: usize,
+        align: usize,
         state: Option<&CallState>,
         hot: &Range<usize>,
     ) -> Result<CodeSlice, StubError> {
         self.check_owner()?;
-        let bytes = bytes.max(1).next_multiple_of(GRANULE);
+        let (bytes, align) = (bytes.max(1), align.max(1));
         let mut regions = self.lock();
-        let fitting = regions
-            .iter_mut()
-            .enumerate()
-            .filter(|(_, region)| region.is_for(state));
-        for (region, candidate) in fitting {
-            if let Some(offset) = candidate.take(bytes, hot) {
-                return Ok(CodeSlice {
-                    arena: self.clone(),
-                    region,
-                    offset,
-                    bytes,
-                });
-            }
+        let slice = |offset| CodeSlice {
+            arena: self.clone(),
+            offset,
+            bytes,
+        };
+        let mut fitting = regions.iter_mut().filter(|region| region.is_for(state));
+        if let Some(offset) = fitting.find_map(|region| region.take(bytes, align, hot)) {
+            return Ok(slice(offset));
         }
         let full = |regions: &[Region]| StubError::ArenaFull {
             wanted: bytes,
@@ -129,17 +127,32 @@ impl Arena {
                 step: "registering a region for unwinding",
                 detail,
             })?;
-        let mut region = Region::new(start, state, registration);
-        let Some(offset) = region.take(bytes, hot) else {
+        let by_line = !regions.iter().any(|region| region.is_for(state));
+        let mut region = Region::new(start, state, by_line, registration);
+        let Some(offset) = region.take(bytes, align, hot) else {
             return Err(full(&regions));
         };
         regions.push(region);
-        Ok(CodeSlice {
-            arena: self.clone(),
-            region: regions.len() - 1,
-            offset,
-            bytes,
-        })
+        Ok(slice(offset))
+    }
+
+    /// Takes back `bytes` of code at `entry`, an executable address, for other code.
+    ///
+    /// # Safety
+    /// They were allocated here and [kept](CodeSlice::keep), this happens once, and no call of them is in flight or to
+    /// come.
+    pub(crate) unsafe fn release(&self, entry: usize, bytes: usize) {
+        // In a forked child the mappings are not there, and the parent's book-keeping is the parent's.
+        if self.check_owner().is_err() {
+            return;
+        }
+        let offset = entry - self.mapping.executable(0);
+        let at = self.mapping.writable(offset);
+        // SAFETY: I4: these bytes of the arena are the caller's until they are given back below.
+        unsafe { at.write_bytes(FILLER, bytes) };
+        if let Some(region) = self.lock().get_mut(offset / REGION) {
+            region.give_back(offset, bytes);
+        }
     }
 
     fn check_owner(&self) -> Result<(), StubError> {
@@ -166,23 +179,28 @@ impl CodeSlice {
         self.arena.mapping.writable(self.offset)
     }
 
-    /// Bytes held, granules included.
+    /// Address to run the code at.
+    pub(crate) fn executable(&self) -> usize {
+        self.arena.mapping.executable(self.offset)
+    }
+
+    /// Bytes of the granules held.
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes
+        span(self.offset, self.bytes)
+    }
+
+    /// Leaves it to the caller to [release](Arena::release) the bytes: this address, and so many.
+    pub(crate) fn keep(mut self) -> (usize, usize) {
+        (self.executable(), std::mem::take(&mut self.bytes))
     }
 }
 
 impl Drop for CodeSlice {
     fn drop(&mut self) {
-        // In a forked child the mappings are not there, and the parent's book-keeping is the parent's.
-        if self.arena.check_owner().is_err() {
-            return;
-        }
-        // SAFETY: I4: the slice is ours until it is given back below, and whoever drops it vouches that no call is in
-        // flight: a stub owns its slices, and a stub is borrowed for as long as it runs.
-        unsafe { self.writable().write_bytes(FILLER, self.bytes) };
-        if let Some(region) = self.arena.lock().get_mut(self.region) {
-            region.give_back(self.offset, self.bytes);
+        if self.bytes > 0 {
+            // SAFETY: I4: the slice's own bytes, and whoever drops it vouches that no call is in flight: stubs hold
+            // the slices they call, and a stub is borrowed for as long as it runs.
+            unsafe { self.arena.release(self.executable(), self.bytes) };
         }
     }
 }

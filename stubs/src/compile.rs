@@ -6,9 +6,10 @@ mod link;
 mod tests;
 
 use std::ops::Range;
+use std::sync::{Arc, OnceLock};
 
 use cranelift_codegen::control::ControlPlane;
-use cranelift_codegen::ir::{Function, StackSlot};
+use cranelift_codegen::ir::StackSlot;
 use cranelift_codegen::isa::unwind::UnwindInfo;
 use cranelift_codegen::isa::{self, CallConv, OwnedTargetIsa};
 use cranelift_codegen::settings::{self, Configurable};
@@ -16,7 +17,7 @@ use cranelift_codegen::{CompiledCode, Context, FinalizedMachReloc};
 use target_lexicon::{Architecture, Triple};
 
 use crate::key::StubKey;
-use crate::lower::{Callee, Machine, lower};
+use crate::lower::{Callee, Machine, entrance, lower};
 use crate::unwind::CallState;
 use crate::veneer::{self, Encoded, Facts, Plan};
 use crate::{Arch, StubError};
@@ -24,6 +25,7 @@ use crate::{Arch, StubError};
 /// Makes stubs' bytes for one machine.
 pub struct Compiler {
     isa: OwnedTargetIsa,
+    entrance: OnceLock<Arc<Entrance>>,
     #[cfg(feature = "faults")]
     fault: Option<crate::faults::Fault>,
 }
@@ -32,37 +34,68 @@ pub struct Compiler {
 pub struct Compiled {
     /// The stub: position-independent but for one call to the veneer.
     pub code: Vec<u8>,
+    /// What the stub is entered through, if it keeps no register itself.
+    pub(crate) entrance: Option<Arc<Entrance>>,
     pub(crate) veneer: Option<Encoded>,
     pub(crate) relocations: Vec<FinalizedMachReloc>,
-    pub(crate) function: Function,
     pub(crate) call_state: Option<CallState>,
     pub(crate) veneer_state: Option<CallState>,
     pub(crate) alignment: u32,
     /// The loop over records, as a range of bytes.
     pub(crate) hot: Range<usize>,
     listing: Option<String>,
-    key: String,
+    key: StubKey,
+    /// Whom it calls, and on which machine.
+    callee: Callee,
+    machine: Machine,
+}
+
+/// The function through which stubs are entered that keep no register; see [`lower`](mod@crate::lower).
+pub(crate) struct Entrance {
+    pub(crate) code: Vec<u8>,
+    pub(crate) state: Option<CallState>,
+    listing: Option<String>,
 }
 
 impl Compiled {
-    /// Stub and veneer as one position-independent blob, to be run at any address: entered at its first byte by the
+    /// Entrance, stub and veneer as one position-independent blob, to be run at any address: entered at its first byte by the
     /// machine's C convention with four arguments: the first record, the end of the records, the cell for progress, g.
     ///
     /// # Errors
     /// None but a bug of ours: a relocation of an unknown kind.
     pub fn image(&self) -> Result<Vec<u8>, StubError> {
-        link::link(&self.code, &self.relocations, self.veneer()).map_err(|detail| {
+        let entrance = self.entrance.as_ref().map(|entrance| &*entrance.code);
+        link::link(entrance, &self.code, &self.relocations, self.veneer()).map_err(|detail| {
             StubError::Internal {
-                key: self.key.clone(),
+                key: self.key.to_string(),
                 step: "linking",
                 detail,
             }
         })
     }
 
+    /// Where the stub begins in the [image](Compiled::image).
+    pub fn stub_offset(&self) -> usize {
+        link::stub_offset(self.entrance.as_ref().map(|entrance| entrance.code.len()))
+    }
+
+    /// The bytes of the function that saves the caller's registers and calls the stub, whose address is its fifth argument;
+    /// empty for a stub that saves them itself.
+    pub fn entrance(&self) -> &[u8] {
+        self.entrance
+            .as_ref()
+            .map_or(&[], |entrance| &entrance.code)
+    }
+
+    /// Cranelift's listing of the entrance, if there is one and it was asked for.
+    pub fn entrance_listing(&self) -> Option<&str> {
+        self.entrance.as_ref()?.listing.as_deref()
+    }
+
     /// The function as CLIF, as it was given to the compiler.
     pub fn clif(&self) -> String {
-        self.function.display().to_string()
+        let lowered = lower(&self.key, self.callee, self.machine);
+        lowered.function.display().to_string()
     }
 
     /// The veneer's bytes; empty for a native ABI.
@@ -125,6 +158,7 @@ impl Compiler {
             .map_err(|e| none(e.to_string()))?;
         Ok(Compiler {
             isa,
+            entrance: OnceLock::new(),
             #[cfg(feature = "faults")]
             fault: None,
         })
@@ -133,6 +167,7 @@ impl Compiler {
     /// Makes a mistake in every stub from now on.
     #[cfg(feature = "faults")]
     pub fn plant(&mut self, fault: crate::faults::Fault) {
+        self.entrance = OnceLock::new();
         self.fault = Some(fault);
     }
 
@@ -161,7 +196,12 @@ impl Compiler {
             .fault
             .map_or_else(|| key.clone(), |fault| fault.spoil(key));
         let callee = self.callee(key)?;
-        let lowered = lower(key, callee, self.machine());
+        let machine = self.machine();
+        let is_entered = machine.stub_convention(&callee, key.abi().arch()) != machine.native;
+        let entrance = is_entered
+            .then(|| self.entrance(key, listing))
+            .transpose()?;
+        let lowered = lower(key, callee, machine);
         let mut context = Context::for_function(lowered.function);
         context.set_disasm(listing);
         let internal = |step, detail: String, context: &Context| StubError::Internal {
@@ -169,8 +209,6 @@ impl Compiler {
             step,
             detail: format!("{detail}\n{}", context.func.display()),
         };
-        // Rendered before compiling, which legalizes the function in place.
-        let function = context.func.clone();
         if let Err(e) = context.compile(self.isa.as_ref(), &mut ControlPlane::default()) {
             return Err(internal("compiling", format!("{:?}", e.inner), &context));
         }
@@ -197,16 +235,44 @@ impl Compiler {
         };
         Ok(Compiled {
             code: code.code_buffer().to_vec(),
+            entrance,
             veneer,
             relocations: code.buffer.relocs().to_vec(),
-            function,
             call_state,
             veneer_state,
             alignment: code.buffer.alignment,
             hot: hot(code),
             listing: code.vcode.clone(),
-            key: key.to_string(),
+            key: key.clone(),
+            callee,
+            machine,
         })
+    }
+
+    /// The entrance for this machine, made with the first stub that needs it, or again for its listing.
+    fn entrance(&self, key: &StubKey, listing: bool) -> Result<Arc<Entrance>, StubError> {
+        if let (Some(entrance), false) = (self.entrance.get(), listing) {
+            return Ok(entrance.clone());
+        }
+        let internal = |detail: String| StubError::Internal {
+            key: key.to_string(),
+            step: "compiling the entrance",
+            detail,
+        };
+        let mut context = Context::for_function(entrance(self.machine()));
+        context.set_disasm(listing);
+        let code = context
+            .compile(self.isa.as_ref(), &mut ControlPlane::default())
+            .map_err(|e| internal(format!("{:?}", e.inner)))?;
+        let entrance = Arc::new(Entrance {
+            code: code.code_buffer().to_vec(),
+            state: self.call_state(code).map_err(internal)?,
+            listing: code.vcode.clone(),
+        });
+        if listing {
+            return Ok(entrance);
+        }
+        Ok(self.entrance.get_or_init(|| entrance).clone())
     }
 
     fn machine(&self) -> Machine {

@@ -8,12 +8,16 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 
 use crate::host::{CallImage, HAS_SHIM};
 use crate::key::{Move, ResultMove, ResultSource, Source, Target};
-use crate::{Family, GBlock, Record, RegClass, StubError, StubKey};
+use crate::{Abi, Family, GBlock, Record, RegClass, StubError, StubKey};
 
 /// A key, checked to be one this host's interpreter can serve.
 #[derive(Debug)]
 pub(crate) struct Interpreter {
     key: StubKey,
+    abi: Abi,
+    is_block: bool,
+    moves: Box<[Move]>,
+    results: Box<[ResultMove]>,
 }
 
 /// The memory of one call after another: what lies at the stack pointer, and the hidden result area.
@@ -43,7 +47,13 @@ impl Interpreter {
                 found: host.to_string(),
             });
         }
-        Ok(Interpreter { key: key.clone() })
+        Ok(Interpreter {
+            key: key.clone(),
+            abi: key.abi(),
+            is_block: key.is_block(),
+            moves: key.moves().into(),
+            results: key.results().into(),
+        })
     }
 
     /// As [`Stub::run`](crate::Stub::run).
@@ -57,7 +67,7 @@ impl Interpreter {
         progress: &AtomicPtr<Record>,
         g: &GBlock,
     ) {
-        let table = self.key.abi().native_table();
+        let table = self.abi.native_table();
         let base = table.map_or(0, |table| table.argument_base as usize);
         let mut areas = Areas {
             stack: vec![0; (base + self.key.frame() as usize) / 8],
@@ -73,7 +83,7 @@ impl Interpreter {
             let mut image = unsafe { self.image(&record, g, &mut areas) };
             // SAFETY: I5: the image was made for the key's ABI, and a callee of that ABI is the caller's promise.
             unsafe { image.call(record.code, &mut areas.stack) };
-            for &m in self.key.results() {
+            for &m in &*self.results {
                 let bytes = self.result(m, &image, &areas);
                 let block = std::ptr::with_exposed_provenance_mut::<u8>(record.words[1] as usize);
                 // SAFETY: I5: the block of results has room for every result, by the caller's promise.
@@ -96,7 +106,7 @@ impl Interpreter {
     /// # Safety
     /// The record's argument block, if the key has one, is readable.
     unsafe fn image(&self, record: &Record, g: &GBlock, areas: &mut Areas) -> CallImage {
-        let abi = self.key.abi();
+        let abi = self.abi;
         let (ints, floats) = (
             abi.arg_registers(RegClass::Int),
             abi.arg_registers(RegClass::Float),
@@ -113,10 +123,10 @@ impl Interpreter {
             known &= image.set_int(own.unwrap_or(ints[0]), address);
         }
         let own = record.words.map(u64::to_ne_bytes).concat();
-        for &m in self.key.moves() {
+        for &m in &*self.moves {
             let bytes = match m.source {
                 // SAFETY: I5: the bytes are the argument's, which this block holds by the caller's promise.
-                Source::Bytes { from, size, .. } if self.key.is_block() => unsafe {
+                Source::Bytes { from, size, .. } if self.is_block => unsafe {
                     let block = std::ptr::with_exposed_provenance::<u8>(record.words[0] as usize);
                     std::slice::from_raw_parts(block.add(from as usize), size as usize)
                 },
@@ -143,7 +153,7 @@ impl Interpreter {
 
     /// The bytes of a result.
     fn result(&self, m: ResultMove, image: &CallImage, areas: &Areas) -> Vec<u8> {
-        let abi = self.key.abi();
+        let abi = self.abi;
         let (ints, floats) = (
             abi.result_registers(RegClass::Int),
             abi.result_registers(RegClass::Float),

@@ -7,10 +7,12 @@
 #[cfg(feature = "faults")]
 mod areas;
 mod moves;
+mod packed;
 mod text;
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
+use std::fmt;
+
+use packed::{Item, Packed, Parts};
 
 use crate::block::BlockLayout;
 use crate::check::check;
@@ -104,19 +106,11 @@ pub struct ResultMove {
 /// );
 /// # Ok::<(), fing_stubs::StubError>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// A key is 16 bytes, and cheap to clone, hash and compare.
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct StubKey {
-    /// Of all other fields: keys are made once and looked up often.
-    hash: u64,
-    abi: Abi,
-    /// Records hold the addresses of two blocks instead of the argument.
-    block: bool,
-    moves: Arc<[Move]>,
-    results: Arc<[ResultMove]>,
-    /// Bytes of frame above the argument base, rounded up to a class.
-    frame: u32,
-    /// Bytes of the hidden result area (native), rounded up to a class.
-    hidden: u32,
+    packed: Packed,
 }
 
 /// How a stub is wanted, beside signature and ABI.
@@ -218,73 +212,75 @@ impl StubKey {
             moves = moves::joined(moves);
             results = moves::out_of_call(assignment, &BlockLayout::of(signature.results()));
         }
-        Ok(StubKey {
-            hash: 0,
+        Ok(StubKey::from_parts(&Parts {
             abi: erase(abi),
             block,
-            moves: moves.into(),
-            results: results.into(),
+            moves,
+            results,
             frame: frame_class(assignment.frame_size),
             hidden: frame_class(hidden),
-        }
-        .hashed())
+        }))
     }
 
-    /// The last step of making a key.
-    fn hashed(mut self) -> StubKey {
-        let mut hasher = DefaultHasher::new();
-        (self.abi, self.block, &self.moves, &self.results).hash(&mut hasher);
-        (self.frame, self.hidden).hash(&mut hasher);
-        self.hash = hasher.finish();
-        self
+    fn from_parts(parts: &Parts) -> StubKey {
+        StubKey {
+            packed: parts.pack(),
+        }
     }
 
     /// What `Hash` says of this key.
     pub(crate) fn hash_code(&self) -> u64 {
-        self.hash
+        self.packed.hash_code()
     }
 
     /// The ABI.
     pub fn abi(&self) -> Abi {
-        self.abi
+        self.packed.abi()
     }
 
     /// Whether records hold the addresses of an argument block and a result block instead of the argument.
     pub fn is_block(&self) -> bool {
-        self.block
+        self.packed.is_block()
     }
 
     /// The moves into the call, in the order of the arguments' bytes.
-    pub fn moves(&self) -> &[Move] {
-        &self.moves
+    pub fn moves(&self) -> Vec<Move> {
+        let one = |item| match item {
+            Item::Move(m) => Some(m),
+            Item::Result(_) => None,
+        };
+        self.packed.items().0.filter_map(one).collect()
     }
 
     /// The moves of results; none unless [`StubKey::is_block`].
-    pub fn results(&self) -> &[ResultMove] {
-        &self.results
+    pub fn results(&self) -> Vec<ResultMove> {
+        let one = |item| match item {
+            Item::Move(_) => None,
+            Item::Result(m) => Some(m),
+        };
+        self.packed.items().0.filter_map(one).collect()
     }
 
     /// Bytes of frame from the argument base up: stack arguments, stack results, spill slots or copies; a multiple of 16.
     pub fn frame(&self) -> u32 {
-        self.frame
+        self.packed.areas().0
     }
 
     /// Bytes of the hidden result area, 0 for none; a multiple of 16.
     pub fn hidden(&self) -> u32 {
-        self.hidden
+        self.packed.areas().1
     }
 
     /// Whether the call has an area of its own at the argument base.
     pub(crate) fn needs_frame(&self) -> bool {
-        self.frame > 0
+        self.frame() > 0
     }
 
     /// The moves to registers of a class, in order of position.
     pub(crate) fn register_moves(&self, class: RegClass) -> Vec<Move> {
         let mut picked: Vec<Move> = self
-            .moves
-            .iter()
-            .copied()
+            .moves()
+            .into_iter()
             .filter(|m| match class {
                 RegClass::Int => matches!(m.to, Target::Int(_)),
                 RegClass::Float => matches!(m.to, Target::Float(_)),
@@ -301,14 +297,15 @@ impl StubKey {
             | (RegClass::Float, ResultSource::Float(n, _)) => Some(n + 1),
             _ => None,
         };
-        self.results.iter().filter_map(index).max().unwrap_or(0)
+        self.results().iter().filter_map(index).max().unwrap_or(0)
     }
 
     /// Registers are filled in order without gaps, which is what generated code relies on.
     fn is_sound(&self) -> bool {
-        let table = self.abi.native_table();
+        let table = self.abi().native_table();
         let positional = table.is_some_and(|table| table.positional);
-        let hidden = u8::from(self.hidden > 0 && table.is_some_and(|table| table.hidden.is_none()));
+        let hidden =
+            u8::from(self.hidden() > 0 && table.is_some_and(|table| table.hidden.is_none()));
         let positions = |class| -> Vec<u8> {
             let moves = self.register_moves(class).into_iter();
             let position = |m: Move| match m.to {
@@ -330,9 +327,9 @@ impl StubKey {
     }
 }
 
-impl Hash for StubKey {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.hash);
+impl fmt::Debug for StubKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StubKey({self})")
     }
 }
 

@@ -22,6 +22,10 @@
 //! **Every register clobbered.** Go functions save nothing. A `try_call` with an empty exception table to a callee of
 //! convention `PreserveAll` makes Cranelift treat every register as clobbered, on every ISA; the stub then saves its
 //! caller's registers once per batch. Native callees are called with their own convention.
+//!
+//! **The entrance.** Saving and restoring registers is a third of such a stub on x86-64, and the same in all of them. There
+//! Cranelift has a convention that keeps no register: stubs for Go functions are of that one, and entered through one
+//! function that they share, which saves what the C convention keeps. See [`entrance`].
 #![forbid(unsafe_code)]
 
 mod go;
@@ -37,9 +41,9 @@ use cranelift_codegen::isa::{CallConv, TargetFrontendConfig};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 
 use crate::key::{Move, ResultSource, StubKey, Target};
-use crate::record::{CODE_OFFSET, RECORD_SIZE, WORDS_OFFSET};
+use crate::record::{RECORD_SIZE, WORDS_OFFSET};
 use crate::veneer::{Facts, Plan};
-use crate::{Family, RegClass};
+use crate::{Arch, Family, RegClass};
 
 /// Module-level names: the veneer is function 0, the stub function 1, of namespace 0.
 pub(crate) const VENEER_NAME: UserExternalName = UserExternalName {
@@ -71,6 +75,49 @@ pub(crate) struct Lowered {
     pub(crate) save: Option<StackSlot>,
 }
 
+impl Machine {
+    /// The convention of a stub for `callee`: C's, or one that keeps no register, behind an [`entrance`].
+    pub(crate) fn stub_convention(&self, callee: &Callee, arch: Arch) -> CallConv {
+        match (callee, arch, self.native) {
+            (Callee::Go(_), Arch::Amd64, CallConv::SystemV) => BARE,
+            _ => self.native,
+        }
+    }
+}
+
+/// The convention that keeps no register; its arguments are System V's on x86-64.
+const BARE: CallConv = CallConv::Winch;
+
+/// What the stubs of [`BARE`] are entered through: a function of the C convention that takes a stub's address after the
+/// arguments of a stub.
+pub(crate) fn entrance(machine: Machine) -> Function {
+    let mut signature = stub_signature(machine.native);
+    signature.params.push(AbiParam::new(types::I64));
+    let name = UserFuncName::User(STUB_NAME);
+    let mut function = Function::with_name_signature(name, signature);
+    let mut builder_context = FunctionBuilderContext::new();
+    let mut builder = FunctionBuilder::new(&mut function, &mut builder_context);
+    let block = builder.create_block();
+    builder.append_block_params_for_function_params(block);
+    builder.switch_to_block(block);
+    let parameters = builder.block_params(block).to_vec();
+    let (arguments, stub) = parameters.split_at(4);
+    #[cfg(not(feature = "faults"))]
+    let convention = BARE;
+    #[cfg(feature = "faults")]
+    let convention = match machine.fault {
+        // As if the stub kept its caller's registers.
+        Some(crate::faults::Fault::CalleeSaved) => machine.native,
+        _ => BARE,
+    };
+    let callee = builder.import_signature(stub_signature(convention));
+    builder.ins().call_indirect(callee, stub[0], arguments);
+    builder.ins().return_(&[]);
+    builder.seal_all_blocks();
+    builder.finalize(machine.config);
+    function
+}
+
 /// Signature of every stub: first record, end, progress cell, g; no result.
 pub(crate) fn stub_signature(native: CallConv) -> Signature {
     let mut signature = Signature::new(native);
@@ -82,7 +129,7 @@ pub(crate) fn stub_signature(native: CallConv) -> Signature {
 pub(crate) fn lower(key: &StubKey, callee: Callee, machine: Machine) -> Lowered {
     let mut function = Function::with_name_signature(
         UserFuncName::User(STUB_NAME),
-        stub_signature(machine.native),
+        stub_signature(machine.stub_convention(&callee, key.abi().arch())),
     );
     let mut builder_context = FunctionBuilderContext::new();
     let mut builder = FunctionBuilder::new(&mut function, &mut builder_context);
@@ -105,7 +152,10 @@ pub(crate) fn lower(key: &StubKey, callee: Callee, machine: Machine) -> Lowered 
     );
     // A value of its own: the parameter's register is lost in the first call, and the allocator would rather move the
     // parameter back there in every round than leave it in another.
-    let end = call.builder.ins().iadd_imm_s(end, 0);
+    let end = match key.abi().family() {
+        Family::Go => end,
+        Family::Native(_) => call.builder.ins().iadd_imm_s(end, 0),
+    };
     let [progress, g, end] = call.keep([progress, g, end]);
     call.g = g;
     call.builder.ins().jump(head, &[BlockArg::Value(first)]);
@@ -295,7 +345,7 @@ impl<'a, 'b> CallBuilder<'a, 'b> {
         if self.key.is_block() {
             self.arguments = self.load_word(WORDS_OFFSET);
         }
-        for &m in self.key.moves() {
+        for m in self.key.moves() {
             match (m.to, self.frame) {
                 (Target::Frame(offset), Some(slot)) => {
                     self.copy_in(m, slot, self.base + offset as i32);
@@ -307,15 +357,15 @@ impl<'a, 'b> CallBuilder<'a, 'b> {
                 _ => {}
             }
         }
-        let code = self.load_word(CODE_OFFSET);
         let results = match callee {
-            Callee::Go(plan) => self.call_veneer(code, plan),
-            Callee::Native(convention) => self.call_native(code, convention),
+            Callee::Go(plan) => self.call_veneer(plan),
+            Callee::Native(convention) => self.call_native(convention),
         };
-        if !self.key.results().is_empty() {
+        let results_out = self.key.results();
+        if !results_out.is_empty() {
             self.record = self.running.value(self.builder);
             let block = self.load_word(WORDS_OFFSET + 8);
-            for &m in self.key.results() {
+            for m in results_out {
                 match m.from {
                     ResultSource::Frame(offset) => {
                         let from = self.base + offset as i32;

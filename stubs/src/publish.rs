@@ -1,74 +1,222 @@
 //! Publishing a compiled stub on this host, through cranelift-jit.
 //!
-//! One `JITModule` a stub, dropped right after: it relocates, the arena keeps the bytes. The module sees one address
-//! for writing and running, which is the arena's writable alias; a stub's only relocation is its call to the veneer in
-//! the same arena, so the distance is the same in both aliases.
+//! One `JITModule` for each piece of code, dropped right after: it relocates, the arena keeps the bytes. The module sees
+//! one address for writing and running, which is the arena's writable alias; a stub's only relocation is its call to the
+//! veneer in the same arena, so the distance is the same in both aliases.
+//!
+//! Stubs differ in their loops. What else they need, a veneer and an entrance, is the same for many, and they share it.
 #![expect(
     unsafe_code,
-    reason = "the provider trait has an unsafe method; its body is empty"
+    reason = "the provider trait has an unsafe method; its body is empty. Gives back a stub's bytes"
 )]
 
-use std::collections::VecDeque;
+use std::collections::HashMap;
 use std::io;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use cranelift_codegen::ir::ExternalName;
+use cranelift_codegen::isa::OwnedTargetIsa;
+use cranelift_codegen::{FinalizedMachReloc, FinalizedRelocTarget};
 use cranelift_jit::{BranchProtection, JITBuilder, JITMemoryKind, JITMemoryProvider, JITModule};
-use cranelift_module::{FuncId, Module, ModuleReloc, ModuleResult, default_libcall_names};
+use cranelift_module::{
+    FuncId, Linkage, Module, ModuleReloc, ModuleRelocTarget, ModuleResult, default_libcall_names,
+};
 
-use crate::code::{Arena, CodeSlice};
+use crate::code::{Arena, CodeSlice, granules};
 use crate::compile::{Compiled, Compiler};
 use crate::lower::{STUB_NAME, VENEER_NAME};
 use crate::unwind::CallState;
 use crate::{StubError, StubKey};
 
-/// A published stub: the slices keep its bytes, `entry` is where it begins.
+/// A published stub: its own bytes, and its share in what it has in common with others.
 #[derive(Debug)]
 pub(crate) struct Published {
-    pub(crate) entry: usize,
-    pub(crate) slices: Vec<CodeSlice>,
+    entry: usize,
+    bytes: u32,
+    is_entered: bool,
+    common: Arc<Common>,
+}
+
+/// What stubs with the same veneer share; it goes with the last of them.
+#[derive(Debug)]
+struct Common {
+    /// The address through which the stubs are entered, or 0.
+    entrance_address: usize,
+    arena: Arc<Arena>,
+    veneer: Option<CodeSlice>,
+    entrance: Option<Arc<CodeSlice>>,
+}
+
+impl Published {
+    /// Where it begins.
+    #[inline]
+    pub(crate) fn entry(&self) -> usize {
+        self.entry
+    }
+
+    /// The function through which it is entered, with `entry` as its fifth argument.
+    #[inline]
+    pub(crate) fn entrance(&self) -> Option<usize> {
+        self.is_entered.then(|| self.common.entrance_address)
+    }
+
+    /// Bytes of code memory, those it shares included.
+    pub(crate) fn bytes(&self) -> usize {
+        let veneer = self.common.veneer.as_ref().map_or(0, CodeSlice::bytes);
+        let entrance = self
+            .common
+            .entrance
+            .as_ref()
+            .map_or(0, |slice| slice.bytes());
+        granules(self.entry, self.bytes as usize) + veneer + entrance
+    }
+}
+
+impl Drop for Published {
+    fn drop(&mut self) {
+        // SAFETY: I4: kept by `Publisher::publish`, and whoever drops a stub vouches that no call is in flight: it is
+        // borrowed for as long as it runs.
+        unsafe {
+            self.common.arena.release(self.entry, self.bytes as usize);
+        }
+    }
+}
+
+/// Bytes of a veneer, and how unwinders see it.
+type VeneerCode = (Box<[u8]>, Option<CallState>);
+
+/// Puts stubs into an arena.
+#[derive(Debug)]
+pub(crate) struct Publisher {
+    pub(crate) arena: Arc<Arena>,
+    shared: Mutex<Shared>,
+}
+
+/// What has been published and is still in use, if anybody holds it.
+#[derive(Debug, Default)]
+struct Shared {
+    common: HashMap<VeneerCode, Weak<Common>>,
+    entrance: Weak<CodeSlice>,
+}
+
+impl Publisher {
+    pub(crate) fn new(arena: Arc<Arena>) -> Publisher {
+        Publisher {
+            arena,
+            shared: Mutex::default(),
+        }
+    }
+
+    /// Puts a stub into the arena, and its veneer if it is the first to need it.
+    pub(crate) fn publish(
+        &self,
+        compiler: &Compiler,
+        key: &StubKey,
+        compiled: &Compiled,
+    ) -> Result<Published, StubError> {
+        let common = self.common(compiler, key, compiled)?;
+        let stub = Piece {
+            bytes: &compiled.code,
+            alignment: compiled.alignment,
+            hot: compiled.hot.clone(),
+            state: compiled.call_state.clone(),
+            calls: Some((compiled, common.veneer.as_ref())),
+        };
+        let (entry, bytes) = stub.place(&self.arena, compiler, key)?.keep();
+        Ok(Published {
+            entry,
+            bytes: bytes as u32,
+            is_entered: common.entrance.is_some(),
+            common,
+        })
+    }
+
+    /// What `compiled` shares with other stubs.
+    fn common(
+        &self,
+        compiler: &Compiler,
+        key: &StubKey,
+        compiled: &Compiled,
+    ) -> Result<Arc<Common>, StubError> {
+        let code = (compiled.veneer().into(), compiled.veneer_state.clone());
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(common) = shared.common.get(&code).and_then(Weak::upgrade) {
+            return Ok(common);
+        }
+        let place = |bytes: &[u8], state: &Option<CallState>| {
+            let piece = Piece {
+                bytes,
+                alignment: 1,
+                hot: 0..0,
+                state: state.clone(),
+                calls: None,
+            };
+            piece.place(&self.arena, compiler, key)
+        };
+        let veneer = (!code.0.is_empty()).then(|| place(&code.0, &code.1));
+        let entrance = match (&compiled.entrance, shared.entrance.upgrade()) {
+            (None, _) => None,
+            (Some(_), Some(slice)) => Some(slice),
+            (Some(entrance), None) => Some(Arc::new(place(&entrance.code, &entrance.state)?)),
+        };
+        if let Some(entrance) = &entrance {
+            shared.entrance = Arc::downgrade(entrance);
+        }
+        let common = Arc::new(Common {
+            entrance_address: entrance.as_ref().map_or(0, |slice| slice.executable()),
+            arena: self.arena.clone(),
+            veneer: veneer.transpose()?,
+            entrance,
+        });
+        // Now and then, those of which all stubs are gone.
+        if shared.common.len() == shared.common.capacity() {
+            shared.common.retain(|_, common| common.strong_count() > 0);
+        }
+        shared.common.insert(code, Arc::downgrade(&common));
+        Ok(common)
+    }
+}
+
+/// Code that is placed as one.
+struct Piece<'a> {
+    bytes: &'a [u8],
+    alignment: u32,
+    /// Bytes that run over and over.
+    hot: Range<usize>,
+    state: Option<CallState>,
+    /// The stub it is and the veneer it calls.
+    calls: Option<(&'a Compiled, Option<&'a CodeSlice>)>,
 }
 
 /// Hands out the arena's bytes to one module.
 struct Provider {
     arena: Arc<Arena>,
-    /// How unwinders see the code of each function, in the order of their definition.
-    states: VecDeque<Option<CallState>>,
-    /// Bytes of the stub, and of these the ones that run over and over.
-    stub: (usize, Range<usize>),
-    slices: Arc<Mutex<Vec<CodeSlice>>>,
-    refusal: Arc<Mutex<Option<StubError>>>,
+    state: Option<CallState>,
+    hot: Range<usize>,
+    slice: Arc<Mutex<Option<Result<CodeSlice, StubError>>>>,
 }
 
 impl JITMemoryProvider for Provider {
-    fn allocate(&mut self, size: usize, _align: u64, kind: JITMemoryKind) -> io::Result<*mut u8> {
+    fn allocate(&mut self, size: usize, align: u64, kind: JITMemoryKind) -> io::Result<*mut u8> {
         if !matches!(kind, JITMemoryKind::Executable) {
             return Err(io::Error::new(
                 io::ErrorKind::Unsupported,
                 "a stub has no data",
             ));
         }
-        let state = self.states.pop_front().flatten();
-        let (bytes, hot) = &self.stub;
-        let hot = if size == *bytes { hot } else { &(0..0) };
-        match self.arena.allocate(size, state.as_ref(), hot) {
-            Ok(slice) => {
-                let address = slice.writable();
-                self.slices
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .push(slice);
-                Ok(address)
-            }
-            Err(error) => {
-                let message = error.to_string();
-                *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-                Err(io::Error::other(message))
-            }
-        }
+        let slice = self
+            .arena
+            .allocate(size, align as usize, self.state.as_ref(), &self.hot);
+        let address = match &slice {
+            Ok(slice) => Ok(slice.writable()),
+            Err(error) => Err(io::Error::other(error.to_string())),
+        };
+        *self.slice.lock().unwrap_or_else(PoisonError::into_inner) = Some(slice);
+        address
     }
 
-    /// The slices free themselves.
+    /// The slice frees itself.
     unsafe fn free_memory(&mut self) {}
 
     fn finalize(&mut self, _branch_protection: BranchProtection) -> ModuleResult<()> {
@@ -77,86 +225,80 @@ impl JITMemoryProvider for Provider {
     }
 }
 
-/// Puts a stub and its veneer into `arena`.
-pub(crate) fn publish(
-    arena: &Arc<Arena>,
-    compiler: &Compiler,
-    key: &StubKey,
-    compiled: &Compiled,
-) -> Result<Published, StubError> {
-    let slices = Arc::new(Mutex::default());
-    let refusal = Arc::new(Mutex::new(None));
-    let mut builder = JITBuilder::with_isa(compiler.isa().clone(), default_libcall_names());
-    builder.memory_provider(Box::new(Provider {
-        arena: arena.clone(),
-        states: states(compiled),
-        stub: (compiled.code.len(), compiled.hot.clone()),
-        slices: slices.clone(),
-        refusal: refusal.clone(),
-    }));
-    let mut module = JITModule::new(builder);
-    let address = define(&mut module, compiled).map_err(|detail| {
-        let refused = refusal
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        refused.unwrap_or_else(|| StubError::Internal {
+impl Piece<'_> {
+    fn place(
+        &self,
+        arena: &Arc<Arena>,
+        compiler: &Compiler,
+        key: &StubKey,
+    ) -> Result<CodeSlice, StubError> {
+        let slice = Arc::new(Mutex::default());
+        let provider = Provider {
+            arena: arena.clone(),
+            state: self.state.clone(),
+            hot: self.hot.clone(),
+            slice: slice.clone(),
+        };
+        let defined = self.define(provider, compiler.isa().clone());
+        let slice = slice.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let internal = |detail| StubError::Internal {
             key: key.to_string(),
             step: "publishing",
             detail,
-        })
-    })?;
-    drop(module);
-    let slices = std::mem::take(&mut *slices.lock().unwrap_or_else(PoisonError::into_inner));
-    Ok(Published {
-        entry: address + arena.distance(),
-        slices,
-    })
-}
-
-/// Veneer, if there is one, and stub.
-fn states(compiled: &Compiled) -> VecDeque<Option<CallState>> {
-    let veneer = compiled
-        .veneer
-        .iter()
-        .map(|_| compiled.veneer_state.clone());
-    veneer.chain([compiled.call_state.clone()]).collect()
-}
-
-/// Defines veneer and stub under the names that [`lower`](crate::lower) gave them; returns the writable address.
-fn define(module: &mut JITModule, compiled: &Compiled) -> Result<usize, String> {
-    let text = |e: cranelift_module::ModuleError| e.to_string();
-    let signature = &compiled.function.signature;
-    let veneer = module.declare_anonymous_function(signature).map_err(text)?;
-    let stub = module.declare_anonymous_function(signature).map_err(text)?;
-    if (veneer, stub)
-        != (
-            FuncId::from_u32(VENEER_NAME.index),
-            FuncId::from_u32(STUB_NAME.index),
-        )
-    {
-        return Err(format!(
-            "cranelift-module numbers functions {veneer}, {stub}; wanted 0, 1"
-        ));
+        };
+        match (slice, defined) {
+            (Some(Err(refusal)), _) => Err(refusal),
+            (_, Err(detail)) => Err(internal(detail)),
+            (Some(Ok(slice)), Ok(())) => Ok(slice),
+            (None, Ok(())) => Err(internal("no memory was asked for".to_owned())),
+        }
     }
-    if let Some(veneer_code) = &compiled.veneer {
-        module
-            .define_function_bytes(veneer, 1, &veneer_code.bytes, &[])
+
+    /// Defines the code under the names that [`lower`](crate::lower) gave it and what it calls.
+    fn define(&self, provider: Provider, isa: OwnedTargetIsa) -> Result<(), String> {
+        const VENEER: &str = "veneer";
+        let text = |e: cranelift_module::ModuleError| e.to_string();
+        let mut builder = JITBuilder::with_isa(isa, default_libcall_names());
+        if let Some((_, Some(veneer))) = self.calls {
+            builder.symbol(VENEER, veneer.writable());
+        }
+        builder.memory_provider(Box::new(provider));
+        let mut module = JITModule::new(builder);
+        let signature = module.make_signature();
+        let veneer = module
+            .declare_function(VENEER, Linkage::Import, &signature)
             .map_err(text)?;
+        let own = module
+            .declare_anonymous_function(&signature)
+            .map_err(text)?;
+        let names = [VENEER_NAME, STUB_NAME].map(|name| FuncId::from_u32(name.index));
+        if [veneer, own] != names {
+            return Err(format!(
+                "cranelift-module numbers functions {veneer}, {own}; wanted 0, 1"
+            ));
+        }
+        let relocations = self.calls.map_or(&[][..], |(stub, _)| &stub.relocations);
+        let relocations = relocations
+            .iter()
+            .map(to_veneer)
+            .collect::<Result<Vec<_>, _>>()?;
+        let alignment = self.alignment.into();
+        module
+            .define_function_bytes(own, alignment, self.bytes, &relocations)
+            .map_err(text)?;
+        module.finalize_definitions().map_err(text)
     }
-    let relocations: Vec<ModuleReloc> = compiled
-        .relocations
-        .iter()
-        .map(|relocation| ModuleReloc::from_mach_reloc(relocation, &compiled.function, stub))
-        .collect();
-    module
-        .define_function_bytes(
-            stub,
-            compiled.alignment.into(),
-            &compiled.code,
-            &relocations,
-        )
-        .map_err(text)?;
-    module.finalize_definitions().map_err(text)?;
-    Ok(module.get_finalized_function(stub).addr())
+}
+
+/// The only function that a stub names is its veneer.
+fn to_veneer(relocation: &FinalizedMachReloc) -> Result<ModuleReloc, String> {
+    let FinalizedRelocTarget::ExternalName(ExternalName::User(_)) = relocation.target else {
+        return Err(format!("{relocation:?}: wanted the veneer as its target"));
+    };
+    Ok(ModuleReloc {
+        kind: relocation.kind,
+        offset: relocation.offset,
+        name: ModuleRelocTarget::user(VENEER_NAME.namespace, VENEER_NAME.index),
+        addend: relocation.addend,
+    })
 }

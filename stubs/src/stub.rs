@@ -7,12 +7,24 @@ use crate::interp::Interpreter;
 use crate::publish::Published;
 use crate::{GBlock, Record, StubKey};
 
+// With the two counts of its `Arc` a stub is one allocation of 64 bytes, as most allocators make them.
+const _: () = assert!(size_of::<Stub>() <= 40);
+
 /// What every generated stub is, to Rust.
 type Entry = unsafe extern "C-unwind" fn(
     *const Record,
     *const Record,
     *const AtomicPtr<Record>,
     *const GBlock,
+);
+
+/// What a stub that keeps no register is entered through: the last argument is the stub's own address.
+type Entrance = unsafe extern "C-unwind" fn(
+    *const Record,
+    *const Record,
+    *const AtomicPtr<Record>,
+    *const GBlock,
+    usize,
 );
 
 /// Calls functions of one key: a compiled loop over records, or its interpretation. Made by a
@@ -26,7 +38,7 @@ pub struct Stub {
 #[derive(Debug)]
 enum Body {
     Generated(Published),
-    Interpreted(Interpreter),
+    Interpreted(Box<Interpreter>),
 }
 
 impl Stub {
@@ -40,7 +52,7 @@ impl Stub {
     pub(crate) fn interpreted(key: StubKey, interpreter: Interpreter) -> Stub {
         Stub {
             key,
-            body: Body::Interpreted(interpreter),
+            body: Body::Interpreted(Box::new(interpreter)),
         }
     }
 
@@ -49,10 +61,10 @@ impl Stub {
         &self.key
     }
 
-    /// Bytes of code memory this stub takes, its veneer included; 0 if it is interpreted.
+    /// Bytes of code memory this stub takes, its veneer included, which it may share with others; 0 if it is interpreted.
     pub fn code_bytes(&self) -> usize {
         match &self.body {
-            Body::Generated(published) => published.slices.iter().map(|slice| slice.bytes()).sum(),
+            Body::Generated(published) => published.bytes(),
             Body::Interpreted(_) => 0,
         }
     }
@@ -65,7 +77,16 @@ impl Stub {
     /// Address of the generated code's first instruction, for listings and profilers.
     pub fn entry(&self) -> Option<usize> {
         match &self.body {
-            Body::Generated(published) => Some(published.entry),
+            Body::Generated(published) => Some(published.entry()),
+            Body::Interpreted(_) => None,
+        }
+    }
+
+    /// Address of the code that saves the caller's registers and then calls the code at [`Stub::entry`]: all stubs of a
+    /// cache for Go functions on x86-64 share it. `None` for stubs which are called as they are.
+    pub fn entrance(&self) -> Option<usize> {
+        match &self.body {
+            Body::Generated(published) => published.entrance(),
             Body::Interpreted(_) => None,
         }
     }
@@ -97,8 +118,14 @@ impl Stub {
         }
         match &self.body {
             Body::Generated(published) => {
-                // SAFETY: I4: `entry` is a published stub whose slices `self` holds, compiled with this signature.
-                let entry = unsafe { std::mem::transmute::<usize, Entry>(published.entry) };
+                if let Some(entrance) = published.entrance() {
+                    // SAFETY: I4: an entrance that `self` holds as it holds its stub, compiled with this signature.
+                    let entrance = unsafe { std::mem::transmute::<usize, Entrance>(entrance) };
+                    // SAFETY: I5, I6: the caller's promises above are what a stub's code relies on.
+                    return unsafe { entrance(first, end, progress, g, published.entry()) };
+                }
+                // SAFETY: I4: `entry` is a published stub whose code `self` holds, compiled with this signature.
+                let entry = unsafe { std::mem::transmute::<usize, Entry>(published.entry()) };
                 // SAFETY: I5, I6: the caller's promises above are what a stub's code relies on.
                 unsafe { entry(first, end, progress, g) }
             }

@@ -239,8 +239,9 @@ fn check(stub: &CallStub, signature: &Signature, abi: Abi, rng: &mut Rng) {
             let mut progress = 0usize;
             let cell = &raw mut progress;
             let g = (&raw const g).addr();
-            // SAFETY: I5, I6: as above; these are a stub's arguments.
-            let kept = unsafe { probe::keeps_registers(first, end, cell.addr(), g, entry) };
+            let called = stub.stub().entrance().unwrap_or(entry);
+            // SAFETY: I5, I6: as above; these are a stub's arguments, and its entrance's.
+            let kept = unsafe { probe::keeps_registers(first, end, cell.addr(), g, entry, called) };
             assert_eq!(kept, 1, "a register that the caller wants back is lost");
             // SAFETY: the stub wrote to the cell, behind the compiler's back.
             assert_eq!(unsafe { cell.read_volatile() }, end);

@@ -89,11 +89,17 @@ fn check(target: &str, key: &StubKey, compiled: &Compiled) {
     if go {
         assert!(image.ends_with(compiled.veneer()), "{name}");
         assert_eq!((image.len() - compiled.veneer().len()) % 16, 0, "{name}");
+        let at = compiled.stub_offset() - compiled.entrance().len().next_multiple_of(16);
+        assert!(
+            at <= 16 && compiled.stub_offset().is_multiple_of(16),
+            "{name}"
+        );
         // The veneer's listing covers its bytes.
         let offsets: Vec<usize> = compiled.veneer_listing().iter().map(|l| l.0).collect();
         assert!(offsets.is_sorted() && offsets[0] == 0, "{name}");
     } else {
         // Position-independent: nothing to relocate.
+        assert_eq!((compiled.stub_offset(), compiled.entrance()), (0, &[][..]));
         assert_eq!(image[..compiled.code.len()], compiled.code, "{name}");
     }
     // Windows and large frames make the most of it.
@@ -209,12 +215,16 @@ fn golden_root() -> PathBuf {
 fn render(target: &str, signature: &str, key: &StubKey, compiled: &Compiled) -> String {
     let mut out = String::new();
     let bytes = (compiled.code.len(), compiled.veneer().len());
-    writeln!(
+    write!(
         out,
-        "{signature}\n{key}\n{target}: {} + {} bytes\n",
+        "{signature}\n{key}\n{target}: {} + {} bytes",
         bytes.0, bytes.1
     )
     .unwrap();
+    match compiled.entrance().len() {
+        0 => writeln!(out, "\n").unwrap(),
+        shared => writeln!(out, ", entrance {shared}\n").unwrap(),
+    }
     writeln!(out, "{}", compiled.clif().trim_end()).unwrap();
     writeln!(
         out,
@@ -222,6 +232,9 @@ fn render(target: &str, signature: &str, key: &StubKey, compiled: &Compiled) -> 
         compiled.listing().unwrap_or_default().trim_end()
     )
     .unwrap();
+    if let Some(listing) = compiled.entrance_listing() {
+        writeln!(out, "\nentrance:\n{}", listing.trim_end()).unwrap();
+    }
     if !compiled.veneer_listing().is_empty() {
         writeln!(out, "\nveneer:").unwrap();
     }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 static const char *kind;
 static long n, calls;
@@ -58,6 +59,29 @@ static double collect(void) {
     return now() - begun;
 }
 
+/* Puts addresses into a random order, the same each time. */
+static void shuffle(void **values) {
+    unsigned long state = 88172645463325252ul;
+    for (long last = n - 1; last > 0; last--) {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        long other = (state >> 32) % (last + 1);
+        void *value = values[last];
+        values[last] = values[other];
+        values[other] = value;
+    }
+}
+
+/* Bytes of the process that are in memory. */
+static double resident(void) {
+    double size, pages;
+    FILE *file = fopen("/proc/self/statm", "r");
+    if (!file || fscanf(file, "%lf %lf", &size, &pages) != 2) abort();
+    fclose(file);
+    return pages * sysconf(_SC_PAGESIZE);
+}
+
 static void cycle(int dead) {
     double begun = now();
     allocate();
@@ -89,13 +113,68 @@ static void cycle(int dead) {
     collect();
 }
 
-static void cancel(void) {
+/* Both in a random order if so said. */
+static void cancel(int random) {
     allocate();
-    for (long i = 0; i < n; i++) set(keep[i], tick);
+    if (random) shuffle(keep);
     double begun = now();
+    for (long i = 0; i < n; i++) set(keep[i], tick);
+    print("register", (now() - begun) / n);
+    if (random) shuffle(keep);
+    begun = now();
     for (long i = 0; i < n; i++) set(keep[i], 0);
     print("cancel", (now() - begun) / n);
     memset(keep, 0, n * sizeof *keep);
+    collect();
+}
+
+static void memory(void) {
+    allocate();
+    collect();
+    double small = resident();
+    for (long i = 0; i < n; i++) set(keep[i], tick);
+    print("memory", (resident() - small) / n);
+    memset(keep, 0, n * sizeof *keep);
+    collect();
+    print("queued", (resident() - small) / n);
+    GC_invoke_finalizers();
+}
+
+struct node {
+    struct node *left, *right;
+    long a, b;
+};
+
+__attribute__((noinline)) static struct node *grow(long nodes) {
+    if (!nodes) return 0;
+    long below = nodes - 1;
+    struct node *left = grow(below / 2), *right = grow(below - below / 2);
+    struct node *node = GC_MALLOC(sizeof *node);
+    node->left = left;
+    node->right = right;
+    return node;
+}
+
+static void tree(void) {
+    double begun = now();
+    keep[0] = grow(n);
+    print("alloc", (now() - begun) / n);
+    collect();
+    print("live", collect() / n);
+    keep[0] = 0;
+    print("free", collect() / n);
+}
+
+static void tree_churn(void) {
+    keep[0] = grow(n);
+    long trees = (4 * n + 126) / 127;
+    GC_enable();
+    double begun = now();
+    for (long i = 0; i < trees; i++)
+        if (!grow(127)) abort();
+    print("churn", (now() - begun) / (127 * trees));
+    GC_disable();
+    keep[0] = 0;
     collect();
 }
 
@@ -148,7 +227,11 @@ int main(int count, char **arguments) {
     for (int byte; (byte = getchar()) != EOF;) {
         if (byte != '\n') continue;
         if (!strcmp(arguments[2], "cycle")) cycle(atoi(arguments[4]));
-        else if (!strcmp(arguments[2], "cancel")) cancel();
+        else if (!strcmp(arguments[2], "cancel")) cancel(0);
+        else if (!strcmp(arguments[2], "random")) cancel(1);
+        else if (!strcmp(arguments[2], "memory")) memory();
+        else if (!strcmp(arguments[2], "tree")) tree();
+        else if (!strcmp(arguments[2], "tree-churn")) tree_churn();
         else churn();
         print(0, 0);
     }

@@ -69,10 +69,23 @@ def cycle():
     return phases
 
 
-def cancel():
+def shuffle(values):
+    """Puts values into a random order, the same each time."""
+    for last, number in zip(range(len(values) - 1, 0, -1), shuffled(1 << 32)):
+        other = number % (last + 1)
+        values[last], values[other] = values[other], values[last]
+
+
+def cancel(random=False):
+    """Both in a random order if so said."""
     phases = {}
     keep = [Thing() for _ in range(N)]
-    handles = [weakref.finalize(thing, tick) for thing in keep]
+    handles = []
+    if random:
+        shuffle(keep)
+    timed(phases, "register", lambda: handles.extend([weakref.finalize(thing, tick) for thing in keep]))
+    if random:
+        shuffle(handles)
 
     def detach():
         for handle in handles:
@@ -80,6 +93,58 @@ def cancel():
 
     timed(phases, "cancel", detach)
     return phases
+
+
+def resident():
+    """Bytes of the process that are in memory."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096
+
+
+def memory():
+    """Calls are made when the last reference goes, so none is ever queued."""
+    keep = [Thing() for _ in range(N)]
+    gc.collect()
+    small = resident()
+    register(keep)
+    return {"memory": (resident() - small) / N}
+
+
+class Node:
+    __slots__ = ("left", "right", "a", "b")
+
+    def __init__(self, left, right):
+        self.left = left
+        self.right = right
+
+
+def grow(nodes):
+    """A tree of so many nodes."""
+    if nodes == 0:
+        return None
+    below = nodes - 1
+    return Node(grow(below // 2), grow(below - below // 2))
+
+
+def tree():
+    """References are counted, so that it is freed when it is dropped, and not by a collection."""
+    phases, kept = {}, []
+    timed(phases, "alloc", lambda: kept.append(grow(N)))
+    gc.collect()
+    timed(phases, "live", gc.collect)
+    timed(phases, "free", kept.clear)
+    return phases
+
+
+def tree_churn():
+    kept = grow(N)
+    trees = (4 * N + 126) // 127
+    begun = now()
+    for _ in range(trees):
+        grow(127)
+    took = now() - begun
+    del kept
+    return {"churn": took / (127 * trees)}
 
 
 def churn():
@@ -112,6 +177,15 @@ def churn():
 
 print(json.dumps({"version": f"{platform.python_implementation()} {platform.python_version()}"}), flush=True)
 # As most programs have it while they churn; where collections are timed, none happens by itself.
-gc.disable() if WORK != "churn" else gc.enable()
+gc.enable() if WORK.endswith("churn") else gc.disable()
+WORKS = {
+    "cycle": cycle,
+    "cancel": cancel,
+    "random": lambda: cancel(True),
+    "churn": churn,
+    "memory": memory,
+    "tree": tree,
+    "tree-churn": tree_churn,
+}
 for _ in sys.stdin:
-    print(json.dumps({"cycle": cycle, "cancel": cancel, "churn": churn}[WORK]()), flush=True)
+    print(json.dumps(WORKS[WORK]()), flush=True)

@@ -20,6 +20,18 @@ class Thing {
     }
 }
 
+class Node {
+    public Node Left, Right;
+
+    // A tree of so many nodes.
+    public static Node Grow(int nodes) {
+        if (nodes == 0) return null;
+        int below = nodes - 1;
+        Node left = Grow(below / 2), right = Grow(below - below / 2);
+        return new Node { Left = left, Right = right };
+    }
+}
+
 /// Its finalizer waits, and with it the thread that runs all finalizers.
 class Holder {
     ~Holder() {
@@ -109,12 +121,49 @@ static class Peer {
         return phases;
     }
 
-    static Dictionary<string, double> Cancel() {
+    // In a random order if so said, the same each time.
+    static Dictionary<string, double> Cancel(bool random) {
         var phases = new Dictionary<string, double>();
         keep = new object[n];
         Allocate();
+        ulong state = 88172645463325252;
+        for (int last = n - 1; random && last > 0; last--) {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            int other = (int)((state >> 32) % (ulong)(last + 1));
+            object value = keep[last];
+            keep[last] = keep[other];
+            keep[other] = value;
+        }
         phases["cancel"] = Timed(() => { foreach (object thing in keep) GC.SuppressFinalize(thing); });
         keep = null;
+        GC.Collect();
+        return phases;
+    }
+
+    static Node kept;
+
+    static Dictionary<string, double> Tree() {
+        var phases = new Dictionary<string, double>();
+        phases["alloc"] = Timed(() => kept = Node.Grow(n));
+        GC.Collect();
+        phases["live"] = Timed(GC.Collect);
+        kept = null;
+        phases["free"] = Timed(GC.Collect);
+        return phases;
+    }
+
+    static Dictionary<string, double> TreeChurn() {
+        var phases = new Dictionary<string, double>();
+        kept = Node.Grow(n);
+        int trees = (4 * n + 126) / 127;
+        double each = Timed(() => {
+            for (int i = 0; i < trees; i++)
+                if (Node.Grow(127) == null) throw new Exception("no tree");
+        });
+        phases["churn"] = each * n / (127 * trees);
+        kept = null;
         GC.Collect();
         return phases;
     }
@@ -163,7 +212,10 @@ static class Peer {
         while (Console.ReadLine() != null) {
             Dictionary<string, double> phases;
             if (arguments[1] == "cycle") phases = Cycle(int.Parse(arguments[3]));
-            else if (arguments[1] == "cancel") phases = Cancel();
+            else if (arguments[1] == "cancel") phases = Cancel(false);
+            else if (arguments[1] == "random") phases = Cancel(true);
+            else if (arguments[1] == "tree") phases = Tree();
+            else if (arguments[1] == "tree-churn") phases = TreeChurn();
             else phases = Churn();
             var line = new StringBuilder();
             foreach (var phase in phases)

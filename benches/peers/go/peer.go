@@ -100,6 +100,29 @@ func register(different int) {
 	}
 }
 
+// shuffle puts values into a random order, the same each time.
+func shuffle[T any](values []T) {
+	state := uint64(88172645463325252)
+	for last := len(values) - 1; last > 0; last-- {
+		state ^= state << 13
+		state ^= state >> 7
+		state ^= state << 17
+		other := int((state >> 32) % uint64(last+1))
+		values[last], values[other] = values[other], values[last]
+	}
+}
+
+// resident says how many bytes of the process are in memory.
+func resident() float64 {
+	text, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		panic(err)
+	}
+	var size, pages float64
+	fmt.Sscan(string(text), &size, &pages)
+	return pages * float64(os.Getpagesize())
+}
+
 // hold has all goroutines that run finalizers or cleanups wait until release is called.
 func hold() (release func()) {
 	gate, entered := make(chan struct{}), make(chan struct{}, 64)
@@ -170,25 +193,38 @@ func cycle(dead, different int) phases {
 	return p
 }
 
-func cancel() phases {
+// cancel registers all and takes that back, both in a random order if so said.
+func cancel(random bool) phases {
 	debug.SetGCPercent(-1)
 	p := phases{}
 	keep = make([]*object, n)
 	for i := range keep {
 		keep[i] = &object{}
 	}
+	if random {
+		shuffle(keep)
+	}
 	if kind == "cleanup" {
 		handles := make([]runtime.Cleanup, n)
-		for i, o := range keep {
-			handles[i] = runtime.AddCleanup(o, cleanup, i)
+		p.timed("register", func() {
+			for i, o := range keep {
+				handles[i] = runtime.AddCleanup(o, cleanup, i)
+			}
+		})
+		if random {
+			shuffle(handles)
 		}
 		p.timed("cancel", func() {
 			for _, handle := range handles {
 				handle.Stop()
 			}
 		})
+		runtime.KeepAlive(keep)
 	} else {
-		register(1)
+		p.timed("register", func() { register(1) })
+		if random {
+			shuffle(keep)
+		}
 		p.timed("cancel", func() {
 			for _, o := range keep {
 				runtime.SetFinalizer(o, nil)
@@ -198,6 +234,74 @@ func cancel() phases {
 	keep = nil
 	runtime.GC()
 	return p
+}
+
+// memory says by how much the process grows, with all registered and with all queued.
+func memory() phases {
+	debug.SetGCPercent(-1)
+	p := phases{}
+	calls.Store(0)
+	wanted.Store(int64(n))
+	keep = make([]*object, n)
+	for i := range keep {
+		keep[i] = &object{}
+	}
+	release := hold()
+	runtime.GC()
+	small := resident()
+	register(1)
+	p["memory"] = (resident() - small) / float64(n)
+	clear(keep)
+	runtime.GC()
+	p["queued"] = (resident() - small) / float64(n)
+	release()
+	<-done
+	return p
+}
+
+type node struct {
+	left, right *node
+	a, b        uint64
+}
+
+var kept *node
+
+// grow makes a tree of so many nodes.
+func grow(nodes int) *node {
+	if nodes == 0 {
+		return nil
+	}
+	below := nodes - 1
+	left, right := grow(below/2), grow(below-below/2)
+	return &node{left: left, right: right}
+}
+
+func tree() phases {
+	debug.SetGCPercent(-1)
+	p := phases{}
+	p.timed("alloc", func() { kept = grow(n) })
+	runtime.GC()
+	p.timed("live", runtime.GC)
+	kept = nil
+	p.timed("free", runtime.GC)
+	return p
+}
+
+func treeChurn() phases {
+	debug.SetGCPercent(100)
+	kept = grow(n)
+	trees := (4*n + 126) / 127
+	begun := time.Now()
+	for range trees {
+		if grow(127) == nil {
+			panic("no tree")
+		}
+	}
+	took := float64(time.Since(begun).Nanoseconds())
+	runtime.KeepAlive(kept)
+	kept = nil
+	runtime.GC()
+	return phases{"churn": took / float64(127*trees)}
 }
 
 func churn() phases {
@@ -262,8 +366,14 @@ func main() {
 		switch os.Args[2] {
 		case "cycle":
 			out.Encode(cycle(dead, different))
-		case "cancel":
-			out.Encode(cancel())
+		case "cancel", "random":
+			out.Encode(cancel(os.Args[2] == "random"))
+		case "memory":
+			out.Encode(memory())
+		case "tree":
+			out.Encode(tree())
+		case "tree-churn":
+			out.Encode(treeChurn())
 		case "churn":
 			out.Encode(churn())
 		}

@@ -4,6 +4,8 @@ import java.io.InputStreamReader;
 import java.lang.management.ManagementFactory;
 import java.lang.management.ThreadMXBean;
 import java.lang.ref.Cleaner;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.Map;
@@ -165,14 +167,37 @@ public final class Peer {
         return phases;
     }
 
-    static Map<String, Double> cancel() throws Exception {
+    /** Puts values into a random order, the same each time. */
+    static void shuffle(Object[] values) {
+        long state = 88172645463325252L;
+        for (int last = values.length - 1; last > 0; last--) {
+            state ^= state << 13;
+            state ^= state >>> 7;
+            state ^= state << 17;
+            int other = (int) ((state >>> 32) % (last + 1));
+            Object value = values[last];
+            values[last] = values[other];
+            values[other] = value;
+        }
+    }
+
+    /** Both in a random order if so said. */
+    static Map<String, Double> cancel(boolean random) throws Exception {
         Map<String, Double> phases = new LinkedHashMap<>();
         keep = new Object[n];
         allocate();
+        if (random) {
+            shuffle(keep);
+        }
         expect(n);
         Cleaner.Cleanable[] handles = new Cleaner.Cleanable[n];
-        for (int i = 0; i < n; i++) {
-            handles[i] = cleaner.register(keep[i], new Action(i));
+        timed(phases, "register", () -> {
+            for (int i = 0; i < n; i++) {
+                handles[i] = cleaner.register(keep[i], new Action(i));
+            }
+        });
+        if (random) {
+            shuffle(handles);
         }
         // clean() takes the registration back and runs the action, here and now.
         timed(phases, "cancel", () -> {
@@ -182,6 +207,74 @@ public final class Peer {
         });
         keep = null;
         System.gc();
+        return phases;
+    }
+
+    /** Bytes of the process that are in memory. */
+    static double resident() throws Exception {
+        return Double.parseDouble(Files.readString(Path.of("/proc/self/statm")).split(" ")[1]) * 4096;
+    }
+
+    /** No collection before: what that had moved from would be there, and the process would not grow. */
+    static Map<String, Double> memory() throws Exception {
+        Map<String, Double> phases = new LinkedHashMap<>();
+        CountDownLatch gate = hold();
+        keep = new Object[n];
+        allocate();
+        double small = resident();
+        register();
+        phases.put("memory", (resident() - small) / n);
+        expect(n);
+        Arrays.fill(keep, null);
+        System.gc();
+        phases.put("queued", (resident() - small) / n);
+        gate.countDown();
+        done.await();
+        return phases;
+    }
+
+    static final class Node {
+        final Node left, right;
+        long a;
+
+        Node(Node left, Node right) {
+            this.left = left;
+            this.right = right;
+        }
+    }
+
+    static volatile Node kept;
+
+    /** A tree of so many nodes. */
+    static Node grow(int nodes) {
+        if (nodes == 0) {
+            return null;
+        }
+        int below = nodes - 1;
+        return new Node(grow(below / 2), grow(below - below / 2));
+    }
+
+    static Map<String, Double> tree() throws Exception {
+        Map<String, Double> phases = new LinkedHashMap<>();
+        timed(phases, "alloc", () -> kept = grow(n));
+        System.gc();
+        timed(phases, "live", System::gc);
+        kept = null;
+        timed(phases, "free", System::gc);
+        return phases;
+    }
+
+    static Map<String, Double> treeChurn() {
+        Map<String, Double> phases = new LinkedHashMap<>();
+        Node tree = grow(n);
+        int trees = (4 * n + 126) / 127;
+        long begun = System.nanoTime();
+        for (int i = 0; i < trees; i++) {
+            kept = grow(127);
+        }
+        phases.put("churn", (double) (System.nanoTime() - begun) / (127 * trees));
+        kept = tree;
+        kept = null;
         return phases;
     }
 
@@ -232,7 +325,11 @@ public final class Peer {
         while (in.readLine() != null) {
             Map<String, Double> phases = switch (arguments[1]) {
                 case "cycle" -> cycle(Integer.parseInt(arguments[3]));
-                case "cancel" -> cancel();
+                case "cancel" -> cancel(false);
+                case "random" -> cancel(true);
+                case "memory" -> memory();
+                case "tree" -> tree();
+                case "tree-churn" -> treeChurn();
                 default -> churn();
             };
             StringJoiner line = new StringJoiner(",", "{", "}");

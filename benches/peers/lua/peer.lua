@@ -97,16 +97,76 @@ local function cycle()
   collect()
 end
 
-local function cancel()
+-- Puts values into a random order, the same each time: two draws make a number that is large enough.
+local function shuffle(values)
+  local next = shuffled(32768)
+  for last = #values, 2, -1 do
+    local other = (next() * 32768 + next()) % last + 1
+    values[last], values[other] = values[other], values[last]
+  end
+end
+
+-- Both in a random order if so said.
+local function cancel(random)
   collectgarbage("stop")
   local keep = {}
-  for i = 1, n do
-    keep[i] = thing(i)
-    register(keep[i])
-  end
+  for i = 1, n do keep[i] = thing(i) end
+  if random then shuffle(keep) end
+  timed("register", function() for i = 1, n do register(keep[i]) end end)
+  if random then shuffle(keep) end
   local gc = ffi.gc
   timed("cancel", function() for i = 1, n do gc(keep[i], nil) end end)
   keep = nil
+  collect()
+end
+
+-- Bytes of the process that are in memory.
+local function resident()
+  local file = assert(io.open("/proc/self/statm"))
+  local _, pages = file:read("*n", "*n")
+  file:close()
+  return pages * 4096
+end
+
+-- Finalizers run inside the collection, so none is ever queued.
+local function memory()
+  collectgarbage("stop")
+  local keep = {}
+  for i = 1, n do keep[i] = thing(i) end
+  collect()
+  local small = resident()
+  for i = 1, n do register(keep[i]) end
+  phases[#phases + 1] = { "memory", (resident() - small) / n }
+end
+
+-- A tree of so many nodes, each a table with two elements.
+local function grow(nodes)
+  if nodes == 0 then return nil end
+  local below = nodes - 1
+  local half = math.floor(below / 2)
+  local left, right = grow(half), grow(below - half)
+  return { left, right }
+end
+
+local function tree()
+  collectgarbage("stop")
+  local kept
+  timed("alloc", function() kept = grow(n) end)
+  collect()
+  timed("live", collect)
+  kept = nil
+  timed("free", collect)
+end
+
+local function tree_churn()
+  local kept = grow(n)
+  local trees = math.ceil(4 * n / 127)
+  collectgarbage("restart")
+  local begun = clock()
+  for _ = 1, trees do grow(127) end
+  phases[#phases + 1] = { "churn", (clock() - begun) * 1e9 / (127 * trees) }
+  assert(kept)
+  kept = nil
   collect()
 end
 
@@ -137,11 +197,16 @@ local function churn()
   end
 end
 
+local works = {
+  cycle = cycle, cancel = cancel, random = function() cancel(true) end, churn = churn,
+  memory = memory, tree = tree, ["tree-churn"] = tree_churn,
+}
+
 io.stdout:setvbuf("line")
 print(string.format('{"version":"%s"}', jit and jit.version or _VERSION))
 for _ in io.lines() do
   phases = {}
-  if work == "cycle" then cycle() elseif work == "cancel" then cancel() else churn() end
+  works[work]()
   local texts = {}
   for i, phase in ipairs(phases) do texts[i] = string.format('"%s":%.2f', phase[1], phase[2]) end
   print("{" .. table.concat(texts, ",") .. "}")

@@ -104,11 +104,25 @@ async function cycle() {
   return phases;
 }
 
-async function cancel() {
+// Puts values into a random order, the same each time: two draws make a number that is large enough.
+function shuffle(values) {
+  const next = shuffled(32768);
+  for (let last = values.length - 1; last > 0; last--) {
+    const other = (next.next().value * 32768 + next.next().value) % (last + 1);
+    [values[last], values[other]] = [values[other], values[last]];
+  }
+}
+
+// Both in a random order if so said.
+async function cancel(shuffles) {
   const phases = {};
   keep = new Array(n);
   allocate();
-  for (let i = 0; i < n; i++) registry.register(keep[i], i, keep[i]);
+  if (shuffles) shuffle(keep);
+  timed(phases, 'register', () => {
+    for (let i = 0; i < n; i++) registry.register(keep[i], i, keep[i]);
+  });
+  if (shuffles) shuffle(keep);
   timed(phases, 'cancel', () => {
     for (let i = 0; i < n; i++) registry.unregister(keep[i]);
   });
@@ -117,6 +131,75 @@ async function cancel() {
   gc();
   return phases;
 }
+
+const random = () => cancel(true);
+
+// Bytes of the process that are in memory.
+const resident = () => fs.readFileSync('/proc/self/statm', 'latin1').split(' ')[1] * 4096;
+
+async function memory() {
+  const phases = {};
+  keep = new Array(n);
+  allocate();
+  await sleep(2);
+  gc();
+  const small = resident();
+  register();
+  phases.memory = (resident() - small) / n;
+  await sleep(2);
+  const all = expect(n);
+  keep.fill(undefined);
+  await sleep(2);
+  gc();
+  phases.queued = (resident() - small) / n;
+  await all;
+  return phases;
+}
+
+class Node {
+  constructor(left, right) {
+    this.left = left;
+    this.right = right;
+    this.a = 0;
+  }
+}
+
+// A tree of so many nodes.
+function grow(nodes) {
+  if (nodes === 0) return null;
+  const below = nodes - 1;
+  const half = below >> 1;
+  const left = grow(half);
+  return new Node(left, grow(below - half));
+}
+
+let kept = null;
+
+async function tree() {
+  const phases = {};
+  timed(phases, 'alloc', () => { kept = grow(n); });
+  await sleep(2);
+  gc();
+  timed(phases, 'live', gc);
+  kept = null;
+  await sleep(2);
+  timed(phases, 'free', gc);
+  return phases;
+}
+
+async function treeChurn() {
+  const phases = {};
+  kept = grow(n);
+  const trees = Math.ceil((4 * n) / 127);
+  const begun = performance.now();
+  for (let i = 0; i < trees; i++) if (grow(127) === null) throw new Error('no tree');
+  phases.churn = ((performance.now() - begun) * 1e6) / (127 * trees);
+  kept = null;
+  gc();
+  return phases;
+}
+
+const works = { cycle, cancel: () => cancel(false), random, churn, memory, tree, 'tree-churn': treeChurn };
 
 // Not in the asynchronous function, whose frame would keep the last object.
 function churnSome(ring, from, to, steps) {
@@ -175,6 +258,6 @@ for (;;) {
   if (length === 0) break;
   const lines = buffer.subarray(0, length).filter((byte) => byte === 10).length;
   for (let i = 0; i < lines; i++) {
-    console.log(JSON.stringify(await { cycle, cancel, churn }[work]()));
+    console.log(JSON.stringify(await works[work]()));
   }
 }

@@ -75,6 +75,80 @@ let cycle () =
   Gc.full_major ();
   Gc.full_major ()
 
+(* Two draws make a number that is large enough. *)
+let shuffle values =
+  let next = shuffled 32768 in
+  for last = Array.length values - 1 downto 1 do
+    let high = next () in
+    let other = ((high * 32768) + next ()) mod (last + 1) in
+    let value = values.(last) in
+    values.(last) <- values.(other);
+    values.(other) <- value
+  done
+
+let quiet () = Gc.set { (Gc.get ()) with Gc.space_overhead = 5000 }
+
+(* There is no taking back. *)
+let random () =
+  quiet ();
+  wanted := -1;
+  keep := Array.make n dummy;
+  allocate ();
+  shuffle !keep;
+  timed "register" register;
+  keep := [||];
+  Gc.full_major ();
+  Gc.full_major ()
+
+(* Bytes of the process that are in memory. *)
+let resident () =
+  let file = open_in "/proc/self/statm" in
+  let line = input_line file in
+  close_in file;
+  Scanf.sscanf line "%d %d" (fun _ pages -> float (pages * 4096))
+
+(* Finalizers run inside the collection, so none is ever queued. *)
+let memory () =
+  quiet ();
+  keep := Array.make n dummy;
+  allocate ();
+  Gc.full_major ();
+  let small = resident () in
+  register ();
+  note "memory" ((resident () -. small) /. float n)
+
+type node = Leaf | Node of { left : node; right : node; a : int }
+
+let rec grow nodes =
+  if nodes = 0 then Leaf
+  else
+    let below = nodes - 1 in
+    let left = grow (below / 2) in
+    let right = grow (below - (below / 2)) in
+    Node { left; right; a = nodes }
+
+let kept = ref Leaf
+
+let tree () =
+  quiet ();
+  timed "alloc" (fun () -> kept := grow n);
+  Gc.full_major ();
+  timed "live" Gc.full_major;
+  kept := Leaf;
+  timed "free" Gc.full_major
+
+let tree_churn () =
+  Gc.set { (Gc.get ()) with Gc.space_overhead = 120 };
+  kept := grow n;
+  let trees = ((4 * n) + 126) / 127 in
+  let begun = now () in
+  for _ = 1 to trees do
+    if Sys.opaque_identity (grow 127) = Leaf then failwith "no tree"
+  done;
+  note "churn" ((now () -. begun) /. float (127 * trees));
+  kept := Leaf;
+  Gc.full_major ()
+
 let churn () =
   Gc.set { (Gc.get ()) with Gc.space_overhead = 120 };
   calls := 0;
@@ -108,7 +182,13 @@ let () =
     while true do
       ignore (input_line stdin);
       phases := [];
-      if work = "cycle" then cycle () else churn ();
+      (match work with
+      | "cycle" -> cycle ()
+      | "random" -> random ()
+      | "memory" -> memory ()
+      | "tree" -> tree ()
+      | "tree-churn" -> tree_churn ()
+      | _ -> churn ());
       let text (name, value) = Printf.sprintf "\"%s\":%.2f" name value in
       Printf.printf "{%s}\n%!" (String.concat "," (List.rev_map text !phases))
     done

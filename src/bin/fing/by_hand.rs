@@ -8,7 +8,7 @@ use std::mem::transmute;
 use libffi::middle::{Cif, Type};
 use libffi::raw::ffi_call;
 
-use crate::bench::subject::{Fault, Laps, Phase, Round, Subject, Work, shuffled};
+use crate::bench::subject::{Fault, Laps, Phase, Round, Subject, Work, resident, shuffled};
 use crate::callees::{self, Kind, OfInterface, OfPointer, Results, WithResults};
 
 /// One call, as large as a record of fing's queue.
@@ -26,6 +26,8 @@ pub(crate) struct ByHand {
     cif: Option<Cif>,
     objects: usize,
     targets: u8,
+    /// Whether memory is measured, not time.
+    grows: bool,
     entries: Vec<Entry>,
 }
 
@@ -34,6 +36,7 @@ impl ByHand {
     pub(crate) fn new(kind: Kind, libffi: bool, work: Work, objects: usize) -> Option<ByHand> {
         let targets = match work {
             Work::Cycle { dead: 100, targets } => targets,
+            Work::Memory => 1,
             _ => return None,
         };
         Some(ByHand {
@@ -41,6 +44,7 @@ impl ByHand {
             cif: libffi.then(|| description(kind)),
             objects,
             targets,
+            grows: work == Work::Memory,
             entries: Vec::new(),
         })
     }
@@ -113,6 +117,7 @@ impl Subject for ByHand {
         let mut laps = Laps::new(self.objects);
         self.entries.clear();
         self.entries.shrink_to_fit();
+        let small = if self.grows { resident()? } else { 0.0 };
         laps.begin();
         let entry = |(n, target): (usize, usize)| Entry {
             code: functions[target],
@@ -128,7 +133,9 @@ impl Subject for ByHand {
                 self.entries.push(std::hint::black_box(entry(at)));
             }
         }
-        if self.cif.is_none() {
+        if self.grows {
+            laps.note(Phase::Memory, resident()? - small);
+        } else if self.cif.is_none() {
             laps.end(Phase::Register);
         }
         laps.begin();

@@ -67,6 +67,8 @@ pub(crate) struct Results(i64, f32, [u8; 10]);
 
 /// [`Kind::Pointer`], System V.
 pub(crate) type OfPointer = extern "C" fn(u64);
+/// Of an array of pointers and their number, System V.
+type OfMany = extern "C" fn(u64, u64);
 /// [`Kind::Interface`], System V.
 pub(crate) type OfInterface = extern "C" fn(u64, u64);
 /// [`Kind::Results`], System V.
@@ -89,6 +91,10 @@ extern "C" fn interface<const N: usize>(_itab: u64, _object: u64) {
 
 extern "C" fn results<const N: usize>(_object: u64) -> Results {
     Results(count::<N>() as i64, 1.5, [1; 10])
+}
+
+extern "C" fn many(_objects: u64, count: u64) {
+    COUNTS[0].store(COUNTS[0].load(Ordering::Relaxed) + count, Ordering::Relaxed);
 }
 
 /// Under Go's ABI, whatever the number of argument registers: the argument is not looked at.
@@ -117,6 +123,17 @@ pub(crate) fn finalizers(types: &Types, kind: Kind) -> Result<Vec<FinalizerFn>, 
         unsafe { builder.at(std::ptr::with_exposed_provenance(code)) }
     };
     Ok(kind.system_v().map(function).into())
+}
+
+/// A finalizer that is called with many objects at once.
+///
+/// # Errors
+/// The signature's.
+pub(crate) fn bulk(types: &Types) -> Result<FinalizerFn, TypesError> {
+    let signature = types.parse_signature("func(**bench.T, uint)")?;
+    let builder = FinalizerFn::builder(signature, Abi::system_v()).bulk();
+    // SAFETY: I8: a System V function of a pointer and an integer, which looks at no object.
+    Ok(unsafe { builder.at(many as OfMany as *const ()) })
 }
 
 /// A cleanup with one integer.

@@ -124,6 +124,11 @@ impl Explanation {
         let bytes = compiled.code.len();
         let listing = compiled.listing().unwrap_or_default();
         section(out, &format!("machine code, {bytes} bytes"), listing)?;
+        if let Some(listing) = compiled.entrance_listing() {
+            let bytes = compiled.entrance().len();
+            let title = format!("entrance, {bytes} bytes, shared by all stubs");
+            section(out, &title, listing)?;
+        }
         if !compiled.veneer().is_empty() {
             let title = format!("veneer, {} bytes", compiled.veneer().len());
             section(out, &title, &self.veneer().join("\n"))?;
@@ -156,6 +161,8 @@ impl Explanation {
             "clif": compiled.clif(),
             "code": hex(compiled.code.iter(), usize::MAX, ""),
             "listing": compiled.listing().unwrap_or_default(),
+            "entrance": hex(compiled.entrance().iter(), usize::MAX, ""),
+            "entrance_listing": compiled.entrance_listing().unwrap_or_default(),
             "veneer": hex(compiled.veneer().iter(), usize::MAX, ""),
             "veneer_listing": self.veneer(),
         })

@@ -36,6 +36,10 @@ enum Command {
     /// Measure fing beside a loop by hand, libffi, and other runtimes
     #[cfg(all(feature = "bench", target_arch = "x86_64", target_os = "linux"))]
     Bench(bench::Arguments),
+    /// One round of `bench` in a process of its own
+    #[cfg(all(feature = "bench", target_arch = "x86_64", target_os = "linux"))]
+    #[command(hide = true)]
+    BenchMemory(bench::Alone),
     /// List the targets and conventions, and what this build and machine can do for each
     Targets(targets::Arguments),
 }
@@ -56,6 +60,8 @@ fn main() -> ExitCode {
         Command::Explain(arguments) => explain::run(&arguments),
         #[cfg(all(feature = "bench", target_arch = "x86_64", target_os = "linux"))]
         Command::Bench(arguments) => bench::run(&arguments),
+        #[cfg(all(feature = "bench", target_arch = "x86_64", target_os = "linux"))]
+        Command::BenchMemory(arguments) => bench::run_alone(&arguments),
         Command::Targets(arguments) => targets::run(&arguments),
     };
     match outcome {

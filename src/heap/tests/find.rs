@@ -3,7 +3,7 @@
 use super::*;
 use crate::heap::class::BLOCK;
 use crate::mutator::Mutator;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 #[test]
 fn every_address_finds_its_object_or_none() {
@@ -40,6 +40,7 @@ fn check(space: &Space, live: &BTreeMap<usize, (TypeId, crate::Handle)>) {
     let start = heap.arena.start();
     let end = start + heap.arena.blocks() * BLOCK;
     let mut objects = live.iter().peekable();
+    let mut places = BTreeSet::new();
     let mut last: Option<(usize, TypeId, usize)> = None;
     for addr in start..end {
         while let Some((&at, (ty, _))) = objects.next_if(|(at, _)| **at <= addr) {
@@ -50,7 +51,16 @@ fn check(space: &Space, live: &BTreeMap<usize, (TypeId, crate::Handle)>) {
             .map(|(at, ty, _)| (at, ty));
         let found = heap.find(addr).map(|(at, desc)| (at, desc.id()));
         assert_eq!(found, want, "offset {:#x} of the heap", addr - start);
+        // Addresses have the same place if they are of the same object.
+        let place = heap.place(addr);
+        assert_eq!(place, want.and_then(|(at, _)| heap.place(at)));
+        if want.is_some_and(|(at, _)| at == addr) {
+            let place = place.unwrap();
+            assert!(place.cell < place.cells);
+            assert!(places.insert((place.block, place.cell)));
+        }
     }
+    assert_eq!(places.len(), live.len());
     for addr in [0, 1, start - 1, end, end + 1, usize::MAX] {
         assert!(heap.find(addr).is_none());
     }

@@ -54,9 +54,15 @@ impl Weakness for GoOrder {
             queue.push((addr, id.get()));
         });
         let mut died = self.died.lock().unwrap();
-        cycle.for_each_unmarked(Bit::Special, |_, addr| {
+        let mut places = Vec::new();
+        cycle.for_each_unmarked(Bit::Special, |cycle, addr| {
             died.insert(addr);
+            places.extend(cycle.heap().place(addr));
         });
+        cycle.for_each_dead(Bit::Special, |place| {
+            assert_eq!(place, places.remove(0));
+        });
+        assert_eq!(places, []);
     }
 }
 
@@ -231,8 +237,9 @@ fn run(seed: u64) {
                 );
             }
             if rng.chance(10) {
-                node.special = rng.chance(80);
-                assert!(space.heap().set_special(node.addr, node.special));
+                node.special = true;
+                let place = space.heap().place(node.addr).unwrap();
+                space.heap().set_special(place);
             }
         }
         model.roots.retain(|_, _| rng.chance(70));

@@ -99,7 +99,7 @@ fn things_without_size_have_one_address() {
         space.heap().prepare(zero, std::num::NonZeroU32::MIN),
         Err(None)
     );
-    assert!(!space.heap().set_special(zero, true));
+    assert_eq!(space.heap().place(zero), None);
 }
 
 #[test]

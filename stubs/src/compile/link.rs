@@ -1,20 +1,37 @@
-//! Stub and veneer as one position-independent blob, the stub's one relocation resolved.
+//! Entrance, stub and veneer as one position-independent blob, the stub's one relocation resolved.
 #![forbid(unsafe_code)]
 
 use cranelift_codegen::binemit::Reloc;
 use cranelift_codegen::{FinalizedMachReloc, FinalizedRelocTarget};
 
+use crate::veneer::{LEAD_IN, lead_in};
+
 /// Functions begin at multiples of this in a blob; enough for every machine.
 const ALIGNMENT: usize = 16;
 
-/// `stub` followed by `veneer`, with each of the stub's relocations aimed at the veneer.
+/// Where the stub begins behind an entrance of so many bytes.
+pub(super) fn stub_offset(entrance: Option<usize>) -> usize {
+    entrance.map_or(0, |bytes| (LEAD_IN + bytes).next_multiple_of(ALIGNMENT))
+}
+
+/// `entrance`, if there is one, told where the stub is; `stub` followed by `veneer`, with each of the stub's relocations
+/// aimed at the veneer.
 pub(super) fn link(
+    entrance: Option<&[u8]>,
     stub: &[u8],
     relocations: &[FinalizedMachReloc],
     veneer: &[u8],
 ) -> Result<Vec<u8>, String> {
-    let mut image = stub.to_vec();
-    let target = stub.len().next_multiple_of(ALIGNMENT);
+    let start = stub_offset(entrance.map(<[u8]>::len));
+    let mut image = Vec::new();
+    if let Some(entrance) = entrance {
+        let lead_in = lead_in(start - LEAD_IN).ok_or("the entrance is too long")?;
+        image.extend(lead_in);
+        image.extend_from_slice(entrance);
+        image.resize(start, 0);
+    }
+    image.extend_from_slice(stub);
+    let target = image.len().next_multiple_of(ALIGNMENT);
     image.resize(target, 0);
     image.extend_from_slice(veneer);
     for relocation in relocations {
@@ -24,7 +41,7 @@ pub(super) fn link(
         if veneer.is_empty() {
             return Err(format!("{relocation:?}: there is no veneer"));
         }
-        let at = relocation.offset as usize;
+        let at = start + relocation.offset as usize;
         let distance = target as i64 + relocation.addend - at as i64;
         patch(&mut image, at, relocation.kind, distance)
             .ok_or_else(|| format!("{relocation:?}: out of reach or of an unknown kind"))?;

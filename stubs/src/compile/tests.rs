@@ -1,6 +1,8 @@
 //! What unwinders are told, on every machine: stubs are run in an emulator up to their callee's first instruction, and the
 //! entry's registers and stack pointer must come back by the rules alone.
 
+use std::collections::HashMap;
+
 use fing_oracles::emulator::{Emulator, Isa, Protection, library};
 
 use crate::{Compiler, KeyOptions, StubKey};
@@ -156,39 +158,49 @@ fn unwind(machine: &Machine, key: &StubKey) {
             word(machine, &emulator.read(stack_pointer - 8, 8).unwrap())
         }
     };
-    let stub = CODE..CODE + compiled.code.len() as u64;
+    let start = CODE + compiled.stub_offset() as u64;
+    let stub = start..start + compiled.code.len() as u64;
     let state = if stub.contains(&return_address) {
         &compiled.call_state
     } else {
         &compiled.veneer_state
     };
-    let ((base, offset), saved) = state.as_ref().unwrap().rules();
-    let base = (machine.name)(base);
-    let base = if base == machine.stack_pointer {
-        stack_pointer
-    } else {
-        emulator.word(&base)
-    };
-    let cfa = base.wrapping_add_signed(offset);
-    assert_eq!(cfa, ENTRY + machine.cfa, "{key}: canonical frame address");
-    for &(register, offset) in saved {
-        let found = emulator.read(cfa.wrapping_add_signed(offset), 8).unwrap();
-        let found = word(machine, &found);
-        let name = (machine.name)(register);
-        let wanted = if name == machine.stack_pointer {
-            ENTRY
-        } else if register == machine.return_column && machine.link.is_none() {
-            // Entered by a jump: what is on the stack is nobody's.
-            continue;
-        } else {
-            graffiti(&name)
-        };
-        assert_eq!(found, wanted, "{key}: {name}");
+    // A stub that keeps no register was called by its entrance.
+    let entrance = compiled.entrance.as_ref().map(|entrance| &entrance.state);
+    let mut registers: HashMap<String, u64> = names
+        .iter()
+        .map(|name| (name.clone(), emulator.word(name)))
+        .collect();
+    registers.insert(machine.stack_pointer.into(), stack_pointer);
+    let mut ruled = Vec::new();
+    for state in [Some(state), entrance].into_iter().flatten() {
+        let ((base, offset), saved) = state.as_ref().unwrap().rules();
+        let cfa = registers[&(machine.name)(base)].wrapping_add_signed(offset);
+        registers.insert(machine.stack_pointer.into(), cfa - machine.cfa);
+        for &(register, offset) in saved {
+            // What is on the stack above an entry by a jump is nobody's.
+            if register == machine.return_column && machine.link.is_none() {
+                continue;
+            }
+            let found = emulator.read(cfa.wrapping_add_signed(offset), 8).unwrap();
+            registers.insert((machine.name)(register), word(machine, &found));
+            ruled.push(register);
+        }
+    }
+    let found = registers[machine.stack_pointer];
+    assert_eq!(found, ENTRY, "{key}: canonical frame address");
+    for name in ruled.iter().map(|&register| (machine.name)(register)) {
+        if name != machine.stack_pointer {
+            assert_eq!(registers[&name], graffiti(&name), "{key}: {name}");
+        }
     }
     if key.abi().convention().is_none() {
         for register in machine.kept.iter().cloned().flatten() {
-            let has_rule = saved.iter().any(|rule| rule.0 == register);
-            assert!(has_rule, "{key}: no rule for {}", (machine.name)(register));
+            assert!(
+                ruled.contains(&register),
+                "{key}: no rule for {}",
+                (machine.name)(register)
+            );
         }
     }
 }

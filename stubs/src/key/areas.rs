@@ -1,17 +1,16 @@
 //! What a key's frame is used for, for faults that make it too small.
 #![forbid(unsafe_code)]
 
-use super::{ResultSource, Source, StubKey, Target, frame_class};
+use super::{Parts, ResultSource, Source, StubKey, Target, frame_class};
 
 impl StubKey {
     /// The same moves with areas of other sizes.
     pub(crate) fn with_areas(&self, frame: u32, hidden: u32) -> StubKey {
-        StubKey {
+        StubKey::from_parts(&Parts {
             frame,
             hidden,
-            ..self.clone()
-        }
-        .hashed()
+            ..self.packed.parts()
+        })
     }
 
     /// Bytes of frame up to the end of the stack arguments.
@@ -21,7 +20,7 @@ impl StubKey {
             (Target::Frame(to) | Target::Word(to), _) => to + 8,
             _ => 0,
         };
-        let bytes = self.moves.iter().map(end).max().unwrap_or(0);
+        let bytes = self.moves().iter().map(end).max().unwrap_or(0);
         frame_class(bytes.into())
     }
 
@@ -31,7 +30,7 @@ impl StubKey {
             ResultSource::Frame(from) => from + m.size,
             _ => 0,
         };
-        let bytes = self.results.iter().map(end).max().unwrap_or(0);
+        let bytes = self.results().iter().map(end).max().unwrap_or(0);
         self.argument_frame().max(frame_class(bytes.into()))
     }
 }

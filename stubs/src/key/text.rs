@@ -3,34 +3,34 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
 
 use super::{
-    MAX_FRAME, Move, ResultMove, ResultSource, Source, StubKey, Target, erase, frame_class,
+    MAX_FRAME, Move, Parts, ResultMove, ResultSource, Source, StubKey, Target, erase, frame_class,
 };
 use crate::record::RECORD_ARGUMENT;
 use crate::{Abi, Family, RegClass, StubError};
 
 impl fmt::Display for StubKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.abi.family() {
-            Family::Go => write!(f, "go/{}", self.abi.arch())?,
+        let key = self.packed.parts();
+        match key.abi.family() {
+            Family::Go => write!(f, "go/{}", key.abi.arch())?,
             Family::Native(convention) => write!(f, "{convention}")?,
         }
-        if self.block {
+        if key.block {
             write!(f, ";block")?;
         }
-        for m in &*self.moves {
+        for m in &key.moves {
             write!(f, ";{}>{}", m.source, m.to)?;
         }
-        for m in &*self.results {
+        for m in &key.results {
             write!(f, ";{}>{}@{}", m.from, m.size, m.to)?;
         }
-        if self.frame > 0 {
-            write!(f, ";frame={}", self.frame)?;
+        if key.frame > 0 {
+            write!(f, ";frame={}", key.frame)?;
         }
-        if self.hidden > 0 {
-            write!(f, ";hidden={}", self.hidden)?;
+        if key.hidden > 0 {
+            write!(f, ";hidden={}", key.hidden)?;
         }
         Ok(())
     }
@@ -88,16 +88,14 @@ impl FromStr for StubKey {
                 .parse()
                 .map_err(|_| bad(abi_text, "an ABI such as go/amd64 or sysv/amd64"))?,
         );
-        let mut key = StubKey {
-            hash: 0,
+        let mut key = Parts {
             abi,
             block: parts.next_if_eq(&"block").is_some(),
-            moves: Arc::default(),
-            results: Arc::default(),
+            moves: Vec::new(),
+            results: Vec::new(),
             frame: 0,
             hidden: 0,
         };
-        let (mut moves, mut results) = (Vec::new(), Vec::new());
         for part in parts {
             let class = |value: &str| {
                 let bytes = number(value).filter(|&n| n > 0 && frame_class(n.into()) == n);
@@ -108,25 +106,29 @@ impl FromStr for StubKey {
             } else if let Some(value) = part.strip_prefix("hidden=") {
                 key.hidden = class(value)?;
             } else if let Some(m) = key.parse_move(part) {
-                moves.push(m);
+                key.moves.push(m);
             } else {
-                results.push(key.parse_result(part).ok_or_else(|| {
+                let result = key.parse_result(part).ok_or_else(|| {
                     bad(
                         part,
                         "a move such as 8@0>i0, a result such as i0>8@0, or frame=, hidden=",
                     )
-                })?);
+                })?;
+                key.results.push(result);
             }
         }
-        key.moves = moves.into();
-        key.results = results.into();
         key.check_areas()
             .map_err(|(found, wanted)| bad(&found, wanted))?;
-        Ok(key.hashed())
+        let key = StubKey::from_parts(&key);
+        if !key.is_sound() {
+            let found = key.to_string();
+            return Err(bad(&found, "registers filled in order, without gaps"));
+        }
+        Ok(key)
     }
 }
 
-impl StubKey {
+impl Parts {
     fn parse_move(&self, part: &str) -> Option<Move> {
         let (source, to) = part.split_once('>')?;
         let to = match to.split_at_checked(1)? {
@@ -182,10 +184,10 @@ impl StubKey {
         (fits && self.block).then_some(ResultMove { from, size, to })
     }
 
-    /// Everything lies in the areas the key has, and registers are filled in order.
+    /// Everything lies in the areas the key has.
     fn check_areas(&self) -> Result<(), (String, &'static str)> {
         let frame = u64::from(self.frame);
-        for m in &*self.moves {
+        for m in &self.moves {
             let size = match m.source {
                 Source::Bytes { size, .. } => u64::from(size),
                 Source::Context | Source::FrameAddress(_) => 8,
@@ -203,7 +205,7 @@ impl StubKey {
                 return Err((format!("{}>{}", m.source, m.to), "a place in the frame"));
             }
         }
-        for m in &*self.results {
+        for m in &self.results {
             let (end, area) = match m.from {
                 ResultSource::Frame(offset) => (u64::from(offset) + u64::from(m.size), frame),
                 ResultSource::Hidden(offset) => (
@@ -216,9 +218,6 @@ impl StubKey {
                 let found = format!("{}>{}@{}", m.from, m.size, m.to);
                 return Err((found, "a place in the frame or the hidden area"));
             }
-        }
-        if !self.is_sound() {
-            return Err((self.to_string(), "registers filled in order, without gaps"));
         }
         Ok(())
     }

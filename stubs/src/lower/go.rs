@@ -11,15 +11,15 @@ use super::{CallBuilder, ResultRegisters, VENEER_NAME, float_type};
 use crate::RegClass;
 use crate::abi::Float32Image;
 use crate::key::{Move, Source};
-use crate::record::CONTEXT_OFFSET;
-use crate::veneer::{Form, Plan, image};
+use crate::record::{CODE_OFFSET, CONTEXT_OFFSET};
+use crate::veneer::{Facts, Form, Plan, image};
 
-/// What a veneer takes; see [`Plan`].
-fn veneer_signature(plan: &Plan, floats: &[Move]) -> Signature {
+/// What a veneer takes, so many integers in the `Direct` form; see [`Plan`].
+fn veneer_signature(plan: &Plan, ints: usize, floats: &[Move]) -> Signature {
     let mut signature = Signature::new(CallConv::PreserveAll);
     match plan.form {
         Form::Direct => {
-            signature.params = vec![AbiParam::new(types::I64); 5];
+            signature.params = vec![AbiParam::new(types::I64); ints];
             let floats = floats.iter().map(|m| AbiParam::new(float_type(size(m))));
             signature.params.extend(floats);
         }
@@ -36,13 +36,14 @@ fn size(m: &Move) -> u32 {
 }
 
 impl CallBuilder<'_, '_> {
-    pub(super) fn call_veneer(&mut self, code: Value, plan: Plan) -> ResultRegisters {
+    pub(super) fn call_veneer(&mut self, plan: Plan) -> ResultRegisters {
         let ints = self.int_moves();
         let floats = self.key.register_moves(RegClass::Float);
-        let context = self.load_word(CONTEXT_OFFSET);
-        let mut arguments = Vec::new();
+        let (mut arguments, mut integers) = (Vec::new(), 1);
         match (plan.form, self.save) {
             (Form::Image, Some(slot)) => {
+                let code = self.load_word(CODE_OFFSET);
+                let context = self.load_word(CONTEXT_OFFSET);
                 let g = self.g.value(self.builder);
                 for (value, offset) in [
                     (code, image::CODE),
@@ -61,17 +62,32 @@ impl CallBuilder<'_, '_> {
                 arguments.push(self.builder.ins().stack_addr(types::I64, slot, 0));
             }
             _ => {
-                let mut words: Vec<Value> = ints.iter().map(|&m| self.word(m)).collect();
-                // A word the callee has no use for: any value will do, and this one is at hand.
-                words.resize(2, code);
-                let g = self.g.value(self.builder);
-                arguments.extend([words[0], words[1], context, code, g]);
+                let facts = Facts::of(self.key.abi().arch());
+                if facts.is_some_and(|facts| facts.words_last) {
+                    let mut words: Vec<Value> = ints.iter().map(|&m| self.word(m)).collect();
+                    let context = self.load_word(CONTEXT_OFFSET);
+                    let g = self.g.value(self.builder);
+                    // Last, since the record's address may lie where it goes.
+                    let code = self.load_word(CODE_OFFSET);
+                    arguments.extend([code, g, context]);
+                    arguments.append(&mut words);
+                } else {
+                    let code = self.load_word(CODE_OFFSET);
+                    let context = self.load_word(CONTEXT_OFFSET);
+                    let mut words: Vec<Value> = ints.iter().map(|&m| self.word(m)).collect();
+                    // A word the callee has no use for: any value will do, and this one is at hand.
+                    words.resize(2, code);
+                    arguments.append(&mut words);
+                    let g = self.g.value(self.builder);
+                    arguments.extend([context, code, g]);
+                }
+                integers = arguments.len();
                 arguments.extend(floats.iter().map(|&m| self.float(m)));
             }
         }
         let signature = self
             .builder
-            .import_signature(veneer_signature(&plan, &floats));
+            .import_signature(veneer_signature(&plan, integers, &floats));
         let name = self
             .builder
             .func

@@ -9,12 +9,14 @@ use cranelift_codegen::isa::CallConv;
 use super::{CallBuilder, ResultRegisters, float_type};
 use crate::RegClass;
 use crate::key::{Move, ResultSource, Source, Target};
+use crate::record::CODE_OFFSET;
 
 /// An argument that Cranelift places: its type and value.
 type Argument = (Type, Value);
 
 impl CallBuilder<'_, '_> {
-    pub(super) fn call_native(&mut self, code: Value, convention: CallConv) -> ResultRegisters {
+    pub(super) fn call_native(&mut self, convention: CallConv) -> ResultRegisters {
+        let code = self.load_word(CODE_OFFSET);
         let mut signature = Signature::new(convention);
         let mut arguments = Vec::new();
         if let Some(slot) = self.hidden {
@@ -76,7 +78,7 @@ impl CallBuilder<'_, '_> {
             });
         }
         if table.callee_pops {
-            let mut words: Vec<Move> = self.key.moves().to_vec();
+            let mut words: Vec<Move> = self.key.moves();
             words.retain(|m| matches!(m.to, Target::Word(_)));
             words.sort_by_key(|m| m.to);
             for m in words {
@@ -102,9 +104,8 @@ impl CallBuilder<'_, '_> {
 
     /// F32 where a result register holds a lone `float32`, else all its 64 bits.
     fn float_result_type(&self, register: u8) -> Type {
-        let mut parts = self
-            .key
-            .results()
+        let results = self.key.results();
+        let mut parts = results
             .iter()
             .filter(|m| matches!(m.from, ResultSource::Float(n, _) if n == register));
         match (parts.next(), parts.next()) {

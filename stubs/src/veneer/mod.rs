@@ -17,7 +17,7 @@
 //!
 //! | in | where the stub puts it |
 //! |---|---|
-//! | integer words 0 and 1, closure context, code address, g | integer arguments 0 to 4 of the `Direct` form |
+//! | integer words 0 and 1, closure context, code address, g | integer arguments 0 to 4 of the `Direct` form, or in the order of [`Facts::words_last`] |
 //! | address of an [image](Form::Image) with all of them | integer argument 0 of the `Image` form |
 //! | float registers | where both ABIs agree they already are (`Direct`), or in the image |
 //!
@@ -91,6 +91,9 @@ pub(crate) mod image {
 pub(crate) struct Facts {
     /// The first so many float argument registers are the same in Go's ABI and in C's.
     direct_floats: u8,
+    /// In the `Direct` form the order is code address, g, closure context, and then only words that the callee wants: where
+    /// both words have to be moved on in any case.
+    pub(crate) words_last: bool,
     /// The veneer has to put something right after each call, so it never jumps.
     always_calls: bool,
     /// Bytes from the stack pointer of the stub's call up to the stub's slot 0.
@@ -128,6 +131,7 @@ impl Facts {
 
 static AMD64: Facts = Facts {
     direct_floats: 8,
+    words_last: true,
     always_calls: false,
     slot_zero: 0,
     argument_base: 0,
@@ -137,6 +141,7 @@ static AMD64: Facts = Facts {
 
 static ARM64: Facts = Facts {
     argument_base: 8,
+    words_last: false,
     encode: aarch64::encode,
     ..AMD64
 };
@@ -144,6 +149,7 @@ static ARM64: Facts = Facts {
 /// Go changes f9, which the C convention keeps and Cranelift forgets to save. DWARF knows it as 41.
 static RISCV64: Facts = Facts {
     argument_base: 8,
+    words_last: false,
     always_calls: true,
     unwind: Unwind::Saved(32 + 9),
     encode: riscv64::encode,
@@ -154,6 +160,7 @@ static RISCV64: Facts = Facts {
 /// Go has no use for. The veneer moves the stack pointer up over it for the call.
 static S390X: Facts = Facts {
     direct_floats: 1,
+    words_last: false,
     always_calls: true,
     slot_zero: s390x::SAVE_AREA as u32,
     unwind: Unwind::Raised {
@@ -219,3 +226,12 @@ pub(crate) fn encode(arch: Arch, plan: &Plan, save: i32) -> Result<Encoded, Stri
     let facts = Facts::of(arch).ok_or_else(|| format!("no veneer for {arch}"))?;
     (facts.encode)(plan, save)
 }
+
+/// Instructions that put the address of what lies `distance` bytes behind their end into the fifth argument register of the
+/// C convention, on the machine whose stubs have an entrance.
+pub(crate) fn lead_in(distance: usize) -> Option<[u8; x86_64::LEAD_IN]> {
+    i32::try_from(distance).ok().map(x86_64::lead_in)
+}
+
+/// Bytes of [`lead_in`].
+pub(crate) const LEAD_IN: usize = x86_64::LEAD_IN;

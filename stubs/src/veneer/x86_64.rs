@@ -2,11 +2,11 @@
 //!
 //! ```text
 //! Direct, on entry            Direct, at the jump        Image, on entry        Image, at the jump or call
-//!   rdi  integer word 0         rax  integer word 0        rdi  image             rax rbx rcx rdi rsi r8 r9 r10 r11
-//!   rsi  integer word 1         rbx  integer word 1                               xmm0..xmm14
+//!   rcx  integer word 0         rax  integer word 0        rdi  image             rax rbx rcx rdi rsi r8 r9 r10 r11
+//!   r8   integer word 1         rbx  integer word 1                               xmm0..xmm14
 //!   rdx  closure context        rdx  closure context                              rdx  closure context
-//!   rcx  code address           r14  g                                            r14  g
-//!   r8   g                      xmm15  0                                          xmm15  0
+//!   rdi  code address           r14  g                                            r14  g
+//!   rsi  g                      xmm15  0                                          xmm15  0
 //!   xmm0..xmm7 float words      xmm0..xmm7 unchanged                              r12  code address
 //!   [rsp] return address into the stub, [rsp+8] the argument base: untouched by a jump
 //! ```
@@ -40,11 +40,11 @@ pub(super) fn encode(plan: &Plan, save: i32) -> Result<Encoded, String> {
     let mut code = Encoded::default();
     let target = match plan.form {
         Form::Direct => {
-            for (to, from) in [(RAX, RDI), (RBX, RSI)].into_iter().take(plan.ints.into()) {
+            for (to, from) in [(RAX, RCX), (RBX, R8)].into_iter().take(plan.ints.into()) {
                 mov(&mut code, to, from);
             }
-            mov(&mut code, R14, R8);
-            RCX
+            mov(&mut code, R14, RSI);
+            RDI
         }
         Form::Image => {
             if plan.calls {
@@ -165,4 +165,13 @@ fn push(code: &mut Encoded, offset: i32) {
     let mut bytes = vec![0xff, 0xb4];
     from_stack(&mut bytes, offset);
     code.push(format!("push [rsp + {offset}]"), &bytes);
+}
+
+/// Bytes of [`lead_in`].
+pub(super) const LEAD_IN: usize = 7;
+
+/// `lea r8, [rip + distance]`: REX.W 8D /r.
+pub(super) fn lead_in(distance: i32) -> [u8; LEAD_IN] {
+    let [a, b, c, d] = distance.to_le_bytes();
+    [0x4c, 0x8d, 0x05, a, b, c, d]
 }

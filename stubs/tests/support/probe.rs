@@ -128,7 +128,7 @@ callee!(
     "mov r11, [r11 + {ints_out} + 88]"
 );
 
-/// Calls a stub's code with these four arguments and something known in every register the System V convention keeps;
+/// Calls a stub's code, or the entrance that calls it, with these arguments and something known in every register the System V convention keeps;
 /// returns whether all of it is still there. The direction flag and the floating-point control words are looked at too.
 #[unsafe(naked)]
 pub(crate) unsafe extern "C" fn keeps_registers(
@@ -136,7 +136,8 @@ pub(crate) unsafe extern "C" fn keeps_registers(
     end: usize,
     progress: usize,
     g: usize,
-    entry: usize,
+    stub: usize,
+    called: usize,
 ) -> u64 {
     naked_asm!(
         "push rbx",
@@ -154,7 +155,7 @@ pub(crate) unsafe extern "C" fn keeps_registers(
         "mov r13, 0x44",
         "mov r14, 0x55",
         "mov r15, 0x66",
-        "call r8",
+        "call r9",
         "xor eax, eax",
         "cmp [rsp + 8], rsp",
         "jne 2f",

@@ -1,9 +1,10 @@
-//! MMTk: `add_finalizer` and `get_finalized_object`, plan MarkSweep, one mutator. See ../../README.md.
+//! MMTk: `add_finalizer` and `get_finalized_object`, plan MarkSweep or Immix, one mutator. See ../../README.md.
 //!
-//! The binding is the smallest there can be: objects of 32 bytes without references, roots in one array.
+//! The binding is the smallest there can be: objects of 32 bytes, all without references or all nodes of trees; roots in one
+//! array.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::*};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering::*};
 use std::sync::{Condvar, Mutex, OnceLock};
 
 use mmtk::memory_manager as mm;
@@ -17,9 +18,11 @@ use mmtk::vm::{
     VMLocalForwardingPointerSpec, VMLocalLOSMarkNurserySpec, VMLocalMarkBitSpec,
 };
 use mmtk::{AllocationSemantics, MMTK, MMTKBuilder, Mutator};
-use peers::{Job, Phases, dropped, serve};
+use peers::{Job, Phases, dropped, resident, serve, shuffle};
 
 const SIZE: usize = 32;
+/// Where a node has its references.
+const CHILDREN: [usize; 2] = [0, 8];
 
 #[derive(Default)]
 struct Binding;
@@ -31,6 +34,8 @@ static ROOTS: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
 /// Whether the collection that the mutator waits for is over.
 static OVER: Mutex<bool> = Mutex::new(false);
 static WAKE: Condvar = Condvar::new();
+/// Whether an object's first two words are references.
+static NODES: AtomicBool = AtomicBool::new(false);
 static CALLS: AtomicUsize = AtomicUsize::new(0);
 
 fn heap() -> &'static MMTK<Binding> {
@@ -103,7 +108,17 @@ impl Collection<Binding> for Binding {
 }
 
 impl Scanning<Binding> for Binding {
-    fn scan_object<V: SlotVisitor<SimpleSlot>>(_: VMWorkerThread, _: ObjectReference, _: &mut V) {}
+    fn scan_object<V: SlotVisitor<SimpleSlot>>(
+        _: VMWorkerThread,
+        object: ObjectReference,
+        visitor: &mut V,
+    ) {
+        if NODES.load(Relaxed) {
+            for offset in CHILDREN {
+                visitor.visit_slot(SimpleSlot::from_address(object.to_raw_address() + offset));
+            }
+        }
+    }
 
     fn notify_initial_thread_scan_complete(_: bool, _: VMWorkerThread) {}
 
@@ -158,19 +173,30 @@ impl ObjectModel<Binding> for Binding {
     const OBJECT_REF_OFFSET_LOWER_BOUND: isize = 0;
 
     fn copy(
-        _: ObjectReference,
-        _: CopySemantics,
-        _: &mut GCWorkerCopyContext<Binding>,
+        from: ObjectReference,
+        semantics: CopySemantics,
+        context: &mut GCWorkerCopyContext<Binding>,
     ) -> ObjectReference {
-        unreachable!("MarkSweep moves nothing")
+        let to = context.alloc_copy(from, SIZE, 8, 0, semantics);
+        // SAFETY: two objects of that size; the new one is only this worker's.
+        unsafe {
+            std::ptr::copy_nonoverlapping::<u8>(
+                from.to_raw_address().to_ptr(),
+                to.to_mut_ptr(),
+                SIZE,
+            );
+        }
+        let object = ObjectReference::from_raw_address(to).expect("memory");
+        context.post_copy(object, SIZE, semantics);
+        object
     }
 
     fn copy_to(_: ObjectReference, _: ObjectReference, _: Address) -> Address {
-        unreachable!("MarkSweep moves nothing")
+        unreachable!("no plan here compacts")
     }
 
     fn get_reference_when_copied_to(_: ObjectReference, _: Address) -> ObjectReference {
-        unreachable!("MarkSweep moves nothing")
+        unreachable!("no plan here compacts")
     }
 
     fn get_current_size(_: ObjectReference) -> usize {
@@ -220,25 +246,56 @@ fn drain() {
     }
 }
 
-fn round(job: &Job, phases: &mut Phases) {
-    let mut keep: Vec<Option<ObjectReference>> = vec![None; job.n];
-    let range = keep.as_ptr_range();
+/// An object of the mutator's.
+fn alloc(mutator: &mut Mutator<Binding>) -> ObjectReference {
+    let address = mm::alloc(mutator, SIZE, 8, 0, AllocationSemantics::Default);
+    let object = ObjectReference::from_raw_address(address).expect("memory");
+    mm::post_alloc(mutator, object, SIZE, AllocationSemantics::Default);
+    object
+}
+
+/// References that are roots until [`unroot`].
+fn rooted(n: usize) -> Vec<Option<ObjectReference>> {
+    let mut keep = vec![None; n];
+    let range = keep.as_mut_ptr_range();
     ROOTS[0].store(range.start as usize, Relaxed);
     ROOTS[1].store(range.end as usize, Relaxed);
+    keep
+}
+
+fn unroot() {
+    ROOTS[1].store(ROOTS[0].load(Relaxed), Relaxed);
+}
+
+fn allocate(keep: &mut [Option<ObjectReference>]) {
+    let mutator = mutator();
+    for slot in keep {
+        *slot = Some(alloc(mutator));
+    }
+}
+
+fn register(keep: &[Option<ObjectReference>]) {
+    for &object in keep.iter().flatten() {
+        mm::add_finalizer(heap(), object);
+    }
+}
+
+fn forget(mut keep: Vec<Option<ObjectReference>>) {
+    keep.fill(None);
+    collect();
+    drain();
+    collect();
+    unroot();
+}
+
+fn cycle(job: &Job, phases: &mut Phases) {
+    let mut keep = rooted(job.n);
     CALLS.store(0, Relaxed);
     phases.begin();
-    let mutator = mutator();
-    for slot in &mut keep {
-        let address = mm::alloc(mutator, SIZE, 8, 0, AllocationSemantics::Default);
-        let object = ObjectReference::from_raw_address(address).expect("memory");
-        mm::post_alloc(mutator, object, SIZE, AllocationSemantics::Default);
-        *slot = Some(object);
-    }
+    allocate(&mut keep);
     phases.end("alloc");
-    if job.registers {
-        for &object in keep.iter().flatten() {
-            mm::add_finalizer(heap(), object);
-        }
+    if job.registers() {
+        register(&keep);
         phases.end("register");
     }
     collect();
@@ -257,7 +314,7 @@ fn round(job: &Job, phases: &mut Phases) {
     phases.begin();
     collect();
     phases.end("discover");
-    if job.registers {
+    if job.registers() {
         drain();
         phases.end("drain");
         assert_eq!(CALLS.load(Relaxed), dead);
@@ -265,24 +322,95 @@ fn round(job: &Job, phases: &mut Phases) {
     phases.begin();
     collect();
     phases.end("free");
+    forget(keep);
+}
+
+/// There is no taking back that is not a search.
+fn random(job: &Job, phases: &mut Phases) {
+    let mut keep = rooted(job.n);
+    allocate(&mut keep);
+    shuffle(&mut keep);
+    phases.begin();
+    register(&keep);
+    phases.end("register");
+    forget(keep);
+}
+
+fn memory(job: &Job, phases: &mut Phases) {
+    let mut keep = rooted(job.n);
+    allocate(&mut keep);
+    collect();
+    let small = resident();
+    register(&keep);
+    phases.note("memory", resident() - small);
     keep.fill(None);
     collect();
-    drain();
+    phases.note("queued", resident() - small);
+    forget(keep);
+}
+
+/// A tree of so many nodes.
+fn grow(mutator: &mut Mutator<Binding>, nodes: usize) -> Option<ObjectReference> {
+    let below = nodes.checked_sub(1)?;
+    let children = [grow(mutator, below / 2), grow(mutator, below - below / 2)];
+    let node = alloc(mutator);
+    for (offset, child) in CHILDREN.into_iter().zip(children) {
+        // SAFETY: inside the object, which only this thread has.
+        unsafe { (node.to_raw_address() + offset).store(child) };
+    }
+    Some(node)
+}
+
+/// Nodes of a tree; what the collector left of it.
+fn count(tree: Option<ObjectReference>) -> usize {
+    let Some(node) = tree else { return 0 };
+    // SAFETY: a node has two references, and nothing is collected now.
+    let child = |offset: usize| unsafe {
+        (node.to_raw_address() + offset).load::<Option<ObjectReference>>()
+    };
+    1 + CHILDREN
+        .map(|offset| count(child(offset)))
+        .iter()
+        .sum::<usize>()
+}
+
+fn tree(job: &Job, phases: &mut Phases) {
+    let mut keep = rooted(1);
+    phases.begin();
+    keep[0] = grow(mutator(), job.n);
+    phases.end("alloc");
     collect();
-    ROOTS[1].store(range.start as usize, Relaxed);
+    phases.begin();
+    collect();
+    phases.end("live");
+    assert_eq!(count(keep[0]), job.n);
+    keep[0] = None;
+    phases.begin();
+    collect();
+    phases.end("free");
+    unroot();
 }
 
 fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let plan = match arguments[0].as_str() {
+        "immix" => "Immix",
+        _ => "MarkSweep",
+    };
+    NODES.store(arguments[1] == "tree", Relaxed);
     let mut builder = MMTKBuilder::new();
-    for (name, value) in [
-        ("plan", "MarkSweep"),
-        ("gc_trigger", "FixedHeapSize:8589934592"),
-    ] {
+    for (name, value) in [("plan", plan), ("gc_trigger", "FixedHeapSize:8589934592")] {
         assert!(builder.set_option(name, value), "{name}");
     }
     let made: &'static MMTK<Binding> = Box::leak(mm::mmtk_init(&builder));
     assert!(HEAP.set(made).is_ok());
     mm::initialize_collection(made, thread().0);
     MUTATOR.store(Box::into_raw(mm::bind_mutator(made, thread())), Relaxed);
-    serve("MMTk 0.33", round);
+    serve("MMTk 0.33", |job, phases| match job.work.as_str() {
+        "cycle" => cycle(job, phases),
+        "random" => random(job, phases),
+        "memory" => memory(job, phases),
+        "tree" => tree(job, phases),
+        other => panic!("no work {other}"),
+    });
 }

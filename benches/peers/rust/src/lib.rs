@@ -3,15 +3,27 @@
 use std::io::{BufRead, Write};
 use std::time::Instant;
 
-/// What the program is asked to do. Only `cycle` is done here.
+/// What the program is asked to do.
 pub struct Job {
-    /// Whether anything is registered.
-    pub registers: bool,
+    /// What is registered.
+    pub kind: String,
+    /// `cycle`, for one.
+    pub work: String,
     /// Objects.
     pub n: usize,
     /// How many are dropped, in percent.
     pub dead: u64,
 }
+
+impl Job {
+    /// Whether anything is registered.
+    pub fn registers(&self) -> bool {
+        !["none", "marksweep", "immix"].contains(&self.kind.as_str())
+    }
+}
+
+/// Nodes of a small tree in `tree-churn`.
+pub const SMALL_TREE: usize = 127;
 
 /// What a round's phases took, in nanoseconds per object.
 pub struct Phases {
@@ -33,22 +45,40 @@ impl Phases {
         self.last = Instant::now();
     }
 
-    /// A phase of this many nanoseconds.
-    pub fn note(&mut self, name: &str, nanoseconds: f64) {
-        self.texts
-            .push(format!("\"{name}\":{:.3}", nanoseconds / self.n));
+    /// A phase of this many nanoseconds, or bytes, for all objects.
+    pub fn note(&mut self, name: &str, all: f64) {
+        self.texts.push(format!("\"{name}\":{:.3}", all / self.n));
     }
 }
 
-/// Whether each object is dropped, in an unpredictable order, the same each time.
-pub fn dropped(dead: u64) -> impl Iterator<Item = bool> {
+/// Numbers in an unpredictable order, the same each time.
+fn numbers() -> impl Iterator<Item = u64> {
     let mut state = 88_172_645_463_325_252_u64;
     std::iter::repeat_with(move || {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        (state >> 32) % 100 < dead
+        state >> 32
     })
+}
+
+/// Whether each object is dropped, in an unpredictable order, the same each time.
+pub fn dropped(dead: u64) -> impl Iterator<Item = bool> {
+    numbers().map(move |number| number % 100 < dead)
+}
+
+/// Puts values into a random order, the same each time.
+pub fn shuffle<T>(values: &mut [T]) {
+    for (last, number) in (1..values.len()).rev().zip(numbers()) {
+        values.swap(last, number as usize % (last + 1));
+    }
+}
+
+/// Bytes of the process that are in memory.
+pub fn resident() -> f64 {
+    let text = std::fs::read_to_string("/proc/self/statm").expect("Linux");
+    let pages = text.split_whitespace().nth(1).expect("its second number");
+    pages.parse::<f64>().expect("a number") * 4096.0
 }
 
 /// Does a round for each line of input.
@@ -56,11 +86,11 @@ pub fn serve(version: &str, mut round: impl FnMut(&Job, &mut Phases)) {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let number = |at: usize| arguments[at].parse().expect("a number");
     let job = Job {
-        registers: arguments[0] != "none",
+        kind: arguments[0].clone(),
+        work: arguments[1].clone(),
         n: number(2) as usize,
         dead: number(3),
     };
-    assert_eq!(arguments[1], "cycle");
     let mut out = std::io::stdout().lock();
     writeln!(out, "{{\"version\":\"{version}\"}}").expect("somebody reads");
     for _ in std::io::stdin().lock().lines() {

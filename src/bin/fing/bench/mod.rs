@@ -13,6 +13,7 @@ mod samples;
 mod scenario;
 pub(crate) mod subject;
 mod subjects;
+mod tree;
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -23,7 +24,7 @@ use machine::Facts;
 use report::Report;
 use rounds::Plan;
 use scenario::SCENARIOS;
-use subject::Fault;
+use subject::{Fault, Work};
 use subjects::Spec;
 
 #[derive(clap::Args)]
@@ -70,6 +71,30 @@ pub(crate) fn run(arguments: &Arguments) -> super::Output {
                 Ok(ExitCode::FAILURE)
             }
         },
+    }
+}
+
+/// A subject's round of [`Work::Memory`], for which it wants a process of its own.
+#[derive(clap::Args)]
+pub(crate) struct Alone {
+    subject: String,
+    objects: usize,
+}
+
+/// Does such a round, and prints it as a line of JSON.
+pub(crate) fn run_alone(arguments: &Alone) -> super::Output {
+    let round = subjects::all()
+        .into_iter()
+        .find(|spec| spec.name == arguments.subject)
+        .ok_or_else(|| Fault::from("wanted a subject that --list shows"))
+        .and_then(|spec| spec.here(Work::Memory, arguments.objects)?.round())
+        .and_then(|round| Ok(serde_json::to_string(&round)?));
+    match round {
+        Ok(line) => writeln!(std::io::stdout(), "{line}").map(|()| ExitCode::SUCCESS),
+        Err(error) => {
+            eprintln!("fing bench-memory {}: {error}", arguments.subject);
+            Ok(ExitCode::FAILURE)
+        }
     }
 }
 

@@ -137,11 +137,13 @@ fn bars(table: &Table) -> Plotted {
         for (n, (subject, summary)) in shown.iter().enumerate() {
             let at = last - 1 - n as i32;
             let from = (floor, SegmentValue::Exact(at));
-            let to = (summary.median, SegmentValue::Exact(at + 1));
+            // A difference may be nothing, or less, which such an axis does not have.
+            let to = (summary.median.max(floor), SegmentValue::Exact(at + 1));
             let mut bar = Rectangle::new([from, to], colour(subject).filled());
             bar.set_margin(3, 3, 0, 0);
             chart.draw_series([bar])?;
-            let line = [summary.min, summary.max].map(|x| (x, SegmentValue::CenterOf(at)));
+            let line =
+                [summary.min, summary.max].map(|x| (x.max(floor), SegmentValue::CenterOf(at)));
             chart.draw_series([PathElement::new(line, BLACK.stroke_width(1))])?;
         }
         area.present()?;
@@ -154,6 +156,7 @@ fn by_size(table: &Table) -> Plotted {
     let lines = table.rows.iter().map(|row| {
         let points = table.sizes.iter().zip(&row.figures);
         let points = points.filter_map(|(n, found)| Some((*n as f64, found.as_ref()?.0.median)));
+        let points = points.filter(|(_, figure)| *figure > 0.0);
         (row.subject.clone(), points.collect::<Vec<_>>())
     });
     let lines: Vec<_> = lines.filter(|(_, points)| points.len() > 1).collect();

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::process::Process;
-use super::subject::{Fault, Work};
+use super::scenario::{EIGHT_TARGETS, HALF_DEAD};
+use super::subject::{ALL_DEAD, Fault, Work};
 
 /// A runtime, with a program that speaks the protocol of `benches/peers/README.md`.
 #[derive(Debug)]
@@ -13,14 +14,8 @@ pub(crate) struct Peer {
     pub(crate) name: &'static str,
     /// What its figures are of.
     pub(crate) about: &'static str,
-    /// What it registers, each with the most objects.
-    pub(crate) kinds: &'static [(&'static str, usize)],
-    /// Kinds that can be taken back.
-    cancels: &'static [&'static str],
-    /// Whether it does [`Work::Churn`].
-    churns: bool,
-    /// Kinds that have several functions.
-    targets: &'static [&'static str],
+    /// What it registers.
+    pub(crate) kinds: &'static [Kind],
     /// Folder of the program, below `benches/peers`; also of what is built, below `target/peers`.
     folder: &'static str,
     /// Commands that build it. `{source}` and `{out}` stand for the two folders.
@@ -28,6 +23,69 @@ pub(crate) struct Peer {
     /// The program and its first arguments, in the same form.
     run: &'static [&'static str],
 }
+
+/// One of the things that a peer registers.
+#[derive(Debug)]
+pub(crate) struct Kind {
+    pub(crate) name: &'static str,
+    /// Most objects of a round.
+    pub(crate) most: usize,
+    /// What it does.
+    pub(crate) works: &'static [Work],
+    /// Whether it registers nothing: what the same work costs without finalizers.
+    pub(crate) plain: bool,
+}
+
+const fn kind(name: &'static str, most: usize, works: &'static [Work]) -> Kind {
+    Kind {
+        name,
+        most,
+        works,
+        plain: false,
+    }
+}
+
+const fn plain(name: &'static str, most: usize, works: &'static [Work]) -> Kind {
+    Kind {
+        plain: true,
+        ..kind(name, most, works)
+    }
+}
+
+/// Nothing is registered.
+const PLAIN: &[Work] = &[ALL_DEAD, Work::Tree, Work::TreeChurn];
+/// The same, of a runtime that is not told of roots on the stack, so that no collection happens by itself.
+const PLAIN_CALLED: &[Work] = &[ALL_DEAD, Work::Tree];
+const TREES: &[Work] = &[Work::Tree, Work::TreeChurn];
+/// A function can be set and taken back.
+const USUAL: &[Work] = &[ALL_DEAD, HALF_DEAD, Work::Cancel, Work::Churn];
+/// The same, also in random order, and by how much the process grows.
+const ALL: &[Work] = &[
+    ALL_DEAD,
+    HALF_DEAD,
+    Work::Cancel,
+    Work::Random,
+    Work::Churn,
+    Work::Memory,
+];
+/// The same, with different functions too.
+const ALL_TARGETS: &[Work] = &[
+    ALL_DEAD,
+    HALF_DEAD,
+    EIGHT_TARGETS,
+    Work::Cancel,
+    Work::Random,
+    Work::Churn,
+    Work::Memory,
+];
+/// A class has a finalizer, which is registered when an object is made and can be taken back.
+const CLASS: &[Work] = &[ALL_DEAD, HALF_DEAD, Work::Cancel, Work::Random, Work::Churn];
+/// The same, but it cannot be taken back.
+const FINAL_CLASS: &[Work] = &[ALL_DEAD, HALF_DEAD, Work::Churn];
+/// A function can be set, but not taken back.
+const SET_ONLY: &[Work] = &[ALL_DEAD, HALF_DEAD, Work::Random, Work::Churn, Work::Memory];
+/// The same, by hand: there is nothing that would collect by itself.
+const SET_BY_HAND: &[Work] = &[ALL_DEAD, HALF_DEAD, Work::Random, Work::Memory];
 
 const MANY: usize = 10_000_000;
 const SOME: usize = 1_000_000;
@@ -51,15 +109,12 @@ pub(crate) const PEERS: &[Peer] = &[
         name: "go",
         about: "runtime.SetFinalizer; cleanup: runtime.AddCleanup",
         kinds: &[
-            ("none", MANY),
-            ("pointer", MANY),
-            ("interface", SOME),
-            ("results", SOME),
-            ("cleanup", MANY),
+            plain("none", MANY, PLAIN),
+            kind("pointer", MANY, ALL_TARGETS),
+            kind("interface", SOME, USUAL),
+            kind("results", SOME, USUAL),
+            kind("cleanup", MANY, ALL),
         ],
-        cancels: &["pointer", "interface", "results", "cleanup"],
-        churns: true,
-        targets: &["pointer"],
         folder: "go",
         build: &[&[
             "go",
@@ -76,10 +131,7 @@ pub(crate) const PEERS: &[Peer] = &[
     Peer {
         name: "java",
         about: "java.lang.ref.Cleaner, parallel collector",
-        kinds: &[("cleaner", SOME)],
-        cancels: &["cleaner"],
-        churns: true,
-        targets: &[],
+        kinds: &[plain("none", SOME, PLAIN), kind("cleaner", SOME, ALL)],
         folder: "java",
         build: &[&["javac", "-d", "{out}", "{source}/Peer.java"]],
         run: &[
@@ -95,10 +147,7 @@ pub(crate) const PEERS: &[Peer] = &[
     Peer {
         name: "dotnet",
         about: ".NET Core: a class with a finalizer (registered when made)",
-        kinds: &[("class", MANY)],
-        cancels: &["class"],
-        churns: true,
-        targets: &[],
+        kinds: &[plain("none", SOME, PLAIN), kind("class", MANY, CLASS)],
         folder: "dotnet",
         build: &[&[
             "mcs",
@@ -117,10 +166,7 @@ pub(crate) const PEERS: &[Peer] = &[
     Peer {
         name: "mono",
         about: "Mono: the same program",
-        kinds: &[("class", SOME)],
-        cancels: &["class"],
-        churns: true,
-        targets: &[],
+        kinds: &[plain("none", SOME, PLAIN), kind("class", SOME, CLASS)],
         folder: "dotnet",
         build: &[&[
             "mcs",
@@ -133,10 +179,7 @@ pub(crate) const PEERS: &[Peer] = &[
     Peer {
         name: "node",
         about: "FinalizationRegistry; cancel: with an unregister token",
-        kinds: &[("registry", SOME)],
-        cancels: &["registry"],
-        churns: true,
-        targets: &[],
+        kinds: &[plain("none", SOME, PLAIN), kind("registry", SOME, ALL)],
         folder: "node",
         build: &[],
         run: &[
@@ -149,10 +192,7 @@ pub(crate) const PEERS: &[Peer] = &[
     Peer {
         name: "cpython",
         about: "weakref.finalize; references are counted, so discovery is the dropping",
-        kinds: &[("finalize", FEW)],
-        cancels: &["finalize"],
-        churns: true,
-        targets: &[],
+        kinds: &[plain("none", FEW, PLAIN), kind("finalize", FEW, ALL)],
         folder: "cpython",
         build: &[],
         run: &["python3", "{source}/peer.py"],
@@ -160,10 +200,7 @@ pub(crate) const PEERS: &[Peer] = &[
     Peer {
         name: "lua",
         about: "a table with the metamethod __gc (registered when made)",
-        kinds: &[("gc", SOME)],
-        cancels: &[],
-        churns: true,
-        targets: &[],
+        kinds: &[plain("none", SOME, PLAIN), kind("gc", SOME, FINAL_CLASS)],
         folder: "lua",
         build: &[],
         run: &["lua5.4", "{source}/peer.lua"],
@@ -171,10 +208,7 @@ pub(crate) const PEERS: &[Peer] = &[
     Peer {
         name: "luajit",
         about: "ffi.gc",
-        kinds: &[("ffi-gc", SOME)],
-        cancels: &["ffi-gc"],
-        churns: true,
-        targets: &[],
+        kinds: &[plain("none", SOME, PLAIN), kind("ffi-gc", SOME, ALL)],
         folder: "lua",
         build: &[],
         run: &["luajit", "{source}/peer.lua"],
@@ -182,10 +216,7 @@ pub(crate) const PEERS: &[Peer] = &[
     Peer {
         name: "ocaml",
         about: "Gc.finalise",
-        kinds: &[("finalise", SOME)],
-        cancels: &[],
-        churns: true,
-        targets: &[],
+        kinds: &[plain("none", SOME, PLAIN), kind("finalise", SOME, SET_ONLY)],
         folder: "ocaml",
         build: &[
             &["cp", "{source}/peer.ml", "{out}/peer.ml"],
@@ -204,10 +235,7 @@ pub(crate) const PEERS: &[Peer] = &[
     Peer {
         name: "boehm",
         about: "GC_register_finalizer (ordered)",
-        kinds: &[("ordered", MANY)],
-        cancels: &["ordered"],
-        churns: true,
-        targets: &[],
+        kinds: &[plain("none", SOME, PLAIN), kind("ordered", MANY, ALL)],
         folder: "boehm",
         build: &[&[
             "gcc",
@@ -223,10 +251,7 @@ pub(crate) const PEERS: &[Peer] = &[
     Peer {
         name: "gc-arena",
         about: "MarkedArena::finalize, and a loop by hand",
-        kinds: &[("weak", MANY)],
-        cancels: &[],
-        churns: false,
-        targets: &[],
+        kinds: &[plain("none", SOME, PLAIN), kind("weak", MANY, SET_BY_HAND)],
         folder: "rust",
         build: CARGO,
         run: &["{out}/release/gc-arena"],
@@ -234,21 +259,22 @@ pub(crate) const PEERS: &[Peer] = &[
     Peer {
         name: "boa",
         about: "boa_gc: the trait Finalize (registered when made), run inside the collection",
-        kinds: &[("finalize", SOME)],
-        cancels: &[],
-        churns: false,
-        targets: &[],
+        kinds: &[
+            plain("none", SOME, TREES),
+            kind("finalize", SOME, &[ALL_DEAD, HALF_DEAD]),
+        ],
         folder: "rust",
         build: CARGO,
         run: &["{out}/release/boa"],
     },
     Peer {
         name: "mmtk",
-        about: "mmtk::memory_manager::add_finalizer, plan MarkSweep, and a loop by hand",
-        kinds: &[("finalizer", SOME)],
-        cancels: &[],
-        churns: false,
-        targets: &[],
+        about: "mmtk::memory_manager::add_finalizer, and a loop by hand; plan MarkSweep, immix: Immix",
+        kinds: &[
+            plain("marksweep", SOME, PLAIN_CALLED),
+            plain("immix", SOME, PLAIN_CALLED),
+            kind("finalizer", SOME, SET_BY_HAND),
+        ],
         folder: "mmtk",
         build: CARGO,
         run: &["{out}/release/peer"],
@@ -302,16 +328,6 @@ impl Peer {
         root().join("target/peers").join(self.folder)
     }
 
-    /// Whether this kind does such work.
-    pub(crate) fn does(&self, kind: &str, work: Work) -> bool {
-        match work {
-            Work::Cycle { dead: 100, targets } => targets == 1 || self.targets.contains(&kind),
-            Work::Cycle { .. } => true,
-            Work::Cancel => self.cancels.contains(&kind),
-            Work::Churn => self.churns,
-        }
-    }
-
     fn command(&self, words: &[&str]) -> Result<Command, Skip> {
         let place = |word: &str| {
             word.replace("{source}", &self.source().to_string_lossy())
@@ -352,17 +368,8 @@ impl Peer {
                 return Err(failed(last.unwrap_or("it fails silently").to_owned()));
             }
         }
-        let kind = self.kinds.first().map_or("none", |(kind, _)| kind);
-        let mut process = self
-            .start(
-                kind,
-                Work::Cycle {
-                    dead: 100,
-                    targets: 1,
-                },
-                100,
-            )
-            .map_err(Skip::Start)?;
+        let kind = self.kinds.last().map_or("none", |kind| kind.name);
+        let mut process = self.start(kind, ALL_DEAD, 100).map_err(Skip::Start)?;
         let version = process.version().to_owned();
         super::subject::Subject::round(&mut process).map_err(Skip::Start)?;
         Ok(version)

@@ -84,6 +84,15 @@ impl Subject for Process {
     }
 }
 
+/// A subject whose rounds have a process each.
+pub(crate) struct Fresh<F>(pub(crate) F);
+
+impl<F: FnMut() -> Result<Round, Fault>> Subject for Fresh<F> {
+    fn round(&mut self) -> Result<Round, Fault> {
+        (self.0)()
+    }
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
         // One that has ended already is only waited for.

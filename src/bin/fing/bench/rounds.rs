@@ -68,10 +68,12 @@ impl Plan {
                     .subjects
                     .iter()
                     .filter(|subject| subject.field == field && subject.does(work, objects));
+                let warm = self.warm_rounds.unwrap_or(warm_rounds_of(objects));
                 groups.push(Group {
                     work,
                     objects,
-                    warm_rounds: self.warm_rounds.unwrap_or(warm_rounds_of(objects)),
+                    // A new process does not know the last one's rounds.
+                    warm_rounds: if work == Work::Memory { 0 } else { warm },
                     rounds: self.rounds.unwrap_or(rounds_of(objects)),
                     subjects: subjects.cloned().collect(),
                 });
@@ -172,14 +174,12 @@ impl Measured {
             return Vec::new();
         }
         let sum = |round: &Round| -> Option<f64> {
-            // Where registration or discovery is part of another phase, it takes no time of its own.
+            let ends = [scenario.phases.first()?, scenario.phases.last()?];
             let found = scenario.phases.iter().filter_map(|phase| round.get(phase));
-            let needed = scenario
-                .phases
-                .last()
-                .is_some_and(|last| round.contains_key(last));
             let total: f64 = found.sum();
-            needed.then_some(total)
+            ends.iter()
+                .all(|phase| round.contains_key(phase))
+                .then_some(total)
         };
         self.rounds.iter().filter_map(sum).collect()
     }
@@ -204,6 +204,12 @@ impl Results {
         objects: usize,
     ) -> Option<(Summary, Option<Summary>)> {
         let samples = self.find(scenario, &subject.name, objects);
+        if scenario.difference {
+            let plain = self.find(scenario, subject.plain.as_deref()?, objects);
+            let differences = samples.iter().zip(&plain).map(|(a, b)| a - b);
+            // What is near nothing, on either side of it, has no ratio.
+            return Some((Summary::of(differences)?, None));
+        }
         let beside = self.find(scenario, &subject.beside, objects);
         let ratios = samples.iter().zip(&beside).map(|(a, b)| a / b);
         Some((Summary::of(samples.iter().copied())?, Summary::of(ratios)))

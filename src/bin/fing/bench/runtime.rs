@@ -4,11 +4,13 @@
 use std::time::{Duration, Instant};
 
 use fing::{
-    Executor, FinalizerFn, FinalizerState, HeapOptions, Mutator, Obj, Policy, Runtime,
-    TypeFinalizer, TypeId,
+    Cleanup, Executor, FinalizerFn, FinalizerState, HeapOptions, Mutator, Obj, Policy, Runtime,
+    RuntimeBuilder, TypeFinalizer, TypeId,
 };
 
-use super::subject::{Fault, Laps, Phase, Round, STEP, Subject, Work, percentiles, shuffled};
+use super::subject::{
+    Fault, Laps, Phase, Round, STEP, Subject, Work, percentiles, resident, shuffle, shuffled,
+};
 use crate::callees::{self, Kind};
 
 /// How long a drain may take.
@@ -25,10 +27,42 @@ pub(crate) enum Registered {
     Prepared,
     /// As `Prepared`, drained function by function.
     Grouped,
+    /// As `Prepared`, with a function that is called with many objects at once.
+    Bulk,
+    /// A System V finalizer that every object of the type has from the moment that it is made.
+    Implied,
     /// A System V cleanup with an integer.
     Cleanup,
     /// A Go finalizer, called with this many integer argument registers.
     Go(Kind, usize),
+}
+
+impl Registered {
+    /// Whether it is prepared for the type.
+    fn is_prepared(self) -> bool {
+        use Registered::{Bulk, Grouped, Implied, Prepared};
+        matches!(self, Prepared | Grouped | Bulk | Implied)
+    }
+
+    /// Whether objects are registered one by one.
+    fn registers(self) -> bool {
+        !matches!(self, Registered::Nothing | Registered::Implied)
+    }
+}
+
+/// A runtime as all rounds have it. If nothing churns, collections are timed, and none happens by itself.
+pub(crate) fn builder(churns: bool) -> RuntimeBuilder {
+    Runtime::builder()
+        .heap(HeapOptions {
+            limit: 64 << 30,
+            percent: churns.then_some(100),
+            ..HeapOptions::default()
+        })
+        .executor(if churns {
+            Executor::Thread
+        } else {
+            Executor::Inline
+        })
 }
 
 /// A runtime and what is registered with it.
@@ -49,19 +83,7 @@ impl Fing {
     /// # Errors
     /// The runtime's; all name what they wanted.
     pub(crate) fn new(registered: Registered, work: Work, objects: usize) -> Result<Fing, Fault> {
-        let churns = work == Work::Churn;
-        let builder = Runtime::builder()
-            .heap(HeapOptions {
-                limit: 64 << 30,
-                // Where collections are timed, none happens by itself.
-                percent: churns.then_some(100),
-                ..HeapOptions::default()
-            })
-            .executor(if churns {
-                Executor::Thread
-            } else {
-                Executor::Inline
-            });
+        let builder = builder(work == Work::Churn);
         let runtime = match registered {
             Registered::Go(_, count) => builder.int_arg_regs(count),
             Registered::Grouped => builder.policy(Policy::Grouped),
@@ -78,15 +100,20 @@ impl Fing {
             Registered::Prepared | Registered::Grouped => {
                 callees::finalizers(types, Kind::Pointer)?
             }
+            Registered::Implied => callees::finalizers(types, Kind::Pointer)?[..1].to_vec(),
+            Registered::Bulk => vec![callees::bulk(types)?],
             Registered::Cleanup => vec![callees::cleanup(types)?],
             Registered::Go(kind, _) => vec![callees::go_finalizer(types, kind)?],
         };
-        let prepared = if matches!(registered, Registered::Prepared | Registered::Grouped) {
+        let prepared: Vec<TypeFinalizer> = if registered.is_prepared() {
             let prepare = |function| runtime.prepare_finalizer(object, function);
             functions.iter().map(prepare).collect::<Result<_, _>>()?
         } else {
             Vec::new()
         };
+        if let (Registered::Implied, [all]) = (registered, &prepared[..]) {
+            all.attach_to_all()?;
+        }
         Ok(Fing {
             prepared,
             runtime,
@@ -99,19 +126,34 @@ impl Fing {
         })
     }
 
-    fn register(&self, mutator: &Mutator, object: Obj<'_>, target: usize) -> Result<(), Fault> {
-        if let Some(prepared) = self.prepared.get(target) {
-            return Ok(prepared.attach(mutator, object)?);
-        }
-        let Some(function) = self.functions.get(target) else {
-            return Ok(());
-        };
-        if self.registered == Registered::Cleanup {
-            self.runtime
-                .add_cleanup(mutator, object.addr(), function, 1)?;
-        } else {
-            self.runtime
-                .set_finalizer(mutator, object.into(), Some(function))?;
+    /// Registers objects, each with the function of this number. Cleanups are given to `keep`, for nothing else takes them back.
+    #[inline]
+    fn register<'m>(
+        &self,
+        mutator: &'m Mutator,
+        objects: impl Iterator<Item = (Obj<'m>, usize)>,
+        mut keep: impl FnMut(Cleanup),
+    ) -> Result<(), Fault> {
+        match self.registered {
+            Registered::Nothing | Registered::Implied => {}
+            Registered::Prepared | Registered::Grouped | Registered::Bulk => {
+                for (object, target) in objects {
+                    self.prepared[target].attach(mutator, object)?;
+                }
+            }
+            Registered::Cleanup => {
+                for (object, target) in objects {
+                    let (addr, function) = (object.addr(), &self.functions[target]);
+                    keep(self.runtime.add_cleanup(mutator, addr, function, 1)?);
+                }
+            }
+            Registered::Finalizer(_) | Registered::Go(..) => {
+                for (object, target) in objects {
+                    let function = Some(&self.functions[target]);
+                    self.runtime
+                        .set_finalizer(mutator, object.into(), function)?;
+                }
+            }
         }
         Ok(())
     }
@@ -139,16 +181,13 @@ impl Fing {
                 objects.push(object);
             }
             laps.end(Phase::Alloc);
+            let objects = objects.iter().copied();
             if targets == 1 {
-                for &object in &objects {
-                    self.register(&mutator, object, 0)?;
-                }
+                self.register(&mutator, objects.map(|object| (object, 0)), drop)?;
             } else {
-                for (&object, target) in objects.iter().zip(shuffled(targets)) {
-                    self.register(&mutator, object, target)?;
-                }
+                self.register(&mutator, objects.zip(shuffled(targets)), drop)?;
             }
-            if !self.functions.is_empty() {
+            if self.registered.registers() {
                 laps.end(Phase::Register);
             }
             mutator.root(keep)
@@ -186,29 +225,28 @@ impl Fing {
         Ok(laps.finish())
     }
 
-    fn cancel(&self) -> Result<Round, Fault> {
+    /// Makes all, registers them and takes that back, both in a random order if so said.
+    fn cancel(&self, random: bool) -> Result<Round, Fault> {
         let mut mutator = self.runtime.attach()?;
         let mut laps = Laps::new(self.objects);
-        let mut cleanups = Vec::with_capacity(self.objects);
         let mut objects = Vec::with_capacity(self.objects);
         for _ in 0..self.objects {
-            let object = mutator.alloc(self.object)?;
-            match self.registered {
-                Registered::Cleanup => {
-                    let function = &self.functions[0];
-                    cleanups.push(self.runtime.add_cleanup(
-                        &mutator,
-                        object.addr(),
-                        function,
-                        1,
-                    )?);
-                }
-                _ => self.register(&mutator, object, 0)?,
-            }
-            objects.push(object);
+            objects.push(mutator.alloc(self.object)?);
         }
+        if random {
+            shuffle(&mut objects);
+        }
+        let mut cleanups = Vec::with_capacity(self.objects);
         laps.begin();
+        let all = objects.iter().map(|&object| (object, 0));
+        self.register(&mutator, all, |cleanup| cleanups.push(cleanup))?;
+        laps.end(Phase::Register);
+        if random {
+            shuffle(&mut objects);
+            shuffle(&mut cleanups);
+        }
         let mut canceled = 0;
+        laps.begin();
         if self.registered == Registered::Cleanup {
             canceled += cleanups.iter().filter(|cleanup| cleanup.stop()).count();
         } else if let Some(prepared) = self.prepared.first() {
@@ -226,8 +264,46 @@ impl Fing {
             let wanted = self.objects;
             return Err(format!("fing: {canceled} canceled, wanted {wanted}").into());
         }
-        drop(objects);
+        drop((objects, cleanups));
         mutator.gc()?;
+        Ok(laps.finish())
+    }
+
+    /// What the process grows by. Only the first such round of a process means anything.
+    fn memory(&self) -> Result<Round, Fault> {
+        let mut mutator = self.runtime.attach()?;
+        // So that what is made once is there: the first finalizer's stub, and what a collection itself takes.
+        let first = std::iter::once((mutator.alloc(self.object)?, 0));
+        self.register(&mutator, first, drop)?;
+        mutator.gc()?;
+        mutator.native(|| self.runtime.run_finalizers())?;
+        let before = callees::calls();
+        let mut laps = Laps::new(self.objects);
+        let keep = {
+            let keep = mutator.alloc(self.keep)?;
+            for n in 0..self.objects {
+                mutator.store_addr(keep, 8 * n, mutator.alloc(self.object)?.addr())?;
+            }
+            mutator.root(keep)
+        };
+        mutator.gc()?;
+        let array = mutator.get(&keep)?;
+        let small = resident()?;
+        for n in 0..self.objects {
+            let object = mutator.load_ref(array, 8 * n)?.into_iter();
+            self.register(&mutator, object.map(|object| (object, 0)), drop)?;
+        }
+        laps.note(Phase::Memory, resident()? - small);
+        for n in 0..self.objects {
+            mutator.store_addr(array, 8 * n, 0)?;
+        }
+        mutator.gc()?;
+        laps.note(Phase::Queued, resident()? - small);
+        mutator.native(|| self.runtime.run_finalizers())?;
+        let (found, wanted) = (callees::calls() - before, self.wanted(self.objects));
+        if found != wanted {
+            return Err(format!("fing: {found} finalizers ran, wanted {wanted}").into());
+        }
         Ok(laps.finish())
     }
 
@@ -244,7 +320,8 @@ impl Fing {
             let mut last = Instant::now();
             for n in 0..self.objects {
                 let object = mutator.alloc_collecting(self.object)?;
-                self.register(&mutator, mutator.get(&object)?, 0)?;
+                let once = std::iter::once((mutator.get(&object)?, 0));
+                self.register(&mutator, once, drop)?;
                 ring[n % window] = Some(object);
                 if n % STEP == STEP - 1 {
                     let now = Instant::now();
@@ -276,8 +353,11 @@ impl Subject for Fing {
     fn round(&mut self) -> Result<Round, Fault> {
         match self.work {
             Work::Cycle { dead, targets } => self.cycle(dead, targets),
-            Work::Cancel => self.cancel(),
+            Work::Cancel => self.cancel(false),
+            Work::Random => self.cancel(true),
             Work::Churn => self.churn(),
+            Work::Memory => self.memory(),
+            Work::Tree | Work::TreeChurn => Err("fing: trees have no finalizers".into()),
         }
     }
 }

@@ -1,9 +1,10 @@
 //! The scenarios, as data: a name, what is done, and which of its phases count.
 #![forbid(unsafe_code)]
 
-use super::subject::{Phase, STEP, Work};
+use super::subject::{ALL_DEAD, Phase, STEP, Work};
 use Phase::{
-    Alloc, Backlog, Cancel, Churn, Discover, Drain, Free, Live, Max, P50, P99, P999, Register,
+    Alloc, Backlog, Cancel, Churn, Discover, Drain, Free, Live, Max, Memory, P50, P99, P999,
+    Queued, Register,
 };
 
 /// Which subjects a scenario is for.
@@ -24,22 +25,20 @@ pub(crate) struct Scenario {
     pub(crate) about: &'static str,
     pub(crate) field: Field,
     pub(crate) work: Work,
-    /// Their times are added.
+    /// Their figures are added. A subject must have the first and the last; where it has none of those between, they are part
+    /// of another (a class that is registered when its objects are made, say).
     pub(crate) phases: &'static [Phase],
+    /// Whether the same of the subject's neighbour without finalizers is taken away, round by round.
+    pub(crate) difference: bool,
     /// Of the figures.
     pub(crate) unit: &'static str,
 }
 
-/// The work that all subjects do, with any number of objects.
-pub(crate) const ALL_DEAD: Work = Work::Cycle {
-    dead: 100,
-    targets: 1,
-};
-const HALF_DEAD: Work = Work::Cycle {
+pub(crate) const HALF_DEAD: Work = Work::Cycle {
     dead: 50,
     targets: 1,
 };
-const EIGHT_TARGETS: Work = Work::Cycle {
+pub(crate) const EIGHT_TARGETS: Work = Work::Cycle {
     dead: 100,
     targets: crate::callees::TARGETS as u8,
 };
@@ -60,6 +59,7 @@ const fn scenario(
         field: Field::Peers,
         work,
         phases,
+        difference: false,
         unit: OBJECT,
     }
 }
@@ -68,6 +68,25 @@ const fn percentile(name: &'static str, about: &'static str, phase: &'static [Ph
     Scenario {
         unit: STEPS,
         ..scenario(name, about, Work::Churn, phase)
+    }
+}
+
+const fn memory(name: &'static str, about: &'static str, phase: &'static [Phase]) -> Scenario {
+    Scenario {
+        unit: "B/object",
+        ..scenario(name, about, Work::Memory, phase)
+    }
+}
+
+const fn tree(
+    name: &'static str,
+    about: &'static str,
+    work: Work,
+    phase: &'static [Phase],
+) -> Scenario {
+    Scenario {
+        unit: "ns/node",
+        ..scenario(name, about, work, phase)
     }
 }
 
@@ -81,13 +100,34 @@ const fn registers(name: &'static str, about: &'static str, phases: &'static [Ph
 /// All scenarios, in the order of reports.
 pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario("register", "setting one finalizer", ALL_DEAD, &[Register]),
+    scenario(
+        "register-random",
+        "setting one finalizer, the objects in random order",
+        Work::Random,
+        &[Register],
+    ),
     scenario("cancel", "taking one back", Work::Cancel, &[Cancel]),
+    scenario(
+        "cancel-random",
+        "taking one back, the objects in random order",
+        Work::Random,
+        &[Cancel],
+    ),
     scenario(
         "discover-0",
         "a collection with every object reachable",
         ALL_DEAD,
         &[Live],
     ),
+    Scenario {
+        difference: true,
+        ..scenario(
+            "live-cost",
+            "what one reachable object's finalizer costs a collection: discover-0, less the same without finalizers",
+            ALL_DEAD,
+            &[Live],
+        )
+    },
     scenario(
         "discover-50",
         "a collection that finds half of the objects dead, and queues them",
@@ -108,6 +148,12 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         &[Drain],
     ),
     scenario("free", "the collection after that", ALL_DEAD, &[Free]),
+    scenario(
+        "lifecycle",
+        "registration, discovery, the call and the collection that frees, without allocation",
+        ALL_DEAD,
+        &[Register, Discover, Drain, Free],
+    ),
     scenario(
         "end-to-end",
         "allocation, registration, discovery, the call and the collection that frees",
@@ -133,6 +179,40 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     percentile("churn-p99", "99 of 100 steps took less", &[P99]),
     percentile("churn-p999", "999 of 1000 steps took less", &[P999]),
     percentile("churn-max", "the slowest step", &[Max]),
+    memory(
+        "memory",
+        "by how much the process grows for one finalizer that is set",
+        &[Memory],
+    ),
+    memory(
+        "memory-queued",
+        "by how much it has grown for one that is queued, with what the collection took",
+        &[Queued],
+    ),
+    tree(
+        "tree-make",
+        "making a binary tree, without finalizers",
+        Work::Tree,
+        &[Alloc],
+    ),
+    tree(
+        "tree-live",
+        "a collection with the whole tree reachable",
+        Work::Tree,
+        &[Live],
+    ),
+    tree(
+        "tree-free",
+        "a collection that frees the whole tree",
+        Work::Tree,
+        &[Free],
+    ),
+    tree(
+        "tree-churn",
+        "making and dropping small trees beside one that stays, collected when the runtime sees fit",
+        Work::TreeChurn,
+        &[Churn],
+    ),
     registers(
         "int-arg-regs-drain",
         "running one Go finalizer, by number of integer argument registers",

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::time::Instant;
 
 use boa_gc::{Finalize, Gc, GcRefCell, Trace, force_collect};
-use peers::{Job, Phases, dropped, serve};
+use peers::{Job, Phases, SMALL_TREE, dropped, serve};
 
 thread_local! {
     static CALLS: Cell<usize> = const { Cell::new(0) };
@@ -36,7 +36,53 @@ impl Finalize for Thing {
     }
 }
 
-fn round(job: &Job, phases: &mut Phases) {
+#[derive(Trace, Finalize)]
+struct Node {
+    left: Tree,
+    right: Tree,
+    _words: [u64; 2],
+}
+
+type Tree = Option<Gc<Node>>;
+
+/// A tree of so many nodes.
+fn grow(nodes: usize) -> Tree {
+    let below = nodes.checked_sub(1)?;
+    Some(Gc::new(Node {
+        left: grow(below / 2),
+        right: grow(below - below / 2),
+        _words: [0; 2],
+    }))
+}
+
+fn tree(job: &Job, phases: &mut Phases) {
+    phases.begin();
+    let kept = grow(job.n);
+    phases.end("alloc");
+    force_collect();
+    phases.begin();
+    force_collect();
+    phases.end("live");
+    drop(kept);
+    phases.begin();
+    force_collect();
+    phases.end("free");
+}
+
+fn tree_churn(job: &Job, phases: &mut Phases) {
+    let kept = grow(job.n);
+    let trees = (4 * job.n).div_ceil(SMALL_TREE);
+    let begun = Instant::now();
+    for _ in 0..trees {
+        assert!(grow(SMALL_TREE).is_some());
+    }
+    let all = begun.elapsed().as_nanos() as f64;
+    phases.note("churn", all * job.n as f64 / (trees * SMALL_TREE) as f64);
+    drop(kept);
+    force_collect();
+}
+
+fn cycle(job: &Job, phases: &mut Phases) {
     phases.begin();
     let thing = |n| Thing {
         _words: [n as u64; 3],
@@ -76,5 +122,10 @@ fn round(job: &Job, phases: &mut Phases) {
 }
 
 fn main() {
-    serve("boa_gc 0.22", round);
+    serve("boa_gc 0.22", |job, phases| match job.work.as_str() {
+        "cycle" => cycle(job, phases),
+        "tree" => tree(job, phases),
+        "tree-churn" => tree_churn(job, phases),
+        other => panic!("no work {other}"),
+    });
 }

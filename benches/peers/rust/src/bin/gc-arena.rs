@@ -2,10 +2,11 @@
 
 use std::cell::Cell;
 use std::hint::black_box;
+use std::time::Instant;
 
 use gc_arena::lock::RefLock;
-use gc_arena::{Arena, Collect, Gc, GcWeak, Rootable};
-use peers::{Job, Phases, dropped, serve};
+use gc_arena::{Arena, Collect, Gc, GcWeak, Mutation, Rootable};
+use peers::{Job, Phases, SMALL_TREE, dropped, resident, serve, shuffle};
 
 #[derive(Collect, Clone, Copy)]
 #[collect(require_static)]
@@ -31,12 +32,23 @@ struct Due<'gc> {
     finalizer: fn(*const Thing),
 }
 
+#[derive(Collect)]
+#[collect(no_drop)]
+struct Node<'gc> {
+    left: Tree<'gc>,
+    right: Tree<'gc>,
+    _words: [u64; 2],
+}
+
+type Tree<'gc> = Option<Gc<'gc, Node<'gc>>>;
+
 #[derive(Collect, Default)]
 #[collect(no_drop)]
 struct State<'gc> {
     keep: Vec<Option<Gc<'gc, Thing>>>,
     set: Vec<Set<'gc>>,
     due: Vec<Due<'gc>>,
+    tree: Tree<'gc>,
 }
 
 type Heap = Arena<Rootable![Gc<'_, RefLock<State<'_>>>]>;
@@ -76,9 +88,7 @@ fn drain(heap: &mut Heap) {
     });
 }
 
-fn round(heap: &mut Heap, job: &Job, phases: &mut Phases) {
-    CALLS.set(0);
-    phases.begin();
+fn allocate(heap: &mut Heap, job: &Job) {
     heap.mutate(|mc, state| {
         let keep = &mut state.borrow_mut(mc).keep;
         for n in 0..job.n {
@@ -90,17 +100,95 @@ fn round(heap: &mut Heap, job: &Job, phases: &mut Phases) {
             )));
         }
     });
+}
+
+fn register(heap: &mut Heap) {
+    heap.mutate(|mc, state| {
+        let state = &mut *state.borrow_mut(mc);
+        for object in state.keep.iter().flatten() {
+            state.set.push(Set {
+                object: Gc::downgrade(*object),
+                finalizer: black_box(tick),
+            });
+        }
+    });
+}
+
+fn forget(heap: &mut Heap) {
+    heap.mutate(|mc, state| state.borrow_mut(mc).keep.clear());
+    discover(heap);
+    drain(heap);
+    heap.finish_cycle();
+    heap.finish_cycle();
+}
+
+/// There is no taking back.
+fn random(heap: &mut Heap, job: &Job, phases: &mut Phases) {
+    allocate(heap, job);
+    heap.mutate(|mc, state| shuffle(&mut state.borrow_mut(mc).keep));
+    phases.begin();
+    register(heap);
+    phases.end("register");
+    forget(heap);
+}
+
+fn memory(heap: &mut Heap, job: &Job, phases: &mut Phases) {
+    allocate(heap, job);
+    heap.finish_cycle();
+    let small = resident();
+    register(heap);
+    phases.note("memory", resident() - small);
+    heap.mutate(|mc, state| state.borrow_mut(mc).keep.fill(None));
+    discover(heap);
+    phases.note("queued", resident() - small);
+}
+
+/// A tree of so many nodes.
+fn grow<'gc>(mc: &Mutation<'gc>, nodes: usize) -> Tree<'gc> {
+    let below = nodes.checked_sub(1)?;
+    let node = Node {
+        left: grow(mc, below / 2),
+        right: grow(mc, below - below / 2),
+        _words: [0; 2],
+    };
+    Some(Gc::new(mc, node))
+}
+
+fn tree(heap: &mut Heap, job: &Job, phases: &mut Phases) {
+    phases.begin();
+    heap.mutate(|mc, state| state.borrow_mut(mc).tree = grow(mc, job.n));
     phases.end("alloc");
-    if job.registers {
-        heap.mutate(|mc, state| {
-            let state = &mut *state.borrow_mut(mc);
-            for object in state.keep.iter().flatten() {
-                state.set.push(Set {
-                    object: Gc::downgrade(*object),
-                    finalizer: black_box(tick),
-                });
-            }
-        });
+    heap.finish_cycle();
+    phases.begin();
+    heap.finish_cycle();
+    phases.end("live");
+    heap.mutate(|mc, state| state.borrow_mut(mc).tree = None);
+    phases.begin();
+    heap.finish_cycle();
+    phases.end("free");
+}
+
+fn tree_churn(heap: &mut Heap, job: &Job, phases: &mut Phases) {
+    heap.mutate(|mc, state| state.borrow_mut(mc).tree = grow(mc, job.n));
+    let trees = (4 * job.n).div_ceil(SMALL_TREE);
+    let begun = Instant::now();
+    for _ in 0..trees {
+        heap.mutate(|mc, _| assert!(grow(mc, SMALL_TREE).is_some()));
+        heap.collect_debt();
+    }
+    let all = begun.elapsed().as_nanos() as f64;
+    phases.note("churn", all * job.n as f64 / (trees * SMALL_TREE) as f64);
+    heap.mutate(|mc, state| state.borrow_mut(mc).tree = None);
+    heap.finish_cycle();
+}
+
+fn cycle(heap: &mut Heap, job: &Job, phases: &mut Phases) {
+    CALLS.set(0);
+    phases.begin();
+    allocate(heap, job);
+    phases.end("alloc");
+    if job.registers() {
+        register(heap);
         phases.end("register");
     }
     discover(heap);
@@ -121,7 +209,7 @@ fn round(heap: &mut Heap, job: &Job, phases: &mut Phases) {
     discover(heap);
     phases.end("discover");
     drain(heap);
-    if job.registers {
+    if job.registers() {
         phases.end("drain");
         assert_eq!(CALLS.get(), dead);
     }
@@ -130,14 +218,20 @@ fn round(heap: &mut Heap, job: &Job, phases: &mut Phases) {
     heap.finish_cycle();
     heap.finish_cycle();
     phases.end("free");
-    heap.mutate(|mc, state| state.borrow_mut(mc).keep.clear());
-    discover(heap);
-    drain(heap);
-    heap.finish_cycle();
-    heap.finish_cycle();
+    forget(heap);
 }
 
 fn main() {
     let mut heap = Heap::new(|mc| Gc::new(mc, RefLock::new(State::default())));
-    serve("gc-arena 0.7", |job, phases| round(&mut heap, job, phases));
+    serve("gc-arena 0.7", |job, phases| {
+        let round = match job.work.as_str() {
+            "cycle" => cycle,
+            "random" => random,
+            "memory" => memory,
+            "tree" => tree,
+            "tree-churn" => tree_churn,
+            other => panic!("no work {other}"),
+        };
+        round(&mut heap, job, phases);
+    });
 }
