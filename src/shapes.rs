@@ -347,7 +347,7 @@ impl Shapes {
         }
     }
 
-    /// As [`Shapes::queue`], for many records of each shape, which take the place of registrations that have one use of
+    /// For many records of each shape, which take the place of registrations that have one use of
     /// the shape in common: how many records, and whether they are of the last of these registrations.
     pub(crate) fn queue_all(&self, all: impl Iterator<Item = (u32, u64, bool)>) {
         let mut table = self.table.lock();
