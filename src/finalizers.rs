@@ -5,24 +5,27 @@
     reason = "declares the unsafe functions that trust a reference; contains no unsafe block"
 )]
 
+mod due;
 mod error;
+mod prepared;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use fing_stubs::{AbiError, CacheOptions, CacheStats, Record, StubError};
+use fing_stubs::{AbiError, CacheOptions, CacheStats, StubError};
 
+use due::Handing;
 pub use error::RegisterError;
+pub use prepared::PreparedFinalizer;
 
 use crate::collector::{
-    CyclePolicy, Due, Id, Kind, Order, Part, Reference, Registration, Scope, Table, Tracer,
+    CyclePolicy, Id, Kind, Order, Part, Reference, Registration, Scope, Table, Tracer,
 };
 use crate::executor::{Executor, ExecutorError, Goroutine, Owner};
 use crate::finalizer::FinalizerFn;
 use crate::fing::{CallOptions, Calls, CallsError, FinalizerPanic};
 use crate::lock::{Lock, Rank};
-use crate::queue::Tag;
 use crate::shapes::{Argument, Manner};
 
 /// Finalizers, cleanups and weak handles for the objects of any collector.
@@ -270,6 +273,18 @@ impl<R: Reference> Finalizers<R> {
         .map(drop)
     }
 
+    /// Checks a finalizer once, to be attached to any number of objects: much faster than to set it for each.
+    ///
+    /// # Errors
+    /// As [`set_finalizer`](Self::set_finalizer), of the function.
+    pub fn prepare(
+        &self,
+        function: &FinalizerFn,
+        cycle: CyclePolicy,
+    ) -> Result<PreparedFinalizer<R>, RegisterError> {
+        PreparedFinalizer::new(self, function, cycle)
+    }
+
     /// Takes the finalizer of an object away. Answers whether there was one.
     pub fn clear_finalizer(&self, object: R) -> bool {
         let shape = self.shared.table.lock().clear_finalizer(object);
@@ -415,7 +430,8 @@ impl<R: Reference> Finalizers<R> {
         table.step(tracer, None)
     }
 
-    /// As [`step`](Self::step), with what grows with the number of registrations cut in `parts`. `run` is called with
+    /// As [`step`](Self::step), with what grows with the number of registrations cut in `parts`, or in fewer where there
+    /// are few hundred of them. `run` is called with
     /// them, perhaps more than once, and has to [run](Part::run) each, on any thread; the rest is done with `tracer`.
     /// Minor collections are not cut. A part asks `children` of an object after `is_reached` has said no, so a collector
     /// that moves objects on several threads must stand that another one moves the object in between.
@@ -451,13 +467,16 @@ impl<R: Reference> Finalizers<R> {
     pub fn finish(&self) -> Finished<R> {
         let calls = &self.shared.calls;
         let mut table = self.shared.table.lock();
-        let mut records = Vec::new();
-        table.take_due(|due| records.push(record(calls, due)));
-        let queued = records.len();
-        calls.queue.push(records);
+        let queued = calls.queue.fill(|queue| {
+            let mut handing = Handing::new(&calls.shapes, queue);
+            table.take_due(|due| handing.hand_over(&due));
+            handing.finish()
+        });
         let cycles = table.take_reports();
+        let unnamed = due::take_unnamed(calls, &table);
         drop(table);
         calls.queue.wake();
+        drop(unnamed);
         Finished { queued, cycles }
     }
 
@@ -534,18 +553,4 @@ impl<R: Reference> std::fmt::Debug for Finalizers<R> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("Finalizers").field(&self.stats()).finish()
     }
-}
-
-fn record(calls: &Calls, due: Due) -> (Record, Tag) {
-    let shape = calls.shapes.queue(due.shape);
-    let references = shape.references();
-    let word = match due.kind {
-        Kind::Cleanup => due.word,
-        Kind::Finalizer | Kind::Weak => due.object,
-    };
-    let mut record = shape.record([word, 0]);
-    if references & Tag::CONTEXT != 0 {
-        record.context = due.word as usize;
-    }
-    (record, Tag::new(due.shape, references))
 }

@@ -77,7 +77,7 @@ pub use executor::{Executor, ExecutorError};
 pub use finalizer::{FinalizerFn, FinalizerFnBuilder, FinalizerFnError, Following};
 pub use finalizers::{
     CleanupId, FinalizerOptions, Finalizers, FinalizersBuilder, FinalizersError, FinalizersStats,
-    Finished, ForeignArgument, RegisterError, WeakId,
+    Finished, ForeignArgument, PreparedFinalizer, RegisterError, WeakId,
 };
 pub use fing::FinalizerPanic;
 pub use fing_stubs as stubs;

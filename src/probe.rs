@@ -11,7 +11,9 @@ use fing_stubs::Abi;
 
 use crate::collector::Reference;
 use crate::finalizer::FinalizerFn;
-use crate::finalizers::{CleanupId, FinalizerOptions, Finalizers, ForeignArgument, RegisterError};
+use crate::finalizers::{
+    CleanupId, FinalizerOptions, Finalizers, ForeignArgument, PreparedFinalizer, RegisterError,
+};
 
 /// A call, in words.
 #[derive(Clone, Copy)]
@@ -122,6 +124,15 @@ pub(crate) fn set_finalizer<R: Reference>(
 ) -> Result<(), RegisterError> {
     // SAFETY: I16: the functions of this room do not follow their words, whatever they are.
     unsafe { finalizers.set_finalizer(object, function, options) }
+}
+
+/// Attaches one of the finalizers above.
+pub(crate) fn attach<R: Reference>(
+    finalizer: &PreparedFinalizer<R>,
+    object: R,
+) -> Result<(), RegisterError> {
+    // SAFETY: I16: as above.
+    unsafe { finalizer.attach(object) }
 }
 
 /// Adds one of the cleanups above.

@@ -338,19 +338,6 @@ impl Shapes {
         slot.expect("a shape in use is in the table").shape.clone()
     }
 
-    /// The shape at `index`, for a record that takes the place of a registration.
-    ///
-    /// # Panics
-    /// As [`Shapes::get`].
-    pub(crate) fn queue(&self, index: u32) -> Arc<Shape> {
-        self.unregister(index);
-        self.get(index)
-    }
-
-    fn unregister(&self, index: u32) {
-        self.unregister_all([(index, 1)]);
-    }
-
     /// So many registrations of each shape are none any more. The context of an uncounted shape stays a root as long as
     /// the shape is there.
     pub(crate) fn unregister_all(&self, all: impl IntoIterator<Item = (u32, u64)>) {
@@ -360,7 +347,7 @@ impl Shapes {
         }
     }
 
-    /// As [`Shapes::queue`], for many records of each shape, which take the place of registrations that have one use of
+    /// For many records of each shape, which take the place of registrations that have one use of
     /// the shape in common: how many records, and whether they are of the last of these registrations.
     pub(crate) fn queue_all(&self, all: impl Iterator<Item = (u32, u64, bool)>) {
         let mut table = self.table.lock();

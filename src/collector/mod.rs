@@ -20,12 +20,17 @@
     reason = "declares the one unsafe trait; contains no unsafe block"
 )]
 
+mod collecting;
+mod entries;
+mod entry;
 mod faults;
 mod index;
 mod order;
 mod part;
+mod set;
 mod table;
 
+pub(crate) use entry::Kind;
 #[cfg(feature = "conformance")]
 pub use faults::Fault;
 #[cfg(not(feature = "conformance"))]
@@ -34,7 +39,7 @@ pub(crate) use faults::Faults;
 pub(crate) use order::{Candidate, Plan, plan};
 pub use order::{CyclePolicy, Order};
 pub use part::Part;
-pub(crate) use table::{Due, Id, Kind, Registration, Table};
+pub(crate) use table::{Due, Id, Registration, Table};
 
 use std::fmt::Debug;
 
@@ -117,5 +122,11 @@ pub unsafe trait Tracer {
     fn is_young(&mut self, object: Self::Ref) -> bool {
         let _ = object;
         false
+    }
+
+    /// Whether [`trace`](Self::trace) may answer another address than it was given. Collectors that do not move objects
+    /// before the last step is over may say no: nobody is asked then where a reached object is.
+    fn moves(&self) -> bool {
+        true
     }
 }

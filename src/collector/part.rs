@@ -5,11 +5,10 @@
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::table::{Entry, Flag, Kind};
+use super::entries::{Chunk, LINES};
+use super::entry::{FINALIZERS, Flag};
+use super::set::Set;
 use super::{Fault, Faults, Reference, Tracer};
-
-/// How many objects are asked about at once.
-const BATCH: usize = 64;
 
 /// What is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,104 +32,189 @@ pub(super) struct Found {
 /// once, with a tracer of the thread it is run on.
 #[derive(Debug)]
 pub struct Part<'t, R> {
-    pub(super) entries: &'t mut [Entry],
-    /// Which entries, if not all.
-    pub(super) picks: Option<&'t [u32]>,
+    // Boxed in the table.
+    pub(super) chunks: &'t mut [Box<Chunk>],
+    /// The chunks of which the young entries are asked about, if not all entries are.
+    pub(super) young: Option<&'t Set>,
     pub(super) task: Task,
     pub(super) found: &'t Found,
     pub(super) faults: Faults,
     pub(super) reference: PhantomData<fn(R) -> R>,
 }
 
+/// The numbers of the bits that are set.
+pub(super) fn members(mut bits: u64) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let n = bits.trailing_zeros() as usize;
+        bits &= bits.wrapping_sub(1);
+        (n < 64).then_some(n)
+    })
+}
+
 impl<R: Reference> Part<'_, R> {
     /// Does the work.
     pub fn run<T: Tracer<Ref = R>>(self, tracer: &mut T) {
-        let count = self.picks.map_or(self.entries.len(), <[u32]>::len);
-        let mut batch = [0; BATCH];
-        let mut filled = 0;
-        for n in 0..count {
-            let at = self.picks.map_or(n, |picks| picks[n] as usize);
-            let entry = &mut self.entries[at];
-            let asked = match self.task {
-                Task::Retain { contents, early } => {
-                    Self::retain(entry, early, self.faults, tracer) && contents
+        let asking = Asking {
+            task: self.task,
+            found: self.found,
+            faults: self.faults,
+        };
+        match self.young {
+            None => {
+                for chunk in self.chunks {
+                    (0..LINES).for_each(|line| asking.line(chunk, line, u64::MAX, tracer));
                 }
-                Task::Ask(kinds) => entry.is_to_be_asked(kinds),
-            };
-            if asked {
-                batch[filled] = at;
-                filled += 1;
             }
-            if filled == BATCH || filled > 0 && n + 1 == count {
-                Self::ask(
-                    self.entries,
-                    &batch[..filled],
-                    self.task,
-                    self.found,
-                    self.faults,
-                    tracer,
-                );
-                filled = 0;
+            Some(young) => {
+                let mut from = 0;
+                while let Some(at) = young.next(from) {
+                    let chunk = &mut self.chunks[at];
+                    for line in 0..LINES {
+                        let young = chunk.young[line];
+                        asking.line(chunk, line, young, tracer);
+                    }
+                    from = at + 1;
+                }
             }
         }
     }
+}
 
-    /// Traces the entry's own word. Answers whether its object's contents may have to be kept.
-    fn retain<T: Tracer<Ref = R>>(
-        entry: &mut Entry,
+struct Asking<'t> {
+    task: Task,
+    found: &'t Found,
+    faults: Faults,
+}
+
+impl Asking<'_> {
+    /// The entries of a line of 64 that are in `scope`.
+    fn line<T: Tracer>(&self, chunk: &mut Chunk, line: usize, scope: u64, tracer: &mut T) {
+        let all = chunk.registered(line) & scope;
+        if all == 0 {
+            return;
+        }
+        match self.task {
+            Task::Retain { contents, early } => {
+                let finalizers = self.retain(chunk, line, all, early, tracer);
+                if contents {
+                    self.keep(chunk, line, finalizers, tracer);
+                }
+            }
+            Task::Ask(kinds) => self.decide(chunk, line, all & !chunk.dead[line], kinds, tracer),
+        }
+    }
+
+    /// Traces the entries' own words. Answers which are finalizers, whose objects' contents may have to be kept.
+    fn retain<T: Tracer>(
+        &self,
+        chunk: &mut Chunk,
+        line: usize,
+        all: u64,
         early: bool,
-        faults: Faults,
         tracer: &mut T,
-    ) -> bool {
-        if !entry.is_registered() || entry.has(Flag::Early) {
-            return false;
+    ) -> u64 {
+        let entries = &chunk.entries[line * 64..][..64];
+        // Of nearly all there is nothing to do but to see that.
+        let (mut finalizers, mut special) = (0, 0);
+        for (bit, entry) in entries.iter().enumerate() {
+            finalizers |= u64::from(entry.is_one_of(FINALIZERS)) << bit;
+            special |= u64::from(entry.has_any(Flag::Early as u32 | Flag::Reference as u32)) << bit;
         }
-        entry.set(Flag::Early, early);
-        if entry.has(Flag::Reference) && !faults.has(Fault::ContextNotTraced) {
-            entry.word = tracer.trace(R::from_word(entry.word)).to_word();
+        if early {
+            special = u64::MAX;
         }
-        entry.kind() == Some(Kind::Finalizer)
+        for bit in members(special & all) {
+            let n = line * 64 + bit;
+            let entry = &mut chunk.entries[n];
+            if entry.has(Flag::Early) {
+                finalizers &= !(1 << bit);
+                continue;
+            }
+            entry.set(Flag::Early, early);
+            if entry.has(Flag::Reference) && !self.faults.has(Fault::ContextNotTraced) {
+                chunk.trace_word(n, tracer);
+            }
+        }
+        finalizers & all
     }
 
-    fn ask<T: Tracer<Ref = R>>(
-        entries: &mut [Entry],
-        batch: &[usize],
-        task: Task,
-        found: &Found,
-        faults: Faults,
+    /// Keeps the contents of those objects that have not been reached, and notes which have.
+    fn keep<T: Tracer>(&self, chunk: &mut Chunk, line: usize, asked: u64, tracer: &mut T) {
+        let reached = are_reached(chunk, line, asked, tracer);
+        chunk.reached[line] |= reached;
+        for bit in members(asked & !reached) {
+            let object = object::<T>(chunk, line, bit);
+            // One of these may have been reached since.
+            if !tracer.is_reached(object) {
+                keep_contents(object, self.faults, tracer);
+            }
+        }
+    }
+
+    /// Finds out who is dead. Who has been seen to be reached is not asked about again.
+    fn decide<T: Tracer>(
+        &self,
+        chunk: &mut Chunk,
+        line: usize,
+        all: u64,
+        kinds: u8,
         tracer: &mut T,
     ) {
-        let Some(&first) = batch.first() else { return };
-        let mut objects = [R::from_word(entries[first].object); BATCH];
-        for (object, &at) in objects.iter_mut().zip(batch) {
-            *object = R::from_word(entries[at].object);
+        let moves = tracer.moves();
+        let looked_at = if moves {
+            all
+        } else {
+            all & !chunk.reached[line]
+        };
+        let of_kinds = members(looked_at)
+            .filter(|bit| chunk.entries[line * 64 + bit].is_one_of(kinds))
+            .fold(0, |bits, bit| bits | 1 << bit);
+        let asked = of_kinds & !chunk.reached[line];
+        let reached = are_reached(chunk, line, asked, tracer);
+        let dead = asked & !reached;
+        if dead != 0 {
+            chunk.dead[line] |= dead;
+            self.found.dead.store(true, Ordering::Relaxed);
         }
-        let mut answers = [false; BATCH];
-        let answers = &mut answers[..batch.len()];
-        tracer.are_reached(&objects[..batch.len()], answers);
-        for ((&at, &object), &reached) in batch.iter().zip(&objects).zip(&*answers) {
-            let entry = &mut entries[at];
-            match task {
-                // One of the batch may have been reached since.
-                Task::Retain { .. } => {
-                    if !reached && !tracer.is_reached(object) {
-                        keep_contents(object, faults, tracer);
-                    }
-                }
-                Task::Ask(_) if reached => {
-                    let now = tracer.trace(object).to_word();
-                    if now != entry.object {
-                        entry.object = now;
-                        found.moved.store(true, Ordering::Relaxed);
-                    }
-                }
-                Task::Ask(_) => {
-                    entry.set(Flag::Dead, true);
-                    found.dead.store(true, Ordering::Relaxed);
+        if moves {
+            for bit in members(of_kinds & !dead) {
+                let before = object::<T>(chunk, line, bit);
+                let now = tracer.trace(before);
+                if now != before {
+                    chunk.entries[line * 64 + bit].object = now.to_word();
+                    self.found.moved.store(true, Ordering::Relaxed);
                 }
             }
         }
     }
+}
+
+fn object<T: Tracer>(chunk: &Chunk, line: usize, bit: usize) -> T::Ref {
+    T::Ref::from_word(chunk.entries[line * 64 + bit].object)
+}
+
+/// Which of the objects of a line have been reached.
+fn are_reached<T: Tracer>(chunk: &Chunk, line: usize, asked: u64, tracer: &mut T) -> u64 {
+    if asked == 0 {
+        return 0;
+    }
+    let first = object::<T>(chunk, line, asked.trailing_zeros() as usize);
+    let (mut objects, mut answers) = ([first; 64], [false; 64]);
+    if asked == u64::MAX {
+        for (bit, place) in objects.iter_mut().enumerate() {
+            *place = object::<T>(chunk, line, bit);
+        }
+        tracer.are_reached(&objects, &mut answers);
+        let answers = answers.iter().enumerate();
+        return answers.fold(0, |bits, (bit, reached)| bits | u64::from(*reached) << bit);
+    }
+    let count = asked.count_ones() as usize;
+    for (place, bit) in objects.iter_mut().zip(members(asked)) {
+        *place = object::<T>(chunk, line, bit);
+    }
+    tracer.are_reached(&objects[..count], &mut answers[..count]);
+    let answers = members(asked).zip(answers);
+    answers.fold(0, |bits, (bit, reached)| bits | u64::from(reached) << bit)
 }
 
 /// Reaches all that an unreached object refers to, but not the object.

@@ -11,7 +11,9 @@ use fing_stubs::{CacheOptions, CodePolicy};
 use super::{Call, Features, Setup, Subject};
 use crate::collector::{CyclePolicy, Order, Reference, Scope};
 use crate::finalizer::FinalizerFn;
-use crate::finalizers::{CleanupId, FinalizerOptions, Finalizers, ForeignArgument, WeakId};
+use crate::finalizers::{
+    CleanupId, FinalizerOptions, Finalizers, ForeignArgument, PreparedFinalizer, WeakId,
+};
 use crate::probe::{self, Raw, cleanup, listen};
 
 /// A heap with a collector, as the suite needs it. References are good until the next collection.
@@ -90,6 +92,9 @@ pub struct Foreign<C: Collector> {
     finalizers: Finalizers<C::Ref>,
     plain: FinalizerFn,
     with_context: FinalizerFn,
+    /// Every other finalizer without a context is one of these, made when first wanted, and dropped at times.
+    prepared: HashMap<CyclePolicy, PreparedFinalizer<C::Ref>>,
+    set: u64,
     cleanups: HashMap<u64, CleanupId>,
     weak: HashMap<u64, WeakId>,
     cycles: Rc<RefCell<Vec<Vec<u64>>>>,
@@ -144,6 +149,8 @@ impl<C: Collector> Subject for Foreign<C> {
             finalizers: finalizers.unwrap_or_else(|error| panic!("{error}")),
             plain: probe::pointer_finalizer(false),
             with_context: probe::pointer_finalizer(true),
+            prepared: HashMap::new(),
+            set: 0,
             cleanups: HashMap::new(),
             weak: HashMap::new(),
             cycles: Rc::default(),
@@ -184,14 +191,25 @@ impl<C: Collector> Subject for Foreign<C> {
     }
 
     fn set_finalizer(&mut self, object: usize, context: Option<usize>, cycle: CyclePolicy) -> bool {
-        let context = context.map(|root| self.held(root));
+        let (object, context) = (self.held(object), context.map(|root| self.held(root)));
+        self.set += 1;
+        if self.set.is_multiple_of(16) {
+            self.prepared.clear();
+        }
+        if context.is_none() && self.set.is_multiple_of(2) {
+            let prepared = self.prepared.entry(cycle).or_insert_with(|| {
+                let prepared = self.finalizers.prepare(&self.plain, cycle);
+                prepared.unwrap_or_else(|error| panic!("{error}"))
+            });
+            return probe::attach(prepared, object).is_ok();
+        }
         let function = if context.is_some() {
             &self.with_context
         } else {
             &self.plain
         };
         let options = FinalizerOptions { context, cycle };
-        probe::set_finalizer(&self.finalizers, self.held(object), function, options).is_ok()
+        probe::set_finalizer(&self.finalizers, object, function, options).is_ok()
     }
 
     fn clear_finalizer(&mut self, object: usize) -> bool {

@@ -321,6 +321,7 @@ impl Queue {
     }
 
     /// Adds records; see [`Queue::fill`].
+    #[cfg(test)]
     pub(crate) fn push(&self, records: impl IntoIterator<Item = (Record, Tag)>) {
         self.fill(|due| {
             for (record, tag) in records {

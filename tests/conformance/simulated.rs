@@ -315,4 +315,8 @@ unsafe impl<P: Plan> Tracer for Cycle<'_, P> {
     fn is_young(&mut self, object: usize) -> bool {
         self.heap.is_young(object)
     }
+
+    fn moves(&self) -> bool {
+        P::MOVES
+    }
 }
