@@ -1,4 +1,5 @@
-//! MMTk: `add_finalizer` and `get_finalized_object`, plan MarkSweep or Immix, one mutator. See ../../README.md.
+//! MMTk: `add_finalizer` and `get_finalized_object`, plan MarkSweep or Immix, one mutator; or fing's finalizers on MMTk's
+//! heap, by examples/mmtk. See ../../README.md.
 //!
 //! The binding is the smallest there can be: objects of 32 bytes, all without references or all nodes of trees; roots in one
 //! array.
@@ -7,15 +8,19 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering::*};
 use std::sync::{Condvar, Mutex, OnceLock};
 
+use fing::{Abi, Executor, FinalizerFn, Finalizers, PreparedFinalizer};
+use fing_mmtk::{MmtkFinalizers, Object};
 use mmtk::memory_manager as mm;
+use mmtk::scheduler::GCWorker;
 use mmtk::util::copy::{CopySemantics, GCWorkerCopyContext};
 use mmtk::util::opaque_pointer::{OpaquePointer, VMMutatorThread, VMThread, VMWorkerThread};
 use mmtk::util::{Address, ObjectReference};
 use mmtk::vm::slot::{SimpleSlot, UnimplementedMemorySlice};
 use mmtk::vm::{
-    ActivePlan, Collection, GCThreadContext, ObjectModel, ReferenceGlue, RootsWorkFactory,
-    Scanning, SlotVisitor, VMBinding, VMGlobalLogBitSpec, VMLocalForwardingBitsSpec,
-    VMLocalForwardingPointerSpec, VMLocalLOSMarkNurserySpec, VMLocalMarkBitSpec,
+    ActivePlan, Collection, GCThreadContext, ObjectModel, ObjectTracerContext, ReferenceGlue,
+    RootsWorkFactory, Scanning, SlotVisitor, VMBinding, VMGlobalLogBitSpec,
+    VMLocalForwardingBitsSpec, VMLocalForwardingPointerSpec, VMLocalLOSMarkNurserySpec,
+    VMLocalMarkBitSpec,
 };
 use mmtk::{AllocationSemantics, MMTK, MMTKBuilder, Mutator};
 use peers::{Job, Phases, dropped, resident, serve, shuffle};
@@ -37,6 +42,36 @@ static WAKE: Condvar = Condvar::new();
 /// Whether an object's first two words are references.
 static NODES: AtomicBool = AtomicBool::new(false);
 static CALLS: AtomicUsize = AtomicUsize::new(0);
+
+/// fing, if that is what is measured.
+static FING: OnceLock<Fing> = OnceLock::new();
+static COLLECTIONS: MmtkFinalizers<Binding> = MmtkFinalizers::new();
+
+struct Fing {
+    finalizers: Finalizers<Object>,
+    close: PreparedFinalizer<Object>,
+}
+
+impl Fing {
+    fn new() -> Fing {
+        let builder = Finalizers::builder().executor(Executor::Inline);
+        let finalizers = builder.build().expect("memory for code");
+        let signature = "func(uintptr)".parse().expect("a signature");
+        let builder = FinalizerFn::builder(signature, Abi::system_v());
+        // SAFETY: a System V function of one word.
+        let function = unsafe { builder.at(tick_word as *const ()) };
+        let close = finalizers.prepare(&function, fing::CyclePolicy::default());
+        Fing {
+            close: close.expect("a stub"),
+            finalizers,
+        }
+    }
+}
+
+/// `tick`, for fing.
+extern "C" fn tick_word(_: usize) {
+    CALLS.store(CALLS.load(Relaxed) + 1, Relaxed);
+}
 
 fn heap() -> &'static MMTK<Binding> {
     HEAP.get().expect("made by main")
@@ -89,6 +124,9 @@ impl Collection<Binding> for Binding {
     }
 
     fn resume_mutators(_: VMWorkerThread) {
+        if let Some(fing) = FING.get() {
+            fing.finalizers.finish();
+        }
         *OVER.lock().expect("no panics") = true;
         WAKE.notify_all();
     }
@@ -144,6 +182,15 @@ impl Scanning<Binding> for Binding {
     }
 
     fn prepare_for_roots_re_scanning() {}
+
+    fn process_weak_refs(
+        worker: &mut GCWorker<Binding>,
+        context: impl ObjectTracerContext<Binding>,
+    ) -> bool {
+        FING.get().is_some_and(|fing| {
+            COLLECTIONS.process_weak_refs(&fing.finalizers, heap(), worker, &context)
+        })
+    }
 }
 
 impl ReferenceGlue<Binding> for Binding {
@@ -240,6 +287,12 @@ fn collect() {
 }
 
 fn drain() {
+    if let Some(fing) = FING.get() {
+        fing.finalizers
+            .run_finalizers()
+            .expect("this thread runs them");
+        return;
+    }
     let finalizer = std::hint::black_box(tick as fn(ObjectReference));
     while let Some(object) = mm::get_finalized_object(heap()) {
         finalizer(object);
@@ -275,6 +328,13 @@ fn allocate(keep: &mut [Option<ObjectReference>]) {
 }
 
 fn register(keep: &[Option<ObjectReference>]) {
+    if let Some(fing) = FING.get() {
+        for &object in keep.iter().flatten() {
+            // SAFETY: an object of the heap that `COLLECTIONS` is for.
+            unsafe { fing.close.attach(Object(object)) }.expect("it has none");
+        }
+        return;
+    }
     for &object in keep.iter().flatten() {
         mm::add_finalizer(heap(), object);
     }
@@ -398,6 +458,9 @@ fn main() {
         _ => "MarkSweep",
     };
     NODES.store(arguments[1] == "tree", Relaxed);
+    if arguments[0] == "fing" {
+        assert!(FING.set(Fing::new()).is_ok());
+    }
     let mut builder = MMTKBuilder::new();
     for (name, value) in [("plan", plan), ("gc_trigger", "FixedHeapSize:8589934592")] {
         assert!(builder.set_option(name, value), "{name}");

@@ -269,11 +269,12 @@ pub(crate) const PEERS: &[Peer] = &[
     },
     Peer {
         name: "mmtk",
-        about: "mmtk::memory_manager::add_finalizer, and a loop by hand; plan MarkSweep, immix: Immix",
+        about: "mmtk::memory_manager::add_finalizer, and a loop by hand; fing: examples/mmtk; plan MarkSweep, immix: Immix",
         kinds: &[
             plain("marksweep", SOME, PLAIN_CALLED),
             plain("immix", SOME, PLAIN_CALLED),
             kind("finalizer", SOME, SET_BY_HAND),
+            kind("fing", SOME, SET_BY_HAND),
         ],
         folder: "mmtk",
         build: CARGO,
