@@ -5,15 +5,15 @@
 //! mean anything: the digits are this machine's. Arguments choose rows by a part of their name.
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::hint::black_box;
 use std::process::Command;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use fing::stubs::Record;
 use fing::{
     Abi, CyclePolicy, FinalizerFn, FinalizerOptions, Finalizers, PreparedFinalizer, Scope, Tracer,
 };
+
+use fing_benches::figures::{Figures, head, row, shuffled, time};
+use fing_benches::machine::{Machine, f0};
 
 const N: usize = 1_000_000;
 const PASSES: usize = 9;
@@ -66,148 +66,6 @@ fn resident() -> usize {
     let line = rollup.lines().find_map(|line| line.strip_prefix("Rss:"));
     let kilobytes = line.unwrap().trim().trim_end_matches("kB").trim();
     kilobytes.parse::<usize>().unwrap() * 1024
-}
-
-// ------------------------------------------------------------------------------------------ figures
-
-/// Nanoseconds an object, for one thing that was measured several times.
-type Figures = Vec<f64>;
-
-fn median(figures: &[f64]) -> f64 {
-    let mut sorted = figures.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
-fn minimum(figures: &[f64]) -> f64 {
-    figures.iter().copied().fold(f64::INFINITY, f64::min)
-}
-
-/// Nanoseconds this thread has been running, without those that it waited for a processor.
-fn clock() -> f64 {
-    let mut now = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: the clock of this thread is always there, and `now` is a whole timespec.
-    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut now) };
-    now.tv_sec as f64 * 1e9 + now.tv_nsec as f64
-}
-
-/// Runs `body` and says how many nanoseconds that took for each of `n`.
-fn time(n: usize, body: impl FnOnce()) -> f64 {
-    let from = clock();
-    body();
-    (clock() - from) / n as f64
-}
-
-/// A printed line: medians, and beside their ratio that of the minimums, which a busy machine disturbs less.
-fn row(name: &str, found: &[f64], floor: &[f64], bar: f64) {
-    let (ratio, least) = (
-        median(found) / median(floor),
-        minimum(found) / minimum(floor),
-    );
-    let verdict = if ratio <= bar { "" } else { "  missed" };
-    println!(
-        "{name:<58} {:>8.2} {:>8.2} {ratio:>7.2}x {least:>7.2}x {bar:>6.1}x{verdict}",
-        median(found),
-        median(floor)
-    );
-}
-
-/// A permutation of `0..n`, the same every time.
-fn shuffled(n: usize) -> Vec<u64> {
-    let mut order: Vec<u64> = (0..n as u64).collect();
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    for i in (1..n).rev() {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        order.swap(i, (state % (i as u64 + 1)) as usize);
-    }
-    order
-}
-
-// ------------------------------------------------------------------------------------------ the machine
-
-static CALLS: AtomicU64 = AtomicU64::new(0);
-
-extern "C" fn close(object: *const u64) {
-    CALLS.store(CALLS.load(Relaxed).wrapping_add(1), Relaxed);
-    black_box(object);
-}
-
-/// What the machine can do: the denominators.
-struct Machine {
-    records: Vec<Record>,
-    marks: Vec<u64>,
-    progress: AtomicPtr<Record>,
-}
-
-impl Machine {
-    fn new() -> Machine {
-        let record = Record {
-            code: close as *const () as usize,
-            ..Record::default()
-        };
-        Machine {
-            records: vec![record; N],
-            marks: vec![u64::MAX; N.div_ceil(64)],
-            progress: AtomicPtr::new(std::ptr::null_mut()),
-        }
-    }
-
-    /// Appends a record of 32 bytes to memory that was used before.
-    fn append(&mut self) -> f64 {
-        let code = close as *const () as usize;
-        time(N, || {
-            self.records.clear();
-            for i in 0..N {
-                self.records.push(Record {
-                    code,
-                    context: 0,
-                    words: [i as u64, 0],
-                });
-            }
-            black_box(&mut self.records);
-        })
-    }
-
-    /// A lock that nobody else wants, taken and given back.
-    fn locks(&self) -> f64 {
-        let lock = Mutex::new(0);
-        time(N, || {
-            for i in 0..N {
-                *black_box(&lock).lock().unwrap() += i;
-            }
-        })
-    }
-
-    /// One mark bit after the other.
-    fn mark_checks(&self) -> f64 {
-        time(N, || {
-            let marks = black_box(&self.marks[..]);
-            let mut dead = 0;
-            for i in 0..N {
-                dead += usize::from(marks[black_box(i) / 64] >> (i % 64) & 1 == 0);
-            }
-            black_box(dead);
-        })
-    }
-
-    /// An indirect call, its record published before.
-    fn calls(&self) -> f64 {
-        time(N, || {
-            for record in &self.records {
-                self.progress
-                    .store(std::ptr::from_ref(record).cast_mut(), Relaxed);
-                // SAFETY: each record names `close`.
-                let call =
-                    unsafe { std::mem::transmute::<usize, extern "C" fn(*const u64)>(record.code) };
-                call(record.words[0] as *const u64);
-            }
-        })
-    }
 }
 
 // ------------------------------------------------------------------------------------------ a collector
@@ -273,8 +131,8 @@ unsafe impl Tracer for Heap {
 
 fn closing() -> FinalizerFn {
     let signature = "func(unsafe.Pointer)".parse().unwrap();
-    // SAFETY: `close` is a System V function of one pointer.
-    unsafe { FinalizerFn::builder(signature, Abi::system_v()).at(close as *const ()) }
+    // SAFETY: `f0` is a System V function of one pointer.
+    unsafe { FinalizerFn::builder(signature, Abi::system_v()).at(f0 as *const ()) }
 }
 
 fn prepared(finalizers: &Finalizers<u64>) -> PreparedFinalizer<u64> {
@@ -296,8 +154,12 @@ fn detach(close: &PreparedFinalizer<u64>, order: &[u64]) {
     }
 }
 
+fn mixed(n: usize) -> Vec<u64> {
+    shuffled(n).into_iter().map(|n| n as u64).collect()
+}
+
 fn orders() -> [Vec<u64>; 2] {
-    [(0..N as u64).collect(), shuffled(N)]
+    [(0..N as u64).collect(), mixed(N)]
 }
 
 // ------------------------------------------------------------------------------------------ rows
@@ -306,7 +168,7 @@ fn orders() -> [Vec<u64>; 2] {
 /// from 10,000 on. In a process of its own, where no freed memory is used again.
 fn measure(n: usize, random: bool) {
     let order = if random {
-        shuffled(n)
+        mixed(n)
     } else {
         (0..n as u64).collect()
     };
@@ -370,7 +232,7 @@ fn memory() {
 }
 
 fn registering() {
-    let (mut floor, mut figures) = (Machine::new(), [const { Figures::new() }; 12]);
+    let (mut floor, mut figures) = (Machine::new(N), [const { Figures::new() }; 12]);
     let finalizers = Finalizers::new().unwrap();
     let close = prepared(&finalizers);
     let orders = orders();
@@ -420,7 +282,7 @@ fn registering() {
 }
 
 fn checked_registering() {
-    let (mut floor, mut figures) = (Machine::new(), [const { Figures::new() }; 3]);
+    let (mut floor, mut figures) = (Machine::new(N), [const { Figures::new() }; 3]);
     let finalizers = Finalizers::new().unwrap();
     let close = closing();
     for pass in 0..4 {
@@ -459,7 +321,7 @@ fn checked_registering() {
 }
 
 fn living() {
-    let (floor, mut figures) = (Machine::new(), [const { Figures::new() }; 3]);
+    let (floor, mut figures) = (Machine::new(N), [const { Figures::new() }; 3]);
     let mut heap = Heap::new(N);
     let orders = orders();
     let all = orders.map(|order| {
@@ -497,7 +359,7 @@ fn living() {
 
 fn minor() {
     const YOUNG: usize = N / 100;
-    let (floor, mut figures) = (Machine::new(), [const { Figures::new() }; 2]);
+    let (floor, mut figures) = (Machine::new(N), [const { Figures::new() }; 2]);
     let mut heap = Heap::new(N);
     let finalizers = Finalizers::new().unwrap();
     let close = prepared(&finalizers);
@@ -528,7 +390,7 @@ fn minor() {
 }
 
 fn dying() {
-    let (mut floor, mut figures) = (Machine::new(), [const { Figures::new() }; 7]);
+    let (mut floor, mut figures) = (Machine::new(N), [const { Figures::new() }; 7]);
     let mut heap = Heap::new(N);
     let orders = orders();
     let finalizers = Finalizers::new().unwrap();
@@ -594,10 +456,7 @@ fn main() {
         memory();
         println!();
     }
-    println!(
-        "{:<58} {:>8} {:>8} {:>8} {:>8} {:>7}",
-        "ns an object", "fing", "floor", "ratio", "of min.", "bar"
-    );
+    head();
     let rows: [(&str, fn()); 5] = [
         ("register", registering),
         ("set", checked_registering),

@@ -5,169 +5,22 @@
 //! Arguments choose rows by a part of their name; `--huge` adds the rows with ten million objects.
 
 use std::hint::black_box;
-use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 
 use fing::stubs::Record;
 use fing::{
     Abi, Executor, FinalizerFn, FinalizerOptions, FinalizerState, Finalizers, HeapOptions, Mutator,
     Obj, Policy, Runtime, Scope, Tracer, TypeFinalizer, TypeId,
 };
+use fing_benches::figures::{Figures, head, median, next, row, shuffled, time};
+use fing_benches::machine::{CALLS, FINALIZERS, Machine, f0};
 
 const N: usize = 1_000_000;
 const PASSES: usize = 9;
 
-/// Nanoseconds an object, for one thing that was measured several times.
-type Figures = Vec<f64>;
-
-fn median(figures: &Figures) -> f64 {
-    let mut sorted = figures.clone();
-    sorted.sort_by(f64::total_cmp);
-    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
-/// Nanoseconds this thread has been running, without those that it waited for a processor.
-fn clock() -> f64 {
-    let mut now = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: the clock of this thread is always there, and `now` is a whole timespec.
-    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut now) };
-    now.tv_sec as f64 * 1e9 + now.tv_nsec as f64
-}
-
-/// Runs `body` and says how many nanoseconds that took for each of `n`.
-fn time(n: usize, body: impl FnOnce()) -> f64 {
-    let from = clock();
-    body();
-    (clock() - from) / n as f64
-}
-
-/// A permutation of `0..n`, the same every time.
-fn shuffled(n: usize) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..n).collect();
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    for i in (1..n).rev() {
-        order.swap(i, (next(&mut state) % (i as u64 + 1)) as usize);
-    }
-    order
-}
-
-fn next(state: &mut u64) -> u64 {
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    *state ^= *state << 17;
-    *state
-}
-
-// ------------------------------------------------------------------------------------------ the machine
-
-static CALLS: AtomicU64 = AtomicU64::new(0);
-
-/// Eight finalizers that differ, so that they are eight addresses.
-macro_rules! finalizers {
-    ($($name:ident $n:literal)*) => {
-        $(extern "C" fn $name(object: *const u64) {
-            CALLS.store(CALLS.load(Relaxed).wrapping_add($n), Relaxed);
-            black_box(object);
-        })*
-        const FINALIZERS: [extern "C" fn(*const u64); 8] = [$($name),*];
-    };
-}
-finalizers!(f0 1 f1 2 f2 3 f3 4 f4 5 f5 6 f6 7 f7 8);
-
 extern "C" fn bulk(first: *const *const u64, count: usize) {
     CALLS.store(CALLS.load(Relaxed).wrapping_add(count as u64), Relaxed);
     black_box(first);
-}
-
-/// What the machine can do: the denominators.
-struct Machine {
-    records: Vec<Record>,
-    mixed: Vec<Record>,
-    marks: Vec<u64>,
-    finalizable: Vec<u64>,
-    progress: AtomicPtr<Record>,
-}
-
-impl Machine {
-    fn new(n: usize) -> Machine {
-        let mut state = 7;
-        let record = |code: extern "C" fn(*const u64)| Record {
-            code: code as *const () as usize,
-            ..Record::default()
-        };
-        Machine {
-            records: vec![record(f0); n],
-            mixed: (0..n)
-                .map(|_| record(FINALIZERS[(next(&mut state) % 8) as usize]))
-                .collect(),
-            marks: vec![u64::MAX; n.div_ceil(64)],
-            finalizable: vec![u64::MAX; n.div_ceil(64)],
-            progress: AtomicPtr::new(std::ptr::null_mut()),
-        }
-    }
-
-    /// Appends a record of 32 bytes to memory that was used before.
-    fn append(&mut self) -> f64 {
-        let n = self.records.len();
-        let code = f0 as *const () as usize;
-        time(n, || {
-            self.records.clear();
-            for i in 0..n {
-                self.records.push(Record {
-                    code,
-                    context: 0,
-                    words: [i as u64, 0],
-                });
-            }
-            black_box(&mut self.records);
-        })
-    }
-
-    /// `finalizable & !marks`, all marked.
-    fn scan(&self) -> f64 {
-        time(self.records.len(), || {
-            let pairs = self.finalizable.iter().zip(&self.marks);
-            black_box(pairs.filter(|(f, m)| *f & !*m != 0).count());
-        })
-    }
-
-    /// One mark bit after the other.
-    fn mark_checks(&self) -> f64 {
-        let n = self.records.len();
-        time(n, || {
-            let marks = black_box(&self.marks[..]);
-            let mut dead = 0;
-            for i in 0..n {
-                dead += usize::from(marks[black_box(i) / 64] >> (i % 64) & 1 == 0);
-            }
-            black_box(dead);
-        })
-    }
-
-    fn call_all(&self, records: &[Record]) -> f64 {
-        time(records.len(), || {
-            for record in records {
-                self.progress
-                    .store(std::ptr::from_ref(record).cast_mut(), Relaxed);
-                // SAFETY: each record names one of `FINALIZERS`.
-                let call =
-                    unsafe { std::mem::transmute::<usize, extern "C" fn(*const u64)>(record.code) };
-                call(record.words[0] as *const u64);
-            }
-        })
-    }
-
-    /// An indirect call of one target, its record published before.
-    fn calls(&self) -> f64 {
-        self.call_all(&self.records)
-    }
-
-    /// The same with eight targets in random order.
-    fn mixed_calls(&self) -> f64 {
-        self.call_all(&self.mixed)
-    }
 }
 
 // ------------------------------------------------------------------------------------------ the runtime
@@ -240,24 +93,6 @@ impl World {
     fn drain(&self, mutator: &mut Mutator) -> u64 {
         mutator.native(|| self.runtime.run_finalizers().unwrap())
     }
-}
-
-fn minimum(figures: &Figures) -> f64 {
-    figures.iter().copied().fold(f64::INFINITY, f64::min)
-}
-
-/// A printed line: medians, and beside their ratio that of the minimums, which a busy machine disturbs less.
-fn row(name: &str, found: &Figures, floor: &Figures, bar: f64) {
-    let (ratio, least) = (
-        median(found) / median(floor),
-        minimum(found) / minimum(floor),
-    );
-    let verdict = if ratio <= bar { "" } else { "  missed" };
-    println!(
-        "{name:<58} {:>8.2} {:>8.2} {ratio:>7.2}x {least:>7.2}x {bar:>6.1}x{verdict}",
-        median(found),
-        median(floor)
-    );
 }
 
 // ------------------------------------------------------------------------------------------ rows
@@ -391,7 +226,11 @@ fn cleanups() {
     row(
         "a collection that queues cleanups : append + scan",
         discover,
-        &append.iter().zip(scan).map(|(a, b)| a + b).collect(),
+        &append
+            .iter()
+            .zip(scan)
+            .map(|(a, b)| a + b)
+            .collect::<Figures>(),
         6.0,
     );
 }
@@ -696,7 +535,11 @@ fn lives() {
     row(
         "  discover : append + scan",
         discover,
-        &append.iter().zip(scan).map(|(a, b)| a + b).collect(),
+        &append
+            .iter()
+            .zip(scan)
+            .map(|(a, b)| a + b)
+            .collect::<Figures>(),
         f64::INFINITY,
     );
     row("  drain : call", drain, call, f64::INFINITY);
@@ -887,10 +730,7 @@ fn main() {
         .skip(1)
         .filter(|argument| argument != "--bench")
         .collect();
-    println!(
-        "{:<58} {:>8} {:>8} {:>8} {:>8} {:>7}",
-        "ns an object", "fing", "floor", "ratio", "of min.", "bar"
-    );
+    head();
     // Memory first: what later rows leave behind would be used again.
     let rows: [(&str, fn()); 10] = [
         ("memory", memory),

@@ -4,4 +4,6 @@
 
 pub mod callees;
 pub mod calls;
+pub mod figures;
+pub mod machine;
 pub mod samples;
