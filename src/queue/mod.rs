@@ -11,6 +11,7 @@
 mod block;
 mod packed;
 mod record;
+mod waiting;
 
 use std::collections::HashMap;
 // Not `sync`'s: see `record`.
@@ -22,6 +23,7 @@ use fing_stubs::Record;
 pub(crate) use self::block::Block;
 use self::packed::Packed;
 pub(crate) use self::record::{Slot, Tag};
+use self::waiting::{Spare, Waiting};
 use crate::lock::{Condvar, Lock, Rank};
 use crate::sync::{Arc, AtomicPtr, AtomicU32, Ordering};
 
@@ -187,87 +189,6 @@ impl Inner {
                 Some(block)
             }
         }
-    }
-}
-
-/// A block that waits.
-#[derive(Debug)]
-enum Waiting {
-    Plain(Block),
-    Packed(Packed),
-}
-
-impl Waiting {
-    fn is_packed(&self) -> bool {
-        matches!(self, Waiting::Packed(_))
-    }
-
-    fn len(&self) -> usize {
-        match self {
-            Waiting::Plain(block) => block.slots().len(),
-            Waiting::Packed(packed) => packed.len(),
-        }
-    }
-
-    #[inline(always)]
-    fn push(&mut self, record: &Record, tag: Tag) -> bool {
-        match self {
-            Waiting::Packed(packed) => packed.push(record, tag),
-            Waiting::Plain(block) => block.push(record, tag),
-        }
-    }
-
-    fn for_each_reference(&self, visit: &mut dyn FnMut(&AtomicU64)) {
-        match self {
-            Waiting::Plain(block) => block.for_each_reference(0, visit),
-            Waiting::Packed(packed) => packed.for_each_reference(visit),
-        }
-    }
-
-    /// The tags of its records; one stands for all where all are equal. With how many records each has.
-    fn tags(&self) -> (&[Tag], u64) {
-        match self {
-            Waiting::Packed(packed) => (std::slice::from_ref(packed.tag()), packed.len() as u64),
-            Waiting::Plain(block) => (block.tags(), 1),
-        }
-    }
-}
-
-/// Empty blocks for the next records: as many as the last two drains had at most.
-#[derive(Debug)]
-struct Spare<T> {
-    empty: Vec<T>,
-    /// Blocks of the drain before.
-    before: usize,
-    /// All there are, in use or not.
-    made: usize,
-}
-
-impl<T: Default> Spare<T> {
-    fn new() -> Spare<T> {
-        Spare {
-            empty: Vec::new(),
-            before: 0,
-            made: 0,
-        }
-    }
-
-    fn take(&mut self) -> T {
-        self.empty.pop().unwrap_or_else(|| {
-            self.made += 1;
-            T::default()
-        })
-    }
-
-    fn give(&mut self, empty: T) {
-        self.empty.push(empty);
-    }
-
-    /// Frees what a burst has left behind, when a drain of so many blocks begins.
-    fn trim(&mut self, now: usize) {
-        let keep = std::mem::replace(&mut self.before, now).max(now);
-        self.made -= self.empty.len().saturating_sub(keep);
-        self.empty.truncate(keep);
     }
 }
 
