@@ -147,6 +147,7 @@ impl FinalizerFn {
     }
 
     /// Equal for clones of one function, different for all others that are alive.
+    #[inline]
     pub(crate) fn identity(&self) -> usize {
         Arc::as_ptr(&self.0).addr()
     }

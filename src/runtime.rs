@@ -18,7 +18,7 @@ use crate::observer::Observer;
 use crate::queue::{Policy, status};
 use crate::registry::{
     AddCleanupError, Cleanup, CleanupArgument, CycleReport, DowngradeError, FinalizationOrder,
-    FinalizerState, Registry, SetFinalizerError, Suspect, TypeFinalizer, Value,
+    FinalizerState, Registry, SetFinalizerError, Suspect, TypeFinalizer, Value, set_again,
 };
 use crate::safepoint::WorldError;
 use crate::shared::Shared;
@@ -243,12 +243,19 @@ impl Runtime {
     ///
     /// # Errors
     /// One of Go's checks failed, or there is no stub for the function. Nothing was changed then.
+    #[inline]
     pub fn set_finalizer(
         &self,
         mutator: &Mutator,
         object: Value<'_>,
         finalizer: Option<&FinalizerFn>,
     ) -> Result<FinalizerState, SetFinalizerError> {
+        if let Some(function) = finalizer
+            && self.owns(mutator)
+            && set_again(mutator, object, function, CyclePolicy::default())
+        {
+            return Ok(FinalizerState::Set);
+        }
         self.set_finalizer_on_cycle(mutator, object, finalizer, CyclePolicy::default())
     }
 
@@ -350,6 +357,7 @@ impl Runtime {
         shared.registry.prepare(&shared.space, ty, finalizer)
     }
 
+    #[inline]
     fn owns(&self, mutator: &Mutator) -> bool {
         Arc::ptr_eq(mutator.space(), &self.shared.space)
     }

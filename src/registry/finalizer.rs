@@ -69,9 +69,13 @@ impl Registry {
         finalizer: Option<&FinalizerFn>,
         cycle: CyclePolicy,
     ) -> Result<FinalizerState, SetFinalizerError> {
-        if let Held::Object(object) = object.0
-            && let Some(done) = self.again(mutator, object, finalizer, cycle)
-        {
+        let again = match finalizer {
+            Some(function) => {
+                set_again(mutator, object, function, cycle).then_some(FinalizerState::Set)
+            }
+            None => self.clear_again(mutator, object),
+        };
+        if let Some(done) = again {
             return Ok(done);
         }
         let Some(target) = self.target(mutator, object)? else {
@@ -114,29 +118,16 @@ impl Registry {
         })
     }
 
-    /// The same as before, for another object, where that needs no look-up and no lock. `None`: find out what is to be
-    /// done, or what is wrong.
+    /// Takes the finalizer of an object's start away, where there is one. `None`: find out what is to be done, or what is
+    /// wrong.
     #[inline]
-    fn again(
-        &self,
-        mutator: &Mutator,
-        object: Obj<'_>,
-        finalizer: Option<&FinalizerFn>,
-        cycle: CyclePolicy,
-    ) -> Option<FinalizerState> {
-        let (heap, lent) = (mutator.space().heap(), mutator.lent());
-        if let Some(function) = finalizer {
-            let known = lent.find(function.identity(), cycle)?;
-            let set = heap.attach_exactly_at_once(object.addr(), &known.id);
-            set.then(|| {
-                lent.take(&known);
-                FinalizerState::Set
-            })
-        } else {
-            let shape = shape_of(heap.unprepare(object.addr())?);
-            self.forget(mutator, object.addr(), shape);
-            Some(FinalizerState::Cleared(true))
-        }
+    fn clear_again(&self, mutator: &Mutator, object: Value<'_>) -> Option<FinalizerState> {
+        let Held::Object(object) = object.0 else {
+            return None;
+        };
+        let shape = shape_of(mutator.space().heap().unprepare(object.addr())?);
+        self.forget(mutator, object.addr(), shape);
+        Some(FinalizerState::Cleared(true))
     }
 
     /// Has the next registrations of the kind be shorter, after one that was made.
@@ -330,6 +321,29 @@ fn may_be_inside(types: &Types, pointer: TypeId) -> bool {
     let element = types.element(pointer).ok().flatten();
     let element = element.and_then(|element| types.desc(element).ok());
     element.is_some_and(|desc| !desc.has_pointers() && desc.size() < 16)
+}
+
+/// Sets the same finalizer as before for another object, where that needs no look-up and no lock. `false`: find out what
+/// is to be done, or what is wrong.
+#[inline(always)]
+pub(crate) fn set_again(
+    mutator: &Mutator,
+    object: Value<'_>,
+    function: &FinalizerFn,
+    cycle: CyclePolicy,
+) -> bool {
+    let Held::Object(object) = object.0 else {
+        return false;
+    };
+    let (heap, lent) = (mutator.space().heap(), mutator.lent());
+    let Some(known) = lent.find(function.identity(), cycle) else {
+        return false;
+    };
+    let set = heap.attach_exactly_at_once(object.addr(), &known.id);
+    if set {
+        lent.take(&known);
+    }
+    set
 }
 
 /// As [`Registry::argument`], for a function that takes many objects at once.

@@ -28,6 +28,7 @@ pub use argument::CleanupArgument;
 pub use check::{Link, Reason, Registration, Suspect};
 pub use cleanup::Cleanup;
 pub use error::{AddCleanupError, DowngradeError, SetFinalizerError};
+pub(crate) use finalizer::set_again;
 pub use finalizer::{FinalizerState, Value};
 pub use topological::CycleReport;
 pub(crate) use topological::Ordering as FinalizationOrder;
