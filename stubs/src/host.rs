@@ -28,6 +28,25 @@ const INT_NAMES: [&str; 16] = [
     "r14", "r15",
 ];
 
+/// Where in an image a register is, below 16.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place(u8);
+
+impl Place {
+    /// Of the integer register of this name, if an image has it.
+    pub(crate) fn of_int(name: &str) -> Option<Place> {
+        let names = (0..).zip(INT_NAMES);
+        let found = names.filter(|(_, own)| *own != "rsp" && *own != "rbp");
+        Some(Place(found.into_iter().find(|(_, own)| *own == name)?.0))
+    }
+
+    /// Of the vector register of this name, if an image has it.
+    pub(crate) fn of_float(name: &str) -> Option<Place> {
+        let number = name.strip_prefix("xmm")?.parse().ok();
+        number.filter(|&n| n < 16).map(Place)
+    }
+}
+
 impl CallImage {
     /// An image of zeroes.
     pub(crate) fn new() -> CallImage {
@@ -40,33 +59,28 @@ impl CallImage {
         }
     }
 
-    /// Sets the integer register of this name. Returns false if there is no such register.
-    pub(crate) fn set_int(&mut self, name: &str, value: u64) -> bool {
-        let place = INT_NAMES
-            .iter()
-            .position(|&n| n == name && n != "rsp" && n != "rbp");
-        place.map(|n| self.ints[n] = value).is_some()
+    /// Sets an integer register.
+    #[inline]
+    pub(crate) fn set_int(&mut self, Place(n): Place, value: u64) {
+        self.ints[usize::from(n)] = value;
     }
 
-    /// Sets the low half of the vector register of this name. Returns false if there is no such register.
-    pub(crate) fn set_float(&mut self, name: &str, value: u64) -> bool {
-        let place = name
-            .strip_prefix("xmm")
-            .and_then(|n| n.parse::<usize>().ok())
-            .filter(|&n| n < 16);
-        place.map(|n| self.floats[n] = value).is_some()
+    /// Sets the low half of a vector register.
+    #[inline]
+    pub(crate) fn set_float(&mut self, Place(n): Place, value: u64) {
+        self.floats[usize::from(n)] = value;
     }
 
-    /// The integer register of this name.
-    pub(crate) fn int(&self, name: &str) -> Option<u64> {
-        let place = INT_NAMES.iter().position(|&n| n == name)?;
-        Some(self.ints[place])
+    /// An integer register.
+    #[inline]
+    pub(crate) fn int(&self, Place(n): Place) -> u64 {
+        self.ints[usize::from(n)]
     }
 
-    /// The low half of the vector register of this name.
-    pub(crate) fn float(&self, name: &str) -> Option<u64> {
-        let place = name.strip_prefix("xmm")?.parse::<usize>().ok()?;
-        self.floats.get(place).copied()
+    /// The low half of a vector register.
+    #[inline]
+    pub(crate) fn float(&self, Place(n): Place) -> u64 {
+        self.floats[usize::from(n)]
     }
 
     /// Go's current goroutine, in R14.

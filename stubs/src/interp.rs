@@ -6,7 +6,7 @@
 
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-use crate::host::{CallImage, HAS_SHIM};
+use crate::host::{CallImage, HAS_SHIM, Place};
 use crate::key::{Move, ResultMove, ResultSource, Source, Target};
 use crate::{Abi, Family, GBlock, Record, RegClass, StubError, StubKey};
 
@@ -18,6 +18,48 @@ pub(crate) struct Interpreter {
     is_block: bool,
     moves: Box<[Move]>,
     results: Box<[ResultMove]>,
+    registers: Registers,
+}
+
+/// Where in an image the registers are that the ABI names.
+#[derive(Debug)]
+struct Registers {
+    arg_ints: Box<[Place]>,
+    arg_floats: Box<[Place]>,
+    result_ints: Box<[Place]>,
+    result_floats: Box<[Place]>,
+    /// Go's closure context.
+    context: Option<Place>,
+    /// What the address of the hidden result area is passed in.
+    hidden: Option<Place>,
+}
+
+impl Registers {
+    /// `None`: the host has no image of one of them.
+    fn of(abi: Abi) -> Option<Registers> {
+        let places = |names: &[&str], of: fn(&str) -> Option<Place>| {
+            let places = names.iter().map(|name| of(name));
+            places.collect::<Option<Box<[Place]>>>()
+        };
+        let ints = |names| places(names, Place::of_int);
+        let floats = |names| places(names, Place::of_float);
+        let arg_ints = ints(abi.arg_registers(RegClass::Int))?;
+        let own = abi.native_table().and_then(|table| table.hidden);
+        Some(Registers {
+            context: match abi.family() {
+                Family::Go => Some(Place::of_int(abi.machine().context)?),
+                _ => None,
+            },
+            hidden: match own {
+                Some(name) => Some(Place::of_int(name)?),
+                None => arg_ints.first().copied(),
+            },
+            arg_ints,
+            arg_floats: floats(abi.arg_registers(RegClass::Float))?,
+            result_ints: ints(abi.result_registers(RegClass::Int))?,
+            result_floats: floats(abi.result_registers(RegClass::Float))?,
+        })
+    }
 }
 
 /// The memory of one call after another: what lies at the stack pointer, and the hidden result area.
@@ -34,11 +76,12 @@ impl Interpreter {
         let host = target_lexicon::Triple::host();
         let table = key.abi().native_table();
         let pops = table.is_some_and(|table| table.callee_pops) && key.needs_frame();
+        let none = || StubError::NoInterpreter {
+            host: host.to_string(),
+            abi: key.abi(),
+        };
         if !HAS_SHIM || pops {
-            return Err(StubError::NoInterpreter {
-                host: host.to_string(),
-                abi: key.abi(),
-            });
+            return Err(none());
         }
         if crate::compile::arch_of(&host) != Some(key.abi().arch()) {
             return Err(StubError::WrongHost {
@@ -48,6 +91,7 @@ impl Interpreter {
             });
         }
         Ok(Interpreter {
+            registers: Registers::of(key.abi()).ok_or_else(none)?,
             key: key.clone(),
             abi: key.abi(),
             is_block: key.is_block(),
@@ -83,17 +127,16 @@ impl Interpreter {
             let mut image = unsafe { self.image(&record, g, &mut areas) };
             // SAFETY: I5: the image was made for the key's ABI, and a callee of that ABI is the caller's promise.
             unsafe { image.call(record.code, &mut areas.stack) };
-            for &m in &*self.results {
-                let bytes = self.result(m, &image, &areas);
+            for m in &*self.results {
                 let block = std::ptr::with_exposed_provenance_mut::<u8>(record.words[1] as usize);
-                // SAFETY: I5: the block of results has room for every result, by the caller's promise.
-                unsafe {
-                    std::ptr::copy_nonoverlapping(
-                        bytes.as_ptr(),
-                        block.add(m.to as usize),
-                        m.size as usize,
-                    );
-                }
+                let give = |bytes: &[u8]| {
+                    // SAFETY: I5: the block of results has room for every result, by the caller's promise.
+                    unsafe {
+                        let to = block.add(m.to as usize);
+                        std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, m.size as usize);
+                    }
+                };
+                self.result(m, &image, &areas, give);
             }
             // SAFETY: I6: `at` is before `end`, in the same slice.
             at = unsafe { at.add(1) };
@@ -106,23 +149,20 @@ impl Interpreter {
     /// # Safety
     /// The record's argument block, if the key has one, is readable.
     unsafe fn image(&self, record: &Record, g: &GBlock, areas: &mut Areas) -> CallImage {
-        let abi = self.abi;
-        let (ints, floats) = (
-            abi.arg_registers(RegClass::Int),
-            abi.arg_registers(RegClass::Float),
-        );
+        let registers = &self.registers;
         let mut image = CallImage::new();
-        let mut known = true;
-        if abi.family() == Family::Go {
-            known &= image.set_int(abi.machine().context, record.context as u64);
+        if let Some(context) = registers.context {
+            image.set_int(context, record.context as u64);
             image.set_g(g);
         }
-        if !areas.hidden.is_empty() {
+        if let (Some(hidden), false) = (registers.hidden, areas.hidden.is_empty()) {
             let address = areas.hidden.as_mut_ptr().expose_provenance() as u64;
-            let own = abi.native_table().and_then(|table| table.hidden);
-            known &= image.set_int(own.unwrap_or(ints[0]), address);
+            image.set_int(hidden, address);
         }
-        let own = record.words.map(u64::to_ne_bytes).concat();
+        let mut own = [0; 16];
+        for (bytes, word) in own.chunks_exact_mut(8).zip(record.words) {
+            bytes.copy_from_slice(&word.to_ne_bytes());
+        }
         for &m in &*self.moves {
             let bytes = match m.source {
                 // SAFETY: I5: the bytes are the argument's, which this block holds by the caller's promise.
@@ -139,37 +179,36 @@ impl Interpreter {
                 }
             };
             match m.to {
-                Target::Int(n) => known &= image.set_int(ints[usize::from(n)], extend(m, bytes)),
+                Target::Int(n) => {
+                    image.set_int(registers.arg_ints[usize::from(n)], extend(m, bytes));
+                }
                 Target::Float(n) => {
-                    known &= image.set_float(floats[usize::from(n)], extend(m, bytes));
+                    image.set_float(registers.arg_floats[usize::from(n)], extend(m, bytes));
                 }
                 Target::Frame(offset) => areas.store(offset, bytes),
                 Target::Word(offset) => areas.store(offset, &extend(m, bytes).to_ne_bytes()),
             }
         }
-        debug_assert!(known, "{}: a register this host does not have", self.key);
         image
     }
 
-    /// The bytes of a result.
-    fn result(&self, m: ResultMove, image: &CallImage, areas: &Areas) -> Vec<u8> {
-        let abi = self.abi;
-        let (ints, floats) = (
-            abi.result_registers(RegClass::Int),
-            abi.result_registers(RegClass::Float),
-        );
+    /// Gives the bytes of a result to `give`.
+    fn result(&self, m: &ResultMove, image: &CallImage, areas: &Areas, give: impl FnOnce(&[u8])) {
         let size = m.size as usize;
+        let registers = &self.registers;
         match m.from {
             ResultSource::Int(n, byte) => {
-                let word = image.int(ints[usize::from(n)]).unwrap_or_default();
-                (word >> (8 * byte)).to_le_bytes()[..size].to_vec()
+                let word = image.int(registers.result_ints[usize::from(n)]);
+                give(&(word >> (8 * byte)).to_le_bytes()[..size]);
             }
             ResultSource::Float(n, byte) => {
-                let word = image.float(floats[usize::from(n)]).unwrap_or_default();
-                (word >> (8 * byte)).to_le_bytes()[..size].to_vec()
+                let word = image.float(registers.result_floats[usize::from(n)]);
+                give(&(word >> (8 * byte)).to_le_bytes()[..size]);
             }
-            ResultSource::Frame(offset) => bytes(&areas.stack, areas.base + offset as usize, size),
-            ResultSource::Hidden(offset) => bytes(&areas.hidden, offset as usize, size),
+            ResultSource::Frame(offset) => {
+                give(&bytes(&areas.stack, areas.base + offset as usize, size));
+            }
+            ResultSource::Hidden(offset) => give(&bytes(&areas.hidden, offset as usize, size)),
         }
     }
 }
