@@ -7,7 +7,7 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use fing_stubs::{Abi, Arch, Signature};
+use fing_stubs::{Abi, Arch, Signature, Type};
 
 use crate::handle::{Handle, Roots};
 
@@ -136,6 +136,13 @@ impl FinalizerFn {
 
     pub(crate) fn is_bulk(&self) -> bool {
         self.0.bulk
+    }
+
+    /// The type of its parameter, if it has one and no more.
+    pub(crate) fn only_parameter(&self) -> Option<&Type> {
+        let mut parameters = self.signature().arguments();
+        let only = parameters.next().filter(|_| parameters.next().is_none());
+        only.filter(|_| !self.signature().is_variadic())
     }
 
     /// No function at all.

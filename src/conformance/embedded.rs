@@ -204,16 +204,7 @@ impl Subject for Embedded {
         let listener = Rc::new(move |raw| {
             let tell = |mutator: &mut Mutator| {
                 let id = |word: u64| id(mutator, word as usize);
-                made.borrow_mut().push(match raw {
-                    Raw::Finalizer { object, context } => Call::Finalizer {
-                        object: id(object),
-                        context: context.map(id),
-                    },
-                    Raw::Cleanup { number, argument } => Call::Cleanup {
-                        number,
-                        argument: argument.map(id),
-                    },
-                });
+                made.borrow_mut().push(Call::of(raw, id));
                 if let (Some(root), Raw::Finalizer { object, .. }) = (revive, raw) {
                     let object = sure(mutator.adopt(object as usize));
                     roots.borrow_mut()[root] = Some(mutator.root(object));

@@ -257,16 +257,7 @@ impl<C: Collector> Subject for Foreign<C> {
         let (made, cycles) = (calls.clone(), self.cycles.clone());
         let listener = Rc::new(move |raw| {
             let id = |word: u64| heap.borrow().id(C::Ref::from_word(word));
-            made.borrow_mut().push(match raw {
-                Raw::Finalizer { object, context } => Call::Finalizer {
-                    object: id(object),
-                    context: context.map(id),
-                },
-                Raw::Cleanup { number, argument } => Call::Cleanup {
-                    number,
-                    argument: argument.map(id),
-                },
-            });
+            made.borrow_mut().push(Call::of(raw, id));
             if let (Some(root), Raw::Finalizer { object, .. }) = (revive, raw) {
                 heap.borrow_mut().roots()[root] = Some(C::Ref::from_word(object));
             }

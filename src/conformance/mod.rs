@@ -34,6 +34,7 @@ pub use suite::{Failure, Suite, Summary};
 
 pub use crate::collector::Fault;
 use crate::collector::{CyclePolicy, Order, Scope};
+use crate::probe::Raw;
 
 /// What a [`Subject`] is made for.
 #[derive(Clone, Copy, Debug, Default)]
@@ -76,6 +77,22 @@ pub enum Call {
         /// The object that is its argument.
         argument: Option<u64>,
     },
+}
+
+impl Call {
+    /// A call that was heard of; `id` answers an object's number.
+    fn of(raw: Raw, id: impl Fn(u64) -> u64) -> Call {
+        match raw {
+            Raw::Finalizer { object, context } => Call::Finalizer {
+                object: id(object),
+                context: context.map(id),
+            },
+            Raw::Cleanup { number, argument } => Call::Cleanup {
+                number,
+                argument: argument.map(id),
+            },
+        }
+    }
 }
 
 /// A heap with finalizers, under test. It is a machine of a few roots; operations name objects by the root that holds

@@ -71,12 +71,7 @@ pub enum RegisterError {
 /// What the function is called with.
 pub(super) fn check(function: &FinalizerFn) -> Result<Argument, RegisterError> {
     let signature = function.signature();
-    let mut parameters = signature.arguments();
-    let (Some(parameter), None, false) = (
-        parameters.next(),
-        parameters.next(),
-        signature.is_variadic(),
-    ) else {
+    let Some(parameter) = function.only_parameter() else {
         return Err(RegisterError::ParameterCount {
             function: signature.clone(),
             found: signature.arguments().count(),

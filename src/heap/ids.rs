@@ -147,8 +147,8 @@ impl Ids {
         self.swap_fast(index, 0, id.0.get())
     }
 
-    /// Puts one number beside a cell in the place of another. `false`: another one stands there, or there are no numbers,
-    /// or they are not all there is. For the paths that have to be short.
+    /// Puts one number beside a cell in the place of another. `false`: another one stands there, or there are no
+    /// numbers. Knows nothing of implied ids. For the paths that have to be short.
     #[inline(always)]
     fn swap_fast(&self, index: usize, from: u32, to: u32) -> bool {
         let cell = match self.own.get().and_then(|own| own.get(index)) {

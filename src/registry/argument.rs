@@ -100,12 +100,7 @@ pub(super) fn capture(
     argument: CleanupArgument<'_>,
 ) -> Result<Captured, AddCleanupError> {
     let signature = function.signature();
-    let mut parameters = signature.arguments();
-    let (Some(parameter), None, false) = (
-        parameters.next(),
-        parameters.next(),
-        signature.is_variadic(),
-    ) else {
+    let Some(parameter) = function.only_parameter() else {
         return Err(AddCleanupError::ParameterCount {
             function: signature.clone(),
         });

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::process::Process;
-use super::scenario::{EIGHT_TARGETS, HALF_DEAD};
+use super::scenario::{ALL_TARGETS, HALF_DEAD, USUAL};
 use super::subject::{ALL_DEAD, Fault, Work};
 
 /// A runtime, with a program that speaks the protocol of `benches/peers/README.md`.
@@ -57,22 +57,10 @@ const PLAIN: &[Work] = &[ALL_DEAD, Work::Tree, Work::TreeChurn];
 /// The same, of a runtime that is not told of roots on the stack, so that no collection happens by itself.
 const PLAIN_CALLED: &[Work] = &[ALL_DEAD, Work::Tree];
 const TREES: &[Work] = &[Work::Tree, Work::TreeChurn];
-/// A function can be set and taken back.
-const USUAL: &[Work] = &[ALL_DEAD, HALF_DEAD, Work::Cancel, Work::Churn];
-/// The same, also in random order, and by how much the process grows.
+/// What is [usual](USUAL), also in random order, and by how much the process grows.
 const ALL: &[Work] = &[
     ALL_DEAD,
     HALF_DEAD,
-    Work::Cancel,
-    Work::Random,
-    Work::Churn,
-    Work::Memory,
-];
-/// The same, with different functions too.
-const ALL_TARGETS: &[Work] = &[
-    ALL_DEAD,
-    HALF_DEAD,
-    EIGHT_TARGETS,
     Work::Cancel,
     Work::Random,
     Work::Churn,

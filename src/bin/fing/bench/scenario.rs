@@ -42,6 +42,18 @@ pub(crate) const EIGHT_TARGETS: Work = Work::Cycle {
     dead: 100,
     targets: crate::callees::TARGETS as u8,
 };
+/// What most kinds of fing's and of its peers do: what is registered can be taken back.
+pub(crate) const USUAL: &[Work] = &[ALL_DEAD, HALF_DEAD, Work::Cancel, Work::Churn];
+/// What those do that are measured most closely: different functions, random order, and by how much the process grows.
+pub(crate) const ALL_TARGETS: &[Work] = &[
+    ALL_DEAD,
+    HALF_DEAD,
+    EIGHT_TARGETS,
+    Work::Cancel,
+    Work::Random,
+    Work::Churn,
+    Work::Memory,
+];
 
 const OBJECT: &str = "ns/object";
 const STEPS: &str = "ns/100 objects";

@@ -6,7 +6,7 @@ use std::process::Command;
 use super::peers::{self, Peer};
 use super::process::Fresh;
 use super::runtime::{Fing, Registered};
-use super::scenario::{EIGHT_TARGETS, Field, HALF_DEAD};
+use super::scenario::{ALL_TARGETS, EIGHT_TARGETS, Field, HALF_DEAD, USUAL};
 use super::subject::{ALL_DEAD, Fault, Round, Subject, Work};
 use super::tree::Trees;
 use crate::by_hand::ByHand;
@@ -40,19 +40,6 @@ const ANY: usize = usize::MAX;
 /// Where only a few of fing's and each peer's kinds are measured.
 const FEW: usize = 1_000_000;
 
-/// What most kinds do.
-const USUAL: &[Work] = &[ALL_DEAD, HALF_DEAD, Work::Cancel, Work::Churn];
-/// What the kinds do that are measured most closely.
-const ALL: &[Work] = &[
-    ALL_DEAD,
-    HALF_DEAD,
-    EIGHT_TARGETS,
-    Work::Cancel,
-    Work::Random,
-    Work::Churn,
-    Work::Memory,
-];
-
 /// fing's: name, what is registered, most objects, works.
 const FING: &[(&str, Registered, usize, &[Work])] = &[
     (
@@ -67,10 +54,10 @@ const FING: &[(&str, Registered, usize, &[Work])] = &[
             Work::TreeChurn,
         ],
     ),
-    ("pointer", Registered::Finalizer(Pointer), ANY, ALL),
+    ("pointer", Registered::Finalizer(Pointer), ANY, ALL_TARGETS),
     ("interface", Registered::Finalizer(Interface), FEW, USUAL),
     ("results", Registered::Finalizer(Results), FEW, USUAL),
-    ("prepared", Registered::Prepared, ANY, ALL),
+    ("prepared", Registered::Prepared, ANY, ALL_TARGETS),
     (
         "grouped",
         Registered::Grouped,
