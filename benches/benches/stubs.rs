@@ -10,6 +10,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Instant;
 
+use fing_benches::calls::with_frame;
 use fing_benches::samples::Summary;
 use fing_stubs::{Abi, Arch, Signature, Stub, StubCache, StubError, StubKey};
 
@@ -104,7 +105,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         hit_by_two(&few, &keys)?
     );
     println!("signature to stub, ns            {}", from_signature(&few)?);
-    Ok(())
+    by_frame(&few)
 }
 
 /// Microseconds from nothing to the first stub.
@@ -190,6 +191,16 @@ fn from_signature(cache: &StubCache) -> Result<Summary, Box<dyn Error>> {
             black_box(cache.for_signature(black_box(&signature), abi).ok());
         }
     }))
+}
+
+/// What a call takes by the bytes of results that its frame has room for.
+fn by_frame(cache: &StubCache) -> Result<(), Box<dyn Error>> {
+    for bytes in [0, 64, 1024, 4096, 16 << 10, 60 << 10] {
+        let samples = (0..300).map(|_| with_frame(cache, bytes));
+        let each = Summary::of(samples.collect::<Result<Vec<f64>, _>>()?);
+        println!("a call, {bytes:5} bytes of results, ns  {each}");
+    }
+    Ok(())
 }
 
 /// What /proc says of this process.

@@ -266,6 +266,25 @@ unsafe fn libffi_loop(
     progress.store(records.as_ptr_range().end.cast_mut(), Ordering::Release);
 }
 
+/// Nanoseconds a call takes in a batch of calls of a Go function that returns at once, with room on its frame for so
+/// many bytes of results.
+///
+/// # Errors
+/// No stub for that.
+pub fn with_frame(cache: &StubCache, bytes: u64) -> Result<f64, StubError> {
+    let signature: Signature = format!("func(*int) [{bytes}]uint8").parse()?;
+    let stub = cache.for_signature(&signature, Abi::go(Arch::Amd64))?;
+    let record = Record {
+        code: callees::go(Callee::Empty, Argument::Pointer, 9),
+        ..Record::default()
+    };
+    let records = [record; RECORDS];
+    let begun = std::time::Instant::now();
+    // SAFETY: the callee touches neither its argument nor its frame.
+    unsafe { stub.run_all(&records, &GBlock::zeroed()) };
+    Ok(begun.elapsed().as_nanos() as f64 / records.len() as f64)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

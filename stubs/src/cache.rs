@@ -239,6 +239,36 @@ impl StubCache {
         self.get(&self.key(signature, abi, false)?)
     }
 
+    /// Makes the stubs for functions of these signatures and ABIs ahead of time, so that none is made when it is first
+    /// needed. Whoever keeps what is returned keeps them through a [`trim`](Self::trim).
+    ///
+    /// ```
+    /// # if !cfg!(all(target_arch = "x86_64", target_os = "linux")) { return Ok(()) }
+    /// use fing_stubs::{Abi, Arch, StubCache};
+    ///
+    /// let cache = StubCache::new(Default::default())?;
+    /// let abis = [Abi::system_v(), Abi::go(Arch::Amd64)];
+    /// let signature = "func(*int) error".parse()?;
+    /// let held = cache.warm(abis.map(|abi| (&signature, abi)))?;
+    /// assert_eq!((held.len(), cache.stats().misses), (2, 2));
+    ///
+    /// cache.for_signature(&signature, Abi::system_v())?;
+    /// assert_eq!((cache.stats().misses, cache.stats().hits), (2, 1));
+    /// # Ok::<(), fing_stubs::StubError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`StubCache::for_signature`], of the first that fails; the stubs before it have been made.
+    pub fn warm<'a>(
+        &self,
+        functions: impl IntoIterator<Item = (&'a Signature, Abi)>,
+    ) -> Result<Vec<Arc<Stub>>, StubError> {
+        let stubs = functions.into_iter();
+        stubs
+            .map(|(signature, abi)| self.for_signature(signature, abi))
+            .collect()
+    }
+
     /// What calls functions of `signature` under `abi` with any arguments, from memory to memory.
     ///
     /// # Errors
