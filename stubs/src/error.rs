@@ -40,6 +40,16 @@ pub enum StubError {
         /// The limit in force.
         limit: u64,
     },
+    /// The caller's: an assignment that was not made of this signature, or has been changed since.
+    #[error(
+        "stub for {signature}: found another assignment, wanted the one that {abi} makes of it"
+    )]
+    OtherAssignment {
+        /// The signature as given.
+        signature: Signature,
+        /// The assignment's ABI.
+        abi: Abi,
+    },
     /// The caller's: this text is not a stub key.
     #[error("stub key {text:?}: found {found:?}, wanted {wanted}")]
     Key {

@@ -9,6 +9,7 @@ mod areas;
 mod moves;
 mod packed;
 mod text;
+mod valid;
 
 use std::fmt;
 
@@ -22,8 +23,9 @@ use crate::{Abi, Assignment, Family, RegClass, Signature, StubError, Type, assig
 /// Largest frame a stub may have unless the cache is told otherwise, in bytes.
 pub const DEFAULT_FRAME_LIMIT: u64 = 128 << 10;
 
-/// Largest frame a stub may ever have, in bytes: Go's own limit for a reflective call.
-const MAX_FRAME: u64 = 1 << 30;
+/// Most bytes of frame and hidden result area together, rounded to frame classes. Cranelift makes functions of up to
+/// 1 GiB of stack; the other half is more than enough for whatever else a stub keeps there.
+const MAX_FRAME: u64 = 512 << 20;
 
 /// What a move reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -119,7 +121,7 @@ pub struct KeyOptions {
     /// Native ABIs: pass the record's context as one more pointer argument after the parameters, the order of
     /// Boehm's finalization procedures. Under the Go ABIs the context always goes to the closure context register.
     pub context_argument: bool,
-    /// Largest frame in bytes; above 1 GiB it means 1 GiB.
+    /// Largest frame in bytes, a hidden result area included. No stub has more than 512 MiB.
     pub frame_limit: u64,
 }
 
@@ -138,14 +140,28 @@ impl StubKey {
     /// # Errors
     /// Not exactly one parameter, a parameter over 16 bytes, a frame past the limit, a type that `abi` can't pass.
     pub fn new(signature: &Signature, abi: Abi, options: KeyOptions) -> Result<StubKey, StubError> {
-        StubKey::of(signature, &checked(signature, abi)?, options)
+        StubKey::in_record(signature, &checked(signature, abi)?, options)
     }
 
-    /// The key for an assignment that is already made.
+    /// [`StubKey::new`] from the assignment that [`assign()`](crate::assign()) made of `signature`.
     ///
     /// # Errors
-    /// As [`StubKey::new`].
+    /// As [`StubKey::new`]; also any other assignment than that.
     pub fn of(
+        signature: &Signature,
+        assignment: &Assignment,
+        options: KeyOptions,
+    ) -> Result<StubKey, StubError> {
+        if checked(signature, assignment.abi)? != *assignment {
+            return Err(StubError::OtherAssignment {
+                signature: signature.clone(),
+                abi: assignment.abi,
+            });
+        }
+        StubKey::in_record(signature, assignment, options)
+    }
+
+    fn in_record(
         signature: &Signature,
         assignment: &Assignment,
         options: KeyOptions,
@@ -197,13 +213,19 @@ impl StubKey {
         };
         let hidden = assignment.hidden_result.unwrap_or(0);
         let found = assignment.frame_size.saturating_add(hidden);
+        let too_large = |found, limit| StubError::FrameTooLarge {
+            signature: signature.clone(),
+            found,
+            limit,
+        };
         let limit = options.frame_limit.min(MAX_FRAME);
         if found > limit {
-            return Err(StubError::FrameTooLarge {
-                signature: signature.clone(),
-                found,
-                limit,
-            });
+            return Err(too_large(found, limit));
+        }
+        let (frame, hidden) = (frame_class(assignment.frame_size), frame_class(hidden));
+        let reserved = u64::from(frame) + u64::from(hidden);
+        if reserved > MAX_FRAME {
+            return Err(too_large(reserved, MAX_FRAME));
         }
         let arguments = BlockLayout::of(signature.arguments());
         let mut moves = moves::into_call(assignment, &arguments, context);
@@ -212,14 +234,24 @@ impl StubKey {
             moves = moves::joined(moves);
             results = moves::out_of_call(assignment, &BlockLayout::of(signature.results()));
         }
-        Ok(StubKey::from_parts(&Parts {
+        let parts = Parts {
             abi: erase(abi),
             block,
             moves,
             results,
-            frame: frame_class(assignment.frame_size),
-            hidden: frame_class(hidden),
-        }))
+            frame,
+            hidden,
+        };
+        if cfg!(debug_assertions)
+            && let Err((found, wanted)) = parts.validate()
+        {
+            return Err(StubError::Internal {
+                key: StubKey::from_parts(&parts).to_string(),
+                step: "checking the key",
+                detail: format!("found {found:?}, wanted {wanted}"),
+            });
+        }
+        Ok(StubKey::from_parts(&parts))
     }
 
     fn from_parts(parts: &Parts) -> StubKey {
@@ -298,32 +330,6 @@ impl StubKey {
             _ => None,
         };
         self.results().iter().filter_map(index).max().unwrap_or(0)
-    }
-
-    /// Registers are filled in order without gaps, which is what generated code relies on.
-    fn is_sound(&self) -> bool {
-        let table = self.abi().native_table();
-        let positional = table.is_some_and(|table| table.positional);
-        let hidden =
-            u8::from(self.hidden() > 0 && table.is_some_and(|table| table.hidden.is_none()));
-        let positions = |class| -> Vec<u8> {
-            let moves = self.register_moves(class).into_iter();
-            let position = |m: Move| match m.to {
-                Target::Int(n) | Target::Float(n) => n,
-                Target::Frame(_) | Target::Word(_) => 0,
-            };
-            moves.map(position).collect()
-        };
-        let (mut ints, mut floats) = (positions(RegClass::Int), positions(RegClass::Float));
-        if positional {
-            ints.append(&mut floats);
-            ints.sort_unstable();
-        }
-        let in_order = |positions: &[u8], first: u8| {
-            let wanted = first..=u8::MAX;
-            positions.iter().copied().zip(wanted).all(|(a, b)| a == b)
-        };
-        in_order(&ints, hidden) && in_order(&floats, 0)
     }
 }
 

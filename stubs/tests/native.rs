@@ -370,17 +370,4 @@ fn keys_round_trip() {
             }
         }
     }
-    for bad in [
-        "",
-        "go",
-        "go/z80",
-        "go/amd64;",
-        "go/amd64;3@0>i0",
-        "go/amd64;8@9>i0",
-        "go/amd64;8@0>i9",
-        "sysv/amd64;frame=17",
-    ] {
-        let error = bad.parse::<StubKey>().unwrap_err();
-        assert!(error.to_string().starts_with("stub key "), "{error}");
-    }
 }
