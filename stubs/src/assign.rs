@@ -27,6 +27,7 @@ mod go;
 mod native;
 
 use crate::abi::{Abi, RegClass};
+use crate::quote::short;
 use crate::signature::{Kind, Layout, Need, Role, Signature, Type, WORD};
 
 /// Where everything of one call goes.
@@ -135,7 +136,7 @@ pub struct Piece {
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum AssignError {
     /// A native convention has no place for a value of this type.
-    #[error("assign: {role} is {found}, wanted {wanted} to pass it by {abi}")]
+    #[error("assign: {role} is {}, wanted {wanted} to pass it by {abi}", short(.found))]
     NotByValue {
         /// Where in the signature.
         role: Role,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicPtr;
 
 use crate::block::BlockLayout;
+use crate::quote::short;
 use crate::{GBlock, Record, Signature, Stub, StubKey};
 
 /// Calls functions of one signature and ABI. Made by [`StubCache::call_stub`](crate::StubCache::call_stub).
@@ -44,7 +45,10 @@ pub struct CallStub {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
     /// A block lies where its values may not.
-    #[error("call by {key}: the block of {block} is at {found:#x}, wanted a multiple of {wanted}")]
+    #[error(
+        "call by {}: the block of {block} is at {found:#x}, wanted a multiple of {wanted}",
+        short(.key)
+    )]
     Misaligned {
         /// The stub's key.
         key: String,
@@ -56,7 +60,7 @@ pub enum CallError {
         wanted: u64,
     },
     /// A block is not of its signature's size.
-    #[error("call by {key}: the block of {block} is {found} bytes, wanted {wanted}")]
+    #[error("call by {}: the block of {block} is {found} bytes, wanted {wanted}", short(.key))]
     Size {
         /// The stub's key.
         key: String,

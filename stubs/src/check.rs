@@ -41,6 +41,7 @@ use std::fmt;
 
 use crate::abi::RegClass;
 use crate::assign::{Assignment, Piece, Place, Value};
+use crate::quote::short;
 use crate::signature::{Kind, Signature, Type};
 
 /// The sentence of the ABI that an assignment breaks.
@@ -169,7 +170,10 @@ fn values_match<'a>(
             } = value;
             return broken(
                 Rule::Values,
-                format!("{side} {i} is {found}, {size} bytes aligned to {align}, wanted {ty}"),
+                format!(
+                    "{side} {i} is {found}, {size} bytes aligned to {align}, wanted {}",
+                    short(ty)
+                ),
             );
         }
     }
@@ -324,7 +328,11 @@ fn pieces_are(what: fmt::Arguments<'_>, pieces: &[Piece], parts: &[Part]) -> Res
         if *kind != part.kind {
             return broken(
                 Rule::Pieces,
-                format!("{what} piece {k} is of type {kind}, wanted {}", part.kind),
+                format!(
+                    "{what} piece {k} is of type {}, wanted {}",
+                    short(kind),
+                    short(&part.kind)
+                ),
             );
         }
     }

@@ -2,6 +2,7 @@
 //! environment, our own bug.
 #![forbid(unsafe_code)]
 
+use crate::quote::short;
 use crate::{Abi, AbiError, AssignError, ParseError, Signature, Type, TypeError};
 
 /// Why there is no stub.
@@ -9,7 +10,7 @@ use crate::{Abi, AbiError, AssignError, ParseError, Signature, Type, TypeError};
 #[non_exhaustive]
 pub enum StubError {
     /// The caller's: a batch stub passes exactly one argument.
-    #[error("stub for {signature}: found {found} parameters, wanted exactly 1")]
+    #[error("stub for {}: found {found} parameters, wanted exactly 1", short(.signature))]
     NotOneParameter {
         /// The signature as given.
         signature: Signature,
@@ -17,7 +18,11 @@ pub enum StubError {
         found: usize,
     },
     /// The caller's: the argument does not fit a record.
-    #[error("stub for {signature}: parameter 0 is {ty} of {found} bytes, wanted at most {limit}")]
+    #[error(
+        "stub for {}: parameter 0 is {} of {found} bytes, wanted at most {limit}",
+        short(.signature),
+        short(.ty)
+    )]
     ArgumentTooLarge {
         /// The signature as given.
         signature: Signature,
@@ -30,7 +35,8 @@ pub enum StubError {
     },
     /// The caller's: the frame is past the configured limit.
     #[error(
-        "stub for {signature}: the frame is {found} bytes, wanted at most {limit} (the cache's frame limit)"
+        "stub for {}: the frame is {found} bytes, wanted at most {limit} (the cache's frame limit)",
+        short(.signature)
     )]
     FrameTooLarge {
         /// The signature as given.
@@ -42,7 +48,8 @@ pub enum StubError {
     },
     /// The caller's: an assignment that was not made of this signature, or has been changed since.
     #[error(
-        "stub for {signature}: found another assignment, wanted the one that {abi} makes of it"
+        "stub for {}: found another assignment, wanted the one that {abi} makes of it",
+        short(.signature)
     )]
     OtherAssignment {
         /// The signature as given.
@@ -53,9 +60,9 @@ pub enum StubError {
     /// The caller's: this text is not a stub key.
     #[error("stub key {text:?}: found {found:?}, wanted {wanted}")]
     Key {
-        /// The text as given.
+        /// The text, shortened.
         text: String,
-        /// The part that could not be read.
+        /// The part that is wrong, shortened.
         found: String,
         /// What should stand there.
         wanted: &'static str,
@@ -73,7 +80,7 @@ pub enum StubError {
     #[error(transparent)]
     Type(#[from] TypeError),
     /// The caller's: code for one machine, to be run on another.
-    #[error("stub {key}: it is code for {wanted}, and this host is {found}")]
+    #[error("stub {}: it is code for {wanted}, and this host is {found}", short(.key))]
     WrongHost {
         /// The key asked for.
         key: String,
@@ -83,7 +90,7 @@ pub enum StubError {
         found: String,
     },
     /// The environment's: no stub generator for this machine.
-    #[error("stub {key}: no generated stubs for {abi} here: {reason}")]
+    #[error("stub {}: no generated stubs for {abi} here: {reason}", short(.key))]
     NoGenerator {
         /// The key asked for.
         key: String,
@@ -144,7 +151,7 @@ pub enum StubError {
         host: String,
     },
     /// Ours: always a bug in this library.
-    #[error("stub {key}: {step} failed; this is a bug in fing-stubs: {detail}")]
+    #[error("stub {}: {step} failed; this is a bug in fing-stubs: {detail}", short(.key))]
     Internal {
         /// The key asked for.
         key: String,

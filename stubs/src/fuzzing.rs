@@ -3,7 +3,7 @@
 //! The same seed gives the same values on every machine, so a failure is named by a number.
 #![forbid(unsafe_code)]
 
-use crate::abi::{Abi, Arch, Convention, Machine};
+use crate::abi::{Abi, Arch, Convention};
 use crate::signature::{ChanDir, Field, FuncType, Method, Signature, Type, TypeError};
 use crate::{Compiler, KeyOptions, StubError, StubKey};
 
@@ -266,10 +266,7 @@ pub fn check_assignments(rng: &mut Rng) {
     } else {
         native_signature(rng)
     };
-    let go = Arch::ALL
-        .into_iter()
-        .filter(|arch| *arch != Arch::Pulley64 && *arch != Arch::Pulley64Be);
-    let go: Vec<Abi> = go.map(|arch| random_go_abi(rng, arch)).collect();
+    let go = Arch::GO.map(|arch| random_go_abi(rng, arch));
     let native = Convention::ALL.into_iter().map(Abi::native);
     for abi in go.into_iter().chain(native) {
         if let Ok(assignment) = crate::assign(&signature, abi) {
@@ -304,8 +301,7 @@ pub fn check_stub(rng: &mut Rng, compilers: &[Compiler]) {
         .map(Abi::native)
         .filter(|abi| abi.arch() == arch)
         .collect();
-    let has_go =
-        Machine::of(arch).int_regs.len() > 1 && !matches!(arch, Arch::Pulley64 | Arch::Pulley64Be);
+    let has_go = Arch::GO.contains(&arch);
     let (signature, abi) = if has_go && (natives.is_empty() || rng.one_in(2)) {
         (random_signature(rng), random_go_abi(rng, arch))
     } else {

@@ -17,6 +17,7 @@ use packed::{Item, Packed, Parts};
 
 use crate::block::BlockLayout;
 use crate::check::check;
+use crate::quote::short;
 use crate::record::RECORD_ARGUMENT;
 use crate::{Abi, Assignment, Family, RegClass, Signature, StubError, Type, assign};
 
@@ -346,7 +347,7 @@ fn checked(signature: &Signature, abi: Abi) -> Result<Assignment, StubError> {
         && let Err(violation) = check(signature, &assignment)
     {
         return Err(StubError::Internal {
-            key: format!("{signature} under {abi}"),
+            key: format!("{} under {abi}", short(signature)),
             step: "checking the assignment",
             detail: violation.to_string(),
         });

@@ -61,6 +61,7 @@ mod key;
 mod lower;
 mod print;
 mod publish;
+pub mod quote;
 mod record;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub mod seed;

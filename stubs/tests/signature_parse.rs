@@ -7,7 +7,7 @@ use fing_stubs::assign::assign;
 use fing_stubs::check::check;
 use fing_stubs::fuzzing::{self, Rng};
 use fing_stubs::signature::{
-    Field, Signature, Type, TypeError, parse_signature_with, parse_type_with,
+    Field, Kind, Signature, Type, TypeError, parse_signature_with, parse_type_with,
 };
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -50,13 +50,97 @@ fn takes_what_go_takes() {
             "func(struct { é int; _ int; _ int })",
             "func(struct { é int; _ int; _ int })",
         ),
+        ("func(int,)", "func(int)"),
+        ("func(int int)", "func(int)"),
+        (
+            "func(a, b *int, _ string) (n int, err error)",
+            "func(*int, *int, string) (int, error)",
+        ),
+        ("func(a, b int, c ...int,)", "func(int, int, ...int)"),
+        // Go reads the first int as a name.
+        ("func(int, x string)", "func(string, string)"),
+        ("func(int, error, any)", "func(int, error, interface{})"),
+        (
+            "func(f func(a, b int8) (c bool))",
+            "func(func(int8, int8) bool)",
+        ),
+        (
+            "func(interface{ M(a, b int) (c, d error) })",
+            "func(interface{ M(a int, b int) (c error, d error) })",
+        ),
+        (
+            "func(struct { a, b *int })",
+            "func(struct { a *int; b *int })",
+        ),
+        (
+            "func(struct { A, _, _ int; B, C struct{ D, E bool } })",
+            "func(struct { A int; _ int; _ int; B struct { D bool; E bool }; \
+             C struct { D bool; E bool } })",
+        ),
+        (
+            "func(struct { error; int; *string; byte; any })",
+            "func(struct { error; int; *string; byte; any })",
+        ),
+        (
+            "func(struct { A, B int `json:\"a\"`; *int \"x\\ty\"; C int `` })",
+            "func(struct { A int \"json:\\\"a\\\"\"; B int \"json:\\\"a\\\"\"; \
+             *int \"x\\ty\"; C int })",
+        ),
+        (
+            "func(struct { A int \"\\x41\\101\\u00e9\\U0001F600\\a\" })",
+            "func(struct { A int \"AAé😀\\x07\" })",
+        ),
+        (
+            "func(interface { error; M(); Error() string })",
+            "func(interface{ Error() string; M() })",
+        ),
+        ("func(interface { any })", "func(interface{})"),
     ];
     for (text, wanted) in table {
         let sig: Signature = text
             .parse()
             .unwrap_or_else(|error| panic!("{text}: {error}"));
         assert_eq!(sig.to_string(), wanted);
+        assert_eq!(wanted.parse::<Signature>().as_ref(), Ok(&sig), "{wanted}");
     }
+}
+
+#[test]
+fn names_embedding_and_tags_make_types_of_their_own() {
+    let ty = |text: &str| text.parse::<Type>().unwrap();
+    let types = [
+        "struct { int }",
+        "struct { int int }",
+        "struct { *int }",
+        "struct { int `a` }",
+        "struct { int `b` }",
+        "struct { int int `a` }",
+    ]
+    .map(ty);
+    for (i, a) in types.iter().enumerate() {
+        for (j, b) in types.iter().enumerate() {
+            assert_eq!(a == b, i == j, "{a}, {b}");
+        }
+    }
+    assert_eq!(ty("struct { A int `` }"), ty("struct { A int }"));
+    let node = Type::opaque("main.Node").unwrap();
+    let read = |text| parse_type_with(text, &|name| (name == "main.Node").then(|| node.clone()));
+    let list = read("struct { *main.Node `next`; Length int }").unwrap();
+    assert_eq!(
+        list.to_string(),
+        "struct { *main.Node \"next\"; Length int }"
+    );
+    let Kind::Struct(fields) = list.kind() else {
+        panic!("{list}")
+    };
+    assert_eq!(&*fields[0].name, "Node");
+    let text = list.to_string();
+    assert_eq!(read(&text).unwrap(), list);
+    assert_eq!(
+        read("struct { main.Node }").unwrap_err().to_string(),
+        "type: column 1: field Node is main.Node, which is opaque; \
+         wanted a type of known size, or main.Node behind a pointer"
+    );
 }
 
 #[test]
@@ -76,20 +160,45 @@ fn says_where_and_why() {
         ),
         ("func", "column 5: found end of text, wanted \"(\""),
         ("func(", "column 6: found end of text, wanted a type"),
-        ("func(strin)", "column 6: found \"strin\", wanted a type"),
+        (
+            "func(strin)",
+            "column 6: found \"strin\", wanted a type: Go's own, or a name defined here",
+        ),
         (
             "func(main.Node)",
-            "column 6: found \"main.Node\", wanted a type",
+            "column 6: found \"main.Node\", wanted a type: Go's own, or a name defined here",
         ),
         (
             "func(int",
             "column 9: found end of text, wanted \",\" or \")\"",
         ),
         (
-            "func(int int)",
-            "column 10: found \"int\", wanted \",\" or \")\"",
+            "func(int int int)",
+            "column 14: found \"int\", wanted \",\" or \")\"",
         ),
-        ("func(int,)", "column 10: found \")\", wanted a type"),
+        ("func(int,,)", "column 10: found \",\", wanted a type"),
+        (
+            "func(*T)",
+            "column 7: found \"T\", wanted a type: Go's own, or a name defined here \
+             (all pointers are passed alike: *struct{} will do for one to a type that has no definition)",
+        ),
+        (
+            "func(a, b T)",
+            "column 11: found \"T\", wanted a type: Go's own, or a name defined here",
+        ),
+        (
+            "func(a int, b)",
+            "column 14: found \")\", wanted a type after the name, as before",
+        ),
+        (
+            "func(a int, *int)",
+            "column 13: found \"*\", wanted a name and its type, as before",
+        ),
+        (
+            "func(*int, a int)",
+            "column 12: found \"a\", wanted a type without a name, as before",
+        ),
+        ("func(a, b ...int)", "column 11: found \".\", wanted a type"),
         ("func(,int)", "column 6: found \",\", wanted a type"),
         (
             "func() int int",
@@ -133,16 +242,38 @@ fn says_where_and_why() {
         ("func(<-int)", "column 8: found \"int\", wanted \"chan\""),
         ("func(struct int)", "column 13: found \"int\", wanted \"{\""),
         (
-            "func(struct{ int })",
-            "column 18: found \"}\", wanted a type",
+            "func(struct{ *[]int })",
+            "column 15: found \"[\", wanted a type's name",
+        ),
+        (
+            "func(struct{ unsafe.Pointer })",
+            "column 6: embedded field unsafe.Pointer, wanted a type's name, \
+             or * and the name of a type that is neither pointer nor interface",
+        ),
+        (
+            "func(struct{ *error })",
+            "column 6: embedded field *error, wanted a type's name, \
+             or * and the name of a type that is neither pointer nor interface",
+        ),
+        (
+            "func(struct{ int, })",
+            "column 19: found \"}\", wanted a field name",
+        ),
+        (
+            "func(struct{ A int `x })",
+            "column 25: found end of text, wanted \"`\" at the end of the tag",
+        ),
+        (
+            "func(struct{ A int \"\\q\" })",
+            "column 21: found \"\\\\\", wanted a character of a tag, or '\"' at its end",
         ),
         (
             "func(struct{ A int B int })",
             "column 20: found \"B\", wanted \";\" or \"}\"",
         ),
         (
-            "func(struct{ A, B int })",
-            "column 15: found \",\", wanted a type",
+            "func(struct{ A, B })",
+            "column 19: found \"}\", wanted a type",
         ),
         (
             "func(struct{ func int })",
@@ -158,25 +289,28 @@ fn says_where_and_why() {
         ),
         (
             "func(interface{ M })",
-            "column 19: found \"}\", wanted \"(\"",
+            "column 17: found \"M\", wanted a method with its parameters, or an interface's name",
         ),
         (
-            "func(interface{ error })",
-            "column 23: found \"}\", wanted \"(\"",
+            "func(interface{ error; Error() })",
+            "column 6: interface has two methods Error, wanted distinct names",
         ),
         (
             "func(interface{ int | string })",
-            "column 21: found \"|\", wanted \"(\"",
+            "column 17: found \"int\", wanted a method with its parameters, or an interface's name",
         ),
         ("func(*)", "column 7: found \")\", wanted a type"),
-        ("func(é\u{301}x)", "column 6: found \"é\", wanted a type"),
+        (
+            "func(é\u{301}x)",
+            "column 7: found \"\\u{301}\", wanted a type",
+        ),
         (
             "fünc()",
             "column 1: found \"fünc\", wanted \"func\" or \"recv\"",
         ),
         (
             "func(struct{ é int; è in })",
-            "column 23: found \"in\", wanted a type",
+            "column 23: found \"in\", wanted a type: Go's own, or a name defined here",
         ),
         ("func(\u{0})", "column 6: found \"\\0\", wanted a type"),
         (
@@ -185,11 +319,11 @@ fn says_where_and_why() {
         ),
         (
             "func(unsafe.Pointr)",
-            "column 6: found \"unsafe.Pointr\", wanted a type",
+            "column 6: found \"unsafe.Pointr\", wanted a type: Go's own, or a name defined here",
         ),
         (
             "func(unsafe .Pointer)",
-            "column 6: found \"unsafe\", wanted a type",
+            "column 6: found \"unsafe\", wanted a type: Go's own, or a name defined here",
         ),
         (
             "func(struct{ A int; A bool })",
@@ -220,10 +354,6 @@ fn says_where_and_why() {
             "column 12: array of 17592186044417 x 8 bytes is too large, wanted at most 140737488355328 bytes",
         ),
         (
-            "func(struct{ A, B})",
-            "column 15: found \",\", wanted a type",
-        ),
-        (
             "func([17592186044416]int, int)",
             "column 1: signature up to parameter 1 is too large, wanted at most 140737488355328 bytes",
         ),
@@ -247,7 +377,7 @@ fn says_where_and_why() {
     );
     assert_eq!(
         "[]strin".parse::<Type>().unwrap_err().to_string(),
-        "type: column 3: found \"strin\", wanted a type"
+        "type: column 3: found \"strin\", wanted a type: Go's own, or a name defined here"
     );
     let long = format!("func({})", "x".repeat(1000))
         .parse::<Signature>()
@@ -256,8 +386,8 @@ fn says_where_and_why() {
     assert_eq!(
         long,
         format!(
-            "signature: column 6: found \"{}\"..., wanted a type",
-            "x".repeat(40)
+            "signature: column 6: found \"{}...\", wanted a type: Go's own, or a name defined here",
+            "x".repeat(80)
         )
     );
 }
@@ -365,6 +495,25 @@ fn the_deepest_types_go_all_the_way_through() {
             }
         }
     });
+}
+
+/// Each level doubles the types that are written out, and only once is one of them kept.
+#[test]
+fn names_of_one_type_do_not_multiply_the_work() {
+    for (open, close) in [
+        ("struct { A, B ", " }"),
+        ("func(a, b ", ")"),
+        ("interface { M(a, b ", ") }"),
+    ] {
+        let text = |levels| format!("{}int{}", open.repeat(levels), close.repeat(levels));
+        let ty: Type = text(15).parse().unwrap();
+        assert!(ty.weight() >= 1 << 15, "{open}: {}", ty.weight());
+        let error = text(150).parse::<Type>().unwrap_err();
+        assert!(
+            error.to_string().contains("more than 1048576 types"),
+            "{open}: {error}"
+        );
+    }
 }
 
 #[test]

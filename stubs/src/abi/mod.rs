@@ -26,6 +26,8 @@ mod native;
 use std::fmt;
 use std::str::FromStr;
 
+use crate::quote::short;
+
 pub use go::{Float32Image, Machine};
 pub use native::{Convention, Extension, NativeConvention, Pair, Results};
 
@@ -45,8 +47,20 @@ pub enum Arch {
 }
 
 impl Arch {
+    /// All of them, those of [`Arch::GO`] first.
+    pub const ALL: [Arch; 8] = [
+        Arch::Amd64,
+        Arch::Arm64,
+        Arch::Riscv64,
+        Arch::S390x,
+        Arch::Ppc64,
+        Arch::Loong64,
+        Arch::Pulley64,
+        Arch::Pulley64Be,
+    ];
+
     /// The machines Go has a register ABI for.
-    pub const ALL: [Arch; 6] = [
+    pub const GO: [Arch; 6] = [
         Arch::Amd64,
         Arch::Arm64,
         Arch::Riscv64,
@@ -94,7 +108,7 @@ impl FromStr for Arch {
     fn from_str(text: &str) -> Result<Arch, AbiError> {
         let found = Arch::ALL.into_iter().find(|arch| arch.name() == text);
         found.ok_or_else(|| AbiError::UnknownArch {
-            found: text.chars().take(40).collect(),
+            found: short(text).to_string(),
         })
     }
 }
@@ -157,9 +171,9 @@ pub enum AbiError {
         abi: Abi,
     },
     /// No machine of that name.
-    #[error("ABI: machine {found:?}, wanted one of amd64, arm64, riscv64, s390x, ppc64, loong64")]
+    #[error("ABI: machine {found:?}, wanted one of {}", Arch::ALL.map(Arch::name).join(", "))]
     UnknownArch {
-        /// The name given.
+        /// The name given, shortened.
         found: String,
     },
     /// No ABI is written like that.
@@ -168,7 +182,7 @@ pub enum AbiError {
         native_names()
     )]
     Syntax {
-        /// The text given.
+        /// The text given, shortened.
         found: String,
     },
 }
@@ -361,7 +375,7 @@ impl FromStr for Abi {
 
     fn from_str(text: &str) -> Result<Abi, AbiError> {
         let syntax = || AbiError::Syntax {
-            found: text.chars().take(40).collect(),
+            found: short(text).to_string(),
         };
         let number = |digits: &str| match digits.parse::<usize>() {
             Ok(n) if digits.bytes().all(|b| b.is_ascii_digit()) => Ok(n),

@@ -8,6 +8,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::{AbiError, Arch};
+use crate::quote::short;
 
 /// A native convention: a C compiler's on some machine, or Cranelift's own.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -177,7 +178,7 @@ impl FromStr for Convention {
             .into_iter()
             .find(|convention| convention.to_string() == text);
         found.ok_or_else(|| AbiError::Syntax {
-            found: text.chars().take(40).collect(),
+            found: short(text).to_string(),
         })
     }
 }

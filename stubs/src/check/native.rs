@@ -15,6 +15,7 @@ mod results;
 use super::{Part, Rule, Violation, broken, expect, expect_first_aligned, parts_in_registers};
 use crate::abi::{NativeConvention, Pair, RegClass};
 use crate::assign::{Assignment, Piece, Place, Value};
+use crate::quote::short;
 use crate::signature::{Kind, WORD};
 
 pub(super) fn check(a: &Assignment, native: &NativeConvention) -> Result<(), Violation> {
@@ -98,7 +99,10 @@ fn arguments<'a>(a: &Assignment, native: &'a NativeConvention) -> Result<Judge<'
         let Some(parts) = parts_in_registers(&value.ty).filter(|_| !composite) else {
             return broken(
                 Rule::Whole,
-                format!("{what} is {}, wanted a scalar or an interface", value.ty),
+                format!(
+                    "{what} is {}, wanted a scalar or an interface",
+                    short(&value.ty)
+                ),
             );
         };
         match &parts[..] {

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use super::valid::Refusal;
 use super::{Move, Parts, ResultMove, ResultSource, Source, StubKey, Target, erase};
+use crate::quote::short;
 use crate::{Abi, Family, StubError};
 
 impl fmt::Display for StubKey {
@@ -77,8 +78,8 @@ impl FromStr for StubKey {
     /// The text is not a key, or it is one of which no stub can be made.
     fn from_str(text: &str) -> Result<StubKey, StubError> {
         read(text).map_err(|(found, wanted)| StubError::Key {
-            text: text.to_owned(),
-            found,
+            text: short(text).to_string(),
+            found: short(&found).to_string(),
             wanted,
         })
     }

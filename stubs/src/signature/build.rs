@@ -9,24 +9,50 @@ use super::{
     ChanDir, Field, FuncType, Kind, MAX_DEPTH, MAX_NAME, MAX_WEIGHT, Method, Named, Node, Role,
     Type, TypeError,
 };
+use crate::quote::short;
 
 /// Words that can't be names, as in Go.
-const KEYWORDS: &str = "break case chan const continue default defer else fallthrough for func go goto \
-                        if import interface map package range return select struct switch type var";
+const KEYWORDS: [&str; 25] = [
+    "break",
+    "case",
+    "chan",
+    "const",
+    "continue",
+    "default",
+    "defer",
+    "else",
+    "fallthrough",
+    "for",
+    "func",
+    "go",
+    "goto",
+    "if",
+    "import",
+    "interface",
+    "map",
+    "package",
+    "range",
+    "return",
+    "select",
+    "struct",
+    "switch",
+    "type",
+    "var",
+];
 
 /// Whether it may name a field or method: a letter or `_`, then letters, digits and `_`, and no keyword.
 pub(super) fn is_identifier(name: &str) -> bool {
     let mut chars = name.chars();
     let starts_well = chars.next().is_some_and(is_name_start);
-    starts_well && chars.all(is_name_part) && KEYWORDS.split(' ').all(|word| word != name)
+    starts_well && chars.all(is_name_part) && !KEYWORDS.contains(&name)
 }
 
 pub(super) fn is_name_start(c: char) -> bool {
-    c.is_alphabetic() || c == '_'
+    c.is_ascii_alphabetic() || c == '_' || !c.is_ascii() && c.is_alphabetic()
 }
 
 pub(super) fn is_name_part(c: char) -> bool {
-    c.is_alphanumeric() || c == '_'
+    c.is_ascii_alphanumeric() || c == '_' || !c.is_ascii() && c.is_alphanumeric()
 }
 
 fn check_name(what: &'static str, name: &str) -> Result<(), TypeError> {
@@ -43,7 +69,7 @@ fn check_name(what: &'static str, name: &str) -> Result<(), TypeError> {
 fn bad_name(what: &'static str, name: &str, wanted: &'static str) -> TypeError {
     TypeError::BadName {
         what,
-        found: name.chars().take(32).collect(),
+        found: short(name).to_string(),
         wanted,
     }
 }
@@ -53,7 +79,7 @@ fn check_variadic(func: &FuncType) -> Result<(), TypeError> {
         _ if !func.variadic => Ok(()),
         Some(last) if matches!(last.kind(), Kind::Slice(_)) => Ok(()),
         last => Err(TypeError::Variadic {
-            found: last.map_or("missing".into(), Type::to_string),
+            found: last.map_or("missing".into(), |ty| short(ty).to_string()),
         }),
     }
 }
@@ -193,7 +219,7 @@ impl Type {
     pub fn map(key: Type, value: Type) -> Result<Type, TypeError> {
         if !key.is_comparable() {
             return Err(TypeError::MapKey {
-                found: key.to_string(),
+                found: short(&key).to_string(),
             });
         }
         Type::make(Kind::Map(key, value))
@@ -228,6 +254,11 @@ impl Type {
         let mut seen = HashSet::new();
         for field in &fields {
             check_name("field", &field.name)?;
+            if field.is_embedded && !embeds(field) {
+                return Err(TypeError::Embedded {
+                    found: short(&field.ty).to_string(),
+                });
+            }
             if &*field.name != "_" && !seen.insert(&*field.name) {
                 return Err(TypeError::DuplicateField {
                     name: field.name.to_string(),
@@ -287,6 +318,25 @@ impl Type {
             underlying: None,
         }))
     }
+}
+
+/// Whether the field's type may be embedded under the field's name: a type's name, or `*` and the name of a type that is
+/// neither an interface nor a pointer.
+fn embeds(field: &Field) -> bool {
+    let (base, is_behind_pointer) = match field.ty.kind() {
+        Kind::Pointer(elem) => (elem, true),
+        _ => (&field.ty, false),
+    };
+    let has_name = match base.kind() {
+        Kind::Named(named) => named.name.rsplit('.').next() == Some(&field.name),
+        _ => Type::predeclared(&field.name).as_ref() == Some(base),
+    };
+    has_name
+        && match base.underlying() {
+            Kind::Pointer(_) | Kind::UnsafePointer => false,
+            Kind::Interface(_) => !is_behind_pointer,
+            _ => true,
+        }
 }
 
 /// `main.Node`: identifiers joined by dots, and none of Go's own types.

@@ -36,7 +36,7 @@ pub enum TypeError {
     Opaque {
         /// Where it is used.
         role: Role,
-        /// Name of the opaque type.
+        /// Name of the opaque type, shortened.
         name: String,
     },
     /// Two fields of one name.
@@ -64,13 +64,21 @@ pub enum TypeError {
     /// A map key without `==`.
     #[error("map key {found}, wanted a comparable type")]
     MapKey {
-        /// The key type given.
+        /// The key type given, shortened.
+        found: String,
+    },
+    /// A field without a name needs a type that has one.
+    #[error(
+        "embedded field {found}, wanted a type's name, or * and the name of a type that is neither pointer nor interface"
+    )]
+    Embedded {
+        /// The field's type, shortened.
         found: String,
     },
     /// A variadic function needs a slice at the end.
     #[error("last parameter of a variadic function is {found}, wanted a slice")]
     Variadic {
-        /// The last parameter, or "missing".
+        /// The last parameter, shortened, or "missing".
         found: String,
     },
 }
@@ -127,7 +135,23 @@ pub enum ParseReason {
         /// What would have been right.
         wanted: &'static str,
     },
+    /// A name that is none of Go's own types and was not resolved.
+    #[error("found {found:?}, wanted a type: Go's own, or a name defined here{}", hint(*.behind_pointer))]
+    UnknownType {
+        /// The name, shortened.
+        found: String,
+        /// It stands behind a `*`.
+        behind_pointer: bool,
+    },
     /// The syntax is right, the type can't be.
     #[error(transparent)]
     Type(#[from] TypeError),
+}
+
+fn hint(behind_pointer: bool) -> &'static str {
+    if behind_pointer {
+        " (all pointers are passed alike: *struct{} will do for one to a type that has no definition)"
+    } else {
+        ""
+    }
 }

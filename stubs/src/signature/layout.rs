@@ -4,6 +4,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::{ChanDir, Field, FuncType, Kind, MAX_SIZE, Role, Type, TypeError};
+use crate::quote::short;
 
 /// Bytes in a machine word.
 pub const WORD: u64 = 8;
@@ -96,7 +97,7 @@ pub(super) fn layout_of(kind: &Kind) -> Result<Option<Layout>, TypeError> {
 pub(super) fn by_value(ty: &Type, role: impl FnOnce() -> Role) -> Result<Layout, TypeError> {
     ty.layout().ok_or_else(|| TypeError::Opaque {
         role: role(),
-        name: ty.to_string(),
+        name: short(ty).to_string(),
     })
 }
 

@@ -60,7 +60,7 @@ struct Node {
 }
 
 /// What a type is made of.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "the basic kinds carry Go's own names")]
 pub enum Kind {
     Bool,
@@ -113,7 +113,7 @@ pub enum ChanDir {
 }
 
 /// Parameters and results of a function type.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct FuncType {
     /// Parameters in order; the last one of a variadic function is a slice.
     pub params: Vec<Type>,
@@ -124,7 +124,8 @@ pub struct FuncType {
 }
 
 /// One field of a struct.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Field {
     /// Name; `_` may occur more than once.
     pub name: Arc<str>,
@@ -132,6 +133,10 @@ pub struct Field {
     pub ty: Type,
     /// Bytes from the start of the struct. Set by [`Type::structure`], whatever was in it.
     pub offset: u64,
+    /// It is written without a name, `main.Node` or `*main.Node`, and has its type's.
+    pub is_embedded: bool,
+    /// The text behind its type, which is part of the struct's identity. No empty one.
+    pub tag: Option<Arc<str>>,
 }
 
 impl Field {
@@ -141,12 +146,14 @@ impl Field {
             name: name.into(),
             ty,
             offset: 0,
+            is_embedded: false,
+            tag: None,
         }
     }
 }
 
 /// One method of an interface type. Equality ignores the names of parameters, as Go does.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Method {
     /// Name of the method.
     pub name: Arc<str>,
@@ -184,7 +191,7 @@ impl Hash for Method {
 
 /// A defined type. Two are equal when their names are, so that a type may mention itself:
 /// `main.Node` is the name over `struct { Next *main.Node }`, whose inner `main.Node` is opaque.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Named {
     name: Arc<str>,
     underlying: Option<Type>,

@@ -6,6 +6,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
+use super::parse::write_tag;
 use super::{ChanDir, Field, FuncType, Kind, Method, Signature, Type};
 
 impl Display for Type {
@@ -67,8 +68,29 @@ fn write_braced<T>(
 }
 
 fn write_field(f: &mut Formatter<'_>, field: &Field) -> fmt::Result {
-    write!(f, "{} ", field.name)?;
-    field.ty.fmt(f)
+    match field.ty.kind() {
+        _ if !field.is_embedded => {
+            write!(f, "{} ", field.name)?;
+            field.ty.fmt(f)?;
+        }
+        Kind::Pointer(elem) => {
+            f.write_str("*")?;
+            write_embedded(f, field, elem)?;
+        }
+        _ => write_embedded(f, field, &field.ty)?,
+    }
+    match &field.tag {
+        Some(tag) => {
+            f.write_str(" ")?;
+            write_tag(f, tag)
+        }
+        None => Ok(()),
+    }
+}
+
+/// The name of an embedded type; of Go's own the one it has in the text, which may be `byte` or `any`.
+fn write_embedded(f: &mut Formatter<'_>, field: &Field, ty: &Type) -> fmt::Result {
+    f.write_str(ty.name().unwrap_or(&field.name))
 }
 
 fn write_method(f: &mut Formatter<'_>, method: &Method) -> fmt::Result {

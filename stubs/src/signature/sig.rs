@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::layout::by_value;
 use super::{Kind, MAX_SIZE, MAX_WEIGHT, Role, Type, TypeError, WORD, round_up};
+use crate::quote::short;
 
 /// Parameters and results of a function, and the receiver if it is a method. Every type has a known size.
 ///
@@ -42,7 +43,9 @@ impl Signature {
                 .last()
                 .is_some_and(|last| matches!(last.kind(), Kind::Slice(_)))
         {
-            let found = params.last().map_or("missing".into(), Type::to_string);
+            let found = params
+                .last()
+                .map_or("missing".into(), |ty| short(ty).to_string());
             return Err(TypeError::Variadic { found });
         }
         let roles = receiver.iter().map(|ty| (ty, Role::Receiver));

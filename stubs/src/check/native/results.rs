@@ -14,6 +14,7 @@
 use crate::abi::{NativeConvention, RegClass, Results};
 use crate::assign::{Assignment, Place};
 use crate::check::{Part, Rule, Violation, basic_parts, broken, expect, pieces_are};
+use crate::quote::short;
 use crate::signature::{Kind, Type, WORD};
 
 /// What a byte of the result struct is.
@@ -39,7 +40,10 @@ pub(super) fn check(
         if value.size == 0 {
             return broken(
                 Rule::Whole,
-                format!("result {i} is {}, wanted a type with bytes", value.ty),
+                format!(
+                    "result {i} is {}, wanted a type with bytes",
+                    short(&value.ty)
+                ),
             );
         }
         let offset = u64::next_multiple_of(end, value.align);
