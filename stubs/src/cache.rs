@@ -2,12 +2,13 @@
 #![forbid(unsafe_code)]
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
+use std::sync::{Arc, OnceLock, RwLock, Weak};
 use std::time::{Duration, Instant};
 
 use crate::code::{Arena, DEFAULT_ARENA_CAPACITY};
 use crate::compile::Compiler;
 use crate::interp::Interpreter;
+use crate::lock::{none_held, read, write};
 use crate::publish::Publisher;
 use crate::{Abi, CallStub, DEFAULT_FRAME_LIMIT, KeyOptions, Signature, Stub, StubError, StubKey};
 
@@ -88,8 +89,6 @@ pub struct StubCache {
     stubs: [RwLock<Shelf>; SHELVES],
     front: Front,
     generator: OnceLock<Generator>,
-    /// One stub is made at a time; look-ups go on.
-    making: Mutex<()>,
     hits: AtomicU64,
     misses: AtomicU64,
     fallbacks: AtomicU64,
@@ -118,11 +117,18 @@ impl Shelf {
             .find(|stub| stub.key() == key)
     }
 
-    fn insert(&mut self, stub: Arc<Stub>) {
+    /// The stub that is there already, or this one from now on, and whether it is this one.
+    fn insert_or_get(&mut self, stub: Stub) -> (Arc<Stub>, bool) {
+        if let Some(found) = self.find(stub.key()) {
+            return (found.clone(), false);
+        }
         if self.0.len() == self.0.capacity() {
             self.0.reserve_exact(4 + self.0.len() / 8);
         }
-        self.0.insert(self.place(stub.key().hash_code()), stub);
+        let stub = Arc::new(stub);
+        let place = self.place(stub.key().hash_code());
+        self.0.insert(place, stub.clone());
+        (stub, true)
     }
 }
 
@@ -156,6 +162,12 @@ impl Front {
         let hash = stub.key().hash_code();
         self.slot(hash).get_or_init(|| (hash, Arc::downgrade(stub)));
     }
+}
+
+/// A stub, and why it is interpreted although machine code was wanted.
+struct Made {
+    stub: Stub,
+    fallback: Option<StubError>,
 }
 
 /// What machine code needs; made with the first stub.
@@ -194,7 +206,6 @@ impl StubCache {
             stubs: [const { RwLock::new(Shelf(Vec::new())) }; SHELVES],
             front: Front::default(),
             generator: OnceLock::new(),
-            making: Mutex::default(),
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
             fallbacks: AtomicU64::new(0),
@@ -301,6 +312,9 @@ impl StubCache {
 
     /// The stub for `key`, made if need be.
     ///
+    /// No lock is held while the stub is made or a fallback is reported, so subscribers of `tracing` and loggers may use
+    /// the cache. A panic of theirs goes to the caller and leaves the cache as if there had been none.
+    ///
     /// # Errors
     /// The key is for another machine; no code memory or no room in it, unless the policy allows interpretation.
     pub fn get(&self, key: &StubKey) -> Result<Arc<Stub>, StubError> {
@@ -313,33 +327,40 @@ impl StubCache {
         }
     }
 
+    /// Makes the stub, unless it is on a shelf, without a lock: Cranelift's log records run code of the user's, which
+    /// may come here again. Threads that make the same stub at the same time end with the first one.
     #[cold]
     fn get_slowly(&self, key: &StubKey) -> Result<Arc<Stub>, StubError> {
         if let Some(stub) = self.find(key) {
             self.hits.fetch_add(1, Ordering::Relaxed);
             return Ok(stub);
         }
-        let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(stub) = self.find(key) {
+        let begun = Instant::now();
+        let made = match self.make(key) {
+            Ok(made) => made,
+            // The room that this one lacked may have gone to another thread's of the same key.
+            Err(error) => return self.find(key).ok_or(error),
+        };
+        let (stub, is_new) = write(self.shelf(key)).insert_or_get(made.stub);
+        if !is_new {
             self.hits.fetch_add(1, Ordering::Relaxed);
             return Ok(stub);
         }
-        let begun = Instant::now();
-        let stub = Arc::new(self.make(key)?);
-        self.shelf(key)
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(stub.clone());
         self.misses.fetch_add(1, Ordering::Relaxed);
         self.nanoseconds
             .fetch_add(begun.elapsed().as_nanos() as u64, Ordering::Relaxed);
+        if let Some(reason) = made.fallback {
+            self.fallbacks.fetch_add(1, Ordering::Relaxed);
+            none_held();
+            tracing::warn!(%key, %reason, "no machine code for this stub: its calls are interpreted");
+        }
         Ok(stub)
     }
 
     /// Forgets every stub nobody else holds; their code memory is used again. Returns how many.
     pub fn trim(&self) -> usize {
         let trimmed = self.stubs.iter().map(|shelf| {
-            let mut shelf = shelf.write().unwrap_or_else(PoisonError::into_inner);
+            let mut shelf = write(shelf);
             let before = shelf.0.len();
             shelf.0.retain(|stub| Arc::strong_count(stub) > 1);
             before - shelf.0.len()
@@ -351,7 +372,7 @@ impl StubCache {
     pub fn stats(&self) -> CacheStats {
         let (mut stubs, mut interpreted) = (0, 0);
         for shelf in &self.stubs {
-            let shelf = shelf.read().unwrap_or_else(PoisonError::into_inner);
+            let shelf = read(shelf);
             stubs += shelf.0.len();
             interpreted += shelf.0.iter().filter(|stub| !stub.is_generated()).count();
         }
@@ -376,9 +397,7 @@ impl StubCache {
     }
 
     fn find(&self, key: &StubKey) -> Option<Arc<Stub>> {
-        let shelf = self.shelf(key);
-        let shelf = shelf.read().unwrap_or_else(PoisonError::into_inner);
-        let stub = shelf.find(key)?.clone();
+        let stub = read(self.shelf(key)).find(key)?.clone();
         self.front.offer(&stub);
         Some(stub)
     }
@@ -391,18 +410,24 @@ impl StubCache {
         Ok(self.generator.get_or_init(|| generator))
     }
 
-    fn make(&self, key: &StubKey) -> Result<Stub, StubError> {
-        let interpret = || Ok(Stub::interpreted(key.clone(), Interpreter::new(key)?));
-        match self.options.policy {
-            CodePolicy::Generate => self.generate(key),
-            CodePolicy::Interpret => interpret(),
-            CodePolicy::GenerateOrInterpret => match self.generate(key) {
-                Err(reason) if reason.is_environment() => {
-                    self.fallbacks.fetch_add(1, Ordering::Relaxed);
-                    tracing::warn!(%key, %reason, "no machine code for this stub: its calls are interpreted");
-                    interpret()
+    fn make(&self, key: &StubKey) -> Result<Made, StubError> {
+        let interpreted = |fallback| {
+            let stub = Stub::interpreted(key.clone(), Interpreter::new(key)?);
+            Ok(Made { stub, fallback })
+        };
+        if self.options.policy == CodePolicy::Interpret {
+            return interpreted(None);
+        }
+        match self.generate(key) {
+            Ok(stub) => Ok(Made {
+                stub,
+                fallback: None,
+            }),
+            Err(reason) => match self.options.policy {
+                CodePolicy::GenerateOrInterpret if reason.is_environment() => {
+                    interpreted(Some(reason))
                 }
-                other => other,
+                _ => Err(reason),
             },
         }
     }

@@ -12,11 +12,12 @@ mod region;
 
 use std::io;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use region::{REGION, Region, span};
 
 use crate::StubError;
+use crate::lock::{Guard, lock};
 use crate::unwind::{CallState, Registration};
 
 /// What unused code memory holds: on x86-64 a breakpoint, on others an invalid instruction.
@@ -63,13 +64,13 @@ impl Arena {
         }))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Region>> {
-        self.regions.lock().unwrap_or_else(PoisonError::into_inner)
+    fn regions(&self) -> Guard<MutexGuard<'_, Vec<Region>>> {
+        lock(&self.regions)
     }
 
     /// Bytes of code in use, granules included.
     pub(crate) fn used(&self) -> usize {
-        self.lock()
+        self.regions()
             .iter()
             .map(|region| REGION - region.free_bytes())
             .sum()
@@ -77,7 +78,7 @@ impl Arena {
 
     /// Entries in the unwinder's registry.
     pub(crate) fn unwind_entries(&self) -> usize {
-        self.lock()
+        self.regions()
             .iter()
             .filter(|region| region.is_registered())
             .count()
@@ -96,7 +97,7 @@ impl Arena {
     ) -> Result<CodeSlice, StubError> {
         self.check_owner()?;
         let (bytes, align) = (bytes.max(1), align.max(1));
-        let mut regions = self.lock();
+        let mut regions = self.regions();
         let slice = |offset| CodeSlice {
             arena: self.clone(),
             offset,
@@ -150,7 +151,7 @@ impl Arena {
         let at = self.mapping.writable(offset);
         // SAFETY: I4: these bytes of the arena are the caller's until they are given back below.
         unsafe { at.write_bytes(FILLER, bytes) };
-        if let Some(region) = self.lock().get_mut(offset / REGION) {
+        if let Some(region) = self.regions().get_mut(offset / REGION) {
             region.give_back(offset, bytes);
         }
     }

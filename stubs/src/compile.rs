@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod link;
+mod slots;
 #[cfg(all(test, feature = "all-arch"))]
 mod tests;
 
@@ -9,14 +10,15 @@ use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use cranelift_codegen::control::ControlPlane;
-use cranelift_codegen::ir::StackSlot;
 use cranelift_codegen::isa::unwind::UnwindInfo;
 use cranelift_codegen::isa::{self, CallConv, OwnedTargetIsa};
 use cranelift_codegen::settings::{self, Configurable};
 use cranelift_codegen::{CompiledCode, Context, FinalizedMachReloc};
 use target_lexicon::{Architecture, Triple};
 
+use self::slots::Slots;
 use crate::key::StubKey;
+use crate::lock::none_held;
 use crate::lower::{Callee, Machine, entrance, lower};
 use crate::unwind::CallState;
 use crate::veneer::{self, Encoded, Facts, Plan};
@@ -191,6 +193,8 @@ impl Compiler {
     /// The key is for another machine, its frame is beyond the veneer's reach, or Cranelift failed (our bug).
     pub fn compile(&self, key: &StubKey, listing: bool) -> Result<Compiled, StubError> {
         self.check_machine(key)?;
+        // Cranelift writes log records.
+        none_held();
         #[cfg(feature = "faults")]
         let key = &self
             .fault
@@ -333,49 +337,6 @@ impl Compiler {
             wanted: key.abi().arch().to_string(),
             found: self.triple().to_string(),
         })
-    }
-}
-
-/// Where the stub's slots came to lie, in bytes from the stack pointer at its call.
-struct Slots {
-    save: i32,
-    /// From the stack pointer to the canonical frame address.
-    stack_pointer_to_cfa: i64,
-}
-
-impl Slots {
-    /// The frame slot must lie where the callee looks for its frame; see [`lower`](crate::lower).
-    fn of(
-        code: &CompiledCode,
-        frame: Option<(StackSlot, u32)>,
-        save: Option<StackSlot>,
-    ) -> Result<Slots, String> {
-        let mut slots = Slots {
-            save: 0,
-            stack_pointer_to_cfa: 0,
-        };
-        if frame.is_none() && save.is_none() {
-            return Ok(slots);
-        }
-        let layout = code
-            .buffer
-            .frame_layout()
-            .ok_or("Cranelift reports no frame layout")?;
-        // The frame pointer points at itself and the return address.
-        slots.stack_pointer_to_cfa = i64::from(layout.frame_to_fp_offset) + 16;
-        let offset = |slot: StackSlot| i32::try_from(layout.stackslots[slot].offset);
-        if let Some((slot, wanted)) = frame {
-            let found = layout.stackslots[slot].offset;
-            if found != wanted {
-                return Err(format!(
-                    "the callee's frame lies {found} bytes above the stack pointer, wanted {wanted}"
-                ));
-            }
-        }
-        if let Some(slot) = save {
-            slots.save = offset(slot).map_err(|e| format!("save area: {e}"))?;
-        }
-        Ok(slots)
     }
 }
 

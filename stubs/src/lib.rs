@@ -58,6 +58,7 @@ pub mod go_frame;
 mod host;
 mod interp;
 mod key;
+mod lock;
 mod lower;
 mod print;
 mod publish;

@@ -13,7 +13,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use cranelift_codegen::ir::ExternalName;
 use cranelift_codegen::isa::OwnedTargetIsa;
@@ -24,7 +24,8 @@ use cranelift_module::{
 };
 
 use crate::code::{Arena, CodeSlice, granules};
-use crate::compile::{Compiled, Compiler};
+use crate::compile::{Compiled, Compiler, Entrance};
+use crate::lock::{lock, none_held};
 use crate::lower::{STUB_NAME, VENEER_NAME};
 use crate::unwind::CallState;
 use crate::{StubError, StubKey};
@@ -133,6 +134,9 @@ impl Publisher {
     }
 
     /// What `compiled` shares with other stubs.
+    ///
+    /// Nothing is placed with the lock held, since cranelift-jit writes log records. What two threads place at the same
+    /// time is kept once.
     fn common(
         &self,
         compiler: &Compiler,
@@ -140,41 +144,61 @@ impl Publisher {
         compiled: &Compiled,
     ) -> Result<Arc<Common>, StubError> {
         let code = (compiled.veneer().into(), compiled.veneer_state.clone());
-        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(common) = shared.common.get(&code).and_then(Weak::upgrade) {
+        if let Some(common) = lock(&self.shared).common(&code) {
             return Ok(common);
         }
         let place = |bytes: &[u8], state: &Option<CallState>| {
-            let piece = Piece {
-                bytes,
-                alignment: 1,
-                hot: 0..0,
-                state: state.clone(),
-                calls: None,
-            };
-            piece.place(&self.arena, compiler, key)
+            Piece::shared(bytes, state).place(&self.arena, compiler, key)
         };
         let veneer = (!code.0.is_empty()).then(|| place(&code.0, &code.1));
-        let entrance = match (&compiled.entrance, shared.entrance.upgrade()) {
-            (None, _) => None,
-            (Some(_), Some(slice)) => Some(slice),
-            (Some(entrance), None) => Some(Arc::new(place(&entrance.code, &entrance.state)?)),
-        };
-        if let Some(entrance) = &entrance {
-            shared.entrance = Arc::downgrade(entrance);
-        }
+        let entrance = compiled.entrance.as_ref();
+        let entrance = entrance.map(|entrance| self.entrance(entrance, &place));
+        let entrance = entrance.transpose()?;
         let common = Arc::new(Common {
             entrance_address: entrance.as_ref().map_or(0, |slice| slice.executable()),
             arena: self.arena.clone(),
             veneer: veneer.transpose()?,
             entrance,
         });
-        // Now and then, those of which all stubs are gone.
-        if shared.common.len() == shared.common.capacity() {
-            shared.common.retain(|_, common| common.strong_count() > 0);
+        Ok(lock(&self.shared).insert_or_get(code, common))
+    }
+
+    /// The entrance of all stubs of the arena.
+    fn entrance(
+        &self,
+        entrance: &Entrance,
+        place: &dyn Fn(&[u8], &Option<CallState>) -> Result<CodeSlice, StubError>,
+    ) -> Result<Arc<CodeSlice>, StubError> {
+        let known = lock(&self.shared).entrance.upgrade();
+        if let Some(slice) = known {
+            return Ok(slice);
         }
-        shared.common.insert(code, Arc::downgrade(&common));
-        Ok(common)
+        let slice = Arc::new(place(&entrance.code, &entrance.state)?);
+        let mut shared = lock(&self.shared);
+        if let Some(first) = shared.entrance.upgrade() {
+            return Ok(first);
+        }
+        shared.entrance = Arc::downgrade(&slice);
+        Ok(slice)
+    }
+}
+
+impl Shared {
+    fn common(&self, code: &VeneerCode) -> Option<Arc<Common>> {
+        self.common.get(code).and_then(Weak::upgrade)
+    }
+
+    /// What is known for this code already, or `common` from now on.
+    fn insert_or_get(&mut self, code: VeneerCode, common: Arc<Common>) -> Arc<Common> {
+        if let Some(first) = self.common(&code) {
+            return first;
+        }
+        // Entries whose stubs are all gone are removed whenever the table would grow.
+        if self.common.len() == self.common.capacity() {
+            self.common.retain(|_, common| common.strong_count() > 0);
+        }
+        self.common.insert(code, Arc::downgrade(&common));
+        common
     }
 }
 
@@ -212,7 +236,7 @@ impl JITMemoryProvider for Provider {
             Ok(slice) => Ok(slice.writable()),
             Err(error) => Err(io::Error::other(error.to_string())),
         };
-        *self.slice.lock().unwrap_or_else(PoisonError::into_inner) = Some(slice);
+        *lock(&self.slice) = Some(slice);
         address
     }
 
@@ -225,7 +249,18 @@ impl JITMemoryProvider for Provider {
     }
 }
 
-impl Piece<'_> {
+impl<'a> Piece<'a> {
+    /// A veneer or an entrance, which calls nothing by name.
+    fn shared(bytes: &'a [u8], state: &Option<CallState>) -> Piece<'a> {
+        Piece {
+            bytes,
+            alignment: 1,
+            hot: 0..0,
+            state: state.clone(),
+            calls: None,
+        }
+    }
+
     fn place(
         &self,
         arena: &Arc<Arena>,
@@ -240,7 +275,7 @@ impl Piece<'_> {
             slice: slice.clone(),
         };
         let defined = self.define(provider, compiler.isa().clone());
-        let slice = slice.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let slice = lock(&slice).take();
         let internal = |detail| StubError::Internal {
             key: key.to_string(),
             step: "publishing",
@@ -257,6 +292,7 @@ impl Piece<'_> {
     /// Defines the code under the names that [`lower`](crate::lower) gave it and what it calls.
     fn define(&self, provider: Provider, isa: OwnedTargetIsa) -> Result<(), String> {
         const VENEER: &str = "veneer";
+        none_held();
         let text = |e: cranelift_module::ModuleError| e.to_string();
         let mut builder = JITBuilder::with_isa(isa, default_libcall_names());
         if let Some((_, Some(veneer))) = self.calls {
