@@ -32,6 +32,7 @@ use crate::signature::{Kind, Layout, Need, Role, Signature, Type, WORD};
 
 /// Where everything of one call goes.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Assignment {
     /// The convention it was made for.
     pub abi: Abi,
@@ -67,6 +68,7 @@ pub struct Assignment {
 
 /// One argument or result.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Value {
     /// Its type.
     pub ty: Type,
@@ -80,6 +82,7 @@ pub struct Value {
 
 /// Where a value travels: always whole.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Place {
     /// In the frame, at this offset from the argument base, in its ordinary memory layout.
     Stack {
@@ -116,6 +119,7 @@ pub enum Place {
 
 /// A part of a value that travels in one register.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Piece {
     /// Kind of register.
     pub class: RegClass,
@@ -134,6 +138,7 @@ pub struct Piece {
 
 /// Why a signature can't be called by an ABI.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum AssignError {
     /// A native convention has no place for a value of this type.
     #[error("assign: {role} is {}, wanted {wanted} to pass it by {abi}", short(.found))]

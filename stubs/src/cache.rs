@@ -14,6 +14,7 @@ use crate::{Abi, CallStub, DEFAULT_FRAME_LIMIT, KeyOptions, Signature, Stub, Stu
 
 /// Where stubs come from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum CodePolicy {
     /// Machine code, and an error where it can't be had.
     #[default]
@@ -36,6 +37,32 @@ pub struct CacheOptions {
     pub frame_limit: u64,
 }
 
+impl CacheOptions {
+    /// The options with another policy.
+    #[must_use]
+    pub fn policy(self, policy: CodePolicy) -> CacheOptions {
+        CacheOptions { policy, ..self }
+    }
+
+    /// The options with an arena of so many bytes of address space, rounded up to whole regions.
+    #[must_use]
+    pub fn arena_capacity(self, arena_capacity: usize) -> CacheOptions {
+        CacheOptions {
+            arena_capacity,
+            ..self
+        }
+    }
+
+    /// The options with another limit on the frames of stubs, in bytes.
+    #[must_use]
+    pub fn frame_limit(self, frame_limit: u64) -> CacheOptions {
+        CacheOptions {
+            frame_limit,
+            ..self
+        }
+    }
+}
+
 impl Default for CacheOptions {
     fn default() -> Self {
         CacheOptions {
@@ -48,6 +75,7 @@ impl Default for CacheOptions {
 
 /// A cache's figures, all since it was made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CacheStats {
     /// Look-ups that found a stub.
     pub hits: u64,

@@ -43,6 +43,7 @@ pub struct CallStub {
 
 /// Why a call was not made. Always the caller's mistake; nothing has been read or written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum CallError {
     /// A block lies where its values may not.
     #[error(

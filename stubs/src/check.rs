@@ -46,6 +46,7 @@ use crate::signature::{Kind, Signature, Type};
 
 /// The sentence of the ABI that an assignment breaks.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
 pub enum Rule {
     /// One value per argument and result.
     Values,
@@ -92,6 +93,7 @@ impl fmt::Display for Rule {
 /// A rule that an assignment breaks, and where. Always a bug in whoever made the assignment.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("check: {detail} (rule: {rule})")]
+#[non_exhaustive]
 pub struct Violation {
     /// The rule.
     pub rule: Rule,

@@ -6,6 +6,7 @@ mod slots;
 #[cfg(all(test, feature = "all-arch"))]
 mod tests;
 
+use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
@@ -57,6 +58,25 @@ pub(crate) struct Entrance {
     pub(crate) code: Vec<u8>,
     pub(crate) state: Option<CallState>,
     listing: Option<String>,
+}
+
+impl fmt::Debug for Compiler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Compiler")
+            .field("triple", self.triple())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Compiled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Compiled")
+            .field("key", &self.key)
+            .field("code", &self.code.len())
+            .field("veneer", &self.veneer().len())
+            .field("entrance", &self.entrance().len())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Compiled {

@@ -5,6 +5,7 @@ use crate::StubKey;
 
 /// A mistake that a stub generator could make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Fault {
     /// Integer words arrive one register further on.
     WrongRegister,

@@ -30,6 +30,7 @@ const MAX_FRAME: u64 = 512 << 20;
 
 /// What a move reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Source {
     /// Bytes of the argument, or of the block of arguments.
     Bytes {
@@ -48,6 +49,7 @@ pub enum Source {
 
 /// Where a move ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Target {
     /// Integer argument register, by position in the ABI's sequence.
     Int(u8),
@@ -70,6 +72,7 @@ pub struct Move {
 
 /// Where a result is found after the call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum ResultSource {
     /// Integer result register, from this byte on, counted from the least significant.
     Int(u8, u8),
@@ -124,6 +127,26 @@ pub struct KeyOptions {
     pub context_argument: bool,
     /// Largest frame in bytes, a hidden result area included. No stub has more than 512 MiB.
     pub frame_limit: u64,
+}
+
+impl KeyOptions {
+    /// The options with the record's context as the last argument, or without.
+    #[must_use]
+    pub fn context_argument(self, context_argument: bool) -> KeyOptions {
+        KeyOptions {
+            context_argument,
+            ..self
+        }
+    }
+
+    /// The options with another limit on the frame, in bytes.
+    #[must_use]
+    pub fn frame_limit(self, frame_limit: u64) -> KeyOptions {
+        KeyOptions {
+            frame_limit,
+            ..self
+        }
+    }
 }
 
 impl Default for KeyOptions {

@@ -147,33 +147,53 @@ impl Publisher {
         if let Some(common) = lock(&self.shared).common(&code) {
             return Ok(common);
         }
-        let place = |bytes: &[u8], state: &Option<CallState>| {
-            Piece::shared(bytes, state).place(&self.arena, compiler, key)
-        };
-        let veneer = (!code.0.is_empty()).then(|| place(&code.0, &code.1));
+        let veneer = (!code.0.is_empty())
+            .then(|| self.place(compiler, key, &code.0, &code.1))
+            .transpose()?;
         let entrance = compiled.entrance.as_ref();
-        let entrance = entrance.map(|entrance| self.entrance(entrance, &place));
-        let entrance = entrance.transpose()?;
+        let entrance = entrance
+            .map(|entrance| self.entrance(compiler, key, entrance))
+            .transpose()?;
         let common = Arc::new(Common {
             entrance_address: entrance.as_ref().map_or(0, |slice| slice.executable()),
             arena: self.arena.clone(),
-            veneer: veneer.transpose()?,
+            veneer,
             entrance,
         });
         Ok(lock(&self.shared).insert_or_get(code, common))
     }
 
+    /// Places a veneer or an entrance, which calls nothing by name.
+    fn place(
+        &self,
+        compiler: &Compiler,
+        key: &StubKey,
+        bytes: &[u8],
+        state: &Option<CallState>,
+    ) -> Result<CodeSlice, StubError> {
+        let piece = Piece {
+            bytes,
+            alignment: 1,
+            hot: 0..0,
+            state: state.clone(),
+            calls: None,
+        };
+        piece.place(&self.arena, compiler, key)
+    }
+
     /// The entrance of all stubs of the arena.
     fn entrance(
         &self,
+        compiler: &Compiler,
+        key: &StubKey,
         entrance: &Entrance,
-        place: &dyn Fn(&[u8], &Option<CallState>) -> Result<CodeSlice, StubError>,
     ) -> Result<Arc<CodeSlice>, StubError> {
         let known = lock(&self.shared).entrance.upgrade();
         if let Some(slice) = known {
             return Ok(slice);
         }
-        let slice = Arc::new(place(&entrance.code, &entrance.state)?);
+        let slice = self.place(compiler, key, &entrance.code, &entrance.state)?;
+        let slice = Arc::new(slice);
         let mut shared = lock(&self.shared);
         if let Some(first) = shared.entrance.upgrade() {
             return Ok(first);
@@ -249,18 +269,7 @@ impl JITMemoryProvider for Provider {
     }
 }
 
-impl<'a> Piece<'a> {
-    /// A veneer or an entrance, which calls nothing by name.
-    fn shared(bytes: &'a [u8], state: &Option<CallState>) -> Piece<'a> {
-        Piece {
-            bytes,
-            alignment: 1,
-            hot: 0..0,
-            state: state.clone(),
-            calls: None,
-        }
-    }
-
+impl Piece<'_> {
     fn place(
         &self,
         arena: &Arc<Arena>,

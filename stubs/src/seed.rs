@@ -70,6 +70,7 @@ pub struct Observation {
 /// What a seed callee can find wrong; the bits of [`Observation::faults`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u64)]
+#[non_exhaustive]
 pub enum Fault {
     /// The context does not begin with this callee's address.
     Context = 1,

@@ -103,7 +103,7 @@ fn some_offset<'a>(a: &'a mut Assignment, rng: &mut Rng) -> Option<&'a mut u64> 
         .filter_map(|place| match place {
             Place::Stack { offset } | Place::Hidden { offset } => Some(offset),
             Place::Split { offset, .. } | Place::Reference { copy: offset, .. } => Some(offset),
-            Place::Regs { .. } => None,
+            _ => None,
         })
         .collect();
     (!list.is_empty()).then(|| list.swap_remove(rng.below(list.len())))
@@ -424,6 +424,7 @@ fn numbers(a: &mut Assignment) -> Vec<&mut u64> {
                     list.extend([&mut piece.off, &mut piece.size, &mut piece.reg_off]);
                 }
             }
+            place => panic!("{place:?} has numbers that are not tried"),
         }
     }
     list.extend([&mut a.args_end, &mut a.results_off, &mut a.results_end]);

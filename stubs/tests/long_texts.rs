@@ -1,73 +1,10 @@
-//! Long texts: read in a time that grows as they do, and repeated in errors only at their beginning.
+//! Errors about long texts repeat only the beginning of them.
 
-use std::time::{Duration, Instant};
-
-use fing_stubs::signature::{Signature, Type, parse_signature_with};
+use fing_stubs::signature::{Signature, Type};
 use fing_stubs::{Abi, Arch, Compiler, KeyOptions, StubError, StubKey, assign};
-
-/// Texts of about `n` types each.
-const SHAPES: &[(&str, fn(usize) -> String)] = &[
-    ("parameters", |n| format!("func({}int)", "int, ".repeat(n))),
-    ("results", |n| format!("func() ({}int)", "int, ".repeat(n))),
-    ("names", |n| format!("func({}a int)", "a, ".repeat(n))),
-    ("fields", |n| {
-        format!("func(*struct {{ {}A int }})", numbered(n, " int; "))
-    }),
-    ("field names", |n| {
-        format!("func(*struct {{ {}A int }})", numbered(n, ", "))
-    }),
-    ("methods", |n| {
-        format!("func(interface {{ {}M() }})", numbered(n, "(); "))
-    }),
-    ("structs", |n| {
-        format!("func({}int)", "struct { A, B int }, ".repeat(n / 3))
-    }),
-    ("pointers", |n| {
-        format!("func({}int)", "***int, ".repeat(n / 4))
-    }),
-    ("maps", |n| {
-        format!("func({}int)", "map[string]int, ".repeat(n / 3))
-    }),
-    ("defined", |n| {
-        format!("func({}int)", "*main.Node, ".repeat(n / 2))
-    }),
-    ("one path", |n| format!("func(*{}a)", "a.".repeat(4 * n))),
-    ("one name", |n| format!("func(*{})", "a".repeat(8 * n))),
-    ("one length", |n| {
-        format!("func(*[{}1]int)", "0".repeat(8 * n))
-    }),
-    ("one tag", |n| {
-        format!("func(*struct {{ A int \"{}\" }})", "\\n".repeat(4 * n))
-    }),
-    ("spaces", |n| format!("func({}int)", " ".repeat(8 * n))),
-];
 
 fn numbered(n: usize, end: &str) -> String {
     (0..n).map(|i| format!("F{i}{end}")).collect()
-}
-
-/// The shortest of several times.
-fn time(text: &str) -> Duration {
-    let node = Type::opaque("main.Node").unwrap();
-    let resolve = |name: &str| (name == "main.Node").then(|| node.clone());
-    let run = |_| {
-        let begun = Instant::now();
-        let _ = parse_signature_with(text, &resolve).map_err(|error| error.to_string());
-        begun.elapsed()
-    };
-    (0..3).map(run).min().unwrap_or_default()
-}
-
-/// Quadratic work takes 256 times as long for 16 times the text; linear work 16 times, on a busy machine some more.
-#[test]
-fn sixteen_times_the_text_is_no_more_than_eighty_times_the_work() {
-    for (name, text) in SHAPES {
-        let (short, long) = (time(&text(1000)), time(&text(16_000)));
-        assert!(
-            long < 80 * short.max(Duration::from_micros(20)),
-            "{name}: {short:?}, {long:?}"
-        );
-    }
 }
 
 /// Errors about texts of 100,000 characters and more.

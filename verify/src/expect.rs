@@ -121,9 +121,7 @@ fn add(
             })
         }
         Place::Stack { offset } => all.frame.extend(slots(convention, value, *offset, image)),
-        Place::Hidden { .. } => {
-            return Err("an argument is behind the hidden result pointer".into());
-        }
+        place => return Err(format!("an argument is at {place:?}")),
     }
     Ok(())
 }

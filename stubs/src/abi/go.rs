@@ -7,6 +7,7 @@ use super::{Arch, RegClass};
 
 /// One machine's table.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Machine {
     /// Which machine.
     pub arch: Arch,
@@ -36,6 +37,7 @@ pub struct Machine {
 
 /// How a `float32` looks in a 64-bit float register.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Float32Image {
     /// In the low 32 bits, the rest unspecified.
     Low,

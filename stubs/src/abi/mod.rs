@@ -35,6 +35,7 @@ pub use native::{Convention, Extension, NativeConvention, Pair, Results};
 /// of Cranelift's portable interpreter, are none of Go's.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 #[expect(missing_docs, reason = "the names say it")]
+#[non_exhaustive]
 pub enum Arch {
     Amd64,
     Arm64,
@@ -151,6 +152,7 @@ pub struct Abi {
 
 /// Why there is no such ABI.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum AbiError {
     /// More registers than the machine has.
     #[error("ABI: {found} {} argument registers, wanted at most {max} on {arch}", class_name(*.class))]
@@ -392,5 +394,42 @@ impl FromStr for Abi {
             None => abi.with_int_arg_regs(number(counts)?),
             Some((ints, floats)) => abi.with_registers(number(ints)?, number(floats)?),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A new variant does not compile here until it has a number, and then has to be in `ALL`.
+    #[test]
+    fn all_is_all() {
+        let number = |arch| match arch {
+            Arch::Amd64 => 0,
+            Arch::Arm64 => 1,
+            Arch::Riscv64 => 2,
+            Arch::S390x => 3,
+            Arch::Ppc64 => 4,
+            Arch::Loong64 => 5,
+            Arch::Pulley64 => 6,
+            Arch::Pulley64Be => 7,
+        };
+        assert!(Arch::ALL.into_iter().map(number).eq(0..8));
+        let number = |convention| match convention {
+            Convention::SystemV => 0,
+            Convention::Fastcall => 1,
+            Convention::Aapcs64 => 2,
+            Convention::AppleArm64 => 3,
+            Convention::Lp64d => 4,
+            Convention::ElfS390x => 5,
+            Convention::Pulley => 6,
+            Convention::PulleyBe => 7,
+            Convention::TailAmd64 => 8,
+            Convention::TailArm64 => 9,
+            Convention::TailRiscv64 => 10,
+            Convention::TailS390x => 11,
+        };
+        assert!(Convention::ALL.into_iter().map(number).eq(0..12));
+        assert_eq!(Arch::GO, Arch::ALL[..6]);
     }
 }

@@ -12,6 +12,7 @@ use crate::quote::short;
 
 /// A native convention: a C compiler's on some machine, or Cranelift's own.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+#[non_exhaustive]
 pub enum Convention {
     /// System V on x86-64.
     SystemV,
@@ -41,6 +42,7 @@ pub enum Convention {
 
 /// Who widens a small integer in a register or in a whole stack slot, and how.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
 pub enum Extension {
     /// The callee: the bits above the value are anything.
     Callee,
@@ -52,6 +54,7 @@ pub enum Extension {
 
 /// How the C struct of two pointers, which an interface is, travels by value.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
 pub enum Pair {
     /// In two registers or else on the stack; the registers left stay for later arguments.
     Together,
@@ -65,6 +68,7 @@ pub enum Pair {
 
 /// Which results travel in registers. A single scalar does in every convention.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
 pub enum Results {
     /// Up to 16 bytes, each eightbyte in a register of its class.
     Eightbytes,
@@ -83,6 +87,7 @@ pub enum Results {
 
 /// What a convention fixes, as far as scalars, interfaces and results need it.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct NativeConvention {
     /// Short name, as in `sysv/amd64`.
     pub name: &'static str,

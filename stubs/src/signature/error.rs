@@ -7,6 +7,7 @@ use super::{MAX_DEPTH, MAX_NAME, MAX_SIZE, MAX_WEIGHT};
 
 /// Why a type or signature can't be.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum TypeError {
     /// Nested too deep.
     #[error("nested {found} deep, wanted at most {MAX_DEPTH}")]
@@ -85,6 +86,7 @@ pub enum TypeError {
 
 /// Where a type of unknown size was used by value.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Role {
     /// Element of an array.
     Element,
@@ -113,6 +115,7 @@ impl fmt::Display for Role {
 /// Why a text is no type or signature, and where.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{subject}: column {column}: {reason}")]
+#[non_exhaustive]
 pub struct ParseError {
     /// What was to be read: "signature" or "type".
     pub subject: &'static str,
@@ -126,6 +129,7 @@ pub struct ParseError {
 
 /// What is wrong at the place a [`ParseError`] names.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ParseReason {
     /// Not the syntax.
     #[error("found {found}, wanted {wanted}")]

@@ -62,6 +62,7 @@ struct Node {
 /// What a type is made of.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "the basic kinds carry Go's own names")]
+#[non_exhaustive]
 pub enum Kind {
     Bool,
     Int,

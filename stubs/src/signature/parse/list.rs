@@ -91,6 +91,7 @@ impl<'a> Parser<'a> {
         let word = self.peek_word();
         let start = self.at;
         let mut name = None;
+        self.step(word.len());
         if is_identifier(word) {
             self.at += word.len();
             match self.peek() {

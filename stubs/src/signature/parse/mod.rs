@@ -4,6 +4,8 @@
 mod list;
 mod members;
 mod tag;
+#[cfg(test)]
+mod tests;
 
 pub(super) use tag::write_tag;
 
@@ -76,21 +78,29 @@ struct Parser<'a> {
     at: usize,
     types: u64,
     resolve: &'a dyn Fn(&str) -> Option<Type>,
+    #[cfg(test)]
+    steps: std::cell::Cell<usize>,
 }
 
 impl<'a> Parser<'a> {
+    fn new(text: &'a str, resolve: &'a dyn Fn(&str) -> Option<Type>) -> Parser<'a> {
+        Parser {
+            text,
+            at: 0,
+            types: 0,
+            resolve,
+            #[cfg(test)]
+            steps: Default::default(),
+        }
+    }
+
     fn read<T>(
         subject: &'static str,
         text: &'a str,
         resolve: &'a dyn Fn(&str) -> Option<Type>,
         body: impl FnOnce(&mut Parser<'a>) -> Result<T, Refusal>,
     ) -> Result<T, ParseError> {
-        let mut parser = Parser {
-            text,
-            at: 0,
-            types: 0,
-            resolve,
-        };
+        let mut parser = Parser::new(text, resolve);
         let result = body(&mut parser).and_then(|value| match parser.peek() {
             None => Ok(value),
             Some(_) => Err(parser.unexpected("end of text")),
@@ -107,11 +117,19 @@ impl<'a> Parser<'a> {
         })
     }
 
+    /// Counts characters that are looked at, for a test that they are not looked at over and over.
+    fn step(&self, _characters: usize) {
+        #[cfg(test)]
+        self.steps.set(self.steps.get() + _characters);
+    }
+
     /// Next character that is no white space, without taking it.
     fn peek(&mut self) -> Option<char> {
         let rest = &self.text.as_bytes()[self.at..];
         let is_space = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
-        self.at += rest.iter().take_while(|byte| is_space(byte)).count();
+        let spaces = rest.iter().take_while(|byte| is_space(byte)).count();
+        self.step(spaces + 1);
+        self.at += spaces;
         self.text[self.at..].chars().next()
     }
 
@@ -137,6 +155,7 @@ impl<'a> Parser<'a> {
             return "";
         }
         let end = rest.find(|c| !is_name_part(c)).unwrap_or(rest.len());
+        self.step(end);
         &rest[..end]
     }
 
@@ -246,10 +265,12 @@ impl<'a> Parser<'a> {
     fn by_name(&mut self) -> Result<Type, Refusal> {
         let path = self.peek_path();
         let Some(ty) = self.known(path) else {
+            self.step(path.len());
             if !path.split('.').all(is_identifier) {
                 return Err(self.unexpected("a type"));
             }
             let before = self.text[..self.at].trim_end();
+            self.step(self.at - before.len());
             let found = short(path).to_string();
             let reason = ParseReason::UnknownType {
                 found,
@@ -294,6 +315,7 @@ impl<'a> Parser<'a> {
         let digits = &rest[..rest
             .find(|c: char| !c.is_ascii_digit())
             .unwrap_or(rest.len())];
+        self.step(digits.len());
         if digits.is_empty() {
             return Err(self.unexpected("an array length or \"]\""));
         }
@@ -328,6 +350,7 @@ impl<'a> Parser<'a> {
 
     fn name(&mut self, wanted: &'static str) -> Result<&'a str, Refusal> {
         let word = self.peek_word();
+        self.step(word.len());
         if !is_identifier(word) {
             return Err(self.unexpected(wanted));
         }

@@ -23,6 +23,7 @@ impl Parser<'_> {
             self.at = self.text.len();
             return Err(self.unexpected("\"`\" at the end of the tag"));
         };
+        self.step(end);
         self.at += end + 2;
         Ok(rest[..end].replace('\r', ""))
     }
@@ -52,7 +53,9 @@ impl Parser<'_> {
         let Ok(tag) = String::from_utf8(bytes) else {
             return Err(self.unexpected("a tag in UTF-8"));
         };
-        self.at = self.text.len() - chars.as_str().len();
+        let end = self.text.len() - chars.as_str().len();
+        self.step(end - self.at);
+        self.at = end;
         Ok(tag)
     }
 }
