@@ -146,7 +146,8 @@ fn check_arguments(a: &Assignment, probe: &Probe, frame: &Block, generated: bool
                     assert_eq!(address, frame_at + copy, "address of argument {i}");
                 }
             }
-            Place::Regs { .. } | Place::Hidden { .. } => {}
+            Place::Regs { .. } => {}
+            place => panic!("argument {i} is at {place:?}"),
         }
     }
 }
@@ -366,6 +367,7 @@ fn blocks_are_checked() {
         CallError::Misaligned { block, wanted, .. } | CallError::Size { block, wanted, .. } => {
             (block, wanted)
         }
+        error => panic!("{error}"),
     });
     let wanted = [
         ("arguments", 8),

@@ -44,9 +44,7 @@ fn grouped(value: &Value) -> Json {
             }
         }
         Place::Stack { offset } => json!({"st": offset}),
-        Place::Hidden { .. } | Place::Split { .. } | Place::Reference { .. } => {
-            panic!("{:?} in a Go assignment", value.place)
-        }
+        place => panic!("{place:?} in a Go assignment"),
     }
 }
 
