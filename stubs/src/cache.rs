@@ -126,8 +126,8 @@ pub struct StubCache {
 /// Stubs lie on so many shelves, by some bits of their keys' hashes.
 const SHELVES: usize = 64;
 
-/// Some stubs, in the order of their keys' hashes. That takes a word for each and little more, where a hash table takes two;
-/// stubs which are looked up often are found by the [`Front`].
+/// Some stubs, in the order of their keys' hashes. That takes a word for each and little more,
+/// where a hash table takes two; stubs which are looked up often are found by the [`Front`].
 #[derive(Debug, Default)]
 struct Shelf(Vec<Arc<Stub>>);
 
@@ -163,9 +163,11 @@ impl Shelf {
 /// Slots of the front; a program has a handful of stubs.
 const FRONT: usize = 64;
 
-/// The way to most stubs without a lock: by a key's hash to the first stub that was looked up there.
+/// The way to most stubs without a lock: by a key's hash to the first stub that was looked up
+/// there.
 ///
-/// A slot is set once. It does not keep its stub alive; when the stub is gone, the slot is of no more use.
+/// A slot is set once. It does not keep its stub alive; when the stub is gone, the slot is of no
+/// more use.
 #[derive(Debug)]
 struct Front([OnceLock<(u64, Weak<Stub>)>; FRONT]);
 
@@ -223,8 +225,8 @@ impl Generator {
 }
 
 impl StubCache {
-    /// An empty cache. Under [`CodePolicy::Generate`] the code arena is reserved here, so that a host without
-    /// executable memory is known at once.
+    /// An empty cache. Under [`CodePolicy::Generate`] the code arena is reserved here, so that a
+    /// host without executable memory is known at once.
     ///
     /// # Errors
     /// The environment's: no such ISA in this build, no executable memory.
@@ -278,8 +280,9 @@ impl StubCache {
         self.get(&self.key(signature, abi, false)?)
     }
 
-    /// Makes the stubs for functions of these signatures and ABIs ahead of time, so that none is made when it is first
-    /// needed. Whoever keeps what is returned keeps them through a [`trim`](Self::trim).
+    /// Makes the stubs for functions of these signatures and ABIs ahead of time, so that none is
+    /// made when it is first needed. Whoever keeps what is returned keeps them through a
+    /// [`trim`](Self::trim).
     ///
     /// ```
     /// # if !cfg!(all(target_arch = "x86_64", target_os = "linux")) { return Ok(()) }
@@ -297,7 +300,8 @@ impl StubCache {
     /// ```
     ///
     /// # Errors
-    /// As [`StubCache::for_signature`], of the first that fails; the stubs before it have been made.
+    /// As [`StubCache::for_signature`], of the first that fails; the stubs before it have been
+    /// made.
     pub fn warm<'a>(
         &self,
         functions: impl IntoIterator<Item = (&'a Signature, Abi)>,
@@ -340,11 +344,13 @@ impl StubCache {
 
     /// The stub for `key`, made if need be.
     ///
-    /// No lock is held while the stub is made or a fallback is reported, so subscribers of `tracing` and loggers may use
-    /// the cache. A panic of theirs goes to the caller and leaves the cache as if there had been none.
+    /// No lock is held while the stub is made or a fallback is reported, so subscribers of
+    /// `tracing` and loggers may use the cache. A panic of theirs goes to the caller and leaves the
+    /// cache as if there had been none.
     ///
     /// # Errors
-    /// The key is for another machine; no code memory or no room in it, unless the policy allows interpretation.
+    /// The key is for another machine; no code memory or no room in it, unless the policy allows
+    /// interpretation.
     pub fn get(&self, key: &StubKey) -> Result<Arc<Stub>, StubError> {
         match self.front.find(key) {
             Some(stub) => {
@@ -355,8 +361,9 @@ impl StubCache {
         }
     }
 
-    /// Makes the stub, unless it is on a shelf, without a lock: Cranelift's log records run code of the user's, which
-    /// may come here again. Threads that make the same stub at the same time end with the first one.
+    /// Makes the stub, unless it is on a shelf, without a lock: Cranelift's log records run code of
+    /// the user's, which may come here again. Threads that make the same stub at the same time end
+    /// with the first one.
     #[cold]
     fn get_slowly(&self, key: &StubKey) -> Result<Arc<Stub>, StubError> {
         if let Some(stub) = self.find(key) {
@@ -380,7 +387,8 @@ impl StubCache {
         if let Some(reason) = made.fallback {
             self.fallbacks.fetch_add(1, Ordering::Relaxed);
             none_held();
-            tracing::warn!(%key, %reason, "no machine code for this stub: its calls are interpreted");
+            tracing::warn!(%key, %reason, "no machine code for this stub: its calls are \
+                interpreted");
         }
         Ok(stub)
     }

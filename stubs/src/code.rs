@@ -1,11 +1,13 @@
 //! Executable memory: one arena, mapped twice, never writable and executable at the same address.
 //!
-//! The same pages of an anonymous file appear at a writable alias and at an executable one, a constant distance apart.
-//! Two mappings serve any number of stubs, and a stub's bytes can be freed and used again one by one.
+//! The same pages of an anonymous file appear at a writable alias and at an executable one, a
+//! constant distance apart. Two mappings serve any number of stubs, and a stub's bytes can be freed
+//! and used again one by one.
 //!
-//! The arena is divided into regions of code that unwinders see alike ([`CallState`]); each region in use has one
-//! entry in the unwinder's registry. A forked child shares nothing of it: both mappings are left out of a fork, and
-//! using an arena from a process that did not make it is an error.
+//! The arena is divided into regions of code that unwinders see alike ([`CallState`]); each region
+//! in use has one entry in the unwinder's registry. A forked child shares nothing of it: both
+//! mappings are left out of a fork, and using an arena from a process that did not make it is an
+//! error.
 #![expect(unsafe_code, reason = "maps memory and writes code into it")]
 
 mod region;
@@ -23,7 +25,8 @@ use crate::unwind::{CallState, Registration};
 /// What unused code memory holds: on x86-64 a breakpoint, on others an invalid instruction.
 const FILLER: u8 = 0xcc;
 
-/// Capacity of a cache's arena unless told otherwise. Address space, not memory: pages come as stubs do.
+/// Capacity of a cache's arena unless told otherwise. Address space, not memory: pages come as
+/// stubs do.
 pub const DEFAULT_ARENA_CAPACITY: usize = 64 << 20;
 
 /// A dual-mapped stretch of code memory.
@@ -84,10 +87,11 @@ impl Arena {
             .count()
     }
 
-    /// Room for `bytes` of code that unwinders see as `state`, of which those at `hot` run over and over; at a multiple of
-    /// `align`, at most 64.
+    /// Room for `bytes` of code that unwinders see as `state`, of which those at `hot` run over and
+    /// over; at a multiple of `align`, at most 64.
     ///
-    /// A program has a handful of stubs, and their loops are placed by lines. The thousands that follow lie densely.
+    /// A program has a handful of stubs, and their loops are placed by lines. The thousands that
+    /// follow lie densely.
     pub(crate) fn allocate(
         self: &Arc<Arena>,
         bytes: usize,
@@ -140,10 +144,11 @@ impl Arena {
     /// Takes back `bytes` of code at `entry`, an executable address, for other code.
     ///
     /// # Safety
-    /// They were allocated here and [kept](CodeSlice::keep), this happens once, and no call of them is in flight or to
-    /// come.
+    /// They were allocated here and [kept](CodeSlice::keep), this happens once, and no call of them
+    /// is in flight or to come.
     pub(crate) unsafe fn release(&self, entry: usize, bytes: usize) {
-        // In a forked child the mappings are not there, and the parent's book-keeping is the parent's.
+        // In a forked child the mappings are not there, and the parent's book-keeping is the
+        // parent's.
         if self.check_owner().is_err() {
             return;
         }
@@ -199,14 +204,16 @@ impl CodeSlice {
 impl Drop for CodeSlice {
     fn drop(&mut self) {
         if self.bytes > 0 {
-            // SAFETY: I4: the slice's own bytes, and whoever drops it vouches that no call is in flight: stubs hold
-            // the slices they call, and a stub is borrowed for as long as it runs.
+            // SAFETY: I4: the slice's own bytes, and whoever drops it vouches that no call is in
+            // flight: stubs hold the slices they call, and a stub is borrowed for as long as it
+            // runs.
             unsafe { self.arena.release(self.executable(), self.bytes) };
         }
     }
 }
 
-/// The two mappings of one anonymous file: `[start, start + bytes)` writable, the next `bytes` executable.
+/// The two mappings of one anonymous file: `[start, start + bytes)` writable, the next `bytes`
+/// executable.
 #[derive(Debug)]
 struct Mapping {
     start: usize,
@@ -350,7 +357,8 @@ mod os {
 
     impl Drop for Mapping {
         fn drop(&mut self) {
-            // SAFETY: I4: both aliases are ours; slices hold the arena, so none of its code can be in use any more.
+            // SAFETY: I4: both aliases are ours; slices hold the arena, so none of its code can be
+            // in use any more.
             unsafe {
                 libc::munmap(
                     std::ptr::with_exposed_provenance_mut(self.start),

@@ -53,7 +53,8 @@ pub struct Compiled {
     machine: Machine,
 }
 
-/// The function through which stubs are entered that keep no register; see [`lower`](mod@crate::lower).
+/// The function through which stubs are entered that keep no register; see
+/// [`lower`](mod@crate::lower).
 pub(crate) struct Entrance {
     pub(crate) code: Vec<u8>,
     pub(crate) state: Option<CallState>,
@@ -80,8 +81,9 @@ impl fmt::Debug for Compiled {
 }
 
 impl Compiled {
-    /// Entrance, stub and veneer as one position-independent blob, to be run at any address: entered at its first byte by the
-    /// machine's C convention with four arguments: the first record, the end of the records, the cell for progress, g.
+    /// Entrance, stub and veneer as one position-independent blob, to be run at any address:
+    /// entered at its first byte by the machine's C convention with four arguments: the first
+    /// record, the end of the records, the cell for progress, g.
     ///
     /// # Errors
     /// None but a bug of ours: a relocation of an unknown kind.
@@ -101,8 +103,8 @@ impl Compiled {
         link::stub_offset(self.entrance.as_ref().map(|entrance| entrance.code.len()))
     }
 
-    /// The bytes of the function that saves the caller's registers and calls the stub, whose address is its fifth argument;
-    /// empty for a stub that saves them itself.
+    /// The bytes of the function that saves the caller's registers and calls the stub, whose
+    /// address is its fifth argument; empty for a stub that saves them itself.
     pub fn entrance(&self) -> &[u8] {
         self.entrance
             .as_ref()
@@ -145,7 +147,8 @@ impl Compiler {
         Compiler::for_target(Triple::host())
     }
 
-    /// A compiler for another machine. The default build has the host's ISA only; feature `all-arch` brings the others.
+    /// A compiler for another machine. The default build has the host's ISA only; feature
+    /// `all-arch` brings the others.
     ///
     /// # Errors
     /// The machine is none that Cranelift or this build has.
@@ -198,7 +201,8 @@ impl Compiler {
         self.isa.triple()
     }
 
-    /// Go's or Cranelift's name for that machine's architecture; `None` where no ABI of ours is for it.
+    /// Go's or Cranelift's name for that machine's architecture; `None` where no ABI of ours is for
+    /// it.
     pub fn arch(&self) -> Option<Arch> {
         arch_of(self.isa.triple())
     }
@@ -210,7 +214,8 @@ impl Compiler {
     /// Compiles the stub for `key`; with `listing`, keeps Cranelift's listing of it.
     ///
     /// # Errors
-    /// The key is for another machine, its frame is beyond the veneer's reach, or Cranelift failed (our bug).
+    /// The key is for another machine, its frame is beyond the veneer's reach, or Cranelift failed
+    /// (our bug).
     pub fn compile(&self, key: &StubKey, listing: bool) -> Result<Compiled, StubError> {
         self.check_machine(key)?;
         // Cranelift writes log records.
@@ -273,7 +278,8 @@ impl Compiler {
         })
     }
 
-    /// The entrance for this machine, made with the first stub that needs it, or again for its listing.
+    /// The entrance for this machine, made with the first stub that needs it, or again for its
+    /// listing.
     fn entrance(&self, key: &StubKey, listing: bool) -> Result<Arc<Entrance>, StubError> {
         if let (Some(entrance), false) = (self.entrance.get(), listing) {
             return Ok(entrance.clone());
@@ -336,7 +342,8 @@ impl Compiler {
         }
     }
 
-    /// What an unwinder must know at the stub's calls; `None` where Cranelift has no System V information.
+    /// What an unwinder must know at the stub's calls; `None` where Cranelift has no System V
+    /// information.
     fn call_state(&self, code: &CompiledCode) -> Result<Option<CallState>, String> {
         match code.create_unwind_info(self.isa.as_ref()) {
             Ok(Some(UnwindInfo::SystemV(info))) => {

@@ -1,5 +1,5 @@
-//! What can go wrong between a signature and a call. Three classes, never mixed: the caller's mistake, the
-//! environment, our own bug.
+//! What can go wrong between a signature and a call. Three classes, never mixed: the caller's
+//! mistake, the environment, our own bug.
 #![forbid(unsafe_code)]
 
 use crate::quote::short;
@@ -111,7 +111,8 @@ pub enum StubError {
     },
     /// The environment's: no memory to run code from.
     #[error(
-        "executable memory: {operation} failed: {source} (to do without generated code, choose CodePolicy::Interpret \
+        "executable memory: {operation} failed: {source} \
+         (to do without generated code, choose CodePolicy::Interpret \
          or CodePolicy::GenerateOrInterpret)"
     )]
     ExecutableMemory {
@@ -122,7 +123,8 @@ pub enum StubError {
     },
     /// The environment's: the arena is full.
     #[error(
-        "code arena: wanted {wanted} bytes, found {free} of {capacity} free (the cache's arena capacity)"
+        "code arena: wanted {wanted} bytes, found {free} of {capacity} free (the cache's arena \
+         capacity)"
     )]
     ArenaFull {
         /// Bytes asked for.
@@ -132,9 +134,11 @@ pub enum StubError {
         /// The arena's capacity in bytes.
         capacity: usize,
     },
-    /// The environment's: the arena belongs to the process that made it, and this is a forked child.
+    /// The environment's: the arena belongs to the process that made it, and this is a forked
+    /// child.
     #[error(
-        "code arena: made by process {owner}, used by its fork {found}; a forked child needs a cache of its own"
+        "code arena: made by process {owner}, used by its fork {found}; a forked child needs a \
+         cache of its own"
     )]
     Forked {
         /// Process that made the arena.

@@ -1,4 +1,5 @@
-//! Mistakes planted on purpose, so that tests and oracles can show that they find them. Feature `faults`, for tests only.
+//! Mistakes planted on purpose, so that tests and oracles can show that they find them. Feature
+//! `faults`, for tests only.
 #![forbid(unsafe_code)]
 
 use crate::StubKey;
@@ -11,7 +12,8 @@ pub enum Fault {
     WrongRegister,
     /// The frame has no room for spill slots.
     NoSpillRoom,
-    /// The area for results, in the frame or behind the hidden pointer, is cut down to 16 bytes or less.
+    /// The area for results, in the frame or behind the hidden pointer, is cut down to 16 bytes or
+    /// less.
     SmallResultArea,
     /// Registers that the stub's caller wants back are not saved around a Go function.
     CalleeSaved,

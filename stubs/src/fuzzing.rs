@@ -1,4 +1,5 @@
-//! Seeded random types, signatures and ABIs, for tests, fuzz targets and oracles. Not part of the stable API.
+//! Seeded random types, signatures and ABIs, for tests, fuzz targets and oracles. Not part of the
+//! stable API.
 //!
 //! The same seed gives the same values on every machine, so a failure is named by a number.
 #![forbid(unsafe_code)]
@@ -23,7 +24,8 @@ impl Rng {
         }
     }
 
-    /// A generator whose first choices are these bytes, one each: a fuzzer that changes a byte changes a choice.
+    /// A generator whose first choices are these bytes, one each: a fuzzer that changes a byte
+    /// changes a choice.
     pub fn from_bytes(bytes: &[u8]) -> Rng {
         Rng {
             state: bytes.len() as u64,
@@ -237,8 +239,8 @@ pub fn random_go_abi(rng: &mut Rng, arch: Arch) -> Abi {
     chosen.unwrap_or(full)
 }
 
-/// Reads a text as a signature: whatever it is, the answer is a signature or an error with a place in the text, and what
-/// is printed of a signature is read as the same one.
+/// Reads a text as a signature: whatever it is, the answer is a signature or an error with a place
+/// in the text, and what is printed of a signature is read as the same one.
 ///
 /// # Panics
 /// When that is not so.
@@ -291,8 +293,8 @@ pub const TARGETS: [&str; 8] = [
 /// Compiles the stub of a random signature by one of these compilers, by Go's ABI or a native one.
 ///
 /// # Panics
-/// When a stub can't be made for another reason than the signature, its key does not read back, or its parts don't
-/// go together.
+/// When a stub can't be made for another reason than the signature, its key does not read back, or
+/// its parts don't go together.
 pub fn check_stub(rng: &mut Rng, compilers: &[Compiler]) {
     let compiler = rng.pick(compilers);
     let Some(arch) = compiler.arch() else { return };
@@ -408,7 +410,8 @@ fn random_key_part(rng: &mut Rng) -> String {
     }
 }
 
-/// The text of a key of a random ABI with up to three parts or characters dropped, doubled, exchanged or replaced.
+/// The text of a key of a random ABI with up to three parts or characters dropped, doubled,
+/// exchanged or replaced.
 pub fn damaged_key(rng: &mut Rng) -> String {
     let abi = random_abi(rng);
     let mut text = random_key_text(rng, abi);
@@ -439,8 +442,8 @@ pub fn damaged_key(rng: &mut Rng) -> String {
     text
 }
 
-/// Reads a text as a stub key: what is read prints as a text that is read as the same key, and can be compiled wherever
-/// there is code for its ABI.
+/// Reads a text as a stub key: what is read prints as a text that is read as the same key, and can
+/// be compiled wherever there is code for its ABI.
 ///
 /// # Panics
 /// When that is not so.

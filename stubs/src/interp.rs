@@ -1,7 +1,8 @@
 //! The interpreter of assignments: performs a key's moves by hand, one record at a time.
 //!
-//! It is the way to call where no executable memory is to be had, the baseline that generated stubs are measured
-//! against, and a second opinion on what they do: both read the same key, and share nothing after it.
+//! It is the way to call where no executable memory is to be had, the baseline that generated stubs
+//! are measured against, and a second opinion on what they do: both read the same key, and share
+//! nothing after it.
 #![expect(unsafe_code, reason = "calls code by its address")]
 
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -62,7 +63,8 @@ impl Registers {
     }
 }
 
-/// The memory of one call after another: what lies at the stack pointer, and the hidden result area.
+/// The memory of one call after another: what lies at the stack pointer, and the hidden result
+/// area.
 struct Areas {
     /// What the convention wants below the argument base, then the frame.
     stack: Vec<u64>,
@@ -121,16 +123,19 @@ impl Interpreter {
         let mut at = first;
         while at != end {
             progress.store(at.cast_mut(), Ordering::Release);
-            // SAFETY: I6: the records of `first..end` are the caller's to vouch for; this one has not been run.
+            // SAFETY: I6: the records of `first..end` are the caller's to vouch for; this one has
+            // not been run.
             let record = unsafe { *at };
             // SAFETY: I5: the record's blocks are the caller's to vouch for.
             let mut image = unsafe { self.image(&record, g, &mut areas) };
-            // SAFETY: I5: the image was made for the key's ABI, and a callee of that ABI is the caller's promise.
+            // SAFETY: I5: the image was made for the key's ABI, and a callee of that ABI is the
+            // caller's promise.
             unsafe { image.call(record.code, &mut areas.stack) };
             for m in &*self.results {
                 let block = std::ptr::with_exposed_provenance_mut::<u8>(record.words[1] as usize);
                 let give = |bytes: &[u8]| {
-                    // SAFETY: I5: the block of results has room for every result, by the caller's promise.
+                    // SAFETY: I5: the block of results has room for every result, by the caller's
+                    // promise.
                     unsafe {
                         let to = block.add(m.to as usize);
                         std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, m.size as usize);
@@ -165,7 +170,8 @@ impl Interpreter {
         }
         for &m in &*self.moves {
             let bytes = match m.source {
-                // SAFETY: I5: the bytes are the argument's, which this block holds by the caller's promise.
+                // SAFETY: I5: the bytes are the argument's, which this block holds by the caller's
+                // promise.
                 Source::Bytes { from, size, .. } if self.is_block => unsafe {
                     let block = std::ptr::with_exposed_provenance::<u8>(record.words[0] as usize);
                     std::slice::from_raw_parts(block.add(from as usize), size as usize)

@@ -1,7 +1,8 @@
 //! A stub's key: everything its code depends on, and nothing else.
 //!
-//! All pointers are one word and all interfaces two, so signatures collapse to a handful of keys. Equal keys mean
-//! interchangeable stubs. The text form is the key in logs, goldens and `fing explain`, and it parses back.
+//! All pointers are one word and all interfaces two, so signatures collapse to a handful of keys.
+//! Equal keys mean interchangeable stubs. The text form is the key in logs, goldens and `fing
+//! explain`, and it parses back.
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "faults")]
@@ -24,8 +25,9 @@ use crate::{Abi, Assignment, Family, RegClass, Signature, StubError, Type, assig
 /// Largest frame a stub may have unless the cache is told otherwise, in bytes.
 pub const DEFAULT_FRAME_LIMIT: u64 = 128 << 10;
 
-/// Most bytes of frame and hidden result area together, rounded to frame classes. Cranelift makes functions of up to
-/// 1 GiB of stack; the other half is more than enough for whatever else a stub keeps there.
+/// Most bytes of frame and hidden result area together, rounded to frame classes. Cranelift makes
+/// functions of up to 1 GiB of stack; the other half is more than enough for whatever else a stub
+/// keeps there.
 const MAX_FRAME: u64 = 512 << 20;
 
 /// What a move reads.
@@ -76,7 +78,8 @@ pub struct Move {
 pub enum ResultSource {
     /// Integer result register, from this byte on, counted from the least significant.
     Int(u8, u8),
-    /// Float result register, from this byte on; a lone `float32` is at 0 however the machine keeps it.
+    /// Float result register, from this byte on; a lone `float32` is at 0 however the machine keeps
+    /// it.
     Float(u8, u8),
     /// Byte offset from the argument base.
     Frame(u32),
@@ -95,8 +98,8 @@ pub struct ResultMove {
     pub to: u32,
 }
 
-/// What a call stub's code depends on. ABIs that differ only in their number of registers share stubs wherever the
-/// words go to the same places.
+/// What a call stub's code depends on. ABIs that differ only in their number of registers share
+/// stubs wherever the words go to the same places.
 ///
 /// ```
 /// use fing_stubs::{Abi, Arch, StubKey};
@@ -122,8 +125,9 @@ pub struct StubKey {
 /// How a stub is wanted, beside signature and ABI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyOptions {
-    /// Native ABIs: pass the record's context as one more pointer argument after the parameters, the order of
-    /// Boehm's finalization procedures. Under the Go ABIs the context always goes to the closure context register.
+    /// Native ABIs: pass the record's context as one more pointer argument after the parameters,
+    /// the order of Boehm's finalization procedures. Under the Go ABIs the context always goes to
+    /// the closure context register.
     pub context_argument: bool,
     /// Largest frame in bytes, a hidden result area included. No stub has more than 512 MiB.
     pub frame_limit: u64,
@@ -159,10 +163,12 @@ impl Default for KeyOptions {
 }
 
 impl StubKey {
-    /// The key of the stub that calls functions of `signature` under `abi` with the argument in the record.
+    /// The key of the stub that calls functions of `signature` under `abi` with the argument in the
+    /// record.
     ///
     /// # Errors
-    /// Not exactly one parameter, a parameter over 16 bytes, a frame past the limit, a type that `abi` can't pass.
+    /// Not exactly one parameter, a parameter over 16 bytes, a frame past the limit, a type that
+    /// `abi` can't pass.
     pub fn new(signature: &Signature, abi: Abi, options: KeyOptions) -> Result<StubKey, StubError> {
         StubKey::in_record(signature, &checked(signature, abi)?, options)
     }
@@ -207,9 +213,9 @@ impl StubKey {
         StubKey::build(signature, assignment, options, false)
     }
 
-    /// The key of the stub that calls functions of `signature` under `abi` with any number of arguments, which lie in
-    /// a [block](BlockLayout) at the address in word 0 of the record, and copies the results to a block at the
-    /// address in word 1.
+    /// The key of the stub that calls functions of `signature` under `abi` with any number of
+    /// arguments, which lie in a [block](BlockLayout) at the address in word 0 of the record, and
+    /// copies the results to a block at the address in word 1.
     ///
     /// # Errors
     /// A frame past the limit, a type that `abi` can't pass.
@@ -294,7 +300,8 @@ impl StubKey {
         self.packed.abi()
     }
 
-    /// Whether records hold the addresses of an argument block and a result block instead of the argument.
+    /// Whether records hold the addresses of an argument block and a result block instead of the
+    /// argument.
     pub fn is_block(&self) -> bool {
         self.packed.is_block()
     }
@@ -317,7 +324,8 @@ impl StubKey {
         self.packed.items().0.filter_map(one).collect()
     }
 
-    /// Bytes of frame from the argument base up: stack arguments, stack results, spill slots or copies; a multiple of 16.
+    /// Bytes of frame from the argument base up: stack arguments, stack results, spill slots or
+    /// copies; a multiple of 16.
     pub fn frame(&self) -> u32 {
         self.packed.areas().0
     }
@@ -391,7 +399,8 @@ fn and_a_pointer(signature: &Signature) -> Result<Signature, StubError> {
     )?)
 }
 
-/// Register counts decide where words go, and the moves say where; nothing else in a stub depends on the counts.
+/// Register counts decide where words go, and the moves say where; nothing else in a stub depends
+/// on the counts.
 fn erase(abi: Abi) -> Abi {
     match abi.family() {
         Family::Go => Abi::go(abi.arch()),
@@ -399,7 +408,8 @@ fn erase(abi: Abi) -> Abi {
     }
 }
 
-/// Frames are rounded up so that signatures share stubs: to 16 up to 128 bytes, then to a quarter of the power of two below.
+/// Frames are rounded up so that signatures share stubs: to 16 up to 128 bytes, then to a quarter
+/// of the power of two below.
 pub(crate) fn frame_class(bytes: u64) -> u32 {
     let step = if bytes <= 128 {
         16

@@ -1,7 +1,8 @@
 //! Call a function whose signature is known only at run time, under Go's or a native ABI.
 //!
-//! A signature and an ABI lead to an *assignment*: where each byte of each value travels. From it a *call stub* is
-//! compiled by Cranelift, one for all signatures whose values travel alike, and run over batches of calls.
+//! A signature and an ABI lead to an *assignment*: where each byte of each value travels. From it a
+//! *call stub* is compiled by Cranelift, one for all signatures whose values travel alike, and run
+//! over batches of calls.
 //!
 //! | module or type | what it says |
 //! |---|---|
@@ -17,15 +18,15 @@
 //!
 //! | feature | default | what it adds |
 //! |---|---|---|
-//! | `all-arch` | no | every machine that Cranelift has, for [`Compiler::for_target`]; without it, only the host's |
-//! | `explain` | no | `Assignment::to_json`, and the module `go_frame`: the frames that Go itself reserves for finalizers; brings in `serde_json` |
-//! | `testing` | no | for tests and demonstrations, no part of the API: random signatures and callees in assembly |
+//! | `all-arch` | no | code for every machine that Cranelift has ([`Compiler::for_target`]) |
+//! | `explain` | no | `Assignment::to_json`; `go_frame`, the frames that Go reserves |
+//! | `testing` | no | no part of the API: random signatures, callees in assembly |
 //! | `faults` | no | for tests, no part of the API: mistakes planted on purpose |
 //!
 //! # Hosts
 //!
-//! Assignments, keys and the compiler work everywhere. Stubs run on Linux, on x86-64; the interpreter of assignments
-//! ([`CodePolicy::Interpret`]) on any x86-64 Unix.
+//! Assignments, keys and the compiler work everywhere. Stubs run on Linux, on x86-64; the
+//! interpreter of assignments ([`CodePolicy::Interpret`]) on any x86-64 Unix.
 //!
 //! # Example
 //!
@@ -51,7 +52,7 @@
 //!     x0     <- argument 0, bytes 0..8: interface{}
 //!     x1     <- argument 0, bytes 8..16: interface{}
 //!
-//!   offset       +-----------------------------+  <- argument base = sp+8 at the call; below it the callee may save x30
+//!   offset       +-----------------------------+  <- argument base = sp+8 at the call
 //!      0..32     | result 0: [4]int64          |  stack results
 //!                +-----------------------------+
 //!     32..48     | for argument 0: interface{} |  spill slots

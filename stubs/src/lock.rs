@@ -1,8 +1,9 @@
 //! The locks of this crate, and the rule that no code of the user's runs while one is held.
 //!
-//! A `tracing` event runs the user's subscriber, and Cranelift writes `log` records, which run the user's logger. Both
-//! may use the very cache that sent them. In debug builds each thread counts the locks that it holds, and whoever is
-//! about to run such code has the count checked by [`none_held`].
+//! A `tracing` event runs the user's subscriber, and Cranelift writes `log` records, which run the
+//! user's logger. Both may use the very cache that sent them. In debug builds each thread counts
+//! the locks that it holds, and whoever is about to run such code has the count checked by
+//! [`none_held`].
 //!
 //! A panic while a lock is held leaves data that is whole: poisoning is ignored.
 #![forbid(unsafe_code)]

@@ -45,10 +45,12 @@ impl Display for Assignment {
 }
 
 impl Assignment {
-    /// The assignment in the form Go's compiler and its tests use: one line for each value, then the spill area.
+    /// The assignment in the form Go's compiler and its tests use: one line for each value, then
+    /// the spill area.
     ///
-    /// `spilloffset` counts from the spill area and is -1 where there is no slot; `offset` counts from the argument base.
-    /// Two lines are no form of Go's: native results behind a hidden pointer and the pointer itself.
+    /// `spilloffset` counts from the spill area and is -1 where there is no slot; `offset` counts
+    /// from the argument base. Two lines are no form of Go's: native results behind a hidden
+    /// pointer and the pointer itself.
     pub fn to_go_lines(&self) -> String {
         self.to_string()
     }

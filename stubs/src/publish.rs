@@ -1,10 +1,12 @@
 //! Publishing a compiled stub on this host, through cranelift-jit.
 //!
-//! One `JITModule` for each piece of code, dropped right after: it relocates, the arena keeps the bytes. The module sees
-//! one address for writing and running, which is the arena's writable alias; a stub's only relocation is its call to the
-//! veneer in the same arena, so the distance is the same in both aliases.
+//! One `JITModule` for each piece of code, dropped right after: it relocates, the arena keeps the
+//! bytes. The module sees one address for writing and running, which is the arena's writable alias;
+//! a stub's only relocation is its call to the veneer in the same arena, so the distance is the
+//! same in both aliases.
 //!
-//! Stubs differ in their loops. What else they need, a veneer and an entrance, is the same for many, and they share it.
+//! Stubs differ in their loops. What else they need, a veneer and an entrance, is the same for
+//! many, and they share it.
 #![expect(
     unsafe_code,
     reason = "the provider trait has an unsafe method; its body is empty. Gives back a stub's bytes"
@@ -76,8 +78,8 @@ impl Published {
 
 impl Drop for Published {
     fn drop(&mut self) {
-        // SAFETY: I4: kept by `Publisher::publish`, and whoever drops a stub vouches that no call is in flight: it is
-        // borrowed for as long as it runs.
+        // SAFETY: I4: kept by `Publisher::publish`, and whoever drops a stub vouches that no call
+        // is in flight: it is borrowed for as long as it runs.
         unsafe {
             self.common.arena.release(self.entry, self.bytes as usize);
         }
@@ -135,8 +137,8 @@ impl Publisher {
 
     /// What `compiled` shares with other stubs.
     ///
-    /// Nothing is placed with the lock held, since cranelift-jit writes log records. What two threads place at the same
-    /// time is kept once.
+    /// Nothing is placed with the lock held, since cranelift-jit writes log records. What two
+    /// threads place at the same time is kept once.
     fn common(
         &self,
         compiler: &Compiler,

@@ -1,7 +1,7 @@
 //! How errors repeat what a caller gave: up to [`MAX_QUOTED`] characters of it, then `...`.
 //!
-//! Signatures, types, keys and names come from texts of any length. An error that repeats one of them stays short, and
-//! of a large one only the beginning is formatted.
+//! Signatures, types, keys and names come from texts of any length. An error that repeats one of
+//! them stays short, and of a large one only the beginning is formatted.
 //!
 //! ```
 //! use fing_stubs::quote::short;
@@ -21,7 +21,8 @@ pub const MAX_QUOTED: usize = 80;
 #[derive(Clone, Copy, Debug)]
 pub struct Short<'a, T: ?Sized>(&'a T);
 
-/// The value's text, of which no more than [`MAX_QUOTED`] characters are printed, followed by `...` if there are more.
+/// The value's text, of which no more than [`MAX_QUOTED`] characters are printed, followed by `...`
+/// if there are more.
 pub fn short<T: Display + ?Sized>(value: &T) -> Short<'_, T> {
     Short(value)
 }

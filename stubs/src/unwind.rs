@@ -1,8 +1,9 @@
 //! Telling the unwinder about generated code.
 //!
-//! A panic of a `C-unwind` callee passes through the stub's frame. The unwinder's registry is a list that it searches
-//! on *every* throw of the process, so stubs are not registered one by one: code that looks the same to an unwinder
-//! at its calls (the same [`CallState`]) lies in one region of the arena, and a region has one entry.
+//! A panic of a `C-unwind` callee passes through the stub's frame. The unwinder's registry is a
+//! list that it searches on *every* throw of the process, so stubs are not registered one by one:
+//! code that looks the same to an unwinder at its calls (the same [`CallState`]) lies in one region
+//! of the arena, and a region has one entry.
 #![expect(unsafe_code, reason = "the unwinder's registry is two C functions")]
 
 use cranelift_codegen::isa::TargetIsa;
@@ -22,7 +23,8 @@ use crate::veneer::{Unwind, image};
 /// DWARF's number on arm64 for whether return addresses are signed.
 const RETURN_ADDRESS_SIGNED: u16 = 34;
 
-/// What an unwinder needs to know at a call: where the canonical frame address is, and which registers lie where.
+/// What an unwinder needs to know at a call: where the canonical frame address is, and which
+/// registers lie where.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct CallState {
     return_address: u16,
@@ -34,7 +36,8 @@ pub(crate) struct CallState {
 }
 
 impl CallState {
-    /// Evaluates Cranelift's unwind information at each return address; all calls of a stub must agree.
+    /// Evaluates Cranelift's unwind information at each return address; all calls of a stub must
+    /// agree.
     pub(crate) fn at_calls(
         isa: &dyn TargetIsa,
         info: &UnwindInfo,
@@ -70,7 +73,8 @@ impl CallState {
             for (register, rule) in row.registers() {
                 match rule {
                     RegisterRule::Offset(offset) => saved.push((register.0, *offset)),
-                    // On Apple's arm64 Cranelift says that return addresses are not signed, which is so anyway.
+                    // On Apple's arm64 Cranelift says that return addresses are not signed, which
+                    // is so anyway.
                     RegisterRule::ValExpression(_) if register.0 == RETURN_ADDRESS_SIGNED => {}
                     other => {
                         return Err(format!(
@@ -80,8 +84,9 @@ impl CallState {
                     }
                 }
             }
-            // On riscv64 Cranelift pushes the frame pointer, points it there, and then saves it again with the other
-            // registers; its rule names the second place, which holds the stub's own.
+            // On riscv64 Cranelift pushes the frame pointer, points it there, and then saves it
+            // again with the other registers; its rule names the second place, which holds the
+            // stub's own.
             let is_riscv64 = matches!(isa.triple().architecture, Architecture::Riscv64(_));
             for rule in &mut saved {
                 if is_riscv64 && rule.0 == register.0 {
@@ -107,8 +112,9 @@ impl CallState {
         agreed.ok_or_else(|| "the stub makes no call".to_owned())
     }
 
-    /// The state at the call of a veneer that calls: the stub's frame, seen from the veneer. The save area lies `save`
-    /// bytes above the stack pointer of the stub's call, and that `to_cfa` below the canonical frame address.
+    /// The state at the call of a veneer that calls: the stub's frame, seen from the veneer. The
+    /// save area lies `save` bytes above the stack pointer of the stub's call, and that `to_cfa`
+    /// below the canonical frame address.
     pub(crate) fn at_veneer(&self, unwind: Unwind, save: i32, to_cfa: i64) -> CallState {
         let mut state = self.clone();
         match unwind {
@@ -202,8 +208,9 @@ impl Registration {
         bytes: usize,
     ) -> Result<Registration, String> {
         let section = state.eh_frame(start, bytes)?.into_boxed_slice();
-        // SAFETY: I4: the section is a complete table, its bytes stay at this address until `drop` takes the entry
-        // back, and the arena drops its registrations before it unmaps the code they describe.
+        // SAFETY: I4: the section is a complete table, its bytes stay at this address until `drop`
+        // takes the entry back, and the arena drops its registrations before it unmaps the code
+        // they describe.
         unsafe { __register_frame(section.as_ptr()) };
         Ok(Registration { section })
     }

@@ -1,4 +1,5 @@
-//! What the fuzz targets check, on seeded cases: `FING_CASES=n` for more, and `cargo fuzz run` for the fuzzer itself.
+//! What the fuzz targets check, on seeded cases: `FING_CASES=n` for more, and `cargo fuzz run` for
+//! the fuzzer itself.
 
 use fing_stubs::Compiler;
 use fing_stubs::fuzzing::{
@@ -63,7 +64,8 @@ fn stubs() {
     }
 }
 
-/// Keys of every ABI with parts changed, dropped, doubled or added: what is read as a key can be compiled.
+/// Keys of every ABI with parts changed, dropped, doubled or added: what is read as a key can be
+/// compiled.
 #[test]
 fn damaged_keys() {
     let compilers = compilers();

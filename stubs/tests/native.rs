@@ -1,4 +1,5 @@
-//! Native callees on this host, generated and interpreted: arguments, contexts, results of every size, panics.
+//! Native callees on this host, generated and interpreted: arguments, contexts, results of every
+//! size, panics.
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
 use std::cell::Cell;
@@ -310,7 +311,8 @@ fn refusals() {
     );
     assert_eq!(
         message("func(int) [20000]int"),
-        "stub for func(int) ([20000]int): the frame is 160000 bytes, wanted at most 131072 (the cache's frame limit)"
+        "stub for func(int) ([20000]int): the frame is 160000 bytes, wanted at most 131072 (the \
+         cache's frame limit)"
     );
     let error = StubCache::new(CacheOptions {
         arena_capacity: usize::MAX / 2,

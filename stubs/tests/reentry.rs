@@ -1,4 +1,5 @@
-//! Code of the user's that the cache runs: a subscriber of `tracing` and a logger, which use the cache themselves or panic.
+//! Code of the user's that the cache runs: a subscriber of `tracing` and a logger, which use the
+//! cache themselves or panic.
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
 use std::cell::Cell;

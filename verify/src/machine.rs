@@ -1,4 +1,5 @@
-//! The emulated machine of a run: where code, records, stack and the rest lie. What may not be written is read-only or not there.
+//! The emulated machine of a run: where code, records, stack and the rest lie. What may not be
+//! written is read-only or not there.
 #![forbid(unsafe_code)]
 
 use fing_oracles::emulator::{Emulator, EmulatorError, Isa, Library, Protection};
@@ -11,7 +12,8 @@ const BASE: u64 = 0x4000_0000;
 pub const CODE: u64 = BASE + 0x1000_0000;
 /// Room for stubs.
 pub const CODE_BYTES: u64 = 0x40_0000;
-/// Callees: nothing but faults, one address for each record. A run stops before the first is executed.
+/// Callees: nothing but faults, one address for each record. A run stops before the first is
+/// executed.
 pub const CALLEES: u64 = BASE + 0x20_0000;
 /// From callee to callee.
 pub const CALLEE_BYTES: u64 = 64;
@@ -103,7 +105,8 @@ impl Machine {
         self.emulator.set_register(register, value);
     }
 
-    /// Puts the return address where a call instruction would, with the stack pointer at `sp` before it. Gives the stack pointer after it.
+    /// Puts the return address where a call instruction would, with the stack pointer at `sp`
+    /// before it. Gives the stack pointer after it.
     pub fn push_return(&mut self, sp: u64) -> u64 {
         let isa = self.isa();
         let sp = match isa.link() {

@@ -123,7 +123,8 @@ pub fn expected_cases(target: Target, oracle: Oracle, options: Options) -> u64 {
     }
 }
 
-/// A random case: a signature, the target's convention with so many registers, and where the arguments are.
+/// A random case: a signature, the target's convention with so many registers, and where the
+/// arguments are.
 pub fn random_case(target: Target, random: &mut Random, n: u64) -> (Signature, Abi, Form) {
     let full = target.abi();
     let form = if n.is_multiple_of(2) {

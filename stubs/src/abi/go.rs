@@ -1,6 +1,8 @@
-//! What Go's ABIInternal fixes on each machine: register sequences, the argument base, reserved registers.
+//! What Go's ABIInternal fixes on each machine: register sequences, the argument base, reserved
+//! registers.
 //!
-//! Names are the CPU's usual ones. Sequences are those Go 1.27.3's compiler uses; `docs/abi.md` says why each column exists.
+//! Names are the CPU's usual ones. Sequences are those Go 1.27.3's compiler uses; `docs/abi.md`
+//! says why each column exists.
 #![forbid(unsafe_code)]
 
 use super::{Arch, RegClass};

@@ -1,7 +1,9 @@
-//! ABIs as data: which registers carry arguments and results, where the frame begins, what is reserved.
+//! ABIs as data: which registers carry arguments and results, where the frame begins, what is
+//! reserved.
 //!
-//! An [`Abi`] is a small copyable value of one of two families: **Go** on any of six machines with any number of argument
-//! registers up to the machine's, and **native**: what C compilers use on each machine, and Cranelift's `tail`.
+//! An [`Abi`] is a small copyable value of one of two families: **Go** on any of six machines with
+//! any number of argument registers up to the machine's, and **native**: what C compilers use on
+//! each machine, and Cranelift's `tail`.
 //!
 //! ```
 //! use fing_stubs::abi::{Abi, Arch, Convention};
@@ -31,8 +33,8 @@ use crate::quote::short;
 pub use go::{Float32Image, Machine};
 pub use native::{Convention, Extension, NativeConvention, Pair, Results};
 
-/// A machine, by Go's name for it. `ppc64` is the big-endian one; `ppc64le` has the same assignments. The two Pulleys, machines
-/// of Cranelift's portable interpreter, are none of Go's.
+/// A machine, by Go's name for it. `ppc64` is the big-endian one; `ppc64le` has the same
+/// assignments. The two Pulleys, machines of Cranelift's portable interpreter, are none of Go's.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 #[expect(missing_docs, reason = "the names say it")]
 #[non_exhaustive]
@@ -155,7 +157,8 @@ pub struct Abi {
 #[non_exhaustive]
 pub enum AbiError {
     /// More registers than the machine has.
-    #[error("ABI: {found} {} argument registers, wanted at most {max} on {arch}", class_name(*.class))]
+    #[error("ABI: {found} {} argument registers, wanted at most {max} on \
+        {arch}", class_name(*.class))]
     TooManyRegisters {
         /// The machine.
         arch: Arch,
@@ -180,7 +183,8 @@ pub enum AbiError {
     },
     /// No ABI is written like that.
     #[error(
-        "ABI: found {found:?}, wanted go/ARCH, go/ARCH:INTS, go/ARCH:INTS,FLOATS or a native convention: {}",
+        "ABI: found {found:?}, wanted go/ARCH, go/ARCH:INTS, go/ARCH:INTS,FLOATS or a native \
+         convention: {}",
         native_names()
     )]
     Syntax {
@@ -243,7 +247,8 @@ impl Abi {
         Some(Abi::native(convention))
     }
 
-    /// Go's ABI with `ints` integer argument registers and all float registers; 0 means ABI0, which has neither.
+    /// Go's ABI with `ints` integer argument registers and all float registers; 0 means ABI0, which
+    /// has neither.
     ///
     /// # Errors
     /// More than the machine has; not an ABI of the Go family.

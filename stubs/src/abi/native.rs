@@ -1,7 +1,7 @@
 //! Native conventions as tables: one row per convention, from the text of its ABI.
 //!
-//! What the rules leave open (aggregates as arguments, vectors, variadic functions) is not here: see
-//! [`assign`](crate::assign).
+//! What the rules leave open (aggregates as arguments, vectors, variadic functions) is not here:
+//! see [`assign`](crate::assign).
 #![forbid(unsafe_code)]
 
 use std::fmt;
@@ -74,10 +74,11 @@ pub enum Results {
     Eightbytes,
     /// 1, 2, 4 or 8 bytes, in the integer register.
     WordSized,
-    /// Up to four floats of one type, each in a register of its own; else up to 16 bytes in integer registers.
+    /// Up to four floats of one type, each in a register of its own; else up to 16 bytes in integer
+    /// registers.
     HomogeneousFloats,
-    /// One or two floats, or one float and one integer (no pointer), each in a register of its own; else up to 16 bytes in
-    /// integer registers.
+    /// One or two floats, or one float and one integer (no pointer), each in a register of its own;
+    /// else up to 16 bytes in integer registers.
     FlattenedFloats,
     /// Only the single scalar.
     Scalars,
@@ -101,7 +102,8 @@ pub struct NativeConvention {
     pub int_results: &'static [&'static str],
     /// Registers of float results, in order of use.
     pub float_results: &'static [&'static str],
-    /// Argument number n takes register n of its class, and register n of the other class stays empty.
+    /// Argument number n takes register n of its class, and register n of the other class stays
+    /// empty.
     pub positional: bool,
     /// A float that finds no float register takes an integer register, if one is left.
     pub floats_in_ints: bool,
@@ -113,8 +115,8 @@ pub struct NativeConvention {
     pub results: Results,
     /// Carries that address; `None` if the first integer argument register does.
     pub hidden: Option<&'static str>,
-    /// A stack argument takes whole slots of this many bytes and lies, on a big-endian machine, at the slot's end. 1: it
-    /// takes its own size at its own alignment.
+    /// A stack argument takes whole slots of this many bytes and lies, on a big-endian machine, at
+    /// the slot's end. 1: it takes its own size at its own alignment.
     pub stack_slot: u64,
     /// A `float32` lies at its stack slot's start even on a big-endian machine.
     pub float32_at_slot_start: bool,
@@ -188,7 +190,8 @@ impl FromStr for Convention {
     }
 }
 
-/// The System V psABI for x86-64, section 3.2. That callers extend to 32 bits is not in it, but compilers count on it.
+/// The System V psABI for x86-64, section 3.2. That callers extend to 32 bits is not in it, but
+/// compilers count on it.
 static SYSTEM_V: NativeConvention = NativeConvention {
     name: "sysv",
     arch: Arch::Amd64,
@@ -211,7 +214,8 @@ static SYSTEM_V: NativeConvention = NativeConvention {
     callee_pops: false,
 };
 
-/// Microsoft's x64 calling convention. The argument base is above 32 bytes of home space for the register arguments.
+/// Microsoft's x64 calling convention. The argument base is above 32 bytes of home space for the
+/// register arguments.
 static FASTCALL: NativeConvention = NativeConvention {
     name: "fastcall",
     int_args: &["rcx", "rdx", "r8", "r9"],
@@ -264,7 +268,8 @@ static LP64D: NativeConvention = NativeConvention {
     ..SYSTEM_V
 };
 
-/// ELF Application Binary Interface, s390x Supplement, section 1.2. The argument base is above the register save area.
+/// ELF Application Binary Interface, s390x Supplement, section 1.2. The argument base is above the
+/// register save area.
 static ELF_S390X: NativeConvention = NativeConvention {
     name: "elf",
     arch: Arch::S390x,

@@ -151,7 +151,8 @@ fn direction(a: &Assignment, side: &str, values: &[Value], stack: u64) -> Result
                     }
                     Some(spill) => {
                         let detail = format!(
-                            "spill slot of {what} is at {spill}, wanted it in an argument's spill area"
+                            "spill slot of {what} is at {spill}, wanted it in an argument's spill \
+                             area"
                         );
                         return broken(Rule::Spill, detail);
                     }

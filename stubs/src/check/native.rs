@@ -1,13 +1,17 @@
 //! The rules of native conventions, for scalars and interfaces in and anything out.
 //!
-//! * Arguments are passed in order. A scalar takes the next register of its class, or, where the ABI says so, a float without
-//!   float registers the next integer register, or else the next stack slot. Where registers are positional, argument n
-//!   takes register n or none.
-//! * An interface is the C struct of two pointers: two registers or the stack (and then, where the ABI says so, no later argument
-//!   gets an integer register), or one of each, or a copy whose address is passed as a pointer would be.
-//! * A stack slot is 8 bytes, its value in the low-order ones; where stack arguments are packed, it is the value's own size.
-//! * Results together are one C struct; a single scalar is in the first register of its class; [`results`] has the rest.
-//! * There are no spill slots; copies lie above the stack arguments. The frame is a multiple of the stack's alignment.
+//! * Arguments are passed in order. A scalar takes the next register of its class, or, where the
+//!   ABI says so, a float without float registers the next integer register, or else the next stack
+//!   slot. Where registers are positional, argument n takes register n or none.
+//! * An interface is the C struct of two pointers: two registers or the stack (and then, where the
+//!   ABI says so, no later argument gets an integer register), or one of each, or a copy whose
+//!   address is passed as a pointer would be.
+//! * A stack slot is 8 bytes, its value in the low-order ones; where stack arguments are packed, it
+//!   is the value's own size.
+//! * Results together are one C struct; a single scalar is in the first register of its class;
+//!   [`results`] has the rest.
+//! * There are no spill slots; copies lie above the stack arguments. The frame is a multiple of the
+//!   stack's alignment.
 #![forbid(unsafe_code)]
 
 mod results;

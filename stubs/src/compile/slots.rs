@@ -1,8 +1,9 @@
 //! Where Cranelift has placed a stub's stack slots.
 //!
-//! The callee looks for its stack arguments at a fixed distance from the stack pointer, and the stub has put them into
-//! its first slot. That the slot is there is a property of how Cranelift lays out frames, promised nowhere; so it is
-//! checked in every stub that is made, and a change in Cranelift is an error.
+//! The callee looks for its stack arguments at a fixed distance from the stack pointer, and the
+//! stub has put them into its first slot. That the slot is there is a property of how Cranelift
+//! lays out frames, promised nowhere; so it is checked in every stub that is made, and a change in
+//! Cranelift is an error.
 #![forbid(unsafe_code)]
 
 use cranelift_codegen::CompiledCode;
@@ -16,7 +17,8 @@ pub(super) struct Slots {
 }
 
 impl Slots {
-    /// The frame slot must lie where the callee looks for its frame; see [`lower`](mod@crate::lower).
+    /// The frame slot must lie where the callee looks for its frame; see
+    /// [`lower`](mod@crate::lower).
     pub(super) fn of(
         code: &CompiledCode,
         frame: Option<(StackSlot, u32)>,
@@ -109,8 +111,8 @@ mod tests {
         assert!(slots.stack_pointer_to_cfa >= 48 + 16);
     }
 
-    /// Stack arguments of Cranelift's own come between the stack pointer and the first slot, as any change of layout
-    /// would move the slot.
+    /// Stack arguments of Cranelift's own come between the stack pointer and the first slot, as any
+    /// change of layout would move the slot.
     #[test]
     fn a_slot_elsewhere_is_an_error() {
         let (context, [frame, _]) = compiled(20);

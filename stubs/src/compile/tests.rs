@@ -1,7 +1,7 @@
 //! Stubs of every machine in an emulator, up to their callee's first instruction.
 //!
-//! By what unwinders are told alone, the entry's registers and stack pointer must come back from there; and on the way
-//! no page of a large frame may be left out.
+//! By what unwinders are told alone, the entry's registers and stack pointer must come back from
+//! there; and on the way no page of a large frame may be left out.
 
 use std::collections::HashMap;
 
@@ -116,7 +116,8 @@ fn graffiti(name: &str) -> u64 {
         .fold(0x9e37_79b9_u64, |n, b| n * 31 + u64::from(b))
 }
 
-/// The emulator right before the stub's first instruction, with one record to call. Stack is what lies in `stack`.
+/// The emulator right before the stub's first instruction, with one record to call. Stack is what
+/// lies in `stack`.
 fn entered(
     library: &'static Library,
     machine: &Machine,
@@ -254,9 +255,11 @@ fn callers_come_back_by_the_rules_alone() {
     }
 }
 
-/// Wherever in a frame a page is missing, the stub faults before it makes the call: a guard page is not jumped over.
+/// Wherever in a frame a page is missing, the stub faults before it makes the call: a guard page is
+/// not jumped over.
 ///
-/// Not so on riscv64: Cranelift 0.135 begins with the page furthest away there, and leaves out the nearest.
+/// Not so on riscv64: Cranelift 0.135 begins with the page furthest away there, and leaves out the
+/// nearest.
 #[test]
 fn large_frames_are_touched_page_by_page() {
     let Some(library) = library() else { return };

@@ -2,14 +2,15 @@
 //!
 //! | bytes | meaning |
 //! |---|---|
-//! | `0b_ba......` | the ABI's number from 1 on; `b`: records hold blocks; `a`: frame and hidden area follow as numbers |
-//! | `0b01sstt_zz` | a move of `1 << zz` bytes, or of a whole word: what it reads `ss`, where it goes `tt`; then both operands |
+//! | `0b_ba......` | the ABI's number from 1 on; `b`: blocks; `a`: two numbers follow, the areas |
+//! | `0b01sstt_zz` | a move of `1 << zz` bytes or a word, `ss` to `tt`; then both operands |
 //! | `0b11sstt00` | the same of any size, which comes first |
-//! | `0b10kk00zz` | a result of `1 << zz` bytes from `kk`; then where it is found and where it goes |
+//! | `0b10kk00zz` | a result of `1 << zz` bytes from `kk`; then from where and to where |
 //! | `0b10kk0100` | the same of any size, which comes first |
 //! | 0 | the end |
 //!
-//! Numbers take seven bits of each byte, the lowest first. A finalizer's key is some ten bytes: it lies in the key itself.
+//! Numbers take seven bits of each byte, the lowest first. A finalizer's key is some ten bytes: it
+//! lies in the key itself.
 #![forbid(unsafe_code)]
 
 use std::hash::{Hash, Hasher};

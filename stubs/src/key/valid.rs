@@ -1,8 +1,9 @@
 //! What a key must satisfy so that a stub can be made of it.
 //!
-//! [`lower`](crate::lower), [`compile`](crate::compile) and the interpreter check none of this again: they index
-//! registers by position, add offsets as 32-bit numbers and hand Cranelift the signatures that follow from the moves.
-//! An assignment leads to keys that satisfy it all; a key that is read from text is refused if it does not.
+//! [`lower`](crate::lower), [`compile`](crate::compile) and the interpreter check none of this
+//! again: they index registers by position, add offsets as 32-bit numbers and hand Cranelift the
+//! signatures that follow from the moves. An assignment leads to keys that satisfy it all; a key
+//! that is read from text is refused if it does not.
 #![forbid(unsafe_code)]
 
 use super::{MAX_FRAME, Move, Parts, ResultMove, ResultSource, Source, Target, frame_class};
@@ -183,8 +184,8 @@ impl Parts {
         self.native().is_none_or(|table| !table.callee_pops)
     }
 
-    /// The registers of each class are filled from the first on, without gaps; where a hidden pointer takes an integer
-    /// argument register, from the second on.
+    /// The registers of each class are filled from the first on, without gaps; where a hidden
+    /// pointer takes an integer argument register, from the second on.
     fn registers_are_in_order(&self) -> bool {
         let positional = self.native().is_some_and(|table| table.positional);
         let mut positions: [Vec<u8>; 2] = Default::default();
@@ -208,7 +209,8 @@ impl Parts {
         u8::from(self.hidden > 0 && takes)
     }
 
-    /// Stack arguments that Cranelift places: word after word, and only where no register is left for them.
+    /// Stack arguments that Cranelift places: word after word, and only where no register is left
+    /// for them.
     fn check_popped_words(&self, table: &NativeConvention) -> Result<(), Refusal> {
         let mut words: Vec<&Move> = self.moves.iter().collect();
         words.retain(|m| matches!(m.to, Target::Word(_)));

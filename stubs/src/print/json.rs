@@ -8,10 +8,11 @@ use crate::assign::{Assignment, Piece, Place, Value};
 use crate::signature::Signature;
 
 impl Assignment {
-    /// The assignment as a JSON object: the schema of `tests/vectors/arch.jsonl`, field for field. `sig` is the signature
-    /// the assignment was made of; its text goes into the object.
+    /// The assignment as a JSON object: the schema of `tests/vectors/arch.jsonl`, field for field.
+    /// `sig` is the signature the assignment was made of; its text goes into the object.
     ///
-    /// Native assignments add `hidden_result` and per value `hidden`; their pieces add `reg_off` where it is not 0.
+    /// Native assignments add `hidden_result` and per value `hidden`; their pieces add `reg_off`
+    /// where it is not 0.
     pub fn to_json(&self, id: &str, sig: &Signature) -> Json {
         let mut line = Map::new();
         line.insert("id".into(), json!(id));

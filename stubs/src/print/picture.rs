@@ -16,7 +16,8 @@ struct Row {
 }
 
 impl Assignment {
-    /// The frame drawn from the argument base up, lowest address first, and the registers beside it.
+    /// The frame drawn from the argument base up, lowest address first, and the registers beside
+    /// it.
     ///
     /// Offsets are bytes from the argument base; a row's second number is where it ends.
     pub fn frame_picture(&self) -> String {

@@ -40,7 +40,8 @@ const KEYWORDS: [&str; 25] = [
     "var",
 ];
 
-/// Whether it may name a field or method: a letter or `_`, then letters, digits and `_`, and no keyword.
+/// Whether it may name a field or method: a letter or `_`, then letters, digits and `_`, and no
+/// keyword.
 pub(super) fn is_identifier(name: &str) -> bool {
     let mut chars = name.chars();
     let starts_well = chars.next().is_some_and(is_name_start);
@@ -116,8 +117,9 @@ macro_rules! basic_types {
 }
 
 basic_types! {
-    Bool bool "bool", Int int "int", Int8 int8 "int8", Int16 int16 "int16", Int32 int32 "int32", Int64 int64 "int64",
-    Uint uint "uint", Uint8 uint8 "uint8", Uint16 uint16 "uint16", Uint32 uint32 "uint32", Uint64 uint64 "uint64",
+    Bool bool "bool", Int int "int", Int8 int8 "int8", Int16 int16 "int16", Int32 int32 "int32",
+    Int64 int64 "int64", Uint uint "uint", Uint8 uint8 "uint8", Uint16 uint16 "uint16",
+    Uint32 uint32 "uint32", Uint64 uint64 "uint64",
     Uintptr uintptr "uintptr", Float32 float32 "float32", Float64 float64 "float64",
     Complex64 complex64 "complex64", Complex128 complex128 "complex128", String string "string",
     UnsafePointer unsafe_pointer "unsafe.Pointer",
@@ -178,7 +180,8 @@ impl Type {
         Ok(Type::with_layout(kind, layout, depth, weight))
     }
 
-    /// The basic type Go calls `name` (`int`, `unsafe.Pointer`, also `byte`, `rune`, `any` and `error`).
+    /// The basic type Go calls `name` (`int`, `unsafe.Pointer`, also `byte`, `rune`, `any` and
+    /// `error`).
     pub fn predeclared(name: &str) -> Option<Type> {
         match name {
             "byte" => Some(Type::uint8()),
@@ -230,7 +233,8 @@ impl Type {
         Type::make(Kind::Chan(dir, elem))
     }
 
-    /// `func(params) results`. With `variadic` the last parameter must be a slice. Any of them may be opaque.
+    /// `func(params) results`. With `variadic` the last parameter must be a slice. Any of them may
+    /// be opaque.
     pub fn func(params: Vec<Type>, results: Vec<Type>, variadic: bool) -> Result<Type, TypeError> {
         let func = FuncType {
             params,
@@ -245,7 +249,8 @@ impl Type {
     ///
     /// ```
     /// use fing_stubs::signature::{Field, Type};
-    /// let pair = Type::structure(vec![Field::new("A", Type::int8()), Field::new("B", Type::float64())])?;
+    /// let fields = vec![Field::new("A", Type::int8()), Field::new("B", Type::float64())];
+    /// let pair = Type::structure(fields)?;
     /// assert_eq!(pair.to_string(), "struct { A int8; B float64 }");
     /// assert_eq!(pair.layout().unwrap().size, 16);
     /// # Ok::<(), fing_stubs::signature::TypeError>(())
@@ -287,7 +292,8 @@ impl Type {
         Type::make(Kind::Interface(methods))
     }
 
-    /// The defined type `name` over `underlying` (over what *that* is defined as, if it has a name itself).
+    /// The defined type `name` over `underlying` (over what *that* is defined as, if it has a name
+    /// itself).
     pub fn named(name: &str, underlying: Type) -> Result<Type, TypeError> {
         check_type_name(name)?;
         let underlying = match underlying.kind() {
@@ -309,8 +315,8 @@ impl Type {
         }))
     }
 
-    /// The defined type `name`, of which nothing else is known. It may only stand behind a pointer, slice, map, channel
-    /// or function.
+    /// The defined type `name`, of which nothing else is known. It may only stand behind a pointer,
+    /// slice, map, channel or function.
     pub fn opaque(name: &str) -> Result<Type, TypeError> {
         check_type_name(name)?;
         Type::make(Kind::Named(Named {
@@ -320,8 +326,8 @@ impl Type {
     }
 }
 
-/// Whether the field's type may be embedded under the field's name: a type's name, or `*` and the name of a type that is
-/// neither an interface nor a pointer.
+/// Whether the field's type may be embedded under the field's name: a type's name, or `*` and the
+/// name of a type that is neither an interface nor a pointer.
 fn embeds(field: &Field) -> bool {
     let (base, is_behind_pointer) = match field.ty.kind() {
         Kind::Pointer(elem) => (elem, true),

@@ -70,7 +70,8 @@ pub enum TypeError {
     },
     /// A field without a name needs a type that has one.
     #[error(
-        "embedded field {found}, wanted a type's name, or * and the name of a type that is neither pointer nor interface"
+        "embedded field {found}, wanted a type's name, or * and the name of a type that is \
+         neither pointer nor interface"
     )]
     Embedded {
         /// The field's type, shortened.
@@ -140,7 +141,10 @@ pub enum ParseReason {
         wanted: &'static str,
     },
     /// A name that is none of Go's own types and was not resolved.
-    #[error("found {found:?}, wanted a type: Go's own, or a name defined here{}", hint(*.behind_pointer))]
+    #[error(
+        "found {found:?}, wanted a type: Go's own, or a name defined here{}",
+        hint(*.behind_pointer)
+    )]
     UnknownType {
         /// The name, shortened.
         found: String,
@@ -154,7 +158,8 @@ pub enum ParseReason {
 
 fn hint(behind_pointer: bool) -> &'static str {
     if behind_pointer {
-        " (all pointers are passed alike: *struct{} will do for one to a type that has no definition)"
+        " (all pointers are passed alike: *struct{} will do for one to a type that has no \
+         definition)"
     } else {
         ""
     }

@@ -16,8 +16,8 @@ struct List<'a> {
     types: Vec<Type>,
     labels: Labels,
     variadic: bool,
-    /// Identifiers alone between commas, with their places: types, or names whose type is written after the last of
-    /// them. What follows decides.
+    /// Identifiers alone between commas, with their places: types, or names whose type is written
+    /// after the last of them. What follows decides.
     alone: Vec<(usize, &'a str)>,
 }
 
@@ -81,7 +81,8 @@ impl<'a> Parser<'a> {
         Ok(list)
     }
 
-    /// `T`, `name T`, either with `...` before the type, or an identifier that may turn out to be one or the other.
+    /// `T`, `name T`, either with `...` before the type, or an identifier that may turn out to be
+    /// one or the other.
     fn entry(
         &mut self,
         level: u32,

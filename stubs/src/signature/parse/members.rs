@@ -131,7 +131,8 @@ impl<'a> Parser<'a> {
     }
 }
 
-/// Adds the methods of embedded interfaces, each once: they may repeat a method, though not under another type.
+/// Adds the methods of embedded interfaces, each once: they may repeat a method, though not under
+/// another type.
 fn add_embedded(methods: &mut Vec<Method>, embedded: Vec<Method>) {
     if embedded.is_empty() {
         return;
