@@ -1,5 +1,5 @@
 //! A call with every argument register and frame word given by hand, in the manner of Go's
-//! `reflectcall`. Room with unsafe code.
+//! `reflectcall`. Contains unsafe code.
 //!
 //! It is deliberately not built from anything of fing: what fing's stubs do is compared with what
 //! this does.

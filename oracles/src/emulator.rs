@@ -1,4 +1,4 @@
-//! An emulator of four machines: memory, registers by name, "run until". Room with unsafe code.
+//! An emulator of four machines: memory, registers by name, "run until". Contains unsafe code.
 //!
 //! It is the Unicorn library, loaded at run time. There are no callbacks: a run goes from one
 //! address until another, and between two runs the test looks at the registers and memory, and

@@ -1,5 +1,5 @@
 //! A static, non-PIE ELF executable mapped into this process at its own addresses, never started.
-//! Room with unsafe code.
+//! Contains unsafe code.
 //!
 //! Each PT_LOAD segment goes to the address it names, filled and protected as it asks. Nothing of
 //! the program's start-up runs, so only functions that need no live runtime may be called. The

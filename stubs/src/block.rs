@@ -27,7 +27,7 @@ pub struct BlockLayout {
 }
 
 impl BlockLayout {
-    /// The block of values of these types. An opaque type counts nothing; no signature holds one.
+    /// The block of values of these types. Opaque types are left out; no signature has one.
     pub fn of<'a>(types: impl IntoIterator<Item = &'a Type>) -> BlockLayout {
         let mut block = BlockLayout {
             offsets: Vec::new(),

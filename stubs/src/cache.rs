@@ -12,16 +12,16 @@ use crate::lock::{none_held, read, write};
 use crate::publish::Publisher;
 use crate::{Abi, CallStub, DEFAULT_FRAME_LIMIT, KeyOptions, Signature, Stub, StubError, StubKey};
 
-/// Where stubs come from.
+/// How stubs are made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CodePolicy {
-    /// Machine code, and an error where it can't be had.
+    /// Machine code; an error where it is not available.
     #[default]
     Generate,
     /// No machine code: every call is interpreted, tens of times slower.
     Interpret,
-    /// Machine code where it can be had, else interpretation. A fallback is reported: counted in
+    /// Machine code where it is available, else interpretation. A fallback is reported: counted in
     /// [`CacheStats::fallbacks`], and a `tracing` warning with the reason.
     GenerateOrInterpret,
 }
@@ -29,7 +29,7 @@ pub enum CodePolicy {
 /// How a cache is set up.
 #[derive(Clone, Debug)]
 pub struct CacheOptions {
-    /// Where stubs come from.
+    /// How stubs are made.
     pub policy: CodePolicy,
     /// Bytes of address space for code; memory is taken as stubs are made.
     pub arena_capacity: usize,
@@ -73,7 +73,7 @@ impl Default for CacheOptions {
     }
 }
 
-/// A cache's figures, all since it was made.
+/// Statistics of a cache since it was made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CacheStats {
@@ -85,7 +85,7 @@ pub struct CacheStats {
     pub stubs: usize,
     /// Of these, how many are interpreted.
     pub interpreted: usize,
-    /// Keys for which code was wanted and interpretation had to do.
+    /// Keys whose stubs are interpreted although machine code was asked for.
     pub fallbacks: u64,
     /// Bytes of code memory in use.
     pub code_bytes: usize,
@@ -95,7 +95,7 @@ pub struct CacheStats {
     pub compile_time: Duration,
 }
 
-/// Holds one stub per key. `Send` and `Sync`; nothing of it is shared between caches.
+/// A cache with one stub for each key. `Send` and `Sync`; nothing of it is shared between caches.
 ///
 /// ```
 /// # if !cfg!(all(target_arch = "x86_64", target_os = "linux")) { return Ok(()) }
@@ -123,7 +123,7 @@ pub struct StubCache {
     nanoseconds: AtomicU64,
 }
 
-/// Stubs lie on so many shelves, by some bits of their keys' hashes.
+/// Number of shelves; some bits of a key's hash choose one.
 const SHELVES: usize = 64;
 
 /// Some stubs, in the order of their keys' hashes. That takes a word for each and little more,
@@ -160,14 +160,13 @@ impl Shelf {
     }
 }
 
-/// Slots of the front; a program has a handful of stubs.
+/// Slots of the front. Most programs have fewer stubs than that.
 const FRONT: usize = 64;
 
-/// The way to most stubs without a lock: by a key's hash to the first stub that was looked up
-/// there.
+/// A small lock-free table in front of the shelves, indexed by a key's hash; each slot has the
+/// first stub that was looked up there.
 ///
-/// A slot is set once. It does not keep its stub alive; when the stub is gone, the slot is of no
-/// more use.
+/// A slot is set once and holds its stub weakly; when the stub is dropped, the slot stays unused.
 #[derive(Debug)]
 struct Front([OnceLock<(u64, Weak<Stub>)>; FRONT]);
 
@@ -281,7 +280,7 @@ impl StubCache {
     }
 
     /// Makes the stubs for functions of these signatures and ABIs ahead of time, so that none is
-    /// made when it is first needed. Whoever keeps what is returned keeps them through a
+    /// made when it is first needed. Stubs that the caller keeps survive a
     /// [`trim`](Self::trim).
     ///
     /// ```
@@ -312,7 +311,8 @@ impl StubCache {
             .collect()
     }
 
-    /// What calls functions of `signature` under `abi` with any arguments, from memory to memory.
+    /// A stub that calls functions of `signature` under `abi`, with arguments and results in
+    /// memory.
     ///
     /// # Errors
     /// A type that `abi` can't pass, a frame past the limit; else as [`StubCache::get`].
@@ -349,8 +349,8 @@ impl StubCache {
     /// cache as if there had been none.
     ///
     /// # Errors
-    /// The key is for another machine; no code memory or no room in it, unless the policy allows
-    /// interpretation.
+    /// The key is for another machine; no code memory, or the arena is full, unless the policy
+    /// allows interpretation.
     pub fn get(&self, key: &StubKey) -> Result<Arc<Stub>, StubError> {
         match self.front.find(key) {
             Some(stub) => {
@@ -373,7 +373,7 @@ impl StubCache {
         let begun = Instant::now();
         let made = match self.make(key) {
             Ok(made) => made,
-            // The room that this one lacked may have gone to another thread's of the same key.
+            // Another thread may have made the same stub, and so have filled the arena.
             Err(error) => return self.find(key).ok_or(error),
         };
         let (stub, is_new) = write(self.shelf(key)).insert_or_get(made.stub);
@@ -393,7 +393,8 @@ impl StubCache {
         Ok(stub)
     }
 
-    /// Forgets every stub nobody else holds; their code memory is used again. Returns how many.
+    /// Drops every stub that only the cache holds, so that its code memory can be used again.
+    /// Returns their number.
     pub fn trim(&self) -> usize {
         let trimmed = self.stubs.iter().map(|shelf| {
             let mut shelf = write(shelf);

@@ -1,5 +1,4 @@
-//! One call of any signature, arguments from memory and results to memory: what reflection does,
-//! for anyone.
+//! One call of any signature, with arguments and results in memory, as reflection makes it.
 #![expect(unsafe_code, reason = "enters stubs")]
 
 use std::sync::Arc;

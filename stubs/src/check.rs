@@ -1,4 +1,4 @@
-//! An independent judge of assignments, written from the text of the ABIs.
+//! An independent checker of assignments, written from the text of the ABIs.
 //!
 //! It shares no code with [`assign`](mod@crate::assign): it never looks for a place, it looks at
 //! the place given and asks whether the ABI's sentences hold of it. It decides for itself which
@@ -114,7 +114,7 @@ impl fmt::Display for Rule {
     }
 }
 
-/// A rule that an assignment breaks, and where. Always a bug in whoever made the assignment.
+/// A rule that an assignment breaks, and where. Always a bug in the code that made the assignment.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("check: {detail} (rule: {rule})")]
 #[non_exhaustive]

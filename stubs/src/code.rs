@@ -48,7 +48,7 @@ pub(crate) fn granules(entry: usize, bytes: usize) -> usize {
 pub(crate) struct CodeSlice {
     arena: Arc<Arena>,
     offset: usize,
-    /// 0 once somebody else gives them back.
+    /// 0 after `keep`: the caller releases them.
     bytes: usize,
 }
 
@@ -87,11 +87,11 @@ impl Arena {
             .count()
     }
 
-    /// Room for `bytes` of code that unwinders see as `state`, of which those at `hot` run over and
-    /// over; at a multiple of `align`, at most 64.
+    /// Allocates `bytes` of code that unwinders see as `state`, at a multiple of `align`, which is
+    /// at most 64. The bytes at `hot` are the loop.
     ///
-    /// A program has a handful of stubs, and their loops are placed by lines. The thousands that
-    /// follow lie densely.
+    /// The loops of the first stubs of each state are placed inside cache lines; later stubs are
+    /// packed.
     pub(crate) fn allocate(
         self: &Arc<Arena>,
         bytes: usize,
@@ -195,7 +195,8 @@ impl CodeSlice {
         span(self.offset, self.bytes)
     }
 
-    /// Leaves it to the caller to [release](Arena::release) the bytes: this address, and so many.
+    /// Gives up ownership: the caller must [release](Arena::release) the bytes, of which address
+    /// and number are returned.
     pub(crate) fn keep(mut self) -> (usize, usize) {
         (self.executable(), std::mem::take(&mut self.bytes))
     }
@@ -204,9 +205,8 @@ impl CodeSlice {
 impl Drop for CodeSlice {
     fn drop(&mut self) {
         if self.bytes > 0 {
-            // SAFETY: I4: the slice's own bytes, and whoever drops it vouches that no call is in
-            // flight: stubs hold the slices they call, and a stub is borrowed for as long as it
-            // runs.
+            // SAFETY: I4: the slice's own bytes, and no call is in flight: stubs hold the slices
+            // they call, and a running stub is borrowed.
             unsafe { self.arena.release(self.executable(), self.bytes) };
         }
     }
@@ -332,7 +332,7 @@ mod os {
             ),
         ];
         for (offset, protection, operation) in aliases {
-            // SAFETY: I4: inside the reservation, which nobody else knows of.
+            // SAFETY: I4: inside the reservation, which nothing else uses yet.
             let alias = unsafe {
                 libc::mmap(
                     start.byte_add(offset),
@@ -346,7 +346,7 @@ mod os {
             if alias == libc::MAP_FAILED {
                 return Err(failed(operation));
             }
-            // A child that ran or freed the parent's code would do so under the parent's feet.
+            // The mapping is shared: a child that changed or freed code would change the parent's.
             // SAFETY: I4: the mapping just made.
             if unsafe { libc::madvise(alias, bytes, libc::MADV_DONTFORK) } != 0 {
                 return Err(failed("madvise (leaving the arena out of forks)"));

@@ -48,7 +48,7 @@ pub struct Compiled {
     pub(crate) hot: Range<usize>,
     listing: Option<String>,
     key: StubKey,
-    /// Whom it calls, and on which machine.
+    /// What the stub calls, and on which machine.
     callee: Callee,
     machine: Machine,
 }
@@ -189,7 +189,7 @@ impl Compiler {
         })
     }
 
-    /// Makes a mistake in every stub from now on.
+    /// Plants a mistake in every stub that is compiled from now on.
     #[cfg(feature = "faults")]
     pub fn plant(&mut self, fault: crate::faults::Fault) {
         self.entrance = OnceLock::new();
@@ -314,7 +314,7 @@ impl Compiler {
         }
     }
 
-    /// Whom a key's stub calls, and by which convention of Cranelift's.
+    /// What a key's stub calls, and by which of Cranelift's conventions.
     fn callee(&self, key: &StubKey) -> Result<Callee, StubError> {
         use crate::abi::Convention as C;
         let Some(convention) = key.abi().convention() else {

@@ -29,7 +29,7 @@ const INT_NAMES: [&str; 16] = [
     "r14", "r15",
 ];
 
-/// Where in an image a register is, below 16.
+/// Index of a register in an image, below 16.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place(u8);
 

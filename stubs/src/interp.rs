@@ -11,7 +11,7 @@ use crate::host::{CallImage, HAS_SHIM, Place};
 use crate::key::{Move, ResultMove, ResultSource, Source, Target};
 use crate::{Abi, Family, GBlock, Record, RegClass, StubError, StubKey};
 
-/// A key, checked to be one this host's interpreter can serve.
+/// An interpreter of one key, for a convention of this host.
 #[derive(Debug)]
 pub(crate) struct Interpreter {
     key: StubKey,
@@ -105,7 +105,7 @@ impl Interpreter {
     /// As [`Stub::run`](crate::Stub::run).
     ///
     /// # Safety
-    /// As there.
+    /// The promises of [`Stub::run`](crate::Stub::run).
     pub(crate) unsafe fn run(
         &self,
         first: *const Record,
@@ -178,7 +178,8 @@ impl Interpreter {
                 },
                 Source::Bytes { from, size, .. } => &own[from as usize..(from + size) as usize],
                 Source::Context => &record.context.to_ne_bytes(),
-                // The frame is copied to the stack for the call; to the callee either is as good.
+                // The address is of the frame before it is copied to the stack for the call; both
+                // copies live through the call, and the callee only reads.
                 Source::FrameAddress(offset) => {
                     let frame = areas.stack.as_mut_ptr().expose_provenance() + areas.base;
                     &(frame + offset as usize).to_ne_bytes()
@@ -198,7 +199,7 @@ impl Interpreter {
         image
     }
 
-    /// Gives the bytes of a result to `give`.
+    /// Calls `give` with the bytes of a result.
     fn result(&self, m: &ResultMove, image: &CallImage, areas: &Areas, give: impl FnOnce(&[u8])) {
         let size = m.size as usize;
         let registers = &self.registers;

@@ -40,7 +40,8 @@ pub enum Source {
         from: u32,
         /// How many: 1, 2, 4 or 8, or any number on the way to [`Target::Frame`].
         size: u32,
-        /// A register or a whole word takes them as a signed integer, instead of zeroes above.
+        /// Whether they are sign-extended in a register or a whole word; otherwise they are
+        /// zero-extended.
         signed: bool,
     },
     /// The record's context.
@@ -57,9 +58,10 @@ pub enum Target {
     Int(u8),
     /// Float argument register, by position in the ABI's sequence.
     Float(u8),
-    /// Byte offset from the argument base; as many bytes as are read.
+    /// Byte offset from the argument base; takes exactly the bytes that are read.
     Frame(u32),
-    /// Byte offset from the argument base of a whole word, which takes what a register would.
+    /// Byte offset from the argument base of a whole word, which takes the value extended as in a
+    /// register.
     Word(u32),
 }
 
@@ -122,7 +124,7 @@ pub struct StubKey {
     packed: Packed,
 }
 
-/// How a stub is wanted, beside signature and ABI.
+/// What a stub depends on beside signature and ABI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyOptions {
     /// Native ABIs: pass the record's context as one more pointer argument after the parameters,
@@ -290,7 +292,7 @@ impl StubKey {
         }
     }
 
-    /// What `Hash` says of this key.
+    /// The hash that `Hash` writes for this key.
     pub(crate) fn hash_code(&self) -> u64 {
         self.packed.hash_code()
     }
@@ -324,8 +326,8 @@ impl StubKey {
         self.packed.items().0.filter_map(one).collect()
     }
 
-    /// Bytes of frame from the argument base up: stack arguments, stack results, spill slots or
-    /// copies; a multiple of 16.
+    /// Bytes of the callee's frame from the argument base up, a multiple of 16: stack arguments,
+    /// stack results, spill slots or copies of arguments.
     pub fn frame(&self) -> u32 {
         self.packed.areas().0
     }
@@ -335,7 +337,7 @@ impl StubKey {
         self.packed.areas().1
     }
 
-    /// Whether the call has an area of its own at the argument base.
+    /// Whether the call has stack arguments, stack results, spill slots or copies.
     pub(crate) fn needs_frame(&self) -> bool {
         self.frame() > 0
     }
@@ -371,7 +373,7 @@ impl fmt::Debug for StubKey {
     }
 }
 
-/// The assignment; debug builds have it judged.
+/// The assignment; debug builds check it.
 fn checked(signature: &Signature, abi: Abi) -> Result<Assignment, StubError> {
     let assignment = assign(signature, abi)?;
     if cfg!(debug_assertions)
@@ -399,8 +401,7 @@ fn and_a_pointer(signature: &Signature) -> Result<Signature, StubError> {
     )?)
 }
 
-/// Register counts decide where words go, and the moves say where; nothing else in a stub depends
-/// on the counts.
+/// The ABI without register counts. They only decide where words go, which the moves say.
 fn erase(abi: Abi) -> Abi {
     match abi.family() {
         Family::Go => Abi::go(abi.arch()),

@@ -2,7 +2,7 @@
 //!
 //! A `tracing` event runs the user's subscriber, and Cranelift writes `log` records, which run the
 //! user's logger. Both may use the very cache that sent them. In debug builds each thread counts
-//! the locks that it holds, and whoever is about to run such code has the count checked by
+//! the locks that it holds, and code that is about to run such code checks the count with
 //! [`none_held`].
 //!
 //! A panic while a lock is held leaves data that is whole: poisoning is ignored.

@@ -16,7 +16,7 @@
 //! convention of its calls wants there: nothing, or Windows' home space, or the register save area
 //! of s390x. None of our calls has outgoing stack arguments of its own, so slot 0 begins exactly
 //! where the callee finds its stack arguments. The slot *is* the callee's frame: stack arguments
-//! are plain stores, and results and spill slots are room in it. [`compile`](crate::compile) checks
+//! are plain stores, and results and spill slots are part of it. [`compile`](crate::compile) checks
 //! the place of the slot in every stub it makes, so a change of layout in Cranelift is an error,
 //! never a wrong call. The exception is `tail`, whose callee takes its stack arguments off the
 //! stack: they are Cranelift's own.
@@ -220,7 +220,7 @@ impl Kept {
     }
 }
 
-/// Whom the stub calls.
+/// What the stub calls.
 #[derive(Clone, Copy)]
 pub(crate) enum Callee {
     /// A Go function, through a veneer.
@@ -230,7 +230,7 @@ pub(crate) enum Callee {
 }
 
 impl Callee {
-    /// Bytes from the stack pointer of the call up to slot 0.
+    /// Bytes from the stack pointer at the call up to slot 0.
     fn slot_zero(self, key: &StubKey) -> u32 {
         match key.abi().native_table() {
             Some(table) => table.argument_base as u32,

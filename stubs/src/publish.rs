@@ -5,8 +5,8 @@
 //! a stub's only relocation is its call to the veneer in the same arena, so the distance is the
 //! same in both aliases.
 //!
-//! Stubs differ in their loops. What else they need, a veneer and an entrance, is the same for
-//! many, and they share it.
+//! Each stub has a loop of its own. Veneers and the entrance are the same for many stubs, which
+//! share them.
 #![expect(
     unsafe_code,
     reason = "the provider trait has an unsafe method; its body is empty. Gives back a stub's bytes"
@@ -41,7 +41,7 @@ pub(crate) struct Published {
     common: Arc<Common>,
 }
 
-/// What stubs with the same veneer share; it goes with the last of them.
+/// What stubs with the same veneer share. It is dropped with the last of them.
 #[derive(Debug)]
 struct Common {
     /// The address through which the stubs are entered, or 0.
@@ -58,7 +58,8 @@ impl Published {
         self.entry
     }
 
-    /// The function through which it is entered, with `entry` as its fifth argument.
+    /// The address of the function that saves the caller's registers and calls `entry`, its fifth
+    /// argument.
     #[inline]
     pub(crate) fn entrance(&self) -> Option<usize> {
         self.is_entered.then(|| self.common.entrance_address)
@@ -78,8 +79,8 @@ impl Published {
 
 impl Drop for Published {
     fn drop(&mut self) {
-        // SAFETY: I4: kept by `Publisher::publish`, and whoever drops a stub vouches that no call
-        // is in flight: it is borrowed for as long as it runs.
+        // SAFETY: I4: kept by `Publisher::publish`, and no call is in flight when a stub is
+        // dropped, since a running stub is borrowed.
         unsafe {
             self.common.arena.release(self.entry, self.bytes as usize);
         }
@@ -96,7 +97,7 @@ pub(crate) struct Publisher {
     shared: Mutex<Shared>,
 }
 
-/// What has been published and is still in use, if anybody holds it.
+/// What has been published and may be shared, held weakly.
 #[derive(Debug, Default)]
 struct Shared {
     common: HashMap<VeneerCode, Weak<Common>>,
@@ -262,7 +263,7 @@ impl JITMemoryProvider for Provider {
         address
     }
 
-    /// The slice frees itself.
+    /// Nothing to do: a slice is freed when it is dropped.
     unsafe fn free_memory(&mut self) {}
 
     fn finalize(&mut self, _branch_protection: BranchProtection) -> ModuleResult<()> {

@@ -44,9 +44,9 @@ const _: () = {
 /// words only.
 const G_BLOCK: usize = 512;
 
-/// What stands in for Go's current goroutine: a block of zeroes. Its third word is the stack guard,
-/// and a guard of zero lets every stack check pass. Callees may write to it; each thread that calls
-/// Go functions has its own.
+/// A substitute for Go's current goroutine (`g`): a block of zeroes. Its third word is the stack
+/// guard, and a guard of zero lets every stack check pass. Callees may write to it; each thread
+/// that calls Go functions has its own.
 #[repr(C, align(64))]
 #[derive(Debug)]
 pub struct GBlock([Cell<u64>; G_BLOCK / 8]);

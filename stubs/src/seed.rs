@@ -1,6 +1,6 @@
 //! The finalizers of Go's own register-ABI test, by hand: `func(*T) (int, float32, [10]byte)` and
 //! its interface twin, for every number of argument registers. For demonstrations, tests and
-//! benchmarks on Linux, x86-64. Room with unsafe code.
+//! benchmarks on Linux, x86-64. Contains unsafe code.
 //!
 //! A callee looks at the machine itself: it takes its argument from the very register or frame word
 //! the ABI names, writes down all registers and the frame's first words as it found them, and then

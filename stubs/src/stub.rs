@@ -11,7 +11,7 @@ use crate::{GBlock, Record, StubKey};
 // them.
 const _: () = assert!(size_of::<Stub>() <= 40);
 
-/// What every generated stub is, to Rust.
+/// The type of a generated stub.
 type Entry = unsafe extern "C-unwind" fn(
     *const Record,
     *const Record,
@@ -19,7 +19,7 @@ type Entry = unsafe extern "C-unwind" fn(
     *const GBlock,
 );
 
-/// What a stub that keeps no register is entered through: the last argument is the stub's own
+/// The type of the entrance of stubs that save no registers. The last argument is the stub's
 /// address.
 type Entrance = unsafe extern "C-unwind" fn(
     *const Record,
@@ -30,8 +30,8 @@ type Entrance = unsafe extern "C-unwind" fn(
 );
 
 /// Calls functions of one key: a compiled loop over records, or its interpretation. Made by a
-/// [`StubCache`](crate::StubCache), shared by all who use the key; its code is freed with the last
-/// of them.
+/// [`StubCache`](crate::StubCache), shared by all users of the key; its code is freed when the last
+/// of them drops it.
 #[derive(Debug)]
 pub struct Stub {
     key: StubKey,
@@ -119,7 +119,8 @@ impl Stub {
         progress: &AtomicPtr<Record>,
         g: &GBlock,
     ) {
-        // A stub's loop tests at its end.
+        // A stub's loop tests its condition after a call, so it must not be entered without
+        // records.
         if first == end {
             return progress.store(end.cast_mut(), Ordering::Release);
         }

@@ -48,7 +48,7 @@ impl CallState {
             .ok_or("Cranelift has no CIE for this ISA")?;
         let mut table = FrameTable::default();
         let id = table.add_cie(cie);
-        // Any address other than 0, which readers take for the end of the table.
+        // Not 0, which readers take for the end of the table.
         const AT: u64 = 0x1000;
         table.add_fde(id, info.to_fde(Address::Constant(AT)));
         let bytes = write(&table)?;

@@ -10,7 +10,7 @@ use crate::random::Random;
 const BASE: u64 = 0x4000_0000;
 /// Stubs, one after the other.
 pub const CODE: u64 = BASE + 0x1000_0000;
-/// Room for stubs.
+/// Bytes for stubs.
 pub const CODE_BYTES: u64 = 0x40_0000;
 /// Callees: nothing but faults, one address for each record. A run stops before the first is
 /// executed.
@@ -23,7 +23,7 @@ pub const RECORDS: u64 = BASE + 0x30_0000;
 pub const ARGUMENTS: u64 = BASE + 0x100_0000;
 /// Blocks of results.
 pub const RESULTS: u64 = BASE + 0x200_0000;
-/// Room for either kind of block.
+/// Bytes for each of the two kinds of block.
 pub const BLOCK_BYTES: u64 = 0x10_0000;
 /// A page with the progress cell in it.
 pub const PROGRESS: u64 = BASE + 0x40_0000;

@@ -1,5 +1,5 @@
 //! The Go program's functions in this process, on x86-64: called through stubs, generated and
-//! interpreted. Room with unsafe code.
+//! interpreted. Contains unsafe code.
 
 use std::sync::OnceLock;
 

@@ -1,4 +1,4 @@
-//! Stubs for Cranelift's portable interpreter, run in this process. Room with unsafe code.
+//! Stubs for Cranelift's portable interpreter, run in this process. Contains unsafe code.
 //!
 //! The callee is a few bytes of Pulley code that hand control back to this file, which looks at
 //! Pulley's registers and stack, changes what a callee may, and leaves results. It shares no

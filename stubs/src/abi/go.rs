@@ -193,7 +193,7 @@ static LOONG64: Machine = Machine {
     float32: Float32Image::Low,
 };
 
-/// Go has no Pulley; what is here is what any machine has.
+/// Go does not support Pulley, so there are no registers: only ABI0 can be expressed.
 static PULLEY64: Machine = Machine {
     arch: Arch::Pulley64,
     int_regs: &[],

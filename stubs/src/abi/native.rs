@@ -40,7 +40,7 @@ pub enum Convention {
     TailS390x,
 }
 
-/// Who widens a small integer in a register or in a whole stack slot, and how.
+/// Whether the caller or the callee extends a small integer in a register or stack slot, and how.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum Extension {
@@ -107,7 +107,7 @@ pub struct NativeConvention {
     pub positional: bool,
     /// A float that finds no float register takes an integer register, if one is left.
     pub floats_in_ints: bool,
-    /// Who widens small integers.
+    /// Whether the caller or the callee extends small integers.
     pub extension: Extension,
     /// How an interface travels.
     pub pair: Pair,

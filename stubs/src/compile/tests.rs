@@ -200,7 +200,7 @@ fn unwind(library: &'static Library, machine: &Machine, key: &StubKey) {
         let cfa = registers[&(machine.name)(base)].wrapping_add_signed(offset);
         registers.insert(machine.stack_pointer.into(), cfa - machine.cfa);
         for &(register, offset) in saved {
-            // What is on the stack above an entry by a jump is nobody's.
+            // The emulator jumps to the stub, so there is no return address above.
             if register == machine.return_column && machine.link.is_none() {
                 continue;
             }
