@@ -30,9 +30,9 @@ pub(crate) struct CallState {
     return_address: u16,
     code_alignment: u8,
     data_alignment: i8,
-    cfa: (u16, i64),
-    /// (DWARF register, offset from the canonical frame address), ascending.
-    saved: Vec<(u16, i64)>,
+    cfa: Rule,
+    /// Registers and their offsets from the canonical frame address, ascending.
+    saved: Vec<Rule>,
 }
 
 impl CallState {
@@ -58,48 +58,19 @@ impl CallState {
             .fde_for_address(&bases, AT, gimli::EhFrame::cie_from_offset)
             .map_err(|e| e.to_string())?;
         let mut context = gimli::UnwindContext::new();
+        let is_riscv64 = matches!(isa.triple().architecture, Architecture::Riscv64(_));
         let mut agreed: Option<CallState> = None;
         for &call in calls {
             let row = fde
                 .unwind_info_for_address(&section, &bases, &mut context, AT + u64::from(call) - 1)
                 .map_err(|e| e.to_string())?;
-            let CfaRule::RegisterAndOffset { register, offset } = *row.cfa() else {
-                return Err(format!(
-                    "canonical frame address is {:?}, wanted a register and an offset",
-                    row.cfa()
-                ));
-            };
-            let mut saved = Vec::new();
-            for (register, rule) in row.registers() {
-                match rule {
-                    RegisterRule::Offset(offset) => saved.push((register.0, *offset)),
-                    // On Apple's arm64 Cranelift says that return addresses are not signed, which
-                    // is so anyway.
-                    RegisterRule::ValExpression(_) if register.0 == RETURN_ADDRESS_SIGNED => {}
-                    other => {
-                        return Err(format!(
-                            "register {} is {other:?}, wanted a place in the frame",
-                            register.0
-                        ));
-                    }
-                }
-            }
-            // On riscv64 Cranelift pushes the frame pointer, points it there, and then saves it
-            // again with the other registers; its rule names the second place, which holds the
-            // stub's own.
-            let is_riscv64 = matches!(isa.triple().architecture, Architecture::Riscv64(_));
-            for rule in &mut saved {
-                if is_riscv64 && rule.0 == register.0 {
-                    rule.1 = -offset;
-                }
-            }
-            saved.sort_unstable();
+            let (cfa, saved) = rules(row, is_riscv64)?;
             let entry = fde.cie();
             let state = CallState {
                 return_address: entry.return_address_register().0,
                 code_alignment: entry.code_alignment_factor() as u8,
                 data_alignment: entry.data_alignment_factor() as i8,
-                cfa: (register.0, offset),
+                cfa,
                 saved,
             };
             match &agreed {
@@ -171,6 +142,47 @@ impl CallState {
         );
         write(&table)
     }
+}
+
+/// A DWARF register and an offset: from the register, or of the register from the canonical frame
+/// address.
+type Rule = (u16, i64);
+
+/// The rules of one row: for the canonical frame address, and for saved registers, ascending.
+fn rules(
+    row: &gimli::UnwindTableRow<usize>,
+    is_riscv64: bool,
+) -> Result<(Rule, Vec<Rule>), String> {
+    let CfaRule::RegisterAndOffset { register, offset } = *row.cfa() else {
+        return Err(format!(
+            "canonical frame address is {:?}, wanted a register and an offset",
+            row.cfa()
+        ));
+    };
+    let mut saved = Vec::new();
+    for (register, rule) in row.registers() {
+        match rule {
+            RegisterRule::Offset(offset) => saved.push((register.0, *offset)),
+            // On Apple's arm64 Cranelift says that return addresses are not signed, which is so
+            // anyway.
+            RegisterRule::ValExpression(_) if register.0 == RETURN_ADDRESS_SIGNED => {}
+            other => {
+                return Err(format!(
+                    "register {} is {other:?}, wanted a place in the frame",
+                    register.0
+                ));
+            }
+        }
+    }
+    // On riscv64 Cranelift pushes the frame pointer, points it there, and then saves it again with
+    // the other registers; its rule names the second place, which holds the stub's own.
+    for rule in &mut saved {
+        if is_riscv64 && rule.0 == register.0 {
+            rule.1 = -offset;
+        }
+    }
+    saved.sort_unstable();
+    Ok(((register.0, offset), saved))
 }
 
 fn write(table: &FrameTable) -> Result<Vec<u8>, String> {
