@@ -99,7 +99,7 @@ fn layout_reports_bad_lines_and_goes_on() {
     assert_eq!(
         complaints,
         [
-            "fing layout: line 3: column 9: found \"strin\", wanted a type",
+            "fing layout: line 3: column 9: found \"strin\", wanted a type: Go's own, or a name defined here",
             "fing layout: line 4: column 18: found end of text, wanted \",\" or \")\"",
             "fing layout: line 5: found bytes that are not UTF-8",
         ]

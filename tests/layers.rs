@@ -14,6 +14,8 @@ use rust::{code, is_word, words};
 
 /// `a, b < c, d`: c and d may use a and b, and whatever those may use.
 const STUBS: &str = "
+    quote < signature;
+    lock < compile, code;
     signature < go_frame;
     signature < abi < assign < check, print;
     assign < error;

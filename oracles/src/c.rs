@@ -44,7 +44,8 @@ pub fn toolchain(isa: Isa) -> Option<Toolchain> {
 pub type Sources<'a> = &'a [(&'a str, &'a str)];
 
 impl Toolchain {
-    /// Builds a static program of these sources and runs it; what it printed, or the step that failed and what it said.
+    /// Builds a static program of these sources and runs it; what it printed, or the step that
+    /// failed and what it said.
     ///
     /// # Errors
     ///

@@ -1,6 +1,8 @@
-//! A call with every argument register and frame word given by hand, in the manner of Go's `reflectcall`. Room with unsafe code.
+//! A call with every argument register and frame word given by hand, in the manner of Go's
+//! `reflectcall`. Contains unsafe code.
 //!
-//! It is deliberately not built from anything of fing: what fing's stubs do is compared with what this does.
+//! It is deliberately not built from anything of fing: what fing's stubs do is compared with what
+//! this does.
 
 use std::arch::naked_asm;
 use std::mem::offset_of;
@@ -44,8 +46,8 @@ impl Registers {
     }
 }
 
-/// Calls `code` with `registers` loaded and `frame` at the argument base (the stack pointer before the call's push), then stores
-/// both back as the callee left them.
+/// Calls `code` with `registers` loaded and `frame` at the argument base (the stack pointer before
+/// the call's push), then stores both back as the callee left them.
 ///
 /// # Panics
 ///
@@ -53,12 +55,14 @@ impl Registers {
 ///
 /// # Safety
 ///
-/// `code` must be a function which, for these registers and this frame, does nothing but what Rust allows foreign code to do. It
-/// may leave every register changed except RSP and RBP; it must return, without unwinding.
+/// `code` must be a function which, for these registers and this frame, does nothing but what Rust
+/// allows foreign code to do. It may leave every register changed except RSP and RBP; it must
+/// return, without unwinding.
 pub unsafe fn call(code: usize, registers: &mut Registers, frame: &mut [u64]) {
     let mut guarded = frame.to_vec();
     guarded.resize(frame.len() + GUARD, GUARD_WORD);
-    // SAFETY: `enter` reads and writes these two areas only, besides its own stack frame; the rest is the caller's promise.
+    // SAFETY: `enter` reads and writes these two areas only, besides its own stack frame; the rest
+    // is the caller's promise.
     unsafe { enter(code, registers, guarded.as_mut_ptr(), guarded.len()) };
     for (i, word) in guarded[frame.len()..].iter().enumerate() {
         assert_eq!(
@@ -85,7 +89,8 @@ unsafe extern "C" fn enter(code: usize, registers: *mut Registers, frame: *mut u
         "push rbp", "mov rbp, rsp",
         "push rbx", "push r12", "push r13", "push r14", "push r15",
         "push rsi", "push rdx", "push rcx",
-        // The frame: r12 = registers and r13 = code stay put meanwhile, Go passes nothing in either.
+        // The frame: r12 = registers and r13 = code stay put meanwhile, Go passes nothing in
+        // either.
         "mov r12, rsi", "mov r13, rdi",
         "lea rax, [8*rcx]", "sub rsp, rax", "and rsp, -16",
         "mov rdi, rsp", "mov rsi, rdx", "rep movsq",
@@ -94,10 +99,14 @@ unsafe extern "C" fn enter(code: usize, registers: *mut Registers, frame: *mut u
         "mov rdi, [r12+{ints}+24]", "mov rsi, [r12+{ints}+32]", "mov r8, [r12+{ints}+40]",
         "mov r9, [r12+{ints}+48]", "mov r10, [r12+{ints}+56]", "mov r11, [r12+{ints}+64]",
         "movq xmm0, [r12+{floats}]", "movq xmm1, [r12+{floats}+8]", "movq xmm2, [r12+{floats}+16]",
-        "movq xmm3, [r12+{floats}+24]", "movq xmm4, [r12+{floats}+32]", "movq xmm5, [r12+{floats}+40]",
-        "movq xmm6, [r12+{floats}+48]", "movq xmm7, [r12+{floats}+56]", "movq xmm8, [r12+{floats}+64]",
-        "movq xmm9, [r12+{floats}+72]", "movq xmm10, [r12+{floats}+80]", "movq xmm11, [r12+{floats}+88]",
-        "movq xmm12, [r12+{floats}+96]", "movq xmm13, [r12+{floats}+104]", "movq xmm14, [r12+{floats}+112]",
+        "movq xmm3, [r12+{floats}+24]", "movq xmm4, [r12+{floats}+32]",
+        "movq xmm5, [r12+{floats}+40]",
+        "movq xmm6, [r12+{floats}+48]", "movq xmm7, [r12+{floats}+56]",
+        "movq xmm8, [r12+{floats}+64]",
+        "movq xmm9, [r12+{floats}+72]", "movq xmm10, [r12+{floats}+80]",
+        "movq xmm11, [r12+{floats}+88]",
+        "movq xmm12, [r12+{floats}+96]", "movq xmm13, [r12+{floats}+104]",
+        "movq xmm14, [r12+{floats}+112]",
         "movups xmm15, [r12+{zero}]",
         "mov rdx, [r12+{context}]", "mov r14, [r12+{g}]",
         "call r13",
@@ -107,10 +116,14 @@ unsafe extern "C" fn enter(code: usize, registers: *mut Registers, frame: *mut u
         "mov [r12+{ints}+24], rdi", "mov [r12+{ints}+32], rsi", "mov [r12+{ints}+40], r8",
         "mov [r12+{ints}+48], r9", "mov [r12+{ints}+56], r10", "mov [r12+{ints}+64], r11",
         "movq [r12+{floats}], xmm0", "movq [r12+{floats}+8], xmm1", "movq [r12+{floats}+16], xmm2",
-        "movq [r12+{floats}+24], xmm3", "movq [r12+{floats}+32], xmm4", "movq [r12+{floats}+40], xmm5",
-        "movq [r12+{floats}+48], xmm6", "movq [r12+{floats}+56], xmm7", "movq [r12+{floats}+64], xmm8",
-        "movq [r12+{floats}+72], xmm9", "movq [r12+{floats}+80], xmm10", "movq [r12+{floats}+88], xmm11",
-        "movq [r12+{floats}+96], xmm12", "movq [r12+{floats}+104], xmm13", "movq [r12+{floats}+112], xmm14",
+        "movq [r12+{floats}+24], xmm3", "movq [r12+{floats}+32], xmm4",
+        "movq [r12+{floats}+40], xmm5",
+        "movq [r12+{floats}+48], xmm6", "movq [r12+{floats}+56], xmm7",
+        "movq [r12+{floats}+64], xmm8",
+        "movq [r12+{floats}+72], xmm9", "movq [r12+{floats}+80], xmm10",
+        "movq [r12+{floats}+88], xmm11",
+        "movq [r12+{floats}+96], xmm12", "movq [r12+{floats}+104], xmm13",
+        "movq [r12+{floats}+112], xmm14",
         "movups [r12+{zero}], xmm15",
         "mov [r12+{context}], rdx", "mov [r12+{g}], r14",
         "pushfq", "pop rax", "mov [r12+{flags}], rax",

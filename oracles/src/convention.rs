@@ -1,5 +1,6 @@
-//! Conventions as physical registers, written from the ABIs' own texts: Go's internal ABI, the System V psABIs of x86-64, AArch64
-//! (AAPCS64), RISC-V and z/Architecture, Microsoft's x64 convention. Shares nothing with fing's tables: it is there to contradict them.
+//! Conventions as physical registers, written from the ABIs' own texts: Go's internal ABI, the
+//! System V psABIs of x86-64, AArch64 (AAPCS64), RISC-V and z/Architecture, Microsoft's x64
+//! convention. Shares nothing with fing's tables: it is there to contradict them.
 #![forbid(unsafe_code)]
 
 use crate::emulator::Isa;
@@ -19,16 +20,18 @@ pub struct Convention {
     pub int_results: &'static [&'static str],
     /// Float result registers in order.
     pub float_results: &'static [&'static str],
-    /// An integer and a float argument at one position take one number: the n-th argument goes to the n-th of either.
+    /// An integer and a float argument at one position take one number: the n-th argument goes to
+    /// the n-th of either.
     pub shared_numbers: bool,
-    /// Bytes from the stack pointer at the callee's first instruction up to the first stack argument.
+    /// Bytes from the stack pointer at the callee's first instruction up to the first stack
+    /// argument.
     pub argument_base: u64,
     /// Register with the address of a result that lies in memory; empty for Go, which has none.
     pub result_address: &'static str,
     /// Register in which the callee gives that address back. Empty if none.
     pub hidden_back: &'static str,
-    /// The callee takes its stack arguments off the stack, if it has any: rounded up to a multiple of the first number, and
-    /// the second number of bytes besides.
+    /// The callee takes its stack arguments off the stack, if it has any: rounded up to a multiple
+    /// of the first number, and the second number of bytes besides.
     pub callee_pops: Option<(u64, u64)>,
     /// Go: the closure context. Empty otherwise.
     pub context: &'static str,
@@ -38,8 +41,8 @@ pub struct Convention {
     pub zero: &'static str,
     /// Registers a callee leaves as it found them; the stack pointer is one always.
     pub preserved: &'static [&'static str],
-    /// Bytes from the stack pointer at the callee's first instruction, start and end: the callee may write them although no
-    /// argument of its is there.
+    /// Bytes from the stack pointer at the callee's first instruction, start and end: the callee
+    /// may write them although no argument of its is there.
     pub home: (u64, u64),
     /// The stack pointer at the call instruction is a multiple of this.
     pub alignment: u64,
@@ -54,11 +57,13 @@ pub struct Convention {
 pub enum Small {
     /// Anything.
     Garbage,
-    /// Extended to 32 bits by its own sign, then anything. (Not in the psABI's text; gcc's callers do it and clang's callees rely on it.)
+    /// Extended to 32 bits by its own sign, then anything. (Not in the psABI's text; gcc's callers
+    /// do it and clang's callees rely on it.)
     To32,
     /// Extended to 64 bits by its own sign.
     To64,
-    /// Extended to 32 bits by its own sign, then to 64 bits with the sign of bit 31, unsigned integers too.
+    /// Extended to 32 bits by its own sign, then to 64 bits with the sign of bit 31, unsigned
+    /// integers too.
     SignOf32,
 }
 
@@ -263,7 +268,8 @@ static AAPCS64: Convention = Convention {
     single: Single::Low,
 };
 
-/// Apple's: as AAPCS64, but the caller extends small integers and packs stack arguments by their own size.
+/// Apple's: as AAPCS64, but the caller extends small integers and packs stack arguments by their
+/// own size.
 static APPLE: Convention = Convention {
     name: "apple/arm64",
     small: Small::To32,
@@ -320,7 +326,8 @@ static S390X: Convention = Convention {
     single: Single::High,
 };
 
-/// Cranelift's `tail`, as its sources have it: arguments as in C, no result in memory named by an argument of ours.
+/// Cranelift's `tail`, as its sources have it: arguments as in C, no result in memory named by an
+/// argument of ours.
 static TAIL_AMD64: Convention = Convention {
     name: "tail/amd64",
     hidden_back: "",
@@ -354,7 +361,8 @@ static TAIL_RISCV64: Convention = Convention {
     ..RISCV64
 };
 
-/// Two registers more, which a callee then need not keep. Stack arguments lie in the callee's frame, below the caller's save area.
+/// Two registers more, which a callee then need not keep. Stack arguments lie in the callee's
+/// frame, below the caller's save area.
 static TAIL_S390X: Convention = Convention {
     name: "tail/s390x",
     hidden_back: "",

@@ -1,7 +1,8 @@
-//! An emulator of four machines: memory, registers by name, "run until". Room with unsafe code.
+//! An emulator of four machines: memory, registers by name, "run until". Contains unsafe code.
 //!
-//! It is the Unicorn library, loaded at run time. There are no callbacks: a run goes from one address until another, and
-//! between two runs the test looks at the registers and memory, and changes them as a callee would.
+//! It is the Unicorn library, loaded at run time. There are no callbacks: a run goes from one
+//! address until another, and between two runs the test looks at the registers and memory, and
+//! changes them as a callee would.
 
 mod isa;
 
@@ -52,7 +53,8 @@ impl std::fmt::Debug for Library {
     }
 }
 
-/// Unicorn's library: the file in `FING_UNICORN`, else `.oracles/unicorn/lib/libunicorn.so.2`, else the system's. Loaded once.
+/// Unicorn's library: the file in `FING_UNICORN`, else `.oracles/unicorn/lib/libunicorn.so.2`, else
+/// the system's. Loaded once.
 ///
 /// `None` if there is none, which is said on standard error.
 ///
@@ -71,8 +73,9 @@ pub fn library() -> Option<&'static Library> {
     });
     if found.is_none() {
         find::missing(
-            "oracle not found: unicorn (machine registers at the callee): no FING_UNICORN, no .oracles/unicorn, no libunicorn.so.2 \
-             on this system; scripts/install-oracles installs it",
+            "oracle not found: unicorn (machine registers at the callee): no FING_UNICORN, \
+             no .oracles/unicorn, no libunicorn.so.2 on this system; \
+             scripts/install-oracles installs it",
         );
     }
     found.as_ref()
@@ -81,7 +84,8 @@ pub fn library() -> Option<&'static Library> {
 impl Library {
     fn load(path: &Path) -> Result<Library, String> {
         let name = CString::new(path.as_os_str().as_bytes()).map_err(|e| e.to_string())?;
-        // SAFETY: a C string; Unicorn's library has no initialiser that does more than fill its own tables.
+        // SAFETY: a C string; Unicorn's library has no initialiser that does more than fill its own
+        // tables.
         let library = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
         if library.is_null() {
             return Err("dlopen refuses it".into());
@@ -99,7 +103,8 @@ impl Library {
         macro_rules! function {
             ($name:literal as $ty:ty) => {{
                 let found = symbol($name)?;
-                // SAFETY: the library is never unloaded, and the type is the function's in unicorn.h, version 2.
+                // SAFETY: the library is never unloaded, and the type is the function's in
+                // unicorn.h, version 2.
                 unsafe { std::mem::transmute::<*mut c_void, $ty>(found) }
             }};
         }
@@ -324,7 +329,8 @@ impl Emulator {
     ///
     /// It got elsewhere: a fault, or too many instructions.
     pub fn run(&mut self, start: u64, until: u64) -> Result<(), EmulatorError> {
-        // SAFETY: an open machine without callbacks: nothing but its own memory and registers is reached.
+        // SAFETY: an open machine without callbacks: nothing but its own memory and registers is
+        // reached.
         let code = unsafe { (self.library.start)(self.handle, start, until, 0, MOST_INSTRUCTIONS) };
         // On s390x the library reports an exception although it has arrived.
         if self.word(self.isa.pc()) == until {

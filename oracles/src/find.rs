@@ -1,4 +1,5 @@
-//! Finding the programs tests need, and what happens where one is missing. Knows: `FING_<NAME>`, `.oracles/`, `PATH`.
+//! Finding the programs tests need, and what happens where one is missing. Knows: `FING_<NAME>`,
+//! `.oracles/`, `PATH`.
 #![forbid(unsafe_code)]
 
 use std::env;
@@ -12,7 +13,8 @@ pub(crate) fn checkout() -> &'static Path {
         .expect("the crate is a folder of the checkout")
 }
 
-/// The environment variable that names an oracle's file: `FING_` and the name in upper case, `_` for `-`.
+/// The environment variable that names an oracle's file: `FING_` and the name in upper case, `_`
+/// for `-`.
 fn variable(name: &str) -> String {
     format!("FING_{}", name.to_uppercase().replace('-', "_"))
 }
@@ -29,13 +31,16 @@ fn given(name: &str) -> Option<PathBuf> {
     Some(given)
 }
 
-/// The program `name`: the path in `FING_<NAME>` (upper case: `FING_GO`), else `.oracles/<name>/bin/<name>` in the checkout, else on `PATH`.
+/// The program `name`: the path in `FING_<NAME>` (upper case: `FING_GO`), else
+/// `.oracles/<name>/bin/<name>` in the checkout, else on `PATH`.
 ///
-/// `None` if there is none, which is said on standard error (past the test runner's capture), naming `wanted_for`.
+/// `None` if there is none, which is said on standard error (past the test runner's capture),
+/// naming `wanted_for`.
 ///
 /// # Panics
 ///
-/// If there is none and `FING_REQUIRE_ORACLES` is set to `1`; or if `FING_<NAME>` is set and no file is there.
+/// If there is none and `FING_REQUIRE_ORACLES` is set to `1`; or if `FING_<NAME>` is set and no
+/// file is there.
 pub fn tool(name: &str, wanted_for: &str) -> Option<PathBuf> {
     if let Some(given) = given(name) {
         return Some(given);
@@ -56,14 +61,16 @@ pub fn tool(name: &str, wanted_for: &str) -> Option<PathBuf> {
         .find(|path| path.is_file());
     if found.is_none() {
         missing(&format!(
-            "oracle not found: {name} ({wanted_for}): no {variable}, no .oracles/{name}, none on PATH; scripts/install-oracles installs it"
+            "oracle not found: {name} ({wanted_for}): no {variable}, no .oracles/{name}, none on \
+             PATH; scripts/install-oracles installs it"
         ));
     }
     found
 }
 
-/// The library `file` of the oracle `name`: the path in `FING_<NAME>`, else `.oracles/<name>/lib/<file>` in the checkout, else the
-/// bare name, for the dynamic linker to look for.
+/// The library `file` of the oracle `name`: the path in `FING_<NAME>`, else
+/// `.oracles/<name>/lib/<file>` in the checkout, else the bare name, for the dynamic linker to look
+/// for.
 ///
 /// # Panics
 ///
@@ -90,6 +97,7 @@ pub(crate) fn missing(why: &str) {
         env::var_os("FING_REQUIRE_ORACLES").is_none_or(|v| v != "1"),
         "{why}"
     );
-    // Written directly: `eprintln!` would be captured by the test runner and dropped when the test passes.
+    // Written directly: `eprintln!` would be captured by the test runner and dropped when the test
+    // passes.
     let _ = writeln!(std::io::stderr(), "{why}: test skipped");
 }

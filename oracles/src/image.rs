@@ -1,7 +1,9 @@
-//! A static, non-PIE ELF executable mapped into this process at its own addresses, never started. Room with unsafe code.
+//! A static, non-PIE ELF executable mapped into this process at its own addresses, never started.
+//! Contains unsafe code.
 //!
-//! Each PT_LOAD segment goes to the address it names, filled and protected as it asks. Nothing of the program's start-up runs, so
-//! only functions that need no live runtime may be called. The mapping stays for the life of the process.
+//! Each PT_LOAD segment goes to the address it names, filled and protected as it asks. Nothing of
+//! the program's start-up runs, so only functions that need no live runtime may be called. The
+//! mapping stays for the life of the process.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -22,7 +24,8 @@ pub enum ImageError {
     Elf(#[from] object::Error),
     /// The file is position-independent, an object or a library: its addresses are not its own.
     #[error(
-        "map image: file is {0:?}, wanted a static executable at fixed addresses (CGO_ENABLED=0, not PIE)"
+        "map image: file is {0:?}, wanted a static executable at fixed addresses (CGO_ENABLED=0, \
+         not PIE)"
     )]
     Kind(ObjectKind),
     /// A segment's pages are taken, or the system refuses them.
@@ -88,7 +91,8 @@ impl Image {
         Ok(Image { symbols })
     }
 
-    /// Address of the function or variable `name` (`main.FinalizePointer`; an assembly function's own entry ends in `.abi0`).
+    /// Address of the function or variable `name` (`main.FinalizePointer`; an assembly function's
+    /// own entry ends in `.abi0`).
     ///
     /// # Panics
     ///
@@ -104,7 +108,8 @@ impl Image {
     /// If there is no such variable or it has no such word.
     pub fn word(&self, name: &str, index: usize) -> u64 {
         let address = self.word_address(name, index);
-        // SAFETY: the word lies within a variable of a segment that `map_segment` mapped readable, for good. Volatile: foreign code writes it.
+        // SAFETY: the word lies within a variable of a segment that `map_segment` mapped readable,
+        // for good. Volatile: foreign code writes it.
         unsafe { ptr::read_volatile(address as *const u64) }
     }
 
@@ -117,7 +122,8 @@ impl Image {
         let words = self.symbol(name).size as usize / 8;
         for index in 0..words {
             let address = self.word_address(name, index);
-            // SAFETY: as in `word`; Go puts variables that it initialises to zero into a writable segment.
+            // SAFETY: as in `word`; Go puts variables that it initialises to zero into a writable
+            // segment.
             unsafe { ptr::write_volatile(address as *mut u64, 0) }
         }
     }
@@ -171,7 +177,8 @@ fn map_segment(
     if mapped == libc::MAP_FAILED || mapped != start {
         return Err(failed("mmap at a fixed address"));
     }
-    // SAFETY: `data` is at most `size` bytes (an ELF segment's file size), and these fresh pages hold `address..address + size`.
+    // SAFETY: `data` is at most `size` bytes (an ELF segment's file size), and these fresh pages
+    // hold `address..address + size`.
     unsafe { ptr::copy_nonoverlapping(data.as_ptr(), address as *mut u8, data.len()) };
     let bits = [
         (wanted.readable(), libc::PROT_READ),

@@ -1,15 +1,19 @@
 //! What fing's tests compare it with, for Linux on x86-64 (the crate is empty elsewhere).
 //!
-//! * [`go`]: functions that the real Go compiler made, mapped into this process ([`Image`]) and called without Go's runtime.
-//! * [`call`]: a call with every register and frame word given by hand. It shares no code with fing, so it can judge fing.
+//! * [`go`]: functions that the real Go compiler made, mapped into this process ([`Image`]) and
+//!   called without Go's runtime.
+//! * [`call`]: a call with every register and frame word given by hand. It shares no code with
+//!   fing, so it can judge fing.
 //! * [`emulator`]: four machines whose registers can be looked at between any two instructions.
-//! * [`convention`]: which physical registers each convention uses, written down a second time from the ABIs' own texts.
+//! * [`convention`]: which physical registers each convention uses, written down a second time from
+//!   the ABIs' own texts.
 //! * [`c`]: C compilers for four machines, and what runs their programs.
 //! * [`elf`]: an executable's segments and symbols, for the emulator.
 //! * [`tool`]: finds a program the tests need.
 //!
-//! An oracle that is not on the machine is said aloud and its test is skipped, unless `FING_REQUIRE_ORACLES=1` is set (as
-//! `./test` and CI do): then the test fails. `scripts/install-oracles` installs them all.
+//! An oracle that is not on the machine is said aloud and its test is skipped, unless
+//! `FING_REQUIRE_ORACLES=1` is set (as `./test` and CI do): then the test fails.
+//! `scripts/install-oracles` installs them all.
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
 pub mod c;

@@ -46,14 +46,16 @@ impl Deref for Go {
     }
 }
 
-/// The Go program of tests/go, built (once per content), mapped (once per process), with zeroed variables.
+/// The Go program of tests/go, built (once per content), mapped (once per process), with zeroed
+/// variables.
 ///
-/// Waits until no other test of this process holds it. `None` means that Go is not on this machine, which has been said aloud;
-/// the caller returns.
+/// Waits until no other test of this process holds it. `None` means that Go is not on this machine,
+/// which has been said aloud; the caller returns.
 ///
 /// # Panics
 ///
-/// If Go is missing and `FING_REQUIRE_ORACLES=1`; if the program does not build or cannot be mapped.
+/// If Go is missing and `FING_REQUIRE_ORACLES=1`; if the program does not build or cannot be
+/// mapped.
 pub fn go() -> Option<Go> {
     let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     if IMAGE.get().is_none() {
@@ -69,7 +71,8 @@ pub fn go() -> Option<Go> {
     Some(Go { image, _turn: turn })
 }
 
-/// Builds the program with `go` into target/oracles and gives the executable; a build of the same content is used again.
+/// Builds the program with `go` into target/oracles and gives the executable; a build of the same
+/// content is used again.
 fn build(go: &Path) -> PathBuf {
     let folder = checkout().join("tests/go");
     let read = |name: &&str| {
@@ -86,7 +89,8 @@ fn build(go: &Path) -> PathBuf {
     build_go(go, "callees", Isa::Amd64, &sources).unwrap_or_else(|e| panic!("oracle go: {e}"))
 }
 
-/// Builds a Go program for Linux on `isa`: a static executable under target/oracles. A build of the same content is used again.
+/// Builds a Go program for Linux on `isa`: a static executable under target/oracles. A build of the
+/// same content is used again.
 ///
 /// `None` means that Go is not on this machine, which has been said aloud.
 ///
@@ -115,7 +119,8 @@ fn build_go(go: &Path, name: &str, isa: Isa, sources: &[(&str, &str)]) -> Result
     if executable.is_file() {
         return Ok(executable);
     }
-    // Other test binaries may build at the same time: each builds under its own name, the last rename wins.
+    // Other test binaries may build at the same time: each builds under its own name, the last
+    // rename wins.
     let own = executable.with_extension(std::process::id().to_string());
     let folder = own.with_extension("source");
     let fail = |what: &str, path: &Path, e| format!("cannot {what} {}: {e}", path.display());

@@ -1,4 +1,5 @@
-//! Which oracles are here: said aloud by every `cargo test`, so that nobody takes a skipped comparison for a passed one.
+//! Which oracles are here: said aloud by every `cargo test`, so that nobody takes a skipped
+//! comparison for a passed one.
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
 use std::io::Write;

@@ -106,7 +106,7 @@ fn names_mean_one_thing() {
         Err(TypesError::Undefined { .. })
     ));
     let parse = types.parse("*main.Nope").unwrap_err().to_string();
-    assert_eq!(parse, "type: column 2: found \"main.Nope\", wanted a type");
+    assert!(parse.starts_with("type: column 2: found \"main.Nope\", wanted a type"));
     assert!(types.define("int", "string").is_err());
     assert!(types.define("not a name", "string").is_err());
     assert_eq!(

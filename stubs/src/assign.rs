@@ -1,9 +1,11 @@
-//! Signature x ABI -> assignment: which bytes of which value travel in which register or at which frame offset.
+//! Signature x ABI -> assignment: which bytes of which value travel in which register or at which
+//! frame offset.
 //!
-//! A pure function. For the Go family it is Go's own algorithm for any register counts: a value goes into registers whole or
-//! onto the stack whole, and a value that did not fit leaves the registers to later, smaller ones. All offsets count from
-//! the *argument base*: the address of the first stack argument, [`Machine::argument_base`] bytes above the stack pointer at
-//! the call instruction.
+//! A pure function. For the Go family it is Go's own algorithm for any register counts: a value
+//! goes into registers whole or onto the stack whole, and a value that did not fit leaves the
+//! registers to later, smaller ones. All offsets count from the *argument base*: the address of the
+//! first stack argument, [`Machine::argument_base`] bytes above the stack pointer at the call
+//! instruction.
 //!
 //! ```
 //! use fing_stubs::abi::{Abi, Arch};
@@ -11,7 +13,8 @@
 //!
 //! let sig = "func(any) [4]int64".parse()?;
 //! let a = assign(&sig, Abi::go(Arch::Amd64))?;
-//! assert!(matches!(&a.args[0].place, Place::Regs { pieces, spill: Some(32) } if pieces.len() == 2));
+//! let Place::Regs { pieces, spill } = &a.args[0].place else { panic!("not in registers") };
+//! assert_eq!((pieces.len(), *spill), (2, Some(32)));
 //! assert_eq!(a.results[0].place, Place::Stack { offset: 0 });
 //! assert_eq!((a.frame_size, a.spill_size), (48, 16));
 //!
@@ -27,10 +30,12 @@ mod go;
 mod native;
 
 use crate::abi::{Abi, RegClass};
+use crate::quote::short;
 use crate::signature::{Kind, Layout, Need, Role, Signature, Type, WORD};
 
 /// Where everything of one call goes.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Assignment {
     /// The convention it was made for.
     pub abi: Abi,
@@ -38,34 +43,39 @@ pub struct Assignment {
     pub args: Vec<Value>,
     /// The results in order.
     pub results: Vec<Value>,
-    /// End of the stack arguments, in bytes from the argument base like everything below; not rounded.
+    /// End of the stack arguments, in bytes from the argument base like everything below; not
+    /// rounded.
     pub args_end: u64,
     /// Where stack results begin: `args_end` rounded up to a word.
     pub results_off: u64,
     /// End of the stack results, not rounded.
     pub results_end: u64,
-    /// Where spill slots begin: `results_end` rounded up to a word. Native: where copies of arguments passed by reference
-    /// begin, at a multiple of 16 if there are any.
+    /// Where spill slots begin: `results_end` rounded up to a word. Native: where copies of
+    /// arguments passed by reference begin, at a multiple of 16 if there are any.
     pub spill_off: u64,
     /// Bytes of all spill slots, or copies, together, whole words.
     pub spill_size: u64,
-    /// Bytes the caller must reserve. Go: `spill_off + spill_size`. Native: rounded up to the stack alignment.
+    /// Bytes the caller must reserve. Go: `spill_off + spill_size`. Native: rounded up to the stack
+    /// alignment.
     pub frame_size: u64,
     /// Integer registers that carry arguments, a hidden result pointer included.
     pub int_in: usize,
     /// Float registers that carry arguments.
     pub float_in: usize,
-    /// Integer registers that carry results. A hidden result pointer that comes back is not counted.
+    /// Integer registers that carry results. A hidden result pointer that comes back is not
+    /// counted.
     pub int_out: usize,
     /// Float registers that carry results.
     pub float_out: usize,
-    /// Native only: results are written to memory of so many bytes, whose address the caller passes in integer register 0
-    /// or in [`NativeConvention::hidden`](crate::abi::NativeConvention::hidden).
+    /// Native only: results are written to memory of so many bytes, whose address the caller passes
+    /// in integer register 0 or in
+    /// [`NativeConvention::hidden`](crate::abi::NativeConvention::hidden).
     pub hidden_result: Option<u64>,
 }
 
 /// One argument or result.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Value {
     /// Its type.
     pub ty: Type,
@@ -79,6 +89,7 @@ pub struct Value {
 
 /// Where a value travels: always whole.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Place {
     /// In the frame, at this offset from the argument base, in its ordinary memory layout.
     Stack {
@@ -89,7 +100,8 @@ pub enum Place {
     Regs {
         /// Which bytes are in which register, in order of the bytes.
         pieces: Vec<Piece>,
-        /// Go arguments only: where the callee may store the value, in bytes from the argument base.
+        /// Go arguments only: where the callee may store the value, in bytes from the argument
+        /// base.
         spill: Option<u64>,
     },
     /// Native only: the first word in the last register, the second on the stack.
@@ -115,6 +127,7 @@ pub enum Place {
 
 /// A part of a value that travels in one register.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Piece {
     /// Kind of register.
     pub class: RegClass,
@@ -124,8 +137,9 @@ pub struct Piece {
     pub off: u64,
     /// How many bytes: 1, 2, 4 or 8.
     pub size: u64,
-    /// First byte of the register that holds it, counted from the least significant. 0 except for small native results,
-    /// several of which share a register. Where a lone `float32` sits is the machine's affair: [`Abi::float32_image`].
+    /// First byte of the register that holds it, counted from the least significant. 0 except for
+    /// small native results, several of which share a register. Where a lone `float32` sits is the
+    /// machine's affair: [`Abi::float32_image`].
     pub reg_off: u64,
     /// Go's type of the part: what a GC map or a debugger would call it.
     pub kind: Type,
@@ -133,9 +147,10 @@ pub struct Piece {
 
 /// Why a signature can't be called by an ABI.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum AssignError {
     /// A native convention has no place for a value of this type.
-    #[error("assign: {role} is {found}, wanted {wanted} to pass it by {abi}")]
+    #[error("assign: {role} is {}, wanted {wanted} to pass it by {abi}", short(.found))]
     NotByValue {
         /// Where in the signature.
         role: Role,
@@ -151,8 +166,8 @@ pub enum AssignError {
 /// Assigns every value of `sig` its place.
 ///
 /// # Errors
-/// For the Go family, none. A native convention takes booleans, integers, floats, pointers, maps, channels, functions and
-/// interfaces as arguments, and anything of non-zero size as a result.
+/// For the Go family, none. A native convention takes booleans, integers, floats, pointers, maps,
+/// channels, functions and interfaces as arguments, and anything of non-zero size as a result.
 pub fn assign(sig: &Signature, abi: Abi) -> Result<Assignment, AssignError> {
     match abi.native_table() {
         None => Ok(go::assign(sig, abi)),
@@ -161,7 +176,8 @@ pub fn assign(sig: &Signature, abi: Abi) -> Result<Assignment, AssignError> {
 }
 
 impl Assignment {
-    /// Name of the register with this place in the sequence of argument registers; empty if there is none.
+    /// Name of the register with this place in the sequence of argument registers; empty if there
+    /// is none.
     pub fn arg_register(&self, class: RegClass, index: usize) -> &'static str {
         self.abi
             .arg_registers(class)
@@ -170,7 +186,8 @@ impl Assignment {
             .unwrap_or_default()
     }
 
-    /// Name of the register with this place in the sequence of result registers; empty if there is none.
+    /// Name of the register with this place in the sequence of result registers; empty if there is
+    /// none.
     pub fn result_register(&self, class: RegClass, index: usize) -> &'static str {
         self.abi
             .result_registers(class)
@@ -197,7 +214,8 @@ impl Value {
 }
 
 impl Place {
-    /// The pieces in registers; of something passed by reference none, for its address is no piece of it.
+    /// The pieces in registers; of something passed by reference none, for its address is no piece
+    /// of it.
     pub fn pieces(&self) -> &[Piece] {
         match self {
             Place::Regs { pieces, .. } => pieces,
@@ -207,10 +225,12 @@ impl Place {
     }
 }
 
-/// The parts a value falls into when it travels in registers, one register each, numbered from 0 in each class.
+/// The parts a value falls into when it travels in registers, one register each, numbered from 0 in
+/// each class.
 ///
-/// Empty for a type that never does, that takes none, or that is opaque. Parts of a shared type graph that need no
-/// register are not entered, so this takes no longer than writing the type out once.
+/// Empty for a type that never does, that takes none, or that is opaque. Parts of a shared type
+/// graph that need no register are not entered, so this takes no longer than writing the type out
+/// once.
 ///
 /// ```
 /// use fing_stubs::assign::pieces;

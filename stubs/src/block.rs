@@ -1,7 +1,7 @@
 //! How values lie one after another in a block of memory: as the fields of a struct.
 //!
-//! The arguments of a call that is made from memory, and the results it hands back, are such blocks. Under Go's ABI0 the
-//! frame itself is these two blocks, one behind the other.
+//! The arguments of a call that is made from memory, and the results it hands back, are such
+//! blocks. Under Go's ABI0 the frame itself is these two blocks, one behind the other.
 #![forbid(unsafe_code)]
 
 use crate::Type;
@@ -9,8 +9,8 @@ use crate::signature::round_up;
 
 /// Offsets of the values in a block, its size and its alignment.
 ///
-/// Each value begins at the first multiple of its alignment behind its predecessor; the size is rounded up to the
-/// largest alignment, and padding means nothing.
+/// Each value begins at the first multiple of its alignment behind its predecessor; the size is
+/// rounded up to the largest alignment, and padding means nothing.
 ///
 /// ```
 /// use fing_stubs::{BlockLayout, Signature};
@@ -27,7 +27,7 @@ pub struct BlockLayout {
 }
 
 impl BlockLayout {
-    /// The block of values of these types. An opaque type counts nothing; no signature holds one.
+    /// The block of values of these types. Opaque types are left out; no signature has one.
     pub fn of<'a>(types: impl IntoIterator<Item = &'a Type>) -> BlockLayout {
         let mut block = BlockLayout {
             offsets: Vec::new(),

@@ -2,24 +2,26 @@
 #![forbid(unsafe_code)]
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
+use std::sync::{Arc, OnceLock, RwLock, Weak};
 use std::time::{Duration, Instant};
 
 use crate::code::{Arena, DEFAULT_ARENA_CAPACITY};
 use crate::compile::Compiler;
 use crate::interp::Interpreter;
+use crate::lock::{none_held, read, write};
 use crate::publish::Publisher;
 use crate::{Abi, CallStub, DEFAULT_FRAME_LIMIT, KeyOptions, Signature, Stub, StubError, StubKey};
 
-/// Where stubs come from.
+/// How stubs are made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum CodePolicy {
-    /// Machine code, and an error where it can't be had.
+    /// Machine code; an error where it is not available.
     #[default]
     Generate,
     /// No machine code: every call is interpreted, tens of times slower.
     Interpret,
-    /// Machine code where it can be had, else interpretation. A fallback is reported: counted in
+    /// Machine code where it is available, else interpretation. A fallback is reported: counted in
     /// [`CacheStats::fallbacks`], and a `tracing` warning with the reason.
     GenerateOrInterpret,
 }
@@ -27,12 +29,38 @@ pub enum CodePolicy {
 /// How a cache is set up.
 #[derive(Clone, Debug)]
 pub struct CacheOptions {
-    /// Where stubs come from.
+    /// How stubs are made.
     pub policy: CodePolicy,
     /// Bytes of address space for code; memory is taken as stubs are made.
     pub arena_capacity: usize,
     /// Largest frame of a stub, in bytes.
     pub frame_limit: u64,
+}
+
+impl CacheOptions {
+    /// The options with another policy.
+    #[must_use]
+    pub fn policy(self, policy: CodePolicy) -> CacheOptions {
+        CacheOptions { policy, ..self }
+    }
+
+    /// The options with an arena of so many bytes of address space, rounded up to whole regions.
+    #[must_use]
+    pub fn arena_capacity(self, arena_capacity: usize) -> CacheOptions {
+        CacheOptions {
+            arena_capacity,
+            ..self
+        }
+    }
+
+    /// The options with another limit on the frames of stubs, in bytes.
+    #[must_use]
+    pub fn frame_limit(self, frame_limit: u64) -> CacheOptions {
+        CacheOptions {
+            frame_limit,
+            ..self
+        }
+    }
 }
 
 impl Default for CacheOptions {
@@ -45,8 +73,9 @@ impl Default for CacheOptions {
     }
 }
 
-/// A cache's figures, all since it was made.
+/// Statistics of a cache since it was made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CacheStats {
     /// Look-ups that found a stub.
     pub hits: u64,
@@ -56,7 +85,7 @@ pub struct CacheStats {
     pub stubs: usize,
     /// Of these, how many are interpreted.
     pub interpreted: usize,
-    /// Keys for which code was wanted and interpretation had to do.
+    /// Keys whose stubs are interpreted although machine code was asked for.
     pub fallbacks: u64,
     /// Bytes of code memory in use.
     pub code_bytes: usize,
@@ -66,7 +95,7 @@ pub struct CacheStats {
     pub compile_time: Duration,
 }
 
-/// Holds one stub per key. `Send` and `Sync`; nothing of it is shared between caches.
+/// A cache with one stub for each key. `Send` and `Sync`; nothing of it is shared between caches.
 ///
 /// ```
 /// # if !cfg!(all(target_arch = "x86_64", target_os = "linux")) { return Ok(()) }
@@ -88,19 +117,17 @@ pub struct StubCache {
     stubs: [RwLock<Shelf>; SHELVES],
     front: Front,
     generator: OnceLock<Generator>,
-    /// One stub is made at a time; look-ups go on.
-    making: Mutex<()>,
     hits: AtomicU64,
     misses: AtomicU64,
     fallbacks: AtomicU64,
     nanoseconds: AtomicU64,
 }
 
-/// Stubs lie on so many shelves, by some bits of their keys' hashes.
+/// Number of shelves; some bits of a key's hash choose one.
 const SHELVES: usize = 64;
 
-/// Some stubs, in the order of their keys' hashes. That takes a word for each and little more, where a hash table takes two;
-/// stubs which are looked up often are found by the [`Front`].
+/// Some stubs, in the order of their keys' hashes. That takes a word for each and little more,
+/// where a hash table takes two; stubs which are looked up often are found by the [`Front`].
 #[derive(Debug, Default)]
 struct Shelf(Vec<Arc<Stub>>);
 
@@ -118,20 +145,28 @@ impl Shelf {
             .find(|stub| stub.key() == key)
     }
 
-    fn insert(&mut self, stub: Arc<Stub>) {
+    /// The stub that is there already, or this one from now on, and whether it is this one.
+    fn insert_or_get(&mut self, stub: Stub) -> (Arc<Stub>, bool) {
+        if let Some(found) = self.find(stub.key()) {
+            return (found.clone(), false);
+        }
         if self.0.len() == self.0.capacity() {
             self.0.reserve_exact(4 + self.0.len() / 8);
         }
-        self.0.insert(self.place(stub.key().hash_code()), stub);
+        let stub = Arc::new(stub);
+        let place = self.place(stub.key().hash_code());
+        self.0.insert(place, stub.clone());
+        (stub, true)
     }
 }
 
-/// Slots of the front; a program has a handful of stubs.
+/// Slots of the front. Most programs have fewer stubs than that.
 const FRONT: usize = 64;
 
-/// The way to most stubs without a lock: by a key's hash to the first stub that was looked up there.
+/// A small lock-free table in front of the shelves, indexed by a key's hash; each slot has the
+/// first stub that was looked up there.
 ///
-/// A slot is set once. It does not keep its stub alive; when the stub is gone, the slot is of no more use.
+/// A slot is set once and holds its stub weakly; when the stub is dropped, the slot stays unused.
 #[derive(Debug)]
 struct Front([OnceLock<(u64, Weak<Stub>)>; FRONT]);
 
@@ -156,6 +191,12 @@ impl Front {
         let hash = stub.key().hash_code();
         self.slot(hash).get_or_init(|| (hash, Arc::downgrade(stub)));
     }
+}
+
+/// A stub, and why it is interpreted although machine code was wanted.
+struct Made {
+    stub: Stub,
+    fallback: Option<StubError>,
 }
 
 /// What machine code needs; made with the first stub.
@@ -183,8 +224,8 @@ impl Generator {
 }
 
 impl StubCache {
-    /// An empty cache. Under [`CodePolicy::Generate`] the code arena is reserved here, so that a host without
-    /// executable memory is known at once.
+    /// An empty cache. Under [`CodePolicy::Generate`] the code arena is reserved here, so that a
+    /// host without executable memory is known at once.
     ///
     /// # Errors
     /// The environment's: no such ISA in this build, no executable memory.
@@ -194,7 +235,6 @@ impl StubCache {
             stubs: [const { RwLock::new(Shelf(Vec::new())) }; SHELVES],
             front: Front::default(),
             generator: OnceLock::new(),
-            making: Mutex::default(),
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
             fallbacks: AtomicU64::new(0),
@@ -239,8 +279,9 @@ impl StubCache {
         self.get(&self.key(signature, abi, false)?)
     }
 
-    /// Makes the stubs for functions of these signatures and ABIs ahead of time, so that none is made when it is first
-    /// needed. Whoever keeps what is returned keeps them through a [`trim`](Self::trim).
+    /// Makes the stubs for functions of these signatures and ABIs ahead of time, so that none is
+    /// made when it is first needed. Stubs that the caller keeps survive a
+    /// [`trim`](Self::trim).
     ///
     /// ```
     /// # if !cfg!(all(target_arch = "x86_64", target_os = "linux")) { return Ok(()) }
@@ -258,7 +299,8 @@ impl StubCache {
     /// ```
     ///
     /// # Errors
-    /// As [`StubCache::for_signature`], of the first that fails; the stubs before it have been made.
+    /// As [`StubCache::for_signature`], of the first that fails; the stubs before it have been
+    /// made.
     pub fn warm<'a>(
         &self,
         functions: impl IntoIterator<Item = (&'a Signature, Abi)>,
@@ -269,7 +311,8 @@ impl StubCache {
             .collect()
     }
 
-    /// What calls functions of `signature` under `abi` with any arguments, from memory to memory.
+    /// A stub that calls functions of `signature` under `abi`, with arguments and results in
+    /// memory.
     ///
     /// # Errors
     /// A type that `abi` can't pass, a frame past the limit; else as [`StubCache::get`].
@@ -301,8 +344,13 @@ impl StubCache {
 
     /// The stub for `key`, made if need be.
     ///
+    /// No lock is held while the stub is made or a fallback is reported, so subscribers of
+    /// `tracing` and loggers may use the cache. A panic of theirs goes to the caller and leaves the
+    /// cache as if there had been none.
+    ///
     /// # Errors
-    /// The key is for another machine; no code memory or no room in it, unless the policy allows interpretation.
+    /// The key is for another machine; no code memory, or the arena is full, unless the policy
+    /// allows interpretation.
     pub fn get(&self, key: &StubKey) -> Result<Arc<Stub>, StubError> {
         match self.front.find(key) {
             Some(stub) => {
@@ -313,33 +361,43 @@ impl StubCache {
         }
     }
 
+    /// Makes the stub, unless it is on a shelf, without a lock: Cranelift's log records run code of
+    /// the user's, which may come here again. Threads that make the same stub at the same time end
+    /// with the first one.
     #[cold]
     fn get_slowly(&self, key: &StubKey) -> Result<Arc<Stub>, StubError> {
         if let Some(stub) = self.find(key) {
             self.hits.fetch_add(1, Ordering::Relaxed);
             return Ok(stub);
         }
-        let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(stub) = self.find(key) {
+        let begun = Instant::now();
+        let made = match self.make(key) {
+            Ok(made) => made,
+            // Another thread may have made the same stub, and so have filled the arena.
+            Err(error) => return self.find(key).ok_or(error),
+        };
+        let (stub, is_new) = write(self.shelf(key)).insert_or_get(made.stub);
+        if !is_new {
             self.hits.fetch_add(1, Ordering::Relaxed);
             return Ok(stub);
         }
-        let begun = Instant::now();
-        let stub = Arc::new(self.make(key)?);
-        self.shelf(key)
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(stub.clone());
         self.misses.fetch_add(1, Ordering::Relaxed);
         self.nanoseconds
             .fetch_add(begun.elapsed().as_nanos() as u64, Ordering::Relaxed);
+        if let Some(reason) = made.fallback {
+            self.fallbacks.fetch_add(1, Ordering::Relaxed);
+            none_held();
+            tracing::warn!(%key, %reason, "no machine code for this stub: its calls are \
+                interpreted");
+        }
         Ok(stub)
     }
 
-    /// Forgets every stub nobody else holds; their code memory is used again. Returns how many.
+    /// Drops every stub that only the cache holds, so that its code memory can be used again.
+    /// Returns their number.
     pub fn trim(&self) -> usize {
         let trimmed = self.stubs.iter().map(|shelf| {
-            let mut shelf = shelf.write().unwrap_or_else(PoisonError::into_inner);
+            let mut shelf = write(shelf);
             let before = shelf.0.len();
             shelf.0.retain(|stub| Arc::strong_count(stub) > 1);
             before - shelf.0.len()
@@ -351,7 +409,7 @@ impl StubCache {
     pub fn stats(&self) -> CacheStats {
         let (mut stubs, mut interpreted) = (0, 0);
         for shelf in &self.stubs {
-            let shelf = shelf.read().unwrap_or_else(PoisonError::into_inner);
+            let shelf = read(shelf);
             stubs += shelf.0.len();
             interpreted += shelf.0.iter().filter(|stub| !stub.is_generated()).count();
         }
@@ -376,9 +434,7 @@ impl StubCache {
     }
 
     fn find(&self, key: &StubKey) -> Option<Arc<Stub>> {
-        let shelf = self.shelf(key);
-        let shelf = shelf.read().unwrap_or_else(PoisonError::into_inner);
-        let stub = shelf.find(key)?.clone();
+        let stub = read(self.shelf(key)).find(key)?.clone();
         self.front.offer(&stub);
         Some(stub)
     }
@@ -391,18 +447,24 @@ impl StubCache {
         Ok(self.generator.get_or_init(|| generator))
     }
 
-    fn make(&self, key: &StubKey) -> Result<Stub, StubError> {
-        let interpret = || Ok(Stub::interpreted(key.clone(), Interpreter::new(key)?));
-        match self.options.policy {
-            CodePolicy::Generate => self.generate(key),
-            CodePolicy::Interpret => interpret(),
-            CodePolicy::GenerateOrInterpret => match self.generate(key) {
-                Err(reason) if reason.is_environment() => {
-                    self.fallbacks.fetch_add(1, Ordering::Relaxed);
-                    tracing::warn!(%key, %reason, "no machine code for this stub: its calls are interpreted");
-                    interpret()
+    fn make(&self, key: &StubKey) -> Result<Made, StubError> {
+        let interpreted = |fallback| {
+            let stub = Stub::interpreted(key.clone(), Interpreter::new(key)?);
+            Ok(Made { stub, fallback })
+        };
+        if self.options.policy == CodePolicy::Interpret {
+            return interpreted(None);
+        }
+        match self.generate(key) {
+            Ok(stub) => Ok(Made {
+                stub,
+                fallback: None,
+            }),
+            Err(reason) => match self.options.policy {
+                CodePolicy::GenerateOrInterpret if reason.is_environment() => {
+                    interpreted(Some(reason))
                 }
-                other => other,
+                _ => Err(reason),
             },
         }
     }

@@ -1,22 +1,26 @@
-//! One call of any signature, arguments from memory and results to memory: what reflection does, for anyone.
+//! One call of any signature, with arguments and results in memory, as reflection makes it.
 #![expect(unsafe_code, reason = "enters stubs")]
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicPtr;
 
 use crate::block::BlockLayout;
+use crate::quote::short;
 use crate::{GBlock, Record, Signature, Stub, StubKey};
 
-/// Calls functions of one signature and ABI. Made by [`StubCache::call_stub`](crate::StubCache::call_stub).
+/// Calls functions of one signature and ABI. Made by
+/// [`StubCache::call_stub`](crate::StubCache::call_stub).
 ///
-/// Arguments and results are [blocks](BlockLayout): the values one after another as Go lays out the fields of a struct,
-/// whatever registers and stack places the ABI has for them. A method's receiver is the first argument, a variadic
-/// parameter is the slice it is.
+/// Arguments and results are [blocks](BlockLayout): the values one after another as Go lays out the
+/// fields of a struct, whatever registers and stack places the ABI has for them. A method's
+/// receiver is the first argument, a variadic parameter is the slice it is.
 ///
 /// ```
 /// # if !cfg!(all(target_arch = "x86_64", target_os = "linux")) { return Ok(()) }
 /// use fing_stubs::{Abi, GBlock, StubCache};
-/// extern "C" fn scale(factor: f32, count: i8, big: &i64) -> f64 { f64::from(factor) * f64::from(count) + *big as f64 }
+/// extern "C" fn scale(factor: f32, count: i8, big: &i64) -> f64 {
+///     f64::from(factor) * f64::from(count) + *big as f64
+/// }
 ///
 /// let cache = StubCache::new(Default::default())?;
 /// let stub = cache.call_stub(&"func(float32, int8, *int64) float64".parse()?, Abi::system_v())?;
@@ -42,9 +46,13 @@ pub struct CallStub {
 
 /// Why a call was not made. Always the caller's mistake; nothing has been read or written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum CallError {
     /// A block lies where its values may not.
-    #[error("call by {key}: the block of {block} is at {found:#x}, wanted a multiple of {wanted}")]
+    #[error(
+        "call by {}: the block of {block} is at {found:#x}, wanted a multiple of {wanted}",
+        short(.key)
+    )]
     Misaligned {
         /// The stub's key.
         key: String,
@@ -56,7 +64,7 @@ pub enum CallError {
         wanted: u64,
     },
     /// A block is not of its signature's size.
-    #[error("call by {key}: the block of {block} is {found} bytes, wanted {wanted}")]
+    #[error("call by {}: the block of {block} is {found} bytes, wanted {wanted}", short(.key))]
     Size {
         /// The stub's key.
         key: String,
@@ -94,21 +102,26 @@ impl CallStub {
         self.stub.key()
     }
 
-    /// The stub, to call many records in one go: word 0 of each is the address of its arguments, word 1 of its results.
+    /// The stub, to call many records in one go: word 0 of each is the address of its arguments,
+    /// word 1 of its results.
     pub fn stub(&self) -> &Arc<Stub> {
         &self.stub
     }
 
-    /// Calls the function at `code`. Under the Go ABIs `context` is its closure context; `g` stands in for the goroutine.
+    /// Calls the function at `code`. Under the Go ABIs `context` is its closure context; `g` stands
+    /// in for the goroutine.
     ///
     /// If the callee unwinds, the panic passes through and the results are untouched.
     ///
     /// # Errors
-    /// A block at an address that its values may not have. A block without bytes may be anywhere, even at null.
+    /// A block at an address that its values may not have. A block without bytes may be anywhere,
+    /// even at null.
     ///
     /// # Safety
-    /// * `code` is the address of a function of this signature and ABI, and `context` what it expects;
-    /// * `arguments` points to a whole block of values it may be given, `results` to a block that may be written;
+    /// * `code` is the address of a function of this signature and ABI, and `context` what it
+    ///   expects;
+    /// * `arguments` points to a whole block of values it may be given, `results` to a block that
+    ///   may be written;
     /// * the stack has room for the key's frame and the callee's needs;
     /// * no exception but a Rust panic leaves the callee, and none if its ABI can't unwind.
     pub unsafe fn call(
@@ -178,7 +191,8 @@ impl CallStub {
                 });
             }
         }
-        // SAFETY: I5: both blocks are borrowed and of their full size; the rest is the caller's promise.
+        // SAFETY: I5: both blocks are borrowed and of their full size; the rest is the caller's
+        // promise.
         unsafe { self.call(code, context, arguments.as_ptr(), results.as_mut_ptr(), g) }
     }
 }

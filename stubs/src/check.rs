@@ -1,21 +1,29 @@
-//! An independent judge of assignments, written from the text of the ABIs.
+//! An independent checker of assignments, written from the text of the ABIs.
 //!
-//! It shares no code with [`assign`](mod@crate::assign): it never looks for a place, it looks at the place given and asks whether
-//! the ABI's sentences hold of it. It decides for itself which registers a type needs, by walking the type.
+//! It shares no code with [`assign`](mod@crate::assign): it never looks for a place, it looks at
+//! the place given and asks whether the ABI's sentences hold of it. It decides for itself which
+//! registers a type needs, by walking the type.
 //!
 //! ## Definition
 //!
 //! At the entry of a Go function, with the argument base *A*:
 //!
-//! * every value is wholly in registers or wholly in memory, and one without bytes is in no register;
-//! * the pieces of a value in registers are its basic parts in memory order, floats in float registers;
-//! * in each class the registers used by the arguments in order are 0, 1, 2, ... without a gap, likewise by the results;
-//! * a value is on the stack only if it is never in registers or needs more of a class than its predecessors left;
-//! * a stack value is at the first aligned offset behind its predecessor; results begin at the first word behind the arguments;
-//! * each argument in registers, and nothing else, has a spill slot, at the first aligned offset behind its predecessor's,
-//!   in an area that begins at the first word behind the results and ends with the frame.
+//! * every value is wholly in registers or wholly in memory, and one without bytes is in no
+//!   register;
+//! * the pieces of a value in registers are its basic parts in memory order, floats in float
+//!   registers;
+//! * in each class the registers used by the arguments in order are 0, 1, 2, ... without a gap,
+//!   likewise by the results;
+//! * a value is on the stack only if it is never in registers or needs more of a class than its
+//!   predecessors left;
+//! * a stack value is at the first aligned offset behind its predecessor; results begin at the
+//!   first word behind the arguments;
+//! * each argument in registers, and nothing else, has a spill slot, at the first aligned offset
+//!   behind its predecessor's, in an area that begins at the first word behind the results and ends
+//!   with the frame.
 //!
-//! Together these leave one assignment for each signature and ABI, so the check accepts that one and no other.
+//! Together these leave one assignment for each signature and ABI, so the check accepts that one
+//! and no other.
 //!
 //! ```
 //! use fing_stubs::{abi::{Abi, Arch}, assign::assign, check::{Rule, check}};
@@ -28,7 +36,8 @@
 //! assert_eq!(violation.rule, Rule::Frame);
 //! assert_eq!(
 //!     violation.to_string(),
-//!     "check: spill slot of argument 1 ends at 24, wanted at most 16 (rule: everything lies in the frame, nothing overlaps)",
+//!     "check: spill slot of argument 1 ends at 24, wanted at most 16 \
+//!      (rule: everything lies in the frame, nothing overlaps)",
 //! );
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -41,10 +50,12 @@ use std::fmt;
 
 use crate::abi::RegClass;
 use crate::assign::{Assignment, Piece, Place, Value};
+use crate::quote::short;
 use crate::signature::{Kind, Signature, Type};
 
 /// The sentence of the ABI that an assignment breaks.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
 pub enum Rule {
     /// One value per argument and result.
     Values,
@@ -73,24 +84,40 @@ pub enum Rule {
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
-            Rule::Values => "one value for each argument and result, of its type, size and alignment",
+            Rule::Values => {
+                "one value for each argument and result, of its type, size and \
+                alignment"
+            }
             Rule::Frame => "everything lies in the frame, nothing overlaps",
             Rule::Whole => "a value is wholly in registers or wholly in memory",
-            Rule::Pieces => "a piece is one basic part, in a register of its class, at its place in it",
+            Rule::Pieces => {
+                "a piece is one basic part, in a register of its class, at its place \
+                in it"
+            }
             Rule::Sequence => "registers are taken in order, none twice, none skipped",
             Rule::Fit => "a value is on the stack only if the registers left don't hold it",
             Rule::Stack => "a stack value is at the first aligned offset behind its predecessor",
-            Rule::Spill => "each Go argument in registers, and nothing else, has a spill slot, behind its predecessor's",
-            Rule::Areas => "results begin at the first word behind the arguments, spill slots behind the results, the frame ends behind them",
+            Rule::Spill => {
+                "each Go argument in registers, and nothing else, has a spill slot, \
+                behind its predecessor's"
+            }
+            Rule::Areas => {
+                "results begin at the first word behind the arguments, spill slots \
+                behind the results, the frame ends behind them"
+            }
             Rule::Totals => "register counts are those the values use",
-            Rule::Hidden => "results too large for registers, and no others, are behind the hidden pointer",
+            Rule::Hidden => {
+                "results too large for registers, and no others, are behind the \
+                hidden pointer"
+            }
         })
     }
 }
 
-/// A rule that an assignment breaks, and where. Always a bug in whoever made the assignment.
+/// A rule that an assignment breaks, and where. Always a bug in the code that made the assignment.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("check: {detail} (rule: {rule})")]
+#[non_exhaustive]
 pub struct Violation {
     /// The rule.
     pub rule: Rule,
@@ -169,7 +196,10 @@ fn values_match<'a>(
             } = value;
             return broken(
                 Rule::Values,
-                format!("{side} {i} is {found}, {size} bytes aligned to {align}, wanted {ty}"),
+                format!(
+                    "{side} {i} is {found}, {size} bytes aligned to {align}, wanted {}",
+                    short(ty)
+                ),
             );
         }
     }
@@ -181,7 +211,8 @@ fn values_match<'a>(
     )
 }
 
-/// No byte of the frame means two things, and none lies outside. Says nothing on where things should be.
+/// No byte of the frame means two things, and none lies outside. Says nothing on where things
+/// should be.
 fn memory_is_disjoint(a: &Assignment) -> Result<(), Violation> {
     let mut regions = Vec::new();
     let sides = a
@@ -229,7 +260,8 @@ fn memory_is_disjoint(a: &Assignment) -> Result<(), Violation> {
         let (&(_, end, what, side, i), &(start, _, what2, side2, i2)) = (&pair[0], &pair[1]);
         if end > u128::from(start) {
             let detail = format!(
-                "{what2}{side2} {i2} begins at {start}, wanted it behind {what}{side} {i}, which ends at {end}"
+                "{what2}{side2} {i2} begins at {start}, wanted it behind {what}{side} {i}, which \
+                 ends at {end}"
             );
             return broken(Rule::Frame, detail);
         }
@@ -245,8 +277,9 @@ struct Part {
     kind: Type,
 }
 
-/// The registers a type needs, by the text: one for each basic part in memory order, blank fields included, none for
-/// padding. `None` if it is never in registers: an array of two or more anywhere, or more than 255 parts of a class.
+/// The registers a type needs, by the text: one for each basic part in memory order, blank fields
+/// included, none for padding. `None` if it is never in registers: an array of two or more
+/// anywhere, or more than 255 parts of a class.
 fn parts_in_registers(ty: &Type) -> Option<Vec<Part>> {
     let mut parts = Vec::new();
     walk(ty, 0, &mut parts)?;
@@ -324,7 +357,11 @@ fn pieces_are(what: fmt::Arguments<'_>, pieces: &[Piece], parts: &[Part]) -> Res
         if *kind != part.kind {
             return broken(
                 Rule::Pieces,
-                format!("{what} piece {k} is of type {kind}, wanted {}", part.kind),
+                format!(
+                    "{what} piece {k} is of type {}, wanted {}",
+                    short(kind),
+                    short(&part.kind)
+                ),
             );
         }
     }

@@ -1,28 +1,32 @@
 //! Executable memory: one arena, mapped twice, never writable and executable at the same address.
 //!
-//! The same pages of an anonymous file appear at a writable alias and at an executable one, a constant distance apart.
-//! Two mappings serve any number of stubs, and a stub's bytes can be freed and used again one by one.
+//! The same pages of an anonymous file appear at a writable alias and at an executable one, a
+//! constant distance apart. Two mappings serve any number of stubs, and a stub's bytes can be freed
+//! and used again one by one.
 //!
-//! The arena is divided into regions of code that unwinders see alike ([`CallState`]); each region in use has one
-//! entry in the unwinder's registry. A forked child shares nothing of it: both mappings are left out of a fork, and
-//! using an arena from a process that did not make it is an error.
+//! The arena is divided into regions of code that unwinders see alike ([`CallState`]); each region
+//! in use has one entry in the unwinder's registry. A forked child shares nothing of it: both
+//! mappings are left out of a fork, and using an arena from a process that did not make it is an
+//! error.
 #![expect(unsafe_code, reason = "maps memory and writes code into it")]
 
 mod region;
 
 use std::io;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use region::{REGION, Region, span};
 
 use crate::StubError;
+use crate::lock::{Guard, lock};
 use crate::unwind::{CallState, Registration};
 
 /// What unused code memory holds: on x86-64 a breakpoint, on others an invalid instruction.
 const FILLER: u8 = 0xcc;
 
-/// Capacity of a cache's arena unless told otherwise. Address space, not memory: pages come as stubs do.
+/// Capacity of a cache's arena unless told otherwise. Address space, not memory: pages come as
+/// stubs do.
 pub const DEFAULT_ARENA_CAPACITY: usize = 64 << 20;
 
 /// A dual-mapped stretch of code memory.
@@ -44,7 +48,7 @@ pub(crate) fn granules(entry: usize, bytes: usize) -> usize {
 pub(crate) struct CodeSlice {
     arena: Arc<Arena>,
     offset: usize,
-    /// 0 once somebody else gives them back.
+    /// 0 after `keep`: the caller releases them.
     bytes: usize,
 }
 
@@ -63,13 +67,13 @@ impl Arena {
         }))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Region>> {
-        self.regions.lock().unwrap_or_else(PoisonError::into_inner)
+    fn regions(&self) -> Guard<MutexGuard<'_, Vec<Region>>> {
+        lock(&self.regions)
     }
 
     /// Bytes of code in use, granules included.
     pub(crate) fn used(&self) -> usize {
-        self.lock()
+        self.regions()
             .iter()
             .map(|region| REGION - region.free_bytes())
             .sum()
@@ -77,16 +81,17 @@ impl Arena {
 
     /// Entries in the unwinder's registry.
     pub(crate) fn unwind_entries(&self) -> usize {
-        self.lock()
+        self.regions()
             .iter()
             .filter(|region| region.is_registered())
             .count()
     }
 
-    /// Room for `bytes` of code that unwinders see as `state`, of which those at `hot` run over and over; at a multiple of
-    /// `align`, at most 64.
+    /// Allocates `bytes` of code that unwinders see as `state`, at a multiple of `align`, which is
+    /// at most 64. The bytes at `hot` are the loop.
     ///
-    /// A program has a handful of stubs, and their loops are placed by lines. The thousands that follow lie densely.
+    /// The loops of the first stubs of each state are placed inside cache lines; later stubs are
+    /// packed.
     pub(crate) fn allocate(
         self: &Arc<Arena>,
         bytes: usize,
@@ -96,7 +101,7 @@ impl Arena {
     ) -> Result<CodeSlice, StubError> {
         self.check_owner()?;
         let (bytes, align) = (bytes.max(1), align.max(1));
-        let mut regions = self.lock();
+        let mut regions = self.regions();
         let slice = |offset| CodeSlice {
             arena: self.clone(),
             offset,
@@ -139,10 +144,11 @@ impl Arena {
     /// Takes back `bytes` of code at `entry`, an executable address, for other code.
     ///
     /// # Safety
-    /// They were allocated here and [kept](CodeSlice::keep), this happens once, and no call of them is in flight or to
-    /// come.
+    /// They were allocated here and [kept](CodeSlice::keep), this happens once, and no call of them
+    /// is in flight or to come.
     pub(crate) unsafe fn release(&self, entry: usize, bytes: usize) {
-        // In a forked child the mappings are not there, and the parent's book-keeping is the parent's.
+        // In a forked child the mappings are not there, and the parent's book-keeping is the
+        // parent's.
         if self.check_owner().is_err() {
             return;
         }
@@ -150,7 +156,7 @@ impl Arena {
         let at = self.mapping.writable(offset);
         // SAFETY: I4: these bytes of the arena are the caller's until they are given back below.
         unsafe { at.write_bytes(FILLER, bytes) };
-        if let Some(region) = self.lock().get_mut(offset / REGION) {
+        if let Some(region) = self.regions().get_mut(offset / REGION) {
             region.give_back(offset, bytes);
         }
     }
@@ -189,7 +195,8 @@ impl CodeSlice {
         span(self.offset, self.bytes)
     }
 
-    /// Leaves it to the caller to [release](Arena::release) the bytes: this address, and so many.
+    /// Gives up ownership: the caller must [release](Arena::release) the bytes, of which address
+    /// and number are returned.
     pub(crate) fn keep(mut self) -> (usize, usize) {
         (self.executable(), std::mem::take(&mut self.bytes))
     }
@@ -198,14 +205,15 @@ impl CodeSlice {
 impl Drop for CodeSlice {
     fn drop(&mut self) {
         if self.bytes > 0 {
-            // SAFETY: I4: the slice's own bytes, and whoever drops it vouches that no call is in flight: stubs hold
-            // the slices they call, and a stub is borrowed for as long as it runs.
+            // SAFETY: I4: the slice's own bytes, and no call is in flight: stubs hold the slices
+            // they call, and a running stub is borrowed.
             unsafe { self.arena.release(self.executable(), self.bytes) };
         }
     }
 }
 
-/// The two mappings of one anonymous file: `[start, start + bytes)` writable, the next `bytes` executable.
+/// The two mappings of one anonymous file: `[start, start + bytes)` writable, the next `bytes`
+/// executable.
 #[derive(Debug)]
 struct Mapping {
     start: usize,
@@ -324,7 +332,7 @@ mod os {
             ),
         ];
         for (offset, protection, operation) in aliases {
-            // SAFETY: I4: inside the reservation, which nobody else knows of.
+            // SAFETY: I4: inside the reservation, which nothing else uses yet.
             let alias = unsafe {
                 libc::mmap(
                     start.byte_add(offset),
@@ -338,7 +346,7 @@ mod os {
             if alias == libc::MAP_FAILED {
                 return Err(failed(operation));
             }
-            // A child that ran or freed the parent's code would do so under the parent's feet.
+            // The mapping is shared: a child that changed or freed code would change the parent's.
             // SAFETY: I4: the mapping just made.
             if unsafe { libc::madvise(alias, bytes, libc::MADV_DONTFORK) } != 0 {
                 return Err(failed("madvise (leaving the arena out of forks)"));
@@ -349,7 +357,8 @@ mod os {
 
     impl Drop for Mapping {
         fn drop(&mut self) {
-            // SAFETY: I4: both aliases are ours; slices hold the arena, so none of its code can be in use any more.
+            // SAFETY: I4: both aliases are ours; slices hold the arena, so none of its code can be
+            // in use any more.
             unsafe {
                 libc::munmap(
                     std::ptr::with_exposed_provenance_mut(self.start),

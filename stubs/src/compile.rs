@@ -2,21 +2,24 @@
 #![forbid(unsafe_code)]
 
 mod link;
+mod slots;
 #[cfg(all(test, feature = "all-arch"))]
 mod tests;
 
+use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use cranelift_codegen::control::ControlPlane;
-use cranelift_codegen::ir::StackSlot;
 use cranelift_codegen::isa::unwind::UnwindInfo;
 use cranelift_codegen::isa::{self, CallConv, OwnedTargetIsa};
 use cranelift_codegen::settings::{self, Configurable};
 use cranelift_codegen::{CompiledCode, Context, FinalizedMachReloc};
 use target_lexicon::{Architecture, Triple};
 
+use self::slots::Slots;
 use crate::key::StubKey;
+use crate::lock::none_held;
 use crate::lower::{Callee, Machine, entrance, lower};
 use crate::unwind::CallState;
 use crate::veneer::{self, Encoded, Facts, Plan};
@@ -45,21 +48,42 @@ pub struct Compiled {
     pub(crate) hot: Range<usize>,
     listing: Option<String>,
     key: StubKey,
-    /// Whom it calls, and on which machine.
+    /// What the stub calls, and on which machine.
     callee: Callee,
     machine: Machine,
 }
 
-/// The function through which stubs are entered that keep no register; see [`lower`](mod@crate::lower).
+/// The function through which stubs are entered that keep no register; see
+/// [`lower`](mod@crate::lower).
 pub(crate) struct Entrance {
     pub(crate) code: Vec<u8>,
     pub(crate) state: Option<CallState>,
     listing: Option<String>,
 }
 
+impl fmt::Debug for Compiler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Compiler")
+            .field("triple", self.triple())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Compiled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Compiled")
+            .field("key", &self.key)
+            .field("code", &self.code.len())
+            .field("veneer", &self.veneer().len())
+            .field("entrance", &self.entrance().len())
+            .finish_non_exhaustive()
+    }
+}
+
 impl Compiled {
-    /// Entrance, stub and veneer as one position-independent blob, to be run at any address: entered at its first byte by the
-    /// machine's C convention with four arguments: the first record, the end of the records, the cell for progress, g.
+    /// Entrance, stub and veneer as one position-independent blob, to be run at any address:
+    /// entered at its first byte by the machine's C convention with four arguments: the first
+    /// record, the end of the records, the cell for progress, g.
     ///
     /// # Errors
     /// None but a bug of ours: a relocation of an unknown kind.
@@ -79,8 +103,8 @@ impl Compiled {
         link::stub_offset(self.entrance.as_ref().map(|entrance| entrance.code.len()))
     }
 
-    /// The bytes of the function that saves the caller's registers and calls the stub, whose address is its fifth argument;
-    /// empty for a stub that saves them itself.
+    /// The bytes of the function that saves the caller's registers and calls the stub, whose
+    /// address is its fifth argument; empty for a stub that saves them itself.
     pub fn entrance(&self) -> &[u8] {
         self.entrance
             .as_ref()
@@ -123,7 +147,8 @@ impl Compiler {
         Compiler::for_target(Triple::host())
     }
 
-    /// A compiler for another machine. The default build has the host's ISA only; feature `all-arch` brings the others.
+    /// A compiler for another machine. The default build has the host's ISA only; feature
+    /// `all-arch` brings the others.
     ///
     /// # Errors
     /// The machine is none that Cranelift or this build has.
@@ -164,7 +189,7 @@ impl Compiler {
         })
     }
 
-    /// Makes a mistake in every stub from now on.
+    /// Plants a mistake in every stub that is compiled from now on.
     #[cfg(feature = "faults")]
     pub fn plant(&mut self, fault: crate::faults::Fault) {
         self.entrance = OnceLock::new();
@@ -176,7 +201,8 @@ impl Compiler {
         self.isa.triple()
     }
 
-    /// Go's or Cranelift's name for that machine's architecture; `None` where no ABI of ours is for it.
+    /// Go's or Cranelift's name for that machine's architecture; `None` where no ABI of ours is for
+    /// it.
     pub fn arch(&self) -> Option<Arch> {
         arch_of(self.isa.triple())
     }
@@ -188,9 +214,12 @@ impl Compiler {
     /// Compiles the stub for `key`; with `listing`, keeps Cranelift's listing of it.
     ///
     /// # Errors
-    /// The key is for another machine, its frame is beyond the veneer's reach, or Cranelift failed (our bug).
+    /// The key is for another machine, its frame is beyond the veneer's reach, or Cranelift failed
+    /// (our bug).
     pub fn compile(&self, key: &StubKey, listing: bool) -> Result<Compiled, StubError> {
         self.check_machine(key)?;
+        // Cranelift writes log records.
+        none_held();
         #[cfg(feature = "faults")]
         let key = &self
             .fault
@@ -249,7 +278,8 @@ impl Compiler {
         })
     }
 
-    /// The entrance for this machine, made with the first stub that needs it, or again for its listing.
+    /// The entrance for this machine, made with the first stub that needs it, or again for its
+    /// listing.
     fn entrance(&self, key: &StubKey, listing: bool) -> Result<Arc<Entrance>, StubError> {
         if let (Some(entrance), false) = (self.entrance.get(), listing) {
             return Ok(entrance.clone());
@@ -284,7 +314,7 @@ impl Compiler {
         }
     }
 
-    /// Whom a key's stub calls, and by which convention of Cranelift's.
+    /// What a key's stub calls, and by which of Cranelift's conventions.
     fn callee(&self, key: &StubKey) -> Result<Callee, StubError> {
         use crate::abi::Convention as C;
         let Some(convention) = key.abi().convention() else {
@@ -312,7 +342,8 @@ impl Compiler {
         }
     }
 
-    /// What an unwinder must know at the stub's calls; `None` where Cranelift has no System V information.
+    /// What an unwinder must know at the stub's calls; `None` where Cranelift has no System V
+    /// information.
     fn call_state(&self, code: &CompiledCode) -> Result<Option<CallState>, String> {
         match code.create_unwind_info(self.isa.as_ref()) {
             Ok(Some(UnwindInfo::SystemV(info))) => {
@@ -333,49 +364,6 @@ impl Compiler {
             wanted: key.abi().arch().to_string(),
             found: self.triple().to_string(),
         })
-    }
-}
-
-/// Where the stub's slots came to lie, in bytes from the stack pointer at its call.
-struct Slots {
-    save: i32,
-    /// From the stack pointer to the canonical frame address.
-    stack_pointer_to_cfa: i64,
-}
-
-impl Slots {
-    /// The frame slot must lie where the callee looks for its frame; see [`lower`](crate::lower).
-    fn of(
-        code: &CompiledCode,
-        frame: Option<(StackSlot, u32)>,
-        save: Option<StackSlot>,
-    ) -> Result<Slots, String> {
-        let mut slots = Slots {
-            save: 0,
-            stack_pointer_to_cfa: 0,
-        };
-        if frame.is_none() && save.is_none() {
-            return Ok(slots);
-        }
-        let layout = code
-            .buffer
-            .frame_layout()
-            .ok_or("Cranelift reports no frame layout")?;
-        // The frame pointer points at itself and the return address.
-        slots.stack_pointer_to_cfa = i64::from(layout.frame_to_fp_offset) + 16;
-        let offset = |slot: StackSlot| i32::try_from(layout.stackslots[slot].offset);
-        if let Some((slot, wanted)) = frame {
-            let found = layout.stackslots[slot].offset;
-            if found != wanted {
-                return Err(format!(
-                    "the callee's frame lies {found} bytes above the stack pointer, wanted {wanted}"
-                ));
-            }
-        }
-        if let Some(slot) = save {
-            slots.save = offset(slot).map_err(|e| format!("save area: {e}"))?;
-        }
-        Ok(slots)
     }
 }
 

@@ -1,7 +1,8 @@
-//! What can go wrong between a signature and a call. Three classes, never mixed: the caller's mistake, the
-//! environment, our own bug.
+//! What can go wrong between a signature and a call. Three classes, never mixed: the caller's
+//! mistake, the environment, our own bug.
 #![forbid(unsafe_code)]
 
+use crate::quote::short;
 use crate::{Abi, AbiError, AssignError, ParseError, Signature, Type, TypeError};
 
 /// Why there is no stub.
@@ -9,7 +10,7 @@ use crate::{Abi, AbiError, AssignError, ParseError, Signature, Type, TypeError};
 #[non_exhaustive]
 pub enum StubError {
     /// The caller's: a batch stub passes exactly one argument.
-    #[error("stub for {signature}: found {found} parameters, wanted exactly 1")]
+    #[error("stub for {}: found {found} parameters, wanted exactly 1", short(.signature))]
     NotOneParameter {
         /// The signature as given.
         signature: Signature,
@@ -17,7 +18,11 @@ pub enum StubError {
         found: usize,
     },
     /// The caller's: the argument does not fit a record.
-    #[error("stub for {signature}: parameter 0 is {ty} of {found} bytes, wanted at most {limit}")]
+    #[error(
+        "stub for {}: parameter 0 is {} of {found} bytes, wanted at most {limit}",
+        short(.signature),
+        short(.ty)
+    )]
     ArgumentTooLarge {
         /// The signature as given.
         signature: Signature,
@@ -30,7 +35,8 @@ pub enum StubError {
     },
     /// The caller's: the frame is past the configured limit.
     #[error(
-        "stub for {signature}: the frame is {found} bytes, wanted at most {limit} (the cache's frame limit)"
+        "stub for {}: the frame is {found} bytes, wanted at most {limit} (the cache's frame limit)",
+        short(.signature)
     )]
     FrameTooLarge {
         /// The signature as given.
@@ -40,12 +46,23 @@ pub enum StubError {
         /// The limit in force.
         limit: u64,
     },
+    /// The caller's: an assignment that was not made of this signature, or has been changed since.
+    #[error(
+        "stub for {}: found another assignment, wanted the one that {abi} makes of it",
+        short(.signature)
+    )]
+    OtherAssignment {
+        /// The signature as given.
+        signature: Signature,
+        /// The assignment's ABI.
+        abi: Abi,
+    },
     /// The caller's: this text is not a stub key.
     #[error("stub key {text:?}: found {found:?}, wanted {wanted}")]
     Key {
-        /// The text as given.
+        /// The text, shortened.
         text: String,
-        /// The part that could not be read.
+        /// The part that is wrong, shortened.
         found: String,
         /// What should stand there.
         wanted: &'static str,
@@ -63,7 +80,7 @@ pub enum StubError {
     #[error(transparent)]
     Type(#[from] TypeError),
     /// The caller's: code for one machine, to be run on another.
-    #[error("stub {key}: it is code for {wanted}, and this host is {found}")]
+    #[error("stub {}: it is code for {wanted}, and this host is {found}", short(.key))]
     WrongHost {
         /// The key asked for.
         key: String,
@@ -73,7 +90,7 @@ pub enum StubError {
         found: String,
     },
     /// The environment's: no stub generator for this machine.
-    #[error("stub {key}: no generated stubs for {abi} here: {reason}")]
+    #[error("stub {}: no generated stubs for {abi} here: {reason}", short(.key))]
     NoGenerator {
         /// The key asked for.
         key: String,
@@ -94,7 +111,8 @@ pub enum StubError {
     },
     /// The environment's: no memory to run code from.
     #[error(
-        "executable memory: {operation} failed: {source} (to do without generated code, choose CodePolicy::Interpret \
+        "executable memory: {operation} failed: {source} \
+         (to do without generated code, choose CodePolicy::Interpret \
          or CodePolicy::GenerateOrInterpret)"
     )]
     ExecutableMemory {
@@ -105,7 +123,8 @@ pub enum StubError {
     },
     /// The environment's: the arena is full.
     #[error(
-        "code arena: wanted {wanted} bytes, found {free} of {capacity} free (the cache's arena capacity)"
+        "code arena: wanted {wanted} bytes, found {free} of {capacity} free (the cache's arena \
+         capacity)"
     )]
     ArenaFull {
         /// Bytes asked for.
@@ -115,9 +134,11 @@ pub enum StubError {
         /// The arena's capacity in bytes.
         capacity: usize,
     },
-    /// The environment's: the arena belongs to the process that made it, and this is a forked child.
+    /// The environment's: the arena belongs to the process that made it, and this is a forked
+    /// child.
     #[error(
-        "code arena: made by process {owner}, used by its fork {found}; a forked child needs a cache of its own"
+        "code arena: made by process {owner}, used by its fork {found}; a forked child needs a \
+         cache of its own"
     )]
     Forked {
         /// Process that made the arena.
@@ -134,7 +155,7 @@ pub enum StubError {
         host: String,
     },
     /// Ours: always a bug in this library.
-    #[error("stub {key}: {step} failed; this is a bug in fing-stubs: {detail}")]
+    #[error("stub {}: {step} failed; this is a bug in fing-stubs: {detail}", short(.key))]
     Internal {
         /// The key asked for.
         key: String,

@@ -1,16 +1,19 @@
-//! Mistakes planted on purpose, so that tests and oracles can show that they find them. Feature `faults`, for tests only.
+//! Mistakes planted on purpose, so that tests and oracles can show that they find them. Feature
+//! `faults`, for tests only.
 #![forbid(unsafe_code)]
 
 use crate::StubKey;
 
 /// A mistake that a stub generator could make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Fault {
     /// Integer words arrive one register further on.
     WrongRegister,
     /// The frame has no room for spill slots.
     NoSpillRoom,
-    /// The area for results, in the frame or behind the hidden pointer, is cut down to 16 bytes or less.
+    /// The area for results, in the frame or behind the hidden pointer, is cut down to 16 bytes or
+    /// less.
     SmallResultArea,
     /// Registers that the stub's caller wants back are not saved around a Go function.
     CalleeSaved,

@@ -1,9 +1,10 @@
-//! Seeded random types, signatures and ABIs, for tests, fuzz targets and oracles. Not part of the stable API.
+//! Seeded random types, signatures and ABIs, for tests, fuzz targets and oracles. Not part of the
+//! stable API.
 //!
 //! The same seed gives the same values on every machine, so a failure is named by a number.
 #![forbid(unsafe_code)]
 
-use crate::abi::{Abi, Arch, Convention, Machine};
+use crate::abi::{Abi, Arch, Convention};
 use crate::signature::{ChanDir, Field, FuncType, Method, Signature, Type, TypeError};
 use crate::{Compiler, KeyOptions, StubError, StubKey};
 
@@ -23,7 +24,8 @@ impl Rng {
         }
     }
 
-    /// A generator whose first choices are these bytes, one each: a fuzzer that changes a byte changes a choice.
+    /// A generator whose first choices are these bytes, one each: a fuzzer that changes a byte
+    /// changes a choice.
     pub fn from_bytes(bytes: &[u8]) -> Rng {
         Rng {
             state: bytes.len() as u64,
@@ -237,8 +239,8 @@ pub fn random_go_abi(rng: &mut Rng, arch: Arch) -> Abi {
     chosen.unwrap_or(full)
 }
 
-/// Reads a text as a signature: whatever it is, the answer is a signature or an error with a place in the text, and what
-/// is printed of a signature is read as the same one.
+/// Reads a text as a signature: whatever it is, the answer is a signature or an error with a place
+/// in the text, and what is printed of a signature is read as the same one.
 ///
 /// # Panics
 /// When that is not so.
@@ -266,10 +268,7 @@ pub fn check_assignments(rng: &mut Rng) {
     } else {
         native_signature(rng)
     };
-    let go = Arch::ALL
-        .into_iter()
-        .filter(|arch| *arch != Arch::Pulley64 && *arch != Arch::Pulley64Be);
-    let go: Vec<Abi> = go.map(|arch| random_go_abi(rng, arch)).collect();
+    let go = Arch::GO.map(|arch| random_go_abi(rng, arch));
     let native = Convention::ALL.into_iter().map(Abi::native);
     for abi in go.into_iter().chain(native) {
         if let Ok(assignment) = crate::assign(&signature, abi) {
@@ -294,8 +293,8 @@ pub const TARGETS: [&str; 8] = [
 /// Compiles the stub of a random signature by one of these compilers, by Go's ABI or a native one.
 ///
 /// # Panics
-/// When a stub can't be made for another reason than the signature, its key does not read back, or its parts don't
-/// go together.
+/// When a stub can't be made for another reason than the signature, its key does not read back, or
+/// its parts don't go together.
 pub fn check_stub(rng: &mut Rng, compilers: &[Compiler]) {
     let compiler = rng.pick(compilers);
     let Some(arch) = compiler.arch() else { return };
@@ -304,8 +303,7 @@ pub fn check_stub(rng: &mut Rng, compilers: &[Compiler]) {
         .map(Abi::native)
         .filter(|abi| abi.arch() == arch)
         .collect();
-    let has_go =
-        Machine::of(arch).int_regs.len() > 1 && !matches!(arch, Arch::Pulley64 | Arch::Pulley64Be);
+    let has_go = Arch::GO.contains(&arch);
     let (signature, abi) = if has_go && (natives.is_empty() || rng.one_in(2)) {
         (random_signature(rng), random_go_abi(rng, arch))
     } else {
@@ -329,7 +327,13 @@ pub fn check_stub(rng: &mut Rng, compilers: &[Compiler]) {
         read.as_ref().is_ok_and(|read| *read == key),
         "{key}: {read:?}"
     );
-    match compiler.compile(&key, false) {
+    check_compiled(compiler, &key);
+}
+
+/// # Panics
+/// When the stub can't be made although there is code for its ABI, or its parts don't go together.
+fn check_compiled(compiler: &Compiler, key: &StubKey) {
+    match compiler.compile(key, false) {
         Ok(compiled) => {
             let image = compiled.image().map(|image| image.len());
             let parts = compiled.code.len() + compiled.veneer().len();
@@ -343,7 +347,123 @@ pub fn check_stub(rng: &mut Rng, compilers: &[Compiler]) {
                 error,
                 StubError::NoGenerator { .. } | StubError::WrongHost { .. }
             ),
-            "{signature} by {abi}: {error}"
+            "{key}: {error}"
         ),
+    }
+}
+
+/// An ABI of Go's or a native one, for any machine.
+pub fn random_abi(rng: &mut Rng) -> Abi {
+    let arch = *rng.pick(&Arch::ALL);
+    if rng.one_in(3) {
+        random_go_abi(rng, arch)
+    } else {
+        Abi::native(*rng.pick(&Convention::ALL))
+    }
+}
+
+/// The text of a random key of `abi`, as it is printed.
+fn random_key_text(rng: &mut Rng, abi: Abi) -> String {
+    let options = KeyOptions {
+        context_argument: rng.one_in(3),
+        ..KeyOptions::default()
+    };
+    loop {
+        let signature = match abi.convention() {
+            Some(_) => native_signature(rng),
+            None => random_signature(rng),
+        };
+        let key = if rng.one_in(3) {
+            StubKey::new(&signature, abi, options)
+        } else {
+            StubKey::block(&signature, abi, options)
+        };
+        if let Ok(key) = key {
+            return key.to_string();
+        }
+    }
+}
+
+/// A part that a key of some ABI might have; the syntax is right, the meaning need not be.
+fn random_key_part(rng: &mut Rng) -> String {
+    const SIZES: [u32; 10] = [1, 2, 4, 8, 3, 16, 24, 160, 0, 1 << 30];
+    const OFFSETS: [u32; 12] = [0, 1, 2, 4, 8, 16, 24, 32, 100, 1 << 20, 1 << 29, 1 << 30];
+    let (size, from, to) = (*rng.pick(&SIZES), *rng.pick(&OFFSETS), *rng.pick(&OFFSETS));
+    let register = rng.below(17);
+    match rng.below(12) {
+        0 => format!("{size}@{from}>i{register}"),
+        1 => format!("s{size}@{from}>i{register}"),
+        2 => format!("{size}@{from}>f{register}"),
+        3 => format!("{size}@{from}>m{to}"),
+        4 => format!("{size}@{from}>w{to}"),
+        5 => format!("ctx>{}{register}", rng.pick(&["i", "f", "w", "m"])),
+        6 => format!("&m{from}>{}{register}", rng.pick(&["i", "f", "w", "m"])),
+        7 => format!("{}{register}>{size}@{to}", rng.pick(&["i", "f"])),
+        8 => format!(
+            "{}{register}+{}>{size}@{to}",
+            rng.pick(&["i", "f"]),
+            rng.below(9)
+        ),
+        9 => format!("{}{from}>{size}@{to}", rng.pick(&["m", "h"])),
+        10 => format!("frame={}", rng.pick(&OFFSETS)),
+        _ => format!("hidden={}", rng.pick(&OFFSETS)),
+    }
+}
+
+/// The text of a key of a random ABI with up to three parts or characters dropped, doubled,
+/// exchanged or replaced.
+pub fn damaged_key(rng: &mut Rng) -> String {
+    let abi = random_abi(rng);
+    let mut text = random_key_text(rng, abi);
+    for _ in 0..rng.below(4) {
+        let mut parts: Vec<String> = text.split(';').map(str::to_owned).collect();
+        let at = rng.below(parts.len());
+        match rng.below(7) {
+            0 => drop(parts.remove(at)),
+            1 => parts.insert(at, parts[at].clone()),
+            2 => {
+                let other = rng.below(parts.len());
+                parts.swap(at, other);
+            }
+            3 => parts[at] = random_key_part(rng),
+            4 => parts.push(random_key_part(rng)),
+            5 => parts[0] = random_abi(rng).to_string(),
+            _ => {
+                let mut bytes = std::mem::take(&mut parts[at]).into_bytes();
+                if !bytes.is_empty() {
+                    let place = rng.below(bytes.len());
+                    bytes[place] = *rng.pick(b"0123456789@>+&;ifmwhs=");
+                }
+                parts[at] = String::from_utf8_lossy(&bytes).into_owned();
+            }
+        }
+        text = parts.join(";");
+    }
+    text
+}
+
+/// Reads a text as a stub key: what is read prints as a text that is read as the same key, and can
+/// be compiled wherever there is code for its ABI.
+///
+/// # Panics
+/// When that is not so.
+pub fn check_key(text: &str, compilers: &[Compiler]) {
+    let key: StubKey = match text.parse() {
+        Ok(key) => key,
+        Err(error) => {
+            assert!(matches!(error, StubError::Key { .. }), "{text}: {error}");
+            return;
+        }
+    };
+    let read = key.to_string().parse::<StubKey>();
+    assert!(
+        read.as_ref().is_ok_and(|read| *read == key),
+        "{key}: {read:?}"
+    );
+    for compiler in compilers
+        .iter()
+        .filter(|compiler| compiler.arch() == Some(key.abi().arch()))
+    {
+        check_compiled(compiler, &key);
     }
 }

@@ -1,8 +1,9 @@
 //! How large a frame Go's finalizer code gives a finalizer, as plain arithmetic.
 //!
-//! Go does not run its ABI algorithm for a finalizer. It reserves two words for the argument (the most an interface takes)
-//! plus all results as if none came back in registers, and its call copies the next power of two. Go's first version with
-//! register arguments left the two words out, so spill slots could land in the caller's frame (golang/go#51457).
+//! Go does not run its ABI algorithm for a finalizer. It reserves two words for the argument (the
+//! most an interface takes) plus all results as if none came back in registers, and its call copies
+//! the next power of two. Go's first version with register arguments left the two words out, so
+//! spill slots could land in the caller's frame (golang/go#51457).
 //!
 //! ```
 //! use fing_stubs::go_frame::{class, frame, results_size, seed_frame_with_registers};
@@ -11,7 +12,8 @@
 //! let sig: Signature = "func(any) [4]int64".parse().unwrap();
 //! let nret = results_size(sig.results());
 //! assert_eq!((nret, frame(nret), class(frame(nret))), (32, 48, Some(64)));
-//! assert_eq!(class(seed_frame_with_registers(nret)), Some(32)); // but the callee may touch 48 bytes
+//! // The callee may touch 48 bytes.
+//! assert_eq!(class(seed_frame_with_registers(nret)), Some(32));
 //! ```
 #![forbid(unsafe_code)]
 
@@ -22,7 +24,8 @@ pub const MIN_CLASS: u64 = 16;
 /// Largest frame class in bytes; beyond it Go panics.
 pub const MAX_CLASS: u64 = 1 << 30;
 
-/// Go's `nret`: bytes of all results laid out on the stack, in whole words. An opaque type counts nothing.
+/// Go's `nret`: bytes of all results laid out on the stack, in whole words. An opaque type counts
+/// nothing.
 pub fn results_size(results: &[Type]) -> u64 {
     let end = results
         .iter()
@@ -48,8 +51,8 @@ pub const fn seed_frame_abi0(nret: u64) -> u64 {
     frame(nret)
 }
 
-/// The frame a reflective call really makes: the smallest power of two, at least [`MIN_CLASS`], that holds `frame` bytes.
-/// `None` beyond [`MAX_CLASS`].
+/// The frame a reflective call really makes: the smallest power of two, at least [`MIN_CLASS`],
+/// that holds `frame` bytes. `None` beyond [`MAX_CLASS`].
 pub const fn class(frame: u64) -> Option<u64> {
     if frame > MAX_CLASS {
         return None;
@@ -58,8 +61,8 @@ pub const fn class(frame: u64) -> Option<u64> {
     Some(if class < MIN_CLASS { MIN_CLASS } else { class })
 }
 
-/// Whether the first version's frame for a call with register arguments was smaller than what the callee may touch
-/// (`needed`: the assignment's `frame_size`).
+/// Whether the first version's frame for a call with register arguments was smaller than what the
+/// callee may touch (`needed`: the assignment's `frame_size`).
 pub const fn seed_would_overflow(nret: u64, needed: u64) -> bool {
     match class(seed_frame_with_registers(nret)) {
         Some(class) => class < needed,

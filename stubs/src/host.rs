@@ -1,7 +1,7 @@
 //! The one piece of host assembly: load a register file and a frame, call, store both back.
 //!
-//! The interpreter of assignments must work where no memory is executable but the program's own, so it can't have its
-//! instructions made for it.
+//! The interpreter of assignments must work where no memory is executable but the program's own, so
+//! it can't have its instructions made for it.
 #![expect(unsafe_code, reason = "assembly")]
 
 use crate::GBlock;
@@ -11,7 +11,8 @@ pub(crate) const HAS_SHIM: bool = cfg!(all(target_arch = "x86_64", unix));
 
 /// The register file and the frame of one call, before it and, afterwards, after it.
 ///
-/// Fields up to and including `floats` are known to the assembly, which takes their offsets from here.
+/// Fields up to and including `floats` are known to the assembly, which takes their offsets from
+/// here.
 #[repr(C)]
 #[derive(Clone, Debug)]
 pub(crate) struct CallImage {
@@ -28,7 +29,7 @@ const INT_NAMES: [&str; 16] = [
     "r14", "r15",
 ];
 
-/// Where in an image a register is, below 16.
+/// Index of a register in an image, below 16.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place(u8);
 
@@ -88,17 +89,19 @@ impl CallImage {
         self.ints[14] = std::ptr::from_ref(g).addr() as u64;
     }
 
-    /// Calls `code` with this register file and a copy of `frame`, whose length must be a multiple of two words;
-    /// registers and frame are stored back.
+    /// Calls `code` with this register file and a copy of `frame`, whose length must be a multiple
+    /// of two words; registers and frame are stored back.
     ///
     /// # Safety
-    /// A function of an ABI for which the image was made is at `code`; it keeps `rbp` and returns to its caller.
+    /// A function of an ABI for which the image was made is at `code`; it keeps `rbp` and returns
+    /// to its caller.
     pub(crate) unsafe fn call(&mut self, code: usize, frame: &mut [u64]) {
         debug_assert!(frame.len().is_multiple_of(2));
         self.code = code;
         self.frame = frame.as_mut_ptr().cast();
         self.frame_words = frame.len();
-        // SAFETY: I5: the caller's promise; the shim reads the image and the frame, both borrowed here.
+        // SAFETY: I5: the caller's promise; the shim reads the image and the frame, both borrowed
+        // here.
         unsafe { shim::call(self) };
     }
 }
@@ -118,13 +121,12 @@ mod shim {
         unsafe { call_image(image) };
     }
 
-    // Frame of the shim, from rbp down:
-    //   rbp+8  return address     rbp-8 .. rbp-40  rbx r12 r13 r14 r15
-    //   rbp    caller's rbp       rbp-48  code     rbp-56  image     rbp-64  (alignment)
-    //   below  the callee's frame, its lowest word at rsp: the argument base
-    // At the call: every register but rsp and rbp as the image says, direction flag clear.
-    // Pages of a large frame are touched one by one on the way down, so that a guard page is hit and not jumped over.
-    // After the call only rsp and rbp are trusted.
+    // Frame of the shim, from rbp down: rbp+8  return address     rbp-8 .. rbp-40  rbx r12 r13 r14
+    // r15 rbp    caller's rbp       rbp-48  code     rbp-56  image     rbp-64  (alignment) below
+    // the callee's frame, its lowest word at rsp: the argument base At the call: every register but
+    // rsp and rbp as the image says, direction flag clear. Pages of a large frame are touched one
+    // by one on the way down, so that a guard page is hit and not jumped over. After the call only
+    // rsp and rbp are trusted.
     std::arch::global_asm!(
         ".globl fing_stubs_call_image",
         ".p2align 4",

@@ -1,7 +1,8 @@
 //! The interpreter of assignments: performs a key's moves by hand, one record at a time.
 //!
-//! It is the way to call where no executable memory is to be had, the baseline that generated stubs are measured
-//! against, and a second opinion on what they do: both read the same key, and share nothing after it.
+//! It is the way to call where no executable memory is to be had, the baseline that generated stubs
+//! are measured against, and a second opinion on what they do: both read the same key, and share
+//! nothing after it.
 #![expect(unsafe_code, reason = "calls code by its address")]
 
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -10,7 +11,7 @@ use crate::host::{CallImage, HAS_SHIM, Place};
 use crate::key::{Move, ResultMove, ResultSource, Source, Target};
 use crate::{Abi, Family, GBlock, Record, RegClass, StubError, StubKey};
 
-/// A key, checked to be one this host's interpreter can serve.
+/// An interpreter of one key, for a convention of this host.
 #[derive(Debug)]
 pub(crate) struct Interpreter {
     key: StubKey,
@@ -62,7 +63,8 @@ impl Registers {
     }
 }
 
-/// The memory of one call after another: what lies at the stack pointer, and the hidden result area.
+/// The memory of one call after another: what lies at the stack pointer, and the hidden result
+/// area.
 struct Areas {
     /// What the convention wants below the argument base, then the frame.
     stack: Vec<u64>,
@@ -103,7 +105,7 @@ impl Interpreter {
     /// As [`Stub::run`](crate::Stub::run).
     ///
     /// # Safety
-    /// As there.
+    /// The promises of [`Stub::run`](crate::Stub::run).
     pub(crate) unsafe fn run(
         &self,
         first: *const Record,
@@ -121,16 +123,19 @@ impl Interpreter {
         let mut at = first;
         while at != end {
             progress.store(at.cast_mut(), Ordering::Release);
-            // SAFETY: I6: the records of `first..end` are the caller's to vouch for; this one has not been run.
+            // SAFETY: I6: the records of `first..end` are the caller's to vouch for; this one has
+            // not been run.
             let record = unsafe { *at };
             // SAFETY: I5: the record's blocks are the caller's to vouch for.
             let mut image = unsafe { self.image(&record, g, &mut areas) };
-            // SAFETY: I5: the image was made for the key's ABI, and a callee of that ABI is the caller's promise.
+            // SAFETY: I5: the image was made for the key's ABI, and a callee of that ABI is the
+            // caller's promise.
             unsafe { image.call(record.code, &mut areas.stack) };
             for m in &*self.results {
                 let block = std::ptr::with_exposed_provenance_mut::<u8>(record.words[1] as usize);
                 let give = |bytes: &[u8]| {
-                    // SAFETY: I5: the block of results has room for every result, by the caller's promise.
+                    // SAFETY: I5: the block of results has room for every result, by the caller's
+                    // promise.
                     unsafe {
                         let to = block.add(m.to as usize);
                         std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, m.size as usize);
@@ -165,14 +170,16 @@ impl Interpreter {
         }
         for &m in &*self.moves {
             let bytes = match m.source {
-                // SAFETY: I5: the bytes are the argument's, which this block holds by the caller's promise.
+                // SAFETY: I5: the bytes are the argument's, which this block holds by the caller's
+                // promise.
                 Source::Bytes { from, size, .. } if self.is_block => unsafe {
                     let block = std::ptr::with_exposed_provenance::<u8>(record.words[0] as usize);
                     std::slice::from_raw_parts(block.add(from as usize), size as usize)
                 },
                 Source::Bytes { from, size, .. } => &own[from as usize..(from + size) as usize],
                 Source::Context => &record.context.to_ne_bytes(),
-                // The frame is copied to the stack for the call; to the callee either is as good.
+                // The address is of the frame before it is copied to the stack for the call; both
+                // copies live through the call, and the callee only reads.
                 Source::FrameAddress(offset) => {
                     let frame = areas.stack.as_mut_ptr().expose_provenance() + areas.base;
                     &(frame + offset as usize).to_ne_bytes()
@@ -192,7 +199,7 @@ impl Interpreter {
         image
     }
 
-    /// Gives the bytes of a result to `give`.
+    /// Calls `give` with the bytes of a result.
     fn result(&self, m: &ResultMove, image: &CallImage, areas: &Areas, give: impl FnOnce(&[u8])) {
         let size = m.size as usize;
         let registers = &self.registers;

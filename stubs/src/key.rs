@@ -1,7 +1,8 @@
 //! A stub's key: everything its code depends on, and nothing else.
 //!
-//! All pointers are one word and all interfaces two, so signatures collapse to a handful of keys. Equal keys mean
-//! interchangeable stubs. The text form is the key in logs, goldens and `fing explain`, and it parses back.
+//! All pointers are one word and all interfaces two, so signatures collapse to a handful of keys.
+//! Equal keys mean interchangeable stubs. The text form is the key in logs, goldens and `fing
+//! explain`, and it parses back.
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "faults")]
@@ -9,6 +10,7 @@ mod areas;
 mod moves;
 mod packed;
 mod text;
+mod valid;
 
 use std::fmt;
 
@@ -16,17 +18,21 @@ use packed::{Item, Packed, Parts};
 
 use crate::block::BlockLayout;
 use crate::check::check;
+use crate::quote::short;
 use crate::record::RECORD_ARGUMENT;
 use crate::{Abi, Assignment, Family, RegClass, Signature, StubError, Type, assign};
 
 /// Largest frame a stub may have unless the cache is told otherwise, in bytes.
 pub const DEFAULT_FRAME_LIMIT: u64 = 128 << 10;
 
-/// Largest frame a stub may ever have, in bytes: Go's own limit for a reflective call.
-const MAX_FRAME: u64 = 1 << 30;
+/// Most bytes of frame and hidden result area together, rounded to frame classes. Cranelift makes
+/// functions of up to 1 GiB of stack; the other half is more than enough for whatever else a stub
+/// keeps there.
+const MAX_FRAME: u64 = 512 << 20;
 
 /// What a move reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Source {
     /// Bytes of the argument, or of the block of arguments.
     Bytes {
@@ -34,7 +40,8 @@ pub enum Source {
         from: u32,
         /// How many: 1, 2, 4 or 8, or any number on the way to [`Target::Frame`].
         size: u32,
-        /// A register or a whole word takes them as a signed integer, instead of zeroes above.
+        /// Whether they are sign-extended in a register or a whole word; otherwise they are
+        /// zero-extended.
         signed: bool,
     },
     /// The record's context.
@@ -45,14 +52,16 @@ pub enum Source {
 
 /// Where a move ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Target {
     /// Integer argument register, by position in the ABI's sequence.
     Int(u8),
     /// Float argument register, by position in the ABI's sequence.
     Float(u8),
-    /// Byte offset from the argument base; as many bytes as are read.
+    /// Byte offset from the argument base; takes exactly the bytes that are read.
     Frame(u32),
-    /// Byte offset from the argument base of a whole word, which takes what a register would.
+    /// Byte offset from the argument base of a whole word, which takes the value extended as in a
+    /// register.
     Word(u32),
 }
 
@@ -67,10 +76,12 @@ pub struct Move {
 
 /// Where a result is found after the call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum ResultSource {
     /// Integer result register, from this byte on, counted from the least significant.
     Int(u8, u8),
-    /// Float result register, from this byte on; a lone `float32` is at 0 however the machine keeps it.
+    /// Float result register, from this byte on; a lone `float32` is at 0 however the machine keeps
+    /// it.
     Float(u8, u8),
     /// Byte offset from the argument base.
     Frame(u32),
@@ -89,8 +100,8 @@ pub struct ResultMove {
     pub to: u32,
 }
 
-/// What a call stub's code depends on. ABIs that differ only in their number of registers share stubs wherever the
-/// words go to the same places.
+/// What a call stub's code depends on. ABIs that differ only in their number of registers share
+/// stubs wherever the words go to the same places.
 ///
 /// ```
 /// use fing_stubs::{Abi, Arch, StubKey};
@@ -113,14 +124,35 @@ pub struct StubKey {
     packed: Packed,
 }
 
-/// How a stub is wanted, beside signature and ABI.
+/// What a stub depends on beside signature and ABI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyOptions {
-    /// Native ABIs: pass the record's context as one more pointer argument after the parameters, the order of
-    /// Boehm's finalization procedures. Under the Go ABIs the context always goes to the closure context register.
+    /// Native ABIs: pass the record's context as one more pointer argument after the parameters,
+    /// the order of Boehm's finalization procedures. Under the Go ABIs the context always goes to
+    /// the closure context register.
     pub context_argument: bool,
-    /// Largest frame in bytes; above 1 GiB it means 1 GiB.
+    /// Largest frame in bytes, a hidden result area included. No stub has more than 512 MiB.
     pub frame_limit: u64,
+}
+
+impl KeyOptions {
+    /// The options with the record's context as the last argument, or without.
+    #[must_use]
+    pub fn context_argument(self, context_argument: bool) -> KeyOptions {
+        KeyOptions {
+            context_argument,
+            ..self
+        }
+    }
+
+    /// The options with another limit on the frame, in bytes.
+    #[must_use]
+    pub fn frame_limit(self, frame_limit: u64) -> KeyOptions {
+        KeyOptions {
+            frame_limit,
+            ..self
+        }
+    }
 }
 
 impl Default for KeyOptions {
@@ -133,19 +165,35 @@ impl Default for KeyOptions {
 }
 
 impl StubKey {
-    /// The key of the stub that calls functions of `signature` under `abi` with the argument in the record.
+    /// The key of the stub that calls functions of `signature` under `abi` with the argument in the
+    /// record.
     ///
     /// # Errors
-    /// Not exactly one parameter, a parameter over 16 bytes, a frame past the limit, a type that `abi` can't pass.
+    /// Not exactly one parameter, a parameter over 16 bytes, a frame past the limit, a type that
+    /// `abi` can't pass.
     pub fn new(signature: &Signature, abi: Abi, options: KeyOptions) -> Result<StubKey, StubError> {
-        StubKey::of(signature, &checked(signature, abi)?, options)
+        StubKey::in_record(signature, &checked(signature, abi)?, options)
     }
 
-    /// The key for an assignment that is already made.
+    /// [`StubKey::new`] from the assignment that [`assign()`](crate::assign()) made of `signature`.
     ///
     /// # Errors
-    /// As [`StubKey::new`].
+    /// As [`StubKey::new`]; also any other assignment than that.
     pub fn of(
+        signature: &Signature,
+        assignment: &Assignment,
+        options: KeyOptions,
+    ) -> Result<StubKey, StubError> {
+        if checked(signature, assignment.abi)? != *assignment {
+            return Err(StubError::OtherAssignment {
+                signature: signature.clone(),
+                abi: assignment.abi,
+            });
+        }
+        StubKey::in_record(signature, assignment, options)
+    }
+
+    fn in_record(
         signature: &Signature,
         assignment: &Assignment,
         options: KeyOptions,
@@ -167,9 +215,9 @@ impl StubKey {
         StubKey::build(signature, assignment, options, false)
     }
 
-    /// The key of the stub that calls functions of `signature` under `abi` with any number of arguments, which lie in
-    /// a [block](BlockLayout) at the address in word 0 of the record, and copies the results to a block at the
-    /// address in word 1.
+    /// The key of the stub that calls functions of `signature` under `abi` with any number of
+    /// arguments, which lie in a [block](BlockLayout) at the address in word 0 of the record, and
+    /// copies the results to a block at the address in word 1.
     ///
     /// # Errors
     /// A frame past the limit, a type that `abi` can't pass.
@@ -197,13 +245,19 @@ impl StubKey {
         };
         let hidden = assignment.hidden_result.unwrap_or(0);
         let found = assignment.frame_size.saturating_add(hidden);
+        let too_large = |found, limit| StubError::FrameTooLarge {
+            signature: signature.clone(),
+            found,
+            limit,
+        };
         let limit = options.frame_limit.min(MAX_FRAME);
         if found > limit {
-            return Err(StubError::FrameTooLarge {
-                signature: signature.clone(),
-                found,
-                limit,
-            });
+            return Err(too_large(found, limit));
+        }
+        let (frame, hidden) = (frame_class(assignment.frame_size), frame_class(hidden));
+        let reserved = u64::from(frame) + u64::from(hidden);
+        if reserved > MAX_FRAME {
+            return Err(too_large(reserved, MAX_FRAME));
         }
         let arguments = BlockLayout::of(signature.arguments());
         let mut moves = moves::into_call(assignment, &arguments, context);
@@ -212,14 +266,24 @@ impl StubKey {
             moves = moves::joined(moves);
             results = moves::out_of_call(assignment, &BlockLayout::of(signature.results()));
         }
-        Ok(StubKey::from_parts(&Parts {
+        let parts = Parts {
             abi: erase(abi),
             block,
             moves,
             results,
-            frame: frame_class(assignment.frame_size),
-            hidden: frame_class(hidden),
-        }))
+            frame,
+            hidden,
+        };
+        if cfg!(debug_assertions)
+            && let Err((found, wanted)) = parts.validate()
+        {
+            return Err(StubError::Internal {
+                key: StubKey::from_parts(&parts).to_string(),
+                step: "checking the key",
+                detail: format!("found {found:?}, wanted {wanted}"),
+            });
+        }
+        Ok(StubKey::from_parts(&parts))
     }
 
     fn from_parts(parts: &Parts) -> StubKey {
@@ -228,7 +292,7 @@ impl StubKey {
         }
     }
 
-    /// What `Hash` says of this key.
+    /// The hash that `Hash` writes for this key.
     pub(crate) fn hash_code(&self) -> u64 {
         self.packed.hash_code()
     }
@@ -238,7 +302,8 @@ impl StubKey {
         self.packed.abi()
     }
 
-    /// Whether records hold the addresses of an argument block and a result block instead of the argument.
+    /// Whether records hold the addresses of an argument block and a result block instead of the
+    /// argument.
     pub fn is_block(&self) -> bool {
         self.packed.is_block()
     }
@@ -261,7 +326,8 @@ impl StubKey {
         self.packed.items().0.filter_map(one).collect()
     }
 
-    /// Bytes of frame from the argument base up: stack arguments, stack results, spill slots or copies; a multiple of 16.
+    /// Bytes of the callee's frame from the argument base up, a multiple of 16: stack arguments,
+    /// stack results, spill slots or copies of arguments.
     pub fn frame(&self) -> u32 {
         self.packed.areas().0
     }
@@ -271,7 +337,7 @@ impl StubKey {
         self.packed.areas().1
     }
 
-    /// Whether the call has an area of its own at the argument base.
+    /// Whether the call has stack arguments, stack results, spill slots or copies.
     pub(crate) fn needs_frame(&self) -> bool {
         self.frame() > 0
     }
@@ -299,32 +365,6 @@ impl StubKey {
         };
         self.results().iter().filter_map(index).max().unwrap_or(0)
     }
-
-    /// Registers are filled in order without gaps, which is what generated code relies on.
-    fn is_sound(&self) -> bool {
-        let table = self.abi().native_table();
-        let positional = table.is_some_and(|table| table.positional);
-        let hidden =
-            u8::from(self.hidden() > 0 && table.is_some_and(|table| table.hidden.is_none()));
-        let positions = |class| -> Vec<u8> {
-            let moves = self.register_moves(class).into_iter();
-            let position = |m: Move| match m.to {
-                Target::Int(n) | Target::Float(n) => n,
-                Target::Frame(_) | Target::Word(_) => 0,
-            };
-            moves.map(position).collect()
-        };
-        let (mut ints, mut floats) = (positions(RegClass::Int), positions(RegClass::Float));
-        if positional {
-            ints.append(&mut floats);
-            ints.sort_unstable();
-        }
-        let in_order = |positions: &[u8], first: u8| {
-            let wanted = first..=u8::MAX;
-            positions.iter().copied().zip(wanted).all(|(a, b)| a == b)
-        };
-        in_order(&ints, hidden) && in_order(&floats, 0)
-    }
 }
 
 impl fmt::Debug for StubKey {
@@ -333,14 +373,14 @@ impl fmt::Debug for StubKey {
     }
 }
 
-/// The assignment; debug builds have it judged.
+/// The assignment; debug builds check it.
 fn checked(signature: &Signature, abi: Abi) -> Result<Assignment, StubError> {
     let assignment = assign(signature, abi)?;
     if cfg!(debug_assertions)
         && let Err(violation) = check(signature, &assignment)
     {
         return Err(StubError::Internal {
-            key: format!("{signature} under {abi}"),
+            key: format!("{} under {abi}", short(signature)),
             step: "checking the assignment",
             detail: violation.to_string(),
         });
@@ -361,7 +401,7 @@ fn and_a_pointer(signature: &Signature) -> Result<Signature, StubError> {
     )?)
 }
 
-/// Register counts decide where words go, and the moves say where; nothing else in a stub depends on the counts.
+/// The ABI without register counts. They only decide where words go, which the moves say.
 fn erase(abi: Abi) -> Abi {
     match abi.family() {
         Family::Go => Abi::go(abi.arch()),
@@ -369,7 +409,8 @@ fn erase(abi: Abi) -> Abi {
     }
 }
 
-/// Frames are rounded up so that signatures share stubs: to 16 up to 128 bytes, then to a quarter of the power of two below.
+/// Frames are rounded up so that signatures share stubs: to 16 up to 128 bytes, then to a quarter
+/// of the power of two below.
 pub(crate) fn frame_class(bytes: u64) -> u32 {
     let step = if bytes <= 128 {
         16

@@ -1,16 +1,34 @@
 //! Call a function whose signature is known only at run time, under Go's or a native ABI.
 //!
-//! The road of a call begins here:
+//! A signature and an ABI lead to an *assignment*: where each byte of each value travels. From it a
+//! *call stub* is compiled by Cranelift, one for all signatures whose values travel alike, and run
+//! over batches of calls.
 //!
-//! | module | question |
+//! | module or type | what it says |
 //! |---|---|
-//! | [`signature`] | What types are passed, and how many bytes do they take? |
-//! | [`abi`] | Which registers carry arguments on this machine? |
-//! | [`mod@assign`] | Where does each byte of each value travel? |
-//! | [`mod@check`] | Is that what the ABI's text says? |
-//! | [`go_frame`] | How large a frame does Go itself give a finalizer? |
-//! | [`StubKey`] | What does the code of such a call depend on? |
-//! | [`StubCache`], [`Stub`] | Where is that code, and how is it run? |
+//! | [`signature`] | which types are passed, and how many bytes they take |
+//! | [`abi`] | which registers carry arguments and results on each machine |
+//! | [`mod@assign`] | where each byte of each value travels |
+//! | [`mod@check`] | whether an assignment is what the ABI's text says |
+//! | [`StubKey`] | what the code of such a call depends on |
+//! | [`StubCache`], [`Stub`], [`CallStub`] | where that code is, and how it is run |
+//! | [`Compiler`] | the code of stubs for any machine, to look at or to store |
+//!
+//! # Features
+//!
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | `all-arch` | no | code for every machine that Cranelift has ([`Compiler::for_target`]) |
+//! | `explain` | no | `Assignment::to_json`; `go_frame`, the frames that Go reserves |
+//! | `testing` | no | no part of the API: random signatures, callees in assembly |
+//! | `faults` | no | for tests, no part of the API: mistakes planted on purpose |
+//!
+//! # Hosts
+//!
+//! Assignments, keys and the compiler work everywhere. Stubs run on Linux, on x86-64; the
+//! interpreter of assignments ([`CodePolicy::Interpret`]) on any x86-64 Unix.
+//!
+//! # Example
 //!
 //! ```
 //! use fing_stubs::abi::{Abi, Arch};
@@ -34,12 +52,13 @@
 //!     x0     <- argument 0, bytes 0..8: interface{}
 //!     x1     <- argument 0, bytes 8..16: interface{}
 //!
-//!   offset       +-----------------------------+  <- argument base = sp+8 at the call; below it the callee may save x30
+//!   offset       +-----------------------------+  <- argument base = sp+8 at the call
 //!      0..32     | result 0: [4]int64          |  stack results
 //!                +-----------------------------+
 //!     32..48     | for argument 0: interface{} |  spill slots
 //!             48 +-----------------------------+
 //! ```
+#![deny(missing_debug_implementations)]
 
 pub mod abi;
 pub mod assign;
@@ -52,17 +71,20 @@ mod compile;
 mod error;
 #[cfg(feature = "faults")]
 pub mod faults;
-#[doc(hidden)]
+#[cfg(feature = "testing")]
 pub mod fuzzing;
+#[cfg(feature = "explain")]
 pub mod go_frame;
 mod host;
 mod interp;
 mod key;
+mod lock;
 mod lower;
 mod print;
 mod publish;
+pub mod quote;
 mod record;
-#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+#[cfg(all(feature = "testing", target_arch = "x86_64", target_os = "linux"))]
 pub mod seed;
 pub mod signature;
 mod stub;
@@ -83,3 +105,7 @@ pub use key::{
 pub use record::{GBlock, RECORD_ARGUMENT, Record};
 pub use signature::{Kind, ParseError, Signature, Type, TypeError};
 pub use stub::Stub;
+
+#[cfg(all(doctest, target_arch = "x86_64", target_os = "linux"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

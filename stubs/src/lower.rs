@@ -4,7 +4,7 @@
 //! stub(first, end, progress, g):            // first != end
 //!     record = first
 //!     do {
-//!         *progress = record                // published before the call: who looks knows which record is running
+//!         *progress = record                // before the call: it names the running record
 //!         call(record.code, record.context, record.words, g)
 //!         record += 32                      // ascending addresses
 //!     } while record != end
@@ -12,20 +12,24 @@
 //! ```
 //! An empty batch never gets here; see [`Stub::run`](crate::Stub::run).
 //!
-//! **The frame.** Cranelift lays out explicit stack slots from the stack pointer up, above what the convention of its calls
-//! wants there: nothing, or Windows' home space, or the register save area of s390x. None of our calls has outgoing stack
-//! arguments of its own, so slot 0 begins exactly where the callee finds its stack arguments. The slot *is* the callee's
-//! frame: stack arguments are plain stores, and results and spill slots are room in it. [`compile`](crate::compile) checks
-//! the place of the slot in every stub it makes, so a change of layout in Cranelift is an error, never a wrong call.
-//! The exception is `tail`, whose callee takes its stack arguments off the stack: they are Cranelift's own.
+//! **The frame.** Cranelift lays out explicit stack slots from the stack pointer up, above what the
+//! convention of its calls wants there: nothing, or Windows' home space, or the register save area
+//! of s390x. None of our calls has outgoing stack arguments of its own, so slot 0 begins exactly
+//! where the callee finds its stack arguments. The slot *is* the callee's frame: stack arguments
+//! are plain stores, and results and spill slots are part of it. [`compile`](crate::compile) checks
+//! the place of the slot in every stub it makes, so a change of layout in Cranelift is an error,
+//! never a wrong call. The exception is `tail`, whose callee takes its stack arguments off the
+//! stack: they are Cranelift's own.
 //!
-//! **Every register clobbered.** Go functions save nothing. A `try_call` with an empty exception table to a callee of
-//! convention `PreserveAll` makes Cranelift treat every register as clobbered, on every ISA; the stub then saves its
-//! caller's registers once per batch. Native callees are called with their own convention.
+//! **Every register clobbered.** Go functions save nothing. A `try_call` with an empty exception
+//! table to a callee of convention `PreserveAll` makes Cranelift treat every register as clobbered,
+//! on every ISA; the stub then saves its caller's registers once per batch. Native callees are
+//! called with their own convention.
 //!
-//! **The entrance.** Saving and restoring registers is a third of such a stub on x86-64, and the same in all of them. There
-//! Cranelift has a convention that keeps no register: stubs for Go functions are of that one, and entered through one
-//! function that they share, which saves what the C convention keeps. See [`entrance`].
+//! **The entrance.** Saving and restoring registers is a third of such a stub on x86-64, and the
+//! same in all of them. There Cranelift has a convention that keeps no register: stubs for Go
+//! functions are of that one, and entered through one function that they share, which saves what
+//! the C convention keeps. See [`entrance`].
 #![forbid(unsafe_code)]
 
 mod go;
@@ -76,7 +80,8 @@ pub(crate) struct Lowered {
 }
 
 impl Machine {
-    /// The convention of a stub for `callee`: C's, or one that keeps no register, behind an [`entrance`].
+    /// The convention of a stub for `callee`: C's, or one that keeps no register, behind an
+    /// [`entrance`].
     pub(crate) fn stub_convention(&self, callee: &Callee, arch: Arch) -> CallConv {
         match (callee, arch, self.native) {
             (Callee::Go(_), Arch::Amd64, CallConv::SystemV) => BARE,
@@ -88,8 +93,8 @@ impl Machine {
 /// The convention that keeps no register; its arguments are System V's on x86-64.
 const BARE: CallConv = CallConv::Winch;
 
-/// What the stubs of [`BARE`] are entered through: a function of the C convention that takes a stub's address after the
-/// arguments of a stub.
+/// What the stubs of [`BARE`] are entered through: a function of the C convention that takes a
+/// stub's address after the arguments of a stub.
 pub(crate) fn entrance(machine: Machine) -> Function {
     let mut signature = stub_signature(machine.native);
     signature.params.push(AbiParam::new(types::I64));
@@ -125,7 +130,8 @@ pub(crate) fn stub_signature(native: CallConv) -> Signature {
     signature
 }
 
-/// The stub's body for `key`. `plan` is there if the ABI is Go's, else `convention` is the callee's.
+/// The stub's body for `key`. `plan` is there if the ABI is Go's, else `convention` is the
+/// callee's.
 pub(crate) fn lower(key: &StubKey, callee: Callee, machine: Machine) -> Lowered {
     let mut function = Function::with_name_signature(
         UserFuncName::User(STUB_NAME),
@@ -150,8 +156,8 @@ pub(crate) fn lower(key: &StubKey, callee: Callee, machine: Machine) -> Lowered 
         g,
         record,
     );
-    // A value of its own: the parameter's register is lost in the first call, and the allocator would rather move the
-    // parameter back there in every round than leave it in another.
+    // A value of its own: the parameter's register is lost in the first call, and the allocator
+    // would rather move the parameter back there in every round than leave it in another.
     let end = match key.abi().family() {
         Family::Go => end,
         Family::Native(_) => call.builder.ins().iadd_imm_s(end, 0),
@@ -196,8 +202,9 @@ pub(crate) fn lower(key: &StubKey, callee: Callee, machine: Machine) -> Lowered 
 
 /// A value of the loop that lives across calls.
 ///
-/// A native callee keeps registers, and the register allocator finds them. Where every register is clobbered all of
-/// them live in memory, and the allocator would store each again in every round: there they are stored once, by hand.
+/// A native callee keeps registers, and the register allocator finds them. Where every register is
+/// clobbered all of them live in memory, and the allocator would store each again in every round:
+/// there they are stored once, by hand.
 #[derive(Clone, Copy)]
 enum Kept {
     Value(Value),
@@ -213,7 +220,7 @@ impl Kept {
     }
 }
 
-/// Whom the stub calls.
+/// What the stub calls.
 #[derive(Clone, Copy)]
 pub(crate) enum Callee {
     /// A Go function, through a veneer.
@@ -223,7 +230,7 @@ pub(crate) enum Callee {
 }
 
 impl Callee {
-    /// Bytes from the stack pointer of the call up to slot 0.
+    /// Bytes from the stack pointer at the call up to slot 0.
     fn slot_zero(self, key: &StubKey) -> u32 {
         match key.abi().native_table() {
             Some(table) => table.argument_base as u32,

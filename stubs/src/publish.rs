@@ -1,10 +1,12 @@
 //! Publishing a compiled stub on this host, through cranelift-jit.
 //!
-//! One `JITModule` for each piece of code, dropped right after: it relocates, the arena keeps the bytes. The module sees
-//! one address for writing and running, which is the arena's writable alias; a stub's only relocation is its call to the
-//! veneer in the same arena, so the distance is the same in both aliases.
+//! One `JITModule` for each piece of code, dropped right after: it relocates, the arena keeps the
+//! bytes. The module sees one address for writing and running, which is the arena's writable alias;
+//! a stub's only relocation is its call to the veneer in the same arena, so the distance is the
+//! same in both aliases.
 //!
-//! Stubs differ in their loops. What else they need, a veneer and an entrance, is the same for many, and they share it.
+//! Each stub has a loop of its own. Veneers and the entrance are the same for many stubs, which
+//! share them.
 #![expect(
     unsafe_code,
     reason = "the provider trait has an unsafe method; its body is empty. Gives back a stub's bytes"
@@ -13,7 +15,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use cranelift_codegen::ir::ExternalName;
 use cranelift_codegen::isa::OwnedTargetIsa;
@@ -24,7 +26,8 @@ use cranelift_module::{
 };
 
 use crate::code::{Arena, CodeSlice, granules};
-use crate::compile::{Compiled, Compiler};
+use crate::compile::{Compiled, Compiler, Entrance};
+use crate::lock::{lock, none_held};
 use crate::lower::{STUB_NAME, VENEER_NAME};
 use crate::unwind::CallState;
 use crate::{StubError, StubKey};
@@ -38,7 +41,7 @@ pub(crate) struct Published {
     common: Arc<Common>,
 }
 
-/// What stubs with the same veneer share; it goes with the last of them.
+/// What stubs with the same veneer share. It is dropped with the last of them.
 #[derive(Debug)]
 struct Common {
     /// The address through which the stubs are entered, or 0.
@@ -55,7 +58,8 @@ impl Published {
         self.entry
     }
 
-    /// The function through which it is entered, with `entry` as its fifth argument.
+    /// The address of the function that saves the caller's registers and calls `entry`, its fifth
+    /// argument.
     #[inline]
     pub(crate) fn entrance(&self) -> Option<usize> {
         self.is_entered.then(|| self.common.entrance_address)
@@ -75,8 +79,8 @@ impl Published {
 
 impl Drop for Published {
     fn drop(&mut self) {
-        // SAFETY: I4: kept by `Publisher::publish`, and whoever drops a stub vouches that no call is in flight: it is
-        // borrowed for as long as it runs.
+        // SAFETY: I4: kept by `Publisher::publish`, and no call is in flight when a stub is
+        // dropped, since a running stub is borrowed.
         unsafe {
             self.common.arena.release(self.entry, self.bytes as usize);
         }
@@ -93,7 +97,7 @@ pub(crate) struct Publisher {
     shared: Mutex<Shared>,
 }
 
-/// What has been published and is still in use, if anybody holds it.
+/// What has been published and may be shared, held weakly.
 #[derive(Debug, Default)]
 struct Shared {
     common: HashMap<VeneerCode, Weak<Common>>,
@@ -133,6 +137,9 @@ impl Publisher {
     }
 
     /// What `compiled` shares with other stubs.
+    ///
+    /// Nothing is placed with the lock held, since cranelift-jit writes log records. What two
+    /// threads place at the same time is kept once.
     fn common(
         &self,
         compiler: &Compiler,
@@ -140,41 +147,81 @@ impl Publisher {
         compiled: &Compiled,
     ) -> Result<Arc<Common>, StubError> {
         let code = (compiled.veneer().into(), compiled.veneer_state.clone());
-        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(common) = shared.common.get(&code).and_then(Weak::upgrade) {
+        if let Some(common) = lock(&self.shared).common(&code) {
             return Ok(common);
         }
-        let place = |bytes: &[u8], state: &Option<CallState>| {
-            let piece = Piece {
-                bytes,
-                alignment: 1,
-                hot: 0..0,
-                state: state.clone(),
-                calls: None,
-            };
-            piece.place(&self.arena, compiler, key)
-        };
-        let veneer = (!code.0.is_empty()).then(|| place(&code.0, &code.1));
-        let entrance = match (&compiled.entrance, shared.entrance.upgrade()) {
-            (None, _) => None,
-            (Some(_), Some(slice)) => Some(slice),
-            (Some(entrance), None) => Some(Arc::new(place(&entrance.code, &entrance.state)?)),
-        };
-        if let Some(entrance) = &entrance {
-            shared.entrance = Arc::downgrade(entrance);
-        }
+        let veneer = (!code.0.is_empty())
+            .then(|| self.place(compiler, key, &code.0, &code.1))
+            .transpose()?;
+        let entrance = compiled.entrance.as_ref();
+        let entrance = entrance
+            .map(|entrance| self.entrance(compiler, key, entrance))
+            .transpose()?;
         let common = Arc::new(Common {
             entrance_address: entrance.as_ref().map_or(0, |slice| slice.executable()),
             arena: self.arena.clone(),
-            veneer: veneer.transpose()?,
+            veneer,
             entrance,
         });
-        // Now and then, those of which all stubs are gone.
-        if shared.common.len() == shared.common.capacity() {
-            shared.common.retain(|_, common| common.strong_count() > 0);
+        Ok(lock(&self.shared).insert_or_get(code, common))
+    }
+
+    /// Places a veneer or an entrance, which calls nothing by name.
+    fn place(
+        &self,
+        compiler: &Compiler,
+        key: &StubKey,
+        bytes: &[u8],
+        state: &Option<CallState>,
+    ) -> Result<CodeSlice, StubError> {
+        let piece = Piece {
+            bytes,
+            alignment: 1,
+            hot: 0..0,
+            state: state.clone(),
+            calls: None,
+        };
+        piece.place(&self.arena, compiler, key)
+    }
+
+    /// The entrance of all stubs of the arena.
+    fn entrance(
+        &self,
+        compiler: &Compiler,
+        key: &StubKey,
+        entrance: &Entrance,
+    ) -> Result<Arc<CodeSlice>, StubError> {
+        let known = lock(&self.shared).entrance.upgrade();
+        if let Some(slice) = known {
+            return Ok(slice);
         }
-        shared.common.insert(code, Arc::downgrade(&common));
-        Ok(common)
+        let slice = self.place(compiler, key, &entrance.code, &entrance.state)?;
+        let slice = Arc::new(slice);
+        let mut shared = lock(&self.shared);
+        if let Some(first) = shared.entrance.upgrade() {
+            return Ok(first);
+        }
+        shared.entrance = Arc::downgrade(&slice);
+        Ok(slice)
+    }
+}
+
+impl Shared {
+    fn common(&self, code: &VeneerCode) -> Option<Arc<Common>> {
+        self.common.get(code).and_then(Weak::upgrade)
+    }
+
+    /// What is known for this code already, or `common` from now on.
+    fn insert_or_get(&mut self, code: VeneerCode, common: Arc<Common>) -> Arc<Common> {
+        if let Some(first) = self.common(&code) {
+            return first;
+        }
+        // Entries whose stubs are all gone are removed whenever the table would grow.
+        if self.common.len() == self.common.capacity() {
+            self.common.retain(|_, common| common.strong_count() > 0);
+        }
+        self.common.insert(code, Arc::downgrade(&common));
+        common
     }
 }
 
@@ -212,11 +259,11 @@ impl JITMemoryProvider for Provider {
             Ok(slice) => Ok(slice.writable()),
             Err(error) => Err(io::Error::other(error.to_string())),
         };
-        *self.slice.lock().unwrap_or_else(PoisonError::into_inner) = Some(slice);
+        *lock(&self.slice) = Some(slice);
         address
     }
 
-    /// The slice frees itself.
+    /// Nothing to do: a slice is freed when it is dropped.
     unsafe fn free_memory(&mut self) {}
 
     fn finalize(&mut self, _branch_protection: BranchProtection) -> ModuleResult<()> {
@@ -240,7 +287,7 @@ impl Piece<'_> {
             slice: slice.clone(),
         };
         let defined = self.define(provider, compiler.isa().clone());
-        let slice = slice.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let slice = lock(&slice).take();
         let internal = |detail| StubError::Internal {
             key: key.to_string(),
             step: "publishing",
@@ -257,6 +304,7 @@ impl Piece<'_> {
     /// Defines the code under the names that [`lower`](crate::lower) gave it and what it calls.
     fn define(&self, provider: Provider, isa: OwnedTargetIsa) -> Result<(), String> {
         const VENEER: &str = "veneer";
+        none_held();
         let text = |e: cranelift_module::ModuleError| e.to_string();
         let mut builder = JITBuilder::with_isa(isa, default_libcall_names());
         if let Some((_, Some(veneer))) = self.calls {

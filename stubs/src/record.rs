@@ -11,10 +11,11 @@ pub const RECORD_ARGUMENT: u64 = 16;
 /// | offset | field | meaning |
 /// |---|---|---|
 /// | 0 | `code` | address of the callee's first instruction |
-/// | 8 | `context` | closure context (Go) or the extra pointer argument (native, where the key asks for it) |
-/// | 16 | `words` | memory image of the argument: a pointer in word 0, or an interface in words 0 and 1 |
+/// | 8 | `context` | closure context (Go), or the last argument (native, if the key asks for it) |
+/// | 16 | `words` | the argument's bytes: a pointer in word 0, an interface in words 0 and 1 |
 ///
-/// Under a [block key](crate::StubKey::block) word 0 is the address of a block of arguments, word 1 of a block for results.
+/// Under a [block key](crate::StubKey::block) word 0 is the address of a block of arguments, word 1
+/// of a block for results.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Record {
@@ -39,11 +40,13 @@ const _: () = {
     assert!(std::mem::offset_of!(Record, words) as i32 == WORDS_OFFSET);
 };
 
-/// Bytes of a [`GBlock`]: Go's `g` is 400-odd bytes; callees without a runtime read its first few words only.
+/// Bytes of a [`GBlock`]: Go's `g` is 400-odd bytes; callees without a runtime read its first few
+/// words only.
 const G_BLOCK: usize = 512;
 
-/// What stands in for Go's current goroutine: a block of zeroes. Its third word is the stack guard, and a guard of
-/// zero lets every stack check pass. Callees may write to it; each thread that calls Go functions has its own.
+/// A substitute for Go's current goroutine (`g`): a block of zeroes. Its third word is the stack
+/// guard, and a guard of zero lets every stack check pass. Callees may write to it; each thread
+/// that calls Go functions has its own.
 #[repr(C, align(64))]
 #[derive(Debug)]
 pub struct GBlock([Cell<u64>; G_BLOCK / 8]);

@@ -7,10 +7,11 @@ use crate::interp::Interpreter;
 use crate::publish::Published;
 use crate::{GBlock, Record, StubKey};
 
-// With the two counts of its `Arc` a stub is one allocation of 64 bytes, as most allocators make them.
+// With the two counts of its `Arc` a stub is one allocation of 64 bytes, as most allocators make
+// them.
 const _: () = assert!(size_of::<Stub>() <= 40);
 
-/// What every generated stub is, to Rust.
+/// The type of a generated stub.
 type Entry = unsafe extern "C-unwind" fn(
     *const Record,
     *const Record,
@@ -18,7 +19,8 @@ type Entry = unsafe extern "C-unwind" fn(
     *const GBlock,
 );
 
-/// What a stub that keeps no register is entered through: the last argument is the stub's own address.
+/// The type of the entrance of stubs that save no registers. The last argument is the stub's
+/// address.
 type Entrance = unsafe extern "C-unwind" fn(
     *const Record,
     *const Record,
@@ -28,7 +30,8 @@ type Entrance = unsafe extern "C-unwind" fn(
 );
 
 /// Calls functions of one key: a compiled loop over records, or its interpretation. Made by a
-/// [`StubCache`](crate::StubCache), shared by all who use the key; its code is freed with the last of them.
+/// [`StubCache`](crate::StubCache), shared by all users of the key; its code is freed when the last
+/// of them drops it.
 #[derive(Debug)]
 pub struct Stub {
     key: StubKey,
@@ -61,7 +64,8 @@ impl Stub {
         &self.key
     }
 
-    /// Bytes of code memory this stub takes, its veneer included, which it may share with others; 0 if it is interpreted.
+    /// Bytes of code memory this stub takes, its veneer included, which it may share with others; 0
+    /// if it is interpreted.
     pub fn code_bytes(&self) -> usize {
         match &self.body {
             Body::Generated(published) => published.bytes(),
@@ -82,8 +86,9 @@ impl Stub {
         }
     }
 
-    /// Address of the code that saves the caller's registers and then calls the code at [`Stub::entry`]: all stubs of a
-    /// cache for Go functions on x86-64 share it. `None` for stubs which are called as they are.
+    /// Address of the code that saves the caller's registers and then calls the code at
+    /// [`Stub::entry`]: all stubs of a cache for Go functions on x86-64 share it. `None` for stubs
+    /// which are called as they are.
     pub fn entrance(&self) -> Option<usize> {
         match &self.body {
             Body::Generated(published) => published.entrance(),
@@ -93,15 +98,17 @@ impl Stub {
 
     /// Calls each record of `first..end`, in ascending order of addresses.
     ///
-    /// Before a call the record's address is stored to `progress`; after the last call `end` is. A callee's results are
-    /// dropped. If a callee unwinds (`extern "C-unwind"`), the panic passes through, `progress` names its record, and
-    /// the records after it have not been run.
+    /// Before a call the record's address is stored to `progress`; after the last call `end` is. A
+    /// callee's results are dropped. If a callee unwinds (`extern "C-unwind"`), the panic passes
+    /// through, `progress` names its record, and the records after it have not been run.
     ///
     /// # Safety
-    /// * `first..end` are records of one allocation, which nobody changes but while this thread is inside a callee: each
-    ///   record is read right before its call;
-    /// * each `code` is the address of a function with this stub's key: of a signature and ABI that lead to it;
-    /// * `context` is what that function expects for its context, and the words are an argument it may be given;
+    /// * `first..end` are records of one allocation, which nobody changes but while this thread is
+    ///   inside a callee: each record is read right before its call;
+    /// * each `code` is the address of a function with this stub's key: of a signature and ABI that
+    ///   lead to it;
+    /// * `context` is what that function expects for its context, and the words are an argument it
+    ///   may be given;
     /// * the stack has room for the key's frame and the callee's needs;
     /// * no exception but a Rust panic leaves the callee, and none if its ABI can't unwind.
     #[inline]
@@ -112,19 +119,22 @@ impl Stub {
         progress: &AtomicPtr<Record>,
         g: &GBlock,
     ) {
-        // A stub's loop tests at its end.
+        // A stub's loop tests its condition after a call, so it must not be entered without
+        // records.
         if first == end {
             return progress.store(end.cast_mut(), Ordering::Release);
         }
         match &self.body {
             Body::Generated(published) => {
                 if let Some(entrance) = published.entrance() {
-                    // SAFETY: I4: an entrance that `self` holds as it holds its stub, compiled with this signature.
+                    // SAFETY: I4: an entrance that `self` holds as it holds its stub, compiled with
+                    // this signature.
                     let entrance = unsafe { std::mem::transmute::<usize, Entrance>(entrance) };
                     // SAFETY: I5, I6: the caller's promises above are what a stub's code relies on.
                     return unsafe { entrance(first, end, progress, g, published.entry()) };
                 }
-                // SAFETY: I4: `entry` is a published stub whose code `self` holds, compiled with this signature.
+                // SAFETY: I4: `entry` is a published stub whose code `self` holds, compiled with
+                // this signature.
                 let entry = unsafe { std::mem::transmute::<usize, Entry>(published.entry()) };
                 // SAFETY: I5, I6: the caller's promises above are what a stub's code relies on.
                 unsafe { entry(first, end, progress, g) }

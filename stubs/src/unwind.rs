@@ -1,8 +1,9 @@
 //! Telling the unwinder about generated code.
 //!
-//! A panic of a `C-unwind` callee passes through the stub's frame. The unwinder's registry is a list that it searches
-//! on *every* throw of the process, so stubs are not registered one by one: code that looks the same to an unwinder
-//! at its calls (the same [`CallState`]) lies in one region of the arena, and a region has one entry.
+//! A panic of a `C-unwind` callee passes through the stub's frame. The unwinder's registry is a
+//! list that it searches on *every* throw of the process, so stubs are not registered one by one:
+//! code that looks the same to an unwinder at its calls (the same [`CallState`]) lies in one region
+//! of the arena, and a region has one entry.
 #![expect(unsafe_code, reason = "the unwinder's registry is two C functions")]
 
 use cranelift_codegen::isa::TargetIsa;
@@ -22,19 +23,21 @@ use crate::veneer::{Unwind, image};
 /// DWARF's number on arm64 for whether return addresses are signed.
 const RETURN_ADDRESS_SIGNED: u16 = 34;
 
-/// What an unwinder needs to know at a call: where the canonical frame address is, and which registers lie where.
+/// What an unwinder needs to know at a call: where the canonical frame address is, and which
+/// registers lie where.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct CallState {
     return_address: u16,
     code_alignment: u8,
     data_alignment: i8,
-    cfa: (u16, i64),
-    /// (DWARF register, offset from the canonical frame address), ascending.
-    saved: Vec<(u16, i64)>,
+    cfa: Rule,
+    /// Registers and their offsets from the canonical frame address, ascending.
+    saved: Vec<Rule>,
 }
 
 impl CallState {
-    /// Evaluates Cranelift's unwind information at each return address; all calls of a stub must agree.
+    /// Evaluates Cranelift's unwind information at each return address; all calls of a stub must
+    /// agree.
     pub(crate) fn at_calls(
         isa: &dyn TargetIsa,
         info: &UnwindInfo,
@@ -45,7 +48,7 @@ impl CallState {
             .ok_or("Cranelift has no CIE for this ISA")?;
         let mut table = FrameTable::default();
         let id = table.add_cie(cie);
-        // Any address other than 0, which readers take for the end of the table.
+        // Not 0, which readers take for the end of the table.
         const AT: u64 = 0x1000;
         table.add_fde(id, info.to_fde(Address::Constant(AT)));
         let bytes = write(&table)?;
@@ -55,46 +58,19 @@ impl CallState {
             .fde_for_address(&bases, AT, gimli::EhFrame::cie_from_offset)
             .map_err(|e| e.to_string())?;
         let mut context = gimli::UnwindContext::new();
+        let is_riscv64 = matches!(isa.triple().architecture, Architecture::Riscv64(_));
         let mut agreed: Option<CallState> = None;
         for &call in calls {
             let row = fde
                 .unwind_info_for_address(&section, &bases, &mut context, AT + u64::from(call) - 1)
                 .map_err(|e| e.to_string())?;
-            let CfaRule::RegisterAndOffset { register, offset } = *row.cfa() else {
-                return Err(format!(
-                    "canonical frame address is {:?}, wanted a register and an offset",
-                    row.cfa()
-                ));
-            };
-            let mut saved = Vec::new();
-            for (register, rule) in row.registers() {
-                match rule {
-                    RegisterRule::Offset(offset) => saved.push((register.0, *offset)),
-                    // On Apple's arm64 Cranelift says that return addresses are not signed, which is so anyway.
-                    RegisterRule::ValExpression(_) if register.0 == RETURN_ADDRESS_SIGNED => {}
-                    other => {
-                        return Err(format!(
-                            "register {} is {other:?}, wanted a place in the frame",
-                            register.0
-                        ));
-                    }
-                }
-            }
-            // On riscv64 Cranelift pushes the frame pointer, points it there, and then saves it again with the other
-            // registers; its rule names the second place, which holds the stub's own.
-            let is_riscv64 = matches!(isa.triple().architecture, Architecture::Riscv64(_));
-            for rule in &mut saved {
-                if is_riscv64 && rule.0 == register.0 {
-                    rule.1 = -offset;
-                }
-            }
-            saved.sort_unstable();
+            let (cfa, saved) = rules(row, is_riscv64)?;
             let entry = fde.cie();
             let state = CallState {
                 return_address: entry.return_address_register().0,
                 code_alignment: entry.code_alignment_factor() as u8,
                 data_alignment: entry.data_alignment_factor() as i8,
-                cfa: (register.0, offset),
+                cfa,
                 saved,
             };
             match &agreed {
@@ -107,8 +83,9 @@ impl CallState {
         agreed.ok_or_else(|| "the stub makes no call".to_owned())
     }
 
-    /// The state at the call of a veneer that calls: the stub's frame, seen from the veneer. The save area lies `save`
-    /// bytes above the stack pointer of the stub's call, and that `to_cfa` below the canonical frame address.
+    /// The state at the call of a veneer that calls: the stub's frame, seen from the veneer. The
+    /// save area lies `save` bytes above the stack pointer of the stub's call, and that `to_cfa`
+    /// below the canonical frame address.
     pub(crate) fn at_veneer(&self, unwind: Unwind, save: i32, to_cfa: i64) -> CallState {
         let mut state = self.clone();
         match unwind {
@@ -167,6 +144,47 @@ impl CallState {
     }
 }
 
+/// A DWARF register and an offset: from the register, or of the register from the canonical frame
+/// address.
+type Rule = (u16, i64);
+
+/// The rules of one row: for the canonical frame address, and for saved registers, ascending.
+fn rules(
+    row: &gimli::UnwindTableRow<usize>,
+    is_riscv64: bool,
+) -> Result<(Rule, Vec<Rule>), String> {
+    let CfaRule::RegisterAndOffset { register, offset } = *row.cfa() else {
+        return Err(format!(
+            "canonical frame address is {:?}, wanted a register and an offset",
+            row.cfa()
+        ));
+    };
+    let mut saved = Vec::new();
+    for (register, rule) in row.registers() {
+        match rule {
+            RegisterRule::Offset(offset) => saved.push((register.0, *offset)),
+            // On Apple's arm64 Cranelift says that return addresses are not signed, which is so
+            // anyway.
+            RegisterRule::ValExpression(_) if register.0 == RETURN_ADDRESS_SIGNED => {}
+            other => {
+                return Err(format!(
+                    "register {} is {other:?}, wanted a place in the frame",
+                    register.0
+                ));
+            }
+        }
+    }
+    // On riscv64 Cranelift pushes the frame pointer, points it there, and then saves it again with
+    // the other registers; its rule names the second place, which holds the stub's own.
+    for rule in &mut saved {
+        if is_riscv64 && rule.0 == register.0 {
+            rule.1 = -offset;
+        }
+    }
+    saved.sort_unstable();
+    Ok(((register.0, offset), saved))
+}
+
 fn write(table: &FrameTable) -> Result<Vec<u8>, String> {
     let endian = if cfg!(target_endian = "big") {
         RunTimeEndian::Big
@@ -202,8 +220,9 @@ impl Registration {
         bytes: usize,
     ) -> Result<Registration, String> {
         let section = state.eh_frame(start, bytes)?.into_boxed_slice();
-        // SAFETY: I4: the section is a complete table, its bytes stay at this address until `drop` takes the entry
-        // back, and the arena drops its registrations before it unmaps the code they describe.
+        // SAFETY: I4: the section is a complete table, its bytes stay at this address until `drop`
+        // takes the entry back, and the arena drops its registrations before it unmaps the code
+        // they describe.
         unsafe { __register_frame(section.as_ptr()) };
         Ok(Registration { section })
     }

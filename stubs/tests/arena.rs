@@ -1,4 +1,5 @@
-//! Code memory: never writable and executable, dense, reused, left out of forks, one unwind entry for many stubs.
+//! Code memory: never writable and executable, dense, reused, left out of forks, one unwind entry
+//! for many stubs.
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -80,7 +81,8 @@ fn bytes_are_used_again() {
     }
 }
 
-/// One entry in the unwinder's registry for each way a stub can look to it, however many stubs there are.
+/// One entry in the unwinder's registry for each way a stub can look to it, however many stubs
+/// there are.
 #[test]
 fn few_unwind_entries_for_many_stubs() {
     extern "C-unwind" fn panics(_word: u64) {
@@ -112,7 +114,8 @@ fn few_unwind_entries_for_many_stubs() {
     drop(stubs);
 }
 
-/// Stubs with one veneer hold it, and their entrance, together; it stays for the last of them and goes with it.
+/// Stubs with one veneer hold it, and their entrance, together; it stays for the last of them and
+/// goes with it.
 #[test]
 fn stubs_share_what_is_the_same_in_all() {
     extern "C" fn nothing() {}
@@ -156,7 +159,8 @@ fn stubs_share_what_is_the_same_in_all() {
     assert_eq!(get(0, true).code_bytes(), one);
 }
 
-/// A Go function changes every register. If it unwinds, what its caller's caller wants back is where the entrance put it.
+/// A Go function changes every register. If it unwinds, what its caller's caller wants back is
+/// where the entrance put it.
 #[test]
 fn registers_come_back_from_a_panic_through_an_entrance() {
     extern "C-unwind" fn panics() {
@@ -186,7 +190,8 @@ fn registers_come_back_from_a_panic_through_an_entrance() {
         assert!(stub.entrance().is_some());
         let mut live: [u64; 8] = std::array::from_fn(|n| std::hint::black_box(n as u64 + 1));
         for round in 1..4 {
-            // SAFETY: I5: the callee reads nothing, changes registers as a Go function may, and panics.
+            // SAFETY: I5: the callee reads nothing, changes registers as a Go function may, and
+            // panics.
             let outcome = catch_unwind(AssertUnwindSafe(|| unsafe {
                 stub.run_all(&[record; 2], &GBlock::zeroed())
             }));
@@ -225,8 +230,8 @@ fn a_fork_shares_no_code() {
     let cache = StubCache::new(Default::default()).unwrap();
     let signature = "func(*int)".parse().unwrap();
     drop(cache.for_signature(&signature, Abi::system_v()).unwrap());
-    // SAFETY: the child does what a child of threads may not rely on (it allocates), in a process that has no lock
-    // held by another thread that matters: it exits at once, whatever happens.
+    // SAFETY: the child does what a child of threads may not rely on (it allocates), in a process
+    // that has no lock held by another thread that matters: it exits at once, whatever happens.
     match unsafe { libc::fork() } {
         0 => {
             let made = cache.for_signature(&"func(int8)".parse().unwrap(), Abi::go(Arch::Amd64));

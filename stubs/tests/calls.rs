@@ -1,8 +1,9 @@
-//! Calls of any signature on this host: what arrives where, and what comes back, for seeded random signatures, generated
-//! and interpreted, against callees that look at the machine itself.
+//! Calls of any signature on this host: what arrives where, and what comes back, for seeded random
+//! signatures, generated and interpreted, against callees that look at the machine itself.
 //!
-//! The values are graffiti: each byte of an argument is the number of the argument (high half) and of the byte (low half).
-//! Where they must be is read off the assignment, which the checker vouches for; keys and moves are not looked at.
+//! The values are graffiti: each byte of an argument is the number of the argument (high half) and
+//! of the byte (low half). Where they must be is read off the assignment, which the checker vouches
+//! for; keys and moves are not looked at.
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
 #[path = "support/probe.rs"]
@@ -146,7 +147,8 @@ fn check_arguments(a: &Assignment, probe: &Probe, frame: &Block, generated: bool
                     assert_eq!(address, frame_at + copy, "address of argument {i}");
                 }
             }
-            Place::Regs { .. } | Place::Hidden { .. } => {}
+            Place::Regs { .. } => {}
+            place => panic!("argument {i} is at {place:?}"),
         }
     }
 }
@@ -224,7 +226,8 @@ fn check(stub: &CallStub, signature: &Signature, abi: Abi, rng: &mut Rng) {
     PROBE.store(&raw mut probe as usize, Ordering::SeqCst);
     let to = block.words.as_mut_ptr().cast();
     let from = arguments.words.as_ptr().cast();
-    // SAFETY: I5: the callee takes and leaves whatever the assignment says, and both blocks are of their layouts.
+    // SAFETY: I5: the callee takes and leaves whatever the assignment says, and both blocks are of
+    // their layouts.
     match stub.stub().entry() {
         // The same as below, with a look at the registers that the stub must keep.
         Some(entry) => {
@@ -366,6 +369,7 @@ fn blocks_are_checked() {
         CallError::Misaligned { block, wanted, .. } | CallError::Size { block, wanted, .. } => {
             (block, wanted)
         }
+        error => panic!("{error}"),
     });
     let wanted = [
         ("arguments", 8),
@@ -391,7 +395,8 @@ fn a_panic_passes_through_a_call_with_results() {
             let mut result = 7u64;
             let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
                 let to = (&raw mut result).cast();
-                // SAFETY: I5: the callee reads one register, whichever, keeps what a Go function may change, and panics.
+                // SAFETY: I5: the callee reads one register, whichever, keeps what a Go function
+                // may change, and panics.
                 unsafe {
                     stub.call(
                         panics as *const () as usize,
@@ -407,8 +412,8 @@ fn a_panic_passes_through_a_call_with_results() {
     }
 }
 
-/// Mistakes planted in generated stubs, each looked for in a process of its own, because some overwrite what they
-/// should not.
+/// Mistakes planted in generated stubs, each looked for in a process of its own, because some
+/// overwrite what they should not.
 #[cfg(feature = "faults")]
 mod faults {
     use super::*;

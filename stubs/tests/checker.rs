@@ -28,7 +28,7 @@ fn accepts_every_vector_on_every_machine() {
     for line in std::fs::read_to_string(path).unwrap().lines() {
         let line: serde_json::Value = serde_json::from_str(line).unwrap();
         let sig: Signature = line["sig"].as_str().unwrap().parse().unwrap();
-        for arch in Arch::ALL {
+        for arch in Arch::GO {
             accept(&sig, Abi::go(arch));
             for ints in 0..=Abi::go(arch).int_regs() {
                 accept(&sig, Abi::go(arch).with_int_arg_regs(ints).unwrap());
@@ -39,7 +39,7 @@ fn accepts_every_vector_on_every_machine() {
 
 #[test]
 fn accepts_random_signatures_on_every_machine() {
-    for arch in Arch::ALL {
+    for arch in Arch::GO {
         let mut rng = Rng::new(1 + arch as u64);
         for _ in 0..cases() {
             let sig = fuzzing::random_signature(&mut rng);
@@ -103,7 +103,7 @@ fn some_offset<'a>(a: &'a mut Assignment, rng: &mut Rng) -> Option<&'a mut u64> 
         .filter_map(|place| match place {
             Place::Stack { offset } | Place::Hidden { offset } => Some(offset),
             Place::Split { offset, .. } | Place::Reference { copy: offset, .. } => Some(offset),
-            Place::Regs { .. } => None,
+            _ => None,
         })
         .collect();
     (!list.is_empty()).then(|| list.swap_remove(rng.below(list.len())))
@@ -376,7 +376,7 @@ fn spoil(seed: u64, make: impl Fn(&mut Rng) -> (Signature, Abi)) -> HashMap<&'st
 fn rejects_every_kind_of_spoilt_go_assignment() {
     let done = spoil(5, |rng| {
         let sig = fuzzing::random_signature(rng);
-        let arch = *rng.pick(&Arch::ALL);
+        let arch = *rng.pick(&Arch::GO);
         (sig, fuzzing::random_go_abi(rng, arch))
     });
     for (name, _) in MUTATIONS
@@ -424,6 +424,7 @@ fn numbers(a: &mut Assignment) -> Vec<&mut u64> {
                     list.extend([&mut piece.off, &mut piece.size, &mut piece.reg_off]);
                 }
             }
+            place => panic!("{place:?} has numbers that are not tried"),
         }
     }
     list.extend([&mut a.args_end, &mut a.results_off, &mut a.results_end]);
@@ -465,7 +466,7 @@ fn rejects_assignments_made_for_something_else() {
     let mut rng = Rng::new(7);
     for _ in 0..2000 {
         let sig = fuzzing::random_signature(&mut rng);
-        let arch = *rng.pick(&Arch::ALL);
+        let arch = *rng.pick(&Arch::GO);
         let (abi, other) = (
             fuzzing::random_go_abi(&mut rng, arch),
             fuzzing::random_go_abi(&mut rng, arch),

@@ -1,8 +1,10 @@
-//! What the fuzz targets check, on seeded cases: `FING_CASES=n` for more, and `cargo fuzz run` for the fuzzer itself.
+//! What the fuzz targets check, on seeded cases: `FING_CASES=n` for more, and `cargo fuzz run` for
+//! the fuzzer itself.
 
 use fing_stubs::Compiler;
 use fing_stubs::fuzzing::{
-    Rng, TARGETS, check_assignments, check_stub, check_text, random_signature,
+    Rng, TARGETS, check_assignments, check_key, check_stub, check_text, damaged_key,
+    random_signature,
 };
 
 fn cases(default: u64) -> std::ops::Range<u64> {
@@ -41,22 +43,34 @@ fn assignments() {
     }
 }
 
+/// A compiler for every machine that this build has.
+fn compilers() -> Vec<Compiler> {
+    let all = TARGETS.map(|target| Compiler::for_target(target.parse().unwrap()).ok());
+    let all: Vec<Compiler> = all.into_iter().flatten().collect();
+    let least = if cfg!(feature = "all-arch") {
+        TARGETS.len()
+    } else {
+        1
+    };
+    assert!(all.len() >= least, "{} machines", all.len());
+    all
+}
+
 #[test]
 fn stubs() {
-    let compilers: Vec<Compiler> = TARGETS
-        .iter()
-        .filter_map(|target| Compiler::for_target(target.parse().unwrap()).ok())
-        .collect();
-    assert!(
-        compilers.len()
-            >= if cfg!(feature = "all-arch") {
-                TARGETS.len()
-            } else {
-                1
-            }
-    );
+    let compilers = compilers();
     for seed in cases(400) {
         check_stub(&mut Rng::new(seed), &compilers);
+    }
+}
+
+/// Keys of every ABI with parts changed, dropped, doubled or added: what is read as a key can be
+/// compiled.
+#[test]
+fn damaged_keys() {
+    let compilers = compilers();
+    for seed in cases(3000) {
+        check_key(&damaged_key(&mut Rng::new(seed)), &compilers);
     }
 }
 

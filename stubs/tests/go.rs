@@ -1,5 +1,5 @@
-//! Go callees on this host, for every number of argument registers, generated and interpreted: callees that look at
-//! physical registers and frame words and leave nothing as it was.
+//! Go callees on this host, for every number of argument registers, generated and interpreted:
+//! callees that look at physical registers and frame words and leave nothing as it was.
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
 use std::sync::atomic::Ordering;
@@ -35,7 +35,8 @@ fn caches() -> [StubCache; 2] {
     })
 }
 
-/// Calls a seed callee over a batch; live values around the call show that the caller's registers come back.
+/// Calls a seed callee over a batch; live values around the call show that the caller's registers
+/// come back.
 fn call(stub: &Stub, code: usize, itab: Option<usize>) -> Observation {
     let objects: Vec<Object> = (1..=5).map(|n| Object::new(-n)).collect();
     let mut observation = Observation::new(code);
@@ -58,7 +59,8 @@ fn call(stub: &Stub, code: usize, itab: Option<usize>) -> Observation {
             ints[n] = std::hint::black_box(ints[n] * 7 + u64::from(round));
             floats[n] = std::hint::black_box(floats[n] * 1.5);
         }
-        // SAFETY: I5: a callee of the stub's ABI, with its observation as context and objects of its kind.
+        // SAFETY: I5: a callee of the stub's ABI, with its observation as context and objects of
+        // its kind.
         unsafe { stub.run_all(&records, &GBlock::zeroed()) };
     }
     assert!(
@@ -104,8 +106,9 @@ fn every_register_count() {
     }
 }
 
-/// A Go function of `func(*int) [7680]uint64`: writes all 60 KiB of its result, which are the frame from the argument
-/// base up, then its spill slot behind them; counts the call in the second word of its closure context; clobbers.
+/// A Go function of `func(*int) [7680]uint64`: writes all 60 KiB of its result, which are the frame
+/// from the argument base up, then its spill slot behind them; counts the call in the second word
+/// of its closure context; clobbers.
 #[unsafe(naked)]
 extern "C" fn sixty_kilobytes() {
     // rsp+8 is the argument base, rdx the context.
@@ -150,7 +153,8 @@ fn sixty_kilobytes_of_stack_results() {
     }
 }
 
-/// Equal keys mean interchangeable stubs: whatever signature led to a key, the stub calls the same way.
+/// Equal keys mean interchangeable stubs: whatever signature led to a key, the stub calls the same
+/// way.
 #[test]
 fn signatures_of_one_key_share_its_stub() {
     let cache = StubCache::new(Default::default()).unwrap();

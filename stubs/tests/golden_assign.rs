@@ -1,6 +1,8 @@
-//! Assignments as a reader sees them. `BLESS=1 cargo test -p fing-stubs --test golden_assign` writes the files anew.
+//! Assignments as a reader sees them. `BLESS=1 cargo test -p fing-stubs --test golden_assign`
+//! writes the files anew.
 //!
-//! Each row of [`SOURCES`] is one file in `tests/golden/assign`; a file without a row fails the test.
+//! Each row of [`SOURCES`] is one file in `tests/golden/assign`; a file without a row fails the
+//! test.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -35,7 +37,8 @@ const SOURCES: &[(&str, &str)] = &[
     ),
     (
         "struct",
-        "func(struct { A int8; B float64; _ string }, [2]int, [1]int) struct { A int32; B struct{} }",
+        "func(struct { A int8; B float64; _ string }, [2]int, [1]int) struct { A int32; B \
+         struct{} }",
     ),
     (
         "zero-size",

@@ -1,8 +1,9 @@
-//! Stubs for Cranelift's portable interpreter, run in this process: an executor that shares nothing with the host's
-//! registers, in both byte orders.
+//! Stubs for Cranelift's portable interpreter, run in this process: an executor that shares nothing
+//! with the host's registers, in both byte orders.
 //!
-//! The callee is three bytes of Pulley code that hand control to this test, which looks at Pulley's registers and stack where
-//! the assignment says that arguments are, leaves results where it says that they are found, and changes what a callee may.
+//! The callee is three bytes of Pulley code that hand control to this test, which looks at Pulley's
+//! registers and stack where the assignment says that arguments are, leaves results where it says
+//! that they are found, and changes what a callee may.
 #![cfg(feature = "all-arch")]
 
 use std::ptr::NonNull;

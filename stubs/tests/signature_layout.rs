@@ -78,7 +78,8 @@ fn names_decide_identity_of_defined_types() {
     let by_value = parse_type_with("[1]main.Node", &|_| Some(inner.clone())).unwrap_err();
     assert_eq!(
         by_value.to_string(),
-        "type: column 1: array element is main.Node, which is opaque; wanted a type of known size, or main.Node behind a pointer"
+        "type: column 1: array element is main.Node, which is opaque; wanted a type of known \
+         size, or main.Node behind a pointer"
     );
 }
 

@@ -1,5 +1,5 @@
-//! Functions of Cranelift's `tail` convention, as a VM compiles its own: made by Cranelift itself in this process, so that it
-//! and not our table says where arguments and results are.
+//! Functions of Cranelift's `tail` convention, as a VM compiles its own: made by Cranelift itself
+//! in this process, so that it and not our table says where arguments and results are.
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
 use cranelift_codegen::ir::{
@@ -36,7 +36,8 @@ fn clif_type(piece: &Piece) -> Type {
     }
 }
 
-/// A function that writes its arguments to `dump`, a block of them, and takes its results from `given`, a block too.
+/// A function that writes its arguments to `dump`, a block of them, and takes its results from
+/// `given`, a block too.
 fn callee(
     module: &mut JITModule,
     signature: &Signature,
@@ -158,7 +159,8 @@ fn random_signatures() {
             let mut module = module();
             let (to, from) = (dump.as_mut_ptr().addr(), given.as_ptr().addr());
             let code = callee(&mut module, &signature, &a, to, from);
-            // SAFETY: the callee was made for this signature by this convention, and the blocks are of their layouts.
+            // SAFETY: the callee was made for this signature by this convention, and the blocks are
+            // of their layouts.
             unsafe {
                 let results = found.as_mut_ptr().cast();
                 stub.call(

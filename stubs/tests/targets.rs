@@ -1,7 +1,8 @@
 //! Stubs for every machine, convention and number of argument registers, compiled on any host.
 //!
-//! Goldens are in `tests/golden/code/<target>-<abi>/<case>.txt`: key, CLIF, Cranelift's listing, the veneer's listing.
-//! `BLESS=1 cargo test -p fing-stubs --all-features --test targets` writes them anew; a file that no case makes fails.
+//! Goldens are in `tests/golden/code/<target>-<abi>/<case>.txt`: key, CLIF, Cranelift's listing,
+//! the veneer's listing. `BLESS=1 cargo test -p fing-stubs --all-features --test targets` writes
+//! them anew; a file that no case makes fails.
 #![cfg(feature = "all-arch")]
 
 use std::collections::BTreeSet;
@@ -45,7 +46,8 @@ const TARGETS: &[(&str, &[&str])] = &[
     ("pulley64be", &["c/pulley64be"]),
 ];
 
-/// Signatures of the goldens: a finalizer's pointer and interface, a cleanup's float, a call with everything.
+/// Signatures of the goldens: a finalizer's pointer and interface, a cleanup's float, a call with
+/// everything.
 const CASES: &[(&str, &str, bool)] = &[
     ("pointer", "func(*int) (int, float32, [10]uint8)", false),
     ("interface", "func(interface{}) [4]int64", false),
@@ -57,7 +59,8 @@ const CASES: &[(&str, &str, bool)] = &[
     ),
     (
         "stack",
-        "func(int, int, int, int, int, int, int, int, int, int16, int, int, int, int, int, int, int, interface{}) string",
+        "func(int, int, int, int, int, int, int, int, int, int16, int, int, int, int, int, int, \
+         int, interface{}) string",
         true,
     ),
 ];

@@ -1,5 +1,5 @@
-//! Stubs in C programs: gcc compiles the callees, which compare their arguments with constants, and a `main` that calls the
-//! stubs, which are linked in as bytes. One program holds many signatures.
+//! Stubs in C programs: gcc compiles the callees, which compare their arguments with constants, and
+//! a `main` that calls the stubs, which are linked in as bytes. One program holds many signatures.
 #![forbid(unsafe_code)]
 
 use std::collections::HashMap;
@@ -54,7 +54,8 @@ static void run(int number, Stub *stub, void *callee, const void *words) {
 /* Results: where, how many bytes, which. */
 typedef struct { int at, size; const unsigned char *bytes; } Result;
 
-static void run_block(int number, Stub *stub, void *callee, const void *arguments, int size, int count, const Result *wanted) {
+static void run_block(int number, Stub *stub, void *callee, const void *arguments, int size,
+                      int count, const Result *wanted) {
     static unsigned char block[4096] __attribute__((aligned(16)));
     const void *words[2] = {arguments, block};
     memset(block, 0xcc, sizeof block);
@@ -184,13 +185,15 @@ impl Program {
             parameters.push(format!("{} a{n}", c_type(ty)));
             let _ = writeln!(
                 checks,
-                "    static const unsigned char w{n}[] = {};\n    if (memcmp(&a{n}, w{n}, sizeof a{n})) fault(\"argument {n} differs\");",
+                "    static const unsigned char w{n}[] = {};\n    if (memcmp(&a{n}, w{n}, sizeof \
+                 a{n})) fault(\"argument {n} differs\");",
                 initializer(&bytes)
             );
             if let Some(literal) = self.widened(ty, &bytes) {
                 let _ = writeln!(
                     checks,
-                    "    if ((int64_t)a{n} != (int64_t){literal}) fault(\"argument {n} is not widened\");"
+                    "    if ((int64_t)a{n} != (int64_t){literal}) fault(\"argument {n} is not \
+                     widened\");"
                 );
             }
         }
@@ -207,7 +210,8 @@ impl Program {
         };
         let _ = writeln!(
             self.callees,
-            "{}static {convention}__attribute__((noinline, noclone)) {result} callee_{number}({}) {{\n    called({number});\n{checks}{}}}",
+            "{}static {convention}__attribute__((noinline, noclone)) {result} callee_{number}({}) \
+             {{\n    called({number});\n{checks}{}}}",
             results.declaration,
             if parameters.is_empty() {
                 "void".to_owned()
@@ -241,7 +245,8 @@ impl Program {
                     list.join(", ")
                 );
                 format!(
-                    "run_block({number}, stub_{stub}, callee_{number}, arguments_{number}, {}, {}, results_{number})",
+                    "run_block({number}, stub_{stub}, callee_{number}, arguments_{number}, {}, \
+                     {}, results_{number})",
                     results.size,
                     list.len()
                 )
@@ -250,7 +255,8 @@ impl Program {
         let _ = writeln!(self.main, "    extern Stub stub_{stub}; {call};");
     }
 
-    /// A small integer's value in 64 bits: where a convention's callers widen, gcc's callees rely on it.
+    /// A small integer's value in 64 bits: where a convention's callers widen, gcc's callees rely
+    /// on it.
     fn widened(&self, ty: &Type, bytes: &[u8]) -> Option<String> {
         let signed = match ty.underlying() {
             Kind::Int8 | Kind::Int16 | Kind::Int32 => true,
@@ -274,7 +280,8 @@ impl Program {
         };
         let count = self.main.lines().count();
         let c = format!(
-            "#define ENTRY {entry}\n{PRELUDE}\n{}\nint main(void) {{\n{}    printf(\"done {count}\\n\");\n    return faults != 0;\n}}\n",
+            "#define ENTRY {entry}\n{PRELUDE}\n{}\nint main(void) {{\n{}    printf(\"done \
+             {count}\\n\");\n    return faults != 0;\n}}\n",
             self.callees, self.main
         );
         let assembly = format!(
@@ -309,7 +316,8 @@ fn c_type(ty: &Type) -> &'static str {
     }
 }
 
-/// A callee's results: as one C value, which is the scalar itself if there is one only, else a struct.
+/// A callee's results: as one C value, which is the scalar itself if there is one only, else a
+/// struct.
 struct Results {
     /// The type, `R` and the number.
     declaration: String,
@@ -342,7 +350,8 @@ impl Results {
             };
             let _ = writeln!(
                 assignments,
-                "    static const unsigned char v{n}[] = {};\n    memcpy(&{field}, v{n}, sizeof v{n});",
+                "    static const unsigned char v{n}[] = {};\n    memcpy(&{field}, v{n}, sizeof \
+                 v{n});",
                 initializer(&bytes)
             );
             values.push((at, bytes));

@@ -5,7 +5,8 @@ use fing_stubs::{Kind, Signature, Type};
 
 use crate::random::Random;
 
-/// The results of Go's own test of finalizers: an integer, a float and an array that is never in registers.
+/// The results of Go's own test of finalizers: an integer, a float and an array that is never in
+/// registers.
 pub const RESULTS: &str = "(int, float32, [10]uint8)";
 
 /// What a native convention passes as one argument.
@@ -97,7 +98,8 @@ pub fn many_arguments(random: &mut Random) -> Signature {
     signature(&format!("func({params}) ({})", list(6)))
 }
 
-/// A signature a native convention can call: scalars and interfaces in, scalars and arrays of them out.
+/// A signature a native convention can call: scalars and interfaces in, scalars and arrays of them
+/// out.
 pub fn native(random: &mut Random, most_arguments: u64) -> Signature {
     let params: Vec<&str> = (0..1 + random.below(most_arguments))
         .map(|_| *random.choose(SCALARS))
@@ -118,7 +120,8 @@ pub fn native(random: &mut Random, most_arguments: u64) -> Signature {
     ))
 }
 
-/// Random memory of a value of `ty`, of a machine of either byte order: padding is random too, a `bool` is 0 or 1.
+/// Random memory of a value of `ty`, of a machine of either byte order: padding is random too, a
+/// `bool` is 0 or 1.
 pub fn image(ty: &Type, random: &mut Random) -> Vec<u8> {
     let size = ty.layout().map_or(0, |layout| layout.size);
     let mut bytes = random.bytes(size as usize);
@@ -146,7 +149,8 @@ fn fix_bools(ty: &Type, bytes: &mut [u8]) {
     }
 }
 
-/// The signatures that Go's compiler printed assignments for, in the checkout's `stubs/tests/vectors/public.jsonl`.
+/// The signatures that Go's compiler printed assignments for, in the checkout's
+/// `stubs/tests/vectors/public.jsonl`.
 ///
 /// # Panics
 ///

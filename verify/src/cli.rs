@@ -95,7 +95,8 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-/// Runs the cells on as many threads as there are processors; the rows come in the order of the cells.
+/// Runs the cells on as many threads as there are processors; the rows come in the order of the
+/// cells.
 fn run_all(cells: &[(Target, Oracle)], options: Options) -> Vec<Row> {
     let total = cells
         .iter()

@@ -1,4 +1,5 @@
-//! The text of docs/targets.md: which conventions are generated for which machine, and who judges each.
+//! The text of docs/targets.md: which conventions are generated for which machine, and who judges
+//! each.
 #![forbid(unsafe_code)]
 
 use crate::run::Oracle;
@@ -6,23 +7,27 @@ use crate::targets::TARGETS;
 
 const HEAD: &str = "# Targets
 
-Conventions that stubs are generated for, and what each is compared with. `cargo run -p fing-verify` runs the table: at least 1000
-random signatures for each cell, beside the fixed ones; `cargo test -p fing-verify` runs each cell with fewer. A cell that fails
-fails the build. The file is written by `BLESS=1 cargo test -p fing-verify --test targets` and checked without it.
+Conventions that stubs are generated for, and what each is compared with. `cargo run -p fing-verify`
+runs the table: at least 1000 random signatures for each cell, beside the fixed ones;
+`cargo test -p fing-verify` runs each cell with fewer. A cell that fails, fails the build. The file
+is written by `BLESS=1 cargo test -p fing-verify --test targets` and checked without it.
 
 ";
 
 const TAIL: &str = "
-- **emulator**: the machine's own registers, frame and memory at the first instruction of every callee, in Unicorn. Which physical
-  registers these must be is written down a second time in `oracles/src/convention.rs`. The callee then changes everything its convention
-  allows; at the end the caller's registers, stack and memory must be as they were. Every number of integer registers is tried.
-- **c**: callees compiled by gcc; the stub is linked in as bytes, and the program runs by itself or under qemu. Structs
-  come back through the hidden pointer or in registers, as gcc thinks they should.
-- **go**: callees compiled by the Go compiler, with their arguments compared and their results known: called by hand from the
-  assignment, and by stubs, in the emulator; on x86-64 also in the process itself, by stubs and by the interpreter. The 302
-  signatures of `stubs/tests/vectors/public.jsonl` are always among them.
+- **emulator**: the machine's own registers, frame and memory at the first instruction of every
+  callee, in Unicorn. `oracles/src/convention.rs` says a second time which physical registers these
+  must be. The callee then changes everything its convention allows; at the end the caller's
+  registers, stack and memory must be as they were. Every number of integer registers is tried.
+- **c**: callees compiled by gcc. The stub is linked in as bytes, and the program runs by itself or
+  under qemu. gcc decides whether a struct comes back in registers or behind the hidden pointer.
+- **go**: callees compiled by the Go compiler, with their arguments compared and their results
+  known. They are called by hand from the assignment, and by stubs, in the emulator; on x86-64 also
+  in the process itself, by stubs and by the interpreter. The 302 signatures of
+  `stubs/tests/vectors/public.jsonl` are always among them.
 - **pulley**: Pulley's registers and stack at every callee, in this process, in both byte orders.
-- `-`: nobody to ask. gcc knows neither Cranelift's `tail` nor, on these machines, Apple's convention; Go has one convention for each machine.
+- `-`: no such oracle. gcc has no `tail`, and no Apple convention on these machines; Go has one
+  convention for each machine.
 ";
 
 /// The whole text.

@@ -1,10 +1,13 @@
-//! Stubs in the emulator: the machine's registers and memory at each callee's first instruction, and after the stub's return.
+//! Stubs in the emulator: the machine's registers and memory at each callee's first instruction,
+//! and after the stub's return.
 //!
-//! A run calls a few records. The stub is entered by the machine's C convention with junk in every register but the four
-//! that carry its arguments. At each callee's first instruction everything is compared; then what the convention lets a callee change is
-//! changed: registers, the frame with its spill slots and results, the hidden result, the stack below; and results are left
-//! where the convention wants them. At the end the caller's registers, stack and memory must be as they were, and the
-//! results in their blocks. Memory that is not the stub's to write is read-only or not there.
+//! A run calls a few records. The stub is entered by the machine's C convention with junk in every
+//! register but the four that carry its arguments. At each callee's first instruction everything is
+//! compared; then what the convention lets a callee change is changed: registers, the frame with
+//! its spill slots and results, the hidden result, the stack below; and results are left where the
+//! convention wants them. At the end the caller's registers, stack and memory must be as they were,
+//! and the results in their blocks. Memory that is not the stub's to write is read-only or not
+//! there.
 #![forbid(unsafe_code)]
 
 mod call;
@@ -68,7 +71,8 @@ impl std::fmt::Debug for Emulated {
 pub struct Wanted {
     /// The signature.
     pub signature: Signature,
-    /// The assignment, of the signature with the context behind its parameters where it is an argument.
+    /// The assignment, of the signature with the context behind its parameters where it is an
+    /// argument.
     pub assignment: Assignment,
     /// Whether the context is the last argument.
     pub context: bool,
@@ -143,7 +147,8 @@ impl Emulated {
         self.images.len()
     }
 
-    /// Compiles `signature`'s stub (once for each key), runs it over a few records, and compares everything.
+    /// Compiles `signature`'s stub (once for each key), runs it over a few records, and compares
+    /// everything.
     ///
     /// # Errors
     /// The first thing that is not as it must be.
@@ -174,7 +179,8 @@ impl Emulated {
         })
     }
 
-    /// As [`Emulated::verify`], with the stub of a key that may be another signature's: a wrong one has to be found out.
+    /// As [`Emulated::verify`], with the stub of a key that may be another signature's: a wrong one
+    /// has to be found out.
     ///
     /// # Errors
     /// The first thing that is not as it must be.
@@ -197,7 +203,8 @@ impl Emulated {
             .map_err(|e| e.to_string())?;
         let bytes = compiled.image().map_err(|e| e.to_string())?;
         if self.free + bytes.len() as u64 > CODE + CODE_BYTES {
-            // Code that was run is never overwritten: a fresh machine is simpler than the emulator's rules for that.
+            // Code that was run is never overwritten: a fresh machine is simpler than the
+            // emulator's rules for that.
             let random = self.machine.random.clone();
             self.machine = Machine::new(self.library, self.machine.isa(), random)
                 .map_err(|e| e.to_string())?;

@@ -1,4 +1,5 @@
-//! What a callee must find: an assignment's places with physical registers and bytes, by the oracle's tables of conventions.
+//! What a callee must find: an assignment's places with physical registers and bytes, by the
+//! oracle's tables of conventions.
 #![forbid(unsafe_code)]
 
 use fing_oracles::convention::{Convention, Single, Small};
@@ -121,9 +122,7 @@ fn add(
             })
         }
         Place::Stack { offset } => all.frame.extend(slots(convention, value, *offset, image)),
-        Place::Hidden { .. } => {
-            return Err("an argument is behind the hidden result pointer".into());
-        }
+        place => return Err(format!("an argument is at {place:?}")),
     }
     Ok(())
 }
@@ -329,8 +328,8 @@ fn slots(convention: &Convention, value: &Value, offset: u64, image: &[u8]) -> V
         .collect()
 }
 
-/// For one argument, the place a second reading of the ABI gives it: as many registers as it has parts, from the first on, or
-/// the frame's start. Compared with the assignment's.
+/// For one argument, the place a second reading of the ABI gives it: as many registers as it has
+/// parts, from the first on, or the frame's start. Compared with the assignment's.
 ///
 /// # Errors
 /// What differs.
@@ -350,7 +349,8 @@ pub fn check_single(assignment: &Assignment, convention: &Convention) -> Result<
     let never = value.ty.layout().is_none_or(|layout| layout.need.is_none());
     let (limit_ints, limit_floats) = (assignment.abi.int_regs(), assignment.abi.float_regs());
     if let Place::Reference { pointer, .. } = &value.place {
-        // One of the two conventions that have it: the address takes the first integer register left.
+        // One of the two conventions that have it: the address takes the first integer register
+        // left.
         let wanted = ["fastcall/amd64", "elf/s390x"].contains(&convention.name) && value.size == 16;
         return match first_register(pointer) {
             Some(index) if wanted && index == skipped => Ok(()),

@@ -1,4 +1,5 @@
-//! fing's stubs compared with what others say of the same calls. Not shipped: the tests and `cargo run -p fing-verify` use it.
+//! fing's stubs compared with what others say of the same calls. Not shipped: the tests and `cargo
+//! run -p fing-verify` use it.
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
 pub mod c;

@@ -1,4 +1,5 @@
-//! The emulated machine of a run: where code, records, stack and the rest lie. What may not be written is read-only or not there.
+//! The emulated machine of a run: where code, records, stack and the rest lie. What may not be
+//! written is read-only or not there.
 #![forbid(unsafe_code)]
 
 use fing_oracles::emulator::{Emulator, EmulatorError, Isa, Library, Protection};
@@ -9,9 +10,10 @@ use crate::random::Random;
 const BASE: u64 = 0x4000_0000;
 /// Stubs, one after the other.
 pub const CODE: u64 = BASE + 0x1000_0000;
-/// Room for stubs.
+/// Bytes for stubs.
 pub const CODE_BYTES: u64 = 0x40_0000;
-/// Callees: nothing but faults, one address for each record. A run stops before the first is executed.
+/// Callees: nothing but faults, one address for each record. A run stops before the first is
+/// executed.
 pub const CALLEES: u64 = BASE + 0x20_0000;
 /// From callee to callee.
 pub const CALLEE_BYTES: u64 = 64;
@@ -21,7 +23,7 @@ pub const RECORDS: u64 = BASE + 0x30_0000;
 pub const ARGUMENTS: u64 = BASE + 0x100_0000;
 /// Blocks of results.
 pub const RESULTS: u64 = BASE + 0x200_0000;
-/// Room for either kind of block.
+/// Bytes for each of the two kinds of block.
 pub const BLOCK_BYTES: u64 = 0x10_0000;
 /// A page with the progress cell in it.
 pub const PROGRESS: u64 = BASE + 0x40_0000;
@@ -103,7 +105,8 @@ impl Machine {
         self.emulator.set_register(register, value);
     }
 
-    /// Puts the return address where a call instruction would, with the stack pointer at `sp` before it. Gives the stack pointer after it.
+    /// Puts the return address where a call instruction would, with the stack pointer at `sp`
+    /// before it. Gives the stack pointer after it.
     pub fn push_return(&mut self, sp: u64) -> u64 {
         let isa = self.isa();
         let sp = match isa.link() {

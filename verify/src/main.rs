@@ -1,4 +1,4 @@
-//! `cargo run -p fing-verify`: every target by every oracle that judges it.
+//! `cargo run -p fing-verify`: checks every target by every oracle there is for it.
 #![forbid(unsafe_code)]
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]

@@ -1,4 +1,5 @@
-//! The Go program's functions in this process, on x86-64: called through stubs, generated and interpreted. Room with unsafe code.
+//! The Go program's functions in this process, on x86-64: called through stubs, generated and
+//! interpreted. Contains unsafe code.
 
 use std::sync::OnceLock;
 
@@ -7,7 +8,8 @@ use fing_stubs::{Abi, Arch, CacheOptions, CallStub, CodePolicy, GBlock, Record, 
 
 use crate::go::{Callee, Program, State};
 
-/// A program in this process's memory. There can be one only: every static executable of Go wants the same addresses.
+/// A program in this process's memory. There can be one only: every static executable of Go wants
+/// the same addresses.
 #[derive(Debug)]
 pub struct Mapped<'a> {
     program: &'a Program,
@@ -38,7 +40,8 @@ impl<'a> Mapped<'a> {
         })
     }
 
-    /// Calls function `number`, which has one argument of at most 16 bytes, by its stub and by the interpreter: three records each.
+    /// Calls function `number`, which has one argument of at most 16 bytes, by its stub and by the
+    /// interpreter: three records each.
     ///
     /// # Errors
     /// What differs.
@@ -62,8 +65,8 @@ impl<'a> Mapped<'a> {
                 words,
             };
             self.reset();
-            // SAFETY: I5: a function that the Go compiler made for this signature, which looks at its arguments' bytes and needs
-            // no runtime; the closure is a plain function's.
+            // SAFETY: I5: a function that the Go compiler made for this signature, which looks at
+            // its arguments' bytes and needs no runtime; the closure is a plain function's.
             unsafe { stub.run_all(&[record; 3], &GBlock::zeroed()) };
             let kind = if stub.is_generated() {
                 "stub"
@@ -76,7 +79,8 @@ impl<'a> Mapped<'a> {
         Ok(())
     }
 
-    /// Calls function `number`, of any signature, from memory to memory, by a stub and by the interpreter.
+    /// Calls function `number`, of any signature, from memory to memory, by a stub and by the
+    /// interpreter.
     ///
     /// # Errors
     /// What differs.
@@ -105,7 +109,8 @@ impl<'a> Mapped<'a> {
     ) -> Result<(), String> {
         const JUNK: u64 = 0x5a5a_5a5a_5a5a_5a5a;
         let (from, to) = (stub.arguments(), stub.results());
-        // Blocks of words, so that they are aligned as any of Go's values; words behind the results must not change.
+        // Blocks of words, so that they are aligned as any of Go's values; words behind the results
+        // must not change.
         let mut arguments = Words::junk(from.size());
         for (&at, value) in from.offsets().iter().zip(&callee.args) {
             arguments.put(at, &value.bytes);
@@ -114,8 +119,9 @@ impl<'a> Mapped<'a> {
         let code = self.image.address(&format!("main.C{number}"));
         let closure = [code];
         self.reset();
-        // SAFETY: I5: a function that the Go compiler made for this signature, which looks at its arguments' bytes and needs no
-        // runtime; the blocks are of the sizes and alignments the stub asks for.
+        // SAFETY: I5: a function that the Go compiler made for this signature, which looks at its
+        // arguments' bytes and needs no runtime; the blocks are of the sizes and alignments the
+        // stub asks for.
         let called = unsafe {
             let (from, to) = (arguments.0.as_ptr().cast(), results.0.as_mut_ptr().cast());
             stub.call(code, closure.as_ptr() as usize, from, to, &GBlock::zeroed())

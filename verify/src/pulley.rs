@@ -1,7 +1,8 @@
-//! Stubs for Cranelift's portable interpreter, run in this process. Room with unsafe code.
+//! Stubs for Cranelift's portable interpreter, run in this process. Contains unsafe code.
 //!
-//! The callee is a few bytes of Pulley code that hand control back to this file, which looks at Pulley's registers and stack,
-//! changes what a callee may, and leaves results. It shares no registers with the host, and there is a big-endian one.
+//! The callee is a few bytes of Pulley code that hand control back to this file, which looks at
+//! Pulley's registers and stack, changes what a callee may, and leaves results. It shares no
+//! registers with the host, and there is a big-endian one.
 
 use std::ptr::NonNull;
 
@@ -105,7 +106,8 @@ impl Pulley {
             for (&at, bytes) in from.offsets().iter().zip(&call.arguments) {
                 block[at as usize..at as usize + bytes.len()].copy_from_slice(bytes);
             }
-            // Words, so that the blocks are aligned; a few more behind the results, which must not change.
+            // Words, so that the blocks are aligned; a few more behind the results, which must not
+            // change.
             let words = block.chunks_exact(8).map(|chunk| {
                 let mut word = [0; 8];
                 word.copy_from_slice(chunk);
@@ -183,7 +185,8 @@ impl Pulley {
         // SAFETY: the arguments of a stub, as every stub has them.
         let link = unsafe { vm.call_start(&pointers) };
         loop {
-            // SAFETY: I5: code that Cranelift made, over records whose blocks are alive and of their signature's sizes.
+            // SAFETY: I5: code that Cranelift made, over records whose blocks are alive and of
+            // their signature's sizes.
             match unsafe { vm.call_run(at) } {
                 DoneReason::ReturnToHost(()) => break,
                 DoneReason::Trap { pc, .. } => return Err(format!("a trap at {pc:?}")),

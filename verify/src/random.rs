@@ -11,7 +11,8 @@ impl Random {
         Random(seed)
     }
 
-    /// A generator for one named purpose, so that adding cases to one leaves the others as they were.
+    /// A generator for one named purpose, so that adding cases to one leaves the others as they
+    /// were.
     pub fn for_purpose(seed: u64, purpose: &str) -> Random {
         // FNV-1a.
         let hash = purpose

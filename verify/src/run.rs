@@ -1,4 +1,4 @@
-//! One cell of the matrix: a target, judged by an oracle.
+//! One cell of the matrix: a target, checked by an oracle.
 #![forbid(unsafe_code)]
 
 use fing_oracles::c::toolchain;
@@ -14,7 +14,7 @@ use crate::random::Random;
 use crate::targets::Target;
 use crate::{c, cases};
 
-/// Who judges.
+/// What a target is checked by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Oracle {
     /// The machine's registers and memory, in an emulator.
@@ -123,7 +123,8 @@ pub fn expected_cases(target: Target, oracle: Oracle, options: Options) -> u64 {
     }
 }
 
-/// A random case: a signature, the target's convention with so many registers, and where the arguments are.
+/// A random case: a signature, the target's convention with so many registers, and where the
+/// arguments are.
 pub fn random_case(target: Target, random: &mut Random, n: u64) -> (Signature, Abi, Form) {
     let full = target.abi();
     let form = if n.is_multiple_of(2) {

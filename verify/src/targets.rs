@@ -11,7 +11,8 @@ pub struct Target {
     pub triple: &'static str,
     /// The convention of the callees: its name to [`Abi`] and in the oracle's tables.
     pub convention: &'static str,
-    /// The C convention by which the stub itself is entered, in the oracle's tables; empty for Pulley, which is in none of them.
+    /// The C convention by which the stub itself is entered, in the oracle's tables; empty for
+    /// Pulley, which is in none of them.
     pub entry: &'static str,
 }
 

@@ -1,4 +1,5 @@
-//! Every cell of the matrix, with few random signatures. `FING_VERIFY_CASES` says how many; `cargo run -p fing-verify` does 1000.
+//! Every cell of the matrix, with few random signatures. `FING_VERIFY_CASES` says how many; `cargo
+//! run -p fing-verify` does 1000.
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
 use fing_verify::run::{Options, Oracle, run};

@@ -88,8 +88,8 @@ fn wrong_stubs_are_found_out() {
     }
 }
 
-/// Whether a mistake can be made at all. Spill slots and registers saved for Go are Go's; on s390x Cranelift saves all of
-/// its caller's registers whatever the stub calls.
+/// Whether a mistake can be made at all. Spill slots and registers saved for Go are Go's; on s390x
+/// Cranelift saves all of its caller's registers whatever the stub calls.
 fn possible(fault: Fault, target: Target) -> bool {
     match fault {
         Fault::CalleeSaved => target.is_go() && target.convention != "go/s390x",

@@ -70,7 +70,8 @@ impl Isa {
         }
     }
 
-    /// Every register a program can change, but for the program counter, the stack pointer and a wired zero.
+    /// Every register a program can change, but for the program counter, the stack pointer and a
+    /// wired zero.
     pub fn registers(self) -> Vec<String> {
         let numbered = |prefix: &str, numbers: std::ops::Range<u32>| {
             numbers
@@ -150,12 +151,14 @@ impl Isa {
         }
     }
 
-    /// System registers with bits that must be set: floating point, 64-bit addresses. As (number, bits).
+    /// System registers with bits that must be set: floating point, 64-bit addresses. As (number,
+    /// bits).
     pub(super) const fn system(self) -> &'static [(i32, u64)] {
         match self {
             // mstatus.FS: dirty.
             Isa::Riscv64 => &[(116, 0x6000)],
-            // Control register 0: all float registers, vector instructions. PSW mask: extended and basic addressing.
+            // Control register 0: all float registers, vector instructions. PSW mask: extended and
+            // basic addressing.
             Isa::S390x => &[(100, 0x6_0000), (66, 0x1_8000_0000)],
             _ => &[],
         }

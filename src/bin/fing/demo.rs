@@ -216,7 +216,7 @@ fn places(assignment: &Assignment) -> String {
         Place::Stack { offset } => (0..argument.size / 8)
             .map(|word| format!("[sp+{}]", offset + 8 * word))
             .collect(),
-        Place::Hidden { .. } | Place::Split { .. } | Place::Reference { .. } => Vec::new(),
+        _ => Vec::new(),
     };
     places.join(" ")
 }

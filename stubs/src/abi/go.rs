@@ -1,12 +1,15 @@
-//! What Go's ABIInternal fixes on each machine: register sequences, the argument base, reserved registers.
+//! What Go's ABIInternal fixes on each machine: register sequences, the argument base, reserved
+//! registers.
 //!
-//! Names are the CPU's usual ones. Sequences are those Go 1.27.3's compiler uses; `docs/abi.md` says why each column exists.
+//! Names are the CPU's usual ones. Sequences are those Go 1.27.3's compiler uses; `docs/abi.md`
+//! says why each column exists.
 #![forbid(unsafe_code)]
 
 use super::{Arch, RegClass};
 
 /// One machine's table.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Machine {
     /// Which machine.
     pub arch: Arch,
@@ -36,6 +39,7 @@ pub struct Machine {
 
 /// How a `float32` looks in a 64-bit float register.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Float32Image {
     /// In the low 32 bits, the rest unspecified.
     Low,
@@ -189,7 +193,7 @@ static LOONG64: Machine = Machine {
     float32: Float32Image::Low,
 };
 
-/// Go has no Pulley; what is here is what any machine has.
+/// Go does not support Pulley, so there are no registers: only ABI0 can be expressed.
 static PULLEY64: Machine = Machine {
     arch: Arch::Pulley64,
     int_regs: &[],

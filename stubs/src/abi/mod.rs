@@ -1,7 +1,9 @@
-//! ABIs as data: which registers carry arguments and results, where the frame begins, what is reserved.
+//! ABIs as data: which registers carry arguments and results, where the frame begins, what is
+//! reserved.
 //!
-//! An [`Abi`] is a small copyable value of one of two families: **Go** on any of six machines with any number of argument
-//! registers up to the machine's, and **native**: what C compilers use on each machine, and Cranelift's `tail`.
+//! An [`Abi`] is a small copyable value of one of two families: **Go** on any of six machines with
+//! any number of argument registers up to the machine's, and **native**: what C compilers use on
+//! each machine, and Cranelift's `tail`.
 //!
 //! ```
 //! use fing_stubs::abi::{Abi, Arch, Convention};
@@ -26,13 +28,16 @@ mod native;
 use std::fmt;
 use std::str::FromStr;
 
+use crate::quote::short;
+
 pub use go::{Float32Image, Machine};
 pub use native::{Convention, Extension, NativeConvention, Pair, Results};
 
-/// A machine, by Go's name for it. `ppc64` is the big-endian one; `ppc64le` has the same assignments. The two Pulleys, machines
-/// of Cranelift's portable interpreter, are none of Go's.
+/// A machine, by Go's name for it. `ppc64` is the big-endian one; `ppc64le` has the same
+/// assignments. The two Pulleys, machines of Cranelift's portable interpreter, are none of Go's.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 #[expect(missing_docs, reason = "the names say it")]
+#[non_exhaustive]
 pub enum Arch {
     Amd64,
     Arm64,
@@ -45,8 +50,20 @@ pub enum Arch {
 }
 
 impl Arch {
+    /// All of them, those of [`Arch::GO`] first.
+    pub const ALL: [Arch; 8] = [
+        Arch::Amd64,
+        Arch::Arm64,
+        Arch::Riscv64,
+        Arch::S390x,
+        Arch::Ppc64,
+        Arch::Loong64,
+        Arch::Pulley64,
+        Arch::Pulley64Be,
+    ];
+
     /// The machines Go has a register ABI for.
-    pub const ALL: [Arch; 6] = [
+    pub const GO: [Arch; 6] = [
         Arch::Amd64,
         Arch::Arm64,
         Arch::Riscv64,
@@ -94,7 +111,7 @@ impl FromStr for Arch {
     fn from_str(text: &str) -> Result<Arch, AbiError> {
         let found = Arch::ALL.into_iter().find(|arch| arch.name() == text);
         found.ok_or_else(|| AbiError::UnknownArch {
-            found: text.chars().take(40).collect(),
+            found: short(text).to_string(),
         })
     }
 }
@@ -137,9 +154,11 @@ pub struct Abi {
 
 /// Why there is no such ABI.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum AbiError {
     /// More registers than the machine has.
-    #[error("ABI: {found} {} argument registers, wanted at most {max} on {arch}", class_name(*.class))]
+    #[error("ABI: {found} {} argument registers, wanted at most {max} on \
+        {arch}", class_name(*.class))]
     TooManyRegisters {
         /// The machine.
         arch: Arch,
@@ -157,18 +176,19 @@ pub enum AbiError {
         abi: Abi,
     },
     /// No machine of that name.
-    #[error("ABI: machine {found:?}, wanted one of amd64, arm64, riscv64, s390x, ppc64, loong64")]
+    #[error("ABI: machine {found:?}, wanted one of {}", Arch::ALL.map(Arch::name).join(", "))]
     UnknownArch {
-        /// The name given.
+        /// The name given, shortened.
         found: String,
     },
     /// No ABI is written like that.
     #[error(
-        "ABI: found {found:?}, wanted go/ARCH, go/ARCH:INTS, go/ARCH:INTS,FLOATS or a native convention: {}",
+        "ABI: found {found:?}, wanted go/ARCH, go/ARCH:INTS, go/ARCH:INTS,FLOATS or a native \
+         convention: {}",
         native_names()
     )]
     Syntax {
-        /// The text given.
+        /// The text given, shortened.
         found: String,
     },
 }
@@ -227,7 +247,8 @@ impl Abi {
         Some(Abi::native(convention))
     }
 
-    /// Go's ABI with `ints` integer argument registers and all float registers; 0 means ABI0, which has neither.
+    /// Go's ABI with `ints` integer argument registers and all float registers; 0 means ABI0, which
+    /// has neither.
     ///
     /// # Errors
     /// More than the machine has; not an ABI of the Go family.
@@ -361,7 +382,7 @@ impl FromStr for Abi {
 
     fn from_str(text: &str) -> Result<Abi, AbiError> {
         let syntax = || AbiError::Syntax {
-            found: text.chars().take(40).collect(),
+            found: short(text).to_string(),
         };
         let number = |digits: &str| match digits.parse::<usize>() {
             Ok(n) if digits.bytes().all(|b| b.is_ascii_digit()) => Ok(n),
@@ -378,5 +399,42 @@ impl FromStr for Abi {
             None => abi.with_int_arg_regs(number(counts)?),
             Some((ints, floats)) => abi.with_registers(number(ints)?, number(floats)?),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A new variant does not compile here until it has a number, and then has to be in `ALL`.
+    #[test]
+    fn all_is_all() {
+        let number = |arch| match arch {
+            Arch::Amd64 => 0,
+            Arch::Arm64 => 1,
+            Arch::Riscv64 => 2,
+            Arch::S390x => 3,
+            Arch::Ppc64 => 4,
+            Arch::Loong64 => 5,
+            Arch::Pulley64 => 6,
+            Arch::Pulley64Be => 7,
+        };
+        assert!(Arch::ALL.into_iter().map(number).eq(0..8));
+        let number = |convention| match convention {
+            Convention::SystemV => 0,
+            Convention::Fastcall => 1,
+            Convention::Aapcs64 => 2,
+            Convention::AppleArm64 => 3,
+            Convention::Lp64d => 4,
+            Convention::ElfS390x => 5,
+            Convention::Pulley => 6,
+            Convention::PulleyBe => 7,
+            Convention::TailAmd64 => 8,
+            Convention::TailArm64 => 9,
+            Convention::TailRiscv64 => 10,
+            Convention::TailS390x => 11,
+        };
+        assert!(Convention::ALL.into_iter().map(number).eq(0..12));
+        assert_eq!(Arch::GO, Arch::ALL[..6]);
     }
 }

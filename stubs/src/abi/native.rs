@@ -1,16 +1,18 @@
 //! Native conventions as tables: one row per convention, from the text of its ABI.
 //!
-//! What the rules leave open (aggregates as arguments, vectors, variadic functions) is not here: see
-//! [`assign`](crate::assign).
+//! What the rules leave open (aggregates as arguments, vectors, variadic functions) is not here:
+//! see [`assign`](crate::assign).
 #![forbid(unsafe_code)]
 
 use std::fmt;
 use std::str::FromStr;
 
 use super::{AbiError, Arch};
+use crate::quote::short;
 
 /// A native convention: a C compiler's on some machine, or Cranelift's own.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+#[non_exhaustive]
 pub enum Convention {
     /// System V on x86-64.
     SystemV,
@@ -38,8 +40,9 @@ pub enum Convention {
     TailS390x,
 }
 
-/// Who widens a small integer in a register or in a whole stack slot, and how.
+/// Whether the caller or the callee extends a small integer in a register or stack slot, and how.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
 pub enum Extension {
     /// The callee: the bits above the value are anything.
     Callee,
@@ -51,6 +54,7 @@ pub enum Extension {
 
 /// How the C struct of two pointers, which an interface is, travels by value.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
 pub enum Pair {
     /// In two registers or else on the stack; the registers left stay for later arguments.
     Together,
@@ -64,15 +68,17 @@ pub enum Pair {
 
 /// Which results travel in registers. A single scalar does in every convention.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
 pub enum Results {
     /// Up to 16 bytes, each eightbyte in a register of its class.
     Eightbytes,
     /// 1, 2, 4 or 8 bytes, in the integer register.
     WordSized,
-    /// Up to four floats of one type, each in a register of its own; else up to 16 bytes in integer registers.
+    /// Up to four floats of one type, each in a register of its own; else up to 16 bytes in integer
+    /// registers.
     HomogeneousFloats,
-    /// One or two floats, or one float and one integer (no pointer), each in a register of its own; else up to 16 bytes in
-    /// integer registers.
+    /// One or two floats, or one float and one integer (no pointer), each in a register of its own;
+    /// else up to 16 bytes in integer registers.
     FlattenedFloats,
     /// Only the single scalar.
     Scalars,
@@ -82,6 +88,7 @@ pub enum Results {
 
 /// What a convention fixes, as far as scalars, interfaces and results need it.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct NativeConvention {
     /// Short name, as in `sysv/amd64`.
     pub name: &'static str,
@@ -95,11 +102,12 @@ pub struct NativeConvention {
     pub int_results: &'static [&'static str],
     /// Registers of float results, in order of use.
     pub float_results: &'static [&'static str],
-    /// Argument number n takes register n of its class, and register n of the other class stays empty.
+    /// Argument number n takes register n of its class, and register n of the other class stays
+    /// empty.
     pub positional: bool,
     /// A float that finds no float register takes an integer register, if one is left.
     pub floats_in_ints: bool,
-    /// Who widens small integers.
+    /// Whether the caller or the callee extends small integers.
     pub extension: Extension,
     /// How an interface travels.
     pub pair: Pair,
@@ -107,8 +115,8 @@ pub struct NativeConvention {
     pub results: Results,
     /// Carries that address; `None` if the first integer argument register does.
     pub hidden: Option<&'static str>,
-    /// A stack argument takes whole slots of this many bytes and lies, on a big-endian machine, at the slot's end. 1: it
-    /// takes its own size at its own alignment.
+    /// A stack argument takes whole slots of this many bytes and lies, on a big-endian machine, at
+    /// the slot's end. 1: it takes its own size at its own alignment.
     pub stack_slot: u64,
     /// A `float32` lies at its stack slot's start even on a big-endian machine.
     pub float32_at_slot_start: bool,
@@ -177,12 +185,13 @@ impl FromStr for Convention {
             .into_iter()
             .find(|convention| convention.to_string() == text);
         found.ok_or_else(|| AbiError::Syntax {
-            found: text.chars().take(40).collect(),
+            found: short(text).to_string(),
         })
     }
 }
 
-/// The System V psABI for x86-64, section 3.2. That callers extend to 32 bits is not in it, but compilers count on it.
+/// The System V psABI for x86-64, section 3.2. That callers extend to 32 bits is not in it, but
+/// compilers count on it.
 static SYSTEM_V: NativeConvention = NativeConvention {
     name: "sysv",
     arch: Arch::Amd64,
@@ -205,7 +214,8 @@ static SYSTEM_V: NativeConvention = NativeConvention {
     callee_pops: false,
 };
 
-/// Microsoft's x64 calling convention. The argument base is above 32 bytes of home space for the register arguments.
+/// Microsoft's x64 calling convention. The argument base is above 32 bytes of home space for the
+/// register arguments.
 static FASTCALL: NativeConvention = NativeConvention {
     name: "fastcall",
     int_args: &["rcx", "rdx", "r8", "r9"],
@@ -258,7 +268,8 @@ static LP64D: NativeConvention = NativeConvention {
     ..SYSTEM_V
 };
 
-/// ELF Application Binary Interface, s390x Supplement, section 1.2. The argument base is above the register save area.
+/// ELF Application Binary Interface, s390x Supplement, section 1.2. The argument base is above the
+/// register save area.
 static ELF_S390X: NativeConvention = NativeConvention {
     name: "elf",
     arch: Arch::S390x,

@@ -1,5 +1,5 @@
-//! The algorithms of native conventions, driven by their tables, for what a finalizer or callback passes: scalars and
-//! interfaces in, anything out.
+//! The algorithms of native conventions, driven by their tables, for what a finalizer or callback
+//! passes: scalars and interfaces in, anything out.
 //!
 //! An interface is the C struct of its two words. Several results are the C struct of them all.
 #![forbid(unsafe_code)]

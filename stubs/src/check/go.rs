@@ -6,6 +6,7 @@ use super::{
     pieces_are,
 };
 use crate::assign::{Assignment, Place, Value};
+use crate::quote::short;
 use crate::signature::WORD;
 
 pub(super) fn check(a: &Assignment) -> Result<(), Violation> {
@@ -132,7 +133,10 @@ fn direction(a: &Assignment, side: &str, values: &[Value], stack: u64) -> Result
                 let Some(parts) = parts_in_registers(&value.ty).filter(|_| value.size > 0) else {
                     return broken(
                         Rule::Whole,
-                        format!("{what} is in registers, wanted it in memory: {}", value.ty),
+                        format!(
+                            "{what} is in registers, wanted it in memory: {}",
+                            short(&value.ty)
+                        ),
                     );
                 };
                 pieces_are(what, pieces, &parts)?;
@@ -147,7 +151,8 @@ fn direction(a: &Assignment, side: &str, values: &[Value], stack: u64) -> Result
                     }
                     Some(spill) => {
                         let detail = format!(
-                            "spill slot of {what} is at {spill}, wanted it in an argument's spill area"
+                            "spill slot of {what} is at {spill}, wanted it in an argument's spill \
+                             area"
                         );
                         return broken(Rule::Spill, detail);
                     }

@@ -1,13 +1,17 @@
 //! The rules of native conventions, for scalars and interfaces in and anything out.
 //!
-//! * Arguments are passed in order. A scalar takes the next register of its class, or, where the ABI says so, a float without
-//!   float registers the next integer register, or else the next stack slot. Where registers are positional, argument n
-//!   takes register n or none.
-//! * An interface is the C struct of two pointers: two registers or the stack (and then, where the ABI says so, no later argument
-//!   gets an integer register), or one of each, or a copy whose address is passed as a pointer would be.
-//! * A stack slot is 8 bytes, its value in the low-order ones; where stack arguments are packed, it is the value's own size.
-//! * Results together are one C struct; a single scalar is in the first register of its class; [`results`] has the rest.
-//! * There are no spill slots; copies lie above the stack arguments. The frame is a multiple of the stack's alignment.
+//! * Arguments are passed in order. A scalar takes the next register of its class, or, where the
+//!   ABI says so, a float without float registers the next integer register, or else the next stack
+//!   slot. Where registers are positional, argument n takes register n or none.
+//! * An interface is the C struct of two pointers: two registers or the stack (and then, where the
+//!   ABI says so, no later argument gets an integer register), or one of each, or a copy whose
+//!   address is passed as a pointer would be.
+//! * A stack slot is 8 bytes, its value in the low-order ones; where stack arguments are packed, it
+//!   is the value's own size.
+//! * Results together are one C struct; a single scalar is in the first register of its class;
+//!   [`results`] has the rest.
+//! * There are no spill slots; copies lie above the stack arguments. The frame is a multiple of the
+//!   stack's alignment.
 #![forbid(unsafe_code)]
 
 mod results;
@@ -15,6 +19,7 @@ mod results;
 use super::{Part, Rule, Violation, broken, expect, expect_first_aligned, parts_in_registers};
 use crate::abi::{NativeConvention, Pair, RegClass};
 use crate::assign::{Assignment, Piece, Place, Value};
+use crate::quote::short;
 use crate::signature::{Kind, WORD};
 
 pub(super) fn check(a: &Assignment, native: &NativeConvention) -> Result<(), Violation> {
@@ -98,7 +103,10 @@ fn arguments<'a>(a: &Assignment, native: &'a NativeConvention) -> Result<Judge<'
         let Some(parts) = parts_in_registers(&value.ty).filter(|_| !composite) else {
             return broken(
                 Rule::Whole,
-                format!("{what} is {}, wanted a scalar or an interface", value.ty),
+                format!(
+                    "{what} is {}, wanted a scalar or an interface",
+                    short(&value.ty)
+                ),
             );
         };
         match &parts[..] {

@@ -7,10 +7,11 @@ use crate::unwind::{CallState, Registration};
 
 /// Code takes whole granules.
 pub(super) const GRANULE: usize = 8;
-/// Code that runs over and over is placed inside one line of the instruction cache where it fits: a loop of a few
-/// instructions that crosses a line takes a quarter longer.
+/// Code that runs over and over is placed inside one line of the instruction cache where it fits: a
+/// loop of a few instructions that crosses a line takes a quarter longer.
 const LINE: usize = 64;
-/// Bytes at the beginning of a region where loops are placed by lines; the stubs of most programs fit there.
+/// Bytes at the beginning of a region where loops are placed by lines; the stubs of most programs
+/// fit there.
 const BY_LINE: usize = 32 << 10;
 /// Bytes of a region: enough for a good two thousand stubs.
 pub(super) const REGION: usize = 256 << 10;
@@ -72,8 +73,9 @@ impl Region {
         self.free * GRANULE
     }
 
-    /// Room for `bytes`, of which those at `hot` run over and over: where these lie inside a line, and when there is no
-    /// such place left, anywhere. The offset is a multiple of `align`, at most a line.
+    /// Room for `bytes`, of which those at `hot` run over and over: where these lie inside a line,
+    /// and when there is no such place left, anywhere. The offset is a multiple of `align`, at most
+    /// a line.
     pub(super) fn take(&mut self, bytes: usize, align: usize, hot: &Range<usize>) -> Option<usize> {
         let wanted = bytes.div_ceil(GRANULE);
         if wanted >= self.refused {
@@ -101,8 +103,9 @@ impl Region {
         Some(self.start + granule * GRANULE + pad)
     }
 
-    /// The first granule with so many free ones in a row that `suits`, from the cursor on or else from the start, before
-    /// `end`; it is told the granule and how many are free from there, a few beyond `wanted` at most.
+    /// The first granule with so many free ones in a row that `suits`, from the cursor on or else
+    /// from the start, before `end`; it is told the granule and how many are free from there, a few
+    /// beyond `wanted` at most.
     fn find(
         &self,
         end: usize,
@@ -187,8 +190,8 @@ pub(super) fn span(offset: usize, bytes: usize) -> usize {
     (offset % GRANULE + bytes).next_multiple_of(GRANULE)
 }
 
-/// Bytes to leave free at `offset` for a multiple of `align` from where `hot` lies inside a line; if it fits into none, for
-/// the multiple alone.
+/// Bytes to leave free at `offset` for a multiple of `align` from where `hot` lies inside a line;
+/// if it fits into none, for the multiple alone.
 fn pad(offset: usize, align: usize, hot: &Range<usize>) -> usize {
     let first = offset.next_multiple_of(align) - offset;
     (first..first + LINE)

@@ -14,8 +14,8 @@ pub(super) fn stub_offset(entrance: Option<usize>) -> usize {
     entrance.map_or(0, |bytes| (LEAD_IN + bytes).next_multiple_of(ALIGNMENT))
 }
 
-/// `entrance`, if there is one, told where the stub is; `stub` followed by `veneer`, with each of the stub's relocations
-/// aimed at the veneer.
+/// `entrance`, if there is one, told where the stub is; `stub` followed by `veneer`, with each of
+/// the stub's relocations aimed at the veneer.
 pub(super) fn link(
     entrance: Option<&[u8]>,
     stub: &[u8],
@@ -68,7 +68,8 @@ fn patch(image: &mut [u8], at: usize, kind: Reloc, distance: i64) -> Option<()> 
             or(image, at, upper)?;
             or(image, at + 4, (distance as u32).wrapping_sub(upper) << 20)
         }
-        // Counts halfwords, from the instruction's start, which is two bytes before; the addend says so.
+        // Counts halfwords, from the instruction's start, which is two bytes before; the addend
+        // says so.
         Reloc::S390xPLTRel32Dbl | Reloc::S390xPCRel32Dbl => {
             let halves = i32::try_from(distance >> 1).ok()?;
             write(image, at, halves.to_be_bytes())

@@ -7,7 +7,8 @@ use crate::block::BlockLayout;
 use crate::signature::{Kind, WORD};
 use crate::{Abi, Assignment, Piece, Place, RegClass, Type, Value};
 
-/// All moves into the call; with `context` the last argument of the assignment is the record's context.
+/// All moves into the call; with `context` the last argument of the assignment is the record's
+/// context.
 pub(super) fn into_call(assignment: &Assignment, block: &BlockLayout, context: bool) -> Vec<Move> {
     let mut moves = Vec::new();
     let abi = assignment.abi;
@@ -92,7 +93,8 @@ fn register(piece: &Piece) -> Target {
     }
 }
 
-/// The word that a native convention gives a stack scalar, unless the scalar lies elsewhere than in its low bits.
+/// The word that a native convention gives a stack scalar, unless the scalar lies elsewhere than in
+/// its low bits.
 fn whole_word(value: &Value, offset: u64, abi: Abi) -> Option<Target> {
     let word = offset / WORD * WORD;
     let low = if abi.machine().big_endian {
@@ -110,7 +112,8 @@ fn has_slots(abi: Abi) -> bool {
         .is_some_and(|native| native.stack_slot == WORD)
 }
 
-/// Word by word, then what is left; [`joined`] puts it together again where one move may carry it all.
+/// Word by word, then what is left; [`joined`] puts it together again where one move may carry it
+/// all.
 fn stack_bytes(from: u64, size: u64, to: u64, moves: &mut Vec<Move>) {
     let mut at = 0;
     while at < size {

@@ -2,14 +2,15 @@
 //!
 //! | bytes | meaning |
 //! |---|---|
-//! | `0b_ba......` | the ABI's number from 1 on; `b`: records hold blocks; `a`: frame and hidden area follow as numbers |
-//! | `0b01sstt_zz` | a move of `1 << zz` bytes, or of a whole word: what it reads `ss`, where it goes `tt`; then both operands |
+//! | `0b_ba......` | the ABI's number from 1 on; `b`: blocks; `a`: two numbers follow, the areas |
+//! | `0b01sstt_zz` | a move of `1 << zz` bytes or a word, `ss` to `tt`; then both operands |
 //! | `0b11sstt00` | the same of any size, which comes first |
-//! | `0b10kk00zz` | a result of `1 << zz` bytes from `kk`; then where it is found and where it goes |
+//! | `0b10kk00zz` | a result of `1 << zz` bytes from `kk`; then from where and to where |
 //! | `0b10kk0100` | the same of any size, which comes first |
 //! | 0 | the end |
 //!
-//! Numbers take seven bits of each byte, the lowest first. A finalizer's key is some ten bytes: it lies in the key itself.
+//! Numbers take seven bits of each byte, the lowest first. A finalizer's key is some ten bytes: it
+//! lies in the key itself.
 #![forbid(unsafe_code)]
 
 use std::hash::{Hash, Hasher};
@@ -27,18 +28,6 @@ const MOVE: u8 = 0x40;
 const RESULT: u8 = 0x80;
 const LONG_MOVE: u8 = 0xc0;
 const LONG_RESULT: u8 = 0x04;
-
-/// Machines by the number a Go ABI has.
-const ARCHES: [Arch; 8] = [
-    Arch::Amd64,
-    Arch::Arm64,
-    Arch::Riscv64,
-    Arch::S390x,
-    Arch::Ppc64,
-    Arch::Loong64,
-    Arch::Pulley64,
-    Arch::Pulley64Be,
-];
 
 /// A key in the open.
 #[derive(Debug)]
@@ -95,9 +84,9 @@ impl Packed {
 
     pub(super) fn abi(&self) -> Abi {
         let number = usize::from(self.bytes()[0] & !(BLOCK | AREAS)) - 1;
-        match ARCHES.get(number) {
+        match Arch::ALL.get(number) {
             Some(&arch) => Abi::go(arch),
-            None => Abi::native(Convention::ALL[number - ARCHES.len()]),
+            None => Abi::native(Convention::ALL[number - Arch::ALL.len()]),
         }
     }
 
@@ -151,11 +140,11 @@ impl Hash for Packed {
 impl Parts {
     pub(super) fn pack(&self) -> Packed {
         let number = match self.abi.family() {
-            Family::Go => ARCHES.iter().position(|&arch| arch == self.abi.arch()),
+            Family::Go => Arch::ALL.iter().position(|&arch| arch == self.abi.arch()),
             Family::Native(convention) => Convention::ALL
                 .iter()
                 .position(|&other| other == convention)
-                .map(|index| ARCHES.len() + index),
+                .map(|index| Arch::ALL.len() + index),
         };
         let has_areas = self.frame > 0 || self.hidden > 0;
         let mut out = Writer(Vec::with_capacity(2 * SHORT));
@@ -364,7 +353,7 @@ mod tests {
 
     #[test]
     fn every_kind_of_move_and_result_comes_back() {
-        let abis = ARCHES.map(Abi::go);
+        let abis = Arch::ALL.map(Abi::go);
         for abi in abis
             .into_iter()
             .chain(Convention::ALL.iter().map(|&c| Abi::native(c)))

@@ -114,7 +114,8 @@ impl CallBuilder<'_, '_> {
         self.builder
             .ins()
             .stack_store(types::I64, value, slot, offset);
-        // On every machine a lone float32 is at the start of the word, its high half where the high half counts.
+        // On every machine a lone float32 is at the start of the word, its high half where the high
+        // half counts.
         if size(&m) == 4 && self.key.abi().machine().float32 == Float32Image::NanBoxed {
             let ones = self.builder.ins().iconst(types::I32, 0xffff_ffff);
             self.builder

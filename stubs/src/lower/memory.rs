@@ -168,7 +168,8 @@ impl CallBuilder<'_, '_> {
             ResultRegisters::Image { slot, plan } => {
                 let big_endian = self.key.abi().machine().big_endian;
                 let offset = match m.from {
-                    // The low bytes of an integer; a float lies at the start of its word on every machine.
+                    // The low bytes of an integer; a float lies at the start of its word on every
+                    // machine.
                     ResultSource::Int(n, _) if big_endian => plan.int(n) + 8 - m.size as i32,
                     ResultSource::Int(n, _) => plan.int(n),
                     ResultSource::Float(n, _) => plan.float(n),

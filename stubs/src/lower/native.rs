@@ -1,4 +1,5 @@
-//! A native callee, by its own convention: hidden result pointer, arguments in registers, the rest in the frame.
+//! A native callee, by its own convention: hidden result pointer, arguments in registers, the rest
+//! in the frame.
 #![forbid(unsafe_code)]
 
 use cranelift_codegen::ir::{
@@ -54,8 +55,8 @@ impl CallBuilder<'_, '_> {
         }
     }
 
-    /// The arguments in registers, in an order that leads Cranelift to the registers the key names, and then those that
-    /// Cranelift puts on the stack itself, because the callee takes them off.
+    /// The arguments in registers, in an order that leads Cranelift to the registers the key names,
+    /// and then those that Cranelift puts on the stack itself, because the callee takes them off.
     fn register_arguments(&mut self) -> Vec<Argument> {
         let ints = self.int_moves();
         let floats = self.key.register_moves(RegClass::Float);
@@ -82,7 +83,8 @@ impl CallBuilder<'_, '_> {
             words.retain(|m| matches!(m.to, Target::Word(_)));
             words.sort_by_key(|m| m.to);
             for m in words {
-                // An integer is on the stack only if no integer register is left; then a float may be passed as one.
+                // An integer is on the stack only if no integer register is left; then a float may
+                // be passed as one.
                 arguments.push(if ints_full {
                     (types::I64, self.word(m))
                 } else {

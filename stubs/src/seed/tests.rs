@@ -46,7 +46,8 @@ fn call_with(
             .zip(frame.iter_mut())
             .for_each(|(word, slot)| *slot = word);
     }
-    // SAFETY: `code` is a seed callee, with its argument where its ABI puts it, a context that is an observation, and a whole frame.
+    // SAFETY: `code` is a seed callee, with its argument where its ABI puts it, a context that is
+    // an observation, and a whole frame.
     unsafe { call::call(code, &mut registers, frame) };
     registers
 }
@@ -55,7 +56,8 @@ fn frame_bytes(frame: &[u64]) -> Vec<u8> {
     frame.iter().flat_map(|word| word.to_le_bytes()).collect()
 }
 
-/// Looks for (5151, 4.0, 1..10): in the frame at `results`, or in registers with the bytes at `results`.
+/// Looks for (5151, 4.0, 1..10): in the frame at `results`, or in registers with the bytes at
+/// `results`.
 fn assert_results(n: u8, registers: &Registers, frame: &[u64], results: usize) {
     let bytes = frame_bytes(frame);
     let at = if n == 0 {
@@ -164,7 +166,8 @@ fn registers_and_frame_are_written_down_as_found() {
     );
 }
 
-/// What a Go callee may change, these do: a stub that counts on any register but RSP and RBP fails here.
+/// What a Go callee may change, these do: a stub that counts on any register but RSP and RBP fails
+/// here.
 #[test]
 fn all_registers_come_back_as_junk() {
     let code = pointer(9).unwrap();
@@ -243,7 +246,8 @@ fn system_v_callees() {
 
     let observation = Observation::new(sysv_pointer());
     let object = Object::new(-1, &observation);
-    // SAFETY: the callees' C signatures, as their documentation gives them, and an object of two words.
+    // SAFETY: the callees' C signatures, as their documentation gives them, and an object of two
+    // words.
     unsafe {
         let plain: extern "C" fn(usize) = std::mem::transmute(sysv_pointer());
         let interface: extern "C" fn(usize, usize) = std::mem::transmute(sysv_interface());

@@ -9,24 +9,51 @@ use super::{
     ChanDir, Field, FuncType, Kind, MAX_DEPTH, MAX_NAME, MAX_WEIGHT, Method, Named, Node, Role,
     Type, TypeError,
 };
+use crate::quote::short;
 
 /// Words that can't be names, as in Go.
-const KEYWORDS: &str = "break case chan const continue default defer else fallthrough for func go goto \
-                        if import interface map package range return select struct switch type var";
+const KEYWORDS: [&str; 25] = [
+    "break",
+    "case",
+    "chan",
+    "const",
+    "continue",
+    "default",
+    "defer",
+    "else",
+    "fallthrough",
+    "for",
+    "func",
+    "go",
+    "goto",
+    "if",
+    "import",
+    "interface",
+    "map",
+    "package",
+    "range",
+    "return",
+    "select",
+    "struct",
+    "switch",
+    "type",
+    "var",
+];
 
-/// Whether it may name a field or method: a letter or `_`, then letters, digits and `_`, and no keyword.
+/// Whether it may name a field or method: a letter or `_`, then letters, digits and `_`, and no
+/// keyword.
 pub(super) fn is_identifier(name: &str) -> bool {
     let mut chars = name.chars();
     let starts_well = chars.next().is_some_and(is_name_start);
-    starts_well && chars.all(is_name_part) && KEYWORDS.split(' ').all(|word| word != name)
+    starts_well && chars.all(is_name_part) && !KEYWORDS.contains(&name)
 }
 
 pub(super) fn is_name_start(c: char) -> bool {
-    c.is_alphabetic() || c == '_'
+    c.is_ascii_alphabetic() || c == '_' || !c.is_ascii() && c.is_alphabetic()
 }
 
 pub(super) fn is_name_part(c: char) -> bool {
-    c.is_alphanumeric() || c == '_'
+    c.is_ascii_alphanumeric() || c == '_' || !c.is_ascii() && c.is_alphanumeric()
 }
 
 fn check_name(what: &'static str, name: &str) -> Result<(), TypeError> {
@@ -43,7 +70,7 @@ fn check_name(what: &'static str, name: &str) -> Result<(), TypeError> {
 fn bad_name(what: &'static str, name: &str, wanted: &'static str) -> TypeError {
     TypeError::BadName {
         what,
-        found: name.chars().take(32).collect(),
+        found: short(name).to_string(),
         wanted,
     }
 }
@@ -53,7 +80,7 @@ fn check_variadic(func: &FuncType) -> Result<(), TypeError> {
         _ if !func.variadic => Ok(()),
         Some(last) if matches!(last.kind(), Kind::Slice(_)) => Ok(()),
         last => Err(TypeError::Variadic {
-            found: last.map_or("missing".into(), Type::to_string),
+            found: last.map_or("missing".into(), |ty| short(ty).to_string()),
         }),
     }
 }
@@ -90,8 +117,9 @@ macro_rules! basic_types {
 }
 
 basic_types! {
-    Bool bool "bool", Int int "int", Int8 int8 "int8", Int16 int16 "int16", Int32 int32 "int32", Int64 int64 "int64",
-    Uint uint "uint", Uint8 uint8 "uint8", Uint16 uint16 "uint16", Uint32 uint32 "uint32", Uint64 uint64 "uint64",
+    Bool bool "bool", Int int "int", Int8 int8 "int8", Int16 int16 "int16", Int32 int32 "int32",
+    Int64 int64 "int64", Uint uint "uint", Uint8 uint8 "uint8", Uint16 uint16 "uint16",
+    Uint32 uint32 "uint32", Uint64 uint64 "uint64",
     Uintptr uintptr "uintptr", Float32 float32 "float32", Float64 float64 "float64",
     Complex64 complex64 "complex64", Complex128 complex128 "complex128", String string "string",
     UnsafePointer unsafe_pointer "unsafe.Pointer",
@@ -152,7 +180,8 @@ impl Type {
         Ok(Type::with_layout(kind, layout, depth, weight))
     }
 
-    /// The basic type Go calls `name` (`int`, `unsafe.Pointer`, also `byte`, `rune`, `any` and `error`).
+    /// The basic type Go calls `name` (`int`, `unsafe.Pointer`, also `byte`, `rune`, `any` and
+    /// `error`).
     pub fn predeclared(name: &str) -> Option<Type> {
         match name {
             "byte" => Some(Type::uint8()),
@@ -193,7 +222,7 @@ impl Type {
     pub fn map(key: Type, value: Type) -> Result<Type, TypeError> {
         if !key.is_comparable() {
             return Err(TypeError::MapKey {
-                found: key.to_string(),
+                found: short(&key).to_string(),
             });
         }
         Type::make(Kind::Map(key, value))
@@ -204,7 +233,8 @@ impl Type {
         Type::make(Kind::Chan(dir, elem))
     }
 
-    /// `func(params) results`. With `variadic` the last parameter must be a slice. Any of them may be opaque.
+    /// `func(params) results`. With `variadic` the last parameter must be a slice. Any of them may
+    /// be opaque.
     pub fn func(params: Vec<Type>, results: Vec<Type>, variadic: bool) -> Result<Type, TypeError> {
         let func = FuncType {
             params,
@@ -219,7 +249,8 @@ impl Type {
     ///
     /// ```
     /// use fing_stubs::signature::{Field, Type};
-    /// let pair = Type::structure(vec![Field::new("A", Type::int8()), Field::new("B", Type::float64())])?;
+    /// let fields = vec![Field::new("A", Type::int8()), Field::new("B", Type::float64())];
+    /// let pair = Type::structure(fields)?;
     /// assert_eq!(pair.to_string(), "struct { A int8; B float64 }");
     /// assert_eq!(pair.layout().unwrap().size, 16);
     /// # Ok::<(), fing_stubs::signature::TypeError>(())
@@ -228,6 +259,11 @@ impl Type {
         let mut seen = HashSet::new();
         for field in &fields {
             check_name("field", &field.name)?;
+            if field.is_embedded && !embeds(field) {
+                return Err(TypeError::Embedded {
+                    found: short(&field.ty).to_string(),
+                });
+            }
             if &*field.name != "_" && !seen.insert(&*field.name) {
                 return Err(TypeError::DuplicateField {
                     name: field.name.to_string(),
@@ -256,7 +292,8 @@ impl Type {
         Type::make(Kind::Interface(methods))
     }
 
-    /// The defined type `name` over `underlying` (over what *that* is defined as, if it has a name itself).
+    /// The defined type `name` over `underlying` (over what *that* is defined as, if it has a name
+    /// itself).
     pub fn named(name: &str, underlying: Type) -> Result<Type, TypeError> {
         check_type_name(name)?;
         let underlying = match underlying.kind() {
@@ -278,8 +315,8 @@ impl Type {
         }))
     }
 
-    /// The defined type `name`, of which nothing else is known. It may only stand behind a pointer, slice, map, channel
-    /// or function.
+    /// The defined type `name`, of which nothing else is known. It may only stand behind a pointer,
+    /// slice, map, channel or function.
     pub fn opaque(name: &str) -> Result<Type, TypeError> {
         check_type_name(name)?;
         Type::make(Kind::Named(Named {
@@ -287,6 +324,25 @@ impl Type {
             underlying: None,
         }))
     }
+}
+
+/// Whether the field's type may be embedded under the field's name: a type's name, or `*` and the
+/// name of a type that is neither an interface nor a pointer.
+fn embeds(field: &Field) -> bool {
+    let (base, is_behind_pointer) = match field.ty.kind() {
+        Kind::Pointer(elem) => (elem, true),
+        _ => (&field.ty, false),
+    };
+    let has_name = match base.kind() {
+        Kind::Named(named) => named.name.rsplit('.').next() == Some(&field.name),
+        _ => Type::predeclared(&field.name).as_ref() == Some(base),
+    };
+    has_name
+        && match base.underlying() {
+            Kind::Pointer(_) | Kind::UnsafePointer => false,
+            Kind::Interface(_) => !is_behind_pointer,
+            _ => true,
+        }
 }
 
 /// `main.Node`: identifiers joined by dots, and none of Go's own types.

@@ -7,6 +7,7 @@ use super::{MAX_DEPTH, MAX_NAME, MAX_SIZE, MAX_WEIGHT};
 
 /// Why a type or signature can't be.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum TypeError {
     /// Nested too deep.
     #[error("nested {found} deep, wanted at most {MAX_DEPTH}")]
@@ -36,7 +37,7 @@ pub enum TypeError {
     Opaque {
         /// Where it is used.
         role: Role,
-        /// Name of the opaque type.
+        /// Name of the opaque type, shortened.
         name: String,
     },
     /// Two fields of one name.
@@ -64,19 +65,29 @@ pub enum TypeError {
     /// A map key without `==`.
     #[error("map key {found}, wanted a comparable type")]
     MapKey {
-        /// The key type given.
+        /// The key type given, shortened.
+        found: String,
+    },
+    /// A field without a name needs a type that has one.
+    #[error(
+        "embedded field {found}, wanted a type's name, or * and the name of a type that is \
+         neither pointer nor interface"
+    )]
+    Embedded {
+        /// The field's type, shortened.
         found: String,
     },
     /// A variadic function needs a slice at the end.
     #[error("last parameter of a variadic function is {found}, wanted a slice")]
     Variadic {
-        /// The last parameter, or "missing".
+        /// The last parameter, shortened, or "missing".
         found: String,
     },
 }
 
 /// Where a type of unknown size was used by value.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Role {
     /// Element of an array.
     Element,
@@ -105,6 +116,7 @@ impl fmt::Display for Role {
 /// Why a text is no type or signature, and where.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{subject}: column {column}: {reason}")]
+#[non_exhaustive]
 pub struct ParseError {
     /// What was to be read: "signature" or "type".
     pub subject: &'static str,
@@ -118,6 +130,7 @@ pub struct ParseError {
 
 /// What is wrong at the place a [`ParseError`] names.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ParseReason {
     /// Not the syntax.
     #[error("found {found}, wanted {wanted}")]
@@ -127,7 +140,27 @@ pub enum ParseReason {
         /// What would have been right.
         wanted: &'static str,
     },
+    /// A name that is none of Go's own types and was not resolved.
+    #[error(
+        "found {found:?}, wanted a type: Go's own, or a name defined here{}",
+        hint(*.behind_pointer)
+    )]
+    UnknownType {
+        /// The name, shortened.
+        found: String,
+        /// It stands behind a `*`.
+        behind_pointer: bool,
+    },
     /// The syntax is right, the type can't be.
     #[error(transparent)]
     Type(#[from] TypeError),
+}
+
+fn hint(behind_pointer: bool) -> &'static str {
+    if behind_pointer {
+        " (all pointers are passed alike: *struct{} will do for one to a type that has no \
+         definition)"
+    } else {
+        ""
+    }
 }

@@ -1,9 +1,11 @@
-//! Go's rules of size, alignment and register need on 64-bit machines, and what a type's construction settles for good.
+//! Go's rules of size, alignment and register need on 64-bit machines, and what a type's
+//! construction settles for good.
 #![forbid(unsafe_code)]
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::{ChanDir, Field, FuncType, Kind, MAX_SIZE, Role, Type, TypeError};
+use crate::quote::short;
 
 /// Bytes in a machine word.
 pub const WORD: u64 = 8;
@@ -96,7 +98,7 @@ pub(super) fn layout_of(kind: &Kind) -> Result<Option<Layout>, TypeError> {
 pub(super) fn by_value(ty: &Type, role: impl FnOnce() -> Role) -> Result<Layout, TypeError> {
     ty.layout().ok_or_else(|| TypeError::Opaque {
         role: role(),
-        name: ty.to_string(),
+        name: short(ty).to_string(),
     })
 }
 
@@ -211,10 +213,11 @@ pub(super) fn hash_of(kind: &Kind) -> u64 {
 }
 
 impl Type {
-    /// Calls `f` with the byte offset of each word that holds a pointer into the heap, in ascending order.
+    /// Calls `f` with the byte offset of each word that holds a pointer into the heap, in ascending
+    /// order.
     ///
-    /// Of an interface only the data word counts: types and itabs are not heap objects. Time and number of calls grow
-    /// with the number of such words, so a huge array of pointers takes long.
+    /// Of an interface only the data word counts: types and itabs are not heap objects. Time and
+    /// number of calls grow with the number of such words, so a huge array of pointers takes long.
     pub fn for_each_pointer_word(&self, f: &mut dyn FnMut(u64)) {
         self.pointer_words(0, f);
     }

@@ -1,8 +1,8 @@
 //! Go types and signatures: what they are made of, how many bytes they take, how they are written.
 //!
-//! A [`Type`] is an immutable tree (or shared graph) whose layout, register need, nesting depth and hash are settled when
-//! it is built, so asking later costs nothing. A [`Signature`] is what a call stub is made for. Both are read from
-//! and printed as Go text:
+//! A [`Type`] is an immutable tree (or shared graph) whose layout, register need, nesting depth and
+//! hash are settled when it is built, so asking later costs nothing. A [`Signature`] is what a call
+//! stub is made for. Both are read from and printed as Go text:
 //!
 //! ```
 //! use fing_stubs::signature::{Signature, Type};
@@ -16,8 +16,9 @@
 //! # Ok::<(), fing_stubs::signature::ParseError>(())
 //! ```
 //!
-//! Sizes are those of 64-bit machines. Hostile input ends in an error: nesting is bounded by [`MAX_DEPTH`], the number of
-//! types written out by [`MAX_WEIGHT`], sizes by [`MAX_SIZE`] and names by [`MAX_NAME`], whether a type is parsed or built.
+//! Sizes are those of 64-bit machines. Hostile input ends in an error: nesting is bounded by
+//! [`MAX_DEPTH`], the number of types written out by [`MAX_WEIGHT`], sizes by [`MAX_SIZE`] and
+//! names by [`MAX_NAME`], whether a type is parsed or built.
 #![forbid(unsafe_code)]
 
 mod build;
@@ -40,17 +41,19 @@ use layout::Facts;
 
 /// Deepest nesting of types: `int` is 1 deep, `*int` is 2.
 pub const MAX_DEPTH: u32 = 200;
-/// Most types one type or signature may hold when written out in full (shared parts count each time).
+/// Most types one type or signature may hold when written out in full (shared parts count each
+/// time).
 pub const MAX_WEIGHT: u64 = 1 << 20;
-/// Largest size in bytes of a type, and of all values of a signature together: the user half of a 48-bit address space.
+/// Largest size in bytes of a type, and of all values of a signature together: the user half of a
+/// 48-bit address space.
 pub const MAX_SIZE: u64 = 1 << 47;
 /// Longest name of a field, a method or a defined type, in bytes.
 pub const MAX_NAME: usize = 255;
 
 /// A Go type. Cheap to clone (one reference count) and to compare.
 ///
-/// `Display` prints `struct{}` and `interface{}`; the alternate form `{:#}` prints the text Go itself would print
-/// (`struct {}`, `interface {}`, no parameter names in methods).
+/// `Display` prints `struct{}` and `interface{}`; the alternate form `{:#}` prints the text Go
+/// itself would print (`struct {}`, `interface {}`, no parameter names in methods).
 #[derive(Clone)]
 pub struct Type(Arc<Node>);
 
@@ -60,8 +63,9 @@ struct Node {
 }
 
 /// What a type is made of.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "the basic kinds carry Go's own names")]
+#[non_exhaustive]
 pub enum Kind {
     Bool,
     Int,
@@ -113,7 +117,7 @@ pub enum ChanDir {
 }
 
 /// Parameters and results of a function type.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct FuncType {
     /// Parameters in order; the last one of a variadic function is a slice.
     pub params: Vec<Type>,
@@ -124,7 +128,8 @@ pub struct FuncType {
 }
 
 /// One field of a struct.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Field {
     /// Name; `_` may occur more than once.
     pub name: Arc<str>,
@@ -132,6 +137,10 @@ pub struct Field {
     pub ty: Type,
     /// Bytes from the start of the struct. Set by [`Type::structure`], whatever was in it.
     pub offset: u64,
+    /// It is written without a name, `main.Node` or `*main.Node`, and has its type's.
+    pub is_embedded: bool,
+    /// The text behind its type, which is part of the struct's identity. No empty one.
+    pub tag: Option<Arc<str>>,
 }
 
 impl Field {
@@ -141,18 +150,21 @@ impl Field {
             name: name.into(),
             ty,
             offset: 0,
+            is_embedded: false,
+            tag: None,
         }
     }
 }
 
 /// One method of an interface type. Equality ignores the names of parameters, as Go does.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Method {
     /// Name of the method.
     pub name: Arc<str>,
     /// Parameters and results, without a receiver.
     pub ty: FuncType,
-    /// Names of the parameters, then of the results, where they are written; only printing looks at them.
+    /// Names of the parameters, then of the results, where they are written; only printing looks at
+    /// them.
     pub(crate) labels: Vec<Option<Arc<str>>>,
 }
 
@@ -184,7 +196,7 @@ impl Hash for Method {
 
 /// A defined type. Two are equal when their names are, so that a type may mention itself:
 /// `main.Node` is the name over `struct { Next *main.Node }`, whose inner `main.Node` is opaque.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Named {
     name: Arc<str>,
     underlying: Option<Type>,
@@ -246,12 +258,14 @@ impl Type {
         self.0.facts.layout
     }
 
-    /// Whether a value holds anything the garbage collector must look at. `false` for an opaque type.
+    /// Whether a value holds anything the garbage collector must look at. `false` for an opaque
+    /// type.
     pub fn has_pointers(&self) -> bool {
         self.0.facts.pointers
     }
 
-    /// Whether Go's `==` is defined on it, which a map key needs. Opaque types are taken at their word.
+    /// Whether Go's `==` is defined on it, which a map key needs. Opaque types are taken at their
+    /// word.
     pub fn is_comparable(&self) -> bool {
         self.0.facts.comparable
     }

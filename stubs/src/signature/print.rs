@@ -1,11 +1,13 @@
 //! Types and signatures as Go text.
 //!
-//! The plain form is compact (`interface{}`, results of a signature always in parentheses) and parses back to the same
-//! type. The alternate form (`{:#}`) is letter for letter what Go's runtime prints.
+//! The plain form is compact (`interface{}`, results of a signature always in parentheses) and
+//! parses back to the same type. The alternate form (`{:#}`) is letter for letter what Go's runtime
+//! prints.
 #![forbid(unsafe_code)]
 
 use std::fmt::{self, Display, Formatter};
 
+use super::parse::write_tag;
 use super::{ChanDir, Field, FuncType, Kind, Method, Signature, Type};
 
 impl Display for Type {
@@ -67,8 +69,30 @@ fn write_braced<T>(
 }
 
 fn write_field(f: &mut Formatter<'_>, field: &Field) -> fmt::Result {
-    write!(f, "{} ", field.name)?;
-    field.ty.fmt(f)
+    match field.ty.kind() {
+        _ if !field.is_embedded => {
+            write!(f, "{} ", field.name)?;
+            field.ty.fmt(f)?;
+        }
+        Kind::Pointer(elem) => {
+            f.write_str("*")?;
+            write_embedded(f, field, elem)?;
+        }
+        _ => write_embedded(f, field, &field.ty)?,
+    }
+    match &field.tag {
+        Some(tag) => {
+            f.write_str(" ")?;
+            write_tag(f, tag)
+        }
+        None => Ok(()),
+    }
+}
+
+/// The name of an embedded type; of Go's own the one it has in the text, which may be `byte` or
+/// `any`.
+fn write_embedded(f: &mut Formatter<'_>, field: &Field, ty: &Type) -> fmt::Result {
+    f.write_str(ty.name().unwrap_or(&field.name))
 }
 
 fn write_method(f: &mut Formatter<'_>, method: &Method) -> fmt::Result {
@@ -83,7 +107,8 @@ fn write_method(f: &mut Formatter<'_>, method: &Method) -> fmt::Result {
 
 type Labels<'a> = &'a [Option<std::sync::Arc<str>>];
 
-/// `(int, ...string) (bool, error)`. `labels` name the parameters, then the results; it may be shorter than both.
+/// `(int, ...string) (bool, error)`. `labels` name the parameters, then the results; it may be
+/// shorter than both.
 fn write_func(f: &mut Formatter<'_>, func: &FuncType, labels: Labels<'_>) -> fmt::Result {
     let (param_labels, result_labels) = labels.split_at(labels.len().min(func.params.len()));
     write_list(f, &func.params, func.variadic, param_labels)?;

@@ -5,10 +5,13 @@ use std::fmt;
 
 use super::layout::by_value;
 use super::{Kind, MAX_SIZE, MAX_WEIGHT, Role, Type, TypeError, WORD, round_up};
+use crate::quote::short;
 
-/// Parameters and results of a function, and the receiver if it is a method. Every type has a known size.
+/// Parameters and results of a function, and the receiver if it is a method. Every type has a known
+/// size.
 ///
-/// The default is `func()`. `Display` prints `recv(T) func(T, ...T) (T)`, with a result list always in parentheses; `{:#}` prints what Go would.
+/// The default is `func()`. `Display` prints `recv(T) func(T, ...T) (T)`, with a result list always
+/// in parentheses; `{:#}` prints what Go would.
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
 pub struct Signature {
     receiver: Option<Type>,
@@ -21,12 +24,13 @@ impl Signature {
     /// A signature of these types. With `variadic` the last parameter must be a slice.
     ///
     /// # Errors
-    /// An opaque type among them, a variadic function without a slice at the end, more than [`MAX_WEIGHT`] types or
-    /// more than [`MAX_SIZE`] bytes in all.
+    /// An opaque type among them, a variadic function without a slice at the end, more than
+    /// [`MAX_WEIGHT`] types or more than [`MAX_SIZE`] bytes in all.
     ///
     /// ```
     /// use fing_stubs::signature::{Signature, Type};
-    /// let sig = Signature::new(None, vec![Type::pointer_to(Type::int())?], vec![Type::bool()], false)?;
+    /// let pointer = Type::pointer_to(Type::int())?;
+    /// let sig = Signature::new(None, vec![pointer], vec![Type::bool()], false)?;
     /// assert_eq!(sig.to_string(), "func(*int) (bool)");
     /// assert_eq!(format!("{sig:#}"), "func(*int) bool");
     /// # Ok::<(), fing_stubs::signature::TypeError>(())
@@ -42,7 +46,9 @@ impl Signature {
                 .last()
                 .is_some_and(|last| matches!(last.kind(), Kind::Slice(_)))
         {
-            let found = params.last().map_or("missing".into(), Type::to_string);
+            let found = params
+                .last()
+                .map_or("missing".into(), |ty| short(ty).to_string());
             return Err(TypeError::Variadic { found });
         }
         let roles = receiver.iter().map(|ty| (ty, Role::Receiver));

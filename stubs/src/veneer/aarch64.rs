@@ -1,19 +1,19 @@
 //! The veneer for arm64.
 //!
 //! ```text
-//! Direct, on entry            Direct, at the jump        Image, on entry        Image, at the jump or call
-//!   x0  integer word 0          x0   integer word 0        x0  image              x0..x15
-//!   x1  integer word 1          x1   integer word 1                               d0..d15
-//!   x2  closure context         x26  closure context                              x26  closure context
-//!   x3  code address            x16  code address                                 x16  code address
-//!   x4  g                       x28  g                                            x28  g
-//!   d0..d7  float words         d0..d7  unchanged
+//! Direct, on entry       Direct, at the jump     Image, on entry  Image, at the jump or call
+//!   x0  integer word 0     x0   integer word 0     x0  image        x0..x15
+//!   x1  integer word 1     x1   integer word 1                      d0..d15
+//!   x2  closure context    x26  closure context                     x26  closure context
+//!   x3  code address       x16  code address                        x16  code address
+//!   x4  g                  x28  g                                   x28  g
+//!   d0..d7  float words    d0..d7  unchanged
 //!   x30  return address into the stub; [sp+8] the argument base: untouched by a jump
 //! ```
 //! x16 and x17 are everybody's scratch; a branch by x16 may land on `bti c`.
 //!
-//! With results to store, x30 goes to the save area before the call. After it only sp is known; x17 takes the address of the
-//! image, `save` bytes above.
+//! With results to store, x30 goes to the save area before the call. After it only sp is known; x17
+//! takes the address of the image, `save` bytes above.
 #![forbid(unsafe_code)]
 
 use super::{Encoded, Form, Plan, image};

@@ -1,23 +1,25 @@
 //! Veneers: the few encoded instructions between a stub and a Go function.
 //!
-//! Cranelift reaches the C convention's registers only; Go's are others. So a stub calls its veneer as if that were an
-//! ordinary function that clobbers every register, and the veneer moves the words on to where Go wants them.
+//! Cranelift reaches the C convention's registers only; Go's are others. So a stub calls its veneer
+//! as if that were an ordinary function that clobbers every register, and the veneer moves the
+//! words on to where Go wants them.
 //!
 //! It has no frame of its own in either of its two endings:
 //!
-//! * It **jumps**: at the callee's first instruction the stack is what the stub left, so the frame is already Go's, and
-//!   the callee returns to the stub.
+//! * It **jumps**: at the callee's first instruction the stack is what the stub left, so the frame
+//!   is already Go's, and the callee returns to the stub.
 //! * It **calls**, where something is left to do afterwards: results to store, or what
-//!   [`Facts::always_calls`] says. First it takes its own return address off (the stack or the link register) and puts it
-//!   into the *save area*, a stack slot of the stub's at a known distance from the stack pointer. So the callee again
-//!   finds the stack as the stub left it, and an unwinder that looks at the veneer's call sees the stub's frame: the veneer
-//!   needs no unwind entry but the stub's, or a variation of it ([`Facts::unwind`]).
+//!   [`Facts::always_calls`] says. First it takes its own return address off (the stack or the link
+//!   register) and puts it into the *save area*, a stack slot of the stub's at a known distance
+//!   from the stack pointer. So the callee again finds the stack as the stub left it, and an
+//!   unwinder that looks at the veneer's call sees the stub's frame: the veneer needs no unwind
+//!   entry but the stub's, or a variation of it ([`Facts::unwind`]).
 //!
 //! Every file here serves one contract, [`Plan`]:
 //!
 //! | in | where the stub puts it |
 //! |---|---|
-//! | integer words 0 and 1, closure context, code address, g | integer arguments 0 to 4 of the `Direct` form, or in the order of [`Facts::words_last`] |
+//! | integer words 0 and 1, closure context, code address, g | integer arguments (`Direct`) |
 //! | address of an [image](Form::Image) with all of them | integer argument 0 of the `Image` form |
 //! | float registers | where both ABIs agree they already are (`Direct`), or in the image |
 //!
@@ -36,7 +38,8 @@ use crate::{Arch, RegClass, StubKey};
 pub(crate) enum Form {
     /// In registers: at most two integers, and floats as [`Facts::direct_floats`] says.
     Direct,
-    /// In memory, in the layout of [`image`]; any number. The save area is the image's first two words.
+    /// In memory, in the layout of [`image`]; any number. The save area is the image's first two
+    /// words.
     Image,
 }
 
@@ -54,7 +57,8 @@ pub(crate) struct Plan {
     pub(crate) calls: bool,
 }
 
-/// Byte offsets in the image of the `Image` form: the save area, code, context, g, then integer words, then float words.
+/// Byte offsets in the image of the `Image` form: the save area, code, context, g, then integer
+/// words, then float words.
 pub(crate) mod image {
     use super::Plan;
 
@@ -91,8 +95,8 @@ pub(crate) mod image {
 pub(crate) struct Facts {
     /// The first so many float argument registers are the same in Go's ABI and in C's.
     direct_floats: u8,
-    /// In the `Direct` form the order is code address, g, closure context, and then only words that the callee wants: where
-    /// both words have to be moved on in any case.
+    /// In the `Direct` form the order is code address, g, closure context, and then only words that
+    /// the callee wants: where both words have to be moved on in any case.
     pub(crate) words_last: bool,
     /// The veneer has to put something right after each call, so it never jumps.
     always_calls: bool,
@@ -156,8 +160,9 @@ static RISCV64: Facts = Facts {
     ..AMD64
 };
 
-/// Go wants its arguments 8 bytes above the stack pointer, and Cranelift keeps a register save area of 160 bytes there, which
-/// Go has no use for. The veneer moves the stack pointer up over it for the call.
+/// Go wants its arguments 8 bytes above the stack pointer, and Cranelift keeps a register save area
+/// of 160 bytes there, which Go has no use for. The veneer moves the stack pointer up over it for
+/// the call.
 static S390X: Facts = Facts {
     direct_floats: 1,
     words_last: false,
@@ -227,8 +232,8 @@ pub(crate) fn encode(arch: Arch, plan: &Plan, save: i32) -> Result<Encoded, Stri
     (facts.encode)(plan, save)
 }
 
-/// Instructions that put the address of what lies `distance` bytes behind their end into the fifth argument register of the
-/// C convention, on the machine whose stubs have an entrance.
+/// Instructions that put the address of what lies `distance` bytes behind their end into the fifth
+/// argument register of the C convention, on the machine whose stubs have an entrance.
 pub(crate) fn lead_in(distance: usize) -> Option<[u8; x86_64::LEAD_IN]> {
     i32::try_from(distance).ok().map(x86_64::lead_in)
 }

@@ -1,18 +1,19 @@
 //! The veneer for riscv64. It always calls.
 //!
 //! ```text
-//! Direct, on entry            Direct, at the call        Image, on entry        Image, at the call
-//!   x10  integer word 0         x10  integer word 0        x10  image             x10..x17 x8 x9 x18..x23
-//!   x11  integer word 1         x11  integer word 1                               f10..f17 f8 f9 f18..f23
-//!   x12  closure context        x26  closure context                              x26  closure context
-//!   x13  code address           x13  code address                                 x31  code address
-//!   x14  g                      x27  g                                            x27  g
-//!   f10..f17  float words       f10..f17  unchanged
+//! Direct, on entry         Direct, at the call     Image, on entry  Image, at the call
+//!   x10  integer word 0      x10  integer word 0     x10  image       x10..x17 x8 x9 x18..x23
+//!   x11  integer word 1      x11  integer word 1                      f10..f17 f8 f9 f18..f23
+//!   x12  closure context     x26  closure context                     x26  closure context
+//!   x13  code address        x13  code address                        x31  code address
+//!   x14  g                   x27  g                                   x27  g
+//!   f10..f17  float words    f10..f17  unchanged
 //!   x1  return address into the stub; 8(x2) the argument base: untouched
 //! ```
-//! f9 (fs1) belongs to the stub's caller, and Cranelift saves every register of that kind but this one. So the veneer saves
-//! it, with x1, in the save area, and loads it again after the call, once its result is stored. After the call only x2 (sp)
-//! is known; x31, Go's scratch, takes the address of the save area.
+//! f9 (fs1) belongs to the stub's caller, and Cranelift saves every register of that kind but this
+//! one. So the veneer saves it, with x1, in the save area, and loads it again after the call, once
+//! its result is stored. After the call only x2 (sp) is known; x31, Go's scratch, takes the address
+//! of the save area.
 //!
 //! Float words are whole registers; the stub boxes a float32 as the machine wants it.
 #![forbid(unsafe_code)]

@@ -1,13 +1,13 @@
 //! The veneer for s390x. It always calls.
 //!
 //! ```text
-//! Direct, on entry            Direct, at the call        Image, on entry        Image, at the call
-//!   r2  integer word 0          r2   integer word 0        r2  image              r2..r9
-//!   r3  integer word 1          r3   integer word 1                               f0..f15
-//!   r4  closure context         r12  closure context                              r12  closure context
-//!   r5  code address            r1   code address                                 r1   code address
-//!   r6  g                       r13  g                                            r13  g
-//!   f0  float word              r0   0                                            r0   0
+//! Direct, on entry       Direct, at the call     Image, on entry  Image, at the call
+//!   r2  integer word 0     r2   integer word 0     r2  image        r2..r9
+//!   r3  integer word 1     r3   integer word 1                      f0..f15
+//!   r4  closure context    r12  closure context                     r12  closure context
+//!   r5  code address       r1   code address                        r1   code address
+//!   r6  g                  r13  g                                   r13  g
+//!   f0  float word         r0   0                                   r0   0
 //!   r14  return address into the stub
 //! ```
 //! ```text
@@ -16,10 +16,11 @@
 //!   r15 ..        register save    r15 - 152 .. below the stack pointer: anyone's
 //!                 area of the ELF ABI
 //! ```
-//! The stub's slot 0 lies right above the 160 bytes that every caller keeps at its stack pointer for a C callee. A Go callee
-//! has no use for them, so for the call the veneer moves r15 up by 152, and the slot is the callee's frame without a copy.
-//! Nothing of the stub's is below r15 then: the return address is in the save area, above the frame, and Cranelift writes no
-//! back chain. To an unwinder the veneer's call is the stub's with the stack pointer 152 bytes higher.
+//! The stub's slot 0 lies right above the 160 bytes that every caller keeps at its stack pointer
+//! for a C callee. A Go callee has no use for them, so for the call the veneer moves r15 up by 152,
+//! and the slot is the callee's frame without a copy. Nothing of the stub's is below r15 then: the
+//! return address is in the save area, above the frame, and Cranelift writes no back chain. To an
+//! unwinder the veneer's call is the stub's with the stack pointer 152 bytes higher.
 #![forbid(unsafe_code)]
 
 use super::{Encoded, Form, Plan, image};

@@ -1,20 +1,22 @@
 //! The veneer for amd64, and the reference for the others.
 //!
 //! ```text
-//! Direct, on entry            Direct, at the jump        Image, on entry        Image, at the jump or call
-//!   rcx  integer word 0         rax  integer word 0        rdi  image             rax rbx rcx rdi rsi r8 r9 r10 r11
-//!   r8   integer word 1         rbx  integer word 1                               xmm0..xmm14
-//!   rdx  closure context        rdx  closure context                              rdx  closure context
-//!   rdi  code address           r14  g                                            r14  g
-//!   rsi  g                      xmm15  0                                          xmm15  0
-//!   xmm0..xmm7 float words      xmm0..xmm7 unchanged                              r12  code address
+//! Direct, on entry          Direct, at the jump     Image, on entry  Image, at the jump or call
+//!   rcx  integer word 0       rax  integer word 0     rdi  image       rax rbx rcx rdi rsi r8..r11
+//!   r8   integer word 1       rbx  integer word 1                      xmm0..xmm14
+//!   rdx  closure context      rdx  closure context                     rdx  closure context
+//!   rdi  code address         r14  g                                   r14  g
+//!   rsi  g                    xmm15  0                                 xmm15  0
+//!   xmm0..xmm7 float words    xmm0..xmm7 unchanged                     r12  code address
 //!   [rsp] return address into the stub, [rsp+8] the argument base: untouched by a jump
 //! ```
-//! rcx, rdi, rsi, r8 .. keep what they had: to a Go callee they are garbage, as Go allows. r12 is Go's scratch.
+//! rcx, rdi, rsi, r8 .. keep what they had: to a Go callee they are garbage, as Go allows. r12 is
+//! Go's scratch.
 //!
-//! With results to store it pops the return address into the save area, so that its own call pushes another to the same
-//! place. Back from it rsp is the argument base; the registers go to the image, which lies `save` bytes above, and the veneer
-//! returns to the address it saved. To the processor every return has its call: predictors and shadow stacks agree.
+//! With results to store it pops the return address into the save area, so that its own call pushes
+//! another to the same place. Back from it rsp is the argument base; the registers go to the image,
+//! which lies `save` bytes above, and the veneer returns to the address it saved. To the processor
+//! every return has its call: predictors and shadow stacks agree.
 #![forbid(unsafe_code)]
 
 use super::{Encoded, Form, Plan, image};

@@ -1,5 +1,6 @@
-//! Callees for any signature on x86-64: they write down every register and the frame, and leave results behind that
-//! they were given beforehand. One at a time, for they find their probe in a static.
+//! Callees for any signature on x86-64: they write down every register and the frame, and leave
+//! results behind that they were given beforehand. One at a time, for they find their probe in a
+//! static.
 
 use std::arch::naked_asm;
 use std::mem::offset_of;
@@ -15,7 +16,8 @@ pub(crate) const INTS: [&str; 16] = [
 #[repr(C)]
 pub(crate) struct Probe {
     pub(crate) calls: u64,
-    /// Registers as found, by [`INTS`]; `rsp` is the address of the return address. r11 is not, in the native callees.
+    /// Registers as found, by [`INTS`]; `rsp` is the address of the return address. r11 is not, in
+    /// the native callees.
     pub(crate) ints: [u64; 16],
     pub(crate) floats: [u64; 16],
     /// Words above the return address: how many, where to write them down, what to leave there.
@@ -42,11 +44,16 @@ macro_rules! callee {
             naked_asm!(
                 $probe,
                 "inc qword ptr [r11 + {calls}]",
-                "mov [r11 + {ints} + 0], rax", "mov [r11 + {ints} + 8], rcx", "mov [r11 + {ints} + 16], rdx",
-                "mov [r11 + {ints} + 24], rbx", "mov [r11 + {ints} + 32], rsp", "mov [r11 + {ints} + 40], rbp",
-                "mov [r11 + {ints} + 48], rsi", "mov [r11 + {ints} + 56], rdi", "mov [r11 + {ints} + 64], r8",
-                "mov [r11 + {ints} + 72], r9", "mov [r11 + {ints} + 80], r10", "mov [r11 + {ints} + 96], r12",
-                "mov [r11 + {ints} + 104], r13", "mov [r11 + {ints} + 112], r14", "mov [r11 + {ints} + 120], r15",
+                "mov [r11 + {ints} + 0], rax", "mov [r11 + {ints} + 8], rcx",
+                "mov [r11 + {ints} + 16], rdx",
+                "mov [r11 + {ints} + 24], rbx", "mov [r11 + {ints} + 32], rsp",
+                "mov [r11 + {ints} + 40], rbp",
+                "mov [r11 + {ints} + 48], rsi", "mov [r11 + {ints} + 56], rdi",
+                "mov [r11 + {ints} + 64], r8",
+                "mov [r11 + {ints} + 72], r9", "mov [r11 + {ints} + 80], r10",
+                "mov [r11 + {ints} + 96], r12",
+                "mov [r11 + {ints} + 104], r13", "mov [r11 + {ints} + 112], r14",
+                "mov [r11 + {ints} + 120], r15",
                 "movsd [r11 + {floats} + 0], xmm0", "movsd [r11 + {floats} + 8], xmm1",
                 "movsd [r11 + {floats} + 16], xmm2", "movsd [r11 + {floats} + 24], xmm3",
                 "movsd [r11 + {floats} + 32], xmm4", "movsd [r11 + {floats} + 40], xmm5",
@@ -56,7 +63,8 @@ macro_rules! callee {
                 "movsd [r11 + {floats} + 96], xmm12", "movsd [r11 + {floats} + 104], xmm13",
                 "movsd [r11 + {floats} + 112], xmm14", "movsd [r11 + {floats} + 120], xmm15",
                 // The frame, from its last word down.
-                "mov r10, [r11 + {frame_words}]", "mov rcx, [r11 + {frame}]", "mov r8, [r11 + {frame_fill}]",
+                "mov r10, [r11 + {frame_words}]", "mov rcx, [r11 + {frame}]",
+                "mov r8, [r11 + {frame_fill}]",
                 "2: test r10, r10", "jz 3f",
                 "mov rax, [rsp + 8*r10]", "mov [rcx + 8*r10 - 8], rax",
                 "mov rax, [r8 + 8*r10 - 8]", "mov [rsp + 8*r10], rax",
@@ -67,8 +75,10 @@ macro_rules! callee {
                 "4: test r10, r10", "jz 5f",
                 "mov al, [r8 + r10 - 1]", "mov [rcx + r10 - 1], al",
                 "dec r10", "jmp 4b", "5:",
-                "mov rax, [r11 + {ints_out} + 0]", "mov rcx, [r11 + {ints_out} + 8]", "mov rdx, [r11 + {ints_out} + 16]",
-                "mov r8, [r11 + {ints_out} + 64]", "mov r9, [r11 + {ints_out} + 72]", "mov r10, [r11 + {ints_out} + 80]",
+                "mov rax, [r11 + {ints_out} + 0]", "mov rcx, [r11 + {ints_out} + 8]",
+                "mov rdx, [r11 + {ints_out} + 16]",
+                "mov r8, [r11 + {ints_out} + 64]", "mov r9, [r11 + {ints_out} + 72]",
+                "mov r10, [r11 + {ints_out} + 80]",
                 "movsd xmm0, [r11 + {floats_out} + 0]", "movsd xmm1, [r11 + {floats_out} + 8]",
                 "movsd xmm2, [r11 + {floats_out} + 16]", "movsd xmm3, [r11 + {floats_out} + 24]",
                 "movsd xmm4, [r11 + {floats_out} + 32]", "movsd xmm5, [r11 + {floats_out} + 40]",
@@ -103,8 +113,8 @@ callee!(
     "pcmpeqd xmm6, xmm6",
     "pcmpeqd xmm15, xmm15"
 );
-// A Go function keeps nothing but rsp and rbp. r11 is an argument register, so it makes place for the probe in the frame
-// pointer, which a caller of a Go function gets back.
+// A Go function keeps nothing but rsp and rbp. r11 is an argument register, so it makes place for
+// the probe in the frame pointer, which a caller of a Go function gets back.
 callee!(
     go,
     "push rbp\n mov rbp, [rip + {probe}]\n mov [rbp + {ints} + 88], r11\n mov r11, rbp\n pop rbp",
@@ -128,8 +138,9 @@ callee!(
     "mov r11, [r11 + {ints_out} + 88]"
 );
 
-/// Calls a stub's code, or the entrance that calls it, with these arguments and something known in every register the System V convention keeps;
-/// returns whether all of it is still there. The direction flag and the floating-point control words are looked at too.
+/// Calls a stub's code, or the entrance that calls it, with these arguments and something known in
+/// every register the System V convention keeps; returns whether all of it is still there. The
+/// direction flag and the floating-point control words are looked at too.
 #[unsafe(naked)]
 pub(crate) unsafe extern "C" fn keeps_registers(
     first: usize,

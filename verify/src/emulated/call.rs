@@ -98,7 +98,8 @@ impl Emulated {
             .map_err(|e| format!("after the return: {e}"))
     }
 
-    /// Writes the records and says what each callee must find and leaves. Also gives the end of the results' blocks.
+    /// Writes the records and says what each callee must find and leaves. Also gives the end of the
+    /// results' blocks.
     fn records(&mut self, wanted: &Wanted) -> Result<(Vec<Given>, u64), String> {
         let convention = self.target.physical();
         let signature = &wanted.signature;
@@ -177,7 +178,8 @@ impl Emulated {
         Ok((records, results_end))
     }
 
-    /// Compares what there is at a callee's first instruction, then does what a callee may. Gives the address it returns to.
+    /// Compares what there is at a callee's first instruction, then does what a callee may. Gives
+    /// the address it returns to.
     fn callee(
         &mut self,
         wanted: &Wanted,
@@ -336,7 +338,8 @@ impl Emulated {
             .word(self.target.physical().result_address);
         if at < frame_end || at + bytes > entered.sp || !at.is_multiple_of(8) {
             return Err(format!(
-                "the hidden result's {bytes} bytes are at {at:#x}, wanted a multiple of 8 between the frame's end {frame_end:#x} and {:#x}",
+                "the hidden result's {bytes} bytes are at {at:#x}, wanted a multiple of 8 between \
+                 the frame's end {frame_end:#x} and {:#x}",
                 entered.sp
             ));
         }

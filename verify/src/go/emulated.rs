@@ -1,5 +1,6 @@
-//! The program's functions in the emulator: called with registers and frame filled by hand from an assignment, so that an
-//! assignment is judged by the compiler's own code on every machine; and called by stubs.
+//! The program's functions in the emulator: called with registers and frame filled by hand from an
+//! assignment, so that an assignment is judged by the compiler's own code on every machine; and
+//! called by stubs.
 #![forbid(unsafe_code)]
 
 use std::collections::HashMap;
@@ -85,7 +86,8 @@ impl<'a> Loaded<'a> {
         Ok(Abi::go(arch))
     }
 
-    /// Calls function `number` as its assignment says, and compares what it says of its arguments, and its results.
+    /// Calls function `number` as its assignment says, and compares what it says of its arguments,
+    /// and its results.
     ///
     /// # Errors
     /// What differs.
@@ -198,8 +200,8 @@ impl<'a> Loaded<'a> {
         Ok(bytes)
     }
 
-    /// Calls function `number` by its stub: three records. With [`Form::Record`] it has one argument of at most 16 bytes, and its
-    /// results are dropped.
+    /// Calls function `number` by its stub: three records. With [`Form::Record`] it has one
+    /// argument of at most 16 bytes, and its results are dropped.
     ///
     /// # Errors
     /// What differs.

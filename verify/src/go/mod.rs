@@ -1,5 +1,5 @@
-//! Callees compiled by the Go compiler, for any signatures: each compares its arguments with what it should be given and returns
-//! known results.
+//! Callees compiled by the Go compiler, for any signatures: each compares its arguments with what
+//! it should be given and returns known results.
 //!
 //! The program is never started: its functions are called in the emulator ([`emulated`]).
 #![forbid(unsafe_code)]
@@ -115,7 +115,8 @@ impl Program {
         Some(Ok(Program { callees, path, isa }))
     }
 
-    /// What the program's variables say after `wanted` calls of function `number`: so many calls, no fault; else what is wrong.
+    /// What the program's variables say after `wanted` calls of function `number`: so many calls,
+    /// no fault; else what is wrong.
     ///
     /// # Errors
     /// What is wrong.

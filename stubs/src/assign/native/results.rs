@@ -1,4 +1,5 @@
-//! Where native results travel: in registers, classified by the convention's rule, or behind the hidden pointer.
+//! Where native results travel: in registers, classified by the convention's rule, or behind the
+//! hidden pointer.
 #![forbid(unsafe_code)]
 
 use crate::abi::{NativeConvention, RegClass, Results as Rule};
@@ -67,7 +68,8 @@ pub(super) fn place(sig: &Signature, native: &NativeConvention) -> Result<Result
         });
     };
 
-    // Registers are used from 0 on, so the highest tells how many; an eightbyte of padding takes none.
+    // Registers are used from 0 on, so the highest tells how many; an eightbyte of padding takes
+    // none.
     let count = |wanted| {
         let indices = places.iter().filter(|place| place.0 == wanted);
         indices.map(|place| place.1 + 1).max().unwrap_or(0)
@@ -127,7 +129,8 @@ fn in_registers(native: &NativeConvention, leaves: &[Leaf], size: u64) -> Option
     }
 }
 
-/// Each eightbyte goes to a float register if all it holds is floating point, else to an integer register.
+/// Each eightbyte goes to a float register if all it holds is floating point, else to an integer
+/// register.
 fn eightbytes(leaves: &[Leaf]) -> Places {
     let word = |leaf: &Leaf| usize::from(leaf.at >= WORD);
     let mut class = [RegClass::Float; 2];
@@ -148,7 +151,8 @@ fn homogeneous(leaves: &[Leaf], size: u64) -> Option<Places> {
     fits.then(|| (0..leaves.len()).map(|i| (RegClass::Float, i, 0)).collect())
 }
 
-/// One float, two floats, or one float and one integer, which a pointer is not: so gcc and clang read the ABI.
+/// One float, two floats, or one float and one integer, which a pointer is not: so gcc and clang
+/// read the ABI.
 fn flattened(leaves: &[Leaf]) -> Option<Places> {
     let places = match leaves {
         [one] if one.float => vec![(RegClass::Float, 0, 0)],
@@ -216,7 +220,8 @@ fn leaves(fields: &[(&Type, Layout, u64)]) -> Vec<Leaf> {
     leaves
 }
 
-/// The basic parts of a type of at most [`MOST`] bytes, so its arrays are short unless they have no bytes.
+/// The basic parts of a type of at most [`MOST`] bytes, so its arrays are short unless they have no
+/// bytes.
 fn walk(ty: &Type, at: u64, part: &mut dyn FnMut(u64, Type)) {
     let Some(layout) = ty.layout().filter(|layout| layout.size > 0) else {
         return;

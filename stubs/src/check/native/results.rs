@@ -1,12 +1,13 @@
-//! Results of native conventions. Together they are one C struct, whose bytes this file paints and then reads.
+//! Results of native conventions. Together they are one C struct, whose bytes this file paints and
+//! then reads.
 //!
-//! * **Eightbytes**: at most 16 bytes; each 8 of them go to the next float register if all are floating point or padding, else to
-//!   the next integer register.
+//! * **Eightbytes**: at most 16 bytes; each 8 of them go to the next float register if all are
+//!   floating point or padding, else to the next integer register.
 //! * **Word-sized**: 1, 2, 4 or 8 bytes, in the integer register, whatever they are.
-//! * **Homogeneous floats**: one to four floats of one size and nothing else, not even padding: a float register each. Else at
-//!   most 16 bytes, in integer registers as they lie in memory.
-//! * **Flattened floats**: one float, two floats, a float and an integer that is no pointer: a register each. Else at most 16
-//!   bytes, in integer registers as they lie in memory.
+//! * **Homogeneous floats**: one to four floats of one size and nothing else, not even padding: a
+//!   float register each. Else at most 16 bytes, in integer registers as they lie in memory.
+//! * **Flattened floats**: one float, two floats, a float and an integer that is no pointer: a
+//!   register each. Else at most 16 bytes, in integer registers as they lie in memory.
 //! * **Scalars**: nothing but the single scalar.
 //! * **Parts**: each basic part in the next register of its class, if there are enough for all.
 #![forbid(unsafe_code)]
@@ -14,6 +15,7 @@
 use crate::abi::{NativeConvention, RegClass, Results};
 use crate::assign::{Assignment, Place};
 use crate::check::{Part, Rule, Violation, basic_parts, broken, expect, pieces_are};
+use crate::quote::short;
 use crate::signature::{Kind, Type, WORD};
 
 /// What a byte of the result struct is.
@@ -39,7 +41,10 @@ pub(super) fn check(
         if value.size == 0 {
             return broken(
                 Rule::Whole,
-                format!("result {i} is {}, wanted a type with bytes", value.ty),
+                format!(
+                    "result {i} is {}, wanted a type with bytes",
+                    short(&value.ty)
+                ),
             );
         }
         let offset = u64::next_multiple_of(end, value.align);

@@ -1,14 +1,19 @@
 //! The parser of Go's type syntax. One pass, bounded nesting, every refusal with its place.
 #![forbid(unsafe_code)]
 
+mod list;
+mod members;
+mod tag;
+#[cfg(test)]
+mod tests;
+
+pub(super) use tag::write_tag;
+
 use std::str::FromStr;
-use std::sync::Arc;
 
 use super::build::{is_identifier, is_name_part, is_name_start};
-use super::{
-    ChanDir, Field, FuncType, MAX_DEPTH, MAX_WEIGHT, Method, ParseError, ParseReason, Signature,
-    Type, TypeError,
-};
+use super::{ChanDir, MAX_DEPTH, MAX_WEIGHT, ParseError, ParseReason, Signature, Type, TypeError};
+use crate::quote::short;
 
 /// Reads a type; names that are none of Go's own go to `resolve`.
 ///
@@ -23,17 +28,23 @@ pub fn parse_type_with(
 
 /// Reads a signature; names that are none of Go's own (`main.Node`) go to `resolve`.
 ///
+/// Parameters and results may have names, as in Go; the signature does not keep them.
+///
 /// # Errors
 /// Where and why the text is no signature.
 ///
 /// ```
 /// use fing_stubs::signature::{Type, parse_signature_with};
 /// let node = Type::named("main.Node", "struct { Next *int }".parse()?).unwrap();
-/// let sig = parse_signature_with("func(*main.Node)", &|name| (name == "main.Node").then(|| node.clone()))?;
+/// let resolve = |name: &str| (name == "main.Node").then(|| node.clone());
+/// let sig = parse_signature_with("func(n *main.Node)", &resolve)?;
 /// assert_eq!(sig.to_string(), "func(*main.Node)");
 ///
-/// let error = parse_signature_with("func(*main.Nod)", &|_| None).unwrap_err();
-/// assert_eq!(error.to_string(), "signature: column 7: found \"main.Nod\", wanted a type");
+/// let error = parse_signature_with("func(main.Nod)", &resolve).unwrap_err();
+/// assert_eq!(
+///     error.to_string(),
+///     "signature: column 6: found \"main.Nod\", wanted a type: Go's own, or a name defined here",
+/// );
 /// # Ok::<(), fing_stubs::signature::ParseError>(())
 /// ```
 pub fn parse_signature_with(
@@ -67,23 +78,29 @@ struct Parser<'a> {
     at: usize,
     types: u64,
     resolve: &'a dyn Fn(&str) -> Option<Type>,
+    #[cfg(test)]
+    steps: std::cell::Cell<usize>,
 }
 
-type Labels = Vec<Option<Arc<str>>>;
-
 impl<'a> Parser<'a> {
+    fn new(text: &'a str, resolve: &'a dyn Fn(&str) -> Option<Type>) -> Parser<'a> {
+        Parser {
+            text,
+            at: 0,
+            types: 0,
+            resolve,
+            #[cfg(test)]
+            steps: Default::default(),
+        }
+    }
+
     fn read<T>(
         subject: &'static str,
         text: &'a str,
         resolve: &'a dyn Fn(&str) -> Option<Type>,
         body: impl FnOnce(&mut Parser<'a>) -> Result<T, Refusal>,
     ) -> Result<T, ParseError> {
-        let mut parser = Parser {
-            text,
-            at: 0,
-            types: 0,
-            resolve,
-        };
+        let mut parser = Parser::new(text, resolve);
         let result = body(&mut parser).and_then(|value| match parser.peek() {
             None => Ok(value),
             Some(_) => Err(parser.unexpected("end of text")),
@@ -100,10 +117,19 @@ impl<'a> Parser<'a> {
         })
     }
 
+    /// Counts characters that are looked at, for a test that they are not looked at over and over.
+    fn step(&self, _characters: usize) {
+        #[cfg(test)]
+        self.steps.set(self.steps.get() + _characters);
+    }
+
     /// Next character that is no white space, without taking it.
     fn peek(&mut self) -> Option<char> {
-        let rest = &self.text[self.at..];
-        self.at = self.text.len() - rest.trim_start_matches([' ', '\t', '\r', '\n']).len();
+        let rest = &self.text.as_bytes()[self.at..];
+        let is_space = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
+        let spaces = rest.iter().take_while(|byte| is_space(byte)).count();
+        self.step(spaces + 1);
+        self.at += spaces;
         self.text[self.at..].chars().next()
     }
 
@@ -129,6 +155,7 @@ impl<'a> Parser<'a> {
             return "";
         }
         let end = rest.find(|c| !is_name_part(c)).unwrap_or(rest.len());
+        self.step(end);
         &rest[..end]
     }
 
@@ -163,16 +190,13 @@ impl<'a> Parser<'a> {
             None => "end of text".to_string(),
             Some(c) => match self.peek_path() {
                 "" => format!("{:?}", c.to_string()),
-                path if path.chars().count() > 40 => {
-                    format!("{:?}...", path.chars().take(40).collect::<String>())
-                }
-                path => format!("{path:?}"),
+                path => format!("{:?}", short(path).to_string()),
             },
         };
         Box::new((self.at, ParseReason::Syntax { found, wanted }))
     }
 
-    /// Puts the place where a type begins to what its constructor says.
+    /// Adds the place where a type begins to its constructor's error.
     fn built<T>(at: usize, result: Result<T, TypeError>) -> Result<T, Refusal> {
         result.map_err(|error| Box::new((at, ParseReason::Type(error))))
     }
@@ -193,7 +217,7 @@ impl<'a> Parser<'a> {
                 "\"func\" or \"recv\""
             }));
         }
-        let (func, _) = self.func(1, false)?;
+        let (func, _) = self.func(1)?;
         Parser::built(
             start,
             Signature::new(receiver, func.params, func.results, func.variadic),
@@ -214,7 +238,7 @@ impl<'a> Parser<'a> {
             "chan" => return self.chan(start, level),
             "func" => {
                 self.at += "func".len();
-                let (func, _) = self.func(level + 1, false)?;
+                let (func, _) = self.func(level + 1)?;
                 Type::func(func.params, func.results, func.variadic)
             }
             "struct" => return self.structure(start, level),
@@ -233,10 +257,26 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
+    /// The type of this name, if it is Go's own or defined here.
+    fn known(&self, path: &str) -> Option<Type> {
+        Type::predeclared(path).or_else(|| (self.resolve)(path))
+    }
+
     fn by_name(&mut self) -> Result<Type, Refusal> {
         let path = self.peek_path();
-        let Some(ty) = Type::predeclared(path).or_else(|| (self.resolve)(path)) else {
-            return Err(self.unexpected("a type"));
+        let Some(ty) = self.known(path) else {
+            self.step(path.len());
+            if !path.split('.').all(is_identifier) {
+                return Err(self.unexpected("a type"));
+            }
+            let before = self.text[..self.at].trim_end();
+            self.step(self.at - before.len());
+            let found = short(path).to_string();
+            let reason = ParseReason::UnknownType {
+                found,
+                behind_pointer: before.ends_with('*'),
+            };
+            return Err(Box::new((self.at, reason)));
         };
         self.at += path.len();
         Ok(ty)
@@ -275,6 +315,7 @@ impl<'a> Parser<'a> {
         let digits = &rest[..rest
             .find(|c: char| !c.is_ascii_digit())
             .unwrap_or(rest.len())];
+        self.step(digits.len());
         if digits.is_empty() {
             return Err(self.unexpected("an array length or \"]\""));
         }
@@ -307,135 +348,13 @@ impl<'a> Parser<'a> {
         Parser::built(start, Type::chan(dir, elem))
     }
 
-    fn structure(&mut self, start: usize, level: u32) -> Result<Type, Refusal> {
-        self.at += "struct".len();
-        self.expect("{", "\"{\"")?;
-        let mut fields = Vec::new();
-        while !self.take("}") {
-            let name = self.name("a field name or \"}\"")?;
-            fields.push(Field::new(name, self.ty(level + 1)?));
-            self.separator()?;
-        }
-        Parser::built(start, Type::structure(fields))
-    }
-
-    fn interface(&mut self, start: usize, level: u32) -> Result<Type, Refusal> {
-        self.at += "interface".len();
-        self.expect("{", "\"{\"")?;
-        let mut methods = Vec::new();
-        while !self.take("}") {
-            let name = self.name("a method name or \"}\"")?;
-            let (ty, labels) = self.func(level + 1, true)?;
-            methods.push(Method {
-                labels,
-                ..Method::new(name, ty)
-            });
-            self.count(start)?;
-            self.separator()?;
-        }
-        Parser::built(start, Type::interface(methods))
-    }
-
-    /// `;` between members; the last one may go without.
-    fn separator(&mut self) -> Result<(), Refusal> {
-        if self.take(";") || self.peek() == Some('}') {
-            Ok(())
-        } else {
-            Err(self.unexpected("\";\" or \"}\""))
-        }
-    }
-
     fn name(&mut self, wanted: &'static str) -> Result<&'a str, Refusal> {
         let word = self.peek_word();
+        self.step(word.len());
         if !is_identifier(word) {
             return Err(self.unexpected(wanted));
         }
         self.at += word.len();
         Ok(word)
-    }
-
-    /// What follows `func` or a method's name. The types in it are `level` deep.
-    fn func(&mut self, level: u32, labelled: bool) -> Result<(FuncType, Labels), Refusal> {
-        self.expect("(", "\"(\"")?;
-        let mut labels = Vec::new();
-        let (params, variadic) = self.list(level, labelled.then_some(&mut labels), true)?;
-        let results = if self.take("(") {
-            self.list(level, labelled.then_some(&mut labels), false)?.0
-        } else if self.starts_type() {
-            vec![self.ty(level)?]
-        } else {
-            Vec::new()
-        };
-        if labels.iter().all(Option::is_none) {
-            labels.clear();
-        }
-        Ok((
-            FuncType {
-                params,
-                results,
-                variadic,
-            },
-            labels,
-        ))
-    }
-
-    fn starts_type(&mut self) -> bool {
-        match self.peek() {
-            Some('*' | '[') => true,
-            Some('<') => self.text[self.at..].starts_with("<-"),
-            Some(c) => is_name_start(c),
-            None => false,
-        }
-    }
-
-    /// The rest of a list after its `(`.
-    fn list(
-        &mut self,
-        level: u32,
-        mut labels: Option<&mut Labels>,
-        variadic_allowed: bool,
-    ) -> Result<(Vec<Type>, bool), Refusal> {
-        let mut types = Vec::new();
-        let mut variadic = false;
-        if self.take(")") {
-            return Ok((types, variadic));
-        }
-        loop {
-            if let Some(labels) = labels.as_deref_mut() {
-                labels.push(self.label());
-            }
-            if variadic_allowed && self.take("...") {
-                variadic = true;
-                let start = self.at;
-                let elem = self.ty(level + 1)?;
-                types.push(Parser::built(start, Type::slice(elem))?);
-            } else {
-                types.push(self.ty(level)?);
-            }
-            if self.take(")") {
-                return Ok((types, variadic));
-            }
-            if variadic {
-                return Err(self.unexpected("\")\" after the variadic parameter"));
-            }
-            self.expect(",", "\",\" or \")\"")?;
-        }
-    }
-
-    /// The name before a type in a method's parameters: an identifier that something other than `,`, `)` or `.` follows.
-    fn label(&mut self) -> Option<Arc<str>> {
-        let word = self.peek_word();
-        let start = self.at;
-        if !is_identifier(word) {
-            return None;
-        }
-        self.at += word.len();
-        let next = self.peek();
-        let dots = self.text[self.at..].starts_with("...");
-        if (matches!(next, Some(',' | ')' | '.')) && !dots) || next.is_none() {
-            self.at = start;
-            return None;
-        }
-        Some(word.into())
     }
 }
