@@ -1,6 +1,6 @@
-//! What one would write without fing: records in a vector and a loop that calls them, for one signature by a function
-//! pointer and for any by libffi. As a stub does, the loop publishes each record's address before its call.
-//! Has unsafe code: calls functions by their addresses.
+//! What one would write without fing: records in a vector and a loop that calls them, for one
+//! signature by a function pointer and for any by libffi. As a stub does, the loop publishes each
+//! record's address before its call. Has unsafe code: calls functions by their addresses.
 #![expect(unsafe_code, reason = "calls functions by their addresses")]
 
 use std::ffi::c_void;
@@ -36,7 +36,8 @@ impl Records {
     /// Calls that were prepared elsewhere.
     ///
     /// # Safety
-    /// Each record's code is a System V function of `kind`, and may be called with the record's words.
+    /// Each record's code is a System V function of `kind`, and may be called with the record's
+    /// words.
     pub(crate) unsafe fn of(kind: Kind, list: Vec<Record>) -> Records {
         Records {
             list,
@@ -96,8 +97,9 @@ impl Records {
         self.each(|record| {
             let word = |word: &u64| from_ref(word).cast_mut().cast::<c_void>();
             let mut words = record.words.each_ref().map(word);
-            // SAFETY: the record's code is a function of the kind, which the description describes, and may be called
-            // with its words; libffi reads as many of these as it was told of, and writes what the kind returns.
+            // SAFETY: the record's code is a function of the kind, which the description describes,
+            // and may be called with its words; libffi reads as many of these as it was told of,
+            // and writes what the kind returns.
             unsafe {
                 let function = transmute::<usize, unsafe extern "C" fn()>(record.code);
                 ffi_call(

@@ -1,5 +1,6 @@
-//! Functions that are called while something is measured. They do next to nothing, so that what is measured is everything
-//! around them. Has unsafe code: assembly, and a function that reads its object.
+//! Functions that are called while something is measured. They do next to nothing, so that what is
+//! measured is everything around them. Has unsafe code: assembly, and a function that reads its
+//! object.
 #![expect(unsafe_code, reason = "assembly, and a read of an object")]
 
 use std::arch::naked_asm;
@@ -166,7 +167,8 @@ macro_rules! assembly {
     )*};
 }
 
-// System V has the arguments in RDI and RSI; Go in RAX and RBX, or above the return address. RAX is free in both.
+// System V has the arguments in RDI and RSI; Go in RAX and RBX, or above the return address. RAX is
+// free in both.
 assembly! {
     empty: [];
     count_calls: ["inc qword ptr [rip + {counts}]"] counts = COUNTS;

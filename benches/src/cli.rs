@@ -222,8 +222,9 @@ fn measure(arguments: &Arguments) -> Result<ExitCode, Fault> {
     })
 }
 
-/// Builds the peers' programs, and takes what cannot be measured here out of the subjects. Returns the versions of the
-/// peers, and why the others are skipped; the reasons are also reported at once.
+/// Builds the peers' programs, and takes what cannot be measured here out of the subjects. Returns
+/// the versions of the peers, and why the others are skipped; the reasons are also reported at
+/// once.
 fn prepare(subjects: &mut Vec<Spec>) -> (Facts, Facts) {
     let mut prepared: BTreeMap<&str, bool> = BTreeMap::new();
     let (mut peers, mut skipped) = (Facts::new(), Facts::new());

@@ -1,5 +1,5 @@
-//! Finalizers for the heaps of other collectors, with two collectors that follow nothing. Has unsafe code: makes the
-//! collector's promise for them.
+//! Finalizers for the heaps of other collectors, with two collectors that follow nothing. Has
+//! unsafe code: makes the collector's promise for them.
 #![expect(unsafe_code, reason = "makes the collector's promise")]
 
 use fing::{CyclePolicy, Executor, FinalizerOptions, Finalizers, PreparedFinalizer, Scope, Tracer};
@@ -82,9 +82,6 @@ pub(crate) struct Table {
 
 impl Table {
     /// An empty one.
-    ///
-    /// # Errors
-    /// The signature's, or the function was refused.
     pub(crate) fn new() -> Result<Table, Fault> {
         let finalizers = Finalizers::builder().executor(Executor::Inline).build()?;
         let function = of_any_pointer()?;
@@ -96,9 +93,6 @@ impl Table {
     }
 
     /// Sets the prepared finalizer of each object.
-    ///
-    /// # Errors
-    /// One was refused.
     pub(crate) fn attach(&self, order: &[usize]) -> Result<(), Fault> {
         for &n in order {
             // SAFETY: the function follows nothing.
@@ -114,9 +108,6 @@ impl Table {
     }
 
     /// Sets the prepared finalizer of all these objects.
-    ///
-    /// # Errors
-    /// One was refused.
     pub(crate) fn attach_all(&self, addresses: &[u64]) -> Result<(), Fault> {
         // SAFETY: the function follows nothing.
         unsafe { self.prepared.attach_all(addresses) }?;
@@ -129,9 +120,6 @@ impl Table {
     }
 
     /// Sets an object's finalizer, with all checks.
-    ///
-    /// # Errors
-    /// It was refused.
     #[inline]
     pub(crate) fn set(&self, n: usize) -> Result<(), Fault> {
         let options = FinalizerOptions::default();
@@ -165,9 +153,6 @@ impl Table {
     }
 
     /// Runs what is queued, and returns how many calls were made.
-    ///
-    /// # Errors
-    /// A thread runs the finalizers.
     pub(crate) fn run(&self) -> Result<u64, Fault> {
         Ok(self.finalizers.run_finalizers()?)
     }
@@ -203,9 +188,6 @@ pub(crate) struct Scattered {
 
 impl Scattered {
     /// `n` objects.
-    ///
-    /// # Errors
-    /// The signature's.
     pub(crate) fn new(n: usize) -> Result<Scattered, Fault> {
         const WORDS: usize = 16;
         let memory = vec![1_u64; WORDS * n];
@@ -219,7 +201,8 @@ impl Scattered {
         };
         let records = objects.iter().map(record).collect();
         Ok(Scattered {
-            // SAFETY: the function takes a pointer to a word of `memory`, which moves into the same structure.
+            // SAFETY: the function takes a pointer to a word of `memory`, which moves into the same
+            // structure.
             by_hand: unsafe { Records::of(Kind::Pointer, records) },
             _memory: memory,
             objects,
@@ -229,9 +212,6 @@ impl Scattered {
     }
 
     /// Sets all finalizers, and has all objects die.
-    ///
-    /// # Errors
-    /// One was refused.
     pub(crate) fn die(&self) -> Result<(), Fault> {
         for &object in &self.objects {
             let options = FinalizerOptions::default();
@@ -247,9 +227,6 @@ impl Scattered {
     }
 
     /// Runs what is queued, and returns how many calls were made.
-    ///
-    /// # Errors
-    /// A thread runs the finalizers.
     pub(crate) fn run(&self) -> Result<u64, Fault> {
         Ok(self.finalizers.run_finalizers()?)
     }

@@ -1,4 +1,5 @@
-//! The functions of `callees` as finalizers and cleanups. Has unsafe code: states which function is at which address.
+//! The functions of `callees` as finalizers and cleanups. Has unsafe code: states which function is
+//! at which address.
 #![expect(unsafe_code, reason = "says which functions are at which addresses")]
 
 use fing::{Abi, Arch, FinalizerFn, Signature, Types};
@@ -23,9 +24,6 @@ fn signature(kind: Kind) -> &'static str {
 }
 
 /// System V finalizers that count their calls, as many as there are targets.
-///
-/// # Errors
-/// The signature's.
 pub(crate) fn finalizers(types: &Types, kind: Kind) -> Result<Vec<Finalizer>, Fault> {
     let signature = types.parse_signature(signature(kind))?;
     let function = |code: usize| {
@@ -37,9 +35,6 @@ pub(crate) fn finalizers(types: &Types, kind: Kind) -> Result<Vec<Finalizer>, Fa
 }
 
 /// A finalizer that is called with many objects at once.
-///
-/// # Errors
-/// The signature's.
 pub(crate) fn bulk(types: &Types) -> Result<Finalizer, Fault> {
     let signature = types.parse_signature("func(**bench.T, uint)")?;
     let builder = FinalizerFn::builder(signature, Abi::system_v()).bulk();
@@ -49,9 +44,6 @@ pub(crate) fn bulk(types: &Types) -> Result<Finalizer, Fault> {
 }
 
 /// A cleanup with one integer.
-///
-/// # Errors
-/// The signature's.
 pub(crate) fn cleanup(types: &Types) -> Result<CleanupFunction, Fault> {
     let builder = FinalizerFn::builder(types.parse_signature("func(int)")?, Abi::system_v());
     let code = std::ptr::with_exposed_provenance(Kind::Pointer.system_v()[0]);
@@ -60,9 +52,6 @@ pub(crate) fn cleanup(types: &Types) -> Result<CleanupFunction, Fault> {
 }
 
 /// A Go finalizer that follows the runtime's register count.
-///
-/// # Errors
-/// The signature's, or the number of addresses.
 pub(crate) fn go_finalizer(types: &Types, kind: Kind) -> Result<Finalizer, Fault> {
     let signature = types.parse_signature(signature(kind))?;
     let codes: Vec<*const ()> = (0..=int_arg_regs())
@@ -70,7 +59,8 @@ pub(crate) fn go_finalizer(types: &Types, kind: Kind) -> Result<Finalizer, Fault
         .map(std::ptr::with_exposed_provenance)
         .collect();
     let builder = FinalizerFn::following_int_arg_regs(signature, Arch::Amd64);
-    // SAFETY: I8: it touches no register and no word of its frame: a function of every signature and count.
+    // SAFETY: I8: it touches no register and no word of its frame: a function of every signature
+    // and count.
     Ok(unsafe { builder.at_each(&codes) }?)
 }
 
@@ -80,9 +70,6 @@ pub(crate) fn int_arg_regs() -> usize {
 }
 
 /// A finalizer for objects of another collector, which does not look at them.
-///
-/// # Errors
-/// The signature's.
 pub(crate) fn of_any_pointer() -> Result<Finalizer, Fault> {
     let builder = FinalizerFn::builder("func(unsafe.Pointer)".parse()?, Abi::system_v());
     let code = std::ptr::with_exposed_provenance(Kind::Pointer.system_v()[0]);
@@ -91,9 +78,6 @@ pub(crate) fn of_any_pointer() -> Result<Finalizer, Fault> {
 }
 
 /// A finalizer that reads the first word of its object.
-///
-/// # Errors
-/// The signature's.
 pub(crate) fn reading() -> Result<Finalizer, Fault> {
     let builder = FinalizerFn::builder("func(*uint64)".parse()?, Abi::system_v());
     let read: unsafe extern "C" fn(*const u64) = callees::read;
@@ -105,8 +89,7 @@ pub(crate) fn reading() -> Result<Finalizer, Fault> {
 pub(crate) struct Closure(Signature);
 
 impl Closure {
-    /// # Errors
-    /// The signature's.
+    /// Without a context yet.
     pub(crate) fn new(types: &Types) -> Result<Closure, Fault> {
         Ok(Closure(types.parse_signature(signature(Kind::Pointer))?))
     }

@@ -1,12 +1,14 @@
-//! A runtime with its embedded heap, and everything that is registered with it.
+//! A runtime with its embedded heap, and everything that is registered with it. All errors are the
+//! runtime's: something was refused, or the heap is full.
 #![forbid(unsafe_code)]
 
 use std::time::Duration;
 
 use fing::{
-    AttachError, Cleanup, Executor, FinalizerState, Handle, HeapOptions, Mutator, Obj, Policy,
-    Runtime, TypeFinalizer, TypeId, Types,
+    AttachError, Executor, FinalizerState, HeapOptions, Policy, Runtime, TypeFinalizer, TypeId,
+    Types,
 };
+pub(crate) use fing::{Cleanup, Handle, Mutator, Obj};
 
 use super::functions::{CleanupFunction, Closure, Finalizer, OBJECT};
 use crate::measure::Fault;
@@ -19,7 +21,8 @@ const NODE: (&str, &str) = (
     "struct { Left *bench.Node; Right *bench.Node; A uint64; B uint64 }",
 );
 
-/// How a world's runtime is set up. By default nothing is collected, and no finalizer runs, unless it is asked for.
+/// How a world's runtime is set up. By default nothing is collected, and no finalizer runs, unless
+/// it is asked for.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Setup {
     /// Collections are due when the heap has doubled.
@@ -32,7 +35,8 @@ pub(crate) struct Setup {
     pub(crate) int_arg_regs: Option<usize>,
 }
 
-/// A runtime with a type of 32 bytes without pointers, a type of tree nodes, and an array type for `n` objects.
+/// A runtime with a type of 32 bytes without pointers, a type of tree nodes, and an array type for
+/// `n` objects.
 pub(crate) struct World {
     runtime: Runtime,
     object: TypeId,
@@ -45,8 +49,7 @@ pub(crate) struct World {
 pub(crate) struct Prepared(TypeFinalizer);
 
 impl World {
-    /// # Errors
-    /// The runtime's or its types'.
+    /// For `n` objects.
     pub(crate) fn new(n: usize, setup: Setup) -> Result<World, Fault> {
         let mut builder = Runtime::builder()
             .heap(HeapOptions {
@@ -84,44 +87,30 @@ impl World {
     }
 
     /// A mutator of this thread.
-    ///
-    /// # Errors
-    /// There is one.
     pub(crate) fn mutator(&self) -> Result<Mutator, Fault> {
         Ok(self.runtime.attach()?)
     }
 
-    // -------------------------------------------------------------------------------------- objects
+    // --------------------------------------------------------------------------------------
+    // objects
 
     /// Makes an object.
-    ///
-    /// # Errors
-    /// The heap is full.
     #[inline]
     pub(crate) fn alloc<'m>(&self, mutator: &'m Mutator) -> Result<Obj<'m>, Fault> {
         Ok(mutator.alloc(self.object)?)
     }
 
     /// Makes a rooted object, after a collection if one is due.
-    ///
-    /// # Errors
-    /// The heap is full.
     pub(crate) fn alloc_collecting(&self, mutator: &mut Mutator) -> Result<Handle, Fault> {
         Ok(mutator.alloc_collecting(self.object)?)
     }
 
     /// Makes an array for all objects.
-    ///
-    /// # Errors
-    /// The heap is full.
     pub(crate) fn array<'m>(&self, mutator: &'m Mutator) -> Result<Obj<'m>, Fault> {
         Ok(mutator.alloc(self.array)?)
     }
 
     /// Makes all objects, gives each to `each`, and returns an array that keeps them.
-    ///
-    /// # Errors
-    /// The heap is full.
     #[inline]
     pub(crate) fn fill<'m>(
         &self,
@@ -138,9 +127,6 @@ impl World {
     }
 
     /// Stores a reference in an array, or clears it.
-    ///
-    /// # Errors
-    /// There is no such element.
     #[inline]
     pub(crate) fn keep(
         &self,
@@ -153,9 +139,6 @@ impl World {
     }
 
     /// The object that an array keeps.
-    ///
-    /// # Errors
-    /// There is no such element.
     #[inline]
     pub(crate) fn kept<'m>(
         &self,
@@ -167,9 +150,6 @@ impl World {
     }
 
     /// Makes a node of a tree.
-    ///
-    /// # Errors
-    /// The heap is full.
     #[inline]
     pub(crate) fn node<'m>(
         &self,
@@ -185,12 +165,10 @@ impl World {
         Ok(node)
     }
 
-    // -------------------------------------------------------------------------------------- finalizers
+    // --------------------------------------------------------------------------------------
+    // finalizers
 
     /// Sets an object's finalizer.
-    ///
-    /// # Errors
-    /// It was refused.
     #[inline]
     pub(crate) fn set(
         &self,
@@ -203,11 +181,8 @@ impl World {
         Ok(())
     }
 
-    /// Sets an object's finalizer, with a context for this registration only. The runtime has contexts of functions, so
-    /// that each registration takes a function object of its own.
-    ///
-    /// # Errors
-    /// It was refused.
+    /// Sets an object's finalizer, with a context for this registration only. The runtime has
+    /// contexts of functions, so that each registration takes a function object of its own.
     #[inline]
     pub(crate) fn set_closure(
         &self,
@@ -219,11 +194,8 @@ impl World {
         self.set(mutator, object, &closure.with(context))
     }
 
-    /// Sets the finalizer of an object that owns memory outside the heap. The runtime cannot be told how much, so that
-    /// its collections do not depend on it.
-    ///
-    /// # Errors
-    /// It was refused.
+    /// Sets the finalizer of an object that owns memory outside the heap. The runtime cannot be
+    /// told how much, so that its collections do not depend on it.
     #[inline]
     pub(crate) fn set_owner(
         &self,
@@ -235,9 +207,6 @@ impl World {
     }
 
     /// Takes an object's finalizer back. Returns whether it had one.
-    ///
-    /// # Errors
-    /// It was refused.
     #[inline]
     pub(crate) fn clear(&self, mutator: &Mutator, object: Obj<'_>) -> Result<bool, Fault> {
         let state = self.runtime.set_finalizer(mutator, object.into(), None)?;
@@ -245,9 +214,6 @@ impl World {
     }
 
     /// Adds a cleanup with a number.
-    ///
-    /// # Errors
-    /// It was refused.
     #[inline]
     pub(crate) fn add_cleanup(
         &self,
@@ -261,33 +227,25 @@ impl World {
     }
 
     /// Prepares a finalizer for the type of the objects.
-    ///
-    /// # Errors
-    /// It was refused.
     pub(crate) fn prepare(&self, finalizer: &Finalizer) -> Result<Prepared, Fault> {
         let prepared = self.runtime.prepare_finalizer(self.object, finalizer)?;
         Ok(Prepared(prepared))
     }
 
     /// Runs what is queued, and returns how many calls were made.
-    ///
-    /// # Errors
-    /// A thread runs the finalizers.
     pub(crate) fn run(&self, mutator: &mut Mutator) -> Result<u64, Fault> {
         Ok(mutator.native(|| self.runtime.run_finalizers())?)
     }
 
     /// Collects, and waits until a thread has run what was queued.
-    ///
-    /// # Errors
-    /// It took too long.
     pub(crate) fn settle(&self) -> Result<(), Fault> {
         self.runtime.gc()?;
         self.runtime.block_until_finalizer_queue_empty(PATIENCE)?;
         Ok(())
     }
 
-    // -------------------------------------------------------------------------------------- statistics
+    // --------------------------------------------------------------------------------------
+    // statistics
 
     /// Collections so far.
     pub(crate) fn collections(&self) -> u64 {
@@ -307,27 +265,18 @@ impl World {
 
 impl Prepared {
     /// Sets an object's finalizer.
-    ///
-    /// # Errors
-    /// It was refused.
     #[inline]
     pub(crate) fn attach(&self, mutator: &Mutator, object: Obj<'_>) -> Result<(), AttachError> {
         self.0.attach(mutator, object)
     }
 
     /// Takes it back. Returns whether there was one.
-    ///
-    /// # Errors
-    /// It was refused.
     #[inline]
     pub(crate) fn detach(&self, mutator: &Mutator, object: Obj<'_>) -> Result<bool, AttachError> {
         self.0.detach(mutator, object)
     }
 
     /// Gives it to every object of the type that is made from now on.
-    ///
-    /// # Errors
-    /// It was refused.
     pub(crate) fn attach_to_all(&self) -> Result<(), AttachError> {
         self.0.attach_to_all()
     }

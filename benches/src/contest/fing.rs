@@ -5,8 +5,7 @@ use std::time::Instant;
 
 use super::work::{STEP, Work, phase};
 use crate::api::functions::{self, CleanupFunction, Closure, Finalizer};
-use crate::api::world::{Prepared, Setup, World};
-use crate::api::{Cleanup, Mutator, Obj};
+use crate::api::world::{Cleanup, Mutator, Obj, Prepared, Setup, World};
 use crate::callees::{self, Kind};
 use crate::measure::clock::{Laps, percentiles};
 use crate::measure::memory::resident;
@@ -78,8 +77,8 @@ impl Fing {
         })
     }
 
-    /// Registers objects, each with the function of this number. Cleanups are given to `keep`: only they can take a
-    /// cleanup back.
+    /// Registers objects, each with the function of this number. Cleanups are given to `keep`: only
+    /// they can take a cleanup back.
     #[inline]
     fn register<'m>(
         &self,
@@ -279,7 +278,8 @@ impl Fing {
     /// What the process grows by. Only the first such round of a process means anything.
     fn memory(&self) -> Result<Round, Fault> {
         let mut mutator = self.world.mutator()?;
-        // What is made once is made here: the first finalizer's stub, and what a collection itself takes.
+        // What is made once is made here: the first finalizer's stub, and what a collection itself
+        // takes.
         let first = self.world.alloc(&mutator)?;
         self.register_all(&mutator, &[first])?;
         mutator.gc()?;

@@ -1,5 +1,5 @@
-//! fing beside others: the same work, done by fing through its public interface, by hand, by libffi, and by other
-//! runtimes in processes of their own.
+//! fing beside others: the same work, done by fing through its public interface, by hand, by
+//! libffi, and by other runtimes in processes of their own.
 #![forbid(unsafe_code)]
 
 mod by_hand;

@@ -1,4 +1,5 @@
-//! Which other runtimes there are, and how their programs under `benches/peers` are built and started.
+//! Which other runtimes there are, and how their programs under `benches/peers` are built and
+//! started.
 #![forbid(unsafe_code)]
 
 use std::path::{Path, PathBuf};
@@ -33,7 +34,8 @@ pub(crate) struct Kind {
     pub(crate) most: usize,
     /// What it does.
     pub(crate) works: &'static [Work],
-    /// `None`: it registers nothing. Else the peer's kind that registers less, to take away what the rest costs.
+    /// `None`: it registers nothing. Else the peer's kind that registers less, to take away what
+    /// the rest costs.
     pub(crate) registers: Option<&'static str>,
 }
 
@@ -57,7 +59,8 @@ const fn plain(name: &'static str, most: usize, works: &'static [Work]) -> Kind 
 const PLAIN_STEADY: &[Work] = &[ALL_DEAD, Work::Tree, Work::TreeChurn, Work::Steady];
 /// Nothing is registered.
 const PLAIN: &[Work] = &[ALL_DEAD, Work::Tree, Work::TreeChurn];
-/// The same, of a runtime that is not told of roots on the stack, so that no collection happens by itself.
+/// The same, of a runtime that is not told of roots on the stack, so that no collection happens by
+/// itself.
 const PLAIN_CALLED: &[Work] = &[ALL_DEAD, Work::Tree];
 const TREES: &[Work] = &[Work::Tree, Work::TreeChurn];
 /// What is [usual](USUAL), also in random order, and by how much the process grows.

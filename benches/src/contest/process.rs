@@ -1,4 +1,5 @@
-//! Processes that measure: a peer's program, which does a round for each line it is sent, and this program anew.
+//! Processes that measure: a peer's program, which does a round for each line it is sent, and this
+//! program anew.
 #![forbid(unsafe_code)]
 
 use std::fs::File;
@@ -101,7 +102,8 @@ impl Drop for Process {
     }
 }
 
-/// A subject each of whose rounds is a new process of this program: the hidden command `alone` with these arguments.
+/// A subject each of whose rounds is a new process of this program: the hidden command `alone` with
+/// these arguments.
 pub(crate) fn in_new_process(arguments: [String; 3]) -> Box<dyn Subject> {
     rounds(move || {
         let output = Command::new(std::env::current_exe()?)

@@ -1,4 +1,5 @@
-//! The scenarios in which fing is beside others, as data: a name, what is done, and which of its phases count.
+//! The scenarios in which fing is beside others, as data: a name, what is done, and which of its
+//! phases count.
 #![forbid(unsafe_code)]
 
 use super::work::{ALL_DEAD, EIGHT_TARGETS, HALF_DEAD, STEP, Work, phase};
@@ -126,8 +127,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ),
     ALL.difference(
         "live-cost",
-        "what one reachable object's finalizer costs a collection: discover-0, less the same without \
-         finalizers",
+        "what one reachable object's finalizer costs a collection: discover-0, less the same \
+         without finalizers",
         &[phase::LIVE],
         &[],
     ),
@@ -151,12 +152,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ALL.sum(
         "lifecycle",
         "registration, discovery, the call and the collection that frees, without allocation",
-        &[
-            phase::REGISTER,
-            phase::DISCOVER,
-            phase::DRAIN,
-            phase::FREE,
-        ],
+        &[phase::REGISTER, phase::DISCOVER, phase::DRAIN, phase::FREE],
     ),
     ALL.sum(
         "end-to-end",
@@ -214,7 +210,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ),
     TREE_CHURN.sum(
         "tree-churn",
-        "making and dropping small trees beside one that stays, collected when the runtime decides to",
+        "making and dropping small trees beside one that stays, collected when the runtime \
+         decides to",
         &[phase::CHURN],
     ),
     REGISTERS.sum(

@@ -1,4 +1,5 @@
-//! A steady state of fing's: as many objects live on, each with a finalizer, and the oldest is replaced all the time.
+//! A steady state of fing's: as many objects live on, each with a finalizer, and the oldest is
+//! replaced all the time.
 #![forbid(unsafe_code)]
 
 use super::work::{MEASURED, WARM_UP, WINDOW, phase};

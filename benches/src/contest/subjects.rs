@@ -1,4 +1,5 @@
-//! The subjects, as data: fing and what one would write by hand in this process, peers in processes of their own.
+//! The subjects, as data: fing and what one would write by hand in this process, peers in processes
+//! of their own.
 #![forbid(unsafe_code)]
 
 use super::by_hand::ByHand;
@@ -44,7 +45,8 @@ enum How {
 const ANY: usize = usize::MAX;
 /// Only a few of fing's and each peer's kinds are measured with more.
 const FEW: usize = 1_000_000;
-/// Each context takes a function object of its own, and the time for that grows with the square of their number.
+/// Each context takes a function object of its own (`World::set_closure`), and the time that this
+/// takes grows with the square of their number.
 const CLOSURES: usize = 20_000;
 
 /// What most kinds of fing's and of its peers do: what is registered can be taken back.
@@ -83,7 +85,21 @@ const FING: &[(&str, Registered, usize, &[Work])] = &[
     ("closure", Registered::Closure, CLOSURES, WITH_CONTEXT),
     ("interface", Registered::Finalizer(Interface), FEW, USUAL),
     ("results", Registered::Finalizer(Results), FEW, USUAL),
-    ("prepared", Registered::Prepared, ANY, EVERY),
+    (
+        "prepared",
+        Registered::Prepared,
+        ANY,
+        &[
+            ALL_DEAD,
+            HALF_DEAD,
+            EIGHT_TARGETS,
+            Work::Cancel,
+            Work::Random,
+            Work::Churn,
+            Work::Memory,
+            Work::Closures,
+        ],
+    ),
     (
         "grouped",
         Registered::Grouped,

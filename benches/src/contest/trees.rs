@@ -2,12 +2,12 @@
 #![forbid(unsafe_code)]
 
 use super::work::{CHURNED, SMALL_TREE, Work, phase};
-use crate::api::world::{Setup, World};
-use crate::api::{Handle, Mutator, Obj};
+use crate::api::world::{Handle, Mutator, Obj, Setup, World};
 use crate::measure::clock::Laps;
 use crate::measure::{Fault, Round, Subject, expect};
 
-/// A tree of `nodes` nodes, both subtrees of a node being as nearly of one size as they can be; `None` of none.
+/// A tree of `nodes` nodes, both subtrees of a node being as nearly of one size as they can be;
+/// `None` of none.
 ///
 /// # Errors
 /// The heap is full.

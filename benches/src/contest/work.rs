@@ -4,7 +4,8 @@
 /// What is done in one round, with a given number of objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Work {
-    /// Make and register all, collect while all are reachable, drop some, collect, run what is due, collect again.
+    /// Make and register all, collect while all are reachable, drop some, collect, run what is due,
+    /// collect again.
     Cycle {
         /// How many are dropped, in percent.
         dead: u8,
@@ -15,25 +16,28 @@ pub(crate) enum Work {
     Cancel,
     /// Make all; register them in a random order, and take the registrations back in another.
     Random,
-    /// Make, register and drop one after the other, a tenth of all being reachable at a time. The runtime decides when
-    /// it collects.
-    Churn,
-    /// Make and register all, drop all, collect. How much memory the process has is read in between. Each round is a
-    /// new process: one that had the memory before does not grow.
-    Memory,
-    /// Make a binary tree of as many nodes, collect while it is reachable, drop it, collect. Nothing is registered.
-    Tree,
-    /// Make trees of [`SMALL_TREE`] nodes, [`CHURNED`] times as many nodes as there are objects, and drop each when it
-    /// is made, while a tree of all objects stays. The runtime decides when it collects. Nothing is registered.
-    TreeChurn,
-    /// Make and register all, each with a context of its own, take every registration back, register again, drop all,
-    /// collect, run what is due.
-    Closures,
-    /// As many objects stay reachable, each with a finalizer: replace the oldest by a new one, again and again, over
-    /// [`WARM_UP`] collections and the [`MEASURED`] after them. Each round is a new process.
-    Steady,
-    /// Make as many objects that own [`OWNED`] bytes outside the heap each, a tenth being reachable at a time. The
+    /// Make, register and drop one after the other, a tenth of all being reachable at a time. The
     /// runtime decides when it collects.
+    Churn,
+    /// Make and register all, drop all, collect. How much memory the process has is read in
+    /// between. Each round is a new process: one that had the memory before does not grow.
+    Memory,
+    /// Make a binary tree of as many nodes, collect while it is reachable, drop it, collect.
+    /// Nothing is registered.
+    Tree,
+    /// Make trees of [`SMALL_TREE`] nodes, [`CHURNED`] times as many nodes as there are objects,
+    /// and drop each when it is made, while a tree of all objects stays. The runtime decides when
+    /// it collects. Nothing is registered.
+    TreeChurn,
+    /// Make and register all, each with a context of its own, take every registration back,
+    /// register again, drop all, collect, run what is due.
+    Closures,
+    /// As many objects stay reachable, each with a finalizer: replace the oldest by a new one,
+    /// again and again, over [`WARM_UP`] collections and the [`MEASURED`] after them. Each round is
+    /// a new process.
+    Steady,
+    /// Make as many objects that own [`OWNED`] bytes outside the heap each, a tenth being reachable
+    /// at a time. The runtime decides when it collects.
     Owners,
 }
 
@@ -97,7 +101,8 @@ impl Work {
         }
     }
 
-    /// The kinds of work whose rounds are new processes, by the name that such a process is started with.
+    /// The kinds of work whose rounds are new processes, by the name that such a process is started
+    /// with.
     pub(crate) fn alone(name: &str) -> Option<Work> {
         let mut all = [Work::Memory, Work::Steady].into_iter();
         all.find(|work| work.name() == name)
@@ -118,8 +123,8 @@ impl Work {
     }
 }
 
-/// The phases of a round, by the names that peer programs use. Figures are nanoseconds for each object, if nothing else
-/// is said.
+/// The phases of a round, by the names that peer programs use. Figures are nanoseconds for each
+/// object, if nothing else is said.
 pub(crate) mod phase {
     /// Making the objects.
     pub(crate) const ALLOC: &str = "alloc";
@@ -135,7 +140,8 @@ pub(crate) mod phase {
     pub(crate) const FREE: &str = "free";
     /// Taking registrations back.
     pub(crate) const CANCEL: &str = "cancel";
-    /// All of `Work::Churn`, up to the last object; of `Work::TreeChurn`, for each node that was dropped.
+    /// All of `Work::Churn`, up to the last object; of `Work::TreeChurn`, for each node that was
+    /// dropped.
     pub(crate) const CHURN: &str = "churn";
     /// Of all objects, those that were dropped and not finalized by then, in percent.
     pub(crate) const BACKLOG: &str = "backlog";
@@ -151,7 +157,8 @@ pub(crate) mod phase {
     pub(crate) const MEMORY: &str = "memory";
     /// The same, when all are queued.
     pub(crate) const QUEUED: &str = "queued";
-    /// Objects made between two collections of `Work::Steady`: the mean of the first after the warm-up.
+    /// Objects made between two collections of `Work::Steady`: the mean of the first after the
+    /// warm-up.
     pub(crate) const FIRST_OBJECTS: &str = "first-objects";
     /// The mean of the last.
     pub(crate) const LAST_OBJECTS: &str = "last-objects";
@@ -163,7 +170,8 @@ pub(crate) mod phase {
     pub(crate) const LAST_MEMORY: &str = "last-memory";
     /// The one in the other: last / first.
     pub(crate) const MEMORY_GROWTH: &str = "memory-growth";
-    /// The most bytes that objects of `Work::Owners` owned at a time, in those that reachable ones own.
+    /// The most bytes that objects of `Work::Owners` owned at a time, in those that reachable ones
+    /// own.
     pub(crate) const OWNED: &str = "owned";
     /// Collections meanwhile.
     pub(crate) const COLLECTIONS: &str = "collections";

@@ -1,4 +1,5 @@
-//! An allocator that counts the bytes in use while a subject asks for it. Has unsafe code: forwards to the system's.
+//! An allocator that counts the bytes in use while a subject asks for it. Has unsafe code: forwards
+//! to the system's.
 #![expect(unsafe_code, reason = "an allocator")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -7,7 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 static COUNTS: AtomicBool = AtomicBool::new(false);
 static IN_USE: AtomicUsize = AtomicUsize::new(0);
 
-/// The system's allocator. It counts only after [`count`]: until then an allocation costs one predictable branch more.
+/// The system's allocator. It counts only after [`count`]: until then an allocation costs one
+/// predictable branch more.
 struct Counting;
 
 #[global_allocator]
@@ -18,8 +20,8 @@ pub(crate) fn count() {
     COUNTS.store(true, Relaxed);
 }
 
-/// Bytes allocated since [`count`], less bytes given back since. Only differences mean anything: a block from before
-/// may have been given back.
+/// Bytes allocated since [`count`], less bytes given back since. Only differences mean anything: a
+/// block from before may have been given back.
 pub(crate) fn in_use() -> usize {
     IN_USE.load(Relaxed)
 }

@@ -1,4 +1,5 @@
-//! Times: of phases by the wall clock, of single-threaded work by the thread's own. Has unsafe code: reads that clock.
+//! Times: of phases by the wall clock, of single-threaded work by the thread's own. Has unsafe
+//! code: reads that clock.
 #![expect(unsafe_code, reason = "reads the thread's clock")]
 
 use std::time::{Duration, Instant};

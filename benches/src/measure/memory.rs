@@ -3,7 +3,8 @@
 
 use super::Fault;
 
-/// Bytes of this process that are in memory, as a fast estimate: Linux counts pages of 4 KiB, and may count late.
+/// Bytes of this process that are in memory, as a fast estimate: Linux counts pages of 4 KiB, and
+/// may count late.
 ///
 /// # Errors
 /// The system does not say.
@@ -25,7 +26,8 @@ pub(crate) struct Mappings {
     pub(crate) code: f64,
     /// Number of mappings of stubs' code.
     pub(crate) code_mappings: f64,
-    /// Bytes in memory of the allocator's own mapping, without the large blocks that it maps separately.
+    /// Bytes in memory of the allocator's own mapping, without the large blocks that it maps
+    /// separately.
     pub(crate) heap: f64,
 }
 

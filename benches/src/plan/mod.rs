@@ -1,4 +1,5 @@
-//! What is measured, as data: scenarios, their rows and bars, and the suites of figures that some of them show.
+//! What is measured, as data: scenarios, their rows and bars, and the suites of figures that some
+//! of them show.
 #![forbid(unsafe_code)]
 
 pub(crate) mod rounds;
@@ -30,10 +31,11 @@ pub(crate) enum Source {
     Subjects {
         field: Field,
         work: Work,
-        /// Their figures are added. A subject must have the first and the last. One between that is missing is part of
-        /// another (a class that is registered when its objects are made, say).
+        /// Their figures are added. A subject must have the first and the last. One between that is
+        /// missing is part of another (a class that is registered when its objects are made, say).
         phases: &'static [&'static str],
-        /// Whether the figure of the subject's neighbour that registers less is taken away, round by round.
+        /// Whether the figure of the subject's neighbour that registers less is taken away, round
+        /// by round.
         difference: bool,
         /// Bars of some subjects.
         bars: &'static [(&'static str, Bar)],
@@ -51,7 +53,8 @@ pub(crate) enum Field {
     Registers,
 }
 
-/// Figures that are measured together, in one process: fing's and those of the machine that they are compared to.
+/// Figures that are measured together, in one process: fing's and those of the machine that they
+/// are compared to.
 #[derive(Debug)]
 pub(crate) struct Suite {
     pub(crate) name: &'static str,

@@ -1,4 +1,5 @@
-//! Measuring: the rounds of all subjects of a group alternate, so that what else the machine does affects all alike.
+//! Measuring: the rounds of all subjects of a group alternate, so that what else the machine does
+//! affects all alike.
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeSet;
@@ -352,5 +353,7 @@ fn sums(rounds: &[Round], phases: &[&str]) -> Vec<f64> {
 
 fn figures(samples: &[f64], beside: &[f64]) -> Option<Figures> {
     let ratios = samples.iter().zip(beside).map(|(a, b)| a / b);
+    // To nothing there is no ratio.
+    let ratios = ratios.filter(|ratio| ratio.is_finite());
     Some((Summary::of(samples.iter().copied())?, Summary::of(ratios)))
 }

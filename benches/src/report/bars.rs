@@ -3,6 +3,7 @@
 
 use super::Report;
 use crate::measure::samples::{count, figure};
+use crate::plan::Bar;
 
 impl Report {
     /// As text.
@@ -20,8 +21,10 @@ impl Report {
                         true => "kept  ",
                         false => "MISSED",
                     };
-                    let ratio =
-                        ratio.map_or(String::new(), |ratio| format!(", {}x", figure(ratio)));
+                    let ratio = match (bar, ratio) {
+                        (Bar::RatioAtMost(_), Some(ratio)) => format!(", {}x", figure(ratio)),
+                        _ => String::new(),
+                    };
                     text += &format!(
                         "{verdict} {}, {}, {}: {} {}{ratio} ({bar})\n",
                         table.scenario.name,

@@ -95,7 +95,8 @@ fn range(values: impl Iterator<Item = f64>) -> std::ops::Range<f64> {
     low / 1.5..high.max(low) * 2.0
 }
 
-/// A bar for each subject, at the number of objects that most subjects have; a line from its smallest to its largest.
+/// A bar for each subject, at the number of objects that most subjects have; a line from its
+/// smallest to its largest.
 fn bars(table: &Table) -> Plotted {
     let having = |n: usize| {
         let rows = table.rows.iter();

@@ -114,8 +114,8 @@ impl Calls {
             }
         };
         let records: Vec<Record> = objects.iter().map(record).collect();
-        // SAFETY: the records are of a System V callee of the kind if the way is by hand, and of objects that live as
-        // long as they do.
+        // SAFETY: the records are of a System V callee of the kind if the way is by hand, and of
+        // objects that live as long as they do.
         let by_hand = |records| unsafe { Records::of(kind, records) };
         let caller = match way {
             Way::Loop => Caller::Loop(by_hand(records)),
@@ -180,7 +180,8 @@ impl Batch {
     #[inline]
     fn run(&self, records: &[Record]) {
         let range = records.as_ptr_range();
-        // SAFETY: every record was made for a callee of the stub's ABI and an object that lives as long.
+        // SAFETY: every record was made for a callee of the stub's ABI and an object that lives as
+        // long.
         unsafe {
             self.stub
                 .run(range.start, range.end, &self.progress, &self.g)
@@ -188,8 +189,8 @@ impl Batch {
     }
 }
 
-/// Nanoseconds that a call takes in a batch of calls of a Go function that returns at once, with room on its frame for
-/// so many bytes of results.
+/// Nanoseconds that a call takes in a batch of calls of a Go function that returns at once, with
+/// room on its frame for so many bytes of results.
 ///
 /// # Errors
 /// No stub for that.

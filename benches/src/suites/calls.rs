@@ -38,7 +38,8 @@ const fn scenario(suite: &'static Suite, about: &'static str, rows: fn() -> Vec<
     }
 }
 
-/// What the callee does hides some of what the stub does, so only the empty one leaves the stub as much.
+/// What the callee does hides some of what the stub does, so only the empty one leaves the stub as
+/// much.
 pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario(&EMPTY, "a call of a function that returns at once", || {
         rows(1.25)

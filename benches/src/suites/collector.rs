@@ -1,5 +1,5 @@
-//! What a finalizer costs a VM that brings its own collector, beside what the machine itself can do. The collector here
-//! has only mark bits.
+//! What a finalizer costs a VM that brings its own collector, beside what the machine itself can
+//! do. The collector here has only mark bits.
 #![forbid(unsafe_code)]
 
 use crate::api::foreign::{Heap, Table, address};
@@ -183,7 +183,8 @@ fn memory_rows() -> Vec<Row> {
     ]
 }
 
-// ------------------------------------------------------------------------------------------ what is measured
+// ------------------------------------------------------------------------------------------ what
+// is measured
 
 /// Orders of registration, as parts of figures' names.
 const ORDERS: [&str; 2] = ["in-order", "random"];
@@ -201,8 +202,8 @@ fn figure(name: &str, order: &str) -> std::borrow::Cow<'static, str> {
     format!("fing.{name}-{order}").into()
 }
 
-/// What registered finalizers take: allocated, and resident; and the most that was allocated for each, at any number
-/// from 10,000 on (or from all, if they are fewer).
+/// What registered finalizers take: allocated, and resident; and the most that was allocated for
+/// each, at any number from 10,000 on (or from all, if they are fewer).
 fn memory(order: &[usize]) -> Result<Round, Fault> {
     const FROM: usize = 10_000;
     allocator::count();

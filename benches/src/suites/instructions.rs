@@ -1,7 +1,7 @@
 //! Instructions for each record, counted by valgrind: the same whatever else the machine does.
 //!
-//! Each way is run twice, for different numbers of batches; the difference of the counts, divided by the difference in
-//! records, is what a record costs: start and end of the process fall out.
+//! Each way is run twice, for different numbers of batches; the difference of the counts, divided
+//! by the difference in records, is what a record costs: start and end of the process fall out.
 #![forbid(unsafe_code)]
 
 use std::process::Command;

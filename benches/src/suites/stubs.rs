@@ -124,7 +124,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ),
 ];
 
-/// Distinct keys of Go stubs, by number: two pieces of the argument in two registers, with and without a frame.
+/// Distinct keys of Go stubs, by number: two pieces of the argument in two registers, with and
+/// without a frame.
 fn key(n: usize) -> Result<StubKey, StubError> {
     const FRAMES: [&str; 4] = ["", ";frame=16", ";frame=32", ";frame=48"];
     const PIECES: usize = 9 + 13 + 15 + 16;
@@ -162,7 +163,8 @@ fn first() -> Result<f64, Fault> {
 
 fn make(stubs: usize) -> Result<Round, Fault> {
     let first = first()?;
-    // What the process needs once, such as the pages of its own code, is there before the memory is read.
+    // What the process needs once, such as the pages of its own code, is there before the memory is
+    // read.
     let other = warm_cache()?;
     for n in 0..8 {
         other.get(&key(n)?)?;

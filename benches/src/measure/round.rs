@@ -1,12 +1,5 @@
-//! How something is measured: clocks, memory, random orders, arithmetic on samples, and facts about the machine.
-
-pub(crate) mod allocator;
-pub(crate) mod clock;
-pub(crate) mod floor;
-pub(crate) mod machine;
-pub(crate) mod memory;
-pub(crate) mod random;
-pub(crate) mod samples;
+//! Rounds and the figures that they measure.
+#![forbid(unsafe_code)]
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
