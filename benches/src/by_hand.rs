@@ -65,24 +65,38 @@ impl Records {
         self.list.clear();
     }
 
-    /// Calls all by function pointers.
-    #[inline(never)]
+    /// Calls all by function pointers: a loop for each kind, which stands in a function of its own.
     pub(crate) fn run(&self) {
-        // SAFETY: every record's code is a function of the kind, and may be called with its words.
-        unsafe {
-            match self.kind {
-                Kind::Pointer => self.each(|record| {
-                    transmute::<usize, OfPointer>(record.code)(record.words[0]);
-                }),
-                Kind::Interface => self.each(|record| {
-                    let [itab, object] = record.words;
-                    transmute::<usize, OfInterface>(record.code)(itab, object);
-                }),
-                Kind::Results => self.each(|record| {
-                    transmute::<usize, WithResults>(record.code)(record.words[0]);
-                }),
-            }
+        match self.kind {
+            Kind::Pointer => self.run_pointers(),
+            Kind::Interface => self.run_interfaces(),
+            Kind::Results => self.run_with_results(),
         }
+    }
+
+    #[inline(never)]
+    fn run_pointers(&self) {
+        self.each(|record| {
+            // SAFETY: the kind is `Pointer`, and the record may be called with its words.
+            unsafe { transmute::<usize, OfPointer>(record.code)(record.words[0]) };
+        });
+    }
+
+    #[inline(never)]
+    fn run_interfaces(&self) {
+        self.each(|record| {
+            let [itab, object] = record.words;
+            // SAFETY: the kind is `Interface`, and the record may be called with its words.
+            unsafe { transmute::<usize, OfInterface>(record.code)(itab, object) };
+        });
+    }
+
+    #[inline(never)]
+    fn run_with_results(&self) {
+        self.each(|record| {
+            // SAFETY: the kind is `Results`, and the record may be called with its words.
+            unsafe { transmute::<usize, WithResults>(record.code)(record.words[0]) };
+        });
     }
 
     /// Calls all by libffi, with the description of the kind.

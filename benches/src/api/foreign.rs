@@ -2,7 +2,8 @@
 //! unsafe code: makes the collector's promise for them.
 #![expect(unsafe_code, reason = "makes the collector's promise")]
 
-use fing::{CyclePolicy, Executor, FinalizerOptions, Finalizers, PreparedFinalizer, Scope, Tracer};
+pub(crate) use fing::Scope;
+use fing::{CyclePolicy, Executor, FinalizerOptions, Finalizers, PreparedFinalizer, Tracer};
 
 use super::functions::{Finalizer, of_any_pointer, reading};
 use crate::by_hand::Records;
@@ -51,11 +52,13 @@ impl Heap {
 unsafe impl Tracer for Heap {
     type Ref = u64;
 
+    #[inline]
     fn is_reached(&mut self, object: u64) -> bool {
         let n = (object - BASE) / SIZE;
         self.marks[(n / 64) as usize] >> (n % 64) & 1 != 0
     }
 
+    #[inline]
     fn trace(&mut self, object: u64) -> u64 {
         let n = (object - BASE) / SIZE;
         self.marks[(n / 64) as usize] |= 1 << (n % 64);
@@ -64,6 +67,7 @@ unsafe impl Tracer for Heap {
 
     fn children(&mut self, _: u64, _: &mut dyn FnMut(&mut Self, u64)) {}
 
+    #[inline]
     fn is_young(&mut self, object: u64) -> bool {
         object >= self.old
     }
@@ -137,14 +141,9 @@ impl Table {
         self.finalizers.clear_finalizer(address(n))
     }
 
-    /// A collection of all objects, up to the last question to the heap.
-    pub(crate) fn collect(&self, heap: &mut Heap) {
-        self.finalizers.collect(Scope::Full, heap, |_| {});
-    }
-
-    /// A collection of the young objects.
-    pub(crate) fn collect_young(&self, heap: &mut Heap) {
-        self.finalizers.collect(Scope::Minor, heap, |_| {});
+    /// A collection of all objects, or of the young ones, up to the last question to the heap.
+    pub(crate) fn collect(&self, scope: Scope, heap: &mut Heap) {
+        self.finalizers.collect(scope, heap, |_| {});
     }
 
     /// Queues what a collection found dead. Returns how many.

@@ -20,6 +20,15 @@ fn said(program: &str, argument: &str) -> Option<String> {
     Some(text.lines().next()?.to_owned())
 }
 
+/// How this program was built. What is compiled incrementally is cut into many small units, and is slower by up to a half.
+fn build() -> &'static str {
+    match option_env!("CARGO_INCREMENTAL") {
+        _ if cfg!(debug_assertions) => "debug build: its figures mean nothing",
+        Some("1") => "incremental release build (CARGO_INCREMENTAL=1): its figures mean little",
+        _ => "release build",
+    }
+}
+
 /// Processor, memory, kernel, compilers.
 pub(crate) fn facts() -> Facts {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -40,15 +49,7 @@ pub(crate) fn facts() -> Facts {
         fact("rustc", said("rustc", "--version")),
         fact(
             "fing",
-            Some(format!(
-                "{}{}",
-                env!("CARGO_PKG_VERSION"),
-                if cfg!(debug_assertions) {
-                    ", debug build: its figures mean nothing"
-                } else {
-                    ", release build"
-                }
-            )),
+            Some(format!("{}, {}", env!("CARGO_PKG_VERSION"), build())),
         ),
     ]
 }

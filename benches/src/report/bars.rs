@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::Report;
-use crate::measure::samples::{count, figure};
+use crate::measure::samples::count;
 use crate::plan::Bar;
 
 impl Report {
@@ -22,15 +22,15 @@ impl Report {
                         false => "MISSED",
                     };
                     let ratio = match (bar, ratio) {
-                        (Bar::RatioAtMost(_), Some(ratio)) => format!(", {}x", figure(ratio)),
+                        (Bar::RatioAtMost(_), Some(ratio)) => format!(", {ratio:.2}x"),
                         _ => String::new(),
                     };
                     text += &format!(
-                        "{verdict} {}, {}, {}: {} {}{ratio} ({bar})\n",
+                        "{verdict} {}, {}, {}: {:.2} {}{ratio} ({bar})\n",
                         table.scenario.name,
                         row.subject,
                         count(*n),
-                        figure(summary.median),
+                        summary.median,
                         table.scenario.unit,
                     );
                 }

@@ -2,7 +2,7 @@
 //! do. The collector here has only mark bits.
 #![forbid(unsafe_code)]
 
-use crate::api::foreign::{Heap, Table, address};
+use crate::api::foreign::{Heap, Scope, Table, address};
 use crate::measure::allocator;
 use crate::measure::clock::{time, try_time};
 use crate::measure::floor::Floor;
@@ -294,7 +294,7 @@ fn live(n: usize) -> Result<Box<dyn Subject>, Fault> {
     Ok(rounds(move || {
         let mut round = Round::from([(CHECK.into(), floor.mark_checks())]);
         for (name, table) in &tables {
-            let took = time(n, || table.collect(&mut heap));
+            let took = time(n, || table.collect(Scope::Full, &mut heap));
             round.insert(figure("collect", name), took);
         }
         Ok(round)
@@ -307,7 +307,7 @@ fn minor(n: usize) -> Result<Box<dyn Subject>, Fault> {
     let order = in_order(n);
     heap.mark_all(true);
     table.attach(&order[..n - young])?;
-    table.collect(&mut heap);
+    table.collect(Scope::Full, &mut heap);
     heap.make_young(n - young);
     table.attach(&order[n - young..])?;
     Ok(rounds(move || {
@@ -315,7 +315,7 @@ fn minor(n: usize) -> Result<Box<dyn Subject>, Fault> {
             (CHECK.into(), floor.mark_checks()),
             (
                 "fing.collect".into(),
-                time(young, || table.collect_young(&mut heap)),
+                time(young, || table.collect(Scope::Minor, &mut heap)),
             ),
         ]))
     }))
@@ -332,7 +332,7 @@ fn dead(n: usize) -> Result<Box<dyn Subject>, Fault> {
         for (name, order) in &orders {
             table.attach(order)?;
             heap.mark_all(false);
-            let discover = time(n, || table.collect(&mut heap));
+            let discover = time(n, || table.collect(Scope::Full, &mut heap));
             let mut queued = 0;
             let finish = time(n, || queued = table.finish());
             expect("queued", queued as u64, n)?;

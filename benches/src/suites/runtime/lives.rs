@@ -27,7 +27,8 @@ pub(super) fn live(n: usize) -> Result<Box<dyn Subject>, Fault> {
             }
             keep
         };
-        kept.push((world, keep));
+        // A prepared finalizer that is dropped makes collections look for what still names it.
+        kept.push((world, close, keep));
     }
     Ok(rounds(move || {
         let mut round = Round::from([(CHECK.into(), floor.mark_checks())]);
@@ -35,7 +36,7 @@ pub(super) fn live(n: usize) -> Result<Box<dyn Subject>, Fault> {
             ["fing.collect-none", "fing.decide-none"],
             ["fing.collect-all", "fing.decide-all"],
         ];
-        for ((world, _), [collect, decide]) in kept.iter().zip(names) {
+        for ((world, ..), [collect, decide]) in kept.iter().zip(names) {
             let mut mutator = world.mutator()?;
             let mut deciding = 0.0;
             let whole = try_time(n, || {
