@@ -20,7 +20,8 @@ fn said(program: &str, argument: &str) -> Option<String> {
     Some(text.lines().next()?.to_owned())
 }
 
-/// How this program was built. What is compiled incrementally is cut into many small units, and is slower by up to a half.
+/// How this program was built. What is compiled incrementally is cut into many small units, and is
+/// slower by up to a half.
 fn build() -> &'static str {
     match option_env!("CARGO_INCREMENTAL") {
         _ if cfg!(debug_assertions) => "debug build: its figures mean nothing",
