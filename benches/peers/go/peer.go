@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"runtime/metrics"
 	"slices"
 	"strconv"
 	"sync/atomic"
@@ -45,6 +46,9 @@ var targets = [...]func(*object){
 	func(*object) { tick() }, func(*object) { tick() }, func(*object) { tick() }, func(*object) { tick() },
 	func(*object) { tick() }, func(*object) { tick() }, func(*object) { tick() }, func(*object) { tick() },
 }
+
+// contexts is the sum of what the closures hold, so that each holds a word of its own.
+var contexts int
 
 type phases map[string]float64
 
@@ -92,6 +96,13 @@ func register(different int) {
 	case "results":
 		for _, o := range keep {
 			runtime.SetFinalizer(o, results)
+		}
+	case "closure":
+		for i, o := range keep {
+			runtime.SetFinalizer(o, func(*object) {
+				contexts += i
+				tick()
+			})
 		}
 	case "cleanup":
 		for i, o := range keep {
@@ -236,6 +247,85 @@ func cancel(random bool) phases {
 	return p
 }
 
+// closures registers all, takes that back, and registers all again for their finalizers to run.
+func closures() phases {
+	debug.SetGCPercent(-1)
+	p := phases{}
+	calls.Store(0)
+	contexts = 0
+	wanted.Store(int64(n))
+	keep = make([]*object, n)
+	for i := range keep {
+		keep[i] = &object{}
+	}
+	p.timed("register", func() { register(1) })
+	p.timed("cancel", func() {
+		for _, o := range keep {
+			runtime.SetFinalizer(o, nil)
+		}
+	})
+	register(1)
+	release := hold()
+	clear(keep)
+	p.timed("discover", runtime.GC)
+	time.Sleep(2 * time.Millisecond)
+	p.timed("drain", func() { release(); <-done })
+	if kind == "closure" && contexts != n*(n-1)/2 {
+		panic("a closure lost its context")
+	}
+	keep = nil
+	runtime.GC()
+	return p
+}
+
+// steady replaces the oldest of n objects by a new one again and again, over 25 collections of which the first five do
+// not count. It says how many objects were made between two collections, and how much memory there was after each.
+func steady() phases {
+	debug.SetGCPercent(100)
+	cycles := []metrics.Sample{{Name: "/gc/cycles/total:gc-cycles"}}
+	collections := func() uint64 {
+		metrics.Read(cycles)
+		return cycles[0].Value.Uint64()
+	}
+	calls.Store(0)
+	wanted.Store(-1)
+	ring := make([]*object, n)
+	var objects, memory []float64
+	last, before := collections(), 0
+	for i := 0; len(objects) < 25; i++ {
+		o := &object{}
+		if kind != "none" {
+			runtime.SetFinalizer(o, ofPointer)
+		}
+		ring[i%n] = o
+		if i%100 != 99 {
+			continue
+		}
+		if now := collections(); now != last {
+			// More than one may have ended since.
+			between := float64(now - last)
+			for ; last != now; last++ {
+				objects = append(objects, float64(i-before)/between)
+				memory = append(memory, resident()/(1<<20))
+			}
+			before = i
+		}
+	}
+	mean := func(values []float64) float64 {
+		sum := 0.0
+		for _, value := range values {
+			sum += value
+		}
+		return sum / float64(len(values))
+	}
+	p := phases{}
+	for name, values := range map[string][]float64{"objects": objects[5:25], "memory": memory[5:25]} {
+		first, last := mean(values[:5]), mean(values[15:])
+		p["first-"+name], p["last-"+name], p[name+"-growth"] = first, last, last/first
+	}
+	return p
+}
+
 // memory says by how much the process grows, with all registered and with all queued.
 func memory() phases {
 	debug.SetGCPercent(-1)
@@ -368,6 +458,10 @@ func main() {
 			out.Encode(cycle(dead, different))
 		case "cancel", "random":
 			out.Encode(cancel(os.Args[2] == "random"))
+		case "closures":
+			out.Encode(closures())
+		case "steady":
+			out.Encode(steady())
 		case "memory":
 			out.Encode(memory())
 		case "tree":

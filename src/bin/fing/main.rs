@@ -1,12 +1,6 @@
 //! The `fing` command: a demonstration, and a window on assignments and stubs.
 #![deny(unsafe_code)]
 
-#[cfg(all(feature = "bench", target_arch = "x86_64", target_os = "linux"))]
-mod bench;
-#[cfg(all(feature = "bench", target_arch = "x86_64", target_os = "linux"))]
-mod by_hand;
-#[cfg(all(feature = "bench", target_arch = "x86_64", target_os = "linux"))]
-mod callees;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod demo;
 mod explain;
@@ -33,13 +27,6 @@ enum Command {
     Layout(layout::Arguments),
     /// Show one signature's way from declaration to machine code
     Explain(explain::Arguments),
-    /// Measure fing beside a loop by hand, libffi, and other runtimes
-    #[cfg(all(feature = "bench", target_arch = "x86_64", target_os = "linux"))]
-    Bench(bench::Arguments),
-    /// One round of `bench` in a process of its own
-    #[cfg(all(feature = "bench", target_arch = "x86_64", target_os = "linux"))]
-    #[command(hide = true)]
-    BenchMemory(bench::Alone),
     /// List the targets and conventions, and what this build and machine can do for each
     Targets(targets::Arguments),
 }
@@ -58,10 +45,6 @@ fn main() -> ExitCode {
         )),
         Command::Layout(arguments) => layout::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
-        #[cfg(all(feature = "bench", target_arch = "x86_64", target_os = "linux"))]
-        Command::Bench(arguments) => bench::run(&arguments),
-        #[cfg(all(feature = "bench", target_arch = "x86_64", target_os = "linux"))]
-        Command::BenchMemory(arguments) => bench::run_alone(&arguments),
         Command::Targets(arguments) => targets::run(&arguments),
     };
     match outcome {

@@ -1,0 +1,104 @@
+//! The functions of `callees` as finalizers and cleanups. Has unsafe code: states which function is
+//! at which address.
+#![expect(unsafe_code, reason = "says which functions are at which addresses")]
+
+use fing::{Abi, Arch, FinalizerFn, Signature, Types};
+
+use crate::callees::{self, Callee, Kind};
+use crate::measure::Fault;
+
+/// The type of the objects, 32 bytes without pointers.
+pub(crate) const OBJECT: (&str, &str) = ("bench.T", "[4]uint64");
+
+/// A function for finalizers.
+pub(crate) type Finalizer = FinalizerFn;
+/// A function for cleanups.
+pub(crate) type CleanupFunction = FinalizerFn;
+
+fn signature(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Pointer => "func(*bench.T)",
+        Kind::Interface => "func(any)",
+        Kind::Results => "func(*bench.T) (int, float32, [10]byte)",
+    }
+}
+
+/// System V finalizers that count their calls, as many as there are targets.
+pub(crate) fn finalizers(types: &Types, kind: Kind) -> Result<Vec<Finalizer>, Fault> {
+    let signature = types.parse_signature(signature(kind))?;
+    let function = |code: usize| {
+        let builder = FinalizerFn::builder(signature.clone(), Abi::system_v());
+        // SAFETY: I8: a System V function of the kind's signature, which looks at no object.
+        unsafe { builder.at(std::ptr::with_exposed_provenance(code)) }
+    };
+    Ok(kind.system_v().map(function).into())
+}
+
+/// A finalizer that is called with many objects at once.
+pub(crate) fn bulk(types: &Types) -> Result<Finalizer, Fault> {
+    let signature = types.parse_signature("func(**bench.T, uint)")?;
+    let builder = FinalizerFn::builder(signature, Abi::system_v()).bulk();
+    let many: extern "C" fn(u64, u64) = callees::many;
+    // SAFETY: I8: a System V function of a pointer and an integer, which looks at no object.
+    Ok(unsafe { builder.at(many as *const ()) })
+}
+
+/// A cleanup with one integer.
+pub(crate) fn cleanup(types: &Types) -> Result<CleanupFunction, Fault> {
+    let builder = FinalizerFn::builder(types.parse_signature("func(int)")?, Abi::system_v());
+    let code = std::ptr::with_exposed_provenance(Kind::Pointer.system_v()[0]);
+    // SAFETY: I8: a System V function of one word.
+    Ok(unsafe { builder.at(code) })
+}
+
+/// A Go finalizer that follows the runtime's register count.
+pub(crate) fn go_finalizer(types: &Types, kind: Kind) -> Result<Finalizer, Fault> {
+    let signature = types.parse_signature(signature(kind))?;
+    let codes: Vec<*const ()> = (0..=int_arg_regs())
+        .map(|count| callees::go(Callee::Counting, kind, count))
+        .map(std::ptr::with_exposed_provenance)
+        .collect();
+    let builder = FinalizerFn::following_int_arg_regs(signature, Arch::Amd64);
+    // SAFETY: I8: it touches no register and no word of its frame: a function of every signature
+    // and count.
+    Ok(unsafe { builder.at_each(&codes) }?)
+}
+
+/// The most integer argument registers that Go's functions have here.
+pub(crate) fn int_arg_regs() -> usize {
+    fing_stubs::Machine::of(Arch::Amd64).int_regs.len()
+}
+
+/// A finalizer for objects of another collector, which does not look at them.
+pub(crate) fn of_any_pointer() -> Result<Finalizer, Fault> {
+    let builder = FinalizerFn::builder("func(unsafe.Pointer)".parse()?, Abi::system_v());
+    let code = std::ptr::with_exposed_provenance(Kind::Pointer.system_v()[0]);
+    // SAFETY: I8: a System V function of one pointer, which looks at no object.
+    Ok(unsafe { builder.at(code) })
+}
+
+/// A finalizer that reads the first word of its object.
+pub(crate) fn reading() -> Result<Finalizer, Fault> {
+    let builder = FinalizerFn::builder("func(*uint64)".parse()?, Abi::system_v());
+    let read: unsafe extern "C" fn(*const u64) = callees::read;
+    // SAFETY: I8: a System V function of a pointer to a word.
+    Ok(unsafe { builder.at(read as *const ()) })
+}
+
+/// A System V finalizer that takes a context, which each registration chooses.
+pub(crate) struct Closure(Signature);
+
+impl Closure {
+    /// Without a context yet.
+    pub(crate) fn new(types: &Types) -> Result<Closure, Fault> {
+        Ok(Closure(types.parse_signature(signature(Kind::Pointer))?))
+    }
+
+    /// The finalizer with this context.
+    pub(crate) fn with(&self, context: usize) -> Finalizer {
+        let builder = FinalizerFn::builder(self.0.clone(), Abi::system_v()).context(context);
+        let code: extern "C" fn(u64, u64) = callees::with_context;
+        // SAFETY: I8: a System V function of a pointer and a context, which follows neither.
+        unsafe { builder.at(code as *const ()) }
+    }
+}
