@@ -28,6 +28,7 @@ pub enum CodePolicy {
 
 /// How a cache is set up.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct CacheOptions {
     /// How stubs are made.
     pub policy: CodePolicy,

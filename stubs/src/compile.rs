@@ -201,6 +201,11 @@ impl Compiler {
         self.isa.triple()
     }
 
+    /// Our name for a target's architecture; `None` where no ABI of ours is for it.
+    pub fn arch_of(target: &Triple) -> Option<Arch> {
+        arch_of(target)
+    }
+
     /// Go's or Cranelift's name for that machine's architecture; `None` where no ABI of ours is for
     /// it.
     pub fn arch(&self) -> Option<Arch> {

@@ -126,6 +126,7 @@ pub struct StubKey {
 
 /// What a stub depends on beside signature and ABI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct KeyOptions {
     /// Native ABIs: pass the record's context as one more pointer argument after the parameters,
     /// the order of Boehm's finalization procedures. Under the Go ABIs the context always goes to

@@ -40,7 +40,7 @@ fn many(cache: &StubCache, count: u64) -> Vec<Arc<Stub>> {
 
 #[test]
 fn no_mapping_is_writable_and_executable() {
-    let cache = StubCache::new(Default::default()).unwrap();
+    let cache = StubCache::new(CacheOptions::default()).unwrap();
     let watcher = std::thread::spawn(|| {
         for _ in 0..200 {
             let bad: Vec<_> = mappings()
@@ -66,7 +66,7 @@ fn no_mapping_is_writable_and_executable() {
 
 #[test]
 fn bytes_are_used_again() {
-    let cache = StubCache::new(Default::default()).unwrap();
+    let cache = StubCache::new(CacheOptions::default()).unwrap();
     drop(many(&cache, 100));
     let used = cache.stats().code_bytes;
     let entries = cache.stats().unwind_entries;
@@ -88,7 +88,7 @@ fn few_unwind_entries_for_many_stubs() {
     extern "C-unwind" fn panics(_word: u64) {
         std::panic::resume_unwind(Box::new("from a callee"));
     }
-    let cache = StubCache::new(Default::default()).unwrap();
+    let cache = StubCache::new(CacheOptions::default()).unwrap();
     let stubs = many(&cache, 100);
     let plain = cache
         .for_signature(&"func(uint64)".parse().unwrap(), Abi::system_v())
@@ -119,7 +119,7 @@ fn few_unwind_entries_for_many_stubs() {
 #[test]
 fn stubs_share_what_is_the_same_in_all() {
     extern "C" fn nothing() {}
-    let cache = StubCache::new(Default::default()).unwrap();
+    let cache = StubCache::new(CacheOptions::default()).unwrap();
     let get = |n: u64, go: bool| {
         let abi = if go {
             Abi::go(Arch::Amd64)
@@ -178,7 +178,7 @@ fn registers_come_back_from_a_panic_through_an_entrance() {
             panics = sym panics,
         )
     }
-    let cache = StubCache::new(Default::default()).unwrap();
+    let cache = StubCache::new(CacheOptions::default()).unwrap();
     let record = Record {
         code: clobbers as *const () as usize,
         ..Record::default()
@@ -205,11 +205,7 @@ fn registers_come_back_from_a_panic_through_an_entrance() {
 
 #[test]
 fn a_full_arena_is_an_error() {
-    let cache = StubCache::new(CacheOptions {
-        arena_capacity: 1,
-        ..Default::default()
-    })
-    .unwrap();
+    let cache = StubCache::new(CacheOptions::default().arena_capacity(1)).unwrap();
     cache
         .for_signature(&"func(*int)".parse().unwrap(), Abi::system_v())
         .unwrap();
@@ -227,7 +223,7 @@ fn a_full_arena_is_an_error() {
 /// A forked child can neither use nor destroy its parent's code.
 #[test]
 fn a_fork_shares_no_code() {
-    let cache = StubCache::new(Default::default()).unwrap();
+    let cache = StubCache::new(CacheOptions::default()).unwrap();
     let signature = "func(*int)".parse().unwrap();
     drop(cache.for_signature(&signature, Abi::system_v()).unwrap());
     // SAFETY: the child does what a child of threads may not rely on (it allocates), in a process
@@ -267,7 +263,7 @@ fn threads_make_and_run_stubs_together() {
     extern "C" fn count(counter: &std::sync::atomic::AtomicU64) {
         counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     }
-    let cache = StubCache::new(Default::default()).unwrap();
+    let cache = StubCache::new(CacheOptions::default()).unwrap();
     let counter = std::sync::atomic::AtomicU64::new(0);
     std::thread::scope(|scope| {
         for thread in 0..4 {

@@ -33,11 +33,7 @@ fn cases() -> usize {
 }
 
 fn cache(policy: CodePolicy) -> StubCache {
-    StubCache::new(CacheOptions {
-        policy,
-        ..Default::default()
-    })
-    .unwrap()
+    StubCache::new(CacheOptions::default().policy(policy)).unwrap()
 }
 
 /// A block of words, so that it is aligned, of which the first `bytes` count.

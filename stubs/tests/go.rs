@@ -26,13 +26,8 @@ impl Object {
 }
 
 fn caches() -> [StubCache; 2] {
-    [CodePolicy::Generate, CodePolicy::Interpret].map(|policy| {
-        StubCache::new(CacheOptions {
-            policy,
-            ..Default::default()
-        })
-        .unwrap()
-    })
+    [CodePolicy::Generate, CodePolicy::Interpret]
+        .map(|policy| StubCache::new(CacheOptions::default().policy(policy)).unwrap())
 }
 
 /// Calls a seed callee over a batch; live values around the call show that the caller's registers
@@ -157,7 +152,7 @@ fn sixty_kilobytes_of_stack_results() {
 /// way.
 #[test]
 fn signatures_of_one_key_share_its_stub() {
-    let cache = StubCache::new(Default::default()).unwrap();
+    let cache = StubCache::new(CacheOptions::default()).unwrap();
     let mut by_key = std::collections::HashMap::new();
     let mut rng = fing_stubs::fuzzing::Rng::new(11);
     for _ in 0..2000 {
@@ -213,7 +208,7 @@ fn spill_slots_have_room() {
 
 #[test]
 fn register_counts_share_stubs_where_words_go_the_same_way() {
-    let cache = StubCache::new(Default::default()).unwrap();
+    let cache = StubCache::new(CacheOptions::default()).unwrap();
     for count in 0..=9 {
         let abi = Abi::go(Arch::Amd64).with_int_arg_regs(count).unwrap();
         cache

@@ -150,10 +150,7 @@ fn the_largest_frames_can_be_compiled() {
             Err(error) => panic!("{text}: {error}"),
         }
     }
-    let options = KeyOptions {
-        frame_limit: u64::MAX,
-        ..KeyOptions::default()
-    };
+    let options = KeyOptions::default().frame_limit(u64::MAX);
     for results in ["[536870912]byte", "[536870913]byte", "[1073741824]byte"] {
         let signature: Signature = format!("func(*int) {results}").parse().unwrap();
         for abi in [native, Abi::go(arch)] {

@@ -50,13 +50,8 @@ extern "C" fn large_result(seen: &Seen) -> Large {
 }
 
 fn caches() -> [StubCache; 2] {
-    [CodePolicy::Generate, CodePolicy::Interpret].map(|policy| {
-        StubCache::new(CacheOptions {
-            policy,
-            ..Default::default()
-        })
-        .unwrap()
-    })
+    [CodePolicy::Generate, CodePolicy::Interpret]
+        .map(|policy| StubCache::new(CacheOptions::default().policy(policy)).unwrap())
 }
 
 fn signature(text: &str) -> Signature {
@@ -271,7 +266,7 @@ fn a_panic_passes_through_and_names_its_record() {
 
 #[test]
 fn figures() {
-    let cache = StubCache::new(Default::default()).unwrap();
+    let cache = StubCache::new(CacheOptions::default()).unwrap();
     for _ in 0..3 {
         cache
             .for_signature(&signature("func(*int)"), Abi::system_v())
@@ -296,7 +291,7 @@ fn figures() {
 
 #[test]
 fn refusals() {
-    let cache = StubCache::new(Default::default()).unwrap();
+    let cache = StubCache::new(CacheOptions::default()).unwrap();
     let message = |text: &str| match cache.for_signature(&signature(text), Abi::system_v()) {
         Ok(stub) => panic!("{text}: found a stub, {}", stub.key()),
         Err(error) => error.to_string(),
@@ -314,11 +309,7 @@ fn refusals() {
         "stub for func(int) ([20000]int): the frame is 160000 bytes, wanted at most 131072 (the \
          cache's frame limit)"
     );
-    let error = StubCache::new(CacheOptions {
-        arena_capacity: usize::MAX / 2,
-        ..Default::default()
-    })
-    .unwrap_err();
+    let error = StubCache::new(CacheOptions::default().arena_capacity(usize::MAX / 2)).unwrap_err();
     assert!(
         matches!(error, StubError::ExecutableMemory { .. }),
         "{error}"
@@ -331,11 +322,9 @@ fn refusals() {
 
 #[test]
 fn fallback_is_reported() {
-    let options = CacheOptions {
-        policy: CodePolicy::GenerateOrInterpret,
-        arena_capacity: usize::MAX / 2,
-        ..Default::default()
-    };
+    let options = CacheOptions::default()
+        .policy(CodePolicy::GenerateOrInterpret)
+        .arena_capacity(usize::MAX / 2);
     let cache = StubCache::new(options).unwrap();
     let stub = cache
         .for_signature(&signature("func(*int)"), Abi::system_v())
@@ -362,10 +351,7 @@ fn keys_round_trip() {
                 let key = StubKey::new(
                     &signature(text),
                     abi,
-                    KeyOptions {
-                        context_argument,
-                        ..Default::default()
-                    },
+                    KeyOptions::default().context_argument(context_argument),
                 )
                 .unwrap();
                 assert_eq!(key.to_string().parse::<StubKey>().unwrap(), key, "{key}");

@@ -15,11 +15,11 @@ use tracing::{Event, Metadata, Subscriber};
 
 /// A cache whose arena is full from the start, so that each stub is a fallback and reported.
 fn without_room() -> Arc<StubCache> {
-    let cache = StubCache::new(CacheOptions {
-        policy: CodePolicy::GenerateOrInterpret,
-        arena_capacity: usize::MAX,
-        ..CacheOptions::default()
-    });
+    let cache = StubCache::new(
+        CacheOptions::default()
+            .policy(CodePolicy::GenerateOrInterpret)
+            .arena_capacity(usize::MAX),
+    );
     Arc::new(cache.unwrap())
 }
 

@@ -111,13 +111,8 @@ fn callee(
 #[test]
 fn random_signatures() {
     let abi = Abi::native(Convention::TailAmd64);
-    let caches = [CodePolicy::Generate, CodePolicy::Interpret].map(|policy| {
-        StubCache::new(CacheOptions {
-            policy,
-            ..Default::default()
-        })
-        .unwrap()
-    });
+    let caches = [CodePolicy::Generate, CodePolicy::Interpret]
+        .map(|policy| StubCache::new(CacheOptions::default().policy(policy)).unwrap());
     let (mut rng, mut interpreted) = (Rng::new(41), 0);
     for case in 0..150 {
         let signature = fuzzing::native_signature(&mut rng);

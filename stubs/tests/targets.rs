@@ -201,10 +201,7 @@ fn refusals() {
     assert!(matches!(error.err().unwrap(), StubError::NoTarget { .. }));
     // A frame beyond the reach of the machine's veneer.
     let signature = "func(int) [80000]int".parse().unwrap();
-    let options = KeyOptions {
-        frame_limit: 1 << 20,
-        ..KeyOptions::default()
-    };
+    let options = KeyOptions::default().frame_limit(1 << 20);
     let key = StubKey::new(&signature, "go/s390x".parse().unwrap(), options).unwrap();
     let error = self::compiler("s390x-unknown-linux-gnu").compile(&key, false);
     let error = error.err().unwrap().to_string();

@@ -27,10 +27,7 @@ impl<'a> Mapped<'a> {
         ONE.set(())
             .map_err(|()| "a Go program is mapped already, wanted none".to_owned())?;
         let cache = |policy| {
-            let options = CacheOptions {
-                policy,
-                ..CacheOptions::default()
-            };
+            let options = CacheOptions::default().policy(policy);
             StubCache::new(options).map_err(|e| e.to_string())
         };
         Ok(Mapped {

@@ -160,10 +160,7 @@ fn emulator(row: &mut Row, options: Options, tick: &dyn Fn(u64)) -> Result<(), S
     let fixed = abis.into_iter().flat_map(finalizers);
     let random = (0..options.cases).map(|n| random_case(target, &mut random, n));
     for (n, (signature, abi, form)) in fixed.chain(random).enumerate() {
-        let key_options = KeyOptions {
-            context_argument: !target.is_go() && n % 3 == 2,
-            ..KeyOptions::default()
-        };
+        let key_options = KeyOptions::default().context_argument(!target.is_go() && n % 3 == 2);
         row.cases += 1;
         tick(1);
         if let Err(fault) = emulated.verify(&signature, abi, key_options, form) {

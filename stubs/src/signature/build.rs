@@ -137,6 +137,7 @@ static ERROR: LazyLock<Type> = LazyLock::new(|| {
     );
     let interface = Type::leaf(Kind::Interface(vec![method]));
     Type::leaf(Kind::Named(Named {
+        scope: 0,
         name: "error".into(),
         underlying: Some(interface),
     }))
@@ -312,7 +313,20 @@ impl Type {
         Type::make(Kind::Named(Named {
             name: name.into(),
             underlying: Some(underlying),
+            scope: 0,
         }))
+    }
+
+    /// The same defined type as one of a scope: a number, not 0, by which those who define names
+    /// tell apart what they have defined. Other types stay as they are.
+    pub fn in_scope(&self, scope: u64) -> Result<Type, TypeError> {
+        match self.kind() {
+            Kind::Named(named) => Type::make(Kind::Named(Named {
+                scope,
+                ..named.clone()
+            })),
+            _ => Ok(self.clone()),
+        }
     }
 
     /// The defined type `name`, of which nothing else is known. It may only stand behind a pointer,
@@ -322,6 +336,7 @@ impl Type {
         Type::make(Kind::Named(Named {
             name: name.into(),
             underlying: None,
+            scope: 0,
         }))
     }
 }

@@ -200,9 +200,15 @@ impl Hash for Method {
 pub struct Named {
     name: Arc<str>,
     underlying: Option<Type>,
+    scope: u64,
 }
 
 impl Named {
+    /// Who has defined it; 0 if nobody said ([`Type::in_scope`]). It does not count for equality.
+    pub fn scope(&self) -> u64 {
+        self.scope
+    }
+
     /// The name, `main.Node`.
     pub fn name(&self) -> &str {
         &self.name
