@@ -5,7 +5,7 @@ use super::find::Cell;
 use super::{AccessError, Heap};
 use crate::types::TypeDesc;
 
-/// Which words are meant.
+/// Which words an access may touch.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Word {
     /// A word the collector follows.
@@ -19,7 +19,7 @@ pub(crate) enum Word {
 const WORD: usize = 8;
 
 impl Heap {
-    /// The object that starts there, or the block that the tiny value is in.
+    /// The object that starts there, or the tiny block that contains the address.
     fn object(&self, start: usize) -> Result<Cell<'_>, AccessError> {
         self.cell_at(start)
             .filter(|cell| cell.offset == 0 || self.is_tiny_block(cell.desc))
@@ -35,7 +35,7 @@ impl Heap {
         }
     }
 
-    /// Checks a range of bytes and answers the object's type.
+    /// Checks that a range of bytes is in the object, and returns the object's type.
     fn range(&self, start: usize, offset: usize, bytes: usize) -> Result<&TypeDesc, AccessError> {
         let (desc, size) = if start == self.zero() {
             (self.types.empty(), 0)
@@ -54,7 +54,8 @@ impl Heap {
         Ok(desc)
     }
 
-    /// The address of a word of the object at `start`, which an `Obj` names.
+    /// Checks offset and kind of a word of the object at `start`, which an `Obj` names, and returns
+    /// the word's address.
     #[inline]
     fn checked(&self, start: usize, offset: usize, wanted: Word) -> Result<usize, AccessError> {
         if let Some(desc) = self.desc_at(start)
@@ -71,7 +72,7 @@ impl Heap {
         self.checked_slowly(start, offset, wanted)
     }
 
-    /// As [`Heap::checked`], and says what is wrong.
+    /// [`Heap::checked`] for tiny values, and for what it refuses: returns the error.
     #[cold]
     fn checked_slowly(
         &self,
@@ -81,7 +82,7 @@ impl Heap {
     ) -> Result<usize, AccessError> {
         let desc = self.range(start, offset, WORD)?;
         let ty = || desc.ty().to_string();
-        // The value itself is not aligned if it is a tiny one.
+        // A tiny value's own address need not be aligned, so the sum is checked.
         if !(start + offset).is_multiple_of(WORD) {
             return Err(AccessError::Misaligned { ty: ty(), offset });
         }
@@ -120,7 +121,7 @@ impl Heap {
         Ok(())
     }
 
-    /// Reads bytes, pointers or not.
+    /// Reads bytes, of pointer words too.
     pub(crate) fn load_bytes(
         &self,
         start: usize,

@@ -1,8 +1,9 @@
-//! Making objects. A mutator bumps through a run of free cells in a block it owns; everything else is rare.
+//! Allocation. A mutator bumps through a run of free cells in a block it owns; all other paths are
+//! rare.
 
 use super::block::{Bit, Block};
 use super::class::{self, CLASSES, HEADER};
-use super::ids::Prepared;
+use super::ids::CellId;
 use super::tiny::Open;
 use super::{AllocError, Heap};
 use crate::types::{Implied, TypeDesc, TypeId};
@@ -17,76 +18,78 @@ struct Run {
     block: Option<Arc<Block>>,
 }
 
-/// What is needed to make an object of a type that shares blocks.
+/// What the fast path must know to allocate an object of a type.
 #[derive(Debug, Clone, Copy)]
-struct Known {
+struct Recent {
     ty: TypeId,
     header: u64,
     pool: usize,
 }
 
-/// Types a cache knows at a time, a power of two.
-const KNOWN: usize = 8;
+/// Number of types that a cache remembers, a power of two.
+const RECENT: usize = 8;
 
-/// What one mutator has taken from the heap in advance. Good until the next collection.
+/// One mutator's allocation cache: cells that it has taken from the heap in advance. Valid until
+/// the next collection.
 #[derive(Debug)]
 pub(crate) struct Cache {
     /// By pool.
     runs: Vec<Run>,
-    /// The types it made objects of last, by the last bits of their index.
-    known: [Option<Known>; KNOWN],
+    /// The types allocated last, by the last bits of their index.
+    recent: [Option<Recent>; RECENT],
     epoch: u64,
     pub(super) tiny: Open,
 }
 
 impl Heap {
-    /// An empty cache of the present epoch.
+    /// An empty cache of the current epoch.
     pub(crate) fn cache(&self) -> Cache {
         Cache {
             runs: (0..CLASSES.len()).map(|_| Run::default()).collect(),
-            known: [None; KNOWN],
+            recent: [None; RECENT],
             epoch: self.epoch(),
             tiny: Open::default(),
         }
     }
 
-    /// Forgets what is in a cache if there was a collection since. To be called by a mutator that may have been
-    /// stopped, before it allocates.
-    pub(crate) fn refresh(&self, cache: &mut Cache) {
-        if cache.epoch != self.epoch() {
+    /// Empties a cache if there was a collection since it was filled, and returns whether there
+    /// was. A mutator that may have been stopped calls this before it allocates.
+    pub(crate) fn refresh(&self, cache: &mut Cache) -> bool {
+        let stale = cache.epoch != self.epoch();
+        if stale {
             *cache = self.cache();
         }
+        stale
     }
 
-    /// Gives back what a mutator that goes has not used.
+    /// Gives back the unused cells of a mutator that detaches.
     pub(crate) fn retire(&self, cache: &mut Cache) {
         self.refresh(cache);
         let cache = std::mem::replace(cache, self.cache());
         let mut books = self.books.lock();
         for (pool, run) in cache.runs.into_iter().enumerate() {
             if let Some(block) = run.block {
-                self.allocated
-                    .fetch_sub((run.end - run.next) * block.cell, Relaxed);
+                self.pacing.take_back((run.end - run.next) * block.cell);
                 block.set_cursor(run.next);
                 books.partial[pool].push(block);
             }
         }
     }
 
-    /// Makes an object of zeroes and answers its address; that of [`Heap::zero`] when the type has no size. Never
-    /// collects. The cache must be fresh ([`Heap::refresh`]).
+    /// Allocates a zeroed object and returns its address, which is [`Heap::zero`] when the type has
+    /// no size. Never collects. The cache must be of the current epoch ([`Heap::refresh`]).
     #[inline]
     pub(crate) fn alloc(&self, cache: &mut Cache, ty: TypeId) -> Result<usize, AllocError> {
         debug_assert_eq!(cache.epoch, self.epoch());
-        if let Some(known) = &cache.known[ty.slot(KNOWN)]
-            && known.ty == ty
-            && let Some(run) = cache.runs.get_mut(known.pool)
+        if let Some(recent) = &cache.recent[ty.slot(RECENT)]
+            && recent.ty == ty
+            && let Some(run) = cache.runs.get_mut(recent.pool)
             && run.next != run.end
             && let Some(block) = &run.block
         {
             let index = run.next;
             run.next += 1;
-            return Ok(self.hand_out(block, index, known.header));
+            return Ok(self.hand_out(block, index, recent.header));
         }
         self.alloc_slow(cache, ty)
     }
@@ -106,7 +109,7 @@ impl Heap {
         };
         let header = desc.address() as u64;
         let pool = implied.map_or(class, |implied| implied.pool);
-        cache.known[ty.slot(KNOWN)] = Some(Known { ty, header, pool });
+        cache.recent[ty.slot(RECENT)] = Some(Recent { ty, header, pool });
         if cache.runs.len() <= pool {
             cache.runs.resize_with(pool + 1, Run::default);
         }
@@ -122,7 +125,8 @@ impl Heap {
         }
     }
 
-    /// Turns a free, zeroed cell that is the caller's own into an object.
+    /// Turns a free, zeroed cell that only the caller may use into an object, and returns its
+    /// address.
     #[inline]
     fn hand_out(&self, block: &Block, index: usize, header: u64) -> usize {
         let at = block.header(index);
@@ -150,17 +154,18 @@ impl Heap {
                     unsafe { self.arena.fill(block.header(first), count * block.cell, 0) };
                 }
                 (run.next, run.end) = (first, first + count);
-                self.allocated.fetch_add(count * block.cell, Relaxed);
+                self.pacing.add(count * block.cell);
                 return Ok(());
             }
             *run = Run {
-                block: Some(self.block_with_room(pool, class, desc)?),
+                block: Some(self.block_with_free_cells(pool, class, desc)?),
                 ..Run::default()
             };
         }
     }
 
-    fn block_with_room(
+    /// A block of the pool with free cells and no owner, or a new one.
+    fn block_with_free_cells(
         &self,
         pool: usize,
         class: usize,
@@ -179,7 +184,7 @@ impl Heap {
             class,
             pool,
             fresh,
-            prepared(desc, desc.imply(None)),
+            implied_id(desc, desc.imply(None)),
         ));
         self.publish(&block, true);
         books.all.push(block.clone());
@@ -200,7 +205,7 @@ impl Heap {
                 (self.arena.block_start(index), index),
                 span,
                 fresh,
-                prepared(desc, implied),
+                implied_id(desc, implied),
             ));
             self.publish(&block, true);
             books.all.push(block.clone());
@@ -213,7 +218,7 @@ impl Heap {
                     .fill(block.object(0), size.next_multiple_of(8), 0)
             };
         }
-        self.allocated.fetch_add(span * class::BLOCK, Relaxed);
+        self.pacing.add(span * class::BLOCK);
         Ok(self.hand_out(&block, 0, desc.address() as u64))
     }
 
@@ -228,7 +233,7 @@ impl Heap {
     }
 }
 
-/// The id that every object of the type has.
-fn prepared(desc: &TypeDesc, implied: Option<Implied>) -> Option<Prepared> {
-    implied.map(|implied| Prepared::new(implied.id, !desc.has_pointers()))
+/// The id that every object of the type has from the beginning, as cells store it.
+fn implied_id(desc: &TypeDesc, implied: Option<Implied>) -> Option<CellId> {
+    implied.map(|implied| CellId::new(implied.id, !desc.has_pointers(), false))
 }

@@ -1,7 +1,8 @@
-//! The heap's memory as numbers: one contiguous range of addresses, cut into blocks.
+//! The heap's memory: one contiguous range of addresses, divided into blocks.
 //!
-//! Objects are read and written with relaxed atomics of one word, so that threads that race on an object get one
-//! of the values written and never undefined behaviour. Bytes go through their word for the same reason.
+//! Objects are read and written with relaxed atomics of one word, so that threads that race on an
+//! object get one of the values written and never undefined behaviour. Bytes go through their word
+//! for the same reason.
 
 use super::class::BLOCK;
 use super::os::Mapping;
@@ -10,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 const WORD: usize = 8;
 
-/// A reserved range. The block of an address is a subtraction and a shift.
+/// A reserved range. A subtraction and a shift find the block of an address.
 #[derive(Debug)]
 pub(super) struct Arena {
     mapping: Mapping,
@@ -50,7 +51,7 @@ impl Arena {
         self.blocks
     }
 
-    /// The block that holds `addr`, `None` for an address of somebody else.
+    /// The index of the block that holds `addr`; `None` if that is not in the arena.
     #[inline]
     pub(super) fn block_of(&self, addr: usize) -> Option<usize> {
         let index = addr.wrapping_sub(self.start) / BLOCK;
@@ -65,16 +66,16 @@ impl Arena {
     /// The word at `addr`.
     ///
     /// # Panics
-    /// When it is not an aligned word of the arena: always a bug of this crate.
+    /// When `addr` is not that of an aligned word of the arena: always a bug of this crate.
     #[inline]
     fn word(&self, addr: usize) -> &AtomicU64 {
         let offset = addr.wrapping_sub(self.start);
         assert!(
             offset <= self.last && offset.is_multiple_of(WORD),
-            "word {addr:#x} of the arena"
+            "address {addr:#x}, wanted an aligned word of the arena"
         );
-        // SAFETY: I12: in range and aligned, of the mapping whose base was exposed, mapped as long as `self`; every
-        // access that can race is atomic and of one word (I15).
+        // SAFETY: I12: in range and aligned, of the mapping whose base was exposed, mapped as long
+        // as `self`; every access that can race is atomic and of one word (I15).
         unsafe { AtomicU64::from_ptr(std::ptr::with_exposed_provenance_mut(addr)) }
     }
 
@@ -88,14 +89,16 @@ impl Arena {
         self.word(addr).store(value, Relaxed);
     }
 
-    /// Copies bytes out; every word is read at once, different words at different times.
+    /// Copies bytes out. Each word is read atomically; different words may be read at different
+    /// times.
     pub(super) fn load_bytes(&self, addr: usize, to: &mut [u8]) {
         for (piece, range, word) in pieces(addr, to.len()) {
             to[piece].copy_from_slice(&self.load(word).to_ne_bytes()[range]);
         }
     }
 
-    /// Copies bytes in. Neighbours in the same word are not disturbed, even while other threads write them.
+    /// Copies bytes in. Other bytes of a word that is partly written are preserved, even while
+    /// other threads write them.
     pub(super) fn store_bytes(&self, addr: usize, from: &[u8]) {
         for (piece, range, word) in pieces(addr, from.len()) {
             let merge = |old: u64| {
@@ -123,9 +126,9 @@ impl Arena {
         let end = self.blocks * BLOCK;
         assert!(
             offset <= end && bytes <= end - offset,
-            "part {addr:#x}+{bytes:#x} of the arena"
+            "{bytes:#x} bytes at {addr:#x}, wanted a part of the arena"
         );
-        // SAFETY: I12: checked to be inside the mapping; the caller has it for itself (I15).
+        // SAFETY: I12: checked to be inside the mapping; no other thread accesses it now (I15).
         unsafe {
             self.mapping
                 .base()
@@ -140,7 +143,8 @@ impl Arena {
     /// # Safety
     /// No block of `first..first + count` is in use.
     pub(super) unsafe fn release(&self, first: usize, count: usize) -> io::Result<()> {
-        // SAFETY: I14: the caller's promise, handed on; the range is checked there.
+        // SAFETY: I14: the caller promises that the blocks are not in use; `Mapping::release`
+        // checks the range.
         unsafe {
             self.mapping
                 .release(self.skip + first * BLOCK, count * BLOCK)
@@ -153,7 +157,8 @@ impl Arena {
     }
 }
 
-/// Cuts `len` bytes at `addr` at word boundaries: range in the caller's slice, range in the word, the word's address.
+/// Splits `len` bytes at `addr` at word boundaries. Each item is the range in the caller's slice,
+/// the range in the word, and the word's address.
 fn pieces(
     addr: usize,
     len: usize,

@@ -1,36 +1,38 @@
-//! One block's side of the story: which cells it has, and four bits for each of them.
+//! One block: its cells, and four bits for each of them.
 //!
-//! The bits of one cell lie in four neighbouring words, so that looking at an object touches one cache line.
-//! `Used` and the cursor are written by the mutator that owns the block, or by the sweep; `Mark` and `Finalizable` by
-//! the collector; `Special` by threads that take turns, and by the sweep.
+//! The bits of one cell are in four neighbouring words, so that looking at an object touches one
+//! cache line. `Used` and the cursor are written by the mutator that owns the block, or by the
+//! sweep; `Mark` and `Finalizable` by the collector; `Special` by one thread at a time, and by the
+//! sweep.
 //!
-//! `Finalizable` follows from the block's [`Ids`].
+//! `Finalizable` is computed from the block's [`Ids`] when a collection starts.
 #![forbid(unsafe_code)]
 
 use super::class::{BLOCK, CLASSES, FIRST, HEADER};
-use super::find::Place;
-use super::ids::{Ids, Prepared};
+use super::ids::{CellId, Ids};
+use super::place::Place;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::*};
 
-/// What the heap knows of a cell besides its contents.
+/// The bits that the heap keeps for each cell.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Bit {
-    /// An object is in it.
+    /// The cell holds an object.
     Used = 0,
     /// The object was reached in this collection.
     Mark = 1,
-    /// The object may have a prepared id (it is 0 when the finalizer was cleared since). Up to date from the start of a
-    /// collection to its end.
+    /// The object has an id, or had one that was removed since the bit was computed. Up to date
+    /// only during a collection.
     Finalizable = 2,
-    /// The object has something else that must be decided when it dies (cleanups, weak handles).
+    /// Something besides an id is registered for the object (such as cleanups or weak pointers),
+    /// which must be decided when it dies.
     Special = 3,
 }
 
 const KINDS: usize = 4;
 
-/// No object was made in the block.
+/// In `Block::only`: no object was made in the block yet.
 const NO_TYPE: u64 = 0;
-/// Objects of several types were.
+/// In `Block::only`: objects of several types were made.
 const TYPES: u64 = 1;
 
 /// Cells of one size. A large object is one cell over several blocks.
@@ -45,31 +47,34 @@ pub(super) struct Block {
     /// Bytes of a cell, header included.
     pub(super) cell: usize,
     pub(super) cells: usize,
-    /// Where blocks like this one wait that have room; `None`: one large object.
+    /// The list of `Books::partial` that holds this block while it has free cells and no owner;
+    /// `None`: the block is one large object.
     pub(super) pool: Option<usize>,
     /// `ceil(2^32 / cell)`, 0 for a large object: a multiplication finds the cell of an offset.
     inverse: u64,
-    /// What the headers of all objects say, [`NO_TYPE`] before the first, [`TYPES`] when they differ: who knows it need
-    /// not touch an object for its type. Written by the block's owner, before the `Used` of the object concerned.
+    /// The header that all objects have, [`NO_TYPE`] before the first, [`TYPES`] when they differ.
+    /// With it an object's type is known without touching the object. Written by the block's owner,
+    /// before the `Used` bit of the object concerned.
     only: AtomicU64,
-    /// The cells never held anything: no need to zero them.
+    /// No cell ever held anything, so all of them are zero.
     pub(super) fresh: AtomicBool,
-    /// Cells before this one were handed out since the last sweep, as far as they were free.
+    /// Free cells before this one were handed out since the last sweep.
     cursor: AtomicU32,
     bits: Box<[AtomicU64]>,
     pub(super) ids: Ids,
-    /// A cell is or was `Special`.
+    /// Whether any cell is or was `Special`.
     special: AtomicBool,
 }
 
 impl Block {
-    /// A block of cells of this class. `implied`: what all its objects have from the beginning.
+    /// A block of cells of this class. `implied`: the id that all its objects have from the
+    /// beginning.
     pub(super) fn of_class(
         (start, index): (usize, usize),
         class: usize,
         pool: usize,
         fresh: bool,
-        implied: Option<Prepared>,
+        implied: Option<CellId>,
     ) -> Block {
         let cell = usize::from(CLASSES[class]);
         let inverse = (1u64 << 32).div_ceil(cell as u64);
@@ -81,12 +86,12 @@ impl Block {
         }
     }
 
-    /// A block, or several, for one object.
+    /// One large object's block, which covers `span` blocks of the arena.
     pub(super) fn large(
         at: (usize, usize),
         span: usize,
         fresh: bool,
-        implied: Option<Prepared>,
+        implied: Option<CellId>,
     ) -> Block {
         Block::new(at, span, (span * BLOCK - FIRST, 1), fresh, implied)
     }
@@ -96,7 +101,7 @@ impl Block {
         span: usize,
         (cell, cells): (usize, usize),
         fresh: bool,
-        implied: Option<Prepared>,
+        implied: Option<CellId>,
     ) -> Block {
         Block {
             start,
@@ -117,7 +122,7 @@ impl Block {
         }
     }
 
-    /// Says that an object with this header is going to be made. Only for the block's owner.
+    /// Records the header of an object before it is made. Only for the block's owner.
     #[inline]
     pub(super) fn announce(&self, header: u64) {
         let only = self.only.load(Relaxed);
@@ -128,13 +133,13 @@ impl Block {
         }
     }
 
-    /// The header of every object in the block, if they have one in common.
+    /// The header that all objects in the block have; `None` if they differ, or there are none.
     #[inline]
     pub(super) fn common_header(&self) -> Option<u64> {
         Some(self.only.load(Relaxed)).filter(|only| *only > TYPES)
     }
 
-    /// Words of a bitmap.
+    /// Words of each bitmap.
     pub(super) fn words(&self) -> usize {
         self.bits.len() / KINDS
     }
@@ -151,12 +156,13 @@ impl Block {
         self.start + FIRST + index * self.cell
     }
 
-    /// The cell of an address of this block and the address's offset in its object; `None`: in a header, before the
-    /// first or behind the last cell.
+    /// The cell of an address of this block and the address's offset in its object; `None`: the
+    /// address is in a header, before the first or behind the last cell.
     #[inline]
     pub(super) fn cell_of(&self, addr: usize) -> Option<(usize, usize)> {
         let offset = addr.wrapping_sub(self.start).checked_sub(FIRST)?;
-        // Exact: the error of the inverse is below `cell`, and an offset is below 2^16 where the inverse is not 0.
+        // Exact: the error of the inverse is below `cell`, and an offset is below 2^16 where the
+        // inverse is not 0.
         let index = (offset as u64).wrapping_mul(self.inverse) as usize >> 32;
         let inside = (offset - index * self.cell).checked_sub(HEADER)?;
         (index < self.cells).then_some((index, inside))
@@ -178,13 +184,13 @@ impl Block {
         &self.bits[word * KINDS + bit as usize]
     }
 
-    /// 64 cells' bits, from cell `64 * word`.
+    /// The bits of 64 cells, from cell `64 * word`.
     #[inline]
     pub(super) fn word(&self, bit: Bit, word: usize) -> u64 {
         self.word_of(bit, word).load(Acquire)
     }
 
-    /// Only with the world stopped.
+    /// Replaces the bits of 64 cells. Only with the world stopped.
     pub(super) fn set_word(&self, bit: Bit, word: usize, value: u64) {
         self.word_of(bit, word).store(value, Relaxed);
     }
@@ -194,19 +200,18 @@ impl Block {
         self.word(bit, index / 64) >> (index % 64) & 1 != 0
     }
 
-    /// Sets a bit that only the calling thread may write now (`Used` by the owner, `Mark` by the collector, `Special` by
-    /// whose turn it is).
-    /// Answers whether it was clear.
+    /// Sets a bit that only the calling thread may write now (`Used` as the owner, `Mark` as the
+    /// collector, `Special` by mutual exclusion). Returns whether it was clear.
     #[inline]
     pub(super) fn set_owned(&self, bit: Bit, index: usize) -> bool {
         let (word, mask) = (self.word_of(bit, index / 64), 1 << (index % 64));
         let old = word.load(Relaxed);
-        // Release: who sees the bit `Used` sees the header and the zeroed payload.
+        // Release: a thread that sees the bit `Used` sees the header and the zeroed payload.
         word.store(old | mask, Release);
         old & mask == 0
     }
 
-    /// Whether a cell may have the bit.
+    /// Whether any cell may have the bit.
     #[inline]
     pub(super) fn may_have(&self, bit: Bit) -> bool {
         match bit {
@@ -230,14 +235,15 @@ impl Block {
         self.set_word(bit, index / 64, bits & !(1 << (index % 64)));
     }
 
-    /// Objects in the block.
+    /// Number of cells that have the bit.
     pub(super) fn count(&self, bit: Bit) -> usize {
         (0..self.words())
             .map(|word| self.word(bit, word).count_ones() as usize)
             .sum()
     }
 
-    /// Hands out the next run of free cells, first and count. Only for the block's owner.
+    /// Takes the next run of free cells: its first cell and their number. `None`: no free cell is
+    /// left. Only for the block's owner.
     pub(super) fn next_run(&self) -> Option<(usize, usize)> {
         let from = self.skip(self.cursor.load(Relaxed) as usize, true);
         if from >= self.cells {
@@ -248,12 +254,13 @@ impl Block {
         Some((from, to - from))
     }
 
-    /// Where the next run is looked for.
+    /// Sets the cell from which the next run is searched.
     pub(super) fn set_cursor(&self, cell: usize) {
         self.cursor.store(cell as u32, Relaxed);
     }
 
-    /// The first cell at or after `from` whose bit `Used` is not `used`; may be behind the last cell.
+    /// The first cell at or after `from` whose bit `Used` is not `used`; may be behind the last
+    /// cell.
     fn skip(&self, mut from: usize, used: bool) -> usize {
         while from < self.cells {
             let bits = self.word(Bit::Used, from / 64);
@@ -266,8 +273,8 @@ impl Block {
         from
     }
 
-    /// Works out which cells are `Finalizable`. Only with the world stopped.
-    pub(super) fn settle_prepared(&self) {
+    /// Computes which cells are `Finalizable`. Only with the world stopped.
+    pub(super) fn settle_ids(&self) {
         self.ids.settle(
             self.words(),
             |word| self.word(Bit::Used, word),
@@ -275,8 +282,8 @@ impl Block {
         );
     }
 
-    /// Objects with a prepared id.
-    pub(super) fn count_prepared(&self) -> usize {
+    /// Number of objects that have an id.
+    pub(super) fn count_ids(&self) -> usize {
         self.ids
             .count(self.words(), |word| self.word(Bit::Used, word))
     }
@@ -292,7 +299,7 @@ impl Block {
             })
     }
 
-    /// Bytes of memory the block's own tables take.
+    /// Bytes of memory that the block's own tables take.
     pub(super) fn table_bytes(&self) -> usize {
         size_of::<Block>() + size_of_val(&*self.bits) + self.ids.bytes()
     }

@@ -1,4 +1,5 @@
-//! The heap's books: which blocks are taken, which are dirty, and which have room. Kept under one lock.
+//! The heap's books: which blocks are in use, which may hold data, and which have free cells.
+//! Protected by one lock.
 #![forbid(unsafe_code)]
 
 use super::block::Block;
@@ -33,9 +34,9 @@ impl BlockSet {
 #[derive(Debug)]
 pub(super) struct Books {
     blocks: usize,
-    /// In use, or not to be used ever.
+    /// In use, or never to be used.
     pub(super) taken: BlockSet,
-    /// May hold something else than zeroes.
+    /// May hold data other than zeroes.
     pub(super) dirty: BlockSet,
     /// Blocks in use.
     pub(super) in_use: usize,
@@ -45,8 +46,9 @@ pub(super) struct Books {
     high: usize,
     /// Every block in use, oldest first.
     pub(super) all: Vec<Arc<Block>>,
-    /// Pools of blocks with free cells that nobody owns; in each the oldest last, as it is taken first. The first pools
-    /// are those of the classes, the others of types whose objects are finalizable from the beginning.
+    /// Pools of blocks with free cells and without owner, in each the oldest last, because it is
+    /// taken first. The first pools are those of the size classes, the others of types whose
+    /// objects are finalizable from the beginning.
     pub(super) partial: Vec<Vec<Arc<Block>>>,
 }
 
@@ -65,7 +67,8 @@ impl Books {
         }
     }
 
-    /// Takes `count` blocks in a row, the lowest there are. Answers the first and whether all of them are zero.
+    /// Takes `count` contiguous blocks at the lowest possible address. Returns the first one's
+    /// index, and whether all of them are zero.
     pub(super) fn take(&mut self, count: usize) -> Option<(usize, bool)> {
         let first = self.find(count)?;
         let fresh = !(first..first + count).any(|index| self.dirty.get(index));
@@ -97,14 +100,15 @@ impl Books {
         None
     }
 
-    /// Gives blocks back.
+    /// Frees blocks that were taken.
     pub(super) fn give(&mut self, first: usize, count: usize) {
         self.taken.set(first, count, false);
         self.in_use -= count;
         self.low = self.low.min(first);
     }
 
-    /// Free blocks that are not zero, in rows from the highest address down: first and count.
+    /// Rows of contiguous free blocks that may hold data, from the highest address down: the index
+    /// of the first and their number.
     pub(super) fn dirty_rows(&self) -> Vec<(usize, usize)> {
         let mut rows: Vec<(usize, usize)> = Vec::new();
         for index in (0..self.high).rev() {

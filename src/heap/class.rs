@@ -1,4 +1,4 @@
-//! Size classes: which cells a block has for objects of a given size.
+//! Size classes: the size of the cells for objects of a given size.
 #![forbid(unsafe_code)]
 
 /// Bytes of a block; blocks are aligned to it.
@@ -38,7 +38,7 @@ pub(super) fn class_of(payload: usize) -> Option<usize> {
     Some(usize::from(CLASS_OF[(payload + HEADER).div_ceil(16)]))
 }
 
-/// Blocks of its own for a payload that has no class. `None`: more than an address can say.
+/// Number of blocks for a payload that has no class. `None`: the size overflows.
 pub(super) fn blocks_for(payload: usize) -> Option<usize> {
     Some(payload.checked_add(FIRST + HEADER)?.div_ceil(BLOCK))
 }

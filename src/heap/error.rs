@@ -1,4 +1,4 @@
-//! What can go wrong with the heap, from the caller's side.
+//! Errors of the heap.
 #![forbid(unsafe_code)]
 
 use crate::types::TypesError;
@@ -7,23 +7,23 @@ use crate::types::TypesError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HeapError {
-    /// The limit is more than a heap can have.
+    /// The limit is above [`HeapOptions::MAX_LIMIT`](crate::HeapOptions::MAX_LIMIT).
     #[error("heap: limit {limit} bytes, wanted at most {max}")]
     Limit {
         /// Bytes asked for.
         limit: usize,
-        /// Bytes possible.
+        /// The largest limit, in bytes.
         max: usize,
     },
-    /// The system did not give the addresses.
+    /// The operating system did not reserve the address range.
     #[error("heap: reserving {bytes} bytes of addresses: {source}")]
     Reserve {
         /// Bytes asked for.
         bytes: usize,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// The type of blocks of tiny values is not to be had.
+    /// The type of tiny blocks could not be defined.
     #[error("heap: blocks of tiny values: {0}")]
     Tiny(#[from] TypesError),
 }
@@ -32,7 +32,7 @@ pub enum HeapError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AllocError {
-    /// No room below the heap's limit, or no contiguous room for a large object.
+    /// The heap's limit leaves no room for the object, or no contiguous room for a large one.
     #[error("alloc {ty}: {requested} bytes requested, {in_use} in use, limit {limit}")]
     HeapLimit {
         /// The type of the object.
@@ -49,7 +49,7 @@ pub enum AllocError {
     Type(#[from] TypesError),
 }
 
-/// An object or one of its words could not be had.
+/// An object or one of its words could not be accessed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AccessError {
@@ -72,10 +72,10 @@ pub enum AccessError {
         /// The address given.
         addr: usize,
     },
-    /// The handle is one of another runtime.
+    /// The handle belongs to another runtime.
     #[error("handle belongs to another runtime, wanted one of this runtime")]
     ForeignHandle,
-    /// Not inside the object.
+    /// The bytes are not all inside the object.
     #[error("{bytes} bytes at offset {offset} of {ty}, wanted bytes within its {size}")]
     OutOfBounds {
         /// The object's type.
@@ -87,7 +87,7 @@ pub enum AccessError {
         /// Bytes of the object.
         size: usize,
     },
-    /// A word starts at a multiple of 8.
+    /// The word does not start at a multiple of 8.
     #[error("word at offset {offset} of {ty}, wanted a multiple of 8")]
     Misaligned {
         /// The object's type.
@@ -95,7 +95,7 @@ pub enum AccessError {
         /// Byte offset given.
         offset: usize,
     },
-    /// The word is no pointer, so a reference kept in it would not be seen by the collector.
+    /// The word is no pointer word, so the collector would not see a reference stored in it.
     #[error("word at offset {offset} of {ty} is no pointer, wanted a pointer word")]
     NotPointer {
         /// The object's type.
@@ -103,7 +103,7 @@ pub enum AccessError {
         /// Byte offset given.
         offset: usize,
     },
-    /// The word is a pointer, which is written as such only.
+    /// The word is a pointer word, which may be written only by methods that write pointers.
     #[error("word at offset {offset} of {ty} is a pointer, wanted a word of plain data")]
     IsPointer {
         /// The object's type.

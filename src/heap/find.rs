@@ -1,10 +1,10 @@
-//! From an address to the object it is in. Exact: a free cell, a header, padding and one-past-the-end are no object.
+//! Finds the object that contains an address. Exact: an address in a free cell, a header or
+//! padding, or one past an object's end, is in no object.
 
 use super::block::{Bit, Block};
-use super::ids::Prepared;
+use super::place::Place;
 use super::{BLOCK, Heap};
 use crate::types::TypeDesc;
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::*;
 
@@ -13,11 +13,11 @@ use std::sync::atomic::Ordering::*;
 pub(crate) enum Location<'h> {
     /// Address 0.
     Nil,
-    /// The shared address of everything without size.
+    /// The address that all objects without size share.
     Zero,
-    /// Somebody else's memory, or ours without an object.
+    /// Memory outside the heap, or a part of the heap that holds no object.
     NoObject,
-    /// In an object, from `start` to `start` + size exclusive.
+    /// Inside an object: from `start` to `start` + size, exclusive.
     Object {
         /// Where the object starts.
         start: usize,
@@ -26,18 +26,7 @@ pub(crate) enum Location<'h> {
     },
 }
 
-/// Where an object is among all cells of its heap: for tables beside the heap. Good as long as the object lives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Place {
-    /// Number of its (first) block.
-    pub(crate) block: u32,
-    /// Its cell in the block.
-    pub(crate) cell: u16,
-    /// Cells of the block, at most 4095.
-    pub(crate) cells: u16,
-}
-
-/// An allocated cell that holds the address asked for.
+/// The allocated cell that was found for an address.
 #[derive(Copy, Clone)]
 pub(super) struct Cell<'h> {
     pub(super) block: &'h Block,
@@ -54,28 +43,29 @@ impl Cell<'_> {
 }
 
 impl Heap {
-    /// Whether the address is in this heap's range: what an object of another heap is not.
+    /// Whether the address is in this heap's range. An object of another heap never is.
     #[inline]
     pub(crate) fn contains(&self, addr: usize) -> bool {
         self.arena.block_of(addr).is_some()
     }
 
-    /// The block that covers an address.
+    /// The block that covers an address; `None` if it is free or the address is not in the heap.
     #[inline]
     pub(super) fn block_at(&self, addr: usize) -> Option<&Block> {
         self.block(self.arena.block_of(addr)?)
     }
 
-    /// The block that covers the addresses of this number.
+    /// The block that covers this index of the arena; `None` if it is free.
     #[inline]
     fn block(&self, number: usize) -> Option<&Block> {
         let block = self.table.get(number)?.load(Acquire);
-        // SAFETY: I14: an entry that is not null points to a block in `Books::all` (or in the cycle that has taken
-        // it), where it stays until a sweep; callers are attached or are the collector, and keep it no longer.
+        // SAFETY: I14: an entry that is not null points to a block in `Books::all` (or in the
+        // Marking that has taken it), where it stays until a sweep; callers are attached or are the
+        // collector, and do not keep the reference longer.
         unsafe { block.as_ref() }
     }
 
-    /// The allocated cell in whose object the address is.
+    /// The allocated cell whose object contains the address.
     #[inline]
     pub(super) fn cell_at(&self, addr: usize) -> Option<Cell<'_>> {
         let block = self.block_at(addr)?;
@@ -92,8 +82,8 @@ impl Heap {
         })
     }
 
-    /// Sets the mark of the object an address is in. `None`: it has it already, or there is no object. Only for the
-    /// collector.
+    /// Marks the object that contains the address, and returns its start and type. `None`: it was
+    /// marked already, or there is no object. Only for the collector.
     #[inline]
     pub(super) fn mark(&self, addr: usize) -> Option<(usize, &TypeDesc)> {
         let block = self.block_at(addr)?;
@@ -122,7 +112,7 @@ impl Heap {
         self.cell_at(addr).filter(|cell| cell.offset == 0)
     }
 
-    /// What is at an address, whatever it is.
+    /// What is at an address.
     pub(crate) fn locate(&self, addr: usize) -> Location<'_> {
         match self.cell_at(addr) {
             Some(cell) => Location::Object {
@@ -135,13 +125,13 @@ impl Heap {
         }
     }
 
-    /// The object an address is in: its start and its type.
+    /// The start and the type of the object that contains the address.
     pub(crate) fn find(&self, addr: usize) -> Option<(usize, &TypeDesc)> {
         self.cell_at(addr).map(|cell| (cell.start(), cell.desc))
     }
 
-    /// Calls `visit` with every pointer of the object at `start` that points into an object: the pointer's offset, and
-    /// where the object it points into starts.
+    /// Calls `visit` for every pointer of the object at `start` that points into an object of this
+    /// heap: with the pointer's byte offset, and the start of the object it points into.
     pub(crate) fn for_each_child(&self, start: usize, mut visit: impl FnMut(usize, usize)) {
         let Some(object) = self.object_at(start) else {
             return;
@@ -153,37 +143,17 @@ impl Heap {
         });
     }
 
-    /// The id prepared for the object at `start`. Lock-free, as are the next ones.
-    pub(crate) fn prepared(&self, start: usize) -> Option<NonZeroU32> {
-        let cell = self.object_at(start)?;
-        cell.block.ids.get(cell.index).map(Prepared::id)
-    }
-
-    /// Prepares an id for the object at `start`, which becomes finalizable. `Err(Some(id))`: it has that one already;
-    /// `Err(None)`: no object starts there.
-    pub(crate) fn prepare(&self, start: usize, id: NonZeroU32) -> Result<(), Option<NonZeroU32>> {
-        let cell = self.object_at(start).ok_or(None)?;
-        let id = Prepared::new(id, cell.desc.pointers().is_empty());
-        cell.block.ids.set(cell.index, id).map_err(Some)
-    }
-
-    /// Takes the prepared id away and answers it.
-    pub(crate) fn unprepare(&self, start: usize) -> Option<NonZeroU32> {
-        self.object_at(start)
-            .and_then(|cell| cell.block.ids.take(cell.index))
-    }
-
-    /// The place of the object an address is in.
+    /// The place of the object that contains the address.
     #[inline]
     pub(crate) fn place(&self, addr: usize) -> Option<Place> {
         let block = self.block_at(addr)?;
         let (index, offset) = block.cell_of(addr)?;
-        // As in `mark`: at an object's start it need not be known how large that is.
+        // As in `mark`: the start is in the object, however small that is.
         let inside = |offset| offset == 0 || offset < self.desc_of(block, index).size();
         (block.get(Bit::Used, index) && inside(offset)).then(|| block.place(index))
     }
 
-    /// Says that something else must be decided when the object at this place dies. Only by one thread at a time.
+    /// Sets [`Bit::Special`] of the object at this place. Only by one thread at a time.
     #[inline]
     pub(crate) fn set_special(&self, of: Place) {
         if let Some(block) = self.block(of.block as usize) {
@@ -191,7 +161,7 @@ impl Heap {
         }
     }
 
-    /// Makes a block the one that covers its addresses, or nothing.
+    /// Enters a block in the table for all addresses that it covers, or removes it if not `there`.
     pub(super) fn publish(&self, block: &Arc<Block>, there: bool) {
         let entry = if there {
             Arc::as_ptr(block).cast_mut()

@@ -1,55 +1,70 @@
-//! The ids prepared for the objects of one block: a number beside each cell once there is any, or one number that all
-//! objects of the block have from the beginning.
+//! The ids of the objects of one block: a number per cell once any object has one, or one number
+//! that all objects of the block have from the beginning (the *implied* id).
 //!
-//! Mutators write ids by plain stores, and one byte that says so; when they have stopped, the collector works out from
-//! them which cells are finalizable. `Relaxed` will do for all of it, as stopping orders everything.
+//! Mutators write ids, and a flag that ids have changed. When they have stopped, the collector
+//! computes from the ids which cells are finalizable. `Relaxed` suffices between mutators and the
+//! collector, because stopping the world orders their accesses.
 #![forbid(unsafe_code)]
 
 use std::num::NonZeroU32;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::*};
 
-/// An id as it lies beside a cell: with a bit that says whether the object has no pointers, so that deciding over such
-/// an object need not touch it.
+/// An id as it is stored beside a cell, with two flags: whether the object has no pointers, so that
+/// it need not be touched to decide about it, and whether the word stored with the id is a
+/// reference.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Prepared(NonZeroU32);
+pub(crate) struct CellId(NonZeroU32);
 
-impl Prepared {
-    /// `id` is below 2^31.
-    pub(super) fn new(id: NonZeroU32, leaf: bool) -> Prepared {
-        debug_assert!(id.get() < 1 << 31);
-        Prepared(NonZeroU32::new(id.get() << 1 | u32::from(leaf)).unwrap_or(id))
+impl CellId {
+    /// `number` is below 2^29.
+    pub(super) fn new(number: NonZeroU32, leaf: bool, traced: bool) -> CellId {
+        debug_assert!(number.get() <= 1 << 29);
+        let word = number.get() << 2 | u32::from(traced) << 1 | u32::from(leaf);
+        CellId(NonZeroU32::new(word).unwrap_or(number))
     }
 
-    fn read(word: u32) -> Option<Prepared> {
-        NonZeroU32::new(word).map(Prepared)
+    fn read(word: u32) -> Option<CellId> {
+        NonZeroU32::new(word)
+            .filter(|word| word.get() != RESERVED)
+            .map(CellId)
     }
 
-    pub(super) fn id(self) -> NonZeroU32 {
-        NonZeroU32::new(self.0.get() >> 1).unwrap_or(NonZeroU32::MIN)
+    pub(super) fn number(self) -> NonZeroU32 {
+        NonZeroU32::new(self.0.get() >> 2).unwrap_or(NonZeroU32::MIN)
     }
 
     pub(super) fn is_leaf(self) -> bool {
         self.0.get() & 1 != 0
     }
+
+    fn is_traced(self) -> bool {
+        self.0.get() & 2 != 0
+    }
 }
+
+/// Stored beside a cell while a thread sets an id with a word: no other thread may set one, and the
+/// cell counts as having none yet.
+const RESERVED: u32 = u32::MAX;
 
 /// The ids of a block's objects.
 #[derive(Debug)]
 pub(super) struct Ids {
     cells: usize,
-    /// By cell, 0 for none.
+    /// The id of each cell, as [`CellId`] stores it; 0 for none. Made when the first is set.
     own: OnceLock<Box<[AtomicU32]>>,
-    /// `own` was written since somebody last asked.
+    /// The word stored with each cell's own id. Made when the first is set.
+    words: OnceLock<Box<[AtomicU64]>>,
+    /// Whether `own` was written since the last [`Ids::settle`].
     changed: AtomicBool,
     implied: Option<Implied>,
 }
 
-/// What every object of the block has until it is taken away.
+/// The id that every object of the block has until it is removed.
 #[derive(Debug)]
 struct Implied {
-    id: Prepared,
-    /// Bit for bit the cells whose object has it no more; clear where there is no object.
+    id: CellId,
+    /// One bit per cell: the id was removed from its object. Clear where there is no object.
     spent: Box<[AtomicU64]>,
 }
 
@@ -66,21 +81,14 @@ impl Implied {
 }
 
 impl Ids {
-    pub(super) fn new(cells: usize, implied: Option<Prepared>) -> Ids {
+    pub(super) fn new(cells: usize, implied: Option<CellId>) -> Ids {
         let spent = || (0..cells.div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
         Ids {
             cells,
             own: OnceLock::new(),
+            words: OnceLock::new(),
             changed: AtomicBool::new(false),
             implied: implied.map(|id| Implied { id, spent: spent() }),
-        }
-    }
-
-    #[inline]
-    fn own(&self) -> &[AtomicU32] {
-        match self.own.get() {
-            Some(own) => own,
-            None => self.make_own(),
         }
     }
 
@@ -90,8 +98,14 @@ impl Ids {
         self.own.get_or_init(own)
     }
 
+    #[cold]
+    fn make_words(&self) -> &[AtomicU64] {
+        let words = || (0..self.cells).map(|_| AtomicU64::new(0)).collect();
+        self.words.get_or_init(words)
+    }
+
     #[inline]
-    fn implied_at(&self, index: usize) -> Option<Prepared> {
+    fn implied_at(&self, index: usize) -> Option<CellId> {
         let implied = self.implied.as_ref()?;
         implied.is_at(index).then_some(implied.id)
     }
@@ -108,7 +122,8 @@ impl Ids {
         self.own.get().is_some() || self.implied.is_some()
     }
 
-    /// Whether all objects of the block that have an id have no pointers, as far as is known without looking at each.
+    /// Whether it is known, without a look at each cell, that no object of the block with an id has
+    /// pointers.
     pub(super) fn are_leaves(&self) -> bool {
         let implied = self.implied.as_ref();
         self.own.get().is_none() && implied.is_none_or(|implied| implied.id.is_leaf())
@@ -116,98 +131,112 @@ impl Ids {
 
     /// The id of a cell's object.
     #[inline]
-    pub(super) fn get(&self, index: usize) -> Option<Prepared> {
+    pub(super) fn get(&self, index: usize) -> Option<CellId> {
         let own = self.own.get();
-        own.and_then(|own| Prepared::read(own[index].load(Relaxed)))
+        own.and_then(|own| CellId::read(own[index].load(Relaxed)))
             .or_else(|| self.implied_at(index))
     }
 
-    /// Prepares an id; `Err`: the one that is there already.
+    /// The word stored with the id of a cell's object; 0 if there is none.
     #[inline]
-    pub(super) fn set(&self, index: usize, id: Prepared) -> Result<(), NonZeroU32> {
-        if let Some(there) = self.implied_at(index) {
-            return Err(there.id());
-        }
-        match self.own()[index].compare_exchange(0, id.0.get(), Relaxed, Relaxed) {
-            Ok(_) => {
-                self.remember();
-                Ok(())
-            }
-            Err(there) => Err(Prepared::read(there).unwrap_or(id).id()),
-        }
+    pub(super) fn word(&self, index: usize) -> u64 {
+        let words = self.words.get();
+        words.map_or(0, |words| words[index].load(Relaxed))
     }
 
-    /// As [`Ids::set`], without an atomic exchange: of threads that prepare one cell's ids at the same time, one wins,
-    /// and the others may not be told. `false`: there is one already.
-    pub(super) fn set_fast(&self, index: usize, id: Prepared) -> bool {
-        if self.implied_at(index).is_some() {
-            return false;
-        }
-        self.own();
-        self.swap_fast(index, 0, id.0.get())
-    }
-
-    /// Puts one number beside a cell in the place of another. `false`: another one stands there, or there are no
-    /// numbers. Knows nothing of implied ids. For the paths that have to be short.
+    /// Sets an id, and the word stored with it if one is given. Returns false if there is an id
+    /// already.
     #[inline(always)]
-    fn swap_fast(&self, index: usize, from: u32, to: u32) -> bool {
-        let cell = match self.own.get().and_then(|own| own.get(index)) {
-            Some(cell) if cell.load(Relaxed) == from => cell,
-            _ => return false,
-        };
-        cell.store(to, Relaxed);
-        self.remember();
-        true
-    }
-
-    /// [`Ids::set_fast`] where that takes next to nothing.
-    #[inline(always)]
-    pub(super) fn set_at_once(&self, index: usize, id: Prepared) -> bool {
-        self.implied.is_none() && self.swap_fast(index, 0, id.0.get())
-    }
-
-    /// [`Ids::take_fast`] where that takes next to nothing.
-    #[inline(always)]
-    pub(super) fn take_at_once(&self, index: usize, id: Prepared) -> bool {
-        self.swap_fast(index, id.0.get(), 0)
-    }
-
-    /// [`Ids::set`] where that takes little more than an atomic exchange.
-    #[inline(always)]
-    pub(super) fn set_exactly_at_once(&self, index: usize, id: Prepared) -> bool {
+    pub(super) fn set(&self, index: usize, id: CellId, word: Option<u64>) -> bool {
         let own = self.own.get().filter(|_| self.implied.is_none());
-        let cell = own.and_then(|own| own.get(index));
-        let exchange = |cell: &AtomicU32| cell.compare_exchange(0, id.0.get(), Relaxed, Relaxed);
-        let set = cell.is_some_and(|cell| exchange(cell).is_ok());
+        let words = self.words.get();
+        let set = match (own.and_then(|own| own.get(index)), word) {
+            (Some(cell), None) => exchange(cell, 0, id.0.get()),
+            (Some(cell), Some(word)) if let Some(words) = words => {
+                set_with(cell, id, &words[index], word)
+            }
+            _ => return self.set_first(index, id, word),
+        };
         if set {
             self.remember();
         }
         set
     }
 
-    /// Takes the id away. The cell stays finalizable until the next collection has looked at it.
+    /// [`Ids::set`] in a block that has no table of ids (or of words) yet, or that has an implied
+    /// id.
+    #[cold]
+    #[inline(never)]
+    fn set_first(&self, index: usize, id: CellId, word: Option<u64>) -> bool {
+        if self.implied_at(index).is_some() {
+            return false;
+        }
+        let cell = &self.make_own()[index];
+        let set = match word {
+            None => exchange(cell, 0, id.0.get()),
+            Some(word) => set_with(cell, id, &self.make_words()[index], word),
+        };
+        if set {
+            self.remember();
+        }
+        set
+    }
+
+    /// Removes and returns the id. The bit `Finalizable` stays until the next collection starts.
     #[inline]
     pub(super) fn take(&self, index: usize) -> Option<NonZeroU32> {
-        let own = self.own.get();
-        let taken = own.and_then(|own| Prepared::read(own[index].swap(0, Relaxed)));
-        let implied = || self.implied.as_ref().filter(|implied| implied.take(index));
-        taken
-            .or_else(|| implied().map(|implied| implied.id))
-            .map(Prepared::id)
-    }
-
-    /// Takes the id away if it is this one, without an atomic exchange where it is the object's own: of threads that
-    /// take one cell's id at the same time, several may be told that it was they.
-    pub(super) fn take_fast(&self, index: usize, id: Prepared) -> bool {
+        if let Some(cell) = self.own.get().map(|own| &own[index]) {
+            let mut there = cell.load(Relaxed);
+            while let Some(id) = CellId::read(there) {
+                match cell.compare_exchange_weak(there, 0, Relaxed, Relaxed) {
+                    Ok(_) => {
+                        self.remember();
+                        return Some(id.number());
+                    }
+                    Err(now) => there = now,
+                }
+            }
+        }
         let implied = self.implied.as_ref();
-        self.take_at_once(index, id)
-            || implied.is_some_and(|implied| implied.id == id && implied.take(index))
+        let taken = implied.filter(|implied| implied.take(index));
+        taken.map(|implied| implied.id.number())
     }
 
-    // ------------------------------------------------------------------------------------------ with the world stopped
+    /// Removes the id if it is this one, and returns whether it was. If several threads do so at
+    /// the same time, one gets true.
+    #[inline(always)]
+    pub(super) fn take_this(&self, index: usize, id: CellId) -> bool {
+        let cell = self.own.get().and_then(|own| own.get(index));
+        let taken = cell.is_some_and(|cell| exchange(cell, id.0.get(), 0));
+        if taken {
+            self.remember();
+        }
+        taken || self.take_implied_this(index, id)
+    }
 
-    /// Takes ids away, from the first of these cells of a word on, as long as they are the same. Returns the id, and the
-    /// cells that were looked at; no id: the first cell's object has none.
+    #[inline]
+    fn take_implied_this(&self, index: usize, id: CellId) -> bool {
+        let implied = self.implied.as_ref();
+        implied.is_some_and(|implied| implied.id == id && implied.take(index))
+    }
+
+    // ------------------------------------------------------------------------------------------
+    // with the world stopped
+
+    /// Calls `visit` with every word that is stored with an id and is a reference.
+    pub(super) fn for_each_reference(&self, mut visit: impl FnMut(u64)) {
+        let (Some(own), Some(words)) = (self.own.get(), self.words.get()) else {
+            return;
+        };
+        for (id, word) in own.iter().zip(words) {
+            if CellId::read(id.load(Relaxed)).is_some_and(CellId::is_traced) {
+                visit(word.load(Relaxed));
+            }
+        }
+    }
+
+    /// Removes the ids of these cells of a word, from the first cell on, as long as the ids are
+    /// equal. Returns the id, and the cells looked at; if there is no id, those cells have none.
     #[inline]
     pub(super) fn take_alike(&self, word: usize, cells: u64) -> (Option<NonZeroU32>, u64) {
         let Some(own) = self.own.get() else {
@@ -215,7 +244,7 @@ impl Ids {
         };
         let own = &own[word * 64..];
         let first = own[cells.trailing_zeros() as usize].load(Relaxed);
-        let Some(id) = Prepared::read(first) else {
+        let Some(id) = CellId::read(first) else {
             return self.take_implied(word, cells & cells.wrapping_neg());
         };
         let mut rest = cells;
@@ -227,10 +256,10 @@ impl Ids {
             cell.store(0, Relaxed);
             rest &= rest - 1;
         }
-        (Some(id.id()), cells & !rest)
+        (Some(id.number()), cells & !rest)
     }
 
-    /// As [`Ids::take_alike`], of cells that have no ids of their own.
+    /// [`Ids::take_alike`] for cells that have no ids of their own.
     fn take_implied(&self, word: usize, cells: u64) -> (Option<NonZeroU32>, u64) {
         let Some(Implied { id, spent }) = &self.implied else {
             return (None, cells);
@@ -240,17 +269,18 @@ impl Ids {
         if left & first == 0 {
             return (None, first);
         }
-        // Those behind the first that is spent wait for the next call.
+        // The cells behind the first that has lost the id are left for the next call.
         let gap = cells & before;
         let taken = match gap {
             0 => cells,
             _ => cells & ((gap & gap.wrapping_neg()) - 1),
         };
         spent[word].store(before | taken, Relaxed);
-        (Some(id.id()), taken)
+        (Some(id.number()), taken)
     }
 
-    /// Says which cells are finalizable, word for word, if that may have changed. `used`: the cells with an object.
+    /// Passes to `set`, for each word, which cells are finalizable, if that may have changed.
+    /// `used`: which cells of a word hold an object.
     pub(super) fn settle(
         &self,
         words: usize,
@@ -275,7 +305,8 @@ impl Ids {
         }
     }
 
-    /// The next objects in these cells of a word have no ids of their own.
+    /// Resets freed cells of a word: the next objects in them have no ids of their own, and the
+    /// implied id if there is one.
     pub(super) fn bury(&self, word: usize, freed: u64, finalizable: u64) {
         if let Some(own) = self.own.get()
             && freed & finalizable != 0
@@ -291,9 +322,10 @@ impl Ids {
         }
     }
 
-    // ------------------------------------------------------------------------------------------ at any time
+    // ------------------------------------------------------------------------------------------
+    // at any time
 
-    /// Objects that have an id.
+    /// Number of objects that have an id. `used`: which cells of a word hold an object.
     pub(super) fn count(&self, words: usize, used: impl Fn(usize) -> u64) -> usize {
         let own = self.own.get().map_or(&[][..], |own| own);
         let own = own.iter().filter(|id| id.load(Relaxed) != 0).count();
@@ -310,25 +342,44 @@ impl Ids {
     pub(super) fn for_each(&self, mut visit: impl FnMut(NonZeroU32)) {
         let own = self.own.get().map_or(&[][..], |own| own);
         own.iter()
-            .filter_map(|id| Prepared::read(id.load(Relaxed)))
+            .filter_map(|id| CellId::read(id.load(Relaxed)))
             .chain(self.implied.as_ref().map(|implied| implied.id))
-            .for_each(|id| visit(id.id()));
+            .for_each(|id| visit(id.number()));
     }
 
-    /// Bytes of memory they take beside this.
+    /// Bytes of memory that the tables take, without `self`.
     pub(super) fn bytes(&self) -> usize {
         let implied = self.implied.as_ref();
         self.own.get().map_or(0, |own| size_of_val(&**own))
+            + self.words.get().map_or(0, |words| size_of_val(&**words))
             + implied.map_or(0, |implied| size_of_val(&*implied.spent))
     }
+}
+
+/// Replaces the number beside a cell if it is `from`, and returns whether it was.
+#[inline(always)]
+fn exchange(cell: &AtomicU32, from: u32, to: u32) -> bool {
+    cell.compare_exchange(from, to, Relaxed, Relaxed).is_ok()
+}
+
+/// Sets an id together with its word. Returns false if there is an id already. The cell is reserved
+/// meanwhile, so that no other thread writes the word, or removes the id before it has its word.
+#[inline]
+fn set_with(cell: &AtomicU32, id: CellId, place: &AtomicU64, word: u64) -> bool {
+    let reserved = cell.compare_exchange(0, RESERVED, Acquire, Relaxed).is_ok();
+    if reserved {
+        place.store(word, Relaxed);
+        cell.store(id.0.get(), Release);
+    }
+    reserved
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn prepared(id: u32, leaf: bool) -> Prepared {
-        Prepared::new(NonZeroU32::new(id).unwrap(), leaf)
+    fn cell_id(id: u32, leaf: bool) -> CellId {
+        CellId::new(NonZeroU32::new(id).unwrap(), leaf, false)
     }
 
     /// The finalizable cells of the first word, if there is news.
@@ -339,40 +390,40 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_prepared_once() {
+    fn an_id_is_set_once() {
         let ids = Ids::new(100, None);
-        let (one, two) = (prepared(1, false), prepared(2, true));
+        let (one, two) = (cell_id(1, false), cell_id(2, true));
         assert_eq!((one.is_leaf(), two.is_leaf()), (false, true));
-        assert_eq!((one.id().get(), two.id().get()), (1, 2));
+        assert_eq!((one.number().get(), two.number().get()), (1, 2));
         assert_eq!(
             (ids.get(7), ids.take(7), ids.are_there()),
             (None, None, false)
         );
-        assert_eq!(ids.set(7, one), Ok(()));
-        assert_eq!(ids.set(7, two), Err(one.id()));
+        assert!(ids.set(7, one, None));
+        assert!(!ids.set(7, two, None));
         assert_eq!((ids.get(7), ids.get(8)), (Some(one), None));
-        assert_eq!((ids.take(7), ids.take(7)), (Some(one.id()), None));
-        assert!(ids.set_fast(7, two) && !ids.set_fast(7, one));
+        assert_eq!((ids.take(7), ids.take(7)), (Some(one.number()), None));
+        assert!(ids.set(7, two, None) && !ids.set(7, one, None));
         assert_eq!(
             (settled(&ids, u64::MAX), settled(&ids, u64::MAX)),
             (Some(1 << 7), None)
         );
-        assert_eq!((ids.count(1, |_| 0), ids.take_fast(7, one)), (1, false));
-        assert!(ids.take_fast(7, two) && !ids.take_fast(7, two));
+        assert_eq!((ids.count(1, |_| 0), ids.take_this(7, one)), (1, false));
+        assert!(ids.take_this(7, two) && !ids.take_this(7, two));
         assert_eq!(ids.count(1, |_| 0), 0);
     }
 
     #[test]
     fn neighbours_with_the_same_id_are_taken_at_once() {
-        let (one, two) = (prepared(1, true), prepared(2, true));
+        let (one, two) = (cell_id(1, true), cell_id(2, true));
         for implied in [None, Some(one)] {
             let ids = Ids::new(128, implied);
             if implied.is_none() {
-                (64..76).for_each(|cell| assert_eq!(ids.set(cell, one), Ok(())));
+                (64..76).for_each(|cell| assert!(ids.set(cell, one, None)));
             }
-            assert_eq!(ids.take(70), Some(one.id()));
-            assert_eq!(ids.set(70, two), Ok(()));
-            assert_eq!(ids.take(72), Some(one.id()));
+            assert_eq!(ids.take(70), Some(one.number()));
+            assert!(ids.set(70, two, None));
+            assert_eq!(ids.take(72), Some(one.number()));
             let mut seen = Vec::new();
             let mut rest = 0b1101_1111_1101;
             while rest != 0 {
@@ -404,30 +455,78 @@ mod tests {
 
     #[test]
     fn an_implied_id_is_there_until_it_is_taken() {
-        let (one, two) = (prepared(1, true), prepared(2, true));
+        let (one, two) = (cell_id(1, true), cell_id(2, true));
         let ids = Ids::new(64, Some(one));
         assert!(ids.are_there() && ids.are_leaves());
         assert_eq!(settled(&ids, 0b1111), Some(0b1111));
-        assert_eq!(ids.set(0, two), Err(one.id()));
-        assert!(!ids.set_fast(0, two) && !ids.take_fast(0, two));
-        assert!(ids.take_fast(0, one) && !ids.take_fast(0, one));
-        assert_eq!((ids.take(1), ids.take(1)), (Some(one.id()), None));
+        assert!(!ids.set(0, two, None));
+        assert!(!ids.set(0, two, None) && !ids.take_this(0, two));
+        assert!(ids.take_this(0, one) && !ids.take_this(0, one));
+        assert_eq!((ids.take(1), ids.take(1)), (Some(one.number()), None));
         assert_eq!(settled(&ids, 0b1111), Some(0b1100));
-        assert_eq!(ids.take_alike(0, 0b0100), (Some(one.id()), 0b0100));
+        assert_eq!(ids.take_alike(0, 0b0100), (Some(one.number()), 0b0100));
         assert_eq!(
             (settled(&ids, 0b1111), ids.count(1, |_| 0b1111)),
             (Some(0b1000), 1)
         );
         // One that was taken can have another.
-        assert_eq!(ids.set(0, two), Ok(()));
+        assert!(ids.set(0, two, None));
         assert_eq!((ids.get(0), ids.are_leaves()), (Some(two), false));
         assert_eq!(settled(&ids, 0b1111), Some(0b1001));
-        assert_eq!(ids.take_alike(0, 0b1001), (Some(two.id()), 0b0001));
+        assert_eq!(ids.take_alike(0, 0b1001), (Some(two.number()), 0b0001));
         assert_eq!(ids.take_alike(0, 0b1001), (None, 0b0001));
-        assert_eq!(ids.take_alike(0, 0b1000), (Some(one.id()), 0b1000));
+        assert_eq!(ids.take_alike(0, 0b1000), (Some(one.number()), 0b1000));
         assert_eq!(ids.take_alike(0, 0b1000), (None, 0b1000));
         // The next object of a cell has it again.
         ids.bury(0, 0b0001, 0b0001);
         assert_eq!((ids.get(0), ids.get(1)), (Some(one), None));
+    }
+
+    #[test]
+    fn a_word_goes_with_its_id() {
+        let ids = Ids::new(64, None);
+        let plain = cell_id(1, true);
+        let word = CellId::new(NonZeroU32::new(2).unwrap(), true, false);
+        let traced = CellId::new(NonZeroU32::new(3).unwrap(), true, true);
+        assert!(ids.set(0, plain, None) && ids.set(1, word, Some(16)));
+        assert!(ids.set(2, traced, Some(32)) && !ids.set(2, traced, Some(48)));
+        assert_eq!([0, 1, 2].map(|index| ids.word(index)), [0, 16, 32]);
+        let references = |ids: &Ids| {
+            let mut seen = Vec::new();
+            ids.for_each_reference(|word| seen.push(word));
+            seen
+        };
+        assert_eq!(references(&ids), [32]);
+        // A word is forgotten with its id.
+        assert!(ids.take_this(2, traced) && references(&ids).is_empty());
+        assert!(ids.set(2, word, Some(64)) && references(&ids).is_empty());
+        assert_eq!((ids.take(2), ids.take(2)), (Some(word.number()), None));
+        assert!(ids.bytes() >= 64 * (4 + 8));
+    }
+
+    #[test]
+    fn of_threads_that_set_an_id_with_a_word_one_wins_with_its_own_word() {
+        let ids = Ids::new(64, None);
+        let id = |n: u32| CellId::new(NonZeroU32::new(n).unwrap(), true, true);
+        for round in 0..2000 {
+            let cell = round % 64;
+            let won: Vec<bool> = std::thread::scope(|scope| {
+                let set = |n: u32| {
+                    let ids = &ids;
+                    move || {
+                        let won = ids.set(cell, id(n), Some(u64::from(n)));
+                        // Whatever the others do, an id is there with its own word.
+                        let there = ids.get(cell);
+                        assert!(there.is_none() || !won || there == Some(id(n)));
+                        won
+                    }
+                };
+                let threads = [1, 2].map(|n| scope.spawn(set(n)));
+                threads.map(|thread| thread.join().unwrap()).to_vec()
+            });
+            assert_eq!(won.iter().filter(|won| **won).count(), 1);
+            let there = ids.take(cell).unwrap();
+            assert_eq!(u64::from(there.get()), ids.word(cell));
+        }
     }
 }

@@ -1,39 +1,47 @@
-//! The embedded heap: precise, non-moving, mark and sweep. It knows objects, blocks and bits; it knows no threads
-//! (`safepoint`), no roots (`handle`) and nothing of what a finalizer is (the finalizer side of `collect`).
+//! The embedded heap: precise, non-moving, mark and sweep. It manages objects, blocks and their
+//! bits. Threads (`world::safepoint`), roots (`world::handle`) and finalizers (`runtime`) are left
+//! to other modules.
 //!
-//! One range of addresses is reserved for the whole heap, so "is this address ours" is a comparison. It is cut into
-//! blocks of 64 KiB with cells of one size each; an object larger than 8 KiB has blocks of its own, as one cell, so
-//! that there is one case only. In front of every object lies the address of its type descriptor. What else the
-//! heap knows of an object is four bits beside the block (allocated, marked, finalizable, special) and, once an
-//! object of the block had a finalizer, a 32-bit number per cell.
+//! One range of addresses is reserved for the whole heap, so one comparison finds whether an
+//! address is in the heap. The range is divided into blocks of 64 KiB, each with cells of one size.
+//! An object larger than 8 KiB is the only cell of one or more contiguous blocks, so that it needs
+//! no code of its own. In front of every object is the address of its type descriptor. All else
+//! that the heap stores for an object is four bits beside the block (allocated, marked,
+//! finalizable, special) and, once any object of the block has had a finalizer, a 32-bit number per
+//! cell.
 //!
 //! ```text
 //! block   | 8 bytes | header | payload | header | payload | ...      payloads are aligned to 16
 //! ```
 //!
-//! Allocating bumps through runs of free cells of a block that the mutator owns until the next collection; it takes
-//! no lock. Sweeping swaps bitmaps and touches no object.
+//! Allocating bumps through runs of free cells of a block that the mutator owns until the next
+//! collection; it takes no lock. Sweeping swaps bitmaps and touches no object.
 //!
 //! Invariants, beside those of the whole crate:
-//! * I12: the range stays mapped, readable and writable, as long as the heap; addresses are checked against it.
-//! * I13: the header of a cell whose bit `Used` is set, and what its block says that all headers are, is the address of
-//!   a descriptor of the heap's own universe, which the heap keeps alive and which never moves.
-//! * I14: blocks are taken away, and their cells reused, only by a sweep, with every mutator stopped.
-//! * I15: a cell that is not `Used` is touched only by the owner of its block, or by the sweep; a cell that is, only
-//!   by atomic accesses of one word.
+//! * I12: the range stays mapped, readable and writable, as long as the heap; addresses are checked
+//!   against it.
+//! * I13: the header of a cell whose bit `Used` is set, and the common header that its block
+//!   records, is the address of a descriptor of the heap's own universe, which the heap keeps alive
+//!   and which never moves.
+//! * I14: blocks are taken away, and their cells reused, only by a sweep, with every mutator
+//!   stopped.
+//! * I15: a cell that is not `Used` is touched only by the owner of its block, or by the sweep; a
+//!   cell that is, only by atomic accesses of one word.
 
 mod access;
 mod alloc;
 mod arena;
-mod attach;
 mod block;
 mod books;
 mod class;
-mod cycle;
 mod error;
 mod find;
+mod id;
 mod ids;
+mod marking;
 mod os;
+mod pacing;
+mod place;
 mod stats;
 mod sweep;
 #[cfg(test)]
@@ -44,52 +52,95 @@ mod verify;
 
 pub(crate) use access::Word;
 pub(crate) use alloc::Cache;
-pub(crate) use attach::TypedId;
 pub(crate) use block::Bit;
-pub(crate) use cycle::Cycle;
 pub use error::{AccessError, AllocError, HeapError};
-pub(crate) use find::{Location, Place};
+pub(crate) use find::Location;
+pub(crate) use id::{SetId, TypedId};
+pub(crate) use marking::Marking;
+pub(crate) use pacing::Kept;
+pub(crate) use place::Place;
 pub use stats::HeapStats;
 pub(crate) use sweep::Swept;
 pub use verify::{HeapFault, HeapReport};
 
-use crate::lock::{Lock, Rank};
+use crate::base::lock::{Lock, Rank};
 use crate::types::{TypeDesc, TypeId, Types};
 use arena::Arena;
 use block::Block;
 use books::Books;
 use class::{BLOCK, FIRST, HEADER};
+use pacing::Pacing;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering::*};
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering::*};
 
 const _: () = assert!(size_of::<usize>() == 8, "the heap's words are 64 bits");
 
-/// How a heap is made.
+/// Options of a runtime's embedded heap.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct HeapOptions {
-    /// Most bytes in blocks, rounded up to 64 KiB. Reserved as addresses at once, as memory when used. At most 1 TiB.
+    /// Most bytes in blocks, rounded up to 64 KiB; at most [`HeapOptions::MAX_LIMIT`]. That much
+    /// address space is reserved when the heap is made; memory is taken as it is used.
     pub limit: usize,
-    /// A collection is due when the mutators have allocated this part of what survived the last one, in percent (and
-    /// at least 4 MiB). `None`: never due.
+    /// A collection is due when the mutators have allocated this percentage of the bytes that the
+    /// last collection found alive, and at least [`HeapOptions::MIN_TRIGGER`] bytes. `None`: never
+    /// due; only explicit calls collect.
     pub percent: Option<u32>,
-    /// Fill the cells of dead objects with [`HeapOptions::POISON`], to find what still uses them. For tests.
+    /// Overwrite the cells of dead objects with [`HeapOptions::POISON`], to expose code that still
+    /// uses them. For tests.
     pub poison: bool,
-    /// Put values of fewer than 16 bytes without pointers together in blocks of 16 bytes, as Go does. A block lives as
-    /// long as any of its values, and so their finalizers and cleanups wait for each other. The type of such a value
-    /// is not remembered: [`Mutator::type_of`](crate::Mutator::type_of) answers the block's, so that a finalizer is set
-    /// with [`Value::new`](crate::Value::new), which names the type.
+    /// Pack values of fewer than 16 bytes without pointers into shared blocks of 16 bytes, as Go
+    /// does. A block lives as long as any of its values, so the finalizers and cleanups of values
+    /// that share a block wait for each other. The type of such a value is not stored:
+    /// [`Mutator::type_of`](crate::Mutator::type_of) returns the type of the block, so a finalizer
+    /// is set with [`Pointer::typed`](crate::Pointer::typed), which names the type.
     pub tiny: bool,
-    /// Collect at every safepoint, and at every allocation that may: to find references that were not rooted. For tests.
+    /// Collect at every safepoint, and at every allocation that may collect, to expose references
+    /// that were not rooted. For tests.
     pub stress: bool,
 }
 
 impl HeapOptions {
-    /// The byte dead objects are filled with on demand.
+    /// The byte that dead objects are filled with if [`HeapOptions::poison`] is set.
     pub const POISON: u8 = 0xdb;
-    /// The largest limit, in bytes.
+    /// The largest [`HeapOptions::limit`], in bytes: 1 TiB.
     pub const MAX_LIMIT: usize = 1 << 40;
-    /// Allocating less than this many bytes never makes a collection due.
+    /// Allocating fewer bytes than this never makes a collection due.
     pub const MIN_TRIGGER: usize = 4 << 20;
+    /// Fewer external bytes than this
+    /// ([`Mutator::set_external_bytes`](crate::Mutator::set_external_bytes)) never make a
+    /// collection due.
+    pub const MIN_EXTERNAL_TRIGGER: usize = 32 << 20;
+
+    /// Returns the options with this [`HeapOptions::limit`], in bytes.
+    #[must_use]
+    pub fn limit(self, limit: usize) -> HeapOptions {
+        HeapOptions { limit, ..self }
+    }
+
+    /// Returns the options with this [`HeapOptions::percent`]; `None`: no collection is ever due.
+    #[must_use]
+    pub fn percent(self, percent: Option<u32>) -> HeapOptions {
+        HeapOptions { percent, ..self }
+    }
+
+    /// Returns the options with this [`HeapOptions::poison`]: whether dead objects are overwritten.
+    #[must_use]
+    pub fn poison(self, poison: bool) -> HeapOptions {
+        HeapOptions { poison, ..self }
+    }
+
+    /// Returns the options with this [`HeapOptions::tiny`]: whether small values share blocks.
+    #[must_use]
+    pub fn tiny(self, tiny: bool) -> HeapOptions {
+        HeapOptions { tiny, ..self }
+    }
+
+    /// Returns the options with this [`HeapOptions::stress`]: whether every safepoint collects.
+    #[must_use]
+    pub fn stress(self, stress: bool) -> HeapOptions {
+        HeapOptions { stress, ..self }
+    }
 }
 
 impl Default for HeapOptions {
@@ -105,11 +156,11 @@ impl Default for HeapOptions {
     }
 }
 
-/// A heap. All methods take a shared reference; those that look at objects are for threads that are attached and
+/// A heap. Methods that look at objects may be called only by threads that are attached and
 /// running, or that have stopped the world.
 #[derive(Debug)]
 pub(crate) struct Heap {
-    // Objects point into the universe, never the other way round.
+    // Object headers point to descriptors in here; nothing in here points to objects.
     types: Arc<Types>,
     arena: Arena,
     /// The block that covers each 64 KiB, null for a free one. Points into `Books::all`.
@@ -118,10 +169,7 @@ pub(crate) struct Heap {
     options: HeapOptions,
     /// The type of blocks of tiny values, if there are any.
     tiny: Option<TypeId>,
-    /// Bytes of cells handed to mutators since the last collection.
-    allocated: AtomicUsize,
-    /// A collection is due when `allocated` passes it.
-    trigger: AtomicUsize,
+    pacing: Pacing,
     /// Collections finished. A cache of another epoch is stale.
     epoch: AtomicU64,
     totals: stats::Totals,
@@ -137,13 +185,13 @@ impl Heap {
             });
         }
         options.limit = options.limit.max(1).next_multiple_of(BLOCK);
-        // Block 0 is the address of everything that has no size, and holds nothing else.
+        // Block 0 holds only the address that all objects without size share.
         let blocks = 1 + options.limit / BLOCK;
         let arena = Arena::reserve(blocks).map_err(|source| HeapError::Reserve {
             bytes: blocks * BLOCK,
             source,
         })?;
-        // SAFETY: I14: zero is the null pointer, which says that no block is there.
+        // SAFETY: I14: zero is the null pointer, the entry of a free block.
         let table = unsafe { Box::<[AtomicPtr<Block>]>::new_zeroed_slice(blocks).assume_init() };
         let mut books = Books::new(blocks);
         books.taken.set(0, 1, true);
@@ -158,12 +206,7 @@ impl Heap {
             arena,
             table,
             books: Lock::new(Rank::Heap, books),
-            allocated: AtomicUsize::new(0),
-            trigger: AtomicUsize::new(
-                options
-                    .percent
-                    .map_or(usize::MAX, |_| HeapOptions::MIN_TRIGGER),
-            ),
+            pacing: Pacing::new(options.percent),
             options,
             epoch: AtomicU64::new(0),
             totals: stats::Totals::default(),
@@ -175,18 +218,24 @@ impl Heap {
         &self.types
     }
 
-    /// The address of every object without size. It never dies.
+    /// The address that all objects without size share. It is never freed.
     pub(crate) fn zero(&self) -> usize {
         self.arena.start() + FIRST + HEADER
     }
 
-    /// Enough was allocated since the last collection for another one to be worth it.
+    /// Whether a collection is due: enough was allocated since the last one, or the heap is
+    /// stressed.
     #[inline]
     pub(crate) fn should_collect(&self) -> bool {
-        self.options.stress || self.allocated.load(Relaxed) > self.trigger.load(Relaxed)
+        self.options.stress || self.pacing.is_due()
     }
 
-    /// A collection is due at every safepoint.
+    /// Records that an object owns `bytes` more bytes outside the heap than was stated before.
+    pub(crate) fn state_external(&self, bytes: usize) {
+        self.pacing.state_external(bytes);
+    }
+
+    /// Whether a collection is due at every safepoint ([`HeapOptions::stress`]).
     #[inline]
     pub(crate) fn is_stressed(&self) -> bool {
         self.options.stress
@@ -197,7 +246,7 @@ impl Heap {
         self.epoch.load(Acquire)
     }
 
-    /// The header of an object that is allocated.
+    /// The header of an allocated object.
     #[inline]
     fn header_of(&self, block: &Block, index: usize) -> u64 {
         match block.common_header() {
@@ -206,22 +255,22 @@ impl Heap {
         }
     }
 
-    /// Whether no object of the block has pointers, as far as is known without looking at each.
+    /// Whether all objects of the block have one type, and that has no pointers.
     fn are_leaves(&self, block: &Block) -> bool {
         block
             .common_header()
             .is_some_and(|header| !self.desc(header).has_pointers())
     }
 
-    /// The descriptor of an object that is allocated.
+    /// The descriptor of an allocated object.
     #[inline]
     fn desc_of(&self, block: &Block, index: usize) -> &TypeDesc {
         debug_assert!(block.get(Bit::Used, index));
         self.desc(self.header_of(block, index))
     }
 
-    /// The descriptor of what an `Obj` names: an object that is allocated, or one of another heap. `None`: of another
-    /// heap, or it may be a value that shares its block, and so has no header of its own.
+    /// The descriptor of the object that an `Obj` names, without a search. `None`: it is an object
+    /// of another heap, or this heap has tiny blocks, whose values have no header of their own.
     #[inline]
     fn desc_at(&self, start: usize) -> Option<&TypeDesc> {
         if self.tiny.is_some() || !self.contains(start) {
@@ -231,11 +280,12 @@ impl Heap {
         Some(self.desc(self.arena.load(start - HEADER)))
     }
 
-    /// The descriptor that an object's header stands for.
+    /// The descriptor whose address is an object's header.
     #[inline]
     fn desc(&self, header: u64) -> &TypeDesc {
-        // SAFETY: I13: every caller has the header from a cell that is `Used` or was, or from before an object that an
-        // `Obj` names, so this is the address of a descriptor that lives as long as `self.types`.
+        // SAFETY: I13: every caller has read the header from a cell that is or was `Used`, or in
+        // front of an object that an `Obj` names, so this is the address of a descriptor that lives
+        // as long as `self.types`.
         unsafe { &*std::ptr::with_exposed_provenance::<TypeDesc>(header as usize) }
     }
 }

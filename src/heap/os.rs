@@ -1,4 +1,5 @@
-//! The only place of the heap that talks to the operating system: reserving, giving back, unmapping (unix).
+//! The heap's only calls of the operating system (unix): to reserve addresses, release memory, and
+//! unmap.
 
 use std::io;
 use std::ptr::NonNull;
@@ -10,7 +11,7 @@ pub(super) struct Mapping {
     bytes: usize,
 }
 
-// SAFETY: I12: the mapping belongs to nobody but this value; what lies in it is shared by the rules of `arena`.
+// SAFETY: I12: this value alone owns the mapping; its contents are shared by the rules of `arena`.
 unsafe impl Send for Mapping {}
 // SAFETY: I12: as above; the methods of a shared reference touch no bytes.
 unsafe impl Sync for Mapping {}
@@ -27,7 +28,7 @@ impl Mapping {
         }
         match NonNull::new(base.cast::<u8>()) {
             Some(base) => Ok(Mapping { base, bytes }),
-            None => Err(io::Error::other("mmap answered address 0")),
+            None => Err(io::Error::other("mmap returned address 0")),
         }
     }
 
@@ -35,7 +36,7 @@ impl Mapping {
         self.base
     }
 
-    /// Gives the pages of a part back to the system. They read as zero afterwards.
+    /// Releases the memory of a part to the system. It reads as zero afterwards.
     ///
     /// # Safety
     /// Nothing in `offset..offset + bytes` is in use.
@@ -47,15 +48,16 @@ impl Mapping {
             offset <= self.bytes && bytes <= self.bytes - offset,
             "part of the mapping"
         );
-        // SAFETY: I12: checked above to be inside our own mapping; the caller says nobody uses it.
-        let answer = unsafe {
+        // SAFETY: I12: checked above to be inside this mapping; the caller promises that the part
+        // is not in use.
+        let status = unsafe {
             libc::madvise(
                 self.base.as_ptr().add(offset).cast(),
                 bytes,
                 libc::MADV_DONTNEED,
             )
         };
-        if answer == 0 {
+        if status == 0 {
             Ok(())
         } else {
             Err(io::Error::last_os_error())
@@ -67,10 +69,10 @@ impl Mapping {
     pub(super) fn resident(&self) -> io::Result<usize> {
         const PAGE: usize = 4096;
         let mut pages = vec![0u8; self.bytes.div_ceil(PAGE)];
-        // SAFETY: I12: our own mapping; the vector has one byte for every page.
-        let answer =
+        // SAFETY: I12: this mapping; the vector has one byte for every page.
+        let status =
             unsafe { libc::mincore(self.base.as_ptr().cast(), self.bytes, pages.as_mut_ptr()) };
-        if answer == 0 {
+        if status == 0 {
             Ok(pages.iter().filter(|&&page| page & 1 != 0).count() * PAGE)
         } else {
             Err(io::Error::last_os_error())
@@ -80,7 +82,8 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: I12: our own mapping, and its owner is going, so nothing can refer to it any more.
+        // SAFETY: I12: this mapping; its only owner is being dropped, so nothing refers to it any
+        // more.
         unsafe { libc::munmap(self.base.as_ptr().cast(), self.bytes) };
     }
 }

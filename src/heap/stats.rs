@@ -1,35 +1,43 @@
-//! What the heap counts.
+//! Counters of the heap.
 #![forbid(unsafe_code)]
 
 use super::block::Bit;
 use super::{BLOCK, Heap, Swept};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
-/// A heap in numbers. Those of blocks are exact at one moment; the others may be of a moment later.
+/// Counters of the embedded heap. The numbers of blocks in use and in reserve are of one moment;
+/// the other figures may be of a slightly later one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct HeapStats {
-    /// Most bytes in blocks.
+    /// Most bytes in blocks ([`HeapOptions::limit`](crate::HeapOptions::limit), rounded up).
     pub limit_bytes: usize,
     /// Bytes of the blocks in use.
     pub in_use_bytes: usize,
-    /// Free bytes that are kept for reuse; other free bytes are the system's.
+    /// Bytes of free blocks whose memory is kept for reuse. Other free blocks take no memory.
     pub reserve_bytes: usize,
-    /// Objects allocated and not yet freed, dead ones too.
+    /// Objects allocated and not yet freed, including dead ones.
     pub objects: usize,
     /// Bytes of their cells.
     pub object_bytes: usize,
-    /// Bytes of cells that lived on after the last collection.
+    /// Bytes of cells that the last collection reached from roots, without those of objects that it
+    /// revived to be finalized.
     pub live_bytes: usize,
-    /// Bytes of cells given to mutators since.
+    /// Bytes of cells given to mutators since the last collection.
     pub allocated_bytes: usize,
-    /// A collection is due when `allocated_bytes` passes this.
+    /// A collection is due when `allocated_bytes` exceeds this; `usize::MAX` if none is ever due.
     pub trigger_bytes: usize,
-    /// Bytes of tables beside the blocks.
+    /// Bytes outside the heap that objects own, as [stated](crate::Mutator::set_external_bytes) by
+    /// the embedder.
+    pub external_bytes: usize,
+    /// A collection is due when more external bytes than this were stated since the last one, for
+    /// at least 32 objects; `usize::MAX` if none is ever due.
+    pub external_trigger_bytes: usize,
+    /// Bytes of the heap's tables beside the blocks.
     pub table_bytes: usize,
     /// Collections finished.
     pub collections: u64,
-    /// Objects freed by all of them.
+    /// Objects freed by all collections.
     pub freed_objects: u64,
     /// Bytes of their cells.
     pub freed_bytes: u64,
@@ -43,8 +51,8 @@ pub(super) struct Totals {
 }
 
 impl Totals {
-    pub(super) fn add(&self, swept: &Swept) {
-        self.live_bytes.store(swept.live_bytes, Relaxed);
+    pub(super) fn add(&self, swept: &Swept, live_bytes: usize) {
+        self.live_bytes.store(live_bytes, Relaxed);
         self.freed_objects
             .fetch_add(swept.freed_objects as u64, Relaxed);
         self.freed_bytes
@@ -53,13 +61,13 @@ impl Totals {
 }
 
 impl Heap {
-    /// Objects with a prepared id, in the time that a look at every cell of their blocks takes.
-    pub(crate) fn count_prepared(&self) -> usize {
+    /// Number of objects that have an id. Looks at every cell of blocks with ids.
+    pub(crate) fn count_ids(&self) -> usize {
         let books = self.books.lock();
-        books.all.iter().map(|block| block.count_prepared()).sum()
+        books.all.iter().map(|block| block.count_ids()).sum()
     }
 
-    /// Counts. Takes time in proportion to the blocks in use.
+    /// Collects the counters. Takes time in proportion to the blocks in use.
     pub(crate) fn stats(&self) -> HeapStats {
         let books = self.books.lock();
         let mut stats = HeapStats {
@@ -68,8 +76,9 @@ impl Heap {
             reserve_bytes: books.dirty_rows().iter().map(|row| row.1 * BLOCK).sum(),
             table_bytes: size_of_val(&*self.table),
             live_bytes: self.totals.live_bytes.load(Relaxed),
-            allocated_bytes: self.allocated.load(Relaxed),
-            trigger_bytes: self.trigger.load(Relaxed),
+            allocated_bytes: self.pacing.allocated(),
+            trigger_bytes: self.pacing.trigger(),
+            external_trigger_bytes: self.pacing.external_trigger(),
             collections: self.epoch(),
             freed_objects: self.totals.freed_objects.load(Relaxed),
             freed_bytes: self.totals.freed_bytes.load(Relaxed),

@@ -1,28 +1,29 @@
-//! The end of a collection: what is not marked is free, what is wholly free goes back.
+//! The end of a collection: unmarked objects are freed, and so are blocks without objects.
 
 use super::block::{Bit, Block};
-use super::cycle::cells;
-use super::{BLOCK, Cycle, HeapOptions};
+use super::marking::cells;
+use super::pacing::Kept;
+use super::{BLOCK, HeapOptions, Marking};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::*;
 
 /// What a sweep did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Swept {
-    /// Objects that live on.
+    /// Objects that survived.
     pub(crate) live_objects: usize,
     /// Bytes of their cells.
     pub(crate) live_bytes: usize,
-    /// Objects that are gone.
+    /// Objects that were freed.
     pub(crate) freed_objects: usize,
     /// Bytes of their cells.
     pub(crate) freed_bytes: usize,
-    /// Bytes given back to the system.
+    /// Bytes of memory released to the system.
     pub(crate) released_bytes: usize,
 }
 
-impl Cycle<'_> {
-    /// Frees every object that is not marked. Ends the collection: caches are stale from now on.
+impl Marking<'_> {
+    /// Frees every unmarked object and ends the collection. All caches are stale from now on.
     pub(crate) fn sweep(mut self) -> Swept {
         debug_assert!(
             self.is_drained(),
@@ -45,7 +46,7 @@ impl Cycle<'_> {
         swept
     }
 
-    /// Answers whether something lives in the block.
+    /// Frees the unmarked objects of a block. Returns whether any object survived.
     fn sweep_block(&self, block: &Block, swept: &mut Swept) -> bool {
         let mut live = 0;
         for word in 0..block.words() {
@@ -70,7 +71,8 @@ impl Cycle<'_> {
         live != 0
     }
 
-    /// What a cell must not hand down to its next owner.
+    /// Clears what the next objects in freed cells must not inherit: ids and, if poisoned,
+    /// contents.
     fn bury(&self, block: &Block, word: usize, freed: u64) {
         block
             .ids
@@ -87,18 +89,15 @@ impl Cycle<'_> {
         }
     }
 
-    /// Puts the books in order, gives memory back and sets the next collection's due.
+    /// Updates the books, releases memory to the system, and computes when the next collection is
+    /// due.
     fn finish(&self, kept: Vec<Arc<Block>>, gone: Vec<Arc<Block>>, swept: &mut Swept) {
         let heap = self.heap;
-        let trigger = match heap.options.percent {
-            Some(percent) => {
-                let part = swept.live_bytes as u128 * u128::from(percent) / 100;
-                usize::try_from(part)
-                    .unwrap_or(usize::MAX)
-                    .max(HeapOptions::MIN_TRIGGER)
-            }
-            None => usize::MAX,
+        let bytes = Kept {
+            live: self.live_bytes().unwrap_or(swept.live_bytes),
+            all: swept.live_bytes,
         };
+        let trigger = heap.pacing.restart(bytes, self.external);
         let mut books = heap.books.lock();
         let in_use = books.in_use;
         for block in gone {
@@ -114,8 +113,9 @@ impl Cycle<'_> {
             }
         }
         books.all = kept;
-        // What the mutators are about to use stays, and what they have used since the last collection: they may do so
-        // again. The rest goes back, the highest addresses first.
+        // Free memory is kept for what the mutators may allocate before the next collection is due,
+        // and at least as much as this collection freed, as that may be needed again. The rest is
+        // released, the highest addresses first.
         let rows = books.dirty_rows();
         let dirty: usize = rows.iter().map(|row| row.1).sum();
         let reserve = trigger.min(heap.options.limit).div_ceil(BLOCK);
@@ -124,7 +124,7 @@ impl Cycle<'_> {
         for (first, count) in rows {
             let part = count.min(excess);
             let from = first + count - part;
-            // SAFETY: I14: free blocks, and the lock that would hand them out is held.
+            // SAFETY: I14: the blocks are free, and the lock under which blocks are taken is held.
             if part > 0 && unsafe { heap.arena.release(from, part) }.is_ok() {
                 books.dirty.set(from, part, false);
                 swept.released_bytes += part * BLOCK;
@@ -132,9 +132,7 @@ impl Cycle<'_> {
             }
         }
         drop(books);
-        heap.allocated.store(0, Relaxed);
-        heap.trigger.store(trigger, Relaxed);
         heap.epoch.fetch_add(1, AcqRel);
-        heap.totals.add(swept);
+        heap.totals.add(swept, bytes.live);
     }
 }

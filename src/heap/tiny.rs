@@ -1,33 +1,34 @@
-//! Tiny values: several small values without pointers in one object of 16 bytes, as Go packs them. The object lives as
-//! long as any of them.
+//! Tiny values: several small values without pointers in one object of 16 bytes, as Go packs them.
+//! The object lives as long as any of them.
 #![forbid(unsafe_code)]
 
 use super::{AllocError, Cache, Heap, HeapError};
 use crate::types::{TypeDesc, TypeId, Types};
 
-/// Values of fewer bytes are tiny, if they have no pointers.
+/// Values of fewer bytes than this are tiny, if they have no pointers.
 pub(super) const TINY: usize = 16;
 
-/// The block a mutator puts its next tiny value in.
+/// The tiny block in which a mutator allocates its next tiny value.
 #[derive(Debug, Default)]
 pub(super) struct Open {
-    /// 0: none.
+    /// Address of the block; 0 if there is none.
     start: usize,
+    /// Bytes of it that are taken.
     used: usize,
 }
 
-/// The type of blocks, in a universe whose heap has them.
+/// Defines the type of tiny blocks.
 pub(super) fn block_type(types: &Types) -> Result<TypeId, HeapError> {
     Ok(types.define("runtime.tinyBlock", "[16]uint8")?)
 }
 
-/// Go's rule: as aligned as the size says, whatever the type.
+/// Go's rule: the alignment follows from the size, whatever the type.
 fn align_of(size: usize) -> usize {
     1 << size.trailing_zeros().min(3)
 }
 
 impl Heap {
-    /// The type of tiny values' blocks, if there are any, and the value is tiny.
+    /// The type of tiny blocks, if this heap has them and a value of type `desc` is tiny.
     #[inline]
     pub(super) fn tiny_type(&self, desc: &TypeDesc) -> Option<TypeId> {
         let tiny = self.tiny?;
@@ -45,7 +46,7 @@ impl Heap {
         self.tiny == Some(desc.id())
     }
 
-    /// Room for a tiny value: in the open block, or in a new one.
+    /// Allocates a tiny value: in the open block if it fits, or else in a new one.
     pub(super) fn alloc_tiny(
         &self,
         cache: &mut Cache,
@@ -58,7 +59,7 @@ impl Heap {
             return Ok(cache.tiny.start + at);
         }
         let start = self.alloc(cache, block)?;
-        // The block with more room is the one to go on with.
+        // The block with more free bytes stays open, or becomes it.
         if cache.tiny.start == 0 || size < cache.tiny.used {
             cache.tiny = Open { start, used: size };
         }

@@ -1,14 +1,15 @@
-//! A collection of the embedded heap, as the rooms that know no heap ask it.
+//! Implements [`Tracer`] for a collection of the embedded heap.
 #![expect(
     unsafe_code,
     reason = "makes the promise of a tracer; contains no unsafe block"
 )]
 
-use super::Cycle;
-use crate::collector::Tracer;
+use super::Marking;
+use crate::order::Tracer;
 
-// SAFETY: I14: nothing is freed before the sweep, and objects do not move; marks are what was reached.
-unsafe impl Tracer for Cycle<'_> {
+// SAFETY: I14: nothing is freed before the sweep, objects do not move, and exactly the objects
+// reached are marked.
+unsafe impl Tracer for Marking<'_> {
     type Ref = usize;
 
     fn is_reached(&mut self, object: usize) -> bool {
@@ -21,6 +22,6 @@ unsafe impl Tracer for Cycle<'_> {
     }
 
     fn children(&mut self, object: usize, visit: &mut dyn FnMut(&mut Self, usize)) {
-        Cycle::children(self, object, visit);
+        Marking::children(self, object, visit);
     }
 }

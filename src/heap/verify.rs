@@ -1,7 +1,7 @@
-//! The heap's verifier: looks at every block and object, and says what can't be.
+//! The heap's verifier: checks every block and object, and reports the first fault.
 //!
-//! A fault is a bug of this crate, or of code that writes to objects past their mutator. For tests and debugging: it
-//! stops the world and takes time in proportion to the heap.
+//! A fault is a bug of this crate, or of code that writes to objects without a mutator. For tests
+//! and debugging: it stops the world and takes time in proportion to the heap.
 #![forbid(unsafe_code)]
 
 use std::collections::HashSet;
@@ -9,45 +9,47 @@ use std::collections::HashSet;
 use super::Heap;
 use super::block::{Bit, Block};
 use super::find::Cell;
-use crate::safepoint::Stopped;
+use crate::world::safepoint::Stopped;
 
-/// What a sound heap was found to hold.
+/// What the verifier counted in a heap without faults.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HeapReport {
     /// Blocks in use.
     pub blocks: usize,
-    /// Objects, dead ones too.
+    /// Objects, including dead ones that are not yet freed.
     pub objects: usize,
-    /// Pointer words that lead to an object of this heap.
+    /// Pointer words that point into an object of this heap.
     pub references: usize,
 }
 
-/// What is wrong with a heap.
+/// A fault of a heap: tables that contradict each other, or a pointer to no object.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HeapFault {
-    /// The books and the blocks don't agree.
+    /// The heap's tables contradict a block, or a block contradicts itself.
     #[error("heap: block at {block:#x}: {what}")]
     Books {
         /// Address of the block.
         block: usize,
-        /// What does not agree.
+        /// The contradiction.
         what: &'static str,
     },
-    /// The word in front of an object is no type of this runtime.
+    /// The word in front of an object is not the address of a type descriptor of this runtime.
     #[error(
         "heap: the header of the object at {object:#x} is {found:#x}, wanted a type of this runtime"
     )]
     Header {
         /// Where the object starts.
         object: usize,
-        /// What its header says.
+        /// The word found.
         found: u64,
     },
-    /// A pointer leads into the heap, but to no object: its object was freed, or the word was never a pointer.
+    /// A pointer points into the heap, but to no object: the object was freed, or the word was
+    /// never a pointer.
     #[error(
-        "heap: {ty} at {object:#x}: the pointer at offset {offset} leads to {addr:#x}, where no object is"
+        "heap: {ty} at {object:#x}: the pointer at offset {offset} leads to {addr:#x}, where no \
+         object is"
     )]
     Dangling {
         /// Where the object starts.
@@ -56,13 +58,13 @@ pub enum HeapFault {
         ty: String,
         /// Byte offset of the pointer in it.
         offset: usize,
-        /// Where it leads.
+        /// The address it holds.
         addr: usize,
     },
 }
 
 impl Heap {
-    /// Looks at everything.
+    /// Checks every block and object, and returns the first fault found.
     pub(crate) fn verify(&self, _proof: &Stopped<'_>) -> Result<HeapReport, HeapFault> {
         let headers: HashSet<u64> = self
             .types
@@ -86,7 +88,7 @@ impl Heap {
                 books.taken.get(index) && std::ptr::eq(there, std::sync::Arc::as_ptr(block))
             });
             if !covered {
-                return wrong("the table does not lead to it");
+                return wrong("the block table does not point to it");
             }
             if let Some(what) = bits_fault(block) {
                 return wrong(what);
@@ -100,7 +102,7 @@ impl Heap {
                     });
                 }
                 if block.common_header().is_some_and(|common| common != found) {
-                    return wrong("an object's type is not the one its objects have in common");
+                    return wrong("an object's header differs from the block's common header");
                 }
                 report.objects += 1;
                 if let Some(cell) = self.object_at(block.object(index)) {
@@ -118,7 +120,8 @@ impl Heap {
         Ok(report)
     }
 
-    /// How many of an object's pointers lead to objects of this heap; none may lead where an object was.
+    /// Counts the pointers of an object that point into objects of this heap. A pointer into a free
+    /// cell or block is a fault.
     fn references(&self, cell: &Cell<'_>) -> Result<usize, HeapFault> {
         let (mut count, mut fault) = (0, None);
         cell.desc.pointers().for_each(cell.start(), &mut |word| {
@@ -143,7 +146,7 @@ impl Heap {
     /// Whether an address is in the heap's range, in a block or cell that holds no object.
     fn is_vacant(&self, addr: usize) -> bool {
         match self.arena.block_of(addr) {
-            // Block 0 is the address of everything without size.
+            // Block 0 is the address that all objects without size share.
             None | Some(0) => false,
             Some(_) => self.block_at(addr).is_none_or(|block| {
                 block
@@ -154,13 +157,13 @@ impl Heap {
     }
 }
 
-/// What no block's bits may say between collections.
+/// Finds a state of a block's bits that cannot be between collections.
 fn bits_fault(block: &Block) -> Option<&'static str> {
     (0..block.words()).find_map(|word| {
         let used = block.word(Bit::Used, word);
         let last = block.cells - 64 * word;
         if last < 64 && used >> last != 0 {
-            Some("a cell behind its last one is used")
+            Some("a cell behind the last one is used")
         } else if block.word(Bit::Mark, word) != 0 {
             Some("an object is marked, and nobody collects")
         } else if block.word(Bit::Special, word) & !used != 0 {

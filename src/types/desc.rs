@@ -1,4 +1,4 @@
-//! The descriptor of one type: what the heap and the interfaces need, worked out once.
+//! The descriptor of one type: what the heap and interface values need, computed once.
 #![forbid(unsafe_code)]
 
 use super::pointers::Pointers;
@@ -7,7 +7,8 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::OnceLock;
 
-/// A type of one universe. Cheap to copy; using it with another runtime is an error, not a mistake that goes unseen.
+/// Identifies a type of one runtime. Using it with another runtime is refused with
+/// [`TypesError::Foreign`](super::TypesError::Foreign).
 #[derive(Copy, Clone, PartialEq, Eq, Hash)]
 pub struct TypeId {
     pub(super) universe: u64,
@@ -15,7 +16,7 @@ pub struct TypeId {
 }
 
 impl TypeId {
-    /// A place for what is known of the type, in a table of `of` (a power of two) that types share.
+    /// The type's slot in a direct-mapped cache of `of` slots (a power of two).
     #[inline]
     pub(crate) fn slot(self, of: usize) -> usize {
         self.index as usize & (of - 1)
@@ -28,8 +29,8 @@ impl fmt::Debug for TypeId {
     }
 }
 
-/// What a runtime knows of a type. Never moves and never goes while the runtime lives: its address stands in the
-/// header of every object of the type and in interface values.
+/// The descriptor of a type. It never moves and lives as long as the runtime: its address is in the
+/// header of every object of the type, and in interface values.
 #[derive(Debug)]
 pub struct TypeDesc {
     id: TypeId,
@@ -38,23 +39,23 @@ pub struct TypeDesc {
     align: usize,
     hash: u32,
     pointers: Pointers,
-    /// What all its objects have; written when the first is made at the latest.
+    /// What all its objects have from the beginning; fixed when the first is made at the latest.
     implied: OnceLock<Option<Implied>>,
-    /// The type of pointers to it, once somebody asked.
+    /// The type of pointers to it, once that was asked for.
     pub(super) pointer: OnceLock<TypeId>,
 }
 
 /// What all objects of a type have from the beginning.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Implied {
-    /// The id prepared for each.
+    /// The id of each.
     pub(crate) id: NonZeroU32,
     /// The heap's pool for their blocks.
     pub(crate) pool: usize,
 }
 
 impl TypeDesc {
-    /// `None`: the type is opaque.
+    /// `None`: the type is opaque, or too large for the address space.
     pub(super) fn new(id: TypeId, ty: Type) -> Option<TypeDesc> {
         let layout = ty.layout()?;
         let (size, align) = (
@@ -83,12 +84,12 @@ impl TypeDesc {
         &self.ty
     }
 
-    /// What the type is made of, seen through a name.
+    /// The underlying type: what the type is made of, whatever its name.
     pub fn kind(&self) -> &Kind {
         self.ty.underlying()
     }
 
-    /// Bytes of a value.
+    /// Size of a value, in bytes.
     #[inline]
     pub fn size(&self) -> usize {
         self.size
@@ -99,7 +100,8 @@ impl TypeDesc {
         self.align
     }
 
-    /// Go's type hash, third word of an itab: of the printed type, so equal in every run.
+    /// The type hash in the third word of an itab: computed from the printed type, so it is the
+    /// same in every run.
     pub fn hash(&self) -> u32 {
         self.hash
     }
@@ -109,7 +111,8 @@ impl TypeDesc {
         !self.pointers.is_empty()
     }
 
-    /// Says what all objects of the type have. Who says it first is right; answers what that was.
+    /// Fixes what all objects of the type have from the beginning. Only the first call has an
+    /// effect; every call returns what was fixed.
     pub(crate) fn imply(&self, implied: Option<Implied>) -> Option<Implied> {
         *self.implied.get_or_init(|| implied)
     }

@@ -1,9 +1,9 @@
-//! What can be wrong with a type, from the caller's side.
+//! Errors about types.
 #![forbid(unsafe_code)]
 
 use fing_stubs::signature::{ParseError, TypeError};
 
-/// A type, a method or an assignment that cannot be.
+/// Why a type, a method or an assignment was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TypesError {
@@ -23,41 +23,53 @@ pub enum TypesError {
         /// The definition it has.
         there: String,
     },
-    /// A name without definition stands where the type's size is needed, or was never declared.
+    /// A name was never declared, or has no definition where the type's size is needed.
     #[error("type {ty}: {name} is not defined in this runtime")]
     Undefined {
-        /// The type that mentions it.
+        /// The type in which the name is.
         ty: String,
         /// The name.
         name: String,
     },
-    /// The type comes from somewhere else, where the name means something else.
+    /// The type comes from elsewhere, and the name has another definition there.
     #[error("type {ty}: {name} is {found}, but {there} in this runtime")]
     Mismatch {
-        /// The type that mentions it.
+        /// The type in which the name is.
         ty: String,
         /// The name.
         name: String,
-        /// What it means in the type.
+        /// Its definition in the type.
         found: String,
-        /// What it means in this runtime.
+        /// Its definition in this runtime.
         there: String,
+    },
+    /// A name in the type was not defined by this runtime.
+    #[error(
+        "type {ty}: {name} is not of this runtime, wanted a type that its Types::parse or \
+         parse_signature has read"
+    )]
+    OtherRuntime {
+        /// The type in which the name is.
+        ty: String,
+        /// The name.
+        name: String,
     },
     /// The type id was made by another runtime.
     #[error("type id {index} belongs to another runtime, wanted one of this runtime")]
     Foreign {
-        /// Number of the type there.
+        /// Index of the type in that runtime.
         index: u32,
     },
-    /// The universe is full.
-    #[error("type {ty}: this runtime has all the types it can have")]
+    /// This runtime cannot have more types.
+    #[error("type {ty}: this runtime has the most types it can have")]
     Full {
-        /// The type that found no room.
+        /// The type that was to be added.
         ty: String,
     },
     /// Go has no methods on such a type.
     #[error(
-        "method {method}: receiver {receiver}, wanted a defined type that is no pointer and no interface, or a pointer to one"
+        "method {method}: receiver {receiver}, wanted a defined type that is no pointer and no \
+         interface, or a pointer to one"
     )]
     Receiver {
         /// The receiver given.
@@ -65,7 +77,7 @@ pub enum TypesError {
         /// The method's name.
         method: String,
     },
-    /// The signature of a method is a function type.
+    /// The signature of the method is not a function type.
     #[error("method {method} of {receiver}: signature {found}, wanted a function type")]
     MethodSignature {
         /// The receiver given.
@@ -122,7 +134,7 @@ pub enum TypesError {
         ty: String,
         /// Type of the parameter.
         param: String,
-        /// What is in the way.
+        /// Why not.
         reason: String,
     },
 }

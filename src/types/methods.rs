@@ -1,4 +1,4 @@
-//! Method sets, itabs and the question whether an object may be passed as a parameter, by Go's rules.
+//! Method sets, itabs, and whether an object may be passed as a parameter, by Go's rules.
 #![forbid(unsafe_code)]
 
 use super::{TypeDesc, TypeId, Types, TypesError};
@@ -13,7 +13,7 @@ pub(super) struct Declared {
     pub(super) method: Method,
     /// Declared on the pointer.
     pub(super) on_pointer: bool,
-    /// Where its code is, 0 if nobody said.
+    /// Address of its code, 0 if none was given.
     pub(super) code: usize,
 }
 
@@ -44,12 +44,13 @@ pub struct Itab {
 }
 
 impl Itab {
-    /// Its address. It never moves and lives as long as the runtime's types.
+    /// The address of its first word. It never changes, and is valid as long as the runtime's
+    /// types.
     pub fn address(&self) -> usize {
         self.words.as_ptr().expose_provenance()
     }
 
-    /// Its words, as drawn above.
+    /// Its words, as listed above.
     pub fn words(&self) -> &[usize] {
         &self.words
     }
@@ -70,7 +71,7 @@ pub enum Passing {
 }
 
 impl Passing {
-    /// The word in front of the object's address, if there is one.
+    /// The word passed in front of the object's address, if there is one.
     pub fn first_word(&self) -> Option<usize> {
         match self {
             Passing::Pointer => None,
@@ -83,12 +84,13 @@ impl Passing {
 impl Types {
     /// Declares a method: `add_method("*main.File", "Close", "func() error", code)`.
     ///
-    /// `code` is the address of the method as Go puts it into itabs (for a pointer in the interface's data word);
-    /// 0 if it is never to be called. Methods are of defined types; those that come with embedded fields are not
-    /// worked out, declare them.
+    /// The receiver is a defined type, or a pointer to one. `code` is the address of the method as
+    /// Go puts it into itabs (for a pointer in the interface's data word); 0 if it is never to be
+    /// called. Methods promoted from embedded fields are not derived: declare them, too.
     ///
     /// # Errors
-    /// When Go allows no such method, or its name is taken.
+    /// When a text cannot be parsed, Go allows no such method, or its name is taken by a field or a
+    /// method.
     pub fn add_method(
         &self,
         receiver: &str,
@@ -111,7 +113,7 @@ impl Types {
             return Err(refused());
         }
         let ty = self.parse(signature)?;
-        let Kind::Func(func) = super::shape::shallow(&ty)?.kind().clone() else {
+        let Kind::Func(func) = super::shape::shallow(&ty, self.universe)?.kind().clone() else {
             let (receiver, method) = (receiver.into(), name.into());
             return Err(TypesError::MethodSignature {
                 receiver,
@@ -146,8 +148,8 @@ impl Types {
         Ok(())
     }
 
-    /// The methods an expression of the type has, by name: those of `T` for a defined `T`, those of `T` and `*T` for
-    /// `*T`, an interface's own. A defined pointer type has none.
+    /// The method set of the type, sorted by name: the methods of `T` for a defined `T`, those of
+    /// `T` and `*T` for `*T`, an interface's own. A defined pointer type has none.
     ///
     /// # Errors
     /// When the id is of another runtime.
@@ -183,8 +185,8 @@ impl Types {
         methods
     }
 
-    /// Whether Go's descriptor of the type has an "uncommon" part: it has a name (Go's basic types have one), or
-    /// methods.
+    /// Whether Go's descriptor of the type has an "uncommon" part: it has a name (Go's basic types
+    /// have one), or methods.
     ///
     /// # Errors
     /// When the id is of another runtime.
@@ -198,13 +200,15 @@ impl Types {
     /// Whether the type has all methods of the interface, with the same signatures.
     ///
     /// # Errors
-    /// The first method, by name, that is missing or differs; [`TypesError::NotInterface`].
+    /// [`TypesError::MethodMissing`] or [`TypesError::MethodDiffers`] for the first such method, by
+    /// name; [`TypesError::NotInterface`]; [`TypesError::Foreign`] when an id is of another
+    /// runtime.
     pub fn implements(&self, ty: TypeId, interface: TypeId) -> Result<(), TypesError> {
         self.matching(self.desc(ty)?, self.desc(interface)?)
             .map(drop)
     }
 
-    /// Code addresses for the interface's methods, in its order.
+    /// The code addresses of the type for the interface's methods, in the order of the interface.
     fn matching(&self, desc: &TypeDesc, interface: &TypeDesc) -> Result<Vec<usize>, TypesError> {
         let Kind::Interface(wanted) = interface.kind() else {
             return Err(TypesError::NotInterface {
@@ -237,10 +241,12 @@ impl Types {
         wanted.iter().map(code).collect()
     }
 
-    /// The itab of a type as an interface, made on demand and kept: the same pair answers the same address.
+    /// The itab of a type as an interface, made on first use and kept: the same pair always has the
+    /// same address.
     ///
     /// # Errors
-    /// When the type does not implement the interface, or that has no methods.
+    /// When the type does not implement the interface, that has no methods, or an id is of another
+    /// runtime.
     pub fn itab(&self, interface: TypeId, ty: TypeId) -> Result<Arc<Itab>, TypesError> {
         let (face, desc) = (self.desc(interface)?, self.desc(ty)?);
         let key = (interface.index, ty.index);
@@ -268,12 +274,13 @@ impl Types {
             .clone())
     }
 
-    /// How an object whose pointer has type `object` is passed as a parameter of type `param`, by the rule of Go's
-    /// `SetFinalizer`. It is stricter than Go's assignability: of two pointer types to the same element, one must be
-    /// without name and methods.
+    /// How an object whose pointer has type `object` is passed as a parameter of type `param`, by
+    /// the rule of Go's `SetFinalizer`. It is stricter than Go's assignability: of two different
+    /// pointer types to the same element, one must be without name and methods.
     ///
     /// # Errors
-    /// When it cannot be passed; the reason is for people.
+    /// [`TypesError::NotAssignable`] when it cannot be passed, with a reason for people to read;
+    /// [`TypesError::Foreign`] when an id is of another runtime.
     pub fn assignable(&self, object: TypeId, param: TypeId) -> Result<Passing, TypesError> {
         let (from, to) = (self.desc(object)?, self.desc(param)?);
         let refuse = |reason: String| {

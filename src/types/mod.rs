@@ -1,10 +1,11 @@
 //! The types of one runtime: names, descriptors, method sets, itabs.
 //!
-//! A universe belongs to one runtime and only grows. Descriptors and itabs never move, because their addresses stand
-//! in the headers of objects and in interface values. Reading a descriptor takes no lock.
+//! A universe is the set of all types of one runtime; it only grows. Descriptors and itabs never
+//! move, because their addresses are stored in the headers of objects and in interface values.
+//! Reading a descriptor takes no lock.
 //!
-//! A type that mentions itself is written with its own name: `define("main.Node", "struct { Next *main.Node }")`.
-//! Types that mention each other are declared first.
+//! A type that refers to itself is written with its own name: `define("main.Node", "struct { Next
+//! *main.Node }")`. Types that refer to each other are declared first ([`Types::declare`]).
 #![forbid(unsafe_code)]
 
 mod desc;
@@ -20,12 +21,12 @@ pub use desc::{TypeDesc, TypeId};
 pub use error::TypesError;
 pub use methods::{Itab, Passing};
 
-use crate::lock::{Lock, Rank};
-use crate::table::Table;
+use crate::base::append_table::Table;
+use crate::base::identity;
+use crate::base::lock::{Lock, Rank};
 use fing_stubs::signature::{Kind, Named, Signature, Type, parse_signature_with, parse_type_with};
 use methods::Declared;
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 
 /// All types of one runtime.
@@ -39,21 +40,21 @@ pub struct Types {
 
 #[derive(Debug, Default)]
 struct Books {
-    /// `None`: declared and not yet defined.
+    /// The type of each name; `None`: declared and not yet defined.
     names: HashMap<Arc<str>, Option<Type>>,
     ids: HashMap<Type, u32>,
-    /// By the name of the base type.
+    /// Declared methods, by the name of the base type.
     methods: HashMap<Arc<str>, Vec<Declared>>,
-    /// By interface and concrete type.
+    /// Itabs, by interface and concrete type.
     itabs: HashMap<(u32, u32), Arc<Itab>>,
 }
 
 impl Types {
     /// A universe with Go's predeclared types.
     pub fn new() -> Types {
-        // A random number, because nothing in the process is shared between runtimes. A mix-up that it does not
-        // catch (one in 2^64) is a wrong type, not a wrong address.
-        let universe = RandomState::new().build_hasher().finish();
+        // If two universes get the same number by chance, an id of the other one names a wrong
+        // type, never a wrong address. 0 is the number of types of no universe.
+        let universe = identity::random();
         let empty = TypeId { universe, index: 0 };
         let types = Types {
             universe,
@@ -85,29 +86,29 @@ impl Types {
         desc.ok_or(TypesError::Foreign { index: id.index })
     }
 
-    /// Every descriptor there is.
+    /// All descriptors, in the order of their ids.
     pub(crate) fn descriptors(&self) -> impl Iterator<Item = &TypeDesc> {
         (0..).map_while(|index| self.descs.get(index))
     }
 
-    /// Says that a name will be defined. Until then it may stand behind pointers, slices, maps, channels and
-    /// functions. Declaring again what is there changes nothing.
+    /// Declares a name that will be defined later. Until then it may be used only behind pointers,
+    /// slices, maps, channels and functions. Declaring a known name has no effect.
     ///
     /// # Errors
-    /// When it is no name.
+    /// When `name` is not a type name.
     pub fn declare(&self, name: &str) -> Result<(), TypesError> {
         Type::opaque(name)?;
         self.books.lock().names.entry(name.into()).or_insert(None);
         Ok(())
     }
 
-    /// Defines a type: `define("main.Node", "struct { Next *main.Node; V int }")`. The same definition again
-    /// answers the same id.
+    /// Defines a type: `define("main.Node", "struct { Next *main.Node; V int }")`. The same
+    /// definition again returns the same id.
     ///
     /// # Errors
-    /// When the text is no type, mentions names that are not there, or the name is defined as something else.
+    /// When the text is no type or uses unknown names, or the name has another definition already.
     pub fn define(&self, name: &str, underlying: &str) -> Result<TypeId, TypesError> {
-        let own = Type::opaque(name)?;
+        let own = Type::opaque(name)?.in_scope(self.universe)?;
         let resolve = |other: &str| {
             if other == name {
                 Some(own.clone())
@@ -118,14 +119,15 @@ impl Types {
         self.define_as(name, &parse_type_with(underlying, &resolve)?)
     }
 
-    /// Defines a type that was built. Where it mentions itself it does so opaquely.
+    /// Defines a type from a [`Type`], which refers to itself by an opaque type of that name.
     ///
     /// # Errors
     /// As [`Types::define`].
     pub fn define_as(&self, name: &str, underlying: &Type) -> Result<TypeId, TypesError> {
         Type::opaque(name)?;
         self.check(underlying, Some(name))?;
-        let ty = Type::named(name, shape::shallow(&self.complete(underlying)?)?)?;
+        let underlying = shape::shallow(&self.complete(underlying)?, self.universe)?;
+        let ty = Type::named(name, underlying)?.in_scope(self.universe)?;
         let definition = |ty: &Type| match ty.kind() {
             Kind::Named(named) => named.underlying().map_or_else(String::new, Type::to_string),
             _ => String::new(),
@@ -149,23 +151,23 @@ impl Types {
         self.intern(&ty)
     }
 
-    /// Reads a type; names are those of this universe.
+    /// Parses a type; names are looked up in this universe.
     ///
     /// # Errors
-    /// When the text is no type, or mentions names that are not there.
+    /// When the text is no type, or uses unknown names.
     pub fn parse(&self, text: &str) -> Result<Type, TypesError> {
         Ok(parse_type_with(text, &|name| self.named(name))?)
     }
 
-    /// Reads a signature; names are those of this universe.
+    /// Parses a signature; names are looked up in this universe.
     ///
     /// # Errors
-    /// When the text is no signature, or mentions names that are not there.
+    /// When the text is no signature, or uses unknown names.
     pub fn parse_signature(&self, text: &str) -> Result<Signature, TypesError> {
         Ok(parse_signature_with(text, &|name| self.named(name))?)
     }
 
-    /// The id of the type a text says: `id("*main.Node")`.
+    /// The id of the type that a text describes: `id("*main.Node")`.
     ///
     /// # Errors
     /// As [`Types::parse`] and [`Types::intern`].
@@ -173,13 +175,14 @@ impl Types {
         self.intern(&self.parse(text)?)
     }
 
-    /// The id of a type, which becomes one of this universe.
+    /// The id of a type, which is added to this universe if it is new.
     ///
     /// # Errors
-    /// When it mentions names that are not there or mean something else here.
+    /// When it uses names that are not defined here, or have another definition here, or the
+    /// universe is full.
     pub fn intern(&self, ty: &Type) -> Result<TypeId, TypesError> {
         self.check(ty, None)?;
-        let ty = shape::shallow(&self.complete(ty)?)?;
+        let ty = shape::shallow(&self.complete(ty)?, self.universe)?;
         let mut books = self.books.lock();
         if let Some(&index) = books.ids.get(&ty) {
             return Ok(TypeId {
@@ -227,7 +230,7 @@ impl Types {
         }
     }
 
-    /// `struct {}`.
+    /// The descriptor of `struct {}`.
     pub(crate) fn empty(&self) -> &TypeDesc {
         match self.descs.get(0) {
             Some(desc) => desc,
@@ -235,15 +238,17 @@ impl Types {
         }
     }
 
-    /// What a name stands for here.
+    /// The type that a name stands for in this universe: opaque while it is only declared.
     fn named(&self, name: &str) -> Option<Type> {
         match self.books.lock().names.get(name)? {
             Some(ty) => Some(ty.clone()),
-            None => Type::opaque(name).ok(),
+            None => Type::opaque(name)
+                .and_then(|ty| ty.in_scope(self.universe))
+                .ok(),
         }
     }
 
-    /// The definition of a type that is nothing but a name.
+    /// Replaces a type that is only a name by its definition; returns other types unchanged.
     fn complete(&self, ty: &Type) -> Result<Type, TypesError> {
         let opaque = |named: &Named| named.underlying().is_none();
         match ty.kind() {
@@ -258,7 +263,23 @@ impl Types {
         }
     }
 
-    /// Every name is one of this universe (or `own`, which is being defined) and means the same.
+    /// Checks that every name in the type was resolved by this universe, by one of its methods. The
+    /// meaning of a name from elsewhere is not known, even if it is spelled alike.
+    pub(crate) fn check_own(&self, ty: &Type) -> Result<(), TypesError> {
+        shape::for_each_name(ty, &mut |named| {
+            let own = named.scope() == self.universe;
+            if own || Type::predeclared(named.name()).is_some() {
+                return Ok(());
+            }
+            Err(TypesError::OtherRuntime {
+                ty: ty.to_string(),
+                name: named.name().into(),
+            })
+        })
+    }
+
+    /// Checks that every name in the type is one of this universe, with the same definition, or is
+    /// `own`, which is being defined.
     fn check(&self, ty: &Type, own: Option<&str>) -> Result<(), TypesError> {
         shape::for_each_name(ty, &mut |named| {
             let name = named.name();
@@ -266,6 +287,12 @@ impl Types {
                 || Some(name) == own && named.underlying().is_none()
             {
                 return Ok(());
+            }
+            if named.scope() != 0 && named.scope() != self.universe {
+                return Err(TypesError::OtherRuntime {
+                    ty: ty.to_string(),
+                    name: name.into(),
+                });
             }
             let (text, name) = (|| ty.to_string(), || name.to_string());
             let books = self.books.lock();
@@ -303,7 +330,7 @@ impl Default for Types {
     }
 }
 
-/// Equal names are equal types; this looks behind them.
+/// Compares the definitions of two types that are equal because their names are.
 fn same_definition(a: &Type, b: &Type) -> bool {
     match (a.kind(), b.kind()) {
         (Kind::Named(a), Kind::Named(b)) => a.underlying() == b.underlying(),

@@ -1,4 +1,5 @@
-//! Where the pointers of a value are: a map of its words that stays small however long its arrays are.
+//! Where the pointers of a value are: a map of its words that stays small however long its arrays
+//! are.
 #![forbid(unsafe_code)]
 
 use fing_stubs::signature::{Field, Kind, Type};
@@ -8,11 +9,11 @@ const WORD: usize = 8;
 /// The pointer words of a value, as offsets in words from its start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Pointers {
-    /// Nothing to trace.
+    /// No pointers.
     None,
     /// Bit `i`: word `i` is a pointer. For values of up to 64 words.
     Mask(u64),
-    /// Every word is a pointer, so many.
+    /// This many words, each a pointer.
     All(usize),
     /// `count` elements of `stride` words each.
     Repeat {
@@ -25,7 +26,7 @@ pub(crate) enum Pointers {
 }
 
 impl Pointers {
-    /// The map of a type; nothing to trace in an opaque one.
+    /// The map of a type; [`Pointers::None`] for an opaque one.
     pub(crate) fn of(ty: &Type) -> Pointers {
         if !ty.has_pointers() {
             return Pointers::None;
@@ -59,7 +60,7 @@ impl Pointers {
         }
     }
 
-    /// Nothing to trace.
+    /// No pointers.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         matches!(self, Pointers::None)
@@ -86,7 +87,7 @@ impl Pointers {
         }
     }
 
-    /// The rare shapes, out of the way of the common ones.
+    /// [`Pointers::for_each`] for the rare variants, apart from the fast path of the common ones.
     fn for_each_part(&self, base: usize, visit: &mut impl FnMut(usize)) {
         match self {
             Pointers::None | Pointers::Mask(_) | Pointers::All(_) => {}

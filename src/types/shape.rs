@@ -1,9 +1,9 @@
-//! Walks over the structure of types: what a universe checks and changes before it takes a type in.
+//! Traversals of types, by which a universe checks and normalizes a type before adding it.
 #![forbid(unsafe_code)]
 
 use fing_stubs::signature::{Field, FuncType, Kind, Method, Named, Type, TypeError};
 
-/// Calls `visit` with every defined or opaque type that `ty` mentions, itself included. Nesting is bounded by
+/// Calls `visit` with every defined or opaque type in `ty`, including itself. Nesting is bounded by
 /// [`fing_stubs::signature::MAX_DEPTH`].
 pub(super) fn for_each_name<E>(
     ty: &Type,
@@ -35,21 +35,22 @@ pub(super) fn for_each_name<E>(
     }
 }
 
-/// The same type with every defined type that is not part of its memory (behind a pointer, slice, map, channel,
-/// function or interface) made opaque. So a type never contains more than its own memory, however many types refer
-/// to one another.
-pub(super) fn shallow(ty: &Type) -> Result<Type, TypeError> {
+/// The same type, in which every defined type that is not part of its memory (behind a pointer,
+/// slice, map, channel, function or interface) is opaque, and every name is of the scope. So a type
+/// never contains more than its own memory, however many types refer to one another.
+pub(super) fn shallow(ty: &Type, scope: u64) -> Result<Type, TypeError> {
     match ty.kind() {
-        Kind::Pointer(of) => Type::pointer_to(behind(of)?),
-        Kind::Slice(of) => Type::slice(behind(of)?),
-        Kind::Chan(dir, of) => Type::chan(*dir, behind(of)?),
-        Kind::Map(key, value) => Type::map(behind(key)?, behind(value)?),
+        Kind::Pointer(of) => Type::pointer_to(behind(of, scope)?),
+        Kind::Slice(of) => Type::slice(behind(of, scope)?),
+        Kind::Chan(dir, of) => Type::chan(*dir, behind(of, scope)?),
+        Kind::Map(key, value) => Type::map(behind(key, scope)?, behind(value, scope)?),
         Kind::Func(func) => {
-            let func = signature(func)?;
+            let func = signature(func, scope)?;
             Type::func(func.params, func.results, func.variadic)
         }
         Kind::Interface(methods) if !methods.is_empty() => {
-            let method = |method: &Method| Ok(Method::new(&method.name, signature(&method.ty)?));
+            let method =
+                |method: &Method| Ok(Method::new(&method.name, signature(&method.ty, scope)?));
             Type::interface(
                 methods
                     .iter()
@@ -57,17 +58,27 @@ pub(super) fn shallow(ty: &Type) -> Result<Type, TypeError> {
                     .collect::<Result<_, TypeError>>()?,
             )
         }
-        Kind::Array(count, of) => Type::array(*count, shallow(of)?),
+        Kind::Array(count, of) => Type::array(*count, shallow(of, scope)?),
         Kind::Struct(fields) => {
-            let field = |field: &Field| Ok(Field::new(&field.name, shallow(&field.ty)?));
+            let field = |field: &Field| {
+                let mut field = field.clone();
+                field.ty = shallow(&field.ty, scope)?;
+                Ok(field)
+            };
             Type::structure(fields.iter().map(field).collect::<Result<_, TypeError>>()?)
         }
+        Kind::Named(named) if Type::predeclared(named.name()).is_none() => ty.in_scope(scope),
         _ => Ok(ty.clone()),
     }
 }
 
-fn signature(func: &FuncType) -> Result<FuncType, TypeError> {
-    let all = |types: &[Type]| types.iter().map(behind).collect::<Result<Vec<_>, _>>();
+fn signature(func: &FuncType, scope: u64) -> Result<FuncType, TypeError> {
+    let all = |types: &[Type]| {
+        types
+            .iter()
+            .map(|ty| behind(ty, scope))
+            .collect::<Result<Vec<_>, _>>()
+    };
     Ok(FuncType {
         params: all(&func.params)?,
         results: all(&func.results)?,
@@ -75,13 +86,13 @@ fn signature(func: &FuncType) -> Result<FuncType, TypeError> {
     })
 }
 
-/// The type as it is seen through a pointer: of a defined type its name is enough. Arrays and structs need their parts
-/// even there, or they would have no size.
-fn behind(ty: &Type) -> Result<Type, TypeError> {
+/// The type as it is written behind a pointer: a defined type is reduced to its name. Arrays and
+/// structs keep their parts even there, or they would have no size.
+fn behind(ty: &Type, scope: u64) -> Result<Type, TypeError> {
     match ty.kind() {
         Kind::Named(named) if Type::predeclared(named.name()).is_none() => {
-            Type::opaque(named.name())
+            Type::opaque(named.name())?.in_scope(scope)
         }
-        _ => shallow(ty),
+        _ => shallow(ty, scope),
     }
 }

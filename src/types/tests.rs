@@ -90,16 +90,37 @@ fn names_mean_one_thing() {
         error.to_string(),
         "define main.T: defined as struct { A string }, wanted struct { A int } as before"
     );
-    // The same name with another meaning does not slip in from outside.
+    // The same name does not slip in from outside: with another meaning, undefined, or with a
+    // definition that is spelled alike, which may mention names with another meaning.
+    other.declare("main.T").unwrap();
+    let declared = other.parse("*main.T").unwrap();
     other.define("main.T", "[100]int").unwrap();
-    let alien = other.parse("[2]main.T").unwrap();
-    let error = types.intern(&alien).unwrap_err();
-    assert!(
-        matches!(&error, TypesError::Mismatch { name, .. } if name == "main.T"),
-        "{error}"
-    );
-    let error = other.intern(&types.parse("*main.T").unwrap()).unwrap_err();
+    let defined = other.parse("[2]main.T").unwrap();
+    let alike = Types::new();
+    alike.define("main.T", "struct { A int }").unwrap();
+    let alike = alike.parse("main.T").unwrap();
+    for alien in [declared, defined, alike] {
+        let error = types.intern(&alien).unwrap_err();
+        assert!(
+            matches!(&error, TypesError::OtherRuntime { name, .. } if name == "main.T"),
+            "{error}"
+        );
+        assert!(types.check_own(&alien).is_err());
+    }
+    // A type that was built by hand may be defined, and interned where it means the same; a
+    // function's signature must be of the runtime's own types.
+    let built = Type::named("main.T", types.parse("[100]int").unwrap()).unwrap();
+    let error = types.intern(&built).unwrap_err();
     assert!(matches!(error, TypesError::Mismatch { .. }), "{error}");
+    let built = Type::named("main.T", types.parse("struct { A int }").unwrap()).unwrap();
+    assert_eq!(types.intern(&built), Ok(id));
+    assert!(types.check_own(&built).is_err());
+    assert!(types.check_own(&types.parse("*main.T").unwrap()).is_ok());
+    assert!(
+        types
+            .check_own(&types.parse("func(error) *int").unwrap())
+            .is_ok()
+    );
     let unknown = Type::pointer_to(Type::opaque("main.U").unwrap()).unwrap();
     assert!(matches!(
         types.intern(&unknown),
@@ -235,7 +256,8 @@ fn method_sets_follow_receivers() {
     );
     assert_eq!(
         message("*main.T", "interface { Close() }"),
-        "*main.T does not implement interface{ Close() }: method Close is func() error, wanted func()"
+        "*main.T does not implement interface{ Close() }: method Close is func() error, wanted \
+         func()"
     );
     assert_eq!(
         message("*main.T", "int"),
@@ -468,6 +490,7 @@ fn what_may_be_passed() {
     );
     assert_eq!(
         message("*main.T", "main.Tinter"),
-        "cannot pass *main.T as main.Tinter: *main.T does not implement main.Tinter: method m is missing"
+        "cannot pass *main.T as main.Tinter: *main.T does not implement main.Tinter: method m is \
+         missing"
     );
 }

@@ -1,12 +1,11 @@
 //! Reading, writing, adopting: every refusal by name.
 
 use super::*;
-use crate::mutator::Mutator;
 
 #[test]
 fn fields_keep_what_is_stored() {
     let space = space(options());
-    let m = Mutator::attach(&space).unwrap();
+    let m = attach(&space).unwrap();
     let ty = space
         .types()
         .id("struct { P *int; I any; S string; N int; B [5]uint8; C uint8 }")
@@ -39,7 +38,7 @@ fn fields_keep_what_is_stored() {
 #[test]
 fn what_does_not_fit_is_refused() {
     let space = space(options());
-    let m = Mutator::attach(&space).unwrap();
+    let m = attach(&space).unwrap();
     let ty = space
         .types()
         .define("main.T", "struct { P *int; N int; B [5]uint8 }")
@@ -94,7 +93,7 @@ fn what_does_not_fit_is_refused() {
 #[test]
 fn adopting_takes_starts_only() {
     let space = space(options());
-    let mut m = Mutator::attach(&space).unwrap();
+    let mut m = attach(&space).unwrap();
     let ty = space
         .types()
         .define("main.T", "struct { P *int; N int }")
@@ -131,17 +130,14 @@ fn adopting_takes_starts_only() {
 #[test]
 fn runtimes_do_not_mix() {
     let (space, other) = (space(options()), space(options()));
-    let (m, n) = (
-        Mutator::attach(&space).unwrap(),
-        Mutator::attach(&other).unwrap(),
-    );
+    let (m, n) = (attach(&space).unwrap(), attach(&other).unwrap());
     let (ty, theirs) = (
         space.types().id("*int").unwrap(),
         other.types().id("*int").unwrap(),
     );
     assert!(matches!(n.alloc(ty), Err(AllocError::Type(_))));
     let (mine, object) = (m.alloc(ty).unwrap(), n.alloc(theirs).unwrap());
-    let handle = n.root(object);
+    let handle = n.root(object).unwrap();
     assert_eq!(m.get(&handle), Err(AccessError::ForeignHandle));
     let foreign = AccessError::NotInHeap {
         addr: object.addr(),

@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::heap::class::BLOCK;
-use crate::mutator::Mutator;
 use std::collections::{BTreeMap, BTreeSet};
 
 #[test]
@@ -13,7 +12,7 @@ fn every_address_finds_its_object_or_none() {
             limit: 40 * BLOCK,
             ..options()
         });
-        let mut m = Mutator::attach(&space).unwrap();
+        let mut m = attach(&space).unwrap();
         let mut live: BTreeMap<usize, (TypeId, crate::Handle)> = BTreeMap::new();
         let sizes = [
             1, 7, 8, 9, 24, 25, 100, 1000, 5000, 8184, 8185, 65_520, 65_521, 200_000,
@@ -24,7 +23,7 @@ fn every_address_finds_its_object_or_none() {
                 let size = sizes[rng.below(kinds)];
                 let ty = space.types().id(&format!("[{size}]uint8")).unwrap();
                 let Ok(object) = m.alloc(ty) else { continue };
-                live.insert(object.addr(), (ty, m.root(object)));
+                live.insert(object.addr(), (ty, m.root(object).unwrap()));
             }
             // The rest of each run is handed out already and still free.
             check(&space, &live);

@@ -1,8 +1,7 @@
-//! Random graphs against a model that knows sets only: what is reachable stays intact, the rest goes, finalizable
-//! objects die in Go's order.
+//! Random graphs against a model that knows sets only: what is reachable stays intact, the rest
+//! goes, finalizable objects die in Go's order.
 
 use super::*;
-use crate::mutator::Mutator;
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::sync::Mutex;
@@ -34,32 +33,32 @@ struct GoOrder {
 }
 
 impl Weakness for GoOrder {
-    fn extra_roots(&self, cycle: &mut Cycle<'_>) {
+    fn roots(&self, marking: &mut Marking<'_>) {
         self.queue
             .lock()
             .unwrap()
             .iter()
-            .for_each(|(addr, _)| cycle.mark(*addr));
+            .for_each(|(addr, _)| marking.mark(*addr));
     }
 
-    fn retain(&self, cycle: &mut Cycle<'_>) {
-        cycle.for_each_dying(|cycle, addr, _| cycle.mark_children(addr));
+    fn retain(&self, marking: &mut Marking<'_>) {
+        marking.for_each_with_id(|marking, addr, _, _| marking.mark_children(addr));
     }
 
-    fn decide(&self, cycle: &mut Cycle<'_>) {
+    fn decide(&self, marking: &mut Marking<'_>) {
         let mut queue = self.queue.lock().unwrap();
-        cycle.for_each_dying(|cycle, addr, id| {
-            assert_eq!(cycle.take_prepared(addr), Some(id));
-            cycle.mark(addr);
+        marking.for_each_with_id(|marking, addr, id, _| {
+            assert_eq!(marking.take_id(addr), Some(id));
+            marking.mark(addr);
             queue.push((addr, id.get()));
         });
         let mut died = self.died.lock().unwrap();
         let mut places = Vec::new();
-        cycle.for_each_unmarked(Bit::Special, |cycle, addr| {
+        marking.for_each_unmarked(Bit::Special, |marking, addr| {
             died.insert(addr);
-            places.extend(cycle.heap().place(addr));
+            places.extend(marking.heap().place(addr));
         });
-        cycle.for_each_dead(Bit::Special, |place| {
+        marking.for_each_dead(Bit::Special, |place| {
             assert_eq!(place, places.remove(0));
         });
         assert_eq!(places, []);
@@ -84,7 +83,8 @@ impl Model {
         })
     }
 
-    /// The object an address is in: a foreign address may become one when free memory gets a new object.
+    /// The object an address is in: a foreign address may become one when free memory gets a new
+    /// object.
     fn holder(&self, addr: usize) -> Option<usize> {
         let (start, id) = self.starts.range(..=addr).next_back()?;
         let size = 8 + 8 * self.nodes.get(id)?.edges.len();
@@ -156,7 +156,7 @@ fn run(seed: u64) {
     let mut rng = Rng::new(seed);
     let weak = Arc::new(GoOrder::default());
     let space = Space::new(Arc::new(Types::new()), options(), weak.clone()).unwrap();
-    let mut m = Mutator::attach(&space).unwrap();
+    let mut m = attach(&space).unwrap();
     let mut model = Model::default();
     let mut next = 0;
     let local = 7usize;
@@ -172,7 +172,11 @@ fn run(seed: u64) {
             let object = m.alloc(shape(&space, pointers)).unwrap();
             m.store_word(object, 0, next as u64).unwrap();
             if rng.chance(30) {
-                model.roots.entry(next).or_default().push(m.root(object));
+                model
+                    .roots
+                    .entry(next)
+                    .or_default()
+                    .push(m.root(object).unwrap());
             }
             let (edges, addr) = (vec![Edge::Nil; pointers], object.addr());
             model.nodes.insert(
@@ -223,16 +227,17 @@ fn run(seed: u64) {
         for &id in &pool {
             let node = model.nodes.get_mut(&id).unwrap();
             if rng.chance(15) {
-                let there = node.finalizer.map(|id| Some(NonZeroU32::new(id).unwrap()));
-                let result = space
-                    .heap()
-                    .prepare(node.addr, NonZeroU32::new(id as u32 + 1).unwrap());
-                assert_eq!(result, there.map_or(Ok(()), Err));
+                let new = NonZeroU32::new(id as u32 + 1).unwrap();
+                let wanted = match node.finalizer {
+                    None => SetId::Set,
+                    Some(_) => SetId::HasOne,
+                };
+                assert_eq!(set_id(&space, node.addr, new), wanted);
                 node.finalizer = node.finalizer.or(Some(id as u32 + 1));
             }
             if rng.chance(5) {
                 assert_eq!(
-                    space.heap().unprepare(node.addr).map(NonZeroU32::get),
+                    space.heap().take_id(node.addr).map(NonZeroU32::get),
                     node.finalizer.take()
                 );
             }
@@ -301,7 +306,7 @@ fn intact(space: &Space, m: &crate::Mutator, model: &Model) {
             let want = word(*edge, |to| model.nodes[&to].addr);
             assert_eq!(m.load_addr(object, slot(index)), Ok(want));
         }
-        let prepared = space.heap().prepared(node.addr).map(NonZeroU32::get);
+        let prepared = id_of(space, node.addr).map(NonZeroU32::get);
         assert_eq!(prepared, node.finalizer);
     }
 }

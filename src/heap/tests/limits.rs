@@ -2,12 +2,11 @@
 
 use super::*;
 use crate::heap::class::{BLOCK, CLASSES, MAX_SMALL};
-use crate::mutator::Mutator;
 
 #[test]
 fn objects_are_aligned_zeroed_and_apart() {
     let space = space(options());
-    let m = Mutator::attach(&space).unwrap();
+    let m = attach(&space).unwrap();
     let mut ranges = Vec::new();
     for round in 0..3 {
         for size in (1..200).chain([
@@ -41,7 +40,7 @@ fn objects_are_aligned_zeroed_and_apart() {
 #[test]
 fn reused_cells_are_zero() {
     let space = space(options());
-    let mut m = Mutator::attach(&space).unwrap();
+    let mut m = attach(&space).unwrap();
     for size in [8, 24, 100, 4000, 100_000] {
         let ty = space.types().id(&format!("[{size}]byte")).unwrap();
         let mut seen = std::collections::BTreeSet::new();
@@ -67,10 +66,7 @@ fn reused_cells_are_zero() {
 #[test]
 fn things_without_size_have_one_address() {
     let (space, other) = (space(options()), space(options()));
-    let (mut m, n) = (
-        Mutator::attach(&space).unwrap(),
-        Mutator::attach(&other).unwrap(),
-    );
+    let (mut m, n) = (attach(&space).unwrap(), attach(&other).unwrap());
     let id = |text: &str| space.types().id(text).unwrap();
     let zero = m.alloc(id("struct {}")).unwrap().addr();
     assert_eq!(m.alloc(id("[0]*int")).unwrap().addr(), zero);
@@ -86,7 +82,7 @@ fn things_without_size_have_one_address() {
         space.heap().locate(zero),
         crate::heap::Location::Zero
     ));
-    let handle = m.root(m.adopt(zero).unwrap());
+    let handle = m.root(m.adopt(zero).unwrap()).unwrap();
     assert_eq!(m.gc().unwrap().live_objects, 0);
     let object = m.get(&handle).unwrap();
     assert_eq!(m.type_of(object).unwrap().ty().to_string(), "struct{}");
@@ -96,8 +92,8 @@ fn things_without_size_have_one_address() {
     ));
     m.load_bytes(object, 0, &mut []).unwrap();
     assert_eq!(
-        space.heap().prepare(zero, std::num::NonZeroU32::MIN),
-        Err(None)
+        set_id(&space, zero, std::num::NonZeroU32::MIN),
+        SetId::NotThere
     );
     assert_eq!(space.heap().place(zero), None);
 }
@@ -108,11 +104,15 @@ fn the_limit_is_kept_and_said() {
         limit: 10 * BLOCK - 5,
         ..options()
     });
-    let mut m = Mutator::attach(&space).unwrap();
+    let mut m = attach(&space).unwrap();
     let small = space.types().id("[100]int").unwrap();
     let cells = 10 * ((BLOCK - 8) / 896);
     let handles: Vec<_> = (0..cells)
-        .map(|_| m.alloc(small).map(|object| m.root(object)).unwrap())
+        .map(|_| {
+            m.alloc(small)
+                .map(|object| m.root(object).unwrap())
+                .unwrap()
+        })
         .collect();
     let limit = 10 * BLOCK;
     let full = AllocError::HeapLimit {
@@ -165,7 +165,7 @@ fn a_heap_that_cannot_be() {
     );
     let least = make(0).unwrap();
     assert_eq!(least.heap().options.limit, BLOCK);
-    Mutator::attach(&least)
+    attach(&least)
         .unwrap()
         .alloc(least.types().id("int").unwrap())
         .unwrap();
@@ -177,13 +177,13 @@ fn a_collection_becomes_due() {
         percent: Some(50),
         ..options()
     });
-    let mut m = Mutator::attach(&space).unwrap();
+    let mut m = attach(&space).unwrap();
     let ty = space.types().id("[1000]int").unwrap();
     let mut kept = Vec::new();
     let mut allocate = |m: &mut crate::Mutator, keep: bool| {
         let mut objects = 0;
         while !space.heap().should_collect() {
-            let handle = m.alloc(ty).map(|object| m.root(object)).unwrap();
+            let handle = m.alloc(ty).map(|object| m.root(object).unwrap()).unwrap();
             objects += 1;
             if keep {
                 kept.push(handle);
@@ -210,18 +210,25 @@ fn a_collection_becomes_due() {
 #[test]
 fn counts_add_up() {
     let space = space(options());
-    let mut m = Mutator::attach(&space).unwrap();
+    let mut m = attach(&space).unwrap();
     let (small, large) = (
         space.types().id("[3]int").unwrap(),
         space.types().id("[10000]int").unwrap(),
     );
     let kept: Vec<_> = (0..10)
-        .map(|_| m.alloc(small).map(|object| m.root(object)).unwrap())
+        .map(|_| {
+            m.alloc(small)
+                .map(|object| m.root(object).unwrap())
+                .unwrap()
+        })
         .collect();
     for _ in 0..90 {
         m.alloc(small).unwrap();
     }
-    let one = m.alloc(large).map(|object| m.root(object)).unwrap();
+    let one = m
+        .alloc(large)
+        .map(|object| m.root(object).unwrap())
+        .unwrap();
     let stats = space.heap().stats();
     assert_eq!((stats.objects, stats.in_use_bytes), (101, 3 * BLOCK));
     assert_eq!(stats.object_bytes, 100 * 32 + 2 * BLOCK - 8);
@@ -250,15 +257,13 @@ fn counts_add_up() {
 #[test]
 fn registering_costs_few_bytes() {
     let space = space(options());
-    let m = Mutator::attach(&space).unwrap();
+    let m = attach(&space).unwrap();
     let ty = space.types().id("[3]int").unwrap();
     let before = 20_000 / 2047 * 4200 + space.heap().stats().table_bytes;
     for i in 1..=20_000 {
         let object = m.alloc(ty).unwrap();
-        space
-            .heap()
-            .prepare(object.addr(), std::num::NonZeroU32::new(i).unwrap())
-            .unwrap();
+        let id = std::num::NonZeroU32::new(i).unwrap();
+        assert_eq!(set_id(&space, object.addr(), id), SetId::Set);
     }
     let bytes = space.heap().stats().table_bytes - before;
     assert!(
@@ -273,7 +278,7 @@ fn free_blocks_serve_every_class() {
         limit: 64 * BLOCK,
         ..options()
     });
-    let mut m = Mutator::attach(&space).unwrap();
+    let mut m = attach(&space).unwrap();
     for (round, cell) in CLASSES.iter().enumerate().chain([(99, &60_000)]) {
         let ty = space.types().id(&format!("[{}]byte", cell - 8)).unwrap();
         let mut objects = 0;
@@ -300,7 +305,7 @@ fn memory_goes_back_to_the_system() {
         tiny: false,
         stress: false,
     });
-    let mut m = Mutator::attach(&space).unwrap();
+    let mut m = attach(&space).unwrap();
     let resident = || space.heap().arena.resident().unwrap();
     for (text, many) in [("[31]int", 250_000), ("[1000000]byte", 64)] {
         let ty = space.types().id(text).unwrap();

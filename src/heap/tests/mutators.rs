@@ -1,43 +1,47 @@
 //! Attaching, handles, native regions, several heaps.
 
 use super::*;
-use crate::mutator::Mutator;
-use crate::safepoint::WorldError;
+use crate::world::safepoint::WorldError;
 
 #[test]
 fn one_mutator_a_thread() {
     let space = space(options());
-    let mut m = Mutator::attach(&space).unwrap();
+    let mut m = attach(&space).unwrap();
+    assert_eq!(attach(&space).map(drop).unwrap_err(), WorldError::Attached);
     assert_eq!(
-        Mutator::attach(&space).map(drop).unwrap_err(),
-        WorldError::Attached
+        Runtime::over(&space).enter(|_| ()),
+        Err(WorldError::Running)
     );
-    assert_eq!(Mutator::enter(&space, |_| ()), Err(WorldError::Running));
     assert_eq!(space.collect().map(drop), Err(WorldError::HoldsMutator));
     m.native(|| {
-        assert_eq!(
-            Mutator::attach(&space).map(drop).unwrap_err(),
-            WorldError::Attached
-        );
+        assert_eq!(attach(&space).map(drop).unwrap_err(), WorldError::Attached);
         space.collect().unwrap();
-        Mutator::enter(&space, |inner| {
-            assert_eq!(Mutator::enter(&space, |_| ()), Err(WorldError::Running));
-            inner.gc().unwrap();
-            inner.native(|| Mutator::enter(&space, |deepest| deepest.gc().unwrap()).unwrap());
-        })
-        .unwrap();
+        Runtime::over(&space)
+            .enter(|inner| {
+                assert_eq!(
+                    Runtime::over(&space).enter(|_| ()),
+                    Err(WorldError::Running)
+                );
+                inner.gc().unwrap();
+                inner.native(|| {
+                    Runtime::over(&space)
+                        .enter(|deepest| deepest.gc().unwrap())
+                        .unwrap()
+                });
+            })
+            .unwrap();
     });
     assert_eq!(space.world().members(), (1, 1));
     drop(m);
     assert_eq!(space.world().members(), (0, 0));
-    drop(Mutator::attach(&space).unwrap());
-    Mutator::enter(&space, |m| m.gc().unwrap()).unwrap();
+    drop(attach(&space).unwrap());
+    Runtime::over(&space).enter(|m| m.gc().unwrap()).unwrap();
 }
 
 #[test]
 fn a_panic_in_a_native_region_comes_back() {
     let space = space(options());
-    let mut m = Mutator::attach(&space).unwrap();
+    let mut m = attach(&space).unwrap();
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         m.native(|| panic!("from outside"))
     }));
@@ -50,17 +54,23 @@ fn a_panic_in_a_native_region_comes_back() {
 #[test]
 fn a_mutator_sees_what_happened_while_it_was_native() {
     let space = space(options());
-    let mut m = Mutator::attach(&space).unwrap();
+    let mut m = attach(&space).unwrap();
     let ty = shape(&space, 1);
-    let handle = m.alloc(ty).map(|object| m.root(object)).unwrap();
+    let handle = m.alloc(ty).map(|object| m.root(object).unwrap()).unwrap();
     let first = handle.addr();
     m.alloc(ty).unwrap();
-    // The inner mutator collects and takes the free cells that the outer one had; the outer one must not use them.
+    // The inner mutator collects and takes the free cells that the outer one had; the outer one
+    // must not use them.
     let theirs = m.native(|| {
-        Mutator::enter(&space, |inner| {
+        Runtime::over(&space).enter(|inner| {
             inner.gc().unwrap();
             (0..100)
-                .map(|_| inner.alloc(ty).map(|object| inner.root(object)).unwrap())
+                .map(|_| {
+                    inner
+                        .alloc(ty)
+                        .map(|object| inner.root(object).unwrap())
+                        .unwrap()
+                })
                 .collect::<Vec<_>>()
         })
     });
@@ -80,7 +90,7 @@ fn a_mutator_gives_back_what_it_did_not_use() {
     });
     let ty = shape(&space, 1);
     for n in 0..1000 {
-        let m = Mutator::attach(&space).unwrap();
+        let m = attach(&space).unwrap();
         m.alloc(ty).unwrap();
         drop(m);
         let stats = space.heap().stats();
@@ -94,10 +104,10 @@ fn a_mutator_gives_back_what_it_did_not_use() {
 #[test]
 fn handles_keep_objects_and_travel() {
     let space = space(options());
-    let mut m = Mutator::attach(&space).unwrap();
+    let mut m = attach(&space).unwrap();
     let handle = m
         .alloc(shape(&space, 0))
-        .map(|object| m.root(object))
+        .map(|object| m.root(object).unwrap())
         .unwrap();
     let clone = handle.clone();
     drop(handle);
@@ -106,7 +116,7 @@ fn handles_keep_objects_and_travel() {
     m.native(|| {
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                let mut n = Mutator::attach(&space).unwrap();
+                let mut n = attach(&space).unwrap();
                 n.gc().unwrap();
                 assert_eq!(n.load_word(n.get(&clone).unwrap(), 0), Ok(42));
             });
@@ -122,16 +132,13 @@ fn handles_keep_objects_and_travel() {
 #[test]
 fn heaps_collect_on_their_own() {
     let spaces: Vec<_> = (0..3).map(|_| space(options())).collect();
-    let mut mutators: Vec<_> = spaces
-        .iter()
-        .map(|space| Mutator::attach(space).unwrap())
-        .collect();
+    let mut mutators: Vec<_> = spaces.iter().map(|space| attach(space).unwrap()).collect();
     let mut handles = Vec::new();
     for round in 0..50 {
         for (space, m) in spaces.iter().zip(&mut mutators) {
             let object = m.alloc(shape(space, 2)).unwrap();
             m.store_word(object, 0, round).unwrap();
-            handles.push(m.root(object));
+            handles.push(m.root(object).unwrap());
         }
         let which = round as usize % 3;
         assert_eq!(

@@ -1,14 +1,13 @@
 //! Mutators that race with each other and with collections.
 
 use super::*;
-use crate::mutator::Mutator;
 use std::sync::atomic::{AtomicUsize, Ordering::*};
 
 const SLOTS: usize = 64;
 const STEPS: usize = 6000;
 
-/// Each thread owns half of a shared array and keeps lists in it; a third one collects all the time. In the end each
-/// half holds exactly what its owner put there.
+/// Each thread owns half of a shared array and keeps lists in it; a third one collects all the
+/// time. In the end each half holds exactly what its owner put there.
 #[test]
 fn no_reachable_object_is_lost() {
     let space = space(HeapOptions {
@@ -16,13 +15,14 @@ fn no_reachable_object_is_lost() {
         ..options()
     });
     let (array, shared) = (shape(&space, 2 * SLOTS), shape(&space, 1));
-    let (handle, common) = Mutator::enter(&space, |m| {
-        (
-            m.root(m.alloc(array).unwrap()),
-            m.root(m.alloc(shared).unwrap()),
-        )
-    })
-    .unwrap();
+    let (handle, common) = Runtime::over(&space)
+        .enter(|m| {
+            (
+                m.root(m.alloc(array).unwrap()).unwrap(),
+                m.root(m.alloc(shared).unwrap()).unwrap(),
+            )
+        })
+        .unwrap();
     let running = AtomicUsize::new(2);
     let collections = AtomicUsize::new(0);
     std::thread::scope(|scope| {
@@ -47,12 +47,13 @@ fn no_reachable_object_is_lost() {
         .sum();
     let last = done.live_objects - lists - 2;
     assert!(last <= 1, "{last} objects too many");
-    Mutator::enter(&space, |m| {
-        for half in 0..2 {
-            verify(m, &handle, half, &plan(half));
-        }
-    })
-    .unwrap();
+    Runtime::over(&space)
+        .enter(|m| {
+            for half in 0..2 {
+                verify(m, &handle, half, &plan(half));
+            }
+        })
+        .unwrap();
 }
 
 /// What half of the array holds after all steps.
@@ -82,7 +83,7 @@ fn tag(half: usize, step: usize) -> u64 {
 }
 
 fn work(space: &Arc<Space>, handle: &crate::Handle, common: &crate::Handle, half: usize) {
-    let mut m = Mutator::attach(space).unwrap();
+    let mut m = attach(space).unwrap();
     let node = shape(space, 1);
     let mut lists = vec![Vec::new(); SLOTS];
     steps(half, |step, at, action| {
@@ -146,10 +147,10 @@ fn threads_come_and_go() {
             let space = &space;
             scope.spawn(move || {
                 for round in 0..60 {
-                    let mut m = Mutator::attach(space).unwrap();
+                    let mut m = attach(space).unwrap();
                     let handle = m.alloc_collecting(ty).unwrap();
                     let id = std::num::NonZeroU32::new(thread * 1000 + round + 1).unwrap();
-                    space.heap().prepare(handle.addr(), id).unwrap();
+                    assert_eq!(set_id(space, handle.addr(), id), SetId::Set);
                     m.store_word(m.get(&handle).unwrap(), 0, u64::from(id.get()))
                         .unwrap();
                     if round % 8 == thread {
@@ -160,7 +161,7 @@ fn threads_come_and_go() {
                         m.load_word(m.get(&handle).unwrap(), 0),
                         Ok(u64::from(id.get()))
                     );
-                    assert_eq!(space.heap().unprepare(handle.addr()), Some(id));
+                    assert_eq!(space.heap().take_id(handle.addr()), Some(id));
                     drop(m);
                     space.collect().unwrap();
                 }

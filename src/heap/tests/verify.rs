@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::heap::HeapFault;
-use crate::mutator::Mutator;
 
 #[test]
 fn random_graphs_are_sound_and_counted() {
@@ -10,7 +9,7 @@ fn random_graphs_are_sound_and_counted() {
     let mut rng = Rng::new(5);
     let mut kept = Vec::new();
     for _ in 0..6 {
-        let mut m = Mutator::attach(&space).unwrap();
+        let mut m = attach(&space).unwrap();
         let objects: Vec<_> = (0..500)
             .map(|_| m.alloc(shape(&space, rng.below(5))).unwrap())
             .collect();
@@ -36,10 +35,10 @@ fn random_graphs_are_sound_and_counted() {
 #[test]
 fn a_pointer_to_a_freed_object_is_found() {
     let space = space(options());
-    let mut m = Mutator::attach(&space).unwrap();
+    let mut m = attach(&space).unwrap();
     let ty = shape(&space, 2);
     let object = m.alloc(ty).unwrap();
-    let holder = m.root(object);
+    let holder = m.root(object).unwrap();
     let lost = m.alloc(ty).unwrap().addr();
     m.gc().unwrap();
     m.store_addr(m.get(&holder).unwrap(), 16, lost).unwrap();
@@ -69,7 +68,7 @@ fn a_pointer_to_a_freed_object_is_found() {
 #[test]
 fn a_damaged_header_is_found() {
     let space = space(options());
-    let m = Mutator::attach(&space).unwrap();
+    let m = attach(&space).unwrap();
     let object = m.alloc(shape(&space, 1)).unwrap().addr();
     drop(m);
     let header = space.heap().arena.load(object - 8);
@@ -89,7 +88,7 @@ fn a_damaged_header_is_found() {
 #[test]
 fn marks_and_counts_that_are_wrong_are_found() {
     let space = space(options());
-    let m = Mutator::attach(&space).unwrap();
+    let m = attach(&space).unwrap();
     let object = m.alloc(shape(&space, 1)).unwrap().addr();
     drop(m);
     let block = space.heap().block_at(object).unwrap();
@@ -121,7 +120,7 @@ fn stress_collects_at_every_safepoint() {
         stress: true,
         ..options()
     });
-    let mut m = Mutator::attach(&space).unwrap();
+    let mut m = attach(&space).unwrap();
     let ty = shape(&space, 1);
     let kept = m.alloc_collecting(ty).unwrap();
     m.alloc(ty).unwrap();

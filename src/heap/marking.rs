@@ -1,51 +1,64 @@
-//! One collection with the world stopped: marking, asking, and (in `sweep`) freeing.
+//! One collection, with the world stopped: marking, queries about marks, and (in `sweep`) freeing.
 #![forbid(unsafe_code)]
 
 use super::Heap;
 use super::block::{Bit, Block};
-use super::find::Place;
-use crate::prefetch::prefetch;
-use crate::safepoint::Stopped;
+use super::pacing::Kept;
+use super::place::Place;
+use crate::base::prefetch::prefetch;
 use crate::types::TypeDesc;
+use crate::world::safepoint::Stopped;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
 /// A collection under way. Everything starts unmarked; what is unmarked at the sweep is freed.
 ///
-/// Addresses given to it may be anything: interior pointers stand for their object, and what is in no object of the
-/// heap is ignored by `mark` and counts as marked for `is_marked`.
-pub(crate) struct Cycle<'h> {
+/// Any address may be passed to it: an interior pointer stands for its object, and an address in no
+/// object of the heap is ignored by `mark` and counts as marked for `is_marked`.
+pub(crate) struct Marking<'h> {
     pub(super) heap: &'h Heap,
     /// All blocks in use, oldest first; the heap's books have them too.
     pub(super) blocks: Vec<Arc<Block>>,
     /// Objects that are marked and whose pointers are not yet followed.
     stack: Vec<(usize, &'h TypeDesc)>,
-    /// Which of the blocks have unmarked objects with a prepared id, as [`Cycle::mark_children_of_dying`] found.
+    /// Indices of the blocks with unmarked objects that have an id, as
+    /// [`Marking::mark_children_of_dying`] found them.
     dying: Vec<usize>,
     pub(super) swept: bool,
+    /// Bytes of cells reached from roots, once that is known.
+    live_bytes: Option<usize>,
+    /// External bytes of the live objects, and of all objects that are kept.
+    pub(super) external: Kept,
 }
 
-/// How many objects are fetched ahead of the one whose pointers are followed.
+/// How many objects are prefetched ahead of the one whose pointers are followed.
 const COMING: usize = 8;
 
-/// Neighbours that are revived, to be finalized: up to 64 objects of one block for which one id was prepared.
+/// Objects that are revived to be finalized: up to 64 of one block that have the same id.
 pub(crate) struct Dying<'c> {
     block: &'c Block,
     word: usize,
-    /// Which cells of the word.
+    /// Their cells, as bits of word number `word` of the block's bitmaps.
     cells: u64,
-    /// The id.
+    /// The id that all of them have.
     pub(crate) id: NonZeroU32,
 }
 
 impl Dying<'_> {
-    /// Where they start, ascending.
+    /// The start of each object, ascending.
     #[inline]
     pub(crate) fn starts(&self) -> impl Iterator<Item = usize> {
         cells(self.word, self.cells).map(|index| self.block.object(index))
     }
 
-    /// Where those of them start of which something else must be decided.
+    /// The start of each object, ascending, and the word stored with its id.
+    #[inline]
+    pub(crate) fn starts_with_words(&self) -> impl Iterator<Item = (usize, u64)> {
+        cells(self.word, self.cells)
+            .map(|index| (self.block.object(index), self.block.ids.word(index)))
+    }
+
+    /// The starts of those objects that are [`Bit::Special`].
     pub(crate) fn specials(&self) -> impl Iterator<Item = usize> {
         let special = match self.block.may_have(Bit::Special) {
             true => self.cells & self.block.word(Bit::Special, self.word),
@@ -57,26 +70,29 @@ impl Dying<'_> {
 
 impl Heap {
     /// Starts a collection.
-    pub(crate) fn cycle<'h>(&'h self, _proof: &Stopped<'_>) -> Cycle<'h> {
+    pub(crate) fn marking<'h>(&'h self, _proof: &Stopped<'_>) -> Marking<'h> {
         let blocks = self.books.lock().all.clone();
-        blocks.iter().for_each(|block| block.settle_prepared());
-        Cycle {
+        blocks.iter().for_each(|block| block.settle_ids());
+        Marking {
             heap: self,
             blocks,
             stack: Vec::new(),
             dying: Vec::new(),
             swept: false,
+            live_bytes: None,
+            external: Kept::default(),
         }
     }
 }
 
-impl<'h> Cycle<'h> {
-    /// What is collected.
+impl<'h> Marking<'h> {
+    /// The heap that is collected.
     pub(crate) fn heap(&self) -> &'h Heap {
         self.heap
     }
 
-    /// Marks the object an address is in. Its pointers are followed by the next [`Cycle::drain`].
+    /// Marks the object that contains the address. Its pointers are followed by the next
+    /// [`Marking::drain`].
     #[inline]
     pub(crate) fn mark(&mut self, addr: usize) {
         if let Some((start, desc)) = self.heap.mark(addr)
@@ -86,10 +102,11 @@ impl<'h> Cycle<'h> {
         }
     }
 
-    /// Marks everything that can be reached from what is marked.
+    /// Marks everything that is reachable from marked objects.
     pub(crate) fn drain(&mut self) {
         let heap = self.heap;
-        // Objects on their way from memory: each waits here for as many others as there are places.
+        // A ring of prefetched objects: each is looked at only after `COMING` others, when it has
+        // arrived from memory.
         let mut coming = [None; COMING];
         let mut at = 0;
         let mut empty = 0;
@@ -108,7 +125,8 @@ impl<'h> Cycle<'h> {
         }
     }
 
-    /// Whether the object an address is in was reached so far (after a drain: is reachable).
+    /// Whether the object that contains the address was reached so far (after a drain: is
+    /// reachable). True for an address in no object of the heap.
     #[inline]
     pub(crate) fn is_marked(&self, addr: usize) -> bool {
         self.heap
@@ -116,15 +134,19 @@ impl<'h> Cycle<'h> {
             .is_none_or(|cell| cell.block.get(Bit::Mark, cell.index))
     }
 
-    /// Nothing is left to follow.
+    /// Whether no pointers are left to follow.
     pub(super) fn is_drained(&self) -> bool {
         self.stack.is_empty()
     }
 
-    /// Calls `visit` with the start of every object that the object at `start` points to, in the order of its
-    /// words, once per pointer. A pointer to itself is left out: it never keeps an object from being finalized.
-    /// The object need not be marked and is not marked by this.
-    pub(crate) fn children(&mut self, start: usize, mut visit: impl FnMut(&mut Cycle<'h>, usize)) {
+    /// Calls `visit` with the start of every object that the object at `start` points to, in the
+    /// order of its words, once per pointer. Pointers of the object to itself are left out: they
+    /// never keep it from being finalized. The object need not be marked and is not marked by this.
+    pub(crate) fn children(
+        &mut self,
+        start: usize,
+        mut visit: impl FnMut(&mut Marking<'h>, usize),
+    ) {
         let heap = self.heap;
         let Some(object) = heap.object_at(start) else {
             return;
@@ -138,18 +160,18 @@ impl<'h> Cycle<'h> {
         });
     }
 
-    /// Marks what the object at `start` points to, itself excepted.
+    /// Marks the objects that the object at `start` points to, except itself.
     pub(crate) fn mark_children(&mut self, start: usize) {
-        self.children(start, |cycle, child| cycle.mark(child));
+        self.children(start, |marking, child| marking.mark(child));
     }
 
-    /// Calls `visit` with the start of every object that has the bit and is not marked when its turn comes, oldest
-    /// block first, then in the order of cells. For objects of one size made by one mutator since the last
-    /// collection that is the order of allocation.
+    /// Calls `visit` with the start of every object that has the bit and is not marked when the
+    /// iteration gets to it, oldest block first, then in the order of cells. For objects of one
+    /// size made by one mutator since the last collection that is the order of allocation.
     pub(crate) fn for_each_unmarked(
         &mut self,
         bit: Bit,
-        mut visit: impl FnMut(&mut Cycle<'h>, usize),
+        mut visit: impl FnMut(&mut Marking<'h>, usize),
     ) {
         for at in 0..self.blocks.len() {
             if !self.blocks[at].may_have(bit) {
@@ -169,7 +191,8 @@ impl<'h> Cycle<'h> {
         }
     }
 
-    /// Calls `visit` with the place of every object that has the bit and is not marked; order as above.
+    /// Calls `visit` with the place of every unmarked object that has the bit, in the order of
+    /// [`Marking::for_each_unmarked`].
     pub(crate) fn for_each_dead(&self, bit: Bit, mut visit: impl FnMut(Place)) {
         for block in self.blocks.iter().filter(|block| block.may_have(bit)) {
             for word in 0..block.words() {
@@ -179,37 +202,76 @@ impl<'h> Cycle<'h> {
         }
     }
 
-    /// Calls `visit` with every unmarked object that has a prepared id, and the id; order as above.
-    pub(crate) fn for_each_dying(
+    /// Records that all live objects are marked: those marked from now on are kept only for
+    /// finalizers.
+    pub(crate) fn note_live(&mut self) {
+        let bytes = |block: &Arc<Block>| block.count(Bit::Mark) * block.cell;
+        self.live_bytes = Some(self.blocks.iter().map(bytes).sum());
+    }
+
+    /// Records the external bytes of the live objects, and of all objects that will be kept.
+    pub(crate) fn note_external(&mut self, kept: Kept) {
+        self.external = kept;
+    }
+
+    pub(super) fn live_bytes(&self) -> Option<usize> {
+        self.live_bytes
+    }
+
+    /// Calls `visit` with the place of every marked object that has the bit, in the order of
+    /// [`Marking::for_each_unmarked`].
+    pub(crate) fn for_each_live(&self, bit: Bit, mut visit: impl FnMut(Place)) {
+        for block in self.blocks.iter().filter(|block| block.may_have(bit)) {
+            for word in 0..block.words() {
+                let live = block.word(bit, word) & block.word(Bit::Mark, word);
+                cells(word, live).for_each(|index| visit(block.place(index)));
+            }
+        }
+    }
+
+    /// Calls `visit` with the start of every unmarked object that has an id, the id, and the word
+    /// stored with it, in the order of [`Marking::for_each_unmarked`].
+    pub(crate) fn for_each_with_id(
         &mut self,
-        mut visit: impl FnMut(&mut Cycle<'h>, usize, NonZeroU32),
+        mut visit: impl FnMut(&mut Marking<'h>, usize, NonZeroU32, u64),
     ) {
-        self.for_each_unmarked(Bit::Finalizable, |cycle, start| {
-            if let Some(id) = cycle.heap.prepared(start) {
-                visit(cycle, start, id);
+        self.for_each_unmarked(Bit::Finalizable, |marking, start| {
+            if let Some((id, word)) = marking.heap.id(start) {
+                visit(marking, start, id, word);
             }
         });
     }
 
-    /// Whether the object at `start` has a prepared id.
-    pub(crate) fn prepared(&self, start: usize) -> bool {
-        self.heap.prepared(start).is_some()
+    /// Whether the object at `start` has an id.
+    pub(crate) fn has_id(&self, start: usize) -> bool {
+        self.heap.id(start).is_some()
     }
 
-    /// The type of the object at `start`, in words.
+    /// The type of the object at `start` in Go's syntax; empty if no object starts there.
     pub(crate) fn type_name(&self, start: usize) -> String {
         let found = self.heap.object_at(start);
         found.map_or_else(String::new, |object| object.desc.ty().to_string())
     }
 
-    /// Takes the prepared id of the object at `start`: it is finalizable no longer.
-    pub(crate) fn take_prepared(&mut self, start: usize) -> Option<NonZeroU32> {
+    /// Removes and returns the id of the object at `start`, which is no longer finalizable.
+    pub(crate) fn take_id(&mut self, start: usize) -> Option<NonZeroU32> {
         let cell = self.heap.object_at(start)?;
         cell.block.clear(Bit::Finalizable, cell.index);
         cell.block.ids.take(cell.index)
     }
 
-    /// Marks what every unmarked object with a prepared id points to, itself excepted.
+    /// Marks every object whose address is stored with an id as a traced word.
+    pub(crate) fn mark_words_of_ids(&mut self) {
+        let blocks = std::mem::take(&mut self.blocks);
+        for block in &blocks {
+            block
+                .ids
+                .for_each_reference(|word| self.mark(word as usize));
+        }
+        self.blocks = blocks;
+    }
+
+    /// Marks what every unmarked object with an id points to, except the object itself.
     pub(crate) fn mark_children_of_dying(&mut self) {
         let (heap, blocks) = (self.heap, std::mem::take(&mut self.blocks));
         for (at, block) in blocks.iter().enumerate() {
@@ -240,9 +302,10 @@ impl<'h> Cycle<'h> {
         self.blocks = blocks;
     }
 
-    /// Takes the id of every unmarked object that has one, and marks the object; order as in
-    /// [`Cycle::for_each_unmarked`]. What such an object points to is marked already
-    /// ([`Cycle::mark_children_of_dying`], which must have been called), so nothing of it is left to follow.
+    /// Removes the id of every unmarked object that has one, marks the object, and calls `visit`
+    /// with groups of them, in the order of [`Marking::for_each_unmarked`].
+    /// [`Marking::mark_children_of_dying`] must have been called: what such objects point to is
+    /// marked already, so their pointers need not be followed.
     pub(crate) fn revive_dying(&mut self, mut visit: impl FnMut(&Dying<'_>)) {
         for block in self.dying.iter().map(|&at| &self.blocks[at]) {
             for word in 0..block.words() {
@@ -269,7 +332,8 @@ impl<'h> Cycle<'h> {
         }
     }
 
-    /// Calls `visit` with every prepared id, several times if several objects have it.
+    /// Calls `visit` with every id in the heap; with some several times if several objects have
+    /// them.
     pub(crate) fn for_each_id(&self, mut visit: impl FnMut(NonZeroU32)) {
         self.blocks
             .iter()
@@ -277,7 +341,7 @@ impl<'h> Cycle<'h> {
     }
 }
 
-/// The cells of a word of bits.
+/// The cells whose bits are set in word number `word` of a bitmap.
 #[inline]
 pub(super) fn cells(word: usize, mut bits: u64) -> impl Iterator<Item = usize> {
     std::iter::from_fn(move || {
@@ -287,8 +351,8 @@ pub(super) fn cells(word: usize, mut bits: u64) -> impl Iterator<Item = usize> {
     })
 }
 
-impl Drop for Cycle<'_> {
-    /// A collection that was given up frees nothing.
+impl Drop for Marking<'_> {
+    /// A collection that is dropped before its sweep frees nothing; its marks are cleared.
     fn drop(&mut self) {
         if self.swept {
             return;

@@ -1,7 +1,6 @@
 //! The questions the finalizer side asks of a collection.
 
 use super::*;
-use crate::mutator::Mutator;
 use std::num::NonZeroU32;
 use std::sync::Mutex;
 
@@ -12,15 +11,15 @@ fn id(n: usize) -> NonZeroU32 {
 /// Runs `decide` in the middle of one collection.
 struct Probe<F>(F);
 
-impl<F: Fn(&mut Cycle<'_>) + Send + Sync> Weakness for Probe<F> {
-    fn extra_roots(&self, _: &mut Cycle<'_>) {}
-    fn retain(&self, _: &mut Cycle<'_>) {}
-    fn decide(&self, cycle: &mut Cycle<'_>) {
-        (self.0)(cycle);
+impl<F: Fn(&mut Marking<'_>) + Send + Sync> Weakness for Probe<F> {
+    fn roots(&self, _: &mut Marking<'_>) {}
+    fn retain(&self, _: &mut Marking<'_>) {}
+    fn decide(&self, marking: &mut Marking<'_>) {
+        (self.0)(marking);
     }
 }
 
-fn probed(probe: impl Fn(&mut Cycle<'_>) + Send + Sync + 'static) -> Arc<Space> {
+fn probed(probe: impl Fn(&mut Marking<'_>) + Send + Sync + 'static) -> Arc<Space> {
     Space::new(Arc::new(Types::new()), options(), Arc::new(Probe(probe))).unwrap()
 }
 
@@ -28,14 +27,14 @@ fn probed(probe: impl Fn(&mut Cycle<'_>) + Send + Sync + 'static) -> Arc<Space> 
 fn the_dying_come_in_the_order_of_allocation() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let log = seen.clone();
-    let space = probed(move |cycle| {
-        cycle.for_each_dying(|_, addr, id| log.lock().unwrap().push((addr, id)))
+    let space = probed(move |marking| {
+        marking.for_each_with_id(|_, addr, id, _| log.lock().unwrap().push((addr, id)))
     });
-    let mut m = Mutator::attach(&space).unwrap();
+    let mut m = attach(&space).unwrap();
     let ty = space.types().id("[3]int").unwrap();
     // Holes from earlier objects do not disturb the order.
     let kept: Vec<_> = (0..5000)
-        .map(|_| m.alloc(ty).map(|object| m.root(object)).unwrap())
+        .map(|_| m.alloc(ty).map(|object| m.root(object).unwrap()).unwrap())
         .collect();
     let kept: Vec<_> = kept
         .into_iter()
@@ -47,7 +46,7 @@ fn the_dying_come_in_the_order_of_allocation() {
         let made: Vec<_> = (0..many)
             .map(|n| {
                 let addr = m.alloc(ty).unwrap().addr();
-                space.heap().prepare(addr, id(n)).unwrap();
+                assert_eq!(set_id(&space, addr, id(n)), SetId::Set);
                 (addr, id(n))
             })
             .collect();
@@ -61,22 +60,22 @@ fn the_dying_come_in_the_order_of_allocation() {
 fn children_leave_out_self_nil_and_strangers() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let log = seen.clone();
-    let space = probed(move |cycle| {
-        cycle.for_each_dying(|cycle, addr, _| {
+    let space = probed(move |marking| {
+        marking.for_each_with_id(|marking, addr, _, _| {
             let mut children = Vec::new();
-            cycle.children(addr, |_, child| children.push(child));
-            assert!(children.iter().all(|&child| !cycle.is_marked(child)));
-            assert!(!cycle.is_marked(addr) && !cycle.is_marked(addr + 8));
+            marking.children(addr, |_, child| children.push(child));
+            assert!(children.iter().all(|&child| !marking.is_marked(child)));
+            assert!(!marking.is_marked(addr) && !marking.is_marked(addr + 8));
             log.lock().unwrap().push(children);
         });
         assert!(
-            cycle.is_marked(0) && cycle.is_marked(1),
+            marking.is_marked(0) && marking.is_marked(1),
             "what is not ours counts as reached"
         );
-        cycle.mark(0);
-        cycle.mark(usize::MAX);
+        marking.mark(0);
+        marking.mark(usize::MAX);
     });
-    let mut m = Mutator::attach(&space).unwrap();
+    let mut m = attach(&space).unwrap();
     let addrs: Vec<usize> = (0..3)
         .map(|_| m.alloc(shape(&space, 6)).unwrap().addr())
         .collect();
@@ -93,7 +92,7 @@ fn children_leave_out_self_nil_and_strangers() {
         .iter()
         .enumerate()
         .for_each(|(i, word)| m.store_addr(object, slot(i), *word).unwrap());
-    space.heap().prepare(addrs[0], id(0)).unwrap();
+    assert_eq!(set_id(&space, addrs[0], id(0)), SetId::Set);
     m.gc().unwrap();
     assert_eq!(*seen.lock().unwrap(), [[addrs[2], addrs[1], addrs[2]]]);
 }
@@ -102,19 +101,20 @@ fn children_leave_out_self_nil_and_strangers() {
 fn a_cleared_or_dead_object_leaves_no_id_behind() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let log = seen.clone();
-    let space =
-        probed(move |cycle| cycle.for_each_dying(|_, addr, _| log.lock().unwrap().push(addr)));
-    let mut m = Mutator::attach(&space).unwrap();
+    let space = probed(move |marking| {
+        marking.for_each_with_id(|_, addr, _, _| log.lock().unwrap().push(addr))
+    });
+    let mut m = attach(&space).unwrap();
     let ty = space.types().id("[3]int").unwrap();
     let one = m.alloc(ty).unwrap().addr();
     let two = m.alloc(ty).unwrap().addr();
     for addr in [one, two] {
-        space.heap().prepare(addr, id(0)).unwrap();
-        assert_eq!(space.heap().prepare(addr, id(1)), Err(Some(id(0))));
-        assert_eq!(space.heap().prepare(addr + 8, id(1)), Err(None));
+        assert_eq!(set_id(&space, addr, id(0)), SetId::Set);
+        assert_eq!(set_id(&space, addr, id(1)), SetId::HasOne);
+        assert_eq!(set_id(&space, addr + 8, id(1)), SetId::NotThere);
     }
-    assert_eq!(space.heap().unprepare(one), Some(id(0)));
-    assert_eq!(space.heap().unprepare(one), None);
+    assert_eq!(space.heap().take_id(one), Some(id(0)));
+    assert_eq!(space.heap().take_id(one), None);
     m.gc().unwrap();
     assert_eq!(std::mem::take(&mut *seen.lock().unwrap()), [two]);
     // The probe does not resurrect; the cells are free and their next objects have nothing.
@@ -122,10 +122,7 @@ fn a_cleared_or_dead_object_leaves_no_id_behind() {
         [m.alloc(ty).unwrap().addr(), m.alloc(ty).unwrap().addr()],
         [one, two]
     );
-    assert_eq!(
-        [one, two].map(|addr| space.heap().prepared(addr)),
-        [None, None]
-    );
+    assert_eq!([one, two].map(|addr| id_of(&space, addr)), [None, None]);
     m.gc().unwrap();
     assert!(seen.lock().unwrap().is_empty());
 }
@@ -138,10 +135,10 @@ fn a_collection_that_panics_frees_nothing() {
         let bad = switch.load(std::sync::atomic::Ordering::Relaxed);
         assert!(!bad, "a bug");
     });
-    let mut m = Mutator::attach(&space).unwrap();
+    let mut m = attach(&space).unwrap();
     let handle = m
         .alloc(shape(&space, 2))
-        .map(|object| m.root(object))
+        .map(|object| m.root(object).unwrap())
         .unwrap();
     m.alloc(shape(&space, 2)).unwrap();
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| m.gc().map(drop)));
@@ -156,7 +153,7 @@ fn a_collection_that_panics_frees_nothing() {
 #[test]
 fn long_chains_need_no_stack() {
     let space = space(options());
-    let mut m = Mutator::attach(&space).unwrap();
+    let mut m = attach(&space).unwrap();
     let ty = shape(&space, 1);
     let handle = {
         let mut head = None;

@@ -1,0 +1,65 @@
+//! Deliberate faults, to test that the conformance suite detects them. Without the feature
+//! `conformance` there are none.
+#![forbid(unsafe_code)]
+
+/// A way to get the algorithm wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+#[doc(hidden)]
+#[cfg_attr(
+    not(feature = "conformance"),
+    expect(unreachable_pub, reason = "the kit's own")
+)]
+pub enum Fault {
+    /// A finalizable object does not keep what it refers to.
+    NoRetain,
+    /// Decisions are made before the references of retained objects are followed.
+    NoDrain,
+    /// Cleanups are decided before objects with finalizers are revived.
+    CleanupsFirst,
+    /// The context of a finalizer, the argument of a cleanup, is no root.
+    ContextNotTraced,
+    /// Queued calls are no roots.
+    QueueNotTraced,
+    /// Calls that are due and not yet queued are no roots.
+    DueNotTraced,
+    /// Weak pointers return revived objects.
+    WeakLast,
+    /// Objects that moved are looked for where they were.
+    NoRehash,
+    /// No object is ever taken for young.
+    NoYoungList,
+    /// A reference to itself keeps an object from being finalized.
+    SelfCounts,
+    /// A revived object is not traced.
+    NotRevived,
+    /// Topological order, the wrong way round.
+    Reversed,
+    /// Cycles run, whatever their policy.
+    CyclesRun,
+    /// What a left cycle refers to is finalized nevertheless.
+    LeftNotKept,
+    /// A cycle is not opened at the objects that ask for it.
+    NotBroken,
+    /// A cycle is reported in every collection.
+    ReportedAgain,
+}
+
+/// The deliberate fault in a table, if any.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Faults {
+    #[cfg(feature = "conformance")]
+    pub(crate) only: Option<Fault>,
+}
+
+impl Faults {
+    #[cfg(feature = "conformance")]
+    pub(crate) fn has(self, fault: Fault) -> bool {
+        self.only == Some(fault)
+    }
+
+    #[cfg(not(feature = "conformance"))]
+    pub(crate) fn has(self, _: Fault) -> bool {
+        false
+    }
+}

@@ -1,0 +1,19 @@
+//! The order in which objects are finalized: what a collector must implement for it ([`Tracer`]),
+//! and the plan computed through that. Independent of any particular collector, of functions and of
+//! the queue.
+//!
+//! The embedded heap and every foreign collector follow the same plan.
+#![deny(unsafe_code)]
+
+mod faults;
+mod plan;
+mod tracer;
+
+#[cfg(feature = "conformance")]
+pub use faults::Fault;
+#[cfg(not(feature = "conformance"))]
+pub(crate) use faults::Fault;
+pub(crate) use faults::Faults;
+pub(crate) use plan::{Candidate, Plan, plan};
+pub use plan::{CyclePolicy, Order};
+pub use tracer::{Reference, Scope, Tracer};

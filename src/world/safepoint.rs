@@ -1,0 +1,309 @@
+//! Stopping the world: which threads are attached, which may touch the heap now, and which one
+//! collects.
+//!
+//! A member (one `Mutator`) is *running* or *parked*. Running members may touch objects; a
+//! collection starts when none is running and none starts to run before it has ended. A running
+//! member parks at safepoints and for the length of a native call; a member that leaves is removed.
+//! A thread whose members are all parked may add another one; a thread with a running member may
+//! not.
+#![forbid(unsafe_code)]
+
+use crate::base::lock::{Condvar, Held, Lock, Rank};
+use std::sync::atomic::{AtomicBool, Ordering::*};
+use std::thread::{self, ThreadId};
+
+/// An operation that the calling thread must not start now, because it would wait for itself for
+/// ever.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum WorldError {
+    /// The thread has a mutator already, and a thread attaches at most one.
+    #[error(
+        "attach: this thread has a mutator of this runtime already, wanted a thread without one"
+    )]
+    Attached,
+    /// The thread runs with a mutator; it may enter again only from a native region of that.
+    #[error(
+        "enter: this thread runs with a mutator of this runtime, wanted a thread without one or \
+         in a native region"
+    )]
+    Running,
+    /// The thread runs with another mutator, for which the collection would wait for ever.
+    #[error(
+        "collect: this thread runs with another mutator of this runtime, wanted that one to \
+         collect, or to be in a native region"
+    )]
+    HoldsMutator,
+    /// The thread is in the middle of a collection, for whose end the operation would wait.
+    #[error("{operation}: this thread is in the middle of a collection of this runtime")]
+    Collecting {
+        /// The operation: "attach", "enter" or "collect".
+        operation: &'static str,
+    },
+}
+
+/// Identifies one member of a world.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Member(u64);
+
+#[derive(Debug)]
+struct Entry {
+    member: Member,
+    thread: ThreadId,
+    running: bool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    entries: Vec<Entry>,
+    next: u64,
+    collector: Option<ThreadId>,
+}
+
+impl State {
+    fn of(&mut self, member: Member) -> Option<&mut Entry> {
+        self.entries.iter_mut().find(|entry| entry.member == member)
+    }
+
+    fn set_running(&mut self, member: Member, running: bool) {
+        if let Some(entry) = self.of(member) {
+            entry.running = running;
+        }
+    }
+}
+
+/// The members of one runtime and the threads they belong to.
+#[derive(Debug)]
+pub(crate) struct World {
+    /// Whether a thread waits for the others to park. A hint; the state under the lock decides.
+    stop: AtomicBool,
+    state: Lock<State>,
+    changed: Condvar,
+}
+
+impl World {
+    pub(crate) fn new() -> World {
+        World {
+            stop: AtomicBool::new(false),
+            state: Lock::new(Rank::World, State::default()),
+            changed: Condvar::new(),
+        }
+    }
+
+    /// Adds a running member for the calling thread, after any collection under way. With `nested`
+    /// the thread may have parked members, else none.
+    pub(crate) fn join(&self, nested: bool) -> Result<Member, WorldError> {
+        let thread = thread::current().id();
+        let mut state = self.state.lock();
+        if state.collector == Some(thread) {
+            return Err(WorldError::Collecting {
+                operation: if nested { "enter" } else { "attach" },
+            });
+        }
+        let mut mine = state
+            .entries
+            .iter()
+            .filter(|entry| entry.thread == thread)
+            .map(|entry| entry.running);
+        if nested && mine.clone().any(|running| running) {
+            return Err(WorldError::Running);
+        }
+        if !nested && mine.next().is_some() {
+            return Err(WorldError::Attached);
+        }
+        state = self.wait_for_no_collector(state);
+        let member = Member(state.next);
+        state.next += 1;
+        state.entries.push(Entry {
+            member,
+            thread,
+            running: true,
+        });
+        Ok(member)
+    }
+
+    /// Removes a member.
+    pub(crate) fn leave(&self, member: Member) {
+        let mut state = self.state.lock();
+        state.entries.retain(|entry| entry.member != member);
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Parks if a thread waits for that, until the collection is over. Returns whether it did.
+    #[inline]
+    pub(crate) fn poll(&self, member: Member) -> bool {
+        let stop = self.stop.load(Relaxed);
+        if stop {
+            self.park(member);
+            self.unpark(member);
+        }
+        stop
+    }
+
+    /// Parks a member: it must not touch the heap until [`World::unpark`].
+    #[cold]
+    pub(crate) fn park(&self, member: Member) {
+        self.state.lock().set_running(member, false);
+        self.changed.notify_all();
+    }
+
+    /// Makes a member running again, after any collection under way.
+    pub(crate) fn unpark(&self, member: Member) {
+        let mut state = self.wait_for_no_collector(self.state.lock());
+        state.set_running(member, true);
+    }
+
+    /// Stops the world: returns when no member is running. `member`: the running member of the
+    /// calling thread, if any, which counts as parked meanwhile. Waits for a collection of another
+    /// thread first.
+    pub(crate) fn stop(&self, member: Option<Member>) -> Result<Stopped<'_>, WorldError> {
+        let thread = thread::current().id();
+        let mut state = self.state.lock();
+        if state.collector == Some(thread) {
+            return Err(WorldError::Collecting {
+                operation: "collect",
+            });
+        }
+        let other =
+            |entry: &Entry| entry.thread == thread && entry.running && Some(entry.member) != member;
+        if state.entries.iter().any(other) {
+            return Err(WorldError::HoldsMutator);
+        }
+        if let Some(member) = member {
+            state.set_running(member, false);
+            self.changed.notify_all();
+        }
+        state = self.wait_for_no_collector(state);
+        state.collector = Some(thread);
+        self.stop.store(true, Relaxed);
+        while state.entries.iter().any(|entry| entry.running) {
+            state = state.wait(&self.changed);
+        }
+        Ok(Stopped {
+            world: self,
+            member,
+        })
+    }
+
+    /// Whether this thread has a running member.
+    pub(crate) fn is_running_here(&self) -> bool {
+        let thread = thread::current().id();
+        let state = self.state.lock();
+        state
+            .entries
+            .iter()
+            .any(|entry| entry.thread == thread && entry.running)
+    }
+
+    fn wait_for_no_collector<'a>(&self, mut state: Held<'a, State>) -> Held<'a, State> {
+        while state.collector.is_some() {
+            state = state.wait(&self.changed);
+        }
+        state
+    }
+
+    /// The number of members, and how many of them are running.
+    pub(crate) fn members(&self) -> (usize, usize) {
+        let state = self.state.lock();
+        (
+            state.entries.len(),
+            state.entries.iter().filter(|entry| entry.running).count(),
+        )
+    }
+}
+
+/// The stopped world. Dropping this lets the members run again.
+#[derive(Debug)]
+pub(crate) struct Stopped<'w> {
+    world: &'w World,
+    member: Option<Member>,
+}
+
+impl Drop for Stopped<'_> {
+    fn drop(&mut self) {
+        let mut state = self.world.state.lock();
+        state.collector = None;
+        self.world.stop.store(false, Relaxed);
+        if let Some(member) = self.member {
+            state.set_running(member, true);
+        }
+        drop(state);
+        self.world.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicUsize;
+
+    #[test]
+    fn a_thread_never_waits_for_itself() {
+        let world = World::new();
+        let me = world.join(false).unwrap();
+        assert_eq!(world.join(false), Err(WorldError::Attached));
+        assert_eq!(world.join(true), Err(WorldError::Running));
+        assert_eq!(world.stop(None).map(drop), Err(WorldError::HoldsMutator));
+        world.park(me);
+        assert_eq!(world.join(false), Err(WorldError::Attached));
+        let inner = world.join(true).unwrap();
+        assert_eq!(world.stop(None).map(drop), Err(WorldError::HoldsMutator));
+        assert_eq!(
+            world.stop(Some(me)).map(drop),
+            Err(WorldError::HoldsMutator)
+        );
+        let stopped = world.stop(Some(inner)).unwrap();
+        assert_eq!(world.members(), (2, 0));
+        let collecting = |operation| WorldError::Collecting { operation };
+        assert_eq!(world.join(false), Err(collecting("attach")));
+        assert_eq!(world.join(true), Err(collecting("enter")));
+        assert_eq!(world.stop(None).map(drop), Err(collecting("collect")));
+        drop(stopped);
+        assert_eq!(world.members(), (2, 1));
+        world.leave(inner);
+        world.unpark(me);
+        world.leave(me);
+        assert_eq!(world.members(), (0, 0));
+        drop(world.stop(None).unwrap());
+    }
+
+    #[test]
+    fn nobody_runs_while_the_world_is_stopped() {
+        const THREADS: usize = 4;
+        const STOPS: usize = 50;
+        let (world, running, done) = (World::new(), AtomicUsize::new(0), AtomicUsize::new(0));
+        thread::scope(|scope| {
+            for id in 0..THREADS {
+                let (world, running, done) = (&world, &running, &done);
+                scope.spawn(move || {
+                    let me = world.join(false).unwrap();
+                    running.fetch_add(1, SeqCst);
+                    for step in 0..STOPS {
+                        running.fetch_sub(1, SeqCst);
+                        if step % THREADS == id {
+                            let stopped = world.stop(Some(me)).unwrap();
+                            assert_eq!(running.load(SeqCst), 0);
+                            drop(stopped);
+                        } else if step % 2 == 0 {
+                            world.park(me);
+                            world.unpark(me);
+                        } else {
+                            world.poll(me);
+                        }
+                        running.fetch_add(1, SeqCst);
+                    }
+                    running.fetch_sub(1, SeqCst);
+                    world.leave(me);
+                    done.fetch_add(1, SeqCst);
+                });
+            }
+            while done.load(SeqCst) < THREADS {
+                let stopped = world.stop(None).unwrap();
+                drop(stopped);
+                thread::yield_now();
+            }
+        });
+        assert_eq!(world.members(), (0, 0));
+    }
+}
