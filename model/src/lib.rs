@@ -1,13 +1,13 @@
-//! The finalizer queue under a model checker: loom runs small programs over it in every order of their threads' steps
-//! that a bounded number of forced switches allows, and finds deadlocks, which is what a lost wake-up is.
+//! The finalizer queue under a model checker: loom runs small programs over it in every order of
+//! their threads' steps that a bounded number of forced switches allows, and finds deadlocks, which
+//! is what a lost wake-up is.
 //!
-//! The queue's source is the runtime's own, compiled here a second time over loom's locks and atomics. Only tests.
+//! The queue's source is the runtime's own, compiled here a second time over loom's locks and
+//! atomics. Only tests.
 #![forbid(unsafe_code)]
 
 #[cfg(test)]
-mod lock;
-#[cfg(test)]
-mod prefetch;
+mod base;
 #[cfg(test)]
 #[expect(
     dead_code,
@@ -15,9 +15,7 @@ mod prefetch;
     unreachable_pub,
     reason = "the runtime uses more of the queue than the models do, and shows some of it"
 )]
-#[path = "../../src/queue/mod.rs"]
+#[path = "../../src/calls/queue/mod.rs"]
 mod queue;
-#[cfg(test)]
-mod sync;
 #[cfg(test)]
 mod tests;

@@ -1,23 +1,24 @@
 //! Models of the queue's threads: collector, finalizer goroutine, whoever waits, whoever stops.
 //!
-//! `cargo test -p fing-model`. Each model states what must hold however the threads are interleaved; a wake-up that is
-//! lost leaves a thread waiting for ever, which loom reports as a deadlock. That the models bite is shown by those that
-//! must fail (`should_panic`), and by changes to src/queue/mod.rs that were tried; each of these fails the models named:
+//! `cargo test -p fing-model`. Each model states what must hold however the threads are
+//! interleaved; a wake-up that is lost leaves a thread waiting for ever, which loom reports as a
+//! deadlock. That the models bite is shown by those that must fail (`should_panic`), and by changes
+//! to src/calls/queue/mod.rs that were tried; each of these fails the models named:
 //!
 //! | change | models that fail |
 //! |---|---|
-//! | `wake` does not notify | `no_wake_up_is_lost`, `who_waits_is_woken`, `register_count_is_read_once_a_drain` |
+//! | `wake` does not notify | `no_wake_up_is_lost` and others |
 //! | `stop` does not notify `work` | all that end by themselves |
-//! | `take` does not notify `settled` when it parks | `no_wake_up_is_lost`, `who_waits_is_woken`, `register_count_is_read_once_a_drain` |
+//! | `take` does not notify `settled` when it parks | `no_wake_up_is_lost` and others |
 //! | `take` leaves WAIT set when a drain begins | all |
-//! | `next_block` leaves `running` empty | `stop_at_any_moment`, `roots_are_visible_until_their_call_has_returned` |
+//! | `next_block` leaves `running` empty | `stop_at_any_moment`, `roots_are_visible...` |
 //! | `next_block` does not store the progress | `roots_are_visible_until_their_call_has_returned` |
 //! | `next_block` ignores `stop` | `stop_at_any_moment` |
 //! | `finish_block` leaves `running` | all but those of the roots |
 //! | `finish_block` does not notify after `stop` | `stop_at_any_moment` |
 //! | `finish_block` keeps the records of a spare block | all but `who_waits_is_woken` |
-//! | `visit_references` leaves out the drain under way | `roots_are_visible_until_their_call_has_returned` |
-//! | `discard` forgets the drain under way | `stop_at_any_moment`, `roots_are_visible_until_their_call_has_returned` |
+//! | `visit_references` leaves out the drain under way | `roots_are_visible...` |
+//! | `discard` forgets the drain under way | `stop_at_any_moment`, `roots_are_visible...` |
 //!
 //! Drains of several blocks are too long for a model; tests of the queue itself have them.
 #![forbid(unsafe_code)]
@@ -29,11 +30,12 @@ use std::time::Duration;
 use fing_stubs::Record;
 use loom::thread;
 
-use crate::lock::WAITS_TOO_LATE;
-use crate::queue::{Policy, Queue, Tag, Taken, status};
-use crate::sync::Ordering;
+use crate::base::lock::WAITS_TOO_LATE;
+use crate::base::sync::Ordering;
+use crate::queue::{DrainOrder, Queue, Tag, Taken, status};
 
-/// Forced switches of threads in one execution: three find every fault of the table above in seconds.
+/// Forced switches of threads in one execution: three find every fault of the table above in
+/// seconds.
 const PREEMPTIONS: usize = 3;
 
 /// Longer than any test: waits end because they are notified.
@@ -48,7 +50,8 @@ struct Fate {
     drain: u32,
 }
 
-/// The fate of each record, by the number that is its first word. Not a part of the model: looking adds no step.
+/// The fate of each record, by the number that is its first word. Not a part of the model: looking
+/// adds no step.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<BTreeMap<u64, Fate>>>);
 
@@ -80,7 +83,7 @@ struct World {
 
 impl World {
     fn new(int_arg_regs: u8) -> World {
-        let queue = Queue::new(int_arg_regs, Policy::Lifo);
+        let queue = Queue::new(int_arg_regs, DrainOrder::Lifo);
         queue.set_status(status::CREATED, true);
         World {
             queue: Arc::new(queue),
@@ -101,12 +104,13 @@ impl World {
         });
     }
 
-    /// The finalizer goroutine, as in src/fing.rs: drains until it is stopped, then discards.
+    /// The finalizer goroutine, as in src/calls/goroutine.rs: drains until it is stopped, then
+    /// discards.
     fn goroutine(&self, publishing: Publishing) {
         let mut drain = 0;
         while let Taken::Drain { int_arg_regs } = self.queue.take(true) {
             drain += 1;
-            while let Some(block) = self.queue.next_block(|_| ()) {
+            while let Some((block, _)) = self.queue.next_block(|_| ()) {
                 let range = block.slots().as_ptr_range();
                 let mut at = range.start.cast::<Record>();
                 for slot in block.slots() {
@@ -151,7 +155,8 @@ impl World {
         thread::spawn(move || part(world))
     }
 
-    /// Ends the goroutine; then each of the `pushed` records was run once, or not at all and discarded.
+    /// Ends the goroutine; then each of the `pushed` records was run once, or not at all and
+    /// discarded.
     fn end(&self, goroutine: thread::JoinHandle<()>, pushed: u64) {
         self.queue.stop();
         join(goroutine);
@@ -178,7 +183,8 @@ fn check(model: impl Fn() + Send + Sync + 'static) {
     builder.check(model);
 }
 
-/// Two collections, each waking: when all is settled everything was run, and the goroutine is parked.
+/// Two collections, each waking: when all is settled everything was run, and the goroutine is
+/// parked.
 fn settle(publishing: Publishing) {
     let world = World::new(9);
     let goroutine = world.start(publishing);
@@ -221,7 +227,8 @@ fn who_waits_is_woken() {
     });
 }
 
-/// Stopped at any moment: what runs is waited for, and nothing begins afterwards; the rest is discarded, by whoever comes first.
+/// Stopped at any moment: what runs is waited for, and nothing begins afterwards; the rest is
+/// discarded, by whoever comes first.
 #[test]
 fn stop_at_any_moment() {
     check(|| {
@@ -244,7 +251,8 @@ fn stop_at_any_moment() {
     });
 }
 
-/// A collection at any moment: every record pushed before it whose call has not returned after it was seen.
+/// A collection at any moment: every record pushed before it whose call has not returned after it
+/// was seen.
 fn look(publishing: Publishing) {
     let world = World::new(9);
     let goroutine = world.start(publishing);
@@ -278,7 +286,8 @@ fn progress_published_too_early_is_found() {
     check(|| look(Publishing::Ahead));
 }
 
-/// The register count changes at any moment: it is the same throughout a drain, and the new one for all that is pushed later.
+/// The register count changes at any moment: it is the same throughout a drain, and the new one for
+/// all that is pushed later.
 #[test]
 fn register_count_is_read_once_a_drain() {
     check(|| {

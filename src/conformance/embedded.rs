@@ -8,22 +8,27 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::foreign::{Panics, code};
 use super::{Call, Features, Setup, Subject};
-use crate::collector::{CyclePolicy, Scope};
-use crate::executor::Executor;
-use crate::handle::Handle;
+use crate::calls::executor::Executor;
+use crate::calls::function::FinalizerFn;
+use crate::calls::options::{FinalizerOptions, HeldValue};
+use crate::conformance::probe::{Raw, cleanup, finalizer, listen};
 use crate::heap::HeapOptions;
-use crate::mutator::{Mutator, Obj};
-use crate::probe::{Raw, cleanup, finalizer, listen};
-use crate::registry::{Cleanup, CleanupArgument, FinalizerState};
+use crate::order::{CyclePolicy, Scope};
 use crate::runtime::Runtime;
+use crate::runtime::mutator::Mutator;
+use crate::runtime::object::Obj;
+use crate::runtime::registry::{Cleanup, CleanupArgument, FinalizerState};
+use crate::runtime::weak::Weak;
 use crate::types::TypeId;
-use crate::weak::Weak;
+use crate::world::handle::Handle;
 
 /// A [`Subject`] made of a [`Runtime`], with dead objects poisoned.
 pub struct Embedded {
     runtime: Runtime,
     /// Objects: a number, and as many pointers as the type's place says.
     types: Vec<TypeId>,
+    /// Without a context, and with one.
+    finalizers: [FinalizerFn; 2],
     roots: Rc<RefCell<Vec<Option<Handle>>>>,
     /// Where each object was allocated.
     addrs: HashMap<u64, usize>,
@@ -31,6 +36,14 @@ pub struct Embedded {
     weak: HashMap<u64, Weak>,
     cycles: Arc<Mutex<Vec<Vec<usize>>>>,
     panics: Panics,
+}
+
+impl std::fmt::Debug for Embedded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Embedded")
+            .field("runtime", &self.runtime)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What the suite does with a runtime of its own does not fail.
@@ -98,6 +111,7 @@ impl Subject for Embedded {
         };
         Embedded {
             types: (0..4).map(define).collect(),
+            finalizers: [finalizer(false), finalizer(true)],
             runtime,
             roots: Rc::new(RefCell::new(vec![None; setup.roots])),
             addrs: HashMap::new(),
@@ -119,7 +133,7 @@ impl Subject for Embedded {
         let (handle, addr) = self.with([], |mutator, []| {
             let object = sure(mutator.alloc(self.types[fields]));
             sure(mutator.store_word(object, 0, id));
-            (mutator.root(object), object.addr())
+            (sure(mutator.root(object)), object.addr())
         });
         self.set_root(root, Some(handle));
         self.addrs.insert(id, addr);
@@ -133,7 +147,7 @@ impl Subject for Embedded {
     fn load(&mut self, to: usize, from: usize, field: usize) {
         let handle = self.with([Some(from)], |mutator, [object]| {
             let found = sure(mutator.load_ref(held(object), 8 + 8 * field));
-            found.map(|found| mutator.root(found))
+            found.map(|found| sure(mutator.root(found)))
         });
         self.set_root(to, handle);
     }
@@ -146,21 +160,19 @@ impl Subject for Embedded {
 
     fn set_finalizer(&mut self, object: usize, context: Option<usize>, cycle: CyclePolicy) -> bool {
         self.with([Some(object), context], |mutator, [object, context]| {
-            let function = finalizer(context.map(Obj::addr));
-            let object = held(object).into();
-            let set = self
-                .runtime
-                .set_finalizer_on_cycle(mutator, object, Some(&function), cycle);
+            let function = &self.finalizers[usize::from(context.is_some())];
+            let mut options = FinalizerOptions::new().cycle(cycle);
+            if let Some(context) = context {
+                options = options.context(HeldValue::Object(context));
+            }
+            let set = mutator.set_finalizer_with(held(object), function, options);
             set.is_ok()
         })
     }
 
     fn clear_finalizer(&mut self, object: usize) -> bool {
         self.with([Some(object)], |mutator, [object]| {
-            let state = self
-                .runtime
-                .set_finalizer(mutator, held(object).into(), None);
-            sure(state) == FinalizerState::Cleared(true)
+            sure(mutator.clear_finalizer(held(object))) == FinalizerState::Cleared(true)
         })
     }
 
@@ -168,11 +180,7 @@ impl Subject for Embedded {
         let added = self.with([Some(object), argument], |mutator, [object, argument]| {
             let function = cleanup(number, argument.is_some());
             let argument = argument.map_or(CleanupArgument::Word(0), CleanupArgument::Object);
-            let pointer = held(object).addr();
-            sure(
-                self.runtime
-                    .add_cleanup(mutator, pointer, &function, argument),
-            )
+            sure(mutator.add_cleanup(held(object), &function, argument))
         });
         self.cleanups.insert(number, added);
     }
@@ -183,7 +191,7 @@ impl Subject for Embedded {
 
     fn make_weak(&mut self, object: usize, id: u64) {
         let weak = self.with([Some(object)], |mutator, [object]| {
-            sure(self.runtime.downgrade(mutator, held(object).addr()))
+            sure(mutator.downgrade(held(object)))
         });
         self.weak.insert(id, weak);
     }
@@ -207,7 +215,7 @@ impl Subject for Embedded {
                 made.borrow_mut().push(Call::of(raw, id));
                 if let (Some(root), Raw::Finalizer { object, .. }) = (revive, raw) {
                     let object = sure(mutator.adopt(object as usize));
-                    roots.borrow_mut()[root] = Some(mutator.root(object));
+                    roots.borrow_mut()[root] = Some(sure(mutator.root(object)));
                 }
             };
             sure(runtime.enter(tell));

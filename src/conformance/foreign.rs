@@ -9,12 +9,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use fing_stubs::{CacheOptions, CodePolicy};
 
 use super::{Call, Features, Setup, Subject};
-use crate::collector::{CyclePolicy, Order, Reference, Scope};
-use crate::finalizer::FinalizerFn;
-use crate::finalizers::{
-    CleanupId, FinalizerOptions, Finalizers, ForeignArgument, PreparedFinalizer, WeakId,
-};
-use crate::probe::{self, Raw, cleanup, listen};
+use crate::calls::function::FinalizerFn;
+use crate::calls::options::{FinalizerOptions, HeldValue};
+use crate::conformance::probe::{self, Raw, cleanup, listen};
+use crate::foreign::{Cleanup, Finalizers, PreparedFinalizer, Weak};
+use crate::order::{CyclePolicy, Order, Reference, Scope};
 
 /// A heap with a collector, as the suite needs it. References are good until the next collection.
 pub trait Collector: 'static {
@@ -45,7 +44,7 @@ pub trait Collector: 'static {
     fn store(&mut self, object: Self::Ref, field: usize, value: Option<Self::Ref>);
 
     /// Collects, with all steps but [`finish`](Finalizers::finish). `early`: makes
-    /// [early roots](Finalizers::early_roots) first.
+    /// [early roots](crate::foreign::Collection::early_roots) first.
     fn collect(&mut self, finalizers: &Finalizers<Self::Ref>, scope: Scope, early: bool);
 
     /// All objects that exist, in any order.
@@ -60,10 +59,7 @@ pub trait Collector: 'static {
 
 /// Calls need no generated code here, and programs are many.
 pub(super) fn code() -> CacheOptions {
-    CacheOptions {
-        policy: CodePolicy::Interpret,
-        ..CacheOptions::default()
-    }
+    CacheOptions::default().policy(CodePolicy::Interpret)
 }
 
 /// Where panics inside of finalizers are kept, until they are raised again.
@@ -92,16 +88,25 @@ pub struct Foreign<C: Collector> {
     finalizers: Finalizers<C::Ref>,
     plain: FinalizerFn,
     with_context: FinalizerFn,
-    /// Every other finalizer without a context is one of these, made when first wanted, and dropped at times.
-    prepared: HashMap<CyclePolicy, PreparedFinalizer<C::Ref>>,
+    /// Every other finalizer is one of these, without or with a context, made when first wanted,
+    /// and dropped at times.
+    prepared: HashMap<(CyclePolicy, bool), PreparedFinalizer<C::Ref>>,
     set: u64,
-    cleanups: HashMap<u64, CleanupId>,
-    weak: HashMap<u64, WeakId>,
+    cleanups: HashMap<u64, Cleanup>,
+    weak: HashMap<u64, Weak>,
     cycles: Rc<RefCell<Vec<Vec<u64>>>>,
     panics: Panics,
     /// In Go's order, which reports no cycles, what is due is left in the table at times.
     hurries: bool,
     collections: u64,
+}
+
+impl<C: Collector> std::fmt::Debug for Foreign<C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Foreign")
+            .field("finalizers", &self.finalizers)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<C: Collector> Foreign<C> {
@@ -196,19 +201,22 @@ impl<C: Collector> Subject for Foreign<C> {
         if self.set.is_multiple_of(16) {
             self.prepared.clear();
         }
-        if context.is_none() && self.set.is_multiple_of(2) {
-            let prepared = self.prepared.entry(cycle).or_insert_with(|| {
-                let prepared = self.finalizers.prepare(&self.plain, cycle);
+        let function = match context {
+            Some(_) => &self.with_context,
+            None => &self.plain,
+        };
+        if self.set.is_multiple_of(2) {
+            let key = (cycle, context.is_some());
+            let prepared = self.prepared.entry(key).or_insert_with(|| {
+                let prepared = self.finalizers.prepare_finalizer(function, cycle);
                 prepared.unwrap_or_else(|error| panic!("{error}"))
             });
-            return probe::attach(prepared, object).is_ok();
+            return probe::set(prepared, object, context).is_ok();
         }
-        let function = if context.is_some() {
-            &self.with_context
-        } else {
-            &self.plain
-        };
-        let options = FinalizerOptions { context, cycle };
+        let mut options = FinalizerOptions::new().cycle(cycle);
+        if let Some(context) = context {
+            options = options.context(HeldValue::Object(context));
+        }
         probe::set_finalizer(&self.finalizers, object, function, options).is_ok()
     }
 
@@ -218,8 +226,8 @@ impl<C: Collector> Subject for Foreign<C> {
 
     fn add_cleanup(&mut self, object: usize, number: u64, argument: Option<usize>) {
         let function = cleanup(number, argument.is_some());
-        let argument = argument.map_or(ForeignArgument::Word(number), |root| {
-            ForeignArgument::Object(self.held(root))
+        let argument = argument.map_or(HeldValue::Word(number), |root| {
+            HeldValue::Object(self.held(root))
         });
         let added = probe::add_cleanup(&self.finalizers, self.held(object), &function, argument);
         self.cleanups
@@ -233,7 +241,7 @@ impl<C: Collector> Subject for Foreign<C> {
 
     fn make_weak(&mut self, object: usize, id: u64) {
         self.weak
-            .insert(id, self.finalizers.weak(self.held(object)));
+            .insert(id, probe::downgrade(&self.finalizers, self.held(object)));
     }
 
     fn upgrade(&mut self, id: u64) -> Option<u64> {

@@ -1,7 +1,9 @@
-//! A suite that any collector can run against itself: random programs, compared with a naive model after each collection.
+//! A suite that any collector can run against itself: random programs, compared with a naive model
+//! after each collection.
 //!
-//! A collector that is driven through [`Finalizers`](crate::Finalizers) implements [`Collector`] and is wrapped in
-//! [`Foreign`]; anything else implements [`Subject`]. The embedded heap does: [`Embedded`].
+//! A collector that is driven through [`Finalizers`](crate::foreign::Finalizers) implements
+//! [`Collector`] and is wrapped in [`Foreign`]; anything else implements [`Subject`]. The embedded
+//! heap does: [`Embedded`].
 //!
 //! ```no_run
 //! # fn check<MyHeap: fing::conformance::Collector>() {
@@ -16,15 +18,16 @@
 //! # }
 //! ```
 //!
-//! What is compared after each collection: which objects exist, which weak handles are alive, which cycles are
-//! reported; and what runs, with the right object, context and argument, exactly once, in an order that is allowed. The
-//! programs build and drop graphs, register, clear, stop, revive from inside of finalizers, collect inside of finalizers,
-//! mix minor, full and early-rooted collections where the collector has them, and in some cases collect after every
-//! operation.
-#![forbid(unsafe_code)]
+//! What is compared after each collection: which objects exist, which weak handles are alive, which
+//! cycles are reported; and what runs, with the right object, context and argument, exactly once,
+//! in an order that is allowed. The programs build and drop graphs, register, clear, stop, revive
+//! from inside of finalizers, collect inside of finalizers, mix minor, full and early-rooted
+//! collections where the collector has them, and in some cases collect after every operation.
+#![deny(unsafe_code)]
 mod embedded;
 mod foreign;
 mod model;
+mod probe;
 mod program;
 mod suite;
 
@@ -32,9 +35,9 @@ pub use embedded::Embedded;
 pub use foreign::{Collector, Foreign};
 pub use suite::{Failure, Suite, Summary};
 
-pub use crate::collector::Fault;
-use crate::collector::{CyclePolicy, Order, Scope};
-use crate::probe::Raw;
+use self::probe::Raw;
+pub use crate::order::Fault;
+use crate::order::{CyclePolicy, Order, Scope};
 
 /// What a [`Subject`] is made for.
 #[derive(Clone, Copy, Debug, Default)]
@@ -52,7 +55,7 @@ pub struct Setup {
 pub struct Features {
     /// Minor collections.
     pub minor: bool,
-    /// [`early_roots`](crate::Finalizers::early_roots).
+    /// [`early_roots`](crate::foreign::Collection::early_roots).
     pub early: bool,
     /// Objects can survive a minor collection and be young.
     pub ages: bool,
@@ -95,8 +98,9 @@ impl Call {
     }
 }
 
-/// A heap with finalizers, under test. It is a machine of a few roots; operations name objects by the root that holds
-/// them, which is never empty, so an implementation may move objects whenever it likes.
+/// A heap with finalizers, under test. It is a machine of a few roots; operations name objects by
+/// the root that holds them, which is never empty, so an implementation may move objects whenever
+/// it likes.
 pub trait Subject {
     /// Makes an empty heap.
     fn make(setup: &Setup) -> Self;
@@ -137,8 +141,8 @@ pub trait Subject {
     /// Collects.
     fn collect(&mut self, scope: Scope, early: bool);
 
-    /// Runs what is due, and says what was called, in order. Each finalizer puts its object in the root `revive`; each
-    /// call then collects, if `collect` is given.
+    /// Runs what is due, and says what was called, in order. Each finalizer puts its object in the
+    /// root `revive`; each call then collects, if `collect` is given.
     fn run(&mut self, revive: Option<usize>, collect: Option<Scope>) -> Vec<Call>;
 
     /// The numbers of all objects that exist, in any order.

@@ -1,10 +1,11 @@
-//! The reference model: sets and closures, as naive as can be. It knows nothing of steps, addresses or tables.
+//! The reference model: sets and closures, as naive as can be. It knows nothing of steps, addresses
+//! or tables.
 #![forbid(unsafe_code)]
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Call;
-use crate::collector::{CyclePolicy, Order, Scope};
+use crate::order::{CyclePolicy, Order, Scope};
 
 pub(super) type Set = BTreeSet<u64>;
 

@@ -1,7 +1,7 @@
 //! Random programs. Each operation makes sense in any state, so any part of a program is a program.
 #![forbid(unsafe_code)]
 
-use crate::collector::{CyclePolicy, Scope};
+use crate::order::{CyclePolicy, Scope};
 
 /// Roots of a program.
 pub(super) const ROOTS: usize = 7;

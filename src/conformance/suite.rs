@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::model::{Finalizer, Model, Object};
 use super::program::{Op, ROOTS, generate};
 use super::{Call, Fault, Setup, Subject};
-use crate::collector::{Order, Scope};
+use crate::order::{Order, Scope};
 
 /// How many programs are tried with `FING_CASES` unset.
 const CASES: u64 = 250;
@@ -53,7 +53,8 @@ impl fmt::Display for Summary {
         } = self;
         write!(
             f,
-            "{cases} programs, {collections} collections, {calls} calls, {cycles} cycles reported: as the model"
+            "{cases} programs, {collections} collections, {calls} calls, {cycles} cycles \
+             reported: as the model"
         )
     }
 }
@@ -324,7 +325,8 @@ impl<'a, S: Subject> Case<'a, S> {
 
     /// Runs what is due, on both. Answers whether anything was.
     fn run(&mut self, revive: Option<usize>, collect: Option<Scope>) -> Result<bool, String> {
-        // Which objects stay young is known only after the last of several collections, so only full ones are run then.
+        // Which objects stay young is known only after the last of several collections, so only
+        // full ones are run then.
         let minor = S::features().minor && !S::features().ages;
         let collect = collect.map(|scope| if minor { scope } else { Scope::Full });
         let calls = self.subject.run(revive, collect);

@@ -1,4 +1,5 @@
-//! `fing demo`: C streams closed by the collector, then the finalizers of Go's own register ABI test.
+//! `fing demo`: C streams closed by the collector, then the finalizers of Go's own register ABI
+//! test.
 #![expect(
     unsafe_code,
     reason = "says which functions are at which addresses, and opens C streams"
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 use fing::stubs::seed::{self, Observation};
 use fing::stubs::{Assignment, Place, StubKey, assign};
-use fing::{Abi, Arch, FinalizerFn, Handle, Runtime, Signature};
+use fing::{Abi, Arch, CleanupFn, FinalizerFn, Handle, Runtime, Signature};
 
 /// How long to wait for finalizers; they take microseconds.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -90,7 +91,7 @@ fn streams(runtime: &Runtime, out: &mut impl Write) -> Result<(), Box<dyn Error>
     let fclose: Signature = "func(unsafe.Pointer) int32".parse()?;
     // SAFETY: I8: libc's `int fclose(FILE *)`, which is given streams that nobody else closes.
     let fclose =
-        unsafe { FinalizerFn::builder(fclose, Abi::system_v()).at(libc::fclose as *const ()) };
+        unsafe { CleanupFn::builder(fclose, Abi::system_v()).at(libc::fclose as *const ()) };
 
     writeln!(
         out,
@@ -102,8 +103,8 @@ fn streams(runtime: &Runtime, out: &mut impl Write) -> Result<(), Box<dyn Error>
         let object = runtime.enter(|mutator| -> Result<Handle, Box<dyn Error>> {
             let object = mutator.alloc(file)?;
             mutator.store_word(object, 0, stream as u64)?;
-            runtime.add_cleanup(mutator, object.addr(), &fclose, stream as u64)?;
-            Ok(mutator.root(object))
+            mutator.add_cleanup(object, &fclose, stream as u64)?;
+            Ok(mutator.root(object)?)
         })??;
         objects.push(object);
     }
@@ -221,7 +222,8 @@ fn places(assignment: &Assignment) -> String {
     places.join(" ")
 }
 
-/// Registers the case's callee for an object, drops the object, collects, and returns what the callee confirmed.
+/// Registers the case's callee for an object, drops the object, collects, and returns what the
+/// callee confirmed.
 fn finalize(
     runtime: &Runtime,
     signature: Signature,
@@ -243,7 +245,7 @@ fn finalize(
         mutator.store_word(number, 0, case.number as u64)?;
         let object = mutator.alloc(pointer)?;
         mutator.store_ref(object, 0, Some(number))?;
-        runtime.set_finalizer(mutator, object.into(), Some(&function))?;
+        mutator.set_finalizer(object, &function)?;
         Ok(())
     })??;
     runtime.gc()?;

@@ -4,50 +4,27 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::ValueEnum;
 use fing::stubs::{
-    Abi, Arch, Assignment, Compiled, Compiler, Signature, StubError, StubKey, assign, go_frame,
+    Abi, Assignment, Compiled, Compiler, Signature, StubError, StubKey, assign, go_frame,
 };
-use target_lexicon::Triple;
+
+use crate::convention::Convention;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// A signature, such as `func(*int) (int, float32, [10]uint8)`
     signature: String,
-    /// Calling convention: go, or a native one of the target (sysv, fastcall, aapcs, apple, lp64d, elf, c, tail)
-    #[arg(long, default_value = "go")]
-    abi: String,
-    /// Integer argument registers of Go's ABI; 0 is ABI0 [default: all the machine has]
-    #[arg(long, value_name = "N")]
-    int_regs: Option<usize>,
-    /// Machine to make code for, such as aarch64-unknown-linux-gnu; `fing targets` lists them [default: this one]
-    #[arg(long, value_name = "TRIPLE", value_parser = target)]
-    target: Option<Triple>,
-    /// Form of the output
-    #[arg(long, value_enum, default_value = "text")]
-    format: Format,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Format {
-    /// One page
-    Text,
-    /// One JSON object on one line
-    Json,
-}
-
-fn target(text: &str) -> Result<Triple, String> {
-    text.parse()
-        .map_err(|error: target_lexicon::ParseError| error.to_string())
+    #[command(flatten)]
+    convention: Convention,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> super::Output {
     match Explanation::of(arguments) {
         Ok(explanation) => {
             let mut out = std::io::stdout().lock();
-            match arguments.format {
-                Format::Text => explanation.page(&mut out)?,
-                Format::Json => writeln!(out, "{}", explanation.json())?,
+            match arguments.convention.json {
+                false => explanation.page(&mut out)?,
+                true => writeln!(out, "{}", explanation.json())?,
             }
             Ok(ExitCode::SUCCESS)
         }
@@ -71,17 +48,14 @@ struct Explanation {
 impl Explanation {
     fn of(arguments: &Arguments) -> Result<Explanation, StubError> {
         let signature: Signature = arguments.signature.parse()?;
-        let compiler = match &arguments.target {
-            Some(triple) => Compiler::for_target(triple.clone())?,
+        let compiler = match arguments.convention.triple() {
+            Some(triple) => Compiler::for_target(triple)?,
             None => Compiler::host()?,
         };
-        let arch = compiler.arch().map_or("?", Arch::name);
-        let abi: Abi = format!("{}/{arch}", arguments.abi).parse()?;
-        let abi = arguments
-            .int_regs
-            .map_or(Ok(abi), |ints| abi.with_int_arg_regs(ints))?;
+        let abi = arguments.convention.abi()?;
         let assignment = assign(&signature, abi)?;
-        // A finalizer's stub reads its one argument from a record; any other reads a block of arguments.
+        // A finalizer's stub reads its one argument from a record; any other reads a block of
+        // arguments.
         let key = match StubKey::of(&signature, &assignment, Default::default()) {
             Err(StubError::NotOneParameter { .. } | StubError::ArgumentTooLarge { .. }) => {
                 StubKey::block(&signature, abi, Default::default())?
@@ -157,7 +131,12 @@ impl Explanation {
             "target": target,
             "assignment": assignment.to_json("", signature),
             "key": key.to_string(),
-            "frame": { "needed": assignment.frame_size, "reserved": key.frame(), "hidden": key.hidden(), "go": go_frame::frame(nret) },
+            "frame": {
+                "needed": assignment.frame_size,
+                "reserved": key.frame(),
+                "hidden": key.hidden(),
+                "go": go_frame::frame(nret),
+            },
             "clif": compiled.clif(),
             "code": hex(compiled.code.iter(), usize::MAX, ""),
             "listing": compiled.listing().unwrap_or_default(),
@@ -186,7 +165,8 @@ fn frame_rules(signature: &Signature, assignment: &Assignment, key: &StubKey) ->
     let mut text = format!(
         "the ABI needs          {needed:>6} bytes: stack arguments, stack results, spill slots\n\
          fing's stub reserves   {:>6} bytes: that, rounded up so that signatures share stubs\n\
-         Go reserves            {now:>6} bytes: 2 words + all results as if on the stack; its frame class is {}",
+         Go reserves            {now:>6} bytes: 2 words + all results as if on the stack; its \
+         frame class is {}",
         key.frame(),
         class(now),
     );
@@ -198,7 +178,8 @@ fn frame_rules(signature: &Signature, assignment: &Assignment, key: &StubKey) ->
     }
     if assignment.abi.int_regs() > 0 && go_frame::seed_would_overflow(nret, needed) {
         text += &format!(
-            "\nGo's first register version reserved {nret} bytes, class {}: too small here (golang/go#51457)",
+            "\nGo's first register version reserved {nret} bytes, class {}: too small here \
+             (golang/go#51457)",
             class(nret)
         );
     }

@@ -4,44 +4,25 @@
 use std::io::{BufRead, Write};
 use std::process::ExitCode;
 
-use fing::stubs::{Abi, AbiError, Arch, Signature, assign};
+use fing::stubs::{Abi, Signature, assign};
+
+use crate::convention::Convention;
 
 /// The longest line read from standard input, in bytes; longer ones are reported and skipped.
 const LINE_LIMIT: u64 = 16 << 20;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Machine whose registers are used: amd64, arm64, riscv64, s390x, ppc64 or loong64
-    #[arg(long, default_value = "amd64")]
-    arch: String,
-    /// Integer argument registers [default: all the machine has]
-    #[arg(long, value_name = "N")]
-    int_regs: Option<usize>,
-    /// Float argument registers [default: all the machine has, but none with `--int-regs 0`, which is ABI0]
-    #[arg(long, value_name = "M")]
-    float_regs: Option<usize>,
-    /// Print one JSON object a line
-    #[arg(long)]
-    json: bool,
-    /// Signatures such as `func(*int, string) (int, error)`; without any, they are read from standard input, one a
-    /// line, each optionally after an id and a tab
+    #[command(flatten)]
+    convention: Convention,
+    /// Signatures such as `func(*int, string) (int, error)`; without any, they are read from
+    /// standard input, one a line, each optionally after an id and a tab
     #[arg(value_name = "SIGNATURE")]
     signatures: Vec<String>,
 }
 
-/// The Go ABI of a machine with the register counts given.
-pub(crate) fn go_abi(
-    arch: &str,
-    ints: Option<usize>,
-    floats: Option<usize>,
-) -> Result<Abi, AbiError> {
-    let abi = Abi::go(arch.parse::<Arch>()?);
-    let abi = ints.map_or(Ok(abi), |ints| abi.with_int_arg_regs(ints))?;
-    floats.map_or(Ok(abi), |floats| abi.with_registers(abi.int_regs(), floats))
-}
-
 pub(crate) fn run(arguments: &Arguments) -> super::Output {
-    let abi = match go_abi(&arguments.arch, arguments.int_regs, arguments.float_regs) {
+    let abi = match arguments.convention.abi() {
         Ok(abi) => abi,
         Err(error) => {
             eprintln!("fing layout: {error}");
@@ -50,7 +31,7 @@ pub(crate) fn run(arguments: &Arguments) -> super::Output {
     };
     let mut printer = Printer {
         abi,
-        json: arguments.json,
+        json: arguments.convention.json,
         bad: 0,
     };
     for (number, signature) in (1..).zip(&arguments.signatures) {

@@ -1,15 +1,17 @@
 //! The `fing` command: a demonstration, and a window on assignments and stubs.
 #![deny(unsafe_code)]
 
+mod convention;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod demo;
 mod explain;
 mod layout;
 mod targets;
 
+use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// Finalizers for language VMs, called through stubs that Cranelift makes for their signatures.
 #[derive(Parser)]
@@ -29,6 +31,11 @@ enum Command {
     Explain(explain::Arguments),
     /// List the targets and conventions, and what this build and machine can do for each
     Targets(targets::Arguments),
+    /// Print a script that completes this command's arguments in a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
 }
 
 /// Where a command's output goes. A reader that has seen enough (`| head`) is no error.
@@ -46,6 +53,13 @@ fn main() -> ExitCode {
         Command::Layout(arguments) => layout::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Targets(arguments) => targets::run(&arguments),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "fing", &mut script);
+            std::io::stdout()
+                .write_all(&script)
+                .map(|()| ExitCode::SUCCESS)
+        }
     };
     match outcome {
         Ok(status) => status,

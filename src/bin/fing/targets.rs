@@ -57,11 +57,9 @@ fn table() -> impl Iterator<Item = (&'static str, &'static str, Vec<&'static str
 
 /// Whether a cache of this policy has stubs for the convention here.
 fn served(abi: Abi, policy: CodePolicy) -> bool {
-    let options = CacheOptions {
-        policy,
-        arena_capacity: 1 << 20,
-        ..CacheOptions::default()
-    };
+    let options = CacheOptions::default()
+        .policy(policy)
+        .arena_capacity(1 << 20);
     let pointer: Result<Signature, _> = "func(*int)".parse();
     match (StubCache::new(options), pointer) {
         (Ok(cache), Ok(signature)) => cache.for_signature(&signature, abi).is_ok(),
@@ -123,7 +121,8 @@ pub(crate) fn run(arguments: &Arguments) -> super::Output {
     if !arguments.json {
         writeln!(
             out,
-            "\ngenerated: this build makes code for it (feature all-arch: for every machine Cranelift has)"
+            "\ngenerated: this build makes code for it (feature all-arch: for every machine \
+             Cranelift has)"
         )?;
         writeln!(
             out,

@@ -1,0 +1,6 @@
+//! Stands in for `src/base`: the same names over the model checker's locks and atomics.
+#![forbid(unsafe_code)]
+
+pub(crate) mod lock;
+pub(crate) mod prefetch;
+pub(crate) mod sync;

@@ -1,0 +1,98 @@
+//! A record as stubs read it, and its tag: what the queue knows of it besides its words.
+#![forbid(unsafe_code)]
+
+// Not the types of `base::sync`, which a model checker replaces: stubs read these words directly.
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use fing_stubs::Record;
+
+/// A record in its place in a block, laid out as a [`Record`]. Stubs read it; a collection may
+/// write its references while the thread that runs the block is inside a call.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub(crate) struct Slot(pub(super) [AtomicU64; 4]);
+
+const _: () = {
+    assert!(size_of::<Slot>() == size_of::<Record>() && align_of::<Slot>() == align_of::<Record>());
+    assert!(std::mem::offset_of!(Record, code) == 0);
+    assert!(std::mem::offset_of!(Record, context) == 8);
+    assert!(std::mem::offset_of!(Record, words) == 16);
+};
+
+impl Slot {
+    #[inline]
+    pub(super) fn new(record: &Record) -> Slot {
+        let [first, second] = record.words;
+        Slot([record.code as u64, record.context as u64, first, second].map(AtomicU64::new))
+    }
+
+    /// The record as it is now.
+    #[inline]
+    pub(crate) fn record(&self) -> Record {
+        let [code, context, first, second] =
+            self.0.each_ref().map(|word| word.load(Ordering::Relaxed));
+        Record {
+            code: code as usize,
+            context: context as usize,
+            words: [first, second],
+        }
+    }
+
+    /// The first word of its argument.
+    #[inline]
+    pub(crate) fn first_word(&self) -> u64 {
+        self.0[2].load(Ordering::Relaxed)
+    }
+
+    /// Sets the address that is called.
+    pub(crate) fn set_code(&self, code: usize) {
+        self.0[0].store(code as u64, Ordering::Relaxed);
+    }
+}
+
+/// What the collector and the finalizer goroutine know of a record beside its words: its shape, and
+/// which of its words are references.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tag(u32);
+
+impl Tag {
+    /// Word 0 is a reference.
+    pub(crate) const WORD_0: u8 = 1;
+    /// Word 1 is a reference.
+    pub(crate) const WORD_1: u8 = 2;
+    /// The context is a reference.
+    pub(crate) const CONTEXT: u8 = 4;
+
+    /// `shape` is an index into the table of shapes, below 2^29.
+    pub(crate) fn new(shape: u32, references: u8) -> Tag {
+        Tag(shape << 3 | u32::from(references & 7))
+    }
+
+    pub(crate) fn shape(self) -> u32 {
+        self.0 >> 3
+    }
+
+    pub(crate) fn has(self, references: u8) -> bool {
+        self.0 & u32::from(references) != 0
+    }
+
+    /// The index of the word that holds the object's address, which is the one that differs between
+    /// the records of a packed block.
+    #[inline]
+    pub(super) fn own_word(self) -> usize {
+        usize::from(self.0 & 3 == u32::from(Tag::WORD_1))
+    }
+
+    /// The words of `slot` that are references.
+    pub(super) fn references(self, slot: &Slot) -> impl Iterator<Item = &AtomicU64> {
+        let [_, context, first, second] = &slot.0;
+        [
+            (Tag::WORD_0, first),
+            (Tag::WORD_1, second),
+            (Tag::CONTEXT, context),
+        ]
+        .into_iter()
+        .filter(move |(bit, _)| self.has(*bit))
+        .map(|(_, word)| word)
+    }
+}

@@ -1,0 +1,246 @@
+//! The table of shapes: one for each combination of function, kind of argument and cycle policy.
+//! Registrations and queued records hold the index of their shape.
+//!
+//! Shapes are not reference counted. A collection sweeps the table instead ([`Shapes::sweep`]): it
+//! removes a shape when its function can no longer be registered, because only shapes hold clones
+//! of it, and no registration and no queued record holds the shape's index.
+#![forbid(unsafe_code)]
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use fing_stubs::{StubCache, StubError};
+
+use crate::base::lock::{Lock, Rank};
+use crate::calls::function::Function;
+use crate::calls::queue::Block;
+use crate::calls::shape::{Argument, Shape};
+use crate::order::CyclePolicy;
+use crate::types::TypeId;
+
+/// What identifies a shape: the function's identity, the kind of argument and the cycle policy.
+type Key = (usize, Argument, CyclePolicy);
+
+/// The shapes of a runtime, by index.
+#[derive(Debug)]
+pub(crate) struct Shapes {
+    table: Lock<Table>,
+    /// Whether there may be shapes whose records get their code address when they are drained.
+    following: AtomicBool,
+    /// The number of sweeps that removed a shape. Shapes looked up at another number may be stale.
+    generation: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    slots: Vec<Option<Arc<Shape>>>,
+    free: Vec<u32>,
+    by_key: HashMap<Key, u32>,
+    /// The number of shapes of each function. Each of them holds a clone of it.
+    holders: HashMap<usize, usize>,
+    /// Shapes that earlier registrations found, by function, cycle policy and pointer type.
+    by_type: HashMap<(usize, CyclePolicy, TypeId), u32>,
+}
+
+/// The set of indices in use, which is collected for a sweep.
+#[derive(Debug)]
+pub(crate) struct Named(Vec<u64>);
+
+impl Named {
+    fn new(indices: usize) -> Named {
+        Named(vec![0; indices.div_ceil(64)])
+    }
+
+    #[inline]
+    pub(crate) fn add(&mut self, index: u32) {
+        if let Some(word) = self.0.get_mut(index as usize / 64) {
+            *word |= 1 << (index % 64);
+        }
+    }
+
+    fn has(&self, index: usize) -> bool {
+        self.0[index / 64] >> (index % 64) & 1 != 0
+    }
+}
+
+impl Shapes {
+    pub(crate) fn new() -> Shapes {
+        Shapes {
+            table: Lock::new(Rank::Shapes, Table::default()),
+            following: AtomicBool::new(false),
+            generation: AtomicU64::new(0),
+        }
+    }
+
+    /// Returns the index of the shape for this function, argument and policy, after making the
+    /// shape if there is none. The index is valid as long as the caller holds a clone of the
+    /// function.
+    pub(crate) fn index_of(
+        &self,
+        function: &Function,
+        argument: Argument,
+        cycle: CyclePolicy,
+        cache: &StubCache,
+    ) -> Result<u32, StubError> {
+        let key = (function.identity(), argument, cycle);
+        if let Some(&index) = self.table.lock().by_key.get(&key) {
+            return Ok(index);
+        }
+        // Made without the lock. If another thread has added an equal shape meanwhile, this one is
+        // dropped.
+        let shape = Arc::new(Shape::prepare(function, argument, cycle, cache)?);
+        if shape.follows() {
+            self.following.store(true, Ordering::Release);
+        }
+        let mut table = self.table.lock();
+        let there = table.by_key.get(&key).copied();
+        Ok(there.unwrap_or_else(|| table.insert(key, shape)))
+    }
+
+    /// Returns the index that [`Shapes::note`] stored for this function, policy and pointer type,
+    /// if any.
+    pub(crate) fn noted(
+        &self,
+        function: &Function,
+        cycle: CyclePolicy,
+        pointer: TypeId,
+    ) -> Option<u32> {
+        let table = self.table.lock();
+        let key = (function.identity(), cycle, pointer);
+        table.by_type.get(&key).copied()
+    }
+
+    /// Stores that the shape at `index` is the one for this function, policy and pointer type.
+    pub(crate) fn note(
+        &self,
+        function: &Function,
+        cycle: CyclePolicy,
+        pointer: TypeId,
+        index: u32,
+    ) {
+        let key = (function.identity(), cycle, pointer);
+        self.table.lock().by_type.insert(key, index);
+    }
+
+    /// Returns the shape at `index`, which must be held by a registration or a queued record, or be
+    /// of a function that the caller holds a clone of.
+    ///
+    /// # Panics
+    /// If there is no such shape, which is always a bug of this crate.
+    pub(crate) fn get(&self, index: u32) -> Arc<Shape> {
+        let table = self.table.lock();
+        let shape = table.slots.get(index as usize).and_then(Option::as_ref);
+        shape.expect("a shape in use is in the table").clone()
+    }
+
+    /// Returns a number that changes when a sweep removes shapes: shapes looked up by index before
+    /// may be stale then.
+    #[inline]
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Removes the shapes of functions that can no longer be registered, except those whose index
+    /// `name` adds to its argument, and returns them. `name` must add the indices of all
+    /// registrations and all queued records; it is not called when there is nothing to remove. Drop
+    /// the result with no lock held, as that may run the `Drop` of a function's owner.
+    ///
+    /// No thread may be registering a function of which only shapes hold clones.
+    #[must_use = "dropping a shape may run its owner's code"]
+    pub(crate) fn sweep(&self, name: impl FnOnce(&mut Named)) -> Vec<Arc<Shape>> {
+        let indices = {
+            let table = self.table.lock();
+            let mut shapes = table.slots.iter().flatten();
+            if !shapes.any(|shape| table.is_abandoned(shape)) {
+                return Vec::new();
+            }
+            table.slots.len()
+        };
+        // The table is unlocked here, as its lock ranks after those of queue and registry, which
+        // `name` takes. Shapes that are made meanwhile are of functions that are held elsewhere.
+        let mut named = Named::new(indices);
+        name(&mut named);
+        let mut table = self.table.lock();
+        let gone = table.remove_unnamed(indices, &named);
+        if !gone.is_empty() {
+            self.generation.fetch_add(1, Ordering::AcqRel);
+        }
+        gone
+    }
+
+    /// Returns the number of shapes.
+    pub(crate) fn len(&self) -> usize {
+        self.table.lock().by_key.len()
+    }
+
+    /// Sets the code address of each record whose function follows the register count.
+    pub(crate) fn choose_codes(&self, block: &Block, int_arg_regs: u8) {
+        if !self.following.load(Ordering::Acquire) {
+            return;
+        }
+        let table = self.table.lock();
+        for (slot, tag) in block.entries() {
+            let shape = table.slots.get(tag.shape() as usize);
+            let shape = shape.and_then(Option::as_ref);
+            if let Some(code) = shape.and_then(|shape| shape.following_code(int_arg_regs)) {
+                slot.set_code(code);
+            }
+        }
+    }
+}
+
+impl Table {
+    fn insert(&mut self, key: Key, shape: Arc<Shape>) -> u32 {
+        *self.holders.entry(shape.function().identity()).or_default() += 1;
+        let index = match self.free.pop() {
+            Some(index) => {
+                self.slots[index as usize] = Some(shape);
+                index
+            }
+            None => {
+                self.slots.push(Some(shape));
+                self.slots.len() as u32 - 1
+            }
+        };
+        self.by_key.insert(key, index);
+        index
+    }
+
+    /// Whether only shapes hold clones of the shape's function.
+    fn is_abandoned(&self, shape: &Shape) -> bool {
+        let function = shape.function();
+        self.holders.get(&function.identity()) == Some(&function.clones())
+    }
+
+    fn remove_unnamed(&mut self, indices: usize, named: &Named) -> Vec<Arc<Shape>> {
+        let unnamed = (0..indices).filter(|&index| !named.has(index));
+        let gone: Vec<usize> = unnamed
+            .filter(|&index| {
+                let shape = self.slots[index].as_ref();
+                shape.is_some_and(|shape| self.is_abandoned(shape))
+            })
+            .collect();
+        if gone.is_empty() {
+            return Vec::new();
+        }
+        let removed: Vec<Arc<Shape>> = gone
+            .iter()
+            .filter_map(|&index| self.slots[index].take())
+            .collect();
+        for shape in &removed {
+            let identity = shape.function().identity();
+            self.by_key
+                .remove(&(identity, shape.argument(), shape.cycle()));
+            if let Some(holders) = self.holders.get_mut(&identity) {
+                *holders -= 1;
+            }
+        }
+        self.holders.retain(|_, holders| *holders > 0);
+        let slots = &self.slots;
+        self.by_type
+            .retain(|_, index| slots[*index as usize].is_some());
+        self.free.extend(gone.iter().map(|&index| index as u32));
+        removed
+    }
+}

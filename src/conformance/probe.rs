@@ -1,0 +1,171 @@
+//! The conformance suite's own finalizers and cleanups: functions that tell of their calls, and
+//! look at nothing.
+#![expect(
+    unsafe_code,
+    reason = "makes functions of addresses, and registers them"
+)]
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use fing_stubs::{Abi, Signature, Type};
+
+use crate::calls::function::{CleanupFn, FinalizerFn};
+use crate::calls::options::{FinalizerOptions, HeldValue};
+use crate::foreign::{Cleanup, Finalizers, PreparedFinalizer, RegisterError, Weak};
+use crate::order::Reference;
+
+/// A call, in words.
+#[derive(Clone, Copy)]
+pub(crate) enum Raw {
+    Finalizer { object: u64, context: Option<u64> },
+    Cleanup { number: u64, argument: Option<u64> },
+}
+
+type Listener = Rc<dyn Fn(Raw)>;
+
+thread_local! {
+    /// Who is told of calls on this thread.
+    static LISTENER: RefCell<Option<Listener>> = const { RefCell::new(None) };
+}
+
+fn tell(raw: Raw) {
+    let listener = LISTENER.with_borrow(Clone::clone);
+    if let Some(listener) = listener {
+        listener(raw);
+    }
+}
+
+/// Tells `listener` of the calls that `body` makes on this thread.
+pub(crate) fn listen<T>(listener: Listener, body: impl FnOnce() -> T) -> T {
+    LISTENER.set(Some(listener));
+    let done = body();
+    LISTENER.set(None);
+    done
+}
+
+extern "C-unwind" fn finalize(object: u64) {
+    tell(Raw::Finalizer {
+        object,
+        context: None,
+    });
+}
+
+extern "C-unwind" fn finalize_with(object: u64, context: u64) {
+    let context = Some(context);
+    tell(Raw::Finalizer { object, context });
+}
+
+extern "C-unwind" fn clean(_: u64, number: u64) {
+    tell(Raw::Cleanup {
+        number,
+        argument: None,
+    });
+}
+
+extern "C-unwind" fn clean_with(argument: u64, number: u64) {
+    let argument = Some(argument);
+    tell(Raw::Cleanup { number, argument });
+}
+
+extern "C-unwind" fn finalize_any(_: u64, object: u64) {
+    tell(Raw::Finalizer {
+        object,
+        context: None,
+    });
+}
+
+extern "C-unwind" fn finalize_any_with(_: u64, object: u64, context: u64) {
+    let context = Some(context);
+    tell(Raw::Finalizer { object, context });
+}
+
+fn signature(text: &str) -> Signature {
+    let signature = text.parse();
+    signature.unwrap_or_else(|_| unreachable!("a signature of Go"))
+}
+
+const POINTER: &str = "func(unsafe.Pointer)";
+const ANY: &str = "func(interface {})";
+
+fn function(parameter: &str, code: *const (), with: bool) -> FinalizerFn {
+    let mut builder = FinalizerFn::builder(signature(parameter), Abi::system_v());
+    if with {
+        builder = builder.context_object(Type::unsafe_pointer());
+    }
+    // SAFETY: I8: a System V function of this signature, and of a context if it takes one; it looks
+    // at neither.
+    unsafe { builder.at(code) }
+}
+
+/// The function of finalizers of any object, with an object as the context of each registration or
+/// without.
+pub(crate) fn finalizer(with: bool) -> FinalizerFn {
+    let code = match with {
+        true => finalize_any_with as *const (),
+        false => finalize_any as *const (),
+    };
+    function(ANY, code, with)
+}
+
+/// The function of a cleanup.
+pub(crate) fn cleanup(number: u64, with: bool) -> CleanupFn {
+    let code = if with { clean_with } else { clean };
+    let builder = CleanupFn::builder(signature(POINTER), Abi::system_v()).context(number as usize);
+    // SAFETY: I8: a System V function of a pointer, which is also given its context, and looks at
+    // neither.
+    unsafe { builder.at(code as *const ()) }
+}
+
+/// The function of finalizers that are given a pointer, with an object as the context of each
+/// registration or without.
+pub(crate) fn pointer_finalizer(with: bool) -> FinalizerFn {
+    let code = match with {
+        true => finalize_with as *const (),
+        false => finalize as *const (),
+    };
+    function(POINTER, code, with)
+}
+
+/// Sets one of the finalizers above.
+pub(crate) fn set_finalizer<R: Reference>(
+    finalizers: &Finalizers<R>,
+    object: R,
+    function: &FinalizerFn,
+    options: FinalizerOptions<R>,
+) -> Result<(), RegisterError> {
+    // SAFETY: I16: the functions of this module do not follow their words, whatever they are.
+    unsafe { finalizers.set_finalizer_with(object, function, options) }
+}
+
+/// Sets one of the finalizers above, which was prepared.
+pub(crate) fn set<R: Reference>(
+    finalizer: &PreparedFinalizer<R>,
+    object: R,
+    context: Option<R>,
+) -> Result<(), RegisterError> {
+    // SAFETY: I16: as above.
+    unsafe {
+        match context {
+            None => finalizer.set(object),
+            Some(context) => finalizer.set_with(object, HeldValue::Object(context)),
+        }
+    }
+}
+
+/// Adds one of the cleanups above.
+pub(crate) fn add_cleanup<R: Reference>(
+    finalizers: &Finalizers<R>,
+    object: R,
+    function: &CleanupFn,
+    argument: HeldValue<R>,
+) -> Result<Cleanup, RegisterError> {
+    // SAFETY: I16: as above.
+    unsafe { finalizers.add_cleanup(object, function, argument) }
+}
+
+/// Makes a weak handle.
+pub(crate) fn downgrade<R: Reference>(finalizers: &Finalizers<R>, object: R) -> Weak {
+    // SAFETY: I16: the suite names objects that its collector's roots hold.
+    unsafe { finalizers.downgrade(object) }
+}

@@ -1,0 +1,578 @@
+//! `Finalizers`: registrations, queue and finalizer goroutine, without a heap, for an embedder that
+//! has a collector of its own.
+//!
+//! `table` holds the registrations; `steps` has the steps by which a `collection` decides which of
+//! them are due; `due` turns calls that are due into records of the queue.
+#![expect(
+    unsafe_code,
+    reason = "declares the unsafe functions that trust a reference; contains no unsafe block"
+)]
+
+mod collection;
+mod due;
+mod entries;
+mod entry;
+mod error;
+mod index;
+mod part;
+mod prepared;
+mod set;
+mod steps;
+mod table;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use fing_stubs::{AbiError, CacheOptions, CacheStats, StubError};
+
+pub use crate::order::{Reference, Scope, Tracer};
+pub use collection::Collection;
+pub use error::RegisterError;
+pub use part::Part;
+pub use prepared::PreparedFinalizer;
+
+use crate::base::events::drop_guarded;
+use crate::base::identity;
+use crate::base::lock::{Lock, Rank};
+use crate::calls::executor::{Executor, ExecutorError, Goroutine, Owner};
+use crate::calls::function::{CleanupFn, FinalizerFn, Function};
+use crate::calls::goroutine::{CallOptions, Calls, CallsError, FinalizerPanic};
+use crate::calls::lookup::Lookup;
+use crate::calls::options::{FinalizerOptions, HeldValue};
+use crate::calls::shape::Argument;
+use crate::order::{CyclePolicy, Order};
+use entry::Kind;
+use table::{Id, Registration, Table};
+
+/// Finalizers, cleanups and weak handles for the objects of any collector.
+///
+/// Clones are handles to one table. When the last one is dropped, the goroutine ends after the
+/// batch it is running.
+///
+/// Mutators register. The collector, with the world stopped, calls [`begin`](Self::begin) when it
+/// starts, and [`step`](Collection::step) when it has followed everything from its own roots; and
+/// once the world goes on, [`finish`](Self::finish) hands over what is due. A collection that can
+/// follow references at any moment is one call: [`collect`](Self::collect). A [`Tracer`] says what
+/// is reachable. No thread may be stopped inside of a call of this type.
+///
+/// With a collector that moves objects, finalizers must run on a thread that takes part in
+/// collections ([`Executor::Inline`], the default). While [`run_finalizers`](Self::run_finalizers)
+/// is under way there, collections may happen only inside of the finalizers it calls.
+pub struct Finalizers<R: Reference> {
+    shared: Arc<Shared<R>>,
+    goroutine: Arc<Goroutine>,
+}
+
+impl<R: Reference> Clone for Finalizers<R> {
+    fn clone(&self) -> Self {
+        Finalizers {
+            shared: self.shared.clone(),
+            goroutine: self.goroutine.clone(),
+        }
+    }
+}
+
+struct Shared<R> {
+    table: Lock<Table<R>>,
+    calls: Calls,
+    /// Tells the ids of different `Finalizers` apart.
+    identity: u64,
+}
+
+impl<R: Reference> Owner for Shared<R> {
+    fn calls(&self) -> &Calls {
+        &self.calls
+    }
+
+    /// Always false: the embedder alone knows which threads run with mutators.
+    fn is_running_here(&self) -> bool {
+        false
+    }
+}
+
+/// Why [`FinalizersBuilder::build`] failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FinalizersError {
+    /// The stub cache could not be made.
+    #[error(transparent)]
+    Stubs(#[from] StubError),
+    /// `int_arg_regs` is more than the machine has.
+    #[error("int_arg_regs: {0}")]
+    IntArgRegs(#[from] AbiError),
+}
+
+/// Options of [`Finalizers`], which [`build`](Self::build) makes.
+pub struct FinalizersBuilder<R> {
+    table: Table<R>,
+    calls: CallOptions,
+    executor: Executor,
+}
+
+impl<R> std::fmt::Debug for FinalizersBuilder<R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FinalizersBuilder")
+            .field("executor", &self.executor)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<R: Reference> FinalizersBuilder<R> {
+    /// Sets where stubs come from, and their limits.
+    pub fn code(mut self, options: CacheOptions) -> Self {
+        self.calls.code = options;
+        self
+    }
+
+    /// Sets which thread runs finalizers. The default is [`Executor::Inline`], on the thread that
+    /// calls [`build`](Self::build). [`Executor::Thread`] is for collectors that do not move
+    /// objects.
+    pub fn executor(mut self, executor: Executor) -> Self {
+        self.executor = executor;
+        self
+    }
+
+    /// Sets the order of finalization. The default is Go's.
+    pub fn order(mut self, order: Order) -> Self {
+        let faults = self.table.faults;
+        self.table = Table::new(order);
+        self.table.faults = faults;
+        self
+    }
+
+    /// Sets the count of integer argument registers for Go functions that follow it. The default is
+    /// the machine's maximum.
+    pub fn int_arg_regs(mut self, count: usize) -> Self {
+        self.calls.int_arg_regs = Some(count);
+        self
+    }
+
+    /// Sets a hook that is called with each panic of a finalizer or cleanup, on the thread that
+    /// runs finalizers. The default sends a `tracing` error.
+    pub fn on_panic(mut self, hook: impl Fn(&FinalizerPanic) + Send + Sync + 'static) -> Self {
+        self.calls.on_panic = Box::new(hook);
+        self
+    }
+
+    /// Plants a fault in the algorithm, which the conformance suite must find.
+    #[cfg(feature = "conformance")]
+    #[doc(hidden)]
+    pub fn fault(mut self, fault: Option<crate::order::Fault>) -> Self {
+        self.table.faults.only = fault;
+        self
+    }
+
+    /// Makes the [`Finalizers`].
+    ///
+    /// # Errors
+    /// [`FinalizersError::Stubs`] if there is no executable memory or a limit is out of range,
+    /// [`FinalizersError::IntArgRegs`] if the count is more than the machine has.
+    pub fn build(self) -> Result<Finalizers<R>, FinalizersError> {
+        let calls = Calls::new(self.calls).map_err(|error| match error {
+            CallsError::Stubs(error) => FinalizersError::Stubs(error),
+            CallsError::IntArgRegs(error) => FinalizersError::IntArgRegs(error),
+        })?;
+        let shared = Arc::new(Shared {
+            table: Lock::new(Rank::Registry, self.table),
+            calls,
+            identity: identity::random(),
+        });
+        let goroutine = Arc::new(Goroutine::new(shared.clone(), self.executor));
+        Ok(Finalizers { shared, goroutine })
+    }
+}
+
+/// A cleanup that was added, for [`Finalizers::stop_cleanup`]. Only the [`Finalizers`] that
+/// returned it know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Cleanup {
+    of: u64,
+    id: Id,
+}
+
+/// A weak handle of an object, for [`Finalizers::upgrade`]. Only the [`Finalizers`] that returned
+/// it know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Weak {
+    of: u64,
+    id: Id,
+}
+
+/// Why a collection could not begin or go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CollectionError {
+    /// There is a [`Collection`] that has not made its last step and was not dropped.
+    #[error("begin: a collection of these finalizers is under way, wanted none")]
+    UnderWay,
+    /// `early_roots` was called after the first step.
+    #[error("early_roots: the collection has made a step, wanted none yet")]
+    Stepped,
+}
+
+/// The results of a collection.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Finished<R> {
+    /// Calls queued.
+    pub queued: usize,
+    /// Cycles to be reported ([`CyclePolicy::Report`]): each object refers to the next one, and the
+    /// last to the first. The references are valid until the next collection.
+    pub cycles: Vec<Vec<R>>,
+}
+
+/// Statistics of [`Finalizers`]. Calls are counted since these were made.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct FinalizersStats {
+    /// Objects that have a finalizer.
+    pub finalizers: u64,
+    /// Cleanups that are neither stopped nor due.
+    pub cleanups: u64,
+    /// Weak handles of objects that are alive.
+    pub weak: u64,
+    /// Calls queued.
+    pub queued: u64,
+    /// Calls done.
+    pub executed: u64,
+    /// Calls that panicked, of those done.
+    pub panicked: u64,
+    /// Statistics of the stub cache.
+    pub stubs: CacheStats,
+}
+
+impl<R: Reference> Finalizers<R> {
+    /// Makes [`Finalizers`] with all defaults.
+    ///
+    /// # Errors
+    /// Those of [`FinalizersBuilder::build`].
+    pub fn new() -> Result<Finalizers<R>, FinalizersError> {
+        Finalizers::builder().build()
+    }
+
+    /// Returns a builder with all defaults.
+    pub fn builder() -> FinalizersBuilder<R> {
+        FinalizersBuilder {
+            table: Table::new(Order::default()),
+            calls: CallOptions::default(),
+            executor: Executor::Inline,
+        }
+    }
+
+    // ------------------------------------------------------------------------------------------
+    // mutators
+
+    /// Sets the finalizer of an object. When a collection finds the object unreachable, it clears
+    /// the registration, keeps the object, and queues a call of `function` with the object's word.
+    /// The rules are those of [`Mutator::set_finalizer`](crate::Mutator::set_finalizer), except
+    /// that a foreign collector's objects have no types. The function must have exactly one
+    /// parameter: a pointer, an unsigned integer of 4 or 8 bytes, or an interface, for which the
+    /// function must have an [`interface_word`](crate::function::FunctionBuilder::interface_word).
+    ///
+    /// # Safety
+    /// The object is alive and initialized, it is one of the collector that drives these
+    /// `Finalizers` (see [`begin`](Self::begin)), and the function may be called with it.
+    ///
+    /// # Errors
+    /// The object has a finalizer already; the function has other parameters than these, a null
+    /// address, or a context per registration; its stub could not be made; or the goroutine's
+    /// thread could not be started. Nothing is changed then.
+    pub unsafe fn set_finalizer(
+        &self,
+        object: R,
+        function: &FinalizerFn,
+    ) -> Result<(), RegisterError> {
+        self.add_finalizer(object, function, FinalizerOptions::new())
+    }
+
+    /// As [`set_finalizer`](Self::set_finalizer), with options: a context of this registration, and
+    /// a policy for cycles.
+    ///
+    /// # Safety
+    /// Those of [`set_finalizer`](Self::set_finalizer), for the object and for a context that is an
+    /// object.
+    ///
+    /// # Errors
+    /// Those of [`set_finalizer`](Self::set_finalizer), except that the context must be what the
+    /// function was declared to take.
+    pub unsafe fn set_finalizer_with(
+        &self,
+        object: R,
+        function: &FinalizerFn,
+        options: FinalizerOptions<R>,
+    ) -> Result<(), RegisterError> {
+        self.add_finalizer(object, function, options)
+    }
+
+    fn add_finalizer(
+        &self,
+        object: R,
+        finalizer: &FinalizerFn,
+        options: FinalizerOptions<R>,
+    ) -> Result<(), RegisterError> {
+        let function = finalizer.function();
+        let argument = error::check(function)?;
+        let context = error::check_context(function, options.context)?;
+        let registration = Registration {
+            kind: Kind::Finalizer,
+            object,
+            shape: self.shape(function, argument)?,
+            held: context,
+            policy: options.cycle,
+        };
+        let added = self.shared.table.lock().add(registration);
+        added.map(drop).ok_or(RegisterError::AlreadySet {
+            word: object.to_word(),
+        })
+    }
+
+    /// Returns the shape of a function, after starting the goroutine that will call it.
+    fn shape(&self, function: &Function, argument: Argument) -> Result<u32, RegisterError> {
+        let calls = &self.shared.calls;
+        self.goroutine.start().map_err(RegisterError::NoThread)?;
+        let cycle = CyclePolicy::default();
+        let shape = calls
+            .shapes
+            .index_of(function, argument, cycle, &calls.stubs)?;
+        Ok(shape)
+    }
+
+    /// Checks a finalizer once, for any number of objects. Setting the result is much faster than
+    /// [`set_finalizer`](Self::set_finalizer), which checks for each object.
+    ///
+    /// # Errors
+    /// Those of [`set_finalizer`](Self::set_finalizer) that are about the function.
+    pub fn prepare_finalizer(
+        &self,
+        function: &FinalizerFn,
+        cycle: CyclePolicy,
+    ) -> Result<PreparedFinalizer<R>, RegisterError> {
+        PreparedFinalizer::new(self, function, cycle)
+    }
+
+    /// Removes the finalizer of an object, and returns whether there was one. A call that is due
+    /// already is made nevertheless.
+    pub fn clear_finalizer(&self, object: R) -> bool {
+        self.shared.table.lock().clear_finalizer(object)
+    }
+
+    /// Adds a cleanup: when a collection finds the object dead, it queues a call of `cleanup` with
+    /// `argument`. Any number can be added to an object, and none of them keeps it alive. If the
+    /// object has a finalizer too, its cleanups wait until it is dead after that has run. An
+    /// argument that is an object is kept alive until the call has returned.
+    ///
+    /// # Safety
+    /// Those of [`set_finalizer`](Self::set_finalizer), for the object and for an argument that is
+    /// an object; and the function may be called with the argument.
+    ///
+    /// # Errors
+    /// The argument is the object; the function does not have exactly one parameter that is a
+    /// pointer or an unsigned integer of 4 or 8 bytes, or it has a null address or a context per
+    /// registration; its stub could not be made; or the goroutine's thread could not be started.
+    /// Nothing is added then.
+    pub unsafe fn add_cleanup(
+        &self,
+        object: R,
+        cleanup: &CleanupFn,
+        argument: HeldValue<R>,
+    ) -> Result<Cleanup, RegisterError> {
+        if argument == HeldValue::Object(object) {
+            return Err(RegisterError::ArgumentIsObject {
+                word: object.to_word(),
+            });
+        }
+        let function = cleanup.function();
+        if let Argument::Interface(_) = error::check(function)? {
+            return Err(RegisterError::NotOneWord {
+                function: function.signature().clone(),
+            });
+        }
+        error::check_context::<R>(function, None)?;
+        let reference = matches!(argument, HeldValue::Object(_));
+        let image = Argument::Image {
+            references: u8::from(reference),
+        };
+        let registration = Registration {
+            kind: Kind::Cleanup,
+            object,
+            shape: self.shape(function, image)?,
+            held: Some(argument),
+            policy: CyclePolicy::default(),
+        };
+        let added = self.shared.table.lock().add(registration);
+        let id = added.unwrap_or_else(|| unreachable!("an object may have any number of cleanups"));
+        let of = self.shared.identity;
+        Ok(Cleanup { of, id })
+    }
+
+    /// Removes a cleanup. Returns false if it is due, done or stopped already, or is one of other
+    /// `Finalizers`.
+    pub fn stop_cleanup(&self, cleanup: Cleanup) -> bool {
+        cleanup.of == self.shared.identity && self.shared.table.lock().stop_cleanup(cleanup.id)
+    }
+
+    /// Returns the weak handle of an object, of which there is one at a time. A collection that
+    /// finds the object unreachable ends it, before it queues the object's finalizer.
+    ///
+    /// # Safety
+    /// Those of [`set_finalizer`](Self::set_finalizer), for the object.
+    pub unsafe fn downgrade(&self, object: R) -> Weak {
+        Weak {
+            of: self.shared.identity,
+            id: self.shared.table.lock().weak(object),
+        }
+    }
+
+    /// Returns the object of a weak handle, or `None` if a collection has found it unreachable, or
+    /// the handle is one of other `Finalizers`. (During a collection that marks while mutators run,
+    /// the collector has to be told that there is a reference again.)
+    pub fn upgrade(&self, weak: Weak) -> Option<R> {
+        let own = weak.of == self.shared.identity;
+        own.then(|| self.shared.table.lock().upgrade(weak.id))?
+    }
+
+    // ------------------------------------------------------------------------------------------
+    // the collector
+
+    /// Begins a collection, which is driven by the [`Collection`] that this returns.
+    ///
+    /// # Safety
+    /// The caller is the collector whose objects are registered. Until the collection has ended or
+    /// is given up:
+    ///
+    /// * every [`Tracer`] that the `Collection` is given is one of this collector, and the world is
+    ///   stopped while it works;
+    /// * what [`forward`](Collection::forward) is told is where the objects are afterwards.
+    ///
+    /// # Errors
+    /// [`CollectionError::UnderWay`] if a collection is under way.
+    pub unsafe fn begin(&self, scope: Scope) -> Result<Collection<R>, CollectionError> {
+        self.begin_collection(scope)
+    }
+
+    fn begin_collection(&self, scope: Scope) -> Result<Collection<R>, CollectionError> {
+        match self.shared.table.lock().begin(scope) {
+            true => Ok(Collection::new(self.clone())),
+            false => Err(CollectionError::UnderWay),
+        }
+    }
+
+    /// Hands the calls that are due to the finalizer goroutine, and releases functions that are no
+    /// longer used. To be called when the collection is over and the world may go on. Until then
+    /// the calls wait in the table, where they are roots too.
+    pub fn finish(&self) -> Finished<R> {
+        let calls = &self.shared.calls;
+        let mut table = self.shared.table.lock();
+        let mut lookup = Lookup::between_sweeps(&calls.shapes);
+        let mut queued = 0;
+        calls.queue.fill(|filling| {
+            table.take_due(|due| {
+                due::queue(&due, &mut lookup, filling);
+                queued += 1;
+            });
+        });
+        drop(lookup);
+        let cycles = table.take_reports();
+        let removed = calls.shapes.sweep(|named| {
+            table.for_each_shape(|shape| named.add(shape));
+            calls.queue.for_each_shape(|shape| named.add(shape));
+        });
+        drop(table);
+        calls.queue.wake();
+        for shape in removed {
+            drop_guarded("the owner of a function", shape);
+        }
+        Finished { queued, cycles }
+    }
+
+    /// Makes all steps of a collection, for collectors that can follow references at any moment. To
+    /// be called when everything reachable from the collector's own roots has been followed.
+    /// `follow` is called after each step, to follow what the step has traced. The caller calls
+    /// [`finish`](Self::finish) afterwards.
+    ///
+    /// # Safety
+    /// As [`begin`](Self::begin).
+    ///
+    /// # Errors
+    /// [`CollectionError::UnderWay`] if a collection is under way.
+    pub unsafe fn collect<T: Tracer<Ref = R>>(
+        &self,
+        scope: Scope,
+        tracer: &mut T,
+        mut follow: impl FnMut(&mut T),
+    ) -> Result<(), CollectionError> {
+        let mut collection = self.begin_collection(scope)?;
+        while collection.step(tracer) {
+            follow(tracer);
+        }
+        follow(tracer);
+        Ok(())
+    }
+
+    // ------------------------------------------------------------------------------------------
+    // calls
+
+    /// With [`Executor::Inline`]: runs the queued calls on this thread until there are none, and
+    /// returns how many that were.
+    ///
+    /// # Errors
+    /// The executor is [`Executor::Thread`]; another thread made these `Finalizers`; or a finalizer
+    /// has called this.
+    pub fn run_finalizers(&self) -> Result<u64, ExecutorError> {
+        self.goroutine.run_inline()
+    }
+
+    /// Waits until no call is queued or running. With [`Executor::Inline`], on the thread that made
+    /// these `Finalizers`, runs them.
+    ///
+    /// # Errors
+    /// `timeout` passes first, or a finalizer has called this.
+    pub fn block_until_finalizer_queue_empty(
+        &self,
+        timeout: Duration,
+    ) -> Result<(), ExecutorError> {
+        self.goroutine.wait(timeout)
+    }
+
+    /// Ends the finalizer goroutine: runs the queued calls if `drain`, or else drops them, and
+    /// waits at most `timeout` for the end. Nothing is finalized any more after that. Returns how
+    /// many queued calls were dropped.
+    ///
+    /// # Errors
+    /// Those of [`Runtime::shutdown`](crate::Runtime::shutdown).
+    pub fn shutdown(&self, drain: bool, timeout: Duration) -> Result<u64, ExecutorError> {
+        self.goroutine.shutdown(drain, timeout)
+    }
+
+    /// Sets the count of integer argument registers for functions that follow it, from the next
+    /// drain on. Returns the previous one.
+    ///
+    /// # Errors
+    /// `count` is more than the machine has.
+    pub fn set_int_arg_regs(&self, count: usize) -> Result<usize, AbiError> {
+        self.shared.calls.set_int_arg_regs(count)
+    }
+
+    /// Returns the current statistics.
+    pub fn stats(&self) -> FinalizersStats {
+        let table = self.shared.table.lock();
+        let calls = &self.shared.calls;
+        let counts = calls.queue.counts();
+        FinalizersStats {
+            finalizers: table.count(Kind::Finalizer),
+            cleanups: table.count(Kind::Cleanup),
+            weak: table.count(Kind::Weak),
+            queued: counts.queued,
+            executed: counts.executed,
+            panicked: calls.panics.load(Ordering::Relaxed),
+            stubs: calls.stubs.stats(),
+        }
+    }
+}
+
+impl<R: Reference> std::fmt::Debug for Finalizers<R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Finalizers").field(&self.stats()).finish()
+    }
+}

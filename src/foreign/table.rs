@@ -1,0 +1,307 @@
+//! The registrations of a foreign collector's objects, and which step a collection over them is at.
+//!
+//! An entry is 16 bytes, and 8 more where it has a word of its own; what goes with it, the index
+//! included, brings that to less than 24, or 32. All that a collection in Go's order needs is
+//! allocated when an entry is added; topological order allocates while it plans, with the global
+//! allocator and in proportion to what is dead.
+#![forbid(unsafe_code)]
+
+use super::entries::{CHUNK, Entries, Walk, Walked};
+use super::entry::{Entry, Kind};
+use super::index::{Index, Key, Place};
+use super::part::Part;
+use crate::calls::options::HeldValue;
+use crate::order::{CyclePolicy, Fault, Faults, Order, Plan, Reference, Scope};
+
+const NONE: u32 = u32::MAX;
+
+/// Identifies a registration. No other one gets the same id, even in the same entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Id {
+    entry: u32,
+    stamp: u32,
+}
+
+/// A registration as its caller describes it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Registration<R> {
+    pub(crate) kind: Kind,
+    pub(crate) object: R,
+    pub(crate) shape: u32,
+    /// A finalizer's context, or a cleanup's argument.
+    pub(crate) held: Option<HeldValue<R>>,
+    pub(crate) policy: CyclePolicy,
+}
+
+/// A call that is due.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Due {
+    pub(crate) kind: Kind,
+    pub(crate) object: u64,
+    pub(crate) word: u64,
+    pub(crate) shape: u32,
+}
+
+/// What the next step does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    Idle,
+    Retain(Scope),
+    Plan(Scope),
+    Decide(Scope),
+}
+
+#[derive(Debug)]
+pub(crate) struct Table<R> {
+    pub(super) entries: Entries,
+    pub(super) live: [u64; 4],
+    pub(super) index: Index,
+    pub(super) stage: Stage,
+    pub(super) order: Order,
+    /// The plan of the collection under way.
+    pub(super) plan: Plan<R>,
+    pub(super) candidates: Vec<u32>,
+    /// In topological order, the entries that are due, in the order in which that was decided.
+    pub(super) sequence: Vec<u32>,
+    /// Whether an entry in scope has been found dead.
+    pub(super) any_dead: bool,
+    /// Whether the index is rebuilt at the end of this step, and not updated until then.
+    pub(super) refill: bool,
+    /// Whether queued calls were traced early.
+    pub(super) queue_traced: bool,
+    pub(super) reports: Vec<Vec<R>>,
+    pub(crate) faults: Faults,
+}
+
+/// Into how many parts a step is to be split, and the function that runs them.
+pub(crate) type Split<'a, R> = (usize, &'a mut dyn FnMut(Vec<Part<'_, R>>));
+
+impl<R: Reference> Table<R> {
+    pub(crate) fn new(order: Order) -> Table<R> {
+        Table {
+            entries: Entries::default(),
+            live: [0; 4],
+            index: Index::new(),
+            stage: Stage::Idle,
+            order,
+            plan: Plan::default(),
+            candidates: Vec::new(),
+            sequence: Vec::new(),
+            any_dead: false,
+            refill: false,
+            queue_traced: false,
+            reports: Vec::new(),
+            faults: Faults::default(),
+        }
+    }
+
+    /// Adds a registration. Returns `None` if it is of a kind of which an object can have only one,
+    /// and the object has one.
+    #[inline]
+    pub(crate) fn add(&mut self, new: Registration<R>) -> Option<Id> {
+        let (kind, object) = (new.kind, new.object.to_word());
+        let young = !self.faults.has(Fault::NoYoungList);
+        let at = if kind == Kind::Cleanup {
+            self.entries.take(young)
+        } else {
+            self.take_indexed((kind, object), young)?
+        };
+        let (chunk, n) = self.entries.chunk(at);
+        let entry = &mut chunk.entries[n];
+        let (word, reference) = match new.held {
+            None => (0, false),
+            Some(HeldValue::Word(word)) => (word, false),
+            Some(HeldValue::Object(held)) => (held.to_word(), true),
+        };
+        entry.fill(kind, object, new.shape, new.policy, reference);
+        let id = Id {
+            entry: at,
+            stamp: entry.stamp(),
+        };
+        if reference || word != 0 {
+            self.entries.add_word(at, word);
+        } else {
+            chunk.set_word(n, 0);
+        }
+        self.live[kind as usize] += 1;
+        Some(id)
+    }
+
+    /// Loads the index's lines for objects that are about to be registered or removed, so that
+    /// their cache misses overlap.
+    #[inline]
+    pub(crate) fn expect(&self, kind: Kind, objects: &[R]) {
+        let keys = objects.iter().map(|object| (kind, object.to_word()));
+        self.index.touch(keys);
+    }
+
+    /// Takes a free entry and adds it to the index. Returns `None` if the index has an entry with
+    /// this key.
+    #[inline]
+    fn take_indexed(&mut self, key: Key, young: bool) -> Option<u32> {
+        if !self.index.has_room(key.1, self.entries.len() + 1) {
+            self.make_room(key.1);
+        }
+        let entries = &self.entries;
+        let vacant = self
+            .index
+            .seek(key, |at| entries.at(at).key() == Some(key))
+            .err()??;
+        let at = self.entries.take(young);
+        self.index.fill(vacant, at);
+        Some(at)
+    }
+
+    #[cold]
+    fn make_room(&mut self, object: u64) {
+        // One more entry may take one more chunk.
+        let most = self.entries.len() + CHUNK;
+        self.index.make_room(object, most, self.entries.keys());
+    }
+
+    /// Removes a registration and frees its entry.
+    #[inline]
+    pub(super) fn remove(&mut self, at: u32) {
+        let entry = *self.entries.at(at);
+        self.strike_out(at, &entry);
+        self.entries.release(at);
+    }
+
+    /// Removes a registration from the index and the counts, but does not free its entry.
+    #[inline]
+    pub(super) fn strike_out(&mut self, at: u32, entry: &Entry) {
+        if let Some(key) = entry.key().filter(|_| !self.refill) {
+            self.index.remove(key, at);
+        }
+        if let Some(kind) = entry.kind() {
+            self.live[kind as usize] -= 1;
+        }
+    }
+
+    #[inline]
+    fn locate(&self, kind: Kind, object: R) -> Option<Place> {
+        let key = (kind, object.to_word());
+        self.index
+            .locate(key, |at| self.entries.at(at).key() == Some(key))
+    }
+
+    pub(super) fn find(&self, kind: Kind, object: R) -> Option<u32> {
+        self.locate(kind, object).map(|place| place.entry)
+    }
+
+    /// Removes the finalizer that was located at this place in the index.
+    #[inline]
+    fn clear(&mut self, place: Place) {
+        self.index.cut(place);
+        self.live[Kind::Finalizer as usize] -= 1;
+        self.entries.release(place.entry);
+    }
+
+    fn registered(&self, id: Id, kind: Kind) -> Option<&Entry> {
+        let entry = self.entries.get(id.entry)?;
+        let is_it = entry.stamp() == id.stamp && entry.kind() == Some(kind);
+        (is_it && entry.is_registered()).then_some(entry)
+    }
+
+    /// Removes the finalizer of an object. Returns whether there was one.
+    pub(crate) fn clear_finalizer(&mut self, object: R) -> bool {
+        let place = self.locate(Kind::Finalizer, object);
+        place.map(|place| self.clear(place)).is_some()
+    }
+
+    /// Removes the finalizer of an object if it is of this shape. Returns whether it was.
+    #[inline]
+    pub(crate) fn clear_if(&mut self, object: R, shape: u32) -> bool {
+        let found = self.locate(Kind::Finalizer, object);
+        let own = found.filter(|place| self.entries.at(place.entry).shape == shape);
+        own.map(|place| self.clear(place)).is_some()
+    }
+
+    /// Removes a cleanup. Returns whether it was registered.
+    pub(crate) fn stop_cleanup(&mut self, id: Id) -> bool {
+        let registered = self.registered(id, Kind::Cleanup).is_some();
+        if registered {
+            self.remove(id.entry);
+        }
+        registered
+    }
+
+    /// Returns the weak handle of an object, after making it if there is none.
+    pub(crate) fn weak(&mut self, object: R) -> Id {
+        let found = self.find(Kind::Weak, object).map(|at| Id {
+            entry: at,
+            stamp: self.entries.at(at).stamp(),
+        });
+        let made = || {
+            self.add(Registration {
+                kind: Kind::Weak,
+                object,
+                shape: NONE,
+                held: None,
+                policy: CyclePolicy::Leave,
+            })
+        };
+        let none = Id {
+            entry: NONE,
+            stamp: 0,
+        };
+        found.or_else(made).unwrap_or(none)
+    }
+
+    /// Returns the object of a weak handle, if the handle is in force.
+    pub(crate) fn upgrade(&self, id: Id) -> Option<R> {
+        let entry = self.registered(id, Kind::Weak)?;
+        Some(R::from_word(entry.object))
+    }
+
+    /// Returns how many registrations of this kind there are.
+    pub(crate) fn count(&self, kind: Kind) -> u64 {
+        self.live[kind as usize]
+    }
+
+    /// Passes all calls that are due to `take`, and frees their entries. The order is the one in
+    /// which they are to be put in a queue that is last in, first out.
+    pub(crate) fn take_due(&mut self, mut take: impl FnMut(Due)) {
+        let sequence = std::mem::take(&mut self.sequence);
+        for &at in sequence.iter().rev() {
+            self.take_one(at, &mut take);
+        }
+        if self.order == Order::Go {
+            let mut walk = Walk::over(Walked::Due);
+            while let Some(at) = walk.next(&self.entries) {
+                self.take_one(at, &mut take);
+            }
+        }
+        self.entries.none_due();
+    }
+
+    fn take_one(&mut self, at: u32, take: &mut impl FnMut(Due)) {
+        let entry = self.entries.at(at);
+        if let Some(kind) = entry.kind() {
+            take(Due {
+                kind,
+                object: entry.object,
+                word: self.entries.word(at),
+                shape: entry.shape,
+            });
+        }
+        self.entries.release(at);
+    }
+
+    /// Calls `visit` with the shape of each registration and of each call that is due, of
+    /// finalizers and cleanups.
+    pub(crate) fn for_each_shape(&self, mut visit: impl FnMut(u32)) {
+        let mut walk = Walk::over(Walked::Scope(Scope::Full));
+        while let Some(at) = walk.next(&self.entries) {
+            let entry = self.entries.at(at);
+            if matches!(entry.kind(), Some(Kind::Finalizer | Kind::Cleanup)) {
+                visit(entry.shape);
+            }
+        }
+    }
+
+    /// Takes the cycles that are to be reported.
+    pub(crate) fn take_reports(&mut self) -> Vec<Vec<R>> {
+        std::mem::take(&mut self.reports)
+    }
+}

@@ -1,0 +1,437 @@
+//! `Runtime`: heap, registry, queue and finalizer goroutine, put together for an embedder.
+#![forbid(unsafe_code)]
+
+pub(crate) mod collect;
+pub(crate) mod keep_alive;
+pub(crate) mod known;
+pub(crate) mod mutator;
+pub(crate) mod object;
+mod register;
+pub(crate) mod registry;
+mod shared;
+pub(crate) mod stats;
+pub(crate) mod weak;
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fing_stubs::{AbiError, CacheOptions, StubError};
+
+use crate::calls::executor::{Executor, ExecutorError, Goroutine};
+use crate::calls::function::FinalizerFn;
+use crate::calls::goroutine::{CallOptions, Calls, CallsError, FinalizerPanic};
+use crate::calls::observer::Observer;
+use crate::calls::queue::{DrainOrder, status};
+use crate::heap::{HeapError, HeapFault, HeapOptions, HeapReport};
+use crate::order::{CyclePolicy, Order};
+use crate::runtime::collect::{Collection, Space};
+use crate::runtime::mutator::Mutator;
+use crate::runtime::registry::{
+    CycleReport, FinalizationOrder, PreparedFinalizer, Registry, SetFinalizerError, Suspect,
+};
+use crate::runtime::shared::Shared;
+use crate::runtime::stats::RuntimeStats;
+use crate::types::{TypeId, Types};
+use crate::world::safepoint::WorldError;
+
+/// A heap whose objects can have finalizers and cleanups, and the goroutine that runs them.
+///
+/// Clones are handles to one runtime, and each [`Mutator`] has one. When the last one is dropped,
+/// the goroutine ends after the batch it is running, and nothing waits for it; see
+/// [`Runtime::shutdown`] to wait. Runtimes share nothing.
+///
+/// ```
+/// # if !cfg!(all(target_arch = "x86_64", target_os = "linux")) { return Ok(()) }
+/// use std::time::Duration;
+/// use fing::{Abi, FinalizerFn, Runtime};
+///
+/// extern "C" fn goodbye(object: *const u64) {
+///     // SAFETY: a finalizer's object is whole until it returns.
+///     println!("finalizing the object of {}", unsafe { *object });
+/// }
+///
+/// let runtime = Runtime::new()?;
+/// let ty = runtime.types().define("main.T", "struct { N uint64; Next *main.T }")?;
+/// let signature = runtime.types().parse_signature("func(*main.T)")?;
+/// // SAFETY: `goodbye` is a System V function of one pointer.
+/// let goodbye =
+///     unsafe { FinalizerFn::builder(signature, Abi::system_v()).at(goodbye as *const ()) };
+///
+/// let mutator = runtime.attach()?;
+/// let object = mutator.alloc(ty)?;
+/// mutator.store_word(object, 0, 42)?;
+/// mutator.set_finalizer(object, &goodbye)?;
+/// drop(mutator);
+///
+/// runtime.gc()?;
+/// runtime.block_until_finalizer_queue_empty(Duration::from_secs(10))?;
+/// assert_eq!(runtime.stats().executed, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Runtime {
+    shared: Arc<Shared>,
+    /// Ends the goroutine when the last handle goes.
+    goroutine: Arc<Goroutine>,
+}
+
+/// Why [`RuntimeBuilder::build`] failed: the system lacks something, or a limit is out of range.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RuntimeError {
+    /// The heap could not be made.
+    #[error(transparent)]
+    Heap(#[from] HeapError),
+    /// The stub cache could not be made.
+    #[error(transparent)]
+    Stubs(#[from] StubError),
+    /// `int_arg_regs` is more than the machine has.
+    #[error("int_arg_regs: {0}")]
+    IntArgRegs(#[from] AbiError),
+}
+
+/// Why [`Runtime::verify_heap`] failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum VerifyError {
+    /// The world could not be stopped.
+    #[error("verify_heap: {0}")]
+    World(#[from] WorldError),
+    /// The heap is not sound.
+    #[error(transparent)]
+    Fault(#[from] HeapFault),
+}
+
+/// Options of a [`Runtime`], which [`build`](Self::build) makes.
+pub struct RuntimeBuilder {
+    heap: HeapOptions,
+    calls: CallOptions,
+    executor: Executor,
+    order: FinalizationOrder,
+}
+
+impl std::fmt::Debug for RuntimeBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RuntimeBuilder")
+            .field("heap", &self.heap)
+            .field("executor", &self.executor)
+            .field("order", &self.order)
+            .finish_non_exhaustive()
+    }
+}
+
+impl RuntimeBuilder {
+    /// Sets the limit, the pacing and the debugging aids of the heap.
+    pub fn heap(mut self, options: HeapOptions) -> Self {
+        self.heap = options;
+        self
+    }
+
+    /// Sets where stubs come from, and their limits.
+    pub fn code(mut self, options: CacheOptions) -> Self {
+        self.calls.code = options;
+        self
+    }
+
+    /// Sets which thread runs finalizers. The default is a thread of the runtime's own.
+    pub fn executor(mut self, executor: Executor) -> Self {
+        self.executor = executor;
+        self
+    }
+
+    /// Sets the order in which a drain runs what is due. The default is Go's. In
+    /// [`Order::Topological`] it is always [`DrainOrder::Lifo`].
+    pub fn drain_order(mut self, order: DrainOrder) -> Self {
+        self.calls.drain_order = order;
+        self
+    }
+
+    /// Sets the count of integer argument registers for Go functions that follow it. The default is
+    /// the machine's maximum.
+    pub fn int_arg_regs(mut self, count: usize) -> Self {
+        self.calls.int_arg_regs = Some(count);
+        self
+    }
+
+    /// Sets the order of finalization. The default is Go's.
+    pub fn order(mut self, order: Order) -> Self {
+        self.order.order = order;
+        self
+    }
+
+    /// Sets a hook that is called with each cycle that is to be reported ([`CyclePolicy::Report`]),
+    /// after the collection that found it, on the thread that collected. The default sends a
+    /// `tracing` warning.
+    pub fn on_cycle(mut self, hook: impl Fn(&CycleReport) + Send + Sync + 'static) -> Self {
+        self.order.on_cycle = Box::new(hook);
+        self
+    }
+
+    /// Sets a hook that is called with each panic of a finalizer or cleanup, on the thread that
+    /// runs finalizers. The default sends a `tracing` error.
+    pub fn on_panic(mut self, hook: impl Fn(&FinalizerPanic) + Send + Sync + 'static) -> Self {
+        self.calls.on_panic = Box::new(hook);
+        self
+    }
+
+    /// Sets an observer of the finalizer goroutine; see [`Observer`] for what that costs. By
+    /// default there is none.
+    pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
+        self.calls.observer = Some(Box::new(observer));
+        self
+    }
+
+    /// Makes the runtime.
+    ///
+    /// # Errors
+    /// [`RuntimeError`] if there is no address space for the heap or no executable memory, or if a
+    /// limit is out of range.
+    pub fn build(self) -> Result<Runtime, RuntimeError> {
+        let mut calls = self.calls;
+        if self.order.is_topological() {
+            // The plan's order is kept only by a queue that is last in, first out.
+            calls.drain_order = DrainOrder::Lifo;
+        }
+        let calls = Calls::new(calls).map_err(|error| match error {
+            CallsError::Stubs(error) => RuntimeError::Stubs(error),
+            CallsError::IntArgRegs(error) => RuntimeError::IntArgRegs(error),
+        })?;
+        let registry = Arc::new(Registry::new(
+            calls.queue.clone(),
+            calls.shapes.clone(),
+            calls.stubs.clone(),
+            self.order,
+        ));
+        let space = Space::new(Arc::new(Types::new()), self.heap, registry.clone())?;
+        let shared = Arc::new(Shared {
+            space,
+            registry,
+            calls,
+        });
+        let goroutine = Arc::new(Goroutine::new(shared.clone(), self.executor));
+        Ok(Runtime { shared, goroutine })
+    }
+}
+
+impl Runtime {
+    /// Makes a runtime with all defaults.
+    ///
+    /// # Errors
+    /// Those of [`RuntimeBuilder::build`].
+    pub fn new() -> Result<Runtime, RuntimeError> {
+        Runtime::builder().build()
+    }
+
+    /// Returns a builder with all defaults.
+    pub fn builder() -> RuntimeBuilder {
+        RuntimeBuilder {
+            heap: HeapOptions::default(),
+            calls: CallOptions::default(),
+            executor: Executor::default(),
+            order: FinalizationOrder::default(),
+        }
+    }
+
+    /// A runtime on a space that was made separately; its collections do not call the registry.
+    #[cfg(test)]
+    pub(crate) fn over(space: &Arc<Space>) -> Runtime {
+        let mut options = CallOptions::default();
+        options.code.policy = fing_stubs::CodePolicy::Interpret;
+        let calls = Calls::new(options).unwrap();
+        let registry = Arc::new(Registry::new(
+            calls.queue.clone(),
+            calls.shapes.clone(),
+            calls.stubs.clone(),
+            FinalizationOrder::default(),
+        ));
+        let shared = Arc::new(Shared {
+            space: space.clone(),
+            registry,
+            calls,
+        });
+        let goroutine = Arc::new(Goroutine::new(shared.clone(), Executor::Inline));
+        Runtime { shared, goroutine }
+    }
+
+    /// Returns the types of this runtime.
+    pub fn types(&self) -> &Types {
+        self.shared.space.types()
+    }
+
+    /// Attaches this thread: returns a mutator, by which it may touch objects until the mutator is
+    /// dropped. Waits while the world is stopped.
+    ///
+    /// # Errors
+    /// The thread has a mutator of this runtime already.
+    pub fn attach(&self) -> Result<Mutator, WorldError> {
+        Mutator::attach(self)
+    }
+
+    /// Runs `body` with a mutator of its own, on a thread that has none or is in a
+    /// [native region](Mutator::native): how a native function calls back into the runtime.
+    ///
+    /// # Errors
+    /// The thread runs with a mutator of this runtime.
+    pub fn enter<R>(&self, body: impl FnOnce(&mut Mutator) -> R) -> Result<R, WorldError> {
+        Mutator::enter(self, body)
+    }
+
+    /// Runs a collection, and queues the finalizers and cleanups that are due. These may still have
+    /// to run when it returns.
+    ///
+    /// # Errors
+    /// This thread runs with a mutator of this runtime: call [`Mutator::gc`] instead.
+    pub fn gc(&self) -> Result<Collection, WorldError> {
+        self.shared.space.collect()
+    }
+
+    /// Declares a range of addresses as globals: memory outside the heap that lives as long as the
+    /// runtime. Finalizers and cleanups of globals are accepted and never run, weak pointers to
+    /// them never become nil. Globals are not roots: objects that they refer to are not kept alive
+    /// by that.
+    pub fn add_global(&self, range: Range<usize>) {
+        self.shared.registry.add_global(range);
+    }
+
+    /// Looks for finalizers and cleanups that keep their own object alive, so that they never run:
+    /// at most 50 of them, with the way from each to its object. Like Go's
+    /// `GODEBUG=checkfinalizers=1`, but on request, and it returns what it found instead of ending
+    /// the program. Stops the world, and takes time in proportion to registrations times what each
+    /// can reach: for tests and debugging.
+    ///
+    /// # Errors
+    /// Those of [`Runtime::gc`].
+    pub fn check_finalizers(&self) -> Result<Vec<Suspect>, WorldError> {
+        let registry = &self.shared.registry;
+        self.shared.space.inspect(|cycle| registry.check(cycle))
+    }
+
+    /// Checks once that `finalizer` can be set for objects of type `ty`: what
+    /// [`Mutator::set_finalizer`] would check for each of them. The result can be set for any
+    /// number of objects, at the cost of one atomic exchange each.
+    ///
+    /// # Errors
+    /// One of Go's checks failed; the function's stub could not be made; or the goroutine's thread
+    /// could not be started.
+    pub fn prepare_finalizer(
+        &self,
+        ty: TypeId,
+        finalizer: &FinalizerFn,
+    ) -> Result<PreparedFinalizer, SetFinalizerError> {
+        self.prepare_finalizer_with(ty, finalizer, CyclePolicy::default())
+    }
+
+    /// As [`prepare_finalizer`](Self::prepare_finalizer), with a policy for cycles, which matters
+    /// only in [`Order::Topological`].
+    ///
+    /// # Errors
+    /// Those of [`prepare_finalizer`](Self::prepare_finalizer).
+    pub fn prepare_finalizer_with(
+        &self,
+        ty: TypeId,
+        finalizer: &FinalizerFn,
+        cycle: CyclePolicy,
+    ) -> Result<PreparedFinalizer, SetFinalizerError> {
+        self.start_goroutine()
+            .map_err(SetFinalizerError::NoThread)?;
+        let Shared {
+            space, registry, ..
+        } = &*self.shared;
+        registry.prepare(space, ty, finalizer, cycle)
+    }
+
+    #[inline]
+    pub(crate) fn space(&self) -> &Arc<Space> {
+        &self.shared.space
+    }
+
+    #[inline]
+    pub(crate) fn registry(&self) -> &Arc<Registry> {
+        &self.shared.registry
+    }
+
+    /// Starts the finalizer goroutine, if it has not been started.
+    pub(crate) fn start_goroutine(&self) -> std::io::Result<()> {
+        self.goroutine.start()
+    }
+
+    /// Returns the count of integer argument registers for functions that follow it.
+    pub fn int_arg_regs(&self) -> usize {
+        self.shared.calls.queue.int_arg_regs().into()
+    }
+
+    /// Sets the count of integer argument registers for functions that follow it, from the next
+    /// drain on. Returns the previous one. Functions with a fixed ABI keep theirs.
+    ///
+    /// # Errors
+    /// `count` is more than the machine has.
+    pub fn set_int_arg_regs(&self, count: usize) -> Result<usize, AbiError> {
+        self.shared.calls.set_int_arg_regs(count)
+    }
+
+    /// Returns true while the finalizer goroutine exists and is parked.
+    pub fn finalizer_goroutine_asleep(&self) -> bool {
+        self.shared.calls.queue.status() & status::WAIT != 0
+    }
+
+    /// Waits until no finalizer or cleanup is queued or running. With [`Executor::Inline`], on the
+    /// thread that built the runtime, runs them; after [`Runtime::shutdown`], until none is
+    /// running.
+    ///
+    /// # Errors
+    /// `timeout` passes first; a finalizer has called this; or the thread runs with a mutator.
+    pub fn block_until_finalizer_queue_empty(
+        &self,
+        timeout: Duration,
+    ) -> Result<(), ExecutorError> {
+        self.goroutine.wait(timeout)
+    }
+
+    /// With [`Executor::Inline`]: runs the queued calls on this thread until there are none, and
+    /// returns how many that were.
+    ///
+    /// # Errors
+    /// The executor is [`Executor::Thread`]; another thread built the runtime; this thread runs
+    /// with a mutator; or a finalizer has called this.
+    pub fn run_finalizers(&self) -> Result<u64, ExecutorError> {
+        self.goroutine.run_inline()
+    }
+
+    /// Ends the finalizer goroutine: runs the queued calls if `drain`, or else drops them, and
+    /// waits at most `timeout` for the end. The heap can still be used, but nothing is finalized
+    /// any more.
+    ///
+    /// Returns how many queued calls were dropped.
+    ///
+    /// # Errors
+    /// `timeout` passes first (the goroutine ends when the finalizer that is running returns); or
+    /// this thread is the one that runs finalizers.
+    pub fn shutdown(&self, drain: bool, timeout: Duration) -> Result<u64, ExecutorError> {
+        self.goroutine.shutdown(drain, timeout)
+    }
+
+    /// Checks every object of the heap with the world stopped, and returns counts of what was
+    /// found. For tests and debugging.
+    ///
+    /// # Errors
+    /// The heap is not sound, which is a bug of this crate or of code that writes past a mutator;
+    /// or this thread runs with a mutator of this runtime.
+    pub fn verify_heap(&self) -> Result<HeapReport, VerifyError> {
+        Ok(self.shared.space.verify()??)
+    }
+
+    /// Returns the current statistics.
+    pub fn stats(&self) -> RuntimeStats {
+        RuntimeStats::of(&self.shared)
+    }
+}
+
+impl std::fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Runtime")
+            .field("space", &self.shared.space)
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,457 @@
+//! A thread's right to touch the heap.
+#![forbid(unsafe_code)]
+
+use crate::base::events::tell;
+use crate::heap::{AccessError, AllocError, Cache, Location, Word};
+use crate::runtime::Runtime;
+use crate::runtime::collect::{Collection, Space};
+use crate::runtime::known::KnownFunctions;
+use crate::runtime::object::Obj;
+use crate::runtime::weak::Weak;
+use crate::types::{TypeDesc, TypeId, Types};
+use crate::world::handle::Handle;
+use crate::world::safepoint::{Member, WorldError};
+use std::cell::RefCell;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// A thread's right to touch the objects of one runtime. While it exists, collections wait for the
+/// thread: it must come to a [`Mutator::safepoint`] now and then, and put what takes long in a
+/// [`Mutator::native`] region.
+///
+/// It stays on its thread:
+///
+/// ```compile_fail,E0277
+/// fn send<T: Send>() {}
+/// send::<fing::Mutator>();
+/// ```
+///
+/// A collection can only happen where the mutator is borrowed mutably, and an [`Obj`] borrows it.
+/// So no `Obj` survives a safepoint; a [`Handle`] does:
+///
+/// ```compile_fail,E0502
+/// fn lost(m: &mut fing::Mutator, handle: &fing::Handle) -> usize {
+///     let object = m.get(handle).unwrap();
+///     m.safepoint();
+///     object.addr()
+/// }
+/// ```
+///
+/// ```
+/// fn kept(m: &mut fing::Mutator, handle: &fing::Handle) -> usize {
+///     m.safepoint();
+///     let object = m.get(handle).unwrap();
+///     object.addr()
+/// }
+/// ```
+///
+/// Forgetting a mutator ([`std::mem::forget`]) leaves the thread attached for ever, and every
+/// collection of another thread waiting for it.
+pub struct Mutator {
+    space: Arc<Space>,
+    runtime: Runtime,
+    member: Member,
+    cache: RefCell<Cache>,
+    known: KnownFunctions,
+    /// Not `Send`: a mutator is a thread's.
+    _thread: PhantomData<*const ()>,
+}
+
+/// A mutator at a point where a collection may happen. When this is dropped, also by a panic, the
+/// mutator gives up cached cells and functions that a collection has made invalid.
+struct Refresh<'a>(&'a mut Mutator);
+
+impl Drop for Refresh<'_> {
+    fn drop(&mut self) {
+        let stale = self.0.space.heap().refresh(self.0.cache.get_mut());
+        if stale {
+            self.0.known.clear();
+        }
+    }
+}
+
+impl Mutator {
+    /// Attaches this thread, which must have no mutator. Waits while the world is stopped.
+    pub(crate) fn attach(runtime: &Runtime) -> Result<Mutator, WorldError> {
+        Ok(Mutator::of(runtime, runtime.space().world().join(false)?))
+    }
+
+    /// Runs `body` with a mutator of its own. The thread has none, or is in a native region of the
+    /// one it has: this is how a native function calls back.
+    pub(crate) fn enter<R>(
+        runtime: &Runtime,
+        body: impl FnOnce(&mut Mutator) -> R,
+    ) -> Result<R, WorldError> {
+        let member = runtime.space().world().join(true)?;
+        Ok(body(&mut Mutator::of(runtime, member)))
+    }
+
+    /// A mutator for a member that runs on this thread.
+    fn of(runtime: &Runtime, member: Member) -> Mutator {
+        let space = runtime.space().clone();
+        let cache = RefCell::new(space.heap().cache());
+        Mutator {
+            space,
+            runtime: runtime.clone(),
+            member,
+            cache,
+            known: KnownFunctions::default(),
+            _thread: PhantomData,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn space(&self) -> &Arc<Space> {
+        &self.space
+    }
+
+    /// Returns its runtime.
+    #[inline]
+    pub fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
+    /// Its cache of functions that passed the checks.
+    #[inline]
+    pub(crate) fn known(&self) -> &KnownFunctions {
+        &self.known
+    }
+
+    pub(crate) fn start_goroutine(&self) -> std::io::Result<()> {
+        self.runtime.start_goroutine()
+    }
+
+    /// Returns the types of the runtime.
+    pub fn types(&self) -> &Types {
+        self.space.types()
+    }
+
+    // ------------------------------------------------------------------------------------------
+    // stopping
+
+    /// Lets a collection that waits for this thread happen. Costs two loads when there is none.
+    #[inline]
+    pub fn safepoint(&mut self) {
+        if self.space.world().poll(self.member) {
+            drop(Refresh(self));
+        }
+        if self.space.heap().is_stressed() {
+            self.collect_once();
+        }
+    }
+
+    /// Runs `body` while collections don't wait for this thread. Meant for calls that block or take
+    /// long. Meanwhile the thread may enter the runtime again, with another mutator
+    /// ([`Runtime::enter`]).
+    pub fn native<R>(&mut self, body: impl FnOnce() -> R) -> R {
+        /// Leaves the native region also when `body` panics.
+        struct Back<'a>(Refresh<'a>);
+        impl Drop for Back<'_> {
+            fn drop(&mut self) {
+                let mutator = &*self.0.0;
+                mutator.space.world().unpark(mutator.member);
+            }
+        }
+        self.space.world().park(self.member);
+        let _back = Back(Refresh(self));
+        body()
+    }
+
+    /// Collects. Returns when the collection is over; finalizers may still have to run.
+    ///
+    /// # Errors
+    /// When the thread is collecting already, or runs with another mutator of this runtime.
+    pub fn gc(&mut self) -> Result<Collection, WorldError> {
+        let from = Instant::now();
+        let back = Refresh(self);
+        let space = &back.0.space;
+        Ok(space.run(space.world().stop(Some(back.0.member))?, from))
+    }
+
+    // ------------------------------------------------------------------------------------------
+    // objects
+
+    /// Allocates an object of zeroes. Never collects. All objects without size have the same
+    /// address.
+    ///
+    /// # Errors
+    /// When the heap is full, or the type is of another runtime.
+    #[inline]
+    pub fn alloc(&self, ty: TypeId) -> Result<Obj<'_>, AllocError> {
+        let addr = self.space.heap().alloc(&mut self.cache.borrow_mut(), ty)?;
+        Ok(self.obj(addr))
+    }
+
+    /// Allocates an object of zeroes, and roots it. This is a safepoint; it collects first if a
+    /// collection is due, and when the heap is full.
+    ///
+    /// # Errors
+    /// When the heap is full even then, or the type is of another runtime.
+    pub fn alloc_collecting(&mut self, ty: TypeId) -> Result<Handle, AllocError> {
+        self.safepoint();
+        if self.space.heap().should_collect() {
+            self.collect_once();
+        }
+        match self.alloc(ty) {
+            Ok(object) => return Ok(self.root_own(object)),
+            Err(AllocError::HeapLimit { .. }) => self.collect_once(),
+            Err(other) => return Err(other),
+        }
+        let object = self.alloc(ty)?;
+        Ok(self.root_own(object))
+    }
+
+    /// Collects if enough was allocated since the last collection for another one to be worth it.
+    /// Returns whether a collection was due, which is then run by this thread or another one. For
+    /// threads that allocate by [`Mutator::alloc`], which never collects.
+    #[inline]
+    pub fn collect_if_due(&mut self) -> bool {
+        let due = self.space.heap().should_collect();
+        if due {
+            self.collect_once();
+        }
+        due
+    }
+
+    /// Collects, unless another thread has just done so. If the world can't be stopped, this logs a
+    /// warning and frees nothing.
+    fn collect_once(&mut self) {
+        let from = Instant::now();
+        let back = Refresh(self);
+        let space = &back.0.space;
+        let epoch = space.heap().epoch();
+        match space.world().stop(Some(back.0.member)) {
+            Ok(stopped) if space.heap().epoch() == epoch => {
+                space.run(stopped, from);
+            }
+            Ok(stopped) => drop(stopped),
+            Err(refusal) => {
+                tell(|| tracing::warn!(%refusal, "no collection although one is due"));
+            }
+        }
+    }
+
+    #[inline]
+    fn obj(&self, addr: usize) -> Obj<'_> {
+        Obj::at(addr)
+    }
+
+    /// Returns the object of a handle.
+    ///
+    /// # Errors
+    /// When the handle is of another runtime.
+    #[inline]
+    pub fn get(&self, handle: &Handle) -> Result<Obj<'_>, AccessError> {
+        if !handle.is_of(self.space.roots()) {
+            return Err(AccessError::ForeignHandle);
+        }
+        Ok(self.obj(handle.addr()))
+    }
+
+    /// Roots an object: it stays while the handle or a clone of it exists.
+    ///
+    /// # Errors
+    /// When the object is of another runtime.
+    pub fn root(&self, object: Obj<'_>) -> Result<Handle, AccessError> {
+        if !self.space.heap().contains(object.addr()) {
+            return Err(AccessError::NotInHeap {
+                addr: object.addr(),
+            });
+        }
+        Ok(self.root_own(object))
+    }
+
+    /// Roots an object of this runtime.
+    fn root_own(&self, object: Obj<'_>) -> Handle {
+        self.space.roots().root(object.addr())
+    }
+
+    /// Returns the object a weak pointer points to, or into at [`Weak::offset`]; `None` if the weak
+    /// pointer is nil.
+    ///
+    /// # Errors
+    /// When it is one of another runtime, or points to a global, which is no object (see
+    /// [`Mutator::upgrade_addr`]).
+    pub fn upgrade(&self, weak: &Weak) -> Result<Option<Obj<'_>>, AccessError> {
+        match self.upgrade_addr(weak)? {
+            None => Ok(None),
+            Some(addr) => self.adopt(addr - weak.offset()).map(Some),
+        }
+    }
+
+    /// Returns where a weak pointer points, `None` if it is nil. The address does not keep the
+    /// object alive.
+    ///
+    /// # Errors
+    /// When it is one of another runtime.
+    pub fn upgrade_addr(&self, weak: &Weak) -> Result<Option<usize>, AccessError> {
+        let addr = weak.addr(self.space.roots());
+        let addr = addr.ok_or(AccessError::ForeignHandle)?;
+        Ok((addr != 0).then_some(addr))
+    }
+
+    /// Returns the object that starts at an address, such as one a finalizer was called with.
+    ///
+    /// # Errors
+    /// When none of this heap's objects starts there.
+    pub fn adopt(&self, addr: usize) -> Result<Obj<'_>, AccessError> {
+        match self.space.heap().locate(addr) {
+            Location::Object { start, desc }
+                if start == addr || self.space.heap().is_tiny_block(desc) =>
+            {
+                Ok(self.obj(addr))
+            }
+            Location::Object { start, desc } => Err(AccessError::Interior {
+                addr,
+                base: start,
+                ty: desc.ty().to_string(),
+            }),
+            Location::Zero => Ok(self.obj(addr)),
+            Location::Nil => Err(AccessError::Nil),
+            Location::NoObject => Err(AccessError::NotInHeap { addr }),
+        }
+    }
+
+    /// Returns the object's type. Objects without size are all of type `struct {}`, and
+    /// [tiny](crate::HeapOptions::tiny) ones of their block's type.
+    ///
+    /// # Errors
+    /// When the object is of another runtime.
+    pub fn type_of(&self, object: Obj<'_>) -> Result<&TypeDesc, AccessError> {
+        self.space.heap().type_at(object.addr())
+    }
+
+    // ------------------------------------------------------------------------------------------
+    // fields
+
+    /// Reads a pointer word, `None` if it is nil.
+    ///
+    /// # Errors
+    /// When there is no pointer word at that byte offset, or what it points to is not the start of
+    /// an object of this heap (read it with [`Mutator::load_addr`] then).
+    #[inline]
+    pub fn load_ref(&self, object: Obj<'_>, offset: usize) -> Result<Option<Obj<'_>>, AccessError> {
+        match self.load_addr(object, offset)? {
+            0 => Ok(None),
+            addr => self.adopt(addr).map(Some),
+        }
+    }
+
+    /// Writes a pointer word.
+    ///
+    /// # Errors
+    /// When there is no pointer word at that byte offset, or one of the objects is of another
+    /// runtime.
+    #[inline]
+    pub fn store_ref(
+        &self,
+        object: Obj<'_>,
+        offset: usize,
+        value: Option<Obj<'_>>,
+    ) -> Result<(), AccessError> {
+        if let Some(addr) = value.map(Obj::addr)
+            && !self.space.heap().contains(addr)
+        {
+            return Err(AccessError::NotInHeap { addr });
+        }
+        self.store_addr(object, offset, value.map_or(0, Obj::addr))
+    }
+
+    /// Reads a pointer word as an address.
+    ///
+    /// # Errors
+    /// When there is no pointer word at that byte offset.
+    #[inline]
+    pub fn load_addr(&self, object: Obj<'_>, offset: usize) -> Result<usize, AccessError> {
+        Ok(self
+            .space
+            .heap()
+            .load(object.addr(), offset, Word::Pointer)? as usize)
+    }
+
+    /// Writes a pointer word: any address. One inside an object of this heap keeps that object;
+    /// others are ignored by the collector.
+    ///
+    /// # Errors
+    /// When there is no pointer word at that byte offset.
+    #[inline]
+    pub fn store_addr(
+        &self,
+        object: Obj<'_>,
+        offset: usize,
+        addr: usize,
+    ) -> Result<(), AccessError> {
+        self.space
+            .heap()
+            .store(object.addr(), offset, Word::Pointer, addr as u64)
+    }
+
+    /// Reads any word.
+    ///
+    /// # Errors
+    /// When there is no aligned word at that byte offset.
+    #[inline]
+    pub fn load_word(&self, object: Obj<'_>, offset: usize) -> Result<u64, AccessError> {
+        self.space.heap().load(object.addr(), offset, Word::Any)
+    }
+
+    /// Writes a word that is no pointer.
+    ///
+    /// # Errors
+    /// When there is no aligned word of plain data at that byte offset.
+    #[inline]
+    pub fn store_word(
+        &self,
+        object: Obj<'_>,
+        offset: usize,
+        value: u64,
+    ) -> Result<(), AccessError> {
+        self.space
+            .heap()
+            .store(object.addr(), offset, Word::Data, value)
+    }
+
+    /// Reads bytes. Each word is read atomically, but not all of them together: of what other
+    /// threads write meanwhile, only a part may be seen.
+    ///
+    /// # Errors
+    /// When they are not within the object.
+    pub fn load_bytes(
+        &self,
+        object: Obj<'_>,
+        offset: usize,
+        to: &mut [u8],
+    ) -> Result<(), AccessError> {
+        self.space.heap().load_bytes(object.addr(), offset, to)
+    }
+
+    /// Writes bytes.
+    ///
+    /// # Errors
+    /// When they are not within the object, or part of a pointer word.
+    pub fn store_bytes(
+        &self,
+        object: Obj<'_>,
+        offset: usize,
+        from: &[u8],
+    ) -> Result<(), AccessError> {
+        self.space.heap().store_bytes(object.addr(), offset, from)
+    }
+}
+
+impl Drop for Mutator {
+    fn drop(&mut self) {
+        self.space.heap().retire(self.cache.get_mut());
+        self.space.world().leave(self.member);
+    }
+}
+
+impl fmt::Debug for Mutator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mutator")
+            .field("member", &self.member)
+            .finish_non_exhaustive()
+    }
+}

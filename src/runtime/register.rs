@@ -1,0 +1,160 @@
+//! Registering: finalizers, cleanups, weak pointers and external bytes of objects, by a thread that
+//! may touch them.
+#![forbid(unsafe_code)]
+
+use crate::calls::function::{CleanupFn, FinalizerFn};
+use crate::calls::options::FinalizerOptions;
+use crate::heap::AccessError;
+use crate::runtime::mutator::Mutator;
+use crate::runtime::object::Obj;
+use crate::runtime::registry::{
+    AddCleanupError, Cleanup, CleanupArgument, CleanupOptions, DowngradeError, FinalizerState,
+    Pointer, SetFinalizerError,
+};
+use crate::runtime::weak::Weak;
+
+impl Mutator {
+    /// Sets the finalizer of an object. When a collection finds the object unreachable, it clears
+    /// the registration and queues a call `finalizer(object)` on the runtime's finalizer goroutine.
+    /// That makes the object reachable again until the call has returned, now without a finalizer;
+    /// if it has none set by then and is not referred to from elsewhere, a later collection frees
+    /// it.
+    ///
+    /// The rules are those of Go's `runtime.SetFinalizer`:
+    ///
+    /// * The object is given as a pointer to its start, an [`Obj`] mostly. A [`Pointer`] of another
+    ///   type is good if such a value lies there; one to the inside of an object only if its
+    ///   element has no pointers and fewer than 16 bytes, as Go packs such values together.
+    /// * The function has exactly one parameter, to which the pointer's type can be assigned: the
+    ///   same pointer type, an interface that the pointer implements, or the empty interface. Its
+    ///   results are ignored.
+    /// * An object has one finalizer at a time; [`clear_finalizer`](Self::clear_finalizer) takes it
+    ///   away.
+    /// * Finalizers run in dependency order: if A refers to B, both have finalizers, and both are
+    ///   otherwise unreachable, only A's runs; B's may once A is freed. An object on a cycle with
+    ///   another object is not finalized. Neither holds in
+    ///   [`Order::Topological`](crate::Order::Topological).
+    /// * An object that its finalizer, or the finalizer's context, leads to is never found
+    ///   unreachable.
+    /// * There is no guarantee that finalizers run before the program ends. Objects without size,
+    ///   and globals, never die.
+    /// * Calls are made one after the other, on one thread, in no order that is promised for
+    ///   objects which don't refer to each other; a long call should start a thread of its own.
+    ///
+    /// # Errors
+    /// One of Go's checks failed ([`SetFinalizerError::go_text`] returns Go's message); the
+    /// function takes a context per registration; its stub could not be made; or the goroutine's
+    /// thread could not be started. Nothing is changed then.
+    #[inline]
+    pub fn set_finalizer<'a>(
+        &self,
+        object: impl Into<Pointer<'a>>,
+        finalizer: &FinalizerFn,
+    ) -> Result<FinalizerState, SetFinalizerError> {
+        self.set_finalizer_with(object, finalizer, FinalizerOptions::new())
+    }
+
+    /// As [`set_finalizer`](Self::set_finalizer), with options: a context of this registration, a
+    /// policy for cycles, and external bytes that the object owns.
+    ///
+    /// # Errors
+    /// Those of [`set_finalizer`](Self::set_finalizer), except that the context must be what the
+    /// function was declared to take.
+    #[inline]
+    pub fn set_finalizer_with<'a>(
+        &self,
+        object: impl Into<Pointer<'a>>,
+        finalizer: &FinalizerFn,
+        options: FinalizerOptions<Obj<'_>>,
+    ) -> Result<FinalizerState, SetFinalizerError> {
+        let registry = self.runtime().registry();
+        registry.set_finalizer(self, object.into(), finalizer.function(), options)
+    }
+
+    /// Removes the finalizer of an object, as Go's `SetFinalizer(object, nil)` does. A call that is
+    /// queued already is made nevertheless. Returns [`FinalizerState::Cleared`], which says whether
+    /// there was a finalizer, or [`FinalizerState::Ignored`] for an object that never dies.
+    ///
+    /// # Errors
+    /// One of Go's checks of the object failed.
+    #[inline]
+    pub fn clear_finalizer<'a>(
+        &self,
+        object: impl Into<Pointer<'a>>,
+    ) -> Result<FinalizerState, SetFinalizerError> {
+        let registry = self.runtime().registry();
+        registry.clear_finalizer(self, object.into())
+    }
+
+    /// Adds a cleanup: when a collection finds the object that `pointer` points into unreachable,
+    /// it queues a call `cleanup(argument)` and frees the object. Any number of cleanups can be
+    /// added to an object, and none of them brings it back. If an object has a finalizer too, its
+    /// cleanups wait until it is unreachable after that has run.
+    ///
+    /// The rules are those of Go's `runtime.AddCleanup`. The argument is captured by value, and
+    /// checked to be a value of the function's parameter type. Objects that it refers to are kept
+    /// alive; if it leads to the object itself, the cleanup never runs, and where that is seen at
+    /// once it is an error.
+    ///
+    /// # Errors
+    /// One of Go's checks failed ([`AddCleanupError::go_text`] returns Go's message); the argument
+    /// is no value of the parameter's type; the function takes a context per registration; its stub
+    /// could not be made; or the goroutine's thread could not be started. Nothing is added then.
+    pub fn add_cleanup<'m>(
+        &'m self,
+        pointer: impl Into<usize>,
+        cleanup: &CleanupFn,
+        argument: impl Into<CleanupArgument<'m>>,
+    ) -> Result<Cleanup, AddCleanupError> {
+        self.add_cleanup_with(pointer, cleanup, argument, CleanupOptions::new())
+    }
+
+    /// As [`add_cleanup`](Self::add_cleanup), with a context of this cleanup.
+    ///
+    /// # Errors
+    /// Those of [`add_cleanup`](Self::add_cleanup), except that the context must be what the
+    /// function was declared to take.
+    #[inline]
+    pub fn add_cleanup_with<'m>(
+        &'m self,
+        pointer: impl Into<usize>,
+        cleanup: &CleanupFn,
+        argument: impl Into<CleanupArgument<'m>>,
+        options: CleanupOptions<'m>,
+    ) -> Result<Cleanup, AddCleanupError> {
+        let registry = self.runtime().registry();
+        let (function, argument) = (cleanup.function(), argument.into());
+        registry.add_cleanup(self, pointer.into(), function, argument, options)
+    }
+
+    /// Returns a weak pointer to where `pointer` points: an object, a place in one, or a global. It
+    /// is nil if `pointer` is. Weak pointers that were made from the same place of the same object
+    /// are equal.
+    ///
+    /// # Errors
+    /// `pointer` points to nothing that this runtime knows.
+    pub fn downgrade(&self, pointer: impl Into<usize>) -> Result<Weak, DowngradeError> {
+        self.runtime().registry().downgrade(self, pointer.into())
+    }
+
+    /// Sets how many bytes outside the heap the object owns, in place of the previous figure: a
+    /// buffer, a texture, a mapping that its finalizer or cleanup frees. They count until the
+    /// object is freed.
+    ///
+    /// A collection becomes due when as many external bytes were stated since the last one as
+    /// objects that were alive then own ([`HeapOptions::percent`](crate::HeapOptions::percent) says
+    /// how much that is), at least
+    /// [`HeapOptions::MIN_EXTERNAL_TRIGGER`](crate::HeapOptions::MIN_EXTERNAL_TRIGGER) bytes, in at
+    /// least 32 calls that raised an object's figure. So external memory stays below about twice
+    /// what is alive plus that minimum, and figures that are all wrong by a constant factor make at
+    /// most twice as many collections as right ones.
+    ///
+    /// # Errors
+    /// The object is of another runtime.
+    pub fn set_external_bytes(&self, object: Obj<'_>, bytes: usize) -> Result<(), AccessError> {
+        self.type_of(object)?;
+        let registry = self.runtime().registry();
+        registry.set_external_bytes(self.space(), object.addr(), bytes);
+        Ok(())
+    }
+}

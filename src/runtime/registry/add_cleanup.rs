@@ -1,0 +1,260 @@
+//! `add_cleanup`: any number of calls when an object is gone, with an argument of their own.
+#![forbid(unsafe_code)]
+
+use std::sync::Arc;
+
+use super::argument::{Captured, capture, number};
+use super::lists::Name;
+use super::{AddCleanupError, CleanupArgument, Registry, Special, Specials, is_traced};
+use crate::calls::function::Function;
+use crate::calls::options::HeldValue;
+use crate::heap::{Heap, Location, Place};
+use crate::order::CyclePolicy;
+use crate::runtime::mutator::Mutator;
+use crate::runtime::object::Obj;
+
+/// A cleanup that was added.
+#[derive(Clone, Debug)]
+pub struct Cleanup {
+    registry: Arc<Registry>,
+    object: Place,
+    /// Of nothing: the object never dies.
+    name: Name,
+}
+
+impl Cleanup {
+    /// Takes the cleanup back. False if it was queued or stopped before, or could never have run.
+    pub fn stop(&self) -> bool {
+        self.registry.stop_cleanup(self.object, self.name)
+    }
+}
+
+/// How a cleanup is added.
+#[derive(Clone, Copy, Debug, Default)]
+#[must_use = "options do nothing by themselves"]
+pub struct CleanupOptions<'m> {
+    context: Option<HeldValue<Obj<'m>>>,
+}
+
+impl<'m> CleanupOptions<'m> {
+    /// No context.
+    pub const fn new() -> Self {
+        CleanupOptions { context: None }
+    }
+
+    /// The context of this cleanup. The function must have been declared to take one of each
+    /// registration ([`context_word`](crate::function::FunctionBuilder::context_word),
+    /// [`context_object`](crate::function::FunctionBuilder::context_object)).
+    pub fn context(mut self, context: HeldValue<Obj<'m>>) -> Self {
+        self.context = Some(context);
+        self
+    }
+}
+
+/// A cleanup with a context of its own.
+#[derive(Debug)]
+pub(super) struct Closure {
+    pub(super) shape: u32,
+    /// Bit n: word n of the argument is a reference.
+    pub(super) references: u8,
+    pub(super) words: [u64; 2],
+    pub(super) context: u64,
+    /// The context is an object.
+    pub(super) traced: bool,
+}
+
+/// Functions that are known at a time, a power of two.
+const KNOWN: usize = 8;
+
+/// Functions that take any number and have no context of each registration: nothing is left to
+/// check but the pointer. Good until a collection removes shapes.
+#[derive(Debug, Default)]
+pub(super) struct KnownCleanups([Option<KnownCleanup>; KNOWN]);
+
+#[derive(Clone, Copy, Debug)]
+struct KnownCleanup {
+    /// The function's identity. No other function can get it before the next collection, as the
+    /// shape has a clone.
+    function: usize,
+    shape: u32,
+    /// Bytes of the parameter.
+    size: u8,
+}
+
+impl KnownCleanups {
+    #[inline]
+    fn row(function: usize) -> usize {
+        let mixed = (function as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (mixed >> (64 - KNOWN.ilog2())) as usize
+    }
+
+    #[inline]
+    fn find(&self, function: usize) -> Option<KnownCleanup> {
+        self.0[Self::row(function)].filter(|known| known.function == function)
+    }
+
+    fn note(&mut self, known: KnownCleanup) {
+        self.0[Self::row(known.function)] = Some(known);
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.0 = [None; KNOWN];
+    }
+}
+
+impl Registry {
+    #[inline]
+    pub(crate) fn add_cleanup(
+        self: &Arc<Self>,
+        mutator: &Mutator,
+        pointer: usize,
+        function: &Function,
+        argument: CleanupArgument<'_>,
+        options: CleanupOptions<'_>,
+    ) -> Result<Cleanup, AddCleanupError> {
+        let heap = mutator.space().heap();
+        if let (CleanupArgument::Word(word), None) = (argument, options.context)
+            && let Some(object) = heap.place(pointer)
+        {
+            let mut specials = self.specials.lock();
+            if let Some(known) = specials.known_cleanups.find(function.identity()) {
+                let special = Special::Cleanup {
+                    shape: known.shape,
+                    references: 0,
+                    words: number(word, known.size),
+                };
+                let name = specials.add(heap, object, special, false);
+                drop(specials);
+                return Ok(self.cleanup(object, name));
+            }
+        }
+        self.check_and_add(mutator, pointer, function, argument, options)
+    }
+
+    fn cleanup(self: &Arc<Self>, object: Place, name: Name) -> Cleanup {
+        Cleanup {
+            registry: self.clone(),
+            object,
+            name,
+        }
+    }
+
+    #[inline(never)]
+    fn check_and_add(
+        self: &Arc<Self>,
+        mutator: &Mutator,
+        pointer: usize,
+        function: &Function,
+        argument: CleanupArgument<'_>,
+        options: CleanupOptions<'_>,
+    ) -> Result<Cleanup, AddCleanupError> {
+        mutator
+            .start_goroutine()
+            .map_err(AddCleanupError::NoThread)?;
+        if pointer == 0 {
+            return Err(AddCleanupError::Nil);
+        }
+        let argument = capture(mutator, function, argument)?;
+        if argument.pointer() == Some(pointer) {
+            return Err(AddCleanupError::ArgumentIsObject { addr: pointer });
+        }
+        let space = mutator.space();
+        let heap = space.heap();
+        let (base, tiny) = match heap.locate(pointer) {
+            Location::Object { start, desc } => (start, heap.is_tiny_block(desc)),
+            Location::Nil => return Err(AddCleanupError::Nil),
+            Location::NoObject if !self.is_global(pointer) => {
+                return Err(AddCleanupError::NotInHeap { addr: pointer });
+            }
+            Location::NoObject | Location::Zero => {
+                return Ok(self.cleanup(Place::default(), Name::NOTHING));
+            }
+        };
+        let within = |addr: usize| heap.find(addr).is_some_and(|(start, _)| start == base);
+        // Two values of one tiny block are two objects to the program.
+        if let Some(addr) = argument.pointer().filter(|&addr| !tiny && within(addr)) {
+            return Err(AddCleanupError::ArgumentWithinObject { addr, base });
+        }
+        let context = self
+            .context_check(space, function)
+            .and_then(|check| self.check_context(space, function, check, options.context))
+            .map_err(AddCleanupError::of_context)?;
+        if let Some(HeldValue::Object(context)) = options.context {
+            let context = context.addr();
+            let mut closes_over = context == base;
+            heap.for_each_child(context, |_, child| closes_over |= child == base);
+            if closes_over {
+                return Err(AddCleanupError::ClosesOver { context, base });
+            }
+        }
+        if function.is_nil() {
+            return Err(AddCleanupError::NilFunction {
+                function: function.signature().clone(),
+            });
+        }
+        let object = heap.place(pointer);
+        let object = object.ok_or(AddCleanupError::NotInHeap { addr: pointer })?;
+        let name = self.add(heap, object, function, argument, context)?;
+        Ok(self.cleanup(object, name))
+    }
+
+    /// Adds a cleanup that passed every check.
+    fn add(
+        &self,
+        heap: &Heap,
+        object: Place,
+        function: &Function,
+        argument: Captured,
+        context: Option<u64>,
+    ) -> Result<Name, AddCleanupError> {
+        let shape = self.shapes.index_of(
+            function,
+            argument.argument,
+            CyclePolicy::default(),
+            &self.stubs,
+        )?;
+        let (references, words) = (argument.argument.references(), argument.words);
+        let traced = is_traced(function);
+        let special = match context {
+            None => Special::Cleanup {
+                shape,
+                references,
+                words,
+            },
+            Some(context) => Special::Closure(Box::new(Closure {
+                shape,
+                references,
+                words,
+                context,
+                traced,
+            })),
+        };
+        let mut specials = self.specials.lock();
+        if let (Some(size), None) = (argument.number, context) {
+            specials.known_cleanups.note(KnownCleanup {
+                function: function.identity(),
+                shape,
+                size,
+            });
+        }
+        Ok(specials.add(heap, object, special, references != 0 || traced))
+    }
+
+    #[inline]
+    fn stop_cleanup(&self, object: Place, name: Name) -> bool {
+        let mut specials = self.specials.lock();
+        let stopped = specials.lists.remove(object, name);
+        specials.cleanups -= u64::from(stopped.is_some());
+        stopped.is_some()
+    }
+}
+
+impl Specials {
+    #[inline]
+    fn add(&mut self, heap: &Heap, object: Place, special: Special, refers: bool) -> Name {
+        let name = self.lists.push(object, special, refers);
+        heap.set_special(object);
+        self.cleanups += 1;
+        name
+    }
+}

@@ -1,0 +1,243 @@
+//! What becomes of unreachable objects: the answers to the heap's four questions, by Go's rules.
+//!
+//! * *What is alive besides handles?* The contexts of registrations and the arguments of cleanups.
+//! * *What is kept for calls that are queued?* Their objects, contexts and arguments.
+//! * *What must the dying keep?* In Go's order (`topological` has the other one) everything an
+//!   unreachable object with a finalizer points to, itself excepted. So of two such objects of
+//!   which one refers to the other, the referring one is finalized first.
+//! * *What is dead?* Weak pointers to unreachable objects are nil from now on. An unreachable
+//!   object with finalizers is revived, and its finalizers are queued. One without is dead: its
+//!   cleanups are queued.
+#![forbid(unsafe_code)]
+
+use super::argument::referred;
+use super::{Registry, Special, Specials, shape_of};
+use crate::base::events::drop_guarded;
+use crate::calls::lookup::Lookup;
+use crate::calls::queue::Filling;
+use crate::heap::{Bit, Marking};
+use crate::runtime::collect::{Collection, Weakness};
+
+/// A finalizer that is due.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Due {
+    /// Where the object starts.
+    pub(super) start: usize,
+    /// What the finalizer is called with: the start, or a place inside.
+    pub(super) addr: usize,
+    pub(super) shape: u32,
+    pub(super) context: u64,
+}
+
+impl Weakness for Registry {
+    fn roots(&self, marking: &mut Marking<'_>) {
+        marking.mark_words_of_ids();
+        let specials = self.specials.lock();
+        specials.lists.for_each_referring(|special| match special {
+            Special::Cleanup {
+                references, words, ..
+            } => referred(*words, *references).for_each(|addr| marking.mark(addr)),
+            Special::Closure(closure) => {
+                let arguments = referred(closure.words, closure.references);
+                arguments.for_each(|addr| marking.mark(addr));
+                if closure.traced {
+                    marking.mark(closure.context as usize);
+                }
+            }
+            // It is among those that refer only if its context is an object.
+            Special::Finalizer { context, .. } => marking.mark(*context as usize),
+            Special::Weak(_) | Special::External(_) => {}
+        });
+    }
+
+    fn queued(&self, marking: &mut Marking<'_>) {
+        let mut specials = self.specials.lock();
+        specials.live_external = specials.live_external(marking);
+        drop(specials);
+        self.queue
+            .visit_references(&mut |word| marking.mark(word as usize));
+    }
+
+    fn retain(&self, marking: &mut Marking<'_>) {
+        if self.order.is_topological() {
+            return self.plan(marking);
+        }
+        marking.mark_children_of_dying();
+        let specials = self.specials.lock();
+        if specials.interior > 0 {
+            marking.for_each_unmarked(Bit::Special, |marking, start| {
+                if specials.has_interior(marking.heap(), start) {
+                    marking.mark_children(start);
+                }
+            });
+        }
+    }
+
+    /// All decisions first, then all revivals: an object that is revived has kept what it points to
+    /// since `retain`, so no decision depends on another.
+    fn decide(&self, marking: &mut Marking<'_>) {
+        let mut specials = self.specials.lock();
+        let heap = marking.heap();
+        let due = match self.order.is_topological() {
+            true => specials.take_planned(heap),
+            false => take_interior(&mut specials, marking),
+        };
+        if self.order.is_topological() {
+            due.iter().for_each(|due| _ = marking.take_id(due.start));
+        }
+        let mut lookup = Lookup::between_sweeps(&self.shapes);
+        self.queue.fill(|queue| {
+            if !self.order.is_topological() {
+                revive(&mut specials, marking, &mut lookup, queue);
+            }
+            for due in due {
+                specials.clear_weak(heap, due.start);
+                marking.mark(due.start);
+                let template = &lookup.get(due.shape).template;
+                let record = template.finalizer(due.addr as u64, due.context);
+                queue.push(&record, template.tag());
+            }
+            specials.bury(marking, &mut lookup, queue);
+        });
+        drop(lookup);
+        specials.note_external(marking);
+        specials.lists.settle();
+        self.sweep_shapes(&mut specials, marking);
+    }
+
+    fn resumed(&self, _: &Collection) {
+        self.queue.wake();
+        // In a statement of its own, so that the lock is given back before.
+        let removed = std::mem::take(&mut *self.removed.lock());
+        for shape in removed {
+            drop_guarded("the owner of a function", shape);
+        }
+        self.report_cycles();
+    }
+}
+
+/// Takes the finalizers of interior pointers of all unmarked objects.
+fn take_interior(specials: &mut Specials, marking: &mut Marking<'_>) -> Vec<Due> {
+    let mut taken = Vec::new();
+    if specials.interior > 0 {
+        marking.for_each_unmarked(Bit::Special, |marking, start| {
+            let Some(object) = marking.heap().place(start) else {
+                return;
+            };
+            specials
+                .lists
+                .take_if(object, Special::is_finalizer, |special| {
+                    taken.extend(special.due(start));
+                });
+        });
+        specials.interior -= taken.len() as u64;
+    }
+    taken
+}
+
+/// Revives the unmarked objects that have an id, in Go's order, and queues their finalizers.
+fn revive(
+    specials: &mut Specials,
+    marking: &mut Marking<'_>,
+    lookup: &mut Lookup<'_>,
+    queue: &mut Filling<'_>,
+) {
+    let heap = marking.heap();
+    marking.revive_dying(|dying| {
+        dying
+            .specials()
+            .for_each(|start| specials.clear_weak(heap, start));
+        let template = &lookup.get(shape_of(dying.id)).template;
+        let tag = template.tag();
+        if template.has_own_context() {
+            for (start, context) in dying.starts_with_words() {
+                queue.push(&template.finalizer(start as u64, context), tag);
+            }
+        } else {
+            for start in dying.starts() {
+                queue.push(&template.finalizer(start as u64, 0), tag);
+            }
+        }
+    });
+}
+
+impl Special {
+    pub(super) fn due(&self, start: usize) -> Option<Due> {
+        match *self {
+            Special::Finalizer {
+                addr,
+                shape,
+                context,
+            } => Some(Due {
+                start,
+                addr,
+                shape,
+                context,
+            }),
+            _ => None,
+        }
+    }
+
+    /// The shape that it names.
+    fn shape(&self) -> Option<u32> {
+        match self {
+            Special::Finalizer { shape, .. } | Special::Cleanup { shape, .. } => Some(*shape),
+            Special::Closure(closure) => Some(closure.shape),
+            Special::Weak(_) | Special::External(_) => None,
+        }
+    }
+}
+
+impl Specials {
+    /// Queues the cleanups of objects that are not marked; weak pointers to them are nil.
+    fn bury(&mut self, marking: &Marking<'_>, lookup: &mut Lookup<'_>, queue: &mut Filling<'_>) {
+        let Specials {
+            lists,
+            cleanups,
+            external,
+            ..
+        } = self;
+        marking.for_each_dead(Bit::Special, |object| {
+            lists.take_all(object, |special| match special {
+                Special::Cleanup { shape, words, .. } => {
+                    let template = &lookup.get(shape).template;
+                    queue.push(&template.cleanup(words), template.tag());
+                    *cleanups -= 1;
+                }
+                Special::Closure(closure) => {
+                    let template = &lookup.get(closure.shape).template;
+                    let record = fing_stubs::Record {
+                        context: closure.context as usize,
+                        ..template.cleanup(closure.words)
+                    };
+                    queue.push(&record, template.tag());
+                    *cleanups -= 1;
+                }
+                Special::Weak(cell) => cell.clear(),
+                Special::External(bytes) => *external -= u128::from(bytes),
+                // An object with one is marked by now.
+                Special::Finalizer { .. } => {}
+            });
+        });
+    }
+}
+
+impl Registry {
+    /// Shapes that nobody can register any more go when no object and no record names them.
+    fn sweep_shapes(&self, specials: &mut Specials, marking: &Marking<'_>) {
+        let removed = self.shapes.sweep(|named| {
+            marking.for_each_id(|id| named.add(shape_of(id)));
+            specials.lists.for_each(|special| {
+                special
+                    .shape()
+                    .into_iter()
+                    .for_each(|shape| named.add(shape))
+            });
+            self.queue.for_each_shape(|shape| named.add(shape));
+        });
+        if !removed.is_empty() {
+            specials.known_cleanups.clear();
+            self.removed.lock().extend(removed);
+        }
+    }
+}

@@ -1,0 +1,395 @@
+//! Why nothing was registered. Each error has Go's words for it, where Go has any.
+#![forbid(unsafe_code)]
+
+use fing_stubs::{Signature, StubError, Type};
+
+use crate::heap::AllocError;
+use crate::types::TypesError;
+
+/// Why [`set_finalizer`](crate::Mutator::set_finalizer) changed nothing. Argument 0 is the object,
+/// argument 1 the finalizer. The variants stand in the order in which Go checks.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SetFinalizerError {
+    /// The environment's: no thread for the finalizer goroutine.
+    #[error("set_finalizer: no thread for the finalizer goroutine: {0}")]
+    NoThread(std::io::Error),
+    /// The object's type is none of this runtime.
+    #[error("set_finalizer: argument 0: {0}")]
+    ObjectType(TypesError),
+    /// No object at all.
+    #[error("set_finalizer: argument 0 is nil, wanted a pointer to an object")]
+    Nil,
+    /// Not a pointer.
+    #[error("set_finalizer: argument 0 is {found}, wanted a pointer to an object")]
+    NotPointer {
+        /// Its type.
+        found: Type,
+    },
+    /// A pointer, but to no object of this heap; it may be nil, foreign memory, or of another
+    /// runtime.
+    #[error("set_finalizer: argument 0 is {object} {addr:#x}, which is in no object of this heap")]
+    NotInHeap {
+        /// Its type.
+        object: Type,
+        /// Where it points.
+        addr: usize,
+    },
+    /// A pointer into an object.
+    #[error(
+        "set_finalizer: argument 0 is {object} {addr:#x}, {} bytes into the object at {base:#x}, \
+         wanted its start",
+        addr - base
+    )]
+    Interior {
+        /// Its type.
+        object: Type,
+        /// Where it points.
+        addr: usize,
+        /// Where the object begins.
+        base: usize,
+    },
+    /// Where the pointer points, there is no value of the type that it points to.
+    #[error(
+        "set_finalizer: argument 0 is {object} {addr:#x}, {} bytes into a {found}, where no such \
+         value lies",
+        addr - base
+    )]
+    Mismatch {
+        /// The pointer's type.
+        object: Type,
+        /// Where it points.
+        addr: usize,
+        /// Where the object begins.
+        base: usize,
+        /// The object's type.
+        found: Type,
+    },
+    /// A prepared finalizer is for objects of another type.
+    #[error("set_finalizer: the object at {addr:#x} is a {found}, wanted a {wanted}")]
+    OtherType {
+        /// The object's address.
+        addr: usize,
+        /// Its type.
+        found: Type,
+        /// The type that the finalizer was prepared for.
+        wanted: Type,
+    },
+    /// A prepared finalizer, and objects of its type share blocks with others, as the heap was told
+    /// to ([`HeapOptions::tiny`](crate::HeapOptions::tiny)).
+    #[error(
+        "set_finalizer: values of type {ty} share blocks in this heap, wanted \
+         Mutator::set_finalizer for each of them"
+    )]
+    Tiny {
+        /// The type.
+        ty: Type,
+    },
+    /// A finalizer can't become that of all objects of the type: there are some already, or there
+    /// is another one.
+    #[error(
+        "set_for_all: the type {ty} has objects or a finalizer for all of them, wanted a type \
+         without either"
+    )]
+    HasObjects {
+        /// The type.
+        ty: Type,
+    },
+    /// The function's last parameter is `...T`.
+    #[error(
+        "set_finalizer: argument 1 is {function}, which is variadic, wanted one parameter that \
+         takes {object}"
+    )]
+    Variadic {
+        /// The object's type.
+        object: Type,
+        /// The function's signature.
+        function: Signature,
+    },
+    /// The function has no or several parameters.
+    #[error(
+        "set_finalizer: argument 1 is {function}, with {found} parameters, wanted one that takes \
+         {object}"
+    )]
+    ParameterCount {
+        /// The object's type.
+        object: Type,
+        /// The function's signature.
+        function: Signature,
+        /// How many parameters.
+        found: usize,
+    },
+    /// A bulk finalizer whose parameters are not those of one for the object, or whose ABI has no
+    /// place for them.
+    #[error(
+        "set_finalizer: argument 1 is {function}, for many objects at once, wanted \
+         func(*{object}, int), of an ABI with no or several integer registers"
+    )]
+    NotBulk {
+        /// The object's type.
+        object: Type,
+        /// The function's signature.
+        function: Signature,
+    },
+    /// The function's parameter does not take the object.
+    #[error(
+        "set_finalizer: argument 1 is {function}, wanted a parameter that takes {object}: {reason}"
+    )]
+    NotAssignable {
+        /// The object's type.
+        object: Type,
+        /// The function's signature.
+        function: Signature,
+        /// By which rule.
+        reason: Box<TypesError>,
+    },
+    /// The registration's context is not what the function was declared to take.
+    #[error(
+        "set_finalizer: argument 1 is {function}, the context of this registration is {found}, \
+         wanted {wanted}"
+    )]
+    Context {
+        /// The function's signature.
+        function: Signature,
+        /// What the context is.
+        found: String,
+        /// What the function takes.
+        wanted: String,
+    },
+    /// The function was declared to take objects of a type as contexts, and this is no type of
+    /// pointers to them.
+    #[error(
+        "set_finalizer: argument 1 is {function}, declared with contexts of type {found}, wanted \
+         a pointer type of this runtime{}",
+        reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"))
+    )]
+    ContextType {
+        /// The function's signature.
+        function: Signature,
+        /// The type it was declared with.
+        found: Type,
+        /// What is wrong with it, if it is a pointer.
+        reason: Option<Box<TypesError>>,
+    },
+    /// There is no function at address 0. (Go would crash when it is run.)
+    #[error("set_finalizer: argument 1 is {function} at address 0, wanted a function")]
+    NilFunction {
+        /// The function's signature.
+        function: Signature,
+    },
+    /// No stub for the function.
+    #[error("set_finalizer: argument 1: {0}")]
+    Stub(#[from] StubError),
+    /// There is a finalizer.
+    #[error(
+        "set_finalizer: the {object} at {addr:#x} has a finalizer, wanted none (clear it first)"
+    )]
+    AlreadySet {
+        /// The object's type.
+        object: Type,
+        /// Its address.
+        addr: usize,
+    },
+}
+
+impl SetFinalizerError {
+    /// What Go's runtime says in its place, word for word; `None` where Go has no such check.
+    pub fn go_text(&self) -> Option<String> {
+        let cannot = |object: &Type, function: &Signature| {
+            format!("cannot pass {object:#} to finalizer {function:#}")
+        };
+        let text = match self {
+            Self::Nil => "first argument is nil".to_owned(),
+            Self::NotPointer { found } => format!("first argument is {found:#}, not pointer"),
+            Self::NotInHeap { .. } => "pointer not in allocated block".to_owned(),
+            Self::Interior { .. } => "pointer not at beginning of allocated block".to_owned(),
+            Self::Variadic { object, function } => {
+                format!("{} because dotdotdot", cannot(object, function))
+            }
+            Self::ParameterCount {
+                object, function, ..
+            }
+            | Self::NotAssignable {
+                object, function, ..
+            } => cannot(object, function),
+            Self::AlreadySet { .. } => "finalizer already set".to_owned(),
+            _ => return None,
+        };
+        Some(format!("runtime.SetFinalizer: {text}"))
+    }
+}
+
+/// Why [`add_cleanup`](crate::Mutator::add_cleanup) added nothing. Argument 0 is the object,
+/// argument 1 the cleanup, argument 2 what it is called with.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AddCleanupError {
+    /// The environment's: no thread for the finalizer goroutine.
+    #[error("add_cleanup: no thread for the finalizer goroutine: {0}")]
+    NoThread(std::io::Error),
+    /// No object at all.
+    #[error("add_cleanup: argument 0 is nil, wanted a pointer to an object")]
+    Nil,
+    /// The argument keeps the object alive.
+    #[error("add_cleanup: argument 2 is argument 0, {addr:#x}, so the cleanup would never run")]
+    ArgumentIsObject {
+        /// The object's address.
+        addr: usize,
+    },
+    /// A pointer, but to no object of this heap.
+    #[error("add_cleanup: argument 0 is {addr:#x}, which is in no object of this heap")]
+    NotInHeap {
+        /// Where it points.
+        addr: usize,
+    },
+    /// The argument points into the object and keeps it alive.
+    #[error(
+        "add_cleanup: argument 2, {addr:#x}, is inside the object at {base:#x}, so the cleanup \
+         would never run"
+    )]
+    ArgumentWithinObject {
+        /// The argument.
+        addr: usize,
+        /// Where the object begins.
+        base: usize,
+    },
+    /// The function has no or several parameters, or a variadic one.
+    #[error("add_cleanup: argument 1 is {function}, wanted exactly one parameter")]
+    ParameterCount {
+        /// The function's signature.
+        function: Signature,
+    },
+    /// The function's parameter does not take the argument.
+    #[error("add_cleanup: argument 2 is {found}, wanted {wanted}, the parameter of {function}")]
+    NotAssignable {
+        /// What the argument is.
+        found: String,
+        /// The parameter's type.
+        wanted: Type,
+        /// The function's signature.
+        function: Signature,
+    },
+    /// The argument has the parameter's size, but is no value of its type.
+    #[error("add_cleanup: argument 2 is no {wanted}, the parameter of {function}: {reason}")]
+    Value {
+        /// The parameter's type.
+        wanted: Type,
+        /// The function's signature.
+        function: Signature,
+        /// What is wrong, and where in it.
+        reason: String,
+    },
+    /// The cleanup's context is not what the function was declared to take.
+    #[error(
+        "add_cleanup: argument 1 is {function}, the context of this cleanup is {found}, wanted \
+         {wanted}"
+    )]
+    Context {
+        /// The function's signature.
+        function: Signature,
+        /// What the context is.
+        found: String,
+        /// What the function takes.
+        wanted: String,
+    },
+    /// The function was declared to take objects of a type as contexts, and this is no type of
+    /// pointers to them.
+    #[error(
+        "add_cleanup: argument 1 is {function}, declared with contexts of type {found}, wanted a \
+         pointer type of this runtime{}",
+        reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"))
+    )]
+    ContextType {
+        /// The function's signature.
+        function: Signature,
+        /// The type it was declared with.
+        found: Type,
+        /// What is wrong with it, if it is a pointer.
+        reason: Option<Box<TypesError>>,
+    },
+    /// There is no room for the argument on the heap, or it has a type that is none of this
+    /// runtime.
+    #[error("add_cleanup: argument 2: {0}")]
+    NoRoom(#[from] AllocError),
+    /// The function's context is an object that points into the object and keeps it alive.
+    #[error(
+        "add_cleanup: argument 1 has the object {context:#x} as its context, which points into \
+         the object at {base:#x}, so the cleanup would never run"
+    )]
+    ClosesOver {
+        /// Where the context begins.
+        context: usize,
+        /// Where the object begins.
+        base: usize,
+    },
+    /// There is no function at address 0. (Go would crash when it is run.)
+    #[error("add_cleanup: argument 1 is {function} at address 0, wanted a function")]
+    NilFunction {
+        /// The function's signature.
+        function: Signature,
+    },
+    /// No stub for the function.
+    #[error("add_cleanup: argument 1: {0}")]
+    Stub(#[from] StubError),
+}
+
+impl AddCleanupError {
+    /// What is wrong with a context, in terms of `add_cleanup`.
+    pub(super) fn of_context(error: SetFinalizerError) -> AddCleanupError {
+        match error {
+            SetFinalizerError::Context {
+                function,
+                found,
+                wanted,
+            } => AddCleanupError::Context {
+                function,
+                found,
+                wanted,
+            },
+            SetFinalizerError::ContextType {
+                function,
+                found,
+                reason,
+            } => AddCleanupError::ContextType {
+                function,
+                found,
+                reason,
+            },
+            _ => unreachable!("checking a context finds nothing else"),
+        }
+    }
+
+    /// What Go's runtime says in its place, word for word; `None` where Go has no such check.
+    pub fn go_text(&self) -> Option<String> {
+        let text = match self {
+            Self::Nil => "ptr is nil",
+            Self::ArgumentIsObject { .. } => "ptr is equal to arg, cleanup will never run",
+            Self::NotInHeap { .. } => "ptr not in allocated block",
+            Self::ArgumentWithinObject { .. } => "ptr is within arg, cleanup will never run",
+            Self::ClosesOver { .. } => "cleanup function closes over ptr, cleanup will never run",
+            _ => return None,
+        };
+        Some(format!("runtime.AddCleanup: {text}"))
+    }
+}
+
+/// Why there is no weak pointer. Argument 0 is the pointer it would be made from.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DowngradeError {
+    /// A pointer, but to no object of this heap, and to no global.
+    #[error("downgrade: argument 0 is {addr:#x}, which is in no object of this heap")]
+    NotInHeap {
+        /// Where it points.
+        addr: usize,
+    },
+}
+
+impl DowngradeError {
+    /// What Go's runtime says in its place, word for word; `None` where Go has no such check.
+    pub fn go_text(&self) -> Option<String> {
+        match self {
+            Self::NotInHeap { .. } => Some("getWeakHandle on invalid pointer".to_owned()),
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Memory outside the heap that objects own: what was said of it, and what of it is alive.
+#![forbid(unsafe_code)]
+
+use super::{Registry, Special, Specials};
+use crate::heap::{Bit, Kept, Marking};
+use crate::runtime::collect::Space;
+
+impl Registry {
+    /// The object at `start` owns so many bytes from now on, in place of what was said before.
+    pub(crate) fn set_external_bytes(&self, space: &Space, start: usize, bytes: usize) {
+        let heap = space.heap();
+        let Some(object) = heap.place(start) else {
+            return;
+        };
+        let is_external = |special: &Special| matches!(special, Special::External(_));
+        let mut specials = self.specials.lock();
+        let mut before = 0;
+        specials.lists.take_if(object, is_external, |special| {
+            if let Special::External(bytes) = special {
+                before = bytes;
+            }
+        });
+        if bytes > 0 {
+            specials
+                .lists
+                .push(object, Special::External(bytes as u64), false);
+            heap.set_special(object);
+        }
+        specials.external = specials.external - u128::from(before) + bytes as u128;
+        drop(specials);
+        let before = usize::try_from(before).unwrap_or(usize::MAX);
+        if bytes > before {
+            heap.state_external(bytes - before);
+        }
+    }
+
+    /// External bytes of all objects.
+    pub(crate) fn external_bytes(&self) -> usize {
+        usize::try_from(self.specials.lock().external).unwrap_or(usize::MAX)
+    }
+}
+
+impl Specials {
+    /// External bytes of the marked objects.
+    pub(super) fn live_external(&self, marking: &Marking<'_>) -> u128 {
+        if self.external == 0 {
+            return 0;
+        }
+        let mut live = 0;
+        marking.for_each_live(Bit::Special, |object| {
+            for special in self.lists.of(object) {
+                if let Special::External(bytes) = special {
+                    live += u128::from(*bytes);
+                }
+            }
+        });
+        live
+    }
+
+    /// Tells the heap how much is left of what is alive, and of everything.
+    pub(super) fn note_external(&self, marking: &mut Marking<'_>) {
+        let bytes = |bytes: u128| usize::try_from(bytes).unwrap_or(usize::MAX);
+        marking.note_external(Kept {
+            live: bytes(self.live_external),
+            all: bytes(self.external),
+        });
+    }
+}

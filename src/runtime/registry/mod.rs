@@ -1,0 +1,156 @@
+//! The registry: which objects have finalizers and cleanups, and what becomes of them when they are
+//! unreachable.
+//!
+//! A finalizer of an object's start is an id of the object, with its context as the id's word, both
+//! beside the object's block. What is rarer is kept in lists here: finalizers of interior pointers,
+//! cleanups, weak pointers, external bytes. What a collection makes of them is decided in
+//! `collect`.
+#![forbid(unsafe_code)]
+
+mod add_cleanup;
+mod argument;
+mod collect;
+mod downgrade;
+mod error;
+mod external;
+mod lists;
+mod pointer;
+mod prepared;
+mod set_finalizer;
+mod suspects;
+mod topological;
+mod value;
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::ops::Range;
+use std::sync::Arc;
+
+use fing_stubs::StubCache;
+
+pub use add_cleanup::{Cleanup, CleanupOptions};
+pub use argument::CleanupArgument;
+pub use error::{AddCleanupError, DowngradeError, SetFinalizerError};
+pub use pointer::Pointer;
+pub use prepared::PreparedFinalizer;
+pub use set_finalizer::FinalizerState;
+pub use suspects::{Link, Reason, Registration, Suspect};
+pub use topological::CycleReport;
+pub(crate) use topological::Ordering as FinalizationOrder;
+
+use crate::base::lock::{Lock, Rank};
+use crate::calls::function::{ContextKind, Function};
+use crate::calls::queue::Queue;
+use crate::calls::shape::Shape;
+use crate::calls::shapes::Shapes;
+use crate::runtime::weak::WeakCell;
+use add_cleanup::{Closure, KnownCleanups};
+use lists::Lists;
+
+/// What is registered beside the heap's own books.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    specials: Lock<Specials>,
+    shapes: Arc<Shapes>,
+    queue: Arc<Queue>,
+    stubs: Arc<StubCache>,
+    order: FinalizationOrder,
+    /// Shapes that the last collection has removed, to be dropped where nothing is locked.
+    removed: Lock<Vec<Arc<Shape>>>,
+}
+
+#[derive(Debug, Default)]
+struct Specials {
+    lists: Lists<Special>,
+    known_cleanups: KnownCleanups,
+    /// Finalizers of interior pointers. The heap counts the others.
+    interior: u64,
+    cleanups: u64,
+    /// External bytes of all objects.
+    external: u128,
+    /// The same of those that the collection under way has found alive.
+    live_external: u128,
+    topological: topological::State,
+    /// Weak pointers to what never dies, by address.
+    immortal: HashMap<usize, Arc<WeakCell>>,
+    /// Memory that is no object and never dies: the embedder's globals.
+    globals: Vec<Range<usize>>,
+    /// Functions that every object of a type has from the beginning.
+    for_ever: Vec<Function>,
+}
+
+#[derive(Debug)]
+enum Special {
+    /// Of a pointer into the object.
+    Finalizer {
+        addr: usize,
+        shape: u32,
+        context: u64,
+    },
+    Cleanup {
+        shape: u32,
+        /// Bit n: word n of the argument is a reference.
+        references: u8,
+        words: [u64; 2],
+    },
+    /// A cleanup with a context of its own.
+    Closure(Box<Closure>),
+    Weak(Arc<WeakCell>),
+    /// Bytes outside the heap that the object owns.
+    External(u64),
+}
+
+const _: () = assert!(size_of::<lists::Node<Special>>() == 40);
+
+impl Registry {
+    pub(crate) fn new(
+        queue: Arc<Queue>,
+        shapes: Arc<Shapes>,
+        stubs: Arc<StubCache>,
+        order: FinalizationOrder,
+    ) -> Registry {
+        Registry {
+            specials: Lock::new(Rank::Registry, Specials::default()),
+            shapes,
+            queue,
+            stubs,
+            order,
+            removed: Lock::new(Rank::Removed, Vec::new()),
+        }
+    }
+
+    /// Finalizers of interior pointers, and cleanups, that are registered and not yet queued.
+    pub(crate) fn registered(&self) -> (u64, u64) {
+        let specials = self.specials.lock();
+        (specials.interior, specials.cleanups)
+    }
+
+    /// From now on these addresses are globals.
+    pub(crate) fn add_global(&self, range: Range<usize>) {
+        self.specials.lock().globals.push(range);
+    }
+
+    fn is_global(&self, addr: usize) -> bool {
+        let specials = self.specials.lock();
+        specials.globals.iter().any(|range| range.contains(&addr))
+    }
+
+    /// The function's shapes stay as long as the runtime.
+    fn keep_for_ever(&self, function: &Function) {
+        self.specials.lock().for_ever.push(function.clone());
+    }
+}
+
+/// Whether the context of each of the function's registrations is an object.
+fn is_traced(function: &Function) -> bool {
+    matches!(function.context(), ContextKind::Object(_))
+}
+
+/// The id of objects whose finalizer is of this shape: any number but 0.
+fn shape_id(shape: u32) -> NonZeroU32 {
+    NonZeroU32::MIN.saturating_add(shape)
+}
+
+fn shape_of(id: NonZeroU32) -> u32 {
+    id.get() - 1
+}

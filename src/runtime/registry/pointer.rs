@@ -1,0 +1,71 @@
+//! Pointers as registrations are given them by safe code, and what may lie where they point.
+#![forbid(unsafe_code)]
+
+use fing_stubs::signature::{Kind, Type};
+
+use crate::calls::options::FinalizerOptions;
+use crate::runtime::object::Obj;
+use crate::types::{TypeDesc, TypeId, Types};
+
+/// A value of any type, as an interface of Go holds it: what
+/// [`set_finalizer`](crate::Mutator::set_finalizer) is given. An [`Obj`] is one, with the type of
+/// pointers to its object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pointer<'m>(pub(super) Held<'m>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Held<'m> {
+    Nil,
+    Object(Obj<'m>),
+    Word(TypeId, usize),
+}
+
+impl<'m> Pointer<'m> {
+    /// The nil interface: no type, no value.
+    pub const NIL: Pointer<'static> = Pointer(Held::Nil);
+
+    /// A value of this type whose one word is `word`: for a pointer that is not the address of a
+    /// whole object, or that is to be refused. Where it points, there must be a value of the type
+    /// that it points to.
+    pub fn typed(ty: TypeId, word: usize) -> Pointer<'m> {
+        Pointer(Held::Word(ty, word))
+    }
+}
+
+impl<'m> From<Obj<'m>> for Pointer<'m> {
+    fn from(object: Obj<'m>) -> Pointer<'m> {
+        Pointer(Held::Object(object))
+    }
+}
+
+impl FinalizerOptions<Obj<'_>> {
+    /// How many bytes outside the heap the object owns; see
+    /// [`set_external_bytes`](crate::Mutator::set_external_bytes).
+    pub fn external_bytes(mut self, bytes: usize) -> Self {
+        self.external_bytes = bytes;
+        self
+    }
+}
+
+/// Whether a value of type `wanted` lies `offset` bytes behind the start of a value of type
+/// `container`.
+pub(super) fn lies_at(types: &Types, container: &Type, offset: u64, wanted: &TypeDesc) -> bool {
+    if offset == 0 && types.intern(container).is_ok_and(|id| id == wanted.id()) {
+        return true;
+    }
+    let size = |ty: &Type| ty.layout().map_or(0, |layout| layout.size);
+    match container.underlying() {
+        Kind::Struct(fields) => fields.iter().any(|field| {
+            let inside = offset.checked_sub(field.offset);
+            inside
+                .filter(|&inside| inside < size(&field.ty))
+                .is_some_and(|inside| lies_at(types, &field.ty, inside, wanted))
+        }),
+        Kind::Array(count, of) => match size(of) {
+            0 => false,
+            each if offset / each >= *count => false,
+            each => lies_at(types, of, offset % each, wanted),
+        },
+        _ => false,
+    }
+}

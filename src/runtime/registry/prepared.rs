@@ -1,0 +1,245 @@
+//! Finalizers that are checked once for all objects of a type.
+#![forbid(unsafe_code)]
+
+use std::sync::Arc;
+
+use fing_stubs::Type;
+
+use super::{Registry, SetFinalizerError, shape_id};
+use crate::calls::function::FinalizerFn;
+use crate::calls::options::HeldValue;
+use crate::heap::{Heap, SetId, TypedId};
+use crate::order::CyclePolicy;
+use crate::runtime::collect::Space;
+use crate::runtime::known::ContextCheck;
+use crate::runtime::object::Obj;
+use crate::types::TypeId;
+
+/// A finalizer that was checked for all objects of one type, by
+/// [`Runtime::prepare_finalizer`](crate::Runtime::prepare_finalizer). Setting it for an object
+/// looks nothing up and takes no lock.
+///
+/// ```
+/// # if !cfg!(all(target_arch = "x86_64", target_os = "linux")) { return Ok(()) }
+/// # use fing::{Abi, FinalizerFn, Runtime};
+/// extern "C" fn close(_file: *const u64) {}
+///
+/// let runtime = Runtime::new()?;
+/// let file = runtime.types().define("main.File", "struct { FD int }")?;
+/// let signature = runtime.types().parse_signature("func(*main.File)")?;
+/// // SAFETY: `close` is a System V function of one pointer.
+/// let close = unsafe { FinalizerFn::builder(signature, Abi::system_v()).at(close as *const ()) };
+/// let close = runtime.prepare_finalizer(file, &close)?;
+///
+/// let mutator = runtime.attach()?;
+/// for _ in 0..1000 {
+///     close.set(mutator.alloc(file)?)?;
+/// }
+/// assert_eq!(runtime.stats().finalizers, 1000);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// An [`Obj`] can only exist while its thread runs with a mutator of the object's runtime, so no
+/// mutator is asked for.
+///
+/// The function is kept as long as a clone of this exists, an object has the finalizer, or a call
+/// of it is queued; a collection gives it back.
+#[derive(Clone)]
+pub struct PreparedFinalizer(Arc<Inner>);
+
+struct Inner {
+    registry: Arc<Registry>,
+    space: Arc<Space>,
+    function: FinalizerFn,
+    ty: TypeId,
+    shape: u32,
+    id: TypedId,
+    context: ContextCheck,
+}
+
+impl PreparedFinalizer {
+    /// The type of the objects it is for.
+    pub fn ty(&self) -> TypeId {
+        self.0.ty
+    }
+
+    /// The function.
+    pub fn function(&self) -> &FinalizerFn {
+        &self.0.function
+    }
+
+    #[inline]
+    fn heap(&self) -> &Heap {
+        self.0.space.heap()
+    }
+
+    /// Sets it as the finalizer of `object`, as
+    /// [`Mutator::set_finalizer`](crate::Mutator::set_finalizer) would. Of threads that set
+    /// finalizers of one object at the same time, one succeeds, and the others are told that the
+    /// object has one. Objects without size never die, so nothing is done for them.
+    ///
+    /// # Errors
+    /// The object has a finalizer, shares a block, or is of another type or runtime; or the
+    /// function takes a context of each registration. Nothing was changed then.
+    #[inline]
+    pub fn set(&self, object: Obj<'_>) -> Result<(), SetFinalizerError> {
+        if self.0.context == ContextCheck::None
+            && self.heap().set_id(object.addr(), &self.0.id, None) == SetId::Set
+        {
+            return Ok(());
+        }
+        self.explain(object, None)
+    }
+
+    /// As [`set`](Self::set), with a context of this registration.
+    ///
+    /// # Errors
+    /// As [`set`](Self::set); or the context is not what the function was declared to take.
+    #[inline]
+    pub fn set_with(
+        &self,
+        object: Obj<'_>,
+        context: HeldValue<Obj<'_>>,
+    ) -> Result<(), SetFinalizerError> {
+        if let Ok(word) = self.0.context.word(self.heap(), Some(context))
+            && self.heap().set_id(object.addr(), &self.0.id, word) == SetId::Set
+        {
+            return Ok(());
+        }
+        self.explain(object, Some(context))
+    }
+
+    /// Sets it as the finalizer of every object of the type, from the moment that it is made: at no
+    /// cost, in time or memory, but a bit. For types whose objects are never without, as files are.
+    /// It can be cleared for an object, and an object that it has run for can have another one set.
+    /// The function is kept as long as the runtime lives.
+    ///
+    /// # Errors
+    /// An object of the type was made before, or the type has such a finalizer already, or its
+    /// objects share blocks, or the function takes a context of each registration.
+    pub fn set_for_all(&self) -> Result<(), SetFinalizerError> {
+        let inner = &*self.0;
+        if inner.context != ContextCheck::None {
+            let function = inner.function.function();
+            return Err(SetFinalizerError::no_context(function));
+        }
+        let desc = inner.space.types().desc(inner.ty);
+        let desc = desc.map_err(SetFinalizerError::ObjectType)?;
+        let ty = || desc.ty().clone();
+        if self.heap().is_tiny(desc) {
+            return Err(SetFinalizerError::Tiny { ty: ty() });
+        }
+        // Before an object can have the finalizer: its type keeps the function from now on.
+        inner.registry.keep_for_ever(inner.function.function());
+        if desc.size() > 0 && !self.heap().imply(desc, shape_id(inner.shape)) {
+            return Err(SetFinalizerError::HasObjects { ty: ty() });
+        }
+        Ok(())
+    }
+
+    /// Takes it away from `object` again. `false`: the object has none, or another one. Of threads
+    /// that do so for one object at the same time, one is told `true`.
+    ///
+    /// # Errors
+    /// The object is of another type or runtime.
+    #[inline]
+    pub fn clear(&self, object: Obj<'_>) -> Result<bool, SetFinalizerError> {
+        match self.heap().take_this_id(object.addr(), &self.0.id) {
+            Some(true) => {
+                self.0.registry.forget_cycle(object.addr());
+                Ok(true)
+            }
+            Some(false) => Ok(false),
+            None => self.explain_type(object).map(|()| false),
+        }
+    }
+
+    /// Why it was not set. `Ok`: the object has no size.
+    #[cold]
+    fn explain(
+        &self,
+        object: Obj<'_>,
+        context: Option<HeldValue<Obj<'_>>>,
+    ) -> Result<(), SetFinalizerError> {
+        let function = self.0.function.function();
+        self.0
+            .registry
+            .check_context(&self.0.space, function, self.0.context, context)?;
+        self.explain_type(object)?;
+        if object.addr() == self.heap().zero() {
+            return Ok(());
+        }
+        let types = self.0.space.types();
+        let pointer = types.pointer_to(self.0.ty);
+        let pointer = pointer.and_then(|pointer| types.desc(pointer));
+        Err(SetFinalizerError::AlreadySet {
+            object: pointer.map_or_else(|_| Type::unsafe_pointer(), |desc| desc.ty().clone()),
+            addr: object.addr(),
+        })
+    }
+
+    /// What is wrong with the object's type. `Ok`: nothing, or the object has no size.
+    #[cold]
+    fn explain_type(&self, object: Obj<'_>) -> Result<(), SetFinalizerError> {
+        let (addr, heap) = (object.addr(), self.heap());
+        let own = self.0.space.types().desc(self.0.ty);
+        let own = own.map_err(SetFinalizerError::ObjectType)?;
+        let not_here = |_| SetFinalizerError::NotInHeap {
+            object: Type::unsafe_pointer(),
+            addr,
+        };
+        let found = heap.type_at(addr).map_err(not_here)?;
+        if addr == heap.zero() {
+            return Ok(());
+        }
+        if heap.is_tiny(own) {
+            return Err(SetFinalizerError::Tiny {
+                ty: own.ty().clone(),
+            });
+        }
+        if own.id() != found.id() {
+            return Err(SetFinalizerError::OtherType {
+                addr,
+                found: found.ty().clone(),
+                wanted: own.ty().clone(),
+            });
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for PreparedFinalizer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PreparedFinalizer")
+            .field("ty", &self.0.ty)
+            .field("function", &self.0.function)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Registry {
+    pub(crate) fn prepare(
+        self: &Arc<Self>,
+        space: &Arc<Space>,
+        ty: TypeId,
+        finalizer: &FinalizerFn,
+        cycle: CyclePolicy,
+    ) -> Result<PreparedFinalizer, SetFinalizerError> {
+        let types = space.types();
+        let unknown = SetFinalizerError::ObjectType;
+        let desc = types.desc(ty).map_err(unknown)?;
+        let pointer = types.pointer_to(ty).map_err(unknown)?;
+        let function = finalizer.function();
+        let context = self.context_check(space, function)?;
+        let shape = self.shape_for(space, pointer, function, cycle)?;
+        Ok(PreparedFinalizer(Arc::new(Inner {
+            registry: self.clone(),
+            space: space.clone(),
+            function: finalizer.clone(),
+            ty,
+            shape,
+            id: TypedId::new(desc, shape_id(shape), super::is_traced(function)),
+            context,
+        })))
+    }
+}

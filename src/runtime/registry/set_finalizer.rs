@@ -1,0 +1,465 @@
+//! `set_finalizer` and `clear_finalizer`: Go's checks, in Go's order.
+#![forbid(unsafe_code)]
+
+use fing_stubs::{Family, Kind, Type};
+
+use super::pointer::{Held, lies_at};
+use super::{Pointer, Registry, SetFinalizerError, Special, is_traced, shape_id};
+use crate::calls::function::{ContextKind, Entry, Function};
+use crate::calls::options::{FinalizerOptions, HeldValue};
+use crate::calls::shape::Argument;
+use crate::heap::{Location, SetId, TypedId};
+use crate::order::CyclePolicy;
+use crate::runtime::collect::Space;
+use crate::runtime::known::{ContextCheck, Known};
+use crate::runtime::mutator::Mutator;
+use crate::runtime::object::Obj;
+use crate::types::{TypeDesc, TypeId, Types};
+
+/// What [`set_finalizer`](crate::Mutator::set_finalizer) or
+/// [`clear_finalizer`](crate::Mutator::clear_finalizer) did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FinalizerState {
+    /// The finalizer is set.
+    Set,
+    /// There is none now; there was one if this is true.
+    Cleared(bool),
+    /// Nothing, and nothing will run: the object has no size, or is a global, so it never dies.
+    Ignored,
+}
+
+/// An argument 0 that passed the checks.
+struct Target<'h> {
+    addr: usize,
+    /// Where its object begins.
+    base: usize,
+    /// Its own type, a pointer.
+    ty: TypeId,
+    /// The object's type.
+    object: &'h TypeDesc,
+}
+
+impl Registry {
+    #[inline]
+    pub(crate) fn set_finalizer(
+        &self,
+        mutator: &Mutator,
+        pointer: Pointer<'_>,
+        function: &Function,
+        options: FinalizerOptions<Obj<'_>>,
+    ) -> Result<FinalizerState, SetFinalizerError> {
+        let heap = mutator.space().heap();
+        if let Held::Object(object) = pointer.0
+            && options.external_bytes == 0
+            && let Some(known) = mutator.known().find(function.identity(), options.cycle)
+            && let Ok(word) = known.context.word(heap, options.context)
+            && heap.set_id(object.addr(), &known.id, word) == SetId::Set
+        {
+            return Ok(FinalizerState::Set);
+        }
+        self.check_and_set(mutator, pointer, function, options)
+    }
+
+    #[inline(never)]
+    fn check_and_set(
+        &self,
+        mutator: &Mutator,
+        pointer: Pointer<'_>,
+        function: &Function,
+        options: FinalizerOptions<Obj<'_>>,
+    ) -> Result<FinalizerState, SetFinalizerError> {
+        mutator
+            .start_goroutine()
+            .map_err(SetFinalizerError::NoThread)?;
+        let Some(target) = self.target(mutator, pointer)? else {
+            return Ok(FinalizerState::Ignored);
+        };
+        let (space, cycle) = (mutator.space(), options.cycle);
+        let shape = self.shape_for(space, target.ty, function, cycle)?;
+        let context = self.context_check(space, function)?;
+        let word = self.check_context(space, function, context, options.context)?;
+        let id = TypedId::new(target.object, shape_id(shape), is_traced(function));
+        let set = if target.addr == target.base {
+            space.heap().set_id(target.base, &id, word) == SetId::Set
+        } else {
+            {
+                let traced = is_traced(function);
+                self.set_interior(mutator, &target, (shape, word.unwrap_or_default(), traced))
+            }
+        };
+        if !set {
+            return Err(SetFinalizerError::AlreadySet {
+                object: print(mutator.types(), target.ty),
+                addr: target.addr,
+            });
+        }
+        if let Held::Object(_) = pointer.0 {
+            mutator.known().note(Known {
+                function: function.identity(),
+                cycle,
+                id,
+                context,
+            });
+        }
+        if options.external_bytes > 0 {
+            self.set_external_bytes(space, target.base, options.external_bytes);
+        }
+        Ok(FinalizerState::Set)
+    }
+
+    #[inline]
+    pub(crate) fn clear_finalizer(
+        &self,
+        mutator: &Mutator,
+        pointer: Pointer<'_>,
+    ) -> Result<FinalizerState, SetFinalizerError> {
+        if let Held::Object(object) = pointer.0
+            && mutator.space().heap().take_id(object.addr()).is_some()
+        {
+            self.forget_cycle(object.addr());
+            return Ok(FinalizerState::Cleared(true));
+        }
+        let Some(target) = self.target(mutator, pointer)? else {
+            return Ok(FinalizerState::Ignored);
+        };
+        let cleared = if target.addr == target.base {
+            mutator.space().heap().take_id(target.base).is_some()
+        } else {
+            self.clear_interior(mutator, &target)
+        };
+        if cleared {
+            self.forget_cycle(target.base);
+        }
+        Ok(FinalizerState::Cleared(cleared))
+    }
+
+    /// The object's finalizer was cleared: when it has another one, a cycle that it is on is
+    /// reported anew.
+    pub(super) fn forget_cycle(&self, start: usize) {
+        if self.order.is_topological() {
+            self.specials.lock().forget_cycle(start);
+        }
+    }
+
+    /// The shape of a function for objects that pointers of this type point to.
+    pub(super) fn shape_for(
+        &self,
+        space: &Space,
+        pointer: TypeId,
+        function: &Function,
+        cycle: CyclePolicy,
+    ) -> Result<u32, SetFinalizerError> {
+        if let Some(shape) = self.shapes.noted(function, cycle, pointer) {
+            return Ok(shape);
+        }
+        let argument = argument(space.types(), pointer, function)?;
+        let shape = self
+            .shapes
+            .index_of(function, argument, cycle, &self.stubs)?;
+        self.shapes.note(function, cycle, pointer, shape);
+        Ok(shape)
+    }
+
+    /// What the contexts of the function's registrations have to be.
+    pub(super) fn context_check(
+        &self,
+        space: &Space,
+        function: &Function,
+    ) -> Result<ContextCheck, SetFinalizerError> {
+        let ContextKind::Object(pointer) = function.context() else {
+            return Ok(match function.context() {
+                ContextKind::Word => ContextCheck::Word,
+                _ => ContextCheck::None,
+            });
+        };
+        let types = space.types();
+        let wrong = |reason| SetFinalizerError::ContextType {
+            function: function.signature().clone(),
+            found: pointer.clone(),
+            reason,
+        };
+        types
+            .check_own(pointer)
+            .map_err(|error| wrong(Some(Box::new(error))))?;
+        match pointer.underlying() {
+            Kind::UnsafePointer => Ok(ContextCheck::Object),
+            Kind::Pointer(of) => {
+                let desc = types.intern(of).and_then(|of| types.desc(of));
+                let desc = desc.map_err(|error| wrong(Some(Box::new(error))))?;
+                Ok(ContextCheck::ObjectOf(desc.address() as u64))
+            }
+            _ => Err(wrong(None)),
+        }
+    }
+
+    /// Checks the context of a registration, and returns its word.
+    pub(super) fn check_context(
+        &self,
+        space: &Space,
+        function: &Function,
+        wanted: ContextCheck,
+        found: Option<HeldValue<Obj<'_>>>,
+    ) -> Result<Option<u64>, SetFinalizerError> {
+        let checked = wanted.word(space.heap(), found);
+        checked.map_err(|()| {
+            let Some(found) = found else {
+                return SetFinalizerError::no_context(function);
+            };
+            let found = match found {
+                HeldValue::Word(word) => format!("the word {word:#x}"),
+                HeldValue::Object(object) => match space.heap().type_at(object.addr()) {
+                    Ok(desc) => format!("a {} at {:#x}", desc.ty(), object.addr()),
+                    Err(_) => format!("an object of another runtime, at {:#x}", object.addr()),
+                },
+            };
+            SetFinalizerError::Context {
+                function: function.signature().clone(),
+                found,
+                wanted: wanted_context(function),
+            }
+        })
+    }
+
+    /// Checks argument 0. `None`: an object without size, or a global.
+    fn target<'m>(
+        &self,
+        mutator: &'m Mutator,
+        pointer: Pointer<'_>,
+    ) -> Result<Option<Target<'m>>, SetFinalizerError> {
+        let types = mutator.types();
+        let (ty, addr) = match pointer.0 {
+            Held::Nil => return Err(SetFinalizerError::Nil),
+            Held::Word(ty, word) => (ty, word),
+            Held::Object(object) => {
+                let not_here = |_| SetFinalizerError::NotInHeap {
+                    object: Type::unsafe_pointer(),
+                    addr: object.addr(),
+                };
+                let desc = mutator.type_of(object).map_err(not_here)?;
+                let pointer = types.pointer_to(desc.id());
+                let pointer = pointer.map_err(SetFinalizerError::ObjectType)?;
+                (pointer, object.addr())
+            }
+        };
+        let desc = types.desc(ty).map_err(SetFinalizerError::ObjectType)?;
+        let Kind::Pointer(element) = desc.kind() else {
+            return Err(SetFinalizerError::NotPointer {
+                found: desc.ty().clone(),
+            });
+        };
+        let heap = mutator.space().heap();
+        let (base, object) = match heap.locate(addr) {
+            Location::Zero => return Ok(None),
+            Location::Object { start, desc } => (start, desc),
+            Location::NoObject if self.is_global(addr) => return Ok(None),
+            Location::Nil | Location::NoObject => {
+                return Err(SetFinalizerError::NotInHeap {
+                    object: desc.ty().clone(),
+                    addr,
+                });
+            }
+        };
+        let element = types.intern(element).and_then(|id| types.desc(id));
+        let element = element.map_err(SetFinalizerError::ObjectType)?;
+        if addr != base && !may_be_inside(element) {
+            return Err(SetFinalizerError::Interior {
+                object: desc.ty().clone(),
+                addr,
+                base,
+            });
+        }
+        let offset = addr - base;
+        // The types of values that share a block are not remembered; none of them has pointers.
+        let fits = match heap.is_tiny_block(object) {
+            true => !element.has_pointers() && element.size() <= object.size() - offset,
+            false => lies_at(types, object.ty(), offset as u64, element),
+        };
+        if !fits {
+            return Err(SetFinalizerError::Mismatch {
+                object: desc.ty().clone(),
+                addr,
+                base,
+                found: object.ty().clone(),
+            });
+        }
+        Ok(Some(Target {
+            addr,
+            base,
+            ty,
+            object,
+        }))
+    }
+
+    /// False if there is one.
+    fn set_interior(
+        &self,
+        mutator: &Mutator,
+        target: &Target<'_>,
+        (shape, context, traced): (u32, u64, bool),
+    ) -> bool {
+        let (heap, addr) = (mutator.space().heap(), target.addr);
+        let Some(object) = heap.place(target.base) else {
+            return false;
+        };
+        let mut specials = self.specials.lock();
+        let is_it = |special: &Special| special.is_finalizer_of(addr);
+        if specials.lists.of(object).any(is_it) {
+            return false;
+        }
+        let special = Special::Finalizer {
+            addr,
+            shape,
+            context,
+        };
+        specials.lists.push(object, special, traced);
+        specials.interior += 1;
+        heap.set_special(object);
+        true
+    }
+
+    fn clear_interior(&self, mutator: &Mutator, target: &Target<'_>) -> bool {
+        let Some(object) = mutator.space().heap().place(target.base) else {
+            return false;
+        };
+        let mut specials = self.specials.lock();
+        let mut cleared = false;
+        let is_it = |special: &Special| special.is_finalizer_of(target.addr);
+        specials.lists.take_if(object, is_it, |_| cleared = true);
+        specials.interior -= u64::from(cleared);
+        cleared
+    }
+}
+
+/// What a function takes as the context of a registration, in words.
+fn wanted_context(function: &Function) -> String {
+    match function.context() {
+        ContextKind::None => "none".to_owned(),
+        ContextKind::Fixed(_) => "none, as all registrations have one in common".to_owned(),
+        ContextKind::Word => "a word".to_owned(),
+        ContextKind::Object(pointer) => format!("an object that a {pointer} points to"),
+    }
+}
+
+impl SetFinalizerError {
+    /// The function takes a context of each registration, and there is none.
+    pub(super) fn no_context(function: &Function) -> SetFinalizerError {
+        SetFinalizerError::Context {
+            function: function.signature().clone(),
+            found: "none".to_owned(),
+            wanted: wanted_context(function),
+        }
+    }
+}
+
+/// Checks argument 1, and works out what its parameter is given for an argument 0 of type
+/// `pointer`.
+pub(super) fn argument(
+    types: &Types,
+    pointer: TypeId,
+    function: &Function,
+) -> Result<Argument, SetFinalizerError> {
+    let signature = function.signature();
+    let object = || print(types, pointer);
+    if signature.is_variadic() {
+        return Err(SetFinalizerError::Variadic {
+            object: object(),
+            function: signature.clone(),
+        });
+    }
+    if function.is_bulk() {
+        return bulk_argument(types, pointer, function);
+    }
+    let mut parameters = signature.arguments();
+    let (Some(parameter), None) = (parameters.next(), parameters.next()) else {
+        let found = signature.arguments().count();
+        return Err(SetFinalizerError::ParameterCount {
+            object: object(),
+            function: signature.clone(),
+            found,
+        });
+    };
+    let passing = types
+        .check_own(parameter)
+        .and_then(|()| types.intern(parameter))
+        .and_then(|parameter| types.assignable(pointer, parameter));
+    let passing = passing.map_err(|reason| SetFinalizerError::NotAssignable {
+        object: object(),
+        function: signature.clone(),
+        reason: Box::new(reason),
+    })?;
+    if function.is_nil() {
+        return Err(SetFinalizerError::NilFunction {
+            function: signature.clone(),
+        });
+    }
+    Ok(match passing.first_word() {
+        None => Argument::Pointer,
+        Some(own) => Argument::Interface(function.interface_word().unwrap_or(own)),
+    })
+}
+
+/// Small values without pointers may share a block in Go, so a pointer to one need not be a block's
+/// start.
+fn may_be_inside(element: &TypeDesc) -> bool {
+    !element.has_pointers() && element.size() < 16
+}
+
+/// As [`argument`], for a function that takes many objects at once.
+fn bulk_argument(
+    types: &Types,
+    pointer: TypeId,
+    function: &Function,
+) -> Result<Argument, SetFinalizerError> {
+    let wanted = || SetFinalizerError::NotBulk {
+        object: print(types, pointer),
+        function: function.signature().clone(),
+    };
+    let mut parameters = function.signature().arguments();
+    let (Some(array), Some(count), None) =
+        (parameters.next(), parameters.next(), parameters.next())
+    else {
+        return Err(wanted());
+    };
+    let Kind::Pointer(element) = array.underlying() else {
+        return Err(wanted());
+    };
+    let counts = matches!(
+        count.underlying(),
+        Kind::Int | Kind::Uint | Kind::Int64 | Kind::Uint64 | Kind::Uintptr
+    );
+    let takes = types
+        .check_own(element)
+        .and_then(|()| types.intern(element))
+        .and_then(|element| types.assignable(pointer, element))
+        .is_ok_and(|passing| passing.first_word().is_none());
+    let passes = match function.entry() {
+        Entry::Fixed { abi, .. } => abi.family() != Family::Go || abi.int_regs() != 1,
+        Entry::Following { .. } => false,
+    };
+    if function.is_nil() {
+        return Err(SetFinalizerError::NilFunction {
+            function: function.signature().clone(),
+        });
+    }
+    if counts && takes && passes && !function.context().is_per_registration() {
+        Ok(Argument::Bulk)
+    } else {
+        Err(wanted())
+    }
+}
+
+fn print(types: &Types, ty: TypeId) -> Type {
+    let desc = types.desc(ty);
+    desc.map_or_else(|_| Type::unsafe_pointer(), |desc| desc.ty().clone())
+}
+
+impl Special {
+    pub(super) fn is_finalizer(&self) -> bool {
+        matches!(self, Special::Finalizer { .. })
+    }
+
+    fn is_finalizer_of(&self, pointer: usize) -> bool {
+        matches!(self, Special::Finalizer { addr, .. } if *addr == pointer)
+    }
+}

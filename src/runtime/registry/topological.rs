@@ -1,0 +1,211 @@
+//! Topological order on the embedded heap: all dead finalizable objects at once, referrers first.
+#![forbid(unsafe_code)]
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+
+use super::collect::Due;
+use super::{Registry, Special, Specials, shape_of};
+use crate::base::events::{guarded, tell};
+use crate::calls::lookup::Lookup;
+use crate::heap::{Bit, Heap, Marking};
+use crate::order::{Candidate, CyclePolicy, Faults, Order, plan};
+
+/// A cycle of objects that keeps a finalizer from running, as [`CyclePolicy::Report`] asks to be
+/// told.
+///
+/// ```text
+/// main.Node 0x7f0010 -> main.Edge 0x7f0050 -> main.Node 0x7f0010
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CycleReport {
+    /// The addresses of its objects: each refers to the next one, and the last to the first, whose
+    /// finalizer asked.
+    pub path: Vec<usize>,
+    /// Their types.
+    pub types: Vec<String>,
+}
+
+impl fmt::Display for CycleReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let objects = self.types.iter().zip(&self.path);
+        for (ty, addr) in objects.clone() {
+            write!(f, "{ty} {addr:#x} -> ")?;
+        }
+        objects
+            .take(1)
+            .try_for_each(|(ty, addr)| write!(f, "{ty} {addr:#x}"))
+    }
+}
+
+/// Is called with each cycle that is to be reported.
+type CycleHook = dyn Fn(&CycleReport) + Send + Sync;
+
+/// A runtime's order of finalization.
+pub(crate) struct Ordering {
+    pub(crate) order: Order,
+    pub(crate) on_cycle: Box<CycleHook>,
+}
+
+impl Default for Ordering {
+    fn default() -> Ordering {
+        Ordering {
+            order: Order::default(),
+            on_cycle: Box::new(|cycle| {
+                tell(|| tracing::warn!(%cycle, "finalizable objects on a cycle"));
+            }),
+        }
+    }
+}
+
+impl fmt::Debug for Ordering {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.order.fmt(f)
+    }
+}
+
+impl Ordering {
+    pub(crate) fn is_topological(&self) -> bool {
+        self.order == Order::Topological
+    }
+}
+
+/// What is kept between the steps of a collection, and from one to the next.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    /// To be revived. First those that run last.
+    planned: Vec<Due>,
+    reports: Vec<CycleReport>,
+    /// Objects whose cycles were reported.
+    reported: HashSet<usize>,
+}
+
+/// A dead object and its finalizers.
+struct Dying {
+    policy: CyclePolicy,
+    finalizers: Vec<Due>,
+}
+
+/// Of several finalizers of one object: what the most cautious of them asks.
+fn more_cautious(a: CyclePolicy, b: CyclePolicy) -> CyclePolicy {
+    use CyclePolicy::{Break, Leave, Report, Unordered};
+    [Leave, Report, Break, Unordered]
+        .into_iter()
+        .find(|policy| [a, b].contains(policy))
+        .unwrap_or_default()
+}
+
+impl Specials {
+    /// Takes what was planned; the finalizers are registered no longer.
+    pub(super) fn take_planned(&mut self, heap: &Heap) -> Vec<Due> {
+        let planned = std::mem::take(&mut self.topological.planned);
+        if self.interior > 0 {
+            for object in planned.iter().filter_map(|due| heap.place(due.start)) {
+                let taken = |_| self.interior -= 1;
+                self.lists.take_if(object, Special::is_finalizer, taken);
+            }
+        }
+        planned
+    }
+
+    /// The object's finalizer is cleared.
+    pub(super) fn forget_cycle(&mut self, start: usize) {
+        self.topological.reported.remove(&start);
+    }
+
+    /// Whether a pointer into the object at `start` has a finalizer.
+    pub(super) fn has_interior(&self, heap: &Heap, start: usize) -> bool {
+        let object = heap.place(start).filter(|_| self.interior > 0);
+        object.is_some_and(|object| self.lists.of(object).any(Special::is_finalizer))
+    }
+}
+
+impl Registry {
+    /// Plans the order of all dead finalizable objects, and marks what they refer to, but not them;
+    /// except for those on cycles that are left.
+    pub(super) fn plan(&self, marking: &mut Marking<'_>) {
+        let mut specials = self.specials.lock();
+        let mut state = std::mem::take(&mut specials.topological);
+        state
+            .reported
+            .retain(|&start| marking.has_id(start) || specials.has_interior(marking.heap(), start));
+        let (starts, dying) = self.dying(&specials, marking);
+        let candidates: Vec<Candidate<usize>> = starts
+            .iter()
+            .zip(&dying)
+            .map(|(&object, dying)| Candidate {
+                object,
+                policy: dying.policy,
+                reported: state.reported.contains(&object),
+            })
+            .collect();
+        let plan = plan(&candidates, marking, Faults::default());
+        for &n in &plan.left {
+            marking.mark(starts[n as usize]);
+        }
+        for &n in &plan.due {
+            marking.mark_children(starts[n as usize]);
+        }
+        for &n in plan.due.iter().rev() {
+            let start = starts[n as usize];
+            state.reported.remove(&start);
+            state.planned.extend(&dying[n as usize].finalizers);
+        }
+        let asked = plan.reported.iter().map(|&n| starts[n as usize]);
+        state.reported.extend(asked);
+        for path in plan.reports {
+            let types = path.iter().map(|&addr| marking.type_name(addr)).collect();
+            state.reports.push(CycleReport { path, types });
+        }
+        specials.topological = state;
+    }
+
+    /// All dead objects with finalizers.
+    fn dying(&self, specials: &Specials, marking: &mut Marking<'_>) -> (Vec<usize>, Vec<Dying>) {
+        let (mut starts, mut dying) = (Vec::new(), Vec::<Dying>::new());
+        let mut numbers = HashMap::new();
+        let mut lookup = Lookup::between_sweeps(&self.shapes);
+        let mut add = |due: Due| {
+            let policy = lookup.get(due.shape).shape.cycle();
+            let number = *numbers.entry(due.start).or_insert_with(|| {
+                starts.push(due.start);
+                dying.push(Dying {
+                    policy,
+                    finalizers: Vec::new(),
+                });
+                dying.len() - 1
+            });
+            let found = &mut dying[number];
+            found.policy = more_cautious(found.policy, policy);
+            found.finalizers.push(due);
+        };
+        marking.for_each_with_id(|_, start, id, context| {
+            add(Due {
+                start,
+                addr: start,
+                shape: shape_of(id),
+                context,
+            });
+        });
+        if specials.interior > 0 {
+            marking.for_each_unmarked(Bit::Special, |marking, start| {
+                let of = marking.heap().place(start);
+                for special in of.into_iter().flat_map(|object| specials.lists.of(object)) {
+                    special.due(start).into_iter().for_each(&mut add);
+                }
+            });
+        }
+        (starts, dying)
+    }
+
+    /// Tells of the cycles that the last collection found.
+    pub(super) fn report_cycles(&self) {
+        if self.order.is_topological() {
+            let reports = std::mem::take(&mut self.specials.lock().topological.reports);
+            for report in &reports {
+                guarded("the hook for cycles", || (self.order.on_cycle)(report));
+            }
+        }
+    }
+}

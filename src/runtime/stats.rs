@@ -1,0 +1,74 @@
+//! Statistics of a runtime.
+#![forbid(unsafe_code)]
+
+use std::sync::atomic::Ordering;
+
+use fing_stubs::CacheStats;
+
+use crate::heap::HeapStats;
+use crate::runtime::shared::Shared;
+
+/// Statistics of a runtime. Events are counted since it was made.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct RuntimeStats {
+    /// Objects that have a finalizer.
+    pub finalizers: u64,
+    /// Cleanups that were added and are neither stopped nor queued.
+    pub cleanups: u64,
+    /// Calls queued.
+    pub queued: u64,
+    /// Calls done. It grows whenever a block of the queue is done.
+    pub executed: u64,
+    /// Calls dropped at shutdown.
+    pub discarded: u64,
+    /// Calls that panicked, of those done.
+    pub panicked: u64,
+    /// Times the finalizer goroutine was restarted after a panic in this crate's own code, which is
+    /// a bug.
+    pub restarts: u64,
+    /// Times the finalizer goroutine took the queue.
+    pub drains: u64,
+    /// Blocks of the queue, empty ones included: at most as many as the larger of the last two
+    /// drains had.
+    pub queue_blocks: usize,
+    /// Memory of these blocks, in bytes.
+    pub queue_bytes: usize,
+    /// Shapes in use: functions, prepared for a kind of argument.
+    pub shapes: usize,
+    /// Handles that exist.
+    pub handles: usize,
+    /// Mutators that exist.
+    pub mutators: usize,
+    /// Statistics of the heap.
+    pub heap: HeapStats,
+    /// Statistics of the stub cache.
+    pub stubs: CacheStats,
+}
+
+impl RuntimeStats {
+    pub(crate) fn of(shared: &Shared) -> RuntimeStats {
+        let counts = shared.calls.queue.counts();
+        let (interior, cleanups) = shared.registry.registered();
+        RuntimeStats {
+            finalizers: interior + shared.space.heap().count_ids() as u64,
+            cleanups,
+            queued: counts.queued,
+            executed: counts.executed,
+            discarded: counts.discarded,
+            panicked: shared.calls.panics.load(Ordering::Relaxed),
+            restarts: shared.calls.restarts.load(Ordering::Relaxed),
+            drains: counts.drains,
+            queue_blocks: counts.blocks,
+            queue_bytes: counts.bytes,
+            shapes: shared.calls.shapes.len(),
+            handles: shared.space.roots().len(),
+            mutators: shared.space.world().members().0,
+            heap: HeapStats {
+                external_bytes: shared.registry.external_bytes(),
+                ..shared.space.heap().stats()
+            },
+            stubs: shared.calls.stubs.stats(),
+        }
+    }
+}
