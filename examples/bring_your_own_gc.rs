@@ -1,12 +1,14 @@
-//! Finalizers for a collector that is not fing's: a two-space copying collector, with all it takes to have them.
+//! Finalizers for a collector that is not fing's: a two-space copying collector, with all it takes
+//! to have them.
 //!
 //!     cargo run --example bring_your_own_gc
 
+use fing::foreign::{CollectionError, Finalizers, Scope, Tracer};
 use fing::stubs::Signature;
-use fing::{Abi, FinalizerFn, FinalizerOptions, Finalizers, Order, Scope, Tracer};
+use fing::{Abi, FinalizerFn, Order};
 
-/// An object is a header, a number and its fields. The header is `2 * fields + 1`, or, once the object has been copied,
-/// the new address, which is even.
+/// An object is a header, a number and its fields. The header is `2 * fields + 1`, or, once the
+/// object has been copied, the new address, which is even.
 const FIELDS: usize = 2;
 
 /// A heap of two spaces, one of which is in use. References are addresses.
@@ -15,7 +17,8 @@ pub(crate) struct Heap {
     spaces: [Box<[u64]>; 2],
     /// Words in use.
     top: usize,
-    /// While a collection runs: the objects in the new space before this word have had their fields followed.
+    /// While a collection runs: the objects in the new space before this word have had their fields
+    /// followed.
     scanned: usize,
     pub(crate) roots: Vec<Option<usize>>,
 }
@@ -91,15 +94,25 @@ impl Heap {
         *self.word(0, object + 8 * (FIELDS + field)) = value.unwrap_or(0) as u64;
     }
 
-    /// The collection: Cheney's algorithm, and three lines for the finalizers.
-    pub(crate) fn collect(&mut self, finalizers: &Finalizers<usize>) {
+    /// The collection: Cheney's algorithm, and two things for the finalizers: it is begun, and when
+    /// everything reachable has been copied, they make their steps.
+    pub(crate) fn collect(
+        &mut self,
+        finalizers: &Finalizers<usize>,
+    ) -> Result<(), CollectionError> {
+        // SAFETY: this heap's objects are registered. An address that is none of them would panic.
+        let mut collection = unsafe { finalizers.begin(Scope::Full)? };
         (self.top, self.scanned) = (0, 0);
         for n in 0..self.roots.len() {
             self.roots[n] = self.roots[n].map(|object| self.trace(object));
         }
         self.follow();
-        finalizers.collect(Scope::Full, self, Heap::follow);
+        while collection.step(self) {
+            self.follow();
+        }
+        self.follow();
         self.spaces.swap(0, 1);
+        Ok(())
     }
 
     /// Follows the fields of all copies that have not had theirs followed.
@@ -119,7 +132,8 @@ impl Heap {
     }
 }
 
-// SAFETY: an object is reached when it has been copied; a copy is whole, and stays where it is until the next collection.
+// SAFETY: an object is reached when it has been copied; a copy is whole, and stays where it is
+// until the next collection.
 unsafe impl Tracer for Heap {
     type Ref = usize;
 
@@ -156,7 +170,8 @@ extern "C" fn goodbye(object: *const [u64; 2]) {
     println!("  finalizing object {}", unsafe { (*object)[1] });
 }
 
-/// A chain of three objects with finalizers is dropped; then the heap is collected until nothing happens any more.
+/// A chain of three objects with finalizers is dropped; then the heap is collected until nothing
+/// happens any more.
 fn chain(order: Order) -> Result<(), Box<dyn std::error::Error>> {
     let finalizers = Finalizers::builder().order(order).build()?;
     let signature: Signature = "func(unsafe.Pointer)".parse()?;
@@ -169,16 +184,16 @@ fn chain(order: Order) -> Result<(), Box<dyn std::error::Error>> {
         heap.store(object, 0, heap.roots[0]);
         heap.roots[0] = Some(object);
         // SAFETY: an object of the heap, which is the tracer.
-        unsafe { finalizers.set_finalizer(object, &function, FinalizerOptions::default())? };
+        unsafe { finalizers.set_finalizer(object, &function)? };
     }
-    heap.collect(&finalizers);
+    heap.collect(&finalizers)?;
     let mut next = heap.roots[0].take();
     while let Some(object) = next {
         println!("object {} is at {object:#x}", heap.number(object));
         next = heap.load(object, 0);
     }
     for collection in 1.. {
-        heap.collect(&finalizers);
+        heap.collect(&finalizers)?;
         finalizers.finish();
         let objects = heap.objects().len();
         println!("{order:?} order, collection {collection}: {objects} objects");

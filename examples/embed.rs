@@ -1,5 +1,6 @@
-//! The smallest VM with objects of its own: a stack machine whose strings live in C memory and whose objects, pairs of
-//! strings, live on fing's heap. When a pair is unreachable, its finalizer frees both strings.
+//! The smallest VM with objects of its own: a stack machine whose strings live in C memory and
+//! whose objects, pairs of strings, live on fing's heap. When a pair is unreachable, its finalizer
+//! frees both strings.
 //!
 //! ```text
 //! cargo run --example embed
@@ -32,7 +33,8 @@ struct Machine {
     stack: RefCell<Vec<Handle>>,
 }
 
-/// The layout of a pair, as `main.Pair` declares it. The strings are the C library's, not the heap's.
+/// The layout of a pair, as `main.Pair` declares it. The strings are the C library's, not the
+/// heap's.
 #[repr(C)]
 struct Pair {
     left: *mut std::ffi::c_char,
@@ -93,9 +95,8 @@ impl Machine {
             for (offset, half) in [0, 8].into_iter().zip(halves) {
                 mutator.store_word(pair, offset, half.into_raw().expose_provenance() as u64)?;
             }
-            self.runtime
-                .set_finalizer(mutator, pair.into(), Some(&self.free_pair))?;
-            Ok(mutator.root(pair))
+            mutator.set_finalizer(pair, &self.free_pair)?;
+            Ok(mutator.root(pair)?)
         })?
     }
 
@@ -106,7 +107,8 @@ impl Machine {
             let pair = mutator.get(top)?;
             let half = |offset| -> Result<String, Box<dyn Error>> {
                 let address = mutator.load_word(pair, offset)? as usize;
-                // SAFETY: a pair's words are C strings until it is finalized, and the stack keeps it.
+                // SAFETY: a pair's words are C strings until it is finalized, and the stack keeps
+                // it.
                 let text = unsafe { CStr::from_ptr(std::ptr::with_exposed_provenance(address)) };
                 Ok(text.to_str()?.to_owned())
             };

@@ -1,13 +1,13 @@
-//! Debugging aids: registrations that keep their own object alive are found, and dead objects are poisoned before their
-//! cleanups run.
+//! Debugging aids: registrations that keep their own object alive are found, and dead objects are
+//! poisoned before their cleanups run.
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
 #[path = "support/vm.rs"]
+#[expect(dead_code, reason = "the finalizers here send nothing")]
 mod vm;
 
-use fing::{
-    Abi, CleanupArgument, FinalizerFn, HeapOptions, Obj, Reason, Registration, Runtime, Suspect,
-};
+use fing::check::{Reason, Registration, Suspect};
+use fing::{Abi, CleanupFn, CleanupOptions, HeapOptions, HeldValue, Mutator, Obj, Runtime};
 use vm::{Vm, sent};
 
 /// What is compared of a suspect: how it is kept, and types and offsets on the way.
@@ -30,7 +30,8 @@ fn link(ty: &str, offset: usize) -> (String, usize) {
 
 extern "C" fn never(_argument: u64, _context: usize) {}
 
-/// As Go's TestDetectFinalizerAndCleanupLeaks, with every way in which a registration can keep its object.
+/// As Go's TestDetectFinalizerAndCleanupLeaks, with every way in which a registration can keep its
+/// object.
 #[test]
 fn what_keeps_its_own_object_is_found() {
     let vm = Vm::new();
@@ -40,9 +41,9 @@ fn what_keeps_its_own_object_is_found() {
         .unwrap();
     let pair = types.id("main.Pair").unwrap();
     let finalizer = vm.function("func(any)", |_| ());
-    let (cleanup, calls) = vm.sender("func(any)");
+    let (cleanup, calls) = vm.cleanup_sender("func(any)");
     let check = || found(&vm.runtime.check_finalizers().unwrap());
-    let pair_of = |a: Option<Obj<'_>>, b: Option<Obj<'_>>, m: &fing::Mutator| {
+    let pair_of = |a: Option<Obj<'_>>, b: Option<Obj<'_>>, m: &Mutator| {
         let object = m.alloc(pair).unwrap();
         m.store_addr(object, 0, a.map_or(0, Obj::addr)).unwrap();
         m.store_addr(object, 8, b.map_or(0, Obj::addr)).unwrap();
@@ -53,11 +54,9 @@ fn what_keeps_its_own_object_is_found() {
         m.store_ref(t, 8, Some(t)).unwrap();
         let outer = m.adopt(pair_of(Some(t), None, m)).unwrap();
         for object in [t, outer] {
-            vm.runtime
-                .set_finalizer(m, object.into(), Some(&finalizer))
-                .unwrap();
+            m.set_finalizer(object, &finalizer).unwrap();
         }
-        vm.runtime.add_cleanup(m, outer, &cleanup, t).unwrap();
+        m.add_cleanup(outer, &cleanup, t).unwrap();
     });
     assert_eq!(check(), []);
     for _ in 0..4 {
@@ -70,27 +69,22 @@ fn what_keeps_its_own_object_is_found() {
         let t = m.get(&kept).unwrap();
         let back = m.adopt(pair_of(None, Some(t), m)).unwrap();
         m.store_ref(t, 8, Some(back)).unwrap();
-        vm.runtime
-            .set_finalizer(m, t.into(), Some(&finalizer))
-            .unwrap();
+        m.set_finalizer(t, &finalizer).unwrap();
     });
     let cycle = vec![link("main.T", 8), link("main.Pair", 8)];
     assert_eq!(
         check(),
         [(Registration::Finalizer, Reason::Contents, cycle)]
     );
-    vm.enter(|m| {
-        vm.runtime
-            .set_finalizer(m, m.get(&kept).unwrap().into(), None)
-    })
-    .unwrap();
+    vm.enter(|m| m.clear_finalizer(m.get(&kept).unwrap()))
+        .unwrap();
     assert_eq!(check(), []);
     // The argument is the object, inside an interface; or leads to it.
     let added = vm.enter(|m| {
         let t = m.get(&kept).unwrap();
         let around = m.adopt(pair_of(Some(t), None, m)).unwrap();
         let far = m.adopt(pair_of(None, Some(around), m)).unwrap();
-        let add = |argument: Obj<'_>| vm.runtime.add_cleanup(m, t.addr() + 8, &cleanup, argument);
+        let add = |argument: Obj<'_>| m.add_cleanup(t.addr() + 8, &cleanup, argument);
         [add(t).unwrap(), add(far).unwrap()]
     });
     let far = vec![link("main.Pair", 8), link("main.Pair", 0)];
@@ -102,18 +96,16 @@ fn what_keeps_its_own_object_is_found() {
     assert!(added.iter().all(|added| added.stop()));
     assert_eq!(check(), []);
     // The closure leads to the object through a box, as a variable captured by reference does.
-    let closure = vm.enter(|m| {
-        let boxed = m.adopt(pair_of(m.get(&kept).ok(), None, m)).unwrap();
-        m.root(m.adopt(pair_of(None, Some(boxed), m)).unwrap())
-    });
     let signature = types.parse_signature("func(int)").unwrap();
-    let builder = FinalizerFn::builder(signature, Abi::system_v()).context_object(closure);
+    let builder = CleanupFn::builder(signature, Abi::system_v())
+        .context_object(types.parse("*main.Pair").unwrap());
     // SAFETY: I8: a System V function of a word and its closure.
     let closes_over = unsafe { builder.at(never as *const ()) };
     vm.enter(|m| {
-        let argument = CleanupArgument::Word(1);
-        vm.runtime
-            .add_cleanup(m, kept.addr(), &closes_over, argument)
+        let boxed = m.adopt(pair_of(m.get(&kept).ok(), None, m)).unwrap();
+        let closure = m.adopt(pair_of(None, Some(boxed), m)).unwrap();
+        let options = CleanupOptions::new().context(HeldValue::Object(closure));
+        m.add_cleanup_with(kept.addr(), &closes_over, 1u64, options)
             .unwrap();
     });
     let suspects = vm.runtime.check_finalizers().unwrap();
@@ -127,7 +119,8 @@ fn what_keeps_its_own_object_is_found() {
     assert_eq!(
         text,
         format!(
-            "cleanup func(int) of main.T {object:#x} may never run: its context leads to the object: main.Pair {:#x}+8 -> main.Pair {:#x}+0",
+            "cleanup func(int) of main.T {object:#x} may never run: its context leads to the \
+             object: main.Pair {:#x}+8 -> main.Pair {:#x}+0",
             path[0].object, path[1].object
         )
     );
@@ -138,9 +131,9 @@ fn what_keeps_its_own_object_is_found() {
 #[test]
 fn at_most_fifty_are_reported() {
     let vm = Vm::new();
-    let cleanup = vm.function("func(any)", |_| ());
+    let cleanup = vm.cleanup("func(any)", |_| ());
     for _ in 0..60 {
-        vm.doomed(0, |m, t| vm.runtime.add_cleanup(m, t, &cleanup, t).unwrap());
+        vm.doomed(0, |m, t| m.add_cleanup(t, &cleanup, t).unwrap());
     }
     assert_eq!(vm.runtime.check_finalizers().unwrap().len(), 50);
 }
@@ -148,23 +141,18 @@ fn at_most_fifty_are_reported() {
 /// With `poison`, a cleanup that looks at its dead object finds it overwritten.
 #[test]
 fn dead_objects_are_poisoned_before_their_cleanups_run() {
-    let heap = HeapOptions {
-        poison: true,
-        ..HeapOptions::default()
-    };
+    let heap = HeapOptions::default().poison(true);
     let vm = Vm::with(Runtime::builder().heap(heap));
     // The addresses as numbers, which keep nothing.
     let (sender, words) = std::sync::mpsc::channel();
-    let cleanup = vm.function("func(uintptr)", move |[address, _]| {
+    let cleanup = vm.cleanup("func(uintptr)", move |[address, _]| {
         // SAFETY: I12: the heap's memory stays mapped.
         sender
             .send(unsafe { *(address as *const [u64; 2]) })
             .unwrap();
     });
     vm.doomed(42, |m, t| {
-        vm.runtime
-            .add_cleanup(m, t, &cleanup, t.addr() as u64)
-            .unwrap();
+        m.add_cleanup(t, &cleanup, t.addr() as u64).unwrap();
     });
     vm.collect();
     let poison = u64::from_ne_bytes([HeapOptions::POISON; 8]);

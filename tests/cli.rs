@@ -99,7 +99,8 @@ fn layout_reports_bad_lines_and_goes_on() {
     assert_eq!(
         complaints,
         [
-            "fing layout: line 3: column 9: found \"strin\", wanted a type: Go's own, or a name defined here",
+            "fing layout: line 3: column 9: found \"strin\", wanted a type: Go's own, or a name \
+             defined here",
             "fing layout: line 4: column 18: found end of text, wanted \",\" or \")\"",
             "fing layout: line 5: found bytes that are not UTF-8",
         ]
@@ -123,8 +124,8 @@ fn layout_takes_register_counts() {
             "ABI: 10 integer argument registers, wanted at most 9 on amd64",
         ),
         (
-            ["layout", "--arch", "386"],
-            "ABI: machine \"386\", wanted one of amd64",
+            ["layout", "--arch", "sparc"],
+            "ABI: machine \"sparc\", wanted one of amd64",
         ),
     ] {
         let output = fing(&arguments, b"");
@@ -197,7 +198,8 @@ fn explain_refuses_what_it_has_to() {
     );
 }
 
-/// Every convention of docs/targets.md, for its target, as text and as JSON: those this build makes code for.
+/// Every convention of docs/targets.md, for its target, as text and as JSON: those this build makes
+/// code for.
 #[test]
 fn every_target_is_listed_and_explained() {
     let output = fing(&["targets", "--json"], b"");
@@ -222,7 +224,7 @@ fn every_target_is_listed_and_explained() {
             abi,
         ];
         let page = fing(&arguments, b"");
-        let json = fing(&[&arguments[..], &["--format", "json"]].concat(), b"");
+        let json = fing(&[&arguments[..], &["--json"]].concat(), b"");
         assert_eq!(
             page.status.success(),
             row["generated"].as_bool().unwrap(),
@@ -317,4 +319,37 @@ fn demo_closes_streams_and_confirms_each_count() {
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 fn the_example_runs() {
     embed::main().unwrap();
+}
+
+/// The same options mean the same to both commands that look at one signature.
+#[test]
+fn layout_and_explain_take_the_same_options() {
+    let options = [
+        "--abi",
+        "go",
+        "--target",
+        "amd64",
+        "--int-regs",
+        "2",
+        "--json",
+    ];
+    for command in ["layout", "explain"] {
+        let arguments = [&[command, "func(any)"], &options[..]].concat();
+        let output = fing(&arguments, b"");
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let line: serde_json::Value = serde_json::from_str(text(&output.stdout)).unwrap();
+        assert!(line.is_object(), "{command}: {line}");
+    }
+}
+
+#[test]
+fn completions_are_printed() {
+    for shell in ["bash", "zsh", "fish"] {
+        let output = fing(&["completions", shell], b"");
+        assert!(output.status.success());
+        let script = text(&output.stdout);
+        for word in ["layout", "explain", "completions"] {
+            assert!(script.contains(word), "{shell}: {word}");
+        }
+    }
 }

@@ -6,10 +6,14 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use fing::foreign::{CollectionError, Finalizers, RegisterError, Scope, Tracer};
+use fing::stubs::signature::Type;
 use fing::{
-    Abi, CyclePolicy, Executor, FinalizerFn, FinalizerOptions, Finalizers, ForeignArgument, Order,
-    RegisterError, Runtime, Scope, Tracer,
+    Abi, CleanupFn, CyclePolicy, Executor, FinalizerFn, FinalizerOptions, HeldValue, Order, Runtime,
 };
+
+#[path = "collectors/giving_up.rs"]
+mod giving_up;
 
 thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
@@ -18,7 +22,7 @@ thread_local! {
 
 struct Counting;
 
-// SAFETY: the system's allocator, which does all the work.
+// SAFETY: the system's allocator does all the work.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
@@ -71,13 +75,31 @@ impl Heap {
         }
     }
 
+    /// The beginning of a collection: what these roots lead to is marked, and nothing else.
+    fn mark(&self, roots: &[u32]) -> Marker<'_> {
+        for mark in &self.marks {
+            mark.store(false, Ordering::Relaxed);
+        }
+        let mut marker = self.marker();
+        for &root in roots {
+            marker.trace(root);
+        }
+        marker.follow();
+        marker
+    }
+
     /// A collection without a root. Returns what it reported.
     fn collect(&self, finalizers: &Finalizers<u32>) -> Vec<Vec<u32>> {
-        self.marks
-            .iter()
-            .for_each(|mark| mark.store(false, Ordering::Relaxed));
-        finalizers.collect(Scope::Full, &mut self.marker(), Marker::follow);
+        self.collect_from(&[], finalizers);
         finalizers.finish().cycles
+    }
+
+    /// A collection that is not finished.
+    fn collect_from(&self, roots: &[u32], finalizers: &Finalizers<u32>) {
+        let mut marker = self.mark(roots);
+        // SAFETY: I16: objects are numbers, and the heap's own.
+        let collected = unsafe { finalizers.collect(Scope::Full, &mut marker, Marker::follow) };
+        collected.unwrap();
     }
 
     fn marked(&self) -> BTreeSet<u32> {
@@ -97,7 +119,7 @@ impl Marker<'_> {
     }
 }
 
-// SAFETY: objects are numbers, which nobody follows.
+// SAFETY: I16: objects are numbers, which nobody follows.
 unsafe impl Tracer for Marker<'_> {
     type Ref = u32;
 
@@ -124,8 +146,13 @@ extern "C" fn note(object: u64) {
     LOG.with_borrow_mut(|log| log.push(object));
 }
 
+/// Notes its object and its context as one number.
+extern "C" fn note_both(object: u64, context: u64) {
+    note(100 * object + context);
+}
+
 fn function(signature: &str, code: *const ()) -> FinalizerFn {
-    // SAFETY: a System V function of the signature.
+    // SAFETY: I8: a System V function of the signature.
     unsafe { FinalizerFn::builder(signature.parse().unwrap(), Abi::system_v()).at(code) }
 }
 
@@ -133,13 +160,24 @@ fn noting() -> FinalizerFn {
     function("func(uint32)", note as *const ())
 }
 
+fn noting_cleanup() -> CleanupFn {
+    let signature = "func(uint32)".parse().unwrap();
+    // SAFETY: I8: a System V function of a number.
+    unsafe { CleanupFn::builder(signature, Abi::system_v()).at(note as *const ()) }
+}
+
+/// Functions that note both of their arguments: contexts are words, or objects.
+fn noting_contexts() -> [FinalizerFn; 2] {
+    let builder = || FinalizerFn::builder("func(uint32)".parse().unwrap(), Abi::system_v());
+    let objects = builder().context_object(Type::unsafe_pointer());
+    // SAFETY: I8: a System V function of two words, which follows neither.
+    [builder().context_word(), objects].map(|of| unsafe { of.at(note_both as *const ()) })
+}
+
 fn set(finalizers: &Finalizers<u32>, object: u32, cycle: CyclePolicy) {
-    let options = FinalizerOptions {
-        cycle,
-        ..FinalizerOptions::default()
-    };
-    // SAFETY: `note` follows nothing.
-    unsafe { finalizers.set_finalizer(object, &noting(), options) }.unwrap();
+    let options = FinalizerOptions::new().cycle(cycle);
+    // SAFETY: I16: `note` follows nothing.
+    unsafe { finalizers.set_finalizer_with(object, &noting(), options) }.unwrap();
 }
 
 /// With the same finalizer on all objects.
@@ -147,9 +185,8 @@ fn all(order: Order, objects: u32) -> Finalizers<u32> {
     let finalizers = Finalizers::builder().order(order).build().unwrap();
     let function = noting();
     for object in 0..objects {
-        // SAFETY: `note` follows nothing.
-        unsafe { finalizers.set_finalizer(object, &function, FinalizerOptions::default()) }
-            .unwrap();
+        // SAFETY: I16: `note` follows nothing.
+        unsafe { finalizers.set_finalizer(object, &function) }.unwrap();
     }
     finalizers
 }
@@ -161,7 +198,8 @@ fn run(finalizers: &Finalizers<u32>) -> Vec<u64> {
 
 const CHAIN: u32 = 10_000;
 
-/// In Go's order the whole rest of a chain is marked for each of its links. Such chains are shorter unless more is asked for.
+/// In Go's order the whole rest of a chain is marked for each of its links. Such chains are shorter
+/// unless more is asked for.
 fn go_chain(short: u32) -> u32 {
     let asked = std::env::var_os("FING_CASES").is_some();
     if asked { CHAIN } else { short }
@@ -244,20 +282,22 @@ fn cycles_go_by_their_policies() {
 fn a_collection_in_gos_order_allocates_nothing() {
     const MANY: u32 = 2000;
     let (heap, finalizers) = (Heap::new(MANY), all(Order::Go, MANY));
+    let cleanup = noting_cleanup();
     for object in 0..MANY {
-        let argument = ForeignArgument::Word(0);
-        // SAFETY: `note` follows nothing.
-        unsafe { finalizers.add_cleanup(object, &noting(), argument) }.unwrap();
-        finalizers.weak(object);
+        let argument = HeldValue::Word(0);
+        // SAFETY: I16: `note` follows nothing, and objects are numbers.
+        unsafe {
+            finalizers.add_cleanup(object, &cleanup, argument).unwrap();
+            finalizers.downgrade(object);
+        }
     }
     for _ in 0..3 {
-        let mut marker = heap.marker();
-        heap.marks
-            .iter()
-            .for_each(|mark| mark.store(false, Ordering::Relaxed));
+        let mut marker = heap.mark(&[]);
         let before = ALLOCATIONS.get();
-        finalizers.collect(Scope::Full, &mut marker, Marker::follow);
+        // SAFETY: I16: objects are numbers, and the heap's own.
+        let collected = unsafe { finalizers.collect(Scope::Full, &mut marker, Marker::follow) };
         assert_eq!(ALLOCATIONS.get(), before);
+        collected.unwrap();
         finalizers.finish();
         run(&finalizers);
     }
@@ -280,14 +320,12 @@ fn a_step_can_be_cut_in_parts() {
     for order in [Order::Go, Order::Topological] {
         let (one, many) = (all(order, MANY), all(order, MANY));
         heap.collect(&one);
-        let mut marker = heap.marker();
-        heap.marks
-            .iter()
-            .for_each(|mark| mark.store(false, Ordering::Relaxed));
-        many.begin(Scope::Full);
+        let mut marker = heap.mark(&[]);
+        // SAFETY: I16: objects are numbers, and the heap's own.
+        let mut collection = unsafe { many.begin(Scope::Full) }.unwrap();
         loop {
             let lines = std::sync::Mutex::new(Vec::new());
-            let again = many.step_in_parts(&mut marker, 4, |parts| {
+            let again = collection.step_in_parts(&mut marker, 4, |parts| {
                 assert_eq!(parts.len(), 4);
                 std::thread::scope(|scope| {
                     for part in parts {
@@ -305,7 +343,7 @@ fn a_step_can_be_cut_in_parts() {
                 break;
             }
         }
-        assert_eq!(many.finish().queued, one.stats().queued as usize);
+        assert_eq!(collection.finish().queued, one.stats().queued as usize);
         assert_eq!(run(&many), run(&one));
     }
 }
@@ -321,8 +359,8 @@ fn a_thread_of_its_own_runs_them() {
         .build()
         .unwrap();
     let function = function("func(uint32)", seen as *const ());
-    // SAFETY: `seen` follows nothing.
-    unsafe { finalizers.set_finalizer(0, &function, FinalizerOptions::default()) }.unwrap();
+    // SAFETY: I16: `seen` follows nothing.
+    unsafe { finalizers.set_finalizer(0, &function) }.unwrap();
     Heap::new(1).collect(&finalizers);
     let timeout = std::time::Duration::from_secs(20);
     finalizers
@@ -334,48 +372,233 @@ fn a_thread_of_its_own_runs_them() {
 #[test]
 fn what_cannot_be_registered_is_said() {
     let finalizers = Finalizers::<u32>::new().unwrap();
-    let try_set = |signature: &str, code: *const (), context: Option<u32>| {
-        let options = FinalizerOptions {
-            context,
-            ..FinalizerOptions::default()
-        };
-        // SAFETY: nothing is called.
-        unsafe { finalizers.set_finalizer(1, &function(signature, code), options) }
+    let try_set = |signature: &str, code: *const ()| {
+        // SAFETY: I16: nothing is called.
+        unsafe { finalizers.set_finalizer(1, &function(signature, code)) }
     };
     let code = note as *const ();
     let text = |result: Result<(), RegisterError>| result.unwrap_err().to_string();
     assert_eq!(
-        text(try_set("func(uint32, uint32)", code, None)),
+        text(try_set("func(uint32, uint32)", code)),
         "registering func(uint32, uint32): found 2 parameters, wanted exactly one, not variadic"
     );
     assert_eq!(
-        text(try_set("func(float64)", code, None)),
-        "registering func(float64): wanted a parameter that is a pointer, an integer or an interface"
+        text(try_set("func(float64)", code)),
+        "registering func(float64): wanted a parameter that is a pointer, an integer \
+         or an interface"
     );
     assert_eq!(
-        text(try_set("func(interface {})", code, None)),
-        "registering func(interface{}): the parameter is an interface, wanted a function with an interface_word"
+        text(try_set("func(interface {})", code)),
+        "registering func(interface{}): the parameter is an interface, wanted a function \
+         with an interface_word"
     );
     assert_eq!(
-        text(try_set("func(uint32)", std::ptr::null(), None)),
+        text(try_set("func(uint32)", std::ptr::null())),
         "registering func(uint32): found address 0, wanted a function"
     );
+    try_set("func(uint32)", code).unwrap();
     assert_eq!(
-        text(try_set("func(uint32)", code, Some(2))),
-        "registering func(uint32) with a context: found a function that takes none, wanted one made with a context"
-    );
-    try_set("func(uint32)", code, None).unwrap();
-    assert_eq!(
-        text(try_set("func(uint32)", code, None)),
+        text(try_set("func(uint32)", code)),
         "set_finalizer: object 0x1 has a finalizer, wanted one without"
     );
-    // SAFETY: nothing is called.
-    let same = unsafe { finalizers.add_cleanup(1, &noting(), ForeignArgument::Object(1)) };
+    // SAFETY: I16: nothing is called.
+    let same = unsafe { finalizers.add_cleanup(1, &noting_cleanup(), HeldValue::Object(1)) };
     assert_eq!(
         same.unwrap_err().to_string(),
         "add_cleanup: the argument is the object 0x1, so the cleanup would never run"
     );
     assert!(finalizers.clear_finalizer(1) && !finalizers.clear_finalizer(1));
+}
+
+/// What the context of a registration may be is declared with its function.
+#[test]
+fn contexts_are_checked() {
+    let finalizers = Finalizers::<u32>::new().unwrap();
+    let [word, object] = noting_contexts();
+    let builder = FinalizerFn::builder("func(uint32)".parse().unwrap(), Abi::system_v());
+    // SAFETY: I8: a System V function of a number and its context, and follows neither.
+    let fixed = unsafe { builder.context(7).at(note_both as *const ()) };
+    let contexts = [
+        None,
+        Some(HeldValue::Word(7)),
+        Some(HeldValue::Object(7u32)),
+    ];
+    let names = ["none", "a word", "an object"];
+    let common = "none, as all registrations have one in common";
+    let rows = [
+        (noting(), 0, "none"),
+        (fixed, 0, common),
+        (word, 1, "a word"),
+        (object, 2, "an object"),
+    ];
+    for (function, good, wanted) in rows {
+        let prepared = finalizers
+            .prepare_finalizer(&function, CyclePolicy::Leave)
+            .unwrap();
+        for (n, context) in contexts.into_iter().enumerate() {
+            let mut options = FinalizerOptions::new();
+            if let Some(context) = context {
+                options = options.context(context);
+            }
+            let tried = || {
+                // SAFETY: I16: no function here follows anything.
+                let set = unsafe { finalizers.set_finalizer_with(1, &function, options) };
+                let was_set = finalizers.clear_finalizer(1);
+                // SAFETY: as above.
+                let prepared_set = unsafe {
+                    match context {
+                        None => prepared.set(1),
+                        Some(context) => prepared.set_with(1, context),
+                    }
+                };
+                assert_eq!([was_set, prepared.clear(1)], [n == good; 2]);
+                [set, prepared_set]
+            };
+            let text = format!(
+                "registering func(uint32): the context of this registration is {}, wanted {wanted}",
+                names[n]
+            );
+            for result in tried() {
+                match n == good {
+                    true => result.unwrap(),
+                    false => assert_eq!(result.unwrap_err().to_string(), text),
+                }
+            }
+        }
+        // SAFETY: I16: as above.
+        let without = unsafe {
+            [
+                finalizers.set_finalizer(1, &function),
+                prepared.set_all(&[2]),
+            ]
+        };
+        assert_eq!(without.map(|set| set.is_ok()), [good == 0; 2]);
+        finalizers.clear_finalizer(1);
+        assert_eq!(prepared.clear_all(&[2]), usize::from(good == 0));
+    }
+    assert_eq!(finalizers.stats().finalizers, 0);
+}
+
+/// The context of a registration is a root as long as the object is registered, due or queued, and
+/// no longer; and only if it is an object.
+#[test]
+fn contexts_are_roots_while_they_are_needed() {
+    for order in [Order::Go, Order::Topological] {
+        let finalizers = Finalizers::builder().order(order).build().unwrap();
+        let mut heap = Heap::new(20);
+        heap.fields[12] = vec![16];
+        let [words, objects] = noting_contexts();
+        let prepared = [&words, &objects].map(|function| {
+            let prepared = finalizers.prepare_finalizer(function, CyclePolicy::Leave);
+            prepared.unwrap()
+        });
+        let with = |context| FinalizerOptions::new().context(context);
+        let set_last = || {
+            // SAFETY: I16: objects are numbers, and nothing follows them.
+            unsafe { prepared[1].set_with(3, HeldValue::Object(13)) }.unwrap();
+        };
+        // SAFETY: I16: as above.
+        unsafe {
+            let (word, object) = (HeldValue::Word, HeldValue::Object);
+            finalizers
+                .set_finalizer_with(0, &words, with(word(10)))
+                .unwrap();
+            prepared[0].set_with(1, word(11)).unwrap();
+            finalizers
+                .set_finalizer_with(2, &objects, with(object(12)))
+                .unwrap();
+        }
+        set_last();
+        let set = |objects: &[u32]| objects.iter().copied().collect::<BTreeSet<_>>();
+        let all = set(&[0, 1, 2, 3, 12, 13, 16]);
+        let collect = |roots: &[u32]| {
+            heap.collect_from(roots, &finalizers);
+            heap.marked()
+        };
+        assert_eq!(collect(&[0, 1, 2, 3]), all, "registered");
+        assert!(prepared[1].clear(3));
+        assert_eq!(
+            collect(&[0, 1, 2, 3]),
+            set(&[0, 1, 2, 3, 12, 16]),
+            "cleared"
+        );
+        set_last();
+        assert_eq!(collect(&[]), all, "found dead");
+        assert_eq!(collect(&[]), all, "due");
+        assert_eq!(finalizers.finish().queued, 4);
+        assert_eq!(collect(&[]), all, "queued");
+        let mut calls = run(&finalizers);
+        calls.sort_unstable();
+        assert_eq!(calls, [10, 111, 212, 313]);
+        assert_eq!(collect(&[]), set(&[]), "done");
+        assert_eq!(finalizers.finish().queued, 0);
+    }
+}
+
+/// There is one collection at a time. What is left of an earlier one does nothing to it.
+#[test]
+fn one_collection_is_under_way_at_a_time() {
+    // SAFETY: I16: objects are numbers, and the heap's own.
+    let begin = |finalizers: &Finalizers<u32>| unsafe { finalizers.begin(Scope::Full) };
+    for order in [Order::Go, Order::Topological] {
+        // Object 1 refers to object 0.
+        let mut heap = Heap::new(2);
+        heap.fields[1] = vec![0];
+        let finalizers = all(order, 2);
+        let mut marker = heap.mark(&[]);
+        let mut first = begin(&finalizers).unwrap();
+        assert_eq!(begin(&finalizers).unwrap_err(), CollectionError::UnderWay);
+        // SAFETY: I16: as above.
+        let collected = unsafe { finalizers.collect(Scope::Full, &mut marker, Marker::follow) };
+        assert_eq!(collected, Err(CollectionError::UnderWay));
+        assert!(heap.marked().is_empty(), "nothing was traced");
+        first.early_roots(&mut marker).unwrap();
+        marker.follow();
+        assert!(first.step(&mut marker));
+        let early = first.early_roots(&mut marker);
+        assert_eq!(early, Err(CollectionError::Stepped));
+        assert_eq!(begin(&finalizers).unwrap_err(), CollectionError::UnderWay);
+        marker.follow();
+        while first.step(&mut marker) {
+            marker.follow();
+        }
+        marker.follow();
+        let early = first.early_roots(&mut marker);
+        assert_eq!(early, Err(CollectionError::Stepped));
+        assert!(!first.step(&mut marker), "it is decided");
+
+        // What is due is a root from now on; in Go's order, object 0 is no candidate before that.
+        let mut marker = heap.mark(&[]);
+        let mut second = begin(&finalizers).unwrap();
+        assert!(!first.step(&mut marker));
+        assert!(!first.step_in_parts(&mut marker, 2, |_| panic!("there is no part to run")));
+        let early = first.early_roots(&mut marker);
+        assert_eq!(early, Err(CollectionError::Stepped));
+        assert!(heap.marked().is_empty(), "nothing was traced");
+        drop(first);
+        assert_eq!(begin(&finalizers).unwrap_err(), CollectionError::UnderWay);
+        while second.step(&mut marker) {
+            marker.follow();
+        }
+        let due = match order {
+            Order::Go => 1,
+            Order::Topological => 2,
+        };
+        assert_eq!(second.finish().queued, due);
+        assert_eq!(run(&finalizers).len(), due);
+        // One that is dropped before its end did not happen.
+        drop(begin(&finalizers).unwrap());
+        let mut third = begin(&finalizers).unwrap();
+        assert!(third.step(&mut heap.mark(&[])));
+        drop(third);
+        let mut seen = Vec::new();
+        for _ in 0..2 {
+            heap.collect(&finalizers);
+            seen.extend(run(&finalizers));
+        }
+        assert_eq!(seen.len(), 2 - due);
+        assert_eq!(finalizers.stats().executed, 2);
+    }
 }
 
 /// The embedded heap, with the same two chains and a cycle.
@@ -399,7 +622,7 @@ fn the_embedded_heap_has_both_orders() {
             .define("main.Node", "struct { Next *main.Node; N uint64 }")
             .unwrap();
         let signature = runtime.types().parse_signature("func(*main.Node)").unwrap();
-        // SAFETY: a System V function of one pointer to a node.
+        // SAFETY: I8: a System V function of one pointer to a node.
         let note =
             unsafe { FinalizerFn::builder(signature, Abi::system_v()).at(note_node as *const ()) };
         let mutator = runtime.attach().unwrap();
@@ -408,16 +631,14 @@ fn the_embedded_heap_has_both_orders() {
             let object = mutator.alloc(node).unwrap();
             mutator.store_word(object, 8, n).unwrap();
             mutator.store_ref(object, 0, next).unwrap();
-            runtime
-                .set_finalizer(&mutator, object.into(), Some(&note))
-                .unwrap();
+            mutator.set_finalizer(object, &note).unwrap();
             next = Some(object);
         }
         let (a, b) = (mutator.alloc(node).unwrap(), mutator.alloc(node).unwrap());
         mutator.store_ref(a, 0, Some(b)).unwrap();
         mutator.store_ref(b, 0, Some(a)).unwrap();
-        runtime
-            .set_finalizer_on_cycle(&mutator, a.into(), Some(&note), CyclePolicy::Report)
+        mutator
+            .set_finalizer_with(a, &note, FinalizerOptions::new().cycle(CyclePolicy::Report))
             .unwrap();
         let path = format!(
             "main.Node {0:#x} -> main.Node {1:#x} -> main.Node {0:#x}",

@@ -1,8 +1,9 @@
 //! The conformance kit on every collector there is, and the kit itself: it sees deliberate faults.
 #![cfg(all(feature = "conformance", target_arch = "x86_64", target_os = "linux"))]
 
+use fing::Order;
 use fing::conformance::{Collector, Embedded, Fault, Foreign, Subject, Suite};
-use fing::{Finalizers, Order, Scope};
+use fing::foreign::{Finalizers, Scope};
 
 #[path = "../examples/bring_your_own_gc.rs"]
 #[expect(dead_code, reason = "what the example does with its heap")]
@@ -43,7 +44,7 @@ impl Collector for CopyingHeap {
     }
 
     fn collect(&mut self, finalizers: &Finalizers<usize>, _: Scope, _: bool) {
-        CopyingHeap::collect(self, finalizers);
+        CopyingHeap::collect(self, finalizers).unwrap();
     }
 
     fn objects(&self) -> Vec<usize> {

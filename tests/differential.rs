@@ -1,7 +1,9 @@
-//! The same programs, run by fing and by real Go: after each collection the same finalizers and cleanups have run, and
-//! the same weak handles are nil. Order within one collection is not compared, as Go promises none.
+//! The same programs, run by fing and by real Go: after each collection the same finalizers and
+//! cleanups have run, and the same weak handles are nil. Order within one collection is not
+//! compared, as Go promises none.
 //!
-//! `FING_CASES=n` runs n programs in place of the usual number; `FING_SEED=n` begins with program n.
+//! `FING_CASES=n` runs n programs in place of the usual number; `FING_SEED=n` begins with program
+//! n.
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
 #[path = "differential/generate.rs"]

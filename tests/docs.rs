@@ -1,4 +1,5 @@
-//! What README.md and docs/ name has to exist: files, commands, public items, environment variables.
+//! What README.md and docs/ name has to exist: files, commands, public items, environment
+//! variables.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -11,7 +12,8 @@ mod rust;
 use files::{files, read, root};
 use rust::{code, is_word, words};
 
-/// Names in code spans that are not ours: Go's, Cranelift's and other peers'. An entry no document uses is a fault.
+/// Names in code spans that are not ours: Go's, Cranelift's and other peers'. An entry no document
+/// uses is a fault.
 const FOREIGN: &[&str] = &[
     "CallConv",
     "Goexit",
@@ -59,7 +61,8 @@ fn spans(text: &str) -> Vec<(usize, String)> {
             fenced = !fenced;
         } else if !fenced {
             let parts: Vec<&str> = line.split('`').collect();
-            // Parts at odd places lie between backquotes; an even number of parts means an unclosed one.
+            // Parts at odd places lie between backquotes; an even number of parts means an unclosed
+            // one.
             let closed = parts.len() - (1 - parts.len() % 2);
             found.extend(
                 parts[..closed]
@@ -79,7 +82,8 @@ struct Source {
     mentions: BTreeSet<String>,
 }
 
-/// The sources of both libraries. A file defines its items, and what stands at the start of a line as fields and variants do.
+/// The sources of both libraries. A file defines its items, and what stands at the start of a line
+/// as fields and variants do.
 fn sources() -> Vec<Source> {
     const KEYWORDS: &str = "fn struct enum trait const static type mod union";
     let all = files("src", &[".rs"])
@@ -112,7 +116,8 @@ fn sources() -> Vec<Source> {
     .collect()
 }
 
-/// Whether a path such as `Stub::run` is there: each part is defined, the last one in a file that speaks of the part before it.
+/// Whether a path such as `Stub::run` is there: each part is defined, the last one in a file that
+/// speaks of the part before it.
 fn is_defined(parts: &[&str], sources: &[Source]) -> bool {
     let ours: Vec<&str> = parts
         .iter()
@@ -150,7 +155,8 @@ fn item(span: &str) -> Option<Vec<&str>> {
     (plain && (parts.len() > 1 || span.ends_with("()") || camel || snake)).then_some(parts)
 }
 
-/// Whether a span names a file of ours: no spaces, and it starts in a folder of the checkout or ends as our files do.
+/// Whether a span names a file of ours: no spaces, and it starts in a folder of the checkout or
+/// ends as our files do.
 fn path(span: &str) -> Option<&str> {
     let odd = |c: char| c.is_whitespace() || "*<>{}()#:$|\"".contains(c);
     let first = span.split('/').next()?;

@@ -5,11 +5,12 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use fing::{
-    Abi, CleanupArgument, Executor, FinalizerFn, FinalizerState, HeapOptions, Mutator, Obj,
-    Runtime, RuntimeBuilder, TypeId, Value,
+    Abi, CleanupArgument, CleanupFn, Executor, FinalizerFn, FinalizerState, HeapOptions, Mutator,
+    Obj, Pointer, Runtime, RuntimeBuilder, TypeId,
 };
 
-/// A runtime whose finalizers run when a test says so, with one type of node, and a log of the nodes finalized.
+/// A runtime whose finalizers run when a test says so, with one type of node, and a log of the
+/// nodes finalized.
 struct Fixture {
     runtime: Runtime,
     node: TypeId,
@@ -45,10 +46,7 @@ impl Fixture {
     }
 
     fn with(options: impl FnOnce(RuntimeBuilder) -> RuntimeBuilder) -> Fixture {
-        let heap = HeapOptions {
-            poison: true,
-            ..HeapOptions::default()
-        };
+        let heap = HeapOptions::default().poison(true);
         let builder = Runtime::builder().executor(Executor::Inline).heap(heap);
         let runtime = options(builder).build().unwrap();
         let node = runtime
@@ -65,7 +63,8 @@ impl Fixture {
     fn function(&self, signature: &str, code: *const ()) -> FinalizerFn {
         let signature = self.runtime.types().parse_signature(signature).unwrap();
         let context = &raw const *self.log as usize;
-        // SAFETY: I8: every function of this file is System V, of the signature it is given here, and takes the log.
+        // SAFETY: I8: every function of this file is System V, of the signature it is given here,
+        // and takes the log.
         unsafe {
             FinalizerFn::builder(signature, Abi::system_v())
                 .context(context)
@@ -77,8 +76,19 @@ impl Fixture {
         self.function("func(*main.Node)", note as *const ())
     }
 
-    fn note_word(&self) -> FinalizerFn {
-        self.function("func(uint64)", note_word as *const ())
+    fn cleanup(&self, signature: &str, code: *const ()) -> CleanupFn {
+        let signature = self.runtime.types().parse_signature(signature).unwrap();
+        let context = &raw const *self.log as usize;
+        // SAFETY: I8: as above; it takes any value of its parameter's type.
+        unsafe {
+            CleanupFn::builder(signature, Abi::system_v())
+                .context(context)
+                .at(code)
+        }
+    }
+
+    fn note_word(&self) -> CleanupFn {
+        self.cleanup("func(uint64)", note_word as *const ())
     }
 
     /// A node with this number that refers to `next`.
@@ -90,9 +100,7 @@ impl Fixture {
     }
 
     fn set(&self, mutator: &Mutator, object: Obj<'_>, function: &FinalizerFn) {
-        let state = self
-            .runtime
-            .set_finalizer(mutator, object.into(), Some(function));
+        let state = mutator.set_finalizer(object, function);
         assert_eq!(state.unwrap(), FinalizerState::Set);
     }
 
@@ -188,9 +196,7 @@ fn revived_registered_again_and_dead_at_last() {
         if context.runs.fetch_add(1, Ordering::Relaxed) < 2 {
             let set = context.runtime.enter(|mutator| {
                 let node = mutator.adopt(node).unwrap();
-                context
-                    .runtime
-                    .set_finalizer(mutator, node.into(), context.function.get())
+                mutator.set_finalizer(node, context.function.get().unwrap())
             });
             assert_eq!(set.unwrap().unwrap(), FinalizerState::Set);
         }
@@ -208,7 +214,8 @@ fn revived_registered_again_and_dead_at_last() {
         .unwrap();
     let builder =
         FinalizerFn::builder(signature, Abi::system_v()).context(&raw const *context as usize);
-    // SAFETY: I8: a System V function of a pointer and its context, which outlives the runtime's use of it.
+    // SAFETY: I8: a System V function of a pointer and its context, which outlives the runtime's
+    // use of it.
     context
         .function
         .set(unsafe { builder.at(again as *const ()) })
@@ -240,7 +247,7 @@ fn a_revived_object_can_be_kept() {
         let (runtime, handle) = kept.as_mut().unwrap();
         *handle = Some(
             runtime
-                .enter(|mutator| mutator.root(mutator.adopt(node).unwrap()))
+                .enter(|mutator| mutator.root(mutator.adopt(node).unwrap()).unwrap())
                 .unwrap(),
         );
     }
@@ -277,23 +284,25 @@ fn cleared_set_again_and_once_only() {
     let note = f.note();
     let mutator = f.runtime.attach().unwrap();
     let node = f.alloc(&mutator, 1, None);
-    let set = |function| f.runtime.set_finalizer(&mutator, node.into(), function);
-    assert_eq!(set(None).unwrap(), FinalizerState::Cleared(false));
-    assert_eq!(set(Some(&note)).unwrap(), FinalizerState::Set);
-    let error = set(Some(&note)).unwrap_err();
+    let set = || mutator.set_finalizer(node, &note);
+    let clear = || mutator.clear_finalizer(node);
+    assert_eq!(clear().unwrap(), FinalizerState::Cleared(false));
+    assert_eq!(set().unwrap(), FinalizerState::Set);
+    let error = set().unwrap_err();
     assert_eq!(
         error.go_text().unwrap(),
         "runtime.SetFinalizer: finalizer already set"
     );
-    assert_eq!(set(None).unwrap(), FinalizerState::Cleared(true));
-    assert_eq!(set(Some(&note)).unwrap(), FinalizerState::Set);
-    assert_eq!(set(None).unwrap(), FinalizerState::Cleared(true));
+    assert_eq!(clear().unwrap(), FinalizerState::Cleared(true));
+    assert_eq!(set().unwrap(), FinalizerState::Set);
+    assert_eq!(clear().unwrap(), FinalizerState::Cleared(true));
     drop(mutator);
     assert_eq!(f.collect(), NOTHING);
-    assert_eq!(
-        (f.runtime.stats().heap.objects, f.runtime.stats().shapes),
-        (0, 0)
-    );
+    let left = || (f.runtime.stats().heap.objects, f.runtime.stats().shapes);
+    assert_eq!(left(), (0, 1), "the function can still be registered");
+    drop(note);
+    f.collect();
+    assert_eq!(left(), (0, 0));
 }
 
 #[test]
@@ -305,8 +314,8 @@ fn cleanups_run_when_the_object_is_gone() {
     let node = f.alloc(&mutator, 2, Some(next));
     f.set(&mutator, node, &note);
     let add = |word: u64| {
-        f.runtime
-            .add_cleanup(&mutator, node.addr() + 8, &note_word, word)
+        mutator
+            .add_cleanup(node.addr() + 8, &note_word, word)
             .unwrap()
     };
     let (_first, second, _third) = (add(10), add(20), add(30));
@@ -333,12 +342,8 @@ fn a_cycle_with_cleanups_is_collected() {
     let a = f.alloc(&mutator, 1, None);
     let b = f.alloc(&mutator, 2, Some(a));
     mutator.store_ref(a, 0, Some(b)).unwrap();
-    f.runtime
-        .add_cleanup(&mutator, a.addr(), &note_word, 1u64)
-        .unwrap();
-    f.runtime
-        .add_cleanup(&mutator, b.addr(), &note_word, 2u64)
-        .unwrap();
+    mutator.add_cleanup(a, &note_word, 1u64).unwrap();
+    mutator.add_cleanup(b, &note_word, 2u64).unwrap();
     drop(mutator);
     let mut logged = f.collect();
     logged.sort_unstable();
@@ -350,17 +355,12 @@ fn a_cycle_with_cleanups_is_collected() {
 #[test]
 fn the_argument_of_a_cleanup_is_kept() {
     let f = Fixture::new();
-    let note = f.note();
+    let note = f.cleanup("func(*main.Node)", note as *const ());
     let mutator = f.runtime.attach().unwrap();
     let argument = f.alloc(&mutator, 99, None);
     let node = f.alloc(&mutator, 1, None);
-    f.runtime
-        .add_cleanup(
-            &mutator,
-            node.addr(),
-            &note,
-            CleanupArgument::Object(argument),
-        )
+    mutator
+        .add_cleanup(node, &note, CleanupArgument::Object(argument))
         .unwrap();
     drop(mutator);
     f.runtime.gc().unwrap();
@@ -451,7 +451,8 @@ fn a_panic_is_reported_and_the_rest_run_once() {
     assert_eq!(f.collect(), NOTHING);
 }
 
-/// What keeps the code alive is dropped when no registration and no record names the function.
+/// What keeps the code alive is dropped by the first collection that finds neither a registration
+/// nor a record that names the function.
 #[test]
 fn code_is_kept_until_no_record_names_it() {
     let f = Fixture::new();
@@ -476,7 +477,10 @@ fn code_is_kept_until_no_record_names_it() {
     f.runtime.gc().unwrap();
     assert_eq!(std::sync::Arc::strong_count(&owner), 2, "queued");
     f.runtime.run_finalizers().unwrap();
+    assert_eq!(f.log.take(), [1, 0]);
+    f.runtime.gc().unwrap();
     assert_eq!(std::sync::Arc::strong_count(&owner), 1);
+    assert_eq!(f.runtime.stats().shapes, 0);
 }
 
 #[test]
@@ -490,32 +494,20 @@ fn interior_pointers_of_small_fields_have_finalizers_of_their_own() {
     let mutator = f.runtime.attach().unwrap();
     let next = f.alloc(&mutator, 1, None);
     let node = f.alloc(&mutator, 2, Some(next));
-    let field = node.addr() + 8;
-    let set = |f: &Fixture, mutator: &Mutator, function| {
-        f.runtime
-            .set_finalizer(mutator, Value::new(number, field), function)
-    };
+    let addr = node.addr() + 8;
+    let field = Pointer::typed(number, addr);
+    let set = || mutator.set_finalizer(field, &function);
+    let clear = || mutator.clear_finalizer(field);
+    assert_eq!(clear().unwrap(), FinalizerState::Cleared(false));
+    assert_eq!(set().unwrap(), FinalizerState::Set);
     assert_eq!(
-        set(&f, &mutator, Some(&function)).unwrap(),
-        FinalizerState::Set
-    );
-    assert_eq!(
-        set(&f, &mutator, Some(&function))
-            .unwrap_err()
-            .go_text()
-            .unwrap(),
+        set().unwrap_err().go_text().unwrap(),
         "runtime.SetFinalizer: finalizer already set"
     );
-    assert_eq!(
-        set(&f, &mutator, None).unwrap(),
-        FinalizerState::Cleared(true)
-    );
-    assert_eq!(
-        set(&f, &mutator, Some(&function)).unwrap(),
-        FinalizerState::Set
-    );
+    assert_eq!(clear().unwrap(), FinalizerState::Cleared(true));
+    assert_eq!(set().unwrap(), FinalizerState::Set);
     drop(mutator);
-    assert_eq!(f.collect(), [field as u64]);
+    assert_eq!(f.collect(), [addr as u64]);
     assert_eq!(
         f.runtime.stats().heap.objects,
         2,

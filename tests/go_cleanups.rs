@@ -7,7 +7,12 @@ mod vm;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use fing::{Abi, AddCleanupError, CleanupArgument, FinalizerFn};
+use fing::error::AddCleanupError;
+use fing::function::UncheckedBytes;
+use fing::{
+    Abi, CleanupArgument, CleanupFn, CleanupOptions, FinalizerFn, FinalizerOptions, HeldValue,
+    Mutator, Obj,
+};
 use vm::{LONG, Vm, sent};
 
 /// No calls.
@@ -22,9 +27,9 @@ fn numbers(calls: Vec<[usize; 2]>) -> Vec<usize> {
 #[test]
 fn test_cleanup() {
     let vm = Vm::new();
-    let (cleanup, calls) = vm.sender("func(int)");
+    let (cleanup, calls) = vm.cleanup_sender("func(int)");
     vm.doomed(NUMBER, |m, t| {
-        vm.runtime.add_cleanup(m, t, &cleanup, NUMBER).unwrap();
+        m.add_cleanup(t, &cleanup, NUMBER).unwrap();
     });
     vm.runtime.gc().unwrap();
     assert_eq!(calls.recv_timeout(LONG), Ok([NUMBER as usize, 0]));
@@ -35,10 +40,10 @@ fn test_cleanup() {
 #[test]
 fn test_cleanup_multiple() {
     let vm = Vm::new();
-    let (cleanup, calls) = vm.sender("func(int)");
+    let (cleanup, calls) = vm.cleanup_sender("func(int)");
     vm.doomed(NUMBER, |m, t| {
         for _ in 0..3 {
-            vm.runtime.add_cleanup(m, t, &cleanup, NUMBER).unwrap();
+            m.add_cleanup(t, &cleanup, NUMBER).unwrap();
         }
     });
     vm.collect();
@@ -49,10 +54,10 @@ fn test_cleanup_multiple() {
 fn test_cleanup_zero_sized_struct() {
     let vm = Vm::new();
     let z = vm.runtime.types().define("main.Z", "struct {}").unwrap();
-    let (cleanup, calls) = vm.sender("func(uint64)");
+    let (cleanup, calls) = vm.cleanup_sender("func(uint64)");
     vm.enter(|m| {
         let nothing = m.alloc(z).unwrap();
-        let added = vm.runtime.add_cleanup(m, nothing, &cleanup, NUMBER);
+        let added = m.add_cleanup(nothing, &cleanup, NUMBER);
         assert!(!added.unwrap().stop());
     });
     vm.collect();
@@ -63,12 +68,10 @@ fn test_cleanup_zero_sized_struct() {
 fn test_cleanup_after_finalizer() {
     let vm = Vm::new();
     let (finalizer, finalized) = vm.sender("func(*main.T)");
-    let (cleanup, cleaned) = vm.sender("func(int)");
+    let (cleanup, cleaned) = vm.cleanup_sender("func(int)");
     let addr = vm.doomed(NUMBER, |m, t| {
-        vm.runtime.add_cleanup(m, t, &cleanup, NUMBER).unwrap();
-        vm.runtime
-            .set_finalizer(m, t.into(), Some(&finalizer))
-            .unwrap();
+        m.add_cleanup(t, &cleanup, NUMBER).unwrap();
+        m.set_finalizer(t, &finalizer).unwrap();
         t.addr()
     });
     vm.collect();
@@ -88,12 +91,11 @@ fn test_cleanup_interior_pointer() {
     let vm = Vm::new();
     let fields = "struct { p unsafe.Pointer; i int; a int; b int; c int }";
     let t = vm.runtime.types().define("main.Fields", fields).unwrap();
-    let (cleanup, calls) = vm.sender("func(int)");
+    let (cleanup, calls) = vm.cleanup_sender("func(int)");
     vm.enter(|m| {
         let t = m.alloc(t).unwrap();
         for offset in [16, 24, 32] {
-            vm.runtime
-                .add_cleanup(m, t.addr() + offset, &cleanup, offset as u64)
+            m.add_cleanup(t.addr() + offset, &cleanup, offset as u64)
                 .unwrap();
         }
     });
@@ -106,11 +108,12 @@ fn test_cleanup_interior_pointer() {
 #[test]
 fn test_cleanup_stop() {
     let vm = Vm::new();
-    let (cleanup, calls) = vm.sender("func(int)");
+    let (cleanup, calls) = vm.cleanup_sender("func(int)");
     vm.doomed(NUMBER, |m, t| {
-        let added = vm.runtime.add_cleanup(m, t, &cleanup, NUMBER).unwrap();
+        let added = m.add_cleanup(t, &cleanup, NUMBER).unwrap();
         assert!(added.stop());
     });
+    drop(cleanup);
     vm.collect();
     assert_eq!(sent(&calls), NOTHING);
     let stats = vm.runtime.stats();
@@ -120,9 +123,9 @@ fn test_cleanup_stop() {
 #[test]
 fn test_cleanup_stop_multiple() {
     let vm = Vm::new();
-    let (cleanup, calls) = vm.sender("func(int)");
+    let (cleanup, calls) = vm.cleanup_sender("func(int)");
     vm.doomed(NUMBER, |m, t| {
-        let added = vm.runtime.add_cleanup(m, t, &cleanup, NUMBER).unwrap();
+        let added = m.add_cleanup(t, &cleanup, NUMBER).unwrap();
         assert_eq!(
             [added.stop(), added.clone().stop(), added.stop()],
             [true, false, false]
@@ -135,9 +138,9 @@ fn test_cleanup_stop_multiple() {
 #[test]
 fn test_cleanup_stop_interleaved_multiple() {
     let vm = Vm::new();
-    let (cleanup, calls) = vm.sender("func(int)");
+    let (cleanup, calls) = vm.cleanup_sender("func(int)");
     vm.doomed(NUMBER, |m, t| {
-        let add = |number| vm.runtime.add_cleanup(m, t, &cleanup, number).unwrap();
+        let add = |number| m.add_cleanup(t, &cleanup, number).unwrap();
         add(1);
         assert!(add(2).stop());
         add(1);
@@ -151,17 +154,13 @@ fn test_cleanup_stop_interleaved_multiple() {
 #[test]
 fn test_cleanup_stop_after_cleanup_runs() {
     let vm = Vm::new();
-    let (cleanup, calls) = vm.sender("func(int)");
-    let added = vm.doomed(NUMBER, |m, t| {
-        vm.runtime.add_cleanup(m, t, &cleanup, NUMBER).unwrap()
-    });
+    let (cleanup, calls) = vm.cleanup_sender("func(int)");
+    let added = vm.doomed(NUMBER, |m, t| m.add_cleanup(t, &cleanup, NUMBER).unwrap());
     vm.runtime.gc().unwrap();
     assert_eq!(calls.recv_timeout(LONG), Ok([NUMBER as usize, 0]));
     assert!(!added.stop());
     // The same address with another cleanup: it is not the one to stop.
-    let again = vm.doomed(NUMBER, |m, t| {
-        vm.runtime.add_cleanup(m, t, &cleanup, 2u64).unwrap()
-    });
+    let again = vm.doomed(NUMBER, |m, t| m.add_cleanup(t, &cleanup, 2u64).unwrap());
     assert!(!added.stop());
     assert!(again.stop());
 }
@@ -169,10 +168,8 @@ fn test_cleanup_stop_after_cleanup_runs() {
 #[test]
 fn test_cleanup_pointer_equals_arg() {
     let vm = Vm::new();
-    let (cleanup, _) = vm.sender("func(*int)");
-    let error = vm.doomed(NUMBER, |m, t| {
-        vm.runtime.add_cleanup(m, t, &cleanup, t).unwrap_err()
-    });
+    let (cleanup, _) = vm.cleanup_sender("func(*int)");
+    let error = vm.doomed(NUMBER, |m, t| m.add_cleanup(t, &cleanup, t).unwrap_err());
     assert_eq!(
         error.go_text().unwrap(),
         "runtime.AddCleanup: ptr is equal to arg, cleanup will never run"
@@ -186,7 +183,7 @@ fn test_cleanup_lost() {
     let threads = std::thread::available_parallelism().map_or(2, |n| n.get() as u64);
     let got = Arc::new(AtomicU64::new(0));
     let counter = got.clone();
-    let cleanup = vm.function("func(int)", move |[number, _]| {
+    let cleanup = vm.cleanup("func(int)", move |[number, _]| {
         assert_eq!(number as u64, NUMBER);
         counter.fetch_add(1, Ordering::Relaxed);
     });
@@ -196,7 +193,7 @@ fn test_cleanup_lost() {
                 let mut m = vm.runtime.attach().unwrap();
                 for _ in 0..EACH {
                     let v = m.alloc(vm.t).unwrap();
-                    vm.runtime.add_cleanup(&m, v, &cleanup, NUMBER).unwrap();
+                    m.add_cleanup(v, &cleanup, NUMBER).unwrap();
                     m.safepoint();
                 }
             });
@@ -209,10 +206,13 @@ fn test_cleanup_lost() {
 #[test]
 fn test_cleanup_unreachable_pointer() {
     let vm = Vm::new();
-    let (cleanup, _) = vm.sender("func(*int)");
-    let error = vm.doomed(NUMBER, |m, t| {
+    let (cleanup, _) = vm.cleanup_sender("func(*int)");
+    let fields = "struct { p unsafe.Pointer; i int }";
+    let t = vm.runtime.types().define("main.Fields", fields).unwrap();
+    let error = vm.enter(|m| {
+        let t = m.alloc(t).unwrap();
         let field = CleanupArgument::Word(t.addr() as u64 + 8);
-        vm.runtime.add_cleanup(m, t, &cleanup, field).unwrap_err()
+        m.add_cleanup(t, &cleanup, field).unwrap_err()
     });
     assert_eq!(
         error.go_text().unwrap(),
@@ -220,20 +220,30 @@ fn test_cleanup_unreachable_pointer() {
     );
 }
 
-/// A cleanup whose closure is an object of the heap: `{ code, captured }`.
-fn closure(vm: &Vm, body: extern "C" fn(u64, usize), captured: usize) -> FinalizerFn {
+const CLOSURE: &str = "struct { code uintptr; captured *int }";
+
+/// A cleanup whose context is a closure on the heap.
+fn closing(vm: &Vm, body: extern "C" fn(u64, usize)) -> CleanupFn {
     let types = vm.runtime.types();
-    let closure = types.define("main.closure", "struct { code uintptr; captured *int }");
-    let closure = vm.enter(|m| {
-        let object = m.alloc(closure.unwrap()).unwrap();
-        m.store_word(object, 0, body as *const () as u64).unwrap();
-        m.store_addr(object, 8, captured).unwrap();
-        m.root(object)
-    });
+    types.define("main.closure", CLOSURE).unwrap();
     let signature = types.parse_signature("func(int)").unwrap();
-    let builder = FinalizerFn::builder(signature, Abi::system_v()).context_object(closure);
-    // SAFETY: I8: a System V function of a word and its closure.
+    let pointer = types.parse("*main.closure").unwrap();
+    let builder = CleanupFn::builder(signature, Abi::system_v()).context_object(pointer);
+    // SAFETY: I8: a System V function of any word and its closure, which is checked to be one.
     unsafe { builder.at(body as *const ()) }
+}
+
+/// A closure: `{ code, captured }`.
+fn closure<'m>(m: &'m Mutator, code: extern "C" fn(u64, usize), captured: usize) -> Obj<'m> {
+    let closure = m.types().define("main.closure", CLOSURE).unwrap();
+    let object = m.alloc(closure).unwrap();
+    m.store_word(object, 0, code as *const () as u64).unwrap();
+    m.store_addr(object, 8, captured).unwrap();
+    object
+}
+
+fn with(context: Obj<'_>) -> CleanupOptions<'_> {
+    CleanupOptions::new().context(HeldValue::Object(context))
 }
 
 extern "C" fn never(_argument: u64, _closure: usize) {
@@ -243,11 +253,14 @@ extern "C" fn never(_argument: u64, _closure: usize) {
 #[test]
 fn test_cleanup_unreachable_closure() {
     let vm = Vm::new();
+    let cleanup = closing(&vm, never);
     let object = vm.rooted();
     let text = "runtime.AddCleanup: cleanup function closes over ptr, cleanup will never run";
     for offset in [0, 8, 15] {
-        let cleanup = closure(&vm, never, object.addr() + offset);
-        let added = vm.enter(|m| vm.runtime.add_cleanup(m, object.addr(), &cleanup, 0u64));
+        let added = vm.enter(|m| {
+            let closure = closure(m, never, object.addr() + offset);
+            m.add_cleanup_with(object.addr(), &cleanup, 0u64, with(closure))
+        });
         let error = added.unwrap_err();
         assert!(
             matches!(error, AddCleanupError::ClosesOver { .. }),
@@ -255,39 +268,73 @@ fn test_cleanup_unreachable_closure() {
         );
         assert_eq!(error.go_text().unwrap(), text);
     }
+    // The object as its own cleanup's context.
+    let types = vm.runtime.types();
+    let signature = types.parse_signature("func(int)").unwrap();
+    let pointer = types.parse("unsafe.Pointer").unwrap();
+    let builder = CleanupFn::builder(signature, Abi::system_v()).context_object(pointer);
+    // SAFETY: I8: a System V function of a word and a pointer, which looks at neither.
+    let any = unsafe { builder.at(never as *const ()) };
+    let itself = vm.enter(|m| {
+        let itself = m.get(&object).unwrap();
+        m.add_cleanup_with(itself, &any, 0u64, with(itself))
+    });
+    assert_eq!(itself.unwrap_err().go_text().unwrap(), text);
     // The closure of another object's cleanup may.
-    let cleanup = closure(&vm, never, object.addr());
     let other = vm.rooted();
-    vm.enter(|m| vm.runtime.add_cleanup(m, other.addr(), &cleanup, 0u64))
-        .unwrap();
+    vm.enter(|m| {
+        let closure = closure(m, never, object.addr());
+        m.add_cleanup_with(other.addr(), &cleanup, 0u64, with(closure))
+    })
+    .unwrap();
     assert_eq!(vm.runtime.stats().cleanups, 1);
 }
 
-/// A closure is a root as long as its function is registered or queued: what it captured is there when it runs.
+/// A closure is a root as long as a cleanup is registered or queued with it: what it captured is
+/// there when it runs.
 #[test]
 fn closures_are_roots() {
     static SEEN: AtomicU64 = AtomicU64::new(0);
     extern "C" fn look(argument: u64, closure: usize) {
         // SAFETY: I6: the closure and what it refers to are kept until the call has returned.
         let captured = unsafe { **((closure + 8) as *const *const u64) };
-        SEEN.store(1000 * argument + captured, Ordering::Relaxed);
+        SEEN.fetch_add(1000 * argument + captured, Ordering::Relaxed);
     }
     let vm = Vm::new();
-    let captured = vm.doomed(77, |m, t| m.root(t));
-    let cleanup = closure(&vm, look, captured.addr());
-    vm.doomed(0, |m, t| {
-        vm.runtime.add_cleanup(m, t, &cleanup, 5u64).unwrap();
+    let cleanup = closing(&vm, look);
+    // One function, two closures.
+    let kept = [vm.rooted(), vm.rooted()];
+    let added = vm.enter(|m| {
+        let added = [(77, 5u64), (88, 6)].into_iter().zip(&kept);
+        let added = added.map(|((number, argument), object)| {
+            let captured = m.alloc(vm.t).unwrap();
+            m.store_word(captured, 0, number).unwrap();
+            let closure = with(closure(m, look, captured.addr()));
+            m.add_cleanup_with(object.addr(), &cleanup, argument, closure)
+                .unwrap()
+        });
+        added.collect::<Vec<_>>()
     });
-    drop((captured, cleanup));
+    let [first, second] = kept;
+    assert_eq!(vm.runtime.gc().unwrap().live_objects, 6);
+    drop(first);
     let collection = vm.runtime.gc().unwrap();
     assert_eq!(
-        collection.live_objects, 2,
-        "the closure and what it captured"
+        collection.live_objects, 5,
+        "both closures and what they captured, one of them queued"
     );
     vm.runtime.block_until_finalizer_queue_empty(LONG).unwrap();
     assert_eq!(SEEN.load(Ordering::Relaxed), 5077);
     vm.collect();
-    assert_eq!(vm.runtime.stats().heap.objects, 0);
+    assert_eq!(vm.runtime.stats().heap.objects, 3, "the other one");
+    assert!(!added[0].stop() && added[1].stop());
+    vm.collect();
+    assert_eq!(vm.runtime.stats().heap.objects, 1);
+    drop((second, cleanup));
+    vm.collect();
+    let stats = vm.runtime.stats();
+    assert_eq!((stats.heap.objects, stats.shapes), (0, 0));
+    assert_eq!(SEEN.load(Ordering::Relaxed), 5077, "stopped");
 }
 
 /// A finalizer whose closure leads to its object never runs, as in Go.
@@ -295,49 +342,85 @@ fn closures_are_roots() {
 fn a_finalizer_that_closes_over_its_object_leaks() {
     let vm = Vm::new();
     let types = vm.runtime.types();
-    let object = vm.rooted();
-    let closure = vm.enter(|m| {
-        let closure = m
-            .alloc(types.id("struct { code uintptr; captured *int }").unwrap())
-            .unwrap();
-        m.store_addr(closure, 8, object.addr()).unwrap();
-        m.root(closure)
-    });
+    types.define("main.closure", CLOSURE).unwrap();
     let signature = types.parse_signature("func(*main.T)").unwrap();
-    let builder = FinalizerFn::builder(signature, Abi::system_v()).context_object(closure);
+    let pointer = types.parse("*main.closure").unwrap();
+    let builder = FinalizerFn::builder(signature, Abi::system_v()).context_object(pointer);
     // SAFETY: I8: a System V function of a pointer and its closure.
     let finalizer = unsafe { builder.at(never as *const ()) };
-    vm.enter(|m| {
-        let object = m.get(&object).unwrap();
-        vm.runtime
-            .set_finalizer(m, object.into(), Some(&finalizer))
-            .unwrap();
+    let addr = vm.doomed(0, |m, object| {
+        let closure = HeldValue::Object(closure(m, never, object.addr()));
+        let options = FinalizerOptions::new().context(closure);
+        m.set_finalizer_with(object, &finalizer, options).unwrap();
+        object.addr()
     });
-    let addr = object.addr();
-    drop((object, finalizer));
+    drop(finalizer);
     for _ in 0..3 {
         vm.collect();
     }
     assert_eq!(vm.runtime.stats().heap.objects, 2);
     // It can be taken back, and then both go.
-    vm.enter(|m| {
-        vm.runtime
-            .set_finalizer(m, m.adopt(addr).unwrap().into(), None)
-    })
-    .unwrap();
+    vm.enter(|m| m.clear_finalizer(m.adopt(addr).unwrap()))
+        .unwrap();
     vm.collect();
     assert_eq!(vm.runtime.stats().heap.objects, 0);
 }
 
+/// What a cleanup's context may be is declared with its function, and checked for each cleanup.
 #[test]
-fn a_closure_of_another_runtime_is_refused() {
+fn contexts_that_do_not_fit() {
     let (vm, other) = (Vm::new(), Vm::new());
-    let cleanup = closure(&other, never, 0);
-    let text = "an object of another runtime as its context";
-    vm.doomed(0, |m, t| {
-        let error = vm.runtime.add_cleanup(m, t, &cleanup, 0u64).unwrap_err();
-        assert!(error.to_string().contains(text) && error.go_text().is_none());
+    let (plain, _) = vm.cleanup_sender("func(int)");
+    let object = closing(&vm, never);
+    let signature = vm.runtime.types().parse_signature("func(int)").unwrap();
+    let builder = CleanupFn::builder(signature.clone(), Abi::system_v()).context_word();
+    // SAFETY: I8: a System V function of two words, which looks at neither.
+    let word = unsafe { builder.at(never as *const ()) };
+    let pointer = other.runtime.types().parse("*main.T").unwrap();
+    let builder = CleanupFn::builder(signature, Abi::system_v()).context_object(pointer);
+    // SAFETY: I8: as above.
+    let foreign = unsafe { builder.at(never as *const ()) };
+    let outside = other.rooted();
+    vm.enter(|m| {
+        let seven = CleanupOptions::new().context(HeldValue::Word(7));
+        let wrong = m.alloc(vm.t).unwrap();
+        let add = |function: &CleanupFn, options| {
+            let t = m.alloc(vm.t).unwrap();
+            m.add_cleanup_with(t, function, 0u64, options)
+        };
+        let refused = |function: &CleanupFn, options, text: &str| {
+            let error = add(function, options).unwrap_err();
+            assert!(error.go_text().is_none());
+            assert!(error.to_string().contains(text), "{error}");
+        };
+        let none = CleanupOptions::new();
+        refused(&plain, seven, "is the word 0x7, wanted none, as all");
+        refused(
+            &object,
+            none,
+            "is none, wanted an object that a *main.closure",
+        );
+        refused(&object, seven, "is the word 0x7, wanted an object");
+        refused(&object, with(wrong), "is a main.T at");
+        refused(&word, none, "is none, wanted a word");
+        refused(&word, with(wrong), "is a main.T at");
+        refused(
+            &foreign,
+            with(wrong),
+            "wanted a pointer type of this runtime",
+        );
+        other.enter(|o| {
+            let text = "is an object of another runtime";
+            let closure = o.get(&outside).unwrap();
+            let error = m.add_cleanup_with(wrong, &object, 0u64, with(closure));
+            let error = error.unwrap_err();
+            assert!(error.go_text().is_none());
+            assert!(error.to_string().contains(text), "{error}");
+        });
+        add(&word, seven).unwrap();
+        add(&object, with(closure(m, never, 0))).unwrap();
     });
+    assert_eq!(vm.runtime.stats().cleanups, 2);
 }
 
 /// Arguments by type: what is given, and the words the cleanup gets of it.
@@ -355,10 +438,17 @@ fn arguments_of_any_type() {
         .address();
     let descriptor = types.desc(pointer).unwrap().address();
     let addr = kept.addr();
-    let both = [7usize.to_ne_bytes(), addr.to_ne_bytes()].concat();
+    let (word, both) = (
+        addr.to_ne_bytes(),
+        [7, addr].map(usize::to_ne_bytes).concat(),
+    );
     let calls = vm.doomed(0, |m, t| {
         let object = CleanupArgument::Object(m.get(&kept).unwrap());
         let bytes = |bytes| CleanupArgument::Bytes(bytes);
+        let unchecked = |bytes| {
+            // SAFETY: I16: the cleanups below compare the words, and follow none of them.
+            CleanupArgument::Unchecked(unsafe { UncheckedBytes::new(bytes) })
+        };
         // Of the words, only what the mask says is the argument.
         let all = [usize::MAX, usize::MAX];
         let one = [usize::MAX, 0];
@@ -379,14 +469,18 @@ fn arguments_of_any_type() {
             ("func(uint64)", CleanupArgument::Word(u64::MAX), one, one),
             ("func(*main.T)", object, [addr, 0], one),
             ("func(unsafe.Pointer)", object, [addr, 0], one),
-            ("func(map[int]int)", object, [addr, 0], one),
+            ("func(map[int]int)", unchecked(&word), [addr, 0], one),
+            ("func(chan int)", unchecked(&word), [addr, 0], one),
+            ("func(func())", unchecked(&word), [addr, 0], one),
+            ("func(map[int]int)", bytes(&[0; 8]), [0, 0], one),
             ("func(any)", object, [descriptor, addr], all),
             ("func(main.I)", object, [itab, addr], all),
-            ("func(any)", bytes(&both), [7, addr], all),
+            ("func(any)", unchecked(&both), [7, addr], all),
+            ("func(any)", bytes(&[0; 16]), [0, 0], all),
         ];
         rows.map(|(signature, argument, words, mask)| {
-            let (cleanup, calls) = vm.sender(signature);
-            let added = vm.runtime.add_cleanup(m, t, &cleanup, argument);
+            let (cleanup, calls) = vm.cleanup_sender(signature);
+            let added = m.add_cleanup(t, &cleanup, argument);
             added.unwrap_or_else(|e| panic!("{signature}: {e}"));
             (signature, calls, words, mask)
         })
@@ -417,8 +511,13 @@ fn arguments_that_do_not_fit() {
         .define("main.I", "interface { M() }")
         .unwrap();
     let other = vm.rooted();
+    let at = |addr: usize| addr.to_ne_bytes();
+    let inside = at(other.addr() + 8);
+    let long = [at(other.addr()), at(17)].concat();
     vm.doomed(0, |m, t| {
         let object = CleanupArgument::Object(m.get(&other).unwrap());
+        // SAFETY: I16: nothing is called.
+        let unchecked = unsafe { UncheckedBytes::new(&[0; 4]) };
         let rows = [
             (
                 "func(uint16)",
@@ -431,8 +530,27 @@ fn arguments_that_do_not_fit() {
                 "8 bytes, wanted",
             ),
             ("func(any)", CleanupArgument::Word(1), "one word, wanted"),
-            ("func(uint64)", object, "an object, wanted uint64"),
-            ("func(main.I)", object, "an object, wanted main.I"),
+            (
+                "func(any)",
+                CleanupArgument::Unchecked(unchecked),
+                "4 bytes",
+            ),
+            ("func(uint64)", object, "type main.T, wanted uint64"),
+            ("func(main.I)", object, "type main.T, wanted main.I"),
+            ("func(*int8)", object, "type main.T, wanted *int8"),
+            ("func(map[int]int)", object, "type main.T, wanted map"),
+            ("func(bool)", CleanupArgument::Word(2), "wanted a bool"),
+            (
+                "func(*main.T)",
+                (&inside[..]).into(),
+                "8 bytes into a main.T",
+            ),
+            ("func(*main.T)", 1.into(), "to no object of this heap"),
+            ("func(map[int]int)", 1.into(), "the map[int]int at byte 0"),
+            ("func(chan int)", 1.into(), "the chan int at byte 0"),
+            ("func(func())", 1.into(), "the func() at byte 0"),
+            ("func(any)", (&long[..]).into(), "at byte 0 is not nil"),
+            ("func(string)", (&long[..]).into(), "the 17 elements"),
             (
                 "func([3]uint64)",
                 CleanupArgument::Bytes(&[0; 23]),
@@ -441,13 +559,10 @@ fn arguments_that_do_not_fit() {
         ];
         for (signature, argument, text) in rows {
             let signature = vm.runtime.types().parse_signature(signature).unwrap();
-            let builder = FinalizerFn::builder(signature, Abi::go(fing::Arch::Amd64));
+            let builder = CleanupFn::builder(signature, Abi::go(fing::Arch::Amd64));
             // SAFETY: I8: never called, for it is not registered.
             let cleanup = unsafe { builder.at(never as *const ()) };
-            let error = vm
-                .runtime
-                .add_cleanup(m, t, &cleanup, argument)
-                .unwrap_err();
+            let error = m.add_cleanup(t, &cleanup, argument).unwrap_err();
             assert!(error.to_string().contains(text), "{error}");
         }
     });
@@ -455,19 +570,22 @@ fn arguments_that_do_not_fit() {
     assert_eq!((stats.cleanups, stats.shapes), (0, 0));
 }
 
-/// What was found out about a function when its first cleanup was added spares the next ones no check of the object or
-/// of the argument.
+/// What was found out about a function when its first cleanup was added spares the next ones no
+/// check of the object or of the argument.
 #[test]
 fn every_cleanup_of_a_function_is_checked() {
     let vm = Vm::new();
-    let (number, numbered) = vm.sender("func(int16)");
-    let (pointer, pointed) = vm.sender("func(*main.T)");
+    let (number, numbered) = vm.cleanup_sender("func(int16)");
+    let (pointer, pointed) = vm.cleanup_sender("func(*main.T)");
+    let (untyped, _) = vm.cleanup_sender("func(unsafe.Pointer)");
     let argument = vm.rooted();
     let bytes = 0x1234u16.to_ne_bytes();
     let argument = vm.enter(|m| {
         let add = |pointer: usize, function, argument| {
-            let added = vm.runtime.add_cleanup(m, pointer, function, argument);
-            added.map(drop).map_err(|e| e.go_text().unwrap_or_default())
+            let added = m.add_cleanup(pointer, function, argument);
+            added
+                .map(drop)
+                .map_err(|e| e.go_text().unwrap_or_else(|| e.to_string()))
         };
         let object = m.alloc(vm.t).unwrap();
         let (addr, other) = (object.addr(), m.get(&argument).unwrap());
@@ -485,8 +603,10 @@ fn every_cleanup_of_a_function_is_checked() {
             assert_eq!(add(addr, &pointer, other.into()), Ok(()));
             let itself = add(addr, &pointer, object.into()).unwrap_err();
             assert!(itself.contains("ptr is equal to arg"), "{itself}");
-            let within = add(addr, &pointer, word(addr as u64 + 8)).unwrap_err();
+            let within = add(addr, &untyped, word(addr as u64 + 8)).unwrap_err();
             assert!(within.contains("ptr is within arg"), "{within}");
+            let other_type = add(addr, &pointer, word(addr as u64 + 8)).unwrap_err();
+            assert!(other_type.contains("8 bytes into a main.T"), "{other_type}");
         }
         (addr, argument.addr())
     });
@@ -501,6 +621,7 @@ fn every_cleanup_of_a_function_is_checked() {
     found.reverse();
     assert_eq!(found, [1, 0x1234, addr & 0xffff, 1, 0x1234, addr & 0xffff]);
     assert_eq!(numbers(sent(&pointed)), [argument; 2]);
+    drop((number, pointer, untyped));
     vm.collect();
     assert_eq!(vm.runtime.stats().shapes, 0);
 }
@@ -510,10 +631,14 @@ fn every_cleanup_of_a_function_is_checked() {
 fn every_cleanup_of_a_closure_is_checked() {
     let vm = Vm::new();
     let (closed_over, other) = (vm.rooted(), vm.rooted());
-    let cleanup = closure(&vm, never, closed_over.addr());
+    let cleanup = closing(&vm, never);
     for _ in 0..3 {
-        let add =
-            |to: &fing::Handle| vm.enter(|m| vm.runtime.add_cleanup(m, to.addr(), &cleanup, 0u64));
+        let add = |to: &fing::Handle| {
+            vm.enter(|m| {
+                let closure = closure(m, never, closed_over.addr());
+                m.add_cleanup_with(to.addr(), &cleanup, 0u64, with(closure))
+            })
+        };
         let added = add(&other).unwrap();
         assert!(matches!(
             add(&closed_over),
@@ -523,8 +648,8 @@ fn every_cleanup_of_a_closure_is_checked() {
     }
 }
 
-/// Random programs of four functions against a model: which cleanups run, which are stopped, what is kept, and in what
-/// order the cleanups of one object run.
+/// Random programs of four functions against a model: which cleanups run, which are stopped, what
+/// is kept, and in what order the cleanups of one object run.
 #[test]
 fn random_cleanups_are_those_of_a_model() {
     use fing::stubs::fuzzing::Rng;
@@ -544,7 +669,7 @@ fn random_cleanups_are_those_of_a_model() {
         let order = Arc::new(std::sync::Mutex::new(Vec::new()));
         let logged = |signature| {
             let log = order.clone();
-            vm.function(signature, move |[word, _]| {
+            vm.cleanup(signature, move |[word, _]| {
                 log.lock().unwrap().push(word as u64)
             })
         };
@@ -573,11 +698,11 @@ fn random_cleanups_are_those_of_a_model() {
                     let added = vm.enter(|m| match refers {
                         Some(to) => {
                             let to = m.get(&roots[&to]).unwrap();
-                            vm.runtime.add_cleanup(m, addr, &keeper, to)
+                            m.add_cleanup(addr, &keeper, to)
                         }
                         None => {
                             let function = random.pick(&functions);
-                            vm.runtime.add_cleanup(m, addr, function, next as u64)
+                            m.add_cleanup(addr, function, next as u64)
                         }
                     });
                     let number = refers.map_or(next, |to| objects[&to]) as u64;
@@ -605,7 +730,8 @@ fn random_cleanups_are_those_of_a_model() {
                     live = left;
                     let mut ran = std::mem::take(&mut *order.lock().unwrap());
                     assert!(due.iter().all(|added| !added.cleanup.stop()));
-                    // Of each object the last added first, among those of its numbers, which are different.
+                    // Of each object the last added first, among those of its numbers, which are
+                    // different.
                     let mut of: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
                     for added in due.iter().filter(|added| added.refers.is_none()) {
                         of.entry(added.object).or_default().push(added.number);
@@ -626,11 +752,9 @@ fn random_cleanups_are_those_of_a_model() {
             }
             assert_eq!(vm.runtime.stats().cleanups, live.len() as u64);
         }
-        drop((
-            roots,
-            live.into_iter()
-                .for_each(|added| assert!(added.cleanup.stop())),
-        ));
+        live.into_iter()
+            .for_each(|added| assert!(added.cleanup.stop()));
+        drop((roots, functions, keeper));
         vm.collect();
         vm.collect();
         let stats = vm.runtime.stats();
@@ -642,7 +766,8 @@ fn random_cleanups_are_those_of_a_model() {
     }
 }
 
-/// Threads add cleanups and stop some of them while others collect: each runs or is stopped, never both.
+/// Threads add cleanups and stop some of them while others collect: each runs or is stopped, never
+/// both.
 #[test]
 fn stopping_is_all_or_nothing() {
     const EACH: u64 = 5_000;
@@ -650,7 +775,7 @@ fn stopping_is_all_or_nothing() {
     let vm = Vm::new();
     let (ran, stopped) = (Arc::new(AtomicU64::new(0)), AtomicU64::new(0));
     let sum = ran.clone();
-    let cleanup = vm.function("func(int)", move |[number, _]| {
+    let cleanup = vm.cleanup("func(int)", move |[number, _]| {
         sum.fetch_add(number as u64, Ordering::Relaxed);
     });
     std::thread::scope(|scope| {
@@ -662,7 +787,7 @@ fn stopping_is_all_or_nothing() {
                 for n in 0..EACH {
                     let v = m.alloc(vm.t).unwrap();
                     let number = 1 + thread * EACH + n;
-                    let added = vm.runtime.add_cleanup(&m, v, cleanup, number).unwrap();
+                    let added = m.add_cleanup(v, cleanup, number).unwrap();
                     waiting.push_back((number, added));
                     if n % 400 == 399 {
                         m.gc().unwrap();
@@ -684,6 +809,8 @@ fn stopping_is_all_or_nothing() {
     let (ran, stopped) = (ran.load(Ordering::Relaxed), stopped.into_inner());
     assert_eq!(ran + stopped, all * (all + 1) / 2);
     assert!(ran > 0 && stopped > 0);
+    drop(cleanup);
+    vm.collect();
     let stats = vm.runtime.stats();
     assert_eq!((stats.cleanups, stats.shapes), (0, 0));
 }

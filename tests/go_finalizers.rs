@@ -2,12 +2,13 @@
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
 #[path = "support/vm.rs"]
+#[expect(dead_code, reason = "no cleanups")]
 mod vm;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use fing::{FinalizerState, KeepAlive, Runtime, Value};
+use fing::{FinalizerFn, FinalizerState, KeepAlive, Pointer, Runtime};
 use vm::{LONG, Vm, sent};
 
 /// No calls.
@@ -37,11 +38,16 @@ fn test_finalizer_type() {
     for (object, finalizer) in FINALIZER_TYPES {
         let (function, calls) = vm.sender(finalizer);
         let ty = types.id(object).unwrap();
-        let addr = vm.doomed(NUMBER, |m, t| {
-            // The number at the start of a block with a pointer, which Go's tiny allocator does not take.
-            let state = vm
-                .runtime
-                .set_finalizer(m, Value::new(ty, t.addr()), Some(&function));
+        let element = types.element(ty).unwrap().unwrap();
+        let element = types.desc(element).unwrap().ty().clone();
+        // The number at the start of a block with a pointer, which Go's tiny allocator does not
+        // take.
+        let block = format!("struct {{ V {element}; P unsafe.Pointer }}");
+        let block = types.id(&block).unwrap();
+        let addr = vm.enter(|m| {
+            let t = m.alloc(block).unwrap();
+            m.store_word(t, 0, NUMBER).unwrap();
+            let state = m.set_finalizer(Pointer::typed(ty, t.addr()), &function);
             assert_eq!(state.unwrap(), FinalizerState::Set, "{object} {finalizer}");
             t.addr()
         });
@@ -100,9 +106,7 @@ fn test_finalizer_interface_big() {
         m.store_bytes(object, 8, &[1]).unwrap();
         m.store_ref(object, 16, Some(up)).unwrap();
         m.store_word(object, 24, TEXT.len() as u64).unwrap();
-        vm.runtime
-            .set_finalizer(m, object.into(), Some(&finalizer))
-            .unwrap();
+        m.set_finalizer(object, &finalizer).unwrap();
     });
     vm.collect();
     let value = seen.lock().unwrap().take();
@@ -119,8 +123,8 @@ fn test_finalizer_zero_sized_struct() {
     let (finalizer, calls) = vm.sender("func(*main.Z)");
     let pointer = vm.runtime.types().pointer_to(z).unwrap();
     vm.enter(|m| {
-        let nothing = Value::new(pointer, m.alloc(z).unwrap().addr());
-        let state = vm.runtime.set_finalizer(m, nothing, Some(&finalizer));
+        let nothing = Pointer::typed(pointer, m.alloc(z).unwrap().addr());
+        let state = m.set_finalizer(nothing, &finalizer);
         assert_eq!(state.unwrap(), FinalizerState::Ignored);
     });
     vm.collect();
@@ -130,8 +134,8 @@ fn test_finalizer_zero_sized_struct() {
 /// Sizes of neighbours: one that fills its cell, one that does not, and one with blocks of its own.
 const NEIGHBOURS: [usize; 4] = [312, 320, 8, 65_520];
 
-/// Two objects of one size, side by side. `holder` is given the address just behind the first, which keeps neither it nor
-/// the second; a byte before, it keeps the first.
+/// Two objects of one size, side by side. `holder` is given the address just behind the first,
+/// which keeps neither it nor the second; a byte before, it keeps the first.
 fn neighbours(holder: &str) {
     for size in NEIGHBOURS {
         let vm = Vm::new();
@@ -142,14 +146,12 @@ fn neighbours(holder: &str) {
         let (held, [x, y]) = vm.enter(|m| {
             let objects = [m.alloc(bytes).unwrap(), m.alloc(bytes).unwrap()];
             for object in objects {
-                vm.runtime
-                    .set_finalizer(m, object.into(), Some(&finalizer))
-                    .unwrap();
+                m.set_finalizer(object, &finalizer).unwrap();
             }
             let held = m.alloc(holder).unwrap();
             let [x, y] = objects.map(|object| object.addr());
             m.store_addr(held, 0, x.min(y) + size - 1).unwrap();
-            (m.root(held), [x.min(y), x.max(y)])
+            (m.root(held).unwrap(), [x.min(y), x.max(y)])
         });
         vm.collect();
         assert_eq!(
@@ -191,9 +193,12 @@ fn test_finalizer_on_global() {
     let start = FOO.as_ptr().addr();
     let rows = [("*main.Object1", start), ("*main.Object2", start + 24)];
     let (finalizer, calls) = vm.sender("func(*main.T, ...int)");
-    let set = |ty: &str, addr: usize, finalizer| {
-        let value = Value::new(types.id(ty).unwrap(), addr);
-        vm.enter(|m| vm.runtime.set_finalizer(m, value, finalizer))
+    let set = |ty: &str, addr: usize, finalizer: Option<&FinalizerFn>| {
+        let value = Pointer::typed(types.id(ty).unwrap(), addr);
+        vm.enter(|m| match finalizer {
+            Some(finalizer) => m.set_finalizer(value, finalizer),
+            None => m.clear_finalizer(value),
+        })
     };
     for (ty, addr) in rows {
         let error = set(ty, addr, Some(&finalizer)).unwrap_err();
@@ -205,7 +210,8 @@ fn test_finalizer_on_global() {
     }
     vm.runtime.add_global(start..start + size_of_val(&FOO));
     for (ty, addr) in rows {
-        // The finalizer is never looked at, so one that does not fit is accepted, and accepted twice.
+        // The finalizer is never looked at, so one that does not fit is accepted, and accepted
+        // twice.
         for finalizer in [Some(&finalizer), Some(&finalizer), None] {
             assert_eq!(set(ty, addr, finalizer).unwrap(), FinalizerState::Ignored);
         }
@@ -228,9 +234,7 @@ fn test_defer_keep_alive() {
         let x = KeepAlive::new(vm.rooted());
         vm.enter(|m| {
             let x = m.get(&x).unwrap();
-            vm.runtime
-                .set_finalizer(m, x.into(), Some(&finalizer))
-                .unwrap();
+            m.set_finalizer(x, &finalizer).unwrap();
         });
         for _ in 0..3 {
             vm.collect();
@@ -241,8 +245,8 @@ fn test_defer_keep_alive() {
     assert_eq!(sent(&calls).len(), 1);
 }
 
-/// What a finalizer may do to the thread that runs it, and the finalizers after it run all the same. In Go `Goexit` ends
-/// the finalizer goroutine for good, and a panic the program.
+/// What a finalizer may do to the thread that runs it, and the finalizers after it run all the
+/// same. In Go `Goexit` ends the finalizer goroutine for good, and a panic the program.
 #[test]
 fn finalization_survives_every_way_out_of_a_finalizer() {
     struct Bomb;
@@ -275,7 +279,7 @@ fn finalization_survives_every_way_out_of_a_finalizer() {
     for round in 1..=3 {
         for number in (0..5).chain(0..5) {
             vm.doomed(number, |m, t| {
-                vm.runtime.set_finalizer(m, t.into(), Some(&leave)).unwrap();
+                m.set_finalizer(t, &leave).unwrap();
             });
         }
         vm.collect();
@@ -284,21 +288,18 @@ fn finalization_survives_every_way_out_of_a_finalizer() {
     // What a function keeps alive is dropped by the goroutine as well.
     let kept = KeepAlive::new(Bomb);
     let last = vm.function("func(*main.T)", move |_| fing::keep_alive(&kept));
-    vm.doomed(0, |m, t| {
-        vm.runtime.set_finalizer(m, t.into(), Some(&last)).unwrap()
-    });
+    vm.doomed(0, |m, t| m.set_finalizer(t, &last).unwrap());
     drop(last);
     vm.collect();
-    vm.doomed(4, |m, t| {
-        vm.runtime.set_finalizer(m, t.into(), Some(&leave)).unwrap()
-    });
+    vm.doomed(4, |m, t| m.set_finalizer(t, &leave).unwrap());
     vm.collect();
     std::panic::set_hook(quiet);
     let stats = vm.runtime.stats();
     assert_eq!((stats.executed, stats.panicked), (32, 24));
 }
 
-/// A finalizer that collects sees its own object alive, and what it has set meanwhile is due the next time.
+/// A finalizer that collects sees its own object alive, and what it has set meanwhile is due the
+/// next time.
 #[test]
 fn a_finalizer_may_set_finalizers_and_collect() {
     let vm = Vm::new();
@@ -312,10 +313,8 @@ fn a_finalizer_may_set_finalizers_and_collect() {
                 let own = m.adopt(object).unwrap();
                 let other = m.alloc(t).unwrap();
                 // Its own object again, and a new one.
-                runtime.set_finalizer(m, own.into(), Some(&outer)).unwrap();
-                runtime
-                    .set_finalizer(m, other.into(), Some(&inner))
-                    .unwrap();
+                m.set_finalizer(own, &outer).unwrap();
+                m.set_finalizer(other, &inner).unwrap();
             })
             .unwrap();
         runtime.gc().unwrap();
@@ -327,9 +326,7 @@ fn a_finalizer_may_set_finalizers_and_collect() {
         );
     });
     let addr = vm.doomed(NUMBER, |m, t| {
-        vm.runtime
-            .set_finalizer(m, t.into(), Some(&setting))
-            .unwrap();
+        m.set_finalizer(t, &setting).unwrap();
         t.addr()
     });
     vm.collect();
@@ -348,8 +345,8 @@ fn a_finalizer_may_set_finalizers_and_collect() {
     );
 }
 
-/// Threads set and clear finalizers while others collect without a pause. A finalizer that was set and not cleared runs
-/// once, one that was cleared never.
+/// Threads set and clear finalizers while others collect without a pause. A finalizer that was set
+/// and not cleared runs once, one that was cleared never.
 #[test]
 fn finalizers_are_set_and_cleared_during_collections() {
     const EACH: u64 = 400;
@@ -370,9 +367,9 @@ fn finalizers_are_set_and_cleared_during_collections() {
                     for n in 0..EACH {
                         let number = thread * EACH + n;
                         vm.doomed(number, |m, t| {
-                            vm.runtime.set_finalizer(m, t.into(), Some(note)).unwrap();
+                            m.set_finalizer(t, note).unwrap();
                             if number.is_multiple_of(4) {
-                                vm.runtime.set_finalizer(m, t.into(), None).unwrap();
+                                m.clear_finalizer(t).unwrap();
                             }
                         });
                     }
@@ -394,8 +391,8 @@ fn finalizers_are_set_and_cleared_during_collections() {
     assert_eq!(numbers, wanted);
 }
 
-/// A reference to itself never keeps an object, however large that is. (Go looks at 128 KiB at a time, and takes a pointer
-/// from one such stretch to another for one from somewhere else.)
+/// A reference to itself never keeps an object, however large that is. (Go looks at 128 KiB at a
+/// time, and takes a pointer from one such stretch to another for one from somewhere else.)
 #[test]
 fn self_references_of_large_objects_do_not_count() {
     const WORDS: usize = 40_000;
@@ -408,9 +405,7 @@ fn self_references_of_large_objects_do_not_count() {
         vm.enter(|m| {
             let object = m.alloc(large).unwrap();
             m.store_addr(object, from, object.addr() + to).unwrap();
-            vm.runtime
-                .set_finalizer(m, object.into(), Some(&finalizer))
-                .unwrap();
+            m.set_finalizer(object, &finalizer).unwrap();
         });
         vm.collect();
         assert_eq!(sent(&calls).len(), 1, "from {from} to {to}");

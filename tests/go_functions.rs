@@ -1,11 +1,12 @@
-//! Functions compiled by the real Go compiler, registered as finalizers, queued by a collection, and called by the
-//! finalizer goroutine through fing's stubs. Go's runtime is not there; nothing of these functions needs it.
+//! Functions compiled by the real Go compiler, registered as finalizers, queued by a collection,
+//! and called by the finalizer goroutine through fing's stubs. Go's runtime is not there; nothing
+//! of these functions needs it.
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
 use std::time::Duration;
 
 use fing::stubs::{Abi, Arch, CacheOptions, CodePolicy};
-use fing::{FinalizerFn, Runtime};
+use fing::{CleanupFn, FinalizerFn, Runtime};
 use fing_oracles::{Go, go};
 
 /// One finalizer of tests/go/main.go.
@@ -89,7 +90,8 @@ const CASES: [Case; 8] = [
     },
 ];
 
-/// Registers `function` for an object whose number is `value`, drops the object, and waits until it has run.
+/// Registers `function` for an object whose number is `value`, drops the object, and waits until it
+/// has run.
 fn finalize(runtime: &Runtime, function: &FinalizerFn, value: i64) {
     let types = runtime.types();
     let (tint, pointer) = (
@@ -102,9 +104,7 @@ fn finalize(runtime: &Runtime, function: &FinalizerFn, value: i64) {
             mutator.store_word(number, 0, value as u64).unwrap();
             let object = mutator.alloc(pointer).unwrap();
             mutator.store_ref(object, 0, Some(number)).unwrap();
-            runtime
-                .set_finalizer(mutator, object.into(), Some(function))
-                .unwrap();
+            mutator.set_finalizer(object, function).unwrap();
         })
         .unwrap();
     runtime.gc().unwrap();
@@ -115,10 +115,7 @@ fn finalize(runtime: &Runtime, function: &FinalizerFn, value: i64) {
 
 fn runtime(policy: CodePolicy) -> Runtime {
     let runtime = Runtime::builder()
-        .code(CacheOptions {
-            policy,
-            ..Default::default()
-        })
+        .code(CacheOptions::default().policy(policy))
         .build()
         .unwrap();
     let types = runtime.types();
@@ -146,7 +143,8 @@ fn function(runtime: &Runtime, go: &Go, case: &Case, closure: &[usize]) -> Final
     if let Some(prototype) = case.prototype {
         builder = builder.interface_word(go.word(prototype, 0) as usize);
     }
-    // SAFETY: I8: a function of this signature and ABI, compiled by Go; its code is mapped while `go` lives.
+    // SAFETY: I8: a function of this signature and ABI, compiled by Go; its code is mapped while
+    // `go` lives.
     unsafe { builder.at(go.address(case.function) as *const ()) }
 }
 
@@ -193,14 +191,16 @@ fn methods_are_called_through_gos_own_itab() {
     );
 }
 
-/// Cleanups that Go compiled, with larger arguments and with results: those are kept in objects of the heap.
+/// Cleanups that Go compiled, with larger arguments and with results: those are kept in objects of
+/// the heap.
 #[test]
 fn go_cleanups_with_large_arguments() {
     let Some(go) = go() else { return };
     for policy in [CodePolicy::Generate, CodePolicy::Interpret] {
         let runtime = runtime(policy);
         let types = runtime.types();
-        let many = "struct { A int64; B int64; C int64; Name string; Object *main.TintPointer; X float32; Y float64 }";
+        let many = "struct { A int64; B int64; C int64; Name string; \
+                    Object *main.TintPointer; X float32; Y float64 }";
         types.define("main.Many", many).unwrap();
         let numbers = "struct { N [4]int64; Object *main.TintPointer; Name string }";
         types.define("main.Numbers", numbers).unwrap();
@@ -230,14 +230,15 @@ fn go_cleanups_with_large_arguments() {
         for (name, signature, words, _) in &rows {
             let closure: &'static [usize] = Box::leak(Box::new([go.address(name)]));
             let signature = types.parse_signature(signature).unwrap();
-            let builder = FinalizerFn::builder(signature, Abi::go(Arch::Amd64))
+            let builder = CleanupFn::builder(signature, Abi::go(Arch::Amd64))
                 .context(closure.as_ptr().expose_provenance());
-            // SAFETY: I8: a function of this signature and ABI, compiled by Go; its code stays mapped.
+            // SAFETY: I8: a function of this signature and ABI, compiled by Go; its code stays
+            // mapped.
             let cleanup = unsafe { builder.at(closure[0] as *const ()) };
             let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
             let doomed = alloc("main.TintPointer");
-            runtime
-                .add_cleanup(&mutator, doomed, &cleanup, bytes.as_slice())
+            mutator
+                .add_cleanup(doomed, &cleanup, bytes.as_slice())
                 .unwrap();
         }
         drop(mutator);
@@ -306,15 +307,16 @@ fn go_cleanups_get_the_bytes_they_were_added_with() {
                 .parse_signature(&format!("func({parameter})"))
                 .unwrap();
             let closure: &'static [usize] = Box::leak(Box::new([go.address(name)]));
-            let builder = FinalizerFn::builder(signature, Abi::go(Arch::Amd64))
+            let builder = CleanupFn::builder(signature, Abi::go(Arch::Amd64))
                 .context(closure.as_ptr().expose_provenance());
-            // SAFETY: I8: a function of this signature and ABI, compiled by Go; its code stays mapped.
+            // SAFETY: I8: a function of this signature and ABI, compiled by Go; its code stays
+            // mapped.
             let cleanup = unsafe { builder.at(closure[0] as *const ()) };
             let doomed = mutator
                 .alloc(types.id("main.TintPointer").unwrap())
                 .unwrap();
-            runtime
-                .add_cleanup(&mutator, doomed, &cleanup, bytes.as_slice())
+            mutator
+                .add_cleanup(doomed, &cleanup, bytes.as_slice())
                 .unwrap();
         }
         drop(mutator);

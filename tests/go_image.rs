@@ -1,6 +1,8 @@
-//! The Go oracle itself: functions compiled by the Go compiler, mapped and called by hand, do what Go says they do.
+//! The Go oracle itself: functions compiled by the Go compiler, mapped and called by hand, do what
+//! Go says they do.
 //!
-//! Only the reference call of fing-oracles is used here, nothing of fing: what this file shows, the other tests may rely on.
+//! Only the reference call of fing-oracles is used here, nothing of fing: what this file shows, the
+//! other tests may rely on.
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
 use fing_oracles::call::{self, Registers};
@@ -28,7 +30,8 @@ impl Tint {
     }
 }
 
-/// Calls `name` with argument words in the first integer registers and a plain function's closure value in the context register.
+/// Calls `name` with argument words in the first integer registers and a plain function's closure
+/// value in the context register.
 fn call_go(go: &Go, name: &str, words: &[u64], frame: &mut [u64]) -> Registers {
     let code = go.address(name);
     let closure = [code as u64];
@@ -36,7 +39,8 @@ fn call_go(go: &Go, name: &str, words: &[u64], frame: &mut [u64]) -> Registers {
     registers.ints[..words.len()].copy_from_slice(words);
     registers.context = closure.as_ptr() as u64;
     let g = registers.g;
-    // SAFETY: `code` is a function of tests/go, which needs no live runtime; words and frame are what its signature asks for.
+    // SAFETY: `code` is a function of tests/go, which needs no live runtime; words and frame are
+    // what its signature asks for.
     unsafe { call::call(code, &mut registers, frame) };
     assert_eq!(
         registers.flags & 0x400,
@@ -53,7 +57,8 @@ fn call_go(go: &Go, name: &str, words: &[u64], frame: &mut [u64]) -> Registers {
     registers
 }
 
-/// The results (5151, 4.0, 1..10) of Go's register ABI: RAX, X0, and the array at the frame word `at`.
+/// The results (5151, 4.0, 1..10) of Go's register ABI: RAX, X0, and the array at the frame word
+/// `at`.
 fn assert_results(registers: &Registers, frame: &[u64], at: usize) {
     assert_eq!(registers.ints[0], 5151);
     assert_eq!(registers.floats[0] & 0xffff_ffff, FOUR);
@@ -166,7 +171,8 @@ fn closure_reads_its_captured_variable_through_the_context() {
     assert_eq!((go.word("main.Captured", 0), confirmed(&go)), (41, 40));
 }
 
-/// Assembly functions take everything on the frame. Their `.abi0` entry is the function itself and needs neither R14 nor X15.
+/// Assembly functions take everything on the frame. Their `.abi0` entry is the function itself and
+/// needs neither R14 nor X15.
 #[test]
 fn abi0_takes_everything_on_the_frame() {
     let Some(go) = go() else { return };
@@ -206,9 +212,9 @@ fn abi0_takes_everything_on_the_frame() {
     }
 }
 
-/// The wrapper Go makes around an assembly function turns the register ABI into ABI0. It works with a zeroed goroutine, but
-/// afterwards reloads R14 from the thread's own storage, where Go keeps its goroutine and this process something else: a caller
-/// must not count on R14.
+/// The wrapper Go makes around an assembly function turns the register ABI into ABI0. It works with
+/// a zeroed goroutine, but afterwards reloads R14 from the thread's own storage, where Go keeps its
+/// goroutine and this process something else: a caller must not count on R14.
 #[test]
 fn gos_wrapper_turns_registers_into_abi0() {
     let Some(go) = go() else { return };
@@ -219,7 +225,8 @@ fn gos_wrapper_turns_registers_into_abi0() {
     assert_eq!(confirmed(&go), -7);
 }
 
-/// func Wide(a int8, b float32, s string, p []byte, x float64, late [2]int64, z uint16) (int, float64, uint8, string)
+/// func Wide(a int8, b float32, s string, p []byte, x float64, late [2]int64, z uint16) (int,
+/// float64, uint8, string)
 #[test]
 fn a_call_with_every_kind_of_place() {
     let Some(go) = go() else { return };

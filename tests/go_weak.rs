@@ -1,5 +1,5 @@
-//! Go's weak/pointer_test.go, rule by rule; each test has the name of Go's. And what Go has no word for: weak pointers of
-//! another runtime, on other threads, into globals.
+//! Go's weak/pointer_test.go, rule by rule; each test has the name of Go's. And what Go has no word
+//! for: weak pointers of another runtime, on other threads, into globals.
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
 #[path = "support/vm.rs"]
@@ -10,13 +10,14 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use fing::{AccessError, DowngradeError, Handle, Weak};
+use fing::error::{AccessError, DowngradeError};
+use fing::{Handle, Weak};
 use vm::{LONG, Vm, sent};
 
 impl Vm {
     /// A weak pointer into a rooted object.
     fn weak(&self, handle: &Handle, offset: usize) -> Weak {
-        self.enter(|m| self.runtime.downgrade(m, handle.addr() + offset).unwrap())
+        self.enter(|m| m.downgrade(handle.addr() + offset).unwrap())
     }
 
     /// Where a weak pointer points.
@@ -29,10 +30,10 @@ impl Vm {
 fn test_pointer() {
     let vm = Vm::new();
     assert_eq!(vm.strong(&Weak::default()), None);
-    let nil = vm.enter(|m| vm.runtime.downgrade(m, 0usize).unwrap());
+    let nil = vm.enter(|m| m.downgrade(0usize).unwrap());
     assert_eq!(vm.strong(&nil), None);
     let bt = vm.rooted();
-    let wt = vm.enter(|m| vm.runtime.downgrade(m, m.get(&bt).unwrap()).unwrap());
+    let wt = vm.enter(|m| m.downgrade(m.get(&bt).unwrap()).unwrap());
     assert_eq!(vm.strong(&wt), Some(bt.addr()));
     vm.collect();
     assert_eq!(vm.strong(&wt), Some(bt.addr()), "bt is still referenced");
@@ -44,7 +45,7 @@ fn test_pointer() {
 #[test]
 fn test_pointer_equality() {
     let vm = Vm::new();
-    let nil = vm.enter(|m| vm.runtime.downgrade(m, 0usize).unwrap());
+    let nil = vm.enter(|m| m.downgrade(0usize).unwrap());
     assert_eq!(nil, Weak::default());
     let bt: Vec<_> = (0..10).map(|_| vm.rooted()).collect();
     let wt: Vec<_> = bt.iter().map(|bt| vm.weak(bt, 0)).collect();
@@ -87,7 +88,7 @@ fn test_pointer_finalizer() {
     let finalizer = vm.function("func(*main.T)", move |[object, _]| {
         let state = runtime.enter(|m| {
             let own = m.adopt(object).unwrap();
-            let again = runtime.downgrade(m, own).unwrap();
+            let again = m.downgrade(own).unwrap();
             let whole = m.upgrade(&again).unwrap() == Some(own);
             (m.upgrade(&weak).unwrap().is_some(), whole, again)
         });
@@ -95,9 +96,7 @@ fn test_pointer_finalizer() {
     });
     vm.enter(|m| {
         let bt = m.get(&bt).unwrap();
-        vm.runtime
-            .set_finalizer(m, bt.into(), Some(&finalizer))
-            .unwrap();
+        m.set_finalizer(bt, &finalizer).unwrap();
     });
     vm.runtime.gc().unwrap();
     assert!(vm.strong(&wt).is_some(), "weak pointer went nil too soon");
@@ -124,8 +123,8 @@ fn test_pointer_cleanup() {
     let vm = Vm::new();
     let bt = vm.rooted();
     let wt = vm.weak(&bt, 0);
-    let (cleanup, calls) = vm.sender("func(bool)");
-    vm.enter(|m| vm.runtime.add_cleanup(m, bt.addr(), &cleanup, 1u64))
+    let (cleanup, calls) = vm.cleanup_sender("func(bool)");
+    vm.enter(|m| m.add_cleanup(bt.addr(), &cleanup, 1u64))
         .unwrap();
     vm.runtime.gc().unwrap();
     assert!(vm.strong(&wt).is_some(), "weak pointer went nil too soon");
@@ -146,7 +145,8 @@ fn test_pointer_size() {
     shared::<Weak>();
 }
 
-/// golang/go#69210: threads turn weak pointers into strong ones while others collect. What they get is whole.
+/// golang/go#69210: threads turn weak pointers into strong ones while others collect. What they get
+/// is whole.
 #[test]
 fn test_issue_69210() {
     let vm = Vm::new();
@@ -169,13 +169,16 @@ fn test_issue_69210() {
                     let number = thread << 32 | n;
                     let object = m.alloc(vm.t).unwrap();
                     m.store_word(object, 0, number).unwrap();
-                    let weak = vm.runtime.downgrade(&m, object).unwrap();
+                    let weak = m.downgrade(object).unwrap();
                     m.native(|| {
                         if n % 3 == 0 {
                             std::thread::yield_now()
                         }
                     });
-                    let strong = m.upgrade(&weak).unwrap().map(|object| m.root(object));
+                    let strong = m
+                        .upgrade(&weak)
+                        .unwrap()
+                        .map(|object| m.root(object).unwrap());
                     m.safepoint();
                     match strong {
                         None => dead.fetch_add(1, Ordering::Relaxed),
@@ -202,7 +205,7 @@ fn test_issue_69210() {
 fn test_issue_70739() {
     let vm = Vm::new();
     let x = vm.runtime.types().id("[262144]*int").unwrap();
-    let x = vm.enter(|m| m.root(m.alloc(x).unwrap()));
+    let x = vm.enter(|m| m.root(m.alloc(x).unwrap()).unwrap());
     assert_eq!(vm.weak(&x, 8 << 16), vm.weak(&x, 8 << 16));
     assert_ne!(vm.weak(&x, 8 << 16), vm.weak(&x, 0));
     assert_eq!(vm.strong(&vm.weak(&x, 8 << 16)), Some(x.addr()));
@@ -213,7 +216,7 @@ fn test_immortal_pointer() {
     static IMMORTAL: [AtomicUsize; 3] = [const { AtomicUsize::new(0) }; 3];
     let vm = Vm::new();
     let start = IMMORTAL.as_ptr().addr();
-    let make = |addr: usize| vm.enter(|m| vm.runtime.downgrade(m, addr));
+    let make = |addr: usize| vm.enter(|m| m.downgrade(addr));
     assert_eq!(make(start), Err(DowngradeError::NotInHeap { addr: start }));
     vm.runtime.add_global(start..start + 24);
     let places = [start, start + 8, start + 16];
@@ -235,7 +238,7 @@ fn test_immortal_pointer() {
     );
     // Objects without size never die either.
     let empty = vm.runtime.types().id("struct{}").unwrap();
-    let zero = vm.enter(|m| vm.runtime.downgrade(m, m.alloc(empty).unwrap()).unwrap());
+    let zero = vm.enter(|m| m.downgrade(m.alloc(empty).unwrap()).unwrap());
     vm.collect();
     assert!(vm.strong(&zero).is_some());
 }
@@ -246,7 +249,7 @@ fn test_pointer_tiny() {
     let vm = Vm::new();
     let word = vm.runtime.types().id("int").unwrap();
     let weaks: Vec<Weak> = (0..1000)
-        .map(|_| vm.enter(|m| vm.runtime.downgrade(m, m.alloc(word).unwrap()).unwrap()))
+        .map(|_| vm.enter(|m| m.downgrade(m.alloc(word).unwrap()).unwrap()))
         .collect();
     vm.collect();
     assert!(weaks.iter().all(|weak| vm.strong(weak).is_none()));
@@ -259,9 +262,7 @@ fn weak_pointers_of_another_runtime_are_refused() {
     let weak = vm.weak(&object, 0);
     let error = other.enter(|m| m.upgrade(&weak).unwrap_err());
     assert_eq!(error, AccessError::ForeignHandle);
-    let error = other.enter(|m| vm.runtime.downgrade(m, object.addr()).unwrap_err());
-    assert_eq!(error, DowngradeError::ForeignMutator);
-    let error = other.enter(|m| other.runtime.downgrade(m, object.addr()).unwrap_err());
+    let error = other.enter(|m| m.downgrade(object.addr()).unwrap_err());
     assert!(matches!(error, DowngradeError::NotInHeap { .. }));
     assert!(error.go_text().is_some());
     // Nil belongs to nobody.
@@ -270,7 +271,8 @@ fn weak_pointers_of_another_runtime_are_refused() {
     assert_eq!(weak.offset(), 0, "it outlives its runtime");
 }
 
-/// Only the object's own state decides: a weak pointer to what a finalizable object refers to is whole while that waits.
+/// Only the object's own state decides: a weak pointer to what a finalizable object refers to is
+/// whole while that waits.
 #[test]
 fn what_a_dying_object_refers_to_is_not_nil() {
     let vm = Vm::new();
@@ -279,9 +281,7 @@ fn what_a_dying_object_refers_to_is_not_nil() {
     let weak = vm.weak(&child, 0);
     vm.doomed(1, |m, t| {
         m.store_ref(t, 8, Some(m.get(&child).unwrap())).unwrap();
-        vm.runtime
-            .set_finalizer(m, t.into(), Some(&finalizer))
-            .unwrap();
+        m.set_finalizer(t, &finalizer).unwrap();
     });
     drop(child);
     vm.collect();

@@ -2,11 +2,13 @@
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
 #[path = "support/vm.rs"]
+#[expect(dead_code, reason = "the cleanups here send nothing")]
 mod vm;
 
 use std::sync::{Arc, Mutex};
 
-use fing::{Call, Executor, Observer, ParkReason, Runtime, RuntimeBuilder};
+use fing::observe::{Call, Observer, ParkReason};
+use fing::{Executor, Runtime, RuntimeBuilder};
 use vm::{Vm, sent};
 
 /// Writes everything down. Panics at some things, as any code may.
@@ -62,15 +64,13 @@ fn observed(builder: RuntimeBuilder) -> (Vm, Diary) {
 
 /// Three doomed objects whose cleanups get 1, 2, 3; that of 2 panics.
 fn doom(vm: &Vm) {
-    let cleanup = vm.function("func(uint64)", |[number, _]| {
+    let cleanup = vm.cleanup("func(uint64)", |[number, _]| {
         if number == 2 {
             std::panic::resume_unwind(Box::new("number 2"));
         }
     });
     for number in 1..=3u64 {
-        vm.doomed(0, |m, t| {
-            vm.runtime.add_cleanup(m, t, &cleanup, number).unwrap()
-        });
+        vm.doomed(0, |m, t| m.add_cleanup(t, &cleanup, number).unwrap());
     }
 }
 
@@ -120,9 +120,7 @@ fn calls_made_inline_are_watched() {
     let kept = vm.rooted();
     vm.enter(|m| {
         let kept = m.get(&kept).unwrap();
-        vm.runtime
-            .set_finalizer(m, kept.into(), Some(&finalizer))
-            .unwrap();
+        m.set_finalizer(kept, &finalizer).unwrap();
     });
     vm.runtime.gc().unwrap();
     assert_eq!(diary.take().len(), 0);

@@ -1,527 +1,631 @@
-//! Prepared finalizers of a foreign collector: random programs against a model of sets, and what they cost.
+//! Finalizers prepared for a type, finalizers of all objects of a type, bulk finalizers, grouped
+//! drains.
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
+use fing::error::SetFinalizerError;
 use fing::{
-    Abi, CleanupId, CyclePolicy, FinalizerFn, FinalizerOptions, Finalizers, ForeignArgument, Order,
-    PreparedFinalizer, RegisterError, Scope, Tracer, WeakId,
+    Abi, Arch, DrainOrder, Executor, FinalizerFn, FinalizerState, HeapOptions, Mutator, Obj, Order,
+    PreparedFinalizer, Runtime, TypeId,
 };
 
-thread_local! {
-    static IN_USE: Cell<usize> = const { Cell::new(0) };
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-    static LOG: RefCell<Vec<(u64, u64)>> = const { RefCell::new(Vec::new()) };
-}
-
-struct Counting;
-
-// SAFETY: the system's allocator, which does all the work.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let _ = IN_USE.try_with(|bytes| bytes.set(bytes.get().wrapping_add(layout.size())));
-        let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
-        // SAFETY: the caller's promise.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        let _ = IN_USE.try_with(|bytes| bytes.set(bytes.get().wrapping_sub(layout.size())));
-        // SAFETY: the caller's promise.
-        unsafe { System.dealloc(block, layout) };
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-extern "C" fn one(object: u64, _: u64) {
-    LOG.with_borrow_mut(|log| log.push((1, object)));
-}
-
-extern "C" fn two(object: u64, _: u64) {
-    LOG.with_borrow_mut(|log| log.push((2, object)));
-}
-
-extern "C" fn clean(number: u64, _: u64) {
-    LOG.with_borrow_mut(|log| log.push((3, number)));
-}
-
-fn function(code: extern "C" fn(u64, u64)) -> FinalizerFn {
-    let builder = FinalizerFn::builder("func(uintptr)".parse().unwrap(), Abi::system_v());
-    // SAFETY: System V functions of a word and a context, which follow neither.
-    unsafe { builder.context(0).at(code as *const ()) }
-}
-
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 20) as usize % limit
-    }
-}
-
-/// Objects without references. An address is the object's number and how often it has moved.
-struct Heap {
-    moves: bool,
-    scope: Scope,
-    moved: Vec<u64>,
-    old: Vec<bool>,
-    reached: Vec<bool>,
-}
-
-impl Heap {
-    fn new(objects: usize, moves: bool) -> Heap {
-        Heap {
-            moves,
-            scope: Scope::Full,
-            moved: vec![0; objects],
-            old: vec![false; objects],
-            reached: vec![false; objects],
-        }
-    }
-
-    fn address(&self, n: u64) -> u64 {
-        (self.moved[n as usize] << 32) + 48 * n
-    }
-
-    /// The number of an object by its address before this collection.
-    fn number(&self, address: u64) -> u64 {
-        let n = (address & 0xffff_ffff) / 48;
-        assert_eq!(address, self.address(n), "a stale address");
-        n
-    }
-
-    /// A collection in which the program refers to these. Answers which were reached in the end.
-    fn collect(
-        &mut self,
-        scope: Scope,
-        referred: &BTreeSet<u64>,
-        finalizers: &Finalizers<u64>,
-    ) -> BTreeSet<u64> {
-        self.begin(scope, referred);
-        finalizers.collect(scope, self, |_| {});
-        for n in 0..self.reached.len() {
-            if self.moves && self.reached[n] && (scope == Scope::Full || !self.old[n]) {
-                self.moved[n] += 1;
-            }
-        }
-        self.old.fill(true);
-        (0..)
-            .zip(&self.reached)
-            .filter(|(_, is)| **is)
-            .map(|(n, _)| n)
-            .collect()
-    }
-
-    fn begin(&mut self, scope: Scope, referred: &BTreeSet<u64>) {
-        self.scope = scope;
-        self.reached.fill(false);
-        for &n in referred {
-            self.reached[n as usize] = true;
-        }
-    }
-}
-
-// SAFETY: nobody follows the references.
-unsafe impl Tracer for Heap {
-    type Ref = u64;
-
-    fn is_reached(&mut self, object: u64) -> bool {
-        let n = self.number(object);
-        self.reached[n as usize] || self.scope == Scope::Minor && self.old[n as usize]
-    }
-
-    fn trace(&mut self, object: u64) -> u64 {
-        let n = self.number(object);
-        let stays = self.scope == Scope::Minor && self.old[n as usize];
-        self.reached[n as usize] = true;
-        match self.moves && !stays {
-            true => object + (1 << 32),
-            false => object,
-        }
-    }
-
-    fn children(&mut self, _: u64, _: &mut dyn FnMut(&mut Self, u64)) {}
-
-    fn moves(&self) -> bool {
-        self.moves
-    }
-}
-
-/// What there should be, by objects' numbers.
+/// What finalizers of a test were called with.
 #[derive(Default)]
-struct Model {
-    /// Which function, and the context.
-    finalizers: BTreeMap<u64, (u64, Option<u64>)>,
-    cleanups: BTreeMap<u64, u64>,
-    weak: BTreeSet<u64>,
-    /// Due: a function and an object, or a cleanup's number; and the context.
-    due: Vec<(u64, u64, Option<u64>)>,
+struct Log {
+    calls: Mutex<Vec<Vec<usize>>>,
+    runtime: Mutex<Option<Runtime>>,
 }
 
-impl Model {
-    /// Which objects are alive after a collection in which the program refers to these.
-    fn collect(&mut self, scope: Scope, referred: &BTreeSet<u64>, old: &[bool]) -> BTreeSet<u64> {
-        let mut alive = referred.clone();
-        for (function, object, context) in &self.due {
-            alive.extend((*function != 3).then_some(*object));
-            alive.extend(context);
-        }
-        let contexts = self.finalizers.values().filter_map(|(_, context)| *context);
-        alive.extend(contexts);
-        let spared = |n: &u64| scope == Scope::Minor && old[*n as usize];
-        let dead = |n: &u64, alive: &BTreeSet<u64>| !alive.contains(n) && !spared(n);
-        self.weak.retain(|n| !dead(n, &alive));
-        let found: Vec<u64> = self.finalizers.keys().copied().collect();
-        for n in found
-            .into_iter()
-            .filter(|n| dead(n, &alive))
-            .collect::<Vec<_>>()
-        {
-            let (function, context) = self.finalizers.remove(&n).unwrap();
-            self.due.push((function, n, context));
-            alive.insert(n);
-        }
-        let gone = self.cleanups.iter().filter(|(_, n)| dead(n, &alive));
-        let gone: Vec<u64> = gone.map(|(number, _)| *number).collect();
-        for number in gone {
-            self.cleanups.remove(&number);
-            self.due.push((3, number, None));
-        }
-        alive
+impl Log {
+    fn take(&self) -> Vec<Vec<usize>> {
+        std::mem::take(&mut *self.calls.lock().unwrap())
+    }
+
+    /// All objects, in order.
+    fn objects(&self) -> Vec<usize> {
+        self.take().concat()
     }
 }
 
-const OBJECTS: usize = 1500;
+extern "C" fn note(object: usize, log: &Log) {
+    log.calls.lock().unwrap().push(vec![object]);
+}
 
-/// One random program.
-fn program(seed: u64, order: Order, moves: bool) {
-    let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-    let finalizers = Finalizers::builder().order(order).build().unwrap();
-    let functions = [function(one), function(two)];
-    let prepare = |n: usize| {
-        let prepared = finalizers.prepare(&functions[n], CyclePolicy::default());
-        prepared.unwrap()
-    };
-    let mut prepared = [prepare(0), prepare(1)];
-    let (mut heap, mut model) = (Heap::new(OBJECTS, moves), Model::default());
-    let mut alive: BTreeSet<u64> = (0..OBJECTS as u64).collect();
-    let mut weak: BTreeMap<u64, WeakId> = BTreeMap::new();
-    let mut cleanups: BTreeMap<u64, CleanupId> = BTreeMap::new();
-    for step in 0..400_u64 {
-        let first = random.below(OBJECTS) as u64;
-        let count = 1 + random.below(40) as u64;
-        let some: Vec<u64> = alive.range(first..).take(count as usize).copied().collect();
-        let Some(&object) = some.first() else {
-            continue;
-        };
-        let which = random.below(2);
-        let addresses: Vec<u64> = some.iter().map(|n| heap.address(*n)).collect();
-        let own = |model: &Model, n: &u64| {
-            let found = model.finalizers.get(n);
-            found.is_some_and(|(function, context)| {
-                *function == which as u64 + 1 && context.is_none()
-            })
-        };
-        match random.below(16) {
-            0..3 => {
-                for (&n, &address) in some.iter().zip(&addresses) {
-                    // SAFETY: the functions follow nothing.
-                    let set = unsafe { prepared[which].attach(address) }.is_ok();
-                    assert_eq!(set, !model.finalizers.contains_key(&n));
-                    model
-                        .finalizers
-                        .entry(n)
-                        .or_insert((which as u64 + 1, None));
-                }
-            }
-            3..5 => {
-                // SAFETY: the functions follow nothing.
-                let set = unsafe { prepared[which].attach_all(&addresses) };
-                let free = some
-                    .iter()
-                    .take_while(|n| !model.finalizers.contains_key(n))
-                    .count();
-                assert_eq!(set.is_ok(), free == some.len());
-                for &n in &some[..free] {
-                    model.finalizers.insert(n, (which as u64 + 1, None));
-                }
-            }
-            5 => {
-                let detached = prepared[which].detach(heap.address(object));
-                assert_eq!(detached, own(&model, &object));
-                if detached {
-                    model.finalizers.remove(&object);
-                }
-            }
-            6 => {
-                let count = prepared[which].detach_all(&addresses);
-                let before = model.finalizers.len();
-                for n in some.iter().filter(|n| own(&model, n)).collect::<Vec<_>>() {
-                    model.finalizers.remove(n);
-                }
-                assert_eq!(count, before - model.finalizers.len());
-            }
-            7..9 => {
-                // With a context, so that it is not one of the prepared ones.
-                let context = *some.last().unwrap();
-                let options = FinalizerOptions {
-                    context: Some(heap.address(context)),
-                    ..FinalizerOptions::default()
-                };
-                let address = heap.address(object);
-                // SAFETY: the functions follow nothing.
-                let set = unsafe { finalizers.set_finalizer(address, &functions[which], options) };
-                assert_eq!(set.is_ok(), !model.finalizers.contains_key(&object));
-                let new = (which as u64 + 1, Some(context));
-                model.finalizers.entry(object).or_insert(new);
-            }
-            9 => {
-                let cleared = finalizers.clear_finalizer(heap.address(object));
-                assert_eq!(cleared, model.finalizers.remove(&object).is_some());
-            }
-            10 => {
-                let argument = ForeignArgument::Word(step);
-                // SAFETY: the functions follow nothing.
-                let added = unsafe {
-                    finalizers.add_cleanup(heap.address(object), &function(clean), argument)
-                };
-                cleanups.insert(step, added.unwrap());
-                model.cleanups.insert(step, object);
-            }
-            11 => {
-                if let Some((&number, &id)) = cleanups.range(first / 4..).next() {
-                    let stopped = finalizers.stop_cleanup(id);
-                    assert_eq!(stopped, model.cleanups.remove(&number).is_some());
-                }
-            }
-            12 => {
-                weak.insert(object, finalizers.weak(heap.address(object)));
-                model.weak.insert(object);
-            }
-            13 => {
-                prepared = [prepare(0), prepare(1)];
-            }
-            _ => {
-                let scope = [Scope::Minor, Scope::Full][random.below(2)];
-                let most = 1 + random.below(6);
-                let mut referred = alive.clone();
-                referred.retain(|n| {
-                    random.below(most) < 3 || scope == Scope::Minor && heap.old[*n as usize]
-                });
-                let old = heap.old.clone();
-                let mut expected = model.collect(scope, &referred, &old);
-                let mut found = heap.collect(scope, &referred, &finalizers);
-                if scope == Scope::Minor {
-                    let spared = |n: &u64| old[*n as usize];
-                    expected.retain(|n| !spared(n));
-                    found.retain(|n| !spared(n));
-                    alive.retain(|n| spared(n) || found.contains(n));
-                } else {
-                    alive = found.clone();
-                }
-                assert_eq!(found, expected, "who is alive, step {step}");
-                for (n, id) in &weak {
-                    let expected = model.weak.contains(n).then(|| heap.address(*n));
-                    assert_eq!(finalizers.upgrade(*id), expected, "weak {n}, step {step}");
-                }
-                weak.retain(|n, _| model.weak.contains(n));
-                if random.below(3) > 0 {
-                    finalizers.finish();
-                }
-                if random.below(2) > 0 {
-                    finalizers.finish();
-                    finalizers.run_finalizers().unwrap();
-                    let mut ran: Vec<(u64, u64)> = LOG.take();
-                    for (function, word) in &mut ran {
-                        *word = if *function == 3 {
-                            *word
-                        } else {
-                            heap.number(*word)
-                        };
-                    }
-                    ran.sort_unstable();
-                    let mut due: Vec<(u64, u64)> = model
-                        .due
-                        .drain(..)
-                        .map(|(function, word, _)| (function, word))
-                        .collect();
-                    due.sort_unstable();
-                    assert_eq!(ran, due, "what ran, step {step}");
-                }
-            }
+/// As `note`, of another address.
+extern "C" fn note_second(object: usize, log: &Log) {
+    log.calls.lock().unwrap().push(vec![object, 0]);
+}
+
+extern "C" fn note_any(_ty: usize, object: usize, log: &Log) {
+    log.calls.lock().unwrap().push(vec![object]);
+}
+
+extern "C-unwind" fn note_all(first: *const usize, count: usize, log: &Log) {
+    // SAFETY: I6: a bulk finalizer is given an array of that many objects.
+    let objects = unsafe { std::slice::from_raw_parts(first, count) };
+    log.calls.lock().unwrap().push(objects.to_vec());
+    let runtime = log.runtime.lock().unwrap().clone();
+    if let Some(runtime) = runtime {
+        let freed = runtime.gc().unwrap().freed_objects;
+        log.calls.lock().unwrap().push(vec![freed]);
+        panic!("all of them");
+    }
+}
+
+struct World {
+    runtime: Runtime,
+    ty: TypeId,
+    log: Box<Log>,
+}
+
+fn world() -> World {
+    world_of(DrainOrder::Lifo)
+}
+
+fn world_of(policy: DrainOrder) -> World {
+    world_of_order(policy, Order::default())
+}
+
+fn world_of_order(policy: DrainOrder, order: Order) -> World {
+    let heap = HeapOptions::default().poison(true);
+    let runtime = Runtime::builder()
+        .executor(Executor::Inline)
+        .drain_order(policy)
+        .order(order)
+        .heap(heap)
+        .on_panic(|_| ())
+        .build()
+        .unwrap();
+    let text = "struct { P *main.T; N uint64 }";
+    let ty = runtime.types().define("main.T", text).unwrap();
+    World {
+        runtime,
+        ty,
+        log: Box::default(),
+    }
+}
+
+impl World {
+    fn function(&self, signature: &str, code: *const ()) -> FinalizerFn {
+        let signature = self.runtime.types().parse_signature(signature).unwrap();
+        let builder = FinalizerFn::builder(signature, Abi::system_v()).context(self.context());
+        // SAFETY: I8: every function of this file is System V, of the signature it is given here,
+        // and `log` lives on.
+        unsafe { builder.at(code) }
+    }
+
+    fn context(&self) -> usize {
+        &raw const *self.log as usize
+    }
+
+    fn note(&self) -> FinalizerFn {
+        self.function("func(*main.T)", note as *const ())
+    }
+
+    fn prepared(&self) -> PreparedFinalizer {
+        self.runtime
+            .prepare_finalizer(self.ty, &self.note())
+            .unwrap()
+    }
+
+    fn bulk(&self) -> PreparedFinalizer {
+        let types = self.runtime.types();
+        let signature = types.parse_signature("func(**main.T, uint) int").unwrap();
+        let builder = FinalizerFn::builder(signature, Abi::system_v()).context(self.context());
+        // SAFETY: I8: as above.
+        let function = unsafe { builder.bulk().at(note_all as *const ()) };
+        self.runtime.prepare_finalizer(self.ty, &function).unwrap()
+    }
+
+    fn enter<R>(&self, body: impl FnOnce(&mut Mutator) -> R) -> R {
+        self.runtime.enter(body).unwrap()
+    }
+
+    /// Makes objects; their addresses.
+    fn make(&self, n: usize, each: impl Fn(usize, &Mutator, Obj<'_>)) -> Vec<usize> {
+        self.enter(|m| {
+            let make = |i| {
+                let object = m.alloc(self.ty).unwrap();
+                each(i, m, object);
+                object.addr()
+            };
+            (0..n).map(make).collect()
+        })
+    }
+
+    /// Collects and runs what is due; how many calls that were.
+    fn cycle(&self) -> u64 {
+        self.runtime.gc().unwrap();
+        self.runtime.run_finalizers().unwrap()
+    }
+
+    fn finalizers(&self) -> u64 {
+        self.runtime.stats().finalizers
+    }
+}
+
+fn reversed(mut addrs: Vec<usize>) -> Vec<usize> {
+    addrs.reverse();
+    addrs
+}
+
+#[test]
+fn prepared_finalizers_run_once_newest_first() {
+    let world = world();
+    let close = world.prepared();
+    assert_eq!(
+        (close.ty(), close.function().signature().to_string()),
+        (world.ty, "func(*main.T)".into())
+    );
+    let addrs = world.make(1000, |_, _, object| close.set(object).unwrap());
+    assert_eq!(world.finalizers(), 1000);
+    assert_eq!(world.cycle(), 1000);
+    assert_eq!(world.log.objects(), reversed(addrs));
+    assert_eq!((world.finalizers(), world.cycle()), (0, 0));
+    // The cells are used again, and nothing is left in them.
+    world.make(1000, |i, _, object| {
+        if i % 2 == 0 {
+            close.set(object).unwrap();
         }
-        let stats = finalizers.stats();
-        let counts = (stats.finalizers, stats.cleanups, stats.weak);
-        let expected = (
-            model.finalizers.len(),
-            model.cleanups.len(),
-            model.weak.len(),
+    });
+    assert_eq!(
+        (world.finalizers(), world.cycle(), world.cycle()),
+        (500, 500, 0)
+    );
+}
+
+#[test]
+fn cleared_finalizers_do_not_run() {
+    let world = world();
+    let (close, other) = (world.prepared(), world.prepared());
+    let addrs = world.make(10, |i, _, object| {
+        close.set(object).unwrap();
+        // Prepared apart, and another one all the same.
+        assert!(!other.clear(object).unwrap());
+        assert!(i % 2 == 0 || close.clear(object).unwrap());
+        assert!(i % 2 == 0 || !close.clear(object).unwrap());
+        if i == 3 {
+            close.set(object).unwrap();
+        }
+    });
+    assert_eq!(world.finalizers(), 6);
+    assert_eq!(world.cycle(), 6);
+    let due = [0, 2, 3, 4, 6, 8].map(|i| addrs[i]);
+    assert_eq!(world.log.objects(), reversed(due.to_vec()));
+}
+
+#[test]
+fn both_ways_of_registering_see_each_other() {
+    let world = world();
+    let (close, note) = (world.prepared(), world.note());
+    world.make(1, |_, m, object| {
+        close.set(object).unwrap();
+        let second = m.set_finalizer(object, &note);
+        assert!(matches!(second, Err(SetFinalizerError::AlreadySet { .. })));
+        let cleared = m.clear_finalizer(object).unwrap();
+        assert_eq!(cleared, FinalizerState::Cleared(true));
+        assert!(!close.clear(object).unwrap());
+        m.set_finalizer(object, &note).unwrap();
+        let error = close.set(object).unwrap_err();
+        assert!(
+            matches!(error, SetFinalizerError::AlreadySet { .. }),
+            "{error}"
         );
         assert_eq!(
-            counts,
-            (expected.0 as u64, expected.1 as u64, expected.2 as u64),
-            "step {step}"
+            error.go_text().as_deref(),
+            Some("runtime.SetFinalizer: finalizer already set")
+        );
+    });
+    assert_eq!((world.cycle(), world.log.take().len()), (1, 1));
+    // Both can still be registered.
+    assert_eq!(world.runtime.stats().shapes, 2);
+    drop((close, note));
+    assert_eq!((world.cycle(), world.runtime.stats().shapes), (0, 0));
+}
+
+#[test]
+fn misuse_is_an_error_and_changes_nothing() {
+    let (world, foreign) = (world(), world());
+    let close = world.prepared();
+    let other = world.runtime.types().id("[5]int").unwrap();
+    world.enter(|m| {
+        let object = m.alloc(other).unwrap();
+        let error = close.set(object).unwrap_err();
+        assert!(matches!(error, SetFinalizerError::OtherType { .. }));
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "set_finalizer: the object at {:#x} is a [5]int, wanted a main.T",
+                object.addr()
+            )
+        );
+        assert!(matches!(
+            close.clear(object),
+            Err(SetFinalizerError::OtherType { .. })
+        ));
+    });
+    foreign.enter(|m| {
+        let object = m.alloc(foreign.ty).unwrap();
+        let not_here = |outcome: Result<(), SetFinalizerError>| {
+            assert!(
+                matches!(outcome, Err(SetFinalizerError::NotInHeap { .. })),
+                "{outcome:?}"
+            );
+        };
+        not_here(close.set(object));
+        not_here(close.clear(object).map(drop));
+        // Also while the thread runs with a mutator of the finalizer's own runtime.
+        world.enter(|_| {
+            not_here(close.set(object));
+            not_here(close.clear(object).map(drop));
+        });
+    });
+    let prepare = |ty, signature, code| {
+        let function = world.function(signature, code);
+        world.runtime.prepare_finalizer(ty, &function)
+    };
+    let mismatch = prepare(other, "func(*main.T)", note as *const ());
+    assert!(matches!(
+        mismatch,
+        Err(SetFinalizerError::NotAssignable { .. })
+    ));
+    let nil = prepare(world.ty, "func(*main.T)", std::ptr::null());
+    assert!(matches!(nil, Err(SetFinalizerError::NilFunction { .. })));
+    let two = prepare(world.ty, "func(*main.T, int)", note as *const ());
+    assert!(matches!(two, Err(SetFinalizerError::ParameterCount { .. })));
+    let unknown = world.runtime.prepare_finalizer(foreign.ty, &world.note());
+    assert!(matches!(unknown, Err(SetFinalizerError::ObjectType(_))));
+    assert_eq!((world.finalizers(), world.cycle()), (0, 0));
+}
+
+#[test]
+fn objects_without_size_never_die() {
+    let world = world();
+    let empty = world.runtime.types().id("struct {}").unwrap();
+    let function = world.function("func(interface {})", note_any as *const ());
+    let close = world.runtime.prepare_finalizer(empty, &function).unwrap();
+    close.set_for_all().unwrap();
+    world.enter(|m| {
+        let object = m.alloc(empty).unwrap();
+        close.set(object).unwrap();
+        assert!(!close.clear(object).unwrap());
+    });
+    assert_eq!((world.finalizers(), world.cycle()), (0, 0));
+}
+
+#[test]
+fn interfaces_hold_the_object() {
+    let world = world();
+    let function = world.function("func(interface {})", note_any as *const ());
+    let close = world
+        .runtime
+        .prepare_finalizer(world.ty, &function)
+        .unwrap();
+    let addrs = world.make(600, |_, _, object| close.set(object).unwrap());
+    assert_eq!(world.cycle(), 600);
+    assert_eq!(world.log.objects(), reversed(addrs));
+}
+
+#[test]
+fn a_referrer_is_finalized_before_what_it_refers_to() {
+    for imply in [false, true] {
+        let world = world();
+        let close = world.prepared();
+        if imply {
+            close.set_for_all().unwrap();
+        }
+        let addrs = world.enter(|m| {
+            let all: Vec<_> = (0..3).map(|_| m.alloc(world.ty).unwrap()).collect();
+            for i in 0..3 {
+                let to = all.get(i + 1).copied().unwrap_or(all[i]);
+                m.store_ref(all[i], 0, Some(to)).unwrap();
+                if !imply {
+                    close.set(all[i]).unwrap();
+                }
+            }
+            all.iter().map(|object| object.addr()).collect::<Vec<_>>()
+        });
+        for addr in addrs {
+            assert_eq!((world.cycle(), world.log.objects()), (1, vec![addr]));
+        }
+    }
+}
+
+#[test]
+fn a_function_is_kept_while_somebody_can_need_it() {
+    let world = world();
+    let owner = Arc::new(());
+    let types = world.runtime.types();
+    let signature = types.parse_signature("func(*main.T)").unwrap();
+    let builder = FinalizerFn::builder(signature, Abi::system_v())
+        .context(world.context())
+        .keep_alive(owner.clone());
+    // SAFETY: I8: as above.
+    let function = unsafe { builder.at(note as *const ()) };
+    let close = world
+        .runtime
+        .prepare_finalizer(world.ty, &function)
+        .unwrap();
+    drop(function);
+    let kept = world.enter(|m| {
+        let object = m.alloc(world.ty).unwrap();
+        close.set(object).unwrap();
+        m.root(object)
+    });
+    // By the handle, ...
+    world.cycle();
+    let clone = close.clone();
+    drop(close);
+    assert_eq!(world.runtime.stats().shapes, 1);
+    // ... by the object, ...
+    drop(clone);
+    world.cycle();
+    assert_eq!(Arc::strong_count(&owner), 2);
+    // ... by the call that is queued, ...
+    drop(kept);
+    world.runtime.gc().unwrap();
+    assert_eq!(Arc::strong_count(&owner), 2);
+    assert_eq!(world.runtime.run_finalizers().unwrap(), 1);
+    // ... and then no longer.
+    world.cycle();
+    assert_eq!(
+        (Arc::strong_count(&owner), world.runtime.stats().shapes),
+        (1, 0)
+    );
+}
+
+#[test]
+fn all_objects_of_a_type_have_its_finalizer() {
+    let world = world();
+    let close = world.prepared();
+    close.set_for_all().unwrap();
+    let twice = close.set_for_all().unwrap_err();
+    assert!(
+        matches!(twice, SetFinalizerError::HasObjects { .. }),
+        "{twice}"
+    );
+    let other = world.runtime.types().id("[2]int").unwrap();
+    for round in 0..3 {
+        let addrs = world.make(5000, |i, m, object| {
+            // Others of the size have none.
+            m.alloc(other).unwrap();
+            let taken = matches!(close.set(object), Err(SetFinalizerError::AlreadySet { .. }));
+            assert!(taken);
+            assert!(i % 5 != 0 || close.clear(object).unwrap());
+        });
+        assert_eq!(
+            (world.finalizers(), world.cycle()),
+            (4000, 4000),
+            "round {round}"
+        );
+        let due = addrs.iter().enumerate().filter(|(i, _)| i % 5 != 0);
+        assert_eq!(
+            world.log.objects(),
+            reversed(due.map(|(_, addr)| *addr).collect())
+        );
+        assert_eq!((world.finalizers(), world.cycle()), (0, 0));
+    }
+    // Dropping the handle leaves the type its finalizer.
+    drop(close);
+    world.cycle();
+    world.make(10, |_, _, _| ());
+    assert_eq!(world.cycle(), 10);
+}
+
+#[test]
+fn an_object_that_was_finalized_can_have_another_finalizer() {
+    let world = world();
+    let close = world.prepared();
+    close.set_for_all().unwrap();
+    let second = world.function("func(*main.T)", note_second as *const ());
+    let addrs = world.make(2, |_, _, _| ());
+    world.runtime.gc().unwrap();
+    // Both are queued, and alive until they have run.
+    world.enter(|m| {
+        let object = m.adopt(addrs[0]).unwrap();
+        let set = m.set_finalizer(object, &second).unwrap();
+        assert_eq!(set, FinalizerState::Set);
+    });
+    assert_eq!(world.runtime.run_finalizers().unwrap(), 2);
+    assert_eq!(world.log.objects(), [addrs[1], addrs[0]]);
+    assert_eq!((world.cycle(), world.log.objects()), (1, vec![addrs[0], 0]));
+    assert_eq!(world.cycle(), 0);
+}
+
+#[test]
+fn a_type_that_has_objects_stays_as_it_is() {
+    let world = world();
+    let close = world.prepared();
+    world.make(1, |_, _, _| ());
+    let late = close.set_for_all().unwrap_err();
+    assert_eq!(
+        late.to_string(),
+        "set_for_all: the type main.T has objects or a finalizer for all of them, \
+         wanted a type without either"
+    );
+    assert_eq!((late.go_text(), world.cycle()), (None, 0));
+}
+
+#[test]
+fn large_objects_can_have_an_implied_finalizer() {
+    let world = world();
+    let large = world.runtime.types().id("[20000]*int").unwrap();
+    let function = world.function("func(interface {})", note_any as *const ());
+    let close = world.runtime.prepare_finalizer(large, &function).unwrap();
+    close.set_for_all().unwrap();
+    let addrs = world.enter(|m| [0; 3].map(|_| m.alloc(large).unwrap().addr()));
+    assert_eq!((world.finalizers(), world.cycle()), (3, 3));
+    assert_eq!(world.log.objects(), reversed(addrs.to_vec()));
+    assert_eq!(world.runtime.gc().unwrap().freed_objects, 3);
+}
+
+#[test]
+fn bulk_finalizers_take_runs_of_their_type() {
+    let world = world();
+    let (bulk, single) = (world.bulk(), world.prepared());
+    let addrs = world.make(2000, |i, _, object| {
+        let of = if i == 1000 { &single } else { &bulk };
+        of.set(object).unwrap();
+    });
+    assert_eq!(world.cycle(), 2000);
+    let calls = world.log.take();
+    assert_eq!(calls.concat(), reversed(addrs));
+    assert!(calls.iter().all(|call| call.len() <= 512));
+    assert!(
+        calls.len() <= 2000_usize.div_ceil(512) + 3,
+        "{} calls",
+        calls.len()
+    );
+    assert!(calls.iter().any(|call| call.len() == 1));
+}
+
+#[test]
+fn a_bulk_finalizer_keeps_all_its_objects_and_panics_once() {
+    let world = world();
+    let bulk = world.bulk();
+    let addrs = world.make(100, |_, _, object| bulk.set(object).unwrap());
+    *world.log.runtime.lock().unwrap() = Some(world.runtime.clone());
+    assert_eq!(world.cycle(), 100);
+    *world.log.runtime.lock().unwrap() = None;
+    // It collected before it returned, and nothing was freed.
+    assert_eq!(world.log.take(), [reversed(addrs), vec![0]]);
+    assert_eq!(world.runtime.stats().panicked, 1);
+    assert_eq!(
+        (world.runtime.gc().unwrap().freed_objects, world.cycle()),
+        (100, 0)
+    );
+}
+
+#[test]
+fn bulk_finalizers_are_checked() {
+    let world = world();
+    let prepare = |signature: &str, abi| {
+        let signature = world.runtime.types().parse_signature(signature).unwrap();
+        let builder = FinalizerFn::builder(signature, abi);
+        // SAFETY: I8: never called.
+        let function = unsafe { builder.bulk().at(note_all as *const ()) };
+        world.runtime.prepare_finalizer(world.ty, &function)
+    };
+    for signature in ["func(**main.T, int)", "func(**main.T, uintptr) (int, int)"] {
+        prepare(signature, Abi::system_v()).unwrap();
+        prepare(signature, Abi::go(Arch::Amd64)).unwrap();
+    }
+    let one = Abi::go(Arch::Amd64).with_int_arg_regs(1).unwrap();
+    let bad = [
+        ("func(**main.T, int)", one),
+        ("func(*main.T, int)", Abi::system_v()),
+        ("func(**main.T)", Abi::system_v()),
+        ("func(**main.T, int32)", Abi::system_v()),
+        ("func(*interface {}, int)", Abi::system_v()),
+        ("func(**int, int)", Abi::system_v()),
+    ];
+    for (signature, abi) in bad {
+        let refused = prepare(signature, abi);
+        assert!(
+            matches!(refused, Err(SetFinalizerError::NotBulk { .. })),
+            "{signature}: {refused:?}"
         );
     }
 }
 
 #[test]
-fn random_programs_do_as_sets_do() {
-    let cases = std::env::var("FING_CASES").ok();
-    let cases: u64 = cases.and_then(|text| text.parse().ok()).unwrap_or(25);
-    for seed in 0..cases {
-        for order in [Order::Go, Order::Topological] {
-            for moves in [false, true] {
-                program(seed, order, moves);
-            }
+fn grouped_drains_run_everything_once_function_by_function() {
+    let world = world_of(DrainOrder::Grouped);
+    let kinds = [note as *const (), note_second as *const ()]
+        .map(|code| world.function("func(*main.T)", code))
+        .map(|function| {
+            world
+                .runtime
+                .prepare_finalizer(world.ty, &function)
+                .unwrap()
+        });
+    let mut both = [Vec::new(), Vec::new()];
+    for _ in 0..2 {
+        let addrs = world.make(3000, |i, _, object| {
+            kinds[usize::from(i % 3 == 0)].set(object).unwrap();
+        });
+        for (i, addr) in addrs.into_iter().enumerate() {
+            both[usize::from(i % 3 == 0)].push(addr);
         }
+        // Two collections, one drain.
+        world.runtime.gc().unwrap();
     }
-}
-
-/// An embedder's finalizers, attached to these objects.
-fn attached(objects: impl Iterator<Item = u64>) -> (Finalizers<u64>, PreparedFinalizer<u64>) {
-    let finalizers = Finalizers::new().unwrap();
-    let close = finalizers.prepare(&function(one), CyclePolicy::default());
-    let close = close.unwrap();
-    for object in objects {
-        // SAFETY: `one` follows nothing.
-        unsafe { close.attach(object) }.unwrap();
-    }
-    (finalizers, close)
-}
-
-#[test]
-fn a_registered_finalizer_takes_24_bytes_at_most() {
-    let orders: [(&str, &dyn Fn(u64) -> u64); 3] = [
-        ("in order", &|n| 0x7f00_0000_0010 + 32 * n),
-        ("numbers", &|n| n),
-        ("scattered", &|n| (n * 0x9e37_79b1 % 0xffff_fffb) << 4),
-    ];
-    for (name, object) in orders {
-        let (_finalizers, close) = attached(0..0);
-        let before = IN_USE.get();
-        for n in 0..150_000_u64 {
-            // SAFETY: `one` follows nothing.
-            unsafe { close.attach(object(n)) }.unwrap();
-            let bytes = IN_USE.get() - before;
-            assert!(
-                n < 10_000 || bytes as u64 <= 24 * (n + 1),
-                "{name}: {bytes} bytes for {n}"
-            );
-        }
-    }
-}
-
-#[test]
-fn collections_in_gos_order_allocate_nothing() {
-    for moves in [false, true] {
-        let mut heap = Heap::new(3000, moves);
-        let (finalizers, _close) = attached((0..3000).map(|n| 48 * n));
-        for scope in [Scope::Minor, Scope::Full] {
-            // All live on in the first one.
-            let referred = (0..3000).filter(|_| scope == Scope::Minor).collect();
-            heap.begin(scope, &referred);
-            let before = ALLOCATIONS.get();
-            finalizers.collect(scope, &mut heap, |_| {});
-            assert_eq!(ALLOCATIONS.get(), before);
-            heap.moved.fill(u64::from(moves));
-        }
-        assert_eq!(finalizers.finish().queued, 3000);
-    }
-}
-
-#[test]
-fn functions_are_kept_as_long_as_they_are_named() {
-    let owner = Arc::new(());
-    let held = || Arc::strong_count(&owner) > 1;
-    let finalizers = Finalizers::new().unwrap();
-    let builder = FinalizerFn::builder("func(uintptr)".parse().unwrap(), Abi::system_v());
-    // SAFETY: a System V function, which follows nothing.
-    let function = unsafe {
-        builder
-            .context(0)
-            .keep_alive(owner.clone())
-            .at(one as *const ())
+    assert_eq!(world.runtime.run_finalizers().unwrap(), 6000);
+    let calls = world.log.take();
+    let of = |again: bool| -> Vec<usize> {
+        let calls = calls.iter().filter(|call| (call.len() == 2) == again);
+        calls.map(|call| call[0]).collect()
     };
-    let close = finalizers
-        .prepare(&function, CyclePolicy::default())
-        .unwrap();
+    let [plain, again] = both;
+    assert_eq!((of(false), of(true)), (reversed(plain), reversed(again)));
+    let turns = calls
+        .windows(2)
+        .filter(|pair| pair[0].len() != pair[1].len());
+    assert!(turns.count() <= 6000 / 512 + 2);
+}
+
+#[test]
+fn the_queue_gives_back_what_a_burst_has_left() {
+    let world = world();
+    let close = world.prepared();
+    let blocks = || world.runtime.stats().queue_blocks;
+    let burst = |n: usize| {
+        world.make(n, |_, _, object| close.set(object).unwrap());
+        assert_eq!(world.cycle(), n as u64);
+    };
+    // One is what they are unpacked into.
+    let full = 20_000_usize.div_ceil(512) + 1;
+    burst(20_000);
+    assert_eq!(blocks(), full);
+    burst(20_000);
+    assert_eq!(blocks(), full);
+    burst(1);
+    burst(1);
+    assert!(blocks() <= 3, "{} blocks", blocks());
+}
+
+#[test]
+fn tiny_values_are_registered_one_by_one() {
+    let heap = HeapOptions::default().tiny(true);
+    let runtime = Runtime::builder().heap(heap).build().unwrap();
+    let types = runtime.types();
+    let ty = types.define("main.Tiny", "int32").unwrap();
+    let signature = types.parse_signature("func(*main.Tiny)").unwrap();
+    let builder = FinalizerFn::builder(signature, Abi::system_v());
+    // SAFETY: I8: never called.
+    let function = unsafe { builder.at(note as *const ()) };
+    let close = runtime.prepare_finalizer(ty, &function).unwrap();
+    let all = close.set_for_all();
     assert!(
-        format!("{close:?}").contains("PreparedFinalizer")
-            && close.function().signature() == &"func(uintptr)".parse().unwrap()
+        matches!(all, Err(SetFinalizerError::Tiny { .. })),
+        "{all:?}"
     );
-    drop(function);
-    let mut heap = Heap::new(1, false);
-    // SAFETY: as above.
-    unsafe { close.attach(0) }.unwrap();
-    drop((close.clone(), close));
-    heap.collect(Scope::Full, &BTreeSet::from([0]), &finalizers);
-    finalizers.finish();
-    assert!(held(), "an object has it");
-    heap.collect(Scope::Full, &BTreeSet::new(), &finalizers);
-    finalizers.finish();
-    assert!(held(), "a call is queued");
-    assert_eq!(finalizers.run_finalizers().unwrap(), 1);
-    assert_eq!(LOG.take(), [(1, 0)]);
-    finalizers.finish();
-    assert!(!held());
+    let one = runtime.enter(|m| close.set(m.alloc(ty).unwrap()));
+    assert!(matches!(one, Ok(Err(SetFinalizerError::Tiny { .. }))));
 }
 
 #[test]
-fn what_cannot_be_prepared_is_said() {
-    let finalizers = Finalizers::<u64>::new().unwrap();
-    let builder = FinalizerFn::builder("func(float64)".parse().unwrap(), Abi::system_v());
-    // SAFETY: nothing is called.
-    let wrong = unsafe { builder.at(one as *const ()) };
-    let refused = finalizers.prepare(&wrong, CyclePolicy::default());
-    assert!(matches!(refused, Err(RegisterError::NotOneWord { .. })));
-    let (_finalizers, close) = attached([7].into_iter());
-    // SAFETY: `one` follows nothing.
-    let twice = unsafe { close.attach_all(&[8, 7, 9]) };
-    assert_eq!(
-        twice.unwrap_err().to_string(),
-        "set_finalizer: object 0x7 has a finalizer, wanted one without"
-    );
-    assert!(close.detach(8) && !close.detach(9) && close.detach(7) && !close.detach(7));
-}
-
-/// What was noted of an object is not taken for another one's that is registered in its place.
-#[test]
-fn an_entry_used_again_during_a_collection_is_new() {
-    let mut heap = Heap::new(2, false);
-    let (finalizers, close) = attached([0].into_iter());
-    let (object, other) = (heap.address(0), heap.address(1));
-    heap.begin(Scope::Full, &BTreeSet::from([0]));
-    finalizers.begin(Scope::Full);
-    finalizers.early_roots(&mut heap);
-    assert!(close.detach(object));
-    // SAFETY: `one` follows nothing.
-    unsafe { close.attach(other) }.unwrap();
-    while finalizers.step(&mut heap) {}
-    assert_eq!(finalizers.finish().queued, 1);
-    finalizers.run_finalizers().unwrap();
-    assert_eq!(LOG.take(), [(1, other)]);
-}
-
-#[test]
-fn a_cleanup_gets_its_own_word() {
-    let mut heap = Heap::new(1, false);
-    let finalizers = Finalizers::new().unwrap();
-    for word in [5, 0, 7] {
-        let argument = ForeignArgument::Word(word);
-        // SAFETY: the function follows nothing.
-        unsafe { finalizers.add_cleanup(0, &function(clean), argument) }.unwrap();
-        heap.collect(Scope::Full, &BTreeSet::new(), &finalizers);
-        finalizers.finish();
-        finalizers.run_finalizers().unwrap();
-        assert_eq!(LOG.take(), [(3, word)]);
+fn topological_order_is_kept_whatever_the_policy() {
+    for policy in [DrainOrder::Lifo, DrainOrder::Grouped] {
+        let world = world_of_order(policy, Order::Topological);
+        let kinds = [note as *const (), note_second as *const ()]
+            .map(|code| world.function("func(*main.T)", code))
+            .map(|function| {
+                let prepared = world.runtime.prepare_finalizer(world.ty, &function);
+                prepared.unwrap()
+            });
+        let addrs = world.enter(|m| {
+            let all: Vec<_> = (0..100).map(|_| m.alloc(world.ty).unwrap()).collect();
+            for (i, &object) in all.iter().enumerate() {
+                m.store_ref(object, 0, all.get(i + 1).copied()).unwrap();
+                kinds[i % 2].set(object).unwrap();
+            }
+            all.iter().map(|object| object.addr()).collect::<Vec<_>>()
+        });
+        assert_eq!((world.cycle(), world.finalizers()), (100, 0));
+        let calls = world.log.take();
+        assert_eq!(calls.iter().map(|call| call[0]).collect::<Vec<_>>(), addrs);
+        assert_eq!(world.cycle(), 0);
     }
 }

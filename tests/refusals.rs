@@ -1,6 +1,6 @@
-//! What Go refuses, fing refuses, in the same order of checks and with the same words; what Go accepts, fing accepts. Each
-//! row is one call of real Go's (tests/go_differential/refuse.go, in a process of its own, for most of them end it) and one
-//! of fing's.
+//! What Go refuses, fing refuses, in the same order of checks and with the same words; what Go
+//! accepts, fing accepts. Each row is one call of real Go's (tests/go_differential/refuse.go, in a
+//! process of its own, for most of them end it) and one of fing's.
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
 #[path = "support/go_side.rs"]
@@ -10,7 +10,11 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::AtomicUsize;
 
-use fing::{Abi, CleanupArgument, FinalizerFn, Handle, Mutator, Runtime, Value};
+use fing::function::UncheckedBytes;
+use fing::{
+    Abi, Arch, CleanupArgument, CleanupFn, CleanupOptions, FinalizerFn, Handle, HeldValue, Mutator,
+    Pointer, Runtime,
+};
 use go_side::go_side;
 
 /// Where argument 0 points.
@@ -257,7 +261,8 @@ impl Case {
     fn new() -> Case {
         let runtime = Runtime::new().unwrap();
         let types = runtime.types();
-        let fields = "struct { Next *main.T; Byte uint8; Small [15]uint8; Large [16]uint8; Words [2]uint64 }";
+        let fields = "struct { Next *main.T; Byte uint8; Small [15]uint8; Large [16]uint8; \
+                      Words [2]uint64 }";
         let definitions = [
             ("main.T", fields),
             ("main.Plain", "struct { P *int }"),
@@ -282,8 +287,8 @@ impl Case {
         runtime.add_global(start..start + SIZE);
         let alloc = |name: &str| {
             let ty = types.id(name).unwrap();
-            let object = runtime.enter(|m| m.alloc(ty).map(|object| m.root(object)));
-            object.unwrap().unwrap()
+            let handle = runtime.enter(|m| m.root(m.alloc(ty).unwrap()));
+            handle.unwrap().unwrap()
         };
         Case {
             t: alloc("main.T"),
@@ -308,24 +313,35 @@ impl Case {
         }
     }
 
-    fn function(&self, signature: &str, closure: Option<Handle>) -> FinalizerFn {
+    fn function(&self, signature: &str) -> FinalizerFn {
         let signature = self.runtime.types().parse_signature(signature).unwrap();
-        let builder = FinalizerFn::builder(signature, Abi::go(fing::Arch::Amd64));
-        let builder = match closure {
-            Some(closure) => builder.context_object(closure),
-            None => builder,
-        };
+        let builder = FinalizerFn::builder(signature, Abi::go(Arch::Amd64));
         // SAFETY: I8: never called: the runtime is gone before its next collection.
         unsafe { builder.at(never as *const ()) }
     }
 
+    /// A cleanup function; `closure` says whether each cleanup brings a closure.
+    fn cleanup_function(&self, parameter: &str, closure: bool) -> CleanupFn {
+        let types = self.runtime.types();
+        let signature = types.parse_signature(&format!("func({parameter})"));
+        let mut builder = CleanupFn::builder(signature.unwrap(), Abi::go(Arch::Amd64));
+        if closure {
+            builder = builder.context_object(types.parse("*main.closure").unwrap());
+        }
+        // SAFETY: I8: as above.
+        unsafe { builder.at(never as *const ()) }
+    }
+
     fn finalizer(&self, m: &Mutator, (ty, at, finalizer): Step) -> String {
-        let value = match at {
-            NilInterface => Value::NIL,
-            at => Value::new(self.runtime.types().id(ty).unwrap(), self.addr(at, m)),
+        let pointer = match at {
+            NilInterface => Pointer::NIL,
+            at => Pointer::typed(self.runtime.types().id(ty).unwrap(), self.addr(at, m)),
         };
-        let function = finalizer.map(|signature| self.function(signature, None));
-        match self.runtime.set_finalizer(m, value, function.as_ref()) {
+        let outcome = match finalizer {
+            Some(signature) => m.set_finalizer(pointer, &self.function(signature)),
+            None => m.clear_finalizer(pointer),
+        };
+        match outcome {
             Ok(_) => "accepted".to_owned(),
             Err(error) => error.go_text().unwrap_or_else(|| error.to_string()),
         }
@@ -342,21 +358,30 @@ impl Case {
             Extra::OtherClosure => Some(self.plain.addr()),
             _ => None,
         };
-        let closure = captured.map(|captured| {
-            let closure = m
-                .alloc(self.runtime.types().id("main.closure").unwrap())
-                .unwrap();
+        let mut options = CleanupOptions::new();
+        if let Some(captured) = captured {
+            let ty = self.runtime.types().id("main.closure").unwrap();
+            let closure = m.alloc(ty).unwrap();
             m.store_addr(closure, 8, captured).unwrap();
-            m.root(closure)
-        });
-        let argument = match extra {
-            Extra::Word(word) => CleanupArgument::Word(word),
-            Extra::Same(offset) => CleanupArgument::Word((base + offset) as u64),
-            Extra::Interface => CleanupArgument::Object(m.adopt(base).unwrap()),
-            Extra::Closure(_) | Extra::OtherClosure => CleanupArgument::Word(1),
+            options = options.context(HeldValue::Object(closure));
+        }
+        let word = match extra {
+            Extra::Word(word) => word,
+            Extra::Same(offset) => (base + offset) as u64,
+            Extra::Interface | Extra::Closure(_) | Extra::OtherClosure => 1,
         };
-        let function = self.function(&format!("func({parameter})"), closure);
-        match self.runtime.add_cleanup(m, pointer, &function, argument) {
+        let bytes = word.to_ne_bytes();
+        let argument = match (extra, at) {
+            (Extra::Interface, _) => CleanupArgument::Object(m.adopt(base).unwrap()),
+            // What lies outside of the heap has no type that could be checked.
+            (Extra::Same(_), Foreign | Global(_)) => {
+                // SAFETY: the cleanup is never called.
+                CleanupArgument::Unchecked(unsafe { UncheckedBytes::new(&bytes) })
+            }
+            _ => CleanupArgument::Word(word),
+        };
+        let function = self.cleanup_function(parameter, captured.is_some());
+        match m.add_cleanup_with(pointer, &function, argument, options) {
             Ok(_) => "accepted".to_owned(),
             Err(error) => error.go_text().unwrap_or_else(|| error.to_string()),
         }

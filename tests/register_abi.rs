@@ -1,5 +1,6 @@
-//! Go's TestFinalizerRegisterABI, ported: finalizers with a pointer and with an interface argument, by the register ABI
-//! of every size, called by the finalizer goroutine. In a subprocess each, so that one run sees nothing of another.
+//! Go's TestFinalizerRegisterABI, ported: finalizers with a pointer and with an interface argument,
+//! by the register ABI of every size, called by the finalizer goroutine. In a subprocess each, so
+//! that one run sees nothing of another.
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
 use std::process::Command;
@@ -39,8 +40,8 @@ fn run_in_a_subprocess(test: &str, count: u8) {
     );
 }
 
-/// `main.Tint` is a number, `main.TintPointer` a struct of a pointer to one, and `main.Tinter` the interface that
-/// pointers to it implement.
+/// `main.Tint` is a number, `main.TintPointer` a struct of a pointer to one, and `main.Tinter` the
+/// interface that pointers to it implement.
 struct Types {
     tint: TypeId,
     tint_pointer: TypeId,
@@ -67,7 +68,7 @@ fn allocate(runtime: &Runtime, types: &Types, value: i64) -> Handle {
             mutator.store_word(number, 0, value as u64).unwrap();
             let object = mutator.alloc(types.tint_pointer).unwrap();
             mutator.store_ref(object, 0, Some(number)).unwrap();
-            mutator.root(object)
+            mutator.root(object).unwrap()
         })
         .unwrap()
 }
@@ -98,7 +99,8 @@ fn function(
             let abi = Abi::go(Arch::Amd64)
                 .with_int_arg_regs(count.into())
                 .unwrap();
-            // SAFETY: I8: the callee for this count, with its observation as context, which outlives the runtime.
+            // SAFETY: I8: the callee for this count, with its observation as context, which
+            // outlives the runtime.
             unsafe {
                 FinalizerFn::builder(signature, abi)
                     .context(seen.context())
@@ -109,7 +111,8 @@ fn function(
             let codes: Vec<_> = (0..=seed::MAX_INT_ARG_REGS).map(code).collect();
             let builder =
                 FinalizerFn::following_int_arg_regs(signature, Arch::Amd64).context(seen.context());
-            // SAFETY: I8: a callee for each count, with its observation as context, which outlives the runtime.
+            // SAFETY: I8: a callee for each count, with its observation as context, which outlives
+            // the runtime.
             unsafe { builder.at_each(&codes).unwrap() }
         }
     }
@@ -151,9 +154,7 @@ fn register_abi(registration: Registration) {
         runtime
             .enter(|mutator| {
                 let object = mutator.get(&object).unwrap();
-                runtime
-                    .set_finalizer(mutator, object.into(), Some(&function))
-                    .unwrap();
+                mutator.set_finalizer(object, &function).unwrap();
             })
             .unwrap();
         drop(object);
@@ -222,7 +223,7 @@ fn two_runtimes_with_different_register_counts() {
                     let object = allocate(&runtime, &types, -round - 1);
                     let set = runtime.enter(|mutator| {
                         let object = mutator.get(&object).unwrap();
-                        runtime.set_finalizer(mutator, object.into(), Some(&function))
+                        mutator.set_finalizer(object, &function)
                     });
                     set.unwrap().unwrap();
                     drop(object);
@@ -274,9 +275,7 @@ fn the_count_is_read_once_per_drain() {
         // Last in, first out: the second object's finalizer runs first.
         for finalizer in [&follow, &raise] {
             let object = allocate(&runtime, &types, -3);
-            let set = runtime.enter(|m| {
-                runtime.set_finalizer(m, m.get(&object).unwrap().into(), Some(finalizer))
-            });
+            let set = runtime.enter(|m| m.set_finalizer(m.get(&object).unwrap(), finalizer));
             set.unwrap().unwrap();
         }
         runtime.gc().unwrap();

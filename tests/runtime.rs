@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
+use fing::error::{AllocError, ExecutorError, RuntimeError, SetFinalizerError, WorldError};
 use fing::{
-    Abi, AllocError, Arch, CacheOptions, CodePolicy, Executor, ExecutorError, FinalizerFn,
-    HeapOptions, Runtime, RuntimeError, Value, WorldError,
+    Abi, Arch, CacheOptions, CleanupFn, CodePolicy, Executor, FinalizerFn, FinalizerState,
+    HeapOptions, Pointer, Runtime,
 };
 
 const LONG: Duration = Duration::from_secs(30);
@@ -16,7 +17,16 @@ fn function<C>(runtime: &Runtime, signature: &str, code: *const (), context: &C)
     let signature = runtime.types().parse_signature(signature).unwrap();
     let builder =
         FinalizerFn::builder(signature, Abi::system_v()).context(&raw const *context as usize);
-    // SAFETY: I8: every function of this file is System V, of the signature it is given here, and its context lives on.
+    // SAFETY: I8: every function of this file is System V, of the signature it is given here, and
+    // its context lives on.
+    unsafe { builder.at(code) }
+}
+
+fn cleanup<C>(runtime: &Runtime, signature: &str, code: *const (), context: &C) -> CleanupFn {
+    let signature = runtime.types().parse_signature(signature).unwrap();
+    let builder =
+        CleanupFn::builder(signature, Abi::system_v()).context(&raw const *context as usize);
+    // SAFETY: I8: as above; the functions do not follow their argument.
     unsafe { builder.at(code) }
 }
 
@@ -28,9 +38,7 @@ fn doom(runtime: &Runtime, function: &FinalizerFn) {
         .unwrap();
     let set = runtime.enter(|mutator| {
         let object = mutator.alloc(ty).unwrap();
-        runtime
-            .set_finalizer(mutator, object.into(), Some(function))
-            .unwrap()
+        mutator.set_finalizer(object, function).unwrap()
     });
     set.unwrap();
 }
@@ -316,9 +324,7 @@ fn many_threads() {
                 let mut mutator = runtime.attach().unwrap();
                 for n in 0..500 {
                     let object = mutator.alloc(ty).unwrap();
-                    runtime
-                        .set_finalizer(&mutator, object.into(), Some(&count))
-                        .unwrap();
+                    mutator.set_finalizer(object, &count).unwrap();
                     mutator.safepoint();
                     if n % 100 == 99 {
                         mutator.gc().unwrap();
@@ -349,10 +355,10 @@ fn register_counts_out_of_range() {
 
 #[test]
 fn without_executable_memory() {
-    let code = |policy| CacheOptions {
-        policy,
-        arena_capacity: usize::MAX / 2,
-        ..Default::default()
+    let code = |policy| {
+        CacheOptions::default()
+            .policy(policy)
+            .arena_capacity(usize::MAX / 2)
     };
     let error = Runtime::builder()
         .code(code(CodePolicy::Generate))
@@ -400,10 +406,15 @@ fn refused_finalizers() {
     let counter = AtomicU64::new(0);
     let mutator = runtime.attach().unwrap();
     let object = mutator.alloc(types.id("main.T").unwrap()).unwrap();
-    let of = |ty: &str, addr: usize| Value::new(types.id(ty).unwrap(), addr);
+    let of = |ty: &str, addr: usize| Pointer::typed(types.id(ty).unwrap(), addr);
     let ok = "func(*main.T)";
-    let rows: [(Value<'_>, &str, &str, &str); 11] = [
-        (Value::NIL, ok, "argument 0 is nil", "first argument is nil"),
+    let rows: [(Pointer<'_>, &str, &str, &str); 11] = [
+        (
+            Pointer::NIL,
+            ok,
+            "argument 0 is nil",
+            "first argument is nil",
+        ),
         (
             of("int", 5),
             ok,
@@ -467,9 +478,7 @@ fn refused_finalizers() {
     ];
     for (value, signature, ours, go) in rows {
         let function = function(&runtime, signature, count as *const (), &counter);
-        let error = runtime
-            .set_finalizer(&mutator, value, Some(&function))
-            .unwrap_err();
+        let error = mutator.set_finalizer(value, &function).unwrap_err();
         assert!(
             error.to_string().starts_with("set_finalizer: ") && error.to_string().contains(ours),
             "{error}"
@@ -480,10 +489,8 @@ fn refused_finalizers() {
         );
     }
     let good = function(&runtime, ok, count as *const (), &counter);
-    let refused = |value, function: &FinalizerFn| {
-        runtime
-            .set_finalizer(&mutator, value, Some(function))
-            .unwrap_err()
+    let refused = |value: Pointer<'_>, function: &FinalizerFn| {
+        mutator.set_finalizer(value, function).unwrap_err()
     };
     let nil = FinalizerFn::builder(types.parse_signature(ok).unwrap(), Abi::system_v());
     // SAFETY: I8: null, which can't be registered.
@@ -514,15 +521,15 @@ fn refused_finalizers() {
         "{text}"
     );
     assert!(
-        refused(Value::new(foreign, object.addr()), &good)
+        refused(Pointer::typed(foreign, object.addr()), &good)
             .to_string()
             .contains("another runtime")
     );
     let strange = other.attach().unwrap();
+    let error = strange.set_finalizer(object, &good).unwrap_err();
     assert!(
-        runtime
-            .set_finalizer(&strange, object.into(), Some(&good))
-            .is_err()
+        matches!(error, SetFinalizerError::NotInHeap { .. }),
+        "{error}"
     );
     let not_here = strange.alloc(foreign).unwrap();
     assert!(
@@ -571,6 +578,13 @@ fn refused_cleanups() {
             pointer,
             "func(*main.T)",
             pointer + 8,
+            "8 bytes into a main.T, wanted nil or a main.T",
+            None,
+        ),
+        (
+            pointer,
+            "func(*uint64)",
+            pointer + 8,
             "inside the object",
             Some("ptr is within arg, cleanup will never run"),
         ),
@@ -592,9 +606,9 @@ fn refused_cleanups() {
         (pointer, "func(struct{})", 1, "wanted struct{}", None),
     ];
     for (pointer, signature, argument, ours, go) in rows {
-        let function = function(&runtime, signature, count as *const (), &counter);
-        let error = runtime
-            .add_cleanup(&mutator, pointer, &function, argument as u64)
+        let cleanup = cleanup(&runtime, signature, count as *const (), &counter);
+        let error = mutator
+            .add_cleanup(pointer, &cleanup, argument as u64)
             .unwrap_err();
         assert!(
             error.to_string().starts_with("add_cleanup: ") && error.to_string().contains(ours),
@@ -605,14 +619,14 @@ fn refused_cleanups() {
             go.map(|text| format!("runtime.AddCleanup: {text}"))
         );
     }
-    let takes_a_number = function(&runtime, "func(uint64)", count as *const (), &counter);
-    let error = runtime
-        .add_cleanup(&mutator, pointer, &takes_a_number, object)
+    let takes_a_number = cleanup(&runtime, "func(uint64)", count as *const (), &counter);
+    let error = mutator
+        .add_cleanup(pointer, &takes_a_number, object)
         .unwrap_err();
     assert!(
         error
             .to_string()
-            .contains("argument 2 is an object, wanted uint64"),
+            .contains("argument 2 is an object of type main.T, wanted uint64"),
         "{error}"
     );
     assert_eq!((runtime.stats().cleanups, runtime.stats().shapes), (0, 0));
@@ -627,23 +641,17 @@ fn objects_without_size_are_ignored() {
     let nothing = mutator.alloc(ty).unwrap();
     let function = function(&runtime, "func(*struct{})", count as *const (), &counter);
     for _ in 0..2 {
-        let state = runtime
-            .set_finalizer(&mutator, nothing.into(), Some(&function))
-            .unwrap();
-        assert_eq!(state, fing::FinalizerState::Ignored);
+        let state = mutator.set_finalizer(nothing, &function).unwrap();
+        assert_eq!(state, FinalizerState::Ignored);
     }
-    let cleanup = runtime
-        .add_cleanup(&mutator, nothing.addr(), &function, 1u64)
-        .unwrap();
-    assert!(!cleanup.stop());
+    let cleanup = cleanup(&runtime, "func(uint64)", count as *const (), &counter);
+    let added = mutator.add_cleanup(nothing, &cleanup, 1u64).unwrap();
+    assert!(!added.stop());
 }
 
 #[test]
 fn a_heap_at_its_limit() {
-    let heap = HeapOptions {
-        limit: 1 << 20,
-        ..HeapOptions::default()
-    };
+    let heap = HeapOptions::default().limit(1 << 20);
     let runtime = Runtime::builder().heap(heap).build().unwrap();
     define(&runtime);
     let counter = AtomicU64::new(0);
@@ -654,9 +662,7 @@ fn a_heap_at_its_limit() {
     let error = loop {
         match mutator.alloc(ty) {
             Ok(object) => {
-                runtime
-                    .set_finalizer(&mutator, object.into(), Some(&counting))
-                    .unwrap();
+                mutator.set_finalizer(object, &counting).unwrap();
                 registered += 1;
             }
             Err(error) => break error,
@@ -689,6 +695,7 @@ fn a_runtime_is_shared_between_threads() {
     fn shared<T: Clone + Send + Sync>() {}
     shared::<Runtime>();
     shared::<FinalizerFn>();
+    shared::<CleanupFn>();
     let counted = Arc::new(Runtime::new().unwrap());
     assert_eq!(
         format!("{counted:?}").split_whitespace().next(),

@@ -6,7 +6,9 @@ mod vm;
 
 use std::collections::HashSet;
 
-use fing::{AccessError, FinalizerState, HeapOptions, Order, Reason, Runtime, Value};
+use fing::check::Reason;
+use fing::error::{AccessError, AddCleanupError, SetFinalizerError};
+use fing::{FinalizerState, HeapOptions, Order, Pointer, Runtime, Weak};
 use vm::{Vm, sent};
 
 fn tiny() -> Vm {
@@ -14,11 +16,7 @@ fn tiny() -> Vm {
 }
 
 fn tiny_in(order: Order) -> Vm {
-    let heap = HeapOptions {
-        tiny: true,
-        poison: true,
-        ..HeapOptions::default()
-    };
+    let heap = HeapOptions::default().tiny(true).poison(true);
     Vm::with(Runtime::builder().heap(heap).order(order))
 }
 
@@ -80,7 +78,7 @@ fn finalizers_wait_for_the_whole_block() {
     let types = vm.runtime.types();
     let (int32, pointer) = (types.id("int32").unwrap(), types.id("*int32").unwrap());
     let (finalizer, calls) = vm.sender("func(*int32)");
-    let (cleanup, cleaned) = vm.sender("func(*int32)");
+    let (cleanup, cleaned) = vm.cleanup_sender("func(*int32)");
     let kept = vm.enter(|m| {
         let values: [_; 4] = std::array::from_fn(|_| m.alloc(int32).unwrap());
         assert!(
@@ -89,20 +87,25 @@ fn finalizers_wait_for_the_whole_block() {
                 .all(|value| value.addr() / 16 == values[0].addr() / 16)
         );
         for value in values {
-            let value = Value::new(pointer, value.addr());
-            let state = vm.runtime.set_finalizer(m, value, Some(&finalizer));
+            let value = Pointer::typed(pointer, value.addr());
+            let state = m.set_finalizer(value, &finalizer);
             assert_eq!(state.unwrap(), FinalizerState::Set);
-            let again = vm.runtime.set_finalizer(m, value, Some(&finalizer));
-            assert!(again.is_err(), "each value has one of its own");
+            let twice = m.set_finalizer(value, &finalizer);
+            assert!(
+                matches!(twice, Err(SetFinalizerError::AlreadySet { .. })),
+                "each value has one of its own: {twice:?}"
+            );
         }
-        // A value of the same block is another object, as far as Go looks; it keeps the block all the same.
-        vm.runtime
-            .add_cleanup(m, values[3], &cleanup, values[1])
-            .unwrap()
-            .stop();
-        let own = vm.runtime.add_cleanup(m, values[3], &cleanup, values[3]);
-        assert!(own.is_err());
-        m.root(values[2])
+        // A value of the same block is another object, as far as Go looks; it keeps the block all
+        // the same.
+        let other = m.add_cleanup(values[3], &cleanup, values[1]).unwrap();
+        assert!(other.stop());
+        let own = m.add_cleanup(values[3], &cleanup, values[3]);
+        assert!(
+            matches!(own, Err(AddCleanupError::ArgumentIsObject { .. })),
+            "{own:?}"
+        );
+        m.root(values[2]).unwrap()
     });
     let reasons: Vec<_> = vm.runtime.check_finalizers().unwrap();
     assert_eq!(reasons.len(), 4);
@@ -126,8 +129,8 @@ fn finalizers_wait_for_the_whole_block() {
     );
 }
 
-/// Finalizers, a cleanup and weak pointers of one block, in both orders of finalization: the weak pointers are nil when
-/// the finalizers run, the cleanup runs when the block is gone.
+/// Finalizers, cleanups and weak pointers of one block, in both orders of finalization: the weak
+/// pointers are nil when the finalizers run, the cleanups run when the block is gone.
 #[test]
 fn all_that_a_block_can_have() {
     for order in [Order::Go, Order::Topological] {
@@ -135,24 +138,25 @@ fn all_that_a_block_can_have() {
         let types = vm.runtime.types();
         let (int32, pointer) = (types.id("int32").unwrap(), types.id("*int32").unwrap());
         let (finalizer, calls) = vm.sender("func(*int32)");
-        let (cleanup, cleaned) = vm.sender("func(int)");
+        let (cleanup, cleaned) = vm.cleanup_sender("func(int)");
         let (addrs, kept, weaks) = vm.enter(|m| {
             let values: [_; 4] = std::array::from_fn(|_| m.alloc(int32).unwrap());
             let addrs = values.map(|value| value.addr());
-            let weaks = addrs.map(|addr| vm.runtime.downgrade(m, addr).unwrap());
+            let weaks = addrs.map(|addr| m.downgrade(addr).unwrap());
             for (n, addr) in addrs.into_iter().enumerate().skip(1) {
-                vm.runtime.add_cleanup(m, addr, &cleanup, n as u64).unwrap();
-                let value = Value::new(pointer, addr);
-                let set = |function| vm.runtime.set_finalizer(m, value, function);
-                assert_eq!(set(Some(&finalizer)).unwrap(), FinalizerState::Set);
-                assert_eq!(set(None).unwrap(), FinalizerState::Cleared(true));
-                assert_eq!(set(None).unwrap(), FinalizerState::Cleared(false));
-                assert_eq!(set(Some(&finalizer)).unwrap(), FinalizerState::Set);
+                m.add_cleanup(addr, &cleanup, n as u64).unwrap();
+                let value = Pointer::typed(pointer, addr);
+                let set = || m.set_finalizer(value, &finalizer).unwrap();
+                let clear = || m.clear_finalizer(value).unwrap();
+                assert_eq!(set(), FinalizerState::Set);
+                assert_eq!(clear(), FinalizerState::Cleared(true));
+                assert_eq!(clear(), FinalizerState::Cleared(false));
+                assert_eq!(set(), FinalizerState::Set);
             }
-            (addrs, m.root(values[2]), weaks)
+            (addrs, m.root(values[2]).unwrap(), weaks)
         });
         let alive = || {
-            let alive = |weak: &&fing::Weak| vm.enter(|m| m.upgrade_addr(weak).unwrap().is_some());
+            let alive = |weak: &&Weak| vm.enter(|m| m.upgrade_addr(weak).unwrap().is_some());
             weaks.iter().filter(alive).count()
         };
         vm.collect();
@@ -171,11 +175,15 @@ fn all_that_a_block_can_have() {
         vm.collect();
         let cleaned: Vec<usize> = sent(&cleaned).iter().map(|call| call[0]).collect();
         assert_eq!((cleaned, sent(&calls).len()), (vec![3, 2, 1], 0));
-        let stats = vm.runtime.stats();
-        assert_eq!(
-            (stats.cleanups, stats.shapes, stats.heap.objects),
-            (0, 0, 0)
-        );
+        // The functions are held by this test still, and given back by a collection after that.
+        let stats = || {
+            let stats = vm.runtime.stats();
+            (stats.cleanups, stats.shapes, stats.heap.objects)
+        };
+        assert_eq!(stats(), (0, 2, 0));
+        drop((finalizer, cleanup));
+        vm.collect();
+        assert_eq!(stats(), (0, 0, 0));
     }
 }
 
@@ -187,10 +195,7 @@ fn values_of_defined_types_have_finalizers_of_their_own() {
     let small = types.define("main.Small", "struct { A int32 }").unwrap();
     let pointer = types.pointer_to(small).unwrap();
     let (finalizer, calls) = vm.sender("func(*main.Small)");
-    let set = |m: &fing::Mutator, addr| {
-        let value = Value::new(pointer, addr);
-        vm.runtime.set_finalizer(m, value, Some(&finalizer))
-    };
+    let set = |m: &fing::Mutator, addr| m.set_finalizer(Pointer::typed(pointer, addr), &finalizer);
     let addrs = vm.enter(|m| {
         let values: [_; 4] = std::array::from_fn(|_| m.alloc(small).unwrap());
         values.map(|value| {
@@ -211,20 +216,19 @@ fn weak_pointers_to_tiny_values() {
     let int = vm.runtime.types().id("int").unwrap();
     let one = vm.rooted();
     let weaks: Vec<_> = (0..1000)
-        .map(|_| vm.enter(|m| vm.runtime.downgrade(m, m.alloc(int).unwrap()).unwrap()))
+        .map(|_| vm.enter(|m| m.downgrade(m.alloc(int).unwrap()).unwrap()))
         .collect();
     assert_eq!(weaks.iter().collect::<HashSet<_>>().len(), 1000);
     let alive = || {
-        let alive = |weak: &&fing::Weak| vm.enter(|m| m.upgrade_addr(weak).unwrap().is_some());
+        let alive = |weak: &&Weak| vm.enter(|m| m.upgrade_addr(weak).unwrap().is_some());
         weaks.iter().filter(alive).count()
     };
     assert_eq!(alive(), 1000);
     let never = vm.function("func(*int)", |_| ());
+    let refused = vm.enter(|m| m.set_finalizer(m.get(&one).unwrap(), &never).unwrap_err());
     assert!(
-        vm.enter(|m| vm
-            .runtime
-            .set_finalizer(m, m.get(&one).unwrap().into(), Some(&never)))
-            .is_err()
+        matches!(refused, SetFinalizerError::NotAssignable { .. }),
+        "{refused}"
     );
     vm.collect();
     assert_eq!(alive(), 0);

@@ -1,11 +1,13 @@
-//! No text of the project uses words that mean something else to each peer, nor marks of unfinished work.
+//! No text of the project uses words that mean something else to each peer, nor marks of unfinished
+//! work.
 
 #[path = "support/files.rs"]
 mod files;
 
 use files::{files, read};
 
-/// Words that mean something else to each peer, and marks of unfinished work; in halves, so that this file may be searched too.
+/// Words that mean something else to each peer, and marks of unfinished work; in halves, so that
+/// this file may be searched too.
 const BANNED: &[(&str, &str)] = &[
     ("tram", "poline"),
     ("th", "unk"),
@@ -35,6 +37,7 @@ const TEXTS: &[&str] = &[
     "run",
     "section",
     "check-licenses",
+    "check-packages",
     "install-oracles",
     "install-peers",
 ];
@@ -49,7 +52,8 @@ fn no_banned_words() {
         for (i, line) in read(file).lines().enumerate() {
             for (start, end) in BANNED {
                 let (word, small) = (format!("{start}{end}"), line.to_lowercase());
-                // Words in capitals are meant in capitals: "to do" and "fixme" are otherwise harmless.
+                // Words in capitals are meant in capitals: "to do" and "fixme" are otherwise
+                // harmless.
                 let found = if word.contains(char::is_uppercase) {
                     line.contains(&word)
                 } else {

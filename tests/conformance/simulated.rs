@@ -1,10 +1,11 @@
-//! Simulated collectors: memory is a map, and addresses are never used again, so whatever is stale panics.
+//! Simulated collectors: memory is a map, and addresses are never used again, so whatever is stale
+//! panics.
 
 use std::collections::{HashMap, HashSet};
 use std::marker::PhantomData;
 
 use fing::conformance::{Collector, Features};
-use fing::{Finalizers, Scope, Tracer};
+use fing::foreign::{Collection, Finalizers, Scope, Tracer};
 
 /// What kind of collector it is.
 pub(crate) trait Plan: 'static {
@@ -101,7 +102,7 @@ impl<P: Plan> Heap<P> {
         self.next
     }
 
-    fn compact(&mut self, finalizers: &Finalizers<usize>) {
+    fn compact(&mut self, collection: &mut Collection<usize>) {
         let mut new = HashMap::new();
         for (old, object) in std::mem::take(&mut self.memory) {
             let to = self.place(object);
@@ -114,7 +115,7 @@ impl<P: Plan> Heap<P> {
         for held in fields.chain(&mut self.roots).flatten() {
             *held = new[held];
         }
-        finalizers.forward(|object| new[&object]);
+        collection.forward(|object| new[&object]);
     }
 
     fn sweep(&mut self, scope: Scope) {
@@ -208,9 +209,11 @@ impl<P: Plan> Collector for Heap<P> {
             scope,
             line: Vec::new(),
         };
-        finalizers.begin(scope);
+        // SAFETY: I16: the heap whose objects are registered, which is looked at by this thread
+        // alone; objects are where it says.
+        let mut collection = unsafe { finalizers.begin(scope) }.unwrap();
         if early {
-            finalizers.early_roots(&mut cycle);
+            collection.early_roots(&mut cycle).unwrap();
             cycle.follow();
         }
         for n in 0..cycle.heap.roots.len() {
@@ -221,13 +224,13 @@ impl<P: Plan> Collector for Heap<P> {
             cycle.line.extend(remembered);
         }
         cycle.follow();
-        while finalizers.step(&mut cycle) {
+        while collection.step(&mut cycle) {
             cycle.follow();
         }
         cycle.follow();
         self.sweep(scope);
         if P::COMPACTS {
-            self.compact(finalizers);
+            self.compact(&mut collection);
         }
     }
 
@@ -264,7 +267,7 @@ impl<P: Plan> Cycle<'_, P> {
     }
 }
 
-// SAFETY: addresses are keys of a map, which nobody follows as pointers.
+// SAFETY: I16: addresses are keys of a map, which nobody follows as pointers.
 unsafe impl<P: Plan> Tracer for Cycle<'_, P> {
     type Ref = usize;
 

@@ -4,9 +4,10 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use fing::function::UncheckedBytes;
 use fing::{
-    Abi, CacheOptions, Cleanup, CodePolicy, Executor, FinalizerFn, Handle, HeapOptions, Mutator,
-    Obj, Runtime, TypeId, Value, Weak,
+    Abi, CacheOptions, Cleanup, CleanupArgument, CleanupFn, CodePolicy, Executor, FinalizerFn,
+    Handle, HeapOptions, Mutator, Obj, Runtime, Signature, TypeId, Weak,
 };
 
 use super::program::{Deed, Op, Param, Place, Program, ROOTS, Story, Type};
@@ -23,7 +24,7 @@ struct Machine {
     /// By type and parameter.
     finalizers: Vec<[FinalizerFn; 3]>,
     inner: Option<FinalizerFn>,
-    cleanup: Option<FinalizerFn>,
+    cleanup: Option<CleanupFn>,
     state: RefCell<State>,
 }
 
@@ -93,8 +94,8 @@ fn set_bit(m: &Mutator, object: Obj<'_>, bit: u64, on: bool) {
     m.store_word(object, 8, state).unwrap();
 }
 
-/// What fing does with a program, in a runtime of its own. Stubs cost more than a program does, so most programs are run
-/// without.
+/// What fing does with a program, in a runtime of its own. Stubs cost more than a program does, so
+/// most programs are run without.
 pub(crate) fn run(program: &Program) -> Story {
     let stubs = program.0.len().is_multiple_of(8);
     let machine = Machine::new(if stubs {
@@ -121,19 +122,15 @@ pub(crate) fn run(program: &Program) -> Story {
 
 impl Machine {
     fn new(policy: CodePolicy) -> Box<Machine> {
-        let heap = HeapOptions {
-            limit: 16 << 20,
-            percent: None,
-            poison: true,
-            tiny: true,
-            stress: false,
-        };
+        let heap = HeapOptions::default()
+            .limit(16 << 20)
+            .percent(None)
+            .poison(true)
+            .tiny(true)
+            .stress(false);
         let runtime = Runtime::builder()
             .executor(Executor::Inline)
-            .code(CacheOptions {
-                policy,
-                ..CacheOptions::default()
-            })
+            .code(CacheOptions::default().policy(policy))
             .heap(heap)
             .on_panic(|_| {})
             .build()
@@ -180,20 +177,29 @@ impl Machine {
             })
             .into();
         machine.inner = Some(machine.function("*uint64", finalize_inner as *const ()));
-        machine.cleanup = Some(machine.function("any", clean_up as *const ()));
+        let (signature, context) = (machine.signature("any"), machine.context());
+        let builder = CleanupFn::builder(signature, Abi::system_v()).context(context);
+        // SAFETY: I8: a System V function of an interface and its context, which outlives the
+        // runtime's calls; it looks at no first word, whatever that is.
+        machine.cleanup = Some(unsafe { builder.at(clean_up as *const ()) });
         machine
     }
 
+    fn signature(&self, parameter: &str) -> Signature {
+        let text = format!("func({parameter})");
+        self.runtime.types().parse_signature(&text).unwrap()
+    }
+
+    /// What every function is called with beside its argument.
+    fn context(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
     fn function(&self, parameter: &str, code: *const ()) -> FinalizerFn {
-        let context = std::ptr::from_ref(self).addr();
-        let signature = self
-            .runtime
-            .types()
-            .parse_signature(&format!("func({parameter})"))
-            .unwrap();
-        let builder = FinalizerFn::builder(signature, Abi::system_v()).context(context);
-        // SAFETY: I8: the functions above are System V, of the parameter they are given here and their context, which
-        // outlives the runtime's calls.
+        let builder = FinalizerFn::builder(self.signature(parameter), Abi::system_v());
+        let builder = builder.context(self.context());
+        // SAFETY: I8: the functions above are System V, of the parameter they are given here and
+        // their context, which outlives the runtime's calls.
         unsafe { builder.at(code) }
     }
 
@@ -228,9 +234,7 @@ impl Machine {
     fn set_finalizer(&self, m: &Mutator, known: &Known, object: Obj<'_>) {
         set_bit(m, object, FINALIZER, true);
         let function = &self.finalizers[known.ty as usize][known.param as usize];
-        self.runtime
-            .set_finalizer(m, object.into(), Some(function))
-            .unwrap();
+        m.set_finalizer(object, function).unwrap();
     }
 
     fn finalized(&self, object: usize) {
@@ -250,13 +254,15 @@ impl Machine {
                 .flatten();
             match known.deed {
                 Deed::Plain => {}
-                Deed::Keep => state.globals.push(m.root(object)),
+                Deed::Keep => state.globals.push(m.root(object).unwrap()),
                 Deed::Again if known.again == 0 => {}
                 Deed::Again => {
                     known.again -= 1;
                     self.set_finalizer(m, known, object);
                 }
-                Deed::Save => state.globals.extend(first.map(|first| m.root(first))),
+                Deed::Save => state
+                    .globals
+                    .extend(first.map(|first| m.root(first).unwrap())),
                 Deed::Cut if known.ty.fields() == 0 => {}
                 Deed::Cut => m.store_ref(object, 16, None).unwrap(),
                 Deed::Child => {
@@ -291,7 +297,7 @@ impl Machine {
                     places: [Place::Start; 3],
                 };
                 state.objects.insert(number.into(), known);
-                state.roots[root] = Some(m.root(object));
+                state.roots[root] = Some(m.root(object).unwrap());
                 return;
             }
             Op::Stop { number } => {
@@ -304,7 +310,7 @@ impl Machine {
             Op::Strong { number, root } => {
                 let weak = state.weaks.get(&number);
                 if let Some(object) = weak.and_then(|to| m.upgrade(&to.weak).unwrap()) {
-                    state.roots[root] = Some(m.root(object));
+                    state.roots[root] = Some(m.root(object).unwrap());
                 }
                 return;
             }
@@ -350,7 +356,7 @@ impl Machine {
             }
             Op::Clear { .. } => {
                 set_bit(m, object, FINALIZER, false);
-                self.runtime.set_finalizer(m, object.into(), None).unwrap();
+                m.clear_finalizer(object).unwrap();
             }
             Op::Inner { .. } | Op::ClearInner { .. } => {
                 let on = matches!(op, Op::Inner { .. });
@@ -358,9 +364,12 @@ impl Machine {
                     return;
                 }
                 set_bit(m, object, INNER, on);
-                let word = Value::new(self.word, object.addr() + 8);
-                let function = self.inner.as_ref().filter(|_| on);
-                self.runtime.set_finalizer(m, word, function).unwrap();
+                let word = fing::Pointer::typed(self.word, object.addr() + 8);
+                let state = match on {
+                    true => m.set_finalizer(word, self.inner.as_ref().unwrap()),
+                    false => m.clear_finalizer(word),
+                };
+                state.unwrap();
             }
             Op::Cleanup {
                 number: cleanup,
@@ -369,12 +378,16 @@ impl Machine {
                 ..
             } => {
                 let argument = argument.and_then(|argument| root(state, argument));
-                // An interface has what a Go struct of a number and a pointer has: one word that is not followed, one that is.
+                // An interface has what a Go struct of a number and a pointer has: one word that is
+                // not followed, one that is.
                 let words = [cleanup as usize, argument.map_or(0, Obj::addr)];
                 let bytes = words.map(usize::to_ne_bytes).concat();
+                // SAFETY: I16: `clean_up` takes any number in place of an interface's first word,
+                // and the second word is nil or an object.
+                let bytes = unsafe { UncheckedBytes::new(&bytes) };
                 let pointer = object.addr() + place.offset(ty);
                 let function = self.cleanup.as_ref().unwrap();
-                let added = self.runtime.add_cleanup(m, pointer, function, &*bytes);
+                let added = m.add_cleanup(pointer, function, CleanupArgument::Unchecked(bytes));
                 state.cleanups.insert(cleanup, added.unwrap());
             }
             Op::Weak {
@@ -384,7 +397,7 @@ impl Machine {
             } => {
                 let pointer = object.addr() + place.offset(ty);
                 let pointer = Pointer {
-                    weak: self.runtime.downgrade(m, pointer).unwrap(),
+                    weak: m.downgrade(pointer).unwrap(),
                     target: id,
                 };
                 state.weaks.insert(weak, pointer);

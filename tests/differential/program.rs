@@ -1,7 +1,8 @@
 //! Programs as data: what a test does with objects, one operation after the other.
 //!
-//! The text form is what the Go side reads. Every operation is total: on a root that is nil, a field that is not there or
-//! a number nobody has, it does nothing, so any subset of a program's operations is a program.
+//! The text form is what the Go side reads. Every operation is total: on a root that is nil, a
+//! field that is not there or a number nobody has, it does nothing, so any subset of a program's
+//! operations is a program.
 
 use std::fmt;
 
@@ -101,7 +102,8 @@ impl Param {
     pub(crate) const ALL: [Param; 3] = [Param::Pointer, Param::Any, Param::Interface];
 }
 
-/// One operation. `root`, `to`, `argument` are numbers of roots; `number`s are an object's, a cleanup's, a weak handle's own.
+/// One operation. `root`, `to`, `argument` are numbers of roots; `number`s are an object's, a
+/// cleanup's, a weak handle's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Op {
     Alloc {

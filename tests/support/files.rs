@@ -8,8 +8,9 @@ pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// All files under `folder` of the checkout whose name ends in one of `endings`, as sorted paths relative to the checkout.
-/// Build output, caches and git's own folder are left out. A folder that is not there has no files.
+/// All files under `folder` of the checkout whose name ends in one of `endings`, as sorted paths
+/// relative to the checkout. Build output, caches and git's own folder are left out. A folder that
+/// is not there has no files.
 pub(crate) fn files(folder: &str, endings: &[&str]) -> Vec<String> {
     const NOT_OURS: &[&str] = &["target", ".git", ".oracles", "corpus", "artifacts"];
     let mut found = Vec::new();

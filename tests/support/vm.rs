@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use fing::{Abi, FinalizerFn, Handle, Mutator, Obj, Runtime, RuntimeBuilder, TypeId};
+use fing::{
+    Abi, CleanupFn, FinalizerFn, Handle, Mutator, Obj, Runtime, RuntimeBuilder, Signature, TypeId,
+};
 
 pub(crate) const LONG: Duration = Duration::from_secs(30);
 
@@ -28,7 +30,8 @@ extern "C-unwind" fn two_with_results(first: usize, second: usize, body: &Body) 
     Results([1, 2, 3, 4])
 }
 
-/// A runtime with a few types: `main.T`, a number and a pointer; and pointers to numbers with names and methods.
+/// A runtime with a few types: `main.T`, a number and a pointer; and pointers to numbers with names
+/// and methods.
 pub(crate) struct Vm {
     pub(crate) runtime: Runtime,
     pub(crate) t: TypeId,
@@ -48,12 +51,41 @@ impl Vm {
         Vm { runtime, t }
     }
 
-    /// A function of one parameter, pointer or interface, that runs `body` with the parameter's words.
+    /// A function of one parameter, pointer or interface, that runs `body` with the parameter's
+    /// words.
     pub(crate) fn function(
         &self,
         signature: &str,
         body: impl Fn([usize; 2]) + Send + Sync + 'static,
     ) -> FinalizerFn {
+        let (signature, code, body) = self.parts(signature, body);
+        let builder = FinalizerFn::builder(signature, Abi::system_v())
+            .context(std::ptr::from_ref::<Body>(&body).addr())
+            .keep_alive(body);
+        // SAFETY: I8: System V functions of the parameter's words and the closure, which the
+        // function keeps.
+        unsafe { builder.at(code) }
+    }
+
+    /// The same as a cleanup.
+    pub(crate) fn cleanup(
+        &self,
+        signature: &str,
+        body: impl Fn([usize; 2]) + Send + Sync + 'static,
+    ) -> CleanupFn {
+        let (signature, code, body) = self.parts(signature, body);
+        let builder = CleanupFn::builder(signature, Abi::system_v())
+            .context(std::ptr::from_ref::<Body>(&body).addr())
+            .keep_alive(body);
+        // SAFETY: I8: as above; it looks at no more than the words' values.
+        unsafe { builder.at(code) }
+    }
+
+    fn parts(
+        &self,
+        signature: &str,
+        body: impl Fn([usize; 2]) + Send + Sync + 'static,
+    ) -> (Signature, *const (), Arc<Body>) {
         let signature = self.runtime.types().parse_signature(signature).unwrap();
         let parameter = signature.arguments().next().unwrap();
         let code = match (parameter.layout().unwrap().size, signature.results().len()) {
@@ -61,13 +93,7 @@ impl Vm {
             (16, _) => two_with_results as *const (),
             _ => one as *const (),
         };
-        let body: Arc<Body> = Arc::new(Box::new(body));
-        let context = std::ptr::from_ref::<Body>(&body).addr();
-        let builder = FinalizerFn::builder(signature, Abi::system_v())
-            .context(context)
-            .keep_alive(body);
-        // SAFETY: I8: System V functions of the parameter's words and the closure, which the function keeps.
-        unsafe { builder.at(code) }
+        (signature, code, Arc::new(Box::new(body)))
     }
 
     /// A function that sends a message each time it is called.
@@ -75,6 +101,13 @@ impl Vm {
         let (sender, receiver): (Sender<_>, _) = channel();
         let send = move |words| sender.send(words).unwrap();
         (self.function(signature, send), receiver)
+    }
+
+    /// A cleanup that sends a message each time it is called.
+    pub(crate) fn cleanup_sender(&self, signature: &str) -> (CleanupFn, Receiver<[usize; 2]>) {
+        let (sender, receiver): (Sender<_>, _) = channel();
+        let send = move |words| sender.send(words).unwrap();
+        (self.cleanup(signature, send), receiver)
     }
 
     pub(crate) fn enter<R>(&self, body: impl FnOnce(&mut Mutator) -> R) -> R {
@@ -92,7 +125,7 @@ impl Vm {
 
     /// A rooted `main.T`.
     pub(crate) fn rooted(&self) -> Handle {
-        self.doomed(0, |m, object| m.root(object))
+        self.doomed(0, |m, object| m.root(object).unwrap())
     }
 
     /// Collects, and waits until what is due has run.

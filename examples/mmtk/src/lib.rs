@@ -3,18 +3,22 @@
 //! | the binding's | calls |
 //! |---|---|
 //! | [`Scanning::process_weak_refs`] | [`MmtkFinalizers::process_weak_refs`] |
-//! | [`Collection::resume_mutators`](mmtk::vm::Collection::resume_mutators) | [`Finalizers::finish`] |
+//! | [`Collection::resume_mutators`] | [`Finalizers::finish`] |
 //!
-//! Everything else - registering, running what is due - is done with the same [`Finalizers`]. Objects may
-//! move while they are traced, and collections may be minor ones; MarkCompact, which moves them afterwards, is not served.
-//! The binding's objects must be scanned slot by slot ([`Scanning::support_slot_enqueuing`]).
+//! Everything else - registering, running what is due - is done with the same [`Finalizers`].
+//! Objects may move while they are traced, and collections may be minor ones; MarkCompact, which
+//! moves them afterwards, is not served. The binding's objects must be scanned slot by slot
+//! ([`Scanning::support_slot_enqueuing`]).
 //!
-//! `tests/conformance.rs` is the smallest binding with all of this, and runs fing's conformance suite on it.
+//! `tests/conformance.rs` is the smallest binding with all of this, and runs fing's conformance
+//! suite on it.
+//!
+//! [`Collection::resume_mutators`]: mmtk::vm::Collection::resume_mutators
 
 use std::marker::PhantomData;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
-use fing::{Finalizers, Reference, Scope, Tracer};
+use fing::foreign::{Collection, CollectionError, Finalizers, Reference, Scope, Tracer};
 use mmtk::MMTK;
 use mmtk::scheduler::GCWorker;
 use mmtk::util::{Address, ObjectReference, VMWorkerThread};
@@ -42,8 +46,8 @@ impl Reference for Object {
 /// The collections of one MMTk instance, as its finalizers see them.
 #[derive(Debug, Default)]
 pub struct MmtkFinalizers<VM> {
-    /// A collection has asked for weak references.
-    begun: AtomicBool,
+    /// The one that has asked for weak references and is to ask again.
+    under_way: Mutex<Option<Collection<Object>>>,
     vm: PhantomData<fn() -> VM>,
 }
 
@@ -51,35 +55,47 @@ impl<VM: VMBinding> MmtkFinalizers<VM> {
     /// Nothing is being collected.
     pub const fn new() -> Self {
         MmtkFinalizers {
-            begun: AtomicBool::new(false),
+            under_way: Mutex::new(None),
             vm: PhantomData,
         }
     }
 
-    /// For [`Scanning::process_weak_refs`], whose answer this is: true if MMTk has to follow what was retained, and ask
-    /// again. A binding with weak references of its own looks at them after the last time.
+    /// For [`Scanning::process_weak_refs`], which returns what this does: true if MMTk has to
+    /// follow what was retained, and ask again. A binding with weak references of its own looks at
+    /// them after the last time.
+    ///
+    /// # Errors
+    /// A collection of these finalizers was begun elsewhere. Nothing was retained then.
     pub fn process_weak_refs(
         &self,
         finalizers: &Finalizers<Object>,
         heap: &MMTK<VM>,
         worker: &mut GCWorker<VM>,
         context: &impl ObjectTracerContext<VM>,
-    ) -> bool {
-        if !self.begun.swap(true, Ordering::Relaxed) {
-            let plan = heap.get_plan().generational();
-            let minor = plan.is_some_and(|plan| plan.is_current_gc_nursery());
-            finalizers.begin(if minor { Scope::Minor } else { Scope::Full });
-        }
+    ) -> Result<bool, CollectionError> {
+        let under_way = self.under_way.lock();
+        let mut under_way = under_way.unwrap_or_else(PoisonError::into_inner);
+        let mut collection = match under_way.take() {
+            Some(collection) => collection,
+            None => {
+                let plan = heap.get_plan().generational();
+                let minor = plan.is_some_and(|plan| plan.is_current_gc_nursery());
+                let scope = if minor { Scope::Minor } else { Scope::Full };
+                // SAFETY: I16: objects are those of the only MMTk of the process, whose worker this
+                // is. It asks with the world stopped, and moves nothing after the last time.
+                unsafe { finalizers.begin(scope)? }
+            }
+        };
         let thread = worker.tls;
         let again = context.with_tracer(worker, |tracer| {
-            finalizers.step(&mut Reaching::<VM, _> {
+            collection.step(&mut Reaching::<VM, _> {
                 tracer,
                 thread,
                 vm: PhantomData,
             })
         });
-        self.begun.store(again, Ordering::Relaxed);
-        again
+        *under_way = again.then_some(collection);
+        Ok(again)
     }
 }
 
@@ -90,8 +106,8 @@ struct Reaching<'t, VM, T> {
     vm: PhantomData<fn() -> VM>,
 }
 
-// SAFETY: I16: MMTk says what it has reached and where that is now; children are read from the slots of the object,
-// which is whole and where it was, as it has not been reached.
+// SAFETY: I16: MMTk says what it has reached and where that is now; children are read from the
+// slots of the object, which is whole and where it was, as it has not been reached.
 unsafe impl<VM: VMBinding, T: ObjectTracer> Tracer for Reaching<'_, VM, T> {
     type Ref = Object;
 

@@ -1,5 +1,5 @@
-//! The smallest binding that has finalizers, under fing's conformance suite, with each plan in a process of its own: there
-//! is one MMTk in a process.
+//! The smallest binding that has finalizers, under fing's conformance suite, with each plan in a
+//! process of its own: there is one MMTk in a process.
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -7,8 +7,9 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering::*};
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use fing::Order;
 use fing::conformance::{Collector, Features, Foreign, Suite};
-use fing::{Finalizers, Order, Scope};
+use fing::foreign::{Finalizers, Scope};
 use fing_mmtk::{MmtkFinalizers, Object};
 use mmtk::memory_manager as mm;
 use mmtk::scheduler::GCWorker;
@@ -193,7 +194,9 @@ impl Scanning<Binding> for Binding {
         context: impl ObjectTracerContext<Binding>,
     ) -> bool {
         if !DECIDED.load(Relaxed) {
-            let again = COLLECTIONS.process_weak_refs(finalizers(), mmtk(), worker, &context);
+            let again = COLLECTIONS
+                .process_weak_refs(finalizers(), mmtk(), worker, &context)
+                .expect("no other collection");
             DECIDED.store(!again, Relaxed);
             return true;
         }
