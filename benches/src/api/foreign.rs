@@ -2,8 +2,9 @@
 //! unsafe code: makes the collector's promise for them.
 #![expect(unsafe_code, reason = "makes the collector's promise")]
 
-pub(crate) use fing::Scope;
-use fing::{CyclePolicy, Executor, FinalizerOptions, Finalizers, PreparedFinalizer, Tracer};
+pub(crate) use fing::foreign::Scope;
+use fing::foreign::{Finalizers, PreparedFinalizer, Tracer};
+use fing::{CyclePolicy, Executor};
 
 use super::functions::{Finalizer, of_any_pointer, reading};
 use crate::by_hand::Records;
@@ -90,48 +91,44 @@ impl Table {
         let finalizers = Finalizers::builder().executor(Executor::Inline).build()?;
         let function = of_any_pointer()?;
         Ok(Table {
-            prepared: finalizers.prepare(&function, CyclePolicy::default())?,
+            prepared: finalizers.prepare_finalizer(&function, CyclePolicy::default())?,
             finalizers,
             function,
         })
     }
 
     /// Sets the prepared finalizer of each object.
-    pub(crate) fn attach(&self, order: &[usize]) -> Result<(), Fault> {
+    pub(crate) fn set_prepared(&self, order: &[usize]) -> Result<(), Fault> {
         for &n in order {
             // SAFETY: the function follows nothing.
-            unsafe { self.prepared.attach(address(n)) }?;
+            unsafe { self.prepared.set(address(n)) }?;
         }
         Ok(())
     }
 
     /// Takes each back. Returns how many there were.
-    pub(crate) fn detach(&self, order: &[usize]) -> usize {
-        let found = order.iter().filter(|n| self.prepared.detach(address(**n)));
+    pub(crate) fn clear_prepared(&self, order: &[usize]) -> usize {
+        let found = order.iter().filter(|n| self.prepared.clear(address(**n)));
         found.count()
     }
 
     /// Sets the prepared finalizer of all these objects.
-    pub(crate) fn attach_all(&self, addresses: &[u64]) -> Result<(), Fault> {
+    pub(crate) fn set_prepared_all(&self, addresses: &[u64]) -> Result<(), Fault> {
         // SAFETY: the function follows nothing.
-        unsafe { self.prepared.attach_all(addresses) }?;
+        unsafe { self.prepared.set_all(addresses) }?;
         Ok(())
     }
 
     /// Takes them all back. Returns how many there were.
-    pub(crate) fn detach_all(&self, addresses: &[u64]) -> usize {
-        self.prepared.detach_all(addresses)
+    pub(crate) fn clear_prepared_all(&self, addresses: &[u64]) -> usize {
+        self.prepared.clear_all(addresses)
     }
 
     /// Sets an object's finalizer, with all checks.
     #[inline]
     pub(crate) fn set(&self, n: usize) -> Result<(), Fault> {
-        let options = FinalizerOptions::default();
         // SAFETY: the function follows nothing.
-        unsafe {
-            self.finalizers
-                .set_finalizer(address(n), &self.function, options)
-        }?;
+        unsafe { self.finalizers.set_finalizer(address(n), &self.function) }?;
         Ok(())
     }
 
@@ -142,8 +139,10 @@ impl Table {
     }
 
     /// A collection of all objects, or of the young ones, up to the last question to the heap.
-    pub(crate) fn collect(&self, scope: Scope, heap: &mut Heap) {
-        self.finalizers.collect(scope, heap, |_| {});
+    pub(crate) fn collect(&self, scope: Scope, heap: &mut Heap) -> Result<(), Fault> {
+        // SAFETY: the only collector of these objects, in the only thread.
+        unsafe { self.finalizers.collect(scope, heap, |_| {}) }?;
+        Ok(())
     }
 
     /// Queues what a collection found dead. Returns how many.
@@ -213,14 +212,11 @@ impl Scattered {
     /// Sets all finalizers, and has all objects die.
     pub(crate) fn die(&self) -> Result<(), Fault> {
         for &object in &self.objects {
-            let options = FinalizerOptions::default();
             // SAFETY: words of `_memory`, which outlives the calls.
-            unsafe {
-                self.finalizers
-                    .set_finalizer(object, &self.function, options)
-            }?;
+            unsafe { self.finalizers.set_finalizer(object, &self.function) }?;
         }
-        self.finalizers.collect(Scope::Full, &mut Nothing, |_| {});
+        // SAFETY: as above; nothing is freed.
+        unsafe { self.finalizers.collect(Scope::Full, &mut Nothing, |_| {}) }?;
         self.finalizers.finish();
         Ok(())
     }

@@ -2,7 +2,7 @@
 //! at which address.
 #![expect(unsafe_code, reason = "says which functions are at which addresses")]
 
-use fing::{Abi, Arch, FinalizerFn, Signature, Types};
+use fing::{Abi, Arch, CleanupFn, FinalizerFn, Types};
 
 use crate::callees::{self, Callee, Kind};
 use crate::measure::Fault;
@@ -13,7 +13,7 @@ pub(crate) const OBJECT: (&str, &str) = ("bench.T", "[4]uint64");
 /// A function for finalizers.
 pub(crate) type Finalizer = FinalizerFn;
 /// A function for cleanups.
-pub(crate) type CleanupFunction = FinalizerFn;
+pub(crate) type CleanupFunction = CleanupFn;
 
 fn signature(kind: Kind) -> &'static str {
     match kind {
@@ -45,7 +45,7 @@ pub(crate) fn bulk(types: &Types) -> Result<Finalizer, Fault> {
 
 /// A cleanup with one integer.
 pub(crate) fn cleanup(types: &Types) -> Result<CleanupFunction, Fault> {
-    let builder = FinalizerFn::builder(types.parse_signature("func(int)")?, Abi::system_v());
+    let builder = CleanupFn::builder(types.parse_signature("func(int)")?, Abi::system_v());
     let code = std::ptr::with_exposed_provenance(Kind::Pointer.system_v()[0]);
     // SAFETY: I8: a System V function of one word.
     Ok(unsafe { builder.at(code) })
@@ -85,20 +85,11 @@ pub(crate) fn reading() -> Result<Finalizer, Fault> {
     Ok(unsafe { builder.at(read as *const ()) })
 }
 
-/// A System V finalizer that takes a context, which each registration chooses.
-pub(crate) struct Closure(Signature);
-
-impl Closure {
-    /// Without a context yet.
-    pub(crate) fn new(types: &Types) -> Result<Closure, Fault> {
-        Ok(Closure(types.parse_signature(signature(Kind::Pointer))?))
-    }
-
-    /// The finalizer with this context.
-    pub(crate) fn with(&self, context: usize) -> Finalizer {
-        let builder = FinalizerFn::builder(self.0.clone(), Abi::system_v()).context(context);
-        let code: extern "C" fn(u64, u64) = callees::with_context;
-        // SAFETY: I8: a System V function of a pointer and a context, which follows neither.
-        unsafe { builder.at(code as *const ()) }
-    }
+/// A System V finalizer that takes a word as its context, which each registration chooses.
+pub(crate) fn closure(types: &Types) -> Result<Finalizer, Fault> {
+    let signature = types.parse_signature(signature(Kind::Pointer))?;
+    let builder = FinalizerFn::builder(signature, Abi::system_v()).context_word();
+    let code: extern "C" fn(u64, u64) = callees::with_context;
+    // SAFETY: I8: a System V function of a pointer and a context, which follows neither.
+    Ok(unsafe { builder.at(code as *const ()) })
 }

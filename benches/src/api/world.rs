@@ -4,13 +4,14 @@
 
 use std::time::Duration;
 
-use fing::{
-    AttachError, Executor, FinalizerState, HeapOptions, Policy, Runtime, TypeFinalizer, TypeId,
-    Types,
-};
+use fing::error::SetFinalizerError;
 pub(crate) use fing::{Cleanup, Handle, Mutator, Obj};
+use fing::{
+    DrainOrder, Executor, FinalizerOptions, FinalizerState, HeapOptions, HeldValue,
+    PreparedFinalizer, Runtime, TypeId, Types,
+};
 
-use super::functions::{CleanupFunction, Closure, Finalizer, OBJECT};
+use super::functions::{CleanupFunction, Finalizer, OBJECT};
 use crate::measure::Fault;
 
 /// How long finalizers may take to run.
@@ -46,23 +47,23 @@ pub(crate) struct World {
 }
 
 /// A finalizer that was prepared for the type of the objects.
-pub(crate) struct Prepared(TypeFinalizer);
+pub(crate) struct Prepared(PreparedFinalizer);
 
 impl World {
     /// For `n` objects.
     pub(crate) fn new(n: usize, setup: Setup) -> Result<World, Fault> {
         let mut builder = Runtime::builder()
-            .heap(HeapOptions {
-                limit: 64 << 30,
-                percent: setup.paced.then_some(100),
-                ..HeapOptions::default()
-            })
+            .heap(
+                HeapOptions::default()
+                    .limit(64 << 30)
+                    .percent(setup.paced.then_some(100)),
+            )
             .executor(match setup.threaded {
                 true => Executor::Thread,
                 false => Executor::Inline,
             });
         if setup.grouped {
-            builder = builder.policy(Policy::Grouped);
+            builder = builder.drain_order(DrainOrder::Grouped);
         }
         if let Some(count) = setup.int_arg_regs {
             builder = builder.int_arg_regs(count);
@@ -123,7 +124,7 @@ impl World {
             self.keep(mutator, array, n, Some(object))?;
             each(object);
         }
-        Ok(mutator.root(array))
+        Ok(mutator.root(array)?)
     }
 
     /// Stores a reference in an array, or clears it.
@@ -176,40 +177,42 @@ impl World {
         object: Obj<'_>,
         finalizer: &Finalizer,
     ) -> Result<(), Fault> {
-        self.runtime
-            .set_finalizer(mutator, object.into(), Some(finalizer))?;
+        mutator.set_finalizer(object, finalizer)?;
         Ok(())
     }
 
-    /// Sets an object's finalizer, with a context for this registration only. The runtime has
-    /// contexts of functions, so that each registration takes a function object of its own.
+    /// Sets an object's finalizer, with a context for this registration only.
     #[inline]
     pub(crate) fn set_closure(
         &self,
         mutator: &Mutator,
         object: Obj<'_>,
-        closure: &Closure,
+        closure: &Finalizer,
         context: usize,
     ) -> Result<(), Fault> {
-        self.set(mutator, object, &closure.with(context))
+        let options = FinalizerOptions::new().context(HeldValue::Word(context as u64));
+        mutator.set_finalizer_with(object, closure, options)?;
+        Ok(())
     }
 
-    /// Sets the finalizer of an object that owns memory outside the heap. The runtime cannot be
-    /// told how much, so that its collections do not depend on it.
+    /// Sets the finalizer of an object that owns so many bytes outside the heap.
     #[inline]
     pub(crate) fn set_owner(
         &self,
         mutator: &Mutator,
         object: Obj<'_>,
         finalizer: &Finalizer,
+        external_bytes: usize,
     ) -> Result<(), Fault> {
-        self.set(mutator, object, finalizer)
+        let options = FinalizerOptions::new().external_bytes(external_bytes);
+        mutator.set_finalizer_with(object, finalizer, options)?;
+        Ok(())
     }
 
     /// Takes an object's finalizer back. Returns whether it had one.
     #[inline]
     pub(crate) fn clear(&self, mutator: &Mutator, object: Obj<'_>) -> Result<bool, Fault> {
-        let state = self.runtime.set_finalizer(mutator, object.into(), None)?;
+        let state = mutator.clear_finalizer(object)?;
         Ok(state == FinalizerState::Cleared(true))
     }
 
@@ -222,8 +225,7 @@ impl World {
         function: &CleanupFunction,
         number: u64,
     ) -> Result<Cleanup, Fault> {
-        let addr = object.addr();
-        Ok(self.runtime.add_cleanup(mutator, addr, function, number)?)
+        Ok(mutator.add_cleanup(object, function, number)?)
     }
 
     /// Prepares a finalizer for the type of the objects.
@@ -266,18 +268,18 @@ impl World {
 impl Prepared {
     /// Sets an object's finalizer.
     #[inline]
-    pub(crate) fn attach(&self, mutator: &Mutator, object: Obj<'_>) -> Result<(), AttachError> {
-        self.0.attach(mutator, object)
+    pub(crate) fn set(&self, object: Obj<'_>) -> Result<(), SetFinalizerError> {
+        self.0.set(object)
     }
 
     /// Takes it back. Returns whether there was one.
     #[inline]
-    pub(crate) fn detach(&self, mutator: &Mutator, object: Obj<'_>) -> Result<bool, AttachError> {
-        self.0.detach(mutator, object)
+    pub(crate) fn clear(&self, object: Obj<'_>) -> Result<bool, SetFinalizerError> {
+        self.0.clear(object)
     }
 
     /// Gives it to every object of the type that is made from now on.
-    pub(crate) fn attach_to_all(&self) -> Result<(), AttachError> {
-        self.0.attach_to_all()
+    pub(crate) fn set_for_all(&self) -> Result<(), SetFinalizerError> {
+        self.0.set_for_all()
     }
 }

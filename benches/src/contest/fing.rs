@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use super::work::{STEP, Work, phase};
-use crate::api::functions::{self, CleanupFunction, Closure, Finalizer};
+use crate::api::functions::{self, CleanupFunction, Finalizer};
 use crate::api::world::{Cleanup, Mutator, Obj, Prepared, Setup, World};
 use crate::callees::{self, Kind};
 use crate::measure::clock::{Laps, percentiles};
@@ -39,7 +39,7 @@ pub(crate) enum Registered {
 enum Functions {
     None,
     Finalizers(Vec<Finalizer>),
-    Closure(Closure),
+    Closure(Finalizer),
     Prepared(Vec<Prepared>),
     /// Nothing is registered: the type has the finalizer.
     Implied,
@@ -100,7 +100,7 @@ impl Fing {
             }
             Functions::Prepared(prepared) => {
                 for (object, target) in objects {
-                    prepared[target].attach(mutator, object)?;
+                    prepared[target].set(object)?;
                 }
             }
             Functions::Cleanup(function) => {
@@ -228,7 +228,7 @@ impl Fing {
             }
             Functions::Prepared(prepared) => {
                 for &object in objects {
-                    canceled += u64::from(prepared[0].detach(mutator, object)?);
+                    canceled += u64::from(prepared[0].clear(object)?);
                 }
             }
             _ => {
@@ -364,14 +364,14 @@ impl Functions {
             Registered::Finalizer(kind) => {
                 Functions::Finalizers(functions::finalizers(types, kind)?)
             }
-            Registered::Closure => Functions::Closure(Closure::new(types)?),
+            Registered::Closure => Functions::Closure(functions::closure(types)?),
             Registered::Prepared | Registered::Grouped => {
                 Functions::Prepared(prepare(&functions::finalizers(types, Kind::Pointer)?)?)
             }
             Registered::Bulk => Functions::Prepared(prepare(&[functions::bulk(types)?])?),
             Registered::Implied => {
                 let finalizers = functions::finalizers(types, Kind::Pointer)?;
-                world.prepare(&finalizers[0])?.attach_to_all()?;
+                world.prepare(&finalizers[0])?.set_for_all()?;
                 Functions::Implied
             }
             Registered::Cleanup => Functions::Cleanup(functions::cleanup(types)?),

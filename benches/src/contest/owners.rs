@@ -42,14 +42,15 @@ impl Subject for Owners {
         let reachable = reachable(self.objects);
         let mut mutator = self.world.mutator()?;
         let array = self.world.array(&mutator)?;
-        let array = mutator.root(array);
+        let array = mutator.root(array)?;
         let mut most = 0;
         for n in 0..self.objects {
             if mutator.collect_if_due() {
                 self.world.run(&mut mutator)?;
             }
             let object = self.world.alloc(&mutator)?;
-            self.world.set_owner(&mutator, object, &self.finalizer)?;
+            self.world
+                .set_owner(&mutator, object, &self.finalizer, OWNED as usize)?;
             let array = mutator.get(&array)?;
             self.world
                 .keep(&mutator, array, n % reachable, Some(object))?;

@@ -44,7 +44,7 @@ impl Subject for Steady {
     fn round(&mut self) -> Result<Round, Fault> {
         let mut mutator = self.world.mutator()?;
         let array = self.world.array(&mutator)?;
-        let array = mutator.root(array);
+        let array = mutator.root(array)?;
         let (mut objects, mut memory) = (Vec::new(), Vec::new());
         let mut since = 0;
         for n in 0..MOST_OBJECTS {

@@ -45,9 +45,6 @@ enum How {
 const ANY: usize = usize::MAX;
 /// Only a few of fing's and each peer's kinds are measured with more.
 const FEW: usize = 1_000_000;
-/// Each context takes a function object of its own (`World::set_closure`), and the time that this
-/// takes grows with the square of their number.
-const CLOSURES: usize = 20_000;
 
 /// What most kinds of fing's and of its peers do: what is registered can be taken back.
 pub(crate) const USUAL: &[Work] = &[ALL_DEAD, HALF_DEAD, Work::Cancel, Work::Churn];
@@ -82,7 +79,7 @@ const FING: &[(&str, Registered, usize, &[Work])] = &[
         ],
     ),
     ("pointer", Registered::Finalizer(Pointer), ANY, EVERY),
-    ("closure", Registered::Closure, CLOSURES, WITH_CONTEXT),
+    ("closure", Registered::Closure, ANY, WITH_CONTEXT),
     ("interface", Registered::Finalizer(Interface), FEW, USUAL),
     ("results", Registered::Finalizer(Results), FEW, USUAL),
     (

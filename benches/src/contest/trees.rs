@@ -52,7 +52,7 @@ impl Trees {
 
     fn rooted(&self, mutator: &Mutator) -> Result<Handle, Fault> {
         let tree = grow(&self.world, mutator, self.nodes)?;
-        Ok(mutator.root(tree.ok_or("a tree of nothing")?))
+        Ok(mutator.root(tree.ok_or("a tree of nothing")?)?)
     }
 
     fn once(&self) -> Result<Round, Fault> {

@@ -165,10 +165,7 @@ impl Batch {
             Kind::Interface => "func(any)".parse()?,
             Kind::Pointer | Kind::Results => "func(*int)".parse()?,
         };
-        let options = CacheOptions {
-            policy,
-            ..CacheOptions::default()
-        };
+        let options = CacheOptions::default().policy(policy);
         Ok(Batch {
             stub: StubCache::new(options)?.for_signature(&signature, abi)?,
             records,

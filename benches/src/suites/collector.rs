@@ -210,14 +210,14 @@ fn memory(order: &[usize]) -> Result<Round, Fault> {
     // All pages of code that this takes are in memory afterwards.
     let table = Table::new()?;
     let few = in_order(1000);
-    table.attach(&few)?;
-    expect("detached", table.detach(&few) as u64, few.len())?;
+    table.set_prepared(&few)?;
+    expect("detached", table.clear_prepared(&few) as u64, few.len())?;
     let table = Table::new()?;
     Mappings::now()?;
     let (in_use, in_memory) = (allocator::in_use(), Mappings::now()?.resident);
     let (mut last, mut most) = (0, 0.0_f64);
     for (n, object) in order.iter().enumerate() {
-        table.attach(std::slice::from_ref(object))?;
+        table.set_prepared(std::slice::from_ref(object))?;
         let now = allocator::in_use().wrapping_sub(in_use);
         if now != last && n + 1 >= FROM.min(order.len()) {
             most = most.max(now as f64 / (n + 1) as f64);
@@ -245,15 +245,15 @@ fn attach(n: usize) -> Result<Box<dyn Subject>, Fault> {
         ]);
         for (name, order) in &orders {
             let addresses: Vec<u64> = order.iter().map(|n| address(*n)).collect();
-            let attach = try_time(n, || table.attach(order))?;
+            let attach = try_time(n, || table.set_prepared(order))?;
             let mut found = 0;
-            let detach = time(n, || found = table.detach(order));
+            let detach = time(n, || found = table.clear_prepared(order));
             expect("detached", found as u64, n)?;
-            let attach_all = try_time(n, || table.attach_all(&addresses))?;
-            let detach_all = time(n, || found = table.detach_all(&addresses));
+            let attach_all = try_time(n, || table.set_prepared_all(&addresses))?;
+            let detach_all = time(n, || found = table.clear_prepared_all(&addresses));
             expect("detached", found as u64, n)?;
             let new = Table::new()?;
-            let attach_to_new = try_time(n, || new.attach(order))?;
+            let attach_to_new = try_time(n, || new.set_prepared(order))?;
             round.extend([
                 (figure("attach", name), attach),
                 (figure("detach", name), detach),
@@ -288,13 +288,13 @@ fn live(n: usize) -> Result<Box<dyn Subject>, Fault> {
     let mut tables = Vec::new();
     for (name, order) in orders(n) {
         let table = Table::new()?;
-        table.attach(&order)?;
+        table.set_prepared(&order)?;
         tables.push((name, table));
     }
     Ok(rounds(move || {
         let mut round = Round::from([(CHECK.into(), floor.mark_checks())]);
         for (name, table) in &tables {
-            let took = time(n, || table.collect(Scope::Full, &mut heap));
+            let took = try_time(n, || table.collect(Scope::Full, &mut heap))?;
             round.insert(figure("collect", name), took);
         }
         Ok(round)
@@ -306,16 +306,16 @@ fn minor(n: usize) -> Result<Box<dyn Subject>, Fault> {
     let (floor, mut heap, table) = (Floor::new(n), Heap::new(n), Table::new()?);
     let order = in_order(n);
     heap.mark_all(true);
-    table.attach(&order[..n - young])?;
-    table.collect(Scope::Full, &mut heap);
+    table.set_prepared(&order[..n - young])?;
+    table.collect(Scope::Full, &mut heap)?;
     heap.make_young(n - young);
-    table.attach(&order[n - young..])?;
+    table.set_prepared(&order[n - young..])?;
     Ok(rounds(move || {
         Ok(Round::from([
             (CHECK.into(), floor.mark_checks()),
             (
                 "fing.collect".into(),
-                time(young, || table.collect(Scope::Minor, &mut heap)),
+                try_time(young, || table.collect(Scope::Minor, &mut heap))?,
             ),
         ]))
     }))
@@ -330,9 +330,9 @@ fn dead(n: usize) -> Result<Box<dyn Subject>, Fault> {
             (CALL.into(), floor.calls()),
         ]);
         for (name, order) in &orders {
-            table.attach(order)?;
+            table.set_prepared(order)?;
             heap.mark_all(false);
-            let discover = time(n, || table.collect(Scope::Full, &mut heap));
+            let discover = try_time(n, || table.collect(Scope::Full, &mut heap))?;
             let mut queued = 0;
             let finish = time(n, || queued = table.finish());
             expect("queued", queued as u64, n)?;

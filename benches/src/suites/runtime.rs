@@ -219,7 +219,7 @@ fn prepared(n: usize, setup: Setup) -> Result<(World, Prepared), Fault> {
 fn die(world: &World, mutator: &mut Mutator, close: &Prepared) -> Result<(), Fault> {
     let mut attached = Ok(());
     let attach = |object| {
-        if let Err(error) = close.attach(mutator, object) {
+        if let Err(error) = close.set(object) {
             attached = Err(error);
         }
     };

@@ -1,14 +1,15 @@
-//! MMTk: `add_finalizer` and `get_finalized_object`, plan MarkSweep or Immix, one mutator; or fing's finalizers on MMTk's
-//! heap, by examples/mmtk. See ../../README.md.
+//! MMTk: `add_finalizer` and `get_finalized_object`, plan MarkSweep or Immix, one mutator; or
+//! fing's finalizers on MMTk's heap, by examples/mmtk. See ../../README.md.
 //!
-//! The binding is the smallest there can be: objects of 32 bytes, all without references or all nodes of trees; roots in one
-//! array.
+//! The binding is the smallest there can be: objects of 32 bytes, all without references or all
+//! nodes of trees; roots in one array.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering::*};
 use std::sync::{Condvar, Mutex, OnceLock};
 
-use fing::{Abi, Executor, FinalizerFn, Finalizers, PreparedFinalizer};
+use fing::foreign::Finalizers;
+use fing::{Abi, Executor, FinalizerFn, PreparedFinalizer};
 use fing_mmtk::{MmtkFinalizers, Object};
 use mmtk::memory_manager as mm;
 use mmtk::scheduler::GCWorker;

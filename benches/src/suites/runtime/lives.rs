@@ -23,7 +23,7 @@ pub(super) fn live(n: usize) -> Result<Box<dyn Subject>, Fault> {
             let mut objects = Vec::with_capacity(n);
             let keep = world.fill(&mutator, |object| objects.push(object))?;
             for object in objects.into_iter().filter(|_| registers) {
-                close.attach(&mutator, object)?;
+                close.set(object)?;
             }
             keep
         };
@@ -96,7 +96,7 @@ pub(super) fn drain_mixed(n: usize) -> Result<Box<dyn Subject>, Fault> {
                 let mut objects = Vec::with_capacity(n);
                 let _keep = world.fill(&mutator, |object| objects.push(object))?;
                 for (object, target) in objects.into_iter().zip(below(TARGETS as u8)) {
-                    prepared[target].attach(&mutator, object)?;
+                    prepared[target].set(object)?;
                 }
             }
             mutator.gc()?;
@@ -147,7 +147,7 @@ impl Lives {
         let register = {
             let mut objects = Vec::with_capacity(n);
             let _keep = self.world.fill(&mutator, |object| objects.push(object))?;
-            let attach = |object: &Obj<'_>| self.close.attach(&mutator, *object);
+            let attach = |object: &Obj<'_>| self.close.set(*object);
             try_time(n, || objects.iter().try_for_each(attach))?
         };
         let discover = time_collection(&mut mutator, n)?;
@@ -168,7 +168,7 @@ pub(super) fn live_and_die(n: usize) -> Result<Box<dyn Subject>, Fault> {
     let mut lives = Lives::new(n)?;
     // Nothing is registered here: the type has the finalizer.
     let (implied, close) = prepared(n, Setup::default())?;
-    close.attach_to_all()?;
+    close.set_for_all()?;
     Ok(rounds(move || {
         let life = lives.live()?;
         let mut mutator = implied.mutator()?;
@@ -209,7 +209,7 @@ pub(super) fn churn(n: usize) -> Result<Box<dyn Subject>, Fault> {
     Ok(rounds(move || {
         let mut mutator = world.mutator()?;
         let array = world.array(&mutator)?;
-        let array = mutator.root(array);
+        let array = mutator.root(array)?;
         let mut round = Round::new();
         for (name, registers) in [("fing.without", false), ("fing.with", true)] {
             let took = try_time(n, || {
@@ -219,7 +219,7 @@ pub(super) fn churn(n: usize) -> Result<Box<dyn Subject>, Fault> {
                     }
                     let object = world.alloc(&mutator)?;
                     if registers {
-                        close.attach(&mutator, object)?;
+                        close.set(object)?;
                     }
                     let array = mutator.get(&array)?;
                     world.keep(&mutator, array, i % REACHABLE, Some(object))?;

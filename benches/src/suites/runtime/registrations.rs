@@ -22,7 +22,7 @@ pub(super) fn memory(n: usize) -> Result<Round, Fault> {
     let keep = world.fill(&mutator, |object| objects.push(object))?;
     let made = world.table_bytes();
     for object in objects {
-        close.attach(&mutator, object)?;
+        close.set(object)?;
     }
     let set = world.table_bytes() - made.max(before);
     drop(keep);
@@ -109,8 +109,8 @@ pub(super) fn attach(n: usize) -> Result<Box<dyn Subject>, Fault> {
             &world,
             &mut floor,
             &order,
-            |mutator, object| Ok(close.attach(mutator, object)?),
-            |mutator, object| Ok(close.detach(mutator, object)?),
+            |_, object| Ok(close.set(object)?),
+            |_, object| Ok(close.clear(object)?),
         )
     }))
 }

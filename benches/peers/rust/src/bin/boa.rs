@@ -1,4 +1,5 @@
-//! boa_gc: the trait `Finalize`, whose method is called inside the collection. See ../../../README.md.
+//! boa_gc: the trait `Finalize`, whose method is called inside the collection. See
+//! ../../../README.md.
 
 use std::cell::Cell;
 use std::time::Instant;
