@@ -7,4 +7,6 @@ pub(crate) mod events;
 pub(crate) mod identity;
 pub(crate) mod lock;
 pub(crate) mod prefetch;
+#[cfg(test)]
+pub(crate) mod random;
 pub(crate) mod sync;

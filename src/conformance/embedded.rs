@@ -1,4 +1,4 @@
-//! Puts the suite on a runtime with the embedded heap.
+//! Runs the suite on a runtime with the embedded heap.
 #![forbid(unsafe_code)]
 
 use std::cell::RefCell;
@@ -25,9 +25,9 @@ use crate::world::handle::Handle;
 /// A [`Subject`] made of a [`Runtime`], with dead objects poisoned.
 pub struct Embedded {
     runtime: Runtime,
-    /// Objects: a number, and as many pointers as the type's place says.
+    /// The types of objects: a number, and as many pointers as the type's position says.
     types: Vec<TypeId>,
-    /// Without a context, and with one.
+    /// The finalizer functions: without a context, and with one.
     finalizers: [FinalizerFn; 2],
     roots: Rc<RefCell<Vec<Option<Handle>>>>,
     /// Where each object was allocated.
@@ -46,7 +46,7 @@ impl std::fmt::Debug for Embedded {
     }
 }
 
-/// What the suite does with a runtime of its own does not fail.
+/// Unwraps a result that can't be an error, as the suite uses the runtime correctly.
 fn sure<T, E: std::fmt::Display>(result: Result<T, E>) -> T {
     result.unwrap_or_else(|error| panic!("{error}"))
 }
@@ -76,7 +76,7 @@ impl Embedded {
     }
 }
 
-/// The object of a root that an operation names.
+/// Returns the object of a root that an operation names.
 fn held<T>(object: Option<T>) -> T {
     object.unwrap_or_else(|| unreachable!("operations name roots that are not empty"))
 }
@@ -231,7 +231,7 @@ impl Subject for Embedded {
 
     fn objects(&mut self) -> Vec<u64> {
         let mutator = sure(self.runtime.attach());
-        // Its place may have gone to another object.
+        // Its address may be another object's by now.
         self.addrs.retain(|&id, &mut addr| {
             let there = mutator.adopt(addr);
             there.is_ok_and(|there| mutator.load_word(there, 0) == Ok(id))

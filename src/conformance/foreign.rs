@@ -1,4 +1,4 @@
-//! Puts the suite on a collector that is driven through `Finalizers`.
+//! Runs the suite on a collector that is driven through `Finalizers`.
 #![forbid(unsafe_code)]
 
 use std::cell::RefCell;
@@ -15,26 +15,27 @@ use crate::conformance::probe::{self, Raw, cleanup, listen};
 use crate::foreign::{Cleanup, Finalizers, PreparedFinalizer, Weak};
 use crate::order::{CyclePolicy, Order, Reference, Scope};
 
-/// A heap with a collector, as the suite needs it. References are good until the next collection.
+/// A heap with a collector, as the suite needs it. References are valid until the next collection.
 pub trait Collector: 'static {
-    /// How it names objects.
+    /// Its references to objects.
     type Ref: Reference;
 
-    /// An empty heap with so many roots.
+    /// Makes an empty heap with this number of roots.
     fn new(roots: usize) -> Self;
 
-    /// What it can do. (Weak handles it always can: `Finalizers` has them.)
+    /// Returns what it can do. (Weak handles are always tested, as `Finalizers` has them.)
     fn features() -> Features {
         Features::default()
     }
 
-    /// Its roots.
+    /// Returns its roots.
     fn roots(&mut self) -> &mut [Option<Self::Ref>];
 
-    /// Allocates an object that holds the number `id` and so many empty fields. Does not collect.
+    /// Allocates an object that holds the number `id` and this number of empty fields. Does not
+    /// collect.
     fn alloc(&mut self, id: u64, fields: usize) -> Self::Ref;
 
-    /// The number an object was allocated with.
+    /// Returns the number an object was allocated with.
     fn id(&self, object: Self::Ref) -> u64;
 
     /// Loads a field.
@@ -47,7 +48,7 @@ pub trait Collector: 'static {
     /// [early roots](crate::foreign::Collection::early_roots) first.
     fn collect(&mut self, finalizers: &Finalizers<Self::Ref>, scope: Scope, early: bool);
 
-    /// All objects that exist, in any order.
+    /// Returns all objects that exist, in any order.
     fn objects(&self) -> Vec<Self::Ref>;
 
     /// Whether a minor collection may free it.
@@ -57,7 +58,7 @@ pub trait Collector: 'static {
     }
 }
 
-/// Calls need no generated code here, and programs are many.
+/// The suite needs no generated code for its calls, and makes many runtimes.
 pub(super) fn code() -> CacheOptions {
     CacheOptions::default().policy(CodePolicy::Interpret)
 }
@@ -73,7 +74,7 @@ impl Panics {
     }
 
     /// # Panics
-    /// If there was one.
+    /// If there was a panic inside of a finalizer.
     pub(super) fn raise(&self) {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(message) = kept {
@@ -88,15 +89,16 @@ pub struct Foreign<C: Collector> {
     finalizers: Finalizers<C::Ref>,
     plain: FinalizerFn,
     with_context: FinalizerFn,
-    /// Every other finalizer is one of these, without or with a context, made when first wanted,
-    /// and dropped at times.
+    /// Every other finalizer is a prepared one, without or with a context. They are made when first
+    /// needed, and dropped at times.
     prepared: HashMap<(CyclePolicy, bool), PreparedFinalizer<C::Ref>>,
     set: u64,
     cleanups: HashMap<u64, Cleanup>,
     weak: HashMap<u64, Weak>,
     cycles: Rc<RefCell<Vec<Vec<u64>>>>,
     panics: Panics,
-    /// In Go's order, which reports no cycles, what is due is left in the table at times.
+    /// Whether calls that are due stay in the table at times. Only in Go's order, which reports no
+    /// cycles.
     hurries: bool,
     collections: u64,
 }

@@ -39,7 +39,7 @@ use self::probe::Raw;
 pub use crate::order::Fault;
 use crate::order::{CyclePolicy, Order, Scope};
 
-/// What a [`Subject`] is made for.
+/// What a [`Subject`] is made with.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Setup {
     /// The order of finalization.
@@ -50,16 +50,16 @@ pub struct Setup {
     pub fault: Option<Fault>,
 }
 
-/// What a collector can do beside full collections.
+/// What a collector can do besides full collections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Features {
-    /// Minor collections.
+    /// It has minor collections.
     pub minor: bool,
-    /// [`early_roots`](crate::foreign::Collection::early_roots).
+    /// It calls [`early_roots`](crate::foreign::Collection::early_roots) on request.
     pub early: bool,
     /// Objects can survive a minor collection and be young.
     pub ages: bool,
-    /// Weak handles.
+    /// It has weak handles.
     pub weak: bool,
 }
 
@@ -83,7 +83,7 @@ pub enum Call {
 }
 
 impl Call {
-    /// A call that was heard of; `id` answers an object's number.
+    /// Turns a call into one that names objects by number; `id` returns the number of an object.
     fn of(raw: Raw, id: impl Fn(u64) -> u64) -> Call {
         match raw {
             Raw::Finalizer { object, context } => Call::Finalizer {
@@ -98,17 +98,16 @@ impl Call {
     }
 }
 
-/// A heap with finalizers, under test. It is a machine of a few roots; operations name objects by
-/// the root that holds them, which is never empty, so an implementation may move objects whenever
-/// it likes.
+/// A heap with finalizers, under test. It has a few roots; operations name objects by the root that
+/// holds them, which is never empty, so an implementation may move objects whenever it likes.
 pub trait Subject {
     /// Makes an empty heap.
     fn make(setup: &Setup) -> Self;
 
-    /// What it can do.
+    /// Returns what it can do.
     fn features() -> Features;
 
-    /// Allocates an object of so many empty fields, numbered `id`, into a root.
+    /// Allocates an object of `fields` empty fields, numbered `id`, into a root.
     fn alloc(&mut self, root: usize, id: u64, fields: usize);
 
     /// Copies a root to another one, or empties it.
@@ -120,39 +119,40 @@ pub trait Subject {
     /// Stores a root, or nothing, in a field.
     fn store(&mut self, object: usize, field: usize, value: Option<usize>);
 
-    /// Sets a finalizer, with an object as its context. False: the object has one.
+    /// Sets a finalizer, with an object as its context. Returns false if the object has one.
     fn set_finalizer(&mut self, object: usize, context: Option<usize>, cycle: CyclePolicy) -> bool;
 
-    /// Clears a finalizer. False: the object has none.
+    /// Clears a finalizer. Returns false if the object has none.
     fn clear_finalizer(&mut self, object: usize) -> bool;
 
     /// Adds a cleanup, numbered, with an object as its argument.
     fn add_cleanup(&mut self, object: usize, number: u64, argument: Option<usize>);
 
-    /// Stops a cleanup. False: it is due, done or stopped.
+    /// Stops a cleanup. Returns false if it is due, done or stopped.
     fn stop_cleanup(&mut self, number: u64) -> bool;
 
     /// Makes a weak handle of the object, whose number is `id`.
     fn make_weak(&mut self, object: usize, id: u64);
 
-    /// The number of the object that the weak handle made for `id` gives, if any.
+    /// Returns the number of the object of the weak handle that was made for `id`, if the handle
+    /// still gives one.
     fn upgrade(&mut self, id: u64) -> Option<u64>;
 
     /// Collects.
     fn collect(&mut self, scope: Scope, early: bool);
 
-    /// Runs what is due, and says what was called, in order. Each finalizer puts its object in the
-    /// root `revive`; each call then collects, if `collect` is given.
+    /// Runs what is due, and returns what was called, in order. Each finalizer puts its object in
+    /// the root `revive`; each call then collects, if `collect` is given.
     fn run(&mut self, revive: Option<usize>, collect: Option<Scope>) -> Vec<Call>;
 
-    /// The numbers of all objects that exist, in any order.
+    /// Returns the numbers of all objects that exist, in any order.
     fn objects(&mut self) -> Vec<u64>;
 
-    /// The numbers of those that a minor collection may free.
+    /// Returns the numbers of those that a minor collection may free.
     fn young(&mut self) -> Vec<u64> {
         Vec::new()
     }
 
-    /// The cycles reported since this was last called.
+    /// Returns the cycles that were reported since the last call of this.
     fn take_cycles(&mut self) -> Vec<Vec<u64>>;
 }

@@ -1,5 +1,5 @@
-//! The reference model: sets and closures, as naive as can be. It knows nothing of steps, addresses
-//! or tables.
+//! The reference model: sets and transitive closures, as simple as possible. It knows no steps,
+//! addresses or tables.
 #![forbid(unsafe_code)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -74,7 +74,7 @@ impl Model {
         self.objects[&object].fields.iter().flatten().copied()
     }
 
-    /// What an object refers to, beside itself.
+    /// What an object refers to, besides itself.
     fn contents(&self, object: u64) -> impl Iterator<Item = u64> {
         self.references(object).filter(move |&to| to != object)
     }
@@ -90,7 +90,7 @@ impl Model {
         reached
     }
 
-    /// Everything that is alive whatever has a finalizer.
+    /// Everything that is alive regardless of finalizers.
     fn strong(&self, scope: Scope) -> Vec<u64> {
         let mut roots: Vec<u64> = self.roots.iter().flatten().copied().collect();
         for queued in &self.queue {
@@ -162,7 +162,8 @@ impl Model {
         });
     }
 
-    /// Go: what any finalizable object refers to is alive. What is then not has its turn.
+    /// Go's order: what any finalizable object refers to is alive. Finalizable objects that are not
+    /// alive then are finalized.
     fn decide_go(&self, strong: &Set) -> (Vec<(u64, Set)>, Set) {
         let contents = self
             .finalizers
@@ -292,7 +293,7 @@ impl Model {
         (queued, alive)
     }
 
-    /// A call begins: it has to be due, and not too early.
+    /// Notes that a call begins: it must be due, and all calls before it must be done.
     pub(super) fn begin(&self, call: &Call) -> Result<usize, String> {
         let at = self.queue.iter().position(|queued| queued.call == *call);
         let at = at

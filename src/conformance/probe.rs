@@ -1,5 +1,5 @@
-//! The conformance suite's own finalizers and cleanups: functions that tell of their calls, and
-//! look at nothing.
+//! The conformance suite's own finalizers and cleanups: functions that report their calls and do
+//! not follow their arguments.
 #![expect(
     unsafe_code,
     reason = "makes functions of addresses, and registers them"
@@ -15,7 +15,7 @@ use crate::calls::options::{FinalizerOptions, HeldValue};
 use crate::foreign::{Cleanup, Finalizers, PreparedFinalizer, RegisterError, Weak};
 use crate::order::Reference;
 
-/// A call, in words.
+/// A call, as the words it was made with.
 #[derive(Clone, Copy)]
 pub(crate) enum Raw {
     Finalizer { object: u64, context: Option<u64> },
@@ -25,7 +25,7 @@ pub(crate) enum Raw {
 type Listener = Rc<dyn Fn(Raw)>;
 
 thread_local! {
-    /// Who is told of calls on this thread.
+    /// The function that is told of calls on this thread.
     static LISTENER: RefCell<Option<Listener>> = const { RefCell::new(None) };
 }
 
@@ -36,7 +36,7 @@ fn tell(raw: Raw) {
     }
 }
 
-/// Tells `listener` of the calls that `body` makes on this thread.
+/// Runs `body`, and tells `listener` of the calls it makes on this thread.
 pub(crate) fn listen<T>(listener: Listener, body: impl FnOnce() -> T) -> T {
     LISTENER.set(Some(listener));
     let done = body();

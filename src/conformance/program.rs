@@ -6,7 +6,8 @@ use crate::order::{CyclePolicy, Scope};
 /// Roots of a program.
 pub(super) const ROOTS: usize = 7;
 
-/// One operation. Roots and fields are taken modulo what there is; what can't be done is skipped.
+/// One operation. Roots and fields are taken modulo their number; operations that can't be done are
+/// skipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Op {
     Alloc {
@@ -109,7 +110,7 @@ fn cycle(random: &mut Random, style: usize) -> CyclePolicy {
     STYLES[style][random.below(4)]
 }
 
-/// The program of a seed.
+/// Returns the program of a seed.
 pub(super) fn generate(seed: u64) -> Vec<Op> {
     let mut random = Random::new(seed);
     let mut ops = Vec::new();

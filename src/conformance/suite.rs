@@ -1,4 +1,4 @@
-//! Runs programs on a subject and on the model, side by side, and makes failing ones small.
+//! Runs programs on a subject and on the model, side by side, and shrinks failing ones.
 #![forbid(unsafe_code)]
 
 use std::any::Any;
@@ -23,17 +23,17 @@ pub struct Suite {
     pub order: Order,
     /// How many programs; `FING_CASES`, or else 250.
     pub cases: u64,
-    /// The first one's seed.
+    /// The seed of the first program.
     pub seed: u64,
     #[doc(hidden)]
     pub fault: Option<Fault>,
 }
 
-/// What a suite did.
+/// Counts of what a suite did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Summary {
-    /// Programs.
+    /// Programs run.
     pub cases: u64,
     /// Collections, each compared with the model.
     pub collections: u64,
@@ -94,7 +94,7 @@ impl Suite {
         }
     }
 
-    /// Runs it.
+    /// Runs the suite.
     ///
     /// # Errors
     /// The first program on which the subject differs from the model, or panics.
@@ -130,7 +130,7 @@ impl Suite {
         catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|payload| Err(text_of(&*payload)))
     }
 
-    /// Leaves out what is not needed for a failure.
+    /// Removes operations that are not needed for a failure.
     fn shrink<S: Subject>(&self, mut program: Vec<Op>, mut message: String) -> (Vec<Op>, String) {
         let mut tries = 0;
         let mut size = program.len() / 2;
@@ -316,14 +316,14 @@ impl<'a, S: Subject> Case<'a, S> {
         Ok(())
     }
 
-    /// The object in a root, and one of its fields.
+    /// Returns the object in a root, and one of its fields.
     fn field(&self, root: usize, field: usize) -> Option<(u64, usize)> {
         let object = self.model.roots[root]?;
         let fields = self.model.objects[&object].fields.len();
         (fields > 0).then(|| (object, field % fields))
     }
 
-    /// Runs what is due, on both. Answers whether anything was.
+    /// Runs what is due, on both. Returns whether anything was.
     fn run(&mut self, revive: Option<usize>, collect: Option<Scope>) -> Result<bool, String> {
         // Which objects stay young is known only after the last of several collections, so only
         // full ones are run then.
@@ -361,7 +361,7 @@ impl<'a, S: Subject> Case<'a, S> {
         }
     }
 
-    /// After a collection.
+    /// Compares subject and model after a collection.
     fn compare(&mut self) -> Result<(), String> {
         self.summary.collections += 1;
         let mut objects = self.subject.objects();

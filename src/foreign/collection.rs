@@ -99,11 +99,11 @@ impl<R: Reference> Collection<R> {
     }
 
     /// As [`step`](Self::step), but the work that grows with the number of registrations is split
-    /// into at most `parts` parts of at least 256 registrations. `run` is called with them, perhaps
-    /// more than once, and has to [run](Part::run) each, on any thread; the rest is done with
-    /// `tracer`. Minor collections are not split. A part asks `children` of an object after
-    /// `is_reached` has said no, so a collector that moves objects on several threads must allow
-    /// for another thread moving the object in between.
+    /// into at most `parts` parts of at least 256 entries. `run` is called with them, perhaps more
+    /// than once, and has to [run](Part::run) each, on any thread; the rest is done with `tracer`.
+    /// Minor collections are not split. A part asks `children` of an object after `is_reached` has
+    /// said no, so a collector that moves objects on several threads must allow for another thread
+    /// moving the object in between.
     ///
     /// # Panics
     /// If a part was not run to its end. The collection is given up then.

@@ -215,7 +215,7 @@ pub enum CollectionError {
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Finished<R> {
-    /// Calls queued.
+    /// Number of calls that were queued.
     pub queued: usize,
     /// Cycles to be reported ([`CyclePolicy::Report`]): each object refers to the next one, and the
     /// last to the first. The references are valid until the next collection.
@@ -232,7 +232,7 @@ pub struct FinalizersStats {
     pub cleanups: u64,
     /// Weak handles of objects that are alive.
     pub weak: u64,
-    /// Calls queued.
+    /// Number of calls that were queued.
     pub queued: u64,
     /// Calls done.
     pub executed: u64,

@@ -1,10 +1,10 @@
-//! The options by which every command is told a machine and a calling convention.
+//! The options by which commands are given a machine and a calling convention.
 #![forbid(unsafe_code)]
 
 use fing::stubs::{Abi, AbiError, Arch, Compiler};
 use target_lexicon::Triple;
 
-/// Which functions are meant, and how they are called.
+/// The machine and the calling convention of functions.
 #[derive(clap::Args)]
 pub(crate) struct Convention {
     /// Calling convention: go, or a native one of the machine (sysv, fastcall, aapcs, apple, lp64d,

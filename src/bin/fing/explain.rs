@@ -155,7 +155,8 @@ impl Explanation {
     }
 }
 
-/// What fing reserves, and what Go reserves, which does not ask the ABI.
+/// The spill space that fing reserves, and the one that Go reserves, which does not depend on the
+/// ABI.
 fn frame_rules(signature: &Signature, assignment: &Assignment, key: &StubKey) -> String {
     let nret = go_frame::results_size(signature.results());
     let now = go_frame::frame(nret);

@@ -100,7 +100,8 @@ impl Printer {
         Ok(())
     }
 
-    /// Prints one assignment. `before`: characters of the line in front of the signature.
+    /// Prints one assignment. `before` is the number of characters of the line in front of the
+    /// signature.
     fn signature(
         &mut self,
         place: &str,

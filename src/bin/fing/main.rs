@@ -1,4 +1,4 @@
-//! The `fing` command: a demonstration, and a window on assignments and stubs.
+//! The `fing` command: demonstrates finalizers, and shows assignments and stubs.
 #![deny(unsafe_code)]
 
 mod convention;

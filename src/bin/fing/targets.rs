@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use fing::stubs::{Abi, CacheOptions, CodePolicy, Compiler, Signature, StubCache};
 use target_lexicon::Triple;
 
-/// The table of targets, conventions and what each was compared with; a test keeps it true.
+/// The table of targets, conventions and the oracles that each was compared with. A test keeps it
+/// true.
 const TABLE: &str = include_str!("../../../docs/targets.md");
 
 #[derive(clap::Args)]
@@ -21,13 +22,13 @@ pub(crate) struct Arguments {
 struct Row<'a> {
     target: &'a str,
     convention: &'a str,
-    /// This build makes code for it.
+    /// Whether this build makes code for it.
     generated: bool,
-    /// That code runs on this machine.
+    /// Whether that code runs on this machine.
     native: bool,
-    /// The interpreter of assignments serves it on this machine.
+    /// Whether the interpreter of assignments can make its calls on this machine.
     interpreted: bool,
-    /// Who, beside us, was asked about its calls.
+    /// The independent implementations that its calls were compared with.
     oracles: Vec<&'a str>,
 }
 

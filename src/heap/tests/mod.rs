@@ -12,6 +12,7 @@ mod verify;
 
 use super::{AccessError, AllocError, Bit, HeapError, HeapOptions, Marking};
 use super::{SetId, TypedId};
+use crate::base::random::Rng;
 use crate::runtime::Runtime;
 use crate::runtime::collect::{Space, Weakness};
 use crate::runtime::mutator::Mutator;
@@ -52,26 +53,6 @@ fn options() -> HeapOptions {
         poison: true,
         tiny: false,
         stress: false,
-    }
-}
-
-/// Seeded random numbers (xorshift64*).
-struct Rng(u64);
-
-impl Rng {
-    fn new(seed: u64) -> Rng {
-        Rng(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % end
-    }
-
-    fn chance(&mut self, percent: usize) -> bool {
-        self.below(100) < percent
     }
 }
 

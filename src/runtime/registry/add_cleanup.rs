@@ -1,4 +1,4 @@
-//! `add_cleanup`: any number of calls when an object is gone, with an argument of their own.
+//! `add_cleanup`: any number of calls after an object's death, each with its own argument.
 #![forbid(unsafe_code)]
 
 use std::sync::Arc;
@@ -13,23 +13,24 @@ use crate::order::CyclePolicy;
 use crate::runtime::mutator::Mutator;
 use crate::runtime::object::Obj;
 
-/// A cleanup that was added.
+/// A cleanup that was added, which can be stopped. Dropping this does not stop it.
 #[derive(Clone, Debug)]
 pub struct Cleanup {
     registry: Arc<Registry>,
     object: Place,
-    /// Of nothing: the object never dies.
+    /// [`Name::NOTHING`] if the object never dies.
     name: Name,
 }
 
 impl Cleanup {
-    /// Takes the cleanup back. False if it was queued or stopped before, or could never have run.
+    /// Removes the cleanup, so that it will not run. Returns false if it was queued or stopped
+    /// before, or could never have run as its object never dies.
     pub fn stop(&self) -> bool {
         self.registry.stop_cleanup(self.object, self.name)
     }
 }
 
-/// How a cleanup is added.
+/// Options for adding a cleanup.
 #[derive(Clone, Copy, Debug, Default)]
 #[must_use = "options do nothing by themselves"]
 pub struct CleanupOptions<'m> {
@@ -37,13 +38,13 @@ pub struct CleanupOptions<'m> {
 }
 
 impl<'m> CleanupOptions<'m> {
-    /// No context.
+    /// Returns the defaults: no context.
     pub const fn new() -> Self {
         CleanupOptions { context: None }
     }
 
-    /// The context of this cleanup. The function must have been declared to take one of each
-    /// registration ([`context_word`](crate::function::FunctionBuilder::context_word),
+    /// Sets the context of this cleanup. The function must have been declared to take a context
+    /// from each registration ([`context_word`](crate::function::FunctionBuilder::context_word),
     /// [`context_object`](crate::function::FunctionBuilder::context_object)).
     pub fn context(mut self, context: HeldValue<Obj<'m>>) -> Self {
         self.context = Some(context);
@@ -59,15 +60,16 @@ pub(super) struct Closure {
     pub(super) references: u8,
     pub(super) words: [u64; 2],
     pub(super) context: u64,
-    /// The context is an object.
+    /// Whether the context is an object.
     pub(super) traced: bool,
 }
 
-/// Functions that are known at a time, a power of two.
+/// Rows of the cache, a power of two.
 const KNOWN: usize = 8;
 
-/// Functions that take any number and have no context of each registration: nothing is left to
-/// check but the pointer. Good until a collection removes shapes.
+/// A cache of functions that take any number and have no context per registration: of a
+/// registration of theirs only the pointer has to be checked. Cleared when a collection removes
+/// shapes.
 #[derive(Debug, Default)]
 pub(super) struct KnownCleanups([Option<KnownCleanup>; KNOWN]);
 
@@ -77,7 +79,7 @@ struct KnownCleanup {
     /// shape has a clone.
     function: usize,
     shape: u32,
-    /// Bytes of the parameter.
+    /// The parameter's size in bytes.
     size: u8,
 }
 

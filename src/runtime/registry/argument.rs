@@ -19,8 +19,9 @@ use crate::types::TypesError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CleanupArgument<'m> {
-    /// A number, or an address; for any parameter of 1 to 8 bytes without pointers of a type
-    /// (`unsafe.Pointer` and `uintptr` take any address). A shorter parameter gets the low bytes.
+    /// A number or an address, for any parameter of 1 to 8 bytes. A shorter parameter gets the low
+    /// bytes. A pointer is checked as in [`Bytes`](Self::Bytes); an `unsafe.Pointer` or `uintptr`
+    /// may be any address.
     Word(u64),
     /// An object, for a parameter that is a pointer to its type or an `unsafe.Pointer`, or an
     /// interface that pointers to the object implement.
@@ -31,7 +32,7 @@ pub enum CleanupArgument<'m> {
     /// interfaces, maps, channels and functions are nil. More than 16 bytes are kept in an object
     /// of the heap.
     Bytes(&'m [u8]),
-    /// As `Bytes`, of which nothing but the number is checked.
+    /// As `Bytes`, but only the number of bytes is checked.
     Unchecked(UncheckedBytes<'m>),
 }
 
@@ -59,24 +60,25 @@ const LIMIT: u64 = fing_stubs::RECORD_ARGUMENT;
 /// An argument as a record carries it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Captured {
-    /// Its bytes as they lie in memory; or where they are, and where there is room for results.
+    /// Its bytes as they are in memory; for [`Argument::Block`] the address of the bytes, and that
+    /// of space for results.
     pub(super) words: [u64; 2],
-    /// How a record carries it.
+    /// How the words carry it.
     pub(super) argument: Argument,
-    /// It is a single pointer, so Go looks where it points.
+    /// Whether it is a single pointer, of which Go checks where it points.
     pub(super) is_pointer: bool,
-    /// Bytes of the parameter, if any word is a value of it: then the next argument need not be
-    /// looked at.
+    /// The parameter's size in bytes, if any bytes are a value of it: then later arguments need no
+    /// check.
     pub(super) number: Option<u8>,
 }
 
-/// The words of an argument that are references, as bit n of `references` says of word n.
+/// The words of an argument that are references: word n if bit n of `references` is set.
 pub(super) fn referred(words: [u64; 2], references: u8) -> impl Iterator<Item = usize> {
     let indices = (0..2).filter(move |n| references >> n & 1 != 0);
     indices.map(move |n| words[n] as usize)
 }
 
-/// A number as a value of 1 to 8 bytes.
+/// Returns the words of a record for a number of `size` bytes, from 1 to 8.
 #[inline]
 pub(super) fn number(word: u64, size: u8) -> [u64; 2] {
     let unused = 64 - 8 * u32::from(size);
@@ -90,7 +92,7 @@ pub(super) fn number(word: u64, size: u8) -> [u64; 2] {
 }
 
 impl Captured {
-    /// The argument of one word.
+    /// Returns the argument, if it is a single pointer.
     pub(super) fn pointer(self) -> Option<usize> {
         self.is_pointer.then_some(self.words[0] as usize)
     }
@@ -164,8 +166,8 @@ pub(super) fn capture(
     })
 }
 
-/// Puts an argument into an object of its own, with room for the function's results behind it.
-/// Answers the addresses of both. The collector follows the argument's pointers, and nothing in the
+/// Puts an argument into an object of its own, with space for the function's results behind it.
+/// Returns the addresses of both. The collector follows the argument's pointers, and nothing in the
 /// results.
 fn boxed(
     mutator: &Mutator,
@@ -195,7 +197,8 @@ fn boxed(
     Ok([object.addr() as u64, results as u64])
 }
 
-/// An object as a value of this type; `None` if it is none.
+/// Returns the words of a parameter of this type that is given the object; `None` if it does not
+/// take the object.
 fn object_words(
     mutator: &Mutator,
     function: &Function,

@@ -1,13 +1,12 @@
-//! What becomes of unreachable objects: the answers to the heap's four questions, by Go's rules.
+//! What happens to unreachable objects, by Go's rules. The methods of [`Weakness`]:
 //!
-//! * *What is alive besides handles?* The contexts of registrations and the arguments of cleanups.
-//! * *What is kept for calls that are queued?* Their objects, contexts and arguments.
-//! * *What must the dying keep?* In Go's order (`topological` has the other one) everything an
-//!   unreachable object with a finalizer points to, itself excepted. So of two such objects of
+//! * `roots` marks the contexts of registrations and the arguments of cleanups.
+//! * `queued` marks the objects, contexts and arguments of calls that are queued.
+//! * `retain`, in Go's order (`topological` has the other one), marks everything that an
+//!   unreachable object with a finalizer points to, except for itself. So of two such objects of
 //!   which one refers to the other, the referring one is finalized first.
-//! * *What is dead?* Weak pointers to unreachable objects are nil from now on. An unreachable
-//!   object with finalizers is revived, and its finalizers are queued. One without is dead: its
-//!   cleanups are queued.
+//! * `decide` makes weak pointers to unreachable objects nil. It revives unreachable objects with
+//!   finalizers and queues these; other unreachable objects are dead, and it queues their cleanups.
 #![forbid(unsafe_code)]
 
 use super::argument::referred;
@@ -23,7 +22,7 @@ use crate::runtime::collect::{Collection, Weakness};
 pub(super) struct Due {
     /// Where the object starts.
     pub(super) start: usize,
-    /// What the finalizer is called with: the start, or a place inside.
+    /// The address that the finalizer is called with: the start, or a place inside.
     pub(super) addr: usize,
     pub(super) shape: u32,
     pub(super) context: u64,
@@ -107,7 +106,7 @@ impl Weakness for Registry {
 
     fn resumed(&self, _: &Collection) {
         self.queue.wake();
-        // In a statement of its own, so that the lock is given back before.
+        // In a separate statement, so that the lock is released before.
         let removed = std::mem::take(&mut *self.removed.lock());
         for shape in removed {
             drop_guarded("the owner of a function", shape);
@@ -178,7 +177,7 @@ impl Special {
         }
     }
 
-    /// The shape that it names.
+    /// The index of its shape, if it has one.
     fn shape(&self) -> Option<u32> {
         match self {
             Special::Finalizer { shape, .. } | Special::Cleanup { shape, .. } => Some(*shape),
@@ -189,7 +188,7 @@ impl Special {
 }
 
 impl Specials {
-    /// Queues the cleanups of objects that are not marked; weak pointers to them are nil.
+    /// Queues the cleanups of objects that are not marked, and makes weak pointers to them nil.
     fn bury(&mut self, marking: &Marking<'_>, lookup: &mut Lookup<'_>, queue: &mut Filling<'_>) {
         let Specials {
             lists,
@@ -223,7 +222,8 @@ impl Specials {
 }
 
 impl Registry {
-    /// Shapes that nobody can register any more go when no object and no record names them.
+    /// Removes the shapes that can no longer be registered and that no object, list or queued
+    /// record refers to.
     fn sweep_shapes(&self, specials: &mut Specials, marking: &Marking<'_>) {
         let removed = self.shapes.sweep(|named| {
             marking.for_each_id(|id| named.add(shape_of(id)));

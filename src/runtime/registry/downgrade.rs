@@ -9,7 +9,7 @@ use crate::runtime::mutator::Mutator;
 use crate::runtime::weak::{Weak, WeakCell};
 
 impl Specials {
-    /// Nothing points weakly to the object at `start` any more.
+    /// Makes all weak pointers to the object at `start` nil.
     pub(super) fn clear_weak(&mut self, heap: &Heap, start: usize) {
         if let Some(object) = heap.place(start) {
             let is_weak = |special: &Special| matches!(special, Special::Weak(_));

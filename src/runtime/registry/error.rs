@@ -1,4 +1,4 @@
-//! Why nothing was registered. Each error has Go's words for it, where Go has any.
+//! Why nothing was registered. Each error has the message of Go's runtime, where Go has one.
 #![forbid(unsafe_code)]
 
 use fing_stubs::{Signature, StubError, Type};
@@ -11,16 +11,16 @@ use crate::types::TypesError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SetFinalizerError {
-    /// The environment's: no thread for the finalizer goroutine.
+    /// The thread of the finalizer goroutine could not be started.
     #[error("set_finalizer: no thread for the finalizer goroutine: {0}")]
     NoThread(std::io::Error),
-    /// The object's type is none of this runtime.
+    /// The object's type is not one of this runtime.
     #[error("set_finalizer: argument 0: {0}")]
     ObjectType(TypesError),
-    /// No object at all.
+    /// The pointer is nil.
     #[error("set_finalizer: argument 0 is nil, wanted a pointer to an object")]
     Nil,
-    /// Not a pointer.
+    /// The value is not a pointer.
     #[error("set_finalizer: argument 0 is {found}, wanted a pointer to an object")]
     NotPointer {
         /// Its type.
@@ -49,7 +49,7 @@ pub enum SetFinalizerError {
         /// Where the object begins.
         base: usize,
     },
-    /// Where the pointer points, there is no value of the type that it points to.
+    /// Where the pointer points, there is no value of its element type.
     #[error(
         "set_finalizer: argument 0 is {object} {addr:#x}, {} bytes into a {found}, where no such \
          value lies",
@@ -65,7 +65,7 @@ pub enum SetFinalizerError {
         /// The object's type.
         found: Type,
     },
-    /// A prepared finalizer is for objects of another type.
+    /// The finalizer was prepared for objects of another type.
     #[error("set_finalizer: the object at {addr:#x} is a {found}, wanted a {wanted}")]
     OtherType {
         /// The object's address.
@@ -75,8 +75,8 @@ pub enum SetFinalizerError {
         /// The type that the finalizer was prepared for.
         wanted: Type,
     },
-    /// A prepared finalizer, and objects of its type share blocks with others, as the heap was told
-    /// to ([`HeapOptions::tiny`](crate::HeapOptions::tiny)).
+    /// Finalizers can't be prepared for this type, as its objects share blocks with others
+    /// ([`HeapOptions::tiny`](crate::HeapOptions::tiny)).
     #[error(
         "set_finalizer: values of type {ty} share blocks in this heap, wanted \
          Mutator::set_finalizer for each of them"
@@ -85,8 +85,8 @@ pub enum SetFinalizerError {
         /// The type.
         ty: Type,
     },
-    /// A finalizer can't become that of all objects of the type: there are some already, or there
-    /// is another one.
+    /// The finalizer can't be set for all objects of the type, as the type has objects already, or
+    /// such a finalizer.
     #[error(
         "set_for_all: the type {ty} has objects or a finalizer for all of them, wanted a type \
          without either"
@@ -119,8 +119,8 @@ pub enum SetFinalizerError {
         /// How many parameters.
         found: usize,
     },
-    /// A bulk finalizer whose parameters are not those of one for the object, or whose ABI has no
-    /// place for them.
+    /// The function is a bulk finalizer, and its parameters do not fit the object, or its ABI can't
+    /// pass them.
     #[error(
         "set_finalizer: argument 1 is {function}, for many objects at once, wanted \
          func(*{object}, int), of an ABI with no or several integer registers"
@@ -140,7 +140,7 @@ pub enum SetFinalizerError {
         object: Type,
         /// The function's signature.
         function: Signature,
-        /// By which rule.
+        /// Why it can't be assigned.
         reason: Box<TypesError>,
     },
     /// The registration's context is not what the function was declared to take.
@@ -156,8 +156,8 @@ pub enum SetFinalizerError {
         /// What the function takes.
         wanted: String,
     },
-    /// The function was declared to take objects of a type as contexts, and this is no type of
-    /// pointers to them.
+    /// The type of contexts that the function was declared with is not a pointer type of this
+    /// runtime.
     #[error(
         "set_finalizer: argument 1 is {function}, declared with contexts of type {found}, wanted \
          a pointer type of this runtime{}",
@@ -171,16 +171,16 @@ pub enum SetFinalizerError {
         /// What is wrong with it, if it is a pointer.
         reason: Option<Box<TypesError>>,
     },
-    /// There is no function at address 0. (Go would crash when it is run.)
+    /// The function's address is null. (Go would crash when it is called.)
     #[error("set_finalizer: argument 1 is {function} at address 0, wanted a function")]
     NilFunction {
         /// The function's signature.
         function: Signature,
     },
-    /// No stub for the function.
+    /// The stub for the function could not be made.
     #[error("set_finalizer: argument 1: {0}")]
     Stub(#[from] StubError),
-    /// There is a finalizer.
+    /// The object has a finalizer already.
     #[error(
         "set_finalizer: the {object} at {addr:#x} has a finalizer, wanted none (clear it first)"
     )]
@@ -193,7 +193,8 @@ pub enum SetFinalizerError {
 }
 
 impl SetFinalizerError {
-    /// What Go's runtime says in its place, word for word; `None` where Go has no such check.
+    /// Returns the message of Go's runtime for this error, word for word; `None` where Go has no
+    /// such check.
     pub fn go_text(&self) -> Option<String> {
         let cannot = |object: &Type, function: &Signature| {
             format!("cannot pass {object:#} to finalizer {function:#}")
@@ -224,13 +225,13 @@ impl SetFinalizerError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AddCleanupError {
-    /// The environment's: no thread for the finalizer goroutine.
+    /// The thread of the finalizer goroutine could not be started.
     #[error("add_cleanup: no thread for the finalizer goroutine: {0}")]
     NoThread(std::io::Error),
-    /// No object at all.
+    /// The pointer is nil.
     #[error("add_cleanup: argument 0 is nil, wanted a pointer to an object")]
     Nil,
-    /// The argument keeps the object alive.
+    /// The argument is the object, and would keep it alive.
     #[error("add_cleanup: argument 2 is argument 0, {addr:#x}, so the cleanup would never run")]
     ArgumentIsObject {
         /// The object's address.
@@ -242,7 +243,7 @@ pub enum AddCleanupError {
         /// Where it points.
         addr: usize,
     },
-    /// The argument points into the object and keeps it alive.
+    /// The argument points into the object, and would keep it alive.
     #[error(
         "add_cleanup: argument 2, {addr:#x}, is inside the object at {base:#x}, so the cleanup \
          would never run"
@@ -292,8 +293,8 @@ pub enum AddCleanupError {
         /// What the function takes.
         wanted: String,
     },
-    /// The function was declared to take objects of a type as contexts, and this is no type of
-    /// pointers to them.
+    /// The type of contexts that the function was declared with is not a pointer type of this
+    /// runtime.
     #[error(
         "add_cleanup: argument 1 is {function}, declared with contexts of type {found}, wanted a \
          pointer type of this runtime{}",
@@ -307,11 +308,11 @@ pub enum AddCleanupError {
         /// What is wrong with it, if it is a pointer.
         reason: Option<Box<TypesError>>,
     },
-    /// There is no room for the argument on the heap, or it has a type that is none of this
+    /// The argument could not be stored in the heap, which is full; or its type is not one of this
     /// runtime.
     #[error("add_cleanup: argument 2: {0}")]
     NoRoom(#[from] AllocError),
-    /// The function's context is an object that points into the object and keeps it alive.
+    /// The cleanup's context is the object, or refers to it, and would keep it alive.
     #[error(
         "add_cleanup: argument 1 has the object {context:#x} as its context, which points into \
          the object at {base:#x}, so the cleanup would never run"
@@ -322,19 +323,19 @@ pub enum AddCleanupError {
         /// Where the object begins.
         base: usize,
     },
-    /// There is no function at address 0. (Go would crash when it is run.)
+    /// The function's address is null. (Go would crash when it is called.)
     #[error("add_cleanup: argument 1 is {function} at address 0, wanted a function")]
     NilFunction {
         /// The function's signature.
         function: Signature,
     },
-    /// No stub for the function.
+    /// The stub for the function could not be made.
     #[error("add_cleanup: argument 1: {0}")]
     Stub(#[from] StubError),
 }
 
 impl AddCleanupError {
-    /// What is wrong with a context, in terms of `add_cleanup`.
+    /// Turns an error about a context into one of `add_cleanup`.
     pub(super) fn of_context(error: SetFinalizerError) -> AddCleanupError {
         match error {
             SetFinalizerError::Context {
@@ -359,7 +360,8 @@ impl AddCleanupError {
         }
     }
 
-    /// What Go's runtime says in its place, word for word; `None` where Go has no such check.
+    /// Returns the message of Go's runtime for this error, word for word; `None` where Go has no
+    /// such check.
     pub fn go_text(&self) -> Option<String> {
         let text = match self {
             Self::Nil => "ptr is nil",
@@ -373,7 +375,8 @@ impl AddCleanupError {
     }
 }
 
-/// Why there is no weak pointer. Argument 0 is the pointer it would be made from.
+/// Why [`downgrade`](crate::Mutator::downgrade) made no weak pointer. Argument 0 is the pointer it
+/// would be made from.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DowngradeError {
@@ -386,7 +389,8 @@ pub enum DowngradeError {
 }
 
 impl DowngradeError {
-    /// What Go's runtime says in its place, word for word; `None` where Go has no such check.
+    /// Returns the message of Go's runtime for this error, word for word; `None` where Go has no
+    /// such check.
     pub fn go_text(&self) -> Option<String> {
         match self {
             Self::NotInHeap { .. } => Some("getWeakHandle on invalid pointer".to_owned()),

@@ -1,4 +1,4 @@
-//! Memory outside the heap that objects own: what was said of it, and what of it is alive.
+//! Accounting for memory outside the heap that objects own.
 #![forbid(unsafe_code)]
 
 use super::{Registry, Special, Specials};
@@ -6,7 +6,8 @@ use crate::heap::{Bit, Kept, Marking};
 use crate::runtime::collect::Space;
 
 impl Registry {
-    /// The object at `start` owns so many bytes from now on, in place of what was said before.
+    /// Sets how many bytes outside the heap the object at `start` owns, in place of the previous
+    /// figure.
     pub(crate) fn set_external_bytes(&self, space: &Space, start: usize, bytes: usize) {
         let heap = space.heap();
         let Some(object) = heap.place(start) else {
@@ -34,14 +35,14 @@ impl Registry {
         }
     }
 
-    /// External bytes of all objects.
+    /// Returns the external bytes of all objects.
     pub(crate) fn external_bytes(&self) -> usize {
         usize::try_from(self.specials.lock().external).unwrap_or(usize::MAX)
     }
 }
 
 impl Specials {
-    /// External bytes of the marked objects.
+    /// Returns the external bytes of the marked objects.
     pub(super) fn live_external(&self, marking: &Marking<'_>) -> u128 {
         if self.external == 0 {
             return 0;
@@ -57,7 +58,8 @@ impl Specials {
         live
     }
 
-    /// Tells the heap how much is left of what is alive, and of everything.
+    /// Tells the heap the external bytes of the objects that were found alive, and of all that are
+    /// left.
     pub(super) fn note_external(&self, marking: &mut Marking<'_>) {
         let bytes = |bytes: u128| usize::try_from(bytes).unwrap_or(usize::MAX);
         marking.note_external(Kept {

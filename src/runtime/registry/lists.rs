@@ -1,50 +1,50 @@
-//! What is kept for objects beside the heap: for each object a list, oldest first, found by where
-//! the object lies.
+//! What belongs to objects and is kept outside the heap: a list of values for each object, oldest
+//! first, found by the object's place in the heap.
 //!
-//! Nodes are 16 bytes beside their value and lie in one table, reused as they come free; lists go
-//! in a circle, so that a node is taken out of the middle without a search. A block of the heap has
-//! a number for each cell once one of its objects has a list: that of the first node. So walking
-//! the lists of dead objects in the order of cells reads two arrays from beginning to end.
+//! Nodes are 16 bytes and their value. They lie in one table, and free ones are reused. Lists are
+//! circular and doubly linked, so that a node is unlinked without a search. When the first object
+//! of a heap block gets a list, the block gets an array with the first node of each cell's list. So
+//! walking the lists of dead objects in the order of cells reads two arrays from beginning to end.
 #![forbid(unsafe_code)]
 
 use crate::heap::Place;
 
 /// No node. Node 0 is never used.
 const NONE: u32 = 0;
-/// Nodes of which fewer are never given back.
+/// A table of up to twice as many nodes is never trimmed.
 const FEW: usize = 1 << 12;
 
-/// Names one value, also when it is gone.
+/// Identifies one value, also when it is gone: no other value gets the same name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Name {
     node: u32,
-    /// Never given twice; 0 for what never was.
+    /// Different for all values; 0 for none.
     id: u64,
 }
 
 impl Name {
-    /// Of nothing.
+    /// The name of no value.
     pub(super) const NOTHING: Name = Name { node: NONE, id: 0 };
 }
 
 #[derive(Debug)]
 pub(super) struct Lists<T> {
-    /// By number of the block.
+    /// The lists of each heap block, by the block's number.
     blocks: Vec<Heads>,
     nodes: Vec<Node<T>>,
     /// The first of the free nodes that were used, linked by `next`.
     free: u32,
-    /// This node and those behind it are free as well.
+    /// This node and those after it are free as well, and not linked.
     unused: u32,
     live: usize,
     last: u64,
-    /// Bit for bit the nodes whose values refer to objects.
+    /// A bit for each node: whether its value refers to objects.
     referring: Vec<u64>,
-    /// How many these are.
+    /// How many of these bits are set.
     referring_count: usize,
     /// Most nodes in use at a time since the last [`Lists::settle`].
     most: usize,
-    /// The same of all the time before, what is long ago counting less and less.
+    /// The same for the time before, where older peaks count less and less.
     wanted: usize,
 }
 
@@ -52,7 +52,7 @@ pub(super) struct Lists<T> {
 #[derive(Debug, Default)]
 struct Heads {
     first: Box<[u32]>,
-    /// Lists that are not empty.
+    /// How many lists are not empty.
     count: usize,
 }
 
@@ -92,8 +92,8 @@ impl<T> Default for Lists<T> {
 }
 
 impl<T> Lists<T> {
-    /// Adds a value to the end of an object's list. `refers`: [`Lists::for_each_referring`] is to
-    /// find it.
+    /// Adds a value to the end of an object's list. `refers`: whether [`Lists::for_each_referring`]
+    /// visits it.
     #[inline]
     pub(super) fn push(&mut self, of: Place, value: T, refers: bool) -> Name {
         let node = self.take_node();
@@ -111,8 +111,8 @@ impl<T> Lists<T> {
             (first, last)
         };
         let place = &mut self.nodes[node as usize];
-        // A free node has no value. To say so saves a look at what there was, and the copy made
-        // meanwhile.
+        // A free node has no value. Forgetting the old one saves a check of whether it has to be
+        // dropped.
         std::mem::forget(place.value.replace(value));
         (place.id, place.next, place.previous) = (id, next, previous);
         self.live += 1;
@@ -187,7 +187,7 @@ impl<T> Lists<T> {
         })
     }
 
-    /// Takes one value out of its object's list, if it is still there.
+    /// Removes and returns one value of an object, if it is still in its list.
     #[inline]
     pub(super) fn remove(&mut self, of: Place, name: Name) -> Option<T> {
         let node = self.nodes.get(name.node as usize)?;
@@ -198,7 +198,8 @@ impl<T> Lists<T> {
         self.release(name.node)
     }
 
-    /// Takes those values of an object that are `wanted` out of its list, oldest first.
+    /// Removes those values of an object for which `wanted` returns true, and passes them to
+    /// `taken`, oldest first.
     pub(super) fn take_if(
         &mut self,
         of: Place,
@@ -218,7 +219,7 @@ impl<T> Lists<T> {
         }
     }
 
-    /// Takes all values of an object, oldest first.
+    /// Removes all values of an object, and passes them to `taken`, oldest first.
     #[inline]
     pub(super) fn take_all(&mut self, of: Place, mut taken: impl FnMut(T)) {
         let Some(heads) = self.blocks.get_mut(of.block as usize) else {
@@ -313,7 +314,7 @@ impl<T> Lists<T> {
         self.free = at;
         self.live -= 1;
         if self.live == 0 {
-            // Whoever comes next gets the nodes in the order of their addresses again.
+            // All nodes are free: they are handed out in the order of their addresses again.
             (self.free, self.unused) = (NONE, 1);
         }
         if self.referring_count > 0 {
@@ -322,7 +323,7 @@ impl<T> Lists<T> {
         value
     }
 
-    /// Gives back what nobody needs any more. Once in a collection.
+    /// Frees memory that is no longer needed. Called once in a collection.
     pub(super) fn settle(&mut self) {
         for heads in &mut self.blocks {
             if heads.count == 0 && !heads.first.is_empty() {
@@ -338,7 +339,7 @@ impl<T> Lists<T> {
         }
     }
 
-    /// Gives free nodes at the end of the table back, if it is half of them.
+    /// Removes the free nodes at the end of the table, if they are at least half of it.
     fn trim(&mut self) {
         let used = |node: &Node<T>| node.id != 0;
         let end = self.nodes.iter().rposition(used).map_or(1, |last| last + 1);

@@ -1,10 +1,10 @@
 //! The registry: which objects have finalizers and cleanups, and what becomes of them when they are
 //! unreachable.
 //!
-//! A finalizer of an object's start is an id of the object, with its context as the id's word, both
-//! beside the object's block. What is rarer is kept in lists here: finalizers of interior pointers,
-//! cleanups, weak pointers, external bytes. What a collection makes of them is decided in
-//! `collect`.
+//! A finalizer that is set for an object's start is an id of the object, and its context is the
+//! id's word; the heap keeps both. What is rarer is kept in lists here: finalizers of interior
+//! pointers, cleanups, weak pointers, external bytes. `collect` decides what a collection does with
+//! them.
 #![forbid(unsafe_code)]
 
 mod add_cleanup;
@@ -47,7 +47,7 @@ use crate::runtime::weak::WeakCell;
 use add_cleanup::{Closure, KnownCleanups};
 use lists::Lists;
 
-/// What is registered beside the heap's own books.
+/// What is registered, except for the ids that the heap keeps.
 #[derive(Debug)]
 pub(crate) struct Registry {
     specials: Lock<Specials>,
@@ -55,7 +55,7 @@ pub(crate) struct Registry {
     queue: Arc<Queue>,
     stubs: Arc<StubCache>,
     order: FinalizationOrder,
-    /// Shapes that the last collection has removed, to be dropped where nothing is locked.
+    /// Shapes that the last collection has removed, to be dropped when no lock is held.
     removed: Lock<Vec<Arc<Shape>>>,
 }
 
@@ -68,20 +68,20 @@ struct Specials {
     cleanups: u64,
     /// External bytes of all objects.
     external: u128,
-    /// The same of those that the collection under way has found alive.
+    /// External bytes of those objects that the collection under way has found alive.
     live_external: u128,
     topological: topological::State,
     /// Weak pointers to what never dies, by address.
     immortal: HashMap<usize, Arc<WeakCell>>,
     /// Memory that is no object and never dies: the embedder's globals.
     globals: Vec<Range<usize>>,
-    /// Functions that every object of a type has from the beginning.
+    /// Functions that are set for all objects of a type, and kept as long as the runtime.
     for_ever: Vec<Function>,
 }
 
 #[derive(Debug)]
 enum Special {
-    /// Of a pointer into the object.
+    /// A finalizer of a pointer into the object.
     Finalizer {
         addr: usize,
         shape: u32,
@@ -89,7 +89,7 @@ enum Special {
     },
     Cleanup {
         shape: u32,
-        /// Bit n: word n of the argument is a reference.
+        /// Bit n is set if word n of the argument is a reference.
         references: u8,
         words: [u64; 2],
     },
@@ -119,13 +119,14 @@ impl Registry {
         }
     }
 
-    /// Finalizers of interior pointers, and cleanups, that are registered and not yet queued.
+    /// Returns how many finalizers of interior pointers, and how many cleanups, are registered and
+    /// not yet queued.
     pub(crate) fn registered(&self) -> (u64, u64) {
         let specials = self.specials.lock();
         (specials.interior, specials.cleanups)
     }
 
-    /// From now on these addresses are globals.
+    /// Declares these addresses as globals.
     pub(crate) fn add_global(&self, range: Range<usize>) {
         self.specials.lock().globals.push(range);
     }
@@ -135,7 +136,7 @@ impl Registry {
         specials.globals.iter().any(|range| range.contains(&addr))
     }
 
-    /// The function's shapes stay as long as the runtime.
+    /// Keeps the function, and so its shapes, as long as the runtime.
     fn keep_for_ever(&self, function: &Function) {
         self.specials.lock().for_ever.push(function.clone());
     }
@@ -146,7 +147,7 @@ fn is_traced(function: &Function) -> bool {
     matches!(function.context(), ContextKind::Object(_))
 }
 
-/// The id of objects whose finalizer is of this shape: any number but 0.
+/// Returns the id of objects whose finalizer has this shape: its index plus 1, as 0 is no id.
 fn shape_id(shape: u32) -> NonZeroU32 {
     NonZeroU32::MIN.saturating_add(shape)
 }

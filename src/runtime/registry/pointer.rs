@@ -1,4 +1,4 @@
-//! Pointers as registrations are given them by safe code, and what may lie where they point.
+//! The pointers that safe code passes to registrations, and checks of what is where they point.
 #![forbid(unsafe_code)]
 
 use fing_stubs::signature::{Kind, Type};
@@ -7,9 +7,9 @@ use crate::calls::options::FinalizerOptions;
 use crate::runtime::object::Obj;
 use crate::types::{TypeDesc, TypeId, Types};
 
-/// A value of any type, as an interface of Go holds it: what
-/// [`set_finalizer`](crate::Mutator::set_finalizer) is given. An [`Obj`] is one, with the type of
-/// pointers to its object.
+/// A value and its type, as in an interface of Go: what
+/// [`set_finalizer`](crate::Mutator::set_finalizer) takes as the object. An [`Obj`] converts to a
+/// pointer to its object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pointer<'m>(pub(super) Held<'m>);
 
@@ -24,9 +24,9 @@ impl<'m> Pointer<'m> {
     /// The nil interface: no type, no value.
     pub const NIL: Pointer<'static> = Pointer(Held::Nil);
 
-    /// A value of this type whose one word is `word`: for a pointer that is not the address of a
-    /// whole object, or that is to be refused. Where it points, there must be a value of the type
-    /// that it points to.
+    /// A value of type `ty` whose one word is `word`: for pointers that are not the address of a
+    /// whole object. When it is registered, it is checked that a value of the type that `ty` points
+    /// to is at `word`.
     pub fn typed(ty: TypeId, word: usize) -> Pointer<'m> {
         Pointer(Held::Word(ty, word))
     }
@@ -39,7 +39,7 @@ impl<'m> From<Obj<'m>> for Pointer<'m> {
 }
 
 impl FinalizerOptions<Obj<'_>> {
-    /// How many bytes outside the heap the object owns; see
+    /// Sets how many bytes outside the heap the object owns; see
     /// [`set_external_bytes`](crate::Mutator::set_external_bytes).
     pub fn external_bytes(mut self, bytes: usize) -> Self {
         self.external_bytes = bytes;
@@ -47,7 +47,7 @@ impl FinalizerOptions<Obj<'_>> {
     }
 }
 
-/// Whether a value of type `wanted` lies `offset` bytes behind the start of a value of type
+/// Whether a value of type `wanted` is `offset` bytes behind the start of a value of type
 /// `container`.
 pub(super) fn lies_at(types: &Types, container: &Type, offset: u64, wanted: &TypeDesc) -> bool {
     if offset == 0 && types.intern(container).is_ok_and(|id| id == wanted.id()) {

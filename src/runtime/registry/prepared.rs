@@ -1,4 +1,4 @@
-//! Finalizers that are checked once for all objects of a type.
+//! Finalizers that are checked once, for all objects of a type.
 #![forbid(unsafe_code)]
 
 use std::sync::Arc;
@@ -39,11 +39,11 @@ use crate::types::TypeId;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// An [`Obj`] can only exist while its thread runs with a mutator of the object's runtime, so no
-/// mutator is asked for.
+/// An [`Obj`] can only exist while its thread runs with a mutator of the object's runtime, so these
+/// functions take no mutator.
 ///
 /// The function is kept as long as a clone of this exists, an object has the finalizer, or a call
-/// of it is queued; a collection gives it back.
+/// of it is queued; a later collection releases it.
 #[derive(Clone)]
 pub struct PreparedFinalizer(Arc<Inner>);
 
@@ -58,12 +58,12 @@ struct Inner {
 }
 
 impl PreparedFinalizer {
-    /// The type of the objects it is for.
+    /// Returns the type of the objects it can be set for.
     pub fn ty(&self) -> TypeId {
         self.0.ty
     }
 
-    /// The function.
+    /// Returns the function it was prepared from.
     pub fn function(&self) -> &FinalizerFn {
         &self.0.function
     }
@@ -75,12 +75,13 @@ impl PreparedFinalizer {
 
     /// Sets it as the finalizer of `object`, as
     /// [`Mutator::set_finalizer`](crate::Mutator::set_finalizer) would. Of threads that set
-    /// finalizers of one object at the same time, one succeeds, and the others are told that the
-    /// object has one. Objects without size never die, so nothing is done for them.
+    /// finalizers of one object at the same time, one succeeds, and the others get
+    /// [`SetFinalizerError::AlreadySet`]. Objects without size never die, so nothing is done for
+    /// them.
     ///
     /// # Errors
     /// The object has a finalizer, shares a block, or is of another type or runtime; or the
-    /// function takes a context of each registration. Nothing was changed then.
+    /// function takes a context per registration. Nothing is changed then.
     #[inline]
     pub fn set(&self, object: Obj<'_>) -> Result<(), SetFinalizerError> {
         if self.0.context == ContextCheck::None
@@ -94,7 +95,8 @@ impl PreparedFinalizer {
     /// As [`set`](Self::set), with a context of this registration.
     ///
     /// # Errors
-    /// As [`set`](Self::set); or the context is not what the function was declared to take.
+    /// Those of [`set`](Self::set), except that the context must be what the function was declared
+    /// to take.
     #[inline]
     pub fn set_with(
         &self,
@@ -109,14 +111,14 @@ impl PreparedFinalizer {
         self.explain(object, Some(context))
     }
 
-    /// Sets it as the finalizer of every object of the type, from the moment that it is made: at no
-    /// cost, in time or memory, but a bit. For types whose objects are never without, as files are.
-    /// It can be cleared for an object, and an object that it has run for can have another one set.
-    /// The function is kept as long as the runtime lives.
+    /// Sets it as the finalizer of every object of the type, from its allocation on. This costs no
+    /// time, and a bit of memory, for each object. It is meant for types all of whose objects have
+    /// a finalizer, such as files. It can be cleared for an object, and an object that it has run
+    /// for can have another one set. The function is kept as long as the runtime lives.
     ///
     /// # Errors
     /// An object of the type was made before, or the type has such a finalizer already, or its
-    /// objects share blocks, or the function takes a context of each registration.
+    /// objects share blocks, or the function takes a context per registration.
     pub fn set_for_all(&self) -> Result<(), SetFinalizerError> {
         let inner = &*self.0;
         if inner.context != ContextCheck::None {
@@ -137,8 +139,8 @@ impl PreparedFinalizer {
         Ok(())
     }
 
-    /// Takes it away from `object` again. `false`: the object has none, or another one. Of threads
-    /// that do so for one object at the same time, one is told `true`.
+    /// Removes it from `object`. Returns false if the object has no finalizer or another one, which
+    /// is left then. Of threads that remove it from one object at the same time, one gets true.
     ///
     /// # Errors
     /// The object is of another type or runtime.
@@ -154,7 +156,7 @@ impl PreparedFinalizer {
         }
     }
 
-    /// Why it was not set. `Ok`: the object has no size.
+    /// Finds out why it was not set. `Ok` if the object has no size.
     #[cold]
     fn explain(
         &self,
@@ -178,7 +180,8 @@ impl PreparedFinalizer {
         })
     }
 
-    /// What is wrong with the object's type. `Ok`: nothing, or the object has no size.
+    /// Finds out what is wrong with the object's type. `Ok` if nothing is, or if the object has no
+    /// size.
     #[cold]
     fn explain_type(&self, object: Obj<'_>) -> Result<(), SetFinalizerError> {
         let (addr, heap) = (object.addr(), self.heap());

@@ -23,18 +23,19 @@ use crate::types::{TypeDesc, TypeId, Types};
 pub enum FinalizerState {
     /// The finalizer is set.
     Set,
-    /// There is none now; there was one if this is true.
+    /// The object has no finalizer now. True if it had one.
     Cleared(bool),
-    /// Nothing, and nothing will run: the object has no size, or is a global, so it never dies.
+    /// Nothing was changed, and nothing will run: the object never dies, as it has no size or is a
+    /// global.
     Ignored,
 }
 
-/// An argument 0 that passed the checks.
+/// Argument 0, after it has passed the checks.
 struct Target<'h> {
     addr: usize,
     /// Where its object begins.
     base: usize,
-    /// Its own type, a pointer.
+    /// The pointer's type.
     ty: TypeId,
     /// The object's type.
     object: &'h TypeDesc,
@@ -134,15 +135,16 @@ impl Registry {
         Ok(FinalizerState::Cleared(cleared))
     }
 
-    /// The object's finalizer was cleared: when it has another one, a cycle that it is on is
-    /// reported anew.
+    /// Called when the object's finalizer was cleared: a cycle that the object is on may be
+    /// reported again for its next finalizer.
     pub(super) fn forget_cycle(&self, start: usize) {
         if self.order.is_topological() {
             self.specials.lock().forget_cycle(start);
         }
     }
 
-    /// The shape of a function for objects that pointers of this type point to.
+    /// Returns the shape of a function for pointers of this type, after checking that the function
+    /// takes them.
     pub(super) fn shape_for(
         &self,
         space: &Space,
@@ -161,7 +163,7 @@ impl Registry {
         Ok(shape)
     }
 
-    /// What the contexts of the function's registrations have to be.
+    /// Returns what the contexts of the function's registrations must be.
     pub(super) fn context_check(
         &self,
         space: &Space,
@@ -221,7 +223,7 @@ impl Registry {
         })
     }
 
-    /// Checks argument 0. `None`: an object without size, or a global.
+    /// Checks argument 0. Returns `None` for an object without size or a global, which never die.
     fn target<'m>(
         &self,
         mutator: &'m Mutator,
@@ -342,7 +344,7 @@ fn wanted_context(function: &Function) -> String {
 }
 
 impl SetFinalizerError {
-    /// The function takes a context of each registration, and there is none.
+    /// The error for a function that takes a context per registration and was given none.
     pub(super) fn no_context(function: &Function) -> SetFinalizerError {
         SetFinalizerError::Context {
             function: function.signature().clone(),
@@ -352,8 +354,7 @@ impl SetFinalizerError {
     }
 }
 
-/// Checks argument 1, and works out what its parameter is given for an argument 0 of type
-/// `pointer`.
+/// Checks argument 1, and returns how it is passed an argument 0 of type `pointer`.
 pub(super) fn argument(
     types: &Types,
     pointer: TypeId,

@@ -1,5 +1,5 @@
 //! Finding registrations that will never be due because they keep their own object alive. For
-//! debugging: each of them is followed through the heap by itself.
+//! debugging: what each of them reaches is searched separately.
 #![forbid(unsafe_code)]
 
 use std::collections::hash_map::Entry::Vacant;
@@ -10,10 +10,10 @@ use super::argument::referred;
 use super::{Registry, Special, is_traced, shape_of};
 use crate::heap::{Bit, Heap, Marking};
 
-/// Most suspects that one check reports.
+/// How many suspects one check reports at most.
 const LIMIT: usize = 50;
 
-/// What is registered.
+/// Whether it is a finalizer or a cleanup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Registration {
     /// A finalizer.
@@ -22,7 +22,7 @@ pub enum Registration {
     Cleanup,
 }
 
-/// By what a registration keeps its object alive.
+/// What keeps the object of a registration alive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reason {
@@ -32,7 +32,7 @@ pub enum Reason {
     Context,
     /// The cleanup's argument.
     Argument,
-    /// The object shares its block with others, whose lives it shares.
+    /// The object shares its block with others, and lives as long as any of them.
     TinyBlock,
 }
 
@@ -40,30 +40,31 @@ pub enum Reason {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Link {
-    /// Where the object begins that holds the pointer.
+    /// The address of the object that holds the pointer.
     pub object: usize,
     /// Its type.
     pub ty: String,
-    /// Where in it the pointer is, in bytes.
+    /// The pointer's offset in that object, in bytes.
     pub offset: usize,
 }
 
-/// A registration that will not be due while things are as they are.
+/// A registration that will not be due unless references change, as it keeps its own object alive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Suspect {
-    /// What is registered.
+    /// Whether it is a finalizer or a cleanup.
     pub registration: Registration,
-    /// Signature of its function.
+    /// The signature of its function.
     pub function: String,
-    /// Where the object begins.
+    /// The address of its object.
     pub object: usize,
     /// The object's type.
     pub ty: String,
-    /// By what it is kept.
+    /// What keeps the object alive.
     pub reason: Reason,
-    /// How: each link points into the next one's object, the last one into the object itself. Empty
-    /// if there is nothing between.
+    /// The way from the registration to the object: each link points into the object of the next
+    /// one, the last one into the registration's object. Empty if the object is referred to
+    /// directly.
     pub path: Vec<Link>,
 }
 
@@ -92,18 +93,18 @@ impl fmt::Display for Suspect {
     }
 }
 
-/// One registration, taken out of the books.
+/// One registration, copied from heap or lists.
 struct Entry {
     registration: Registration,
     shape: u32,
     object: usize,
     arguments: Vec<usize>,
-    /// The object that is its context.
+    /// Its context, if that is an object.
     context: Option<usize>,
 }
 
 impl Registry {
-    /// Looks at every registration. With the world stopped and nothing marked.
+    /// Returns the suspects among all registrations. The world must be stopped, and nothing marked.
     pub(crate) fn check(&self, marking: &mut Marking<'_>) -> Vec<Suspect> {
         let heap = marking.heap();
         let entries = self.entries(marking);
@@ -126,7 +127,7 @@ impl Registry {
             arguments,
             context,
         };
-        // A word that is no reference leads to no object that the registration keeps.
+        // A context that is not traced keeps nothing alive.
         let traced = |shape: u32, context: u64| {
             let shape = self.shapes.get(shape);
             is_traced(shape.function()).then_some(context as usize)
@@ -203,7 +204,7 @@ fn reach(
     context: Option<usize>,
 ) -> Option<(Reason, Vec<(usize, usize)>)> {
     let start = |addr: usize| heap.find(addr).map(|(start, _)| start);
-    // Where each object was first seen: in an object at an offset, or at the beginning of a way.
+    // Where each object was first seen: in an object at an offset, or as a root, for a reason.
     let mut seen: HashMap<usize, Result<(usize, usize), Reason>> = HashMap::new();
     let mut next = VecDeque::new();
     let arguments = entry

@@ -11,8 +11,7 @@ use crate::calls::lookup::Lookup;
 use crate::heap::{Bit, Heap, Marking};
 use crate::order::{Candidate, CyclePolicy, Faults, Order, plan};
 
-/// A cycle of objects that keeps a finalizer from running, as [`CyclePolicy::Report`] asks to be
-/// told.
+/// A cycle of objects that keeps a finalizer from running, whose policy is [`CyclePolicy::Report`].
 ///
 /// ```text
 /// main.Node 0x7f0010 -> main.Edge 0x7f0050 -> main.Node 0x7f0010
@@ -21,7 +20,7 @@ use crate::order::{Candidate, CyclePolicy, Faults, Order, plan};
 #[non_exhaustive]
 pub struct CycleReport {
     /// The addresses of its objects: each refers to the next one, and the last to the first, whose
-    /// finalizer asked.
+    /// finalizer has the policy.
     pub path: Vec<usize>,
     /// Their types.
     pub types: Vec<String>,
@@ -39,10 +38,10 @@ impl fmt::Display for CycleReport {
     }
 }
 
-/// Is called with each cycle that is to be reported.
+/// A function that is called with each cycle that is to be reported.
 type CycleHook = dyn Fn(&CycleReport) + Send + Sync;
 
-/// A runtime's order of finalization.
+/// A runtime's order of finalization, and its hook for cycles.
 pub(crate) struct Ordering {
     pub(crate) order: Order,
     pub(crate) on_cycle: Box<CycleHook>,
@@ -74,7 +73,7 @@ impl Ordering {
 /// What is kept between the steps of a collection, and from one to the next.
 #[derive(Debug, Default)]
 pub(super) struct State {
-    /// To be revived. First those that run last.
+    /// The finalizers to be queued, those first that run last.
     planned: Vec<Due>,
     reports: Vec<CycleReport>,
     /// Objects whose cycles were reported.
@@ -87,7 +86,7 @@ struct Dying {
     finalizers: Vec<Due>,
 }
 
-/// Of several finalizers of one object: what the most cautious of them asks.
+/// Returns the more cautious of two policies, for an object with several finalizers.
 fn more_cautious(a: CyclePolicy, b: CyclePolicy) -> CyclePolicy {
     use CyclePolicy::{Break, Leave, Report, Unordered};
     [Leave, Report, Break, Unordered]
@@ -97,7 +96,8 @@ fn more_cautious(a: CyclePolicy, b: CyclePolicy) -> CyclePolicy {
 }
 
 impl Specials {
-    /// Takes what was planned; the finalizers are registered no longer.
+    /// Takes the finalizers that were planned, and removes those of interior pointers from the
+    /// lists.
     pub(super) fn take_planned(&mut self, heap: &Heap) -> Vec<Due> {
         let planned = std::mem::take(&mut self.topological.planned);
         if self.interior > 0 {
@@ -109,7 +109,7 @@ impl Specials {
         planned
     }
 
-    /// The object's finalizer is cleared.
+    /// Forgets that a cycle of the object was reported, as its finalizer is cleared.
     pub(super) fn forget_cycle(&mut self, start: usize) {
         self.topological.reported.remove(&start);
     }
@@ -122,8 +122,8 @@ impl Specials {
 }
 
 impl Registry {
-    /// Plans the order of all dead finalizable objects, and marks what they refer to, but not them;
-    /// except for those on cycles that are left.
+    /// Plans the order of all dead finalizable objects. Marks what those that are due refer to, but
+    /// not the objects themselves; those on cycles that are left are marked.
     pub(super) fn plan(&self, marking: &mut Marking<'_>) {
         let mut specials = self.specials.lock();
         let mut state = std::mem::take(&mut specials.topological);
@@ -161,7 +161,7 @@ impl Registry {
         specials.topological = state;
     }
 
-    /// All dead objects with finalizers.
+    /// Returns the starts of all dead objects with finalizers, and the finalizers of each.
     fn dying(&self, specials: &Specials, marking: &mut Marking<'_>) -> (Vec<usize>, Vec<Dying>) {
         let (mut starts, mut dying) = (Vec::new(), Vec::<Dying>::new());
         let mut numbers = HashMap::new();
@@ -199,7 +199,7 @@ impl Registry {
         (starts, dying)
     }
 
-    /// Tells of the cycles that the last collection found.
+    /// Calls the hook with each cycle that the last collection found.
     pub(super) fn report_cycles(&self) {
         if self.order.is_topological() {
             let reports = std::mem::take(&mut self.specials.lock().topological.reports);

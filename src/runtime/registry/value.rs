@@ -1,5 +1,5 @@
-//! Whether bytes are a value of a type, as a function may take it: every pointer is nil or leads to
-//! a value of the type that it points to.
+//! Checks whether bytes are a value of a type that a function can be called with: every pointer
+//! must be nil or lead to a value of the type that it points to.
 #![forbid(unsafe_code)]
 
 use fing_stubs::signature::{Kind, Type};
@@ -8,12 +8,13 @@ use super::pointer::lies_at;
 use crate::heap::Location;
 use crate::runtime::mutator::Mutator;
 
-/// Checks the bytes of a value, as many as its type's size. `Err`: what is wrong, and where.
+/// Checks the bytes of a value, as many as its type's size. The error says what is wrong, and
+/// where.
 pub(super) fn check(mutator: &Mutator, ty: &Type, bytes: &[u8]) -> Result<(), String> {
     Check { mutator, bytes }.value(ty, 0)
 }
 
-/// Whether any bytes are a value of the type, which is one number.
+/// Whether the type is a number, so that any bytes are a value of it.
 pub(super) fn is_number(ty: &Type) -> bool {
     matches!(
         ty.underlying(),
@@ -84,7 +85,7 @@ impl Check<'_> {
         bytes.map_or(0, usize::from_ne_bytes)
     }
 
-    /// A value that can't be checked is nil.
+    /// Checks that a value is nil, for types whose other values can't be checked.
     fn nil(&self, ty: &Type, at: usize, words: usize) -> Result<(), String> {
         match (0..words).all(|n| self.word(at + 8 * n) == 0) {
             true => Ok(()),
@@ -95,7 +96,8 @@ impl Check<'_> {
         }
     }
 
-    /// At the address lies a value of this type.
+    /// Checks that a value of this type is at the address `addr`, to which the pointer at byte `at`
+    /// leads.
     fn points_to(&self, ty: &Type, addr: usize, at: usize) -> Result<(), String> {
         let (types, heap) = (self.mutator.types(), self.mutator.space().heap());
         let wanted = types.intern(ty).and_then(|id| types.desc(id));
@@ -120,7 +122,8 @@ impl Check<'_> {
         ))
     }
 
-    /// At the address lie so many values of this type.
+    /// Checks that `count` values of this type are at the address `addr`, to which the pointer at
+    /// byte `at` leads.
     fn elements(&self, ty: &Type, addr: usize, count: usize, at: usize) -> Result<(), String> {
         let size = ty.layout().map_or(0, |layout| layout.size) as usize;
         let heap = self.mutator.space().heap();

@@ -1,19 +1,8 @@
-//! Lists against a model: a map of vectors.
+//! Compares the lists with a model: a map of vectors.
 
 use super::*;
+use crate::base::random::Rng;
 use std::collections::BTreeMap;
-
-/// Seeded random numbers (xorshift64*).
-struct Rng(u64);
-
-impl Rng {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % end
-    }
-}
 
 fn place(block: u32, cell: u16) -> Place {
     // Blocks have cells of different sizes.
@@ -55,7 +44,7 @@ fn check(lists: &Lists<u32>, model: &Model) {
 #[test]
 fn lists_are_as_a_map_of_vectors() {
     for seed in 1..=20 {
-        let mut rng = Rng(seed);
+        let mut rng = Rng::new(seed);
         let mut lists = Lists::default();
         let (mut model, mut old) = (Model::new(), Vec::new());
         for step in 0..3000u32 {
