@@ -131,7 +131,7 @@ impl Calls {
         while let Err(payload) = catch_unwind(AssertUnwindSafe(|| self.drain_until_stopped())) {
             self.restarts.fetch_add(1, Ordering::Relaxed);
             let message = message_of(&*payload);
-            tell(|| tracing::error!(message, "the finalizer goroutine was begun anew"));
+            tell(|| tracing::error!(message, "the finalizer goroutine was restarted"));
             std::mem::forget(payload);
         }
         self.discard();

@@ -97,9 +97,9 @@ pub struct Foreign<C: Collector> {
     weak: HashMap<u64, Weak>,
     cycles: Rc<RefCell<Vec<Vec<u64>>>>,
     panics: Panics,
-    /// Whether calls that are due stay in the table at times. Only in Go's order, which reports no
-    /// cycles.
-    hurries: bool,
+    /// Whether every collection is finished at once, for the cycles that it reports. In Go's order,
+    /// which reports none, calls that are due stay in the table at times.
+    always_finishes: bool,
     collections: u64,
 }
 
@@ -162,7 +162,7 @@ impl<C: Collector> Subject for Foreign<C> {
             weak: HashMap::new(),
             cycles: Rc::default(),
             panics,
-            hurries: setup.order != Order::Go,
+            always_finishes: setup.order != Order::Go,
             collections: 0,
         }
     }
@@ -256,7 +256,7 @@ impl<C: Collector> Subject for Foreign<C> {
             .borrow_mut()
             .collect(&self.finalizers, scope, early);
         self.collections += 1;
-        if self.hurries || !self.collections.is_multiple_of(3) {
+        if self.always_finishes || !self.collections.is_multiple_of(3) {
             finish(&self.heap, &self.finalizers, &self.cycles);
         }
     }

@@ -306,7 +306,8 @@ impl Index {
         self.used += 1;
     }
 
-    /// Whether there is room for one more entry with this object, when there are so many entries.
+    /// Whether there is room for one more entry, with this object, when entry numbers are below
+    /// `entries`.
     #[inline]
     pub(super) fn has_room(&self, object: u64, entries: usize) -> bool {
         self.room > 0 && apart(object) >= self.apart && entries <= self.entries()

@@ -304,7 +304,7 @@ impl Runtime {
     /// Those of [`Runtime::gc`].
     pub fn check_finalizers(&self) -> Result<Vec<Suspect>, WorldError> {
         let registry = &self.shared.registry;
-        self.shared.space.inspect(|cycle| registry.check(cycle))
+        self.shared.space.inspect(|marking| registry.check(marking))
     }
 
     /// Checks once that `finalizer` can be set for objects of type `ty`: what

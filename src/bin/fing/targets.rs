@@ -131,7 +131,7 @@ pub(crate) fn run(arguments: &Arguments) -> super::Output {
         )?;
         writeln!(
             out,
-            "checked by: who was asked beside us; see docs/targets.md"
+            "checked by: independent implementations it was compared with; see docs/targets.md"
         )?;
     }
     Ok(ExitCode::SUCCESS)
