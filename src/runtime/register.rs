@@ -141,6 +141,9 @@ impl Mutator {
     /// buffer, a texture, a mapping that its finalizer or cleanup frees. They count until the
     /// object is freed.
     ///
+    /// Objects without size never die, so nothing is counted for them. Values that share a block
+    /// ([`HeapOptions::tiny`](crate::HeapOptions::tiny)) have one figure together, the last one.
+    ///
     /// A collection becomes due when as many external bytes were stated since the last one as
     /// objects that were alive then own ([`HeapOptions::percent`](crate::HeapOptions::percent) says
     /// how much that is), at least

@@ -131,11 +131,11 @@ impl PreparedFinalizer {
         if self.heap().is_tiny(desc) {
             return Err(SetFinalizerError::Tiny { ty: ty() });
         }
-        // Before an object can have the finalizer: its type keeps the function from now on.
-        inner.registry.keep_for_ever(inner.function.function());
         if desc.size() > 0 && !self.heap().imply(desc, shape_id(inner.shape)) {
             return Err(SetFinalizerError::HasObjects { ty: ty() });
         }
+        // The type keeps the function from now on. Until here `self` does.
+        inner.registry.keep_for_ever(inner.function.function());
         Ok(())
     }
 

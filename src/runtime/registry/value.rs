@@ -65,6 +65,8 @@ impl Check<'_> {
                 }
                 self.elements(of, addr, cap, at)
             }
+            // Any number of elements without size takes no bytes.
+            Kind::Array(_, of) if of.layout().is_some_and(|layout| layout.size == 0) => Ok(()),
             Kind::Array(count, of) => {
                 let size = of.layout().map_or(0, |layout| layout.size) as usize;
                 (0..*count as usize).try_for_each(|n| self.value(of, at + n * size))
