@@ -175,6 +175,13 @@ pub fn assign(sig: &Signature, abi: Abi) -> Result<Assignment, AssignError> {
     }
 }
 
+/// Go's assignment with a mistake: a value that does not fit into the registers left keeps those
+/// that its first parts had taken.
+#[cfg(feature = "faults")]
+pub(crate) fn assign_without_roll_back(sig: &Signature, abi: Abi) -> Assignment {
+    go::assign_with(sig, abi, false)
+}
+
 impl Assignment {
     /// Name of the register with this place in the sequence of argument registers; empty if there
     /// is none.

@@ -349,7 +349,7 @@ impl Compiler {
 
     /// What an unwinder must know at the stub's calls; `None` where Cranelift has no System V
     /// information.
-    fn call_state(&self, code: &CompiledCode) -> Result<Option<CallState>, String> {
+    pub(crate) fn call_state(&self, code: &CompiledCode) -> Result<Option<CallState>, String> {
         match code.create_unwind_info(self.isa.as_ref()) {
             Ok(Some(UnwindInfo::SystemV(info))) => {
                 let calls: Vec<u32> = code.buffer.call_sites().map(|site| site.ret_addr).collect();

@@ -230,6 +230,16 @@ impl StubKey {
         StubKey::build(signature, &checked(signature, abi)?, options, true)
     }
 
+    /// [`StubKey::block`] of an assignment that need not be right.
+    #[cfg(feature = "faults")]
+    pub(crate) fn block_of(
+        signature: &Signature,
+        assignment: &Assignment,
+        options: KeyOptions,
+    ) -> Result<StubKey, StubError> {
+        StubKey::build(signature, assignment, options, true)
+    }
+
     fn build(
         signature: &Signature,
         assignment: &Assignment,

@@ -68,6 +68,7 @@ mod call;
 pub mod check;
 mod code;
 mod compile;
+pub mod entry;
 mod error;
 #[cfg(feature = "faults")]
 pub mod faults;

@@ -166,8 +166,8 @@ impl Publisher {
         Ok(lock(&self.shared).insert_or_get(code, common))
     }
 
-    /// Places a veneer or an entrance, which calls nothing by name.
-    fn place(
+    /// Places code that calls nothing by name: a veneer, an entrance, entries.
+    pub(crate) fn place(
         &self,
         compiler: &Compiler,
         key: &StubKey,

@@ -286,7 +286,7 @@ fn register(
 }
 
 /// An integer of `size` bytes as it stands in 64 bits, and which bits count.
-fn extended(convention: &Convention, kind: &Type, size: u64, raw: u64) -> (u64, u64) {
+pub(crate) fn extended(convention: &Convention, kind: &Type, size: u64, raw: u64) -> (u64, u64) {
     let bits = 8 * size;
     let sign_at = |value: u64, bits: u64| ((value << (64 - bits)) as i64 >> (64 - bits)) as u64;
     let is_float = matches!(kind.underlying(), Kind::Float32 | Kind::Float64);

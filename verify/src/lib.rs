@@ -6,6 +6,7 @@ pub mod c;
 pub mod cases;
 pub mod document;
 pub mod emulated;
+pub mod entries;
 pub mod expect;
 pub mod go;
 pub mod machine;

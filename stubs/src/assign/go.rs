@@ -12,15 +12,23 @@ struct State {
     floats: usize,
     stack: u64,
     spill: u64,
+    /// A value that does not fit gives back the registers that its first parts had taken.
+    roll_back: bool,
 }
 
 pub(super) fn assign(sig: &Signature, abi: Abi) -> Assignment {
+    assign_with(sig, abi, true)
+}
+
+/// Go's algorithm, or with `roll_back` false a mistake planted on purpose.
+pub(super) fn assign_with(sig: &Signature, abi: Abi, roll_back: bool) -> Assignment {
     let mut state = State {
         abi,
         ints: 0,
         floats: 0,
         stack: 0,
         spill: 0,
+        roll_back,
     };
 
     let mut args: Vec<Value> = sig
@@ -75,9 +83,15 @@ impl State {
             Some(need) if layout.size > 0 && self.fits(need) => {
                 self.registers(ty, layout, need, is_argument)
             }
-            _ => Place::Stack {
-                offset: take(&mut self.stack, layout),
-            },
+            need => {
+                if let (Some(need), false) = (need, self.roll_back) {
+                    let tried = self.ints + usize::from(need.ints);
+                    self.ints = tried.min(self.abi.int_regs());
+                }
+                Place::Stack {
+                    offset: take(&mut self.stack, layout),
+                }
+            }
         };
         Some(Value::new(ty, layout, place))
     }

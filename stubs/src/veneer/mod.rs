@@ -215,13 +215,13 @@ pub(crate) struct Encoded {
 }
 
 impl Encoded {
-    fn push(&mut self, text: String, bytes: &[u8]) {
+    pub(crate) fn push(&mut self, text: String, bytes: &[u8]) {
         self.listing.push((self.bytes.len(), text));
         self.bytes.extend_from_slice(bytes);
     }
 
     /// A 32-bit instruction of a machine whose instructions are little-endian.
-    fn word(&mut self, text: String, word: u32) {
+    pub(crate) fn word(&mut self, text: String, word: u32) {
         self.push(text, &word.to_le_bytes());
     }
 }
