@@ -84,7 +84,7 @@ mod print;
 mod publish;
 pub mod quote;
 mod record;
-#[cfg(all(feature = "testing", target_arch = "x86_64", target_os = "linux"))]
+#[cfg(feature = "testing")]
 pub mod seed;
 pub mod signature;
 mod stub;
