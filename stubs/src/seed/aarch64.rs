@@ -21,6 +21,7 @@ pub(super) const POINTER: &[Entry] =
     &each_count!(pointer_entry: 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16);
 pub(super) const INTERFACE: &[Entry] =
     &each_count!(interface_entry: 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16);
+pub(super) const SIXTY_KILOBYTES: &[Entry] = &[sixty_kilobytes];
 pub(super) const NATIVE: &[Entry] = &[
     native_pointer,
     native_interface,
@@ -176,6 +177,31 @@ register_callee! {
     interface_2, word0: "ldr x11, [x26, #{ints}]", object: "ldr x12, [x26, #{ints} + 8]",
     frame: ["str x13, [sp, #8]", "strh w14, [sp, #16]", "str x15, [sp, #24]",
         "str x15, [sp, #32]"]
+}
+
+/// At its start: x26 = observation, sp + 8 = the argument base.
+#[unsafe(naked)]
+unsafe extern "C" fn sixty_kilobytes() {
+    naked_asm!(
+        "hint #34",
+        "add x0, sp, #8",
+        "mov x1, #7681",
+        "mov x2, #-1",
+        "2: str x2, [x0], #8",
+        "subs x1, x1, #1",
+        "b.ne 2b",
+        "ldr x0, [x26, #{calls}]",
+        "add x0, x0, #1",
+        "str x0, [x26, #{calls}]",
+        ".irp i, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29",
+        "mov x\\i, #-1",
+        ".endr",
+        ".irp i, 8, 9, 10, 11, 12, 13, 14, 15",
+        "fmov d\\i, x2",
+        ".endr",
+        "ret",
+        calls = const offset_of!(Observation, calls),
+    )
 }
 
 /// The native callees, in AAPCS64 form, run the body of the ABI0 interface case on a frame of their

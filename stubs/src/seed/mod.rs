@@ -206,6 +206,14 @@ pub fn native_interface_results() -> Option<usize> {
     address(machine::NATIVE.get(3))
 }
 
+/// Code address of a Go callee `func(*T) [7680]uint64` for all registers: it writes all 60 KiB of
+/// its result, which are the frame from the argument base up, then the spill slot behind them;
+/// counts the call in [`Observation::calls`]; and leaves junk in the registers that a C function
+/// would keep.
+pub fn sixty_kilobytes() -> Option<usize> {
+    address(machine::SIXTY_KILOBYTES.first())
+}
+
 fn address(entry: Option<&Entry>) -> Option<usize> {
     entry.map(|entry| *entry as usize)
 }

@@ -21,6 +21,7 @@ pub(super) const POINTER: &[Entry] =
     &each_count!(pointer_entry: 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16);
 pub(super) const INTERFACE: &[Entry] =
     &each_count!(interface_entry: 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16);
+pub(super) const SIXTY_KILOBYTES: &[Entry] = &[sixty_kilobytes];
 pub(super) const NATIVE: &[Entry] = &[
     native_pointer,
     native_interface,
@@ -168,6 +169,29 @@ register_callee! {
 register_callee! {
     interface_2, word0: "ld x28, {ints}(x26)", object: "ld x29, {ints} + 8(x26)",
     frame: ["sd x12, 8(sp)", "sh x13, 16(sp)", "sd x31, 24(sp)", "sd x31, 32(sp)"]
+}
+
+/// At its start: x26 = observation, sp + 8 = the argument base.
+#[unsafe(naked)]
+unsafe extern "C" fn sixty_kilobytes() {
+    naked_asm!(
+        "addi x5, sp, 8",
+        "li x6, 7681",
+        "li x7, -1",
+        "2: sd x7, 0(x5)",
+        "addi x5, x5, 8",
+        "addi x6, x6, -1",
+        "bnez x6, 2b",
+        "ld x5, {calls}(x26)",
+        "addi x5, x5, 1",
+        "sd x5, {calls}(x26)",
+        ".irp i, 8, 9, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27",
+        "li x\\i, -1",
+        "fmv.d.x f\\i, x7",
+        ".endr",
+        "ret",
+        calls = const offset_of!(Observation, calls),
+    )
 }
 
 /// The native callees, in LP64D form, run the body of the ABI0 interface case on a frame of their

@@ -19,6 +19,7 @@ pub(super) const INT_ARG_REGS: usize = 8;
 
 pub(super) const POINTER: &[Entry] = &each_count!(pointer_entry: 0 1 2 3 4 5 6 7 8);
 pub(super) const INTERFACE: &[Entry] = &each_count!(interface_entry: 0 1 2 3 4 5 6 7 8);
+pub(super) const SIXTY_KILOBYTES: &[Entry] = &[sixty_kilobytes];
 pub(super) const NATIVE: &[Entry] = &[
     native_pointer,
     native_interface,
@@ -159,6 +160,30 @@ register_callee! {
 register_callee! {
     interface_2, word0: "lg %r4, {ints}(%r12)", object: "lg %r5, {ints} + 8(%r12)",
     frame: ["stg %r6, 8(%r15)", "sth %r7, 16(%r15)", "stg %r8, 24(%r15)", "stg %r8, 32(%r15)"]
+}
+
+/// At its start: r12 = observation, r15 + 8 = the argument base.
+#[unsafe(naked)]
+unsafe extern "C" fn sixty_kilobytes() {
+    naked_asm!(
+        "la %r2, 8(%r15)",
+        "lghi %r3, 7681",
+        "lghi %r4, -1",
+        "2: stg %r4, 0(%r2)",
+        "la %r2, 8(%r2)",
+        "brctg %r3, 2b",
+        "lg %r2, {calls}(%r12)",
+        "aghi %r2, 1",
+        "stg %r2, {calls}(%r12)",
+        ".irp i, 6, 7, 8, 9, 10, 11, 12, 13",
+        "lghi %r\\i, -1",
+        ".endr",
+        ".irp i, 8, 9, 10, 11, 12, 13, 14, 15",
+        "ldgr %f\\i, %r4",
+        ".endr",
+        "br %r14",
+        calls = const offset_of!(Observation, calls),
+    )
 }
 
 /// The native callees, in the form of the ELF ABI, run the body of the ABI0 interface case on a

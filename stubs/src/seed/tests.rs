@@ -248,6 +248,16 @@ fn confirmed_numbers_are_logged_in_order() {
 }
 
 #[test]
+fn a_large_result_is_written_up_to_the_end_of_the_frame() {
+    let code = sixty_kilobytes().unwrap();
+    let observation = Observation::new(code);
+    let mut frame = vec![0; 7681];
+    call_with(code, 1, &[0], &observation, &mut frame);
+    assert_eq!(observation.calls(), 1);
+    assert!(frame.iter().all(|&word| word == u64::MAX));
+}
+
+#[test]
 fn callees_of_the_c_convention() {
     #[repr(C)]
     #[derive(Debug, PartialEq)]

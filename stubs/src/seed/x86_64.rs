@@ -23,6 +23,8 @@ pub(super) const INT_ARG_REGS: usize = 9;
 pub(super) const POINTER: &[Entry] = &each_count!(pointer_entry: 0 1 2 3 4 5 6 7 8 9);
 /// Those of the interface case.
 pub(super) const INTERFACE: &[Entry] = &each_count!(interface_entry: 0 1 2 3 4 5 6 7 8 9);
+/// The callee with a large result.
+pub(super) const SIXTY_KILOBYTES: &[Entry] = &[sixty_kilobytes];
 /// The callees of the C convention: without results for a pointer and an interface, then with.
 pub(super) const NATIVE: &[Entry] = &[
     native_pointer,
@@ -175,6 +177,26 @@ register_callee! {
 register_callee! {
     interface_2, word0: "[rdx+{ints}]", object: "[rdx+{ints}+8]",
     frame: ["mov [rsp+8], rbx", "mov [rsp+16], cx", "mov [rsp+24], rsi", "mov [rsp+32], rsi"]
+}
+
+/// At its start: RDX = observation, RSP + 8 = the argument base.
+#[unsafe(naked)]
+unsafe extern "C" fn sixty_kilobytes() {
+    naked_asm!(
+        "lea rdi, [rsp + 8]",
+        "mov rcx, 7681",
+        "mov rax, -1",
+        "rep stosq",
+        "inc qword ptr [rdx + {calls}]",
+        "mov rbx, -1",
+        "mov r12, -1",
+        "mov r13, -1",
+        "mov r14, -1",
+        "mov r15, -1",
+        "pcmpeqd xmm15, xmm15",
+        "ret",
+        calls = const offset_of!(Observation, calls),
+    )
 }
 
 /// The native callees, in System V form, run the body of the ABI0 interface case on a frame of their own, then give
