@@ -2,7 +2,7 @@
 //! `faults`, for tests only.
 #![forbid(unsafe_code)]
 
-use crate::StubKey;
+use crate::{Abi, Assignment, Signature, StubKey};
 
 /// A mistake that a stub generator could make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,4 +36,10 @@ impl Fault {
             Fault::WrongRegister | Fault::CalleeSaved => key.clone(),
         }
     }
+}
+
+/// Go's assignment with the mistake of Go 1.27's Windows callbacks: a value that does not fit into
+/// the registers left keeps those that its first parts had taken.
+pub fn assign_without_roll_back(signature: &Signature, abi: Abi) -> Assignment {
+    crate::assign::assign_without_roll_back(signature, abi)
 }

@@ -322,7 +322,7 @@ impl StubKey {
         assignment: &Assignment,
         options: KeyOptions,
     ) -> Result<StubKey, StubError> {
-        StubKey::build(signature, assignment, options, true)
+        StubKey::build(signature, assignment, options, Arguments::Block)
     }
 
     fn build(

@@ -93,7 +93,7 @@ fn closures_are_called_by_rust_compilers_conventions() {
 /// closure leaves, the stub hands back; directly, and through functions of other ABIs on the way.
 #[test]
 fn entries_are_the_other_side_of_stubs() {
-    let count = std::env::var("FING_CASES").map_or(300, |n| n.parse().unwrap());
+    let count = std::env::var("FING_CASES").map_or(150, |n| n.parse().unwrap());
     let (entries, cache) = (entries(), StubCache::new(Default::default()).unwrap());
     let mut rng = Rng::new(11);
     let mut abis: Vec<Abi> = (0..=9)

@@ -48,6 +48,8 @@ mod report;
 mod slot;
 mod state;
 mod sync;
+#[cfg(test)]
+mod tests;
 mod veneer;
 pub mod windows;
 
