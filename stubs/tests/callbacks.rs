@@ -512,6 +512,34 @@ fn what_cannot_be_is_refused() {
     assert!(matches!(text, StubError::Assign(_)), "{text}");
 }
 
+/// A forked child has no code: callbacks can't be made there, and those that are dropped there are
+/// still the parent's.
+#[test]
+fn a_forked_child_is_told() {
+    let entries = entries();
+    let text = signature("func(uint64) uint64");
+    let callback = Callback::new(&entries, &text, Abi::system_v(), |call| {
+        call.set_result(0, 8u64).unwrap();
+    });
+    let callback = callback.unwrap();
+    let address = callback.address();
+    // SAFETY: the child makes no use of what other threads may have held, and ends by `_exit`.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        let made = Callback::at(callback.point(), CallbackOptions::default(), |_| ());
+        let is_told = matches!(made, Err(StubError::Forked { .. }));
+        drop(callback);
+        // SAFETY: ends the child.
+        unsafe { libc::_exit(i32::from(!is_told)) };
+    }
+    let mut status = 0;
+    // SAFETY: the child of this process, and a place for its status.
+    assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+    assert_eq!(status, 0);
+    assert_eq!(word(address)(1), 8);
+    drop(callback);
+}
+
 // Panics, each in a process of its own.
 
 const CHILD: &str = "FING_TEST_CHILD";

@@ -26,6 +26,10 @@ const TAIL: &str = "
   in the process itself, by stubs and by the interpreter. The 302 signatures of
   `stubs/tests/vectors/public.jsonl` are always among them.
 - **pulley**: Pulley's registers and stack at every callee, in this process, in both byte orders.
+- **entries**: the other direction, in Unicorn: callers of entries (`docs/callbacks.md`) with junk
+  in every register but their arguments'; the block that the handler gets, and what the caller finds
+  at the return: results, extensions, preserved registers, its stack. Every number of integer
+  registers is tried.
 - `-`: no such oracle. gcc has no `tail`, and no Apple convention on these machines; Go has one
   convention for each machine.
 ";

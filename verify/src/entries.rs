@@ -59,24 +59,17 @@ impl std::fmt::Debug for Entered {
 }
 
 impl Entered {
-    /// For a target. `None`: fing has no entries for it, which are Pulley and Cranelift's `tail`.
+    /// For a target that [`Oracle::Entries`](crate::run::Oracle) judges.
     ///
     /// # Errors
     /// This build does not compile for it.
-    pub fn new(
-        library: &'static Library,
-        target: Target,
-        seed: u64,
-    ) -> Result<Option<Entered>, String> {
-        if target.entry.is_empty() || target.convention.starts_with("tail") {
-            return Ok(None);
-        }
-        Ok(Some(Entered {
+    pub fn new(library: &'static Library, target: Target, seed: u64) -> Result<Entered, String> {
+        Ok(Entered {
             target,
             library,
             compiler: target.compiler().map_err(|e| e.to_string())?,
             random: Random::for_purpose(seed, &format!("entries {}", target.convention)),
-        }))
+        })
     }
 
     /// Another random signature, and for callers of Go another register count.

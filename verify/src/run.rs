@@ -6,6 +6,7 @@ use fing_oracles::emulator::{Isa, library};
 use fing_stubs::{Abi, KeyOptions, Signature};
 
 use crate::emulated::{Emulated, Form};
+use crate::entries::Entered;
 use crate::go::Program;
 use crate::go::emulated::Loaded;
 use crate::native::Mapped;
@@ -25,11 +26,19 @@ pub enum Oracle {
     Go,
     /// Cranelift's portable interpreter, in this process.
     Pulley,
+    /// Callers of entries: the machine's registers and memory, in an emulator.
+    Entries,
 }
 
 impl Oracle {
     /// All of them.
-    pub const ALL: [Oracle; 4] = [Oracle::Emulator, Oracle::C, Oracle::Go, Oracle::Pulley];
+    pub const ALL: [Oracle; 5] = [
+        Oracle::Emulator,
+        Oracle::C,
+        Oracle::Go,
+        Oracle::Pulley,
+        Oracle::Entries,
+    ];
 
     /// Its name.
     pub const fn name(self) -> &'static str {
@@ -38,6 +47,7 @@ impl Oracle {
             Oracle::C => "c",
             Oracle::Go => "go",
             Oracle::Pulley => "pulley",
+            Oracle::Entries => "entries",
         }
     }
 
@@ -51,6 +61,8 @@ impl Oracle {
             // gcc has neither Cranelift's own conventions nor, for these machines, Apple's.
             Oracle::C => !pulley && !["go", "tail", "apple"].contains(&family),
             Oracle::Pulley => pulley,
+            // Callers by `tail` are refused.
+            Oracle::Entries => !pulley && family != "tail",
         }
     }
 }
@@ -93,6 +105,7 @@ pub fn run(target: Target, oracle: Oracle, options: Options, tick: &dyn Fn(u64))
         Oracle::C => by_c(&mut row, options, tick),
         Oracle::Go => by_go(&mut row, options, tick),
         Oracle::Pulley => pulley(&mut row, options, tick),
+        Oracle::Entries => entries(&mut row, options, tick),
     };
     match outcome {
         Ok(()) => {}
@@ -118,7 +131,7 @@ impl From<String> for Stop {
 pub fn expected_cases(target: Target, oracle: Oracle, options: Options) -> u64 {
     match oracle {
         Oracle::Emulator => options.cases + 2 * (target.abi().int_regs() as u64 + 1),
-        Oracle::C | Oracle::Pulley => options.cases,
+        Oracle::C | Oracle::Pulley | Oracle::Entries => options.cases,
         Oracle::Go => 2 * options.cases + cases::vectors().len() as u64,
     }
 }
@@ -241,6 +254,18 @@ fn pulley(row: &mut Row, options: Options, tick: &dyn Fn(u64)) -> Result<(), Sto
         row.cases += 1;
         tick(1);
         row.faults.extend(pulley.verify(&signature, form).err());
+    }
+    Ok(())
+}
+
+fn entries(row: &mut Row, options: Options, tick: &dyn Fn(u64)) -> Result<(), Stop> {
+    let library = library().ok_or(Stop::Missing("unicorn"))?;
+    let mut entered = Entered::new(library, row.target, options.seed)?;
+    for _ in 0..options.cases {
+        let (signature, abi) = entered.case();
+        row.cases += 1;
+        tick(1);
+        row.faults.extend(entered.verify(&signature, abi).err());
     }
     Ok(())
 }

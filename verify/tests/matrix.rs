@@ -53,3 +53,8 @@ fn go() {
 fn pulley() {
     column(Oracle::Pulley, 100);
 }
+
+#[test]
+fn entries() {
+    column(Oracle::Entries, 50);
+}

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use super::call::Typed;
 use super::compile::compile_entry;
+use super::fork;
 use super::moves::EntryKey;
 use super::report::Report;
 use super::slot::Slot;
@@ -136,6 +137,8 @@ pub(super) struct Inner {
     go: Mutex<Pool>,
     native: Mutex<Pool>,
     alive: AtomicUsize,
+    /// The process that has the code, and how many forks led to it.
+    owner: (u32, u64),
     /// There was a callback that any thread may call.
     was_shared: AtomicBool,
     // Dropped last: the memory of all code.
@@ -222,6 +225,7 @@ impl Entries {
     /// # Errors
     /// The environment's: no code for this machine, no executable memory.
     pub fn new(options: EntryOptions) -> Result<Entries, StubError> {
+        fork::watch();
         let compiler = Compiler::host()?;
         let arena = Arena::new(options.arena_capacity)?;
         let stubs = CacheOptions::default()
@@ -236,6 +240,7 @@ impl Entries {
             go: Mutex::default(),
             native: Mutex::default(),
             alive: AtomicUsize::new(0),
+            owner: (std::process::id(), fork::generation()),
             was_shared: AtomicBool::new(false),
             arenas: Mutex::new(vec![Arc::new(Publisher::new(arena))]),
         })))
@@ -357,6 +362,12 @@ impl Inner {
 
     /// A free slot for callers of `point`.
     pub(super) fn take(&self, point: &EntryPoint) -> Result<SlotRef, StubError> {
+        if fork::generation() != self.owner.1 {
+            return Err(StubError::Forked {
+                owner: self.owner.0,
+                found: std::process::id(),
+            });
+        }
         let pool = self.pool(point.abi().family());
         let free = {
             let mut pool = lock(pool);

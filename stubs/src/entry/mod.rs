@@ -42,6 +42,7 @@ mod callback;
 mod compile;
 mod entries;
 mod error;
+mod fork;
 mod lower;
 mod moves;
 mod report;
