@@ -75,8 +75,8 @@ fn closures_are_called_by_rust_compilers_conventions() {
     // SAFETY: entries of these signatures and conventions.
     let (f, g): (C, Win) = unsafe {
         (
-            std::mem::transmute(c.address()),
-            std::mem::transmute(win.address()),
+            std::mem::transmute::<usize, C>(c.address()),
+            std::mem::transmute::<usize, Win>(win.address()),
         )
     };
     assert_eq!(
@@ -186,11 +186,8 @@ fn an_entry_begins_with_a_landing_pad() {
         let callback = Callback::new(&entries, &signature("func()"), abi, |_| ()).unwrap();
         let address: *const [u8; 4] = std::ptr::with_exposed_provenance(callback.address());
         // SAFETY: code of the entry, which can be read.
-        assert_eq!(
-            unsafe { *address },
-            [0xf3, 0x0f, 0x1e, 0xfa],
-            "endbr64 for {abi}"
-        );
+        let found = unsafe { *address };
+        assert_eq!(found, [0xf3, 0x0f, 0x1e, 0xfa], "endbr64 for {abi}");
     }
 }
 

@@ -175,7 +175,7 @@ pub enum CallValueError {
     #[error("callback {}: {side} {index}, wanted one below {count}", short(.signature))]
     NoSuchValue {
         /// The callback's signature.
-        signature: Signature,
+        signature: Box<Signature>,
         /// `argument` or `result`.
         side: &'static str,
         /// The index asked for.
@@ -191,7 +191,7 @@ pub enum CallValueError {
     )]
     OtherType {
         /// The callback's signature.
-        signature: Signature,
+        signature: Box<Signature>,
         /// `argument` or `result`.
         side: &'static str,
         /// Its index.
@@ -284,7 +284,7 @@ impl<'a> Call<'a> {
 
     #[cold]
     fn mismatch(&self, side: &'static str, found: &'static str, index: usize) -> CallValueError {
-        let signature = self.typed.signature.clone();
+        let signature = Box::new(self.typed.signature.clone());
         let types: Vec<&Type> = match side {
             "argument" => signature.arguments().collect(),
             _ => signature.results().iter().collect(),

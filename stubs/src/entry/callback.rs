@@ -155,38 +155,27 @@ impl Lease {
         if thread == 0 {
             inner.share();
         }
-        let mut callee = callee;
-        loop {
-            let slot = inner.take(point)?;
-            let opened = slot.open(Opening {
-                target: Target {
-                    typed: point.0.typed.clone(),
-                    callee,
-                    on_panic: options.on_panic,
-                    slot: slot.clone(),
-                    keep: inner.clone(),
-                },
-                on_late: options.on_late,
-                owner: options.owner.clone(),
-                created,
-                thread,
-                veneer: point.0.code.veneer(),
-                code: point.0.code.number,
-            });
-            match opened {
-                Ok(generation) => {
-                    return Ok(Lease {
-                        slot,
-                        generation,
-                        point: point.clone(),
-                    });
-                }
-                Err(opening) => {
-                    inner.retire();
-                    callee = opening.target.callee;
-                }
-            }
-        }
+        let slot = inner.take(point)?;
+        let generation = slot.open(Opening {
+            target: Target {
+                typed: point.0.typed.clone(),
+                callee,
+                on_panic: options.on_panic,
+                slot: slot.clone(),
+                keep: inner.clone(),
+            },
+            on_late: options.on_late,
+            owner: options.owner,
+            created,
+            thread,
+            veneer: point.0.code.veneer(),
+            code: point.0.code.number,
+        });
+        Ok(Lease {
+            slot,
+            generation,
+            point: point.clone(),
+        })
     }
 
     fn close(&self, how: Close, at: &'static Location<'static>) -> Result<(), CloseError> {

@@ -11,7 +11,7 @@ use super::call::Typed;
 use super::compile::compile_entry;
 use super::fork;
 use super::moves::EntryKey;
-use super::report::Report;
+use super::report::{Observer, Report};
 use super::slot::Slot;
 use super::veneer;
 use crate::code::{Arena, CodeSlice, DEFAULT_ARENA_CAPACITY};
@@ -40,7 +40,7 @@ pub struct EntryOptions {
     pub quarantine: usize,
     /// Is told of each call that has no result, beside a `tracing` error. It runs below foreign
     /// code, on the thread of the call; its panics are ignored.
-    pub observer: Option<Arc<dyn Fn(&Report) + Send + Sync>>,
+    pub observer: Option<Observer>,
 }
 
 impl Default for EntryOptions {
@@ -416,21 +416,19 @@ impl Inner {
         Ok(slot(0))
     }
 
-    /// Takes a slot back whose callback was freed.
+    /// Takes a slot back whose callback was freed. One that has no generation left is never used
+    /// again.
     pub(super) fn give_back(&self, slot: SlotRef) {
         self.alive.fetch_sub(1, Ordering::Relaxed);
         let family = slot.family;
-        lock(self.pool(family)).free.push_back(slot);
+        if !slot.is_used_up() {
+            lock(self.pool(family)).free.push_back(slot);
+        }
     }
 
     /// Callbacks of any thread are made: see the drop.
     pub(super) fn share(&self) {
         self.was_shared.store(true, Ordering::Relaxed);
-    }
-
-    /// A slot that has no generation left: it is never used again.
-    pub(super) fn retire(&self) {
-        self.alive.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -60,4 +60,4 @@ pub use compile::{CompiledEntry, compile_entry};
 pub use entries::{Entries, EntryOptions, EntryPoint, EntryStats};
 pub use error::CloseError;
 pub use moves::EntryKey;
-pub use report::{Described, Failure, Freed, OnFailure, Report};
+pub use report::{Described, Failure, Freed, Observer, OnFailure, Report};

@@ -119,8 +119,8 @@ impl fmt::Display for Report {
     }
 }
 
-/// Code of the user's that is told.
-pub(super) type Observer = Arc<dyn Fn(&Report) + Send + Sync>;
+/// Code of the user's that is told of calls that have no result.
+pub type Observer = Arc<dyn Fn(&Report) + Send + Sync>;
 
 /// Tells, and aborts if that is the outcome. A panic of the observer or of a subscriber is ignored:
 /// there is a foreign caller below.

@@ -188,15 +188,16 @@ impl Slot {
         self.entry.store(entry, Ordering::Relaxed);
     }
 
-    /// Gives the slot to a callback; its generation. Returns the opening if the slot has no
-    /// generation left: then it is never used again.
+    /// Whether no callback can have it any more.
+    pub(super) fn is_used_up(&self) -> bool {
+        generation(self.state.word()) == u32::MAX
+    }
+
+    /// Gives the slot to a callback; its generation.
     ///
-    /// Only by the thread that has taken the free slot from its pool.
-    pub(super) fn open(&self, opening: Opening) -> Result<u32, Opening> {
-        let next = generation(self.state.word()).checked_add(1);
-        let Some(next) = next else {
-            return Err(opening);
-        };
+    /// Only by the thread that has taken the free slot from its pool, where none is used up.
+    pub(super) fn open(&self, opening: Opening) -> u32 {
+        let next = generation(self.state.word()) + 1;
         let known = Known {
             typed: opening.target.typed.clone(),
             owner: opening.owner,
@@ -216,7 +217,7 @@ impl Slot {
         self.code.store(opening.code, Ordering::Relaxed);
         self.veneer.store(opening.veneer, Ordering::Relaxed);
         self.state.open();
-        Ok(next)
+        next
     }
 
     /// Closes a generation; `idle` only if no call is under way, `waiter` is told when the last one
