@@ -423,8 +423,8 @@ fn blocks_are_checked() {
     assert_eq!(blocks, wanted);
 }
 
-/// A panic passes through a stub that stores results, and so through a veneer that calls. The callee
-/// is a C function, which a Go caller on s390x has no register save area for.
+/// A panic passes through a stub that stores results, and so through a veneer that calls. The
+/// callee is a C function, which a Go caller on s390x has no register save area for.
 #[test]
 fn a_panic_passes_through_a_call_with_results() {
     extern "C-unwind" fn panics(_: u64) -> u64 {

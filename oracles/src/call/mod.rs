@@ -43,8 +43,8 @@ pub struct Registers {
 static G: [u64; 64] = [0; 64];
 
 impl Registers {
-    /// Different junk in each argument register; context 0; the goroutine a block of zeroes; zero in
-    /// what Go keeps zero.
+    /// Different junk in each argument register; context 0; the goroutine a block of zeroes; zero
+    /// in what Go keeps zero.
     pub fn junk() -> Registers {
         Registers {
             ints: std::array::from_fn(|i| 0x1111_0000_dead_0000 + i as u64),

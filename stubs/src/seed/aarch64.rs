@@ -29,9 +29,9 @@ pub(super) const NATIVE: &[Entry] = &[
     native_interface_results,
 ];
 
-/// Each number of registers has an entry of its own. At the branch: x16 = the entry's address, x17 =
-/// the number; all other registers as found. `hint #34` is `bti c`, which an indirect call may land
-/// on.
+/// Each number of registers has an entry of its own. At the branch: x16 = the entry's address, x17
+/// = the number; all other registers as found. `hint #34` is `bti c`, which an indirect call may
+/// land on.
 macro_rules! entries {
     ($($entry:ident => [$zero:ident, $one:ident, $more:ident]);* $(;)?) => {$(
         #[unsafe(naked)]
@@ -59,8 +59,8 @@ entries! {
 /// [`entries`] leaves them x16 and x17.
 ///
 /// The parts a case supplies run with x26 and sp as at the start and all else saved: `word0`,
-/// `object`: load the argument words to x11 and x12; `abi`: what this ABI promises besides; `frame`:
-/// stores of results, and of junk over arguments and spill slots, which are the callee's;
+/// `object`: load the argument words to x11 and x12; `abi`: what this ABI promises besides;
+/// `frame`: stores of results, and of junk over arguments and spill slots, which are the callee's;
 /// `registers`: result registers, over the junk.
 macro_rules! callee {
     ($name:ident, abi: [$($abi:literal),*], registers: [$($registers:literal),*],
@@ -139,8 +139,8 @@ macro_rules! callee {
     };
 }
 
-/// What only the register ABI promises: x28 points at Go's goroutine, of which the stack check reads
-/// word 2. And its result registers: x0, and d0, whose upper bits are anyone's.
+/// What only the register ABI promises: x28 points at Go's goroutine, of which the stack check
+/// reads word 2. And its result registers: x0, and d0, whose upper bits are anyone's.
 macro_rules! register_callee {
     ($name:ident, $($rest:tt)*) => {
         callee! {

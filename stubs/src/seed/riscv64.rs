@@ -57,8 +57,8 @@ entries! {
 /// [`entries`] leaves them x30 and x31.
 ///
 /// The parts a case supplies run with x26 and sp as at the start and all else saved: `word0`,
-/// `object`: load the argument words to x28 and x29; `abi`: what this ABI promises besides; `frame`:
-/// stores of results, and of junk over arguments and spill slots, which are the callee's;
+/// `object`: load the argument words to x28 and x29; `abi`: what this ABI promises besides;
+/// `frame`: stores of results, and of junk over arguments and spill slots, which are the callee's;
 /// `registers`: result registers, over the junk.
 macro_rules! callee {
     ($name:ident, abi: [$($abi:literal),*], registers: [$($registers:literal),*],
@@ -135,8 +135,8 @@ macro_rules! callee {
     };
 }
 
-/// What only the register ABI promises: x27 points at Go's goroutine, of which the stack check reads
-/// word 2. And its result registers: x10, and f10, where a `float32` has ones above it.
+/// What only the register ABI promises: x27 points at Go's goroutine, of which the stack check
+/// reads word 2. And its result registers: x10, and f10, where a `float32` has ones above it.
 macro_rules! register_callee {
     ($name:ident, $($rest:tt)*) => {
         callee! {

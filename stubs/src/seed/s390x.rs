@@ -124,9 +124,9 @@ macro_rules! callee {
     };
 }
 
-/// What only the register ABI promises: r13 points at Go's goroutine, of which the stack check reads
-/// word 2, and r0 is zero. And its result registers: r2, and the high half of f0, whose low half is
-/// anyone's.
+/// What only the register ABI promises: r13 points at Go's goroutine, of which the stack check
+/// reads word 2, and r0 is zero. And its result registers: r2, and the high half of f0, whose low
+/// half is anyone's.
 macro_rules! register_callee {
     ($name:ident, $($rest:tt)*) => {
         callee! {

@@ -199,8 +199,8 @@ unsafe extern "C" fn sixty_kilobytes() {
     )
 }
 
-/// The native callees, in System V form, run the body of the ABI0 interface case on a frame of their own, then give
-/// back C's callee-saved registers.
+/// The native callees, in System V form, run the body of the ABI0 interface case on a frame of
+/// their own, then give back C's callee-saved registers.
 ///
 /// ```text
 /// RSP+48..+88   R15 R14 R13 R12 RBX     saved

@@ -1,6 +1,6 @@
-//! Callees for any signature: they write down every register and the frame, and leave results behind
-//! that they were given beforehand. One at a time, for they find their probe in a static. One file
-//! for each machine.
+//! Callees for any signature: they write down every register and the frame, and leave results
+//! behind that they were given beforehand. One at a time, for they find their probe in a static.
+//! One file for each machine.
 
 use std::sync::atomic::AtomicUsize;
 
@@ -10,10 +10,10 @@ use std::sync::atomic::AtomicUsize;
 #[cfg_attr(target_arch = "s390x", path = "s390x.rs")]
 mod machine;
 
-/// Calls `called`, a stub's code or the entrance that calls it, with `first, end, progress, g, stub`
-/// by the C convention and something known in every register that the convention keeps; returns 1 if
-/// all of it is still there. The stack pointer and the control of floating point are looked at too,
-/// and on x86-64 the direction flag.
+/// Calls `called`, a stub's code or the entrance that calls it, with `first, end, progress, g,
+/// stub` by the C convention and something known in every register that the convention keeps;
+/// returns 1 if all of it is still there. The stack pointer and the control of floating point are
+/// looked at too, and on x86-64 the direction flag.
 pub(crate) use machine::keeps_registers;
 pub(crate) use machine::{FLOATS, INTS, PUSHED, callee};
 

@@ -135,8 +135,8 @@ callee!(
     "mov r11, [r11 + {ints_out} + 88]"
 );
 
-/// See [`super::keeps_registers`]. RDI, RSI, RDX, RCX and R8 are the arguments of the call, R9 is what
-/// is called.
+/// See [`super::keeps_registers`]. RDI, RSI, RDX, RCX and R8 are the arguments of the call, R9 is
+/// what is called.
 #[unsafe(naked)]
 pub(crate) unsafe extern "C" fn keeps_registers(
     first: usize,
