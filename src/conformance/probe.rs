@@ -93,7 +93,7 @@ fn signature(text: &str) -> Signature {
 /// The convention of the functions above.
 fn native() -> Abi {
     let native = Abi::host_native();
-    native.unwrap_or_else(|| unreachable!("a host whose stubs run has a C convention"))
+    native.unwrap_or_else(|_| unreachable!("a host whose stubs run has a C convention"))
 }
 
 const POINTER: &str = "func(unsafe.Pointer)";

@@ -1,6 +1,5 @@
 //! Go callees on this host, for every number of argument registers, generated and interpreted:
 //! callees that look at physical registers and frame words and leave nothing as it was.
-#![cfg(target_os = "linux")]
 
 use std::sync::atomic::Ordering;
 

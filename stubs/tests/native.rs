@@ -1,6 +1,5 @@
 //! Native callees on this host, generated and interpreted: arguments, contexts, results of every
 //! size, panics.
-#![cfg(target_os = "linux")]
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};

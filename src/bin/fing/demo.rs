@@ -89,7 +89,7 @@ fn streams(runtime: &Runtime, out: &mut impl Write) -> Result<(), Box<dyn Error>
         .types()
         .define("demo.File", "struct { Stream uintptr }")?;
     let fclose: Signature = "func(unsafe.Pointer) int32".parse()?;
-    let native = Abi::host_native().ok_or("the C convention of this machine is not known")?;
+    let native = Abi::host_native()?;
     // SAFETY: I8: libc's `int fclose(FILE *)`, which is given streams that nobody else closes.
     let fclose = unsafe { CleanupFn::builder(fclose, native).at(libc::fclose as *const ()) };
 

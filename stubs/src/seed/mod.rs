@@ -50,7 +50,7 @@ macro_rules! each_count {
         target_arch = "riscv64",
         target_arch = "s390x"
     )),
-    path = "none.rs"
+    path = "unsupported_isa.rs"
 )]
 mod machine;
 
