@@ -1,10 +1,10 @@
 //! Runs one test of this program again in a process of its own, for what would end or change this
-//! one. Under an emulator the child runs there too.
-
-use std::process::{Command, Output};
+//! one.
 
 #[path = "runner.rs"]
 mod runner;
+
+use std::process::{Command, Output};
 
 /// Names the part of a test that a child process is to run.
 const PART: &str = "FING_TEST_PART";
@@ -16,7 +16,8 @@ pub(crate) fn is_child(part: &str) -> bool {
 
 /// A command that runs only the test of this name, as the child for this part.
 pub(crate) fn command(test: &str, part: &str) -> Command {
-    let mut command = runner::command(std::env::current_exe().expect("this program's path"));
+    let program = std::env::current_exe().expect("this program's path");
+    let mut command = runner::command(program);
     command.args([test, "--exact", "--nocapture", "--test-threads=1"]);
     command.env(PART, part);
     command
