@@ -2,6 +2,7 @@
 //! `faults`, for tests only.
 #![forbid(unsafe_code)]
 
+pub use crate::planted::{HostFault, plant};
 use crate::{Abi, Assignment, Signature, StubKey};
 
 /// A mistake that a stub generator could make.
