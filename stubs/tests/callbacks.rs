@@ -614,8 +614,8 @@ fn a_late_call_aborts_if_asked() {
     assert!(text.contains("called after it was freed"), "{text}");
 }
 
-/// A closure whose destructor panics: in the handle's drop it goes to whoever drops; after a call it
-/// is reported, and the slot is free all the same.
+/// A closure whose destructor panics: in the handle's drop it goes to whoever drops; after a call
+/// it is reported, and the slot is free all the same.
 #[test]
 fn a_destructor_panics() {
     struct Bomb;

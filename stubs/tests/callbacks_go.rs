@@ -1,5 +1,5 @@
-//! Go's own cases of Windows callbacks (runtime/syscall_windows_test.go), with functions that the Go
-//! compiler made: called by Windows' convention under Go's rules, by System V without them. And
+//! Go's own cases of Windows callbacks (runtime/syscall_windows_test.go), with functions that the
+//! Go compiler made: called by Windows' convention under Go's rules, by System V without them. And
 //! Go's checks, in Go's words.
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 

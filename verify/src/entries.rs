@@ -2,11 +2,12 @@
 //! them, must become the block of arguments that the handler gets, and the block of results that it
 //! leaves must become what the caller finds.
 //!
-//! The entry is called with junk in every register but those that carry arguments, and in all memory
-//! but the arguments. The handler's first instruction is where the run stops: there everything is
-//! compared; then what the C convention lets a callee change is changed, and random results are
-//! left. At the return the results must be where the caller's convention wants them, extended as it
-//! wants; registers that a callee preserves, and the caller's memory, must be as they were.
+//! The entry is called with junk in every register but those that carry arguments, and in all
+//! memory but the arguments. The handler's first instruction is where the run stops: there
+//! everything is compared; then what the C convention lets a callee change is changed, and random
+//! results are left. At the return the results must be where the caller's convention wants them,
+//! extended as it wants; registers that a callee preserves, and the caller's memory, must be as
+//! they were.
 #![forbid(unsafe_code)]
 
 use fing_oracles::emulator::{Isa, Library};

@@ -10,57 +10,11 @@ use std::thread;
 use super::call::Call;
 use super::entries::{Entries, EntryPoint, Inner, SlotRef};
 use super::error::CloseError;
-use super::report::{Freed, OnFailure};
+use super::options::CallbackOptions;
+use super::report::Freed;
 use super::slot::{Callee, Opening, Target, thread_number};
 use super::state::Ending;
 use crate::{Abi, Signature, StubError};
-
-/// How a callback behaves.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct CallbackOptions {
-    /// Whose it is, for reports.
-    pub owner: Option<Arc<str>>,
-    /// What happens after the report when the closure or function panics. A panic never unwinds
-    /// into the foreign caller. Default: abort, as Go does.
-    pub on_panic: OnFailure,
-    /// What happens after the report when it is called after it was freed, or by another thread
-    /// than its own. Default: the call returns zeroes.
-    pub on_late: OnFailure,
-}
-
-impl Default for CallbackOptions {
-    fn default() -> Self {
-        CallbackOptions {
-            owner: None,
-            on_panic: OnFailure::Abort,
-            on_late: OnFailure::ReturnZeroes,
-        }
-    }
-}
-
-impl CallbackOptions {
-    /// The options with a name for reports.
-    #[must_use]
-    pub fn owner(self, owner: impl Into<Arc<str>>) -> CallbackOptions {
-        CallbackOptions {
-            owner: Some(owner.into()),
-            ..self
-        }
-    }
-
-    /// The options with another policy for panics.
-    #[must_use]
-    pub fn on_panic(self, on_panic: OnFailure) -> CallbackOptions {
-        CallbackOptions { on_panic, ..self }
-    }
-
-    /// The options with another policy for calls that are late or by another thread.
-    #[must_use]
-    pub fn on_late(self, on_late: OnFailure) -> CallbackOptions {
-        CallbackOptions { on_late, ..self }
-    }
-}
 
 /// How a callback is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

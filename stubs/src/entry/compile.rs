@@ -61,8 +61,9 @@ impl CompiledEntry {
     /// One entry with its veneer and body, to be run at `address`, a multiple of 16: entered at the
     /// first byte by the caller's convention. The slot is three words at `slot`: the address of the
     /// veneer ([`CompiledEntry::veneer_offset`] from `address`), any word, and the address of a
-    /// handler of the machine's C convention. It is called with the slot's address, its second word,
-    /// the addresses of the block of arguments and of a zeroed block for the results, and a number.
+    /// handler of the machine's C convention. It is called with the slot's address, its second
+    /// word, the addresses of the block of arguments and of a zeroed block for the results, and a
+    /// number.
     pub fn image(&self, address: u64, slot: u64) -> Vec<u8> {
         let arch = self.key.abi().arch();
         let mut image = veneer::entry(self.key.abi(), slot);

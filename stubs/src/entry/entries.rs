@@ -11,94 +11,17 @@ use super::call::Typed;
 use super::compile::compile_entry;
 use super::fork;
 use super::moves::EntryKey;
-use super::report::{Observer, Report};
+use super::options::EntryOptions;
 use super::slot::Slot;
 use super::veneer;
-use crate::code::{Arena, CodeSlice, DEFAULT_ARENA_CAPACITY};
+use crate::code::{Arena, CodeSlice};
 use crate::lock::lock;
 use crate::publish::Publisher;
 use crate::unwind::CallState;
-use crate::{
-    Abi, CacheOptions, Compiler, DEFAULT_FRAME_LIMIT, Family, Signature, StubCache, StubError,
-    StubKey,
-};
+use crate::{Abi, CacheOptions, Compiler, Family, Signature, StubCache, StubError, StubKey};
 
 /// Bytes of the code of a page of entries.
 const PAGE: usize = 4096;
-
-/// How [`Entries`] are set up.
-#[derive(Clone)]
-#[non_exhaustive]
-pub struct EntryOptions {
-    /// Bytes of address space that are reserved at a time for code. When they are used up, as many
-    /// are reserved again.
-    pub arena_capacity: usize,
-    /// Most bytes of stack that the arguments and results of a callback may take.
-    pub frame_limit: u64,
-    /// A freed address is not used again before so many others have been freed after it. Until
-    /// then a late call is told from a call.
-    pub quarantine: usize,
-    /// Is told of each call that has no result, beside a `tracing` error. It runs below foreign
-    /// code, on the thread of the call; its panics are ignored.
-    pub observer: Option<Observer>,
-}
-
-impl Default for EntryOptions {
-    fn default() -> Self {
-        EntryOptions {
-            arena_capacity: DEFAULT_ARENA_CAPACITY,
-            frame_limit: DEFAULT_FRAME_LIMIT,
-            quarantine: 128,
-            observer: None,
-        }
-    }
-}
-
-impl EntryOptions {
-    /// The options with another size of the code's address space.
-    #[must_use]
-    pub fn arena_capacity(self, arena_capacity: usize) -> EntryOptions {
-        EntryOptions {
-            arena_capacity,
-            ..self
-        }
-    }
-
-    /// The options with another limit on arguments and results.
-    #[must_use]
-    pub fn frame_limit(self, frame_limit: u64) -> EntryOptions {
-        EntryOptions {
-            frame_limit,
-            ..self
-        }
-    }
-
-    /// The options with another number of freed addresses that are kept unused.
-    #[must_use]
-    pub fn quarantine(self, quarantine: usize) -> EntryOptions {
-        EntryOptions { quarantine, ..self }
-    }
-
-    /// The options with an observer of calls that have no result.
-    #[must_use]
-    pub fn observer(self, observer: impl Fn(&Report) + Send + Sync + 'static) -> EntryOptions {
-        EntryOptions {
-            observer: Some(Arc::new(observer)),
-            ..self
-        }
-    }
-}
-
-impl fmt::Debug for EntryOptions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EntryOptions")
-            .field("arena_capacity", &self.arena_capacity)
-            .field("frame_limit", &self.frame_limit)
-            .field("quarantine", &self.quarantine)
-            .field("observer", &self.observer.is_some())
-            .finish()
-    }
-}
 
 /// Figures of [`Entries`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -118,9 +41,10 @@ pub struct EntryStats {
 ///
 /// Callbacks of one `Entries` share its memory. As long as the `Entries` or one of its callbacks is
 /// there, a call of a freed callback is reported and returns zeroes (see
-/// [`CallbackOptions`](super::CallbackOptions)). After that the memory is given back, and an address
-/// must not be called any more; but if there was a [`SharedCallback`](super::SharedCallback), the
-/// memory stays for the life of the process, since a thread may be on its way out of it.
+/// [`CallbackOptions`](super::CallbackOptions)). After that the memory is given back, and an
+/// address must not be called any more; but if there was a
+/// [`SharedCallback`](super::SharedCallback), the memory stays for the life of the process, since a
+/// thread may be on its way out of it.
 ///
 /// A forked child has none of the code: neither it nor code called in it may call an entry, and
 /// making a callback there is an error.

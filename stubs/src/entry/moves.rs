@@ -3,7 +3,8 @@
 //!
 //! The same [`Assignment`] says to a call stub where the caller puts a value. Two things differ
 //! here. A value that travels by reference is read where the caller's pointer says, not where our
-//! own caller would have put the copy; and it is the entry that owes the extension of small results.
+//! own caller would have put the copy; and it is the entry that owes the extension of small
+//! results.
 #![forbid(unsafe_code)]
 
 use std::fmt;

@@ -438,7 +438,8 @@ unsafe fn run(slot: &Slot, alone: bool, arguments: *const u8, results: *mut u8) 
             // were written or zeroed.
             let arguments =
                 unsafe { std::slice::from_raw_parts(arguments, typed.argument_bytes()) };
-            // SAFETY: I5, I10: the body's block of results, zeroed, of this size, and nobody else's.
+            // SAFETY: I5, I10: the body's block of results, zeroed, of this size, and nobody
+            // else's.
             let results = unsafe { std::slice::from_raw_parts_mut(results, typed.result_bytes()) };
             closure(&mut Call::new(typed, arguments, results));
         }

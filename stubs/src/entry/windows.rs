@@ -15,9 +15,10 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
-use super::callback::{CallbackOptions, Function, SharedCallback};
+use super::callback::{Function, SharedCallback};
 use super::entries::Entries;
 use super::moves::{EntryKey, words_of};
+use super::options::CallbackOptions;
 use crate::lock::lock;
 use crate::quote::short;
 use crate::signature::{Kind, WORD};

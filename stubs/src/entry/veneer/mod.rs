@@ -17,9 +17,9 @@
 //! | the slot's state, read there | integer argument 2 |
 //! | the caller's argument base | integer argument 3 |
 //!
-//! Entry, veneer and body begin with the machine's landing pad (`endbr64`, `bti c`), since all three
-//! are reached by an indirect branch. Every veneer of a machine has its frame pointer at the same
-//! place, so unwinders see them alike.
+//! Entry, veneer and body begin with the machine's landing pad (`endbr64`, `bti c`), since all
+//! three are reached by an indirect branch. Every veneer of a machine has its frame pointer at the
+//! same place, so unwinders see them alike.
 #![forbid(unsafe_code)]
 
 mod aarch64;

@@ -6,10 +6,10 @@
 //!     +8          caller's x1
 //!     +0          caller's x8
 //! ```
-//! The slot's address comes in x28, and x31 holds the addresses that are branched to: C and Go leave
-//! both free. x8, C's frame pointer, carries an argument and a result of Go's; as an argument it is
-//! taken from where it was saved, as a result it is loaded last. What C keeps is kept, but for x8
-//! as a result.
+//! The slot's address comes in x28, and x31 holds the addresses that are branched to: C and Go
+//! leave both free. x8, C's frame pointer, carries an argument and a result of Go's; as an argument
+//! it is taken from where it was saved, as a result it is loaded last. What C keeps is kept, but
+//! for x8 as a result.
 #![forbid(unsafe_code)]
 
 use super::{Machine, Plan, STATE_OFFSET, VENEER_OFFSET, number};
