@@ -337,20 +337,28 @@ fn closing_while_another_thread_is_inside() {
     );
     // It goes on as before, until it is told to end.
     let callback = Arc::new(callback);
-    let closing = callback.clone();
-    let waiting = thread::spawn(move || closing.close(Close::Wait));
+    let waiting = [(); 2].map(|()| {
+        let (closing, owned) = (callback.clone(), owned.clone());
+        thread::spawn(move || {
+            closing.close(Close::Wait).unwrap();
+            // This one, that of the other thread, and the test's: not the closure's.
+            assert!(Arc::strong_count(&owned) <= 3);
+        })
+    });
     while callback.close(Close::IfIdle).is_err() {
         thread::yield_now();
     }
     assert_eq!(word(address)(1), 0, "a late call");
     assert_eq!(
         Arc::strong_count(&owned),
-        2,
+        4,
         "the closure is alive as long as its call"
     );
     go_on.send(()).unwrap();
     assert_eq!(inside.join().unwrap(), 9);
-    waiting.join().unwrap().unwrap();
+    waiting
+        .into_iter()
+        .for_each(|thread| thread.join().unwrap());
     assert_eq!((Arc::strong_count(&owned), entries.stats().alive), (1, 0));
 }
 

@@ -10,7 +10,6 @@
 //! | `leave` never returns `Free` | `freed_once_whoever_is_last`, `who_waits_is_told` |
 //! | `close` returns `Free` whatever calls there are | these two, `a_call_never_finds_...` |
 //! | `leave` with `Relaxed` | all but `closed_once` |
-//! | `close` forgets WAITED | `who_waits_is_told` |
 #![forbid(unsafe_code)]
 
 use std::sync::Arc as Count;
@@ -47,12 +46,10 @@ impl Slot {
     }
 
     fn end(&self, ending: Ending) {
-        if let Ending::Free { waited } = ending {
+        if ending == Ending::Free {
             self.target.set(0);
             self.freed.fetch_add(1, SeqCst);
-            if waited {
-                self.told.store(true, Ordering::Release);
-            }
+            self.told.store(true, Ordering::Release);
         }
     }
 
@@ -71,8 +68,8 @@ impl Slot {
         entered
     }
 
-    fn close(&self, of: u32, wait: bool) -> Ending {
-        let ending = self.state.close(of, wait);
+    fn close(&self, of: u32) -> Ending {
+        let ending = self.state.close(of);
         self.end(ending);
         ending
     }
@@ -108,7 +105,7 @@ fn freed_once_whoever_is_last() {
                 thread::spawn(move || slot.call(seen))
             })
             .collect();
-        slot.close(1, false);
+        slot.close(1);
         callers.into_iter().for_each(|caller| drop(caller.join()));
         assert_eq!(slot.freed.load(SeqCst), 1);
         assert!(!slot.call(seen), "a late call");
@@ -123,7 +120,7 @@ fn a_call_never_finds_the_next_callback() {
         let seen = slot.state.word();
         let caller = slot.clone();
         let caller = thread::spawn(move || caller.call(seen));
-        if slot.close(1, false) == (Ending::Free { waited: false }) {
+        if slot.close(1) == Ending::Free {
             assert!(slot.take(1));
             let own = slot.state.word();
             assert!(slot.call(own));
@@ -140,7 +137,7 @@ fn who_waits_is_told() {
         let seen = slot.state.word();
         let caller = slot.clone();
         let caller = thread::spawn(move || caller.call(seen));
-        if let Ending::Busy(calls) = slot.close(1, true) {
+        if let Ending::Busy(calls) = slot.close(1) {
             assert_eq!(calls, 1);
             while !slot.told.load(Ordering::Acquire) {
                 thread::yield_now();
@@ -165,7 +162,7 @@ fn idle_or_not_at_all() {
         let entered = caller.join().unwrap();
         match ending {
             Ending::Busy(_) => assert!(entered && slot.freed.load(SeqCst) == 0),
-            Ending::Free { .. } => assert_eq!(slot.freed.load(SeqCst), 1),
+            Ending::Free => assert_eq!(slot.freed.load(SeqCst), 1),
             Ending::Closed => unreachable!("closed by nobody"),
         }
     });
@@ -177,8 +174,8 @@ fn closed_once() {
     model(|| {
         let slot = Slot::open();
         let other = slot.clone();
-        let other = thread::spawn(move || other.close(1, false));
-        let endings = [slot.close(1, false), other.join().unwrap()];
+        let other = thread::spawn(move || other.close(1));
+        let endings = [slot.close(1), other.join().unwrap()];
         assert!(endings.contains(&Ending::Closed), "{endings:?}");
         assert_eq!(slot.freed.load(SeqCst), 1);
     });

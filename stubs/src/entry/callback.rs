@@ -150,13 +150,13 @@ impl Lease {
                 signature: signature(),
                 calls,
             }),
-            Ending::Busy(_) => {
+            Ending::Busy(_) | Ending::Closed if !idle => {
                 while !self.slot.is_free(self.generation) {
                     thread::park();
                 }
                 Ok(())
             }
-            Ending::Free { .. } | Ending::Closed => Ok(()),
+            Ending::Busy(_) | Ending::Free | Ending::Closed => Ok(()),
         }
     }
 }
@@ -350,8 +350,8 @@ impl SharedCallback {
     }
 
     /// Frees it, as dropping the handle does; reports of late calls name the caller of this
-    /// function. When it returns `Ok`, no call is under way and what the closure owned is dropped,
-    /// unless it was closed before by someone who did not wait.
+    /// function. When [`Close::Wait`] returns `Ok`, no call is under way and what the closure owned
+    /// is dropped, whoever has closed it.
     ///
     /// # Errors
     /// Calls are under way and it was not to wait, or this is inside one of them. It goes on as

@@ -90,7 +90,7 @@ struct Info {
     callback: Option<Known>,
     /// The target is gone.
     is_free: bool,
-    waiter: Option<Thread>,
+    waiters: Vec<Thread>,
 }
 
 /// A callback, for reports.
@@ -209,7 +209,7 @@ impl Slot {
             generation: next,
             callback: Some(known),
             is_free: false,
-            waiter: None,
+            waiters: Vec::new(),
         };
         // SAFETY: I10: the slot is free: no call enters, and its last target was taken out.
         unsafe { *self.target.get() = Some(opening.target) };
@@ -229,29 +229,28 @@ impl Slot {
         idle: bool,
         waiter: Option<Thread>,
     ) -> Ending {
-        let waits = waiter.is_some();
         let ending = {
             // The lock makes one step of it for those that are refused.
             let mut info = lock(&self.info);
             let ending = if idle {
                 self.state.close_idle(of)
             } else {
-                self.state.close(of, waits)
+                self.state.close(of)
             };
             let is_closed = match ending {
-                Ending::Free { .. } => true,
+                Ending::Free => true,
                 Ending::Busy(_) => !idle,
                 Ending::Closed => false,
             };
             if is_closed && let Some(known) = &mut info.callback {
                 known.freed = Some(freed);
             }
-            if info.generation == of && !info.is_free && waits {
-                info.waiter = waiter;
+            if info.generation == of && !info.is_free {
+                info.waiters.extend(waiter);
             }
             ending
         };
-        if let Ending::Free { .. } = ending
+        if let Ending::Free = ending
             && let Some(end) = self.free()
             && let Some(payload) = end.panic
         {
@@ -297,13 +296,13 @@ impl Slot {
         } = target;
         none_held();
         let panic = catch_unwind(AssertUnwindSafe(|| drop(callee))).err();
-        let waiter = {
+        let waiters = {
             let mut info = lock(&self.info);
             info.is_free = true;
-            info.waiter.take()
+            std::mem::take(&mut info.waiters)
         };
         keep.give_back(slot);
-        if let Some(waiter) = waiter {
+        for waiter in waiters {
             waiter.unpark();
         }
         Some(End {
@@ -407,7 +406,7 @@ unsafe extern "C" fn handle(
         true => slot.state.leave_alone(),
         false => slot.state.leave(),
     };
-    if let Ending::Free { .. } = ending {
+    if let Ending::Free = ending {
         slot.free_after_call();
     }
     if !is_ours {

@@ -2,8 +2,8 @@
 //! many calls of it are under way. One word, so that each step is one atomic operation.
 //!
 //! ```text
-//!   63            32 31     30 29               0
-//!   | generation    |closed|waited| calls       |
+//!   63            32 31     30                0
+//!   | generation    |closed| calls            |
 //! ```
 //! A slot begins closed with generation 0. [`State::open`] gives it the next generation; then calls
 //! [enter](State::enter) and [leave](State::leave). [`State::close`] ends the generation: no call
@@ -17,9 +17,7 @@
 use super::sync::{AtomicU64, Ordering};
 
 const CLOSED: u64 = 1 << 31;
-/// A thread waits for the calls to end.
-const WAITED: u64 = 1 << 30;
-const CALLS: u64 = WAITED - 1;
+const CALLS: u64 = CLOSED - 1;
 const GENERATION: u32 = 32;
 
 /// Generation of a word.
@@ -42,10 +40,7 @@ pub(crate) enum Ending {
     /// Nothing: calls are under way, so many, or this is not the end.
     Busy(u32),
     /// The caller frees what the callback owns; nobody else does.
-    Free {
-        /// A thread waits to be told.
-        waited: bool,
-    },
+    Free,
     /// It was closed before.
     Closed,
 }
@@ -119,26 +114,23 @@ impl State {
 
     fn ending(word: u64) -> Ending {
         if word & (CLOSED | CALLS) == CLOSED {
-            Ending::Free {
-                waited: word & WAITED != 0,
-            }
+            Ending::Free
         } else {
             Ending::Busy((word & CALLS) as u32)
         }
     }
 
-    /// Closes `generation`. With `wait`, the call that ends last is told that a thread waits.
-    pub(crate) fn close(&self, of: u32, wait: bool) -> Ending {
-        self.close_if(of, wait, |_| true)
+    /// Closes a generation.
+    pub(crate) fn close(&self, of: u32) -> Ending {
+        self.close_if(of, |_| true)
     }
 
     /// As [`State::close`], unless calls are under way: then nothing happens.
     pub(crate) fn close_idle(&self, of: u32) -> Ending {
-        self.close_if(of, false, |calls| calls == 0)
+        self.close_if(of, |calls| calls == 0)
     }
 
-    fn close_if(&self, of: u32, wait: bool, may: impl Fn(u32) -> bool) -> Ending {
-        let waited = if wait { WAITED } else { 0 };
+    fn close_if(&self, of: u32, may: impl Fn(u32) -> bool) -> Ending {
         let mut word = self.0.load(Ordering::Relaxed);
         loop {
             if generation(word) != of || word & CLOSED != 0 {
@@ -148,12 +140,12 @@ impl State {
             if !may(calls) {
                 return Ending::Busy(calls);
             }
-            let closed = word | CLOSED | waited;
+            let closed = word | CLOSED;
             let now =
                 self.0
                     .compare_exchange_weak(word, closed, Ordering::AcqRel, Ordering::Relaxed);
             match now {
-                Ok(_) if calls == 0 => return Ending::Free { waited: false },
+                Ok(_) if calls == 0 => return Ending::Free,
                 Ok(_) => return Ending::Busy(calls),
                 Err(now) => word = now,
             }
