@@ -68,7 +68,9 @@ fn hosts() -> String {
     let passed: Vec<Vec<&str>> = rows.map(|row| row.split('\t').collect()).collect();
     let mut text = "| x86_64-unknown-linux-gnu | natively, by `./test` | all |\n".to_owned();
     for [name, triple, how] in FOREIGN_HOSTS {
-        let row = passed.iter().find(|row| row[..] == ["passed", name, row[row.len() - 1]]);
+        let row = passed
+            .iter()
+            .find(|row| row[..] == ["passed", name, row[row.len() - 1]]);
         let count = row.map_or("-", |row| row[2]);
         text.push_str(&format!("| {triple} | {how} | {count} |\n"));
     }
