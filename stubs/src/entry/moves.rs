@@ -84,7 +84,7 @@ pub(super) struct ResultMove {
 /// use fing_stubs::Abi;
 /// use fing_stubs::entry::EntryKey;
 /// let key = EntryKey::new(&"func(int8, float64) int".parse()?, Abi::system_v(), 1 << 16)?;
-/// assert_eq!(key.to_string(), "entry;sysv/amd64;block;s1@0>i0;8@8>f0;i0>8@0;frame=0");
+/// assert_eq!(key.to_string(), "entry;sysv/amd64;block;s1@0>i0;8@8>f0;i0>8@0");
 /// # Ok::<(), fing_stubs::StubError>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
