@@ -17,13 +17,13 @@ use rust::{code, is_word, words};
 /// `a, b < c, d`: c and d may use a and b, and whatever those may use.
 const STUBS: &str = "
     quote < signature;
-    lock < compile, code;
+    lock < compile, tools;
     signature < go_frame;
     signature < abi < assign < check, print;
     assign < error;
     signature < block;
     check, error, record, block < key < faults, veneer < lower < compile;
-    error, veneer < unwind < code;
+    error, veneer < unwind < tools < code;
     unwind < compile;
     code, compile < publish;
     compile < fuzzing;

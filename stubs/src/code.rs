@@ -20,6 +20,7 @@ use region::{REGION, Region, span};
 
 use crate::StubError;
 use crate::lock::{Guard, lock};
+use crate::tools::Tools;
 use crate::unwind::{CallState, Registration};
 
 /// What unused code memory holds: on x86-64 a breakpoint, on others an invalid instruction.
@@ -36,6 +37,7 @@ pub(crate) struct Arena {
     regions: Mutex<Vec<Region>>,
     mapping: Mapping,
     owner: u32,
+    pub(crate) tools: Tools,
 }
 
 /// Bytes of the granules that code at `entry` takes, of so many bytes.
@@ -53,8 +55,8 @@ pub(crate) struct CodeSlice {
 }
 
 impl Arena {
-    /// Reserves an arena of `capacity` bytes.
-    pub(crate) fn new(capacity: usize) -> Result<Arc<Arena>, StubError> {
+    /// Reserves an arena of `capacity` bytes, whose code `tools` are told of.
+    pub(crate) fn new(capacity: usize, tools: Tools) -> Result<Arc<Arena>, StubError> {
         let capacity = capacity
             .max(1)
             .checked_next_multiple_of(REGION)
@@ -64,6 +66,7 @@ impl Arena {
             regions: Mutex::default(),
             mapping,
             owner: std::process::id(),
+            tools,
         }))
     }
 
@@ -152,6 +155,7 @@ impl Arena {
         if self.check_owner().is_err() {
             return;
         }
+        self.tools.forget(entry);
         let offset = entry - self.mapping.executable(0);
         let at = self.mapping.writable(offset);
         // SAFETY: I4: these bytes of the arena are the caller's until they are given back below.
@@ -159,6 +163,12 @@ impl Arena {
         if let Some(region) = self.regions().get_mut(offset / REGION) {
             region.give_back(offset, bytes);
         }
+    }
+
+    /// Whether an address may be one of code here.
+    pub(crate) fn contains(&self, address: usize) -> bool {
+        let start = self.mapping.executable(0);
+        (start..start + self.mapping.bytes).contains(&address)
     }
 
     fn check_owner(&self) -> Result<(), StubError> {
@@ -188,6 +198,12 @@ impl CodeSlice {
     /// Address to run the code at.
     pub(crate) fn executable(&self) -> usize {
         self.arena.mapping.executable(self.offset)
+    }
+
+    /// Whether the code here is at this address.
+    pub(crate) fn contains(&self, address: usize) -> bool {
+        let start = self.executable();
+        (start..start + self.bytes).contains(&address)
     }
 
     /// Bytes of the granules held.

@@ -21,7 +21,7 @@ use self::slots::Slots;
 use crate::key::StubKey;
 use crate::lock::none_held;
 use crate::lower::{Callee, Machine, entrance, lower};
-use crate::unwind::CallState;
+use crate::unwind::{CallState, Frames};
 use crate::veneer::{self, Encoded, Facts, Plan};
 use crate::{Arch, StubError};
 
@@ -43,6 +43,8 @@ pub struct Compiled {
     pub(crate) relocations: Vec<FinalizedMachReloc>,
     pub(crate) call_state: Option<CallState>,
     pub(crate) veneer_state: Option<CallState>,
+    /// How debuggers see the stub at each instruction.
+    pub(crate) frames: Option<Frames>,
     pub(crate) alignment: u32,
     /// The loop over records, as a range of bytes.
     pub(crate) hot: Range<usize>,
@@ -58,6 +60,7 @@ pub struct Compiled {
 pub(crate) struct Entrance {
     pub(crate) code: Vec<u8>,
     pub(crate) state: Option<CallState>,
+    pub(crate) frames: Option<Frames>,
     listing: Option<String>,
 }
 
@@ -251,8 +254,8 @@ impl Compiler {
         };
         let layout = Slots::of(code, lowered.frame, lowered.save)
             .map_err(|detail| internal("placing the frame", detail, &context))?;
-        let call_state = self
-            .call_state(code)
+        let (call_state, frames) = self
+            .unwinding(code)
             .map_err(|detail| internal("describing the frame to unwinders", detail, &context))?;
         let veneer = match callee {
             Callee::Go(plan) => {
@@ -274,6 +277,7 @@ impl Compiler {
             relocations: code.buffer.relocs().to_vec(),
             call_state,
             veneer_state,
+            frames,
             alignment: code.buffer.alignment,
             hot: hot(code),
             listing: code.vcode.clone(),
@@ -299,9 +303,11 @@ impl Compiler {
         let code = context
             .compile(self.isa.as_ref(), &mut ControlPlane::default())
             .map_err(|e| internal(format!("{:?}", e.inner)))?;
+        let (state, frames) = self.unwinding(code).map_err(internal)?;
         let entrance = Arc::new(Entrance {
             code: code.code_buffer().to_vec(),
-            state: self.call_state(code).map_err(internal)?,
+            state,
+            frames,
             listing: code.vcode.clone(),
         });
         if listing {
@@ -347,15 +353,20 @@ impl Compiler {
         }
     }
 
-    /// What an unwinder must know at the stub's calls; `None` where Cranelift has no System V
-    /// information.
-    fn call_state(&self, code: &CompiledCode) -> Result<Option<CallState>, String> {
-        match code.create_unwind_info(self.isa.as_ref()) {
+    /// What an unwinder must know at the code's calls, and a debugger everywhere; `None` where
+    /// Cranelift has no System V information.
+    fn unwinding(
+        &self,
+        code: &CompiledCode,
+    ) -> Result<(Option<CallState>, Option<Frames>), String> {
+        let isa = self.isa.as_ref();
+        match code.create_unwind_info(isa) {
             Ok(Some(UnwindInfo::SystemV(info))) => {
                 let calls: Vec<u32> = code.buffer.call_sites().map(|site| site.ret_addr).collect();
-                CallState::at_calls(self.isa.as_ref(), &info, &calls).map(Some)
+                let state = CallState::at_calls(isa, &info, &calls)?;
+                Ok((Some(state), Some(Frames::of(isa, &info)?)))
             }
-            Ok(_) => Ok(None),
+            Ok(_) => Ok((None, None)),
             Err(e) => Err(e.to_string()),
         }
     }

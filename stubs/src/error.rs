@@ -121,6 +121,14 @@ pub enum StubError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The environment's: the file in which perf finds generated code can't be made.
+    #[error("jitdump: making {} failed: {source}", .path.display())]
+    JitDump {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// The environment's: the arena is full.
     #[error(
         "code arena: wanted {wanted} bytes, found {free} of {capacity} free (the cache's arena \
@@ -175,6 +183,7 @@ impl StubError {
             NoGenerator { .. }
                 | NoTarget { .. }
                 | ExecutableMemory { .. }
+                | JitDump { .. }
                 | ArenaFull { .. }
                 | Forked { .. }
                 | NoInterpreter { .. }
