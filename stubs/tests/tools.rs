@@ -48,7 +48,7 @@ std::arch::global_asm!(
 
 thread_local! {
     /// The frames around the last call of `stop_here` in this thread: addresses, and as text.
-    static SEEN: RefCell<(Vec<usize>, String)> = const { RefCell::new((Vec::new(), String::new())) };
+    static SEEN: RefCell<(Vec<usize>, String)> = RefCell::default();
 }
 
 extern "C" fn visit(context: *mut c_void, to: *mut c_void) -> c_int {
