@@ -3,6 +3,7 @@
 
 use super::Code;
 use crate::Arch;
+use crate::host::IS_BIG_ENDIAN;
 
 /// Numbers of ELF, by their names there.
 mod elf {
@@ -147,7 +148,7 @@ fn file(machine: u16, flags: u32, symbol: &str, mut sections: Vec<Section>) -> B
         .map(|section| section.bytes.len().next_multiple_of(8))
         .sum();
     let (class_64, version) = (2, 1);
-    let order = if cfg!(target_endian = "big") { 2 } else { 1 };
+    let order = if IS_BIG_ENDIAN { 2 } else { 1 };
     file.0.extend(b"\x7fELF");
     file.0.extend([class_64, order, version]);
     file.0.resize(16, 0);
