@@ -92,9 +92,13 @@ pub mod function {
     pub use crate::calls::function::{Following, FunctionBuilder, FunctionError, UncheckedBytes};
 }
 
-/// Watching the finalizer goroutine: what it does, told as it happens.
+/// Watching finalization: what the goroutine does, as it happens; what is registered and queued;
+/// how long calls take.
 pub mod observe {
     pub use crate::calls::observer::{Call, Observer, ParkReason};
+    pub use crate::calls::queue::{Backlog, CallStats};
+    pub use crate::calls::samples::{CallTimes, FunctionTimes, SlowCall};
+    pub use crate::runtime::registry::{Listed, State};
 }
 
 /// Looking for faults: registrations that can't become due, cycles, heaps that are not sound.

@@ -20,6 +20,7 @@ mod set;
 mod steps;
 mod table;
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -40,6 +41,8 @@ use crate::calls::function::{CleanupFn, FinalizerFn, Function};
 use crate::calls::goroutine::{CallOptions, Calls, CallsError, FinalizerPanic};
 use crate::calls::lookup::Lookup;
 use crate::calls::options::{FinalizerOptions, HeldValue};
+use crate::calls::queue::{Backlog, CallStats};
+use crate::calls::samples::CallTimes;
 use crate::calls::shape::Argument;
 use crate::order::{CyclePolicy, Order};
 use entry::Kind;
@@ -155,6 +158,13 @@ impl<R: Reference> FinalizersBuilder<R> {
         self
     }
 
+    /// Has one of so many calls made by itself and timed; see
+    /// [`call_times`](Finalizers::call_times).
+    pub fn sample_calls(mut self, every: NonZeroU32) -> Self {
+        self.calls.sample_every = Some(every);
+        self
+    }
+
     /// Plants a fault in the algorithm, which the conformance suite must find.
     #[cfg(feature = "conformance")]
     #[doc(hidden)]
@@ -226,6 +236,12 @@ pub struct Finished<R> {
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct FinalizersStats {
+    /// Calls of finalizers, by what became of them.
+    pub finalizer_calls: CallStats,
+    /// Calls of cleanups, by what became of them.
+    pub cleanup_calls: CallStats,
+    /// Calls that are queued and have not begun.
+    pub backlog: Backlog,
     /// Objects that have a finalizer.
     pub finalizers: u64,
     /// Cleanups that are neither stopped nor due.
@@ -554,12 +570,23 @@ impl<R: Reference> Finalizers<R> {
         self.shared.calls.set_int_arg_regs(count)
     }
 
+    /// Returns the times of the calls that were sampled so far; `None` unless
+    /// [`sample_calls`](FinalizersBuilder::sample_calls) was called.
+    pub fn call_times(&self) -> Option<CallTimes> {
+        Some(self.shared.calls.samples.as_ref()?.times())
+    }
+
     /// Returns the current statistics.
     pub fn stats(&self) -> FinalizersStats {
         let table = self.shared.table.lock();
         let calls = &self.shared.calls;
         let counts = calls.queue.counts();
+        let registered = [Kind::Finalizer, Kind::Cleanup].map(|kind| table.count(kind));
+        let [finalizer_calls, cleanup_calls] = calls.stats(&counts, registered);
         FinalizersStats {
+            finalizer_calls,
+            cleanup_calls,
+            backlog: counts.backlog,
             finalizers: table.count(Kind::Finalizer),
             cleanups: table.count(Kind::Cleanup),
             weak: table.count(Kind::Weak),

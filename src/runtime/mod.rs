@@ -12,6 +12,7 @@ mod shared;
 pub(crate) mod stats;
 pub(crate) mod weak;
 
+use std::num::NonZeroU32;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,12 +24,13 @@ use crate::calls::function::FinalizerFn;
 use crate::calls::goroutine::{CallOptions, Calls, CallsError, FinalizerPanic};
 use crate::calls::observer::Observer;
 use crate::calls::queue::{DrainOrder, status};
+use crate::calls::samples::CallTimes;
 use crate::heap::{HeapError, HeapFault, HeapOptions, HeapReport};
 use crate::order::{CyclePolicy, Order};
 use crate::runtime::collect::{Collection, Space};
 use crate::runtime::mutator::Mutator;
 use crate::runtime::registry::{
-    CycleReport, FinalizationOrder, PreparedFinalizer, Registry, SetFinalizerError, Suspect,
+    CycleReport, FinalizationOrder, Listed, PreparedFinalizer, Registry, SetFinalizerError, Suspect,
 };
 use crate::runtime::shared::Shared;
 use crate::runtime::stats::RuntimeStats;
@@ -178,6 +180,14 @@ impl RuntimeBuilder {
     /// default there is none.
     pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
         self.calls.observer = Some(Box::new(observer));
+        self
+    }
+
+    /// Has one of so many calls made by itself and timed; see
+    /// [`Runtime::call_times`]. Calls between those are made in batches as ever. By default none
+    /// is timed.
+    pub fn sample_calls(mut self, every: NonZeroU32) -> Self {
+        self.calls.sample_every = Some(every);
         self
     }
 
@@ -418,6 +428,47 @@ impl Runtime {
     /// or this thread runs with a mutator of this runtime.
     pub fn verify_heap(&self) -> Result<HeapReport, VerifyError> {
         Ok(self.shared.space.verify()??)
+    }
+
+    /// Returns everything that is registered or queued, as data: what it is of, which function is
+    /// called, how big the object is. Registrations come first, by the addresses of their objects;
+    /// then calls whose turn it is. Finalizers set for all objects of a type are among them.
+    ///
+    /// Stops the world, and takes time and memory in proportion to what is listed.
+    ///
+    /// ```
+    /// # if !cfg!(all(target_arch = "x86_64", target_os = "linux")) { return Ok(()) }
+    /// use std::collections::BTreeMap;
+    ///
+    /// let runtime = fing::Runtime::new()?;
+    /// let mut by_type = BTreeMap::new();
+    /// for entry in runtime.list()? {
+    ///     *by_type.entry((entry.state, entry.ty)).or_insert(0) += entry.bytes;
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`Runtime::gc`].
+    pub fn list(&self) -> Result<Vec<Listed>, WorldError> {
+        let registry = &self.shared.registry;
+        self.shared.space.inspect(|marking| registry.list(marking))
+    }
+
+    /// Returns the times of the calls that were sampled so far; `None` unless
+    /// [`RuntimeBuilder::sample_calls`] was called.
+    ///
+    /// ```
+    /// # if !cfg!(all(target_arch = "x86_64", target_os = "linux")) { return Ok(()) }
+    /// let every = std::num::NonZeroU32::new(64).unwrap();
+    /// let runtime = fing::Runtime::builder().sample_calls(every).build()?;
+    /// for call in runtime.call_times().unwrap().slowest {
+    ///     println!("{:?} in {}", call.time, call.signature);
+    /// }
+    /// # Ok::<(), fing::error::RuntimeError>(())
+    /// ```
+    pub fn call_times(&self) -> Option<CallTimes> {
+        Some(self.shared.calls.samples.as_ref()?.times())
     }
 
     /// Returns the current statistics.
