@@ -165,7 +165,7 @@ fn all_that_is_registered_and_queued_is_listed() {
         (e.state, e.registration) == (State::Queued, Registration::Finalizer)
     };
     assert_eq!(list.iter().find(finalizer).unwrap().object, lost);
-    vm.runtime.run_finalizers().unwrap();
+    vm.collect();
     assert_eq!(vm.runtime.list().unwrap().len(), 2);
 }
 
