@@ -9,14 +9,14 @@ use std::any::Any;
 use std::num::NonZeroU32;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use fing_stubs::{
     AbiError, Arch, CacheOptions, GBlock, Machine, Record, RegClass, Stub, StubCache, StubError,
 };
 
-use crate::base::events::{guarded, tell};
+use crate::base::events::{guarded, span, tell, wants_calls};
 use crate::calls::lookup::Lookup;
 use crate::calls::observer::{Call, Observer, ParkReason};
 use crate::calls::queue::{
@@ -58,6 +58,8 @@ pub(crate) struct Calls {
     /// Calls of each kind that panicked.
     failed: [AtomicU64; 2],
     pub(crate) samples: Option<Samples>,
+    /// Whether a subscriber of `tracing` wanted each call when the drain began.
+    traced: AtomicBool,
 }
 
 /// Why [`Calls`] could not be built.
@@ -127,6 +129,7 @@ impl Calls {
             panics: AtomicU64::new(0),
             restarts: AtomicU64::new(0),
             failed: Default::default(),
+            traced: AtomicBool::new(false),
             samples: options.sample_every.map(Samples::new),
         })
     }
@@ -203,6 +206,8 @@ impl Calls {
 
     fn drain(&self, int_arg_regs: u8) -> u64 {
         let mut executed = 0;
+        let _span = span(|| tracing::debug_span!("drain", int_arg_regs));
+        self.traced.store(wants_calls(), Ordering::Relaxed);
         let mut lookup = Lookup::beside_sweeps(&self.shapes);
         let g = GBlock::zeroed();
         if let Some(observer) = &self.observer {
@@ -216,6 +221,10 @@ impl Calls {
             next = None;
         }
         drop(lookup);
+        let queue = &self.queue;
+        tell(|| {
+            tracing::debug!(waiting = queue.counts().backlog.calls, "queue");
+        });
         if let Some(observer) = &self.observer {
             guarded(OBSERVER, || observer.drain_ended(executed));
         }
@@ -246,9 +255,10 @@ impl Calls {
                 false => at + same_batch(&tags[at..], int_arg_regs, lookup),
             };
             let shape = &lookup.get(tags[at].shape()).shape;
-            // An observer sees each call by itself.
-            let end = match &self.observer {
-                Some(_) if !shape.is_bulk() => at + 1,
+            // An observer sees each call by itself, and so does a trace.
+            let traced = self.traced.load(Ordering::Relaxed);
+            let end = match self.observer.is_some() || traced {
+                true if !shape.is_bulk() => at + 1,
                 _ => end,
             };
             let (end, timed) = match &self.samples {
@@ -267,6 +277,18 @@ impl Calls {
             if let Some(observer) = &self.observer {
                 guarded(OBSERVER, || observer.call_began(&call));
             }
+            let call_span = traced.then(|| {
+                span(|| {
+                    tracing::trace_span!(
+                        target: "fing::calls",
+                        "call",
+                        signature = %call.signature,
+                        code = call.code,
+                        word = call.words[tags[at].own_word()],
+                        calls = end - at
+                    )
+                })
+            });
             let batch = &slots[at..end];
             let stub = shape.stub(int_arg_regs);
             let begun = timed.map(|samples| (samples, Instant::now()));
@@ -297,6 +319,7 @@ impl Calls {
                 };
                 samples.add(&sample, begun.elapsed());
             }
+            drop(call_span);
             if let Some(observer) = &self.observer {
                 guarded(OBSERVER, || observer.call_ended(&call, outcome.is_err()));
             }
