@@ -104,8 +104,11 @@ pub mod observe {
 /// Looking for faults: registrations that can't become due, cycles, heaps that are not sound.
 pub mod check {
     pub use crate::heap::{HeapFault, HeapReport};
+    pub use crate::order::{KeepPath, Keeper, PathLink};
     pub use crate::runtime::VerifyError;
-    pub use crate::runtime::registry::{CycleReport, Link, Reason, Registration, Suspect};
+    pub use crate::runtime::registry::{
+        CycleReport, Link, Reason, Registration, Suspect, WhyError,
+    };
 }
 
 /// What can go wrong. Each error names the operation, the argument, what was found and what was

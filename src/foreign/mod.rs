@@ -19,6 +19,7 @@ mod prepared;
 mod set;
 mod steps;
 mod table;
+mod why;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -44,7 +45,7 @@ use crate::calls::options::{FinalizerOptions, HeldValue};
 use crate::calls::queue::{Backlog, CallStats};
 use crate::calls::samples::CallTimes;
 use crate::calls::shape::Argument;
-use crate::order::{CyclePolicy, Order};
+use crate::order::{CyclePolicy, KeepPath, Order};
 use entry::Kind;
 use table::{Id, Registration, Table};
 
@@ -214,7 +215,7 @@ pub struct Weak {
 #[non_exhaustive]
 pub enum CollectionError {
     /// There is a [`Collection`] that has not made its last step and was not dropped.
-    #[error("begin: a collection of these finalizers is under way, wanted none")]
+    #[error("a collection of these finalizers is under way, wanted none")]
     UnderWay,
     /// `early_roots` was called after the first step.
     #[error("early_roots: the collection has made a step, wanted none yet")]
@@ -524,6 +525,38 @@ impl<R: Reference> Finalizers<R> {
         }
         follow(tracer);
         Ok(())
+    }
+
+    /// Returns what keeps an object alive: the shortest path of references to it from `roots`,
+    /// which are the collector's own, from what a registration or a queued call holds, or, in Go's
+    /// order, from the contents of an object with a finalizer. `None` if nothing does: the next
+    /// collection would find it dead, or queue its finalizer.
+    ///
+    /// To be called with the world stopped, between collections. It takes time and memory in
+    /// proportion to what is reachable: for debugging.
+    ///
+    /// # Safety
+    /// The roots and the object are whole objects of the collector whose objects are registered,
+    /// and the tracer is one of it.
+    ///
+    /// # Errors
+    /// [`CollectionError::UnderWay`] if a collection is under way.
+    pub unsafe fn why_alive<T: Tracer<Ref = R>>(
+        &self,
+        tracer: &mut T,
+        roots: impl IntoIterator<Item = R>,
+        object: R,
+    ) -> Result<Option<KeepPath<R>>, CollectionError> {
+        // The embedder's iterator runs without a lock.
+        let roots: Vec<R> = roots.into_iter().collect();
+        let table = self.shared.table.lock();
+        if table.is_under_way() {
+            return Err(CollectionError::UnderWay);
+        }
+        let mut calls = Vec::new();
+        let queue = &self.shared.calls.queue;
+        queue.visit_references(&mut |word| calls.push(word));
+        Ok(table.why(tracer, roots.into_iter(), calls, object))
     }
 
     // ------------------------------------------------------------------------------------------

@@ -26,11 +26,12 @@ use crate::calls::observer::Observer;
 use crate::calls::queue::{DrainOrder, status};
 use crate::calls::samples::CallTimes;
 use crate::heap::{HeapError, HeapFault, HeapOptions, HeapReport};
-use crate::order::{CyclePolicy, Order};
+use crate::order::{CyclePolicy, KeepPath, Order};
 use crate::runtime::collect::{Collection, Space};
 use crate::runtime::mutator::Mutator;
 use crate::runtime::registry::{
-    CycleReport, FinalizationOrder, Listed, PreparedFinalizer, Registry, SetFinalizerError, Suspect,
+    CycleReport, FinalizationOrder, Listed, PreparedFinalizer, Registry, SetFinalizerError,
+    Suspect, WhyError,
 };
 use crate::runtime::shared::Shared;
 use crate::runtime::stats::RuntimeStats;
@@ -314,6 +315,47 @@ impl Runtime {
     pub fn check_finalizers(&self) -> Result<Vec<Suspect>, WorldError> {
         let registry = &self.shared.registry;
         self.shared.space.inspect(|marking| registry.check(marking))
+    }
+
+    /// Returns what keeps the object at `address` alive: the shortest path of references to it from
+    /// a handle, from what a registration or a queued call holds, or, in Go's order, from the
+    /// contents of an object with a finalizer. `None` if nothing does: the next collection would
+    /// free it, or queue its finalizer.
+    ///
+    /// Stops the world, and takes time and memory in proportion to what is reachable: for
+    /// debugging. [`Obj`](crate::Obj)s of threads that run are no roots, as a collection never
+    /// meets them.
+    ///
+    /// ```
+    /// # if !cfg!(all(target_arch = "x86_64", target_os = "linux")) { return Ok(()) }
+    /// use fing::Runtime;
+    /// use fing::check::Keeper;
+    ///
+    /// let runtime = Runtime::new()?;
+    /// let ty = runtime.types().define("main.T", "struct { Next *main.T }")?;
+    /// let (first, second) = runtime.enter(|m| {
+    ///     let (first, second) = (m.alloc(ty)?, m.alloc(ty)?);
+    ///     m.store_ref(first, 0, Some(second))?;
+    ///     Ok::<_, Box<dyn std::error::Error>>((m.root(first)?, second.addr()))
+    /// })??;
+    /// let kept = runtime.why_alive(second)?.unwrap();
+    /// assert_eq!((kept.keeper, kept.path[0].object), (Keeper::Root, first.addr()));
+    /// drop(first);
+    /// assert_eq!(runtime.why_alive(second)?, None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// No object of this runtime is there; or those of [`Runtime::gc`].
+    pub fn why_alive(&self, address: usize) -> Result<Option<KeepPath<usize>>, WhyError> {
+        let Shared {
+            space, registry, ..
+        } = &*self.shared;
+        space.inspect(|marking| {
+            let mut roots = Vec::new();
+            space.roots().for_each(|root| roots.push(root));
+            registry.why(marking, &roots, address)
+        })?
     }
 
     /// Checks once that `finalizer` can be set for objects of type `ty`: what

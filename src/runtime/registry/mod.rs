@@ -21,6 +21,7 @@ mod set_finalizer;
 mod suspects;
 mod topological;
 mod value;
+mod why;
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -39,6 +40,7 @@ pub use set_finalizer::FinalizerState;
 pub use suspects::{Link, Reason, Registration, Suspect};
 pub use topological::CycleReport;
 pub(crate) use topological::Ordering as FinalizationOrder;
+pub use why::WhyError;
 
 use crate::base::lock::{Lock, Rank};
 use crate::calls::function::{ContextKind, Function};

@@ -191,7 +191,7 @@ impl Registry {
     }
 }
 
-fn name(heap: &Heap, object: usize) -> String {
+pub(super) fn name(heap: &Heap, object: usize) -> String {
     let found = heap.find(object);
     found.map_or_else(String::new, |(_, desc)| desc.ty().to_string())
 }
