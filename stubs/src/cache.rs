@@ -3,13 +3,13 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, RwLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, RwLock, Weak};
 use std::time::{Duration, Instant};
 
-use crate::code::{Arena, DEFAULT_ARENA_CAPACITY};
+use crate::code::{Arena, DEFAULT_ARENA_CAPACITY, WriteAccess};
 use crate::compile::Compiler;
 use crate::interp::Interpreter;
-use crate::lock::{none_held, read, write};
+use crate::lock::{lock, none_held, read, write};
 use crate::publish::{CodePart, Publisher};
 use crate::tools::Tools;
 use crate::{Abi, CallStub, DEFAULT_FRAME_LIMIT, KeyOptions, Signature, Stub, StubError, StubKey};
@@ -51,6 +51,8 @@ pub struct CacheOptions {
     /// The file must not be there yet, so two caches of a process need two directories. The file
     /// is not removed.
     pub jitdump: Option<PathBuf>,
+    /// When code memory can be written.
+    pub write_access: WriteAccess,
 }
 
 impl CacheOptions {
@@ -86,6 +88,15 @@ impl CacheOptions {
         CacheOptions { debugger, ..self }
     }
 
+    /// The options with another time for code memory to be writable.
+    #[must_use]
+    pub fn write_access(self, write_access: WriteAccess) -> CacheOptions {
+        CacheOptions {
+            write_access,
+            ..self
+        }
+    }
+
     /// The options with a [file for perf](CacheOptions::jitdump) in this directory.
     #[must_use]
     pub fn jitdump(self, directory: impl Into<PathBuf>) -> CacheOptions {
@@ -104,6 +115,7 @@ impl Default for CacheOptions {
             frame_limit: DEFAULT_FRAME_LIMIT,
             debugger: false,
             jitdump: None,
+            write_access: WriteAccess::default(),
         }
     }
 }
@@ -169,6 +181,8 @@ pub struct StubCache {
     misses: AtomicU64,
     fallbacks: AtomicU64,
     nanoseconds: AtomicU64,
+    /// Held while the generator is put in its place, so that none escapes a seal.
+    is_sealed: Mutex<bool>,
 }
 
 /// Number of shelves; some bits of a key's hash choose one.
@@ -267,7 +281,11 @@ impl Generator {
         let tools = Tools::new(options.debugger, options.jitdump.as_deref())?;
         Ok(Generator {
             compiler: Compiler::host()?,
-            publisher: Publisher::new(Arena::new(options.arena_capacity, tools)?),
+            publisher: Publisher::new(Arena::new(
+                options.arena_capacity,
+                options.write_access,
+                tools,
+            )?),
         })
     }
 }
@@ -288,6 +306,7 @@ impl StubCache {
             misses: AtomicU64::new(0),
             fallbacks: AtomicU64::new(0),
             nanoseconds: AtomicU64::new(0),
+            is_sealed: Mutex::new(false),
         };
         if cache.options.policy == CodePolicy::Generate {
             cache.generator()?;
@@ -441,6 +460,38 @@ impl StubCache {
         Ok(stub)
     }
 
+    /// Gives up writing to code memory for the rest of the cache's life, to be called when all stubs
+    /// that are needed have been made. After that a look-up of a stub that is not there is an error,
+    /// or under [`CodePolicy::GenerateOrInterpret`] a reported fallback; and memory of stubs that
+    /// are dropped is not used again.
+    ///
+    /// Returns true if the writable alias is gone, or never was. If another thread is publishing a
+    /// stub at this moment, that stub is made, the alias goes with it, and this returns false.
+    ///
+    /// ```
+    /// # if !cfg!(all(target_arch = "x86_64", target_os = "linux")) { return Ok(()) }
+    /// use fing_stubs::{Abi, StubCache, StubError};
+    ///
+    /// let cache = StubCache::new(Default::default())?;
+    /// let held = cache.warm([(&"func(*int)".parse()?, Abi::system_v())])?;
+    /// assert!(cache.seal()?);
+    /// assert!(cache.for_signature(&"func(*int)".parse()?, Abi::system_v()).is_ok());
+    /// let other = cache.for_signature(&"func(any)".parse()?, Abi::system_v());
+    /// assert!(matches!(other, Err(StubError::Sealed)));
+    /// # drop(held);
+    /// # Ok::<(), StubError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The system refuses; or this process is a fork of the one that made the cache.
+    pub fn seal(&self) -> Result<bool, StubError> {
+        *lock(&self.is_sealed) = true;
+        match self.generator.get() {
+            Some(generator) => generator.publisher.arena.seal(),
+            None => Ok(true),
+        }
+    }
+
     /// Drops every stub that only the cache holds, so that its code memory can be used again.
     /// Returns their number.
     pub fn trim(&self) -> usize {
@@ -534,6 +585,10 @@ impl StubCache {
             return Ok(generator);
         }
         let generator = Generator::new(&self.options)?;
+        let is_sealed = lock(&self.is_sealed);
+        if *is_sealed {
+            return Err(StubError::Sealed);
+        }
         Ok(self.generator.get_or_init(|| generator))
     }
 

@@ -147,6 +147,9 @@ pub enum StubError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The environment's, as the embedder has set it up: no code is made any more.
+    #[error("code arena: sealed, so that no more stubs can be made (StubCache::seal)")]
+    Sealed,
     /// The environment's: the arena is full.
     #[error(
         "code arena: wanted {wanted} bytes, found {free} of {capacity} free (the cache's arena \
@@ -204,6 +207,7 @@ impl StubError {
                 | ExecutableMemory { .. }
                 | JitDump { .. }
                 | ArenaFull { .. }
+                | Sealed
                 | Forked { .. }
                 | NoInterpreter { .. }
         )

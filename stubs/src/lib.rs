@@ -99,7 +99,7 @@ pub use assign::{AssignError, Assignment, Piece, Place, Value, assign};
 pub use block::BlockLayout;
 pub use cache::{CacheOptions, CacheStats, CodePolicy, FoundCode, StubCache};
 pub use call::{CallError, CallStub};
-pub use code::DEFAULT_ARENA_CAPACITY;
+pub use code::{DEFAULT_ARENA_CAPACITY, WriteAccess};
 pub use compile::{Compiled, Compiler};
 pub use error::StubError;
 pub use key::{

@@ -337,6 +337,7 @@ impl Piece<'_> {
         compiler: &Compiler,
         key: &StubKey,
     ) -> Result<CodeSlice, StubError> {
+        let writing = arena.write()?;
         let slice = Arc::new(Mutex::default());
         let provider = Provider {
             arena: arena.clone(),
@@ -355,6 +356,7 @@ impl Piece<'_> {
             (Some(Err(refusal)), _) => Err(refusal),
             (_, Err(detail)) => Err(internal(detail)),
             (Some(Ok(slice)), Ok(())) => {
+                writing.finish()?;
                 if arena.tools.any() {
                     arena.tools.announce(&Code {
                         address: slice.executable(),
