@@ -150,7 +150,8 @@ proptest! {
             // SAFETY: I16: objects are numbers, which nobody follows.
             unsafe { finalizers.set_finalizer(n as u64, &function) }.unwrap();
         }
-        let roots: Vec<u64> = (0..).zip(&graph.roots).filter(|(_, is)| **is).map(|(n, _)| n).collect();
+        let roots = (0..).zip(&graph.roots).filter(|(_, is_root)| **is_root);
+        let roots: Vec<u64> = roots.map(|(n, _)| n).collect();
         let mut tracer = Numbers(graph.clone());
         for (n, expected) in expected(&graph).into_iter().enumerate() {
             // SAFETY: I16: as above.

@@ -460,10 +460,10 @@ impl StubCache {
         Ok(stub)
     }
 
-    /// Gives up writing to code memory for the rest of the cache's life, to be called when all stubs
-    /// that are needed have been made. After that a look-up of a stub that is not there is an error,
-    /// or under [`CodePolicy::GenerateOrInterpret`] a reported fallback; and memory of stubs that
-    /// are dropped is not used again.
+    /// Gives up writing to code memory for the rest of the cache's life. To be called when all stubs
+    /// that are needed have been made: a look-up of another one is an error from then on, or under
+    /// [`CodePolicy::GenerateOrInterpret`] a reported fallback, and memory of stubs that are
+    /// dropped is not used again.
     ///
     /// Returns true if the writable alias is gone, or never was. If another thread is publishing a
     /// stub at this moment, that stub is made, the alias goes with it, and this returns false.
