@@ -91,13 +91,16 @@ pub(crate) struct Starts {
     pub(crate) finalizable: Vec<u64>,
 }
 
+/// A keeper, and objects with the places of their references.
+pub(crate) type Found = (Keeper<u64>, Vec<(u64, usize)>);
+
 /// The shortest path to `target` from what is kept for sure, or else from the contents of objects
-/// with finalizers; as keeper, and objects with the places of their references.
+/// with finalizers.
 pub(crate) fn find_path(
     starts: &Starts,
     target: u64,
     children: &mut Children<'_>,
-) -> Option<(Keeper<u64>, Vec<(u64, usize)>)> {
+) -> Option<Found> {
     let strong = starts.strong.iter();
     let first = strong.map(|&(keeper, object)| (keeper, None, object));
     if let Some(found) = search(first.collect(), target, children) {
@@ -127,11 +130,7 @@ enum From {
 /// Where a search begins: what keeps an object, the reference to it if there is one, the object.
 type Start = (Keeper<u64>, Option<(u64, usize)>, u64);
 
-fn search(
-    starts: Vec<Start>,
-    target: u64,
-    children: &mut Children<'_>,
-) -> Option<(Keeper<u64>, Vec<(u64, usize)>)> {
+fn search(starts: Vec<Start>, target: u64, children: &mut Children<'_>) -> Option<Found> {
     let mut seen: HashMap<u64, From> = HashMap::new();
     let mut reached = Vec::new();
     for (n, &(_, _, object)) in starts.iter().enumerate() {

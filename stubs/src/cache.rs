@@ -460,8 +460,8 @@ impl StubCache {
         Ok(stub)
     }
 
-    /// Gives up writing to code memory for the rest of the cache's life. To be called when all stubs
-    /// that are needed have been made: a look-up of another one is an error from then on, or under
+    /// Gives up writing to code memory for the rest of the cache's life. To be called when all
+    /// stubs that are needed have been made: a look-up of another one is an error from then on, or under
     /// [`CodePolicy::GenerateOrInterpret`] a reported fallback, and memory of stubs that are
     /// dropped is not used again.
     ///
