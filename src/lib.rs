@@ -31,7 +31,7 @@
 //!
 //! See the repository's `examples/embed.rs` for a whole small VM, `examples/bring_your_own_gc.rs`
 //! for a collector, and `docs/` for the design: `walk.md`, `abi.md`, `stubs.md`, `finalizers.md`,
-//! `collectors.md`, `unsafe.md`, `glossary.md`.
+//! `collectors.md`, `observing.md`, `unsafe.md`, `glossary.md`.
 //!
 //! # Features
 //!

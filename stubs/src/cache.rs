@@ -461,8 +461,8 @@ impl StubCache {
     }
 
     /// Gives up writing to code memory for the rest of the cache's life. To be called when all
-    /// stubs that are needed have been made: a look-up of another one is an error from then on, or under
-    /// [`CodePolicy::GenerateOrInterpret`] a reported fallback, and memory of stubs that are
+    /// stubs that are needed have been made: a look-up of another one is an error from then on, or
+    /// under [`CodePolicy::GenerateOrInterpret`] a reported fallback, and memory of stubs that are
     /// dropped is not used again.
     ///
     /// Returns true if the writable alias is gone, or never was. If another thread is publishing a

@@ -173,7 +173,7 @@ impl Arena {
         self.tools.forget(entry);
         let offset = entry - self.mapping.executable(0);
         // Without writing, the old code stays, and its place is not given to other code.
-        let Ok(_writing) = self.write() else {
+        let Ok(_writing) = self.begin_writing() else {
             return;
         };
         let at = self.mapping.writable(offset);
@@ -188,7 +188,7 @@ impl Arena {
     ///
     /// # Errors
     /// The arena is sealed, or the system refuses.
-    pub(crate) fn write(&self) -> Result<Writing<'_>, StubError> {
+    pub(crate) fn begin_writing(&self) -> Result<Writing<'_>, StubError> {
         self.check_owner()?;
         self.alias.open(&self.mapping)
     }

@@ -11,7 +11,7 @@ use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use cranelift_codegen::control::ControlPlane;
-use cranelift_codegen::isa::unwind::UnwindInfo;
+use cranelift_codegen::isa::unwind::{UnwindInfo, systemv};
 use cranelift_codegen::isa::{self, CallConv, OwnedTargetIsa};
 use cranelift_codegen::settings::{self, Configurable};
 use cranelift_codegen::{CompiledCode, Context, FinalizedMachReloc};
@@ -21,7 +21,7 @@ use self::slots::Slots;
 use crate::key::StubKey;
 use crate::lock::none_held;
 use crate::lower::{Callee, Machine, entrance, lower};
-use crate::unwind::{CallState, Frames};
+use crate::unwind::CallState;
 use crate::veneer::{self, Encoded, Facts, Plan};
 use crate::{Arch, StubError};
 
@@ -43,8 +43,8 @@ pub struct Compiled {
     pub(crate) relocations: Vec<FinalizedMachReloc>,
     pub(crate) call_state: Option<CallState>,
     pub(crate) veneer_state: Option<CallState>,
-    /// How debuggers see the stub at each instruction.
-    pub(crate) frames: Option<Frames>,
+    /// Cranelift's unwind information, for debuggers.
+    pub(crate) unwind: Option<systemv::UnwindInfo>,
     pub(crate) alignment: u32,
     /// The loop over records, as a range of bytes.
     pub(crate) hot: Range<usize>,
@@ -60,7 +60,7 @@ pub struct Compiled {
 pub(crate) struct Entrance {
     pub(crate) code: Vec<u8>,
     pub(crate) state: Option<CallState>,
-    pub(crate) frames: Option<Frames>,
+    pub(crate) unwind: Option<systemv::UnwindInfo>,
     listing: Option<String>,
 }
 
@@ -254,7 +254,7 @@ impl Compiler {
         };
         let layout = Slots::of(code, lowered.frame, lowered.save)
             .map_err(|detail| internal("placing the frame", detail, &context))?;
-        let (call_state, frames) = self
+        let (call_state, unwind) = self
             .unwinding(code)
             .map_err(|detail| internal("describing the frame to unwinders", detail, &context))?;
         let veneer = match callee {
@@ -277,7 +277,7 @@ impl Compiler {
             relocations: code.buffer.relocs().to_vec(),
             call_state,
             veneer_state,
-            frames,
+            unwind,
             alignment: code.buffer.alignment,
             hot: hot(code),
             listing: code.vcode.clone(),
@@ -303,11 +303,11 @@ impl Compiler {
         let code = context
             .compile(self.isa.as_ref(), &mut ControlPlane::default())
             .map_err(|e| internal(format!("{:?}", e.inner)))?;
-        let (state, frames) = self.unwinding(code).map_err(internal)?;
+        let (state, unwind) = self.unwinding(code).map_err(internal)?;
         let entrance = Arc::new(Entrance {
             code: code.code_buffer().to_vec(),
             state,
-            frames,
+            unwind,
             listing: code.vcode.clone(),
         });
         if listing {
@@ -353,18 +353,18 @@ impl Compiler {
         }
     }
 
-    /// What an unwinder must know at the code's calls, and a debugger everywhere; `None` where
-    /// Cranelift has no System V information.
+    /// What an unwinder must know at the code's calls, and all that Cranelift says; `None` where it
+    /// has no System V information.
     fn unwinding(
         &self,
         code: &CompiledCode,
-    ) -> Result<(Option<CallState>, Option<Frames>), String> {
+    ) -> Result<(Option<CallState>, Option<systemv::UnwindInfo>), String> {
         let isa = self.isa.as_ref();
         match code.create_unwind_info(isa) {
             Ok(Some(UnwindInfo::SystemV(info))) => {
                 let calls: Vec<u32> = code.buffer.call_sites().map(|site| site.ret_addr).collect();
                 let state = CallState::at_calls(isa, &info, &calls)?;
-                Ok((Some(state), Some(Frames::of(isa, &info)?)))
+                Ok((Some(state), Some(info)))
             }
             Ok(_) => Ok((None, None)),
             Err(e) => Err(e.to_string()),

@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex, Weak};
 
 use cranelift_codegen::ir::ExternalName;
 use cranelift_codegen::isa::OwnedTargetIsa;
+use cranelift_codegen::isa::unwind::systemv::UnwindInfo;
 use cranelift_codegen::{FinalizedMachReloc, FinalizedRelocTarget};
 use cranelift_jit::{BranchProtection, JITBuilder, JITMemoryKind, JITMemoryProvider, JITModule};
 use cranelift_module::{
@@ -164,7 +165,7 @@ impl Publisher {
             alignment: compiled.alignment,
             hot: compiled.hot.clone(),
             part: CodePart::Stub,
-            frames: compiled.frames.clone(),
+            frames: self.frames(compiler, key, compiled.unwind.as_ref())?,
             state: compiled.call_state.clone(),
             calls: Some((compiled, common.veneer.as_ref())),
         };
@@ -195,7 +196,8 @@ impl Publisher {
         }
         let veneer = (!code.0.is_empty())
             .then(|| {
-                let frames = code.1.as_ref().map(Frames::at_calls);
+                let state = code.1.as_ref().filter(|_| !is_shared);
+                let frames = state.map(Frames::at_calls);
                 self.place(compiler, key, CodePart::Veneer, &code, frames)
             })
             .transpose()?;
@@ -212,6 +214,22 @@ impl Publisher {
         Ok(match is_shared {
             true => lock(&self.shared).insert_or_get(code, common),
             false => common,
+        })
+    }
+
+    /// How debuggers see a piece of code at each instruction, if any is to be told.
+    fn frames(
+        &self,
+        compiler: &Compiler,
+        key: &StubKey,
+        info: Option<&UnwindInfo>,
+    ) -> Result<Option<Frames>, StubError> {
+        let info = info.filter(|_| self.arena.tools.any());
+        let frames = info.map(|info| Frames::of(compiler.isa().as_ref(), info));
+        frames.transpose().map_err(|detail| StubError::Internal {
+            key: key.to_string(),
+            step: "describing the frame to debuggers",
+            detail,
         })
     }
 
@@ -248,7 +266,7 @@ impl Publisher {
             return Ok(slice);
         }
         let code = (entrance.code[..].into(), entrance.state.clone());
-        let frames = entrance.frames.clone();
+        let frames = self.frames(compiler, key, entrance.unwind.as_ref())?;
         let slice = self.place(compiler, key, CodePart::Entrance, &code, frames)?;
         let slice = Arc::new(slice);
         let mut shared = lock(&self.shared);
@@ -337,7 +355,7 @@ impl Piece<'_> {
         compiler: &Compiler,
         key: &StubKey,
     ) -> Result<CodeSlice, StubError> {
-        let writing = arena.write()?;
+        let writing = arena.begin_writing()?;
         let slice = Arc::new(Mutex::default());
         let provider = Provider {
             arena: arena.clone(),

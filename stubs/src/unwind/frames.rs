@@ -46,6 +46,13 @@ impl Frames {
         Ok(Frames(frames))
     }
 
+    /// What holds at the first instruction, and what holds last.
+    #[cfg(all(test, feature = "all-arch"))]
+    pub(crate) fn ends(&self) -> (&CallState, &CallState) {
+        let states = &self.0;
+        (&states[0].1, &states[states.len() - 1].1)
+    }
+
     /// A `.debug_frame` section for the `bytes` bytes of code at `start`.
     pub(crate) fn debug_frame(&self, start: usize, bytes: usize) -> Result<Vec<u8>, String> {
         let [(_, first), later @ ..] = &self.0[..] else {
