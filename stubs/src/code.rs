@@ -23,6 +23,8 @@ pub use self::alias::WriteAccess;
 use crate::StubError;
 use crate::host::{Mapping, make_visible, missing};
 use crate::lock::{Guard, lock};
+#[cfg(feature = "faults")]
+use crate::planted::{HostFault, is_planted};
 use crate::tools::Tools;
 use crate::unwind::{CallState, Registration};
 
@@ -220,6 +222,10 @@ impl Arena {
 
     /// Makes code that was written to `slice` visible to every thread that will run it.
     pub(crate) fn publish(&self, slice: &CodeSlice) {
+        #[cfg(feature = "faults")]
+        if is_planted(HostFault::NoCacheMaintenance) {
+            return;
+        }
         make_visible(slice.writable(), slice.executable(), slice.bytes);
         self.mapping.synchronize(slice.offset, slice.bytes);
     }
