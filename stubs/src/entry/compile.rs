@@ -129,7 +129,7 @@ pub fn compile_entry(
         return Err(internal("compiling", detail));
     }
     let unwinding = |detail| internal("describing the frame to unwinders", detail);
-    let body_state = compiler.call_state(code).map_err(unwinding)?;
+    let (body_state, _) = compiler.unwinding(code).map_err(unwinding)?;
     let mut body = veneer::landing_pad(arch).to_vec();
     body.extend_from_slice(code.code_buffer());
     let veneer = veneer::encode(&plan).map_err(|detail| internal("encoding", detail))?;

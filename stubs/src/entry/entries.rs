@@ -14,9 +14,10 @@ use super::moves::EntryKey;
 use super::options::EntryOptions;
 use super::slot::Slot;
 use super::veneer;
-use crate::code::{Arena, CodeSlice};
+use crate::code::{Arena, CodeSlice, WriteAccess};
 use crate::lock::lock;
-use crate::publish::Publisher;
+use crate::publish::{CodePart, Publisher};
+use crate::tools::Tools;
 use crate::unwind::CallState;
 use crate::{Abi, CacheOptions, Compiler, Family, Signature, StubCache, StubError, StubKey};
 
@@ -151,7 +152,7 @@ impl Entries {
     pub fn new(options: EntryOptions) -> Result<Entries, StubError> {
         fork::watch();
         let compiler = Compiler::host()?;
-        let arena = Arena::new(options.arena_capacity)?;
+        let arena = arena(options.arena_capacity)?;
         let stubs = CacheOptions::default()
             .arena_capacity(options.arena_capacity)
             .frame_limit(options.frame_limit);
@@ -234,6 +235,11 @@ impl EntryPoint {
     }
 }
 
+/// Memory for code, of which debuggers and profilers are not told.
+fn arena(capacity: usize) -> Result<Arc<Arena>, StubError> {
+    Arena::new(capacity, WriteAccess::default(), Tools::default())
+}
+
 impl Inner {
     fn pool(&self, family: Family) -> &Mutex<Pool> {
         match family {
@@ -270,16 +276,18 @@ impl Inner {
         bytes: &[u8],
         state: &Option<CallState>,
     ) -> Result<CodeSlice, StubError> {
+        // The part is for tools only, of which these arenas have none.
+        let (part, code) = (CodePart::Veneer, (bytes.into(), state.clone()));
         let last = lock(&self.arenas).last().cloned();
         if let Some(publisher) = last {
-            match publisher.place(&self.compiler, key, bytes, state) {
+            match publisher.place(&self.compiler, key, part, &code, None) {
                 Err(StubError::ArenaFull { .. }) => {}
                 other => return other,
             }
         }
-        let publisher = Publisher::new(Arena::new(self.options.arena_capacity)?);
+        let publisher = Publisher::new(arena(self.options.arena_capacity)?);
         let publisher = Arc::new(publisher);
-        let slice = publisher.place(&self.compiler, key, bytes, state)?;
+        let slice = publisher.place(&self.compiler, key, part, &code, None)?;
         lock(&self.arenas).push(publisher);
         Ok(slice)
     }
