@@ -115,7 +115,7 @@ pub mod error {
     pub use crate::heap::{AccessError, AllocError, HeapError};
     pub use crate::runtime::RuntimeError;
     pub use crate::runtime::registry::{AddCleanupError, DowngradeError, SetFinalizerError};
-    pub use crate::world::safepoint::WorldError;
+    pub use crate::world::threads::WorldError;
 }
 
 /// The README's program compiles and runs.

@@ -33,7 +33,7 @@ use crate::runtime::registry::{
 use crate::runtime::shared::Shared;
 use crate::runtime::stats::RuntimeStats;
 use crate::types::{TypeId, Types};
-use crate::world::safepoint::WorldError;
+use crate::world::threads::WorldError;
 
 /// A heap whose objects can have finalizers and cleanups, and the goroutine that runs them.
 ///
