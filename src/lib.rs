@@ -76,6 +76,7 @@ pub use heap::{HeapOptions, HeapStats};
 pub use order::{CyclePolicy, Order};
 pub use runtime::collect::Collection;
 pub use runtime::keep_alive::{KeepAlive, keep_alive};
+pub use runtime::lent::Finalized;
 pub use runtime::mutator::Mutator;
 pub use runtime::object::Obj;
 pub use runtime::registry::{
@@ -94,6 +95,7 @@ pub mod function {
 
 /// Watching the finalizer goroutine: what it does, told as it happens.
 pub mod observe {
+    pub use crate::calls::misuse::{MisuseKind, MutatorMisuse};
     pub use crate::calls::observer::{Call, Observer, ParkReason};
 }
 

@@ -36,7 +36,7 @@ const STUBS: &str = "
 const FING: &str = "
     base < order, types, world;
     order, types, world < heap;
-    order, types < calls;
+    order, types, world < calls;
     order, calls < foreign;
     heap, calls < runtime;
     foreign, runtime < conformance;

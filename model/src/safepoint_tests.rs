@@ -7,13 +7,14 @@
 //!
 //! | change | models that fail |
 //! |---|---|
-//! | `change` ignores STOP: `enter` adds RUNNING beside it | all |
-//! | `stop_running` does not notify | `one_collector`, `two_collectors` |
-//! | `stop_running` keeps the state RUNNING | all |
-//! | `stop` does not set STOP | `one_collector`, `two_collectors`, `a_slot_is_made` |
-//! | `stop` looks at the slots before it sets STOP | the same |
+//! | `change` does not look at STOP | all |
+//! | `stop_running` does not notify, or leaves RUNNING | `one_collector`, `two_collectors` |
+//! | `enter_slowly` does not wait | all |
+//! | `stop` does not set STOP | all |
+//! | `stop` sets STOP when it has looked at the slots | `one_collector`, `two_collectors` |
+//! | `stop` does not wait for a collector, or parks its own member unseen | `two_collectors` |
 //! | `register` leaves out STOP | `a_slot_is_made` |
-//! | `Stopped::drop` leaves STOP | all |
+//! | `Stopped::drop` leaves STOP | `one_collector` |
 //! | `Stopped::drop` does not notify | all |
 //! | `revoke` does not notify | `a_revoked_member_is_not_waited_for` |
 #![forbid(unsafe_code)]
@@ -80,7 +81,7 @@ struct Model {
 impl Model {
     fn new() -> Model {
         Model {
-            world: World::new(),
+            world: World::new(Arc::default()),
             heap: Arc::default(),
             key: 1,
         }
@@ -149,6 +150,7 @@ fn check(model: impl Fn() + Send + Sync + 'static) {
 fn one() {
     let model = Model::new();
     let slot = model.world.register();
+    let kept = slot.clone();
     let mutator = model.spawn(2, move |model| {
         model.enter(&slot);
         model.park(&slot);
@@ -161,6 +163,10 @@ fn one() {
     join(mutator);
     assert_eq!(model.world.members(), (0, 0));
     model.collect(None);
+    assert!(
+        !kept.must_stop(),
+        "the next one that enters would take the lock"
+    );
 }
 
 #[test]

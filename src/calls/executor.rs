@@ -7,6 +7,7 @@ use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use crate::calls::goroutine::Calls;
+use crate::calls::lent::Lender;
 use crate::calls::queue::status;
 
 /// Which thread runs finalizers and cleanups.
@@ -59,7 +60,7 @@ pub enum ExecutorError {
 }
 
 /// The owner of a finalizer goroutine. The goroutine's thread keeps it alive.
-pub(crate) trait Owner: Send + Sync {
+pub(crate) trait Owner: Lender + Send + Sync {
     /// The queue and the stubs that the goroutine works with.
     fn calls(&self) -> &Calls;
 
@@ -119,7 +120,7 @@ impl Goroutine {
             let _ = thread.set(thread::current().id());
             let calls = owner.calls();
             calls.queue.set_status(status::CREATED, true);
-            calls.run_until_stopped();
+            calls.run_until_stopped(&*owner);
         };
         let begun = thread::Builder::new().name("fing".to_owned()).spawn(body);
         begun
@@ -159,7 +160,7 @@ impl Goroutine {
             }
         }
         let _running = Running(&self.running);
-        Ok(self.owner.calls().run_due())
+        Ok(self.owner.calls().run_due(&*self.owner))
     }
 
     /// Waits until nothing is due; runs it, on the thread of an inline executor.

@@ -3,6 +3,7 @@
 //!
 //! During a call it holds no lock and no right to the heap: it is *native*, so a finalizer that
 //! blocks never blocks a collection, and one that touches the heap attaches a mutator of its own.
+//! Functions that are declared to take the mutator are called inside the heap; see `lent`.
 #![expect(unsafe_code, reason = "runs stubs over the queue's records")]
 
 use std::any::Any;
@@ -15,10 +16,12 @@ use fing_stubs::{
 };
 
 use crate::base::events::{guarded, tell};
+use crate::calls::lent::{Lender, Watch};
 use crate::calls::lookup::Lookup;
+use crate::calls::misuse::{MisuseHook, tell_misuse};
 use crate::calls::observer::{Call, Observer, ParkReason};
 use crate::calls::queue::{Block, DrainOrder, Queue, Slot, Tag, Taken, status};
-use crate::calls::shape::Shape;
+use crate::calls::shape::{Callee, Shape};
 use crate::calls::shapes::Shapes;
 
 const OBSERVER: &str = "the observer";
@@ -46,7 +49,10 @@ pub(crate) struct Calls {
     pub(crate) shapes: Arc<Shapes>,
     pub(crate) stubs: Arc<StubCache>,
     on_panic: Box<PanicHook>,
+    pub(super) on_misuse: Box<MisuseHook>,
     pub(crate) panics: AtomicU64,
+    /// Mutators that calls did not leave as they must be.
+    pub(crate) misuses: AtomicU64,
     /// Times the goroutine was restarted after a panic in this crate's own code.
     pub(crate) restarts: AtomicU64,
     observer: Option<Box<dyn Observer>>,
@@ -68,6 +74,7 @@ pub(crate) struct CallOptions {
     /// The machine's maximum if `None`.
     pub(crate) int_arg_regs: Option<usize>,
     pub(crate) on_panic: Box<PanicHook>,
+    pub(crate) on_misuse: Box<MisuseHook>,
     pub(crate) observer: Option<Box<dyn Observer>>,
 }
 
@@ -78,6 +85,7 @@ impl Default for CallOptions {
             drain_order: DrainOrder::default(),
             int_arg_regs: None,
             on_panic: Box::new(|panic| tell(|| tracing::error!(?panic, "a finalizer panicked"))),
+            on_misuse: Box::new(tell_misuse),
             observer: None,
         }
     }
@@ -112,8 +120,10 @@ impl Calls {
             shapes: Arc::new(Shapes::new()),
             stubs: Arc::new(StubCache::new(options.code)?),
             on_panic: options.on_panic,
+            on_misuse: options.on_misuse,
             observer: options.observer,
             panics: AtomicU64::new(0),
+            misuses: AtomicU64::new(0),
             restarts: AtomicU64::new(0),
         })
     }
@@ -127,8 +137,9 @@ impl Calls {
     /// Drains until the queue is stopped, and parks while it is empty. A panic outside of
     /// finalizers, hooks and observers is a bug of this crate: it is reported and counted, the
     /// record that was about to be called is skipped, and draining goes on with the next record.
-    pub(crate) fn run_until_stopped(&self) {
-        while let Err(payload) = catch_unwind(AssertUnwindSafe(|| self.drain_until_stopped())) {
+    pub(crate) fn run_until_stopped(&self, lender: &dyn Lender) {
+        let drain = || self.drain_until_stopped(lender);
+        while let Err(payload) = catch_unwind(AssertUnwindSafe(drain)) {
             self.restarts.fetch_add(1, Ordering::Relaxed);
             let message = message_of(&*payload);
             tell(|| tracing::error!(message, "the finalizer goroutine was restarted"));
@@ -137,11 +148,11 @@ impl Calls {
         self.discard();
     }
 
-    fn drain_until_stopped(&self) {
+    fn drain_until_stopped(&self, lender: &dyn Lender) {
         loop {
             match self.take_or_park() {
                 Taken::Drain { int_arg_regs } => {
-                    self.drain(int_arg_regs);
+                    self.drain(int_arg_regs, lender);
                 }
                 Taken::Nothing => {}
                 Taken::Stop => return,
@@ -165,11 +176,11 @@ impl Calls {
     }
 
     /// Drains on this thread until nothing is due. Returns how many records were run.
-    pub(crate) fn run_due(&self) -> u64 {
+    pub(crate) fn run_due(&self, lender: &dyn Lender) -> u64 {
         let mut executed = 0;
         loop {
             match self.queue.take(false) {
-                Taken::Drain { int_arg_regs } => executed += self.drain(int_arg_regs),
+                Taken::Drain { int_arg_regs } => executed += self.drain(int_arg_regs, lender),
                 Taken::Nothing | Taken::Stop => return executed,
             }
         }
@@ -180,8 +191,9 @@ impl Calls {
         self.queue.discard();
     }
 
-    fn drain(&self, int_arg_regs: u8) -> u64 {
+    fn drain(&self, int_arg_regs: u8, lender: &dyn Lender) -> u64 {
         let mut executed = 0;
+        let mut watch = Watch::begin(&self.queue);
         let mut lookup = Lookup::beside_sweeps(&self.shapes);
         let g = GBlock::zeroed();
         if let Some(observer) = &self.observer {
@@ -191,7 +203,8 @@ impl Calls {
         let mut next = self.queue.interrupted(choose);
         while let Some((block, from)) = next.or_else(|| self.queue.next_block(choose)) {
             lookup.refresh();
-            executed += self.run_block(block, from, int_arg_regs, &mut lookup, &g);
+            let on = (lender, &mut watch, &g);
+            executed += self.run_block(block, from, int_arg_regs, &mut lookup, on);
             next = None;
         }
         drop(lookup);
@@ -208,10 +221,9 @@ impl Calls {
         from: usize,
         int_arg_regs: u8,
         lookup: &mut Lookup<'_>,
-        g: &GBlock,
+        (lender, watch, g): (&dyn Lender, &mut Watch, &GBlock),
     ) -> u64 {
         let (slots, tags) = (block.slots(), block.tags());
-        let mut objects = Vec::new();
         let mut at = from;
         self.queue.set_status(status::RUNNING, true);
         while at < slots.len() {
@@ -226,9 +238,9 @@ impl Calls {
             };
             let shape = &lookup.get(tags[at].shape()).shape;
             // An observer sees each call by itself.
-            let end = match &self.observer {
-                Some(_) if !shape.is_bulk() => at + 1,
-                _ => end,
+            let end = match self.observer.is_some() && !shape.is_bulk() || shape.is_watched() {
+                true => at + 1,
+                false => end,
             };
             let record = slots[at].record();
             let call = Call {
@@ -240,34 +252,25 @@ impl Calls {
                 guarded(OBSERVER, || observer.call_began(&call));
             }
             let batch = &slots[at..end];
-            let stub = shape.stub(int_arg_regs);
-            let outcome = if shape.is_bulk() {
-                self.run_bulk(stub, batch, &mut objects, g)
-            } else {
-                let batch = batch.as_ptr_range();
-                // SAFETY: I6: the block is shared, and rooted by the queue, as is an argument that
-                // has an object of its own; a collection changes its references only while this
-                // thread is inside a call. I8: `choose_codes` set each record's code for the
-                // register count by which the stub was chosen. The rest is what the maker of the
-                // function promised.
-                catch_unwind(AssertUnwindSafe(|| unsafe {
-                    stub.run(
-                        batch.start.cast(),
-                        batch.end.cast(),
-                        self.queue.progress(),
-                        g,
-                    );
-                }))
+            let outcome = match shape.callee(int_arg_regs) {
+                Callee::Stub(stub) if !shape.takes_mutator() => {
+                    catch_unwind(AssertUnwindSafe(|| match shape.is_bulk() {
+                        true => self.run_bulk(stub, batch, None, g),
+                        false => self.run_stub(stub, batch, g),
+                    }))
+                }
+                callee => self.run_lent(lender, (shape, callee), batch, (watch, g)),
             };
             if let Some(observer) = &self.observer {
                 guarded(OBSERVER, || observer.call_ended(&call, outcome.is_err()));
             }
+            let is_bulk = shape.is_bulk();
+            let running = self.queue.progress().load(Ordering::Acquire);
+            let index = (running.addr() - slots.as_ptr().addr()) / size_of::<Record>();
+            self.mend(watch, &block, at..(index + 1).clamp(at + 1, end), lookup);
             at = match outcome {
-                Ok(()) => end,
+                Ok(()) => index,
                 Err(payload) => {
-                    let is_bulk = shape.is_bulk();
-                    let running = self.queue.progress().load(Ordering::Acquire);
-                    let index = (running.addr() - slots.as_ptr().addr()) / size_of::<Record>();
                     let shape = &lookup.get(tags[index].shape()).shape;
                     self.report(shape, &slots[index].record(), payload);
                     // A bulk finalizer was given all of its batch.
@@ -276,41 +279,48 @@ impl Calls {
             };
         }
         self.queue.set_status(status::RUNNING, false);
-        let executed = slots.len() as u64;
+        let executed = slots.len() as u64 - std::mem::take(&mut watch.skipped);
         self.queue.finish_block(block, executed);
         executed
     }
 
+    /// Calls each record of a batch, which have the same stub.
+    pub(super) fn run_stub(&self, stub: &Stub, batch: &[Slot], g: &GBlock) {
+        let batch = batch.as_ptr_range();
+        // SAFETY: I6: the block is shared, and rooted by the queue, as is an argument that has an
+        // object of its own; a collection changes its references only while this thread is inside a
+        // call. I8: `choose_codes` set each record's code for the register count by which the stub
+        // was chosen. The rest is what the maker of the function promised.
+        unsafe {
+            stub.run(
+                batch.start.cast(),
+                batch.end.cast(),
+                self.queue.progress(),
+                g,
+            );
+        }
+    }
+
     /// Makes one call for all records of a batch, which have the same shape. All of them are roots
-    /// until it has returned.
-    fn run_bulk(
-        &self,
-        stub: &Stub,
-        batch: &[Slot],
-        objects: &mut Vec<u64>,
-        g: &GBlock,
-    ) -> std::thread::Result<()> {
-        objects.clear();
-        objects.extend(batch.iter().map(Slot::first_word));
+    /// until it has returned. `context` replaces that of the records, if there is one.
+    pub(super) fn run_bulk(&self, stub: &Stub, batch: &[Slot], context: Option<usize>, g: &GBlock) {
+        let objects: Vec<u64> = batch.iter().map(Slot::first_word).collect();
+        let record = batch[0].record();
         let all = Record {
             words: [
                 objects.as_ptr().expose_provenance() as u64,
                 batch.len() as u64,
             ],
-            ..batch[0].record()
+            context: context.unwrap_or(record.context),
+            ..record
         };
         let batch = batch.as_ptr_range();
         let progress = self.queue.progress();
         progress.store(batch.start.cast_mut().cast(), Ordering::Release);
         // SAFETY: I6: the queue roots every record of the batch, as its progress stays where it is.
         // I8: a bulk finalizer has a fixed ABI; its stub passes the array's address and its length.
-        let outcome = catch_unwind(AssertUnwindSafe(|| unsafe {
-            stub.run_all(std::slice::from_ref(&all), g);
-        }));
-        if outcome.is_ok() {
-            progress.store(batch.end.cast_mut().cast(), Ordering::Release);
-        }
-        outcome
+        unsafe { stub.run_all(std::slice::from_ref(&all), g) };
+        progress.store(batch.end.cast_mut().cast(), Ordering::Release);
     }
 
     fn report(&self, shape: &Shape, record: &Record, payload: Box<dyn Any + Send>) {
@@ -336,13 +346,13 @@ fn message_of(payload: &(dyn Any + Send)) -> &str {
 }
 
 /// Returns how many of these records, from the first on, can run in one batch: they have the same
-/// stub, or the same bulk finalizer.
+/// stub, or the same shape if calls of that can't be mixed with those of others.
 fn same_batch(tags: &[Tag], int_arg_regs: u8, lookup: &mut Lookup<'_>) -> usize {
     let mut batch = |tag: &Tag| {
         let shape = &lookup.get(tag.shape()).shape;
-        match shape.is_bulk() {
-            true => tag.shape() as usize,
-            false => Arc::as_ptr(shape.stub(int_arg_regs)).addr(),
+        match shape.callee(int_arg_regs) {
+            Callee::Stub(stub) if shape.may_share_batch() => Arc::as_ptr(stub).addr(),
+            _ => tag.shape() as usize,
         }
     };
     let first = tags.first().map(&mut batch);
@@ -353,6 +363,15 @@ fn same_batch(tags: &[Tag], int_arg_regs: u8, lookup: &mut Lookup<'_>) -> usize 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::calls::lent::{Lent, NotLent};
+
+    struct Nothing;
+
+    impl Lender for Nothing {
+        fn lend(&self, _: &mut dyn FnMut(&mut dyn Lent)) -> Result<(), NotLent> {
+            unreachable!("no function takes a mutator")
+        }
+    }
 
     /// A record whose shape does not exist: it makes the goroutine panic between two calls.
     fn broken() -> (Record, Tag) {
@@ -370,7 +389,7 @@ mod tests {
         options.code.policy = fing_stubs::CodePolicy::Interpret;
         let calls = Calls::new(options).unwrap();
         std::thread::scope(|scope| {
-            scope.spawn(|| calls.run_until_stopped());
+            scope.spawn(|| calls.run_until_stopped(&Nothing));
             for round in 1..=3 {
                 calls.queue.push([broken(), broken()]);
                 calls.queue.wake();

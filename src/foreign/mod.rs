@@ -38,7 +38,9 @@ use crate::base::lock::{Lock, Rank};
 use crate::calls::executor::{Executor, ExecutorError, Goroutine, Owner};
 use crate::calls::function::{CleanupFn, FinalizerFn, Function};
 use crate::calls::goroutine::{CallOptions, Calls, CallsError, FinalizerPanic};
+use crate::calls::lent::{Lender, Lent, NotLent};
 use crate::calls::lookup::Lookup;
+use crate::calls::misuse::MutatorMisuse;
 use crate::calls::options::{FinalizerOptions, HeldValue};
 use crate::calls::shape::Argument;
 use crate::order::{CyclePolicy, Order};
@@ -88,6 +90,15 @@ impl<R: Reference> Owner for Shared<R> {
     /// Always false: the embedder alone knows which threads run with mutators.
     fn is_running_here(&self) -> bool {
         false
+    }
+}
+
+impl<R: Reference> Lender for Shared<R> {
+    /// Registering functions that take a mutator is refused.
+    fn lend(&self, _: &mut dyn FnMut(&mut dyn Lent)) -> Result<(), NotLent> {
+        Err(NotLent(
+            "a foreign collector's mutators are not known".to_owned(),
+        ))
     }
 }
 
@@ -152,6 +163,13 @@ impl<R: Reference> FinalizersBuilder<R> {
     /// runs finalizers. The default sends a `tracing` error.
     pub fn on_panic(mut self, hook: impl Fn(&FinalizerPanic) + Send + Sync + 'static) -> Self {
         self.calls.on_panic = Box::new(hook);
+        self
+    }
+
+    /// Sets a hook that is called with each finalizer or cleanup that returns with a mutator of a
+    /// [`Runtime`](crate::Runtime) that it has made. The default sends a `tracing` error.
+    pub fn on_misuse(mut self, hook: impl Fn(&MutatorMisuse) + Send + Sync + 'static) -> Self {
+        self.calls.on_misuse = Box::new(hook);
         self
     }
 

@@ -40,8 +40,8 @@ pub(crate) enum SetId {
 
 impl Heap {
     /// The cell of the object that starts at `start`, if it is of the id's type. `start` must be
-    /// the start of an object that is not freed, or an address outside this heap; in a doubtful heap
-    /// it may be any address.
+    /// the start of an object that is not freed, or an address outside this heap; in a doubtful
+    /// heap it may be any address.
     #[inline(always)]
     fn typed(&self, start: usize, of: &TypedId) -> Option<(&Block, usize)> {
         let block = self.block_at(start)?;

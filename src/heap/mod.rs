@@ -170,8 +170,8 @@ pub(crate) struct Heap {
     /// The type of blocks of tiny values, if there are any.
     tiny: Option<TypeId>,
     pacing: Pacing,
-    /// Whether an `Obj` must be looked up before it is trusted; see [`Heap::doubt_objects`].
-    doubtful: AtomicBool,
+    /// Whether an `Obj` may have outlived its mutator; see [`Heap::is_doubtful`].
+    doubtful: Arc<AtomicBool>,
     /// Collections finished. A cache of another epoch is stale.
     epoch: AtomicU64,
     totals: stats::Totals,
@@ -210,7 +210,7 @@ impl Heap {
             books: Lock::new(Rank::Heap, books),
             pacing: Pacing::new(options.percent),
             options,
-            doubtful: AtomicBool::new(false),
+            doubtful: Arc::default(),
             epoch: AtomicU64::new(0),
             totals: stats::Totals::default(),
         })
@@ -233,17 +233,17 @@ impl Heap {
         self.options.stress || self.pacing.is_due()
     }
 
-    /// Called on a thread that may have an `Obj` of a mutator that was revoked. From now on, what an
-    /// `Obj` names is looked up as any address is: a later collection may have freed it.
-    pub(crate) fn doubt_objects(&self) {
-        self.doubtful.store(true, Relaxed);
-    }
-
-    /// Whether [`Heap::doubt_objects`] was called. An `Obj` stays on its thread, so the thread that
-    /// may have a doubtful one sees it.
+    /// Whether the calling thread may have an `Obj` of a mutator that was revoked. A collection may
+    /// have freed what that names, so it is looked up then as any address is.
     #[inline]
     pub(crate) fn is_doubtful(&self) -> bool {
+        // An `Obj` stays on its thread, which is the one that wrote this.
         self.doubtful.load(Relaxed)
+    }
+
+    /// The flag that is to be set before a mutator of this heap is revoked, on its thread.
+    pub(crate) fn doubtful(&self) -> &Arc<AtomicBool> {
+        &self.doubtful
     }
 
     /// Records that an object owns `bytes` more bytes outside the heap than was stated before.
@@ -286,8 +286,8 @@ impl Heap {
     }
 
     /// The descriptor of the object that an `Obj` names, without a search. `None`: it is an object
-    /// of another heap, or may be gone, or this heap has tiny blocks, whose values have no header of
-    /// their own.
+    /// of another heap, or may be gone, or this heap has tiny blocks, whose values have no header
+    /// of their own.
     #[inline]
     fn desc_at(&self, start: usize) -> Option<&TypeDesc> {
         if self.tiny.is_some() || self.is_doubtful() || !self.contains(start) {

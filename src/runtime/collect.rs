@@ -112,8 +112,8 @@ impl Space {
     ) -> Result<Arc<Space>, HeapError> {
         let heap = Heap::new(types, options)?;
         Ok(Arc::new(Space {
+            world: World::new(heap.doubtful().clone()),
             heap,
-            world: World::new(),
             roots: Roots::new(),
             weakness,
         }))

@@ -4,6 +4,7 @@
 pub(crate) mod collect;
 pub(crate) mod keep_alive;
 pub(crate) mod known;
+pub(crate) mod lent;
 pub(crate) mod mutator;
 pub(crate) mod object;
 mod register;
@@ -21,6 +22,7 @@ use fing_stubs::{AbiError, CacheOptions, StubError};
 use crate::calls::executor::{Executor, ExecutorError, Goroutine};
 use crate::calls::function::FinalizerFn;
 use crate::calls::goroutine::{CallOptions, Calls, CallsError, FinalizerPanic};
+use crate::calls::misuse::MutatorMisuse;
 use crate::calls::observer::Observer;
 use crate::calls::queue::{DrainOrder, status};
 use crate::heap::{HeapError, HeapFault, HeapOptions, HeapReport};
@@ -175,6 +177,14 @@ impl RuntimeBuilder {
         self
     }
 
+    /// Sets a hook that is called with each finalizer or cleanup that did not leave mutators as it
+    /// found them, after that was mended, on the thread that runs finalizers. The default sends a
+    /// `tracing` error.
+    pub fn on_misuse(mut self, hook: impl Fn(&MutatorMisuse) + Send + Sync + 'static) -> Self {
+        self.calls.on_misuse = Box::new(hook);
+        self
+    }
+
     /// Sets an observer of the finalizer goroutine; see [`Observer`] for what that costs. By
     /// default there is none.
     pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
@@ -204,13 +214,10 @@ impl RuntimeBuilder {
             self.order,
         ));
         let space = Space::new(Arc::new(Types::new()), self.heap, registry.clone())?;
-        let shared = Arc::new(Shared {
-            space,
-            registry,
-            calls,
-        });
-        let goroutine = Arc::new(Goroutine::new(shared.clone(), self.executor));
-        Ok(Runtime { shared, goroutine })
+        Ok(Runtime::of(
+            Shared::new(space, registry, calls),
+            self.executor,
+        ))
     }
 }
 
@@ -245,12 +252,13 @@ impl Runtime {
             calls.stubs.clone(),
             FinalizationOrder::default(),
         ));
-        let shared = Arc::new(Shared {
-            space: space.clone(),
-            registry,
-            calls,
-        });
-        let goroutine = Arc::new(Goroutine::new(shared.clone(), Executor::Inline));
+        let shared = Shared::new(space.clone(), registry, calls);
+        Runtime::of(shared, Executor::Inline)
+    }
+
+    fn of(shared: Arc<Shared>, executor: Executor) -> Runtime {
+        let goroutine = Arc::new(Goroutine::new(shared.clone(), executor));
+        shared.set_goroutine(&goroutine);
         Runtime { shared, goroutine }
     }
 

@@ -97,8 +97,12 @@ impl Mutator {
         runtime: &Runtime,
         body: impl FnOnce(&mut Mutator) -> R,
     ) -> Result<R, WorldError> {
-        let member = runtime.space().world().join(true)?;
-        Ok(body(&mut Mutator::of(runtime, member)))
+        Ok(body(&mut Mutator::nested(runtime)?))
+    }
+
+    /// A mutator for a thread that has none or is in a native region.
+    pub(in crate::runtime) fn nested(runtime: &Runtime) -> Result<Mutator, WorldError> {
+        Ok(Mutator::of(runtime, runtime.space().world().join(true)?))
     }
 
     /// A mutator for a member that runs on this thread.

@@ -15,6 +15,8 @@
 #![forbid(unsafe_code)]
 
 use std::sync::Arc;
+// Not `sync`'s: read by the thread that wrote it only.
+use std::sync::atomic::AtomicBool;
 
 use crate::base::lock::{Condvar, Held, Lock, Rank};
 use crate::base::sync::{AtomicU32, Ordering};
@@ -91,13 +93,17 @@ struct State {
 pub(crate) struct World {
     state: Lock<State>,
     changed: Condvar,
+    /// Whether a member was revoked.
+    revoked: Arc<AtomicBool>,
 }
 
 impl World {
-    pub(crate) fn new() -> Arc<World> {
+    /// A world without members, that sets `revoked` before it revokes one.
+    pub(crate) fn new(revoked: Arc<AtomicBool>) -> Arc<World> {
         Arc::new(World {
             state: Lock::new(Rank::World, State::default()),
             changed: Condvar::new(),
+            revoked,
         })
     }
 
@@ -176,6 +182,7 @@ impl World {
     /// Takes the right to touch objects from a member for good, and removes its slot. Only on the
     /// member's own thread.
     pub(crate) fn revoke(&self, slot: &Arc<Slot>) {
+        self.revoked.store(true, Ordering::Relaxed);
         slot.set(REVOKED);
         self.unregister(slot);
     }

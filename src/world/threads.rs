@@ -62,12 +62,20 @@ pub(crate) trait Calling {
     fn call(&self) -> usize;
 }
 
+/// A call that a thread is making. A finalizer may itself run the finalizers of another runtime:
+/// their calls are one deeper.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Call {
+    depth: u32,
+    number: usize,
+}
+
 #[derive(Debug)]
 struct Place {
     world: Weak<World>,
     slot: Arc<Slot>,
-    /// The call during which the slot was taken; 0 if there was none.
-    call: usize,
+    /// The call during which the slot was taken.
+    call: Option<Call>,
 }
 
 impl Place {
@@ -81,6 +89,9 @@ struct Here {
     /// How many members came and went.
     changes: Cell<u64>,
     calling: RefCell<Option<Arc<dyn Calling>>>,
+    depth: Cell<u32>,
+    /// The calls whose mutators were revoked because a later call wanted one.
+    kept: RefCell<Vec<Call>>,
 }
 
 impl Here {
@@ -106,10 +117,54 @@ impl Here {
         own.any(|place| place.slot.is_running() && !is_but(&place.slot))
     }
 
+    fn call(&self) -> Option<Call> {
+        let calling = self.calling.borrow();
+        let number = calling.as_deref()?.call();
+        let depth = self.depth.get();
+        Some(Call { depth, number })
+    }
+
+    /// Whether the thread may not join this world now.
+    fn refuses(&self, world: &Arc<World>, nested: bool) -> Option<WorldError> {
+        let places = self.places.borrow();
+        let mut own = places.iter().filter(|place| place.is_in(world));
+        match nested {
+            true if own.any(|place| place.slot.is_running()) => Some(WorldError::Running),
+            false if own.any(|place| place.slot.is_in_use()) => Some(WorldError::Attached),
+            _ => None,
+        }
+    }
+
+    /// Revokes the mutators of this world that earlier calls have kept, which stand in the way of
+    /// this one. Returns whether there was any.
+    #[cold]
+    fn revoke_kept(&self, world: &Arc<World>) -> bool {
+        let Some(now) = self.call() else {
+            return false;
+        };
+        let is_earlier = |call: Call| call.depth == now.depth && call.number != now.number;
+        let kept = self.take(|place| place.is_in(world) && place.call.is_some_and(is_earlier));
+        self.kept.borrow_mut().extend(&kept);
+        !kept.is_empty()
+    }
+
+    /// Revokes the members that `which` selects among those in use, and returns the calls in which
+    /// they were made.
+    fn take(&self, mut which: impl FnMut(&Place) -> bool) -> Vec<Call> {
+        let mut places = self.places.borrow_mut();
+        let taken = places.extract_if(.., |place| place.slot.is_in_use() && which(place));
+        let revoke = |place: Place| {
+            if let Some(world) = place.world.upgrade() {
+                world.revoke(&place.slot);
+            }
+            place.call
+        };
+        taken.filter_map(revoke).collect()
+    }
+
     /// A slot in this world that no mutator uses.
     fn free_slot(&self, world: &Arc<World>) -> Arc<Slot> {
-        let calling = self.calling.borrow();
-        let call = calling.as_deref().map_or(0, Calling::call);
+        let call = self.call();
         let mut places = self.places.borrow_mut();
         let mut own = places.iter_mut().filter(|place| place.is_in(world));
         if let Some(free) = own.find(|place| !place.slot.is_in_use()) {
@@ -147,6 +202,8 @@ thread_local! {
             places: RefCell::new(Vec::new()),
             changes: Cell::new(0),
             calling: RefCell::new(None),
+            depth: Cell::new(0),
+            kept: RefCell::new(Vec::new()),
         }
     };
 }
@@ -164,14 +221,9 @@ impl World {
             if here.has_stopped(self) {
                 return Err(WorldError::Collecting { operation });
             }
-            let is_own = |place: &&Place| place.is_in(self);
-            let is_in_use = |place: &Place| place.slot.is_in_use();
-            match nested {
-                true if here.has_running(self, None) => return Err(WorldError::Running),
-                false if here.places.borrow().iter().filter(is_own).any(is_in_use) => {
-                    return Err(WorldError::Attached);
-                }
-                _ => {}
+            if let Some(refusal) = here.refuses(self, nested) {
+                let now = here.revoke_kept(self).then(|| here.refuses(self, nested));
+                now.unwrap_or(Some(refusal)).map_or(Ok(()), Err)?;
             }
             let slot = here.free_slot(self);
             let entered = self.enter(&slot, here.key());
@@ -227,7 +279,9 @@ impl World {
             if here.has_stopped(self) {
                 return Err(WorldError::Collecting { operation });
             }
-            if here.has_running(self, own) {
+            if here.has_running(self, own)
+                && (!here.revoke_kept(self) || here.has_running(self, own))
+            {
                 return Err(WorldError::HoldsMutator);
             }
             Ok(here.key())
@@ -249,19 +303,31 @@ pub(crate) fn changes() -> u64 {
     HERE.try_with(|here| here.changes.get()).unwrap_or_default()
 }
 
-/// States that this thread makes calls until the result is dropped.
-pub(crate) fn calling(by: Arc<dyn Calling>) -> CallingHere {
-    let before = HERE.try_with(|here| here.calling.replace(Some(by)));
-    CallingHere(before.ok().flatten())
+/// States that this thread makes calls until the result is dropped, or with `None` that what it
+/// does is no part of a call.
+pub(crate) fn calling(by: Option<Arc<dyn Calling>>) -> CallingHere {
+    let deeper = u32::from(by.is_some());
+    let begin = |here: &Here| {
+        here.depth.update(|depth| depth + deeper);
+        here.calling.replace(by)
+    };
+    let before = HERE.try_with(begin).ok().flatten();
+    CallingHere { before, deeper }
 }
 
 /// A thread makes calls. Dropping this restores what it did before.
-pub(crate) struct CallingHere(Option<Arc<dyn Calling>>);
+pub(crate) struct CallingHere {
+    before: Option<Arc<dyn Calling>>,
+    deeper: u32,
+}
 
 impl Drop for CallingHere {
     fn drop(&mut self) {
-        let before = self.0.take();
-        let _ = HERE.try_with(|here| here.calling.replace(before));
+        let before = self.before.take();
+        let _ = HERE.try_with(|here| {
+            here.depth.update(|depth| depth - self.deeper);
+            here.calling.replace(before)
+        });
     }
 }
 
@@ -279,24 +345,35 @@ impl Members {
         Members(HERE.try_with(in_use).unwrap_or_default())
     }
 
-    /// Revokes the members that this thread has got since. Returns the call that each of them was
-    /// made in, as [`Calling`] told it.
+    fn is_later(&self, place: &Place) -> bool {
+        let is_it = |slot: &Arc<Slot>| Arc::ptr_eq(slot, &place.slot);
+        place.slot.is_in_use() && !self.0.iter().any(is_it)
+    }
+
+    /// Whether this thread has members that it did not have then.
+    pub(crate) fn has_later(&self) -> bool {
+        let any = |here: &Here| {
+            here.places
+                .borrow()
+                .iter()
+                .any(|place| self.is_later(place))
+        };
+        HERE.try_with(any).unwrap_or_default()
+    }
+
+    /// Revokes the members that this thread has got since. Returns the calls that have kept a
+    /// member, these and those whose member stood in the way of a later call, as [`Calling`] told
+    /// them.
     pub(crate) fn revoke_later(&self) -> Vec<usize> {
         let take = |here: &Here| {
-            let mut places = here.places.borrow_mut();
-            let is_later = |place: &mut Place| {
-                let is_it = |slot: &Arc<Slot>| Arc::ptr_eq(slot, &place.slot);
-                place.slot.is_in_use() && !self.0.iter().any(is_it)
-            };
-            places.extract_if(.., is_later).collect::<Vec<_>>()
+            let later = here.take(|place| self.is_later(place));
+            let depth = here.depth.get();
+            let mut kept = here.kept.borrow_mut();
+            let kept = kept.extract_if(.., |call| call.depth == depth);
+            let all = kept.chain(later);
+            all.map(|call| call.number).collect()
         };
-        let later = HERE.try_with(take).unwrap_or_default();
-        for place in &later {
-            if let Some(world) = place.world.upgrade() {
-                world.revoke(&place.slot);
-            }
-        }
-        later.iter().map(|place| place.call).collect()
+        HERE.try_with(take).unwrap_or_default()
     }
 }
 
@@ -308,7 +385,7 @@ mod tests {
 
     #[test]
     fn a_thread_never_waits_for_itself() {
-        let world = World::new();
+        let world = World::new(Arc::default());
         let me = world.join(false).unwrap();
         let stop = |member| world.stop_with(member).map(drop).unwrap_err();
         assert_eq!(world.join(false).unwrap_err(), WorldError::Attached);
@@ -340,7 +417,11 @@ mod tests {
     fn nobody_runs_while_the_world_is_stopped() {
         const THREADS: usize = 4;
         const STOPS: usize = 50;
-        let (world, running, done) = (World::new(), AtomicUsize::new(0), AtomicUsize::new(0));
+        let (world, running, done) = (
+            World::new(Arc::default()),
+            AtomicUsize::new(0),
+            AtomicUsize::new(0),
+        );
         thread::scope(|scope| {
             for id in 0..THREADS {
                 let (world, running, done) = (&world, &running, &done);
@@ -377,7 +458,7 @@ mod tests {
 
     #[test]
     fn a_thread_keeps_one_slot_and_gives_it_back_when_it_ends() {
-        let world = World::new();
+        let world = World::new(Arc::default());
         for _ in 0..3 {
             let one = world.join(false).unwrap();
             assert_eq!((world.members(), world.slots()), ((1, 1), 1));
@@ -395,7 +476,7 @@ mod tests {
     #[test]
     fn worlds_that_are_gone_leave_nothing_behind() {
         for _ in 0..100 {
-            let world = World::new();
+            let world = World::new(Arc::default());
             world.leave_with(&world.join(false).unwrap());
         }
         HERE.with(|here| assert!(here.places.borrow().len() <= 2));
@@ -422,7 +503,7 @@ mod tests {
         }
         thread_local!(static LAST: RefCell<Last> = const { RefCell::new(Last(None)) });
         for keeps in [false, true] {
-            let world = World::new();
+            let world = World::new(Arc::default());
             let there = world.clone();
             let ended = thread::spawn(move || {
                 // Values are destroyed in the order of their first use, the last one first here.
@@ -448,16 +529,28 @@ mod tests {
                 self.0.load(SeqCst)
             }
         }
-        let (first, second) = (World::new(), World::new());
+        let (first, second) = (World::new(Arc::default()), World::new(Arc::default()));
         let kept = first.join(false).unwrap();
         let (before, from) = (Members::here(), changes());
         let number = Arc::new(Number(AtomicUsize::new(7)));
-        let calls = calling(number.clone());
+        let calls = calling(Some(number.clone()));
         let later = second.join(false).unwrap();
+        // In the same call it stands in the way; in the next one it does not.
+        assert_eq!(second.join(true).unwrap_err(), WorldError::Running);
         number.0.store(8, SeqCst);
         first.park_with(&kept);
         let nested = first.join(true).unwrap();
-        assert_eq!(changes(), from + 2);
+        let own = second.join(false).unwrap();
+        assert!(later.slot().is_revoked());
+        second.leave_with(&own);
+        assert_eq!(changes(), from + 4);
+        {
+            // One deeper, what calls have is left alone.
+            let _deeper = calling(Some(number.clone()));
+            number.0.store(9, SeqCst);
+            assert_eq!(first.join(true).unwrap_err(), WorldError::Running);
+            assert!(Members::here().revoke_later().is_empty());
+        }
         assert_eq!(before.revoke_later(), [7, 8]);
         assert!(before.revoke_later().is_empty());
         drop(calls);
@@ -467,7 +560,7 @@ mod tests {
         drop(second.stop_with(None).unwrap());
         second.leave_with(&later);
         first.leave_with(&nested);
-        assert_eq!((first.slots(), second.slots()), (1, 0));
+        assert_eq!((first.slots(), second.slots()), (1, 1));
         first.unpark_with(&kept);
         first.leave_with(&kept);
     }

@@ -335,11 +335,12 @@ impl Queue {
         Some((block, 0))
     }
 
-    /// Ends the running block, of which `executed` records were run.
+    /// Ends the running block, of which `executed` records were run and the others dropped.
     pub(crate) fn finish_block(&self, block: Arc<Block>, executed: u64) {
         let mut inner = self.inner.lock();
         inner.running = None;
         inner.counts.executed += executed;
+        inner.counts.discarded += block.slots().len() as u64 - executed;
         if let Ok(mut block) = Arc::try_unwrap(block) {
             block.clear();
             inner.plain.give(block);

@@ -44,6 +44,11 @@ impl Slot {
         self.0[2].load(Ordering::Relaxed)
     }
 
+    /// Sets the context, which is no reference.
+    pub(crate) fn set_context(&self, context: usize) {
+        self.0[1].store(context as u64, Ordering::Relaxed);
+    }
+
     /// Sets the address that is called.
     pub(crate) fn set_code(&self, code: usize) {
         self.0[0].store(code as u64, Ordering::Relaxed);

@@ -338,6 +338,7 @@ fn wanted_context(function: &Function) -> String {
     match function.context() {
         ContextKind::None => "none".to_owned(),
         ContextKind::Fixed(_) => "none, as all registrations have one in common".to_owned(),
+        ContextKind::Mutator => "none, as it takes the mutator".to_owned(),
         ContextKind::Word => "a word".to_owned(),
         ContextKind::Object(pointer) => format!("an object that a {pointer} points to"),
     }
@@ -436,7 +437,7 @@ fn bulk_argument(
         .is_ok_and(|passing| passing.first_word().is_none());
     let passes = match function.entry() {
         Entry::Fixed { abi, .. } => abi.family() != Family::Go || abi.int_regs() != 1,
-        Entry::Following { .. } => false,
+        Entry::Following { .. } | Entry::Rust(_) => false,
     };
     if function.is_nil() {
         return Err(SetFinalizerError::NilFunction {
