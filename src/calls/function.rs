@@ -386,7 +386,8 @@ impl<F, A> FunctionBuilder<F, A> {
     /// use fing::{Abi, Executor, FinalizerFn, Mutator, Runtime};
     ///
     /// extern "C" fn close(object: usize, mutator: &mut Mutator) {
-    ///     let file = mutator.adopt(object).unwrap();
+    ///     // SAFETY: a finalizer is called with its object.
+    ///     let file = unsafe { mutator.adopt_unchecked(object) };
     ///     println!("closing descriptor {}", mutator.load_word(file, 0).unwrap());
     ///     mutator.store_word(file, 0, u64::MAX).unwrap();
     /// }

@@ -304,7 +304,7 @@ impl Calls {
     /// Makes one call for all records of a batch, which have the same shape. All of them are roots
     /// until it has returned. `context` replaces that of the records, if there is one.
     pub(super) fn run_bulk(&self, stub: &Stub, batch: &[Slot], context: Option<usize>, g: &GBlock) {
-        let objects: Vec<u64> = batch.iter().map(Slot::first_word).collect();
+        let objects: Vec<u64> = batch.iter().map(|slot| slot.word(0)).collect();
         let record = batch[0].record();
         let all = Record {
             words: [

@@ -41,12 +41,10 @@ pub(crate) struct NotLent(pub(crate) String);
 
 /// A mutator that is lent to one call after another.
 pub(crate) trait Lent: Any {
-    /// Its address, which functions of VMs get. Valid until the next use of `self`.
-    fn address(&mut self) -> usize;
-
-    /// Called between two calls: lets a collection that waits for this thread happen. Returns false
-    /// if the last call did not leave the mutators of this thread as it found them.
-    fn go_on(&mut self) -> bool;
+    /// Has `call` make one call after another, with the mutator's address, until it returns false
+    /// or a call did not leave the mutators of this thread as it found them. Between two calls a
+    /// collection that waits for this thread happens.
+    fn each(&mut self, call: &mut dyn FnMut(usize) -> bool);
 
     /// Whether it is still the mutator that was lent at first.
     fn is_own(&self) -> bool;
@@ -54,9 +52,9 @@ pub(crate) trait Lent: Any {
 
 /// The body of a finalizer that is a Rust closure.
 pub(crate) trait RustBody: Send + Sync {
-    /// Calls it with the object at this address. `lent` is one that the [`Lender`] of the runtime
-    /// has lent which the function was registered with.
-    fn call(&self, lent: &mut dyn Lent, object: usize);
+    /// As [`Lent::each`], calls it with the object at each address that `next` returns. `lent` is a
+    /// mutator of the runtime that the function is registered with.
+    fn call_each(&self, lent: &mut dyn Lent, next: &mut dyn FnMut() -> Option<usize>);
 }
 
 impl Calling for Queue {
@@ -105,34 +103,31 @@ impl Calls {
     ) -> std::thread::Result<()> {
         let progress = self.queue.progress();
         let publish = |slot: *const Slot| progress.store(slot.cast_mut().cast(), Ordering::Release);
-        let Some(first) = batch.first() else {
-            return Ok(());
-        };
-        let (mut outcome, mut replaced, mut last) = (Ok(()), false, first.record());
+        let (mut outcome, mut replaced) = (Ok(()), false);
+        let mut slots = batch.iter();
         let lent = lender.lend(&mut |lent| {
             outcome = catch_unwind(AssertUnwindSafe(|| {
-                if let Callee::Stub(stub) = callee
-                    && shape.is_bulk()
-                {
-                    return self.run_bulk(stub, batch, Some(lent.address()), g);
+                match callee {
+                    Callee::Stub(stub) if shape.is_bulk() => lent.each(&mut |mutator| {
+                        let all = std::mem::take(&mut slots);
+                        self.run_bulk(stub, all.as_slice(), Some(mutator), g);
+                        false
+                    }),
+                    Callee::Stub(stub) => lent.each(&mut |mutator| {
+                        let Some(slot) = slots.next() else {
+                            return false;
+                        };
+                        slot.set_context(mutator);
+                        self.run_stub(stub, std::slice::from_ref(slot), g);
+                        true
+                    }),
+                    Callee::Rust(body) => body.call_each(lent, &mut || {
+                        let slot = slots.next()?;
+                        publish(slot);
+                        Some(slot.word(shape.object_word()) as usize)
+                    }),
                 }
-                for slot in batch {
-                    publish(slot);
-                    last = slot.record();
-                    match callee {
-                        Callee::Rust(body) => {
-                            body.call(lent, last.words[shape.object_word()] as usize);
-                        }
-                        Callee::Stub(stub) => {
-                            slot.set_context(lent.address());
-                            self.run_stub(stub, std::slice::from_ref(slot), g);
-                        }
-                    }
-                    if !lent.go_on() {
-                        return publish(std::ptr::from_ref(slot).wrapping_add(1));
-                    }
-                }
-                publish(batch.as_ptr_range().end);
+                publish(batch[batch.len() - slots.len()..].as_ptr());
             }));
             replaced = !lent.is_own();
         });
@@ -143,7 +138,9 @@ impl Calls {
             publish(batch.as_ptr_range().end);
         }
         if replaced {
-            self.report_misuse(MisuseKind::Replaced, shape, &last);
+            // A mutator is replaced by a call, the last one.
+            let last = &batch[batch.len() - slots.len() - 1];
+            self.report_misuse(MisuseKind::Replaced, shape, &last.record());
         }
         outcome
     }

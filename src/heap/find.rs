@@ -119,6 +119,15 @@ impl Heap {
         self.cell_at(addr).filter(|cell| cell.offset == 0)
     }
 
+    /// Whether an object starts at the address.
+    #[inline]
+    pub(crate) fn starts_object(&self, addr: usize) -> bool {
+        self.block_at(addr).is_some_and(|block| {
+            let cell = block.cell_of(addr);
+            cell.is_some_and(|(index, offset)| offset == 0 && block.get(Bit::Used, index))
+        })
+    }
+
     /// What is at an address.
     pub(crate) fn locate(&self, addr: usize) -> Location<'_> {
         match self.cell_at(addr) {

@@ -170,7 +170,7 @@ pub(crate) struct Heap {
     /// The type of blocks of tiny values, if there are any.
     tiny: Option<TypeId>,
     pacing: Pacing,
-    /// Whether an `Obj` may have outlived its mutator; see [`Heap::is_doubtful`].
+    /// Whether what an `Obj` names must be looked up; see [`Heap::is_doubtful`].
     doubtful: Arc<AtomicBool>,
     /// Collections finished. A cache of another epoch is stale.
     epoch: AtomicU64,
@@ -210,7 +210,8 @@ impl Heap {
             books: Lock::new(Rank::Heap, books),
             pacing: Pacing::new(options.percent),
             options,
-            doubtful: Arc::default(),
+            // Values in tiny blocks have no header of their own.
+            doubtful: Arc::new(AtomicBool::new(tiny.is_some())),
             epoch: AtomicU64::new(0),
             totals: stats::Totals::default(),
         })
@@ -233,8 +234,9 @@ impl Heap {
         self.options.stress || self.pacing.is_due()
     }
 
-    /// Whether the calling thread may have an `Obj` of a mutator that was revoked. A collection may
-    /// have freed what that names, so it is looked up then as any address is.
+    /// Whether what an `Obj` names is looked up as any address is: the heap has tiny blocks, or the
+    /// calling thread may have an `Obj` of a mutator that was revoked, whose object a collection
+    /// may have freed.
     #[inline]
     pub(crate) fn is_doubtful(&self) -> bool {
         // An `Obj` stays on its thread, which is the one that wrote this.
@@ -290,7 +292,7 @@ impl Heap {
     /// of their own.
     #[inline]
     fn desc_at(&self, start: usize) -> Option<&TypeDesc> {
-        if self.tiny.is_some() || self.is_doubtful() || !self.contains(start) {
+        if self.is_doubtful() || !self.contains(start) {
             return None;
         }
         debug_assert!(start == self.zero() || self.object_at(start).is_some());

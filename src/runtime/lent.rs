@@ -1,5 +1,8 @@
 //! The mutator that a runtime lends to calls, and finalizers that are Rust closures.
-#![forbid(unsafe_code)]
+#![expect(
+    unsafe_code,
+    reason = "declares an unsafe function that trusts an address; contains no unsafe block"
+)]
 
 use std::any::Any;
 use std::fmt;
@@ -59,18 +62,22 @@ impl<F> RustBody for Closure<F>
 where
     F: Fn(&mut Mutator, Finalized<'_>) + Send + Sync,
 {
-    #[inline]
-    fn call(&self, lent: &mut dyn Lent, object: usize) {
+    fn call_each(&self, lent: &mut dyn Lent, next: &mut dyn FnMut() -> Option<usize>) {
         let lent: &mut dyn Any = lent;
         let Some(lent) = lent.downcast_mut::<LentMutator>() else {
             unreachable!("a runtime lends its own mutator");
         };
-        let object = Finalized {
-            addr: object,
-            space: Arc::as_ptr(&lent.space),
-            _call: PhantomData,
-        };
-        (self.0)(&mut lent.mutator, object);
+        while let Some(addr) = next() {
+            let object = Finalized {
+                addr,
+                space: Arc::as_ptr(&lent.space),
+                _call: PhantomData,
+            };
+            (self.0)(&mut lent.mutator, object);
+            if !lent.may_go_on() {
+                return;
+            }
+        }
     }
 }
 
@@ -119,6 +126,20 @@ impl FinalizerFn {
     }
 }
 
+impl Mutator {
+    /// As [`adopt`](Self::adopt), without looking the address up: for functions that are lent the
+    /// mutator and were called with their object.
+    ///
+    /// # Safety
+    /// An object of this mutator's runtime starts at `addr`, and is not freed while the result
+    /// exists. That holds for the object that a finalizer is called with until it returns.
+    #[inline]
+    pub unsafe fn adopt_unchecked(&self, addr: usize) -> Obj<'_> {
+        debug_assert!(self.adopt(addr).is_ok());
+        Obj::at(addr)
+    }
+}
+
 /// A mutator on its way from call to call.
 struct LentMutator {
     mutator: Mutator,
@@ -127,6 +148,8 @@ struct LentMutator {
     /// What the thread has beside it.
     members: Members,
     changes: u64,
+    /// Whether every safepoint collects.
+    stressed: bool,
 }
 
 impl LentMutator {
@@ -136,31 +159,35 @@ impl LentMutator {
             slot: mutator.member().slot().clone(),
             members: Members::here(),
             changes: threads::changes(),
+            stressed: mutator.space().heap().is_stressed(),
             mutator,
         }
     }
 
-    /// Whether the thread has no more mutators than before the call, although some came and went.
+    /// Called between two calls: lets a collection happen that waits for this thread. Returns false
+    /// if the last call did not leave the mutators of this thread as it found them.
+    #[inline]
+    fn may_go_on(&mut self) -> bool {
+        let usual = self.is_own() && threads::changes() == self.changes && self.slot.runs_on();
+        usual && !self.stressed || self.may_go_on_slowly()
+    }
+
     #[cold]
-    fn has_no_more(&mut self) -> bool {
+    fn may_go_on_slowly(&mut self) -> bool {
+        // Mutators may have come and gone.
         self.changes = threads::changes();
-        !self.members.has_later()
-    }
-}
-
-impl Lent for LentMutator {
-    #[inline]
-    fn address(&mut self) -> usize {
-        (&raw mut self.mutator).expose_provenance()
-    }
-
-    #[inline]
-    fn go_on(&mut self) -> bool {
-        if !self.is_own() || (threads::changes() != self.changes && !self.has_no_more()) {
+        if !self.is_own() || self.members.has_later() {
             return false;
         }
         self.mutator.safepoint();
         true
+    }
+}
+
+impl Lent for LentMutator {
+    fn each(&mut self, call: &mut dyn FnMut(usize) -> bool) {
+        // The address is taken anew for each call, as using the mutator makes it invalid.
+        while call((&raw mut self.mutator).expose_provenance()) && self.may_go_on() {}
     }
 
     #[inline]

@@ -1,5 +1,5 @@
 //! `Runtime`: heap, registry, queue and finalizer goroutine, put together for an embedder.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub(crate) mod collect;
 pub(crate) mod keep_alive;

@@ -11,7 +11,7 @@ use crate::runtime::weak::Weak;
 use crate::types::{TypeDesc, TypeId, Types};
 use crate::world::handle::Handle;
 use crate::world::threads::{Member, WorldError};
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -59,7 +59,8 @@ pub struct Mutator {
     runtime: Runtime,
     member: Member,
     cache: RefCell<Cache>,
-    known: KnownFunctions,
+    /// Made with the first registration.
+    known: OnceCell<Box<KnownFunctions>>,
     /// Not `Send`: a mutator is a thread's.
     _thread: PhantomData<*const ()>,
 }
@@ -79,8 +80,8 @@ struct Refresh<'a>(&'a mut Mutator);
 impl Drop for Refresh<'_> {
     fn drop(&mut self) {
         let stale = self.0.space.heap().refresh(self.0.cache.get_mut());
-        if stale {
-            self.0.known.clear();
+        if stale && let Some(known) = self.0.known.get() {
+            known.clear();
         }
     }
 }
@@ -114,7 +115,7 @@ impl Mutator {
             runtime: runtime.clone(),
             member,
             cache,
-            known: KnownFunctions::default(),
+            known: OnceCell::new(),
             _thread: PhantomData,
         }
     }
@@ -145,7 +146,7 @@ impl Mutator {
     /// Its cache of functions that passed the checks.
     #[inline]
     pub(crate) fn known(&self) -> &KnownFunctions {
-        &self.known
+        self.known.get_or_init(Box::default)
     }
 
     pub(crate) fn start_goroutine(&self) -> std::io::Result<()> {
@@ -329,7 +330,17 @@ impl Mutator {
     ///
     /// # Errors
     /// When none of this heap's objects starts there.
+    #[inline]
     pub fn adopt(&self, addr: usize) -> Result<Obj<'_>, AccessError> {
+        if self.space().heap().starts_object(addr) {
+            return Ok(self.obj(addr));
+        }
+        self.adopt_other(addr)
+    }
+
+    /// [`Mutator::adopt`] of an address at which no cell starts.
+    #[cold]
+    fn adopt_other(&self, addr: usize) -> Result<Obj<'_>, AccessError> {
         match self.space().heap().locate(addr) {
             Location::Object { start, desc }
                 if start == addr || self.space().heap().is_tiny_block(desc) =>

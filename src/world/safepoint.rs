@@ -59,6 +59,12 @@ impl Slot {
         self.0.load(Ordering::Relaxed) & STOP != 0
     }
 
+    /// Whether it runs, and no thread waits for it to park.
+    #[inline]
+    pub(crate) fn runs_on(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == RUNNING
+    }
+
     /// Replaces the state, and leaves [`STOP`] as it is. Returns the state before.
     fn set(&self, state: u32) -> u32 {
         let keep = |now: u32| Some(now & STOP | state);

@@ -38,10 +38,11 @@ impl Slot {
         }
     }
 
-    /// The first word of its argument.
+    /// Word `n` of its argument.
     #[inline]
-    pub(crate) fn first_word(&self) -> u64 {
-        self.0[2].load(Ordering::Relaxed)
+    pub(crate) fn word(&self, n: usize) -> u64 {
+        let [_, _, words @ ..] = &self.0;
+        words[n].load(Ordering::Relaxed)
     }
 
     /// Sets the context, which is no reference.
