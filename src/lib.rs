@@ -93,6 +93,12 @@ pub mod function {
     pub use crate::calls::function::{Following, FunctionBuilder, FunctionError, UncheckedBytes};
 }
 
+/// Where and when finalizers run: options of the thread, budgets of drains.
+pub mod executor {
+    pub use crate::calls::budget::{Budget, Drained};
+    pub use crate::calls::thread::ThreadOptions;
+}
+
 /// Watching the finalizer goroutine: what it does, told as it happens.
 pub mod observe {
     pub use crate::calls::misuse::{MisuseKind, MutatorMisuse};

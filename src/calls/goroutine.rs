@@ -16,8 +16,10 @@ use fing_stubs::{
 };
 
 use crate::base::events::{guarded, tell};
+use crate::calls::budget::{Budget, Limit};
 use crate::calls::lent::{Lender, Watch};
 use crate::calls::lookup::Lookup;
+use crate::calls::mailbox::{DueHook, Mailbox};
 use crate::calls::misuse::{MisuseHook, tell_misuse};
 use crate::calls::observer::{Call, Observer, ParkReason};
 use crate::calls::queue::{Block, DrainOrder, Queue, Slot, Tag, Taken, status};
@@ -56,6 +58,7 @@ pub(crate) struct Calls {
     /// Times the goroutine was restarted after a panic in this crate's own code.
     pub(crate) restarts: AtomicU64,
     observer: Option<Box<dyn Observer>>,
+    pub(crate) mailbox: Arc<Mailbox>,
 }
 
 /// Why [`Calls`] could not be built.
@@ -76,6 +79,7 @@ pub(crate) struct CallOptions {
     pub(crate) on_panic: Box<PanicHook>,
     pub(crate) on_misuse: Box<MisuseHook>,
     pub(crate) observer: Option<Box<dyn Observer>>,
+    pub(crate) on_due: Option<Box<DueHook>>,
 }
 
 impl Default for CallOptions {
@@ -87,6 +91,7 @@ impl Default for CallOptions {
             on_panic: Box::new(|panic| tell(|| tracing::error!(?panic, "a finalizer panicked"))),
             on_misuse: Box::new(tell_misuse),
             observer: None,
+            on_due: None,
         }
     }
 }
@@ -122,6 +127,7 @@ impl Calls {
             on_panic: options.on_panic,
             on_misuse: options.on_misuse,
             observer: options.observer,
+            mailbox: Arc::new(Mailbox::new(options.on_due)),
             panics: AtomicU64::new(0),
             misuses: AtomicU64::new(0),
             restarts: AtomicU64::new(0),
@@ -152,7 +158,7 @@ impl Calls {
         loop {
             match self.take_or_park() {
                 Taken::Drain { int_arg_regs } => {
-                    self.drain(int_arg_regs, lender);
+                    self.drain(int_arg_regs, &mut Limit::new(Budget::unlimited()), lender);
                 }
                 Taken::Nothing => {}
                 Taken::Stop => return,
@@ -175,12 +181,20 @@ impl Calls {
         }
     }
 
-    /// Drains on this thread until nothing is due. Returns how many records were run.
-    pub(crate) fn run_due(&self, lender: &dyn Lender) -> u64 {
+    /// Drains on this thread until nothing is due or the budget is used up. Returns how many records
+    /// were run.
+    pub(crate) fn run_due(&self, budget: Budget, lender: &dyn Lender) -> u64 {
         let mut executed = 0;
+        let mut limit = Limit::new(budget);
         loop {
             match self.queue.take(false) {
-                Taken::Drain { int_arg_regs } => executed += self.drain(int_arg_regs, lender),
+                Taken::Drain { int_arg_regs } => {
+                    let (done, whole) = self.drain(int_arg_regs, &mut limit, lender);
+                    executed += done;
+                    if !whole {
+                        return executed;
+                    }
+                }
                 Taken::Nothing | Taken::Stop => return executed,
             }
         }
@@ -191,8 +205,11 @@ impl Calls {
         self.queue.discard();
     }
 
-    fn drain(&self, int_arg_regs: u8, lender: &dyn Lender) -> u64 {
+    /// Runs what the queue has taken. Returns how many records were run, and false if the limit was
+    /// reached first.
+    fn drain(&self, int_arg_regs: u8, limit: &mut Limit, lender: &dyn Lender) -> (u64, bool) {
         let mut executed = 0;
+        let mut most = limit.next(0);
         let mut watch = Watch::begin(&self.queue);
         let mut lookup = Lookup::beside_sweeps(&self.shapes);
         let g = GBlock::zeroed();
@@ -201,17 +218,21 @@ impl Calls {
         }
         let choose = |block: &Block| self.shapes.choose_codes(block, int_arg_regs);
         let mut next = self.queue.interrupted(choose);
-        while let Some((block, from)) = next.or_else(|| self.queue.next_block(choose)) {
+        while most > 0
+            && let Some((block, from)) = next.or_else(|| self.queue.next_block(most, choose))
+        {
             lookup.refresh();
             let on = (lender, &mut watch, &g);
-            executed += self.run_block(block, from, int_arg_regs, &mut lookup, on);
+            let done = self.run_block(block, from, int_arg_regs, &mut lookup, on);
+            executed += done;
+            most = limit.next(done);
             next = None;
         }
         drop(lookup);
         if let Some(observer) = &self.observer {
             guarded(OBSERVER, || observer.drain_ended(executed));
         }
-        executed
+        (executed, most > 0)
     }
 
     /// Runs the records of a block from number `from` on.

@@ -4,11 +4,13 @@
 //! mutators a thread has.
 #![deny(unsafe_code)]
 
+pub(crate) mod budget;
 pub(crate) mod executor;
 pub(crate) mod function;
 pub(crate) mod goroutine;
 pub(crate) mod lent;
 pub(crate) mod lookup;
+pub(crate) mod mailbox;
 pub(crate) mod misuse;
 pub(crate) mod observer;
 pub(crate) mod options;
@@ -18,3 +20,4 @@ pub(crate) mod queue;
 mod queue_tests;
 pub(crate) mod shape;
 pub(crate) mod shapes;
+pub(crate) mod thread;

@@ -208,7 +208,8 @@ thread_local! {
     };
 }
 
-fn key() -> ThreadKey {
+/// The key of this thread; 0 while it is ending.
+pub(crate) fn key() -> ThreadKey {
     HERE.try_with(Here::key).unwrap_or_default()
 }
 

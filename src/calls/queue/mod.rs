@@ -188,8 +188,19 @@ impl Inner {
         self.counts.drains += 1;
     }
 
-    /// The next block of the drain, as stubs read it.
-    fn next(&mut self) -> Option<Block> {
+    /// The next block of the drain, as stubs read it, with at most so many records.
+    fn next(&mut self, at_most: usize) -> Option<Block> {
+        let mut whole = self.next_whole()?;
+        if whole.slots().len() <= at_most {
+            return Some(whole);
+        }
+        let mut part = self.plain.take();
+        whole.move_first(at_most, &mut part);
+        self.draining.push(Waiting::Plain(whole));
+        Some(part)
+    }
+
+    fn next_whole(&mut self) -> Option<Block> {
         let next = self.draining.pop()?;
         if let Some(Waiting::Packed(packed)) = self.draining.last() {
             packed.prefetch();
@@ -265,13 +276,20 @@ impl Queue {
         });
     }
 
-    /// Wakes the goroutine if something is due.
-    pub(crate) fn wake(&self) {
+    /// Wakes the goroutine if something is due. Returns whether it is.
+    pub(crate) fn wake(&self) -> bool {
         let inner = self.inner.lock();
-        if !inner.waiting.is_empty() {
+        let due = !inner.waiting.is_empty();
+        if due {
             self.status.fetch_or(status::WAKE, Ordering::AcqRel);
             self.work.notify_all();
         }
+        due
+    }
+
+    /// The number of records that are not done.
+    pub(crate) fn due(&self) -> u64 {
+        self.inner.lock().due()
     }
 
     /// Begins a drain if anything is due; parks until then if `park`.
@@ -318,15 +336,19 @@ impl Queue {
         progress.saturating_sub(begin) / size_of::<Record>()
     }
 
-    /// Takes the next block of the drain, calls `prepare` with it, and returns it with the number
-    /// of its first record; `None` when the drain is over or the queue is stopped. The block's
-    /// records stay roots until [`Queue::finish_block`].
-    pub(crate) fn next_block(&self, prepare: impl FnOnce(&Block)) -> Option<(Arc<Block>, usize)> {
+    /// Takes the next block of the drain, or its first `at_most` records, calls `prepare` with it,
+    /// and returns it with the number of its first record; `None` when the drain is over or the
+    /// queue is stopped. The block's records stay roots until [`Queue::finish_block`].
+    pub(crate) fn next_block(
+        &self,
+        at_most: usize,
+        prepare: impl FnOnce(&Block),
+    ) -> Option<(Arc<Block>, usize)> {
         let mut inner = self.inner.lock();
         if inner.stop {
             return None;
         }
-        let block = inner.next()?;
+        let block = inner.next(at_most)?;
         prepare(&block);
         self.progress
             .store(block.slots().as_ptr().cast_mut().cast(), Ordering::Release);

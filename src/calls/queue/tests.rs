@@ -29,7 +29,7 @@ fn record(shape: u32, number: u64) -> (Record, Tag) {
 fn drained(queue: &Queue) -> Vec<(Record, Tag)> {
     let mut all = Vec::new();
     while let Taken::Drain { .. } = queue.take(false) {
-        while let Some((block, _)) = queue.next_block(|_| ()) {
+        while let Some((block, _)) = queue.next_block(BLOCK_RECORDS, |_| ()) {
             let uniform = block.tags().iter().all(|tag| *tag == block.tags()[0]);
             assert!(uniform || !block.is_uniform());
             all.extend(block.entries().map(|(slot, tag)| (slot.record(), tag)));

@@ -105,7 +105,7 @@ impl Weakness for Registry {
     }
 
     fn resumed(&self, _: &Collection) {
-        self.queue.wake();
+        self.mailbox.wake(&self.queue);
         // In a separate statement, so that the lock is released before.
         let removed = std::mem::take(&mut *self.removed.lock());
         for shape in removed {
