@@ -15,6 +15,7 @@ use crate::world::threads;
 
 /// Which thread runs finalizers and cleanups.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Executor {
     /// A thread of the runtime's own, started with the first registration.
     #[default]

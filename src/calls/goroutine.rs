@@ -181,8 +181,8 @@ impl Calls {
         }
     }
 
-    /// Drains on this thread until nothing is due or the budget is used up. Returns how many records
-    /// were run.
+    /// Drains on this thread until nothing is due or the budget is used up. Returns how many
+    /// records were run.
     pub(crate) fn run_due(&self, budget: Budget, lender: &dyn Lender) -> u64 {
         let mut executed = 0;
         let mut limit = Limit::new(budget);

@@ -548,8 +548,8 @@ impl<R: Reference> Finalizers<R> {
     // ------------------------------------------------------------------------------------------
     // calls
 
-    /// With [`Executor::Inline`] or [`Executor::Manual`]: runs the queued calls on this thread until
-    /// there are none, and returns how many that were.
+    /// With [`Executor::Inline`] or [`Executor::Manual`]: runs the queued calls on this thread
+    /// until there are none, and returns how many that were.
     ///
     /// # Errors
     /// The executor is [`Executor::Thread`]; it is [`Executor::Inline`] and another thread made

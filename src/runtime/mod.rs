@@ -405,8 +405,8 @@ impl Runtime {
         self.goroutine.wait(timeout)
     }
 
-    /// With [`Executor::Inline`] or [`Executor::Manual`]: runs the queued calls on this thread until
-    /// there are none, and returns how many that were.
+    /// With [`Executor::Inline`] or [`Executor::Manual`]: runs the queued calls on this thread
+    /// until there are none, and returns how many that were.
     ///
     /// # Errors
     /// The executor is [`Executor::Thread`]; it is [`Executor::Inline`] and another thread built
