@@ -1,5 +1,4 @@
 //! Finalizers for a collector of an embedder's own: order, cycles, threads, allocations, errors.
-#![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::{Cell, RefCell};
@@ -7,11 +6,14 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use fing::foreign::{CollectionError, Finalizers, RegisterError, Scope, Tracer};
+use fing::stubs::faults::{HostFault, plant};
 use fing::stubs::signature::Type;
 use fing::{
     Abi, CleanupFn, CyclePolicy, Executor, FinalizerFn, FinalizerOptions, HeldValue, Order, Runtime,
 };
 
+#[path = "support/child.rs"]
+mod child;
 #[path = "collectors/giving_up.rs"]
 mod giving_up;
 
@@ -153,7 +155,9 @@ extern "C" fn note_both(object: u64, context: u64) {
 
 fn function(signature: &str, code: *const ()) -> FinalizerFn {
     // SAFETY: I8: a System V function of the signature.
-    unsafe { FinalizerFn::builder(signature.parse().unwrap(), Abi::system_v()).at(code) }
+    unsafe {
+        FinalizerFn::builder(signature.parse().unwrap(), Abi::host_native().unwrap()).at(code)
+    }
 }
 
 fn noting() -> FinalizerFn {
@@ -163,12 +167,13 @@ fn noting() -> FinalizerFn {
 fn noting_cleanup() -> CleanupFn {
     let signature = "func(uint32)".parse().unwrap();
     // SAFETY: I8: a System V function of a number.
-    unsafe { CleanupFn::builder(signature, Abi::system_v()).at(note as *const ()) }
+    unsafe { CleanupFn::builder(signature, Abi::host_native().unwrap()).at(note as *const ()) }
 }
 
 /// Functions that note both of their arguments: contexts are words, or objects.
 fn noting_contexts() -> [FinalizerFn; 2] {
-    let builder = || FinalizerFn::builder("func(uint32)".parse().unwrap(), Abi::system_v());
+    let builder =
+        || FinalizerFn::builder("func(uint32)".parse().unwrap(), Abi::host_native().unwrap());
     let objects = builder().context_object(Type::unsafe_pointer());
     // SAFETY: I8: a System V function of two words, which follows neither.
     [builder().context_word(), objects].map(|of| unsafe { of.at(note_both as *const ()) })
@@ -222,6 +227,19 @@ fn a_chain_takes_one_collection_in_topological_order() {
     heap.collect(&finalizers);
     assert_eq!(run(&finalizers), (0..u64::from(CHAIN)).collect::<Vec<_>>());
     assert_eq!(finalizers.stats().finalizers, 0);
+}
+
+/// A small integer that is read from the wrong end of its word is seen, planted in a process of its
+/// own, on a big-endian machine.
+#[test]
+fn a_wrong_byte_order_is_seen() {
+    if child::is_child("bytes") {
+        plant(HostFault::ByteOrder);
+        return a_chain_takes_one_collection_in_topological_order();
+    }
+    let output = child::run("a_wrong_byte_order_is_seen", "bytes");
+    let is_little = cfg!(target_endian = "little");
+    assert_eq!(output.status.success(), is_little, "{output:?}");
 }
 
 #[test]
@@ -415,7 +433,8 @@ fn what_cannot_be_registered_is_said() {
 fn contexts_are_checked() {
     let finalizers = Finalizers::<u32>::new().unwrap();
     let [word, object] = noting_contexts();
-    let builder = FinalizerFn::builder("func(uint32)".parse().unwrap(), Abi::system_v());
+    let builder =
+        FinalizerFn::builder("func(uint32)".parse().unwrap(), Abi::host_native().unwrap());
     // SAFETY: I8: a System V function of a number and its context, and follows neither.
     let fixed = unsafe { builder.context(7).at(note_both as *const ()) };
     let contexts = [
@@ -623,8 +642,9 @@ fn the_embedded_heap_has_both_orders() {
             .unwrap();
         let signature = runtime.types().parse_signature("func(*main.Node)").unwrap();
         // SAFETY: I8: a System V function of one pointer to a node.
-        let note =
-            unsafe { FinalizerFn::builder(signature, Abi::system_v()).at(note_node as *const ()) };
+        let note = unsafe {
+            FinalizerFn::builder(signature, Abi::host_native().unwrap()).at(note_node as *const ())
+        };
         let mutator = runtime.attach().unwrap();
         let mut next = None;
         for n in (0..u64::from(chain)).rev() {

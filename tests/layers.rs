@@ -17,17 +17,19 @@ use rust::{code, is_word, words};
 /// `a, b < c, d`: c and d may use a and b, and whatever those may use.
 const STUBS: &str = "
     quote < signature;
+    planted < key, code;
     lock < compile, code;
     signature < go_frame;
     signature < abi < assign < check, print;
     assign < error;
     signature < block;
     check, error, record, block < key < faults, veneer < lower < compile;
+    error, record, abi < host < unwind;
     error, veneer < unwind < code;
     unwind < compile;
     code, compile < publish;
     compile < fuzzing;
-    record, compile < host < interp;
+    record, compile, host < interp;
     interp, publish < stub < call < cache;
     record < seed;
 ";

@@ -1,10 +1,10 @@
 //! Finalizers prepared for a type, finalizers of all objects of a type, bulk finalizers, grouped
 //! drains.
-#![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
 use std::sync::{Arc, Mutex};
 
 use fing::error::SetFinalizerError;
+use fing::stubs::faults::{HostFault, plant};
 use fing::{
     Abi, Arch, DrainOrder, Executor, FinalizerFn, FinalizerState, HeapOptions, Mutator, Obj, Order,
     PreparedFinalizer, Runtime, TypeId,
@@ -53,6 +53,9 @@ extern "C-unwind" fn note_all(first: *const usize, count: usize, log: &Log) {
     }
 }
 
+#[path = "support/child.rs"]
+mod child;
+
 struct World {
     runtime: Runtime,
     ty: TypeId,
@@ -89,7 +92,8 @@ fn world_of_order(policy: DrainOrder, order: Order) -> World {
 impl World {
     fn function(&self, signature: &str, code: *const ()) -> FinalizerFn {
         let signature = self.runtime.types().parse_signature(signature).unwrap();
-        let builder = FinalizerFn::builder(signature, Abi::system_v()).context(self.context());
+        let builder =
+            FinalizerFn::builder(signature, Abi::host_native().unwrap()).context(self.context());
         // SAFETY: I8: every function of this file is System V, of the signature it is given here,
         // and `log` lives on.
         unsafe { builder.at(code) }
@@ -112,7 +116,8 @@ impl World {
     fn bulk(&self) -> PreparedFinalizer {
         let types = self.runtime.types();
         let signature = types.parse_signature("func(**main.T, uint) int").unwrap();
-        let builder = FinalizerFn::builder(signature, Abi::system_v()).context(self.context());
+        let builder =
+            FinalizerFn::builder(signature, Abi::host_native().unwrap()).context(self.context());
         // SAFETY: I8: as above.
         let function = unsafe { builder.bulk().at(note_all as *const ()) };
         self.runtime.prepare_finalizer(self.ty, &function).unwrap()
@@ -338,7 +343,7 @@ fn a_function_is_kept_while_somebody_can_need_it() {
     let owner = Arc::new(());
     let types = world.runtime.types();
     let signature = types.parse_signature("func(*main.T)").unwrap();
-    let builder = FinalizerFn::builder(signature, Abi::system_v())
+    let builder = FinalizerFn::builder(signature, Abi::host_native().unwrap())
         .context(world.context())
         .keep_alive(owner.clone());
     // SAFETY: I8: as above.
@@ -480,6 +485,19 @@ fn bulk_finalizers_take_runs_of_their_type() {
     assert!(calls.iter().any(|call| call.len() == 1));
 }
 
+/// Two words that are passed as an interface would be are seen, planted in a process of its own,
+/// where an interface travels by reference.
+#[test]
+fn bulk_words_passed_as_an_interface_are_seen() {
+    if child::is_child("words") {
+        plant(HostFault::WordsAsInterface);
+        return bulk_finalizers_take_runs_of_their_type();
+    }
+    let output = child::run("bulk_words_passed_as_an_interface_are_seen", "words");
+    let by_reference = Arch::host() == Some(Arch::S390x);
+    assert_eq!(output.status.success(), !by_reference, "{output:?}");
+}
+
 #[test]
 fn a_bulk_finalizer_keeps_all_its_objects_and_panics_once() {
     let world = world();
@@ -508,17 +526,18 @@ fn bulk_finalizers_are_checked() {
         world.runtime.prepare_finalizer(world.ty, &function)
     };
     for signature in ["func(**main.T, int)", "func(**main.T, uintptr) (int, int)"] {
-        prepare(signature, Abi::system_v()).unwrap();
-        prepare(signature, Abi::go(Arch::Amd64)).unwrap();
+        prepare(signature, Abi::host_native().unwrap()).unwrap();
+        let go = Abi::go(Arch::host().unwrap());
+        for count in 0..=go.int_regs() {
+            prepare(signature, go.with_int_arg_regs(count).unwrap()).unwrap();
+        }
     }
-    let one = Abi::go(Arch::Amd64).with_int_arg_regs(1).unwrap();
     let bad = [
-        ("func(**main.T, int)", one),
-        ("func(*main.T, int)", Abi::system_v()),
-        ("func(**main.T)", Abi::system_v()),
-        ("func(**main.T, int32)", Abi::system_v()),
-        ("func(*interface {}, int)", Abi::system_v()),
-        ("func(**int, int)", Abi::system_v()),
+        ("func(*main.T, int)", Abi::host_native().unwrap()),
+        ("func(**main.T)", Abi::host_native().unwrap()),
+        ("func(**main.T, int32)", Abi::host_native().unwrap()),
+        ("func(*interface {}, int)", Abi::host_native().unwrap()),
+        ("func(**int, int)", Abi::host_native().unwrap()),
     ];
     for (signature, abi) in bad {
         let refused = prepare(signature, abi);
@@ -592,7 +611,7 @@ fn tiny_values_are_registered_one_by_one() {
     let types = runtime.types();
     let ty = types.define("main.Tiny", "int32").unwrap();
     let signature = types.parse_signature("func(*main.Tiny)").unwrap();
-    let builder = FinalizerFn::builder(signature, Abi::system_v());
+    let builder = FinalizerFn::builder(signature, Abi::host_native().unwrap());
     // SAFETY: I8: never called.
     let function = unsafe { builder.at(note as *const ()) };
     let close = runtime.prepare_finalizer(ty, &function).unwrap();

