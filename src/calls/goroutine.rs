@@ -7,22 +7,27 @@
 #![expect(unsafe_code, reason = "runs stubs over the queue's records")]
 
 use std::any::Any;
+use std::num::NonZeroU32;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
 
 use fing_stubs::{
     AbiError, Arch, CacheOptions, GBlock, Machine, Record, RegClass, Stub, StubCache, StubError,
 };
 
-use crate::base::events::{guarded, tell};
+use crate::base::events::{guarded, span, tell, wants_calls};
 use crate::calls::budget::{Budget, Limit};
 use crate::calls::lent::{Lender, Watch};
 use crate::calls::lookup::Lookup;
 use crate::calls::mailbox::{DueHook, Mailbox};
 use crate::calls::misuse::{MisuseHook, tell_misuse};
 use crate::calls::observer::{Call, Observer, ParkReason};
-use crate::calls::queue::{Block, DrainOrder, Queue, Slot, Tag, Taken, status};
+use crate::calls::queue::{
+    Block, CallKind, CallStats, Counts, DrainOrder, Queue, Slot, Tag, Taken, status,
+};
+use crate::calls::samples::{Sample, Samples};
 use crate::calls::shape::{Callee, Shape};
 use crate::calls::shapes::Shapes;
 
@@ -59,6 +64,11 @@ pub(crate) struct Calls {
     pub(crate) restarts: AtomicU64,
     observer: Option<Box<dyn Observer>>,
     pub(crate) mailbox: Arc<Mailbox>,
+    /// Calls of each kind that panicked.
+    failed: [AtomicU64; 2],
+    pub(crate) samples: Option<Samples>,
+    /// Whether a subscriber of `tracing` wanted each call when the drain began.
+    traced: AtomicBool,
 }
 
 /// Why [`Calls`] could not be built.
@@ -80,6 +90,8 @@ pub(crate) struct CallOptions {
     pub(crate) on_misuse: Box<MisuseHook>,
     pub(crate) observer: Option<Box<dyn Observer>>,
     pub(crate) on_due: Option<Box<DueHook>>,
+    /// One of so many calls is timed.
+    pub(crate) sample_every: Option<NonZeroU32>,
 }
 
 impl Default for CallOptions {
@@ -92,6 +104,7 @@ impl Default for CallOptions {
             on_misuse: Box::new(tell_misuse),
             observer: None,
             on_due: None,
+            sample_every: None,
         }
     }
 }
@@ -131,6 +144,17 @@ impl Calls {
             panics: AtomicU64::new(0),
             misuses: AtomicU64::new(0),
             restarts: AtomicU64::new(0),
+            failed: Default::default(),
+            traced: AtomicBool::new(false),
+            samples: options.sample_every.map(Samples::new),
+        })
+    }
+
+    /// Counts of the calls of finalizers and of cleanups, of which so many are registered.
+    pub(crate) fn stats(&self, counts: &Counts, registered: [u64; 2]) -> [CallStats; 2] {
+        [CallKind::Finalizer, CallKind::Cleanup].map(|kind| {
+            let failed = self.failed[kind as usize].load(Ordering::Relaxed);
+            counts.fates.stats(kind, registered[kind as usize], failed)
         })
     }
 
@@ -211,6 +235,8 @@ impl Calls {
         let mut executed = 0;
         let mut most = limit.next(0);
         let mut watch = Watch::begin(&self.queue);
+        let _span = span(|| tracing::debug_span!("drain", int_arg_regs));
+        self.traced.store(wants_calls(), Ordering::Relaxed);
         let mut lookup = Lookup::beside_sweeps(&self.shapes);
         let g = GBlock::zeroed();
         if let Some(observer) = &self.observer {
@@ -229,6 +255,10 @@ impl Calls {
             next = None;
         }
         drop(lookup);
+        let queue = &self.queue;
+        tell(|| {
+            tracing::debug!(waiting = queue.counts().backlog.calls, "queue");
+        });
         if let Some(observer) = &self.observer {
             guarded(OBSERVER, || observer.drain_ended(executed));
         }
@@ -258,10 +288,18 @@ impl Calls {
                 false => at + same_batch(&tags[at..], int_arg_regs, lookup),
             };
             let shape = &lookup.get(tags[at].shape()).shape;
-            // An observer sees each call by itself.
-            let end = match self.observer.is_some() && !shape.is_bulk() || shape.is_watched() {
-                true => at + 1,
-                false => end,
+            // An observer sees each call by itself, and so does a trace.
+            let traced = self.traced.load(Ordering::Relaxed);
+            let end = match self.observer.is_some() || traced || shape.is_watched() {
+                true if !shape.is_bulk() => at + 1,
+                _ => end,
+            };
+            let (end, timed) = match &self.samples {
+                None => (end, None),
+                Some(samples) => {
+                    let (calls, timed) = samples.split(end - at, shape.is_bulk());
+                    (at + calls, timed.then_some(samples))
+                }
             };
             let record = slots[at].record();
             let call = Call {
@@ -272,7 +310,20 @@ impl Calls {
             if let Some(observer) = &self.observer {
                 guarded(OBSERVER, || observer.call_began(&call));
             }
+            let call_span = traced.then(|| {
+                span(|| {
+                    tracing::trace_span!(
+                        target: "fing::calls",
+                        "call",
+                        signature = %call.signature,
+                        code = call.code,
+                        word = call.words[tags[at].own_word()],
+                        calls = end - at
+                    )
+                })
+            });
             let batch = &slots[at..end];
+            let begun = timed.map(|samples| (samples, Instant::now()));
             let outcome = match shape.callee(int_arg_regs) {
                 Callee::Stub(stub) if !shape.takes_mutator() => {
                     catch_unwind(AssertUnwindSafe(|| match shape.is_bulk() {
@@ -280,8 +331,18 @@ impl Calls {
                         false => self.run_stub(stub, batch, g),
                     }))
                 }
-                callee => self.run_lent(lender, (shape, callee), batch, (watch, g)),
+                callee => self.run_lent(lender, (shape, callee, tags[at]), batch, (watch, g)),
             };
+            if let Some((samples, begun)) = begun {
+                let sample = Sample {
+                    shape,
+                    kind: tags[at].kind(),
+                    code: record.code,
+                    words: record.words,
+                };
+                samples.add(&sample, begun.elapsed());
+            }
+            drop(call_span);
             if let Some(observer) = &self.observer {
                 guarded(OBSERVER, || observer.call_ended(&call, outcome.is_err()));
             }
@@ -293,6 +354,8 @@ impl Calls {
                 Ok(()) => index,
                 Err(payload) => {
                     let shape = &lookup.get(tags[index].shape()).shape;
+                    let kind = tags[index].kind();
+                    self.failed[kind as usize].fetch_add(1, Ordering::Relaxed);
                     self.report(shape, &slots[index].record(), payload);
                     // A bulk finalizer was given all of its batch.
                     if is_bulk { end } else { index + 1 }
@@ -300,8 +363,9 @@ impl Calls {
             };
         }
         self.queue.set_status(status::RUNNING, false);
-        let executed = slots.len() as u64 - std::mem::take(&mut watch.skipped);
-        self.queue.finish_block(block, executed);
+        let skipped = std::mem::take(&mut watch.skipped);
+        let executed = slots.len() as u64 - skipped.all();
+        self.queue.finish_block(block, executed, skipped);
         executed
     }
 

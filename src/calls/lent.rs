@@ -21,7 +21,7 @@ use crate::base::events::{guarded, tell};
 use crate::calls::goroutine::Calls;
 use crate::calls::lookup::Lookup;
 use crate::calls::misuse::{MisuseKind, MutatorMisuse};
-use crate::calls::queue::{Block, Queue, Slot};
+use crate::calls::queue::{Block, ByKind, Queue, Slot, Tag};
 use crate::calls::shape::{Callee, Shape};
 use crate::world::threads::{self, Calling, CallingHere, Members};
 
@@ -68,7 +68,7 @@ pub(crate) struct Watch {
     before: Members,
     changes: u64,
     /// Calls of the running block that were dropped, as there was no mutator.
-    pub(super) skipped: u64,
+    pub(super) skipped: ByKind,
     _calling: CallingHere,
 }
 
@@ -77,7 +77,7 @@ impl Watch {
         Watch {
             before: Members::here(),
             changes: threads::changes(),
-            skipped: 0,
+            skipped: ByKind::default(),
             _calling: threads::calling(Some(queue.clone())),
         }
     }
@@ -97,7 +97,7 @@ impl Calls {
     pub(super) fn run_lent(
         &self,
         lender: &dyn Lender,
-        (shape, callee): (&Shape, Callee<'_>),
+        (shape, callee, tag): (&Shape, Callee<'_>, Tag),
         batch: &[Slot],
         (watch, g): (&mut Watch, &GBlock),
     ) -> std::thread::Result<()> {
@@ -132,8 +132,8 @@ impl Calls {
             replaced = !lent.is_own();
         });
         if let Err(refusal) = lent {
-            let calls = batch.len() as u64;
-            watch.skipped += calls;
+            let calls = batch.len();
+            watch.skipped.add(tag, calls);
             tell(|| tracing::error!(%refusal, calls, "calls were dropped"));
             publish(batch.as_ptr_range().end);
         }
