@@ -4,6 +4,10 @@
 //! The same seed gives the same values on every machine, so a failure is named by a number.
 #![forbid(unsafe_code)]
 
+mod c;
+
+pub use c::{c_signature, c_type};
+
 use crate::abi::{Abi, Arch, Convention};
 use crate::signature::{ChanDir, Field, FuncType, Method, Signature, Type, TypeError};
 use crate::{Compiler, KeyOptions, StubError, StubKey};

@@ -17,6 +17,7 @@ pub(crate) struct Interpreter {
     key: StubKey,
     abi: Abi,
     is_block: bool,
+    vectors: Option<u8>,
     moves: Box<[Move]>,
     results: Box<[ResultMove]>,
     registers: Registers,
@@ -33,6 +34,8 @@ struct Registers {
     context: Option<Place>,
     /// What the address of the hidden result area is passed in.
     hidden: Option<Place>,
+    /// What a variadic function of System V's finds the number of vector registers in.
+    vectors: Option<Place>,
 }
 
 impl Registers {
@@ -55,6 +58,7 @@ impl Registers {
                 Some(name) => Some(Place::of_int(name)?),
                 None => arg_ints.first().copied(),
             },
+            vectors: Place::of_int("rax"),
             arg_ints,
             arg_floats: floats(abi.arg_registers(RegClass::Float))?,
             result_ints: ints(abi.result_registers(RegClass::Int))?,
@@ -82,7 +86,7 @@ impl Interpreter {
             host: host.to_string(),
             abi: key.abi(),
         };
-        if !HAS_SHIM || pops {
+        if !HAS_SHIM || pops || key.has_vectors() {
             return Err(none());
         }
         if crate::compile::arch_of(&host) != Some(key.abi().arch()) {
@@ -97,6 +101,7 @@ impl Interpreter {
             key: key.clone(),
             abi: key.abi(),
             is_block: key.is_block(),
+            vectors: key.vectors(),
             moves: key.moves().into(),
             results: key.results().into(),
         })
@@ -163,6 +168,9 @@ impl Interpreter {
         if let (Some(hidden), false) = (registers.hidden, areas.hidden.is_empty()) {
             let address = areas.hidden.as_mut_ptr().expose_provenance() as u64;
             image.set_int(hidden, address);
+        }
+        if let (Some(register), Some(count)) = (registers.vectors, self.vectors) {
+            image.set_int(register, count.into());
         }
         let mut own = [0; 16];
         for (bytes, word) in own.chunks_exact_mut(8).zip(record.words) {
