@@ -1,7 +1,6 @@
 //! The oracles find out what is wrong: stubs made for another key, judged by the right assignment.
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
-use fing_oracles::c::toolchain;
 use fing_oracles::emulator::library;
 use fing_stubs::faults::Fault;
 use fing_stubs::{Signature, StubKey};
@@ -128,7 +127,7 @@ fn the_emulator_finds_planted_mistakes() {
 #[test]
 fn c_finds_planted_mistakes() {
     for target in TARGETS.iter().filter(|target| Oracle::C.judges(**target)) {
-        let Some(toolchain) = toolchain(target.physical().isa) else {
+        let Some(toolchain) = c::toolchain(*target) else {
             continue;
         };
         let mut compiler = target.compiler().unwrap();

@@ -262,6 +262,10 @@ static FASTCALL: NativeConvention = NativeConvention {
             Feature::Vector8,
             "gcc passes it in an integer register and clang by reference",
         ),
+        (
+            Feature::PackedBits,
+            "gcc and Microsoft's compiler give a packed union of bit-fields different sizes",
+        ),
     ],
     pair: Pair::Reference,
     results: Results::WordSized,

@@ -22,7 +22,7 @@ mod results;
 mod shape;
 
 use self::homes::{Group, Wish, wish};
-use self::shape::Shape;
+use self::shape::{Extent, Shape};
 use super::{Rule, Violation, broken, expect, expect_first_aligned};
 use crate::abi::{Aggregates, Extension, NativeConvention, Pair, RegClass};
 use crate::assign::{Assignment, Piece, Place, Value};
@@ -374,9 +374,11 @@ impl Judge<'_> {
         let is_scalar = case.shape.extents.len() == 1 && !is_struct(case.ty);
         let own = self.is_packed() && !case.variadic && (uniform || is_scalar);
         let (align, room) = if own {
-            (case.shape.inner_align.min(16), size)
+            let scalar = case.shape.extents.first().map_or(1, Extent::len);
+            (scalar, size)
         } else {
             let align = match () {
+                _ if self.is_packed() => case.shape.align.min(16),
                 _ if self.is_arm() => case.shape.inner_align.min(16),
                 _ if self.is_riscv() => case.shape.align.min(16),
                 _ if native.aggregates == Aggregates::SingleFloat || native.positional => 8,

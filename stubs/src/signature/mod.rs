@@ -33,7 +33,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-pub use c::{BitFields, CLayout, CType, DataModel, LongDouble, MAX_ALIGN, Member, Record};
+pub use c::{BitFields, CLayout, CType, DataModel, LongDouble, MAX_ALIGN, Member, Placed, Record};
 pub use error::{ParseError, ParseReason, Role, TypeError};
 pub use layout::{Layout, Need, WORD, round_up};
 pub use parse::{parse_signature_with, parse_type_with};

@@ -89,8 +89,8 @@ pub enum Feature {
     Vector8,
     /// A vector of 16 bytes.
     Vector16,
-    /// An array of length 0 beside other members.
-    EmptyArray,
+    /// A bit-field in a packed union.
+    PackedBits,
 }
 
 /// A type with what its classification depends on.
@@ -113,6 +113,10 @@ pub(crate) fn classify(
         if counts && feature.is_in(native, ty) {
             return Err(why);
         }
+    }
+    let is_half = matches!(ty.underlying(), Kind::C(CType::Float16));
+    if is_half && position == Position::Variadic {
+        return Err("compilers differ on whether _Float16 is promoted in place of ...");
     }
     let subject = Subject {
         native,
@@ -153,11 +157,13 @@ impl Feature {
                 kind,
                 Kind::String | Kind::Slice(_) | Kind::Complex64 | Kind::Complex128
             ),
-            (Feature::EmptyArray, Kind::Array(0, _)) => true,
             (_, Kind::Array(_, elem)) => inside(elem),
             (_, Kind::Struct(fields)) => fields.iter().any(|field| inside(&field.ty)),
             (_, Kind::C(CType::Record(record))) => {
-                record.members.iter().any(|member| inside(&member.ty))
+                let bits = record.members.iter().any(|member| member.bits.is_some());
+                let packed = record.is_union && record.pack.is_some();
+                self == Feature::PackedBits && bits && packed
+                    || record.members.iter().any(|member| inside(&member.ty))
             }
             (Feature::Float16, Kind::C(CType::Float16)) => true,
             (Feature::LongDouble, Kind::C(CType::LongDouble | CType::ComplexLongDouble)) => {

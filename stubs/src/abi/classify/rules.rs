@@ -110,8 +110,12 @@ pub(super) fn homogeneous(subject: &Subject<'_>) -> Result<Class, &'static str> 
     let is_packed = native.stack_slot < WORD;
     let members = homogeneous_members(&native.data, subject.ty, is_packed);
     let is_scalar = subject.scalar().is_some();
-    // Alignments above 16 count as 16.
-    let align = layout.natural_align.min(TWO_WORDS);
+    // What was asked for the whole type counts on Apple's alone. Alignments above 16 count as 16.
+    let align = if is_packed {
+        layout.align.min(TWO_WORDS)
+    } else {
+        layout.natural_align.min(TWO_WORDS)
+    };
     let way = match members {
         Some((size, count)) => Way::of(
             (0..count)
@@ -137,7 +141,7 @@ pub(super) fn homogeneous(subject: &Subject<'_>) -> Result<Class, &'static str> 
     let is_variadic = subject.position == Position::Variadic;
     let by_itself = is_packed && !is_variadic && (is_scalar || members.is_some());
     let (align, room) = if by_itself {
-        (align, layout.size)
+        (members.map_or(align, |(size, _)| size), layout.size)
     } else {
         (align.max(WORD), round_up(layout.size, WORD))
     };

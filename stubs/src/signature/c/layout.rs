@@ -52,12 +52,17 @@ pub struct CLayout {
 }
 
 /// A member in its struct or union.
-pub(crate) struct Placed<'a> {
-    pub(crate) ty: &'a Type,
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Placed<'a> {
+    /// Its type; of a bit-field the declared one.
+    pub ty: &'a Type,
     /// First byte; of a bit-field the first byte that it has bits in.
-    pub(crate) offset: u64,
-    /// Of a bit-field: its first bit, counted from the first byte of the whole, and how many.
-    pub(crate) bits: Option<(u64, u64)>,
+    pub offset: u64,
+    /// Of a bit-field: its first bit, counted from the first byte of the whole, and how many. Bits
+    /// of a byte count from the least significant one, on big-endian machines from the most
+    /// significant one.
+    pub bits: Option<(u64, u64)>,
 }
 
 impl DataModel {
@@ -118,8 +123,17 @@ impl DataModel {
         })
     }
 
-    /// The members of a struct or union; none of another type.
-    pub(crate) fn members<'a>(&self, ty: &'a Type) -> Vec<Placed<'a>> {
+    /// The members of a struct or union; none of another type, or of one with an opaque member.
+    ///
+    /// ```
+    /// use fing_stubs::signature::{DataModel, Type};
+    /// let ty: Type = "C.struct { A int8; B int32 : 7; C int64 }".parse()?;
+    /// let members = DataModel::SYSTEM_V.members(&ty);
+    /// let places: Vec<_> = members.iter().map(|m| (m.offset, m.bits)).collect();
+    /// assert_eq!(places, [(0, None), (1, Some((8, 7))), (8, None)]);
+    /// # Ok::<(), fing_stubs::ParseError>(())
+    /// ```
+    pub fn members<'a>(&self, ty: &'a Type) -> Vec<Placed<'a>> {
         let mut members = Vec::new();
         self.place(ty.underlying(), &mut |placed| members.push(placed));
         members

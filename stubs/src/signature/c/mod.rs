@@ -15,7 +15,7 @@ use super::build::check_name;
 use super::{Kind, Type, TypeError};
 use crate::quote::short;
 
-pub use layout::{BitFields, CLayout, DataModel, LongDouble};
+pub use layout::{BitFields, CLayout, DataModel, LongDouble, Placed};
 
 /// Largest alignment that can be asked for.
 pub const MAX_ALIGN: u64 = 4096;
@@ -154,6 +154,11 @@ impl Record {
                 });
             }
             power("align", member.align)?;
+            if let (Some(found), Some(2..)) = (member.align, self.pack) {
+                // Compilers differ on which of the two counts.
+                let what = "align, beside a pack of more than 1,";
+                return Err(TypeError::Alignment { what, found });
+            }
             if let Some(found) = member.bits {
                 self.check_bits(member, found)?;
             }
