@@ -22,8 +22,8 @@ pub struct Toolchain {
 /// The file of a program that another compiler may compile.
 pub const CALLEES: &str = "callees.c";
 
-/// gcc for arm64, with clang for the functions of [`CALLEES`], which are Apple's convention's. Those
-/// two share nothing but calls with integers and pointers, which both conventions pass alike.
+/// gcc for arm64, with clang for the functions of [`CALLEES`], which are of Apple's convention.
+/// The two share nothing but calls with integers and pointers, which both conventions pass alike.
 ///
 /// `None` if it is not on this machine, which is said on standard error.
 ///

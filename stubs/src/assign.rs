@@ -135,8 +135,8 @@ pub struct Piece {
     pub index: usize,
     /// First byte of the value that is in it.
     pub off: u64,
-    /// How many bytes: 1, 2, 4 or 8; of a struct or union under a native convention any number up to
-    /// 8; 16 for a vector or a `long double` in a float register.
+    /// How many bytes: 1, 2, 4 or 8; of a struct or union under a native convention any number up
+    /// to 8; 16 for a vector or a `long double` in a float register.
     pub size: u64,
     /// First byte of the register that holds it, counted from the least significant. 0 except for
     /// small native results, several of which share a register. Where a lone `float32` sits is the

@@ -9,6 +9,8 @@
 mod areas;
 mod moves;
 mod packed;
+#[cfg(feature = "faults")]
+mod spoilt;
 mod text;
 mod valid;
 

@@ -85,7 +85,12 @@ impl Memory {
                     2
                 };
                 for part in 0..parts {
-                    self.mask[at + 16 * part..at + 16 * part + 10].fill(0xff);
+                    // A number that the x87 unit does not change when it is loaded: normal, finite.
+                    let number = at + 16 * part;
+                    self.mask[number..number + 10].fill(0xff);
+                    self.bytes[number + 7] |= 0x80;
+                    self.bytes[number + 8] |= 1;
+                    self.bytes[number + 9] &= 0xbf;
                 }
             }
             _ => self.mask[at..at + size].fill(0xff),

@@ -88,6 +88,8 @@ impl Parts {
                     Target::Float(_) => {
                         ensure(!signed, "bytes without a sign")?;
                         self.check_float(size)?;
+                        let positional = self.native().is_some_and(|table| table.positional);
+                        ensure(!positional || size <= 8, "1 to 8 bytes")?;
                     }
                     Target::Frame(_) => ensure(!signed, "bytes without a sign")?,
                 }

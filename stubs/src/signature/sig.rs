@@ -107,8 +107,8 @@ impl Signature {
     /// let error = "func(*int8, ..., float32)".parse::<Signature>().unwrap_err();
     /// assert_eq!(
     ///     error.to_string(),
-    ///     "signature: column 1: parameter 1 is float32, wanted float64: C promotes what is passed \
-    ///      in place of ...",
+    ///     "signature: column 1: parameter 1 is float32, wanted float64: C promotes what is \
+    ///      passed in place of ...",
     /// );
     /// # Ok::<(), fing_stubs::signature::ParseError>(())
     /// ```
