@@ -23,11 +23,12 @@ const STUBS: &str = "
     assign < error;
     abi < block;
     check, error, record, block < key < faults, veneer < lower < compile;
+    error, record, abi < host < unwind;
     error, veneer < unwind < code;
     unwind < compile;
     code, compile < publish;
     compile < fuzzing;
-    record, compile < host < interp;
+    record, compile, host < interp;
     interp, publish < stub < call < cache;
     record < seed;
 ";
