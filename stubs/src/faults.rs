@@ -30,12 +30,16 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// All of them.
-    pub const ALL: [Fault; 9] = [
+    /// Those that signatures of all kinds show.
+    pub const ALL: [Fault; 4] = [
         Fault::WrongRegister,
         Fault::NoSpillRoom,
         Fault::SmallResultArea,
         Fault::CalleeSaved,
+    ];
+
+    /// Mistakes in reading C's rules, each shown by values of its class only.
+    pub const OF_C: [Fault; 5] = [
         Fault::MissingVectorCount,
         Fault::WrongExtension,
         Fault::ClassesSwapped,

@@ -184,7 +184,9 @@ impl Arguments {
     /// The first byte of each argument, in the record or the block.
     fn offsets(self, signature: &Signature, abi: Abi) -> Vec<u64> {
         if self != Arguments::Words {
-            return BlockLayout::under(abi, signature.arguments()).offsets().to_vec();
+            return BlockLayout::under(abi, signature.arguments())
+                .offsets()
+                .to_vec();
         }
         let sizes = signature.arguments().filter_map(|ty| abi.layout_of(ty));
         let low = |size| {

@@ -180,7 +180,10 @@ fn vectors_are_generated_and_not_interpreted() {
     let cache = |policy| StubCache::new(CacheOptions::default().policy(policy)).unwrap();
     let interpreted =
         cache(CodePolicy::Interpret).call_stub(&text.parse().unwrap(), Abi::system_v());
-    assert!(matches!(interpreted, Err(StubError::NoInterpretedVectors { .. })));
+    assert!(matches!(
+        interpreted,
+        Err(StubError::NoInterpretedVectors { .. })
+    ));
     let stub = cache(CodePolicy::Generate).call_stub(&text.parse().unwrap(), Abi::system_v());
     let stub = stub.unwrap();
     use std::arch::x86_64::{__m128, _mm_add_ps};

@@ -315,10 +315,16 @@ static LP64D: NativeConvention = NativeConvention {
     floats_in_ints: true,
     extension: Extension::CallerFromBit31,
     data: AAPCS64.data,
-    undefined: &[(
-        Feature::Float16,
-        "no compiler has settled how _Float16 travels",
-    )],
+    undefined: &[
+        (
+            Feature::Float16,
+            "no compiler has settled how _Float16 travels",
+        ),
+        (
+            Feature::EmptyElements,
+            "gcc and clang differ on a float beside an array of empty structs",
+        ),
+    ],
     pair: Pair::Words,
     results: Results::FlattenedFloats,
     ..SYSTEM_V

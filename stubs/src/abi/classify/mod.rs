@@ -91,6 +91,8 @@ pub enum Feature {
     Vector16,
     /// A bit-field in a packed union.
     PackedBits,
+    /// An array of elements without bytes.
+    EmptyElements,
 }
 
 /// A type with what its classification depends on.
@@ -157,6 +159,10 @@ impl Feature {
                 kind,
                 Kind::String | Kind::Slice(_) | Kind::Complex64 | Kind::Complex128
             ),
+            (Feature::EmptyElements, Kind::Array(1.., elem)) => {
+                let layout = native.data.layout(elem);
+                layout.is_some_and(|layout| layout.size == 0) || inside(elem)
+            }
             (_, Kind::Array(_, elem)) => inside(elem),
             (_, Kind::Struct(fields)) => fields.iter().any(|field| inside(&field.ty)),
             (_, Kind::C(CType::Record(record))) => {

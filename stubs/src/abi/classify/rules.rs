@@ -23,18 +23,22 @@ pub(super) fn eightbytes(subject: &Subject<'_>) -> Result<Class, &'static str> {
     } else {
         subject.slot(layout.align)
     };
-    // What is larger is in memory, but for numbers of the x87 unit as results.
+    // What is larger is in memory, but for two numbers of the x87 unit as a result.
     let most = if layout.size <= TWO_WORDS {
         usize::MAX
     } else {
         3
     };
     let leaves = leaves(&native.data, subject.ty, most);
+    let is_complex = matches!(subject.ty.underlying(), Kind::C(CType::ComplexLongDouble));
     let is_x87 = leaves.iter().any(|leaf| leaf.scalar == Scalar::X87);
-    if subject.is_result() && is_x87 && is_in_x87_registers(subject, &leaves) {
+    if subject.is_result() && is_x87 && (is_complex || is_in_st0(&leaves, layout.size)) {
         return Err(ST0);
     }
-    if layout.size > TWO_WORDS || is_x87 || leaves.iter().any(|leaf| !leaf.aligned) {
+    let is_memory = layout.size > TWO_WORDS
+        || leaves.iter().any(|leaf| !leaf.aligned)
+        || is_x87 && !are_integers(&leaves);
+    if is_memory {
         return Ok(Class::none(memory));
     }
     if is_one_vector(&leaves) {
@@ -43,11 +47,16 @@ pub(super) fn eightbytes(subject: &Subject<'_>) -> Result<Class, &'static str> {
     Ok(Class::one(eightbyte_parts(&leaves, layout.size), memory))
 }
 
-/// A `long double` alone, in structs or not, or a complex one that is in no struct.
-fn is_in_x87_registers(subject: &Subject<'_>, leaves: &[Leaf]) -> bool {
-    let is_first = |leaf: &Leaf| leaf.scalar == Scalar::X87 && leaf.off == 0;
-    subject.layout.size == TWO_WORDS && leaves.iter().all(is_first)
-        || matches!(subject.ty.underlying(), Kind::C(CType::ComplexLongDouble))
+/// Nothing but a `long double`, in structs and unions or not.
+fn is_in_st0(leaves: &[Leaf], size: u64) -> bool {
+    size == TWO_WORDS && leaves.iter().all(|leaf| leaf.scalar == Scalar::X87)
+}
+
+/// Both eightbytes hold an integer, which in a union prevails over an x87 number.
+fn are_integers(leaves: &[Leaf]) -> bool {
+    let is_integer = |leaf: &Leaf| matches!(leaf.scalar, Scalar::Integer | Scalar::Pointer);
+    let mut integers = leaves.iter().filter(|leaf| is_integer(leaf));
+    integers.clone().any(|leaf| leaf.off < WORD) && integers.any(|leaf| leaf.off + leaf.size > WORD)
 }
 
 /// Vectors of 16 bytes, and nothing in their first eightbyte but what goes to a float register too.
@@ -245,25 +254,19 @@ pub(super) fn single_float(subject: &Subject<'_>) -> Class {
     let size = subject.layout.size;
     let complex = matches!(subject.ty.underlying(), Kind::Complex64 | Kind::Complex128);
     let class = match only_member(subject.native, subject.ty).underlying() {
-        Kind::Float32 | Kind::Float64 => RegClass::Float,
+        // With the padding behind it, if there is any.
+        Kind::Float32 | Kind::Float64 if size <= WORD => RegClass::Float,
         _ if !complex && matches!(size, 1 | 2 | 4 | 8) => RegClass::Int,
         _ => return Class::none(Rest::Reference),
     };
     Class::one(subject.whole(class), subject.slot(WORD))
 }
 
-/// The type behind structs of one member that has all their bytes.
+/// The type behind structs of one member.
 fn only_member<'a>(native: &NativeConvention, ty: &'a Type) -> &'a Type {
     let is_union = matches!(ty.underlying(), Kind::C(CType::Record(record)) if record.is_union);
     match &native.data.members(ty)[..] {
-        [one] if !is_union && one.bits.is_none() => {
-            let size = |ty| native.data.layout(ty).map(|layout| layout.size);
-            if size(one.ty) == size(ty) {
-                only_member(native, one.ty)
-            } else {
-                ty
-            }
-        }
+        [one] if !is_union && one.bits.is_none() => only_member(native, one.ty),
         _ => ty,
     }
 }

@@ -69,7 +69,7 @@ pub(super) fn wish(
                 Wish::Address
             }
         }
-        (Aggregates::SingleFloat, _) => z(native, ty, shape),
+        (Aggregates::SingleFloat, _) => z(ty, shape),
         _ => match single {
             Some(one) => Wish::Registers(vec![group(one)]),
             None => Wish::Registers(words(shape.size)),
@@ -93,6 +93,8 @@ enum Paint {
     Sse,
     /// The upper half of a vector.
     Up,
+    /// Of the x87 unit.
+    Extended,
     Integer,
 }
 
@@ -102,8 +104,7 @@ fn system_v(shape: &Shape) -> Wish {
         return Wish::Nothing;
     }
     let unaligned = |one: &Extent| !one.bits && one.from % one.len() != 0;
-    let extended = |one: &Extent| one.nature == Nature::Extended;
-    if size > 16 || extents.iter().any(|one| unaligned(one) || extended(one)) {
+    if size > 16 || extents.iter().any(unaligned) {
         return Wish::Memory;
     }
     let mut bytes = [Paint::None; 16];
@@ -113,18 +114,26 @@ fn system_v(shape: &Shape) -> Wish {
                 Nature::Real => Paint::Sse,
                 Nature::Short if at - one.from >= 8 => Paint::Up,
                 Nature::Short => Paint::Sse,
-                _ => Paint::Integer,
+                Nature::Extended => Paint::Extended,
+                Nature::Whole | Nature::Address => Paint::Integer,
             };
             let old = &mut bytes[at as usize];
             *old = match (*old, own) {
                 (Paint::None, own) => own,
                 (Paint::Integer, _) | (_, Paint::Integer) => Paint::Integer,
                 (old, own) if old == own => own,
+                (Paint::Extended, _) | (_, Paint::Extended) => Paint::Extended,
                 _ => Paint::Sse,
             };
         }
     }
     let (first, second) = bytes.split_at(8);
+    // An integer prevails in its eightbyte; what is left to the x87 unit is in memory.
+    let extended =
+        |half: &[Paint]| half.contains(&Paint::Extended) && !half.contains(&Paint::Integer);
+    if extended(first) || extended(second) {
+        return Wish::Memory;
+    }
     let all = |half: &[Paint], of| half.iter().all(|&byte| byte == of || byte == Paint::None);
     if second.contains(&Paint::Up) && all(second, Paint::Up) && all(first, Paint::Sse) {
         return Wish::Registers(vec![(RegClass::Float, 0, 16)]);
@@ -231,7 +240,7 @@ fn riscv(shape: &Shape, variadic: bool) -> Wish {
 }
 
 /// s390x: what is a float but for structs of one member around it; else by size.
-fn z(native: &NativeConvention, ty: &Type, shape: &Shape) -> Wish {
+fn z(ty: &Type, shape: &Shape) -> Wish {
     let mut inner = ty;
     loop {
         let next = match inner.underlying() {
@@ -241,14 +250,13 @@ fn z(native: &NativeConvention, ty: &Type, shape: &Shape) -> Wish {
             }
             _ => break,
         };
-        if Shape::of(native, next).size != shape.size {
-            break;
-        }
         inner = next;
     }
     let complex = matches!(ty.underlying(), Kind::Complex64 | Kind::Complex128);
     match (inner.underlying(), shape.size) {
-        (Kind::Float32 | Kind::Float64, size) => Wish::Registers(vec![(RegClass::Float, 0, size)]),
+        (Kind::Float32 | Kind::Float64, size @ ..=8) => {
+            Wish::Registers(vec![(RegClass::Float, 0, size)])
+        }
         (_, size @ (1 | 2 | 4 | 8)) if !complex => Wish::Registers(vec![(RegClass::Int, 0, size)]),
         _ => Wish::Address,
     }
