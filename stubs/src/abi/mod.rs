@@ -30,7 +30,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::quote::short;
-use crate::signature::{CLayout, Type};
+use crate::signature::{CLayout, Kind, Type};
 
 pub use classify::Feature;
 pub use go::{Float32Image, Machine};
@@ -358,6 +358,21 @@ impl Abi {
                 natural_align: layout.align,
             }),
         }
+    }
+
+    /// Whether a value of the type lies in memory as Go has it: each part where Go's rules put it.
+    pub fn lays_out_as_go(self, ty: &Type) -> bool {
+        let same = |ty: &Type| {
+            let (own, go) = (self.layout_of(ty), ty.layout());
+            own.map(|own| (own.size, own.align)) == go.map(|go| (go.size, go.align))
+        };
+        ty.is_go()
+            && same(ty)
+            && match ty.underlying() {
+                Kind::Array(_, elem) => self.lays_out_as_go(elem),
+                Kind::Struct(fields) => fields.iter().all(|field| self.lays_out_as_go(&field.ty)),
+                _ => true,
+            }
     }
 
     /// How a `float32` looks in a float register. The native conventions have it as Go does.

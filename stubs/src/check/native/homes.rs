@@ -103,7 +103,7 @@ fn system_v(shape: &Shape) -> Wish {
     if size == 0 {
         return Wish::Nothing;
     }
-    let unaligned = |one: &Extent| !one.bits && one.from % one.len() != 0;
+    let unaligned = |one: &Extent| !one.bits && !one.from.is_multiple_of(one.len());
     if size > 16 || extents.iter().any(unaligned) {
         return Wish::Memory;
     }
