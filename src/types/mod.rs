@@ -179,8 +179,8 @@ impl Types {
     /// The id of a type, which is added to this universe if it is new.
     ///
     /// # Errors
-    /// When it uses names that are not defined here, or have another definition here, or it is a type
-    /// that only C has, or the universe is full.
+    /// When it uses names that are not defined here, or have another definition here, or it is a
+    /// type that only C has, or the universe is full.
     pub fn intern(&self, ty: &Type) -> Result<TypeId, TypesError> {
         self.check(ty, None)?;
         check_go(ty)?;
