@@ -20,6 +20,8 @@ use region::{REGION, Region, span};
 use crate::StubError;
 use crate::host::{Mapping, make_visible, missing};
 use crate::lock::{Guard, lock};
+#[cfg(feature = "faults")]
+use crate::planted::{HostFault, is_planted};
 use crate::unwind::{CallState, Registration};
 
 /// What unused code memory holds: on x86-64 breakpoints, on others no valid instructions.
@@ -181,6 +183,10 @@ impl Arena {
 
     /// Makes code that was written to `slice` visible to every thread that will run it.
     pub(crate) fn publish(&self, slice: &CodeSlice) {
+        #[cfg(feature = "faults")]
+        if is_planted(HostFault::NoCacheMaintenance) {
+            return;
+        }
         make_visible(slice.writable(), slice.executable(), slice.bytes);
         self.mapping.synchronize(slice.offset, slice.bytes);
     }

@@ -20,6 +20,8 @@ use packed::{Item, Packed, Parts};
 
 use crate::block::BlockLayout;
 use crate::check::check;
+#[cfg(feature = "faults")]
+use crate::planted::{HostFault, is_planted};
 use crate::quote::short;
 use crate::record::RECORD_ARGUMENT;
 use crate::signature::WORD;
@@ -189,6 +191,10 @@ impl Arguments {
                 .to_vec();
         }
         let sizes = signature.arguments().filter_map(|ty| abi.layout_of(ty));
+        #[cfg(feature = "faults")]
+        if is_planted(HostFault::ByteOrder) {
+            return vec![0, WORD];
+        }
         let low = |size| {
             if abi.machine().big_endian {
                 WORD - size
@@ -296,6 +302,11 @@ impl StubKey {
             return Err(StubError::NotWords {
                 signature: signature.clone(),
             });
+        }
+        #[cfg(feature = "faults")]
+        if count == 2 && is_planted(HostFault::WordsAsInterface) {
+            let interface = Signature::new(None, vec![Type::empty_interface()], Vec::new(), false)?;
+            return StubKey::new(&interface, abi, options);
         }
         let assignment = checked(signature, abi)?;
         StubKey::build(signature, &assignment, options, Arguments::Words)
