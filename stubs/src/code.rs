@@ -10,18 +10,22 @@
 //! error.
 #![expect(unsafe_code, reason = "maps memory and writes code into it")]
 
+mod alias;
 mod region;
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use alias::{Alias, Writing};
 use region::{REGION, Region, span};
 
+pub use self::alias::WriteAccess;
 use crate::StubError;
 use crate::host::{Mapping, make_visible, missing};
 use crate::lock::{Guard, lock};
 #[cfg(feature = "faults")]
 use crate::planted::{HostFault, is_planted};
+use crate::tools::Tools;
 use crate::unwind::{CallState, Registration};
 
 /// What unused code memory holds: on x86-64 breakpoints, on others no valid instructions.
@@ -37,7 +41,9 @@ pub(crate) struct Arena {
     // Fields are dropped in order: the registrations in `regions` describe code in `mapping`.
     regions: Mutex<Vec<Region>>,
     mapping: Mapping,
+    alias: Alias,
     owner: u32,
+    pub(crate) tools: Tools,
 }
 
 /// Bytes of the granules that code at `entry` takes, of so many bytes.
@@ -55,8 +61,12 @@ pub(crate) struct CodeSlice {
 }
 
 impl Arena {
-    /// Reserves an arena of `capacity` bytes.
-    pub(crate) fn new(capacity: usize) -> Result<Arc<Arena>, StubError> {
+    /// Reserves an arena of `capacity` bytes, whose code `tools` are told of.
+    pub(crate) fn new(
+        capacity: usize,
+        access: WriteAccess,
+        tools: Tools,
+    ) -> Result<Arc<Arena>, StubError> {
         if let Some(missing) = missing() {
             return Err(StubError::UnsupportedHost {
                 host: target_lexicon::Triple::host().to_string(),
@@ -70,8 +80,10 @@ impl Arena {
         let mapping = Mapping::new(capacity)?;
         Ok(Arc::new(Arena {
             regions: Mutex::default(),
+            alias: Alias::new(access, &mapping)?,
             mapping,
             owner: std::process::id(),
+            tools,
         }))
     }
 
@@ -160,13 +172,40 @@ impl Arena {
         if self.check_owner().is_err() {
             return;
         }
+        self.tools.forget(entry);
         let offset = entry - self.mapping.executable(0);
+        // Without writing, the old code stays, and its place is not given to other code.
+        let Ok(_writing) = self.begin_writing() else {
+            return;
+        };
         let at = self.mapping.writable(offset);
         // SAFETY: I4: these bytes of the arena are the caller's until they are given back below.
         unsafe { at.write_bytes(FILLER, bytes) };
         if let Some(region) = self.regions().get_mut(offset / REGION) {
             region.give_back(offset, bytes);
         }
+    }
+
+    /// Has code memory writable, at the writable alias, until the result is dropped.
+    ///
+    /// # Errors
+    /// The arena is sealed, or the system refuses.
+    pub(crate) fn begin_writing(&self) -> Result<Writing<'_>, StubError> {
+        self.check_owner()?;
+        self.alias.open(&self.mapping)
+    }
+
+    /// Ends writing for good. Returns whether the writable alias is gone; if not, it goes with the
+    /// last thread that is writing.
+    pub(crate) fn seal(&self) -> Result<bool, StubError> {
+        self.check_owner()?;
+        self.alias.seal(&self.mapping)
+    }
+
+    /// Whether an address may be one of code here.
+    pub(crate) fn contains(&self, address: usize) -> bool {
+        let start = self.mapping.executable(0);
+        (start..start + self.mapping.bytes()).contains(&address)
     }
 
     fn check_owner(&self) -> Result<(), StubError> {
@@ -201,6 +240,12 @@ impl CodeSlice {
     /// Address to run the code at.
     pub(crate) fn executable(&self) -> usize {
         self.arena.mapping.executable(self.offset)
+    }
+
+    /// Whether the code here is at this address.
+    pub(crate) fn contains(&self, address: usize) -> bool {
+        let start = self.executable();
+        (start..start + self.bytes).contains(&address)
     }
 
     /// Bytes of the granules held.

@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 mod block;
+mod kinds;
 mod packed;
 mod record;
 mod waiting;
@@ -23,6 +24,9 @@ use std::time::{Duration, Instant};
 use fing_stubs::Record;
 
 pub(crate) use self::block::Block;
+use self::kinds::ByKind;
+pub use self::kinds::{Backlog, CallStats};
+pub(crate) use self::kinds::{CallKind, Fates};
 use self::packed::Packed;
 pub(crate) use self::record::{Slot, Tag};
 use self::waiting::{Spare, Waiting};
@@ -59,6 +63,8 @@ pub(crate) struct Counts {
     pub(crate) blocks: usize,
     /// Memory of the blocks.
     pub(crate) bytes: usize,
+    pub(crate) fates: Fates,
+    pub(crate) backlog: Backlog,
 }
 
 /// In which order a drain runs what is due.
@@ -130,6 +136,9 @@ struct Inner {
     int_arg_regs: u8,
     stop: bool,
     counts: Counts,
+    /// When the first of `waiting` was queued, and the first of the drain under way.
+    waiting_since: Option<Instant>,
+    draining_since: Option<Instant>,
 }
 
 impl Inner {
@@ -164,6 +173,9 @@ impl Inner {
         }
         let mut packed = self.packed.take();
         packed.begin(record, tag);
+        if self.waiting.is_empty() {
+            self.waiting_since = Some(Instant::now());
+        }
         self.open[group] = Some(self.waiting.len());
         self.waiting.push(Waiting::Packed(packed));
     }
@@ -179,6 +191,7 @@ impl Inner {
             return;
         }
         self.draining = std::mem::take(&mut self.waiting);
+        self.draining_since = self.waiting_since.take();
         self.open.fill(None);
         let packed = self.draining.iter().filter(|waiting| waiting.is_packed());
         let packed = packed.count();
@@ -237,6 +250,8 @@ impl Queue {
             int_arg_regs,
             stop: false,
             counts: Counts::default(),
+            waiting_since: None,
+            draining_since: None,
         };
         Queue {
             inner: Lock::new(Rank::Queue, inner),
@@ -340,6 +355,7 @@ impl Queue {
         let mut inner = self.inner.lock();
         inner.running = None;
         inner.counts.executed += executed;
+        inner.counts.fates.executed.add_all(block.by_kind());
         if let Ok(mut block) = Arc::try_unwrap(block) {
             block.clear();
             inner.plain.give(block);
@@ -400,10 +416,61 @@ impl Queue {
 
     pub(crate) fn counts(&self) -> Counts {
         let inner = self.inner.lock();
+        let (fates, backlog) = self.fates(&inner);
         Counts {
+            fates,
+            backlog,
             blocks: inner.plain.made + inner.packed.made,
             bytes: inner.plain.made * Block::BYTES + inner.packed.made * Packed::BYTES,
             ..inner.counts
+        }
+    }
+
+    /// What has become of the calls that were queued. The running block's count as executed before
+    /// the one that was published last, and as waiting behind it.
+    fn fates(&self, inner: &Inner) -> (Fates, Backlog) {
+        let mut fates = inner.counts.fates;
+        let mut bytes = 0;
+        for waiting in inner.waiting.iter().chain(&inner.draining) {
+            fates.waiting.add_all(waiting.by_kind());
+            bytes += waiting.bytes();
+        }
+        if let Some(block) = &inner.running {
+            let tags = block.tags();
+            let at = self.running_at(block).min(tags.len());
+            fates.executed.add_all(ByKind::of(&tags[..at]));
+            let mut rest = tags[at..].iter();
+            if let Some(running) = rest.next() {
+                fates.running.add(*running, 1);
+            }
+            fates.waiting.add_all(ByKind::of(rest.as_slice()));
+            bytes += Block::BYTES;
+        }
+        let is_draining = !inner.draining.is_empty() || inner.running.is_some();
+        let since = match is_draining {
+            true => inner.draining_since,
+            false => inner.waiting_since.filter(|_| !inner.waiting.is_empty()),
+        };
+        let kinds = [CallKind::Finalizer, CallKind::Cleanup];
+        let backlog = Backlog {
+            calls: kinds.map(|kind| fates.waiting.get(kind)).iter().sum(),
+            age: since.map_or(Duration::ZERO, |since| since.elapsed()),
+            bytes,
+        };
+        (fates, backlog)
+    }
+
+    /// Calls `visit` with each record whose call has not returned, and whether it may have begun.
+    pub(crate) fn for_each_record(&self, mut visit: impl FnMut(&Record, Tag, bool)) {
+        let inner = self.inner.lock();
+        if let Some(block) = &inner.running {
+            let at = self.running_at(block);
+            for (n, (slot, tag)) in block.entries().enumerate().skip(at) {
+                visit(&slot.record(), tag, n == at);
+            }
+        }
+        for waiting in inner.draining.iter().chain(&inner.waiting) {
+            waiting.for_each_record(&mut |record, tag| visit(record, tag, false));
         }
     }
 
@@ -436,6 +503,9 @@ impl Queue {
             .chain(std::mem::take(&mut inner.draining))
             .collect();
         inner.counts.discarded += left.iter().map(|waiting| waiting.len() as u64).sum::<u64>();
+        for waiting in &left {
+            inner.counts.fates.discarded.add_all(waiting.by_kind());
+        }
     }
 
     /// Waits until nothing is due or running and the goroutine is parked; once stopped, until

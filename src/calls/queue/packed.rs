@@ -98,6 +98,14 @@ impl Packed {
         self.first = BLOCK_RECORDS;
     }
 
+    pub(super) fn for_each_record(&self, visit: &mut dyn FnMut(&Record, Tag)) {
+        let mut record = self.common.record();
+        for word in &self.words[self.first..] {
+            record.words[self.tag.own_word()] = word.load(std::sync::atomic::Ordering::Relaxed);
+            visit(&record, self.tag);
+        }
+    }
+
     /// Prefetches the words, which are unpacked next, while other records run. The processor's own
     /// prefetching stops at the end of a page, and the words are as long as a page.
     pub(super) fn prefetch(&self) {

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use fing_stubs::Record;
 
+use super::kinds::CallKind;
+
 /// A record in its place in a block, laid out as a [`Record`]. Stubs read it; a collection may
 /// write its references while the thread that runs the block is inside a call.
 #[repr(C)]
@@ -50,8 +52,8 @@ impl Slot {
     }
 }
 
-/// What the collector and the finalizer goroutine know of a record beside its words: its shape, and
-/// which of its words are references.
+/// What the collector and the finalizer goroutine know of a record beside its words: its shape,
+/// whether it is a cleanup's, and which of its words are references.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tag(u32);
 
@@ -63,13 +65,27 @@ impl Tag {
     /// The context is a reference.
     pub(crate) const CONTEXT: u8 = 4;
 
-    /// `shape` is an index into the table of shapes, below 2^29.
+    const CLEANUP: u32 = 8;
+
+    /// The tag of a finalizer's records. `shape` is an index into the table of shapes, below 2^28.
     pub(crate) fn new(shape: u32, references: u8) -> Tag {
-        Tag(shape << 3 | u32::from(references & 7))
+        Tag(shape << 4 | u32::from(references & 7))
+    }
+
+    /// The same for a cleanup's records.
+    pub(crate) fn of_cleanup(self) -> Tag {
+        Tag(self.0 | Tag::CLEANUP)
     }
 
     pub(crate) fn shape(self) -> u32 {
-        self.0 >> 3
+        self.0 >> 4
+    }
+
+    pub(crate) fn kind(self) -> CallKind {
+        match self.0 & Tag::CLEANUP {
+            0 => CallKind::Finalizer,
+            _ => CallKind::Cleanup,
+        }
     }
 
     pub(crate) fn has(self, references: u8) -> bool {
@@ -79,7 +95,7 @@ impl Tag {
     /// The index of the word that holds the object's address, which is the one that differs between
     /// the records of a packed block.
     #[inline]
-    pub(super) fn own_word(self) -> usize {
+    pub(crate) fn own_word(self) -> usize {
         usize::from(self.0 & 3 == u32::from(Tag::WORD_1))
     }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicU64;
 use fing_stubs::Record;
 
 use super::block::Block;
+use super::kinds::ByKind;
 use super::packed::Packed;
 use super::record::Tag;
 
@@ -40,6 +41,37 @@ impl Waiting {
         match self {
             Waiting::Plain(block) => block.for_each_reference(0, visit),
             Waiting::Packed(packed) => packed.for_each_reference(visit),
+        }
+    }
+
+    pub(super) fn for_each_record(&self, visit: &mut dyn FnMut(&Record, Tag)) {
+        match self {
+            Waiting::Plain(block) => {
+                for (slot, tag) in block.entries() {
+                    visit(&slot.record(), tag);
+                }
+            }
+            Waiting::Packed(packed) => packed.for_each_record(visit),
+        }
+    }
+
+    /// How many records of each kind there are.
+    pub(super) fn by_kind(&self) -> ByKind {
+        match self {
+            Waiting::Plain(block) => ByKind::of(block.tags()),
+            Waiting::Packed(packed) => {
+                let mut all = ByKind::default();
+                all.add(*packed.tag(), packed.len());
+                all
+            }
+        }
+    }
+
+    /// Bytes of memory it takes.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Waiting::Plain(_) => Block::BYTES,
+            Waiting::Packed(_) => Packed::BYTES,
         }
     }
 

@@ -12,6 +12,9 @@ const TWO_WORDS: u64 = 2 * WORD;
 
 const ST0: &str = "it comes back in the x87 register st0, which generated code can't read";
 
+const ALL_CLASSES: &str =
+    "the order of the union's members, a long double, a float and an integer, decides its class";
+
 /// System V: each eightbyte in a register of its class, all or none.
 pub(super) fn eightbytes(subject: &Subject<'_>) -> Result<Class, &'static str> {
     let (layout, native) = (subject.layout, subject.native);
@@ -35,6 +38,10 @@ pub(super) fn eightbytes(subject: &Subject<'_>) -> Result<Class, &'static str> {
     if subject.is_result() && is_x87 && (is_complex || is_in_st0(&leaves, layout.size)) {
         return Err(ST0);
     }
+    let holds = |is: fn(&Leaf) -> bool| leaves.iter().any(is);
+    if layout.size <= TWO_WORDS && is_x87 && holds(Leaf::is_float) && holds(is_integer) {
+        return Err(ALL_CLASSES);
+    }
     let is_memory = layout.size > TWO_WORDS
         || leaves.iter().any(|leaf| !leaf.aligned)
         || is_x87 && !are_integers(&leaves);
@@ -52,9 +59,12 @@ fn is_in_st0(leaves: &[Leaf], size: u64) -> bool {
     size == TWO_WORDS && leaves.iter().all(|leaf| leaf.scalar == Scalar::X87)
 }
 
+fn is_integer(leaf: &Leaf) -> bool {
+    matches!(leaf.scalar, Scalar::Integer | Scalar::Pointer)
+}
+
 /// Both eightbytes hold an integer, which in a union prevails over an x87 number.
 fn are_integers(leaves: &[Leaf]) -> bool {
-    let is_integer = |leaf: &Leaf| matches!(leaf.scalar, Scalar::Integer | Scalar::Pointer);
     let mut integers = leaves.iter().filter(|leaf| is_integer(leaf));
     integers.clone().any(|leaf| leaf.off < WORD) && integers.any(|leaf| leaf.off + leaf.size > WORD)
 }
