@@ -232,6 +232,14 @@ impl Function {
         &self.0.entry
     }
 
+    /// The ABI, unless it is one of Go's that follows the runtime's register count.
+    pub(crate) fn fixed_abi(&self) -> Option<Abi> {
+        match self.0.entry {
+            Entry::Fixed { abi, .. } => Some(abi),
+            Entry::Following { .. } => None,
+        }
+    }
+
     pub(crate) fn context(&self) -> &ContextKind {
         &self.0.context
     }

@@ -183,6 +183,16 @@ pub enum StubError {
         /// This host.
         host: String,
     },
+    /// The environment's: the interpreter knows float registers of 8 bytes only.
+    #[error(
+        "stub {}: found 16 bytes in a float register, wanted at most 8 to interpret it (generated \
+         stubs pass vectors)",
+        short(.key)
+    )]
+    NoInterpretedVectors {
+        /// The key asked for.
+        key: String,
+    },
     /// Ours: always a bug in this library.
     #[error("stub {}: {step} failed; this is a bug in fing-stubs: {detail}", short(.key))]
     Internal {
@@ -210,6 +220,7 @@ impl StubError {
                 | Sealed
                 | Forked { .. }
                 | NoInterpreter { .. }
+                | NoInterpretedVectors { .. }
         )
     }
 }

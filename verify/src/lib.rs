@@ -9,6 +9,7 @@ pub mod emulated;
 pub mod expect;
 pub mod go;
 pub mod machine;
+pub mod memory;
 pub mod native;
 pub mod pulley;
 pub mod random;
