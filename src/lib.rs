@@ -76,6 +76,7 @@ pub use heap::{HeapOptions, HeapStats};
 pub use order::{CyclePolicy, Order};
 pub use runtime::collect::Collection;
 pub use runtime::keep_alive::{KeepAlive, keep_alive};
+pub use runtime::lent::Finalized;
 pub use runtime::mutator::Mutator;
 pub use runtime::object::Obj;
 pub use runtime::registry::{
@@ -92,9 +93,16 @@ pub mod function {
     pub use crate::calls::function::{Following, FunctionBuilder, FunctionError, UncheckedBytes};
 }
 
+/// Where and when finalizers run: options of the thread, budgets of drains.
+pub mod executor {
+    pub use crate::calls::budget::{Budget, Drained};
+    pub use crate::calls::thread::ThreadOptions;
+}
+
 /// Watching finalization: what the goroutine does, as it happens; what is registered and queued;
 /// how long calls take.
 pub mod observe {
+    pub use crate::calls::misuse::{MisuseKind, MutatorMisuse};
     pub use crate::calls::observer::{Call, Observer, ParkReason};
     pub use crate::calls::queue::{Backlog, CallStats};
     pub use crate::calls::samples::{CallTimes, FunctionTimes, SlowCall};
@@ -122,7 +130,7 @@ pub mod error {
     pub use crate::heap::{AccessError, AllocError, HeapError};
     pub use crate::runtime::RuntimeError;
     pub use crate::runtime::registry::{AddCleanupError, DowngradeError, SetFinalizerError};
-    pub use crate::world::safepoint::WorldError;
+    pub use crate::world::threads::WorldError;
 }
 
 /// The README's program compiles and runs.

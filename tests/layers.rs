@@ -22,7 +22,7 @@ const STUBS: &str = "
     signature < go_frame;
     signature < abi < assign < check, print;
     assign < error;
-    signature < block;
+    abi < block;
     check, error, record, block < key < faults, veneer < lower < compile;
     error, record, abi < host < unwind;
     error, veneer < unwind < tools < code;
@@ -38,7 +38,7 @@ const STUBS: &str = "
 const FING: &str = "
     base < order, types, world;
     order, types, world < heap;
-    order, types < calls;
+    order, types, world < calls;
     order, calls < foreign;
     heap, calls < runtime;
     foreign, runtime < conformance;

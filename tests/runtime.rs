@@ -147,7 +147,7 @@ fn the_last_handle_dropped_inside_a_finalizer() {
         last.done.state.lock().unwrap().0 = true;
         last.done.changed.notify_all();
     }
-    for executor in [Executor::Thread, Executor::Inline] {
+    for executor in [Executor::Thread, Executor::Inline, Executor::Manual] {
         let last = Box::leak(Box::new(Last {
             runtime: Mutex::new(None),
             done: Gate::default(),
@@ -161,7 +161,7 @@ fn the_last_handle_dropped_inside_a_finalizer() {
         clone.gc().unwrap();
         match executor {
             Executor::Thread => drop(clone),
-            Executor::Inline => assert_eq!(clone.run_finalizers().unwrap(), 1),
+            _ => assert_eq!(clone.run_finalizers().unwrap(), 1),
         }
         last.done.wait_for_arrival();
     }

@@ -7,6 +7,8 @@ use std::arch::naked_asm;
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use fing::{Mutator, Obj, Runtime};
+
 /// Functions that do the same thing at addresses of their own.
 pub(crate) const TARGETS: usize = 8;
 
@@ -147,6 +149,28 @@ pub(crate) extern "C" fn many(_objects: u64, count: u64) {
 pub(crate) extern "C" fn with_context(_object: u64, context: u64) {
     add(&COUNTS[0], 1);
     add(&CONTEXTS, context);
+}
+
+/// Takes an object and the mutator: increments the object's first word.
+pub(crate) extern "C" fn with_mutator(object: usize, mutator: &mut Mutator) {
+    // SAFETY: a finalizer is called with its object.
+    increment(mutator, unsafe { mutator.adopt_unchecked(object) });
+}
+
+/// Increments an object's first word.
+pub(crate) fn increment(mutator: &Mutator, object: Obj<'_>) {
+    if let Ok(word) = mutator.load_word(object, 0)
+        && mutator.store_word(object, 0, word + 1).is_ok()
+    {
+        add(&COUNTS[0], 1);
+    }
+}
+
+/// Takes an object and a runtime as its context: enters the runtime to increment the object's first
+/// word.
+pub(crate) extern "C" fn with_runtime(object: usize, runtime: &Runtime) {
+    let entered = runtime.enter(|mutator| with_mutator(object, mutator));
+    debug_assert!(entered.is_ok(), "a finalizer's thread has no mutator");
 }
 
 /// Reads its object, which must be 1, and counts by it.

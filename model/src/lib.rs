@@ -1,9 +1,9 @@
-//! The finalizer queue under a model checker: loom runs small programs over it in every order of
-//! their threads' steps that a bounded number of forced switches allows, and finds deadlocks, which
-//! is what a lost wake-up is.
+//! The finalizer queue and the protocol of safepoints under a model checker: loom runs small
+//! programs over them in every order of their threads' steps that a bounded number of forced
+//! switches allows, and finds deadlocks, which is what a lost wake-up is.
 //!
-//! The queue's source is the runtime's own, compiled here a second time over loom's locks and
-//! atomics. So is the state of callbacks' slots. Only tests.
+//! Their sources are the runtime's own, compiled here a second time over loom's locks and atomics.
+//! So is the state of callbacks' slots. Only tests.
 #![forbid(unsafe_code)]
 
 #[cfg(test)]
@@ -28,5 +28,11 @@ mod slot {
     }
     mod tests;
 }
+#[cfg(test)]
+#[expect(dead_code, reason = "the runtime uses more of it than the models do")]
+#[path = "../../src/world/safepoint.rs"]
+mod safepoint;
+#[cfg(test)]
+mod safepoint_tests;
 #[cfg(test)]
 mod tests;

@@ -32,7 +32,7 @@ use loom::thread;
 
 use crate::base::lock::WAITS_TOO_LATE;
 use crate::base::sync::Ordering;
-use crate::queue::{DrainOrder, Queue, Tag, Taken, status};
+use crate::queue::{BLOCK_RECORDS, ByKind, DrainOrder, Queue, Tag, Taken, status};
 
 /// Forced switches of threads in one execution: three find every fault of the table above in
 /// seconds.
@@ -110,7 +110,7 @@ impl World {
         let mut drain = 0;
         while let Taken::Drain { int_arg_regs } = self.queue.take(true) {
             drain += 1;
-            while let Some((block, _)) = self.queue.next_block(|_| ()) {
+            while let Some((block, _)) = self.queue.next_block(BLOCK_RECORDS, |_| ()) {
                 let range = block.slots().as_ptr_range();
                 let mut at = range.start.cast::<Record>();
                 for slot in block.slots() {
@@ -121,7 +121,7 @@ impl World {
                 }
                 self.publish(range.end.cast());
                 let executed = block.slots().len() as u64;
-                self.queue.finish_block(block, executed);
+                self.queue.finish_block(block, executed, ByKind::default());
             }
         }
         self.queue.discard();

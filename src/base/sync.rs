@@ -1,4 +1,5 @@
-//! The synchronization types of the queue, in one module, so that a model checker can replace them.
+//! The synchronization types of the queue and of safepoints, in one module, so that a model checker
+//! can replace them.
 #![forbid(unsafe_code)]
 
 pub(crate) use std::sync::Arc;

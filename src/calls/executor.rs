@@ -1,16 +1,21 @@
 //! Which thread the finalizer goroutine runs on, and how it is started and stopped.
 #![forbid(unsafe_code)]
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
+use crate::calls::budget::{Budget, Drained};
 use crate::calls::goroutine::Calls;
+use crate::calls::lent::Lender;
 use crate::calls::queue::status;
+use crate::calls::thread::ThreadOptions;
+use crate::world::threads;
 
 /// Which thread runs finalizers and cleanups.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Executor {
     /// A thread of the runtime's own, started with the first registration.
     #[default]
@@ -18,6 +23,11 @@ pub enum Executor {
     /// The thread that builds the runtime, whenever it calls
     /// [`Runtime::run_finalizers`](crate::Runtime::run_finalizers): for VMs that are not `Send`.
     Inline,
+    /// Any thread that calls [`Runtime::drain`](crate::Runtime::drain) or
+    /// [`Runtime::run_finalizers`](crate::Runtime::run_finalizers), one at a time: for threads and
+    /// event loops that are told that calls are due
+    /// ([`RuntimeBuilder::on_due`](crate::RuntimeBuilder::on_due)).
+    Manual,
 }
 
 /// Why finalizers were not run or waited for.
@@ -35,8 +45,8 @@ pub enum ExecutorError {
     /// The calling thread is the one that runs finalizers: it would wait for itself.
     #[error("waiting for finalizers: this thread runs them, wanted another one")]
     OnGoroutine,
-    /// `run_finalizers` was called, and the executor is not [`Executor::Inline`].
-    #[error("run_finalizers: the executor is Thread, which runs them by itself, wanted Inline")]
+    /// `run_finalizers` or `drain` was called, and the executor is [`Executor::Thread`].
+    #[error("run_finalizers: the executor is Thread, which runs them itself, wanted another one")]
     NotInline,
     /// `run_finalizers` was called on another thread than the one that built the runtime.
     #[error("run_finalizers: called on {found:?}, wanted {wanted:?}, which built the runtime")]
@@ -46,6 +56,12 @@ pub enum ExecutorError {
         /// The runtime's.
         wanted: ThreadId,
     },
+    /// Another thread is running finalizers.
+    #[error("run_finalizers: another thread is running them, wanted none")]
+    Busy,
+    /// The thread is ending: its thread-local values are being destroyed.
+    #[error("run_finalizers: this thread is ending, wanted one whose thread-local values exist")]
+    ThreadEnds,
     /// A finalizer called `run_finalizers`.
     #[error("run_finalizers: called by a finalizer it is running")]
     Reentered,
@@ -59,7 +75,7 @@ pub enum ExecutorError {
 }
 
 /// The owner of a finalizer goroutine. The goroutine's thread keeps it alive.
-pub(crate) trait Owner: Send + Sync {
+pub(crate) trait Owner: Lender + Send + Sync {
     /// The queue and the stubs that the goroutine works with.
     fn calls(&self) -> &Calls;
 
@@ -74,26 +90,33 @@ pub(crate) struct Goroutine {
     /// The thread it runs on; empty until it has been started.
     thread: Arc<OnceLock<ThreadId>>,
     started: AtomicBool,
-    running: AtomicBool,
+    /// The thread of the embedder that runs finalizers now; 0 if none does.
+    runner: AtomicUsize,
+    options: ThreadOptions,
 }
 
 impl Goroutine {
-    pub(crate) fn new(owner: Arc<dyn Owner>, executor: Executor) -> Goroutine {
+    pub(crate) fn new(
+        owner: Arc<dyn Owner>,
+        executor: Executor,
+        options: ThreadOptions,
+    ) -> Goroutine {
         let thread = Arc::new(OnceLock::new());
         if executor == Executor::Inline {
             let _ = thread.set(thread::current().id());
-            owner
-                .calls()
-                .queue
-                .set_status(status::CREATED | status::WAIT, true);
         }
-        let inline = executor == Executor::Inline;
+        let is_embedders = executor != Executor::Thread;
+        if is_embedders {
+            let queue = &owner.calls().queue;
+            queue.set_status(status::CREATED | status::WAIT, true);
+        }
         Goroutine {
             owner,
             executor,
             thread,
-            started: AtomicBool::new(inline),
-            running: AtomicBool::new(false),
+            started: AtomicBool::new(is_embedders),
+            runner: AtomicUsize::new(0),
+            options,
         }
     }
 
@@ -119,12 +142,10 @@ impl Goroutine {
             let _ = thread.set(thread::current().id());
             let calls = owner.calls();
             calls.queue.set_status(status::CREATED, true);
-            calls.run_until_stopped();
+            calls.run_until_stopped(&*owner);
         };
-        let begun = thread::Builder::new().name("fing".to_owned()).spawn(body);
-        begun
-            .map(drop)
-            .inspect_err(|_| self.started.store(false, Ordering::Release))
+        let begun = self.options.spawn(body);
+        begun.inspect_err(|_| self.started.store(false, Ordering::Release))
     }
 
     fn check_no_mutator(&self, operation: &'static str) -> Result<(), ExecutorError> {
@@ -140,7 +161,12 @@ impl Goroutine {
 
     /// Runs what is due on this thread. Returns how many records were run.
     pub(crate) fn run_inline(&self) -> Result<u64, ExecutorError> {
-        if self.executor != Executor::Inline {
+        Ok(self.drain(Budget::unlimited())?.calls)
+    }
+
+    /// Runs what is due on this thread, until the budget is used up.
+    pub(crate) fn drain(&self, budget: Budget) -> Result<Drained, ExecutorError> {
+        if self.executor == Executor::Thread {
             return Err(ExecutorError::NotInline);
         }
         let found = thread::current().id();
@@ -148,30 +174,54 @@ impl Goroutine {
             return Err(ExecutorError::WrongThread { found, wanted });
         }
         self.check_no_mutator("run_finalizers")?;
-        if self.running.swap(true, Ordering::AcqRel) {
-            return Err(ExecutorError::Reentered);
+        let here = threads::key();
+        if here == 0 {
+            return Err(ExecutorError::ThreadEnds);
         }
-        /// Resets the flag also when a bug of this crate panics.
-        struct Running<'a>(&'a AtomicBool);
+        let began = self
+            .runner
+            .compare_exchange(0, here, Ordering::AcqRel, Ordering::Acquire);
+        match began {
+            Ok(_) => {}
+            Err(runner) if runner == here => return Err(ExecutorError::Reentered),
+            Err(_) => return Err(ExecutorError::Busy),
+        }
+        /// Resets the runner also when a bug of this crate panics.
+        struct Running<'a>(&'a AtomicUsize);
         impl Drop for Running<'_> {
             fn drop(&mut self) {
-                self.0.store(false, Ordering::Release);
+                self.0.store(0, Ordering::Release);
             }
         }
-        let _running = Running(&self.running);
-        Ok(self.owner.calls().run_due())
+        let _running = Running(&self.runner);
+        let calls = self.owner.calls();
+        calls.mailbox.begin();
+        let made = calls.run_due(budget, &*self.owner);
+        let left = calls.queue.due();
+        calls.mailbox.end(left);
+        Ok(Drained { calls: made, left })
+    }
+
+    /// Whether this thread of the embedder runs finalizers now.
+    fn runs_here(&self) -> bool {
+        let runner = self.runner.load(Ordering::Acquire);
+        runner != 0 && runner == threads::key()
     }
 
     /// Waits until nothing is due; runs it, on the thread of an inline executor.
     pub(crate) fn wait(&self, timeout: Duration) -> Result<(), ExecutorError> {
-        if self.is_this_thread()
-            && (self.executor == Executor::Thread || self.running.load(Ordering::Acquire))
-        {
+        if self.executor == Executor::Thread && self.is_this_thread() || self.runs_here() {
             return Err(ExecutorError::OnGoroutine);
         }
         self.check_no_mutator("waiting for finalizers")?;
-        if self.executor == Executor::Inline && self.is_this_thread() {
-            self.run_inline()?;
+        match self.executor {
+            Executor::Inline if self.is_this_thread() => drop(self.run_inline()?),
+            Executor::Manual => match self.run_inline() {
+                // The other thread is waited for.
+                Ok(_) | Err(ExecutorError::Busy) => {}
+                Err(error) => return Err(error),
+            },
+            _ => {}
         }
         let settled = self.owner.calls().queue.wait_until_settled(timeout);
         settled.map_err(|due| ExecutorError::Timeout { due, timeout })

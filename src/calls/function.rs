@@ -15,6 +15,8 @@ use std::sync::Arc;
 
 use fing_stubs::{Abi, Arch, Signature, Type};
 
+use crate::calls::lent::RustBody;
+
 /// A function that can be set as a finalizer. Cheap to clone; clones are the same function.
 ///
 /// ```
@@ -71,6 +73,18 @@ pub(crate) enum Entry {
     Fixed { abi: Abi, code: usize },
     /// Go code that follows the runtime's register count: the address for count n is `codes[n]`.
     Following { arch: Arch, codes: Box<[usize]> },
+    /// A Rust closure that takes the mutator.
+    Rust(RustCode),
+}
+
+/// A Rust closure, called without a stub.
+#[derive(Clone)]
+pub(crate) struct RustCode(pub(crate) Arc<dyn RustBody>);
+
+impl std::fmt::Debug for RustCode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("closure")
+    }
 }
 
 /// Where the context that a function is called with comes from.
@@ -85,6 +99,8 @@ pub(crate) enum ContextKind {
     Word,
     /// Each registration has its own object, which is traced. Pointers to it are of this type.
     Object(Type),
+    /// Each call is lent the runtime's mutator, in place of a context.
+    Mutator,
 }
 
 impl ContextKind {
@@ -161,6 +177,13 @@ impl FinalizerFn {
         FunctionBuilder::begin(signature, Following(arch))
     }
 
+    /// A function that is a Rust closure, which is lent the mutator.
+    pub(crate) fn of_rust(signature: Signature, body: Arc<dyn RustBody>) -> FinalizerFn {
+        let mut builder = FunctionBuilder::<FinalizerFn, ()>::begin(signature, ());
+        builder.context = ContextKind::Mutator;
+        FinalizerFn(builder.finish(Entry::Rust(RustCode(body))))
+    }
+
     /// Returns the signature that the function was declared with.
     pub fn signature(&self) -> &Signature {
         self.0.signature()
@@ -209,8 +232,21 @@ impl Function {
         &self.0.entry
     }
 
+    /// The ABI, unless it is one of Go's that follows the runtime's register count.
+    pub(crate) fn fixed_abi(&self) -> Option<Abi> {
+        match self.0.entry {
+            Entry::Fixed { abi, .. } => Some(abi),
+            Entry::Following { .. } => None,
+        }
+    }
+
     pub(crate) fn context(&self) -> &ContextKind {
         &self.0.context
+    }
+
+    /// Whether each call is lent the mutator.
+    pub(crate) fn takes_mutator(&self) -> bool {
+        self.0.context == ContextKind::Mutator
     }
 
     pub(crate) fn interface_word(&self) -> Option<usize> {
@@ -233,6 +269,7 @@ impl Function {
         match &self.0.entry {
             Entry::Fixed { code, .. } => *code == 0,
             Entry::Following { codes, .. } => codes.contains(&0),
+            Entry::Rust(_) => false,
         }
     }
 
@@ -340,6 +377,57 @@ impl<F, A> FunctionBuilder<F, A> {
         self
     }
 
+    /// Lends each call the runtime's mutator. Its address is passed as a context is: in the closure
+    /// context register under Go's ABIs, and as one more pointer argument after the parameters
+    /// under native ABIs. So such a function has no other context.
+    ///
+    /// Behind the address is a [`Mutator`](crate::Mutator), which the call has for itself until it
+    /// returns: a function written in Rust may declare the argument as `&mut Mutator`. The thread
+    /// is inside the heap then. Collections wait for the call, so one that takes long comes to
+    /// [`safepoint`](crate::Mutator::safepoint)s, and one that blocks does so in a
+    /// [`native`](crate::Mutator::native) region. Between two calls a collection that is wanted
+    /// happens. The mutator must be left in its place; another one is reported
+    /// ([`MisuseKind::Replaced`](crate::observe::MisuseKind::Replaced)).
+    ///
+    /// This is the cheap way for a finalizer to touch the heap: the thread enters once for many
+    /// calls. [`foreign::Finalizers`](crate::foreign::Finalizers) have no mutator to lend, and
+    /// refuse such functions.
+    ///
+    /// ```
+    /// # if !cfg!(all(target_arch = "x86_64", target_os = "linux")) { return Ok(()) }
+    /// use fing::{Abi, Executor, FinalizerFn, Mutator, Runtime};
+    ///
+    /// extern "C" fn close(object: usize, mutator: &mut Mutator) {
+    ///     // SAFETY: a finalizer is called with its object.
+    ///     let file = unsafe { mutator.adopt_unchecked(object) };
+    ///     println!("closing descriptor {}", mutator.load_word(file, 0).unwrap());
+    ///     mutator.store_word(file, 0, u64::MAX).unwrap();
+    /// }
+    ///
+    /// let runtime = Runtime::builder().executor(Executor::Inline).build()?;
+    /// let file = runtime.types().define("main.File", "struct { FD uint64 }")?;
+    /// let signature = runtime.types().parse_signature("func(*main.File)")?;
+    /// // SAFETY: `close` is a System V function of a pointer and the mutator.
+    /// let close = unsafe {
+    ///     FinalizerFn::builder(signature, Abi::system_v()).takes_mutator().at(close as *const ())
+    /// };
+    /// runtime.enter(|mutator| {
+    ///     for descriptor in 3..6 {
+    ///         let object = mutator.alloc(file)?;
+    ///         mutator.store_word(object, 0, descriptor)?;
+    ///         mutator.set_finalizer(object, &close)?;
+    ///     }
+    ///     Ok::<(), Box<dyn std::error::Error>>(())
+    /// })??;
+    /// runtime.gc()?;
+    /// assert_eq!(runtime.run_finalizers()?, 3);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn takes_mutator(mut self) -> Self {
+        self.context = ContextKind::Mutator;
+        self
+    }
+
     fn finish(self, entry: Entry) -> Function {
         Function(Arc::new(Parts {
             signature: self.signature,
@@ -401,8 +489,9 @@ impl FunctionBuilder<FinalizerFn> {
     ///   called, as long as fing may call it (see [`keep_alive`](Self::keep_alive)).
     /// * It may be called with the address of any object of the type that its parameter points to
     ///   (of any type, if the parameter is an interface), with its context (any word, or any object
-    ///   of the declared type, if each registration has one), and with the interface word if one
-    ///   was given, on the thread that runs the runtime's finalizers.
+    ///   of the declared type, if each registration has one; the mutator, if it takes that), and
+    ///   with the interface word if one was given, on the thread that runs the runtime's
+    ///   finalizers.
     /// * It keeps to its own frame as the signature describes it, and unwinds only if its ABI is
     ///   declared to (`extern "C-unwind"`).
     pub unsafe fn at(self, code: *const ()) -> FinalizerFn {
@@ -416,11 +505,11 @@ impl FunctionBuilder<CleanupFn> {
     /// # Safety
     /// * At `code` is a function of the builder's signature and ABI; it stays there, and may be
     ///   called, as long as fing may call it (see [`keep_alive`](Self::keep_alive)).
-    /// * It may be called with any value of its parameter's type, and with its context if it has
-    ///   one, on the thread that runs the runtime's finalizers. Values are given to
-    ///   [`add_cleanup`](crate::Mutator::add_cleanup) by safe code. For a number, that is any
-    ///   number (a `bool` is 0 or 1); for a pointer, nil or the address of a value of the type it
-    ///   points to, in an object that lives until the function returns; for a string or a slice,
+    /// * It may be called with any value of its parameter's type, and with its context or the
+    ///   mutator if it takes one, on the thread that runs the runtime's finalizers. Values are
+    ///   given to [`add_cleanup`](crate::Mutator::add_cleanup) by safe code. For a number, that is
+    ///   any number (a `bool` is 0 or 1); for a pointer, nil or the address of a value of the type
+    ///   it points to, in an object that lives until the function returns; for a string or a slice,
     ///   that many elements.
     /// * It keeps to its own frame as the signature describes it, and unwinds only if its ABI is
     ///   declared to (`extern "C-unwind"`).

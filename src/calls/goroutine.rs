@@ -3,6 +3,7 @@
 //!
 //! During a call it holds no lock and no right to the heap: it is *native*, so a finalizer that
 //! blocks never blocks a collection, and one that touches the heap attaches a mutator of its own.
+//! Functions that are declared to take the mutator are called inside the heap; see `lent`.
 #![expect(unsafe_code, reason = "runs stubs over the queue's records")]
 
 use std::any::Any;
@@ -17,13 +18,17 @@ use fing_stubs::{
 };
 
 use crate::base::events::{guarded, span, tell, wants_calls};
+use crate::calls::budget::{Budget, Limit};
+use crate::calls::lent::{Lender, Watch};
 use crate::calls::lookup::Lookup;
+use crate::calls::mailbox::{DueHook, Mailbox};
+use crate::calls::misuse::{MisuseHook, tell_misuse};
 use crate::calls::observer::{Call, Observer, ParkReason};
 use crate::calls::queue::{
     Block, CallKind, CallStats, Counts, DrainOrder, Queue, Slot, Tag, Taken, status,
 };
 use crate::calls::samples::{Sample, Samples};
-use crate::calls::shape::Shape;
+use crate::calls::shape::{Callee, Shape};
 use crate::calls::shapes::Shapes;
 
 const OBSERVER: &str = "the observer";
@@ -51,10 +56,14 @@ pub(crate) struct Calls {
     pub(crate) shapes: Arc<Shapes>,
     pub(crate) stubs: Arc<StubCache>,
     on_panic: Box<PanicHook>,
+    pub(super) on_misuse: Box<MisuseHook>,
     pub(crate) panics: AtomicU64,
+    /// Mutators that calls did not leave as they must be.
+    pub(crate) misuses: AtomicU64,
     /// Times the goroutine was restarted after a panic in this crate's own code.
     pub(crate) restarts: AtomicU64,
     observer: Option<Box<dyn Observer>>,
+    pub(crate) mailbox: Arc<Mailbox>,
     /// Calls of each kind that panicked.
     failed: [AtomicU64; 2],
     pub(crate) samples: Option<Samples>,
@@ -78,7 +87,9 @@ pub(crate) struct CallOptions {
     /// The machine's maximum if `None`.
     pub(crate) int_arg_regs: Option<usize>,
     pub(crate) on_panic: Box<PanicHook>,
+    pub(crate) on_misuse: Box<MisuseHook>,
     pub(crate) observer: Option<Box<dyn Observer>>,
+    pub(crate) on_due: Option<Box<DueHook>>,
     /// One of so many calls is timed.
     pub(crate) sample_every: Option<NonZeroU32>,
 }
@@ -90,7 +101,9 @@ impl Default for CallOptions {
             drain_order: DrainOrder::default(),
             int_arg_regs: None,
             on_panic: Box::new(|panic| tell(|| tracing::error!(?panic, "a finalizer panicked"))),
+            on_misuse: Box::new(tell_misuse),
             observer: None,
+            on_due: None,
             sample_every: None,
         }
     }
@@ -125,8 +138,11 @@ impl Calls {
             shapes: Arc::new(Shapes::new()),
             stubs: Arc::new(StubCache::new(options.code)?),
             on_panic: options.on_panic,
+            on_misuse: options.on_misuse,
             observer: options.observer,
+            mailbox: Arc::new(Mailbox::new(options.on_due)),
             panics: AtomicU64::new(0),
+            misuses: AtomicU64::new(0),
             restarts: AtomicU64::new(0),
             failed: Default::default(),
             traced: AtomicBool::new(false),
@@ -151,8 +167,9 @@ impl Calls {
     /// Drains until the queue is stopped, and parks while it is empty. A panic outside of
     /// finalizers, hooks and observers is a bug of this crate: it is reported and counted, the
     /// record that was about to be called is skipped, and draining goes on with the next record.
-    pub(crate) fn run_until_stopped(&self) {
-        while let Err(payload) = catch_unwind(AssertUnwindSafe(|| self.drain_until_stopped())) {
+    pub(crate) fn run_until_stopped(&self, lender: &dyn Lender) {
+        let drain = || self.drain_until_stopped(lender);
+        while let Err(payload) = catch_unwind(AssertUnwindSafe(drain)) {
             self.restarts.fetch_add(1, Ordering::Relaxed);
             let message = message_of(&*payload);
             tell(|| tracing::error!(message, "the finalizer goroutine was restarted"));
@@ -161,11 +178,11 @@ impl Calls {
         self.discard();
     }
 
-    fn drain_until_stopped(&self) {
+    fn drain_until_stopped(&self, lender: &dyn Lender) {
         loop {
             match self.take_or_park() {
                 Taken::Drain { int_arg_regs } => {
-                    self.drain(int_arg_regs);
+                    self.drain(int_arg_regs, &mut Limit::new(Budget::unlimited()), lender);
                 }
                 Taken::Nothing => {}
                 Taken::Stop => return,
@@ -188,12 +205,20 @@ impl Calls {
         }
     }
 
-    /// Drains on this thread until nothing is due. Returns how many records were run.
-    pub(crate) fn run_due(&self) -> u64 {
+    /// Drains on this thread until nothing is due or the budget is used up. Returns how many
+    /// records were run.
+    pub(crate) fn run_due(&self, budget: Budget, lender: &dyn Lender) -> u64 {
         let mut executed = 0;
+        let mut limit = Limit::new(budget);
         loop {
             match self.queue.take(false) {
-                Taken::Drain { int_arg_regs } => executed += self.drain(int_arg_regs),
+                Taken::Drain { int_arg_regs } => {
+                    let (done, whole) = self.drain(int_arg_regs, &mut limit, lender);
+                    executed += done;
+                    if !whole {
+                        return executed;
+                    }
+                }
                 Taken::Nothing | Taken::Stop => return executed,
             }
         }
@@ -204,8 +229,12 @@ impl Calls {
         self.queue.discard();
     }
 
-    fn drain(&self, int_arg_regs: u8) -> u64 {
+    /// Runs what the queue has taken. Returns how many records were run, and false if the limit was
+    /// reached first.
+    fn drain(&self, int_arg_regs: u8, limit: &mut Limit, lender: &dyn Lender) -> (u64, bool) {
         let mut executed = 0;
+        let mut most = limit.next(0);
+        let mut watch = Watch::begin(&self.queue);
         let _span = span(|| tracing::debug_span!("drain", int_arg_regs));
         self.traced.store(wants_calls(), Ordering::Relaxed);
         let mut lookup = Lookup::beside_sweeps(&self.shapes);
@@ -215,9 +244,14 @@ impl Calls {
         }
         let choose = |block: &Block| self.shapes.choose_codes(block, int_arg_regs);
         let mut next = self.queue.interrupted(choose);
-        while let Some((block, from)) = next.or_else(|| self.queue.next_block(choose)) {
+        while most > 0
+            && let Some((block, from)) = next.or_else(|| self.queue.next_block(most, choose))
+        {
             lookup.refresh();
-            executed += self.run_block(block, from, int_arg_regs, &mut lookup, &g);
+            let on = (lender, &mut watch, &g);
+            let done = self.run_block(block, from, int_arg_regs, &mut lookup, on);
+            executed += done;
+            most = limit.next(done);
             next = None;
         }
         drop(lookup);
@@ -228,7 +262,7 @@ impl Calls {
         if let Some(observer) = &self.observer {
             guarded(OBSERVER, || observer.drain_ended(executed));
         }
-        executed
+        (executed, most > 0)
     }
 
     /// Runs the records of a block from number `from` on.
@@ -238,10 +272,9 @@ impl Calls {
         from: usize,
         int_arg_regs: u8,
         lookup: &mut Lookup<'_>,
-        g: &GBlock,
+        (lender, watch, g): (&dyn Lender, &mut Watch, &GBlock),
     ) -> u64 {
         let (slots, tags) = (block.slots(), block.tags());
-        let mut objects = Vec::new();
         let mut at = from;
         self.queue.set_status(status::RUNNING, true);
         while at < slots.len() {
@@ -257,7 +290,7 @@ impl Calls {
             let shape = &lookup.get(tags[at].shape()).shape;
             // An observer sees each call by itself, and so does a trace.
             let traced = self.traced.load(Ordering::Relaxed);
-            let end = match self.observer.is_some() || traced {
+            let end = match self.observer.is_some() || traced || shape.is_watched() {
                 true if !shape.is_bulk() => at + 1,
                 _ => end,
             };
@@ -290,25 +323,15 @@ impl Calls {
                 })
             });
             let batch = &slots[at..end];
-            let stub = shape.stub(int_arg_regs);
             let begun = timed.map(|samples| (samples, Instant::now()));
-            let outcome = if shape.is_bulk() {
-                self.run_bulk(stub, batch, &mut objects, g)
-            } else {
-                let batch = batch.as_ptr_range();
-                // SAFETY: I6: the block is shared, and rooted by the queue, as is an argument that
-                // has an object of its own; a collection changes its references only while this
-                // thread is inside a call. I8: `choose_codes` set each record's code for the
-                // register count by which the stub was chosen. The rest is what the maker of the
-                // function promised.
-                catch_unwind(AssertUnwindSafe(|| unsafe {
-                    stub.run(
-                        batch.start.cast(),
-                        batch.end.cast(),
-                        self.queue.progress(),
-                        g,
-                    );
-                }))
+            let outcome = match shape.callee(int_arg_regs) {
+                Callee::Stub(stub) if !shape.takes_mutator() => {
+                    catch_unwind(AssertUnwindSafe(|| match shape.is_bulk() {
+                        true => self.run_bulk(stub, batch, None, g),
+                        false => self.run_stub(stub, batch, g),
+                    }))
+                }
+                callee => self.run_lent(lender, (shape, callee, tags[at]), batch, (watch, g)),
             };
             if let Some((samples, begun)) = begun {
                 let sample = Sample {
@@ -323,12 +346,13 @@ impl Calls {
             if let Some(observer) = &self.observer {
                 guarded(OBSERVER, || observer.call_ended(&call, outcome.is_err()));
             }
+            let is_bulk = shape.is_bulk();
+            let running = self.queue.progress().load(Ordering::Acquire);
+            let index = (running.addr() - slots.as_ptr().addr()) / size_of::<Record>();
+            self.mend(watch, &block, at..(index + 1).clamp(at + 1, end), lookup);
             at = match outcome {
-                Ok(()) => end,
+                Ok(()) => index,
                 Err(payload) => {
-                    let is_bulk = shape.is_bulk();
-                    let running = self.queue.progress().load(Ordering::Acquire);
-                    let index = (running.addr() - slots.as_ptr().addr()) / size_of::<Record>();
                     let shape = &lookup.get(tags[index].shape()).shape;
                     let kind = tags[index].kind();
                     self.failed[kind as usize].fetch_add(1, Ordering::Relaxed);
@@ -339,41 +363,49 @@ impl Calls {
             };
         }
         self.queue.set_status(status::RUNNING, false);
-        let executed = slots.len() as u64;
-        self.queue.finish_block(block, executed);
+        let skipped = std::mem::take(&mut watch.skipped);
+        let executed = slots.len() as u64 - skipped.all();
+        self.queue.finish_block(block, executed, skipped);
         executed
     }
 
+    /// Calls each record of a batch, which have the same stub.
+    pub(super) fn run_stub(&self, stub: &Stub, batch: &[Slot], g: &GBlock) {
+        let batch = batch.as_ptr_range();
+        // SAFETY: I6: the block is shared, and rooted by the queue, as is an argument that has an
+        // object of its own; a collection changes its references only while this thread is inside a
+        // call. I8: `choose_codes` set each record's code for the register count by which the stub
+        // was chosen. The rest is what the maker of the function promised.
+        unsafe {
+            stub.run(
+                batch.start.cast(),
+                batch.end.cast(),
+                self.queue.progress(),
+                g,
+            );
+        }
+    }
+
     /// Makes one call for all records of a batch, which have the same shape. All of them are roots
-    /// until it has returned.
-    fn run_bulk(
-        &self,
-        stub: &Stub,
-        batch: &[Slot],
-        objects: &mut Vec<u64>,
-        g: &GBlock,
-    ) -> std::thread::Result<()> {
-        objects.clear();
-        objects.extend(batch.iter().map(Slot::first_word));
+    /// until it has returned. `context` replaces that of the records, if there is one.
+    pub(super) fn run_bulk(&self, stub: &Stub, batch: &[Slot], context: Option<usize>, g: &GBlock) {
+        let objects: Vec<u64> = batch.iter().map(|slot| slot.word(0)).collect();
+        let record = batch[0].record();
         let all = Record {
             words: [
                 objects.as_ptr().expose_provenance() as u64,
                 batch.len() as u64,
             ],
-            ..batch[0].record()
+            context: context.unwrap_or(record.context),
+            ..record
         };
         let batch = batch.as_ptr_range();
         let progress = self.queue.progress();
         progress.store(batch.start.cast_mut().cast(), Ordering::Release);
         // SAFETY: I6: the queue roots every record of the batch, as its progress stays where it is.
         // I8: a bulk finalizer has a fixed ABI; its stub passes the array's address and its length.
-        let outcome = catch_unwind(AssertUnwindSafe(|| unsafe {
-            stub.run_all(std::slice::from_ref(&all), g);
-        }));
-        if outcome.is_ok() {
-            progress.store(batch.end.cast_mut().cast(), Ordering::Release);
-        }
-        outcome
+        unsafe { stub.run_all(std::slice::from_ref(&all), g) };
+        progress.store(batch.end.cast_mut().cast(), Ordering::Release);
     }
 
     fn report(&self, shape: &Shape, record: &Record, payload: Box<dyn Any + Send>) {
@@ -399,13 +431,13 @@ fn message_of(payload: &(dyn Any + Send)) -> &str {
 }
 
 /// Returns how many of these records, from the first on, can run in one batch: they have the same
-/// stub, or the same bulk finalizer.
+/// stub, or the same shape if calls of that can't be mixed with those of others.
 fn same_batch(tags: &[Tag], int_arg_regs: u8, lookup: &mut Lookup<'_>) -> usize {
     let mut batch = |tag: &Tag| {
         let shape = &lookup.get(tag.shape()).shape;
-        match shape.is_bulk() {
-            true => tag.shape() as usize,
-            false => Arc::as_ptr(shape.stub(int_arg_regs)).addr(),
+        match shape.callee(int_arg_regs) {
+            Callee::Stub(stub) if shape.may_share_batch() => Arc::as_ptr(stub).addr(),
+            _ => tag.shape() as usize,
         }
     };
     let first = tags.first().map(&mut batch);
@@ -416,6 +448,15 @@ fn same_batch(tags: &[Tag], int_arg_regs: u8, lookup: &mut Lookup<'_>) -> usize 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::calls::lent::{Lent, NotLent};
+
+    struct Nothing;
+
+    impl Lender for Nothing {
+        fn lend(&self, _: &mut dyn FnMut(&mut dyn Lent)) -> Result<(), NotLent> {
+            unreachable!("no function takes a mutator")
+        }
+    }
 
     /// A record whose shape does not exist: it makes the goroutine panic between two calls.
     fn broken() -> (Record, Tag) {
@@ -433,7 +474,7 @@ mod tests {
         options.code.policy = fing_stubs::CodePolicy::Interpret;
         let calls = Calls::new(options).unwrap();
         std::thread::scope(|scope| {
-            scope.spawn(|| calls.run_until_stopped());
+            scope.spawn(|| calls.run_until_stopped(&Nothing));
             for round in 1..=3 {
                 calls.queue.push([broken(), broken()]);
                 calls.queue.wake();

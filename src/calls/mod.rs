@@ -1,12 +1,17 @@
 //! From a function that may be called to the call: functions, their shapes, the queue of
 //! ready-to-call records, and the finalizer goroutine that runs them. Knows records and stubs;
-//! knows no heap and no collector.
+//! knows no heap and no collector, only which
+//! mutators a thread has.
 #![deny(unsafe_code)]
 
+pub(crate) mod budget;
 pub(crate) mod executor;
 pub(crate) mod function;
 pub(crate) mod goroutine;
+pub(crate) mod lent;
 pub(crate) mod lookup;
+pub(crate) mod mailbox;
+pub(crate) mod misuse;
 pub(crate) mod observer;
 pub(crate) mod options;
 pub(crate) mod queue;
@@ -16,3 +21,4 @@ mod queue_tests;
 pub(crate) mod samples;
 pub(crate) mod shape;
 pub(crate) mod shapes;
+pub(crate) mod thread;

@@ -3,10 +3,12 @@
 #![forbid(unsafe_code)]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use fing_stubs::{Abi, KeyOptions, Record, Stub, StubCache, StubError, StubKey};
 
-use crate::calls::function::{ContextKind, Entry, Function};
+use crate::calls::function::{ContextKind, Entry, Function, RustCode};
+use crate::calls::lent::RustBody;
 use crate::calls::queue::Tag;
 use crate::order::CyclePolicy;
 
@@ -49,15 +51,25 @@ impl Argument {
 }
 
 /// One function for one kind of argument, ready to be queued.
-#[derive(Debug)]
 pub(crate) struct Shape {
     function: Function,
     argument: Argument,
     cycle: CyclePolicy,
     stubs: Stubs,
+    watch: AtomicU8,
 }
 
-#[derive(Debug)]
+/// Whether the calls of a shape are made one by one, so that a mutator which one of them keeps is
+/// found before the next one begins.
+mod watch {
+    /// They are: none was made so far.
+    pub(super) const NEW: u8 = 0;
+    /// They are not, as none had a mutator so far.
+    pub(super) const NEVER: u8 = 1;
+    /// They are, as one had a mutator.
+    pub(super) const ALWAYS: u8 = 2;
+}
+
 enum Stubs {
     Fixed {
         code: usize,
@@ -65,6 +77,24 @@ enum Stubs {
     },
     /// By register count.
     Following(Box<[(usize, Arc<Stub>)]>),
+    /// A Rust closure needs none.
+    Rust(Arc<dyn RustBody>),
+}
+
+/// What makes the calls of a shape.
+#[derive(Clone, Copy)]
+pub(crate) enum Callee<'s> {
+    Stub(&'s Arc<Stub>),
+    Rust(&'s dyn RustBody),
+}
+
+impl std::fmt::Debug for Shape {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shape")
+            .field("function", &self.function)
+            .field("argument", &self.argument)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Shape {
@@ -95,12 +125,14 @@ impl Shape {
                 });
                 Stubs::Following(stubs.collect::<Result<_, StubError>>()?)
             }
+            Entry::Rust(RustCode(body)) => Stubs::Rust(body.clone()),
         };
         Ok(Shape {
             function: function.clone(),
             argument,
             cycle,
             stubs,
+            watch: AtomicU8::new(watch::NEW),
         })
     }
 
@@ -122,19 +154,58 @@ impl Shape {
         self.cycle
     }
 
-    /// The stub for a drain with `int_arg_regs` registers.
-    pub(crate) fn stub(&self, int_arg_regs: u8) -> &Arc<Stub> {
+    /// What makes the calls in a drain with `int_arg_regs` registers.
+    pub(crate) fn callee(&self, int_arg_regs: u8) -> Callee<'_> {
         match &self.stubs {
-            Stubs::Fixed { stub, .. } => stub,
-            Stubs::Following(stubs) => &stubs[usize::from(int_arg_regs)].1,
+            Stubs::Fixed { stub, .. } => Callee::Stub(stub),
+            Stubs::Following(stubs) => Callee::Stub(&stubs[usize::from(int_arg_regs)].1),
+            Stubs::Rust(body) => Callee::Rust(&**body),
         }
+    }
+
+    /// Whether the next call of the shape is made by itself. Calls that are lent the mutator, and
+    /// those of bulk finalizers, are made so anyway.
+    #[inline]
+    pub(crate) fn is_watched(&self) -> bool {
+        self.watch.load(Ordering::Relaxed) != watch::NEVER
+            && !self.takes_mutator()
+            && !self.is_bulk()
+    }
+
+    /// Whether its calls may be in one batch with calls of other shapes.
+    #[inline]
+    pub(crate) fn may_share_batch(&self) -> bool {
+        self.watch.load(Ordering::Relaxed) == watch::NEVER
+            && !self.takes_mutator()
+            && !self.is_bulk()
+    }
+
+    /// Notes that calls were made, and whether the thread made or dropped a mutator meanwhile.
+    #[inline]
+    pub(crate) fn note_calls(&self, had_mutator: bool) {
+        let watched = self.watch.load(Ordering::Relaxed);
+        if had_mutator && watched != watch::ALWAYS {
+            self.watch.store(watch::ALWAYS, Ordering::Relaxed);
+        } else if watched == watch::NEW {
+            self.watch.store(watch::NEVER, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether each call is lent the mutator.
+    pub(crate) fn takes_mutator(&self) -> bool {
+        self.function.takes_mutator()
+    }
+
+    /// Which of a record's words is the object's address.
+    pub(crate) fn object_word(&self) -> usize {
+        usize::from(matches!(self.argument, Argument::Interface(_)))
     }
 
     /// The code address for this register count, if the function follows the count; `None` for all
     /// other functions.
     pub(super) fn following_code(&self, int_arg_regs: u8) -> Option<usize> {
         match &self.stubs {
-            Stubs::Fixed { .. } => None,
+            Stubs::Fixed { .. } | Stubs::Rust(_) => None,
             Stubs::Following(stubs) => Some(stubs[usize::from(int_arg_regs)].0),
         }
     }
@@ -167,7 +238,7 @@ impl Shape {
                 // A function that follows the register count gets its code when it is drained.
                 code: match &self.stubs {
                     Stubs::Fixed { code, .. } => *code,
-                    Stubs::Following(_) => 0,
+                    Stubs::Following(_) | Stubs::Rust(_) => 0,
                 },
                 context,
                 words,

@@ -60,6 +60,12 @@ pub enum RegisterError {
         /// What the function takes.
         wanted: &'static str,
     },
+    /// The function takes the mutator of a [`Runtime`](crate::Runtime).
+    #[error("registering {function}: it takes a runtime's mutator, wanted one that takes none")]
+    TakesMutator {
+        /// The function's signature.
+        function: Signature,
+    },
     /// The function's address is null.
     #[error("registering {function}: found address 0, wanted a function")]
     NilFunction {
@@ -83,7 +89,7 @@ pub(super) fn check_context<R>(
         (ContextKind::None | ContextKind::Fixed(_), None)
         | (ContextKind::Word, Some(HeldValue::Word(_)))
         | (ContextKind::Object(_), Some(HeldValue::Object(_))) => return Ok(context),
-        (ContextKind::None, _) => "none",
+        (ContextKind::None | ContextKind::Mutator, _) => "none",
         (ContextKind::Fixed(_), _) => "none, as all registrations have one in common",
         (ContextKind::Word, _) => "a word",
         (ContextKind::Object(_), _) => "an object",
@@ -102,6 +108,11 @@ pub(super) fn check_context<R>(
 /// Checks a function, and returns how it is passed its argument.
 pub(super) fn check(function: &Function) -> Result<Argument, RegisterError> {
     let signature = function.signature();
+    if function.takes_mutator() {
+        return Err(RegisterError::TakesMutator {
+            function: signature.clone(),
+        });
+    }
     let Some(parameter) = function.only_parameter() else {
         return Err(RegisterError::ParameterCount {
             function: signature.clone(),

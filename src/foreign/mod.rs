@@ -37,14 +37,18 @@ pub use prepared::PreparedFinalizer;
 use crate::base::events::drop_guarded;
 use crate::base::identity;
 use crate::base::lock::{Lock, Rank};
+use crate::calls::budget::{Budget, Drained};
 use crate::calls::executor::{Executor, ExecutorError, Goroutine, Owner};
 use crate::calls::function::{CleanupFn, FinalizerFn, Function};
 use crate::calls::goroutine::{CallOptions, Calls, CallsError, FinalizerPanic};
+use crate::calls::lent::{Lender, Lent, NotLent};
 use crate::calls::lookup::Lookup;
+use crate::calls::misuse::MutatorMisuse;
 use crate::calls::options::{FinalizerOptions, HeldValue};
 use crate::calls::queue::{Backlog, CallStats};
 use crate::calls::samples::CallTimes;
 use crate::calls::shape::Argument;
+use crate::calls::thread::ThreadOptions;
 use crate::order::{CyclePolicy, KeepPath, Order};
 use entry::Kind;
 use table::{Id, Registration, Table};
@@ -95,6 +99,15 @@ impl<R: Reference> Owner for Shared<R> {
     }
 }
 
+impl<R: Reference> Lender for Shared<R> {
+    /// Registering functions that take a mutator is refused.
+    fn lend(&self, _: &mut dyn FnMut(&mut dyn Lent)) -> Result<(), NotLent> {
+        Err(NotLent(
+            "a foreign collector's mutators are not known".to_owned(),
+        ))
+    }
+}
+
 /// Why [`FinalizersBuilder::build`] failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -112,6 +125,7 @@ pub struct FinalizersBuilder<R> {
     table: Table<R>,
     calls: CallOptions,
     executor: Executor,
+    thread: ThreadOptions,
 }
 
 impl<R> std::fmt::Debug for FinalizersBuilder<R> {
@@ -137,6 +151,19 @@ impl<R: Reference> FinalizersBuilder<R> {
         self
     }
 
+    /// Sets the name, the stack and the start of the thread that an [`Executor::Thread`] starts.
+    pub fn thread(mut self, options: ThreadOptions) -> Self {
+        self.thread = options;
+        self
+    }
+
+    /// Sets a hook that is called when [`finish`](Finalizers::finish) has queued calls, on its
+    /// thread, with no lock held; see [`RuntimeBuilder::on_due`](crate::RuntimeBuilder::on_due).
+    pub fn on_due(mut self, hook: impl Fn() + Send + Sync + 'static) -> Self {
+        self.calls.on_due = Some(Box::new(hook));
+        self
+    }
+
     /// Sets the order of finalization. The default is Go's.
     pub fn order(mut self, order: Order) -> Self {
         let faults = self.table.faults;
@@ -156,6 +183,13 @@ impl<R: Reference> FinalizersBuilder<R> {
     /// runs finalizers. The default sends a `tracing` error.
     pub fn on_panic(mut self, hook: impl Fn(&FinalizerPanic) + Send + Sync + 'static) -> Self {
         self.calls.on_panic = Box::new(hook);
+        self
+    }
+
+    /// Sets a hook that is called with each finalizer or cleanup that returns with a mutator of a
+    /// [`Runtime`](crate::Runtime) that it has made. The default sends a `tracing` error.
+    pub fn on_misuse(mut self, hook: impl Fn(&MutatorMisuse) + Send + Sync + 'static) -> Self {
+        self.calls.on_misuse = Box::new(hook);
         self
     }
 
@@ -189,7 +223,7 @@ impl<R: Reference> FinalizersBuilder<R> {
             calls,
             identity: identity::random(),
         });
-        let goroutine = Arc::new(Goroutine::new(shared.clone(), self.executor));
+        let goroutine = Arc::new(Goroutine::new(shared.clone(), self.executor, self.thread));
         Ok(Finalizers { shared, goroutine })
     }
 }
@@ -274,6 +308,7 @@ impl<R: Reference> Finalizers<R> {
             table: Table::new(Order::default()),
             calls: CallOptions::default(),
             executor: Executor::Inline,
+            thread: ThreadOptions::default(),
         }
     }
 
@@ -496,7 +531,7 @@ impl<R: Reference> Finalizers<R> {
             calls.queue.for_each_shape(|shape| named.add(shape));
         });
         drop(table);
-        calls.queue.wake();
+        calls.mailbox.wake(&calls.queue);
         for shape in removed {
             drop_guarded("the owner of a function", shape);
         }
@@ -562,14 +597,35 @@ impl<R: Reference> Finalizers<R> {
     // ------------------------------------------------------------------------------------------
     // calls
 
-    /// With [`Executor::Inline`]: runs the queued calls on this thread until there are none, and
-    /// returns how many that were.
+    /// With [`Executor::Inline`] or [`Executor::Manual`]: runs the queued calls on this thread
+    /// until there are none, and returns how many that were.
     ///
     /// # Errors
-    /// The executor is [`Executor::Thread`]; another thread made these `Finalizers`; or a finalizer
+    /// The executor is [`Executor::Thread`]; it is [`Executor::Inline`] and another thread made
+    /// these `Finalizers`; another thread runs finalizers; this thread is ending; or a finalizer
     /// has called this.
     pub fn run_finalizers(&self) -> Result<u64, ExecutorError> {
         self.goroutine.run_inline()
+    }
+
+    /// As [`run_finalizers`](Self::run_finalizers), but returns when the budget is used up; see
+    /// [`Runtime::drain`](crate::Runtime::drain).
+    ///
+    /// # Errors
+    /// Those of [`run_finalizers`](Self::run_finalizers).
+    pub fn drain(&self, budget: Budget) -> Result<Drained, ExecutorError> {
+        self.goroutine.drain(budget)
+    }
+
+    /// Returns a descriptor that is readable while calls are queued; see
+    /// [`Runtime::due_descriptor`](crate::Runtime::due_descriptor).
+    ///
+    /// # Errors
+    /// The system's, if the descriptor can't be made.
+    #[cfg(unix)]
+    pub fn due_descriptor(&self) -> std::io::Result<std::os::fd::BorrowedFd<'_>> {
+        let calls = &self.shared.calls;
+        calls.mailbox.descriptor(&calls.queue)
     }
 
     /// Waits until no call is queued or running. With [`Executor::Inline`], on the thread that made

@@ -2,7 +2,7 @@
 //! rare.
 
 use super::block::{Bit, Block};
-use super::class::{self, CLASSES, HEADER};
+use super::class::{self, HEADER};
 use super::ids::CellId;
 use super::tiny::Open;
 use super::{AllocError, Heap};
@@ -33,7 +33,7 @@ const RECENT: usize = 8;
 /// the next collection.
 #[derive(Debug)]
 pub(crate) struct Cache {
-    /// By pool.
+    /// By pool; empty until the first allocation.
     runs: Vec<Run>,
     /// The types allocated last, by the last bits of their index.
     recent: [Option<Recent>; RECENT],
@@ -45,7 +45,7 @@ impl Heap {
     /// An empty cache of the current epoch.
     pub(crate) fn cache(&self) -> Cache {
         Cache {
-            runs: (0..CLASSES.len()).map(|_| Run::default()).collect(),
+            runs: Vec::new(),
             recent: [None; RECENT],
             epoch: self.epoch(),
             tiny: Open::default(),
@@ -64,7 +64,9 @@ impl Heap {
 
     /// Gives back the unused cells of a mutator that detaches.
     pub(crate) fn retire(&self, cache: &mut Cache) {
-        self.refresh(cache);
+        if self.refresh(cache) || cache.runs.is_empty() {
+            return;
+        }
         let cache = std::mem::replace(cache, self.cache());
         let mut books = self.books.lock();
         for (pool, run) in cache.runs.into_iter().enumerate() {

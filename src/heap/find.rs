@@ -49,6 +49,13 @@ impl Heap {
         self.arena.block_of(addr).is_some()
     }
 
+    /// Whether an `Obj` with this address names an object of this heap.
+    #[inline]
+    pub(crate) fn names_object(&self, addr: usize) -> bool {
+        let is_object = || addr == self.zero() || self.cell_at(addr).is_some();
+        self.contains(addr) && (!self.is_doubtful() || is_object())
+    }
+
     /// The block that covers an address; `None` if it is free or the address is not in the heap.
     #[inline]
     pub(super) fn block_at(&self, addr: usize) -> Option<&Block> {
@@ -110,6 +117,15 @@ impl Heap {
     #[inline]
     pub(super) fn object_at(&self, addr: usize) -> Option<Cell<'_>> {
         self.cell_at(addr).filter(|cell| cell.offset == 0)
+    }
+
+    /// Whether an object starts at the address.
+    #[inline]
+    pub(crate) fn starts_object(&self, addr: usize) -> bool {
+        self.block_at(addr).is_some_and(|block| {
+            let cell = block.cell_of(addr);
+            cell.is_some_and(|(index, offset)| offset == 0 && block.get(Bit::Used, index))
+        })
     }
 
     /// What is at an address.

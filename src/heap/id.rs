@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::Heap;
-use super::block::Block;
+use super::block::{Bit, Block};
 use super::ids::CellId;
 use crate::types::{Implied, TypeDesc};
 use std::num::NonZeroU32;
@@ -40,7 +40,8 @@ pub(crate) enum SetId {
 
 impl Heap {
     /// The cell of the object that starts at `start`, if it is of the id's type. `start` must be
-    /// the start of an object that is not freed, or an address outside this heap.
+    /// the start of an object that is not freed, or an address outside this heap; in a doubtful
+    /// heap it may be any address.
     #[inline(always)]
     fn typed(&self, start: usize, of: &TypedId) -> Option<(&Block, usize)> {
         let block = self.block_at(start)?;
@@ -48,8 +49,9 @@ impl Heap {
             // Where all objects of the block have one header, the object itself need not be
             // touched.
             Some((index, 0))
-                if block.common_header() == Some(of.header)
-                    || self.header_is(block, index, of.header) =>
+                if (block.common_header() == Some(of.header)
+                    || self.header_is(block, index, of.header))
+                    && (!self.is_doubtful() || block.get(Bit::Used, index)) =>
             {
                 Some((block, index))
             }

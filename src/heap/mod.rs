@@ -71,7 +71,7 @@ use books::Books;
 use class::{BLOCK, FIRST, HEADER};
 use pacing::Pacing;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering::*};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering::*};
 
 const _: () = assert!(size_of::<usize>() == 8, "the heap's words are 64 bits");
 
@@ -170,6 +170,8 @@ pub(crate) struct Heap {
     /// The type of blocks of tiny values, if there are any.
     tiny: Option<TypeId>,
     pacing: Pacing,
+    /// Whether what an `Obj` names must be looked up; see [`Heap::is_doubtful`].
+    doubtful: Arc<AtomicBool>,
     /// Collections finished. A cache of another epoch is stale.
     epoch: AtomicU64,
     totals: stats::Totals,
@@ -208,6 +210,8 @@ impl Heap {
             books: Lock::new(Rank::Heap, books),
             pacing: Pacing::new(options.percent),
             options,
+            // Values in tiny blocks have no header of their own.
+            doubtful: Arc::new(AtomicBool::new(tiny.is_some())),
             epoch: AtomicU64::new(0),
             totals: stats::Totals::default(),
         })
@@ -228,6 +232,20 @@ impl Heap {
     #[inline]
     pub(crate) fn should_collect(&self) -> bool {
         self.options.stress || self.pacing.is_due()
+    }
+
+    /// Whether what an `Obj` names is looked up as any address is: the heap has tiny blocks, or the
+    /// calling thread may have an `Obj` of a mutator that was revoked, whose object a collection
+    /// may have freed.
+    #[inline]
+    pub(crate) fn is_doubtful(&self) -> bool {
+        // An `Obj` stays on its thread, which is the one that wrote this.
+        self.doubtful.load(Relaxed)
+    }
+
+    /// The flag that is to be set before a mutator of this heap is revoked, on its thread.
+    pub(crate) fn doubtful(&self) -> &Arc<AtomicBool> {
+        &self.doubtful
     }
 
     /// Records that an object owns `bytes` more bytes outside the heap than was stated before.
@@ -270,10 +288,11 @@ impl Heap {
     }
 
     /// The descriptor of the object that an `Obj` names, without a search. `None`: it is an object
-    /// of another heap, or this heap has tiny blocks, whose values have no header of their own.
+    /// of another heap, or may be gone, or this heap has tiny blocks, whose values have no header
+    /// of their own.
     #[inline]
     fn desc_at(&self, start: usize) -> Option<&TypeDesc> {
-        if self.tiny.is_some() || !self.contains(start) {
+        if self.is_doubtful() || !self.contains(start) {
             return None;
         }
         debug_assert!(start == self.zero() || self.object_at(start).is_some());

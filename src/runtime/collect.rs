@@ -13,7 +13,8 @@ use crate::base::events::{span, tell};
 use crate::heap::{Heap, HeapError, HeapFault, HeapOptions, HeapReport, Marking};
 use crate::types::Types;
 use crate::world::handle::Roots;
-use crate::world::safepoint::{Stopped, World, WorldError};
+use crate::world::safepoint::{Stopped, World};
+use crate::world::threads::WorldError;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -93,7 +94,7 @@ fn nanoseconds(time: Duration) -> u64 {
 /// One runtime's types, objects, threads and roots.
 pub(crate) struct Space {
     heap: Heap,
-    world: World,
+    world: Arc<World>,
     roots: Arc<Roots>,
     weakness: Arc<dyn Weakness>,
 }
@@ -115,8 +116,8 @@ impl Space {
     ) -> Result<Arc<Space>, HeapError> {
         let heap = Heap::new(types, options)?;
         Ok(Arc::new(Space {
+            world: World::new(heap.doubtful().clone()),
             heap,
-            world: World::new(),
             roots: Roots::new(),
             weakness,
         }))
@@ -131,7 +132,7 @@ impl Space {
         self.heap.types()
     }
 
-    pub(crate) fn world(&self) -> &World {
+    pub(crate) fn world(&self) -> &Arc<World> {
         &self.world
     }
 
@@ -143,7 +144,7 @@ impl Space {
     pub(crate) fn collect(&self) -> Result<Collection, WorldError> {
         let from = Instant::now();
         let _span = span(|| tracing::debug_span!("collect"));
-        let stopped = self.world.stop(None)?;
+        let stopped = self.world.stop_with(None)?;
         Ok(self.run(stopped, from))
     }
 
@@ -153,14 +154,14 @@ impl Space {
         &self,
         look: impl FnOnce(&mut Marking<'_>) -> R,
     ) -> Result<R, WorldError> {
-        let stopped = self.world.stop(None)?;
+        let stopped = self.world.stop_with(None)?;
         Ok(look(&mut self.heap.marking(&stopped)))
     }
 
     /// Checks the whole heap with the world stopped, for a thread that has no mutator or is in a
     /// native region.
     pub(crate) fn verify(&self) -> Result<Result<HeapReport, HeapFault>, WorldError> {
-        let stopped = self.world.stop(None)?;
+        let stopped = self.world.stop_with(None)?;
         Ok(self.heap.verify(&stopped))
     }
 

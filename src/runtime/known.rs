@@ -50,7 +50,7 @@ impl ContextCheck {
             (ContextCheck::None, None) => Ok(None),
             (ContextCheck::Word, Some(HeldValue::Word(word))) => Ok(Some(word)),
             (ContextCheck::Object, Some(HeldValue::Object(object)))
-                if heap.contains(object.addr()) =>
+                if heap.names_object(object.addr()) =>
             {
                 Ok(Some(object.addr() as u64))
             }

@@ -1,9 +1,10 @@
 //! `Runtime`: heap, registry, queue and finalizer goroutine, put together for an embedder.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub(crate) mod collect;
 pub(crate) mod keep_alive;
 pub(crate) mod known;
+pub(crate) mod lent;
 pub(crate) mod mutator;
 pub(crate) mod object;
 mod register;
@@ -19,12 +20,15 @@ use std::time::Duration;
 
 use fing_stubs::{AbiError, CacheOptions, StubError};
 
+use crate::calls::budget::{Budget, Drained};
 use crate::calls::executor::{Executor, ExecutorError, Goroutine};
 use crate::calls::function::FinalizerFn;
 use crate::calls::goroutine::{CallOptions, Calls, CallsError, FinalizerPanic};
+use crate::calls::misuse::MutatorMisuse;
 use crate::calls::observer::Observer;
 use crate::calls::queue::{DrainOrder, status};
 use crate::calls::samples::CallTimes;
+use crate::calls::thread::ThreadOptions;
 use crate::heap::{HeapError, HeapFault, HeapOptions, HeapReport};
 use crate::order::{CyclePolicy, KeepPath, Order};
 use crate::runtime::collect::{Collection, Space};
@@ -36,7 +40,7 @@ use crate::runtime::registry::{
 use crate::runtime::shared::Shared;
 use crate::runtime::stats::RuntimeStats;
 use crate::types::{TypeId, Types};
-use crate::world::safepoint::WorldError;
+use crate::world::threads::WorldError;
 
 /// A heap whose objects can have finalizers and cleanups, and the goroutine that runs them.
 ///
@@ -110,6 +114,7 @@ pub struct RuntimeBuilder {
     heap: HeapOptions,
     calls: CallOptions,
     executor: Executor,
+    thread: ThreadOptions,
     order: FinalizationOrder,
 }
 
@@ -139,6 +144,22 @@ impl RuntimeBuilder {
     /// Sets which thread runs finalizers. The default is a thread of the runtime's own.
     pub fn executor(mut self, executor: Executor) -> Self {
         self.executor = executor;
+        self
+    }
+
+    /// Sets the name, the stack and the start of the thread that an [`Executor::Thread`] starts.
+    pub fn thread(mut self, options: ThreadOptions) -> Self {
+        self.thread = options;
+        self
+    }
+
+    /// Sets a hook that is called when a collection has queued calls, on the thread that collected,
+    /// with no lock held: to wake the thread or event loop that will [drain](Runtime::drain) them.
+    /// It is called for each such collection, also while a drain is under way. It may call the
+    /// runtime; a panic is caught and told as a `tracing` event. See
+    /// [`Runtime::due_descriptor`] for event loops that poll.
+    pub fn on_due(mut self, hook: impl Fn() + Send + Sync + 'static) -> Self {
+        self.calls.on_due = Some(Box::new(hook));
         self
     }
 
@@ -177,6 +198,14 @@ impl RuntimeBuilder {
         self
     }
 
+    /// Sets a hook that is called with each finalizer or cleanup that did not leave mutators as it
+    /// found them, after that was mended, on the thread that runs finalizers. The default sends a
+    /// `tracing` error.
+    pub fn on_misuse(mut self, hook: impl Fn(&MutatorMisuse) + Send + Sync + 'static) -> Self {
+        self.calls.on_misuse = Box::new(hook);
+        self
+    }
+
     /// Sets an observer of the finalizer goroutine; see [`Observer`] for what that costs. By
     /// default there is none.
     pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
@@ -207,20 +236,10 @@ impl RuntimeBuilder {
             CallsError::Stubs(error) => RuntimeError::Stubs(error),
             CallsError::IntArgRegs(error) => RuntimeError::IntArgRegs(error),
         })?;
-        let registry = Arc::new(Registry::new(
-            calls.queue.clone(),
-            calls.shapes.clone(),
-            calls.stubs.clone(),
-            self.order,
-        ));
+        let registry = Arc::new(Registry::new(&calls, self.order));
         let space = Space::new(Arc::new(Types::new()), self.heap, registry.clone())?;
-        let shared = Arc::new(Shared {
-            space,
-            registry,
-            calls,
-        });
-        let goroutine = Arc::new(Goroutine::new(shared.clone(), self.executor));
-        Ok(Runtime { shared, goroutine })
+        let shared = Shared::new(space, registry, calls);
+        Ok(Runtime::of(shared, self.executor, self.thread))
     }
 }
 
@@ -239,6 +258,7 @@ impl Runtime {
             heap: HeapOptions::default(),
             calls: CallOptions::default(),
             executor: Executor::default(),
+            thread: ThreadOptions::default(),
             order: FinalizationOrder::default(),
         }
     }
@@ -249,18 +269,14 @@ impl Runtime {
         let mut options = CallOptions::default();
         options.code.policy = fing_stubs::CodePolicy::Interpret;
         let calls = Calls::new(options).unwrap();
-        let registry = Arc::new(Registry::new(
-            calls.queue.clone(),
-            calls.shapes.clone(),
-            calls.stubs.clone(),
-            FinalizationOrder::default(),
-        ));
-        let shared = Arc::new(Shared {
-            space: space.clone(),
-            registry,
-            calls,
-        });
-        let goroutine = Arc::new(Goroutine::new(shared.clone(), Executor::Inline));
+        let registry = Arc::new(Registry::new(&calls, FinalizationOrder::default()));
+        let shared = Shared::new(space.clone(), registry, calls);
+        Runtime::of(shared, Executor::Inline, ThreadOptions::default())
+    }
+
+    fn of(shared: Arc<Shared>, executor: Executor, thread: ThreadOptions) -> Runtime {
+        let goroutine = Arc::new(Goroutine::new(shared.clone(), executor, thread));
+        shared.set_goroutine(&goroutine);
         Runtime { shared, goroutine }
     }
 
@@ -427,7 +443,8 @@ impl Runtime {
     }
 
     /// Waits until no finalizer or cleanup is queued or running. With [`Executor::Inline`], on the
-    /// thread that built the runtime, runs them; after [`Runtime::shutdown`], until none is
+    /// thread that built the runtime, and with [`Executor::Manual`], unless another thread does,
+    /// runs them; after [`Runtime::shutdown`], until none is
     /// running.
     ///
     /// # Errors
@@ -439,14 +456,60 @@ impl Runtime {
         self.goroutine.wait(timeout)
     }
 
-    /// With [`Executor::Inline`]: runs the queued calls on this thread until there are none, and
-    /// returns how many that were.
+    /// With [`Executor::Inline`] or [`Executor::Manual`]: runs the queued calls on this thread
+    /// until there are none, and returns how many that were.
     ///
     /// # Errors
-    /// The executor is [`Executor::Thread`]; another thread built the runtime; this thread runs
-    /// with a mutator; or a finalizer has called this.
+    /// The executor is [`Executor::Thread`]; it is [`Executor::Inline`] and another thread built
+    /// the runtime; another thread runs finalizers; this thread runs with a mutator, or is ending;
+    /// or a finalizer has called this.
     pub fn run_finalizers(&self) -> Result<u64, ExecutorError> {
         self.goroutine.run_inline()
+    }
+
+    /// As [`run_finalizers`](Self::run_finalizers), but returns when the budget is used up. What is
+    /// left stays queued in its order, and the next drain, on whichever thread, goes on with it.
+    ///
+    /// ```
+    /// # if !cfg!(all(target_arch = "x86_64", target_os = "linux")) { return Ok(()) }
+    /// use fing::executor::Budget;
+    /// use fing::{Executor, FinalizerFn, Runtime};
+    ///
+    /// let runtime = Runtime::builder().executor(Executor::Manual).build()?;
+    /// let ty = runtime.types().define("main.T", "struct { N uint64 }")?;
+    /// let signature = runtime.types().parse_signature("func(*main.T)")?;
+    /// let finalizer = FinalizerFn::from_rust(signature, |_mutator, _object| ());
+    /// runtime.enter(|mutator| {
+    ///     for _ in 0..100 {
+    ///         mutator.set_finalizer(mutator.alloc(ty)?, &finalizer)?;
+    ///     }
+    ///     Ok::<(), Box<dyn std::error::Error>>(())
+    /// })??;
+    /// runtime.gc()?;
+    /// let drained = runtime.drain(Budget::unlimited().calls(30))?;
+    /// assert_eq!((drained.calls, drained.left), (30, 70));
+    /// let there = runtime.clone();
+    /// let rest = std::thread::spawn(move || there.drain(Budget::unlimited())).join().unwrap()?;
+    /// assert_eq!((rest.calls, rest.left), (70, 0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`run_finalizers`](Self::run_finalizers).
+    pub fn drain(&self, budget: Budget) -> Result<Drained, ExecutorError> {
+        self.goroutine.drain(budget)
+    }
+
+    /// Returns a descriptor that is readable while calls are queued that no drain has begun with,
+    /// or that one has left: for an event loop to poll. Nothing may be read from it; a drain makes
+    /// it unreadable. It is made by the first call.
+    ///
+    /// # Errors
+    /// The system's, if the descriptor can't be made.
+    #[cfg(unix)]
+    pub fn due_descriptor(&self) -> std::io::Result<std::os::fd::BorrowedFd<'_>> {
+        let calls = &self.shared.calls;
+        calls.mailbox.descriptor(&calls.queue)
     }
 
     /// Ends the finalizer goroutine: runs the queued calls if `drain`, or else drops them, and

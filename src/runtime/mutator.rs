@@ -10,8 +10,8 @@ use crate::runtime::object::Obj;
 use crate::runtime::weak::Weak;
 use crate::types::{TypeDesc, TypeId, Types};
 use crate::world::handle::Handle;
-use crate::world::safepoint::{Member, WorldError};
-use std::cell::RefCell;
+use crate::world::threads::{Member, WorldError};
+use std::cell::{OnceCell, RefCell};
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -48,15 +48,29 @@ use std::time::Instant;
 /// ```
 ///
 /// Forgetting a mutator ([`std::mem::forget`]) leaves the thread attached for ever, and every
-/// collection of another thread waiting for it.
+/// collection of another thread waiting for it. Only on a thread that runs finalizers this is
+/// mended: a mutator that a finalizer or cleanup has made and not dropped when it returns is
+/// *revoked*, and [reported](crate::RuntimeBuilder::on_misuse). A revoked mutator is of no use.
+///
+/// # Panics
+/// Each use of a revoked mutator except dropping it.
 pub struct Mutator {
     space: Arc<Space>,
     runtime: Runtime,
     member: Member,
     cache: RefCell<Cache>,
-    known: KnownFunctions,
+    /// Made with the first registration.
+    known: OnceCell<Box<KnownFunctions>>,
     /// Not `Send`: a mutator is a thread's.
     _thread: PhantomData<*const ()>,
+}
+
+#[cold]
+fn revoked() -> ! {
+    panic!(
+        "a mutator was used that a finalizer had kept when it returned, and that was revoked then: \
+         wanted one that was made since"
+    )
 }
 
 /// A mutator at a point where a collection may happen. When this is dropped, also by a panic, the
@@ -66,8 +80,8 @@ struct Refresh<'a>(&'a mut Mutator);
 impl Drop for Refresh<'_> {
     fn drop(&mut self) {
         let stale = self.0.space.heap().refresh(self.0.cache.get_mut());
-        if stale {
-            self.0.known.clear();
+        if stale && let Some(known) = self.0.known.get() {
+            known.clear();
         }
     }
 }
@@ -84,8 +98,12 @@ impl Mutator {
         runtime: &Runtime,
         body: impl FnOnce(&mut Mutator) -> R,
     ) -> Result<R, WorldError> {
-        let member = runtime.space().world().join(true)?;
-        Ok(body(&mut Mutator::of(runtime, member)))
+        Ok(body(&mut Mutator::nested(runtime)?))
+    }
+
+    /// A mutator for a thread that has none or is in a native region.
+    pub(in crate::runtime) fn nested(runtime: &Runtime) -> Result<Mutator, WorldError> {
+        Ok(Mutator::of(runtime, runtime.space().world().join(true)?))
     }
 
     /// A mutator for a member that runs on this thread.
@@ -97,14 +115,26 @@ impl Mutator {
             runtime: runtime.clone(),
             member,
             cache,
-            known: KnownFunctions::default(),
+            known: OnceCell::new(),
             _thread: PhantomData,
         }
     }
 
+    /// The space, whose objects this thread may touch.
+    ///
+    /// # Panics
+    /// If a finalizer kept the mutator, so that it was revoked.
     #[inline]
     pub(crate) fn space(&self) -> &Arc<Space> {
+        if !self.member.slot().is_running() {
+            revoked();
+        }
         &self.space
+    }
+
+    #[inline]
+    pub(in crate::runtime) fn member(&self) -> &Member {
+        &self.member
     }
 
     /// Returns its runtime.
@@ -116,7 +146,7 @@ impl Mutator {
     /// Its cache of functions that passed the checks.
     #[inline]
     pub(crate) fn known(&self) -> &KnownFunctions {
-        &self.known
+        self.known.get_or_init(Box::default)
     }
 
     pub(crate) fn start_goroutine(&self) -> std::io::Result<()> {
@@ -134,10 +164,10 @@ impl Mutator {
     /// Lets a collection that waits for this thread happen. Costs two loads when there is none.
     #[inline]
     pub fn safepoint(&mut self) {
-        if self.space.world().poll(self.member) {
+        if self.space().world().poll_with(&self.member) {
             drop(Refresh(self));
         }
-        if self.space.heap().is_stressed() {
+        if self.space().heap().is_stressed() {
             self.collect_once();
         }
     }
@@ -151,10 +181,10 @@ impl Mutator {
         impl Drop for Back<'_> {
             fn drop(&mut self) {
                 let mutator = &*self.0.0;
-                mutator.space.world().unpark(mutator.member);
+                mutator.space.world().unpark_with(&mutator.member);
             }
         }
-        self.space.world().park(self.member);
+        self.space().world().park_with(&self.member);
         let _back = Back(Refresh(self));
         body()
     }
@@ -167,8 +197,9 @@ impl Mutator {
         let from = Instant::now();
         let _span = span(|| tracing::debug_span!("collect"));
         let back = Refresh(self);
-        let space = &back.0.space;
-        Ok(space.run(space.world().stop(Some(back.0.member))?, from))
+        let space = back.0.space();
+        let stopped = space.world().stop_with(Some(&back.0.member))?;
+        Ok(space.run(stopped, from))
     }
 
     // ------------------------------------------------------------------------------------------
@@ -181,7 +212,10 @@ impl Mutator {
     /// When the heap is full, or the type is of another runtime.
     #[inline]
     pub fn alloc(&self, ty: TypeId) -> Result<Obj<'_>, AllocError> {
-        let addr = self.space.heap().alloc(&mut self.cache.borrow_mut(), ty)?;
+        let addr = self
+            .space()
+            .heap()
+            .alloc(&mut self.cache.borrow_mut(), ty)?;
         Ok(self.obj(addr))
     }
 
@@ -192,7 +226,7 @@ impl Mutator {
     /// When the heap is full even then, or the type is of another runtime.
     pub fn alloc_collecting(&mut self, ty: TypeId) -> Result<Handle, AllocError> {
         self.safepoint();
-        if self.space.heap().should_collect() {
+        if self.space().heap().should_collect() {
             self.collect_once();
         }
         match self.alloc(ty) {
@@ -209,7 +243,7 @@ impl Mutator {
     /// threads that allocate by [`Mutator::alloc`], which never collects.
     #[inline]
     pub fn collect_if_due(&mut self) -> bool {
-        let due = self.space.heap().should_collect();
+        let due = self.space().heap().should_collect();
         if due {
             self.collect_once();
         }
@@ -222,9 +256,9 @@ impl Mutator {
         let from = Instant::now();
         let _span = span(|| tracing::debug_span!("collect"));
         let back = Refresh(self);
-        let space = &back.0.space;
+        let space = back.0.space();
         let epoch = space.heap().epoch();
-        match space.world().stop(Some(back.0.member)) {
+        match space.world().stop_with(Some(&back.0.member)) {
             Ok(stopped) if space.heap().epoch() == epoch => {
                 space.run(stopped, from);
             }
@@ -246,7 +280,7 @@ impl Mutator {
     /// When the handle is of another runtime.
     #[inline]
     pub fn get(&self, handle: &Handle) -> Result<Obj<'_>, AccessError> {
-        if !handle.is_of(self.space.roots()) {
+        if !handle.is_of(self.space().roots()) {
             return Err(AccessError::ForeignHandle);
         }
         Ok(self.obj(handle.addr()))
@@ -257,7 +291,7 @@ impl Mutator {
     /// # Errors
     /// When the object is of another runtime.
     pub fn root(&self, object: Obj<'_>) -> Result<Handle, AccessError> {
-        if !self.space.heap().contains(object.addr()) {
+        if !self.space().heap().names_object(object.addr()) {
             return Err(AccessError::NotInHeap {
                 addr: object.addr(),
             });
@@ -267,7 +301,7 @@ impl Mutator {
 
     /// Roots an object of this runtime.
     fn root_own(&self, object: Obj<'_>) -> Handle {
-        self.space.roots().root(object.addr())
+        self.space().roots().root(object.addr())
     }
 
     /// Returns the object a weak pointer points to, or into at [`Weak::offset`]; `None` if the weak
@@ -289,7 +323,7 @@ impl Mutator {
     /// # Errors
     /// When it is one of another runtime.
     pub fn upgrade_addr(&self, weak: &Weak) -> Result<Option<usize>, AccessError> {
-        let addr = weak.addr(self.space.roots());
+        let addr = weak.addr(self.space().roots());
         let addr = addr.ok_or(AccessError::ForeignHandle)?;
         Ok((addr != 0).then_some(addr))
     }
@@ -298,10 +332,20 @@ impl Mutator {
     ///
     /// # Errors
     /// When none of this heap's objects starts there.
+    #[inline]
     pub fn adopt(&self, addr: usize) -> Result<Obj<'_>, AccessError> {
-        match self.space.heap().locate(addr) {
+        if self.space().heap().starts_object(addr) {
+            return Ok(self.obj(addr));
+        }
+        self.adopt_other(addr)
+    }
+
+    /// [`Mutator::adopt`] of an address at which no cell starts.
+    #[cold]
+    fn adopt_other(&self, addr: usize) -> Result<Obj<'_>, AccessError> {
+        match self.space().heap().locate(addr) {
             Location::Object { start, desc }
-                if start == addr || self.space.heap().is_tiny_block(desc) =>
+                if start == addr || self.space().heap().is_tiny_block(desc) =>
             {
                 Ok(self.obj(addr))
             }
@@ -322,7 +366,7 @@ impl Mutator {
     /// # Errors
     /// When the object is of another runtime.
     pub fn type_of(&self, object: Obj<'_>) -> Result<&TypeDesc, AccessError> {
-        self.space.heap().type_at(object.addr())
+        self.space().heap().type_at(object.addr())
     }
 
     // ------------------------------------------------------------------------------------------
@@ -354,7 +398,7 @@ impl Mutator {
         value: Option<Obj<'_>>,
     ) -> Result<(), AccessError> {
         if let Some(addr) = value.map(Obj::addr)
-            && !self.space.heap().contains(addr)
+            && !self.space().heap().contains(addr)
         {
             return Err(AccessError::NotInHeap { addr });
         }
@@ -368,7 +412,7 @@ impl Mutator {
     #[inline]
     pub fn load_addr(&self, object: Obj<'_>, offset: usize) -> Result<usize, AccessError> {
         Ok(self
-            .space
+            .space()
             .heap()
             .load(object.addr(), offset, Word::Pointer)? as usize)
     }
@@ -385,7 +429,7 @@ impl Mutator {
         offset: usize,
         addr: usize,
     ) -> Result<(), AccessError> {
-        self.space
+        self.space()
             .heap()
             .store(object.addr(), offset, Word::Pointer, addr as u64)
     }
@@ -396,7 +440,7 @@ impl Mutator {
     /// When there is no aligned word at that byte offset.
     #[inline]
     pub fn load_word(&self, object: Obj<'_>, offset: usize) -> Result<u64, AccessError> {
-        self.space.heap().load(object.addr(), offset, Word::Any)
+        self.space().heap().load(object.addr(), offset, Word::Any)
     }
 
     /// Writes a word that is no pointer.
@@ -410,7 +454,7 @@ impl Mutator {
         offset: usize,
         value: u64,
     ) -> Result<(), AccessError> {
-        self.space
+        self.space()
             .heap()
             .store(object.addr(), offset, Word::Data, value)
     }
@@ -426,7 +470,7 @@ impl Mutator {
         offset: usize,
         to: &mut [u8],
     ) -> Result<(), AccessError> {
-        self.space.heap().load_bytes(object.addr(), offset, to)
+        self.space().heap().load_bytes(object.addr(), offset, to)
     }
 
     /// Writes bytes.
@@ -439,14 +483,16 @@ impl Mutator {
         offset: usize,
         from: &[u8],
     ) -> Result<(), AccessError> {
-        self.space.heap().store_bytes(object.addr(), offset, from)
+        self.space().heap().store_bytes(object.addr(), offset, from)
     }
 }
 
 impl Drop for Mutator {
     fn drop(&mut self) {
-        self.space.heap().retire(self.cache.get_mut());
-        self.space.world().leave(self.member);
+        if !self.member.slot().is_revoked() {
+            self.space.heap().retire(self.cache.get_mut());
+        }
+        self.space.world().leave_with(&self.member);
     }
 }
 

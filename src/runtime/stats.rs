@@ -27,10 +27,13 @@ pub struct RuntimeStats {
     pub queued: u64,
     /// Calls done. It grows whenever a block of the queue is done.
     pub executed: u64,
-    /// Calls dropped at shutdown.
+    /// Calls dropped at shutdown, or because the runtime went while they were to be lent a mutator.
     pub discarded: u64,
     /// Calls that panicked, of those done.
     pub panicked: u64,
+    /// Mutators that a call has kept or replaced; see
+    /// [`RuntimeBuilder::on_misuse`](crate::RuntimeBuilder::on_misuse).
+    pub misuses: u64,
     /// Times the finalizer goroutine was restarted after a panic in this crate's own code, which is
     /// a bug.
     pub restarts: u64,
@@ -69,6 +72,7 @@ impl RuntimeStats {
             executed: counts.executed,
             discarded: counts.discarded,
             panicked: shared.calls.panics.load(Ordering::Relaxed),
+            misuses: shared.calls.misuses.load(Ordering::Relaxed),
             restarts: shared.calls.restarts.load(Ordering::Relaxed),
             drains: counts.drains,
             queue_blocks: counts.blocks,

@@ -1,199 +1,237 @@
-//! Stopping the world: which threads are attached, which may touch the heap now, and which one
-//! collects.
+//! Stopping the world: which members may touch the heap now, and which thread collects.
 //!
 //! A member (one `Mutator`) is *running* or *parked*. Running members may touch objects; a
-//! collection starts when none is running and none starts to run before it has ended. A running
-//! member parks at safepoints and for the length of a native call; a member that leaves is removed.
-//! A thread whose members are all parked may add another one; a thread with a running member may
-//! not.
+//! collection starts when none is running, and none starts to run before it has ended. A running
+//! member parks at safepoints and for the length of a native call.
+//!
+//! Each member has a [`Slot`], one word that its own thread and a collector change by atomic
+//! exchanges. A thread enters and parks by one exchange on its own slot, without a lock. A
+//! collector sets [`STOP`] in every slot. That makes the exchange of a thread that wants to enter
+//! fail, so that it waits; and that of one that parks, so that it wakes the collector. As both
+//! sides use one word, neither can miss the other.
+//!
+//! This file knows a thread only by the key that it is given, so that a model checker can run it;
+//! `threads` keeps what is known of the calling thread.
 #![forbid(unsafe_code)]
 
+use std::sync::Arc;
+// Not `sync`'s: read by the thread that wrote it only.
+use std::sync::atomic::AtomicBool;
+
 use crate::base::lock::{Condvar, Held, Lock, Rank};
-use std::sync::atomic::{AtomicBool, Ordering::*};
-use std::thread::{self, ThreadId};
+use crate::base::sync::{AtomicU32, Ordering};
 
-/// An operation that the calling thread must not start now, because it would wait for itself for
-/// ever.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum WorldError {
-    /// The thread has a mutator already, and a thread attaches at most one.
-    #[error(
-        "attach: this thread has a mutator of this runtime already, wanted a thread without one"
-    )]
-    Attached,
-    /// The thread runs with a mutator; it may enter again only from a native region of that.
-    #[error(
-        "enter: this thread runs with a mutator of this runtime, wanted a thread without one or \
-         in a native region"
-    )]
-    Running,
-    /// The thread runs with another mutator, for which the collection would wait for ever.
-    #[error(
-        "collect: this thread runs with another mutator of this runtime, wanted that one to \
-         collect, or to be in a native region"
-    )]
-    HoldsMutator,
-    /// The thread is in the middle of a collection, for whose end the operation would wait.
-    #[error("{operation}: this thread is in the middle of a collection of this runtime")]
-    Collecting {
-        /// The operation: "attach", "enter" or "collect".
-        operation: &'static str,
-    },
-}
+/// Identifies a thread as long as it lives.
+pub(crate) type ThreadKey = usize;
 
-/// Identifies one member of a world.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Member(u64);
+/// No mutator uses the slot.
+const FREE: u32 = 0;
+/// Its mutator is in a native region.
+const PARKED: u32 = 1;
+/// Its mutator may touch objects.
+const RUNNING: u32 = 2;
+/// Its mutator lost its right to touch objects; see [`World::revoke`].
+const REVOKED: u32 = 4;
+/// Added to one of the others: a thread stops the world, or has stopped it.
+const STOP: u32 = 8;
 
+/// The state of one member. Its own thread changes all bits but [`STOP`], collectors that one.
 #[derive(Debug)]
-struct Entry {
-    member: Member,
-    thread: ThreadId,
-    running: bool,
+pub(crate) struct Slot(AtomicU32);
+
+impl Slot {
+    #[inline]
+    pub(crate) fn is_running(&self) -> bool {
+        self.0.load(Ordering::Acquire) & RUNNING != 0
+    }
+
+    /// Whether a mutator uses the slot.
+    pub(crate) fn is_in_use(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & (RUNNING | PARKED) != 0
+    }
+
+    pub(crate) fn is_revoked(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & REVOKED != 0
+    }
+
+    /// Whether the world is stopped or about to be.
+    pub(crate) fn must_stop(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & STOP != 0
+    }
+
+    /// Whether it runs, and no thread waits for it to park.
+    #[inline]
+    pub(crate) fn runs_on(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == RUNNING
+    }
+
+    /// Replaces the state, and leaves [`STOP`] as it is. Returns the state before.
+    fn set(&self, state: u32) -> u32 {
+        let keep = |now: u32| Some(now & STOP | state);
+        let before = self
+            .0
+            .fetch_update(Ordering::AcqRel, Ordering::Relaxed, keep);
+        before.unwrap_or_else(|now| now)
+    }
+
+    /// Changes the state unless [`STOP`] is set. Returns whether it did.
+    #[inline]
+    fn change(&self, from: u32, to: u32) -> bool {
+        let changed = self
+            .0
+            .compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed);
+        changed.is_ok()
+    }
 }
+
+/// The calling thread has stopped the world, and would wait for itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StoppedByCaller;
 
 #[derive(Debug, Default)]
 struct State {
-    entries: Vec<Entry>,
-    next: u64,
-    collector: Option<ThreadId>,
+    slots: Vec<Arc<Slot>>,
+    collector: Option<ThreadKey>,
 }
 
-impl State {
-    fn of(&mut self, member: Member) -> Option<&mut Entry> {
-        self.entries.iter_mut().find(|entry| entry.member == member)
-    }
-
-    fn set_running(&mut self, member: Member, running: bool) {
-        if let Some(entry) = self.of(member) {
-            entry.running = running;
-        }
-    }
-}
-
-/// The members of one runtime and the threads they belong to.
+/// The members of one runtime.
 #[derive(Debug)]
 pub(crate) struct World {
-    /// Whether a thread waits for the others to park. A hint; the state under the lock decides.
-    stop: AtomicBool,
     state: Lock<State>,
     changed: Condvar,
+    /// Whether a member was revoked.
+    revoked: Arc<AtomicBool>,
 }
 
 impl World {
-    pub(crate) fn new() -> World {
-        World {
-            stop: AtomicBool::new(false),
+    /// A world without members, that sets `revoked` before it revokes one.
+    pub(crate) fn new(revoked: Arc<AtomicBool>) -> Arc<World> {
+        Arc::new(World {
             state: Lock::new(Rank::World, State::default()),
             changed: Condvar::new(),
-        }
+            revoked,
+        })
     }
 
-    /// Adds a running member for the calling thread, after any collection under way. With `nested`
-    /// the thread may have parked members, else none.
-    pub(crate) fn join(&self, nested: bool) -> Result<Member, WorldError> {
-        let thread = thread::current().id();
+    /// Adds a slot that no mutator uses.
+    pub(crate) fn register(&self) -> Arc<Slot> {
         let mut state = self.state.lock();
-        if state.collector == Some(thread) {
-            return Err(WorldError::Collecting {
-                operation: if nested { "enter" } else { "attach" },
-            });
-        }
-        let mut mine = state
-            .entries
-            .iter()
-            .filter(|entry| entry.thread == thread)
-            .map(|entry| entry.running);
-        if nested && mine.clone().any(|running| running) {
-            return Err(WorldError::Running);
-        }
-        if !nested && mine.next().is_some() {
-            return Err(WorldError::Attached);
-        }
-        state = self.wait_for_no_collector(state);
-        let member = Member(state.next);
-        state.next += 1;
-        state.entries.push(Entry {
-            member,
-            thread,
-            running: true,
-        });
-        Ok(member)
+        let stop = if state.collector.is_some() { STOP } else { 0 };
+        let slot = Arc::new(Slot(AtomicU32::new(FREE | stop)));
+        state.slots.push(slot.clone());
+        slot
     }
 
-    /// Removes a member.
-    pub(crate) fn leave(&self, member: Member) {
+    /// Removes a slot.
+    pub(crate) fn unregister(&self, slot: &Arc<Slot>) {
         let mut state = self.state.lock();
-        state.entries.retain(|entry| entry.member != member);
+        state.slots.retain(|other| !Arc::ptr_eq(other, slot));
         drop(state);
         self.changed.notify_all();
     }
 
+    /// Makes the member of a free or parked slot running, after any collection under way.
+    #[inline]
+    pub(crate) fn enter(&self, slot: &Slot, thread: ThreadKey) -> Result<(), StoppedByCaller> {
+        if slot.change(FREE, RUNNING) {
+            return Ok(());
+        }
+        self.enter_slowly(slot, thread)
+    }
+
+    /// As [`World::enter`], for a member that is parked.
+    #[inline]
+    pub(crate) fn unpark(&self, slot: &Slot, thread: ThreadKey) -> Result<(), StoppedByCaller> {
+        if slot.change(PARKED, RUNNING) {
+            return Ok(());
+        }
+        self.enter_slowly(slot, thread)
+    }
+
+    #[cold]
+    fn enter_slowly(&self, slot: &Slot, thread: ThreadKey) -> Result<(), StoppedByCaller> {
+        let state = self.state.lock();
+        if state.collector == Some(thread) {
+            return Err(StoppedByCaller);
+        }
+        // The next collector needs the lock, which is held until the member runs.
+        let _state = self.wait_for_no_collector(state);
+        slot.set(RUNNING);
+        Ok(())
+    }
+
+    /// Parks a running member: it must not touch the heap until [`World::unpark`].
+    #[inline]
+    pub(crate) fn park(&self, slot: &Slot) {
+        if !slot.change(RUNNING, PARKED) {
+            self.stop_running(slot, PARKED);
+        }
+    }
+
+    /// Ends a running member. Its slot is free then.
+    #[inline]
+    pub(crate) fn leave(&self, slot: &Slot) {
+        if !slot.change(RUNNING, FREE) {
+            self.stop_running(slot, FREE);
+        }
+    }
+
+    #[cold]
+    fn stop_running(&self, slot: &Slot, to: u32) {
+        // A collector looks at the slots with the lock held, until it waits for `changed`.
+        let state = self.state.lock();
+        slot.set(to);
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Takes the right to touch objects from a member for good, and removes its slot. Only on the
+    /// member's own thread.
+    pub(crate) fn revoke(&self, slot: &Arc<Slot>) {
+        self.revoked.store(true, Ordering::Relaxed);
+        slot.set(REVOKED);
+        self.unregister(slot);
+    }
+
     /// Parks if a thread waits for that, until the collection is over. Returns whether it did.
     #[inline]
-    pub(crate) fn poll(&self, member: Member) -> bool {
-        let stop = self.stop.load(Relaxed);
+    pub(crate) fn poll(&self, slot: &Slot, thread: impl FnOnce() -> ThreadKey) -> bool {
+        let stop = slot.must_stop();
         if stop {
-            self.park(member);
-            self.unpark(member);
+            self.park(slot);
+            let unparked = self.unpark(slot, thread());
+            debug_assert_eq!(
+                unparked,
+                Ok(()),
+                "a running member's thread has stopped nothing"
+            );
         }
         stop
     }
 
-    /// Parks a member: it must not touch the heap until [`World::unpark`].
-    #[cold]
-    pub(crate) fn park(&self, member: Member) {
-        self.state.lock().set_running(member, false);
-        self.changed.notify_all();
-    }
-
-    /// Makes a member running again, after any collection under way.
-    pub(crate) fn unpark(&self, member: Member) {
-        let mut state = self.wait_for_no_collector(self.state.lock());
-        state.set_running(member, true);
-    }
-
-    /// Stops the world: returns when no member is running. `member`: the running member of the
-    /// calling thread, if any, which counts as parked meanwhile. Waits for a collection of another
-    /// thread first.
-    pub(crate) fn stop(&self, member: Option<Member>) -> Result<Stopped<'_>, WorldError> {
-        let thread = thread::current().id();
+    /// Stops the world: returns when no member is running. `own`: the running member of the calling
+    /// thread, if any, which is parked meanwhile. Waits for a collection of another thread first.
+    /// The caller has checked that it has no other running member and has not stopped the world.
+    pub(crate) fn stop<'w>(&'w self, own: Option<&'w Slot>, thread: ThreadKey) -> Stopped<'w> {
         let mut state = self.state.lock();
-        if state.collector == Some(thread) {
-            return Err(WorldError::Collecting {
-                operation: "collect",
-            });
-        }
-        let other =
-            |entry: &Entry| entry.thread == thread && entry.running && Some(entry.member) != member;
-        if state.entries.iter().any(other) {
-            return Err(WorldError::HoldsMutator);
-        }
-        if let Some(member) = member {
-            state.set_running(member, false);
+        if let Some(own) = own {
+            own.set(PARKED);
             self.changed.notify_all();
         }
         state = self.wait_for_no_collector(state);
         state.collector = Some(thread);
-        self.stop.store(true, Relaxed);
-        while state.entries.iter().any(|entry| entry.running) {
+        for slot in &state.slots {
+            slot.0.fetch_or(STOP, Ordering::AcqRel);
+        }
+        while state.slots.iter().any(|slot| slot.is_running()) {
             state = state.wait(&self.changed);
         }
-        Ok(Stopped {
-            world: self,
-            member,
-        })
+        Stopped { world: self, own }
     }
 
-    /// Whether this thread has a running member.
-    pub(crate) fn is_running_here(&self) -> bool {
-        let thread = thread::current().id();
-        let state = self.state.lock();
-        state
-            .entries
-            .iter()
-            .any(|entry| entry.thread == thread && entry.running)
+    /// Whether this thread has stopped the world.
+    pub(crate) fn is_stopped_by(&self, thread: ThreadKey) -> bool {
+        self.state.lock().collector == Some(thread)
     }
 
     fn wait_for_no_collector<'a>(&self, mut state: Held<'a, State>) -> Held<'a, State> {
@@ -206,10 +244,14 @@ impl World {
     /// The number of members, and how many of them are running.
     pub(crate) fn members(&self) -> (usize, usize) {
         let state = self.state.lock();
-        (
-            state.entries.len(),
-            state.entries.iter().filter(|entry| entry.running).count(),
-        )
+        let count = |is: fn(&Slot) -> bool| state.slots.iter().filter(|slot| is(slot)).count();
+        (count(Slot::is_in_use), count(Slot::is_running))
+    }
+
+    /// The number of slots, free ones included.
+    #[cfg(test)]
+    pub(crate) fn slots(&self) -> usize {
+        self.state.lock().slots.len()
     }
 }
 
@@ -217,93 +259,20 @@ impl World {
 #[derive(Debug)]
 pub(crate) struct Stopped<'w> {
     world: &'w World,
-    member: Option<Member>,
+    own: Option<&'w Slot>,
 }
 
 impl Drop for Stopped<'_> {
     fn drop(&mut self) {
         let mut state = self.world.state.lock();
         state.collector = None;
-        self.world.stop.store(false, Relaxed);
-        if let Some(member) = self.member {
-            state.set_running(member, true);
+        for slot in &state.slots {
+            slot.0.fetch_and(!STOP, Ordering::AcqRel);
+        }
+        if let Some(own) = self.own {
+            own.set(RUNNING);
         }
         drop(state);
         self.world.changed.notify_all();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::atomic::AtomicUsize;
-
-    #[test]
-    fn a_thread_never_waits_for_itself() {
-        let world = World::new();
-        let me = world.join(false).unwrap();
-        assert_eq!(world.join(false), Err(WorldError::Attached));
-        assert_eq!(world.join(true), Err(WorldError::Running));
-        assert_eq!(world.stop(None).map(drop), Err(WorldError::HoldsMutator));
-        world.park(me);
-        assert_eq!(world.join(false), Err(WorldError::Attached));
-        let inner = world.join(true).unwrap();
-        assert_eq!(world.stop(None).map(drop), Err(WorldError::HoldsMutator));
-        assert_eq!(
-            world.stop(Some(me)).map(drop),
-            Err(WorldError::HoldsMutator)
-        );
-        let stopped = world.stop(Some(inner)).unwrap();
-        assert_eq!(world.members(), (2, 0));
-        let collecting = |operation| WorldError::Collecting { operation };
-        assert_eq!(world.join(false), Err(collecting("attach")));
-        assert_eq!(world.join(true), Err(collecting("enter")));
-        assert_eq!(world.stop(None).map(drop), Err(collecting("collect")));
-        drop(stopped);
-        assert_eq!(world.members(), (2, 1));
-        world.leave(inner);
-        world.unpark(me);
-        world.leave(me);
-        assert_eq!(world.members(), (0, 0));
-        drop(world.stop(None).unwrap());
-    }
-
-    #[test]
-    fn nobody_runs_while_the_world_is_stopped() {
-        const THREADS: usize = 4;
-        const STOPS: usize = 50;
-        let (world, running, done) = (World::new(), AtomicUsize::new(0), AtomicUsize::new(0));
-        thread::scope(|scope| {
-            for id in 0..THREADS {
-                let (world, running, done) = (&world, &running, &done);
-                scope.spawn(move || {
-                    let me = world.join(false).unwrap();
-                    running.fetch_add(1, SeqCst);
-                    for step in 0..STOPS {
-                        running.fetch_sub(1, SeqCst);
-                        if step % THREADS == id {
-                            let stopped = world.stop(Some(me)).unwrap();
-                            assert_eq!(running.load(SeqCst), 0);
-                            drop(stopped);
-                        } else if step % 2 == 0 {
-                            world.park(me);
-                            world.unpark(me);
-                        } else {
-                            world.poll(me);
-                        }
-                        running.fetch_add(1, SeqCst);
-                    }
-                    running.fetch_sub(1, SeqCst);
-                    world.leave(me);
-                    done.fetch_add(1, SeqCst);
-                });
-            }
-            while done.load(SeqCst) < THREADS {
-                let stopped = world.stop(None).unwrap();
-                drop(stopped);
-                thread::yield_now();
-            }
-        });
-        assert_eq!(world.members(), (0, 0));
     }
 }

@@ -513,8 +513,20 @@ fn what_cannot_be_is_refused() {
     assert!(matches!(arm, StubError::WrongHost { .. }), "{arm}");
     let large = refused("func([1000000]int)", Abi::go(Arch::Amd64));
     assert!(matches!(large, StubError::FrameTooLarge { .. }), "{large}");
-    let text = refused("func(string)", Abi::system_v());
-    assert!(matches!(text, StubError::Assign(_)), "{text}");
+    let array = refused("func([2]int)", Abi::system_v());
+    assert!(matches!(array, StubError::Assign(_)), "{array}");
+    // C has no byte behind the last field, Go has.
+    let ends = signature("func(struct { A int32; End [0]int32 })");
+    let point = entries.point(&ends, Abi::system_v()).unwrap();
+    let function = Function {
+        abi: Abi::go(Arch::Amd64),
+        code: 1,
+        context: 0,
+    };
+    // SAFETY: nothing is called.
+    let other = unsafe { Callback::function(&point, CallbackOptions::default(), function) };
+    let other = other.unwrap_err();
+    assert!(matches!(other, StubError::OtherLayout { .. }), "{other}");
 }
 
 /// A forked child has no code: callbacks can't be made there, and those that are dropped there are

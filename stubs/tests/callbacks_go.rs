@@ -249,7 +249,7 @@ fn a_register_counter_without_roll_back_is_seen() {
             wrong.push(name);
         }
         let signature: Signature = format!("func({params}) uintptr").parse().unwrap();
-        let naive = fing_stubs::faults::assign_without_roll_back(&signature, function.abi);
+        let naive = fing_stubs::faults::assign_without_roll_back(&signature, function.abi).unwrap();
         // The checker counts registers too, so it sees it even where nothing comes after.
         let is_wrong = ["Pairs5", "RollBack"].contains(&name);
         assert_eq!(check(&signature, &naive).is_err(), is_wrong, "{name}");

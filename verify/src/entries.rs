@@ -17,6 +17,7 @@ use fing_stubs::{
 };
 
 use crate::cases;
+use crate::emulated::Form;
 use crate::expect::{Bytes, Expected, Pointer, Register, Returned, expected, extended, returned};
 use crate::go::Memory;
 use crate::machine::{
@@ -81,7 +82,21 @@ impl Entered {
             let abi = abi.with_int_arg_regs(count).unwrap_or(abi);
             return (cases::many_arguments(&mut self.random), abi);
         }
-        (cases::native(&mut self.random, 14), abi)
+        // C's values, and many scalars. None is so large that it does not fit into the emulated
+        // caller's memory.
+        loop {
+            let signature = match self.random.below(3) {
+                0 => cases::native(&mut self.random, 14),
+                _ => cases::c(&mut self.random, abi, Form::Block),
+            };
+            let fits = assign(&signature, abi).is_ok_and(|assignment| {
+                assignment.frame_size + 1024 <= CALLER_BYTES
+                    && assignment.hidden_result.unwrap_or(0) + 1024 <= AREA
+            });
+            if fits {
+                return (signature, abi);
+            }
+        }
     }
 
     /// Calls the entry of a signature once, and compares everything.
@@ -126,7 +141,7 @@ impl Entered {
         let random = &mut machine.random;
         let mut values = |types: Vec<_>| -> Vec<Memory> {
             let types = types.into_iter();
-            types.map(|ty| Memory::random(ty, random)).collect()
+            types.map(|ty| Memory::random(abi, ty, random)).collect()
         };
         let arguments = values(signature.arguments().collect());
         let results = values(signature.results().iter().collect());
@@ -179,8 +194,8 @@ impl Entered {
         let sp = machine.push_return(caller_sp);
         let base = sp + convention.argument_base;
         for register in &given.expected.registers {
-            let junk = machine.random.wide() & !u128::from(register.mask);
-            let value = u128::from(register.value & register.mask);
+            let junk = machine.random.wide() & !register.mask;
+            let value = register.value & register.mask;
             machine.set(register.name, junk | value);
         }
         for bytes in &given.expected.frame {
@@ -188,7 +203,7 @@ impl Entered {
         }
         for (n, value) in (0..).zip(&given.expected.copied) {
             // Anywhere: the caller's copy need not be in its frame.
-            let at = ARGUMENTS + 64 * n;
+            let at = ARGUMENTS + 0x1000 * n;
             machine.put(at, &value.bytes);
             match value.pointer {
                 Pointer::Register(name) => machine.set(name, at.into()),
@@ -236,8 +251,14 @@ impl Entered {
             return Err(format!("{} is not 0 at the return", convention.zero));
         }
         for register in &given.returned.registers {
-            let found = machine.emulator.word(register.name) & register.mask;
-            same(register.name, found, register.value & register.mask)?;
+            let found = machine.emulator.register(register.name) & register.mask;
+            let wanted = register.value & register.mask;
+            if found != wanted {
+                return Err(format!(
+                    "{} is {found:#x}, wanted {wanted:#x}",
+                    register.name
+                ));
+            }
         }
         if given.hidden != 0 && !convention.hidden_back.is_empty() {
             let found = machine.emulator.word(convention.hidden_back);
@@ -321,7 +342,7 @@ impl Entered {
         for (n, value) in [(0, SLOT), (1, STATE), (4, NUMBER)] {
             same(&format!("argument {n} of the handler"), word(n), value)?;
         }
-        let layout = BlockLayout::of(signature.arguments());
+        let layout = BlockLayout::under(given.assignment.abi, signature.arguments());
         for (n, (offset, value)) in layout.offsets().iter().zip(&given.arguments).enumerate() {
             let found = machine.get(arguments + offset, value.bytes.len() as u64);
             if !value.is(&found) {
@@ -331,7 +352,7 @@ impl Entered {
                 ));
             }
         }
-        let layout = BlockLayout::of(signature.results());
+        let layout = BlockLayout::under(given.assignment.abi, signature.results());
         if machine
             .get(results, layout.size())
             .iter()
@@ -371,7 +392,8 @@ fn widen(
     let ([piece], [register]) = (value.pieces(), &mut returned.registers[..]) else {
         return;
     };
-    if piece.class == RegClass::Int && piece.size == value.size {
+    // Above part of a struct there may be anything.
+    if piece.class == RegClass::Int && piece.kind == value.ty {
         let raw = register.value & register.mask;
         let (value, mask) = extended(convention, &piece.kind, piece.size, raw);
         *register = Register {

@@ -10,6 +10,7 @@ pub mod entries;
 pub mod expect;
 pub mod go;
 pub mod machine;
+pub mod memory;
 pub mod native;
 pub mod pulley;
 pub mod random;

@@ -45,6 +45,11 @@ fn c() {
 }
 
 #[test]
+fn values() {
+    column(Oracle::Values, 100);
+}
+
+#[test]
 fn go() {
     column(Oracle::Go, 50);
 }

@@ -2,7 +2,9 @@
 //! at which address.
 #![expect(unsafe_code, reason = "says which functions are at which addresses")]
 
-use fing::{Abi, Arch, CleanupFn, FinalizerFn, Types};
+use std::sync::Arc;
+
+use fing::{Abi, Arch, CleanupFn, FinalizerFn, Mutator, Runtime, Types};
 
 use crate::callees::{self, Callee, Kind};
 use crate::measure::Fault;
@@ -83,6 +85,35 @@ pub(crate) fn reading() -> Result<Finalizer, Fault> {
     let read: unsafe extern "C" fn(*const u64) = callees::read;
     // SAFETY: I8: a System V function of a pointer to a word.
     Ok(unsafe { builder.at(read as *const ()) })
+}
+
+/// A System V finalizer that is lent the mutator, and increments the first word of its object.
+pub(crate) fn lent(types: &Types) -> Result<Finalizer, Fault> {
+    let signature = types.parse_signature(signature(Kind::Pointer))?;
+    let builder = FinalizerFn::builder(signature, Abi::system_v()).takes_mutator();
+    let code: extern "C" fn(usize, &mut Mutator) = callees::with_mutator;
+    // SAFETY: I8: a System V function of a pointer and the mutator.
+    Ok(unsafe { builder.at(code as *const ()) })
+}
+
+/// The same as a Rust closure.
+pub(crate) fn lent_rust(types: &Types) -> Result<Finalizer, Fault> {
+    let signature = types.parse_signature(signature(Kind::Pointer))?;
+    Ok(FinalizerFn::from_rust(signature, |mutator, object| {
+        if let Ok(object) = object.get(mutator) {
+            callees::increment(mutator, object);
+        }
+    }))
+}
+
+/// A System V finalizer that enters the runtime itself to do the same.
+pub(crate) fn entering(runtime: &Arc<Runtime>) -> Result<Finalizer, Fault> {
+    let signature = runtime.types().parse_signature(signature(Kind::Pointer))?;
+    let context = Arc::as_ptr(runtime).expose_provenance();
+    let builder = FinalizerFn::builder(signature, Abi::system_v()).context(context);
+    let code: extern "C" fn(usize, &Runtime) = callees::with_runtime;
+    // SAFETY: I8: a System V function of a pointer and its context, which the caller keeps.
+    Ok(unsafe { builder.at(code as *const ()) })
 }
 
 /// A System V finalizer that takes a word as its context, which each registration chooses.

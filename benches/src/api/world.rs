@@ -87,6 +87,11 @@ impl World {
         self.runtime.types()
     }
 
+    /// A handle of the runtime.
+    pub(crate) fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
     /// A mutator of this thread.
     pub(crate) fn mutator(&self) -> Result<Mutator, Fault> {
         Ok(self.runtime.attach()?)

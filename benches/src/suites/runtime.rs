@@ -2,6 +2,7 @@
 //! same memory traffic.
 #![forbid(unsafe_code)]
 
+mod lent;
 mod lives;
 mod registrations;
 
@@ -11,6 +12,7 @@ use crate::callees::Kind;
 use crate::measure::clock::try_time;
 use crate::measure::{Fault, Subject, expect, rounds};
 use crate::plan::{Bar, Row, Scenario, Sizes, Source, Suite};
+use lent::lend;
 use lives::{churn, drain, drain_mixed, grow, live, live_and_die};
 use registrations::{allocate, attach, clean_up, memory, set};
 
@@ -43,6 +45,10 @@ static LIVE: Suite = Suite {
     ..suite("runtime-live", live)
 };
 static DRAIN: Suite = suite("runtime-drain", drain);
+static LENT: Suite = Suite {
+    rounds: 15,
+    ..suite("runtime-lent", lend)
+};
 static MIXED: Suite = Suite {
     sizes: Sizes::Chosen(&[20_000, 1_000_000], 10_000_000),
     rounds: 15,
@@ -144,6 +150,24 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             Row::beside("fing.scattered", "loop.scattered").at_most(1.25),
         ]
     }),
+    scenario(
+        &LENT,
+        "running one finalizer that increments a word of its object; more: than one that only \
+         counts; enter: entering the heap and leaving it, without a call",
+        OBJECT,
+        || {
+            vec![
+                Row::alone("fing.counts"),
+                Row::beside("fing.lent", "fing.counts"),
+                Row::alone("fing.lent-more").bar(Bar::AtMost(10.0)),
+                Row::beside("fing.lent-rust", "fing.counts"),
+                Row::alone("fing.lent-rust-more").bar(Bar::AtMost(10.0)),
+                Row::beside("fing.entering", "fing.counts"),
+                Row::alone("fing.enter").bar(Bar::AtMost(100.0)),
+                Row::alone("fing.native").bar(Bar::AtMost(50.0)),
+            ]
+        },
+    ),
     scenario(
         &MIXED,
         "running one of eight different finalizers, in random order",

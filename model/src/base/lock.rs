@@ -17,6 +17,7 @@ thread_local! {
 
 #[derive(Copy, Clone, Debug)]
 pub(crate) enum Rank {
+    World,
     Queue,
 }
 

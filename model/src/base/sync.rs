@@ -1,5 +1,4 @@
-//! In place of the runtime's room of the same name: what the queue shares threads with, watched by
-//! loom.
+//! In place of the runtime's room of the same name: what threads share, watched by loom.
 #![forbid(unsafe_code)]
 
 pub(crate) use loom::sync::Arc;

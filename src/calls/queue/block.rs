@@ -88,6 +88,15 @@ impl Block {
         self.tags[self.first..].fill(tag);
     }
 
+    /// Moves the records that run first, at most `count`, to the empty block `to`.
+    pub(super) fn move_first(&mut self, count: usize, to: &mut Block) {
+        let count = count.min(self.slots().len());
+        for n in (self.first..self.first + count).rev() {
+            to.push(&self.slots[n].record(), self.tags[n]);
+        }
+        self.first += count;
+    }
+
     pub(super) fn clear(&mut self) {
         (self.first, self.mixed) = (BLOCK_RECORDS, false);
     }

@@ -22,7 +22,7 @@ impl ByKind {
         self.0[kind as usize]
     }
 
-    pub(super) fn add(&mut self, tag: Tag, count: usize) {
+    pub(crate) fn add(&mut self, tag: Tag, count: usize) {
         self.0[tag.kind() as usize] += count as u64;
     }
 
@@ -30,6 +30,18 @@ impl ByKind {
         for (sum, more) in self.0.iter_mut().zip(other.0) {
             *sum += more;
         }
+    }
+
+    /// Subtracts records that are among these.
+    pub(super) fn take(&mut self, some: ByKind) {
+        for (sum, less) in self.0.iter_mut().zip(some.0) {
+            *sum -= less;
+        }
+    }
+
+    /// Those of both kinds.
+    pub(crate) fn all(&self) -> u64 {
+        self.0.iter().sum()
     }
 
     /// The records with these tags.

@@ -24,9 +24,9 @@ use std::time::{Duration, Instant};
 use fing_stubs::Record;
 
 pub(crate) use self::block::Block;
-use self::kinds::ByKind;
+
 pub use self::kinds::{Backlog, CallStats};
-pub(crate) use self::kinds::{CallKind, Fates};
+pub(crate) use self::kinds::{ByKind, CallKind, Fates};
 use self::packed::Packed;
 pub(crate) use self::record::{Slot, Tag};
 use self::waiting::{Spare, Waiting};
@@ -201,8 +201,19 @@ impl Inner {
         self.counts.drains += 1;
     }
 
-    /// The next block of the drain, as stubs read it.
-    fn next(&mut self) -> Option<Block> {
+    /// The next block of the drain, as stubs read it, with at most so many records.
+    fn next(&mut self, at_most: usize) -> Option<Block> {
+        let mut whole = self.next_whole()?;
+        if whole.slots().len() <= at_most {
+            return Some(whole);
+        }
+        let mut part = self.plain.take();
+        whole.move_first(at_most, &mut part);
+        self.draining.push(Waiting::Plain(whole));
+        Some(part)
+    }
+
+    fn next_whole(&mut self) -> Option<Block> {
         let next = self.draining.pop()?;
         if let Some(Waiting::Packed(packed)) = self.draining.last() {
             packed.prefetch();
@@ -280,13 +291,20 @@ impl Queue {
         });
     }
 
-    /// Wakes the goroutine if something is due.
-    pub(crate) fn wake(&self) {
+    /// Wakes the goroutine if something is due. Returns whether it is.
+    pub(crate) fn wake(&self) -> bool {
         let inner = self.inner.lock();
-        if !inner.waiting.is_empty() {
+        let due = !inner.waiting.is_empty();
+        if due {
             self.status.fetch_or(status::WAKE, Ordering::AcqRel);
             self.work.notify_all();
         }
+        due
+    }
+
+    /// The number of records that are not done.
+    pub(crate) fn due(&self) -> u64 {
+        self.inner.lock().due()
     }
 
     /// Begins a drain if anything is due; parks until then if `park`.
@@ -333,15 +351,19 @@ impl Queue {
         progress.saturating_sub(begin) / size_of::<Record>()
     }
 
-    /// Takes the next block of the drain, calls `prepare` with it, and returns it with the number
-    /// of its first record; `None` when the drain is over or the queue is stopped. The block's
-    /// records stay roots until [`Queue::finish_block`].
-    pub(crate) fn next_block(&self, prepare: impl FnOnce(&Block)) -> Option<(Arc<Block>, usize)> {
+    /// Takes the next block of the drain, or its first `at_most` records, calls `prepare` with it,
+    /// and returns it with the number of its first record; `None` when the drain is over or the
+    /// queue is stopped. The block's records stay roots until [`Queue::finish_block`].
+    pub(crate) fn next_block(
+        &self,
+        at_most: usize,
+        prepare: impl FnOnce(&Block),
+    ) -> Option<(Arc<Block>, usize)> {
         let mut inner = self.inner.lock();
         if inner.stop {
             return None;
         }
-        let block = inner.next()?;
+        let block = inner.next(at_most)?;
         prepare(&block);
         self.progress
             .store(block.slots().as_ptr().cast_mut().cast(), Ordering::Release);
@@ -350,12 +372,16 @@ impl Queue {
         Some((block, 0))
     }
 
-    /// Ends the running block, of which `executed` records were run.
-    pub(crate) fn finish_block(&self, block: Arc<Block>, executed: u64) {
+    /// Ends the running block, of which `executed` records were run and those `skipped` dropped.
+    pub(crate) fn finish_block(&self, block: Arc<Block>, executed: u64, skipped: ByKind) {
         let mut inner = self.inner.lock();
         inner.running = None;
         inner.counts.executed += executed;
-        inner.counts.fates.executed.add_all(block.by_kind());
+        inner.counts.discarded += skipped.all();
+        let mut executed = block.by_kind();
+        executed.take(skipped);
+        inner.counts.fates.executed.add_all(executed);
+        inner.counts.fates.discarded.add_all(skipped);
         if let Ok(mut block) = Arc::try_unwrap(block) {
             block.clear();
             inner.plain.give(block);

@@ -40,10 +40,16 @@ impl Slot {
         }
     }
 
-    /// The first word of its argument.
+    /// Word `n` of its argument.
     #[inline]
-    pub(crate) fn first_word(&self) -> u64 {
-        self.0[2].load(Ordering::Relaxed)
+    pub(crate) fn word(&self, n: usize) -> u64 {
+        let [_, _, words @ ..] = &self.0;
+        words[n].load(Ordering::Relaxed)
+    }
+
+    /// Sets the context, which is no reference.
+    pub(crate) fn set_context(&self, context: usize) {
+        self.0[1].store(context as u64, Ordering::Relaxed);
     }
 
     /// Sets the address that is called.

@@ -17,7 +17,7 @@ use crate::runtime::Runtime;
 use crate::runtime::collect::{Space, Weakness};
 use crate::runtime::mutator::Mutator;
 use crate::types::{TypeId, Types};
-use crate::world::safepoint::WorldError;
+use crate::world::threads::WorldError;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 

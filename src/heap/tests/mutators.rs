@@ -1,7 +1,7 @@
 //! Attaching, handles, native regions, several heaps.
 
 use super::*;
-use crate::world::safepoint::WorldError;
+use crate::world::threads::WorldError;
 
 #[test]
 fn one_mutator_a_thread() {

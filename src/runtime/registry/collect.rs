@@ -109,7 +109,7 @@ impl Weakness for Registry {
         tell(|| {
             tracing::debug!(waiting = queue.counts().backlog.calls, "queue");
         });
-        self.queue.wake();
+        self.mailbox.wake(&self.queue);
         // In a separate statement, so that the lock is released before.
         let removed = std::mem::take(&mut *self.removed.lock());
         for shape in removed {

@@ -44,6 +44,8 @@ pub use why::WhyError;
 
 use crate::base::lock::{Lock, Rank};
 use crate::calls::function::{ContextKind, Function};
+use crate::calls::goroutine::Calls;
+use crate::calls::mailbox::Mailbox;
 use crate::calls::queue::Queue;
 use crate::calls::shape::Shape;
 use crate::calls::shapes::Shapes;
@@ -57,6 +59,7 @@ pub(crate) struct Registry {
     specials: Lock<Specials>,
     shapes: Arc<Shapes>,
     queue: Arc<Queue>,
+    mailbox: Arc<Mailbox>,
     stubs: Arc<StubCache>,
     order: FinalizationOrder,
     /// Shapes that the last collection has removed, to be dropped when no lock is held.
@@ -107,17 +110,13 @@ enum Special {
 const _: () = assert!(size_of::<lists::Node<Special>>() == 40);
 
 impl Registry {
-    pub(crate) fn new(
-        queue: Arc<Queue>,
-        shapes: Arc<Shapes>,
-        stubs: Arc<StubCache>,
-        order: FinalizationOrder,
-    ) -> Registry {
+    pub(crate) fn new(calls: &Calls, order: FinalizationOrder) -> Registry {
         Registry {
             specials: Lock::new(Rank::Registry, Specials::default()),
-            shapes,
-            queue,
-            stubs,
+            shapes: calls.shapes.clone(),
+            queue: calls.queue.clone(),
+            mailbox: calls.mailbox.clone(),
+            stubs: calls.stubs.clone(),
             order,
             removed: Lock::new(Rank::Removed, Vec::new()),
         }

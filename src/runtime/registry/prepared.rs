@@ -74,6 +74,13 @@ impl PreparedFinalizer {
         self.0.space.heap()
     }
 
+    /// Whether this thread may touch objects. It does as it has an [`Obj`], unless that is one of a
+    /// mutator that was revoked.
+    #[inline]
+    fn may_touch(&self) -> bool {
+        !self.heap().is_doubtful() || self.0.space.world().is_running_here()
+    }
+
     /// Sets it as the finalizer of `object`, as
     /// [`Mutator::set_finalizer`](crate::Mutator::set_finalizer) would. Of threads that set
     /// finalizers of one object at the same time, one succeeds, and the others get
@@ -86,6 +93,7 @@ impl PreparedFinalizer {
     #[inline]
     pub fn set(&self, object: Obj<'_>) -> Result<(), SetFinalizerError> {
         if self.0.context == ContextCheck::None
+            && self.may_touch()
             && self.heap().set_id(object.addr(), &self.0.id, None) == SetId::Set
         {
             return Ok(());
@@ -104,7 +112,8 @@ impl PreparedFinalizer {
         object: Obj<'_>,
         context: HeldValue<Obj<'_>>,
     ) -> Result<(), SetFinalizerError> {
-        if let Ok(word) = self.0.context.word(self.heap(), Some(context))
+        if self.may_touch()
+            && let Ok(word) = self.0.context.word(self.heap(), Some(context))
             && self.heap().set_id(object.addr(), &self.0.id, word) == SetId::Set
         {
             return Ok(());
@@ -147,6 +156,9 @@ impl PreparedFinalizer {
     /// The object is of another type or runtime.
     #[inline]
     pub fn clear(&self, object: Obj<'_>) -> Result<bool, SetFinalizerError> {
+        if !self.may_touch() {
+            return Err(not_here(object));
+        }
         match self.heap().take_this_id(object.addr(), &self.0.id) {
             Some(true) => {
                 self.0.registry.forget_cycle(object.addr());
@@ -164,6 +176,9 @@ impl PreparedFinalizer {
         object: Obj<'_>,
         context: Option<HeldValue<Obj<'_>>>,
     ) -> Result<(), SetFinalizerError> {
+        if !self.may_touch() {
+            return Err(not_here(object));
+        }
         let function = self.0.function.function();
         self.0
             .registry
@@ -188,11 +203,7 @@ impl PreparedFinalizer {
         let (addr, heap) = (object.addr(), self.heap());
         let own = self.0.space.types().desc(self.0.ty);
         let own = own.map_err(SetFinalizerError::ObjectType)?;
-        let not_here = |_| SetFinalizerError::NotInHeap {
-            object: Type::unsafe_pointer(),
-            addr,
-        };
-        let found = heap.type_at(addr).map_err(not_here)?;
+        let found = heap.type_at(addr).map_err(|_| not_here(object))?;
         if addr == heap.zero() {
             return Ok(());
         }
@@ -209,6 +220,13 @@ impl PreparedFinalizer {
             });
         }
         Ok(())
+    }
+}
+
+fn not_here(object: Obj<'_>) -> SetFinalizerError {
+    SetFinalizerError::NotInHeap {
+        object: Type::unsafe_pointer(),
+        addr: object.addr(),
     }
 }
 

@@ -338,6 +338,7 @@ fn wanted_context(function: &Function) -> String {
     match function.context() {
         ContextKind::None => "none".to_owned(),
         ContextKind::Fixed(_) => "none, as all registrations have one in common".to_owned(),
+        ContextKind::Mutator => "none, as it takes the mutator".to_owned(),
         ContextKind::Word => "a word".to_owned(),
         ContextKind::Object(pointer) => format!("an object that a {pointer} points to"),
     }

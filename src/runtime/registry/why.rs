@@ -6,7 +6,7 @@ use super::{Registry, suspects};
 use crate::calls::queue::Tag;
 use crate::heap::{Heap, Marking};
 use crate::order::{KeepPath, Keeper, PathLink, Starts, find_path};
-use crate::world::safepoint::WorldError;
+use crate::world::threads::WorldError;
 
 /// Why [`Runtime::why_alive`](crate::Runtime::why_alive) failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -36,17 +36,26 @@ enum Class {
 }
 
 impl Typed {
-    pub(super) fn new(signature: &Signature, abi: Abi) -> Typed {
+    /// Blocks are laid out as `layout` says, which is mostly the callers' ABI.
+    pub(super) fn new(signature: &Signature, abi: Abi, layout: Abi) -> Typed {
         Typed {
             signature: signature.clone(),
             abi,
-            arguments: Values::of(&signature.arguments().collect::<Vec<_>>()),
-            results: Values::of(&signature.results().iter().collect::<Vec<_>>()),
+            arguments: Values::of(layout, &signature.arguments().collect::<Vec<_>>()),
+            results: Values::of(layout, &signature.results().iter().collect::<Vec<_>>()),
         }
     }
 
     pub(super) fn argument_bytes(&self) -> usize {
         self.arguments.layout.size() as usize
+    }
+
+    pub(super) fn argument_layout(&self) -> &BlockLayout {
+        &self.arguments.layout
+    }
+
+    pub(super) fn result_layout(&self) -> &BlockLayout {
+        &self.results.layout
     }
 
     pub(super) fn result_bytes(&self) -> usize {
@@ -55,10 +64,10 @@ impl Typed {
 }
 
 impl Values {
-    fn of(types: &[&Type]) -> Values {
-        let layout = BlockLayout::of(types.iter().copied());
+    fn of(abi: Abi, types: &[&Type]) -> Values {
+        let layout = BlockLayout::under(abi, types.iter().copied());
         let each = types.iter().zip(layout.offsets()).map(|(ty, &at)| {
-            let size = ty.layout().map_or(0, |layout| layout.size);
+            let size = abi.layout_of(ty).map_or(0, |layout| layout.size);
             (at as u32, size as u32, class(ty))
         });
         Values {
@@ -207,8 +216,8 @@ pub enum CallValueError {
 
 /// A call of a callback, while it runs.
 ///
-/// Arguments and results are [blocks](BlockLayout): the values one after another as Go lays out
-/// the fields of a struct, a method's receiver first. Results are zero until they are written.
+/// Arguments and results are [blocks](BlockLayout::under): the values one after another as the
+/// fields of a struct of the caller's ABI, a method's receiver first. Results are zero until they are written.
 #[derive(Debug)]
 pub struct Call<'a> {
     typed: &'a Typed,
@@ -333,7 +342,7 @@ mod tests {
         let signature: Signature = "func(int8, bool, float32, *int, string) (uint16, float64)"
             .parse()
             .unwrap();
-        let typed = Typed::new(&signature, Abi::go(crate::Arch::Amd64));
+        let typed = Typed::new(&signature, Abi::system_v(), Abi::go(crate::Arch::Amd64));
         let mut arguments = vec![0; typed.argument_bytes()];
         arguments[..2].copy_from_slice(&[0xfe, 2]);
         arguments[4..8].copy_from_slice(&1.5f32.to_ne_bytes());

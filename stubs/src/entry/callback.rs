@@ -14,7 +14,7 @@ use super::options::CallbackOptions;
 use super::report::Freed;
 use super::slot::{Callee, Opening, Target, thread_number};
 use super::state::Ending;
-use crate::{Abi, Signature, StubError};
+use crate::{Abi, BlockLayout, Family, Signature, StubError};
 
 /// How a callback is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,6 +172,25 @@ impl Drop for Lease {
 fn function(point: &EntryPoint, function: Function) -> Result<Callee, StubError> {
     let stubs = &point.0.entries.stubs;
     let stub = stubs.call_stub(point.signature(), function.abi)?;
+    let (typed, abi) = (&point.0.typed, function.abi);
+    let signature = point.signature();
+    let blocks = [
+        (stub.arguments(), typed.argument_layout()),
+        (stub.results(), typed.result_layout()),
+    ];
+    // Blocks in an entry's frame are at multiples of 16.
+    let same =
+        |(found, wanted): &(&BlockLayout, &BlockLayout)| found == wanted && found.align() <= 16;
+    let mut types = signature.arguments().chain(signature.results());
+    let go = abi.family() == Family::Go || point.abi().family() == Family::Go;
+    let as_go = !go || types.all(|ty| abi.lays_out_as_go(ty) && point.abi().lays_out_as_go(ty));
+    if !blocks.iter().all(same) || !as_go {
+        return Err(StubError::OtherLayout {
+            signature: signature.clone(),
+            found: abi,
+            wanted: point.abi(),
+        });
+    }
     Ok(Callee::Function {
         stub: Arc::new(stub),
         code: function.code,
@@ -327,7 +346,7 @@ impl SharedCallback {
         function: Function,
     ) -> Result<SharedCallback, StubError> {
         let (signature, stubs) = (point.signature(), &point.0.entries.stubs);
-        let wrong = crate::assign::assign_without_roll_back(signature, function.abi);
+        let wrong = crate::assign::assign_without_roll_back(signature, function.abi)?;
         let key = crate::StubKey::block_of(signature, &wrong, Default::default())?;
         let callee = Callee::Function {
             stub: Arc::new(crate::CallStub::new(stubs.get(&key)?, signature)),

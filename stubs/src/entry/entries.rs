@@ -179,7 +179,7 @@ impl Entries {
     /// or without entries (`tail`); no memory for code.
     pub fn point(&self, signature: &Signature, abi: Abi) -> Result<EntryPoint, StubError> {
         let key = EntryKey::new(signature, abi, self.0.options.frame_limit)?;
-        self.point_of(key, signature, abi)
+        self.point_of(key, signature, abi, abi)
     }
 
     pub(super) fn point_of(
@@ -187,11 +187,12 @@ impl Entries {
         key: EntryKey,
         signature: &Signature,
         abi: Abi,
+        layout: Abi,
     ) -> Result<EntryPoint, StubError> {
         Ok(EntryPoint(Arc::new(Point {
             entries: self.0.clone(),
             code: self.0.code(&key)?,
-            typed: Arc::new(Typed::new(signature, abi)),
+            typed: Arc::new(Typed::new(signature, abi, layout)),
             key,
         })))
     }

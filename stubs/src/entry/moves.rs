@@ -116,8 +116,8 @@ impl EntryKey {
     /// stack, and machines without veneers.
     pub fn new(signature: &Signature, abi: Abi, frame_limit: u64) -> Result<EntryKey, StubError> {
         let assignment = assign(signature, abi)?;
-        let arguments = BlockLayout::of(signature.arguments());
-        let results = BlockLayout::of(signature.results());
+        let arguments = BlockLayout::under(abi, signature.arguments());
+        let results = BlockLayout::under(abi, signature.results());
         let mut moves = Vec::new();
         for (value, &to) in assignment.args.iter().zip(arguments.offsets()) {
             argument(value, to as u32, &mut moves);
@@ -139,7 +139,7 @@ impl EntryKey {
     }
 
     /// As [`EntryKey::new`] for a caller that passes every argument of `signature` as one word
-    /// whatever its type, as Go's Windows callbacks want it: `words` is the signature of the
+    /// whatever its type, as Go's Windows callbacks want it, and blocks by Go's layout: `words` is the signature of the
     /// caller, with an unsigned word for each argument that has bytes.
     pub(super) fn of_words(
         signature: &Signature,
@@ -201,7 +201,7 @@ impl EntryKey {
                         .to_owned(),
             });
         }
-        let block = BlockLayout::of(signature.results());
+        let block = BlockLayout::under(abi, signature.results());
         let mut results = Vec::new();
         for (value, &from) in assignment.results.iter().zip(block.offsets()) {
             result(value, from as u32, abi, &mut results);
@@ -352,7 +352,7 @@ fn result(value: &Value, from: u32, abi: Abi, moves: &mut Vec<ResultMove>) {
         }
         place => {
             let pieces = place.pieces();
-            let is_scalar = pieces.len() == 1 && pieces[0].size == value.size;
+            let is_scalar = pieces.len() == 1 && is_integer(&value.ty);
             for piece in pieces {
                 let (index, byte) = (piece.index as u8, piece.reg_off as u8);
                 let (to, above) = match piece.class {
@@ -366,6 +366,18 @@ fn result(value: &Value, from: u32, abi: Abi, moves: &mut Vec<ResultMove>) {
             }
         }
     }
+}
+
+/// A number or pointer of one word or less, above which the convention may want something.
+fn is_integer(ty: &Type) -> bool {
+    let is_made_of_others = matches!(
+        ty.underlying(),
+        Kind::Struct(_) | Kind::Array(..) | Kind::Interface(_) | Kind::C(_)
+    );
+    !is_made_of_others
+        && ty
+            .layout()
+            .is_some_and(|layout| matches!(layout.size, 1 | 2 | 4 | 8))
 }
 
 /// What the callee owes above a scalar. Where the ABI asks nothing, zeroes.

@@ -210,7 +210,7 @@ impl WindowsCallbacks {
         }
         let limit = self.entries.0.options.frame_limit;
         let key = EntryKey::of_words(&signature, &words_of(&signature)?, self.caller, limit)?;
-        let point = self.entries.point_of(key, &signature, self.caller)?;
+        let point = self.entries.point_of(key, &signature, self.caller, abi)?;
         let options = CallbackOptions::default().owner("WindowsCallbacks");
         #[cfg(feature = "faults")]
         let made = if self.no_roll_back {

@@ -232,6 +232,12 @@ pub(crate) fn encode(arch: Arch, plan: &Plan, save: i32) -> Result<Encoded, Stri
     (facts.encode)(plan, save)
 }
 
+/// The veneer before a variadic function on amd64, which jumps to the address that is `code` bytes
+/// above the stack pointer of the stub's call.
+pub(crate) fn variadic(vectors: Option<u8>, doubled: &[u8], code: i32) -> Encoded {
+    x86_64::variadic(vectors, doubled, code)
+}
+
 /// Instructions that put the address of what lies `distance` bytes behind their end into the fifth
 /// argument register of the C convention, on the machine whose stubs have an entrance.
 pub(crate) fn lead_in(distance: usize) -> Option<[u8; x86_64::LEAD_IN]> {

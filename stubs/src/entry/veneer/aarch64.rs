@@ -53,7 +53,7 @@ fn veneer(plan: &Plan) -> Result<Encoded, String> {
         code.word(text, 0xf900_0000 | address(SP, offset) | register);
     }
     for (name, offset) in plan.float_stores() {
-        float(&mut code, "str", 0xfd00_0000, number(name)?, offset);
+        float(&mut code, "str", 0x3d80_0000, number(name)?, offset);
     }
     add(&mut code, 0, SP, 0);
     code.word("mov x1, x17".into(), 0xaa00_03e0 | SLOT << 16 | 1);
@@ -66,7 +66,7 @@ fn veneer(plan: &Plan) -> Result<Encoded, String> {
         load(&mut code, number(name)?, SP, offset);
     }
     for (name, offset) in plan.float_loads() {
-        float(&mut code, "ldr", 0xfd40_0000, number(name)?, offset);
+        float(&mut code, "ldr", 0x3dc0_0000, number(name)?, offset);
     }
     add(&mut code, SP, FRAME, 0);
     code.word("ldp x29, x30, [sp], #16".into(), 0xa8c1_7bfd);
@@ -96,10 +96,11 @@ fn load(code: &mut Encoded, to: u32, base: u32, offset: i32) {
     code.word(text, 0xf940_0000 | address(base, offset) | to);
 }
 
-/// LDR or STR of a d register, from sp.
+/// LDR or STR of a q register, from sp: the offset counts 16 bytes.
 fn float(code: &mut Encoded, name: &str, opcode: u32, register: u32, offset: i32) {
-    let text = format!("{name} d{register}, [sp, #{offset}]");
-    code.word(text, opcode | address(SP, offset) | register);
+    let text = format!("{name} q{register}, [sp, #{offset}]");
+    let place = (offset as u32 / 16) << 10 | SP << 5;
+    code.word(text, opcode | place | register);
 }
 
 /// ADD (immediate), which also moves to and from sp.

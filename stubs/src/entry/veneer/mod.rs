@@ -69,18 +69,20 @@ impl Plan {
         8 * place(&self.int_arguments, position)
     }
 
-    /// The word of a float argument register, which holds its 64 bits as memory would.
+    /// The 16 bytes of a float argument register, which hold it as memory would; where a float
+    /// register has 8, the first 8.
     pub(super) fn float(&self, position: u8) -> i32 {
-        8 * (self.int_arguments.len() as i32 + place(&self.float_arguments, position))
+        let ints = words(&self.int_arguments);
+        ints + 16 * place(&self.float_arguments, position)
     }
 
     /// The word of a hidden result pointer with a register of its own.
     pub(super) fn hidden(&self) -> i32 {
-        8 * (self.int_arguments.len() + self.float_arguments.len()) as i32
+        words(&self.int_arguments) + 16 * self.float_arguments.len() as i32
     }
 
     fn results(&self) -> i32 {
-        self.hidden() + 8 * i32::from(self.has_hidden)
+        self.hidden() + 16 * i32::from(self.has_hidden)
     }
 
     /// The word of a result register.
@@ -88,16 +90,14 @@ impl Plan {
         self.results() + 8 * place(&self.int_results, position)
     }
 
-    /// The word of a float result register.
+    /// The 16 bytes of a float result register.
     pub(super) fn float_result(&self, position: u8) -> i32 {
-        let ints = self.int_results.len() as i32;
-        self.results() + 8 * (ints + place(&self.float_results, position))
+        self.results() + words(&self.int_results) + 16 * place(&self.float_results, position)
     }
 
     /// Bytes of the image, a multiple of 16.
     fn bytes(&self) -> i32 {
-        let results = self.int_results.len() + self.float_results.len();
-        (self.results() + 8 * results as i32 + 15) & !15
+        self.results() + words(&self.int_results) + 16 * self.float_results.len() as i32
     }
 
     /// First of `size` bytes in the word of an integer register, from byte `byte` on, counted from
@@ -173,6 +173,11 @@ impl Plan {
         let one = |&n: &u8| Some((*names.get(usize::from(n))?, word(self, n)));
         positions.iter().filter_map(one).collect()
     }
+}
+
+/// Bytes of so many words, a multiple of 16.
+fn words(positions: &[u8]) -> i32 {
+    8 * positions.len().next_multiple_of(2) as i32
 }
 
 fn place(positions: &[u8], position: u8) -> i32 {

@@ -153,15 +153,15 @@ fn int(code: &mut Encoded, opcode: u8, register: u8, offset: i32) {
     code.push(text, &bytes);
 }
 
-/// F2 REX 0F 11 /r stores the low half, 10 loads it.
+/// REX 0F 11 /r stores, 10 loads.
 fn float(code: &mut Encoded, opcode: u8, register: u8, offset: i32) {
     let rex = 0x40 | register >> 3 << 2;
-    let mut bytes = vec![0xf2, rex, 0x0f, opcode, 0x84 | (register & 7) << 3];
+    let mut bytes = vec![rex, 0x0f, opcode, 0x84 | (register & 7) << 3];
     from_stack(&mut bytes, offset);
     let place = format!("[rsp + {offset}]");
     let text = match opcode {
-        0x11 => format!("movsd {place}, xmm{register}"),
-        _ => format!("movsd xmm{register}, {place}"),
+        0x11 => format!("movups {place}, xmm{register}"),
+        _ => format!("movups xmm{register}, {place}"),
     };
     code.push(text, &bytes);
 }
@@ -172,15 +172,11 @@ fn windows(code: &mut Encoded, store: bool, at: i32) {
     int(code, opcode, RDI, at);
     int(code, opcode, RSI, at + 8);
     for (n, register) in (0..).zip(WINDOWS_FLOATS) {
-        let offset = at + 16 + 16 * n;
-        let rex = 0x40 | register >> 3 << 2;
-        let opcode = if store { 0x11 } else { 0x10 };
-        let mut bytes = vec![rex, 0x0f, opcode, 0x84 | (register & 7) << 3];
-        from_stack(&mut bytes, offset);
-        let text = match store {
-            true => format!("movups [rsp + {offset}], xmm{register}"),
-            false => format!("movups xmm{register}, [rsp + {offset}]"),
-        };
-        code.push(text, &bytes);
+        float(
+            code,
+            if store { 0x11 } else { 0x10 },
+            register,
+            at + 16 + 16 * n,
+        );
     }
 }

@@ -1,0 +1,568 @@
+//! What is known of the calling thread: its members in all worlds, and which call it is making.
+//!
+//! A thread keeps the slot of a mutator that has left, and uses it again for its next one. So
+//! entering takes no lock but the first time; a thread that ends gives its slots back.
+#![forbid(unsafe_code)]
+
+use std::cell::{Cell, RefCell};
+use std::sync::{Arc, Weak};
+
+use crate::world::safepoint::{Slot, Stopped, StoppedByCaller, ThreadKey, World};
+
+/// An operation that the calling thread must not start now, because it would wait for itself for
+/// ever.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum WorldError {
+    /// The thread has a mutator already, and a thread attaches at most one.
+    #[error(
+        "attach: this thread has a mutator of this runtime already, wanted a thread without one"
+    )]
+    Attached,
+    /// The thread runs with a mutator; it may enter again only from a native region of that.
+    #[error(
+        "enter: this thread runs with a mutator of this runtime, wanted a thread without one or \
+         in a native region"
+    )]
+    Running,
+    /// The thread runs with another mutator, for which the collection would wait for ever.
+    #[error(
+        "collect: this thread runs with another mutator of this runtime, wanted that one to \
+         collect, or to be in a native region"
+    )]
+    HoldsMutator,
+    /// The thread is in the middle of a collection, for whose end the operation would wait.
+    #[error("{operation}: this thread is in the middle of a collection of this runtime")]
+    Collecting {
+        /// The operation: "attach", "enter" or "collect".
+        operation: &'static str,
+    },
+    /// The thread is ending: its thread-local values are being destroyed, and whether it has a
+    /// mutator is not known any more.
+    #[error("{operation}: this thread is ending, wanted one whose thread-local values exist")]
+    ThreadEnds {
+        /// The operation: "attach", "enter" or "collect".
+        operation: &'static str,
+    },
+}
+
+/// One mutator's place in its world. It belongs to the thread that made it.
+#[derive(Debug)]
+pub(crate) struct Member(Arc<Slot>);
+
+impl Member {
+    #[inline]
+    pub(crate) fn slot(&self) -> &Arc<Slot> {
+        &self.0
+    }
+}
+
+/// Tells which call a thread is making, as a number that its owner understands.
+pub(crate) trait Calling {
+    fn call(&self) -> usize;
+}
+
+/// A call that a thread is making. A finalizer may itself run the finalizers of another runtime:
+/// their calls are one deeper.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Call {
+    depth: u32,
+    number: usize,
+}
+
+#[derive(Debug)]
+struct Place {
+    world: Weak<World>,
+    slot: Arc<Slot>,
+    /// The call during which the slot was taken.
+    call: Option<Call>,
+}
+
+impl Place {
+    fn is_in(&self, world: &Arc<World>) -> bool {
+        std::ptr::eq(self.world.as_ptr(), Arc::as_ptr(world))
+    }
+}
+
+struct Here {
+    places: RefCell<Vec<Place>>,
+    /// How many members came and went.
+    changes: Cell<u64>,
+    calling: RefCell<Option<Arc<dyn Calling>>>,
+    depth: Cell<u32>,
+    /// The calls whose mutators were revoked because a later call wanted one.
+    kept: RefCell<Vec<Call>>,
+}
+
+impl Here {
+    fn key(&self) -> ThreadKey {
+        std::ptr::from_ref(self).addr()
+    }
+
+    fn change(&self) {
+        self.changes.set(self.changes.get() + 1);
+    }
+
+    fn has_stopped(&self, world: &Arc<World>) -> bool {
+        let places = self.places.borrow();
+        // Only a slot of this thread tells without the lock that the world is not stopped.
+        let mut own = places.iter().filter(|place| place.is_in(world));
+        own.next().is_none_or(|place| place.slot.must_stop()) && world.is_stopped_by(self.key())
+    }
+
+    fn has_running(&self, world: &Arc<World>, but: Option<&Arc<Slot>>) -> bool {
+        let is_but = |slot: &Arc<Slot>| but.is_some_and(|but| Arc::ptr_eq(but, slot));
+        let places = self.places.borrow();
+        let mut own = places.iter().filter(|place| place.is_in(world));
+        own.any(|place| place.slot.is_running() && !is_but(&place.slot))
+    }
+
+    fn call(&self) -> Option<Call> {
+        let calling = self.calling.borrow();
+        let number = calling.as_deref()?.call();
+        let depth = self.depth.get();
+        Some(Call { depth, number })
+    }
+
+    /// Whether the thread may not join this world now.
+    fn refuses(&self, world: &Arc<World>, nested: bool) -> Option<WorldError> {
+        let places = self.places.borrow();
+        let mut own = places.iter().filter(|place| place.is_in(world));
+        match nested {
+            true if own.any(|place| place.slot.is_running()) => Some(WorldError::Running),
+            false if own.any(|place| place.slot.is_in_use()) => Some(WorldError::Attached),
+            _ => None,
+        }
+    }
+
+    /// Revokes the mutators of this world that earlier calls have kept, which stand in the way of
+    /// this one. Returns whether there was any.
+    #[cold]
+    fn revoke_kept(&self, world: &Arc<World>) -> bool {
+        let Some(now) = self.call() else {
+            return false;
+        };
+        let is_earlier = |call: Call| call.depth == now.depth && call.number != now.number;
+        let kept = self.take(|place| place.is_in(world) && place.call.is_some_and(is_earlier));
+        self.kept.borrow_mut().extend(&kept);
+        !kept.is_empty()
+    }
+
+    /// Revokes the members that `which` selects among those in use, and returns the calls in which
+    /// they were made.
+    fn take(&self, mut which: impl FnMut(&Place) -> bool) -> Vec<Call> {
+        let mut places = self.places.borrow_mut();
+        let taken = places.extract_if(.., |place| place.slot.is_in_use() && which(place));
+        let revoke = |place: Place| {
+            if let Some(world) = place.world.upgrade() {
+                world.revoke(&place.slot);
+            }
+            place.call
+        };
+        taken.filter_map(revoke).collect()
+    }
+
+    /// A slot in this world that no mutator uses.
+    fn free_slot(&self, world: &Arc<World>) -> Arc<Slot> {
+        let call = self.call();
+        let mut places = self.places.borrow_mut();
+        let mut own = places.iter_mut().filter(|place| place.is_in(world));
+        if let Some(free) = own.find(|place| !place.slot.is_in_use()) {
+            free.call = call;
+            return free.slot.clone();
+        }
+        // No world that is gone has a mutator.
+        places.retain(|place| place.world.strong_count() > 0);
+        let slot = world.register();
+        places.push(Place {
+            world: Arc::downgrade(world),
+            slot: slot.clone(),
+            call,
+        });
+        slot
+    }
+}
+
+impl Drop for Here {
+    fn drop(&mut self) {
+        for place in self.places.get_mut() {
+            // A mutator that is destroyed after this gives its slot back itself.
+            if let Some(world) = place.world.upgrade()
+                && !place.slot.is_in_use()
+            {
+                world.unregister(&place.slot);
+            }
+        }
+    }
+}
+
+thread_local! {
+    static HERE: Here = const {
+        Here {
+            places: RefCell::new(Vec::new()),
+            changes: Cell::new(0),
+            calling: RefCell::new(None),
+            depth: Cell::new(0),
+            kept: RefCell::new(Vec::new()),
+        }
+    };
+}
+
+/// The key of this thread; 0 while it is ending.
+pub(crate) fn key() -> ThreadKey {
+    HERE.try_with(Here::key).unwrap_or_default()
+}
+
+impl World {
+    /// Adds a running member for the calling thread, after any collection under way. With `nested`
+    /// the thread may have parked members, else none.
+    pub(crate) fn join(self: &Arc<World>, nested: bool) -> Result<Member, WorldError> {
+        let operation = if nested { "enter" } else { "attach" };
+        let joined = HERE.try_with(|here| {
+            if here.has_stopped(self) {
+                return Err(WorldError::Collecting { operation });
+            }
+            if let Some(refusal) = here.refuses(self, nested) {
+                let now = here.revoke_kept(self).then(|| here.refuses(self, nested));
+                now.unwrap_or(Some(refusal)).map_or(Ok(()), Err)?;
+            }
+            let slot = here.free_slot(self);
+            let entered = self.enter(&slot, here.key());
+            entered.map_err(|StoppedByCaller| WorldError::Collecting { operation })?;
+            here.change();
+            Ok(Member(slot))
+        });
+        joined.unwrap_or(Err(WorldError::ThreadEnds { operation }))
+    }
+
+    /// Removes a member.
+    pub(crate) fn leave_with(&self, member: &Member) {
+        if member.0.is_revoked() {
+            return;
+        }
+        self.leave(&member.0);
+        if HERE.try_with(Here::change).is_err() {
+            self.unregister(&member.0);
+        }
+    }
+
+    /// Lets a collection that waits for this member happen. Returns whether there was one.
+    #[inline]
+    pub(crate) fn poll_with(&self, member: &Member) -> bool {
+        self.poll(&member.0, key)
+    }
+
+    /// Parks a member: it must not touch the heap until [`World::unpark_with`].
+    pub(crate) fn park_with(&self, member: &Member) {
+        self.park(&member.0);
+    }
+
+    /// Makes a parked member running again, after any collection under way.
+    pub(crate) fn unpark_with(&self, member: &Member) {
+        let unparked = self.unpark(&member.0, key());
+        debug_assert_eq!(
+            unparked,
+            Ok(()),
+            "nobody leaves a native region in a collection"
+        );
+    }
+
+    /// Stops the world: returns when no member is running. `member`: the running member of the
+    /// calling thread, if any, which is parked meanwhile. Waits for a collection of another thread
+    /// first.
+    pub(crate) fn stop_with<'w>(
+        self: &'w Arc<World>,
+        member: Option<&'w Member>,
+    ) -> Result<Stopped<'w>, WorldError> {
+        let operation = "collect";
+        let own = member.map(Member::slot);
+        let checked = HERE.try_with(|here| {
+            if here.has_stopped(self) {
+                return Err(WorldError::Collecting { operation });
+            }
+            if here.has_running(self, own)
+                && (!here.revoke_kept(self) || here.has_running(self, own))
+            {
+                return Err(WorldError::HoldsMutator);
+            }
+            Ok(here.key())
+        });
+        let thread = checked.unwrap_or(Err(WorldError::ThreadEnds { operation }))?;
+        Ok(self.stop(own.map(|slot| &**slot), thread))
+    }
+
+    /// Whether this thread has a running member, or is ending, so that nobody knows.
+    pub(crate) fn is_running_here(self: &Arc<World>) -> bool {
+        HERE.try_with(|here| here.has_running(self, None))
+            .unwrap_or(true)
+    }
+}
+
+/// How many members of this thread came and went, in all worlds: unchanged as long as nothing has.
+#[inline]
+pub(crate) fn changes() -> u64 {
+    HERE.try_with(|here| here.changes.get()).unwrap_or_default()
+}
+
+/// States that this thread makes calls until the result is dropped, or with `None` that what it
+/// does is no part of a call.
+pub(crate) fn calling(by: Option<Arc<dyn Calling>>) -> CallingHere {
+    let deeper = u32::from(by.is_some());
+    let begin = |here: &Here| {
+        here.depth.update(|depth| depth + deeper);
+        here.calling.replace(by)
+    };
+    let before = HERE.try_with(begin).ok().flatten();
+    CallingHere { before, deeper }
+}
+
+/// A thread makes calls. Dropping this restores what it did before.
+pub(crate) struct CallingHere {
+    before: Option<Arc<dyn Calling>>,
+    deeper: u32,
+}
+
+impl Drop for CallingHere {
+    fn drop(&mut self) {
+        let before = self.before.take();
+        let _ = HERE.try_with(|here| {
+            here.depth.update(|depth| depth - self.deeper);
+            here.calling.replace(before)
+        });
+    }
+}
+
+/// The members that a thread has at some moment.
+#[derive(Debug)]
+pub(crate) struct Members(Vec<Arc<Slot>>);
+
+impl Members {
+    pub(crate) fn here() -> Members {
+        let in_use = |here: &Here| {
+            let places = here.places.borrow();
+            let in_use = places.iter().filter(|place| place.slot.is_in_use());
+            in_use.map(|place| place.slot.clone()).collect()
+        };
+        Members(HERE.try_with(in_use).unwrap_or_default())
+    }
+
+    fn is_later(&self, place: &Place) -> bool {
+        let is_it = |slot: &Arc<Slot>| Arc::ptr_eq(slot, &place.slot);
+        place.slot.is_in_use() && !self.0.iter().any(is_it)
+    }
+
+    /// Whether this thread has members that it did not have then.
+    pub(crate) fn has_later(&self) -> bool {
+        let any = |here: &Here| {
+            here.places
+                .borrow()
+                .iter()
+                .any(|place| self.is_later(place))
+        };
+        HERE.try_with(any).unwrap_or_default()
+    }
+
+    /// Revokes the members that this thread has got since. Returns the calls that have kept a
+    /// member, these and those whose member stood in the way of a later call, as [`Calling`] told
+    /// them.
+    pub(crate) fn revoke_later(&self) -> Vec<usize> {
+        let take = |here: &Here| {
+            let later = here.take(|place| self.is_later(place));
+            let depth = here.depth.get();
+            let mut kept = here.kept.borrow_mut();
+            let kept = kept.extract_if(.., |call| call.depth == depth);
+            let all = kept.chain(later);
+            all.map(|call| call.number).collect()
+        };
+        HERE.try_with(take).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+    use std::thread;
+
+    #[test]
+    fn a_thread_never_waits_for_itself() {
+        let world = World::new(Arc::default());
+        let me = world.join(false).unwrap();
+        let stop = |member| world.stop_with(member).map(drop).unwrap_err();
+        assert_eq!(world.join(false).unwrap_err(), WorldError::Attached);
+        assert_eq!(world.join(true).unwrap_err(), WorldError::Running);
+        assert_eq!(stop(None), WorldError::HoldsMutator);
+        world.park_with(&me);
+        assert_eq!(world.join(false).unwrap_err(), WorldError::Attached);
+        let inner = world.join(true).unwrap();
+        assert_eq!(stop(None), WorldError::HoldsMutator);
+        assert_eq!(stop(Some(&me)), WorldError::HoldsMutator);
+        let stopped = world.stop_with(Some(&inner)).unwrap();
+        assert_eq!(world.members(), (2, 0));
+        let collecting = |operation| WorldError::Collecting { operation };
+        assert_eq!(world.join(false).unwrap_err(), collecting("attach"));
+        assert_eq!(world.join(true).unwrap_err(), collecting("enter"));
+        assert_eq!(stop(None), collecting("collect"));
+        drop(stopped);
+        assert_eq!(world.members(), (2, 1));
+        world.leave_with(&inner);
+        world.unpark_with(&me);
+        world.leave_with(&me);
+        assert_eq!((world.members(), world.slots()), ((0, 0), 2));
+        let stopped = world.stop_with(None).unwrap();
+        assert_eq!(world.join(false).unwrap_err(), collecting("attach"));
+        drop(stopped);
+    }
+
+    #[test]
+    fn nobody_runs_while_the_world_is_stopped() {
+        const THREADS: usize = 4;
+        const STOPS: usize = 50;
+        let (world, running, done) = (
+            World::new(Arc::default()),
+            AtomicUsize::new(0),
+            AtomicUsize::new(0),
+        );
+        thread::scope(|scope| {
+            for id in 0..THREADS {
+                let (world, running, done) = (&world, &running, &done);
+                scope.spawn(move || {
+                    let me = world.join(false).unwrap();
+                    running.fetch_add(1, SeqCst);
+                    for step in 0..STOPS {
+                        running.fetch_sub(1, SeqCst);
+                        if step % THREADS == id {
+                            let stopped = world.stop_with(Some(&me)).unwrap();
+                            assert_eq!(running.load(SeqCst), 0);
+                            drop(stopped);
+                        } else if step % 2 == 0 {
+                            world.park_with(&me);
+                            world.unpark_with(&me);
+                        } else {
+                            world.poll_with(&me);
+                        }
+                        running.fetch_add(1, SeqCst);
+                    }
+                    running.fetch_sub(1, SeqCst);
+                    world.leave_with(&me);
+                    done.fetch_add(1, SeqCst);
+                });
+            }
+            while done.load(SeqCst) < THREADS {
+                let stopped = world.stop_with(None).unwrap();
+                drop(stopped);
+                thread::yield_now();
+            }
+        });
+        assert_eq!(world.members(), (0, 0));
+    }
+
+    #[test]
+    fn a_thread_keeps_one_slot_and_gives_it_back_when_it_ends() {
+        let world = World::new(Arc::default());
+        for _ in 0..3 {
+            let one = world.join(false).unwrap();
+            assert_eq!((world.members(), world.slots()), ((1, 1), 1));
+            world.leave_with(&one);
+        }
+        thread::spawn({
+            let world = world.clone();
+            move || world.leave_with(&world.join(false).unwrap())
+        })
+        .join()
+        .unwrap();
+        assert_eq!((world.members(), world.slots()), ((0, 0), 1));
+    }
+
+    #[test]
+    fn worlds_that_are_gone_leave_nothing_behind() {
+        for _ in 0..100 {
+            let world = World::new(Arc::default());
+            world.leave_with(&world.join(false).unwrap());
+        }
+        HERE.with(|here| assert!(here.places.borrow().len() <= 2));
+    }
+
+    /// A member outlives its thread's list of members, by a thread-local value that is destroyed
+    /// later; then nobody can join or stop on that thread.
+    #[test]
+    fn a_thread_that_ends() {
+        struct Last(Option<(Arc<World>, Option<Member>)>);
+        impl Drop for Last {
+            fn drop(&mut self) {
+                let (world, member) = self.0.take().unwrap();
+                let ends = |operation| WorldError::ThreadEnds { operation };
+                assert_eq!(world.join(false).unwrap_err(), ends("attach"));
+                assert_eq!(world.join(true).unwrap_err(), ends("enter"));
+                assert_eq!(world.stop_with(None).map(drop), Err(ends("collect")));
+                assert!(world.is_running_here());
+                if let Some(member) = member {
+                    world.leave_with(&member);
+                }
+                assert_eq!((world.members(), world.slots()), ((0, 0), 0));
+            }
+        }
+        thread_local!(static LAST: RefCell<Last> = const { RefCell::new(Last(None)) });
+        for keeps in [false, true] {
+            let world = World::new(Arc::default());
+            let there = world.clone();
+            let ended = thread::spawn(move || {
+                // Values are destroyed in the order of their first use, the last one first here.
+                LAST.with_borrow_mut(|last| last.0 = Some((there.clone(), None)));
+                let member = there.join(false).unwrap();
+                if keeps {
+                    LAST.with_borrow_mut(|last| last.0 = Some((there, Some(member))));
+                } else {
+                    there.leave_with(&member);
+                }
+            });
+            ended.join().unwrap();
+            drop(world.stop_with(None).unwrap());
+            assert_eq!(world.slots(), 0);
+        }
+    }
+
+    #[test]
+    fn what_came_later_is_revoked() {
+        struct Number(AtomicUsize);
+        impl Calling for Number {
+            fn call(&self) -> usize {
+                self.0.load(SeqCst)
+            }
+        }
+        let (first, second) = (World::new(Arc::default()), World::new(Arc::default()));
+        let kept = first.join(false).unwrap();
+        let (before, from) = (Members::here(), changes());
+        let number = Arc::new(Number(AtomicUsize::new(7)));
+        let calls = calling(Some(number.clone()));
+        let later = second.join(false).unwrap();
+        // In the same call it stands in the way; in the next one it does not.
+        assert_eq!(second.join(true).unwrap_err(), WorldError::Running);
+        number.0.store(8, SeqCst);
+        first.park_with(&kept);
+        let nested = first.join(true).unwrap();
+        let own = second.join(false).unwrap();
+        assert!(later.slot().is_revoked());
+        second.leave_with(&own);
+        assert_eq!(changes(), from + 4);
+        {
+            // One deeper, what calls have is left alone.
+            let _deeper = calling(Some(number.clone()));
+            number.0.store(9, SeqCst);
+            assert_eq!(first.join(true).unwrap_err(), WorldError::Running);
+            assert!(Members::here().revoke_later().is_empty());
+        }
+        assert_eq!(before.revoke_later(), [7, 8]);
+        assert!(before.revoke_later().is_empty());
+        drop(calls);
+        assert_eq!((first.members(), second.members()), ((1, 0), (0, 0)));
+        assert!(later.slot().is_revoked() && nested.slot().is_revoked());
+        // Nothing waits for them any more, and dropping them changes nothing.
+        drop(second.stop_with(None).unwrap());
+        second.leave_with(&later);
+        first.leave_with(&nested);
+        assert_eq!((first.slots(), second.slots()), (1, 1));
+        first.unpark_with(&kept);
+        first.leave_with(&kept);
+    }
+}
