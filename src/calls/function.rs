@@ -232,11 +232,12 @@ impl Function {
         &self.0.entry
     }
 
-    /// The ABI, unless it is one of Go's that follows the runtime's register count.
+    /// The ABI, unless it is one of Go's that follows the runtime's register count, or there is
+    /// none, as a Rust closure is called without a stub.
     pub(crate) fn fixed_abi(&self) -> Option<Abi> {
         match self.0.entry {
             Entry::Fixed { abi, .. } => Some(abi),
-            Entry::Following { .. } => None,
+            Entry::Following { .. } | Entry::Rust(_) => None,
         }
     }
 

@@ -18,7 +18,8 @@ pub struct Signature {
     params: Vec<Type>,
     results: Vec<Type>,
     variadic: bool,
-    fixed: Option<usize>,
+    /// Parameters before a C variadic part. In 4 bytes, so that errors with signatures stay small.
+    fixed: Option<u32>,
 }
 
 impl Signature {
@@ -135,7 +136,8 @@ impl Signature {
             }
         }
         Ok(Signature {
-            fixed: Some(fixed),
+            // No signature has 2^32 parameters: MAX_WEIGHT.
+            fixed: Some(fixed as u32),
             ..self
         })
     }
@@ -162,7 +164,7 @@ impl Signature {
 
     /// Of a call of C's variadic function: how many parameters its prototype has in front of `...`.
     pub fn fixed(&self) -> Option<usize> {
-        self.fixed
+        self.fixed.map(|fixed| fixed as usize)
     }
 
     /// What is passed, in order: the receiver, if any, then the parameters.
