@@ -217,7 +217,8 @@ pub enum CallValueError {
 /// A call of a callback, while it runs.
 ///
 /// Arguments and results are [blocks](BlockLayout::under): the values one after another as the
-/// fields of a struct of the caller's ABI, a method's receiver first. Results are zero until they are written.
+/// fields of a struct of the caller's ABI, a method's receiver first. Results are zero until they
+/// are written.
 #[derive(Debug)]
 pub struct Call<'a> {
     typed: &'a Typed,

@@ -139,8 +139,8 @@ impl EntryKey {
     }
 
     /// As [`EntryKey::new`] for a caller that passes every argument of `signature` as one word
-    /// whatever its type, as Go's Windows callbacks want it, and blocks by Go's layout: `words` is the signature of the
-    /// caller, with an unsigned word for each argument that has bytes.
+    /// whatever its type, as Go's Windows callbacks want it, with blocks by Go's layout: `words` is
+    /// the signature of the caller, with an unsigned word for each argument that has bytes.
     pub(super) fn of_words(
         signature: &Signature,
         words: &Signature,
