@@ -9,7 +9,6 @@ use fing::{Abi, Arch};
 #[path = "support/runner.rs"]
 mod runner;
 
-#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 #[path = "../examples/embed.rs"]
 mod embed;
 
@@ -271,7 +270,6 @@ fn every_target_is_listed_and_explained() {
 }
 
 #[test]
-#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 fn explain_shows_every_stage() {
     for abi in [
         &["--abi", "sysv"][..],
@@ -382,7 +380,6 @@ fn a_trace_of_the_demo_has_collections_queue_and_calls_on_their_threads() {
 }
 
 #[test]
-#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 fn the_example_runs() {
     embed::main().unwrap();
 }
@@ -390,11 +387,12 @@ fn the_example_runs() {
 /// The same options mean the same to both commands that look at one signature.
 #[test]
 fn layout_and_explain_take_the_same_options() {
+    let host = Arch::host().unwrap().to_string();
     let options = [
         "--abi",
         "go",
         "--target",
-        "amd64",
+        &host,
         "--int-regs",
         "2",
         "--json",

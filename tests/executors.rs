@@ -1,6 +1,5 @@
 //! Where finalizers run: options of the runtime's thread, drains with a budget on threads of the
 //! embedder, and how these are told that calls are due.
-#![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
 #[path = "support/vm.rs"]
 #[expect(
@@ -128,7 +127,7 @@ fn budgets_cut_bulk_calls() {
         .types()
         .parse_signature("func(**main.T, int)")
         .unwrap();
-    let builder = FinalizerFn::builder(signature, Abi::system_v()).bulk();
+    let builder = FinalizerFn::builder(signature, Abi::host_native().unwrap()).bulk();
     // SAFETY: I8: a System V function of a pointer and an integer, which follows nothing.
     let bulk = unsafe { builder.at(bulk as *const ()) };
     doom(&vm, 700, &[bulk.clone(), bulk]);
@@ -379,7 +378,8 @@ fn foreign_finalizers_have_the_same() {
         })
         .build()
         .unwrap();
-    let builder = fing::CleanupFn::builder("func(uint64)".parse().unwrap(), Abi::system_v());
+    let builder =
+        fing::CleanupFn::builder("func(uint64)".parse().unwrap(), Abi::host_native().unwrap());
     let builder = builder.context(std::ptr::from_ref(&SUM).expose_provenance());
     // SAFETY: I8: a System V function of a number and a context that lives for ever.
     let cleanup = unsafe { builder.at(add as *const ()) };

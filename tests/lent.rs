@@ -1,6 +1,5 @@
 //! Functions that are lent the mutator, Rust closures among them, and calls that do not leave
 //! mutators as they found them.
-#![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
 #[path = "support/vm.rs"]
 #[expect(
@@ -69,7 +68,11 @@ extern "C-unwind" fn add(object: usize, mutator: &mut Mutator) {
     SUM.fetch_add(mutator.load_word(object, 0).unwrap(), SeqCst);
 }
 
-extern "C-unwind" fn add_iface(_itab: usize, object: usize, mutator: &mut Mutator) {
+/// An interface, by value.
+#[repr(C)]
+struct Iface(usize, usize);
+
+extern "C-unwind" fn add_iface(Iface(_, object): Iface, mutator: &mut Mutator) {
     add(object, mutator);
 }
 
@@ -84,7 +87,8 @@ fn functions_of_vms_get_the_mutator() {
         ];
         for (signature, code) in cases {
             let signature = vm.runtime.types().parse_signature(signature).unwrap();
-            let builder = FinalizerFn::builder(signature, Abi::system_v()).takes_mutator();
+            let builder =
+                FinalizerFn::builder(signature, Abi::host_native().unwrap()).takes_mutator();
             // SAFETY: I8: a System V function of the parameter's words and the mutator.
             let finalizer = unsafe { builder.at(code) };
             doom(&vm, 20, &finalizer);
@@ -120,7 +124,7 @@ fn bulk_finalizers_get_it_too() {
         .types()
         .parse_signature("func(**main.T, int)")
         .unwrap();
-    let builder = FinalizerFn::builder(signature, Abi::system_v())
+    let builder = FinalizerFn::builder(signature, Abi::host_native().unwrap())
         .bulk()
         .takes_mutator();
     // SAFETY: I8: a System V function of an array, its length, and the mutator.
@@ -147,7 +151,7 @@ static CLEANED: AtomicU64 = AtomicU64::new(0);
 fn cleanups_get_it_too() {
     let vm = Vm::new();
     let signature = vm.runtime.types().parse_signature("func(uint64)").unwrap();
-    let builder = CleanupFn::builder(signature, Abi::system_v()).takes_mutator();
+    let builder = CleanupFn::builder(signature, Abi::host_native().unwrap()).takes_mutator();
     // SAFETY: I8: a System V function of a number and the mutator.
     let cleanup = unsafe { builder.at(clean as *const ()) };
     for number in 0..10 {
@@ -544,7 +548,10 @@ fn mutators_of_other_runtimes_are_watched() {
     extern "C" fn forget(_: usize, runtime: &Runtime) {
         std::mem::forget(runtime.attach().unwrap());
     }
-    let builder = FinalizerFn::builder("func(uintptr)".parse().unwrap(), Abi::system_v());
+    let builder = FinalizerFn::builder(
+        "func(uintptr)".parse().unwrap(),
+        Abi::host_native().unwrap(),
+    );
     let builder = builder.context(std::ptr::from_ref(&other.runtime).expose_provenance());
     // SAFETY: I8: a System V function of one word, whose context lives until the test is over.
     let forget = unsafe { builder.at(forget as *const ()) };

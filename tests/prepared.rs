@@ -37,7 +37,11 @@ extern "C" fn note_second(object: usize, log: &Log) {
     log.calls.lock().unwrap().push(vec![object, 0]);
 }
 
-extern "C" fn note_any(_ty: usize, object: usize, log: &Log) {
+/// An interface, by value.
+#[repr(C)]
+struct Any(usize, usize);
+
+extern "C" fn note_any(Any(_, object): Any, log: &Log) {
     log.calls.lock().unwrap().push(vec![object]);
 }
 

@@ -1,7 +1,6 @@
 //! What Go refuses, fing refuses, in the same order of checks and with the same words; what Go
 //! accepts, fing accepts. Each row is one call of real Go's (tests/go_differential/refuse.go, in a
 //! process of its own, for most of them end it) and one of fing's.
-#![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
 #[path = "support/go_side.rs"]
 mod go_side;
@@ -315,7 +314,7 @@ impl Case {
 
     fn function(&self, signature: &str) -> FinalizerFn {
         let signature = self.runtime.types().parse_signature(signature).unwrap();
-        let builder = FinalizerFn::builder(signature, Abi::go(Arch::Amd64));
+        let builder = FinalizerFn::builder(signature, Abi::go(Arch::host().unwrap()));
         // SAFETY: I8: never called: the runtime is gone before its next collection.
         unsafe { builder.at(never as *const ()) }
     }
@@ -324,7 +323,7 @@ impl Case {
     fn cleanup_function(&self, parameter: &str, closure: bool) -> CleanupFn {
         let types = self.runtime.types();
         let signature = types.parse_signature(&format!("func({parameter})"));
-        let mut builder = CleanupFn::builder(signature.unwrap(), Abi::go(Arch::Amd64));
+        let mut builder = CleanupFn::builder(signature.unwrap(), Abi::go(Arch::host().unwrap()));
         if closure {
             builder = builder.context_object(types.parse("*main.closure").unwrap());
         }

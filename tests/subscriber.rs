@@ -167,11 +167,11 @@ fn a_subscriber_may_call_back() {
 
 #[test]
 fn making_a_stub_tells_without_a_lock() {
-    // Without room for code, each stub falls back to the interpreter, which is an event; the
+    // Without memory for code, each stub falls back to the interpreter, which is an event; the
     // subscriber makes another stub.
     let code = CacheOptions::default()
         .policy(CodePolicy::GenerateOrInterpret)
-        .arena_capacity(1);
+        .arena_capacity(usize::MAX);
     let runtime = Runtime::builder().code(code).build().unwrap();
     let go = |signature: &str| {
         let signature = runtime.types().parse_signature(signature).unwrap();

@@ -58,7 +58,11 @@ extern "C-unwind" fn finalize(object: usize, machine: &Machine) {
     machine.finalized(object);
 }
 
-extern "C-unwind" fn finalize_interface(_first: usize, object: usize, machine: &Machine) {
+/// Two words that travel together: an interface by value.
+#[repr(C)]
+struct Interface(u64, usize);
+
+extern "C-unwind" fn finalize_interface(Interface(_, object): Interface, machine: &Machine) {
     machine.finalized(object);
 }
 
@@ -71,7 +75,7 @@ extern "C-unwind" fn finalize_inner(word: usize, machine: &Machine) {
     machine.state.borrow_mut().events.push(event);
 }
 
-extern "C-unwind" fn clean_up(cleanup: u64, object: usize, machine: &Machine) {
+extern "C-unwind" fn clean_up(Interface(cleanup, object): Interface, machine: &Machine) {
     let mut event = format!("C{cleanup}");
     if object != 0 {
         let id = machine.enter(|m, _| number(m, m.adopt(object).unwrap()));
@@ -178,7 +182,7 @@ impl Machine {
             .into();
         machine.inner = Some(machine.function("*uint64", finalize_inner as *const ()));
         let (signature, context) = (machine.signature("any"), machine.context());
-        let builder = CleanupFn::builder(signature, Abi::system_v()).context(context);
+        let builder = CleanupFn::builder(signature, Abi::host_native().unwrap()).context(context);
         // SAFETY: I8: a System V function of an interface and its context, which outlives the
         // runtime's calls; it looks at no first word, whatever that is.
         machine.cleanup = Some(unsafe { builder.at(clean_up as *const ()) });
@@ -196,7 +200,7 @@ impl Machine {
     }
 
     fn function(&self, parameter: &str, code: *const ()) -> FinalizerFn {
-        let builder = FinalizerFn::builder(self.signature(parameter), Abi::system_v());
+        let builder = FinalizerFn::builder(self.signature(parameter), Abi::host_native().unwrap());
         let builder = builder.context(self.context());
         // SAFETY: I8: the functions above are System V, of the parameter they are given here and
         // their context, which outlives the runtime's calls.

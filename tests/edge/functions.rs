@@ -9,9 +9,11 @@ use super::{World, finalizer, nothing, refused};
 fn nil_finalizers(world: &World, signature: &str) -> Vec<FinalizerFn> {
     let signature = world.signature(signature);
     let nil = std::ptr::null();
-    let mut one_nil = [nothing as *const (); 10];
+    let counts = Abi::go(Arch::host().unwrap()).int_regs() + 1;
+    let mut one_nil = vec![nothing as *const (); counts];
     one_nil[3] = nil;
-    let following = || FinalizerFn::following_int_arg_regs(signature.clone(), Arch::Amd64);
+    let following =
+        || FinalizerFn::following_int_arg_regs(signature.clone(), Arch::host().unwrap());
     let native = FinalizerFn::builder(signature.clone(), Abi::host_native().unwrap());
     let go = FinalizerFn::builder(signature.clone(), Abi::go(Arch::host().unwrap()));
     // SAFETY: I8: null, which can't be registered.
@@ -60,7 +62,7 @@ fn nil_functions_are_refused() {
     }
     let signature = world.signature("func(uint64)");
     let native = CleanupFn::builder(signature.clone(), Abi::host_native().unwrap());
-    let following = CleanupFn::following_int_arg_regs(signature, Arch::Amd64);
+    let following = CleanupFn::following_int_arg_regs(signature, Arch::host().unwrap());
     // SAFETY: I8: null, which can't be registered.
     let cleanups = unsafe {
         [

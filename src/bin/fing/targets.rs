@@ -32,11 +32,12 @@ struct Row<'a> {
     oracles: Vec<&'a str>,
 }
 
-/// The rows of the table: target, convention, and the oracles whose column says yes.
+/// The rows of the document's first table: target, convention, and the oracles whose column says yes.
 fn table() -> impl Iterator<Item = (&'static str, &'static str, Vec<&'static str>)> {
     let mut rows = TABLE
         .lines()
-        .filter(|line| line.starts_with('|'))
+        .skip_while(|line| !line.starts_with('|'))
+        .take_while(|line| line.starts_with('|'))
         .map(|line| {
             let cells = line.trim_matches('|').split('|');
             cells
