@@ -31,7 +31,7 @@
 //!
 //! See the repository's `examples/embed.rs` for a whole small VM, `examples/bring_your_own_gc.rs`
 //! for a collector, and `docs/` for the design: `walk.md`, `abi.md`, `stubs.md`, `finalizers.md`,
-//! `collectors.md`, `unsafe.md`, `glossary.md`.
+//! `failures.md`, `collectors.md`, `unsafe.md`, `glossary.md`.
 //!
 //! # Features
 //!
@@ -67,7 +67,6 @@ mod world;
 
 pub use calls::executor::Executor;
 pub use calls::function::{CleanupFn, FinalizerFn};
-pub use calls::goroutine::FinalizerPanic;
 pub use calls::options::{FinalizerOptions, HeldValue};
 pub use calls::queue::DrainOrder;
 pub use fing_stubs as stubs;
@@ -95,6 +94,14 @@ pub mod function {
 /// Watching the finalizer goroutine: what it does, told as it happens.
 pub mod observe {
     pub use crate::calls::observer::{Call, Observer, ParkReason};
+}
+
+/// When calls fail: what is reported, and what is done about it.
+///
+/// See `docs/failures.md`.
+pub mod failure {
+    pub use crate::calls::failure::{CallKind, Cause, Decision, Failure, FailurePolicy};
+    pub use crate::calls::options::Handling;
 }
 
 /// Looking for faults: registrations that can't become due, cycles, heaps that are not sound.

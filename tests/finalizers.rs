@@ -424,12 +424,10 @@ fn a_panic_is_reported_and_the_rest_run_once() {
     }
     let reports: &'static Mutex<Vec<String>> = Box::leak(Box::default());
     let f = Fixture::with(|builder| {
-        builder.on_panic(|panic| {
-            reports.lock().unwrap().push(panic.message.clone());
-            assert_ne!(
-                panic.message, "node 3",
-                "a hook that panics is reported too"
-            );
+        builder.on_failure(|failure| {
+            let cause = failure.cause.to_string();
+            reports.lock().unwrap().push(cause.clone());
+            assert_ne!(cause, "panic: node 3", "a hook that panics is reported too");
         })
     });
     let function = f.function("func(*main.Node)", third_panics as *const ());
@@ -443,9 +441,12 @@ fn a_panic_is_reported_and_the_rest_run_once() {
     let logged = f.collect();
     std::panic::set_hook(hook);
     assert_eq!(logged, [7, 6, 5, 4, 3, 2, 1, 0]);
-    assert_eq!(*reports.lock().unwrap(), ["node 6", "node 3", "node 0"]);
     assert_eq!(
-        (f.runtime.stats().executed, f.runtime.stats().panicked),
+        *reports.lock().unwrap(),
+        ["panic: node 6", "panic: node 3", "panic: node 0"]
+    );
+    assert_eq!(
+        (f.runtime.stats().executed, f.runtime.stats().failed),
         (8, 3)
     );
     assert_eq!(f.collect(), NOTHING);

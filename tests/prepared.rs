@@ -74,7 +74,7 @@ fn world_of_order(policy: DrainOrder, order: Order) -> World {
         .drain_order(policy)
         .order(order)
         .heap(heap)
-        .on_panic(|_| ())
+        .on_failure(|_| ())
         .build()
         .unwrap();
     let text = "struct { P *main.T; N uint64 }";
@@ -490,7 +490,7 @@ fn a_bulk_finalizer_keeps_all_its_objects_and_panics_once() {
     *world.log.runtime.lock().unwrap() = None;
     // It collected before it returned, and nothing was freed.
     assert_eq!(world.log.take(), [reversed(addrs), vec![0]]);
-    assert_eq!(world.runtime.stats().panicked, 1);
+    assert_eq!(world.runtime.stats().failed, 1);
     assert_eq!(
         (world.runtime.gc().unwrap().freed_objects, world.cycle()),
         (100, 0)

@@ -15,38 +15,23 @@ use fing_stubs::{
 };
 
 use crate::base::events::{guarded, tell};
+use crate::calls::failing::{FailureHook, Failures, Policy};
+use crate::calls::failure::{Cause, FailurePolicy};
 use crate::calls::lookup::Lookup;
 use crate::calls::observer::{Call, Observer, ParkReason};
 use crate::calls::queue::{Block, DrainOrder, Queue, Slot, Tag, Taken, status};
 use crate::calls::shape::Shape;
 use crate::calls::shapes::Shapes;
+use crate::calls::status::StatusResult;
 
 const OBSERVER: &str = "the observer";
-
-/// A finalizer or cleanup that panicked. The panic was caught; the records after it were run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct FinalizerPanic {
-    /// The panic's message, or `(not a text)` if its payload was no string.
-    pub message: String,
-    /// Signature of the function.
-    pub signature: String,
-    /// Address of the function.
-    pub code: usize,
-    /// The words it was called with: an object's address, or an interface, or a cleanup's argument.
-    pub words: [u64; 2],
-}
-
-/// The hook that is called with each panic.
-pub(crate) type PanicHook = dyn Fn(&FinalizerPanic) + Send + Sync;
 
 /// The queue, and everything that is needed to run its calls.
 pub(crate) struct Calls {
     pub(crate) queue: Arc<Queue>,
     pub(crate) shapes: Arc<Shapes>,
     pub(crate) stubs: Arc<StubCache>,
-    on_panic: Box<PanicHook>,
-    pub(crate) panics: AtomicU64,
+    pub(crate) failures: Failures,
     /// Times the goroutine was restarted after a panic in this crate's own code.
     pub(crate) restarts: AtomicU64,
     observer: Option<Box<dyn Observer>>,
@@ -67,7 +52,8 @@ pub(crate) struct CallOptions {
     pub(crate) drain_order: DrainOrder,
     /// The machine's maximum if `None`.
     pub(crate) int_arg_regs: Option<usize>,
-    pub(crate) on_panic: Box<PanicHook>,
+    pub(crate) policy: Policy,
+    pub(crate) on_failure: Box<FailureHook>,
     pub(crate) observer: Option<Box<dyn Observer>>,
 }
 
@@ -77,7 +63,8 @@ impl Default for CallOptions {
             code: CacheOptions::default(),
             drain_order: DrainOrder::default(),
             int_arg_regs: None,
-            on_panic: Box::new(|panic| tell(|| tracing::error!(?panic, "a finalizer panicked"))),
+            policy: Policy::Fixed(FailurePolicy::default()),
+            on_failure: Failures::default_hook(),
             observer: None,
         }
     }
@@ -111,9 +98,8 @@ impl Calls {
             )),
             shapes: Arc::new(Shapes::new()),
             stubs: Arc::new(StubCache::new(options.code)?),
-            on_panic: options.on_panic,
+            failures: Failures::new(options.policy, options.on_failure),
             observer: options.observer,
-            panics: AtomicU64::new(0),
             restarts: AtomicU64::new(0),
         })
     }
@@ -222,13 +208,19 @@ impl Calls {
                 .store(publish.cast_mut().cast(), Ordering::Release);
             let end = match block.is_uniform() {
                 true => slots.len(),
-                false => at + same_batch(&tags[at..], int_arg_regs, lookup),
+                false => at + self.same_batch(&tags[at..], int_arg_regs, lookup),
             };
             let shape = &lookup.get(tags[at].shape()).shape;
-            // An observer sees each call by itself.
-            let end = match &self.observer {
-                Some(_) if !shape.is_bulk() => at + 1,
-                _ => end,
+            if self.failures.are_refused(shape) {
+                self.refuse(&slots[at..end], tags[at], lookup);
+                at = end;
+                continue;
+            }
+            // An observer sees each call by itself, and a status is read after each.
+            let by_itself = self.observer.is_some() || shape.status().is_some();
+            let end = match by_itself && !shape.is_bulk() {
+                true => at + 1,
+                false => end,
             };
             let record = slots[at].record();
             let call = Call {
@@ -242,7 +234,13 @@ impl Calls {
             let batch = &slots[at..end];
             let stub = shape.stub(int_arg_regs);
             let outcome = if shape.is_bulk() {
-                self.run_bulk(stub, batch, &mut objects, g)
+                self.run_bulk(shape, stub, batch, &mut objects, g)
+            } else if let Some(status) = shape.status() {
+                let words = match shape.takes_block() {
+                    true => None,
+                    false => Some(record.words),
+                };
+                run_with_status(stub, &record, words, status, g)
             } else {
                 let batch = batch.as_ptr_range();
                 // SAFETY: I6: the block is shared, and rooted by the queue, as is an argument that
@@ -257,21 +255,29 @@ impl Calls {
                         self.queue.progress(),
                         g,
                     );
+                    None
                 }))
             };
             if let Some(observer) = &self.observer {
-                guarded(OBSERVER, || observer.call_ended(&call, outcome.is_err()));
+                let failed = !matches!(outcome, Ok(None));
+                guarded(OBSERVER, || observer.call_ended(&call, failed));
             }
             at = match outcome {
-                Ok(()) => end,
+                Ok(None) => end,
+                Ok(Some(cause)) => {
+                    self.fail(shape, batch, tags[at], cause);
+                    end
+                }
                 Err(payload) => {
-                    let is_bulk = shape.is_bulk();
                     let running = self.queue.progress().load(Ordering::Acquire);
                     let index = (running.addr() - slots.as_ptr().addr()) / size_of::<Record>();
-                    let shape = &lookup.get(tags[index].shape()).shape;
-                    self.report(shape, &slots[index].record(), payload);
                     // A bulk finalizer was given all of its batch.
-                    if is_bulk { end } else { index + 1 }
+                    let next = if shape.is_bulk() { end } else { index + 1 };
+                    let shape = &lookup.get(tags[index].shape()).shape;
+                    let cause = Cause::Panic(message_of(&*payload).to_owned());
+                    self.fail(shape, &slots[index..next], tags[index], cause);
+                    guarded("the payload of a panic", || drop(payload));
+                    next
                 }
             };
         }
@@ -281,15 +287,31 @@ impl Calls {
         executed
     }
 
+    /// Reports calls of a function in quarantine, which are not made. Each is a root until its
+    /// report.
+    fn refuse(&self, slots: &[Slot], tag: Tag, lookup: &mut Lookup<'_>) {
+        for slot in slots {
+            let publish: *const Slot = slot;
+            self.queue
+                .progress()
+                .store(publish.cast_mut().cast(), Ordering::Release);
+            let shape = &lookup.get(tag.shape()).shape;
+            let one = std::slice::from_ref(slot);
+            self.fail(shape, one, tag, Cause::Quarantined);
+        }
+        self.queue.skip(slots.len() as u64);
+    }
+
     /// Makes one call for all records of a batch, which have the same shape. All of them are roots
     /// until it has returned.
     fn run_bulk(
         &self,
+        shape: &Shape,
         stub: &Stub,
         batch: &[Slot],
         objects: &mut Vec<u64>,
         g: &GBlock,
-    ) -> std::thread::Result<()> {
+    ) -> std::thread::Result<Option<Cause>> {
         objects.clear();
         objects.extend(batch.iter().map(Slot::first_word));
         let all = Record {
@@ -304,28 +326,60 @@ impl Calls {
         progress.store(batch.start.cast_mut().cast(), Ordering::Release);
         // SAFETY: I6: the queue roots every record of the batch, as its progress stays where it is.
         // I8: a bulk finalizer has a fixed ABI; its stub passes the array's address and its length.
-        let outcome = catch_unwind(AssertUnwindSafe(|| unsafe {
-            stub.run_all(std::slice::from_ref(&all), g);
-        }));
+        let outcome = match shape.status() {
+            None => catch_unwind(AssertUnwindSafe(|| unsafe {
+                stub.run_all(std::slice::from_ref(&all), g);
+                None
+            })),
+            Some(status) => run_with_status(stub, &all, Some(all.words), status, g),
+        };
         if outcome.is_ok() {
             progress.store(batch.end.cast_mut().cast(), Ordering::Release);
         }
         outcome
     }
 
-    fn report(&self, shape: &Shape, record: &Record, payload: Box<dyn Any + Send>) {
-        let panic = FinalizerPanic {
-            message: message_of(&*payload).to_owned(),
-            signature: shape.function().signature().to_string(),
-            code: record.code,
-            words: record.words,
+    /// Returns how many of these records, from the first on, can run in one batch: they have the
+    /// same stub, or the same bulk finalizer, and all or none of them are refused.
+    fn same_batch(&self, tags: &[Tag], int_arg_regs: u8, lookup: &mut Lookup<'_>) -> usize {
+        let mut batch = |tag: &Tag| {
+            let shape = &lookup.get(tag.shape()).shape;
+            let refused = self.failures.are_refused(shape);
+            match shape.is_bulk() || refused {
+                true => (tag.shape() as usize, refused),
+                false => (Arc::as_ptr(shape.stub(int_arg_regs)).addr(), false),
+            }
         };
-        self.panics.fetch_add(1, Ordering::Relaxed);
-        guarded("the hook for panicking finalizers", || {
-            (self.on_panic)(&panic)
-        });
-        guarded("the payload of a panic", || drop(payload));
+        let first = tags.first().map(&mut batch);
+        let joins = |tag: &&Tag| Some(batch(tag)) == first;
+        tags.iter().take_while(joins).count()
     }
+}
+
+/// Calls a function that returns a status, for the argument that is at `record.words[0]`, or is
+/// `argument`. Returns why the call has failed, if the status says so.
+fn run_with_status(
+    stub: &Stub,
+    record: &Record,
+    argument: Option<[u64; 2]>,
+    status: &StatusResult,
+    g: &GBlock,
+) -> std::thread::Result<Option<Cause>> {
+    let mut results = vec![0_u64; status.words()];
+    let argument = argument
+        .as_ref()
+        .map(|words| words.as_ptr().expose_provenance());
+    let words = [
+        argument.map_or(record.words[0], |address| address as u64),
+        results.as_mut_ptr().expose_provenance() as u64,
+    ];
+    let call = Record { words, ..*record };
+    // SAFETY: I5, I6, I8: the stub of a function with a status takes the addresses of its argument
+    // and of space for its results; the queue roots the record that they are from.
+    catch_unwind(AssertUnwindSafe(|| unsafe {
+        stub.run_all(std::slice::from_ref(&call), g);
+    }))
+    .map(|()| status.read(&results))
 }
 
 /// The message of a panic, if it is a string.
@@ -333,21 +387,6 @@ fn message_of(payload: &(dyn Any + Send)) -> &str {
     let text = payload.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| payload.downcast_ref::<&str>().copied());
     text.unwrap_or("(not a text)")
-}
-
-/// Returns how many of these records, from the first on, can run in one batch: they have the same
-/// stub, or the same bulk finalizer.
-fn same_batch(tags: &[Tag], int_arg_regs: u8, lookup: &mut Lookup<'_>) -> usize {
-    let mut batch = |tag: &Tag| {
-        let shape = &lookup.get(tag.shape()).shape;
-        match shape.is_bulk() {
-            true => tag.shape() as usize,
-            false => Arc::as_ptr(shape.stub(int_arg_regs)).addr(),
-        }
-    };
-    let first = tags.first().map(&mut batch);
-    let joins = |tag: &&Tag| Some(batch(tag)) == first;
-    tags.iter().take_while(joins).count()
 }
 
 #[cfg(test)]

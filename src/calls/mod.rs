@@ -4,6 +4,8 @@
 #![deny(unsafe_code)]
 
 pub(crate) mod executor;
+pub(crate) mod failing;
+pub(crate) mod failure;
 pub(crate) mod function;
 pub(crate) mod goroutine;
 pub(crate) mod lookup;
@@ -15,3 +17,4 @@ pub(crate) mod queue;
 mod queue_tests;
 pub(crate) mod shape;
 pub(crate) mod shapes;
+pub(crate) mod status;

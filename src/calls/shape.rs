@@ -4,11 +4,15 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use fing_stubs::{Abi, KeyOptions, Record, Signature, Stub, StubCache, StubError, StubKey, Type};
 
+use crate::calls::failure::CallKind;
 use crate::calls::function::{ContextKind, Entry, Function};
+use crate::calls::options::Handling;
 use crate::calls::queue::Tag;
+use crate::calls::status::StatusResult;
 use crate::order::CyclePolicy;
 
 /// How a record's two words carry the object or argument.
@@ -28,6 +32,14 @@ pub(crate) enum Argument {
 }
 
 impl Argument {
+    /// Whether the calls are those of a finalizer or of a cleanup.
+    pub(crate) fn kind(self) -> CallKind {
+        match self {
+            Argument::Pointer | Argument::Interface(_) | Argument::Bulk => CallKind::Finalizer,
+            Argument::Image { .. } | Argument::Block => CallKind::Cleanup,
+        }
+    }
+
     /// Which words are references, as bits of [`Tag`].
     pub(crate) fn references(self) -> u8 {
         match self {
@@ -38,16 +50,29 @@ impl Argument {
     }
 }
 
+/// What all shapes of one function have in common in one runtime.
+#[derive(Debug, Default)]
+pub(crate) struct Conduct {
+    /// How many of its calls have failed.
+    failures: AtomicU64,
+    /// Whether no call of it is made any more.
+    quarantined: AtomicBool,
+}
+
 /// One function for one kind of argument, ready to be queued.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Shape {
     function: Function,
     argument: Argument,
-    cycle: CyclePolicy,
+    handling: Handling,
     stubs: Stubs,
+    /// Where the status is that the function returns.
+    status: Option<StatusResult>,
+    /// Set when the shape becomes one of a table.
+    conduct: Arc<Conduct>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Stubs {
     Fixed {
         code: usize,
@@ -62,7 +87,7 @@ impl Shape {
     pub(super) fn prepare(
         function: &Function,
         argument: Argument,
-        cycle: CyclePolicy,
+        handling: Handling,
         cache: &StubCache,
     ) -> Result<Shape, StubError> {
         let signature = match argument {
@@ -70,8 +95,12 @@ impl Shape {
             _ => Cow::Borrowed(function.signature()),
         };
         let context = *function.context() != ContextKind::None;
+        let status = match function.returns_status() {
+            true => StatusResult::of(&signature),
+            false => None,
+        };
         let make = |abi: Abi| {
-            let key = if argument == Argument::Block {
+            let key = if argument == Argument::Block || status.is_some() {
                 let options = KeyOptions::default()
                     .context_argument(context)
                     .frame_limit(cache.options().frame_limit);
@@ -96,9 +125,28 @@ impl Shape {
         Ok(Shape {
             function: function.clone(),
             argument,
-            cycle,
+            handling,
             stubs,
+            status,
+            conduct: Arc::default(),
         })
+    }
+
+    /// The shape as one of a function that has this conduct.
+    pub(super) fn with_conduct(self, conduct: Arc<Conduct>) -> Shape {
+        Shape { conduct, ..self }
+    }
+
+    /// The shape of the same calls once they are queued again.
+    pub(super) fn requeued(&self) -> Shape {
+        let requeued = self.handling.requeued.saturating_add(1);
+        Shape {
+            handling: Handling {
+                requeued,
+                ..self.handling
+            },
+            ..self.clone()
+        }
     }
 
     pub(crate) fn function(&self) -> &Function {
@@ -109,14 +157,59 @@ impl Shape {
         self.argument
     }
 
+    /// Whether the calls are those of a finalizer or of a cleanup.
+    pub(super) fn kind(&self) -> CallKind {
+        self.argument.kind()
+    }
+
+    /// The word of a finalizer's record that is the object.
+    pub(super) fn object_of(&self, record: &Record) -> u64 {
+        record.words[usize::from(matches!(self.argument, Argument::Interface(_)))]
+    }
+
+    pub(super) fn handling(&self) -> &Handling {
+        &self.handling
+    }
+
+    /// Where the status of a call is found, if the function returns one.
+    pub(super) fn status(&self) -> Option<&StatusResult> {
+        self.status.as_ref()
+    }
+
+    /// Whether no call of the function is made any more.
+    #[inline]
+    pub(super) fn is_quarantined(&self) -> bool {
+        self.conduct.quarantined.load(Ordering::Relaxed)
+    }
+
+    /// Has no call of the function made any more. Returns false if that was so before.
+    pub(super) fn quarantine(&self) -> bool {
+        !self.conduct.quarantined.swap(true, Ordering::Relaxed)
+    }
+
+    /// Counts a failed call of the function, and returns how many there are.
+    pub(super) fn count_failure(&self) -> u64 {
+        self.conduct.failures.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// How many calls of the function have failed.
+    pub(super) fn failures(&self) -> u64 {
+        self.conduct.failures.load(Ordering::Relaxed)
+    }
+
     /// Whether one call takes the objects of many records.
     pub(crate) fn is_bulk(&self) -> bool {
         self.argument == Argument::Bulk
     }
 
+    /// Whether word 0 of its records is the address of the argument.
+    pub(super) fn takes_block(&self) -> bool {
+        self.argument == Argument::Block
+    }
+
     /// The cycle policy of its registrations.
     pub(crate) fn cycle(&self) -> CyclePolicy {
-        self.cycle
+        self.handling.cycle
     }
 
     /// The stub for a drain with `int_arg_regs` registers.

@@ -94,7 +94,7 @@ impl Subject for Embedded {
                 poison: true,
                 ..HeapOptions::default()
             })
-            .on_panic(move |panic| kept.keep(&panic.message))
+            .on_failure(move |failure| kept.keep(&failure.cause.to_string()))
             .on_cycle(move |cycle| {
                 let mut reported = reported.lock().unwrap_or_else(PoisonError::into_inner);
                 reported.push(cycle.path.clone());

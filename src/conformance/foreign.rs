@@ -149,7 +149,7 @@ impl<C: Collector> Subject for Foreign<C> {
             .order(setup.order)
             .code(code())
             .fault(setup.fault)
-            .on_panic(move |panic| kept.keep(&panic.message))
+            .on_failure(move |failure| kept.keep(&failure.cause.to_string()))
             .build();
         Foreign {
             heap: Rc::new(RefCell::new(C::new(setup.roots))),

@@ -66,6 +66,13 @@ pub enum RegisterError {
         /// The function's signature.
         function: Signature,
     },
+    /// The function is declared to return a status, and its last result is neither an integer nor
+    /// an interface.
+    #[error("registering {function}: wanted an integer or an interface as its last result")]
+    Status {
+        /// The function's signature.
+        function: Signature,
+    },
     /// The thread of the finalizer goroutine could not be started.
     #[error("registering: no thread for the finalizer goroutine: {0}")]
     NoThread(std::io::Error),
@@ -130,6 +137,11 @@ pub(super) fn check(function: &Function) -> Result<Argument, RegisterError> {
             });
         }
     };
+    if !function.has_readable_status() {
+        return Err(RegisterError::Status {
+            function: signature.clone(),
+        });
+    }
     if function.is_nil() {
         return Err(RegisterError::NilFunction {
             function: signature.clone(),

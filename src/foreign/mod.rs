@@ -21,7 +21,6 @@ mod steps;
 mod table;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use fing_stubs::{AbiError, CacheOptions, CacheStats, StubError};
@@ -36,10 +35,12 @@ use crate::base::events::drop_guarded;
 use crate::base::identity;
 use crate::base::lock::{Lock, Rank};
 use crate::calls::executor::{Executor, ExecutorError, Goroutine, Owner};
+use crate::calls::failing::Policy;
+use crate::calls::failure::{Decision, Failure, FailurePolicy};
 use crate::calls::function::{CleanupFn, FinalizerFn, Function};
-use crate::calls::goroutine::{CallOptions, Calls, CallsError, FinalizerPanic};
+use crate::calls::goroutine::{CallOptions, Calls, CallsError};
 use crate::calls::lookup::Lookup;
-use crate::calls::options::{FinalizerOptions, HeldValue};
+use crate::calls::options::{FinalizerOptions, Handling, HeldValue};
 use crate::calls::shape::Argument;
 use crate::order::{CyclePolicy, Order};
 use entry::Kind;
@@ -148,10 +149,30 @@ impl<R: Reference> FinalizersBuilder<R> {
         self
     }
 
-    /// Sets a hook that is called with each panic of a finalizer or cleanup, on the thread that
-    /// runs finalizers. The default sends a `tracing` error.
-    pub fn on_panic(mut self, hook: impl Fn(&FinalizerPanic) + Send + Sync + 'static) -> Self {
-        self.calls.on_panic = Box::new(hook);
+    /// Sets a hook that is told of each failure of a finalizer or cleanup: see [`Failure`]. It is
+    /// called on the thread that runs finalizers, or, for one that is stuck or whose thread has
+    /// ended, on the watchdog's; with no lock held, so it may do whatever a finalizer may. The
+    /// default sends a `tracing` error.
+    pub fn on_failure(mut self, hook: impl Fn(&Failure) + Send + Sync + 'static) -> Self {
+        self.calls.on_failure = Box::new(hook);
+        self
+    }
+
+    /// Sets what is done about failures, unless the registration says otherwise. The default is
+    /// [`FailurePolicy::Report`].
+    pub fn failure_policy(mut self, policy: FailurePolicy) -> Self {
+        self.calls.policy = Policy::Fixed(policy);
+        self
+    }
+
+    /// Has a hook decide what is done about failures, unless the registration says otherwise: in
+    /// place of a [`failure_policy`](Self::failure_policy). It is called before
+    /// [`on_failure`](Self::on_failure), as that is. If it panics, it has decided to go on.
+    pub fn decide_failures(
+        mut self,
+        hook: impl Fn(&Failure) -> Decision + Send + Sync + 'static,
+    ) -> Self {
+        self.calls.policy = Policy::Hook(Box::new(hook));
         self
     }
 
@@ -236,8 +257,12 @@ pub struct FinalizersStats {
     pub queued: u64,
     /// Calls done.
     pub executed: u64,
-    /// Calls that panicked, of those done.
-    pub panicked: u64,
+    /// Calls that failed, and calls that were not made as their function is in quarantine.
+    pub failed: u64,
+    /// Calls that were queued again after they had failed.
+    pub requeued: u64,
+    /// Calls that were not made, as their function is in quarantine.
+    pub quarantined: u64,
     /// Statistics of the stub cache.
     pub stubs: CacheStats,
 }
@@ -317,9 +342,9 @@ impl<R: Reference> Finalizers<R> {
         let registration = Registration {
             kind: Kind::Finalizer,
             object,
-            shape: self.shape(function, argument)?,
+            shape: self.shape(function, argument, options.handling)?,
             held: context,
-            policy: options.cycle,
+            policy: options.handling.cycle,
         };
         let added = self.shared.table.lock().add(registration);
         added.map(drop).ok_or(RegisterError::AlreadySet {
@@ -328,13 +353,19 @@ impl<R: Reference> Finalizers<R> {
     }
 
     /// Returns the shape of a function, after starting the goroutine that will call it.
-    fn shape(&self, function: &Function, argument: Argument) -> Result<u32, RegisterError> {
+    fn shape(
+        &self,
+        function: &Function,
+        argument: Argument,
+        handling: Handling,
+    ) -> Result<u32, RegisterError> {
         let calls = &self.shared.calls;
         self.goroutine.start().map_err(RegisterError::NoThread)?;
-        let cycle = CyclePolicy::default();
+        // Here the registration has the policy for cycles, not the shape.
+        let handling = handling.cycle(CyclePolicy::default());
         let shape = calls
             .shapes
-            .index_of(function, argument, cycle, &calls.stubs)?;
+            .index_of(function, argument, handling, &calls.stubs)?;
         Ok(shape)
     }
 
@@ -346,9 +377,9 @@ impl<R: Reference> Finalizers<R> {
     pub fn prepare_finalizer(
         &self,
         function: &FinalizerFn,
-        cycle: CyclePolicy,
+        handling: impl Into<Handling>,
     ) -> Result<PreparedFinalizer<R>, RegisterError> {
-        PreparedFinalizer::new(self, function, cycle)
+        PreparedFinalizer::new(self, function, handling.into())
     }
 
     /// Removes the finalizer of an object, and returns whether there was one. A call that is due
@@ -377,6 +408,34 @@ impl<R: Reference> Finalizers<R> {
         cleanup: &CleanupFn,
         argument: HeldValue<R>,
     ) -> Result<Cleanup, RegisterError> {
+        self.add_cleanup_to(object, cleanup, argument, Handling::new())
+    }
+
+    /// As [`add_cleanup`](Self::add_cleanup), with what is done about failures, and where this is
+    /// called. (A cleanup has no policy for cycles.)
+    ///
+    /// # Safety
+    /// Those of [`add_cleanup`](Self::add_cleanup).
+    ///
+    /// # Errors
+    /// Those of [`add_cleanup`](Self::add_cleanup).
+    pub unsafe fn add_cleanup_with(
+        &self,
+        object: R,
+        cleanup: &CleanupFn,
+        argument: HeldValue<R>,
+        options: Handling,
+    ) -> Result<Cleanup, RegisterError> {
+        self.add_cleanup_to(object, cleanup, argument, options)
+    }
+
+    fn add_cleanup_to(
+        &self,
+        object: R,
+        cleanup: &CleanupFn,
+        argument: HeldValue<R>,
+        options: Handling,
+    ) -> Result<Cleanup, RegisterError> {
         if argument == HeldValue::Object(object) {
             return Err(RegisterError::ArgumentIsObject {
                 word: object.to_word(),
@@ -396,7 +455,7 @@ impl<R: Reference> Finalizers<R> {
         let registration = Registration {
             kind: Kind::Cleanup,
             object,
-            shape: self.shape(function, image)?,
+            shape: self.shape(function, image, options)?,
             held: Some(argument),
             policy: CyclePolicy::default(),
         };
@@ -565,7 +624,9 @@ impl<R: Reference> Finalizers<R> {
             weak: table.count(Kind::Weak),
             queued: counts.queued,
             executed: counts.executed,
-            panicked: calls.panics.load(Ordering::Relaxed),
+            failed: calls.failures.failed(),
+            requeued: calls.failures.requeued(),
+            quarantined: counts.skipped,
             stubs: calls.stubs.stats(),
         }
     }

@@ -10,7 +10,7 @@ use super::entry::Kind;
 use super::table::Registration;
 use super::{Finalizers, RegisterError, error};
 use crate::calls::function::FinalizerFn;
-use crate::calls::options::HeldValue;
+use crate::calls::options::{Handling, HeldValue};
 use crate::order::{CyclePolicy, Reference};
 
 /// How many objects are handled under one lock.
@@ -88,20 +88,15 @@ impl<R: Reference> PreparedFinalizer<R> {
     pub(super) fn new(
         finalizers: &Finalizers<R>,
         function: &FinalizerFn,
-        cycle: CyclePolicy,
+        handling: Handling,
     ) -> Result<PreparedFinalizer<R>, RegisterError> {
         let parts = function.function();
         let argument = error::check(parts)?;
-        let calls = &finalizers.shared.calls;
-        let start = finalizers.goroutine.start();
-        start.map_err(RegisterError::NoThread)?;
-        let shape = calls
-            .shapes
-            .index_of(parts, argument, CyclePolicy::default(), &calls.stubs)?;
+        let shape = finalizers.shape(parts, argument, handling)?;
         Ok(PreparedFinalizer(Arc::new(Inner {
             finalizers: finalizers.clone(),
             function: function.clone(),
-            cycle,
+            cycle: handling.cycle,
             shape,
         })))
     }

@@ -19,12 +19,15 @@ use std::time::Duration;
 use fing_stubs::{AbiError, CacheOptions, StubError};
 
 use crate::calls::executor::{Executor, ExecutorError, Goroutine};
+use crate::calls::failing::Policy;
+use crate::calls::failure::{Decision, Failure, FailurePolicy};
 use crate::calls::function::FinalizerFn;
-use crate::calls::goroutine::{CallOptions, Calls, CallsError, FinalizerPanic};
+use crate::calls::goroutine::{CallOptions, Calls, CallsError};
 use crate::calls::observer::Observer;
+use crate::calls::options::Handling;
 use crate::calls::queue::{DrainOrder, status};
 use crate::heap::{HeapError, HeapFault, HeapOptions, HeapReport};
-use crate::order::{CyclePolicy, Order};
+use crate::order::Order;
 use crate::runtime::collect::{Collection, Space};
 use crate::runtime::mutator::Mutator;
 use crate::runtime::registry::{
@@ -160,7 +163,7 @@ impl RuntimeBuilder {
         self
     }
 
-    /// Sets a hook that is called with each cycle that is to be reported ([`CyclePolicy::Report`]),
+    /// Sets a hook that is called with each cycle that is to be reported ([`CyclePolicy::Report`](crate::CyclePolicy::Report)),
     /// after the collection that found it, on the thread that collected. The default sends a
     /// `tracing` warning.
     pub fn on_cycle(mut self, hook: impl Fn(&CycleReport) + Send + Sync + 'static) -> Self {
@@ -168,10 +171,30 @@ impl RuntimeBuilder {
         self
     }
 
-    /// Sets a hook that is called with each panic of a finalizer or cleanup, on the thread that
-    /// runs finalizers. The default sends a `tracing` error.
-    pub fn on_panic(mut self, hook: impl Fn(&FinalizerPanic) + Send + Sync + 'static) -> Self {
-        self.calls.on_panic = Box::new(hook);
+    /// Sets a hook that is told of each failure of a finalizer or cleanup: see [`Failure`]. It is
+    /// called on the thread that runs finalizers, or, for one that is stuck or whose thread has
+    /// ended, on the watchdog's; with no lock held, so it may do whatever a finalizer may. The
+    /// default sends a `tracing` error.
+    pub fn on_failure(mut self, hook: impl Fn(&Failure) + Send + Sync + 'static) -> Self {
+        self.calls.on_failure = Box::new(hook);
+        self
+    }
+
+    /// Sets what is done about failures, unless the registration says otherwise. The default is
+    /// [`FailurePolicy::Report`].
+    pub fn failure_policy(mut self, policy: FailurePolicy) -> Self {
+        self.calls.policy = Policy::Fixed(policy);
+        self
+    }
+
+    /// Has a hook decide what is done about failures, unless the registration says otherwise: in
+    /// place of a [`failure_policy`](Self::failure_policy). It is called before
+    /// [`on_failure`](Self::on_failure), as that is. If it panics, it has decided to go on.
+    pub fn decide_failures(
+        mut self,
+        hook: impl Fn(&Failure) -> Decision + Send + Sync + 'static,
+    ) -> Self {
+        self.calls.policy = Policy::Hook(Box::new(hook));
         self
     }
 
@@ -204,6 +227,11 @@ impl RuntimeBuilder {
             self.order,
         ));
         let space = Space::new(Arc::new(Types::new()), self.heap, registry.clone())?;
+        let types = space.clone();
+        calls.failures.set_type_of(move |object| {
+            let (_, desc) = types.heap().find(object as usize)?;
+            Some(desc.ty().clone())
+        });
         let shared = Arc::new(Shared {
             space,
             registry,
@@ -319,11 +347,11 @@ impl Runtime {
         ty: TypeId,
         finalizer: &FinalizerFn,
     ) -> Result<PreparedFinalizer, SetFinalizerError> {
-        self.prepare_finalizer_with(ty, finalizer, CyclePolicy::default())
+        self.prepare_finalizer_with(ty, finalizer, Handling::new())
     }
 
     /// As [`prepare_finalizer`](Self::prepare_finalizer), with a policy for cycles, which matters
-    /// only in [`Order::Topological`].
+    /// only in [`Order::Topological`], with what is done about failures, and with the site.
     ///
     /// # Errors
     /// Those of [`prepare_finalizer`](Self::prepare_finalizer).
@@ -331,14 +359,14 @@ impl Runtime {
         &self,
         ty: TypeId,
         finalizer: &FinalizerFn,
-        cycle: CyclePolicy,
+        handling: impl Into<Handling>,
     ) -> Result<PreparedFinalizer, SetFinalizerError> {
         self.start_goroutine()
             .map_err(SetFinalizerError::NoThread)?;
         let Shared {
             space, registry, ..
         } = &*self.shared;
-        registry.prepare(space, ty, finalizer, cycle)
+        registry.prepare(space, ty, finalizer, handling.into())
     }
 
     #[inline]

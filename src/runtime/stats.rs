@@ -22,8 +22,12 @@ pub struct RuntimeStats {
     pub executed: u64,
     /// Calls dropped at shutdown.
     pub discarded: u64,
-    /// Calls that panicked, of those done.
-    pub panicked: u64,
+    /// Calls that failed, of those done or not made: see [`Failure`](crate::failure::Failure).
+    pub failed: u64,
+    /// Calls that were queued again after they had failed.
+    pub requeued: u64,
+    /// Calls that were not made, as their function is in quarantine. They are not among those done.
+    pub quarantined: u64,
     /// Times the finalizer goroutine was restarted after a panic in this crate's own code, which is
     /// a bug.
     pub restarts: u64,
@@ -56,7 +60,9 @@ impl RuntimeStats {
             queued: counts.queued,
             executed: counts.executed,
             discarded: counts.discarded,
-            panicked: shared.calls.panics.load(Ordering::Relaxed),
+            failed: shared.calls.failures.failed(),
+            requeued: shared.calls.failures.requeued(),
+            quarantined: counts.skipped,
             restarts: shared.calls.restarts.load(Ordering::Relaxed),
             drains: counts.drains,
             queue_blocks: counts.blocks,

@@ -132,7 +132,7 @@ impl Machine {
             .executor(Executor::Inline)
             .code(CacheOptions::default().policy(policy))
             .heap(heap)
-            .on_panic(|_| {})
+            .on_failure(|_| {})
             .build()
             .unwrap();
         let types = runtime.types();

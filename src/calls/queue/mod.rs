@@ -55,6 +55,8 @@ pub(crate) struct Counts {
     pub(crate) queued: u64,
     pub(crate) executed: u64,
     pub(crate) discarded: u64,
+    /// Not run, as their function is in quarantine.
+    pub(crate) skipped: u64,
     pub(crate) drains: u64,
     pub(crate) blocks: usize,
     /// Memory of the blocks.
@@ -125,6 +127,8 @@ struct Inner {
     /// The rest of the drain under way, newest last.
     draining: Vec<Waiting>,
     running: Option<Arc<Block>>,
+    /// Records of the running block that were not run.
+    skipped: u64,
     plain: Spare<Block>,
     packed: Spare<Packed>,
     int_arg_regs: u8,
@@ -232,6 +236,7 @@ impl Queue {
             open: vec![None; order.open_blocks()].into_boxed_slice(),
             draining: Vec::new(),
             running: None,
+            skipped: 0,
             plain: Spare::new(),
             packed: Spare::new(),
             int_arg_regs,
@@ -335,11 +340,18 @@ impl Queue {
         Some((block, 0))
     }
 
-    /// Ends the running block, of which `executed` records were run.
+    /// Counts records of the running block that are not run.
+    pub(crate) fn skip(&self, records: u64) {
+        self.inner.lock().skipped += records;
+    }
+
+    /// Ends the running block, of which `executed` records were run or skipped.
     pub(crate) fn finish_block(&self, block: Arc<Block>, executed: u64) {
         let mut inner = self.inner.lock();
         inner.running = None;
-        inner.counts.executed += executed;
+        let skipped = std::mem::take(&mut inner.skipped);
+        inner.counts.executed += executed - skipped;
+        inner.counts.skipped += skipped;
         if let Ok(mut block) = Arc::try_unwrap(block) {
             block.clear();
             inner.plain.give(block);

@@ -72,6 +72,11 @@ impl Tag {
         self.0 >> 3
     }
 
+    /// The same tag for a record of another shape.
+    pub(crate) fn with_shape(self, shape: u32) -> Tag {
+        Tag::new(shape, (self.0 & 7) as u8)
+    }
+
     pub(crate) fn has(self, references: u8) -> bool {
         self.0 & u32::from(references) != 0
     }

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use super::argument::{Captured, capture, number};
 use super::lists::Name;
 use super::{AddCleanupError, CleanupArgument, Registry, Special, Specials, is_traced};
+use crate::calls::failure::FailurePolicy;
 use crate::calls::function::Function;
-use crate::calls::options::HeldValue;
+use crate::calls::options::{Handling, HeldValue};
 use crate::heap::{Heap, Location, Place};
-use crate::order::CyclePolicy;
 use crate::runtime::mutator::Mutator;
 use crate::runtime::object::Obj;
 
@@ -35,12 +35,31 @@ impl Cleanup {
 #[must_use = "options do nothing by themselves"]
 pub struct CleanupOptions<'m> {
     context: Option<HeldValue<Obj<'m>>>,
+    handling: Handling,
 }
 
 impl<'m> CleanupOptions<'m> {
-    /// Returns the defaults: no context.
+    /// Returns the defaults: no context, the runtime's failure policy, no site.
     pub const fn new() -> Self {
-        CleanupOptions { context: None }
+        CleanupOptions {
+            context: None,
+            handling: Handling::new(),
+        }
+    }
+
+    /// Sets what is done if the call fails, in place of the runtime's
+    /// [`failure_policy`](crate::RuntimeBuilder::failure_policy).
+    pub fn failure(mut self, policy: FailurePolicy) -> Self {
+        self.handling = self.handling.failure(policy);
+        self
+    }
+
+    /// Records where this is called, for [reports](crate::failure::Failure::site) of failures. It
+    /// takes no memory for each registration, but some for each site.
+    #[track_caller]
+    pub fn record_site(mut self) -> Self {
+        self.handling = self.handling.record_site();
+        self
     }
 
     /// Sets the context of this cleanup. The function must have been declared to take a context
@@ -78,6 +97,7 @@ struct KnownCleanup {
     /// The function's identity. No other function can get it before the next collection, as the
     /// shape has a clone.
     function: usize,
+    handling: Handling,
     shape: u32,
     /// The parameter's size in bytes.
     size: u8,
@@ -91,8 +111,9 @@ impl KnownCleanups {
     }
 
     #[inline]
-    fn find(&self, function: usize) -> Option<KnownCleanup> {
-        self.0[Self::row(function)].filter(|known| known.function == function)
+    fn find(&self, function: usize, handling: Handling) -> Option<KnownCleanup> {
+        let known = self.0[Self::row(function)];
+        known.filter(|known| known.function == function && known.handling == handling)
     }
 
     fn note(&mut self, known: KnownCleanup) {
@@ -119,7 +140,8 @@ impl Registry {
             && let Some(object) = heap.place(pointer)
         {
             let mut specials = self.specials.lock();
-            if let Some(known) = specials.known_cleanups.find(function.identity()) {
+            let identity = function.identity();
+            if let Some(known) = specials.known_cleanups.find(identity, options.handling) {
                 let special = Special::Cleanup {
                     shape: known.shape,
                     references: 0,
@@ -189,6 +211,11 @@ impl Registry {
                 return Err(AddCleanupError::ClosesOver { context, base });
             }
         }
+        if !function.has_readable_status() {
+            return Err(AddCleanupError::Status {
+                function: function.signature().clone(),
+            });
+        }
         if function.is_nil() {
             return Err(AddCleanupError::NilFunction {
                 function: function.signature().clone(),
@@ -196,7 +223,8 @@ impl Registry {
         }
         let object = heap.place(pointer);
         let object = object.ok_or(AddCleanupError::NotInHeap { addr: pointer })?;
-        let name = self.add(heap, object, function, argument, context)?;
+        let handling = options.handling;
+        let name = self.add(heap, object, (function, handling), argument, context)?;
         Ok(self.cleanup(object, name))
     }
 
@@ -205,16 +233,13 @@ impl Registry {
         &self,
         heap: &Heap,
         object: Place,
-        function: &Function,
+        (function, handling): (&Function, Handling),
         argument: Captured,
         context: Option<u64>,
     ) -> Result<Name, AddCleanupError> {
-        let shape = self.shapes.index_of(
-            function,
-            argument.argument,
-            CyclePolicy::default(),
-            &self.stubs,
-        )?;
+        let shape = self
+            .shapes
+            .index_of(function, argument.argument, handling, &self.stubs)?;
         let (references, words) = (argument.argument.references(), argument.words);
         let traced = is_traced(function);
         let special = match context {
@@ -235,6 +260,7 @@ impl Registry {
         if let (Some(size), None) = (argument.number, context) {
             specials.known_cleanups.note(KnownCleanup {
                 function: function.identity(),
+                handling,
                 shape,
                 size,
             });

@@ -171,6 +171,18 @@ pub enum SetFinalizerError {
         /// What is wrong with it, if it is a pointer.
         reason: Option<Box<TypesError>>,
     },
+    /// The function is declared to return a status, and its last result is neither an integer nor
+    /// an interface.
+    #[error(
+        "set_finalizer: argument 1 is {function}, which is declared to return a status, wanted an \
+         integer or an interface as its last result"
+    )]
+    Status {
+        /// The object's type.
+        object: Type,
+        /// The function's signature.
+        function: Signature,
+    },
     /// The function's address is null. (Go would crash when it is called.)
     #[error("set_finalizer: argument 1 is {function} at address 0, wanted a function")]
     NilFunction {
@@ -322,6 +334,16 @@ pub enum AddCleanupError {
         context: usize,
         /// Where the object begins.
         base: usize,
+    },
+    /// The function is declared to return a status, and its last result is neither an integer nor
+    /// an interface.
+    #[error(
+        "add_cleanup: argument 1 is {function}, which is declared to return a status, wanted an \
+         integer or an interface as its last result"
+    )]
+    Status {
+        /// The function's signature.
+        function: Signature,
     },
     /// The function's address is null. (Go would crash when it is called.)
     #[error("add_cleanup: argument 1 is {function} at address 0, wanted a function")]

@@ -7,9 +7,8 @@ use fing_stubs::Type;
 
 use super::{Registry, SetFinalizerError, shape_id};
 use crate::calls::function::FinalizerFn;
-use crate::calls::options::HeldValue;
+use crate::calls::options::{Handling, HeldValue};
 use crate::heap::{Heap, SetId, TypedId};
-use crate::order::CyclePolicy;
 use crate::runtime::collect::Space;
 use crate::runtime::known::ContextCheck;
 use crate::runtime::object::Obj;
@@ -226,7 +225,7 @@ impl Registry {
         space: &Arc<Space>,
         ty: TypeId,
         finalizer: &FinalizerFn,
-        cycle: CyclePolicy,
+        handling: Handling,
     ) -> Result<PreparedFinalizer, SetFinalizerError> {
         let types = space.types();
         let unknown = SetFinalizerError::ObjectType;
@@ -234,7 +233,7 @@ impl Registry {
         let pointer = types.pointer_to(ty).map_err(unknown)?;
         let function = finalizer.function();
         let context = self.context_check(space, function)?;
-        let shape = self.shape_for(space, pointer, function, cycle)?;
+        let shape = self.shape_for(space, pointer, function, handling)?;
         Ok(PreparedFinalizer(Arc::new(Inner {
             registry: self.clone(),
             space: space.clone(),

@@ -6,10 +6,9 @@ use fing_stubs::{Family, Kind, Type};
 use super::pointer::{Held, lies_at};
 use super::{Pointer, Registry, SetFinalizerError, Special, is_traced, shape_id};
 use crate::calls::function::{ContextKind, Entry, Function};
-use crate::calls::options::{FinalizerOptions, HeldValue};
+use crate::calls::options::{FinalizerOptions, Handling, HeldValue};
 use crate::calls::shape::Argument;
 use crate::heap::{Location, SetId, TypedId};
-use crate::order::CyclePolicy;
 use crate::runtime::collect::Space;
 use crate::runtime::known::{ContextCheck, Known};
 use crate::runtime::mutator::Mutator;
@@ -53,7 +52,7 @@ impl Registry {
         let heap = mutator.space().heap();
         if let Held::Object(object) = pointer.0
             && options.external_bytes == 0
-            && let Some(known) = mutator.known().find(function.identity(), options.cycle)
+            && let Some(known) = mutator.known().find(function.identity(), options.handling)
             && let Ok(word) = known.context.word(heap, options.context)
             && heap.set_id(object.addr(), &known.id, word) == SetId::Set
         {
@@ -76,8 +75,8 @@ impl Registry {
         let Some(target) = self.target(mutator, pointer)? else {
             return Ok(FinalizerState::Ignored);
         };
-        let (space, cycle) = (mutator.space(), options.cycle);
-        let shape = self.shape_for(space, target.ty, function, cycle)?;
+        let (space, handling) = (mutator.space(), options.handling);
+        let shape = self.shape_for(space, target.ty, function, handling)?;
         let context = self.context_check(space, function)?;
         let word = self.check_context(space, function, context, options.context)?;
         let id = TypedId::new(target.object, shape_id(shape), is_traced(function));
@@ -98,7 +97,7 @@ impl Registry {
         if let Held::Object(_) = pointer.0 {
             mutator.known().note(Known {
                 function: function.identity(),
-                cycle,
+                handling,
                 id,
                 context,
             });
@@ -150,16 +149,16 @@ impl Registry {
         space: &Space,
         pointer: TypeId,
         function: &Function,
-        cycle: CyclePolicy,
+        handling: Handling,
     ) -> Result<u32, SetFinalizerError> {
-        if let Some(shape) = self.shapes.noted(function, cycle, pointer) {
+        if let Some(shape) = self.shapes.noted(function, handling, pointer) {
             return Ok(shape);
         }
         let argument = argument(space.types(), pointer, function)?;
         let shape = self
             .shapes
-            .index_of(function, argument, cycle, &self.stubs)?;
-        self.shapes.note(function, cycle, pointer, shape);
+            .index_of(function, argument, handling, &self.stubs)?;
+        self.shapes.note(function, handling, pointer, shape);
         Ok(shape)
     }
 
@@ -362,6 +361,12 @@ pub(super) fn argument(
 ) -> Result<Argument, SetFinalizerError> {
     let signature = function.signature();
     let object = || print(types, pointer);
+    if !function.has_readable_status() {
+        return Err(SetFinalizerError::Status {
+            object: object(),
+            function: signature.clone(),
+        });
+    }
     if signature.is_variadic() {
         return Err(SetFinalizerError::Variadic {
             object: object(),
