@@ -102,6 +102,7 @@ pub mod observe {
 pub mod failure {
     pub use crate::calls::failure::{CallKind, Cause, Decision, Failure, FailurePolicy};
     pub use crate::calls::options::Handling;
+    pub use crate::calls::watchdog::Watchdog;
 }
 
 /// Looking for faults: registrations that can't become due, cycles, heaps that are not sound.

@@ -31,8 +31,8 @@ use fing_stubs::Record;
 use loom::thread;
 
 use crate::base::lock::WAITS_TOO_LATE;
-use crate::base::sync::Ordering;
-use crate::queue::{DrainOrder, Queue, Tag, Taken, status};
+use crate::base::sync::{Arc as SharedArc, Ordering};
+use crate::queue::{Block, DrainOrder, Queue, Tag, Taken, TurnRef, Watched, status};
 
 /// Forced switches of threads in one execution: three find every fault of the table above in
 /// seconds.
@@ -107,10 +107,21 @@ impl World {
     /// The finalizer goroutine, as in src/calls/goroutine.rs: drains until it is stopped, then
     /// discards.
     fn goroutine(&self, publishing: Publishing) {
+        self.turn(publishing, self.queue.turn());
+    }
+
+    /// As a thread that has taken over.
+    fn turn(&self, publishing: Publishing, turn: TurnRef) {
         let mut drain = 0;
         while let Taken::Drain { int_arg_regs } = self.queue.take(true) {
             drain += 1;
             while let Some((block, _)) = self.queue.next_block(|_| ()) {
+                if turn.is_guarded() {
+                    if !self.guarded_block(&turn, block, int_arg_regs, drain) {
+                        return;
+                    }
+                    continue;
+                }
                 let range = block.slots().as_ptr_range();
                 let mut at = range.start.cast::<Record>();
                 for slot in block.slots() {
@@ -121,10 +132,29 @@ impl World {
                 }
                 self.publish(range.end.cast());
                 let executed = block.slots().len() as u64;
-                self.queue.finish_block(block, executed);
+                assert!(self.queue.finish_block(&self.queue.turn(), block, executed));
             }
         }
         self.queue.discard();
+    }
+
+    /// Makes one call at a time. Returns false if the thread was relieved.
+    fn guarded_block(
+        &self,
+        turn: &TurnRef,
+        block: SharedArc<Block>,
+        int_arg_regs: u8,
+        drain: u32,
+    ) -> bool {
+        for (at, slot) in block.slots().iter().enumerate() {
+            if !turn.claim(at) {
+                self.queue.retire(turn, Some(block.clone()));
+                return false;
+            }
+            self.call(slot.record().words[0], int_arg_regs, drain);
+        }
+        let executed = block.slots().len() as u64;
+        self.queue.finish_block(turn, block, executed)
     }
 
     fn publish(&self, at: *const Record) {
@@ -141,7 +171,11 @@ impl World {
             (fate.int_arg_regs, fate.drain) = (int_arg_regs, drain);
         }
         // A step inside the call, so that other threads can look at it.
-        assert_eq!(self.queue.status() & status::WAIT, 0, "parked in a call");
+        let parked = self.queue.status() & status::WAIT != 0;
+        assert!(
+            !parked || self.queue.turn().is_guarded(),
+            "parked in a call"
+        );
         self.log.fates().entry(number).or_default().returned += 1;
     }
 
@@ -178,8 +212,12 @@ fn join(thread: thread::JoinHandle<()>) {
 }
 
 fn check(model: impl Fn() + Send + Sync + 'static) {
+    check_bounded(PREEMPTIONS, model);
+}
+
+fn check_bounded(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(PREEMPTIONS);
+    builder.preemption_bound = Some(preemptions);
     builder.check(model);
 }
 
@@ -309,5 +347,85 @@ fn register_count_is_read_once_a_drain() {
             assert!(!same_drain || fates[a].int_arg_regs == fates[b].int_arg_regs);
         }
         world.end(goroutine, 3);
+    });
+}
+
+/// A watchdog that takes every call it sees for stuck: whatever it does, and whenever, each record
+/// runs once, and is a root until its call has returned.
+fn take_over(fault: bool) {
+    let world = World::new(9);
+    world.queue.guard_turns();
+    world.push([1, 2]);
+    let goroutine = world.start(Publishing::Right);
+    let other = world.spawn(move |world| {
+        let Watched::Turn(_, Some(sight)) = world.queue.sight() else {
+            return;
+        };
+        if fault {
+            // As if the thread were not asked.
+            let (turn, _) = world.queue.replace(&world.queue.turn()).expect("in force");
+            return world.turn(Publishing::Right, turn);
+        }
+        if let Some(turn) = world.queue.relieve(sight, 1) {
+            world.turn(Publishing::Right, turn);
+        }
+    });
+    let mut seen = Vec::new();
+    world.queue.visit_references(&mut |word| seen.push(word));
+    for number in 1..=2 {
+        let kept = seen.contains(&number) || world.log.of(number).returned == 1;
+        assert!(kept, "a root is missing: {number}, seen {seen:?}");
+    }
+    assert_eq!(world.queue.wait_until_settled(LONG), Ok(()));
+    world.queue.stop();
+    join(goroutine);
+    join(other);
+    let fates = world.log.fates();
+    let once = |number: &u64| fates.get(number).is_some_and(|fate| fate.entered == 1);
+    assert!([1, 2].iter().all(once), "not once each: {fates:?}");
+    let counts = world.queue.counts();
+    assert_eq!((counts.executed, counts.stuck), (2, 0));
+}
+
+#[test]
+fn a_stuck_call_is_taken_over_from() {
+    // Three threads that all run: with a third switch it takes a minute, and finds no more.
+    check_bounded(2, || take_over(false));
+}
+
+/// The model finds two threads that run the same records.
+#[test]
+#[should_panic(expected = "not once each")]
+fn taking_over_without_asking_is_found() {
+    check(|| take_over(true));
+}
+
+/// A thread that has ended inside of the call of record 3, the first that runs.
+#[test]
+fn a_thread_that_has_ended_is_replaced() {
+    check(|| {
+        let world = World::new(9);
+        world.push([1, 2, 3]);
+        let ended = world.queue.turn();
+        let goroutine = world.spawn(|world| {
+            let taken = world.queue.take(true);
+            assert_eq!(taken, Taken::Drain { int_arg_regs: 9 });
+            let (block, _) = world.queue.next_block(|_| ()).expect("records");
+            world.publish(block.slots().as_ptr().cast());
+        });
+        join(goroutine);
+        let other = world.spawn(move |world| {
+            let (turn, left) = world.queue.replace(&ended).expect("in force");
+            let left = left.expect("the record of the call");
+            assert_eq!(left.block.slots()[left.records][0].record().words[0], 3);
+            world.queue.retire(&ended, Some(left.block));
+            world.turn(Publishing::Right, turn);
+        });
+        assert_eq!(world.queue.wait_until_settled(LONG), Ok(()));
+        let returned = [1, 2, 3].map(|number| world.log.of(number).returned);
+        assert_eq!(returned, [1, 1, 0]);
+        assert_eq!(world.queue.counts().executed, 3);
+        world.queue.stop();
+        join(other);
     });
 }

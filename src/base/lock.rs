@@ -20,6 +20,8 @@ pub(crate) enum Rank {
     World,
     /// Registrations: finalizers, cleanups, weak pointers.
     Registry,
+    /// The threads that run finalizers.
+    Workers,
     /// The queue of the finalizer goroutine.
     Queue,
     /// Functions prepared for a type of object.

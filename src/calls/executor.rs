@@ -1,13 +1,14 @@
 //! Which thread the finalizer goroutine runs on, and how it is started and stopped.
 #![forbid(unsafe_code)]
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use crate::calls::goroutine::Calls;
 use crate::calls::queue::status;
+use crate::calls::watchdog;
 
 /// Which thread runs finalizers and cleanups.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,33 +72,36 @@ pub(crate) trait Owner: Send + Sync {
 pub(crate) struct Goroutine {
     owner: Arc<dyn Owner>,
     executor: Executor,
-    /// The thread it runs on; empty until it has been started.
-    thread: Arc<OnceLock<ThreadId>>,
+    /// The thread of an inline executor.
+    thread: Option<ThreadId>,
     started: AtomicBool,
+    /// Whether the watchdog has been started.
+    watched: AtomicBool,
     running: AtomicBool,
 }
 
 impl Goroutine {
     pub(crate) fn new(owner: Arc<dyn Owner>, executor: Executor) -> Goroutine {
-        let thread = Arc::new(OnceLock::new());
-        if executor == Executor::Inline {
-            let _ = thread.set(thread::current().id());
+        let inline = executor == Executor::Inline;
+        if inline {
             owner
                 .calls()
                 .queue
                 .set_status(status::CREATED | status::WAIT, true);
         }
-        let inline = executor == Executor::Inline;
+        // An inline executor has no thread to be started but the watchdog's.
+        let started = inline && owner.calls().watchdog.is_none();
         Goroutine {
             owner,
             executor,
-            thread,
-            started: AtomicBool::new(inline),
+            thread: inline.then(|| thread::current().id()),
+            started: AtomicBool::new(started),
+            watched: AtomicBool::new(false),
             running: AtomicBool::new(false),
         }
     }
 
-    /// Starts the goroutine's thread, if it has not been started.
+    /// Starts the goroutine's thread and the watchdog's, if they have not been started.
     ///
     /// # Errors
     /// The thread could not be started; the next registration tries again.
@@ -114,17 +118,22 @@ impl Goroutine {
         if self.started.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
-        let (owner, thread) = (self.owner.clone(), self.thread.clone());
-        let body = move || {
-            let _ = thread.set(thread::current().id());
-            let calls = owner.calls();
-            calls.queue.set_status(status::CREATED, true);
-            calls.run_until_stopped();
-        };
-        let begun = thread::Builder::new().name("fing".to_owned()).spawn(body);
-        begun
-            .map(drop)
+        self.start_threads()
             .inspect_err(|_| self.started.store(false, Ordering::Release))
+    }
+
+    fn start_threads(&self) -> std::io::Result<()> {
+        let restart = self.executor == Executor::Thread;
+        if let Some(options) = self.owner.calls().watchdog
+            && !self.watched.swap(true, Ordering::AcqRel)
+        {
+            watchdog::spawn(&self.owner, options, restart)
+                .inspect_err(|_| self.watched.store(false, Ordering::Release))?;
+        }
+        match restart {
+            true => watchdog::spawn_worker(&self.owner, |calls| Some(calls.queue.turn())),
+            false => Ok(()),
+        }
     }
 
     fn check_no_mutator(&self, operation: &'static str) -> Result<(), ExecutorError> {
@@ -135,7 +144,10 @@ impl Goroutine {
     }
 
     fn is_this_thread(&self) -> bool {
-        self.thread.get() == Some(&thread::current().id())
+        match self.executor {
+            Executor::Thread => self.owner.calls().workers.has_this_thread(),
+            Executor::Inline => self.thread == Some(thread::current().id()),
+        }
     }
 
     /// Runs what is due on this thread. Returns how many records were run.
@@ -144,7 +156,7 @@ impl Goroutine {
             return Err(ExecutorError::NotInline);
         }
         let found = thread::current().id();
-        if let Some(&wanted) = self.thread.get().filter(|&&wanted| wanted != found) {
+        if let Some(wanted) = self.thread.filter(|&wanted| wanted != found) {
             return Err(ExecutorError::WrongThread { found, wanted });
         }
         self.check_no_mutator("run_finalizers")?;

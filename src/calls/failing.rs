@@ -105,9 +105,14 @@ impl Calls {
     /// Reports that the calls of these records have failed, which were made as one, and does what
     /// the policy says. They are roots until this returns.
     pub(super) fn fail(&self, shape: &Shape, failed: &[Slot], tag: Tag, cause: Cause) {
-        let Some(record) = failed.first().map(Slot::record) else {
-            return;
-        };
+        let failure = self.describe(shape, failed, cause);
+        self.answer(shape, failure, |calls| calls.requeue(shape, failed, tag));
+    }
+
+    /// Counts a failure of these records, of which there is at least one, and returns the report,
+    /// in which nothing is decided. Runs no code of the user's.
+    pub(super) fn describe(&self, shape: &Shape, failed: &[Slot], cause: Cause) -> Failure {
+        let record = failed[0].record();
         let failures = &self.failures;
         failures.failed.fetch_add(1, Ordering::Relaxed);
         let function = shape.function();
@@ -131,11 +136,17 @@ impl Calls {
         if let (CallKind::Finalizer, Some(type_of)) = (failure.kind, failures.type_of.get()) {
             failure.object_type = type_of(shape.object_of(&record));
         }
+        failure
+    }
+
+    /// Decides what is done about a failure, tells the hook, and does it.
+    pub(super) fn answer(&self, shape: &Shape, mut failure: Failure, requeue: impl FnOnce(&Calls)) {
+        let failures = &self.failures;
         failure.decision = failures.decide(shape, &failure);
         guarded("the hook for failures", || (failures.on_failure)(&failure));
         match failure.decision {
             Decision::GoOn => {}
-            Decision::Requeue => self.requeue(shape, failed, tag),
+            Decision::Requeue => requeue(self),
             Decision::Quarantine => {
                 if shape.quarantine() {
                     failures.quarantine.store(true, Ordering::Relaxed);
@@ -157,6 +168,8 @@ impl Calls {
             }
         });
         drop(function);
+        // The goroutine may be parked: this thread may be one that was relieved.
+        self.queue.wake();
         let count = failed.len() as u64;
         self.failures.requeued.fetch_add(count, Ordering::Relaxed);
     }

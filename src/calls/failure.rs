@@ -121,7 +121,8 @@ pub struct Failure {
     /// Address of the function.
     pub code: usize,
     /// The words it was called with: an object's address, or an interface, or a cleanup's argument.
-    /// For a bulk finalizer, those of the first object.
+    /// For a bulk finalizer, those of the first object. What they refer to is alive during a hook,
+    /// unless the call is [stuck](Cause::Stuck) and returns meanwhile.
     pub words: [u64; 2],
     /// The context that it was called with, 0 if it takes none.
     pub context: usize,

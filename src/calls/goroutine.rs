@@ -8,7 +8,7 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use fing_stubs::{
     AbiError, Arch, CacheOptions, GBlock, Machine, Record, RegClass, Stub, StubCache, StubError,
@@ -19,10 +19,11 @@ use crate::calls::failing::{FailureHook, Failures, Policy};
 use crate::calls::failure::{Cause, FailurePolicy};
 use crate::calls::lookup::Lookup;
 use crate::calls::observer::{Call, Observer, ParkReason};
-use crate::calls::queue::{Block, DrainOrder, Queue, Slot, Tag, Taken, status};
+use crate::calls::queue::{Block, DrainOrder, Queue, Slot, Tag, Taken, Turn, status};
 use crate::calls::shape::Shape;
 use crate::calls::shapes::Shapes;
 use crate::calls::status::StatusResult;
+use crate::calls::watchdog::{Watchdog, Workers};
 
 const OBSERVER: &str = "the observer";
 
@@ -35,6 +36,8 @@ pub(crate) struct Calls {
     /// Times the goroutine was restarted after a panic in this crate's own code.
     pub(crate) restarts: AtomicU64,
     observer: Option<Box<dyn Observer>>,
+    pub(crate) workers: Workers,
+    pub(crate) watchdog: Option<Watchdog>,
 }
 
 /// Why [`Calls`] could not be built.
@@ -55,6 +58,7 @@ pub(crate) struct CallOptions {
     pub(crate) policy: Policy,
     pub(crate) on_failure: Box<FailureHook>,
     pub(crate) observer: Option<Box<dyn Observer>>,
+    pub(crate) watchdog: Option<Watchdog>,
 }
 
 impl Default for CallOptions {
@@ -66,6 +70,7 @@ impl Default for CallOptions {
             policy: Policy::Fixed(FailurePolicy::default()),
             on_failure: Failures::default_hook(),
             observer: None,
+            watchdog: None,
         }
     }
 }
@@ -91,15 +96,21 @@ fn checked_int_arg_regs(count: usize) -> Result<u8, AbiError> {
 impl Calls {
     pub(crate) fn new(options: CallOptions) -> Result<Calls, CallsError> {
         let count = options.int_arg_regs.unwrap_or_else(max_int_arg_regs);
+        let queue = Queue::new(checked_int_arg_regs(count)?, options.drain_order);
+        if options
+            .watchdog
+            .is_some_and(|watchdog| watchdog.hands_over())
+        {
+            queue.guard_turns();
+        }
         Ok(Calls {
-            queue: Arc::new(Queue::new(
-                checked_int_arg_regs(count)?,
-                options.drain_order,
-            )),
+            queue: Arc::new(queue),
             shapes: Arc::new(Shapes::new()),
             stubs: Arc::new(StubCache::new(options.code)?),
             failures: Failures::new(options.policy, options.on_failure),
             observer: options.observer,
+            workers: Workers::new(),
+            watchdog: options.watchdog,
             restarts: AtomicU64::new(0),
         })
     }
@@ -113,21 +124,29 @@ impl Calls {
     /// Drains until the queue is stopped, and parks while it is empty. A panic outside of
     /// finalizers, hooks and observers is a bug of this crate: it is reported and counted, the
     /// record that was about to be called is skipped, and draining goes on with the next record.
-    pub(crate) fn run_until_stopped(&self) {
-        while let Err(payload) = catch_unwind(AssertUnwindSafe(|| self.drain_until_stopped())) {
+    ///
+    /// Returns early if another thread has taken over.
+    pub(crate) fn run_until_stopped(&self, turn: &Arc<Turn>) {
+        let run = || catch_unwind(AssertUnwindSafe(|| self.drain_until_stopped(turn)));
+        while let Err(payload) = run() {
             self.restarts.fetch_add(1, Ordering::Relaxed);
             let message = message_of(&*payload);
             tell(|| tracing::error!(message, "the finalizer goroutine was restarted"));
             std::mem::forget(payload);
+            if turn.is_relieved() {
+                self.queue.retire(turn, None);
+            }
         }
-        self.discard();
+        if !turn.is_relieved() {
+            self.discard();
+        }
     }
 
-    fn drain_until_stopped(&self) {
-        loop {
+    fn drain_until_stopped(&self, turn: &Arc<Turn>) {
+        while !turn.is_relieved() {
             match self.take_or_park() {
                 Taken::Drain { int_arg_regs } => {
-                    self.drain(int_arg_regs);
+                    self.drain(int_arg_regs, turn);
                 }
                 Taken::Nothing => {}
                 Taken::Stop => return,
@@ -153,9 +172,10 @@ impl Calls {
     /// Drains on this thread until nothing is due. Returns how many records were run.
     pub(crate) fn run_due(&self) -> u64 {
         let mut executed = 0;
+        let turn = self.queue.turn();
         loop {
             match self.queue.take(false) {
-                Taken::Drain { int_arg_regs } => executed += self.drain(int_arg_regs),
+                Taken::Drain { int_arg_regs } => executed += self.drain(int_arg_regs, &turn),
                 Taken::Nothing | Taken::Stop => return executed,
             }
         }
@@ -166,7 +186,7 @@ impl Calls {
         self.queue.discard();
     }
 
-    fn drain(&self, int_arg_regs: u8) -> u64 {
+    fn drain(&self, int_arg_regs: u8, turn: &Arc<Turn>) -> u64 {
         let mut executed = 0;
         let mut lookup = Lookup::beside_sweeps(&self.shapes);
         let g = GBlock::zeroed();
@@ -177,7 +197,10 @@ impl Calls {
         let mut next = self.queue.interrupted(choose);
         while let Some((block, from)) = next.or_else(|| self.queue.next_block(choose)) {
             lookup.refresh();
-            executed += self.run_block(block, from, int_arg_regs, &mut lookup, &g);
+            executed += self.run_block(block, from, int_arg_regs, turn, &mut lookup, &g);
+            if turn.is_relieved() {
+                return executed;
+            }
             next = None;
         }
         drop(lookup);
@@ -193,6 +216,7 @@ impl Calls {
         block: Arc<Block>,
         from: usize,
         int_arg_regs: u8,
+        turn: &Arc<Turn>,
         lookup: &mut Lookup<'_>,
         g: &GBlock,
     ) -> u64 {
@@ -202,22 +226,25 @@ impl Calls {
         self.queue.set_status(status::RUNNING, true);
         while at < slots.len() {
             // If a bug of this crate panics between here and the call, this record is skipped.
-            let publish: *const Slot = &raw const slots[at];
-            self.queue
-                .progress()
-                .store(publish.cast_mut().cast(), Ordering::Release);
+            if !self.publish(turn, slots, at) {
+                return self.queue.retire(turn, Some(block.clone()));
+            }
+            let shape = &lookup.get(tags[at].shape()).shape;
+            if self.failures.are_refused(shape) {
+                // One at a time: each is a root until its report.
+                self.fail(shape, &slots[at..at + 1], tags[at], Cause::Quarantined);
+                self.queue.skip(turn);
+                at += 1;
+                continue;
+            }
             let end = match block.is_uniform() {
                 true => slots.len(),
                 false => at + self.same_batch(&tags[at..], int_arg_regs, lookup),
             };
             let shape = &lookup.get(tags[at].shape()).shape;
-            if self.failures.are_refused(shape) {
-                self.refuse(&slots[at..end], tags[at], lookup);
-                at = end;
-                continue;
-            }
             // An observer sees each call by itself, and a status is read after each.
-            let by_itself = self.observer.is_some() || shape.status().is_some();
+            let by_itself =
+                self.observer.is_some() || shape.status().is_some() || turn.is_guarded();
             let end = match by_itself && !shape.is_bulk() {
                 true => at + 1,
                 false => end,
@@ -234,7 +261,10 @@ impl Calls {
             let batch = &slots[at..end];
             let stub = shape.stub(int_arg_regs);
             let outcome = if shape.is_bulk() {
-                self.run_bulk(shape, stub, batch, &mut objects, g)
+                turn.set_batch_end(end);
+                let outcome = self.run_bulk(shape, stub, batch, &mut objects, g);
+                turn.set_batch_end(0);
+                outcome
             } else if let Some(status) = shape.status() {
                 let words = match shape.takes_block() {
                     true => None,
@@ -243,18 +273,18 @@ impl Calls {
                 run_with_status(stub, &record, words, status, g)
             } else {
                 let batch = batch.as_ptr_range();
+                let own = AtomicPtr::default();
+                let progress = match turn.is_guarded() {
+                    true => &own,
+                    false => self.queue.progress(),
+                };
                 // SAFETY: I6: the block is shared, and rooted by the queue, as is an argument that
                 // has an object of its own; a collection changes its references only while this
                 // thread is inside a call. I8: `choose_codes` set each record's code for the
                 // register count by which the stub was chosen. The rest is what the maker of the
                 // function promised.
                 catch_unwind(AssertUnwindSafe(|| unsafe {
-                    stub.run(
-                        batch.start.cast(),
-                        batch.end.cast(),
-                        self.queue.progress(),
-                        g,
-                    );
+                    stub.run(batch.start.cast(), batch.end.cast(), progress, g);
                     None
                 }))
             };
@@ -269,8 +299,10 @@ impl Calls {
                     end
                 }
                 Err(payload) => {
-                    let running = self.queue.progress().load(Ordering::Acquire);
-                    let index = (running.addr() - slots.as_ptr().addr()) / size_of::<Record>();
+                    let index = match by_itself || shape.is_bulk() {
+                        true => at,
+                        false => self.published(slots),
+                    };
                     // A bulk finalizer was given all of its batch.
                     let next = if shape.is_bulk() { end } else { index + 1 };
                     let shape = &lookup.get(tags[index].shape()).shape;
@@ -281,25 +313,29 @@ impl Calls {
                 }
             };
         }
-        self.queue.set_status(status::RUNNING, false);
         let executed = slots.len() as u64;
-        self.queue.finish_block(block, executed);
+        if self.queue.finish_block(turn, block, executed) {
+            self.queue.set_status(status::RUNNING, false);
+        }
         executed
     }
 
-    /// Reports calls of a function in quarantine, which are not made. Each is a root until its
-    /// report.
-    fn refuse(&self, slots: &[Slot], tag: Tag, lookup: &mut Lookup<'_>) {
-        for slot in slots {
-            let publish: *const Slot = slot;
-            self.queue
-                .progress()
-                .store(publish.cast_mut().cast(), Ordering::Release);
-            let shape = &lookup.get(tag.shape()).shape;
-            let one = std::slice::from_ref(slot);
-            self.fail(shape, one, tag, Cause::Quarantined);
+    /// Publishes that record `at` is about to be called. Returns false if the thread was relieved.
+    #[inline]
+    fn publish(&self, turn: &Turn, slots: &[Slot], at: usize) -> bool {
+        if turn.is_guarded() {
+            return turn.claim(at);
         }
-        self.queue.skip(slots.len() as u64);
+        let record: *const Slot = &raw const slots[at];
+        let progress = self.queue.progress();
+        progress.store(record.cast_mut().cast(), Ordering::Release);
+        true
+    }
+
+    /// The number of the record that a stub has published last.
+    fn published(&self, slots: &[Slot]) -> usize {
+        let running = self.queue.progress().load(Ordering::Acquire);
+        (running.addr() - slots.as_ptr().addr()) / size_of::<Record>()
     }
 
     /// Makes one call for all records of a batch, which have the same shape. All of them are roots
@@ -321,22 +357,15 @@ impl Calls {
             ],
             ..batch[0].record()
         };
-        let batch = batch.as_ptr_range();
-        let progress = self.queue.progress();
-        progress.store(batch.start.cast_mut().cast(), Ordering::Release);
+        if let Some(status) = shape.status() {
+            return run_with_status(stub, &all, Some(all.words), status, g);
+        }
         // SAFETY: I6: the queue roots every record of the batch, as its progress stays where it is.
         // I8: a bulk finalizer has a fixed ABI; its stub passes the array's address and its length.
-        let outcome = match shape.status() {
-            None => catch_unwind(AssertUnwindSafe(|| unsafe {
-                stub.run_all(std::slice::from_ref(&all), g);
-                None
-            })),
-            Some(status) => run_with_status(stub, &all, Some(all.words), status, g),
-        };
-        if outcome.is_ok() {
-            progress.store(batch.end.cast_mut().cast(), Ordering::Release);
-        }
-        outcome
+        catch_unwind(AssertUnwindSafe(|| unsafe {
+            stub.run_all(std::slice::from_ref(&all), g);
+            None
+        }))
     }
 
     /// Returns how many of these records, from the first on, can run in one batch: they have the
@@ -409,7 +438,7 @@ mod tests {
         options.code.policy = fing_stubs::CodePolicy::Interpret;
         let calls = Calls::new(options).unwrap();
         std::thread::scope(|scope| {
-            scope.spawn(|| calls.run_until_stopped());
+            scope.spawn(|| calls.run_until_stopped(&calls.queue.turn()));
             for round in 1..=3 {
                 calls.queue.push([broken(), broken()]);
                 calls.queue.wake();

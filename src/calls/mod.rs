@@ -18,3 +18,4 @@ mod queue_tests;
 pub(crate) mod shape;
 pub(crate) mod shapes;
 pub(crate) mod status;
+pub(crate) mod watchdog;

@@ -42,6 +42,7 @@ use crate::calls::goroutine::{CallOptions, Calls, CallsError};
 use crate::calls::lookup::Lookup;
 use crate::calls::options::{FinalizerOptions, Handling, HeldValue};
 use crate::calls::shape::Argument;
+use crate::calls::watchdog::Watchdog;
 use crate::order::{CyclePolicy, Order};
 use entry::Kind;
 use table::{Id, Registration, Table};
@@ -102,6 +103,12 @@ pub enum FinalizersError {
     /// `int_arg_regs` is more than the machine has.
     #[error("int_arg_regs: {0}")]
     IntArgRegs(#[from] AbiError),
+    /// The watchdog is to hand over, and the executor has no threads of its own.
+    #[error("watchdog: to hand over, wanted Executor::Thread, found {found:?}")]
+    Watchdog {
+        /// The executor.
+        found: Executor,
+    },
 }
 
 /// Options of [`Finalizers`], which [`build`](Self::build) makes.
@@ -176,6 +183,12 @@ impl<R: Reference> FinalizersBuilder<R> {
         self
     }
 
+    /// Sets a watchdog; by default there is none. See [`Watchdog`] for what it does and costs.
+    pub fn watchdog(mut self, options: Watchdog) -> Self {
+        self.calls.watchdog = Some(options);
+        self
+    }
+
     /// Plants a fault in the algorithm, which the conformance suite must find.
     #[cfg(feature = "conformance")]
     #[doc(hidden)]
@@ -190,6 +203,15 @@ impl<R: Reference> FinalizersBuilder<R> {
     /// [`FinalizersError::Stubs`] if there is no executable memory or a limit is out of range,
     /// [`FinalizersError::IntArgRegs`] if the count is more than the machine has.
     pub fn build(self) -> Result<Finalizers<R>, FinalizersError> {
+        let hands_over = self
+            .calls
+            .watchdog
+            .is_some_and(|watchdog| watchdog.hands_over());
+        if hands_over && self.executor != Executor::Thread {
+            return Err(FinalizersError::Watchdog {
+                found: self.executor,
+            });
+        }
         let calls = Calls::new(self.calls).map_err(|error| match error {
             CallsError::Stubs(error) => FinalizersError::Stubs(error),
             CallsError::IntArgRegs(error) => FinalizersError::IntArgRegs(error),
@@ -263,6 +285,10 @@ pub struct FinalizersStats {
     pub requeued: u64,
     /// Calls that were not made, as their function is in quarantine.
     pub quarantined: u64,
+    /// Calls that another thread has taken over from, and that have not returned.
+    pub stuck: u64,
+    /// Times that another thread took over from one that was stuck or had ended.
+    pub taken_over: u64,
     /// Statistics of the stub cache.
     pub stubs: CacheStats,
 }
@@ -627,6 +653,8 @@ impl<R: Reference> Finalizers<R> {
             failed: calls.failures.failed(),
             requeued: calls.failures.requeued(),
             quarantined: counts.skipped,
+            stuck: counts.stuck,
+            taken_over: counts.taken_over,
             stubs: calls.stubs.stats(),
         }
     }

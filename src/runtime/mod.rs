@@ -26,6 +26,7 @@ use crate::calls::goroutine::{CallOptions, Calls, CallsError};
 use crate::calls::observer::Observer;
 use crate::calls::options::Handling;
 use crate::calls::queue::{DrainOrder, status};
+use crate::calls::watchdog::Watchdog;
 use crate::heap::{HeapError, HeapFault, HeapOptions, HeapReport};
 use crate::order::Order;
 use crate::runtime::collect::{Collection, Space};
@@ -92,6 +93,12 @@ pub enum RuntimeError {
     /// `int_arg_regs` is more than the machine has.
     #[error("int_arg_regs: {0}")]
     IntArgRegs(#[from] AbiError),
+    /// The watchdog is to hand over, and the executor has no threads of its own.
+    #[error("watchdog: to hand over, wanted Executor::Thread, found {found:?}")]
+    Watchdog {
+        /// The executor.
+        found: Executor,
+    },
 }
 
 /// Why [`Runtime::verify_heap`] failed.
@@ -163,7 +170,7 @@ impl RuntimeBuilder {
         self
     }
 
-    /// Sets a hook that is called with each cycle that is to be reported ([`CyclePolicy::Report`](crate::CyclePolicy::Report)),
+    /// Sets a hook that is called with each cycle that is to be reported ([`Report`](crate::CyclePolicy::Report)),
     /// after the collection that found it, on the thread that collected. The default sends a
     /// `tracing` warning.
     pub fn on_cycle(mut self, hook: impl Fn(&CycleReport) + Send + Sync + 'static) -> Self {
@@ -198,6 +205,12 @@ impl RuntimeBuilder {
         self
     }
 
+    /// Sets a watchdog; by default there is none. See [`Watchdog`] for what it does and costs.
+    pub fn watchdog(mut self, options: Watchdog) -> Self {
+        self.calls.watchdog = Some(options);
+        self
+    }
+
     /// Sets an observer of the finalizer goroutine; see [`Observer`] for what that costs. By
     /// default there is none.
     pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
@@ -211,6 +224,15 @@ impl RuntimeBuilder {
     /// [`RuntimeError`] if there is no address space for the heap or no executable memory, or if a
     /// limit is out of range.
     pub fn build(self) -> Result<Runtime, RuntimeError> {
+        let hands_over = self
+            .calls
+            .watchdog
+            .is_some_and(|watchdog| watchdog.hands_over());
+        if hands_over && self.executor != Executor::Thread {
+            return Err(RuntimeError::Watchdog {
+                found: self.executor,
+            });
+        }
         let mut calls = self.calls;
         if self.order.is_topological() {
             // The plan's order is kept only by a queue that is last in, first out.

@@ -28,6 +28,10 @@ pub struct RuntimeStats {
     pub requeued: u64,
     /// Calls that were not made, as their function is in quarantine. They are not among those done.
     pub quarantined: u64,
+    /// Calls that another thread has taken over from, and that have not returned.
+    pub stuck: u64,
+    /// Times that another thread took over from one that was stuck or had ended.
+    pub taken_over: u64,
     /// Times the finalizer goroutine was restarted after a panic in this crate's own code, which is
     /// a bug.
     pub restarts: u64,
@@ -63,6 +67,8 @@ impl RuntimeStats {
             failed: shared.calls.failures.failed(),
             requeued: shared.calls.failures.requeued(),
             quarantined: counts.skipped,
+            stuck: counts.stuck,
+            taken_over: counts.taken_over,
             restarts: shared.calls.restarts.load(Ordering::Relaxed),
             drains: counts.drains,
             queue_blocks: counts.blocks,

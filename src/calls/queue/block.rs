@@ -75,6 +75,19 @@ impl Block {
         self.tags[self.first..].fill(tag);
     }
 
+    /// Fills the empty block with the records of another one from number `from` on.
+    pub(super) fn fill_from(&mut self, other: &Block, from: usize) {
+        for (slot, tag) in other
+            .entries()
+            .skip(from)
+            .collect::<Vec<_>>()
+            .into_iter()
+            .rev()
+        {
+            self.push(&slot.record(), tag);
+        }
+    }
+
     pub(super) fn clear(&mut self) {
         (self.first, self.mixed) = (BLOCK_RECORDS, false);
     }

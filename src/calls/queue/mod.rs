@@ -7,13 +7,14 @@
 //!
 //! Everything a record names is a root until its call has returned: records that are waiting,
 //! records of the drain under way, and of the block that is running those from the published
-//! progress on. A collector that moves objects updates the words of all of them in place; see
+//! progress on, and those whose call a relieved thread is in (`relief`). A collector that moves objects updates the words of all of them in place; see
 //! [`Queue::trace`].
 #![forbid(unsafe_code)]
 
 mod block;
 mod packed;
 mod record;
+mod relief;
 mod waiting;
 
 // Not `sync`'s: see `record`.
@@ -25,6 +26,8 @@ use fing_stubs::Record;
 pub(crate) use self::block::Block;
 use self::packed::Packed;
 pub(crate) use self::record::{Slot, Tag};
+use self::relief::Stuck;
+pub(crate) use self::relief::{Sight, Turn, TurnRef, Watched};
 use self::waiting::{Spare, Waiting};
 use crate::base::lock::{Condvar, Lock, Rank};
 use crate::base::sync::{Arc, AtomicPtr, AtomicU32, Ordering};
@@ -57,6 +60,10 @@ pub(crate) struct Counts {
     pub(crate) discarded: u64,
     /// Not run, as their function is in quarantine.
     pub(crate) skipped: u64,
+    /// Records whose call is stuck: their thread was relieved, and they have not returned.
+    pub(crate) stuck: u64,
+    /// Times that another thread took over.
+    pub(crate) taken_over: u64,
     pub(crate) drains: u64,
     pub(crate) blocks: usize,
     /// Memory of the blocks.
@@ -112,6 +119,8 @@ pub(crate) struct Queue {
     inner: Lock<Inner>,
     work: Condvar,
     settled: Condvar,
+    /// For the watchdog: the goroutine is no longer parked.
+    watch: Condvar,
     status: AtomicU32,
     /// The record that is running, or the end of its batch. Written by stubs.
     progress: AtomicPtr<Record>,
@@ -129,9 +138,18 @@ struct Inner {
     running: Option<Arc<Block>>,
     /// Records of the running block that were not run.
     skipped: u64,
+    /// Number of the running block.
+    block_number: u64,
+    /// The right to run blocks.
+    turn: TurnRef,
+    stuck: Vec<Stuck>,
+    /// Whether there is a watchdog.
+    watched: bool,
     plain: Spare<Block>,
     packed: Spare<Packed>,
     int_arg_regs: u8,
+    /// The register count of the drain under way.
+    drain_int_arg_regs: u8,
     stop: bool,
     counts: Counts,
 }
@@ -147,7 +165,8 @@ impl Inner {
             .running
             .as_deref()
             .map_or(0, |block| block.slots().len());
-        (waiting.map(Waiting::len).sum::<usize>() + running) as u64
+        let stuck: usize = self.stuck.iter().map(Stuck::len).sum();
+        (waiting.map(Waiting::len).sum::<usize>() + running + stuck) as u64
     }
 
     /// Adds a record that does not go into the block that is open for this group of shapes.
@@ -190,6 +209,15 @@ impl Inner {
         // At least one, to unpack into.
         self.plain.trim((self.draining.len() - packed).max(1));
         self.counts.drains += 1;
+        self.drain_int_arg_regs = self.int_arg_regs;
+    }
+
+    /// Gives back a block that has run, unless another thread has it still.
+    fn give_back(&mut self, block: Option<Arc<Block>>) {
+        if let Some(Ok(mut block)) = block.map(Arc::try_unwrap) {
+            block.clear();
+            self.plain.give(block);
+        }
     }
 
     /// The next block of the drain, as stubs read it.
@@ -237,9 +265,14 @@ impl Queue {
             draining: Vec::new(),
             running: None,
             skipped: 0,
+            block_number: 0,
+            turn: Queue::first_turn(),
+            stuck: Vec::new(),
+            watched: false,
             plain: Spare::new(),
             packed: Spare::new(),
             int_arg_regs,
+            drain_int_arg_regs: int_arg_regs,
             stop: false,
             counts: Counts::default(),
         };
@@ -247,6 +280,7 @@ impl Queue {
             inner: Lock::new(Rank::Queue, inner),
             work: Condvar::new(),
             settled: Condvar::new(),
+            watch: Condvar::new(),
             status: AtomicU32::new(0),
             progress: AtomicPtr::new(std::ptr::null_mut()),
         }
@@ -292,8 +326,11 @@ impl Queue {
                 self.status
                     .fetch_and(!(status::WAIT | status::WAKE), Ordering::AcqRel);
                 inner.take();
+                if inner.watched {
+                    self.watch.notify_all();
+                }
                 return Taken::Drain {
-                    int_arg_regs: inner.int_arg_regs,
+                    int_arg_regs: inner.drain_int_arg_regs,
                 };
             }
             self.status.fetch_or(status::WAIT, Ordering::AcqRel);
@@ -312,12 +349,15 @@ impl Queue {
         let inner = self.inner.lock();
         let block = inner.running.clone()?;
         prepare(&block);
-        let from = self.running_at(&block) + 1;
+        let from = self.running_at(&inner, &block) + 1;
         Some((block.clone(), from.min(block.slots().len())))
     }
 
     /// The number of the record of the running block that was published last.
-    fn running_at(&self, block: &Block) -> usize {
+    fn running_at(&self, inner: &Inner, block: &Block) -> usize {
+        if let Some(at) = inner.turn.guarded_at() {
+            return at;
+        }
         let begin = block.slots().as_ptr().addr();
         let progress = self.progress.load(Ordering::Acquire).addr();
         progress.saturating_sub(begin) / size_of::<Record>()
@@ -331,6 +371,8 @@ impl Queue {
         if inner.stop {
             return None;
         }
+        inner.turn.begin_block();
+        inner.block_number += 1;
         let block = inner.next()?;
         prepare(&block);
         self.progress
@@ -340,25 +382,34 @@ impl Queue {
         Some((block, 0))
     }
 
-    /// Counts records of the running block that are not run.
-    pub(crate) fn skip(&self, records: u64) {
-        self.inner.lock().skipped += records;
+    /// Counts a record of the running block that is not run.
+    pub(crate) fn skip(&self, turn: &Turn) {
+        let mut inner = self.inner.lock();
+        // If another thread has taken over meanwhile, the record is counted when this one retires.
+        if !turn.is_relieved() {
+            inner.skipped += 1;
+        }
     }
 
     /// Ends the running block, of which `executed` records were run or skipped.
-    pub(crate) fn finish_block(&self, block: Arc<Block>, executed: u64) {
+    /// Returns false if the thread whose turn this is was relieved: then it was in the last call.
+    pub(crate) fn finish_block(&self, turn: &TurnRef, block: Arc<Block>, executed: u64) -> bool {
         let mut inner = self.inner.lock();
+        if turn.is_relieved() {
+            drop(inner);
+            self.retire(turn, Some(block));
+            return false;
+        }
         inner.running = None;
         let skipped = std::mem::take(&mut inner.skipped);
         inner.counts.executed += executed - skipped;
         inner.counts.skipped += skipped;
-        if let Ok(mut block) = Arc::try_unwrap(block) {
-            block.clear();
-            inner.plain.give(block);
-        }
+        inner.give_back(Some(block));
         if inner.stop {
             self.settled.notify_all();
+            self.watch.notify_all();
         }
+        true
     }
 
     /// The cell to which stubs publish the record that is running.
@@ -385,7 +436,10 @@ impl Queue {
             block.for_each_reference(visit);
         }
         if let Some(block) = &inner.running {
-            block.for_each_reference(self.running_at(block), visit);
+            block.for_each_reference(self.running_at(&inner, block), visit);
+        }
+        for (slot, tag) in inner.stuck.iter().flat_map(Stuck::entries) {
+            tag.references(slot).for_each(&mut *visit);
         }
     }
 
@@ -399,6 +453,8 @@ impl Queue {
             .flat_map(Waiting::tags)
             .chain(running)
             .for_each(|tag| visit(tag.shape()));
+        let stuck = inner.stuck.iter().flat_map(Stuck::entries);
+        stuck.for_each(|(_, tag)| visit(tag.shape()));
     }
 
     /// Sets the register count from the next drain on, and returns the previous one.
@@ -414,6 +470,7 @@ impl Queue {
         let inner = self.inner.lock();
         Counts {
             blocks: inner.plain.made + inner.packed.made,
+            stuck: inner.stuck.iter().map(|stuck| stuck.len() as u64).sum(),
             bytes: inner.plain.made * Block::BYTES + inner.packed.made * Packed::BYTES,
             ..inner.counts
         }
@@ -437,6 +494,7 @@ impl Queue {
         self.inner.lock().stop = true;
         self.work.notify_all();
         self.settled.notify_all();
+        self.watch.notify_all();
     }
 
     /// Drops all records that are left, and counts them. Only after the last drain.
@@ -459,7 +517,8 @@ impl Queue {
         loop {
             let status = self.status();
             let parked = status & status::WAIT != 0 || status & status::CREATED == 0;
-            if inner.is_empty() && parked || inner.stop && inner.running.is_none() {
+            let ended = inner.running.is_none() && inner.stuck.is_empty();
+            if inner.is_empty() && ended && parked || inner.stop && ended {
                 return Ok(());
             }
             let left = match deadline {
@@ -478,7 +537,7 @@ impl Queue {
     pub(crate) fn wait_until_ended(&self, timeout: Duration) -> Result<(), u64> {
         let deadline = Instant::now() + timeout;
         let mut inner = self.inner.lock();
-        while inner.running.is_some() {
+        while inner.running.is_some() || !inner.stuck.is_empty() {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Err(inner.due());

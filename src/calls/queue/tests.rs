@@ -34,7 +34,7 @@ fn drained(queue: &Queue) -> Vec<(Record, Tag)> {
             assert!(uniform || !block.is_uniform());
             all.extend(block.entries().map(|(slot, tag)| (slot.record(), tag)));
             let executed = block.slots().len() as u64;
-            queue.finish_block(block, executed);
+            assert!(queue.finish_block(&queue.turn(), block, executed));
         }
     }
     all
