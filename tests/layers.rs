@@ -28,7 +28,7 @@ const STUBS: &str = "
     code, compile < publish;
     compile < fuzzing;
     record, compile < host < interp;
-    interp, publish < stub < call < cache;
+    barrier, interp, publish < stub < call < cache;
     record < seed;
 ";
 

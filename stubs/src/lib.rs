@@ -62,6 +62,7 @@
 
 pub mod abi;
 pub mod assign;
+mod barrier;
 mod block;
 mod cache;
 mod call;
@@ -93,6 +94,7 @@ mod veneer;
 
 pub use abi::{Abi, AbiError, Arch, Convention, Family, Machine, NativeConvention, RegClass};
 pub use assign::{AssignError, Assignment, Piece, Place, Value, assign};
+pub use barrier::barrier_on_all_threads;
 pub use block::BlockLayout;
 pub use cache::{CacheOptions, CacheStats, CodePolicy, StubCache};
 pub use call::{CallError, CallStub};
