@@ -5,8 +5,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use fing::{
-    Abi, CleanupArgument, CleanupFn, Executor, FinalizerFn, FinalizerState, HeapOptions, Mutator,
-    Obj, Pointer, Runtime, RuntimeBuilder, TypeId,
+    Abi, CallStage, CleanupArgument, CleanupFn, Executor, FinalizerFn, FinalizerState, HeapOptions,
+    Mutator, Obj, Pointer, Runtime, RuntimeBuilder, TypeId,
 };
 
 /// A runtime whose finalizers run when a test says so, with one type of node, and a log of the
@@ -286,16 +286,22 @@ fn cleared_set_again_and_once_only() {
     let node = f.alloc(&mutator, 1, None);
     let set = || mutator.set_finalizer(node, &note);
     let clear = || mutator.clear_finalizer(node);
-    assert_eq!(clear().unwrap(), FinalizerState::Cleared(false));
+    assert_eq!(clear().unwrap(), FinalizerState::Cleared(CallStage::Done));
     assert_eq!(set().unwrap(), FinalizerState::Set);
     let error = set().unwrap_err();
     assert_eq!(
         error.go_text().unwrap(),
         "runtime.SetFinalizer: finalizer already set"
     );
-    assert_eq!(clear().unwrap(), FinalizerState::Cleared(true));
+    assert_eq!(
+        clear().unwrap(),
+        FinalizerState::Cleared(CallStage::Registered)
+    );
     assert_eq!(set().unwrap(), FinalizerState::Set);
-    assert_eq!(clear().unwrap(), FinalizerState::Cleared(true));
+    assert_eq!(
+        clear().unwrap(),
+        FinalizerState::Cleared(CallStage::Registered)
+    );
     drop(mutator);
     assert_eq!(f.collect(), NOTHING);
     let left = || (f.runtime.stats().heap.objects, f.runtime.stats().shapes);
@@ -319,8 +325,8 @@ fn cleanups_run_when_the_object_is_gone() {
             .unwrap()
     };
     let (_first, second, _third) = (add(10), add(20), add(30));
-    assert!(second.stop());
-    assert!(!second.stop(), "it was stopped before");
+    assert!(second.stop().is_cancelled());
+    assert!(!second.stop().is_cancelled(), "it was stopped before");
     drop(mutator);
     assert_eq!(f.runtime.stats().cleanups, 2);
     assert_eq!(
@@ -331,7 +337,7 @@ fn cleanups_run_when_the_object_is_gone() {
     assert_eq!(f.collect(), [30, 10], "then the cleanups");
     assert_eq!(f.collect(), NOTHING);
     assert_eq!(f.runtime.stats().heap.objects, 0);
-    assert!(!second.stop());
+    assert!(!second.stop().is_cancelled());
 }
 
 #[test]
@@ -498,13 +504,16 @@ fn interior_pointers_of_small_fields_have_finalizers_of_their_own() {
     let field = Pointer::typed(number, addr);
     let set = || mutator.set_finalizer(field, &function);
     let clear = || mutator.clear_finalizer(field);
-    assert_eq!(clear().unwrap(), FinalizerState::Cleared(false));
+    assert_eq!(clear().unwrap(), FinalizerState::Cleared(CallStage::Done));
     assert_eq!(set().unwrap(), FinalizerState::Set);
     assert_eq!(
         set().unwrap_err().go_text().unwrap(),
         "runtime.SetFinalizer: finalizer already set"
     );
-    assert_eq!(clear().unwrap(), FinalizerState::Cleared(true));
+    assert_eq!(
+        clear().unwrap(),
+        FinalizerState::Cleared(CallStage::Registered)
+    );
     assert_eq!(set().unwrap(), FinalizerState::Set);
     drop(mutator);
     assert_eq!(f.collect(), [addr as u64]);

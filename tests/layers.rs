@@ -20,10 +20,10 @@ const STUBS: &str = "
     lock < compile, code;
     signature < go_frame;
     signature < abi < assign < check, print;
-    assign < error;
+    assign, gate < error;
     signature < block;
     check, error, record, block < key < faults, veneer < lower < compile;
-    error, veneer < unwind < code;
+    gate, error, veneer < unwind < code;
     unwind < compile;
     code, compile < publish;
     compile < fuzzing;

@@ -18,11 +18,6 @@ impl Deadline {
         let left = |end: Instant| end.saturating_duration_since(Instant::now());
         self.0.map_or(Duration::MAX, left)
     }
-
-    /// Whether it has passed.
-    pub(crate) fn has_passed(self) -> bool {
-        self.left().is_zero()
-    }
 }
 
 #[cfg(test)]
@@ -31,11 +26,15 @@ mod tests {
 
     #[test]
     fn no_timeout_is_too_long() {
-        for timeout in [Duration::MAX, Duration::MAX / 2, Duration::from_secs(u64::MAX)] {
+        for timeout in [
+            Duration::MAX,
+            Duration::MAX / 2,
+            Duration::from_secs(u64::MAX),
+        ] {
             assert!(Deadline::after(timeout).left() > Duration::from_secs(1 << 30));
         }
-        assert!(Deadline::after(Duration::ZERO).has_passed());
+        assert!(Deadline::after(Duration::ZERO).left().is_zero());
         let hour = Duration::from_secs(3600);
-        assert!(!Deadline::after(hour).has_passed() && Deadline::after(hour).left() <= hour);
+        assert!(!Deadline::after(hour).left().is_zero() && Deadline::after(hour).left() <= hour);
     }
 }

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use fing_stubs::{
-    AbiError, Arch, CacheOptions, GBlock, Machine, Record, RegClass, Stub, StubCache, StubError,
+    AbiError, Arch, CacheOptions, GBlock, Gate, Machine, Record, RegClass, Stub, StubCache,
+    StubError,
 };
 
 use crate::base::events::{guarded, tell};
@@ -42,6 +43,8 @@ pub(crate) type PanicHook = dyn Fn(&FinalizerPanic) + Send + Sync;
 
 /// The queue, and everything that is needed to run its calls.
 pub(crate) struct Calls {
+    /// Closed when nothing may be registered any more.
+    pub(crate) gate: Arc<Gate>,
     pub(crate) queue: Arc<Queue>,
     pub(crate) shapes: Arc<Shapes>,
     pub(crate) stubs: Arc<StubCache>,
@@ -59,6 +62,8 @@ pub(crate) enum CallsError {
     Stubs(#[from] StubError),
     #[error(transparent)]
     IntArgRegs(#[from] AbiError),
+    #[error("a page that forked children find empty: {0}")]
+    Gate(std::io::Error),
 }
 
 /// What [`Calls`] is built with.
@@ -105,6 +110,7 @@ impl Calls {
     pub(crate) fn new(options: CallOptions) -> Result<Calls, CallsError> {
         let count = options.int_arg_regs.unwrap_or_else(max_int_arg_regs);
         Ok(Calls {
+            gate: Arc::new(Gate::new().map_err(CallsError::Gate)?),
             queue: Arc::new(Queue::new(
                 checked_int_arg_regs(count)?,
                 options.drain_order,
@@ -134,7 +140,6 @@ impl Calls {
             tell(|| tracing::error!(message, "the finalizer goroutine was restarted"));
             std::mem::forget(payload);
         }
-        self.discard();
     }
 
     fn drain_until_stopped(&self) {
@@ -175,11 +180,6 @@ impl Calls {
         }
     }
 
-    /// Drops all queued records. Only for a goroutine that has ended.
-    pub(crate) fn discard(&self) {
-        self.queue.discard();
-    }
-
     fn drain(&self, int_arg_regs: u8) -> u64 {
         let mut executed = 0;
         let mut lookup = Lookup::beside_sweeps(&self.shapes);
@@ -215,6 +215,12 @@ impl Calls {
         let mut at = from;
         self.queue.set_status(status::RUNNING, true);
         while at < slots.len() {
+            if self.queue.is_cut(&slots[at]) {
+                match self.queue.pass(at) {
+                    Some(next) => at = next,
+                    None => break,
+                }
+            }
             // If a bug of this crate panics between here and the call, this record is skipped.
             let publish: *const Slot = &raw const slots[at];
             self.queue
@@ -230,6 +236,10 @@ impl Calls {
                 Some(_) if !shape.is_bulk() => at + 1,
                 _ => end,
             };
+            let end = self.queue.begin_batch(&block, at, end, shape.is_bulk());
+            if end == at {
+                continue;
+            }
             let record = slots[at].record();
             let call = Call {
                 code: record.code,
@@ -244,30 +254,24 @@ impl Calls {
             let outcome = if shape.is_bulk() {
                 self.run_bulk(stub, batch, &mut objects, g)
             } else {
-                let batch = batch.as_ptr_range();
+                let first = batch.as_ptr();
                 // SAFETY: I6: the block is shared, and rooted by the queue, as is an argument that
                 // has an object of its own; a collection changes its references only while this
                 // thread is inside a call. I8: `choose_codes` set each record's code for the
                 // register count by which the stub was chosen. The rest is what the maker of the
                 // function promised.
                 catch_unwind(AssertUnwindSafe(|| unsafe {
-                    stub.run(
-                        batch.start.cast(),
-                        batch.end.cast(),
-                        self.queue.progress(),
-                        g,
-                    );
+                    stub.run(first.cast(), self.queue.end(), self.queue.progress(), g);
                 }))
             };
             if let Some(observer) = &self.observer {
                 guarded(OBSERVER, || observer.call_ended(&call, outcome.is_err()));
             }
             at = match outcome {
-                Ok(()) => end,
+                Ok(()) => self.reached(slots),
                 Err(payload) => {
                     let is_bulk = shape.is_bulk();
-                    let running = self.queue.progress().load(Ordering::Acquire);
-                    let index = (running.addr() - slots.as_ptr().addr()) / size_of::<Record>();
+                    let index = self.reached(slots);
                     let shape = &lookup.get(tags[index].shape()).shape;
                     self.report(shape, &slots[index].record(), payload);
                     // A bulk finalizer was given all of its batch.
@@ -276,9 +280,13 @@ impl Calls {
             };
         }
         self.queue.set_status(status::RUNNING, false);
-        let executed = slots.len() as u64;
-        self.queue.finish_block(block, executed);
-        executed
+        self.queue.finish_block(block, at)
+    }
+
+    /// The number of the record that stubs published last.
+    fn reached(&self, slots: &[Slot]) -> usize {
+        let published = self.queue.progress().load(Ordering::Acquire);
+        (published.addr() - slots.as_ptr().addr()) / size_of::<Record>()
     }
 
     /// Makes one call for all records of a batch, which have the same shape. All of them are roots
@@ -353,6 +361,7 @@ fn same_batch(tags: &[Tag], int_arg_regs: u8, lookup: &mut Lookup<'_>) -> usize 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::deadline::Deadline;
 
     /// A record whose shape does not exist: it makes the goroutine panic between two calls.
     fn broken() -> (Record, Tag) {
@@ -375,7 +384,10 @@ mod tests {
                 calls.queue.push([broken(), broken()]);
                 calls.queue.wake();
                 let patience = std::time::Duration::from_secs(30);
-                calls.queue.wait_until_settled(patience).unwrap();
+                calls
+                    .queue
+                    .wait_until_settled(Deadline::after(patience))
+                    .unwrap();
                 // Each is skipped, and the goroutine parks again.
                 assert_eq!(calls.restarts.load(Ordering::Relaxed), 2 * round);
                 assert_eq!(calls.queue.counts().executed, 2 * round);

@@ -15,3 +15,4 @@ pub(crate) mod queue;
 mod queue_tests;
 pub(crate) mod shape;
 pub(crate) mod shapes;
+pub(crate) mod ticket;

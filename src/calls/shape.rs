@@ -159,6 +159,10 @@ impl Shape {
             true => Tag::CONTEXT,
             false => 0,
         };
+        let cleanup = match self.argument {
+            Argument::Image { .. } | Argument::Block => Tag::CLEANUP,
+            Argument::Pointer | Argument::Interface(_) | Argument::Bulk => 0,
+        };
         Template {
             record: Record {
                 // A function that follows the register count gets its code when it is drained.
@@ -171,7 +175,7 @@ impl Shape {
             },
             object_is_second: matches!(self.argument, Argument::Interface(_)),
             has_own_context: self.function.context().is_per_registration(),
-            tag: Tag::new(index, self.argument.references() | traced),
+            tag: Tag::new(index, self.argument.references() | traced | cleanup),
         }
     }
 }

@@ -71,9 +71,10 @@ impl Mutator {
         registry.set_finalizer(self, object.into(), finalizer.function(), options)
     }
 
-    /// Removes the finalizer of an object, as Go's `SetFinalizer(object, nil)` does. A call that is
-    /// queued already is made nevertheless. Returns [`FinalizerState::Cleared`], which says whether
-    /// there was a finalizer, or [`FinalizerState::Ignored`] for an object that never dies.
+    /// Removes the finalizer of an object, as Go's `SetFinalizer(object, nil)` does. Other than in
+    /// Go, a call that is queued and has not begun is cancelled. Returns
+    /// [`FinalizerState::Cleared`], which says how far the finalizer had come, or
+    /// [`FinalizerState::Ignored`] for an object that never dies.
     ///
     /// # Errors
     /// One of Go's checks of the object failed.

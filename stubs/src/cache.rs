@@ -10,7 +10,9 @@ use crate::compile::Compiler;
 use crate::interp::Interpreter;
 use crate::lock::{none_held, read, write};
 use crate::publish::Publisher;
-use crate::{Abi, CallStub, DEFAULT_FRAME_LIMIT, KeyOptions, Signature, Stub, StubError, StubKey};
+use crate::{
+    Abi, CallStub, DEFAULT_FRAME_LIMIT, Gate, KeyOptions, Signature, Stub, StubError, StubKey,
+};
 
 /// How stubs are made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -115,6 +117,8 @@ pub struct CacheStats {
 #[derive(Debug)]
 pub struct StubCache {
     options: CacheOptions,
+    /// Never closed: it tells a forked child, which must not take the locks.
+    gate: Arc<Gate>,
     stubs: [RwLock<Shelf>; SHELVES],
     front: Front,
     generator: OnceLock<Generator>,
@@ -216,10 +220,10 @@ impl std::fmt::Debug for Generator {
 }
 
 impl Generator {
-    fn new(capacity: usize) -> Result<Generator, StubError> {
+    fn new(capacity: usize, gate: &Arc<Gate>) -> Result<Generator, StubError> {
         Ok(Generator {
             compiler: Compiler::host()?,
-            publisher: Publisher::new(Arena::new(capacity)?),
+            publisher: Publisher::new(Arena::new(capacity, gate.clone())?),
         })
     }
 }
@@ -231,8 +235,13 @@ impl StubCache {
     /// # Errors
     /// The environment's: no such ISA in this build, no executable memory.
     pub fn new(options: CacheOptions) -> Result<StubCache, StubError> {
+        let gate = Gate::new().map_err(|source| StubError::ExecutableMemory {
+            operation: "mmap (a page that forked children find empty)",
+            source,
+        })?;
         let cache = StubCache {
             options,
+            gate: Arc::new(gate),
             stubs: [const { RwLock::new(Shelf(Vec::new())) }; SHELVES],
             front: Front::default(),
             generator: OnceLock::new(),
@@ -353,6 +362,7 @@ impl StubCache {
     /// The key is for another machine; no code memory, or the arena is full, unless the policy
     /// allows interpretation.
     pub fn get(&self, key: &StubKey) -> Result<Arc<Stub>, StubError> {
+        StubError::check_fork(&self.gate)?;
         match self.front.find(key) {
             Some(stub) => {
                 self.hits.fetch_add(1, Ordering::Relaxed);
@@ -444,7 +454,7 @@ impl StubCache {
         if let Some(generator) = self.generator.get() {
             return Ok(generator);
         }
-        let generator = Generator::new(self.options.arena_capacity)?;
+        let generator = Generator::new(self.options.arena_capacity, &self.gate)?;
         Ok(self.generator.get_or_init(|| generator))
     }
 

@@ -5,9 +5,10 @@
 //! and used again one by one.
 //!
 //! The arena is divided into regions of code that unwinders see alike ([`CallState`]); each region
-//! in use has one entry in the unwinder's registry. A forked child shares nothing of it: both
-//! mappings are left out of a fork, and using an arena from a process that did not make it is an
-//! error.
+//! in use has one entry in the unwinder's registry. A forked child can't change it: the
+//! writable alias is left out of a fork, and allocating from an arena in a process that did not
+//! make it is an error. The executable alias is inherited, so that nothing else gets its addresses,
+//! but a child runs nothing there: the parent may change it at any moment.
 #![expect(unsafe_code, reason = "maps memory and writes code into it")]
 
 mod region;
@@ -18,9 +19,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use region::{REGION, Region, span};
 
-use crate::StubError;
 use crate::lock::{Guard, lock};
 use crate::unwind::{CallState, Registration};
+use crate::{Gate, StubError};
 
 /// What unused code memory holds: on x86-64 a breakpoint, on others an invalid instruction.
 const FILLER: u8 = 0xcc;
@@ -35,7 +36,7 @@ pub(crate) struct Arena {
     // Fields are dropped in order: the registrations in `regions` describe code in `mapping`.
     regions: Mutex<Vec<Region>>,
     mapping: Mapping,
-    owner: u32,
+    gate: Arc<Gate>,
 }
 
 /// Bytes of the granules that code at `entry` takes, of so many bytes.
@@ -53,17 +54,17 @@ pub(crate) struct CodeSlice {
 }
 
 impl Arena {
-    /// Reserves an arena of `capacity` bytes.
-    pub(crate) fn new(capacity: usize) -> Result<Arc<Arena>, StubError> {
+    /// Reserves an arena of `capacity` bytes, for the process of the gate.
+    pub(crate) fn new(capacity: usize, gate: Arc<Gate>) -> Result<Arc<Arena>, StubError> {
         let capacity = capacity
             .max(1)
             .checked_next_multiple_of(REGION)
             .unwrap_or(usize::MAX / REGION * REGION);
-        let mapping = Mapping::new(capacity)?;
+        let mapping = Mapping::new(capacity, gate.clone())?;
         Ok(Arc::new(Arena {
             regions: Mutex::default(),
             mapping,
-            owner: std::process::id(),
+            gate,
         }))
     }
 
@@ -99,7 +100,7 @@ impl Arena {
         state: Option<&CallState>,
         hot: &Range<usize>,
     ) -> Result<CodeSlice, StubError> {
-        self.check_owner()?;
+        StubError::check_fork(&self.gate)?;
         let (bytes, align) = (bytes.max(1), align.max(1));
         let mut regions = self.regions();
         let slice = |offset| CodeSlice {
@@ -147,9 +148,8 @@ impl Arena {
     /// They were allocated here and [kept](CodeSlice::keep), this happens once, and no call of them
     /// is in flight or to come.
     pub(crate) unsafe fn release(&self, entry: usize, bytes: usize) {
-        // In a forked child the mappings are not there, and the parent's book-keeping is the
-        // parent's.
-        if self.check_owner().is_err() {
+        // In a forked child the writable alias is not there, and the bytes are the parent's.
+        if self.is_forked() {
             return;
         }
         let offset = entry - self.mapping.executable(0);
@@ -161,16 +161,10 @@ impl Arena {
         }
     }
 
-    fn check_owner(&self) -> Result<(), StubError> {
-        let found = std::process::id();
-        if found == self.owner {
-            Ok(())
-        } else {
-            Err(StubError::Forked {
-                owner: self.owner,
-                found,
-            })
-        }
+    /// Whether this process is a fork of the one that made the arena.
+    #[inline]
+    pub(crate) fn is_forked(&self) -> bool {
+        self.gate.is_forked()
     }
 
     /// Makes code written so far visible to every thread that will run it.
@@ -220,6 +214,7 @@ struct Mapping {
     bytes: usize,
     /// The kernel serializes running threads on request.
     barrier: bool,
+    gate: Arc<Gate>,
 }
 
 impl Mapping {
@@ -234,7 +229,7 @@ impl Mapping {
 
 #[cfg(target_os = "linux")]
 mod os {
-    use super::{Mapping, StubError, io};
+    use super::{Arc, Gate, Mapping, StubError, io};
 
     const MEMBARRIER_PRIVATE_EXPEDITED_SYNC_CORE: libc::c_int = 1 << 5;
     const MEMBARRIER_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE: libc::c_int = 1 << 6;
@@ -270,7 +265,7 @@ mod os {
     }
 
     impl Mapping {
-        pub(super) fn new(bytes: usize) -> Result<Mapping, StubError> {
+        pub(super) fn new(bytes: usize, gate: Arc<Gate>) -> Result<Mapping, StubError> {
             let double = bytes
                 .checked_mul(2)
                 .ok_or_else(|| StubError::ExecutableMemory {
@@ -281,7 +276,7 @@ mod os {
             // SAFETY: I4: the descriptor was made above.
             let sized = unsafe { libc::ftruncate(fd, bytes as libc::off_t) };
             let mapping = if sized == 0 {
-                map(fd, bytes, double)
+                map(fd, bytes, double, gate)
             } else {
                 Err(failed("ftruncate"))
             };
@@ -298,7 +293,12 @@ mod os {
         }
     }
 
-    fn map(fd: libc::c_int, bytes: usize, double: usize) -> Result<Mapping, StubError> {
+    fn map(
+        fd: libc::c_int,
+        bytes: usize,
+        double: usize,
+        gate: Arc<Gate>,
+    ) -> Result<Mapping, StubError> {
         let reserve = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
         // SAFETY: I4: a fresh reservation at an address of the kernel's choice.
         let start = unsafe {
@@ -318,6 +318,7 @@ mod os {
             start: start.expose_provenance(),
             bytes,
             barrier: membarrier(MEMBARRIER_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE),
+            gate,
         };
         let aliases = [
             (
@@ -346,9 +347,10 @@ mod os {
             if alias == libc::MAP_FAILED {
                 return Err(failed(operation));
             }
-            // The mapping is shared: a child that changed or freed code would change the parent's.
+            // The mapping is shared: a child that changed code would change the parent's. The other
+            // alias is inherited, or the child's next mapping might get its addresses.
             // SAFETY: I4: the mapping just made.
-            if unsafe { libc::madvise(alias, bytes, libc::MADV_DONTFORK) } != 0 {
+            if offset == 0 && unsafe { libc::madvise(alias, bytes, libc::MADV_DONTFORK) } != 0 {
                 return Err(failed("madvise (leaving the arena out of forks)"));
             }
         }
@@ -357,21 +359,20 @@ mod os {
 
     impl Drop for Mapping {
         fn drop(&mut self) {
-            // SAFETY: I4: both aliases are ours; slices hold the arena, so none of its code can be
+            // A forked child has inherited the executable alias only: the other one's addresses may
+            // have been given to another mapping.
+            let inherited = if self.gate.is_forked() { self.bytes } else { 0 };
+            let start = std::ptr::with_exposed_provenance_mut(self.start + inherited);
+            // SAFETY: I4: the aliases are ours; slices hold the arena, so none of its code can be
             // in use any more.
-            unsafe {
-                libc::munmap(
-                    std::ptr::with_exposed_provenance_mut(self.start),
-                    2 * self.bytes,
-                )
-            };
+            unsafe { libc::munmap(start, 2 * self.bytes - inherited) };
         }
     }
 }
 
 #[cfg(not(target_os = "linux"))]
 impl Mapping {
-    fn new(_bytes: usize) -> Result<Mapping, StubError> {
+    fn new(_bytes: usize, _gate: Arc<Gate>) -> Result<Mapping, StubError> {
         Err(StubError::ExecutableMemory {
             operation: "mapping code twice",
             source: io::Error::new(io::ErrorKind::Unsupported, "only Linux is supported so far"),

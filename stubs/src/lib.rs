@@ -74,6 +74,7 @@ mod error;
 pub mod faults;
 #[cfg(feature = "testing")]
 pub mod fuzzing;
+mod gate;
 #[cfg(feature = "explain")]
 pub mod go_frame;
 mod host;
@@ -101,6 +102,7 @@ pub use call::{CallError, CallStub};
 pub use code::DEFAULT_ARENA_CAPACITY;
 pub use compile::{Compiled, Compiler};
 pub use error::StubError;
+pub use gate::{Gate, GateState};
 pub use key::{
     DEFAULT_FRAME_LIMIT, KeyOptions, Move, ResultMove, ResultSource, Source, StubKey, Target,
 };

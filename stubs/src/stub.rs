@@ -109,6 +109,12 @@ impl Stub {
     /// run makes them ordered from its side (on Linux by `membarrier`), and then reads `progress`:
     /// no record from the new end on is called unless `progress` had passed it by then.
     ///
+    /// A stub with machine code belongs to the process that made it. In a forked child its calls are
+    /// interpreted, tens of times slower.
+    ///
+    /// # Panics
+    /// In a forked child, on a host that has no interpreter for the key.
+    ///
     /// # Safety
     /// * `first..end` are records of one allocation, which nobody changes but while this thread is
     ///   inside a callee: each record is read right before its call;
@@ -127,6 +133,10 @@ impl Stub {
         g: &GBlock,
     ) {
         match &self.body {
+            Body::Generated(published) if published.is_forked() => {
+                // SAFETY: I5, I6: the caller's promises above, for the same key.
+                unsafe { self.run_in_fork(first, end, progress, g) }
+            }
             Body::Generated(published) => {
                 if let Some(entrance) = published.entrance() {
                     // SAFETY: I4: an entrance that `self` holds as it holds its stub, compiled with
@@ -143,6 +153,26 @@ impl Stub {
             }
             // SAFETY: I5, I6: the same promises.
             Body::Interpreted(interpreter) => unsafe { interpreter.run(first, end, progress, g) },
+        }
+    }
+
+    /// In a forked child: the code is the parent's, which may change it, so the calls are
+    /// interpreted.
+    ///
+    /// # Safety
+    /// As [`Stub::run`].
+    #[cold]
+    unsafe fn run_in_fork(
+        &self,
+        first: *const Record,
+        end: &AtomicPtr<Record>,
+        progress: &AtomicPtr<Record>,
+        g: &GBlock,
+    ) {
+        match Interpreter::new(&self.key) {
+            // SAFETY: I5, I6: the caller's promises.
+            Ok(interpreter) => unsafe { interpreter.run(first, end, progress, g) },
+            Err(error) => panic!("a stub was called in a forked child: {error}"),
         }
     }
 

@@ -234,7 +234,14 @@ fn a_batch_ends_where_its_end_is_lowered_to() {
         let stub = cache.get(&key.unwrap()).unwrap();
         // Lowered during call `at` to record `to`: before the running one, to it, to the next one,
         // to a later one, to where it was.
-        for (at, to, wanted) in [(4, 0, 5), (4, 4, 5), (4, 5, 5), (4, 7, 7), (4, 9, 9), (0, 0, 1)] {
+        for (at, to, wanted) in [
+            (4, 0, 5),
+            (4, 4, 5),
+            (4, 5, 5),
+            (4, 7, 7),
+            (4, 9, 9),
+            (0, 0, 1),
+        ] {
             CALLS.set(0);
             let end = AtomicPtr::new(std::ptr::null_mut());
             let record = Record {

@@ -12,21 +12,29 @@
 #![forbid(unsafe_code)]
 
 mod block;
+mod cancel;
 mod packed;
 mod record;
+mod running;
+mod tickets;
 mod waiting;
 
 // Not `sync`'s: see `record`.
 use std::sync::atomic::AtomicU64;
-use std::time::{Duration, Instant};
 
 use fing_stubs::Record;
 
 pub(crate) use self::block::Block;
+pub use self::cancel::CallStage;
+use self::cancel::{Cancelled, Known};
 use self::packed::Packed;
-pub(crate) use self::record::{Slot, Tag};
-use self::waiting::{Spare, Waiting};
-use crate::base::lock::{Condvar, Lock, Rank};
+pub(crate) use self::record::{CallId, Slot, Tag};
+use self::running::{Cells, Found, Running};
+pub use self::tickets::Outstanding;
+use self::tickets::{Parts, Tickets};
+use self::waiting::{Form, Spare, Waiting};
+use crate::base::deadline::Deadline;
+use crate::base::lock::{Condvar, Held, Lock, Rank};
 use crate::base::sync::{Arc, AtomicPtr, AtomicU32, Ordering};
 
 /// Records of a block. Its records are 16 KiB, or 4 KiB while they are packed, and a batch never
@@ -54,6 +62,8 @@ pub(crate) mod status {
 pub(crate) struct Counts {
     pub(crate) queued: u64,
     pub(crate) executed: u64,
+    /// Cancelled after they were queued.
+    pub(crate) cancelled: u64,
     pub(crate) discarded: u64,
     pub(crate) drains: u64,
     pub(crate) blocks: usize,
@@ -111,8 +121,7 @@ pub(crate) struct Queue {
     work: Condvar,
     settled: Condvar,
     status: AtomicU32,
-    /// The record that is running, or the end of its batch. Written by stubs.
-    progress: AtomicPtr<Record>,
+    cells: Cells,
 }
 
 #[derive(Debug)]
@@ -124,7 +133,11 @@ struct Inner {
     open: Box<[Option<usize>]>,
     /// The rest of the drain under way, newest last.
     draining: Vec<Waiting>,
-    running: Option<Arc<Block>>,
+    running: Option<Running>,
+    cancelled: Cancelled,
+    tickets: Tickets,
+    /// The collection that queued last.
+    collection: u64,
     plain: Spare<Block>,
     packed: Spare<Packed>,
     int_arg_regs: u8,
@@ -137,35 +150,91 @@ impl Inner {
         self.waiting.is_empty() && self.draining.is_empty() && self.running.is_none()
     }
 
-    fn due(&self) -> u64 {
+    fn due(&self, cells: &Cells) -> u64 {
         let waiting = self.waiting.iter().chain(&self.draining);
-        let running = self
-            .running
-            .as_deref()
-            .map_or(0, |block| block.slots().len());
-        (waiting.map(Waiting::len).sum::<usize>() + running) as u64
+        let waiting = waiting.map(Waiting::len).sum::<usize>() - self.cancelled.len();
+        let running = self.running.as_ref();
+        (waiting + running.map_or(0, |running| running.left(cells))) as u64
     }
 
     /// Adds a record that does not go into the block that is open for this group of shapes.
     #[cold]
-    fn push_elsewhere(&mut self, group: usize, record: &Record, tag: Tag) {
+    fn push_elsewhere(&mut self, group: usize, record: &Record, tag: Tag, number: u64) {
         let open = self.open[group].and_then(|at| self.waiting.get_mut(at));
         if let Some(waiting) = open
-            && let Waiting::Packed(packed) = waiting
+            && let Form::Packed(packed) = &mut waiting.form
             && packed.len() < WORTH_PACKING
         {
             let mut block = self.plain.take();
             packed.unpack(&mut block);
-            block.push(record, tag);
-            if let Waiting::Packed(empty) = std::mem::replace(waiting, Waiting::Plain(block)) {
+            block.push(record, tag, number);
+            if let Form::Packed(empty) = std::mem::replace(&mut waiting.form, Form::Plain(block)) {
                 self.packed.give(empty);
             }
             return;
         }
         let mut packed = self.packed.take();
-        packed.begin(record, tag);
+        packed.begin(record, tag, number);
         self.open[group] = Some(self.waiting.len());
-        self.waiting.push(Waiting::Packed(packed));
+        self.waiting.push(Waiting {
+            form: Form::Packed(packed),
+            parts: Parts::default(),
+        });
+    }
+
+    /// States for each block to which records were added, since the open blocks had these lengths
+    /// and there were so many blocks, that this collection has queued them.
+    fn attribute(&mut self, collection: u64, open: &[(usize, usize)], blocks: usize) {
+        let mut all = 0;
+        let new = (blocks..self.waiting.len()).map(|at| (at, 0));
+        for (at, before) in open.iter().copied().chain(new) {
+            let block = &mut self.waiting[at];
+            let added = block.len() - before;
+            block.parts.add(collection, added);
+            all += added as u64;
+        }
+        self.tickets.add(collection, all);
+        self.collection = collection;
+    }
+
+    /// The open blocks, each with the number of its records.
+    fn open_lengths(&self) -> Vec<(usize, usize)> {
+        let mut open: Vec<usize> = self.open.iter().copied().flatten().collect();
+        open.sort_unstable();
+        open.dedup();
+        let lengths = open.into_iter().map(|at| (at, self.waiting[at].len()));
+        lengths.collect()
+    }
+
+    /// Takes cancelled records out of all blocks.
+    fn purge(&mut self) {
+        let Inner {
+            waiting,
+            draining,
+            cancelled,
+            ..
+        } = self;
+        if cancelled.len() > 0 {
+            let blocks = waiting.iter_mut().chain(draining);
+            blocks.for_each(|block| cancelled.purge(block));
+        }
+    }
+
+    /// Drops all records that wait, and counts them.
+    fn discard(&mut self) {
+        self.purge();
+        self.open.fill(None);
+        let waiting = std::mem::take(&mut self.waiting);
+        for left in waiting
+            .into_iter()
+            .chain(std::mem::take(&mut self.draining))
+        {
+            for (collection, records) in left.parts.iter() {
+                self.tickets.discard(collection, records.len() as u64);
+            }
+            self.counts.discarded += left.len() as u64;
+        }
+        self.cancelled.clear();
     }
 
     /// Whether there is something to run.
@@ -189,39 +258,59 @@ impl Inner {
     }
 
     /// The next block of the drain, as stubs read it.
-    fn next(&mut self) -> Option<Block> {
-        let next = self.draining.pop()?;
-        if let Some(Waiting::Packed(packed)) = self.draining.last() {
+    fn next(&mut self) -> Option<(Block, Parts)> {
+        let mut next = self.draining.pop()?;
+        if let Some(Form::Packed(packed)) = self.draining.last().map(|block| &block.form) {
             packed.prefetch();
         }
-        match next {
-            Waiting::Plain(block) => Some(block),
-            Waiting::Packed(mut packed) => {
+        self.cancelled.taken(&mut next);
+        if self.draining.is_empty() && self.waiting.is_empty() {
+            self.cancelled.clear();
+        }
+        let block = match next.form {
+            Form::Plain(block) => block,
+            Form::Packed(mut packed) => {
                 let mut block = self.plain.take();
                 packed.unpack(&mut block);
                 self.packed.give(packed);
-                Some(block)
+                block
             }
-        }
+        };
+        Some((block, next.parts))
     }
 }
 
 /// The locked queue, to which records are added.
 pub(crate) struct Filling<'a> {
     inner: &'a mut Inner,
+    /// Number of the collection that adds them.
+    collection: u64,
 }
 
 impl Filling<'_> {
-    /// Adds a record.
+    /// Adds a record. `number` identifies the call of a cleanup, and is not looked at for others.
     #[inline(always)]
-    pub(crate) fn push(&mut self, record: &Record, tag: Tag) {
+    pub(crate) fn push(&mut self, record: &Record, tag: Tag, number: u64) {
         let inner = &mut *self.inner;
         let group = tag.shape() as usize & (inner.open.len() - 1);
         let open = inner.open[group].and_then(|at| inner.waiting.get_mut(at));
-        if !open.is_some_and(|open| open.push(record, tag)) {
-            inner.push_elsewhere(group, record, tag);
+        if !open.is_some_and(|open| open.push(record, tag, number)) {
+            inner.push_elsewhere(group, record, tag, number);
         }
         inner.counts.queued += 1;
+        if inner.cancelled.has_index() {
+            let id = tag.call_id(record.words[tag.own_word()], number);
+            let known = Known {
+                collection: Some(self.collection),
+                shape: tag.shape(),
+            };
+            inner.cancelled.add(id, known);
+        }
+    }
+
+    /// Counts calls that would be due, and are dropped instead.
+    pub(crate) fn discard(&mut self, calls: u64) {
+        self.inner.counts.discarded += calls;
     }
 }
 
@@ -232,6 +321,9 @@ impl Queue {
             open: vec![None; order.open_blocks()].into_boxed_slice(),
             draining: Vec::new(),
             running: None,
+            cancelled: Cancelled::default(),
+            tickets: Tickets::default(),
+            collection: 0,
             plain: Spare::new(),
             packed: Spare::new(),
             int_arg_regs,
@@ -243,24 +335,36 @@ impl Queue {
             work: Condvar::new(),
             settled: Condvar::new(),
             status: AtomicU32::new(0),
-            progress: AtomicPtr::new(std::ptr::null_mut()),
+            cells: Cells::new(),
         }
     }
 
-    /// Adds the records that `body` pushes; in the order of Go, the first of them runs last. Holds
-    /// the queue's lock, and does not wake the goroutine; see [`Queue::wake`].
-    pub(crate) fn fill<R>(&self, body: impl FnOnce(&mut Filling<'_>) -> R) -> R {
-        body(&mut Filling {
-            inner: &mut self.inner.lock(),
-        })
+    /// Adds the records that `body` pushes, for the collection with this number, which is above
+    /// those before; in the order of Go, the first of them runs last. Holds the queue's lock, and
+    /// does not wake the goroutine; see [`Queue::wake`].
+    ///
+    /// Once the queue is stopped, records are counted and dropped.
+    pub(crate) fn fill<R>(&self, collection: u64, body: impl FnOnce(&mut Filling<'_>) -> R) -> R {
+        let mut inner = self.inner.lock();
+        let (open, blocks) = (inner.open_lengths(), inner.waiting.len());
+        let result = body(&mut Filling {
+            inner: &mut inner,
+            collection,
+        });
+        inner.attribute(collection, &open, blocks);
+        if inner.stop {
+            inner.discard();
+        }
+        result
     }
 
     /// Adds records; see [`Queue::fill`].
     #[cfg(test)]
     pub(crate) fn push(&self, records: impl IntoIterator<Item = (Record, Tag)>) {
-        self.fill(|due| {
-            for (record, tag) in records {
-                due.push(&record, tag);
+        let collection = self.inner.lock().collection + 1;
+        self.fill(collection, |due| {
+            for (number, (record, tag)) in (0..).zip(records) {
+                due.push(&record, tag, number);
             }
         });
     }
@@ -305,17 +409,11 @@ impl Queue {
     /// with the block.
     pub(crate) fn interrupted(&self, prepare: impl FnOnce(&Block)) -> Option<(Arc<Block>, usize)> {
         let inner = self.inner.lock();
-        let block = inner.running.clone()?;
-        prepare(&block);
-        let from = self.running_at(&block) + 1;
+        let running = inner.running.as_ref()?;
+        prepare(&running.block);
+        let from = running.progress(&self.cells) + 1;
+        let block = running.block.clone();
         Some((block.clone(), from.min(block.slots().len())))
-    }
-
-    /// The number of the record of the running block that was published last.
-    fn running_at(&self, block: &Block) -> usize {
-        let begin = block.slots().as_ptr().addr();
-        let progress = self.progress.load(Ordering::Acquire).addr();
-        progress.saturating_sub(begin) / size_of::<Record>()
     }
 
     /// Takes the next block of the drain, calls `prepare` with it, and returns it with the number
@@ -326,32 +424,110 @@ impl Queue {
         if inner.stop {
             return None;
         }
-        let block = inner.next()?;
+        let (block, parts) = inner.next()?;
         prepare(&block);
-        self.progress
-            .store(block.slots().as_ptr().cast_mut().cast(), Ordering::Release);
         let block = Arc::new(block);
-        inner.running = Some(block.clone());
+        let running = Running::new(block.clone(), parts);
+        running.begin(&self.cells);
+        inner.running = Some(running);
         Some((block, 0))
     }
 
-    /// Ends the running block, of which `executed` records were run.
-    pub(crate) fn finish_block(&self, block: Arc<Block>, executed: u64) {
+    /// Whether the thread that runs a block must [pass](Queue::pass) before it calls this record.
+    #[inline]
+    pub(crate) fn is_cut(&self, at: &Slot) -> bool {
+        self.cells.is_cut(at)
+    }
+
+    /// Of the running block's records from number `from` on, returns the number of the first one
+    /// that may run; `None` if there is none, or the queue is stopped.
+    pub(crate) fn pass(&self, from: usize) -> Option<usize> {
         let mut inner = self.inner.lock();
-        inner.running = None;
+        self.settled.notify_all();
+        let stop = inner.stop;
+        let running = inner.running.as_mut().filter(|_| !stop)?;
+        running.pass(from, &self.cells)
+    }
+
+    /// Begins a batch of the running block's records `from..to`. If it is `whole`, it is not ended
+    /// early once it has begun. Returns where it ends.
+    #[inline]
+    pub(crate) fn begin_batch(&self, block: &Block, from: usize, to: usize, whole: bool) -> usize {
+        if whole || !self.cells.is_divisible() {
+            return self.claim(from, to);
+        }
+        self.cells.begin(block.slots()[from..to].as_ptr_range().end);
+        to
+    }
+
+    #[cold]
+    fn claim(&self, from: usize, to: usize) -> usize {
+        let mut inner = self.inner.lock();
+        let stop = inner.stop;
+        let to = if stop { from } else { to };
+        let running = inner.running.as_mut();
+        running.map_or(from, |running| running.claim(from, to, &self.cells))
+    }
+
+    /// Ends the running block, of which the records in front of number `reached` were run.
+    /// Returns how many these were.
+    pub(crate) fn finish_block(&self, block: Arc<Block>, reached: usize) -> u64 {
+        let mut inner = self.inner.lock();
+        let (mut executed, mut discarded) = (0, 0);
+        if let Some(running) = inner.running.take() {
+            (executed, discarded) = running.account(reached, &mut inner.tickets);
+        }
         inner.counts.executed += executed;
+        inner.counts.discarded += discarded;
         if let Ok(mut block) = Arc::try_unwrap(block) {
             block.clear();
             inner.plain.give(block);
         }
-        if inner.stop {
-            self.settled.notify_all();
-        }
+        // For those who wait for a collection's calls, or for the end.
+        self.settled.notify_all();
+        executed
     }
 
     /// The cell to which stubs publish the record that is running.
     pub(crate) fn progress(&self) -> &AtomicPtr<Record> {
-        &self.progress
+        &self.cells.progress
+    }
+
+    /// The cell from which stubs read where the batch ends.
+    pub(crate) fn end(&self) -> &AtomicPtr<Record> {
+        &self.cells.end
+    }
+
+    /// Cancels the call with this identity, of a function whose shape `allowed` takes, if it is
+    /// queued and has not begun. Never returns [`CallStage::Registered`].
+    pub(crate) fn cancel(&self, id: CallId, allowed: impl Fn(u32) -> bool) -> CallStage {
+        let mut inner = self.inner.lock();
+        let Inner {
+            waiting,
+            draining,
+            running,
+            cancelled,
+            ..
+        } = &mut *inner;
+        // What waits is newer than what runs.
+        let blocks = waiting.iter().chain(&*draining);
+        let found = match cancelled.cancel(id, &allowed, blocks) {
+            Some(known) => Some(Found::Cancelled(known.collection)),
+            None => running.as_mut().and_then(|running| {
+                running.cancel(|of, shape| of == id && allowed(shape), &self.cells)
+            }),
+        };
+        match found {
+            Some(Found::Cancelled(collection)) => {
+                inner.counts.cancelled += 1;
+                if collection.is_some_and(|collection| inner.tickets.done(collection, 1)) {
+                    self.settled.notify_all();
+                }
+                CallStage::Queued
+            }
+            Some(Found::Running) => CallStage::Running,
+            Some(Found::Done) | None => CallStage::Done,
+        }
     }
 
     /// Calls `visit` with every reference of every record whose call has not returned.
@@ -368,12 +544,15 @@ impl Queue {
     }
 
     fn for_each_reference(&self, visit: &mut dyn FnMut(&AtomicU64)) {
-        let inner = self.inner.lock();
+        let mut inner = self.inner.lock();
+        inner.purge();
+        inner.cancelled.forget_index();
         for block in inner.waiting.iter().chain(&inner.draining) {
             block.for_each_reference(visit);
         }
-        if let Some(block) = &inner.running {
-            block.for_each_reference(self.running_at(block), visit);
+        if let Some(running) = &inner.running {
+            let from = running.progress(&self.cells);
+            running.block.for_each_reference(from, &running.skip, visit);
         }
     }
 
@@ -382,7 +561,8 @@ impl Queue {
     pub(crate) fn for_each_shape(&self, mut visit: impl FnMut(u32)) {
         let inner = self.inner.lock();
         let waiting = inner.waiting.iter().chain(&inner.draining);
-        let running = inner.running.as_deref().map_or(&[][..], Block::tags);
+        let running = inner.running.as_ref();
+        let running = running.map_or(&[][..], |running| running.block.tags());
         waiting
             .flat_map(Waiting::tags)
             .chain(running)
@@ -419,60 +599,79 @@ impl Queue {
         }
     }
 
-    /// Stops the queue. Draining ends at once if nothing is running, and otherwise after the batch
-    /// that is running.
+    /// Stops the queue, and drops what waits. Draining ends at once if nothing is running, and
+    /// otherwise after the call that is running.
     pub(crate) fn stop(&self) {
-        self.inner.lock().stop = true;
+        let mut inner = self.inner.lock();
+        inner.stop = true;
+        inner.discard();
+        if let Some(running) = &inner.running {
+            running.stop(&self.cells);
+        }
         self.work.notify_all();
         self.settled.notify_all();
     }
 
-    /// Drops all records that are left, and counts them. Only after the last drain.
-    pub(crate) fn discard(&self) {
-        let mut inner = self.inner.lock();
-        inner.open.fill(None);
-        let left: Vec<Waiting> = std::mem::take(&mut inner.waiting)
-            .into_iter()
-            .chain(std::mem::take(&mut inner.draining))
-            .collect();
-        inner.counts.discarded += left.iter().map(|waiting| waiting.len() as u64).sum::<u64>();
-    }
-
     /// Waits until nothing is due or running and the goroutine is parked; once stopped, until
-    /// nothing is running. If `timeout` passes first, the error is the number of records still due;
-    /// it is 0 if only the goroutine was not parked yet.
-    pub(crate) fn wait_until_settled(&self, timeout: Duration) -> Result<(), u64> {
-        let deadline = Instant::now().checked_add(timeout);
-        let mut inner = self.inner.lock();
-        loop {
+    /// nothing is running. If the deadline passes first, the error is the number of records still
+    /// due; it is 0 if only the goroutine was not parked yet.
+    pub(crate) fn wait_until_settled(&self, deadline: Deadline) -> Result<(), u64> {
+        let settled = |inner: &mut Inner| {
             let status = self.status();
             let parked = status & status::WAIT != 0 || status & status::CREATED == 0;
-            if inner.is_empty() && parked || inner.stop && inner.running.is_none() {
-                return Ok(());
+            inner.is_empty() && parked || inner.stop && inner.running.is_none()
+        };
+        let waited = self.wait_for(deadline, settled);
+        waited.map_err(|inner| inner.due(&self.cells)).map(drop)
+    }
+
+    /// Waits until no record is running, after [`Queue::stop`]. If the deadline passes first, the
+    /// error is the number of records still due.
+    pub(crate) fn wait_until_ended(&self, deadline: Deadline) -> Result<(), u64> {
+        let waited = self.wait_for(deadline, |inner| inner.running.is_none());
+        waited.map_err(|inner| inner.due(&self.cells)).map(drop)
+    }
+
+    /// What is left of the calls that a collection has queued.
+    pub(crate) fn outstanding(&self, collection: u64) -> Outstanding {
+        self.outstanding_of(&self.inner.lock(), collection)
+    }
+
+    fn outstanding_of(&self, inner: &Inner, collection: u64) -> Outstanding {
+        let mut outstanding = inner.tickets.of(collection);
+        if let Some(running) = &inner.running {
+            running.correct(collection, &mut outstanding, &self.cells);
+        }
+        outstanding
+    }
+
+    /// Waits until no call of this collection is left, or the deadline passes. Returns what is left
+    /// then.
+    pub(crate) fn wait_for_collection(&self, collection: u64, deadline: Deadline) -> Outstanding {
+        let over = |inner: &mut Inner| {
+            if let Some(running) = &mut inner.running {
+                running.mark(collection, &self.cells);
             }
-            let left = match deadline {
-                Some(deadline) => deadline.saturating_duration_since(Instant::now()),
-                None => timeout,
-            };
-            if left.is_zero() {
-                return Err(inner.due());
-            }
-            inner = inner.wait_timeout(&self.settled, left);
+            self.outstanding_of(inner, collection).is_over()
+        };
+        match self.wait_for(deadline, over) {
+            Ok(inner) | Err(inner) => self.outstanding_of(&inner, collection),
         }
     }
 
-    /// Waits until no record is running, after [`Queue::stop`]. If `timeout` passes first, the
-    /// error is the number of records still due.
-    pub(crate) fn wait_until_ended(&self, timeout: Duration) -> Result<(), u64> {
-        let deadline = Instant::now() + timeout;
+    fn wait_for(
+        &self,
+        deadline: Deadline,
+        met: impl Fn(&mut Inner) -> bool,
+    ) -> Result<Held<'_, Inner>, Held<'_, Inner>> {
         let mut inner = self.inner.lock();
-        while inner.running.is_some() {
-            let left = deadline.saturating_duration_since(Instant::now());
+        while !met(&mut inner) {
+            let left = deadline.left();
             if left.is_zero() {
-                return Err(inner.due());
+                return Err(inner);
             }
             inner = inner.wait_timeout(&self.settled, left);
         }
-        Ok(())
+        Ok(inner)
     }
 }

@@ -26,7 +26,7 @@ use std::num::NonZeroU32;
 use std::ops::Range;
 use std::sync::Arc;
 
-use fing_stubs::StubCache;
+use fing_stubs::{Gate, StubCache};
 
 pub use add_cleanup::{Cleanup, CleanupOptions};
 pub use argument::CleanupArgument;
@@ -54,6 +54,7 @@ pub(crate) struct Registry {
     shapes: Arc<Shapes>,
     queue: Arc<Queue>,
     stubs: Arc<StubCache>,
+    gate: Arc<Gate>,
     order: FinalizationOrder,
     /// Shapes that the last collection has removed, to be dropped when no lock is held.
     removed: Lock<Vec<Arc<Shape>>>,
@@ -71,6 +72,8 @@ struct Specials {
     /// External bytes of those objects that the collection under way has found alive.
     live_external: u128,
     topological: topological::State,
+    /// Whether the collection under way drops what it finds dead, as nothing is finalized any more.
+    dropping: bool,
     /// Weak pointers to what never dies, by address.
     immortal: HashMap<usize, Arc<WeakCell>>,
     /// Memory that is no object and never dies: the embedder's globals.
@@ -107,6 +110,7 @@ impl Registry {
         queue: Arc<Queue>,
         shapes: Arc<Shapes>,
         stubs: Arc<StubCache>,
+        gate: Arc<Gate>,
         order: FinalizationOrder,
     ) -> Registry {
         Registry {
@@ -114,6 +118,7 @@ impl Registry {
             shapes,
             queue,
             stubs,
+            gate,
             order,
             removed: Lock::new(Rank::Removed, Vec::new()),
         }

@@ -7,6 +7,7 @@ use super::pointer::{Held, lies_at};
 use super::{Pointer, Registry, SetFinalizerError, Special, is_traced, shape_id};
 use crate::calls::function::{ContextKind, Entry, Function};
 use crate::calls::options::{FinalizerOptions, HeldValue};
+use crate::calls::queue::{CallId, CallStage};
 use crate::calls::shape::Argument;
 use crate::heap::{Location, SetId, TypedId};
 use crate::order::CyclePolicy;
@@ -23,8 +24,10 @@ use crate::types::{TypeDesc, TypeId, Types};
 pub enum FinalizerState {
     /// The finalizer is set.
     Set,
-    /// The object has no finalizer now. True if it had one.
-    Cleared(bool),
+    /// The object has no finalizer now, and none is queued. Says how far the finalizer had come:
+    /// it was registered; its call was queued, and is cancelled; it was running, or done. If there
+    /// was none, that is [`CallStage::Done`].
+    Cleared(CallStage),
     /// Nothing was changed, and nothing will run: the object never dies, as it has no size or is a
     /// global.
     Ignored,
@@ -55,6 +58,7 @@ impl Registry {
             && options.external_bytes == 0
             && let Some(known) = mutator.known().find(function.identity(), options.cycle)
             && let Ok(word) = known.context.word(heap, options.context)
+            && self.gate.is_open()
             && heap.set_id(object.addr(), &known.id, word) == SetId::Set
         {
             return Ok(FinalizerState::Set);
@@ -70,9 +74,7 @@ impl Registry {
         function: &Function,
         options: FinalizerOptions<Obj<'_>>,
     ) -> Result<FinalizerState, SetFinalizerError> {
-        mutator
-            .start_goroutine()
-            .map_err(SetFinalizerError::NoThread)?;
+        mutator.start_goroutine()?;
         let Some(target) = self.target(mutator, pointer)? else {
             return Ok(FinalizerState::Ignored);
         };
@@ -119,7 +121,7 @@ impl Registry {
             && mutator.space().heap().take_id(object.addr()).is_some()
         {
             self.forget_cycle(object.addr());
-            return Ok(FinalizerState::Cleared(true));
+            return Ok(FinalizerState::Cleared(CallStage::Registered));
         }
         let Some(target) = self.target(mutator, pointer)? else {
             return Ok(FinalizerState::Ignored);
@@ -131,8 +133,16 @@ impl Registry {
         };
         if cleared {
             self.forget_cycle(target.base);
+            return Ok(FinalizerState::Cleared(CallStage::Registered));
         }
-        Ok(FinalizerState::Cleared(cleared))
+        Ok(FinalizerState::Cleared(
+            self.cancel_finalizer(target.addr, |_| true),
+        ))
+    }
+
+    /// Cancels the call of the finalizer of a pointer, which is not registered.
+    pub(super) fn cancel_finalizer(&self, addr: usize, allowed: impl Fn(u32) -> bool) -> CallStage {
+        self.queue.cancel(CallId::Finalizer(addr as u64), allowed)
     }
 
     /// Called when the object's finalizer was cleared: a cycle that the object is on may be

@@ -58,8 +58,7 @@ impl Emulated {
         let (records, results_end) = self.records(wanted)?;
         let entry = self.target.entry();
         self.machine.trash(PROGRESS, PROGRESS + PAGE);
-        self.machine
-            .put_word(END, RECORDS + CALLS * RECORD_BYTES);
+        self.machine.put_word(END, RECORDS + CALLS * RECORD_BYTES);
         let top = STACK_TOP - CALLER_BYTES;
         // Anywhere the C convention allows, with room above for what the caller provides.
         let caller_sp = top + 16 * self.machine.random.below(32);
