@@ -122,11 +122,11 @@ pub mod error {
 }
 
 /// The README's program compiles and runs.
-#[cfg(all(doctest, target_arch = "x86_64", target_os = "linux"))]
+#[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
 
 /// So does the program of the guide for collectors.
-#[cfg(all(doctest, target_arch = "x86_64", target_os = "linux"))]
+#[cfg(doctest)]
 #[doc = include_str!("../docs/collectors.md")]
 struct Collectors;

@@ -1,5 +1,4 @@
 //! Finalizers and cleanups as an embedder sees them: order, revival, clearing, panics, errors.
-#![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -66,7 +65,7 @@ impl Fixture {
         // SAFETY: I8: every function of this file is System V, of the signature it is given here,
         // and takes the log.
         unsafe {
-            FinalizerFn::builder(signature, Abi::system_v())
+            FinalizerFn::builder(signature, Abi::host_native().unwrap())
                 .context(context)
                 .at(code)
         }
@@ -81,7 +80,7 @@ impl Fixture {
         let context = &raw const *self.log as usize;
         // SAFETY: I8: as above; it takes any value of its parameter's type.
         unsafe {
-            CleanupFn::builder(signature, Abi::system_v())
+            CleanupFn::builder(signature, Abi::host_native().unwrap())
                 .context(context)
                 .at(code)
         }
@@ -212,8 +211,8 @@ fn revived_registered_again_and_dead_at_last() {
         .types()
         .parse_signature("func(*main.Node)")
         .unwrap();
-    let builder =
-        FinalizerFn::builder(signature, Abi::system_v()).context(&raw const *context as usize);
+    let builder = FinalizerFn::builder(signature, Abi::host_native().unwrap())
+        .context(&raw const *context as usize);
     // SAFETY: I8: a System V function of a pointer and its context, which outlives the runtime's
     // use of it.
     context
@@ -258,8 +257,8 @@ fn a_revived_object_can_be_kept() {
         .types()
         .parse_signature("func(*main.Node)")
         .unwrap();
-    let builder =
-        FinalizerFn::builder(signature, Abi::system_v()).context(&raw const *kept as usize);
+    let builder = FinalizerFn::builder(signature, Abi::host_native().unwrap())
+        .context(&raw const *kept as usize);
     // SAFETY: I8: a System V function of a pointer and its context.
     let function = unsafe { builder.at(keep as *const ()) };
     let mutator = f.runtime.attach().unwrap();
@@ -404,8 +403,8 @@ fn a_collection_inside_a_finalizer_sees_earlier_records_unrooted() {
         .types()
         .parse_signature("func(*main.Node)")
         .unwrap();
-    let builder =
-        FinalizerFn::builder(signature, Abi::system_v()).context(&raw const *context as usize);
+    let builder = FinalizerFn::builder(signature, Abi::host_native().unwrap())
+        .context(&raw const *context as usize);
     // SAFETY: I8: a System V function of a pointer and its context.
     let function = unsafe { builder.at(gc as *const ()) };
     let mutator = f.runtime.attach().unwrap();
@@ -468,7 +467,7 @@ fn code_is_kept_until_no_record_names_it() {
         .types()
         .parse_signature("func(*main.Node)")
         .unwrap();
-    let builder = FinalizerFn::builder(signature, Abi::system_v())
+    let builder = FinalizerFn::builder(signature, Abi::host_native().unwrap())
         .context(&raw const *f.log as usize)
         .keep_alive(owner.clone());
     // SAFETY: I8: a System V function of a pointer and the log.

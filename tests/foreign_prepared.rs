@@ -1,6 +1,5 @@
 //! Prepared finalizers of a foreign collector: random programs against a model of sets, and what
 //! they cost.
-#![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::{Cell, RefCell};
@@ -60,21 +59,30 @@ extern "C" fn clean(number: u64, context: u64) {
 const NONE: u64 = 1;
 
 fn function(code: extern "C" fn(u64, u64)) -> FinalizerFn {
-    let builder = FinalizerFn::builder("func(uintptr)".parse().unwrap(), Abi::system_v());
+    let builder = FinalizerFn::builder(
+        "func(uintptr)".parse().unwrap(),
+        Abi::host_native().unwrap(),
+    );
     // SAFETY: System V functions of a word and a context, which follow neither.
     unsafe { builder.context(NONE as usize).at(code as *const ()) }
 }
 
 /// The same, with an object as the context of each registration.
 fn function_with_context(code: extern "C" fn(u64, u64)) -> FinalizerFn {
-    let builder = FinalizerFn::builder("func(uintptr)".parse().unwrap(), Abi::system_v());
+    let builder = FinalizerFn::builder(
+        "func(uintptr)".parse().unwrap(),
+        Abi::host_native().unwrap(),
+    );
     let builder = builder.context_object(Type::unsafe_pointer());
     // SAFETY: as above.
     unsafe { builder.at(code as *const ()) }
 }
 
 fn cleanup() -> CleanupFn {
-    let builder = CleanupFn::builder("func(uintptr)".parse().unwrap(), Abi::system_v());
+    let builder = CleanupFn::builder(
+        "func(uintptr)".parse().unwrap(),
+        Abi::host_native().unwrap(),
+    );
     // SAFETY: as above.
     unsafe { builder.context(NONE as usize).at(clean as *const ()) }
 }
@@ -485,7 +493,10 @@ fn functions_are_kept_as_long_as_they_are_named() {
     let owner = Arc::new(());
     let held = || Arc::strong_count(&owner) > 1;
     let finalizers = Finalizers::new().unwrap();
-    let builder = FinalizerFn::builder("func(uintptr)".parse().unwrap(), Abi::system_v());
+    let builder = FinalizerFn::builder(
+        "func(uintptr)".parse().unwrap(),
+        Abi::host_native().unwrap(),
+    );
     // SAFETY: a System V function, which follows nothing.
     let function = unsafe {
         builder
@@ -520,7 +531,10 @@ fn functions_are_kept_as_long_as_they_are_named() {
 #[test]
 fn what_cannot_be_prepared_is_said() {
     let finalizers = Finalizers::<u64>::new().unwrap();
-    let builder = FinalizerFn::builder("func(float64)".parse().unwrap(), Abi::system_v());
+    let builder = FinalizerFn::builder(
+        "func(float64)".parse().unwrap(),
+        Abi::host_native().unwrap(),
+    );
     // SAFETY: nothing is called.
     let wrong = unsafe { builder.at(one as *const ()) };
     let refused = finalizers.prepare_finalizer(&wrong, CyclePolicy::default());

@@ -1,5 +1,4 @@
 //! Go's runtime/mcleanup_test.go, rule by rule; each test has the name of Go's.
-#![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
 #[path = "support/vm.rs"]
 mod vm;
@@ -232,7 +231,8 @@ fn closing(vm: &Vm, body: extern "C" fn(u64, usize)) -> CleanupFn {
     types.define("main.closure", CLOSURE).unwrap();
     let signature = types.parse_signature("func(int)").unwrap();
     let pointer = types.parse("*main.closure").unwrap();
-    let builder = CleanupFn::builder(signature, Abi::system_v()).context_object(pointer);
+    let builder =
+        CleanupFn::builder(signature, Abi::host_native().unwrap()).context_object(pointer);
     // SAFETY: I8: a System V function of any word and its closure, which is checked to be one.
     unsafe { builder.at(body as *const ()) }
 }
@@ -276,7 +276,8 @@ fn test_cleanup_unreachable_closure() {
     let types = vm.runtime.types();
     let signature = types.parse_signature("func(int)").unwrap();
     let pointer = types.parse("unsafe.Pointer").unwrap();
-    let builder = CleanupFn::builder(signature, Abi::system_v()).context_object(pointer);
+    let builder =
+        CleanupFn::builder(signature, Abi::host_native().unwrap()).context_object(pointer);
     // SAFETY: I8: a System V function of a word and a pointer, which looks at neither.
     let any = unsafe { builder.at(never as *const ()) };
     let itself = vm.enter(|m| {
@@ -349,7 +350,8 @@ fn a_finalizer_that_closes_over_its_object_leaks() {
     types.define("main.closure", CLOSURE).unwrap();
     let signature = types.parse_signature("func(*main.T)").unwrap();
     let pointer = types.parse("*main.closure").unwrap();
-    let builder = FinalizerFn::builder(signature, Abi::system_v()).context_object(pointer);
+    let builder =
+        FinalizerFn::builder(signature, Abi::host_native().unwrap()).context_object(pointer);
     // SAFETY: I8: a System V function of a pointer and its closure.
     let finalizer = unsafe { builder.at(never as *const ()) };
     let addr = vm.doomed(0, |m, object| {
@@ -377,11 +379,12 @@ fn contexts_that_do_not_fit() {
     let (plain, _) = vm.cleanup_sender("func(int)");
     let object = closing(&vm, never);
     let signature = vm.runtime.types().parse_signature("func(int)").unwrap();
-    let builder = CleanupFn::builder(signature.clone(), Abi::system_v()).context_word();
+    let builder = CleanupFn::builder(signature.clone(), Abi::host_native().unwrap()).context_word();
     // SAFETY: I8: a System V function of two words, which looks at neither.
     let word = unsafe { builder.at(never as *const ()) };
     let pointer = other.runtime.types().parse("*main.T").unwrap();
-    let builder = CleanupFn::builder(signature, Abi::system_v()).context_object(pointer);
+    let builder =
+        CleanupFn::builder(signature, Abi::host_native().unwrap()).context_object(pointer);
     // SAFETY: I8: as above.
     let foreign = unsafe { builder.at(never as *const ()) };
     let outside = other.rooted();
@@ -563,7 +566,7 @@ fn arguments_that_do_not_fit() {
         ];
         for (signature, argument, text) in rows {
             let signature = vm.runtime.types().parse_signature(signature).unwrap();
-            let builder = CleanupFn::builder(signature, Abi::go(fing::Arch::Amd64));
+            let builder = CleanupFn::builder(signature, Abi::go(fing::Arch::host().unwrap()));
             // SAFETY: I8: never called, for it is not registered.
             let cleanup = unsafe { builder.at(never as *const ()) };
             let error = m.add_cleanup(t, &cleanup, argument).unwrap_err();

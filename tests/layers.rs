@@ -23,11 +23,12 @@ const STUBS: &str = "
     assign, gate < error;
     signature < block;
     check, error, record, block < key < faults, veneer < lower < compile;
-    gate, error, veneer < unwind < code;
+    error, gate, record, abi < host < unwind;
+    error, veneer < unwind < code;
     unwind < compile;
     code, compile < publish;
     compile < fuzzing;
-    record, compile < host < interp;
+    record, compile, host < interp;
     barrier, interp, publish < stub < call < cache;
     record < seed;
 ";

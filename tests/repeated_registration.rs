@@ -1,7 +1,6 @@
 //! From the second registration of a function on, most checks are left out, as they were made
 //! before. The outcome must be the same, and functions must be given back when nothing names them
 //! any more.
-#![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -44,7 +43,7 @@ impl World {
         let types = self.runtime.types();
         let signature = types.parse_signature("func(*main.T)").unwrap();
         let alive = Arc::new(());
-        let builder = FinalizerFn::builder(signature, Abi::system_v())
+        let builder = FinalizerFn::builder(signature, Abi::host_native().unwrap())
             .context(&raw const *self.calls as usize)
             .keep_alive(alive.clone());
         // SAFETY: I8: a System V function of a pointer, and a counter that outlives the runtime's

@@ -1,5 +1,4 @@
 //! Blocks of tiny values: what shares a block shares its life.
-#![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
 #[path = "support/vm.rs"]
 mod vm;

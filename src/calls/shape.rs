@@ -2,10 +2,9 @@
 //! common: the stub, the code address, an interface's first word, which words are references.
 #![forbid(unsafe_code)]
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
-use fing_stubs::{Abi, KeyOptions, Record, Signature, Stub, StubCache, StubError, StubKey, Type};
+use fing_stubs::{Abi, KeyOptions, Record, Stub, StubCache, StubError, StubKey};
 
 use crate::calls::function::{ContextKind, Entry, Function};
 use crate::calls::queue::Tag;
@@ -20,7 +19,10 @@ pub(crate) enum Argument {
     Interface(usize),
     /// Word 0 is the object's address. One call takes the objects of many records.
     Bulk,
-    /// Both words are a cleanup's argument; word n is a reference if bit n of `references` is set.
+    /// Word 0 is a cleanup's argument as a number, and a reference if bit 0 of `references` is set.
+    Word { references: u8 },
+    /// Both words are a cleanup's argument as memory holds it; word n is a reference if bit n of
+    /// `references` is set.
     Image { references: u8 },
     /// Word 0 is the address of an object that holds a cleanup's argument; word 1 is the address of
     /// space for results.
@@ -33,7 +35,7 @@ impl Argument {
         match self {
             Argument::Pointer | Argument::Bulk | Argument::Block => Tag::WORD_0,
             Argument::Interface(_) => Tag::WORD_1,
-            Argument::Image { references } => references,
+            Argument::Word { references } | Argument::Image { references } => references,
         }
     }
 }
@@ -65,22 +67,15 @@ impl Shape {
         cycle: CyclePolicy,
         cache: &StubCache,
     ) -> Result<Shape, StubError> {
-        let signature = match argument {
-            Argument::Bulk => Cow::Owned(bulk_image(function.signature())?),
-            _ => Cow::Borrowed(function.signature()),
+        let options = KeyOptions::default()
+            .context_argument(*function.context() != ContextKind::None)
+            .frame_limit(cache.options().frame_limit);
+        let key = match argument {
+            Argument::Pointer | Argument::Word { .. } | Argument::Bulk => StubKey::words,
+            Argument::Interface(_) | Argument::Image { .. } => StubKey::new,
+            Argument::Block => StubKey::block,
         };
-        let context = *function.context() != ContextKind::None;
-        let make = |abi: Abi| {
-            let key = if argument == Argument::Block {
-                let options = KeyOptions::default()
-                    .context_argument(context)
-                    .frame_limit(cache.options().frame_limit);
-                StubKey::block(&signature, abi, options)?
-            } else {
-                cache.key(&signature, abi, context)?
-            };
-            cache.get(&key)
-        };
+        let make = |abi: Abi| cache.get(&key(function.signature(), abi, options)?);
         let stubs = match function.entry() {
             Entry::Fixed { abi, code } => Stubs::Fixed {
                 code: *code,
@@ -160,7 +155,7 @@ impl Shape {
             false => 0,
         };
         let cleanup = match self.argument {
-            Argument::Image { .. } | Argument::Block => Tag::CLEANUP,
+            Argument::Word { .. } | Argument::Image { .. } | Argument::Block => Tag::CLEANUP,
             Argument::Pointer | Argument::Interface(_) | Argument::Bulk => 0,
         };
         Template {
@@ -178,15 +173,6 @@ impl Shape {
             tag: Tag::new(index, self.argument.references() | traced | cleanup),
         }
     }
-}
-
-/// Returns a signature whose one parameter, an empty interface, is passed as a bulk finalizer's two
-/// words are: every ABI but Go's with one integer register passes an interface as it passes a
-/// pointer and an integer.
-fn bulk_image(signature: &Signature) -> Result<Signature, StubError> {
-    let results = signature.results().to_vec();
-    let image = Signature::new(None, vec![Type::empty_interface()], results, false);
-    image.map_err(StubError::from)
 }
 
 /// What the records of a shape have in common, and their tag.

@@ -459,13 +459,13 @@ impl<R: Reference> Finalizers<R> {
         }
         error::check_context::<R>(function, None)?;
         let reference = matches!(argument, HeldValue::Object(_));
-        let image = Argument::Image {
+        let word = Argument::Word {
             references: u8::from(reference),
         };
         let registration = Registration {
             kind: Kind::Cleanup,
             object,
-            shape: self.shape(function, image)?,
+            shape: self.shape(function, word)?,
             held: Some(argument),
             policy: CyclePolicy::default(),
         };

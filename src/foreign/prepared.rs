@@ -21,14 +21,15 @@ const AT_ONCE: usize = 64;
 /// one lock and looks nothing up but the object.
 ///
 /// ```
-/// # if !cfg!(all(target_arch = "x86_64", target_os = "linux")) { return Ok(()) }
 /// # use fing::{Abi, CyclePolicy, FinalizerFn, foreign::Finalizers};
 /// extern "C" fn close(_file: usize) {}
 ///
 /// let finalizers = Finalizers::<usize>::new()?;
 /// let signature = "func(uintptr)".parse()?;
-/// // SAFETY: `close` is a System V function of one word.
-/// let close = unsafe { FinalizerFn::builder(signature, Abi::system_v()).at(close as *const ()) };
+/// // SAFETY: `close` is a C function of one word.
+/// let close = unsafe {
+///     FinalizerFn::builder(signature, Abi::host_native()?).at(close as *const ())
+/// };
 /// let close = finalizers.prepare_finalizer(&close, CyclePolicy::default())?;
 ///
 /// for object in (0x1000..0x9000).step_by(32) {

@@ -48,7 +48,6 @@ use crate::world::safepoint::WorldError;
 /// a finalizer, holds a [`WeakRuntime`] instead. Runtimes share nothing.
 ///
 /// ```
-/// # if !cfg!(all(target_arch = "x86_64", target_os = "linux")) { return Ok(()) }
 /// use std::time::Duration;
 /// use fing::{Abi, FinalizerFn, Runtime};
 ///
@@ -60,9 +59,9 @@ use crate::world::safepoint::WorldError;
 /// let runtime = Runtime::new()?;
 /// let ty = runtime.types().define("main.T", "struct { N uint64; Next *main.T }")?;
 /// let signature = runtime.types().parse_signature("func(*main.T)")?;
-/// // SAFETY: `goodbye` is a System V function of one pointer.
+/// // SAFETY: `goodbye` is a C function of one pointer.
 /// let goodbye =
-///     unsafe { FinalizerFn::builder(signature, Abi::system_v()).at(goodbye as *const ()) };
+///     unsafe { FinalizerFn::builder(signature, Abi::host_native()?).at(goodbye as *const ()) };
 ///
 /// let mutator = runtime.attach()?;
 /// let object = mutator.alloc(ty)?;

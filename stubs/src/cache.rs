@@ -101,15 +101,14 @@ pub struct CacheStats {
 /// A cache with one stub for each key. `Send` and `Sync`; nothing of it is shared between caches.
 ///
 /// ```
-/// # if !cfg!(all(target_arch = "x86_64", target_os = "linux")) { return Ok(()) }
 /// use fing_stubs::{Abi, GBlock, Record, StubCache};
 /// extern "C" fn add(counter: &std::cell::Cell<u64>) { counter.set(counter.get() + 1) }
 ///
 /// let cache = StubCache::new(Default::default())?;
-/// let stub = cache.for_signature(&"func(*int)".parse()?, Abi::system_v())?;
+/// let stub = cache.for_signature(&"func(*int)".parse()?, Abi::host_native()?)?;
 /// let counter = std::cell::Cell::new(41);
 /// let record = Record { code: add as usize, context: 0, words: [&raw const counter as u64, 0] };
-/// // SAFETY: `add` is a System V function of one pointer, and `counter` outlives the call.
+/// // SAFETY: `add` is a C function of one pointer, and `counter` outlives the call.
 /// unsafe { stub.run_all(&[record], &GBlock::zeroed()) };
 /// assert_eq!(counter.get(), 42);
 /// # Ok::<(), fing_stubs::StubError>(())
@@ -294,16 +293,15 @@ impl StubCache {
     /// [`trim`](Self::trim).
     ///
     /// ```
-    /// # if !cfg!(all(target_arch = "x86_64", target_os = "linux")) { return Ok(()) }
     /// use fing_stubs::{Abi, Arch, StubCache};
     ///
     /// let cache = StubCache::new(Default::default())?;
-    /// let abis = [Abi::system_v(), Abi::go(Arch::Amd64)];
+    /// let abis = [Abi::host_native()?, Abi::go(Arch::host().unwrap())];
     /// let signature = "func(*int) error".parse()?;
     /// let held = cache.warm(abis.map(|abi| (&signature, abi)))?;
     /// assert_eq!((held.len(), cache.stats().misses), (2, 2));
     ///
-    /// cache.for_signature(&signature, Abi::system_v())?;
+    /// cache.for_signature(&signature, Abi::host_native()?)?;
     /// assert_eq!((cache.stats().misses, cache.stats().hits), (2, 1));
     /// # Ok::<(), fing_stubs::StubError>(())
     /// ```

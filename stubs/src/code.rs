@@ -13,17 +13,17 @@
 
 mod region;
 
-use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use region::{REGION, Region, span};
 
+use crate::host::{Mapping, make_visible, missing};
 use crate::lock::{Guard, lock};
 use crate::unwind::{CallState, Registration};
 use crate::{Gate, StubError};
 
-/// What unused code memory holds: on x86-64 a breakpoint, on others an invalid instruction.
+/// What unused code memory holds: on x86-64 breakpoints, on others no valid instructions.
 const FILLER: u8 = 0xcc;
 
 /// Capacity of a cache's arena unless told otherwise. Address space, not memory: pages come as
@@ -56,6 +56,12 @@ pub(crate) struct CodeSlice {
 impl Arena {
     /// Reserves an arena of `capacity` bytes, for the process of the gate.
     pub(crate) fn new(capacity: usize, gate: Arc<Gate>) -> Result<Arc<Arena>, StubError> {
+        if let Some(missing) = missing() {
+            return Err(StubError::UnsupportedHost {
+                host: target_lexicon::Triple::host().to_string(),
+                missing,
+            });
+        }
         let capacity = capacity
             .max(1)
             .checked_next_multiple_of(REGION)
@@ -119,10 +125,10 @@ impl Arena {
                 .filter(|region| region.is_for(state))
                 .map(Region::free_bytes)
                 .sum(),
-            capacity: self.mapping.bytes,
+            capacity: self.mapping.bytes(),
         };
         let start = regions.len() * REGION;
-        if start + REGION > self.mapping.bytes {
+        if start + REGION > self.mapping.bytes() {
             return Err(full(&regions));
         }
         let registration = state
@@ -167,9 +173,10 @@ impl Arena {
         self.gate.is_forked()
     }
 
-    /// Makes code written so far visible to every thread that will run it.
-    pub(crate) fn publish(&self) {
-        self.mapping.synchronize();
+    /// Makes code that was written to `slice` visible to every thread that will run it.
+    pub(crate) fn publish(&self, slice: &CodeSlice) {
+        make_visible(slice.writable(), slice.executable(), slice.bytes);
+        self.mapping.synchronize(slice.offset, slice.bytes);
     }
 }
 
@@ -203,183 +210,5 @@ impl Drop for CodeSlice {
             // they call, and a running stub is borrowed.
             unsafe { self.arena.release(self.executable(), self.bytes) };
         }
-    }
-}
-
-/// The two mappings of one anonymous file: `[start, start + bytes)` writable, the next `bytes`
-/// executable.
-#[derive(Debug)]
-struct Mapping {
-    start: usize,
-    bytes: usize,
-    /// The kernel serializes running threads on request.
-    barrier: bool,
-    gate: Arc<Gate>,
-}
-
-impl Mapping {
-    fn writable(&self, offset: usize) -> *mut u8 {
-        std::ptr::with_exposed_provenance_mut(self.start + offset)
-    }
-
-    fn executable(&self, offset: usize) -> usize {
-        self.start + self.bytes + offset
-    }
-}
-
-#[cfg(target_os = "linux")]
-mod os {
-    use super::{Arc, Gate, Mapping, StubError, io};
-
-    const MEMBARRIER_PRIVATE_EXPEDITED_SYNC_CORE: libc::c_int = 1 << 5;
-    const MEMBARRIER_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE: libc::c_int = 1 << 6;
-
-    fn failed(operation: &'static str) -> StubError {
-        StubError::ExecutableMemory {
-            operation,
-            source: io::Error::last_os_error(),
-        }
-    }
-
-    fn membarrier(command: libc::c_int) -> bool {
-        // SAFETY: I4: the call takes two integers and no pointer.
-        unsafe { libc::syscall(libc::SYS_membarrier, command, 0) == 0 }
-    }
-
-    /// An anonymous file, executable where the kernel wants to be asked.
-    fn anonymous_file() -> Result<libc::c_int, StubError> {
-        let name = c"fing-stubs";
-        // SAFETY: I4: the name is a C string; the kernel copies it.
-        let mut fd =
-            unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC | libc::MFD_EXEC) };
-        if fd < 0 {
-            // Kernels before 6.3 don't know the flag, and don't need it.
-            // SAFETY: I4: as above.
-            fd = unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC) };
-        }
-        if fd < 0 {
-            Err(failed("memfd_create"))
-        } else {
-            Ok(fd)
-        }
-    }
-
-    impl Mapping {
-        pub(super) fn new(bytes: usize, gate: Arc<Gate>) -> Result<Mapping, StubError> {
-            let double = bytes
-                .checked_mul(2)
-                .ok_or_else(|| StubError::ExecutableMemory {
-                    operation: "reserving address space",
-                    source: io::Error::from_raw_os_error(libc::ENOMEM),
-                })?;
-            let fd = anonymous_file()?;
-            // SAFETY: I4: the descriptor was made above.
-            let sized = unsafe { libc::ftruncate(fd, bytes as libc::off_t) };
-            let mapping = if sized == 0 {
-                map(fd, bytes, double, gate)
-            } else {
-                Err(failed("ftruncate"))
-            };
-            // SAFETY: I4: the descriptor was made above, and the mappings don't need it any more.
-            unsafe { libc::close(fd) };
-            mapping
-        }
-
-        /// Ends every thread's speculation about code that was just written.
-        pub(super) fn synchronize(&self) {
-            if self.barrier {
-                membarrier(MEMBARRIER_PRIVATE_EXPEDITED_SYNC_CORE);
-            }
-        }
-    }
-
-    fn map(
-        fd: libc::c_int,
-        bytes: usize,
-        double: usize,
-        gate: Arc<Gate>,
-    ) -> Result<Mapping, StubError> {
-        let reserve = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
-        // SAFETY: I4: a fresh reservation at an address of the kernel's choice.
-        let start = unsafe {
-            libc::mmap(
-                std::ptr::null_mut(),
-                double,
-                libc::PROT_NONE,
-                reserve,
-                -1,
-                0,
-            )
-        };
-        if start == libc::MAP_FAILED {
-            return Err(failed("mmap (reserving address space)"));
-        }
-        let mapping = Mapping {
-            start: start.expose_provenance(),
-            bytes,
-            barrier: membarrier(MEMBARRIER_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE),
-            gate,
-        };
-        let aliases = [
-            (
-                0,
-                libc::PROT_READ | libc::PROT_WRITE,
-                "mmap (writable alias)",
-            ),
-            (
-                bytes,
-                libc::PROT_READ | libc::PROT_EXEC,
-                "mmap (executable alias)",
-            ),
-        ];
-        for (offset, protection, operation) in aliases {
-            // SAFETY: I4: inside the reservation, which nothing else uses yet.
-            let alias = unsafe {
-                libc::mmap(
-                    start.byte_add(offset),
-                    bytes,
-                    protection,
-                    libc::MAP_SHARED | libc::MAP_FIXED,
-                    fd,
-                    0,
-                )
-            };
-            if alias == libc::MAP_FAILED {
-                return Err(failed(operation));
-            }
-            // The mapping is shared: a child that changed code would change the parent's. The other
-            // alias is inherited, or the child's next mapping might get its addresses.
-            // SAFETY: I4: the mapping just made.
-            if offset == 0 && unsafe { libc::madvise(alias, bytes, libc::MADV_DONTFORK) } != 0 {
-                return Err(failed("madvise (leaving the arena out of forks)"));
-            }
-        }
-        Ok(mapping)
-    }
-
-    impl Drop for Mapping {
-        fn drop(&mut self) {
-            // A forked child has inherited the executable alias only: the other one's addresses may
-            // have been given to another mapping.
-            let inherited = if self.gate.is_forked() { self.bytes } else { 0 };
-            let start = std::ptr::with_exposed_provenance_mut(self.start + inherited);
-            // SAFETY: I4: the aliases are ours; slices hold the arena, so none of its code can be
-            // in use any more.
-            unsafe { libc::munmap(start, 2 * self.bytes - inherited) };
-        }
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-impl Mapping {
-    fn new(_bytes: usize, _gate: Arc<Gate>) -> Result<Mapping, StubError> {
-        Err(StubError::ExecutableMemory {
-            operation: "mapping code twice",
-            source: io::Error::new(io::ErrorKind::Unsupported, "only Linux is supported so far"),
-        })
-    }
-
-    fn synchronize(&self) {
-        let _ = self.barrier;
     }
 }

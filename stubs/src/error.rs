@@ -18,6 +18,15 @@ pub enum StubError {
         /// Its number of parameters, receiver included.
         found: usize,
     },
+    /// The caller's: the arguments are not numbers or addresses in the two words of a record.
+    #[error(
+        "stub for {}: wanted one or two parameters, each an integer or a pointer",
+        short(.signature)
+    )]
+    NotWords {
+        /// The signature as given.
+        signature: Signature,
+    },
     /// The caller's: the argument does not fit a record.
     #[error(
         "stub for {}: parameter 0 is {} of {found} bytes, wanted at most {limit}",
@@ -110,6 +119,15 @@ pub enum StubError {
         /// What Cranelift said.
         reason: String,
     },
+    /// The environment's: this crate has not been brought to this host. `docs/porting.md` says what
+    /// that takes.
+    #[error("host {host}: stubs cannot run here; missing: {missing}")]
+    UnsupportedHost {
+        /// The host's target triple.
+        host: String,
+        /// What is missing.
+        missing: &'static str,
+    },
     /// The environment's: no memory to run code from.
     #[error(
         "executable memory: {operation} failed: {source} \
@@ -187,6 +205,7 @@ impl StubError {
             self,
             NoGenerator { .. }
                 | NoTarget { .. }
+                | UnsupportedHost { .. }
                 | ExecutableMemory { .. }
                 | ArenaFull { .. }
                 | Forked { .. }

@@ -25,8 +25,10 @@
 //!
 //! # Hosts
 //!
-//! Assignments, keys and the compiler work everywhere. Stubs run on Linux, on x86-64; the
-//! interpreter of assignments ([`CodePolicy::Interpret`]) on any x86-64 Unix.
+//! Assignments, keys and the compiler work everywhere. Stubs run on Linux, on x86-64, arm64, riscv64
+//! and s390x; the interpreter of assignments ([`CodePolicy::Interpret`]) on those machines under
+//! any Unix. Elsewhere the crate builds, and a [`StubCache`] answers
+//! [`StubError::UnsupportedHost`].
 //!
 //! # Example
 //!
@@ -110,6 +112,6 @@ pub use record::{GBlock, RECORD_ARGUMENT, Record};
 pub use signature::{Kind, ParseError, Signature, Type, TypeError};
 pub use stub::Stub;
 
-#[cfg(all(doctest, target_arch = "x86_64", target_os = "linux"))]
+#[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -273,7 +273,9 @@ impl JITMemoryProvider for Provider {
     unsafe fn free_memory(&mut self) {}
 
     fn finalize(&mut self, _branch_protection: BranchProtection) -> ModuleResult<()> {
-        self.arena.publish();
+        if let Some(Ok(slice)) = &*lock(&self.slice) {
+            self.arena.publish(slice);
+        }
         Ok(())
     }
 }

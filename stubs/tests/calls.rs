@@ -4,7 +4,6 @@
 //! The values are graffiti: each byte of an argument is the number of the argument (high half) and
 //! of the byte (low half). Where they must be is read off the assignment, which the checker vouches
 //! for; keys and moves are not looked at.
-#![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
 #[path = "support/probe.rs"]
 mod probe;
@@ -305,7 +304,9 @@ fn go_at_every_register_count() {
 
 #[test]
 fn system_v() {
-    property(2, |rng| (fuzzing::native_signature(rng), Abi::system_v()));
+    property(2, |rng| {
+        (fuzzing::native_signature(rng), Abi::host_native().unwrap())
+    });
 }
 
 #[test]
@@ -348,7 +349,10 @@ fn large_values() {
 fn blocks_are_checked() {
     let cache = cache(CodePolicy::Generate);
     let stub = cache
-        .call_stub(&"func(int, int8) int16".parse().unwrap(), Abi::system_v())
+        .call_stub(
+            &"func(int, int8) int16".parse().unwrap(),
+            Abi::host_native().unwrap(),
+        )
         .unwrap();
     let (words, mut result) = ([0u64; 3], [0u16; 2]);
     // SAFETY: I5: none of these calls is made.
@@ -385,7 +389,7 @@ fn a_panic_passes_through_a_call_with_results() {
     }
     for policy in [CodePolicy::Generate, CodePolicy::Interpret] {
         let cache = cache(policy);
-        for abi in [Abi::system_v(), Abi::go(Arch::Amd64)] {
+        for abi in [Abi::host_native().unwrap(), Abi::go(Arch::host().unwrap())] {
             let stub = cache
                 .call_stub(&"func(int) int".parse().unwrap(), abi)
                 .unwrap();
@@ -430,7 +434,7 @@ mod faults {
             (signature, fuzzing::random_go_abi(rng, Arch::Amd64))
         });
         property_of(&caches, 2, |rng| {
-            (fuzzing::native_signature(rng), Abi::system_v())
+            (fuzzing::native_signature(rng), Abi::host_native().unwrap())
         });
     }
 

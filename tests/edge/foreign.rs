@@ -12,20 +12,29 @@ use fing::{
 use super::nothing;
 
 fn finalizer() -> FinalizerFn {
-    let builder = FinalizerFn::builder("func(uintptr)".parse().unwrap(), Abi::system_v());
+    let builder = FinalizerFn::builder(
+        "func(uintptr)".parse().unwrap(),
+        Abi::host_native().unwrap(),
+    );
     // SAFETY: it looks at no argument.
     unsafe { builder.at(nothing as *const ()) }
 }
 
 fn finalizer_with_context() -> FinalizerFn {
-    let builder = FinalizerFn::builder("func(uintptr)".parse().unwrap(), Abi::system_v());
+    let builder = FinalizerFn::builder(
+        "func(uintptr)".parse().unwrap(),
+        Abi::host_native().unwrap(),
+    );
     let builder = builder.context_object(Type::unsafe_pointer());
     // SAFETY: as above.
     unsafe { builder.at(nothing as *const ()) }
 }
 
 fn cleanup() -> CleanupFn {
-    let builder = CleanupFn::builder("func(uintptr)".parse().unwrap(), Abi::system_v());
+    let builder = CleanupFn::builder(
+        "func(uintptr)".parse().unwrap(),
+        Abi::host_native().unwrap(),
+    );
     // SAFETY: as above.
     unsafe { builder.at(nothing as *const ()) }
 }

@@ -275,7 +275,7 @@ impl Prepared {
     /// Takes it back. Returns whether there was one.
     #[inline]
     pub(crate) fn clear(&self, object: Obj<'_>) -> Result<bool, SetFinalizerError> {
-        self.0.clear(object)
+        Ok(self.0.clear(object)?.is_cancelled())
     }
 
     /// Gives it to every object of the type that is made from now on.

@@ -127,7 +127,7 @@ pub enum SetFinalizerError {
     /// pass them.
     #[error(
         "set_finalizer: argument 1 is {function}, for many objects at once, wanted \
-         func(*{object}, int), of an ABI with no or several integer registers"
+         func(*{object}, int), of an ABI that does not follow the register count"
     )]
     NotBulk {
         /// The object's type.

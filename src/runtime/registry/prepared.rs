@@ -22,15 +22,14 @@ use crate::types::TypeId;
 /// looks nothing up and takes no lock.
 ///
 /// ```
-/// # if !cfg!(all(target_arch = "x86_64", target_os = "linux")) { return Ok(()) }
 /// # use fing::{Abi, FinalizerFn, Runtime};
 /// extern "C" fn close(_file: *const u64) {}
 ///
 /// let runtime = Runtime::new()?;
 /// let file = runtime.types().define("main.File", "struct { FD int }")?;
 /// let signature = runtime.types().parse_signature("func(*main.File)")?;
-/// // SAFETY: `close` is a System V function of one pointer.
-/// let close = unsafe { FinalizerFn::builder(signature, Abi::system_v()).at(close as *const ()) };
+/// // SAFETY: `close` is a C function of one pointer.
+/// let close = unsafe { FinalizerFn::builder(signature, Abi::host_native()?).at(close as *const ()) };
 /// let close = runtime.prepare_finalizer(file, &close)?;
 ///
 /// let mutator = runtime.attach()?;

@@ -1,7 +1,7 @@
 //! `set_finalizer` and `clear_finalizer`: Go's checks, in Go's order.
 #![forbid(unsafe_code)]
 
-use fing_stubs::{Family, Kind, Type};
+use fing_stubs::{Kind, Type};
 
 use super::pointer::{Held, lies_at};
 use super::{Pointer, Registry, SetFinalizerError, Special, is_traced, shape_id};
@@ -444,16 +444,13 @@ fn bulk_argument(
         .and_then(|()| types.intern(element))
         .and_then(|element| types.assignable(pointer, element))
         .is_ok_and(|passing| passing.first_word().is_none());
-    let passes = match function.entry() {
-        Entry::Fixed { abi, .. } => abi.family() != Family::Go || abi.int_regs() != 1,
-        Entry::Following { .. } => false,
-    };
+    let is_fixed = matches!(function.entry(), Entry::Fixed { .. });
     if function.is_nil() {
         return Err(SetFinalizerError::NilFunction {
             function: function.signature().clone(),
         });
     }
-    if counts && takes && passes && !function.context().is_per_registration() {
+    if counts && takes && is_fixed && !function.context().is_per_registration() {
         Ok(Argument::Bulk)
     } else {
         Err(wanted())
