@@ -117,7 +117,9 @@ pub mod error {
     pub use crate::calls::executor::{Closed, ExecutorError};
     pub use crate::heap::{AccessError, AllocError, HeapError};
     pub use crate::runtime::RuntimeError;
-    pub use crate::runtime::registry::{AddCleanupError, DowngradeError, SetFinalizerError};
+    pub use crate::runtime::registry::{
+        AddCleanupError, AfterError, DowngradeError, SetFinalizerError,
+    };
     pub use crate::world::safepoint::WorldError;
 }
 

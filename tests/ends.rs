@@ -7,6 +7,8 @@ mod cancel;
 mod deadlocks;
 #[path = "ends/fork.rs"]
 mod fork;
+#[path = "ends/order.rs"]
+mod order;
 #[path = "ends/shutdown.rs"]
 mod shutdown;
 #[path = "ends/tickets.rs"]

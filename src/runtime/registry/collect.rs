@@ -51,14 +51,19 @@ impl Weakness for Registry {
             Special::Finalizer { context, .. } => marking.mark(*context as usize),
             Special::Weak(_) | Special::External(_) => {}
         });
+        if !specials.declared.is_empty() {
+            self.follow(&specials, marking);
+        }
     }
 
     fn queued(&self, marking: &mut Marking<'_>) {
         let mut specials = self.specials.lock();
         specials.live_external = specials.live_external(marking);
-        drop(specials);
         self.queue
             .visit_references(&mut |word| marking.mark(word as usize));
+        if !specials.declared.is_empty() {
+            self.follow(&specials, marking);
+        }
     }
 
     fn retain(&self, marking: &mut Marking<'_>) {
@@ -76,6 +81,18 @@ impl Weakness for Registry {
                     marking.mark_children(start);
                 }
             });
+        }
+        if !specials.declared.is_empty() {
+            self.follow(&specials, marking);
+            marking.for_each_unmarked(Bit::Special, |marking, start| {
+                let heap = marking.heap();
+                if marking.has_id(start) || specials.has_interior(heap, start) {
+                    for &after in specials.declared.after(start) {
+                        marking.mark(after);
+                    }
+                }
+            });
+            self.follow(&specials, marking);
         }
     }
 
@@ -110,6 +127,10 @@ impl Weakness for Registry {
             specials.bury(marking, &mut lookup, queue);
         });
         drop(lookup);
+        if !specials.declared.is_empty() {
+            self.follow(&specials, marking);
+            specials.declared.retain(|object| marking.is_marked(object));
+        }
         specials.note_external(marking);
         specials.lists.settle();
         self.sweep_shapes(&mut specials, marking);
@@ -264,6 +285,7 @@ impl Registry {
         });
         self.queue
             .fill(marking.heap().epoch() + 1, |queue| queue.discard(dropped));
+        specials.declared.retain(|object| marking.is_marked(object));
         specials.note_external(marking);
         specials.lists.settle();
         self.sweep_shapes(specials, marking);

@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod add_cleanup;
+mod after;
 mod argument;
 mod collect;
 mod downgrade;
@@ -29,6 +30,7 @@ use std::sync::Arc;
 use fing_stubs::{Gate, StubCache};
 
 pub use add_cleanup::{Cleanup, CleanupOptions};
+pub use after::AfterError;
 pub use argument::CleanupArgument;
 pub use error::{AddCleanupError, DowngradeError, SetFinalizerError};
 pub use pointer::Pointer;
@@ -72,6 +74,7 @@ struct Specials {
     /// External bytes of those objects that the collection under way has found alive.
     live_external: u128,
     topological: topological::State,
+    declared: after::Declared,
     /// Whether the collection under way drops what it finds dead, as nothing is finalized any more.
     dropping: bool,
     /// Weak pointers to what never dies, by address.
