@@ -68,12 +68,14 @@ mod world;
 pub use calls::executor::Executor;
 pub use calls::function::{CleanupFn, FinalizerFn};
 pub use calls::options::{FinalizerOptions, HeldValue};
-pub use calls::queue::DrainOrder;
+pub use calls::queue::{CallStage, DrainOrder, Outstanding};
+pub use calls::ticket::Ticket;
 pub use fing_stubs as stubs;
 pub use fing_stubs::{Abi, Arch, CacheOptions, CodePolicy, Signature};
 pub use heap::{HeapOptions, HeapStats};
 pub use order::{CyclePolicy, Order};
 pub use runtime::collect::Collection;
+pub use runtime::collected::Collected;
 pub use runtime::keep_alive::{KeepAlive, keep_alive};
 pub use runtime::mutator::Mutator;
 pub use runtime::object::Obj;
@@ -82,6 +84,7 @@ pub use runtime::registry::{
 };
 pub use runtime::stats::RuntimeStats;
 pub use runtime::weak::Weak;
+pub use runtime::weak_runtime::WeakRuntime;
 pub use runtime::{Runtime, RuntimeBuilder};
 pub use types::{TypeId, Types};
 pub use world::handle::Handle;
@@ -119,19 +122,21 @@ pub mod check {
 /// mapping), and a bug of this crate are told apart: the first two are variants of these types, the
 /// third is a panic.
 pub mod error {
-    pub use crate::calls::executor::ExecutorError;
+    pub use crate::calls::executor::{Closed, ExecutorError};
     pub use crate::heap::{AccessError, AllocError, HeapError};
     pub use crate::runtime::RuntimeError;
-    pub use crate::runtime::registry::{AddCleanupError, DowngradeError, SetFinalizerError};
+    pub use crate::runtime::registry::{
+        AddCleanupError, AfterError, DowngradeError, SetFinalizerError,
+    };
     pub use crate::world::safepoint::WorldError;
 }
 
 /// The README's program compiles and runs.
-#[cfg(all(doctest, target_arch = "x86_64", target_os = "linux"))]
+#[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
 
 /// So does the program of the guide for collectors.
-#[cfg(all(doctest, target_arch = "x86_64", target_os = "linux"))]
+#[cfg(doctest)]
 #[doc = include_str!("../docs/collectors.md")]
 struct Collectors;

@@ -1,5 +1,4 @@
 //! Finalizers for a collector of an embedder's own: order, cycles, threads, allocations, errors.
-#![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::{Cell, RefCell};
@@ -153,7 +152,9 @@ extern "C" fn note_both(object: u64, context: u64) {
 
 fn function(signature: &str, code: *const ()) -> FinalizerFn {
     // SAFETY: I8: a System V function of the signature.
-    unsafe { FinalizerFn::builder(signature.parse().unwrap(), Abi::system_v()).at(code) }
+    unsafe {
+        FinalizerFn::builder(signature.parse().unwrap(), Abi::host_native().unwrap()).at(code)
+    }
 }
 
 fn noting() -> FinalizerFn {
@@ -163,12 +164,13 @@ fn noting() -> FinalizerFn {
 fn noting_cleanup() -> CleanupFn {
     let signature = "func(uint32)".parse().unwrap();
     // SAFETY: I8: a System V function of a number.
-    unsafe { CleanupFn::builder(signature, Abi::system_v()).at(note as *const ()) }
+    unsafe { CleanupFn::builder(signature, Abi::host_native().unwrap()).at(note as *const ()) }
 }
 
 /// Functions that note both of their arguments: contexts are words, or objects.
 fn noting_contexts() -> [FinalizerFn; 2] {
-    let builder = || FinalizerFn::builder("func(uint32)".parse().unwrap(), Abi::system_v());
+    let builder =
+        || FinalizerFn::builder("func(uint32)".parse().unwrap(), Abi::host_native().unwrap());
     let objects = builder().context_object(Type::unsafe_pointer());
     // SAFETY: I8: a System V function of two words, which follows neither.
     [builder().context_word(), objects].map(|of| unsafe { of.at(note_both as *const ()) })
@@ -407,7 +409,10 @@ fn what_cannot_be_registered_is_said() {
         same.unwrap_err().to_string(),
         "add_cleanup: the argument is the object 0x1, so the cleanup would never run"
     );
-    assert!(finalizers.clear_finalizer(1) && !finalizers.clear_finalizer(1));
+    assert!(
+        finalizers.clear_finalizer(1).is_cancelled()
+            && !finalizers.clear_finalizer(1).is_cancelled()
+    );
 }
 
 /// What the context of a registration may be is declared with its function.
@@ -415,7 +420,8 @@ fn what_cannot_be_registered_is_said() {
 fn contexts_are_checked() {
     let finalizers = Finalizers::<u32>::new().unwrap();
     let [word, object] = noting_contexts();
-    let builder = FinalizerFn::builder("func(uint32)".parse().unwrap(), Abi::system_v());
+    let builder =
+        FinalizerFn::builder("func(uint32)".parse().unwrap(), Abi::host_native().unwrap());
     // SAFETY: I8: a System V function of a number and its context, and follows neither.
     let fixed = unsafe { builder.context(7).at(note_both as *const ()) };
     let contexts = [
@@ -443,7 +449,7 @@ fn contexts_are_checked() {
             let tried = || {
                 // SAFETY: I16: no function here follows anything.
                 let set = unsafe { finalizers.set_finalizer_with(1, &function, options) };
-                let was_set = finalizers.clear_finalizer(1);
+                let was_set = finalizers.clear_finalizer(1).is_cancelled();
                 // SAFETY: as above.
                 let prepared_set = unsafe {
                     match context {
@@ -451,7 +457,7 @@ fn contexts_are_checked() {
                         Some(context) => prepared.set_with(1, context),
                     }
                 };
-                assert_eq!([was_set, prepared.clear(1)], [n == good; 2]);
+                assert_eq!([was_set, prepared.clear(1).is_cancelled()], [n == good; 2]);
                 [set, prepared_set]
             };
             let text = format!(
@@ -473,7 +479,7 @@ fn contexts_are_checked() {
             ]
         };
         assert_eq!(without.map(|set| set.is_ok()), [good == 0; 2]);
-        finalizers.clear_finalizer(1);
+        finalizers.clear_finalizer(1).is_cancelled();
         assert_eq!(prepared.clear_all(&[2]), usize::from(good == 0));
     }
     assert_eq!(finalizers.stats().finalizers, 0);
@@ -516,7 +522,7 @@ fn contexts_are_roots_while_they_are_needed() {
             heap.marked()
         };
         assert_eq!(collect(&[0, 1, 2, 3]), all, "registered");
-        assert!(prepared[1].clear(3));
+        assert!(prepared[1].clear(3).is_cancelled());
         assert_eq!(
             collect(&[0, 1, 2, 3]),
             set(&[0, 1, 2, 3, 12, 16]),
@@ -623,8 +629,9 @@ fn the_embedded_heap_has_both_orders() {
             .unwrap();
         let signature = runtime.types().parse_signature("func(*main.Node)").unwrap();
         // SAFETY: I8: a System V function of one pointer to a node.
-        let note =
-            unsafe { FinalizerFn::builder(signature, Abi::system_v()).at(note_node as *const ()) };
+        let note = unsafe {
+            FinalizerFn::builder(signature, Abi::host_native().unwrap()).at(note_node as *const ())
+        };
         let mutator = runtime.attach().unwrap();
         let mut next = None;
         for n in (0..u64::from(chain)).rev() {

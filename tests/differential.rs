@@ -4,7 +4,6 @@
 //!
 //! `FING_CASES=n` runs n programs in place of the usual number; `FING_SEED=n` begins with program
 //! n.
-#![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
 #[path = "differential/generate.rs"]
 mod generate;

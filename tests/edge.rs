@@ -2,7 +2,6 @@
 //! pointer, a type, a signature, a context, an argument) may be of another runtime, of one that is
 //! gone, of another type, or of an object that a collection has freed. It is refused by an error
 //! that says so, or is nil; no memory is reached by it.
-#![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
 #[path = "edge/arguments.rs"]
 mod arguments;
@@ -108,7 +107,7 @@ impl World {
 
     /// A finalizer that logs its object.
     fn note(&self, signature: &str) -> FinalizerFn {
-        let builder = FinalizerFn::builder(self.signature(signature), Abi::system_v());
+        let builder = FinalizerFn::builder(self.signature(signature), Abi::host_native().unwrap());
         // SAFETY: I8: a System V function of one word and the log, which outlives the runtime.
         unsafe {
             builder
@@ -119,7 +118,7 @@ impl World {
 
     /// A cleanup that logs its argument.
     fn note_word(&self, signature: &str) -> CleanupFn {
-        let builder = CleanupFn::builder(self.signature(signature), Abi::system_v());
+        let builder = CleanupFn::builder(self.signature(signature), Abi::host_native().unwrap());
         // SAFETY: I8: as above; it does not follow the word.
         unsafe {
             builder
@@ -148,7 +147,7 @@ fn finalizer(
     signature: Signature,
     options: impl FnOnce(FunctionBuilder<FinalizerFn>) -> FunctionBuilder<FinalizerFn>,
 ) -> FinalizerFn {
-    let builder = options(FinalizerFn::builder(signature, Abi::system_v()));
+    let builder = options(FinalizerFn::builder(signature, Abi::host_native().unwrap()));
     // SAFETY: I8: it looks at no argument.
     unsafe { builder.at(nothing as *const ()) }
 }
@@ -157,7 +156,7 @@ fn cleanup(
     signature: Signature,
     options: impl FnOnce(FunctionBuilder<CleanupFn>) -> FunctionBuilder<CleanupFn>,
 ) -> CleanupFn {
-    let builder = options(CleanupFn::builder(signature, Abi::system_v()));
+    let builder = options(CleanupFn::builder(signature, Abi::host_native().unwrap()));
     // SAFETY: I8: it looks at no argument.
     unsafe { builder.at(nothing as *const ()) }
 }

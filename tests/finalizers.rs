@@ -1,12 +1,11 @@
 //! Finalizers and cleanups as an embedder sees them: order, revival, clearing, panics, errors.
-#![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use fing::{
-    Abi, CleanupArgument, CleanupFn, Executor, FinalizerFn, FinalizerState, HeapOptions, Mutator,
-    Obj, Pointer, Runtime, RuntimeBuilder, TypeId,
+    Abi, CallStage, CleanupArgument, CleanupFn, Executor, FinalizerFn, FinalizerState, HeapOptions,
+    Mutator, Obj, Pointer, Runtime, RuntimeBuilder, TypeId,
 };
 
 /// A runtime whose finalizers run when a test says so, with one type of node, and a log of the
@@ -66,7 +65,7 @@ impl Fixture {
         // SAFETY: I8: every function of this file is System V, of the signature it is given here,
         // and takes the log.
         unsafe {
-            FinalizerFn::builder(signature, Abi::system_v())
+            FinalizerFn::builder(signature, Abi::host_native().unwrap())
                 .context(context)
                 .at(code)
         }
@@ -81,7 +80,7 @@ impl Fixture {
         let context = &raw const *self.log as usize;
         // SAFETY: I8: as above; it takes any value of its parameter's type.
         unsafe {
-            CleanupFn::builder(signature, Abi::system_v())
+            CleanupFn::builder(signature, Abi::host_native().unwrap())
                 .context(context)
                 .at(code)
         }
@@ -212,8 +211,8 @@ fn revived_registered_again_and_dead_at_last() {
         .types()
         .parse_signature("func(*main.Node)")
         .unwrap();
-    let builder =
-        FinalizerFn::builder(signature, Abi::system_v()).context(&raw const *context as usize);
+    let builder = FinalizerFn::builder(signature, Abi::host_native().unwrap())
+        .context(&raw const *context as usize);
     // SAFETY: I8: a System V function of a pointer and its context, which outlives the runtime's
     // use of it.
     context
@@ -258,8 +257,8 @@ fn a_revived_object_can_be_kept() {
         .types()
         .parse_signature("func(*main.Node)")
         .unwrap();
-    let builder =
-        FinalizerFn::builder(signature, Abi::system_v()).context(&raw const *kept as usize);
+    let builder = FinalizerFn::builder(signature, Abi::host_native().unwrap())
+        .context(&raw const *kept as usize);
     // SAFETY: I8: a System V function of a pointer and its context.
     let function = unsafe { builder.at(keep as *const ()) };
     let mutator = f.runtime.attach().unwrap();
@@ -286,16 +285,22 @@ fn cleared_set_again_and_once_only() {
     let node = f.alloc(&mutator, 1, None);
     let set = || mutator.set_finalizer(node, &note);
     let clear = || mutator.clear_finalizer(node);
-    assert_eq!(clear().unwrap(), FinalizerState::Cleared(false));
+    assert_eq!(clear().unwrap(), FinalizerState::Cleared(CallStage::Done));
     assert_eq!(set().unwrap(), FinalizerState::Set);
     let error = set().unwrap_err();
     assert_eq!(
         error.go_text().unwrap(),
         "runtime.SetFinalizer: finalizer already set"
     );
-    assert_eq!(clear().unwrap(), FinalizerState::Cleared(true));
+    assert_eq!(
+        clear().unwrap(),
+        FinalizerState::Cleared(CallStage::Registered)
+    );
     assert_eq!(set().unwrap(), FinalizerState::Set);
-    assert_eq!(clear().unwrap(), FinalizerState::Cleared(true));
+    assert_eq!(
+        clear().unwrap(),
+        FinalizerState::Cleared(CallStage::Registered)
+    );
     drop(mutator);
     assert_eq!(f.collect(), NOTHING);
     let left = || (f.runtime.stats().heap.objects, f.runtime.stats().shapes);
@@ -319,8 +324,8 @@ fn cleanups_run_when_the_object_is_gone() {
             .unwrap()
     };
     let (_first, second, _third) = (add(10), add(20), add(30));
-    assert!(second.stop());
-    assert!(!second.stop(), "it was stopped before");
+    assert!(second.stop().is_cancelled());
+    assert!(!second.stop().is_cancelled(), "it was stopped before");
     drop(mutator);
     assert_eq!(f.runtime.stats().cleanups, 2);
     assert_eq!(
@@ -331,7 +336,7 @@ fn cleanups_run_when_the_object_is_gone() {
     assert_eq!(f.collect(), [30, 10], "then the cleanups");
     assert_eq!(f.collect(), NOTHING);
     assert_eq!(f.runtime.stats().heap.objects, 0);
-    assert!(!second.stop());
+    assert!(!second.stop().is_cancelled());
 }
 
 #[test]
@@ -398,8 +403,8 @@ fn a_collection_inside_a_finalizer_sees_earlier_records_unrooted() {
         .types()
         .parse_signature("func(*main.Node)")
         .unwrap();
-    let builder =
-        FinalizerFn::builder(signature, Abi::system_v()).context(&raw const *context as usize);
+    let builder = FinalizerFn::builder(signature, Abi::host_native().unwrap())
+        .context(&raw const *context as usize);
     // SAFETY: I8: a System V function of a pointer and its context.
     let function = unsafe { builder.at(gc as *const ()) };
     let mutator = f.runtime.attach().unwrap();
@@ -463,7 +468,7 @@ fn code_is_kept_until_no_record_names_it() {
         .types()
         .parse_signature("func(*main.Node)")
         .unwrap();
-    let builder = FinalizerFn::builder(signature, Abi::system_v())
+    let builder = FinalizerFn::builder(signature, Abi::host_native().unwrap())
         .context(&raw const *f.log as usize)
         .keep_alive(owner.clone());
     // SAFETY: I8: a System V function of a pointer and the log.
@@ -499,13 +504,16 @@ fn interior_pointers_of_small_fields_have_finalizers_of_their_own() {
     let field = Pointer::typed(number, addr);
     let set = || mutator.set_finalizer(field, &function);
     let clear = || mutator.clear_finalizer(field);
-    assert_eq!(clear().unwrap(), FinalizerState::Cleared(false));
+    assert_eq!(clear().unwrap(), FinalizerState::Cleared(CallStage::Done));
     assert_eq!(set().unwrap(), FinalizerState::Set);
     assert_eq!(
         set().unwrap_err().go_text().unwrap(),
         "runtime.SetFinalizer: finalizer already set"
     );
-    assert_eq!(clear().unwrap(), FinalizerState::Cleared(true));
+    assert_eq!(
+        clear().unwrap(),
+        FinalizerState::Cleared(CallStage::Registered)
+    );
     assert_eq!(set().unwrap(), FinalizerState::Set);
     drop(mutator);
     assert_eq!(f.collect(), [addr as u64]);

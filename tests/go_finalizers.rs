@@ -1,5 +1,4 @@
 //! Go's runtime/mfinal_test.go, rule by rule; each test has the name of Go's.
-#![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
 #[path = "support/vm.rs"]
 #[expect(dead_code, reason = "no cleanups")]

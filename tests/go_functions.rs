@@ -1,7 +1,6 @@
 //! Functions compiled by the real Go compiler, registered as finalizers, queued by a collection,
 //! and called by the finalizer goroutine through fing's stubs. Go's runtime is not there; nothing
 //! of these functions needs it.
-#![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
 use std::time::Duration;
 
@@ -135,7 +134,7 @@ fn runtime(policy: CodePolicy) -> Runtime {
 fn function(runtime: &Runtime, go: &Go, case: &Case, closure: &[usize]) -> FinalizerFn {
     let text = format!("func({}) {}", case.parameter, case.results);
     let signature = runtime.types().parse_signature(&text).unwrap();
-    let abi = Abi::go(Arch::Amd64)
+    let abi = Abi::go(Arch::host().unwrap())
         .with_int_arg_regs(if case.abi0 { 0 } else { 9 })
         .unwrap();
     let mut builder =
@@ -230,7 +229,7 @@ fn go_cleanups_with_large_arguments() {
         for (name, signature, words, _) in &rows {
             let closure: &'static [usize] = Box::leak(Box::new([go.address(name)]));
             let signature = types.parse_signature(signature).unwrap();
-            let builder = CleanupFn::builder(signature, Abi::go(Arch::Amd64))
+            let builder = CleanupFn::builder(signature, Abi::go(Arch::host().unwrap()))
                 .context(closure.as_ptr().expose_provenance());
             // SAFETY: I8: a function of this signature and ABI, compiled by Go; its code stays
             // mapped.
@@ -307,7 +306,7 @@ fn go_cleanups_get_the_bytes_they_were_added_with() {
                 .parse_signature(&format!("func({parameter})"))
                 .unwrap();
             let closure: &'static [usize] = Box::leak(Box::new([go.address(name)]));
-            let builder = CleanupFn::builder(signature, Abi::go(Arch::Amd64))
+            let builder = CleanupFn::builder(signature, Abi::go(Arch::host().unwrap()))
                 .context(closure.as_ptr().expose_provenance());
             // SAFETY: I8: a function of this signature and ABI, compiled by Go; its code stays
             // mapped.

@@ -1,6 +1,5 @@
 //! Go's weak/pointer_test.go, rule by rule; each test has the name of Go's. And what Go has no word
 //! for: weak pointers of another runtime, on other threads, into globals.
-#![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
 #[path = "support/vm.rs"]
 mod vm;

@@ -20,15 +20,16 @@ const STUBS: &str = "
     lock < compile, code;
     signature < go_frame;
     signature < abi < assign < check, print;
-    assign < error;
+    assign, gate < error;
     signature < block;
     check, error, record, block < key < faults, veneer < lower < compile;
+    error, gate, record, abi < host < unwind;
     error, veneer < unwind < code;
     unwind < compile;
     code, compile < publish;
     compile < fuzzing;
-    record, compile < host < interp;
-    interp, publish < stub < call < cache;
+    record, compile, host < interp;
+    barrier, interp, publish < stub < call < cache;
     record < seed;
 ";
 

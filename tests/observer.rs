@@ -1,5 +1,4 @@
 //! What an observer is told, in order; and that nothing of it is needed.
-#![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
 #[path = "support/vm.rs"]
 #[expect(dead_code, reason = "the cleanups here send nothing")]

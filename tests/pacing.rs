@@ -19,7 +19,7 @@ fn world(definition: &str) -> World {
         .unwrap();
     let ty = runtime.types().define("main.T", definition).unwrap();
     let signature = runtime.types().parse_signature("func(*main.T)").unwrap();
-    let builder = FinalizerFn::builder(signature, Abi::system_v());
+    let builder = FinalizerFn::builder(signature, Abi::host_native().unwrap());
     // SAFETY: I8: a System V function of one pointer, which does not follow it.
     let finalizer = unsafe { builder.at(nothing as *const ()) };
     World {

@@ -1,13 +1,12 @@
 //! Finalizers prepared for a type, finalizers of all objects of a type, bulk finalizers, grouped
 //! drains.
-#![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
 use std::sync::{Arc, Mutex};
 
 use fing::error::SetFinalizerError;
 use fing::{
-    Abi, Arch, DrainOrder, Executor, FinalizerFn, FinalizerState, HeapOptions, Mutator, Obj, Order,
-    PreparedFinalizer, Runtime, TypeId,
+    Abi, Arch, CallStage, DrainOrder, Executor, FinalizerFn, FinalizerState, HeapOptions, Mutator,
+    Obj, Order, PreparedFinalizer, Runtime, TypeId,
 };
 
 /// What finalizers of a test were called with.
@@ -89,7 +88,8 @@ fn world_of_order(policy: DrainOrder, order: Order) -> World {
 impl World {
     fn function(&self, signature: &str, code: *const ()) -> FinalizerFn {
         let signature = self.runtime.types().parse_signature(signature).unwrap();
-        let builder = FinalizerFn::builder(signature, Abi::system_v()).context(self.context());
+        let builder =
+            FinalizerFn::builder(signature, Abi::host_native().unwrap()).context(self.context());
         // SAFETY: I8: every function of this file is System V, of the signature it is given here,
         // and `log` lives on.
         unsafe { builder.at(code) }
@@ -112,7 +112,8 @@ impl World {
     fn bulk(&self) -> PreparedFinalizer {
         let types = self.runtime.types();
         let signature = types.parse_signature("func(**main.T, uint) int").unwrap();
-        let builder = FinalizerFn::builder(signature, Abi::system_v()).context(self.context());
+        let builder =
+            FinalizerFn::builder(signature, Abi::host_native().unwrap()).context(self.context());
         // SAFETY: I8: as above.
         let function = unsafe { builder.bulk().at(note_all as *const ()) };
         self.runtime.prepare_finalizer(self.ty, &function).unwrap()
@@ -182,9 +183,9 @@ fn cleared_finalizers_do_not_run() {
     let addrs = world.make(10, |i, _, object| {
         close.set(object).unwrap();
         // Prepared apart, and another one all the same.
-        assert!(!other.clear(object).unwrap());
-        assert!(i % 2 == 0 || close.clear(object).unwrap());
-        assert!(i % 2 == 0 || !close.clear(object).unwrap());
+        assert!(!other.clear(object).unwrap().is_cancelled());
+        assert!(i % 2 == 0 || close.clear(object).unwrap().is_cancelled());
+        assert!(i % 2 == 0 || !close.clear(object).unwrap().is_cancelled());
         if i == 3 {
             close.set(object).unwrap();
         }
@@ -204,8 +205,8 @@ fn both_ways_of_registering_see_each_other() {
         let second = m.set_finalizer(object, &note);
         assert!(matches!(second, Err(SetFinalizerError::AlreadySet { .. })));
         let cleared = m.clear_finalizer(object).unwrap();
-        assert_eq!(cleared, FinalizerState::Cleared(true));
-        assert!(!close.clear(object).unwrap());
+        assert_eq!(cleared, FinalizerState::Cleared(CallStage::Registered));
+        assert!(!close.clear(object).unwrap().is_cancelled());
         m.set_finalizer(object, &note).unwrap();
         let error = close.set(object).unwrap_err();
         assert!(
@@ -289,7 +290,7 @@ fn objects_without_size_never_die() {
     world.enter(|m| {
         let object = m.alloc(empty).unwrap();
         close.set(object).unwrap();
-        assert!(!close.clear(object).unwrap());
+        assert!(!close.clear(object).unwrap().is_cancelled());
     });
     assert_eq!((world.finalizers(), world.cycle()), (0, 0));
 }
@@ -338,7 +339,7 @@ fn a_function_is_kept_while_somebody_can_need_it() {
     let owner = Arc::new(());
     let types = world.runtime.types();
     let signature = types.parse_signature("func(*main.T)").unwrap();
-    let builder = FinalizerFn::builder(signature, Abi::system_v())
+    let builder = FinalizerFn::builder(signature, Abi::host_native().unwrap())
         .context(world.context())
         .keep_alive(owner.clone());
     // SAFETY: I8: as above.
@@ -392,7 +393,7 @@ fn all_objects_of_a_type_have_its_finalizer() {
             m.alloc(other).unwrap();
             let taken = matches!(close.set(object), Err(SetFinalizerError::AlreadySet { .. }));
             assert!(taken);
-            assert!(i % 5 != 0 || close.clear(object).unwrap());
+            assert!(i % 5 != 0 || close.clear(object).unwrap().is_cancelled());
         });
         assert_eq!(
             (world.finalizers(), world.cycle()),
@@ -508,17 +509,18 @@ fn bulk_finalizers_are_checked() {
         world.runtime.prepare_finalizer(world.ty, &function)
     };
     for signature in ["func(**main.T, int)", "func(**main.T, uintptr) (int, int)"] {
-        prepare(signature, Abi::system_v()).unwrap();
-        prepare(signature, Abi::go(Arch::Amd64)).unwrap();
+        prepare(signature, Abi::host_native().unwrap()).unwrap();
+        let go = Abi::go(Arch::host().unwrap());
+        for count in 0..=go.int_regs() {
+            prepare(signature, go.with_int_arg_regs(count).unwrap()).unwrap();
+        }
     }
-    let one = Abi::go(Arch::Amd64).with_int_arg_regs(1).unwrap();
     let bad = [
-        ("func(**main.T, int)", one),
-        ("func(*main.T, int)", Abi::system_v()),
-        ("func(**main.T)", Abi::system_v()),
-        ("func(**main.T, int32)", Abi::system_v()),
-        ("func(*interface {}, int)", Abi::system_v()),
-        ("func(**int, int)", Abi::system_v()),
+        ("func(*main.T, int)", Abi::host_native().unwrap()),
+        ("func(**main.T)", Abi::host_native().unwrap()),
+        ("func(**main.T, int32)", Abi::host_native().unwrap()),
+        ("func(*interface {}, int)", Abi::host_native().unwrap()),
+        ("func(**int, int)", Abi::host_native().unwrap()),
     ];
     for (signature, abi) in bad {
         let refused = prepare(signature, abi);
@@ -592,7 +594,7 @@ fn tiny_values_are_registered_one_by_one() {
     let types = runtime.types();
     let ty = types.define("main.Tiny", "int32").unwrap();
     let signature = types.parse_signature("func(*main.Tiny)").unwrap();
-    let builder = FinalizerFn::builder(signature, Abi::system_v());
+    let builder = FinalizerFn::builder(signature, Abi::host_native().unwrap());
     // SAFETY: I8: never called.
     let function = unsafe { builder.at(note as *const ()) };
     let close = runtime.prepare_finalizer(ty, &function).unwrap();

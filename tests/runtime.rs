@@ -1,5 +1,4 @@
 //! The runtime as a whole: threads, executors, shutdown, and errors that leave nothing half done.
-#![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
@@ -15,8 +14,8 @@ const LONG: Duration = Duration::from_secs(30);
 
 fn function<C>(runtime: &Runtime, signature: &str, code: *const (), context: &C) -> FinalizerFn {
     let signature = runtime.types().parse_signature(signature).unwrap();
-    let builder =
-        FinalizerFn::builder(signature, Abi::system_v()).context(&raw const *context as usize);
+    let builder = FinalizerFn::builder(signature, Abi::host_native().unwrap())
+        .context(&raw const *context as usize);
     // SAFETY: I8: every function of this file is System V, of the signature it is given here, and
     // its context lives on.
     unsafe { builder.at(code) }
@@ -24,8 +23,8 @@ fn function<C>(runtime: &Runtime, signature: &str, code: *const (), context: &C)
 
 fn cleanup<C>(runtime: &Runtime, signature: &str, code: *const (), context: &C) -> CleanupFn {
     let signature = runtime.types().parse_signature(signature).unwrap();
-    let builder =
-        CleanupFn::builder(signature, Abi::system_v()).context(&raw const *context as usize);
+    let builder = CleanupFn::builder(signature, Abi::host_native().unwrap())
+        .context(&raw const *context as usize);
     // SAFETY: I8: as above; the functions do not follow their argument.
     unsafe { builder.at(code) }
 }
@@ -492,7 +491,10 @@ fn refused_finalizers() {
     let refused = |value: Pointer<'_>, function: &FinalizerFn| {
         mutator.set_finalizer(value, function).unwrap_err()
     };
-    let nil = FinalizerFn::builder(types.parse_signature(ok).unwrap(), Abi::system_v());
+    let nil = FinalizerFn::builder(
+        types.parse_signature(ok).unwrap(),
+        Abi::host_native().unwrap(),
+    );
     // SAFETY: I8: null, which can't be registered.
     let nil = unsafe { nil.at(std::ptr::null()) };
     assert_eq!(
@@ -646,7 +648,7 @@ fn objects_without_size_are_ignored() {
     }
     let cleanup = cleanup(&runtime, "func(uint64)", count as *const (), &counter);
     let added = mutator.add_cleanup(nothing, &cleanup, 1u64).unwrap();
-    assert!(!added.stop());
+    assert!(!added.stop().is_cancelled());
 }
 
 #[test]

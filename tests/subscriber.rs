@@ -81,7 +81,7 @@ extern "C-unwind" fn panics(_: usize, calls: &AtomicUsize) {
 fn function(runtime: &Runtime, code: *const ()) -> (FinalizerFn, &'static AtomicUsize) {
     let calls: &'static AtomicUsize = Box::leak(Box::default());
     let signature = runtime.types().parse_signature("func(*uint64)").unwrap();
-    let builder = FinalizerFn::builder(signature, Abi::system_v())
+    let builder = FinalizerFn::builder(signature, Abi::host_native().unwrap())
         .context(std::ptr::from_ref(calls).expose_provenance());
     // SAFETY: I8: `counts` or `panics`, with a counter that lives as long as the process.
     (unsafe { builder.at(code) }, calls)
@@ -167,7 +167,7 @@ fn making_a_stub_tells_without_a_lock() {
     let runtime = Runtime::builder().code(code).build().unwrap();
     let go = |signature: &str| {
         let signature = runtime.types().parse_signature(signature).unwrap();
-        let builder = FinalizerFn::builder(signature, Abi::go(Arch::Amd64));
+        let builder = FinalizerFn::builder(signature, Abi::go(Arch::host().unwrap()));
         // SAFETY: I8: never called.
         unsafe { builder.at(std::ptr::without_provenance(16)) }
     };
@@ -214,7 +214,7 @@ fn an_owner_whose_destructor_panics_ends_nothing() {
     let (good, calls) = function(&runtime, counts as *const ());
     let dropped = Arc::new(AtomicUsize::new(0));
     let signature = runtime.types().parse_signature("func(*uint64)").unwrap();
-    let builder = FinalizerFn::builder(signature, Abi::system_v())
+    let builder = FinalizerFn::builder(signature, Abi::host_native().unwrap())
         .context(std::ptr::from_ref(calls).expose_provenance())
         .keep_alive(Arc::new(Bad(dropped.clone())));
     // SAFETY: I8: `counts` with its counter.

@@ -3,6 +3,7 @@
 #![deny(unsafe_code)]
 
 pub(crate) mod append_table;
+pub(crate) mod deadline;
 pub(crate) mod events;
 pub(crate) mod identity;
 pub(crate) mod lock;

@@ -6,6 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
+use fing_stubs::{Gate, GateState};
+
+use crate::base::deadline::Deadline;
 use crate::calls::goroutine::Calls;
 use crate::calls::queue::status;
 use crate::calls::watchdog;
@@ -57,6 +60,77 @@ pub enum ExecutorError {
         /// What was tried.
         operation: &'static str,
     },
+    /// Calls were dropped at a shutdown, and will never be made.
+    #[error("waiting for finalizers: {calls} calls were dropped at a shutdown, wanted all done")]
+    Discarded {
+        /// How many of those that were waited for.
+        calls: u64,
+    },
+    /// This process is a fork of the one that made the runtime: the finalizer goroutine is not in
+    /// it, and locks may be held by threads that are not either.
+    #[error(
+        "{operation}: made by process {owner}, used by its fork {found}; a forked child needs a \
+         runtime of its own"
+    )]
+    Forked {
+        /// What was tried.
+        operation: &'static str,
+        /// The process that made it.
+        owner: u32,
+        /// This process.
+        found: u32,
+    },
+}
+
+/// Why nothing is registered any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Closed {
+    /// `shutdown` was called: nothing is finalized any more.
+    #[error("registering: finalization was shut down, wanted a registration before that")]
+    ShutDown,
+    /// This process is a fork of the one that made the runtime: the finalizer goroutine is not in
+    /// it, and locks may be held by threads that are not either.
+    #[error(
+        "registering: made by process {owner}, used by its fork {found}; a forked child needs a \
+         runtime of its own"
+    )]
+    Forked {
+        /// The process that made it.
+        owner: u32,
+        /// This process.
+        found: u32,
+    },
+}
+
+impl Closed {
+    /// Why the gate is not open, if it is not.
+    #[inline]
+    pub(crate) fn check(gate: &Gate) -> Result<(), Closed> {
+        if gate.is_open() {
+            return Ok(());
+        }
+        Closed::reason(gate)
+    }
+
+    #[cold]
+    fn reason(gate: &Gate) -> Result<(), Closed> {
+        match gate.state() {
+            GateState::Open => Ok(()),
+            GateState::Closed => Err(Closed::ShutDown),
+            GateState::Forked => Err(Closed::Forked {
+                owner: gate.owner(),
+                found: std::process::id(),
+            }),
+        }
+    }
+}
+
+/// Why the goroutine does not run.
+#[derive(Debug)]
+pub(crate) enum StartError {
+    Closed(Closed),
+    NoThread(std::io::Error),
 }
 
 /// The owner of a finalizer goroutine. The goroutine's thread keeps it alive.
@@ -104,13 +178,15 @@ impl Goroutine {
     /// Starts the goroutine's thread and the watchdog's, if they have not been started.
     ///
     /// # Errors
-    /// The thread could not be started; the next registration tries again.
+    /// The thread could not be started; the next registration tries again. Or nothing may be
+    /// registered any more.
     #[inline]
-    pub(crate) fn start(&self) -> std::io::Result<()> {
+    pub(crate) fn start(&self) -> Result<(), StartError> {
+        Closed::check(&self.owner.calls().gate).map_err(StartError::Closed)?;
         if self.started.load(Ordering::Acquire) {
             return Ok(());
         }
-        self.start_first()
+        self.start_first().map_err(StartError::NoThread)
     }
 
     #[cold]
@@ -136,6 +212,19 @@ impl Goroutine {
         }
     }
 
+    /// The error for a forked child.
+    fn check_fork(&self, operation: &'static str) -> Result<(), ExecutorError> {
+        let gate = &self.owner.calls().gate;
+        if !gate.is_forked() {
+            return Ok(());
+        }
+        Err(ExecutorError::Forked {
+            operation,
+            owner: gate.owner(),
+            found: std::process::id(),
+        })
+    }
+
     fn check_no_mutator(&self, operation: &'static str) -> Result<(), ExecutorError> {
         if self.owner.is_running_here() {
             return Err(ExecutorError::HoldsMutator { operation });
@@ -150,11 +239,18 @@ impl Goroutine {
         }
     }
 
+    /// Whether this thread is the goroutine's, and runs a finalizer now, or may have to.
+    fn runs_here(&self) -> bool {
+        let running = || self.executor == Executor::Thread || self.running.load(Ordering::Acquire);
+        self.is_this_thread() && running()
+    }
+
     /// Runs what is due on this thread. Returns how many records were run.
     pub(crate) fn run_inline(&self) -> Result<u64, ExecutorError> {
         if self.executor != Executor::Inline {
             return Err(ExecutorError::NotInline);
         }
+        self.check_fork("run_finalizers")?;
         let found = thread::current().id();
         if let Some(wanted) = self.thread.filter(|&wanted| wanted != found) {
             return Err(ExecutorError::WrongThread { found, wanted });
@@ -176,36 +272,50 @@ impl Goroutine {
 
     /// Waits until nothing is due; runs it, on the thread of an inline executor.
     pub(crate) fn wait(&self, timeout: Duration) -> Result<(), ExecutorError> {
-        if self.is_this_thread()
-            && (self.executor == Executor::Thread || self.running.load(Ordering::Acquire))
-        {
+        self.prepare_to_wait()?;
+        let deadline = Deadline::after(timeout);
+        let settled = self.owner.calls().queue.wait_until_settled(deadline);
+        settled.map_err(|due| ExecutorError::Timeout { due, timeout })
+    }
+
+    /// Checks that this thread may wait for calls, and, on the thread of an inline executor, runs
+    /// what is due.
+    pub(crate) fn prepare_to_wait(&self) -> Result<(), ExecutorError> {
+        self.check_fork("waiting for finalizers")?;
+        if self.runs_here() {
             return Err(ExecutorError::OnGoroutine);
         }
         self.check_no_mutator("waiting for finalizers")?;
         if self.executor == Executor::Inline && self.is_this_thread() {
             self.run_inline()?;
         }
-        let settled = self.owner.calls().queue.wait_until_settled(timeout);
-        settled.map_err(|due| ExecutorError::Timeout { due, timeout })
+        Ok(())
     }
 
-    /// Tells the goroutine to end, without waiting for it.
+    /// Tells the goroutine to end, without waiting for it. Nothing can be registered afterwards,
+    /// and what is queued is dropped.
     pub(crate) fn stop(&self) {
-        self.owner.calls().queue.stop();
+        let calls = self.owner.calls();
+        // A forked child has no goroutine, and may not take the queue's lock.
+        if !calls.gate.is_forked() {
+            calls.gate.close();
+            calls.queue.stop();
+        }
     }
 
     /// Ends the goroutine and waits for its end, after running what is due if `drain`. Returns how
     /// many queued records were dropped.
     pub(crate) fn shutdown(&self, drain: bool, timeout: Duration) -> Result<u64, ExecutorError> {
+        self.check_fork("shutdown")?;
+        let deadline = Deadline::after(timeout);
         if drain {
             self.wait(timeout)?;
-        } else if self.is_this_thread() && self.executor == Executor::Thread {
+        } else if self.runs_here() {
             return Err(ExecutorError::OnGoroutine);
         }
         self.stop();
-        let ended = self.owner.calls().queue.wait_until_ended(timeout);
+        let ended = self.owner.calls().queue.wait_until_ended(deadline);
         ended.map_err(|due| ExecutorError::Timeout { due, timeout })?;
-        self.owner.calls().discard();
         Ok(self.owner.calls().queue.counts().discarded)
     }
 }

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::io::Write;
+use std::ops::Range;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -11,7 +12,7 @@ use crate::base::events::{guarded, tell};
 use crate::base::os::exit_now;
 use crate::calls::failure::{CallKind, Cause, Decision, Failure, FailurePolicy};
 use crate::calls::goroutine::Calls;
-use crate::calls::queue::{Slot, Tag};
+use crate::calls::queue::{Block, Slot};
 use crate::calls::shape::Shape;
 
 /// Go's exit status after a panic that nothing has recovered, and after a fatal error.
@@ -102,11 +103,11 @@ impl Failures {
 }
 
 impl Calls {
-    /// Reports that the calls of these records have failed, which were made as one, and does what
-    /// the policy says. They are roots until this returns.
-    pub(super) fn fail(&self, shape: &Shape, failed: &[Slot], tag: Tag, cause: Cause) {
-        let failure = self.describe(shape, failed, cause);
-        self.answer(shape, failure, |calls| calls.requeue(shape, failed, tag));
+    /// Reports that the calls of these records of a block have failed, which were made as one, and
+    /// does what the policy says. They are roots until this returns.
+    pub(super) fn fail(&self, shape: &Shape, block: &Block, failed: Range<usize>, cause: Cause) {
+        let failure = self.describe(shape, &block.slots()[failed.clone()], cause);
+        self.answer(shape, failure, |calls| calls.requeue(shape, block, failed));
     }
 
     /// Counts a failure of these records, of which there is at least one, and returns the report,
@@ -157,20 +158,16 @@ impl Calls {
     }
 
     /// Queues calls again.
-    fn requeue(&self, shape: &Shape, failed: &[Slot], tag: Tag) {
+    fn requeue(&self, shape: &Shape, block: &Block, failed: Range<usize>) {
         // Keeps a sweep from removing the shape until a queued record holds its index.
         let function = shape.function().clone();
+        let tag = block.tags()[failed.start];
         let tag = tag.with_shape(self.shapes.requeued(tag.shape()));
-        self.queue.fill(|due| {
-            // The first record that is added is the last one that runs.
-            for slot in failed.iter().rev() {
-                due.push(&slot.record(), tag);
-            }
-        });
+        let count = failed.len() as u64;
+        self.queue.requeue(block, failed, tag);
         drop(function);
         // The goroutine may be parked: this thread may be one that was relieved.
         self.queue.wake();
-        let count = failed.len() as u64;
         self.failures.requeued.fetch_add(count, Ordering::Relaxed);
     }
 }

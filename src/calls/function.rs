@@ -24,8 +24,10 @@ use crate::calls::status::StatusResult;
 /// extern "C" fn close(_file: *mut u8) {}
 ///
 /// let signature = "func(*uint8)".parse()?;
-/// // SAFETY: `close` is a System V function of one pointer, and lives as long as the program.
-/// let close = unsafe { FinalizerFn::builder(signature, Abi::system_v()).at(close as *const ()) };
+/// // SAFETY: `close` is a C function of one pointer, and lives as long as the program.
+/// let close = unsafe {
+///     FinalizerFn::builder(signature, Abi::host_native()?).at(close as *const ())
+/// };
 /// assert_eq!(close.signature().to_string(), "func(*uint8)");
 /// # Ok::<(), fing::stubs::StubError>(())
 /// ```
@@ -39,8 +41,10 @@ pub struct FinalizerFn(Function);
 /// extern "C" fn close(_descriptor: i32) {}
 ///
 /// let signature = "func(int32)".parse()?;
-/// // SAFETY: `close` is a System V function of one 32-bit integer, whatever its value is.
-/// let close = unsafe { CleanupFn::builder(signature, Abi::system_v()).at(close as *const ()) };
+/// // SAFETY: `close` is a C function of one 32-bit integer, whatever its value is.
+/// let close = unsafe {
+///     CleanupFn::builder(signature, Abi::host_native()?).at(close as *const ())
+/// };
 /// assert_eq!(close.signature().to_string(), "func(int32)");
 /// # Ok::<(), fing::stubs::StubError>(())
 /// ```
@@ -307,7 +311,6 @@ impl<F, A> FunctionBuilder<F, A> {
     /// closures.
     ///
     /// ```
-    /// # if !cfg!(all(target_arch = "x86_64", target_os = "linux")) { return Ok(()) }
     /// use fing::{Abi, Executor, FinalizerFn, FinalizerOptions, HeldValue, Runtime};
     ///
     /// extern "C" fn release(_object: usize, slot: usize) {
@@ -317,9 +320,10 @@ impl<F, A> FunctionBuilder<F, A> {
     /// let runtime = Runtime::builder().executor(Executor::Inline).build()?;
     /// let ty = runtime.types().define("main.T", "struct { N uint64 }")?;
     /// let signature = runtime.types().parse_signature("func(*main.T)")?;
-    /// // SAFETY: `release` is a System V function of a pointer, with any word as its context.
+    /// // SAFETY: `release` is a C function of a pointer, with any word as its context.
     /// let release = unsafe {
-    ///     FinalizerFn::builder(signature, Abi::system_v()).context_word().at(release as *const ())
+    ///     FinalizerFn::builder(signature, Abi::host_native()?).context_word()
+    ///         .at(release as *const ())
     /// };
     /// runtime.enter(|mutator| {
     ///     for slot in 0..3 {
@@ -408,11 +412,10 @@ impl FunctionBuilder<FinalizerFn> {
     /// `func(**main.T, int)`. It is called once for each run of queued calls of it, with at most
     /// 512 objects, in the order in which single calls would have had them. All of them are kept
     /// until it returns; if it panics, it is reported once, and none of them is tried again. A bulk
-    /// finalizer can't have a context per registration, nor the Go ABI with one integer register;
-    /// registering such a function fails.
+    /// finalizer can't have a context per registration, nor follow the register count; registering
+    /// such a function fails.
     ///
     /// ```
-    /// # if !cfg!(all(target_arch = "x86_64", target_os = "linux")) { return Ok(()) }
     /// use fing::{Abi, Executor, FinalizerFn, Runtime};
     ///
     /// extern "C" fn free_all(first: *const *const u64, count: usize) {
@@ -424,9 +427,9 @@ impl FunctionBuilder<FinalizerFn> {
     /// let runtime = Runtime::builder().executor(Executor::Inline).build()?;
     /// let ty = runtime.types().define("main.T", "struct { N uint64 }")?;
     /// let signature = runtime.types().parse_signature("func(**main.T, uint)")?;
-    /// // SAFETY: `free_all` is a System V function of a pointer and an integer.
+    /// // SAFETY: `free_all` is a C function of a pointer and an integer.
     /// let free_all = unsafe {
-    ///     FinalizerFn::builder(signature, Abi::system_v()).bulk().at(free_all as *const ())
+    ///     FinalizerFn::builder(signature, Abi::host_native()?).bulk().at(free_all as *const ())
     /// };
     /// let free_all = runtime.prepare_finalizer(ty, &free_all)?;
     /// runtime.enter(|mutator| {

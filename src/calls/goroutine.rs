@@ -8,10 +8,11 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use fing_stubs::{
-    AbiError, Arch, CacheOptions, GBlock, Machine, Record, RegClass, Stub, StubCache, StubError,
+    AbiError, Arch, CacheOptions, GBlock, Gate, Machine, Record, RegClass, Stub, StubCache,
+    StubError,
 };
 
 use crate::base::events::{guarded, tell};
@@ -29,6 +30,8 @@ const OBSERVER: &str = "the observer";
 
 /// The queue, and everything that is needed to run its calls.
 pub(crate) struct Calls {
+    /// Closed when nothing may be registered any more.
+    pub(crate) gate: Arc<Gate>,
     pub(crate) queue: Arc<Queue>,
     pub(crate) shapes: Arc<Shapes>,
     pub(crate) stubs: Arc<StubCache>,
@@ -47,6 +50,8 @@ pub(crate) enum CallsError {
     Stubs(#[from] StubError),
     #[error(transparent)]
     IntArgRegs(#[from] AbiError),
+    #[error("a page that forked children find empty: {0}")]
+    Gate(std::io::Error),
 }
 
 /// What [`Calls`] is built with.
@@ -104,6 +109,7 @@ impl Calls {
             queue.guard_turns();
         }
         Ok(Calls {
+            gate: Arc::new(Gate::new().map_err(CallsError::Gate)?),
             queue: Arc::new(queue),
             shapes: Arc::new(Shapes::new()),
             stubs: Arc::new(StubCache::new(options.code)?),
@@ -136,9 +142,6 @@ impl Calls {
             if turn.is_relieved() {
                 self.queue.retire(turn, None);
             }
-        }
-        if !turn.is_relieved() {
-            self.discard();
         }
     }
 
@@ -181,11 +184,6 @@ impl Calls {
         }
     }
 
-    /// Drops all queued records. Only for a goroutine that has ended.
-    pub(crate) fn discard(&self) {
-        self.queue.discard();
-    }
-
     fn drain(&self, int_arg_regs: u8, turn: &Arc<Turn>) -> u64 {
         let mut executed = 0;
         let mut lookup = Lookup::beside_sweeps(&self.shapes);
@@ -225,16 +223,23 @@ impl Calls {
         let mut at = from;
         self.queue.set_status(status::RUNNING, true);
         while at < slots.len() {
-            // If a bug of this crate panics between here and the call, this record is skipped.
-            if !self.publish(turn, slots, at) {
-                return self.queue.retire(turn, Some(block.clone()));
+            if turn.is_cut(&slots[at]) {
+                match self.queue.pass(turn, at) {
+                    Some(next) => at = next,
+                    None => break,
+                }
             }
+            // If a bug of this crate panics between here and the call, this record is skipped.
+            turn.publish(&slots[at]);
             let shape = &lookup.get(tags[at].shape()).shape;
             if self.failures.are_refused(shape) {
                 // One at a time: each is a root until its report.
-                self.fail(shape, &slots[at..at + 1], tags[at], Cause::Quarantined);
-                self.queue.skip(turn);
-                at += 1;
+                let next = self.queue.begin_batch(turn, &block, (at, at + 1), true);
+                if next > at {
+                    self.fail(shape, &block, at..next, Cause::Quarantined);
+                    self.queue.skip(turn);
+                }
+                at = next;
                 continue;
             }
             let end = match block.is_uniform() {
@@ -243,12 +248,17 @@ impl Calls {
             };
             let shape = &lookup.get(tags[at].shape()).shape;
             // An observer sees each call by itself, and a status is read after each.
-            let by_itself =
-                self.observer.is_some() || shape.status().is_some() || turn.is_guarded();
+            let by_itself = self.observer.is_some() || shape.status().is_some() || turn.is_single();
             let end = match by_itself && !shape.is_bulk() {
                 true => at + 1,
                 false => end,
             };
+            let bulk = shape.is_bulk();
+            let end = self.queue.begin_batch(turn, &block, (at, end), bulk);
+            // A stub looks by itself whether the batch was ended in front of a record.
+            if end == at || shape.status().is_some() && !bulk && !turn.publish(&slots[at]) {
+                continue;
+            }
             let record = slots[at].record();
             let call = Call {
                 code: record.code,
@@ -261,30 +271,18 @@ impl Calls {
             let batch = &slots[at..end];
             let stub = shape.stub(int_arg_regs);
             let outcome = if shape.is_bulk() {
-                turn.set_batch_end(end);
-                let outcome = self.run_bulk(shape, stub, batch, &mut objects, g);
-                turn.set_batch_end(0);
-                outcome
+                self.run_bulk(shape, stub, batch, &mut objects, g)
             } else if let Some(status) = shape.status() {
-                let words = match shape.takes_block() {
-                    true => None,
-                    false => Some(record.words),
-                };
-                run_with_status(stub, &record, words, status, g)
+                run_with_status(stub, &record, shape.argument_in_memory(&record), status, g)
             } else {
-                let batch = batch.as_ptr_range();
-                let own = AtomicPtr::default();
-                let progress = match turn.is_guarded() {
-                    true => &own,
-                    false => self.queue.progress(),
-                };
+                let first = batch.as_ptr();
                 // SAFETY: I6: the block is shared, and rooted by the queue, as is an argument that
                 // has an object of its own; a collection changes its references only while this
                 // thread is inside a call. I8: `choose_codes` set each record's code for the
                 // register count by which the stub was chosen. The rest is what the maker of the
                 // function promised.
                 catch_unwind(AssertUnwindSafe(|| unsafe {
-                    stub.run(batch.start.cast(), batch.end.cast(), progress, g);
+                    stub.run(first.cast(), turn.end(), turn.progress(), g);
                     None
                 }))
             };
@@ -293,49 +291,25 @@ impl Calls {
                 guarded(OBSERVER, || observer.call_ended(&call, failed));
             }
             at = match outcome {
-                Ok(None) => end,
+                Ok(None) if bulk || shape.status().is_some() => end,
+                Ok(None) => turn.reached(slots),
                 Ok(Some(cause)) => {
-                    self.fail(shape, batch, tags[at], cause);
+                    self.fail(shape, &block, at..end, cause);
                     end
                 }
                 Err(payload) => {
-                    let index = match by_itself || shape.is_bulk() {
-                        true => at,
-                        false => self.published(slots),
-                    };
+                    let index = turn.reached(slots);
                     // A bulk finalizer was given all of its batch.
                     let next = if shape.is_bulk() { end } else { index + 1 };
                     let shape = &lookup.get(tags[index].shape()).shape;
                     let cause = Cause::Panic(message_of(&*payload).to_owned());
-                    self.fail(shape, &slots[index..next], tags[index], cause);
+                    self.fail(shape, &block, index..next, cause);
                     guarded("the payload of a panic", || drop(payload));
                     next
                 }
             };
         }
-        let executed = slots.len() as u64;
-        if self.queue.finish_block(turn, block, executed) {
-            self.queue.set_status(status::RUNNING, false);
-        }
-        executed
-    }
-
-    /// Publishes that record `at` is about to be called. Returns false if the thread was relieved.
-    #[inline]
-    fn publish(&self, turn: &Turn, slots: &[Slot], at: usize) -> bool {
-        if turn.is_guarded() {
-            return turn.claim(at);
-        }
-        let record: *const Slot = &raw const slots[at];
-        let progress = self.queue.progress();
-        progress.store(record.cast_mut().cast(), Ordering::Release);
-        true
-    }
-
-    /// The number of the record that a stub has published last.
-    fn published(&self, slots: &[Slot]) -> usize {
-        let running = self.queue.progress().load(Ordering::Acquire);
-        (running.addr() - slots.as_ptr().addr()) / size_of::<Record>()
+        self.queue.finish_block(turn, block, at)
     }
 
     /// Makes one call for all records of a batch, which have the same shape. All of them are roots
@@ -421,6 +395,7 @@ fn message_of(payload: &(dyn Any + Send)) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::deadline::Deadline;
 
     /// A record whose shape does not exist: it makes the goroutine panic between two calls.
     fn broken() -> (Record, Tag) {
@@ -443,7 +418,10 @@ mod tests {
                 calls.queue.push([broken(), broken()]);
                 calls.queue.wake();
                 let patience = std::time::Duration::from_secs(30);
-                calls.queue.wait_until_settled(patience).unwrap();
+                calls
+                    .queue
+                    .wait_until_settled(Deadline::after(patience))
+                    .unwrap();
                 // Each is skipped, and the goroutine parks again.
                 assert_eq!(calls.restarts.load(Ordering::Relaxed), 2 * round);
                 assert_eq!(calls.queue.counts().executed, 2 * round);

@@ -18,4 +18,5 @@ mod queue_tests;
 pub(crate) mod shape;
 pub(crate) mod shapes;
 pub(crate) mod status;
+pub(crate) mod ticket;
 pub(crate) mod watchdog;

@@ -2,11 +2,10 @@
 //! common: the stub, the code address, an interface's first word, which words are references.
 #![forbid(unsafe_code)]
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use fing_stubs::{Abi, KeyOptions, Record, Signature, Stub, StubCache, StubError, StubKey, Type};
+use fing_stubs::{Abi, KeyOptions, Record, Stub, StubCache, StubError, StubKey};
 
 use crate::calls::failure::CallKind;
 use crate::calls::function::{ContextKind, Entry, Function};
@@ -24,7 +23,10 @@ pub(crate) enum Argument {
     Interface(usize),
     /// Word 0 is the object's address. One call takes the objects of many records.
     Bulk,
-    /// Both words are a cleanup's argument; word n is a reference if bit n of `references` is set.
+    /// Word 0 is a cleanup's argument as a number, and a reference if bit 0 of `references` is set.
+    Word { references: u8 },
+    /// Both words are a cleanup's argument as memory holds it; word n is a reference if bit n of
+    /// `references` is set.
     Image { references: u8 },
     /// Word 0 is the address of an object that holds a cleanup's argument; word 1 is the address of
     /// space for results.
@@ -36,7 +38,7 @@ impl Argument {
     pub(crate) fn kind(self) -> CallKind {
         match self {
             Argument::Pointer | Argument::Interface(_) | Argument::Bulk => CallKind::Finalizer,
-            Argument::Image { .. } | Argument::Block => CallKind::Cleanup,
+            Argument::Word { .. } | Argument::Image { .. } | Argument::Block => CallKind::Cleanup,
         }
     }
 
@@ -45,7 +47,7 @@ impl Argument {
         match self {
             Argument::Pointer | Argument::Bulk | Argument::Block => Tag::WORD_0,
             Argument::Interface(_) => Tag::WORD_1,
-            Argument::Image { references } => references,
+            Argument::Word { references } | Argument::Image { references } => references,
         }
     }
 }
@@ -90,26 +92,21 @@ impl Shape {
         handling: Handling,
         cache: &StubCache,
     ) -> Result<Shape, StubError> {
-        let signature = match argument {
-            Argument::Bulk => Cow::Owned(bulk_image(function.signature())?),
-            _ => Cow::Borrowed(function.signature()),
-        };
-        let context = *function.context() != ContextKind::None;
+        let options = KeyOptions::default()
+            .context_argument(*function.context() != ContextKind::None)
+            .frame_limit(cache.options().frame_limit);
         let status = match function.returns_status() {
-            true => StatusResult::of(&signature),
+            true => StatusResult::of(function.signature()),
             false => None,
         };
-        let make = |abi: Abi| {
-            let key = if argument == Argument::Block || status.is_some() {
-                let options = KeyOptions::default()
-                    .context_argument(context)
-                    .frame_limit(cache.options().frame_limit);
-                StubKey::block(&signature, abi, options)?
-            } else {
-                cache.key(&signature, abi, context)?
-            };
-            cache.get(&key)
+        let key = match argument {
+            // From memory to memory: the results are looked at.
+            _ if status.is_some() => StubKey::block,
+            Argument::Pointer | Argument::Word { .. } | Argument::Bulk => StubKey::words,
+            Argument::Interface(_) | Argument::Image { .. } => StubKey::new,
+            Argument::Block => StubKey::block,
         };
+        let make = |abi: Abi| cache.get(&key(function.signature(), abi, options)?);
         let stubs = match function.entry() {
             Entry::Fixed { abi, code } => Stubs::Fixed {
                 code: *code,
@@ -202,9 +199,20 @@ impl Shape {
         self.argument == Argument::Bulk
     }
 
-    /// Whether word 0 of its records is the address of the argument.
-    pub(super) fn takes_block(&self) -> bool {
-        self.argument == Argument::Block
+    /// The argument of a record as it lies in memory. `None` if word 0 is its address.
+    pub(super) fn argument_in_memory(&self, record: &Record) -> Option<[u64; 2]> {
+        let words = record.words;
+        match self.argument {
+            Argument::Block => None,
+            // A number is in the low bytes of its word.
+            Argument::Word { .. } if cfg!(target_endian = "big") => {
+                let parameter = self.function.only_parameter();
+                let parameter = parameter.and_then(fing_stubs::Type::layout);
+                let size = parameter.map_or(8, |layout| layout.size as u32);
+                Some([words[0] << (64 - 8 * size.clamp(1, 8)), 0])
+            }
+            _ => Some(words),
+        }
     }
 
     /// The cycle policy of its registrations.
@@ -252,6 +260,10 @@ impl Shape {
             true => Tag::CONTEXT,
             false => 0,
         };
+        let cleanup = match self.argument {
+            Argument::Word { .. } | Argument::Image { .. } | Argument::Block => Tag::CLEANUP,
+            Argument::Pointer | Argument::Interface(_) | Argument::Bulk => 0,
+        };
         Template {
             record: Record {
                 // A function that follows the register count gets its code when it is drained.
@@ -264,18 +276,9 @@ impl Shape {
             },
             object_is_second: matches!(self.argument, Argument::Interface(_)),
             has_own_context: self.function.context().is_per_registration(),
-            tag: Tag::new(index, self.argument.references() | traced),
+            tag: Tag::new(index, self.argument.references() | traced | cleanup),
         }
     }
-}
-
-/// Returns a signature whose one parameter, an empty interface, is passed as a bulk finalizer's two
-/// words are: every ABI but Go's with one integer register passes an interface as it passes a
-/// pointer and an integer.
-fn bulk_image(signature: &Signature) -> Result<Signature, StubError> {
-    let results = signature.results().to_vec();
-    let image = Signature::new(None, vec![Type::empty_interface()], results, false);
-    image.map_err(StubError::from)
 }
 
 /// What the records of a shape have in common, and their tag.

@@ -2,7 +2,7 @@
 //!
 //! The watchdog looks at the record that is published before each call, from time to time: two
 //! looks that see the same one, a deadline apart, are a stuck call. So being watched costs a call
-//! nothing. To be able to take over, calls must be made one at a time (`queue::relief`).
+//! nothing. How another thread takes over: `queue::relief`.
 #![forbid(unsafe_code)]
 
 use std::sync::Arc;
@@ -61,8 +61,9 @@ impl Watchdog {
     /// Has another thread take over from one that is stuck, as long as fewer than `most` calls are
     /// stuck at a time. It needs [`Executor::Thread`](crate::Executor::Thread).
     ///
-    /// Calls are made one by one then, instead of in batches, which takes some nanoseconds more for
-    /// each. Functions must bear that a call of one begins while another call has not returned.
+    /// Functions must bear that a call of one begins while another call has not returned. Where the
+    /// system has no memory barrier on other threads (`membarrier` of Linux), calls are made one by
+    /// one then, instead of in batches.
     pub const fn hand_over(self, most: usize) -> Watchdog {
         Watchdog { most, ..self }
     }
@@ -191,11 +192,11 @@ impl Watching {
         let period = (self.options.deadline / 4).clamp(PERIODS.0, PERIODS.1);
         let owner = self.owner.clone();
         let calls = owner.calls();
-        while let Watched::Turn(turn, sight) = calls.queue.watch(period) {
+        while let Watched::Turn(turn) = calls.queue.watch(period) {
             if self.restart {
                 self.bury(calls, &turn);
             }
-            self.look(calls, sight);
+            self.look(calls, calls.queue.sight());
         }
     }
 
@@ -211,9 +212,7 @@ impl Watching {
                     let shape = calls
                         .shapes
                         .get(left.block.tags()[left.records.start].shape());
-                    let slots = &left.block.slots()[left.records.clone()];
-                    let tag = left.block.tags()[left.records.start];
-                    calls.fail(&shape, slots, tag, Cause::ThreadEnded);
+                    calls.fail(&shape, &left.block, left.records, Cause::ThreadEnded);
                     calls.queue.retire(&ended, Some(left.block));
                 }
                 Some(turn)

@@ -3,6 +3,7 @@
 
 use fing_stubs::{Kind, Signature, StubError};
 
+use crate::calls::executor::{Closed, StartError};
 use crate::calls::function::{ContextKind, Function};
 use crate::calls::options::HeldValue;
 use crate::calls::shape::Argument;
@@ -76,6 +77,9 @@ pub enum RegisterError {
     /// The thread of the finalizer goroutine could not be started.
     #[error("registering: no thread for the finalizer goroutine: {0}")]
     NoThread(std::io::Error),
+    /// Nothing is finalized any more.
+    #[error(transparent)]
+    Closed(Closed),
     /// The stub for the function could not be made.
     #[error("registering: {0}")]
     Stub(#[from] StubError),
@@ -148,4 +152,13 @@ pub(super) fn check(function: &Function) -> Result<Argument, RegisterError> {
         });
     }
     Ok(argument)
+}
+
+impl From<StartError> for RegisterError {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Closed(closed) => Self::Closed(closed),
+            StartError::NoThread(error) => Self::NoThread(error),
+        }
+    }
 }

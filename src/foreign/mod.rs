@@ -20,7 +20,7 @@ mod set;
 mod steps;
 mod table;
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak as WeakArc};
 use std::time::Duration;
 
 use fing_stubs::{AbiError, CacheOptions, CacheStats, StubError};
@@ -34,14 +34,16 @@ pub use prepared::PreparedFinalizer;
 use crate::base::events::drop_guarded;
 use crate::base::identity;
 use crate::base::lock::{Lock, Rank};
-use crate::calls::executor::{Executor, ExecutorError, Goroutine, Owner};
+use crate::calls::executor::{Closed, Executor, ExecutorError, Goroutine, Owner};
 use crate::calls::failing::Policy;
 use crate::calls::failure::{Decision, Failure, FailurePolicy};
 use crate::calls::function::{CleanupFn, FinalizerFn, Function};
 use crate::calls::goroutine::{CallOptions, Calls, CallsError};
 use crate::calls::lookup::Lookup;
 use crate::calls::options::{FinalizerOptions, Handling, HeldValue};
+use crate::calls::queue::{CallId, CallStage};
 use crate::calls::shape::Argument;
+use crate::calls::ticket::Ticket;
 use crate::calls::watchdog::Watchdog;
 use crate::order::{CyclePolicy, Order};
 use entry::Kind;
@@ -50,7 +52,8 @@ use table::{Id, Registration, Table};
 /// Finalizers, cleanups and weak handles for the objects of any collector.
 ///
 /// Clones are handles to one table. When the last one is dropped, the goroutine ends after the
-/// batch it is running.
+/// call it is running, and what is queued is dropped. Code that these `Finalizers` own, such as the
+/// closure of a finalizer, holds a [`WeakFinalizers`] instead.
 ///
 /// Mutators register. The collector, with the world stopped, calls [`begin`](Self::begin) when it
 /// starts, and [`step`](Collection::step) when it has followed everything from its own roots; and
@@ -75,11 +78,54 @@ impl<R: Reference> Clone for Finalizers<R> {
     }
 }
 
+/// A handle of [`Finalizers`] that does not keep them alive: for code that they own, such as
+/// closures of finalizers and hooks. [`Finalizers::to_weak`] returns it.
+pub struct WeakFinalizers<R: Reference> {
+    shared: WeakArc<Shared<R>>,
+    goroutine: WeakArc<Goroutine>,
+}
+
+impl<R: Reference> WeakFinalizers<R> {
+    /// Returns the finalizers, or `None` if their last handle was dropped.
+    pub fn upgrade(&self) -> Option<Finalizers<R>> {
+        Some(Finalizers {
+            goroutine: self.goroutine.upgrade()?,
+            shared: self.shared.upgrade()?,
+        })
+    }
+}
+
+impl<R: Reference> Clone for WeakFinalizers<R> {
+    fn clone(&self) -> Self {
+        WeakFinalizers {
+            shared: self.shared.clone(),
+            goroutine: self.goroutine.clone(),
+        }
+    }
+}
+
+impl<R: Reference> std::fmt::Debug for WeakFinalizers<R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("WeakFinalizers")
+    }
+}
+
 struct Shared<R> {
     table: Lock<Table<R>>,
     calls: Calls,
     /// Tells the ids of different `Finalizers` apart.
     identity: u64,
+}
+
+impl<R: Reference> Shared<R> {
+    /// Cancels the call of an object's finalizer, of which nothing is registered.
+    fn cancel_finalizer(&self, object: R, allowed: impl Fn(u32) -> bool) -> CallStage {
+        if self.table.lock().cancel_due_finalizer(object, &allowed) {
+            return CallStage::Queued;
+        }
+        let id = CallId::Finalizer(object.to_word());
+        self.calls.queue.cancel(id, allowed)
+    }
 }
 
 impl<R: Reference> Owner for Shared<R> {
@@ -109,6 +155,9 @@ pub enum FinalizersError {
         /// The executor.
         found: Executor,
     },
+    /// There is no memory for a page by which forked children are told.
+    #[error("a page that forked children find empty: {0}")]
+    Gate(std::io::Error),
 }
 
 /// Options of [`Finalizers`], which [`build`](Self::build) makes.
@@ -215,6 +264,7 @@ impl<R: Reference> FinalizersBuilder<R> {
         let calls = Calls::new(self.calls).map_err(|error| match error {
             CallsError::Stubs(error) => FinalizersError::Stubs(error),
             CallsError::IntArgRegs(error) => FinalizersError::IntArgRegs(error),
+            CallsError::Gate(error) => FinalizersError::Gate(error),
         })?;
         let shared = Arc::new(Shared {
             table: Lock::new(Rank::Registry, self.table),
@@ -255,9 +305,11 @@ pub enum CollectionError {
 }
 
 /// The results of a collection.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Finished<R> {
+    /// The ticket of these calls, to wait for them.
+    pub ticket: Ticket,
     /// Number of calls that were queued.
     pub queued: usize,
     /// Cycles to be reported ([`CyclePolicy::Report`]): each object refers to the next one, and the
@@ -279,6 +331,11 @@ pub struct FinalizersStats {
     pub queued: u64,
     /// Calls done.
     pub executed: u64,
+    /// Calls that were cancelled after they had been queued.
+    pub cancelled: u64,
+    /// Calls dropped because of a shutdown: those that were queued then, and those of registrations
+    /// that the first collection after it has found.
+    pub discarded: u64,
     /// Calls that failed, and calls that were not made as their function is in quarantine.
     pub failed: u64,
     /// Calls that were queued again after they had failed.
@@ -308,6 +365,14 @@ impl<R: Reference> Finalizers<R> {
             table: Table::new(Order::default()),
             calls: CallOptions::default(),
             executor: Executor::Inline,
+        }
+    }
+
+    /// Returns a handle that does not keep these `Finalizers` alive, for code that they own.
+    pub fn to_weak(&self) -> WeakFinalizers<R> {
+        WeakFinalizers {
+            shared: Arc::downgrade(&self.shared),
+            goroutine: Arc::downgrade(&self.goroutine),
         }
     }
 
@@ -386,7 +451,7 @@ impl<R: Reference> Finalizers<R> {
         handling: Handling,
     ) -> Result<u32, RegisterError> {
         let calls = &self.shared.calls;
-        self.goroutine.start().map_err(RegisterError::NoThread)?;
+        self.goroutine.start()?;
         // Here the registration has the policy for cycles, not the shape.
         let handling = handling.cycle(CyclePolicy::default());
         let shape = calls
@@ -408,10 +473,14 @@ impl<R: Reference> Finalizers<R> {
         PreparedFinalizer::new(self, function, handling.into())
     }
 
-    /// Removes the finalizer of an object, and returns whether there was one. A call that is due
-    /// already is made nevertheless.
-    pub fn clear_finalizer(&self, object: R) -> bool {
-        self.shared.table.lock().clear_finalizer(object)
+    /// Removes the finalizer of an object, or cancels its call if that is queued and has not begun.
+    /// Returns how far it had come. With a collector that moves objects, a queued call is known by
+    /// the object's address after the last collection.
+    pub fn clear_finalizer(&self, object: R) -> CallStage {
+        if self.shared.table.lock().clear_finalizer(object) {
+            return CallStage::Registered;
+        }
+        self.shared.cancel_finalizer(object, |_| true)
     }
 
     /// Adds a cleanup: when a collection finds the object dead, it queues a call of `cleanup` with
@@ -475,13 +544,13 @@ impl<R: Reference> Finalizers<R> {
         }
         error::check_context::<R>(function, None)?;
         let reference = matches!(argument, HeldValue::Object(_));
-        let image = Argument::Image {
+        let word = Argument::Word {
             references: u8::from(reference),
         };
         let registration = Registration {
             kind: Kind::Cleanup,
             object,
-            shape: self.shape(function, image, options)?,
+            shape: self.shape(function, word, options)?,
             held: Some(argument),
             policy: CyclePolicy::default(),
         };
@@ -491,10 +560,27 @@ impl<R: Reference> Finalizers<R> {
         Ok(Cleanup { of, id })
     }
 
-    /// Removes a cleanup. Returns false if it is due, done or stopped already, or is one of other
-    /// `Finalizers`.
-    pub fn stop_cleanup(&self, cleanup: Cleanup) -> bool {
-        cleanup.of == self.shared.identity && self.shared.table.lock().stop_cleanup(cleanup.id)
+    /// Removes a cleanup, or cancels its call if that is queued and has not begun. Returns how far
+    /// it had come; [`CallStage::Done`] for a cleanup of other `Finalizers`.
+    pub fn stop_cleanup(&self, cleanup: Cleanup) -> CallStage {
+        if cleanup.of != self.shared.identity {
+            return CallStage::Done;
+        }
+        let mut table = self.shared.table.lock();
+        if table.stop_cleanup(cleanup.id) {
+            return CallStage::Registered;
+        }
+        if table.cancel_due_cleanup(cleanup.id) {
+            return CallStage::Queued;
+        }
+        drop(table);
+        let id = CallId::Cleanup(cleanup.id.number());
+        self.shared.calls.queue.cancel(id, |_| true)
+    }
+
+    /// Whether anything may be registered.
+    fn check_open(&self) -> Result<(), RegisterError> {
+        Closed::check(&self.shared.calls.gate).map_err(RegisterError::Closed)
     }
 
     /// Returns the weak handle of an object, of which there is one at a time. A collection that
@@ -537,10 +623,18 @@ impl<R: Reference> Finalizers<R> {
     }
 
     fn begin_collection(&self, scope: Scope) -> Result<Collection<R>, CollectionError> {
-        match self.shared.table.lock().begin(scope) {
-            true => Ok(Collection::new(self.clone())),
-            false => Err(CollectionError::UnderWay),
+        let mut table = self.shared.table.lock();
+        if !table.begin(scope) {
+            return Err(CollectionError::UnderWay);
         }
+        if !self.shared.calls.gate.is_open() {
+            let number = table.handed_over;
+            let dropped = table.drop_calls();
+            let queue = &self.shared.calls.queue;
+            queue.fill(number, |queue| queue.discard(dropped));
+        }
+        drop(table);
+        Ok(Collection::new(self.clone()))
     }
 
     /// Hands the calls that are due to the finalizer goroutine, and releases functions that are no
@@ -551,7 +645,9 @@ impl<R: Reference> Finalizers<R> {
         let mut table = self.shared.table.lock();
         let mut lookup = Lookup::between_sweeps(&calls.shapes);
         let mut queued = 0;
-        calls.queue.fill(|filling| {
+        table.handed_over += 1;
+        let number = table.handed_over;
+        calls.queue.fill(number, |filling| {
             table.take_due(|due| {
                 due::queue(&due, &mut lookup, filling);
                 queued += 1;
@@ -568,7 +664,11 @@ impl<R: Reference> Finalizers<R> {
         for shape in removed {
             drop_guarded("the owner of a function", shape);
         }
-        Finished { queued, cycles }
+        Finished {
+            ticket: Ticket::new(number, &calls.queue, &self.goroutine),
+            queued,
+            cycles,
+        }
     }
 
     /// Makes all steps of a collection, for collectors that can follow references at any moment. To
@@ -650,6 +750,8 @@ impl<R: Reference> Finalizers<R> {
             weak: table.count(Kind::Weak),
             queued: counts.queued,
             executed: counts.executed,
+            cancelled: counts.cancelled + table.cancelled,
+            discarded: counts.discarded,
             failed: calls.failures.failed(),
             requeued: calls.failures.requeued(),
             quarantined: counts.skipped,

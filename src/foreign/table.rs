@@ -22,6 +22,13 @@ pub(crate) struct Id {
     stamp: u32,
 }
 
+impl Id {
+    /// The number by which the call of a cleanup with this id is found in the queue.
+    pub(crate) fn number(self) -> u64 {
+        u64::from(self.stamp) << 32 | u64::from(self.entry)
+    }
+}
+
 /// A registration as its caller describes it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Registration<R> {
@@ -40,6 +47,8 @@ pub(crate) struct Due {
     pub(crate) object: u64,
     pub(crate) word: u64,
     pub(crate) shape: u32,
+    /// The number by which a queued cleanup is found.
+    pub(crate) number: u64,
 }
 
 /// What the next step does.
@@ -70,6 +79,10 @@ pub(crate) struct Table<R> {
     /// Whether queued calls were traced early.
     pub(super) queue_traced: bool,
     pub(super) reports: Vec<Vec<R>>,
+    /// How many times what is due was handed over.
+    pub(crate) handed_over: u64,
+    /// Calls that were cancelled between the collection that found them due and the hand-over.
+    pub(crate) cancelled: u64,
     pub(crate) faults: Faults,
 }
 
@@ -91,6 +104,8 @@ impl<R: Reference> Table<R> {
             refill: false,
             queue_traced: false,
             reports: Vec::new(),
+            handed_over: 0,
+            cancelled: 0,
             faults: Faults::default(),
         }
     }
@@ -217,6 +232,59 @@ impl<R: Reference> Table<R> {
         own.map(|place| self.clear(place)).is_some()
     }
 
+    /// Cancels the call of a finalizer that is due and not handed over yet. Returns whether there
+    /// is such a call, of a shape that is allowed.
+    pub(crate) fn cancel_due_finalizer(
+        &mut self,
+        object: R,
+        allowed: impl Fn(u32) -> bool,
+    ) -> bool {
+        let word = object.to_word();
+        self.cancel_due(|_, entry| {
+            entry.kind() == Some(Kind::Finalizer) && entry.object == word && allowed(entry.shape)
+        })
+    }
+
+    /// As [`Table::cancel_due_finalizer`], for a cleanup.
+    pub(crate) fn cancel_due_cleanup(&mut self, id: Id) -> bool {
+        self.cancel_due(|at, entry| {
+            at == id.entry && entry.stamp() == id.stamp && entry.kind() == Some(Kind::Cleanup)
+        })
+    }
+
+    fn cancel_due(&mut self, wanted: impl Fn(u32, &Entry) -> bool) -> bool {
+        let mut walk = Walk::over(Walked::Due);
+        while let Some(at) = walk.next(&self.entries) {
+            if wanted(at, self.entries.at(at)) {
+                self.sequence.retain(|due| *due != at);
+                self.entries.release(at);
+                self.cancelled += 1;
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Drops all finalizers and cleanups, those that are due as well, as nothing is finalized any
+    /// more. Returns how many. Weak handles stay.
+    pub(crate) fn drop_calls(&mut self) -> u64 {
+        let mut dropped = 0;
+        let mut walk = Walk::over(Walked::Scope(Scope::Full));
+        while let Some(at) = walk.next(&self.entries) {
+            let entry = *self.entries.at(at);
+            if !matches!(entry.kind(), Some(Kind::Finalizer | Kind::Cleanup)) {
+                continue;
+            }
+            dropped += 1;
+            match entry.is_registered() {
+                true => self.remove(at),
+                false => self.entries.release(at),
+            }
+        }
+        self.sequence.clear();
+        dropped
+    }
+
     /// Removes a cleanup. Returns whether it was registered.
     pub(crate) fn stop_cleanup(&mut self, id: Id) -> bool {
         let registered = self.registered(id, Kind::Cleanup).is_some();
@@ -283,6 +351,11 @@ impl<R: Reference> Table<R> {
                 object: entry.object,
                 word: self.entries.word(at),
                 shape: entry.shape,
+                number: Id {
+                    entry: at,
+                    stamp: entry.stamp(),
+                }
+                .number(),
             });
         }
         self.entries.release(at);

@@ -71,7 +71,7 @@ use books::Books;
 use class::{BLOCK, FIRST, HEADER};
 use pacing::Pacing;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering::*};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering::*};
 
 const _: () = assert!(size_of::<usize>() == 8, "the heap's words are 64 bits");
 
@@ -172,6 +172,8 @@ pub(crate) struct Heap {
     pacing: Pacing,
     /// Collections finished. A cache of another epoch is stale.
     epoch: AtomicU64,
+    /// Whether collections tell which special objects they mark.
+    specials_watched: AtomicBool,
     totals: stats::Totals,
 }
 
@@ -209,6 +211,7 @@ impl Heap {
             pacing: Pacing::new(options.percent),
             options,
             epoch: AtomicU64::new(0),
+            specials_watched: AtomicBool::new(false),
             totals: stats::Totals::default(),
         })
     }
@@ -239,6 +242,12 @@ impl Heap {
     #[inline]
     pub(crate) fn is_stressed(&self) -> bool {
         self.options.stress
+    }
+
+    /// From the next collection on, [`Marking::next_special`] tells which special objects are
+    /// marked.
+    pub(crate) fn watch_specials(&self) {
+        self.specials_watched.store(true, Relaxed);
     }
 
     /// Number of collections finished.

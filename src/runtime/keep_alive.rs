@@ -13,7 +13,6 @@ pub fn keep_alive<T: ?Sized>(value: &T) {
 /// runtime.KeepAlive(x)`.
 ///
 /// ```
-/// # if !cfg!(all(target_arch = "x86_64", target_os = "linux")) { return Ok(()) }
 /// use fing::{KeepAlive, Runtime};
 /// let runtime = Runtime::new()?;
 /// let word = runtime.types().id("uint64")?;

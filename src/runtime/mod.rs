@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub(crate) mod collect;
+pub(crate) mod collected;
 pub(crate) mod keep_alive;
 pub(crate) mod known;
 pub(crate) mod mutator;
@@ -11,6 +12,7 @@ pub(crate) mod registry;
 mod shared;
 pub(crate) mod stats;
 pub(crate) mod weak;
+pub(crate) mod weak_runtime;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -18,7 +20,7 @@ use std::time::Duration;
 
 use fing_stubs::{AbiError, CacheOptions, StubError};
 
-use crate::calls::executor::{Executor, ExecutorError, Goroutine};
+use crate::calls::executor::{Executor, ExecutorError, Goroutine, StartError};
 use crate::calls::failing::Policy;
 use crate::calls::failure::{Decision, Failure, FailurePolicy};
 use crate::calls::function::FinalizerFn;
@@ -26,27 +28,30 @@ use crate::calls::goroutine::{CallOptions, Calls, CallsError};
 use crate::calls::observer::Observer;
 use crate::calls::options::Handling;
 use crate::calls::queue::{DrainOrder, status};
+use crate::calls::ticket::Ticket;
 use crate::calls::watchdog::Watchdog;
 use crate::heap::{HeapError, HeapFault, HeapOptions, HeapReport};
 use crate::order::Order;
 use crate::runtime::collect::{Collection, Space};
+use crate::runtime::collected::Collected;
 use crate::runtime::mutator::Mutator;
 use crate::runtime::registry::{
     CycleReport, FinalizationOrder, PreparedFinalizer, Registry, SetFinalizerError, Suspect,
 };
 use crate::runtime::shared::Shared;
 use crate::runtime::stats::RuntimeStats;
+use crate::runtime::weak_runtime::WeakRuntime;
 use crate::types::{TypeId, Types};
 use crate::world::safepoint::WorldError;
 
 /// A heap whose objects can have finalizers and cleanups, and the goroutine that runs them.
 ///
 /// Clones are handles to one runtime, and each [`Mutator`] has one. When the last one is dropped,
-/// the goroutine ends after the batch it is running, and nothing waits for it; see
-/// [`Runtime::shutdown`] to wait. Runtimes share nothing.
+/// the goroutine ends after the call it is running, what is queued is dropped, and nothing waits
+/// for that; see [`Runtime::shutdown`] to wait. Code that the runtime owns, such as the closure of
+/// a finalizer, holds a [`WeakRuntime`] instead. Runtimes share nothing.
 ///
 /// ```
-/// # if !cfg!(all(target_arch = "x86_64", target_os = "linux")) { return Ok(()) }
 /// use std::time::Duration;
 /// use fing::{Abi, FinalizerFn, Runtime};
 ///
@@ -58,9 +63,9 @@ use crate::world::safepoint::WorldError;
 /// let runtime = Runtime::new()?;
 /// let ty = runtime.types().define("main.T", "struct { N uint64; Next *main.T }")?;
 /// let signature = runtime.types().parse_signature("func(*main.T)")?;
-/// // SAFETY: `goodbye` is a System V function of one pointer.
+/// // SAFETY: `goodbye` is a C function of one pointer.
 /// let goodbye =
-///     unsafe { FinalizerFn::builder(signature, Abi::system_v()).at(goodbye as *const ()) };
+///     unsafe { FinalizerFn::builder(signature, Abi::host_native()?).at(goodbye as *const ()) };
 ///
 /// let mutator = runtime.attach()?;
 /// let object = mutator.alloc(ty)?;
@@ -78,6 +83,7 @@ pub struct Runtime {
     shared: Arc<Shared>,
     /// Ends the goroutine when the last handle goes.
     goroutine: Arc<Goroutine>,
+    weak: WeakRuntime,
 }
 
 /// Why [`RuntimeBuilder::build`] failed: the system lacks something, or a limit is out of range.
@@ -99,6 +105,9 @@ pub enum RuntimeError {
         /// The executor.
         found: Executor,
     },
+    /// There is no memory for a page by which forked children are told.
+    #[error("a page that forked children find empty: {0}")]
+    Gate(std::io::Error),
 }
 
 /// Why [`Runtime::verify_heap`] failed.
@@ -119,6 +128,7 @@ pub struct RuntimeBuilder {
     calls: CallOptions,
     executor: Executor,
     order: FinalizationOrder,
+    weak: WeakRuntime,
 }
 
 impl std::fmt::Debug for RuntimeBuilder {
@@ -218,6 +228,12 @@ impl RuntimeBuilder {
         self
     }
 
+    /// Returns a handle of the runtime that will be built, for the observer and the hooks. Until
+    /// [`build`](Self::build) has returned it refers to nothing.
+    pub fn weak(&self) -> WeakRuntime {
+        self.weak.clone()
+    }
+
     /// Makes the runtime.
     ///
     /// # Errors
@@ -241,11 +257,13 @@ impl RuntimeBuilder {
         let calls = Calls::new(calls).map_err(|error| match error {
             CallsError::Stubs(error) => RuntimeError::Stubs(error),
             CallsError::IntArgRegs(error) => RuntimeError::IntArgRegs(error),
+            CallsError::Gate(error) => RuntimeError::Gate(error),
         })?;
         let registry = Arc::new(Registry::new(
             calls.queue.clone(),
             calls.shapes.clone(),
             calls.stubs.clone(),
+            calls.gate.clone(),
             self.order,
         ));
         let space = Space::new(Arc::new(Types::new()), self.heap, registry.clone())?;
@@ -260,7 +278,12 @@ impl RuntimeBuilder {
             calls,
         });
         let goroutine = Arc::new(Goroutine::new(shared.clone(), self.executor));
-        Ok(Runtime { shared, goroutine })
+        self.weak.set(&shared, &goroutine);
+        Ok(Runtime {
+            shared,
+            goroutine,
+            weak: self.weak,
+        })
     }
 }
 
@@ -280,6 +303,7 @@ impl Runtime {
             calls: CallOptions::default(),
             executor: Executor::default(),
             order: FinalizationOrder::default(),
+            weak: WeakRuntime::default(),
         }
     }
 
@@ -293,6 +317,7 @@ impl Runtime {
             calls.queue.clone(),
             calls.shapes.clone(),
             calls.stubs.clone(),
+            calls.gate.clone(),
             FinalizationOrder::default(),
         ));
         let shared = Arc::new(Shared {
@@ -301,7 +326,18 @@ impl Runtime {
             calls,
         });
         let goroutine = Arc::new(Goroutine::new(shared.clone(), Executor::Inline));
-        Runtime { shared, goroutine }
+        let weak = WeakRuntime::default();
+        weak.set(&shared, &goroutine);
+        Runtime {
+            shared,
+            goroutine,
+            weak,
+        }
+    }
+
+    /// Returns a handle that does not keep the runtime alive, for code that the runtime owns.
+    pub fn downgrade(&self) -> WeakRuntime {
+        self.weak.clone()
     }
 
     /// Returns the types of this runtime.
@@ -328,12 +364,19 @@ impl Runtime {
     }
 
     /// Runs a collection, and queues the finalizers and cleanups that are due. These may still have
-    /// to run when it returns.
+    /// to run when it returns; [`Collected::wait`] waits for them.
     ///
     /// # Errors
     /// This thread runs with a mutator of this runtime: call [`Mutator::gc`] instead.
-    pub fn gc(&self) -> Result<Collection, WorldError> {
-        self.shared.space.collect()
+    pub fn gc(&self) -> Result<Collected, WorldError> {
+        Ok(self.collected(self.shared.space.collect()?))
+    }
+
+    /// The collection with the ticket of its calls.
+    pub(crate) fn collected(&self, collection: Collection) -> Collected {
+        let queue = &self.shared.calls.queue;
+        let ticket = Ticket::new(collection.number, queue, &self.goroutine);
+        Collected { collection, ticket }
     }
 
     /// Declares a range of addresses as globals: memory outside the heap that lives as long as the
@@ -383,8 +426,7 @@ impl Runtime {
         finalizer: &FinalizerFn,
         handling: impl Into<Handling>,
     ) -> Result<PreparedFinalizer, SetFinalizerError> {
-        self.start_goroutine()
-            .map_err(SetFinalizerError::NoThread)?;
+        self.start_goroutine()?;
         let Shared {
             space, registry, ..
         } = &*self.shared;
@@ -402,7 +444,7 @@ impl Runtime {
     }
 
     /// Starts the finalizer goroutine, if it has not been started.
-    pub(crate) fn start_goroutine(&self) -> std::io::Result<()> {
+    pub(crate) fn start_goroutine(&self) -> Result<(), StartError> {
         self.goroutine.start()
     }
 

@@ -2,9 +2,11 @@
 #![forbid(unsafe_code)]
 
 use crate::base::events::tell;
+use crate::calls::executor::StartError;
 use crate::heap::{AccessError, AllocError, Cache, Location, Word};
 use crate::runtime::Runtime;
-use crate::runtime::collect::{Collection, Space};
+use crate::runtime::collect::Space;
+use crate::runtime::collected::Collected;
 use crate::runtime::known::KnownFunctions;
 use crate::runtime::object::Obj;
 use crate::runtime::weak::Weak;
@@ -119,7 +121,7 @@ impl Mutator {
         &self.known
     }
 
-    pub(crate) fn start_goroutine(&self) -> std::io::Result<()> {
+    pub(crate) fn start_goroutine(&self) -> Result<(), StartError> {
         self.runtime.start_goroutine()
     }
 
@@ -163,11 +165,12 @@ impl Mutator {
     ///
     /// # Errors
     /// When the thread is collecting already, or runs with another mutator of this runtime.
-    pub fn gc(&mut self) -> Result<Collection, WorldError> {
+    pub fn gc(&mut self) -> Result<Collected, WorldError> {
         let from = Instant::now();
         let back = Refresh(self);
         let space = &back.0.space;
-        Ok(space.run(space.world().stop(Some(back.0.member))?, from))
+        let collection = space.run(space.world().stop(Some(back.0.member))?, from);
+        Ok(back.0.runtime.collected(collection))
     }
 
     // ------------------------------------------------------------------------------------------

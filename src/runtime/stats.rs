@@ -20,7 +20,10 @@ pub struct RuntimeStats {
     pub queued: u64,
     /// Calls done. It grows whenever a block of the queue is done.
     pub executed: u64,
-    /// Calls dropped at shutdown.
+    /// Calls that were cancelled after they had been queued.
+    pub cancelled: u64,
+    /// Calls dropped because of a shutdown: those that were queued then, and those of objects that
+    /// died after it.
     pub discarded: u64,
     /// Calls that failed, of those done or not made: see [`Failure`](crate::failure::Failure).
     pub failed: u64,
@@ -63,6 +66,7 @@ impl RuntimeStats {
             cleanups,
             queued: counts.queued,
             executed: counts.executed,
+            cancelled: counts.cancelled,
             discarded: counts.discarded,
             failed: shared.calls.failures.failed(),
             requeued: shared.calls.failures.requeued(),

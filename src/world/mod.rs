@@ -4,3 +4,4 @@
 
 pub(crate) mod handle;
 pub(crate) mod safepoint;
+mod waiting;

@@ -9,8 +9,10 @@
 #![forbid(unsafe_code)]
 
 use crate::base::lock::{Condvar, Held, Lock, Rank};
+use crate::world::waiting::Waiting;
 use std::sync::atomic::{AtomicBool, Ordering::*};
 use std::thread::{self, ThreadId};
+use std::time::Duration;
 
 /// An operation that the calling thread must not start now, because it would wait for itself for
 /// ever.
@@ -40,7 +42,34 @@ pub enum WorldError {
         /// The operation: "attach", "enter" or "collect".
         operation: &'static str,
     },
+    /// The thread would wait for threads that wait for it: it runs with a mutator of another
+    /// runtime, for whose collection another thread waits, which runs with a mutator of this one.
+    #[error(
+        "{operation}: would wait for threads that wait for a mutator of another runtime, with which \
+         this thread runs, wanted that one in a native region, or dropped"
+    )]
+    Deadlock {
+        /// What was tried.
+        operation: &'static str,
+    },
+    /// This process is a fork of the one that made the runtime, and would wait for threads that are
+    /// not in it.
+    #[error(
+        "{operation}: made by process {owner}, used by its fork {found}, would wait for threads \
+         that are not in it; a forked child needs a runtime of its own"
+    )]
+    Forked {
+        /// What was tried.
+        operation: &'static str,
+        /// The process that made the runtime.
+        owner: u32,
+        /// This process.
+        found: u32,
+    },
 }
+
+/// How often a thread that waits looks whether it has to give up.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Identifies one member of a world.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -58,6 +87,8 @@ struct State {
     entries: Vec<Entry>,
     next: u64,
     collector: Option<ThreadId>,
+    /// Whether the collector waits no more: no member is running.
+    stopped: bool,
 }
 
 impl State {
@@ -79,6 +110,8 @@ pub(crate) struct World {
     stop: AtomicBool,
     state: Lock<State>,
     changed: Condvar,
+    /// The process that made it.
+    owner: u32,
 }
 
 impl World {
@@ -87,14 +120,33 @@ impl World {
             stop: AtomicBool::new(false),
             state: Lock::new(Rank::World, State::default()),
             changed: Condvar::new(),
+            owner: std::process::id(),
         }
+    }
+
+    /// Begins to wait in this world. `can_give_up`: whether a refusal can be returned.
+    fn waiting(&self, operation: &'static str, can_give_up: bool) -> Result<Waiting, WorldError> {
+        let found = std::process::id();
+        if found != self.owner {
+            return Err(WorldError::Forked {
+                operation,
+                owner: self.owner,
+                found,
+            });
+        }
+        Ok(Waiting::begin(self.key(), can_give_up))
+    }
+
+    /// Tells this world from others.
+    fn key(&self) -> usize {
+        std::ptr::from_ref(self).addr()
     }
 
     /// Adds a running member for the calling thread, after any collection under way. With `nested`
     /// the thread may have parked members, else none.
     pub(crate) fn join(&self, nested: bool) -> Result<Member, WorldError> {
         let thread = thread::current().id();
-        let mut state = self.state.lock();
+        let state = self.state.lock();
         if state.collector == Some(thread) {
             return Err(WorldError::Collecting {
                 operation: if nested { "enter" } else { "attach" },
@@ -111,7 +163,10 @@ impl World {
         if !nested && mine.next().is_some() {
             return Err(WorldError::Attached);
         }
-        state = self.wait_for_no_collector(state);
+        let operation = if nested { "enter" } else { "attach" };
+        let mut state = self
+            .wait_for_no_collector(state, operation, true)
+            .map_err(|(_, error)| error)?;
         let member = Member(state.next);
         state.next += 1;
         state.entries.push(Entry {
@@ -126,6 +181,7 @@ impl World {
     pub(crate) fn leave(&self, member: Member) {
         let mut state = self.state.lock();
         state.entries.retain(|entry| entry.member != member);
+        self.is_no_obstacle(&state);
         drop(state);
         self.changed.notify_all();
     }
@@ -144,14 +200,30 @@ impl World {
     /// Parks a member: it must not touch the heap until [`World::unpark`].
     #[cold]
     pub(crate) fn park(&self, member: Member) {
-        self.state.lock().set_running(member, false);
+        let mut state = self.state.lock();
+        state.set_running(member, false);
+        self.is_no_obstacle(&state);
+        drop(state);
         self.changed.notify_all();
     }
 
     /// Makes a member running again, after any collection under way.
+    ///
+    /// # Panics
+    /// In a forked child, if another thread was collecting: it is not in the child.
     pub(crate) fn unpark(&self, member: Member) {
-        let mut state = self.wait_for_no_collector(self.state.lock());
-        state.set_running(member, true);
+        let state = self.state.lock();
+        match self.wait_for_no_collector(state, "going on", false) {
+            Ok(mut state) => state.set_running(member, true),
+            Err((_, error)) => panic!("{error}"),
+        }
+    }
+
+    /// The calling thread runs no more in this world: those who wait here don't wait for it.
+    fn is_no_obstacle(&self, state: &State) {
+        if state.collector.is_some() {
+            Waiting::resolve(self.key(), thread::current().id());
+        }
     }
 
     /// Stops the world: returns when no member is running. `member`: the running member of the
@@ -172,18 +244,59 @@ impl World {
         }
         if let Some(member) = member {
             state.set_running(member, false);
+            self.is_no_obstacle(&state);
             self.changed.notify_all();
         }
-        state = self.wait_for_no_collector(state);
+        state = match self.wait_for_no_collector(state, "collect", true) {
+            Ok(state) => state,
+            Err((mut state, error)) => {
+                // A collection that has begun ends by itself. Until then the member may not run.
+                while state.stopped {
+                    state = state.wait(&self.changed);
+                }
+                if let Some(member) = member {
+                    state.set_running(member, true);
+                    self.changed.notify_all();
+                }
+                return Err(error);
+            }
+        };
         state.collector = Some(thread);
         self.stop.store(true, Relaxed);
-        while state.entries.iter().any(|entry| entry.running) {
-            state = state.wait(&self.changed);
-        }
-        Ok(Stopped {
+        let stopped = Stopped {
             world: self,
             member,
-        })
+        };
+        let mut waiting = None;
+        loop {
+            let running = state.entries.iter().filter(|entry| entry.running);
+            let running: Vec<ThreadId> = running.map(|entry| entry.thread).collect();
+            if running.is_empty() {
+                state.stopped = true;
+                drop(state);
+                return Ok(stopped);
+            }
+            let begun = match waiting.take() {
+                Some(begun) => Ok(begun),
+                None => self.waiting("collect", true),
+            };
+            let begun = begun.and_then(|begun: Waiting| match begun.wait_for(running) {
+                true => Ok(begun),
+                false => Err(WorldError::Deadlock {
+                    operation: "collect",
+                }),
+            });
+            match begun {
+                Ok(begun) => waiting = Some(begun),
+                Err(error) => {
+                    drop(state);
+                    drop(stopped);
+                    return Err(error);
+                }
+            }
+            // Another thread may have chosen this one to give up, and has no way to wake it.
+            state = state.wait_timeout(&self.changed, LOOK_AGAIN);
+        }
     }
 
     /// Whether this thread has a running member.
@@ -196,11 +309,26 @@ impl World {
             .any(|entry| entry.thread == thread && entry.running)
     }
 
-    fn wait_for_no_collector<'a>(&self, mut state: Held<'a, State>) -> Held<'a, State> {
-        while state.collector.is_some() {
-            state = state.wait(&self.changed);
+    fn wait_for_no_collector<'a>(
+        &self,
+        mut state: Held<'a, State>,
+        operation: &'static str,
+        can_give_up: bool,
+    ) -> Result<Held<'a, State>, (Held<'a, State>, WorldError)> {
+        if state.collector.is_none() {
+            return Ok(state);
         }
-        state
+        let waiting = match self.waiting(operation, can_give_up) {
+            Ok(waiting) => waiting,
+            Err(error) => return Err((state, error)),
+        };
+        while let Some(collector) = state.collector {
+            if !waiting.wait_for(vec![collector]) {
+                return Err((state, WorldError::Deadlock { operation }));
+            }
+            state = state.wait_timeout(&self.changed, LOOK_AGAIN);
+        }
+        Ok(state)
     }
 
     /// The number of members, and how many of them are running.
@@ -223,7 +351,8 @@ pub(crate) struct Stopped<'w> {
 impl Drop for Stopped<'_> {
     fn drop(&mut self) {
         let mut state = self.world.state.lock();
-        state.collector = None;
+        self.world.is_no_obstacle(&state);
+        (state.collector, state.stopped) = (None, false);
         self.world.stop.store(false, Relaxed);
         if let Some(member) = self.member {
             state.set_running(member, true);

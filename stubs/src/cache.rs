@@ -10,7 +10,9 @@ use crate::compile::Compiler;
 use crate::interp::Interpreter;
 use crate::lock::{none_held, read, write};
 use crate::publish::Publisher;
-use crate::{Abi, CallStub, DEFAULT_FRAME_LIMIT, KeyOptions, Signature, Stub, StubError, StubKey};
+use crate::{
+    Abi, CallStub, DEFAULT_FRAME_LIMIT, Gate, KeyOptions, Signature, Stub, StubError, StubKey,
+};
 
 /// How stubs are made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -99,15 +101,14 @@ pub struct CacheStats {
 /// A cache with one stub for each key. `Send` and `Sync`; nothing of it is shared between caches.
 ///
 /// ```
-/// # if !cfg!(all(target_arch = "x86_64", target_os = "linux")) { return Ok(()) }
 /// use fing_stubs::{Abi, GBlock, Record, StubCache};
 /// extern "C" fn add(counter: &std::cell::Cell<u64>) { counter.set(counter.get() + 1) }
 ///
 /// let cache = StubCache::new(Default::default())?;
-/// let stub = cache.for_signature(&"func(*int)".parse()?, Abi::system_v())?;
+/// let stub = cache.for_signature(&"func(*int)".parse()?, Abi::host_native()?)?;
 /// let counter = std::cell::Cell::new(41);
 /// let record = Record { code: add as usize, context: 0, words: [&raw const counter as u64, 0] };
-/// // SAFETY: `add` is a System V function of one pointer, and `counter` outlives the call.
+/// // SAFETY: `add` is a C function of one pointer, and `counter` outlives the call.
 /// unsafe { stub.run_all(&[record], &GBlock::zeroed()) };
 /// assert_eq!(counter.get(), 42);
 /// # Ok::<(), fing_stubs::StubError>(())
@@ -115,6 +116,8 @@ pub struct CacheStats {
 #[derive(Debug)]
 pub struct StubCache {
     options: CacheOptions,
+    /// Never closed: it tells a forked child, which must not take the locks.
+    gate: Arc<Gate>,
     stubs: [RwLock<Shelf>; SHELVES],
     front: Front,
     generator: OnceLock<Generator>,
@@ -216,10 +219,10 @@ impl std::fmt::Debug for Generator {
 }
 
 impl Generator {
-    fn new(capacity: usize) -> Result<Generator, StubError> {
+    fn new(capacity: usize, gate: &Arc<Gate>) -> Result<Generator, StubError> {
         Ok(Generator {
             compiler: Compiler::host()?,
-            publisher: Publisher::new(Arena::new(capacity)?),
+            publisher: Publisher::new(Arena::new(capacity, gate.clone())?),
         })
     }
 }
@@ -231,8 +234,13 @@ impl StubCache {
     /// # Errors
     /// The environment's: no such ISA in this build, no executable memory.
     pub fn new(options: CacheOptions) -> Result<StubCache, StubError> {
+        let gate = Gate::new().map_err(|source| StubError::ExecutableMemory {
+            operation: "mmap (a page that forked children find empty)",
+            source,
+        })?;
         let cache = StubCache {
             options,
+            gate: Arc::new(gate),
             stubs: [const { RwLock::new(Shelf(Vec::new())) }; SHELVES],
             front: Front::default(),
             generator: OnceLock::new(),
@@ -285,16 +293,15 @@ impl StubCache {
     /// [`trim`](Self::trim).
     ///
     /// ```
-    /// # if !cfg!(all(target_arch = "x86_64", target_os = "linux")) { return Ok(()) }
     /// use fing_stubs::{Abi, Arch, StubCache};
     ///
     /// let cache = StubCache::new(Default::default())?;
-    /// let abis = [Abi::system_v(), Abi::go(Arch::Amd64)];
+    /// let abis = [Abi::host_native()?, Abi::go(Arch::host().unwrap())];
     /// let signature = "func(*int) error".parse()?;
     /// let held = cache.warm(abis.map(|abi| (&signature, abi)))?;
     /// assert_eq!((held.len(), cache.stats().misses), (2, 2));
     ///
-    /// cache.for_signature(&signature, Abi::system_v())?;
+    /// cache.for_signature(&signature, Abi::host_native()?)?;
     /// assert_eq!((cache.stats().misses, cache.stats().hits), (2, 1));
     /// # Ok::<(), fing_stubs::StubError>(())
     /// ```
@@ -353,6 +360,7 @@ impl StubCache {
     /// The key is for another machine; no code memory, or the arena is full, unless the policy
     /// allows interpretation.
     pub fn get(&self, key: &StubKey) -> Result<Arc<Stub>, StubError> {
+        StubError::check_fork(&self.gate)?;
         match self.front.find(key) {
             Some(stub) => {
                 self.hits.fetch_add(1, Ordering::Relaxed);
@@ -444,7 +452,7 @@ impl StubCache {
         if let Some(generator) = self.generator.get() {
             return Ok(generator);
         }
-        let generator = Generator::new(self.options.arena_capacity)?;
+        let generator = Generator::new(self.options.arena_capacity, &self.gate)?;
         Ok(self.generator.get_or_init(|| generator))
     }
 

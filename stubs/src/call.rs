@@ -16,14 +16,13 @@ use crate::{GBlock, Record, Signature, Stub, StubKey};
 /// receiver is the first argument, a variadic parameter is the slice it is.
 ///
 /// ```
-/// # if !cfg!(all(target_arch = "x86_64", target_os = "linux")) { return Ok(()) }
 /// use fing_stubs::{Abi, GBlock, StubCache};
 /// extern "C" fn scale(factor: f32, count: i8, big: &i64) -> f64 {
 ///     f64::from(factor) * f64::from(count) + *big as f64
 /// }
 ///
 /// let cache = StubCache::new(Default::default())?;
-/// let stub = cache.call_stub(&"func(float32, int8, *int64) float64".parse()?, Abi::system_v())?;
+/// let stub = cache.call_stub(&"func(float32, int8, *int64) float64".parse()?, Abi::host_native()?)?;
 /// assert_eq!((stub.arguments().offsets(), stub.results().size()), (&[0, 4, 8][..], 8));
 ///
 /// #[repr(C)]
@@ -157,8 +156,9 @@ impl CallStub {
         };
         let progress = AtomicPtr::new(std::ptr::null_mut());
         let first = &raw const record;
+        let end = AtomicPtr::new(first.wrapping_add(1).cast_mut());
         // SAFETY: I5, I6: one record, alive for the whole call; the rest is the caller's promise.
-        unsafe { self.stub.run(first, first.add(1), &progress, g) };
+        unsafe { self.stub.run(first, &end, &progress, g) };
         Ok(())
     }
 

@@ -5,24 +5,25 @@
 //! and used again one by one.
 //!
 //! The arena is divided into regions of code that unwinders see alike ([`CallState`]); each region
-//! in use has one entry in the unwinder's registry. A forked child shares nothing of it: both
-//! mappings are left out of a fork, and using an arena from a process that did not make it is an
-//! error.
+//! in use has one entry in the unwinder's registry. A forked child can't change it: the
+//! writable alias is left out of a fork, and allocating from an arena in a process that did not
+//! make it is an error. The executable alias is inherited, so that nothing else gets its addresses,
+//! but a child runs nothing there: the parent may change it at any moment.
 #![expect(unsafe_code, reason = "maps memory and writes code into it")]
 
 mod region;
 
-use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use region::{REGION, Region, span};
 
-use crate::StubError;
+use crate::host::{Mapping, make_visible, missing};
 use crate::lock::{Guard, lock};
 use crate::unwind::{CallState, Registration};
+use crate::{Gate, StubError};
 
-/// What unused code memory holds: on x86-64 a breakpoint, on others an invalid instruction.
+/// What unused code memory holds: on x86-64 breakpoints, on others no valid instructions.
 const FILLER: u8 = 0xcc;
 
 /// Capacity of a cache's arena unless told otherwise. Address space, not memory: pages come as
@@ -35,7 +36,7 @@ pub(crate) struct Arena {
     // Fields are dropped in order: the registrations in `regions` describe code in `mapping`.
     regions: Mutex<Vec<Region>>,
     mapping: Mapping,
-    owner: u32,
+    gate: Arc<Gate>,
 }
 
 /// Bytes of the granules that code at `entry` takes, of so many bytes.
@@ -53,17 +54,23 @@ pub(crate) struct CodeSlice {
 }
 
 impl Arena {
-    /// Reserves an arena of `capacity` bytes.
-    pub(crate) fn new(capacity: usize) -> Result<Arc<Arena>, StubError> {
+    /// Reserves an arena of `capacity` bytes, for the process of the gate.
+    pub(crate) fn new(capacity: usize, gate: Arc<Gate>) -> Result<Arc<Arena>, StubError> {
+        if let Some(missing) = missing() {
+            return Err(StubError::UnsupportedHost {
+                host: target_lexicon::Triple::host().to_string(),
+                missing,
+            });
+        }
         let capacity = capacity
             .max(1)
             .checked_next_multiple_of(REGION)
             .unwrap_or(usize::MAX / REGION * REGION);
-        let mapping = Mapping::new(capacity)?;
+        let mapping = Mapping::new(capacity, gate.clone())?;
         Ok(Arc::new(Arena {
             regions: Mutex::default(),
             mapping,
-            owner: std::process::id(),
+            gate,
         }))
     }
 
@@ -99,7 +106,7 @@ impl Arena {
         state: Option<&CallState>,
         hot: &Range<usize>,
     ) -> Result<CodeSlice, StubError> {
-        self.check_owner()?;
+        StubError::check_fork(&self.gate)?;
         let (bytes, align) = (bytes.max(1), align.max(1));
         let mut regions = self.regions();
         let slice = |offset| CodeSlice {
@@ -118,10 +125,10 @@ impl Arena {
                 .filter(|region| region.is_for(state))
                 .map(Region::free_bytes)
                 .sum(),
-            capacity: self.mapping.bytes,
+            capacity: self.mapping.bytes(),
         };
         let start = regions.len() * REGION;
-        if start + REGION > self.mapping.bytes {
+        if start + REGION > self.mapping.bytes() {
             return Err(full(&regions));
         }
         let registration = state
@@ -147,9 +154,8 @@ impl Arena {
     /// They were allocated here and [kept](CodeSlice::keep), this happens once, and no call of them
     /// is in flight or to come.
     pub(crate) unsafe fn release(&self, entry: usize, bytes: usize) {
-        // In a forked child the mappings are not there, and the parent's book-keeping is the
-        // parent's.
-        if self.check_owner().is_err() {
+        // In a forked child the writable alias is not there, and the bytes are the parent's.
+        if self.is_forked() {
             return;
         }
         let offset = entry - self.mapping.executable(0);
@@ -161,21 +167,16 @@ impl Arena {
         }
     }
 
-    fn check_owner(&self) -> Result<(), StubError> {
-        let found = std::process::id();
-        if found == self.owner {
-            Ok(())
-        } else {
-            Err(StubError::Forked {
-                owner: self.owner,
-                found,
-            })
-        }
+    /// Whether this process is a fork of the one that made the arena.
+    #[inline]
+    pub(crate) fn is_forked(&self) -> bool {
+        self.gate.is_forked()
     }
 
-    /// Makes code written so far visible to every thread that will run it.
-    pub(crate) fn publish(&self) {
-        self.mapping.synchronize();
+    /// Makes code that was written to `slice` visible to every thread that will run it.
+    pub(crate) fn publish(&self, slice: &CodeSlice) {
+        make_visible(slice.writable(), slice.executable(), slice.bytes);
+        self.mapping.synchronize(slice.offset, slice.bytes);
     }
 }
 
@@ -209,176 +210,5 @@ impl Drop for CodeSlice {
             // they call, and a running stub is borrowed.
             unsafe { self.arena.release(self.executable(), self.bytes) };
         }
-    }
-}
-
-/// The two mappings of one anonymous file: `[start, start + bytes)` writable, the next `bytes`
-/// executable.
-#[derive(Debug)]
-struct Mapping {
-    start: usize,
-    bytes: usize,
-    /// The kernel serializes running threads on request.
-    barrier: bool,
-}
-
-impl Mapping {
-    fn writable(&self, offset: usize) -> *mut u8 {
-        std::ptr::with_exposed_provenance_mut(self.start + offset)
-    }
-
-    fn executable(&self, offset: usize) -> usize {
-        self.start + self.bytes + offset
-    }
-}
-
-#[cfg(target_os = "linux")]
-mod os {
-    use super::{Mapping, StubError, io};
-
-    const MEMBARRIER_PRIVATE_EXPEDITED_SYNC_CORE: libc::c_int = 1 << 5;
-    const MEMBARRIER_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE: libc::c_int = 1 << 6;
-
-    fn failed(operation: &'static str) -> StubError {
-        StubError::ExecutableMemory {
-            operation,
-            source: io::Error::last_os_error(),
-        }
-    }
-
-    fn membarrier(command: libc::c_int) -> bool {
-        // SAFETY: I4: the call takes two integers and no pointer.
-        unsafe { libc::syscall(libc::SYS_membarrier, command, 0) == 0 }
-    }
-
-    /// An anonymous file, executable where the kernel wants to be asked.
-    fn anonymous_file() -> Result<libc::c_int, StubError> {
-        let name = c"fing-stubs";
-        // SAFETY: I4: the name is a C string; the kernel copies it.
-        let mut fd =
-            unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC | libc::MFD_EXEC) };
-        if fd < 0 {
-            // Kernels before 6.3 don't know the flag, and don't need it.
-            // SAFETY: I4: as above.
-            fd = unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC) };
-        }
-        if fd < 0 {
-            Err(failed("memfd_create"))
-        } else {
-            Ok(fd)
-        }
-    }
-
-    impl Mapping {
-        pub(super) fn new(bytes: usize) -> Result<Mapping, StubError> {
-            let double = bytes
-                .checked_mul(2)
-                .ok_or_else(|| StubError::ExecutableMemory {
-                    operation: "reserving address space",
-                    source: io::Error::from_raw_os_error(libc::ENOMEM),
-                })?;
-            let fd = anonymous_file()?;
-            // SAFETY: I4: the descriptor was made above.
-            let sized = unsafe { libc::ftruncate(fd, bytes as libc::off_t) };
-            let mapping = if sized == 0 {
-                map(fd, bytes, double)
-            } else {
-                Err(failed("ftruncate"))
-            };
-            // SAFETY: I4: the descriptor was made above, and the mappings don't need it any more.
-            unsafe { libc::close(fd) };
-            mapping
-        }
-
-        /// Ends every thread's speculation about code that was just written.
-        pub(super) fn synchronize(&self) {
-            if self.barrier {
-                membarrier(MEMBARRIER_PRIVATE_EXPEDITED_SYNC_CORE);
-            }
-        }
-    }
-
-    fn map(fd: libc::c_int, bytes: usize, double: usize) -> Result<Mapping, StubError> {
-        let reserve = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
-        // SAFETY: I4: a fresh reservation at an address of the kernel's choice.
-        let start = unsafe {
-            libc::mmap(
-                std::ptr::null_mut(),
-                double,
-                libc::PROT_NONE,
-                reserve,
-                -1,
-                0,
-            )
-        };
-        if start == libc::MAP_FAILED {
-            return Err(failed("mmap (reserving address space)"));
-        }
-        let mapping = Mapping {
-            start: start.expose_provenance(),
-            bytes,
-            barrier: membarrier(MEMBARRIER_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE),
-        };
-        let aliases = [
-            (
-                0,
-                libc::PROT_READ | libc::PROT_WRITE,
-                "mmap (writable alias)",
-            ),
-            (
-                bytes,
-                libc::PROT_READ | libc::PROT_EXEC,
-                "mmap (executable alias)",
-            ),
-        ];
-        for (offset, protection, operation) in aliases {
-            // SAFETY: I4: inside the reservation, which nothing else uses yet.
-            let alias = unsafe {
-                libc::mmap(
-                    start.byte_add(offset),
-                    bytes,
-                    protection,
-                    libc::MAP_SHARED | libc::MAP_FIXED,
-                    fd,
-                    0,
-                )
-            };
-            if alias == libc::MAP_FAILED {
-                return Err(failed(operation));
-            }
-            // The mapping is shared: a child that changed or freed code would change the parent's.
-            // SAFETY: I4: the mapping just made.
-            if unsafe { libc::madvise(alias, bytes, libc::MADV_DONTFORK) } != 0 {
-                return Err(failed("madvise (leaving the arena out of forks)"));
-            }
-        }
-        Ok(mapping)
-    }
-
-    impl Drop for Mapping {
-        fn drop(&mut self) {
-            // SAFETY: I4: both aliases are ours; slices hold the arena, so none of its code can be
-            // in use any more.
-            unsafe {
-                libc::munmap(
-                    std::ptr::with_exposed_provenance_mut(self.start),
-                    2 * self.bytes,
-                )
-            };
-        }
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-impl Mapping {
-    fn new(_bytes: usize) -> Result<Mapping, StubError> {
-        Err(StubError::ExecutableMemory {
-            operation: "mapping code twice",
-            source: io::Error::new(io::ErrorKind::Unsupported, "only Linux is supported so far"),
-        })
-    }
-
-    fn synchronize(&self) {
-        let _ = self.barrier;
     }
 }

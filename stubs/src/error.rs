@@ -2,6 +2,7 @@
 //! mistake, the environment, our own bug.
 #![forbid(unsafe_code)]
 
+use crate::gate::Gate;
 use crate::quote::short;
 use crate::{Abi, AbiError, AssignError, ParseError, Signature, Type, TypeError};
 
@@ -16,6 +17,15 @@ pub enum StubError {
         signature: Signature,
         /// Its number of parameters, receiver included.
         found: usize,
+    },
+    /// The caller's: the arguments are not numbers or addresses in the two words of a record.
+    #[error(
+        "stub for {}: wanted one or two parameters, each an integer or a pointer",
+        short(.signature)
+    )]
+    NotWords {
+        /// The signature as given.
+        signature: Signature,
     },
     /// The caller's: the argument does not fit a record.
     #[error(
@@ -109,6 +119,15 @@ pub enum StubError {
         /// What Cranelift said.
         reason: String,
     },
+    /// The environment's: this crate has not been brought to this host. `docs/porting.md` says what
+    /// that takes.
+    #[error("host {host}: stubs cannot run here; missing: {missing}")]
+    UnsupportedHost {
+        /// The host's target triple.
+        host: String,
+        /// What is missing.
+        missing: &'static str,
+    },
     /// The environment's: no memory to run code from.
     #[error(
         "executable memory: {operation} failed: {source} \
@@ -134,14 +153,14 @@ pub enum StubError {
         /// The arena's capacity in bytes.
         capacity: usize,
     },
-    /// The environment's: the arena belongs to the process that made it, and this is a forked
+    /// The environment's: the cache belongs to the process that made it, and this is a forked
     /// child.
     #[error(
-        "code arena: made by process {owner}, used by its fork {found}; a forked child needs a \
+        "stub cache: made by process {owner}, used by its fork {found}; a forked child needs a \
          cache of its own"
     )]
     Forked {
-        /// Process that made the arena.
+        /// Process that made the cache.
         owner: u32,
         /// This process.
         found: u32,
@@ -167,6 +186,18 @@ pub enum StubError {
 }
 
 impl StubError {
+    /// The error for a forked child of the process that made the gate.
+    #[inline]
+    pub(crate) fn check_fork(gate: &Gate) -> Result<(), StubError> {
+        if !gate.is_forked() {
+            return Ok(());
+        }
+        Err(StubError::Forked {
+            owner: gate.owner(),
+            found: std::process::id(),
+        })
+    }
+
     /// True if the caller asked for nothing wrong: this machine or process can't give it.
     pub fn is_environment(&self) -> bool {
         use StubError::*;
@@ -174,6 +205,7 @@ impl StubError {
             self,
             NoGenerator { .. }
                 | NoTarget { .. }
+                | UnsupportedHost { .. }
                 | ExecutableMemory { .. }
                 | ArenaFull { .. }
                 | Forked { .. }

@@ -5,9 +5,11 @@
 //! nothing after it.
 #![expect(unsafe_code, reason = "calls code by its address")]
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-use crate::host::{CallImage, HAS_SHIM, Place};
+use crate::abi::Float32Image;
+use crate::host::{CallImage, HAS_INTERPRETER, IS_BIG_ENDIAN, Place};
 use crate::key::{Move, ResultMove, ResultSource, Source, Target};
 use crate::{Abi, Family, GBlock, Record, RegClass, StubError, StubKey};
 
@@ -82,7 +84,7 @@ impl Interpreter {
             host: host.to_string(),
             abi: key.abi(),
         };
-        if !HAS_SHIM || pops {
+        if !HAS_INTERPRETER || pops {
             return Err(none());
         }
         if crate::compile::arch_of(&host) != Some(key.abi().arch()) {
@@ -109,20 +111,28 @@ impl Interpreter {
     pub(crate) unsafe fn run(
         &self,
         first: *const Record,
-        end: *const Record,
+        end: &AtomicPtr<Record>,
         progress: &AtomicPtr<Record>,
         g: &GBlock,
     ) {
         let table = self.abi.native_table();
-        let base = table.map_or(0, |table| table.argument_base as usize);
+        let base = match table {
+            Some(table) => table.argument_base as usize,
+            None => self.abi.machine().argument_base as usize,
+        };
         let mut areas = Areas {
-            stack: vec![0; (base + self.key.frame() as usize) / 8],
+            stack: vec![0; (base + self.key.frame() as usize).next_multiple_of(16) / 8],
             base,
             hidden: vec![0; self.key.hidden() as usize / 8],
         };
         let mut at = first;
-        while at != end {
+        loop {
             progress.store(at.cast_mut(), Ordering::Release);
+            // As in generated code, a thread that lowers the end has the order of this store and
+            // this load enforced from its side.
+            if at >= end.load(Ordering::Acquire).cast_const() {
+                return;
+            }
             // SAFETY: I6: the records of `first..end` are the caller's to vouch for; this one has
             // not been run.
             let record = unsafe { *at };
@@ -143,10 +153,9 @@ impl Interpreter {
                 };
                 self.result(m, &image, &areas, give);
             }
-            // SAFETY: I6: `at` is before `end`, in the same slice.
+            // SAFETY: I6: `at` is before the end, in the same slice.
             at = unsafe { at.add(1) };
         }
-        progress.store(end.cast_mut(), Ordering::Release);
     }
 
     /// The register file of one call; writes stack arguments to the frame.
@@ -158,12 +167,13 @@ impl Interpreter {
         let mut image = CallImage::new();
         if let Some(context) = registers.context {
             image.set_int(context, record.context as u64);
-            image.set_g(g);
+            image.set_go(g);
         }
         if let (Some(hidden), false) = (registers.hidden, areas.hidden.is_empty()) {
             let address = areas.hidden.as_mut_ptr().expose_provenance() as u64;
             image.set_int(hidden, address);
         }
+        let float32 = self.abi.float32_image();
         let mut own = [0; 16];
         for (bytes, word) in own.chunks_exact_mut(8).zip(record.words) {
             bytes.copy_from_slice(&word.to_ne_bytes());
@@ -190,7 +200,8 @@ impl Interpreter {
                     image.set_int(registers.arg_ints[usize::from(n)], extend(m, bytes));
                 }
                 Target::Float(n) => {
-                    image.set_float(registers.arg_floats[usize::from(n)], extend(m, bytes));
+                    let value = float_register(float32, extend(m, bytes), bytes.len());
+                    image.set_float(registers.arg_floats[usize::from(n)], value);
                 }
                 Target::Frame(offset) => areas.store(offset, bytes),
                 Target::Word(offset) => areas.store(offset, &extend(m, bytes).to_ne_bytes()),
@@ -206,11 +217,14 @@ impl Interpreter {
         match m.from {
             ResultSource::Int(n, byte) => {
                 let word = image.int(registers.result_ints[usize::from(n)]);
-                give(&(word >> (8 * byte)).to_le_bytes()[..size]);
+                let (bytes, range) = low_bytes(word >> (8 * byte), size);
+                give(&bytes[range]);
             }
             ResultSource::Float(n, byte) => {
                 let word = image.float(registers.result_floats[usize::from(n)]);
-                give(&(word >> (8 * byte)).to_le_bytes()[..size]);
+                let value = float_value(self.abi.float32_image(), word, size);
+                let (bytes, range) = low_bytes(value >> (8 * byte), size);
+                give(&bytes[range]);
             }
             ResultSource::Frame(offset) => {
                 give(&bytes(&areas.stack, areas.base + offset as usize, size));
@@ -237,14 +251,47 @@ fn bytes(words: &[u64], from: usize, size: usize) -> Vec<u8> {
     (from..from + size).map(byte).collect()
 }
 
-/// At most 8 bytes as a register takes them. Every host with an interpreter is little-endian.
+/// At most 8 bytes, as they lie in memory, in the low end of a register.
 fn extend(m: Move, bytes: &[u8]) -> u64 {
     let mut word = [0; 8];
-    word[..bytes.len()].copy_from_slice(bytes);
-    let value = u64::from_le_bytes(word);
+    let value = if IS_BIG_ENDIAN {
+        word[8 - bytes.len()..].copy_from_slice(bytes);
+        u64::from_be_bytes(word)
+    } else {
+        word[..bytes.len()].copy_from_slice(bytes);
+        u64::from_le_bytes(word)
+    };
     let unused = 64 - 8 * bytes.len() as u32;
     match m.source {
         Source::Bytes { signed: true, .. } => ((value << unused) as i64 >> unused) as u64,
         _ => value,
+    }
+}
+
+/// The low `size` bytes of a register, as they lie in memory.
+fn low_bytes(word: u64, size: usize) -> ([u8; 8], Range<usize>) {
+    if IS_BIG_ENDIAN {
+        (word.to_be_bytes(), 8 - size..8)
+    } else {
+        (word.to_le_bytes(), 0..size)
+    }
+}
+
+/// A float of `size` bytes as its register holds it.
+fn float_register(image: Float32Image, value: u64, size: usize) -> u64 {
+    match image {
+        Float32Image::High if size == 4 => value << 32,
+        Float32Image::NanBoxed if size == 4 => value | 0xffff_ffff << 32,
+        Float32Image::AsDouble if size == 4 => f64::from(f32::from_bits(value as u32)).to_bits(),
+        _ => value,
+    }
+}
+
+/// The value in a float register, where [`float_register`] had it.
+fn float_value(image: Float32Image, register: u64, size: usize) -> u64 {
+    match image {
+        Float32Image::High if size == 4 => register >> 32,
+        Float32Image::AsDouble if size == 4 => (f64::from_bits(register) as f32).to_bits().into(),
+        _ => register,
     }
 }

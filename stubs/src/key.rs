@@ -20,7 +20,8 @@ use crate::block::BlockLayout;
 use crate::check::check;
 use crate::quote::short;
 use crate::record::RECORD_ARGUMENT;
-use crate::{Abi, Assignment, Family, RegClass, Signature, StubError, Type, assign};
+use crate::signature::WORD;
+use crate::{Abi, Assignment, Family, Kind, RegClass, Signature, StubError, Type, assign};
 
 /// Largest frame a stub may have unless the cache is told otherwise, in bytes.
 pub const DEFAULT_FRAME_LIMIT: u64 = 128 << 10;
@@ -165,6 +166,62 @@ impl Default for KeyOptions {
     }
 }
 
+/// Where a stub finds the arguments of a call.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Arguments {
+    /// In the record, as memory holds them.
+    Record,
+    /// In the words of the record, as numbers.
+    Words,
+    /// In a block of memory.
+    Block,
+}
+
+impl Arguments {
+    /// The first byte of each argument, in the record or the block.
+    fn offsets(self, signature: &Signature, abi: Abi) -> Vec<u64> {
+        if self != Arguments::Words {
+            return BlockLayout::of(signature.arguments()).offsets().to_vec();
+        }
+        let sizes = signature.arguments().filter_map(Type::layout);
+        let low = |size| {
+            if abi.machine().big_endian {
+                WORD - size
+            } else {
+                0
+            }
+        };
+        let words = (0..).step_by(WORD as usize).zip(sizes);
+        words
+            .map(|(word, layout)| word + low(layout.size))
+            .collect()
+    }
+}
+
+/// Whether values of the type are numbers or addresses.
+fn is_number(ty: &Type) -> bool {
+    use Kind::*;
+    matches!(
+        ty.underlying(),
+        Int | Int8
+            | Int16
+            | Int32
+            | Int64
+            | Uint
+            | Uint8
+            | Uint16
+            | Uint32
+            | Uint64
+            | Uintptr
+            | Bool
+            | Pointer(_)
+            | UnsafePointer
+            | Map(..)
+            | Chan(..)
+            | Func(_)
+    )
+}
+
 impl StubKey {
     /// The key of the stub that calls functions of `signature` under `abi` with the argument in the
     /// record.
@@ -213,7 +270,30 @@ impl StubKey {
                 limit: RECORD_ARGUMENT,
             });
         }
-        StubKey::build(signature, assignment, options, false)
+        StubKey::build(signature, assignment, options, Arguments::Record)
+    }
+
+    /// The key of the stub that calls functions of `signature` under `abi` with one or two
+    /// arguments, each an integer or a pointer: argument n is the number in word n of the record,
+    /// of which a small integer is the low bytes. [`StubKey::new`] takes a small integer from where
+    /// memory holds it, which on a big-endian machine are the word's first bytes.
+    ///
+    /// # Errors
+    /// Other than one or two parameters, or one that is no integer or pointer; a frame past the
+    /// limit, a type that `abi` can't pass.
+    pub fn words(
+        signature: &Signature,
+        abi: Abi,
+        options: KeyOptions,
+    ) -> Result<StubKey, StubError> {
+        let count = signature.arguments().count();
+        if !(1..=2).contains(&count) || !signature.arguments().all(is_number) {
+            return Err(StubError::NotWords {
+                signature: signature.clone(),
+            });
+        }
+        let assignment = checked(signature, abi)?;
+        StubKey::build(signature, &assignment, options, Arguments::Words)
     }
 
     /// The key of the stub that calls functions of `signature` under `abi` with any number of
@@ -227,14 +307,19 @@ impl StubKey {
         abi: Abi,
         options: KeyOptions,
     ) -> Result<StubKey, StubError> {
-        StubKey::build(signature, &checked(signature, abi)?, options, true)
+        StubKey::build(
+            signature,
+            &checked(signature, abi)?,
+            options,
+            Arguments::Block,
+        )
     }
 
     fn build(
         signature: &Signature,
         assignment: &Assignment,
         options: KeyOptions,
-        block: bool,
+        arguments: Arguments,
     ) -> Result<StubKey, StubError> {
         let abi = assignment.abi;
         let with_context;
@@ -260,9 +345,10 @@ impl StubKey {
         if reserved > MAX_FRAME {
             return Err(too_large(reserved, MAX_FRAME));
         }
-        let arguments = BlockLayout::of(signature.arguments());
-        let mut moves = moves::into_call(assignment, &arguments, context);
+        let offsets = arguments.offsets(signature, abi);
+        let mut moves = moves::into_call(assignment, &offsets, context);
         let mut results = Vec::new();
+        let block = arguments == Arguments::Block;
         if block {
             moves = moves::joined(moves);
             results = moves::out_of_call(assignment, &BlockLayout::of(signature.results()));

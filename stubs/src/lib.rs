@@ -25,8 +25,10 @@
 //!
 //! # Hosts
 //!
-//! Assignments, keys and the compiler work everywhere. Stubs run on Linux, on x86-64; the
-//! interpreter of assignments ([`CodePolicy::Interpret`]) on any x86-64 Unix.
+//! Assignments, keys and the compiler work everywhere. Stubs run on Linux, on x86-64, arm64, riscv64
+//! and s390x; the interpreter of assignments ([`CodePolicy::Interpret`]) on those machines under
+//! any Unix. Elsewhere the crate builds, and a [`StubCache`] answers
+//! [`StubError::UnsupportedHost`].
 //!
 //! # Example
 //!
@@ -62,6 +64,7 @@
 
 pub mod abi;
 pub mod assign;
+mod barrier;
 mod block;
 mod cache;
 mod call;
@@ -73,6 +76,7 @@ mod error;
 pub mod faults;
 #[cfg(feature = "testing")]
 pub mod fuzzing;
+mod gate;
 #[cfg(feature = "explain")]
 pub mod go_frame;
 mod host;
@@ -93,12 +97,14 @@ mod veneer;
 
 pub use abi::{Abi, AbiError, Arch, Convention, Family, Machine, NativeConvention, RegClass};
 pub use assign::{AssignError, Assignment, Piece, Place, Value, assign};
+pub use barrier::barrier_on_all_threads;
 pub use block::BlockLayout;
 pub use cache::{CacheOptions, CacheStats, CodePolicy, StubCache};
 pub use call::{CallError, CallStub};
 pub use code::DEFAULT_ARENA_CAPACITY;
 pub use compile::{Compiled, Compiler};
 pub use error::StubError;
+pub use gate::{Gate, GateState};
 pub use key::{
     DEFAULT_FRAME_LIMIT, KeyOptions, Move, ResultMove, ResultSource, Source, StubKey, Target,
 };
@@ -106,6 +112,6 @@ pub use record::{GBlock, RECORD_ARGUMENT, Record};
 pub use signature::{Kind, ParseError, Signature, Type, TypeError};
 pub use stub::Stub;
 
-#[cfg(all(doctest, target_arch = "x86_64", target_os = "linux"))]
+#[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

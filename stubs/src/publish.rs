@@ -65,6 +65,12 @@ impl Published {
         self.is_entered.then(|| self.common.entrance_address)
     }
 
+    /// Whether this process is a fork of the one that published it: its code may not be run.
+    #[inline]
+    pub(crate) fn is_forked(&self) -> bool {
+        self.common.arena.is_forked()
+    }
+
     /// Bytes of code memory, those it shares included.
     pub(crate) fn bytes(&self) -> usize {
         let veneer = self.common.veneer.as_ref().map_or(0, CodeSlice::bytes);
@@ -267,7 +273,9 @@ impl JITMemoryProvider for Provider {
     unsafe fn free_memory(&mut self) {}
 
     fn finalize(&mut self, _branch_protection: BranchProtection) -> ModuleResult<()> {
-        self.arena.publish();
+        if let Some(Ok(slice)) = &*lock(&self.slice) {
+            self.arena.publish(slice);
+        }
         Ok(())
     }
 }

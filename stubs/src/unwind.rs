@@ -18,6 +18,7 @@ use gimli::{
 };
 use target_lexicon::Architecture;
 
+use crate::host::{IS_BIG_ENDIAN, UNWINDER_TAKES_SECTIONS, deregister_frame, register_frame};
 use crate::veneer::{Unwind, image};
 
 /// DWARF's number on arm64 for whether return addresses are signed.
@@ -186,7 +187,7 @@ fn rules(
 }
 
 fn write(table: &FrameTable) -> Result<Vec<u8>, String> {
-    let endian = if cfg!(target_endian = "big") {
+    let endian = if IS_BIG_ENDIAN {
         RunTimeEndian::Big
     } else {
         RunTimeEndian::Little
@@ -201,15 +202,12 @@ fn write(table: &FrameTable) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-unsafe extern "C" {
-    fn __register_frame(section: *const u8);
-    fn __deregister_frame(section: *const u8);
-}
-
 /// A region's entry in the unwinder's registry, for as long as this value lives.
 #[derive(Debug)]
 pub(crate) struct Registration {
     section: Box<[u8]>,
+    /// Where in the section what is registered begins: see [`UNWINDER_TAKES_SECTIONS`].
+    entry: usize,
 }
 
 impl Registration {
@@ -220,17 +218,42 @@ impl Registration {
         bytes: usize,
     ) -> Result<Registration, String> {
         let section = state.eh_frame(start, bytes)?.into_boxed_slice();
+        let entry = match UNWINDER_TAKES_SECTIONS {
+            true => 0,
+            false => second_entry(&section)?,
+        };
+        let registration = Registration { section, entry };
         // SAFETY: I4: the section is a complete table, its bytes stay at this address until `drop`
         // takes the entry back, and the arena drops its registrations before it unmaps the code
         // they describe.
-        unsafe { __register_frame(section.as_ptr()) };
-        Ok(Registration { section })
+        unsafe { register_frame(registration.address()) };
+        Ok(registration)
     }
+
+    fn address(&self) -> *const u8 {
+        self.section[self.entry..].as_ptr()
+    }
+}
+
+/// Offset of the frame description entry, which lies behind the common information entry.
+fn second_entry(section: &[u8]) -> Result<usize, String> {
+    let length = section
+        .first_chunk()
+        .map(|bytes| u32::from_ne_bytes(*bytes));
+    let second = length.map(|length| size_of::<u32>() + length as usize);
+    second
+        .filter(|&second| second < section.len())
+        .ok_or_else(|| {
+            format!(
+                "an .eh_frame of {} bytes, wanted two entries",
+                section.len()
+            )
+        })
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
         // SAFETY: I4: registered in `new` at this address, and only once taken back.
-        unsafe { __deregister_frame(self.section.as_ptr()) };
+        unsafe { deregister_frame(self.address()) };
     }
 }

@@ -1,6 +1,5 @@
 //! Code memory: never writable and executable, dense, reused, left out of forks, one unwind entry
 //! for many stubs.
-#![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -21,9 +20,9 @@ fn mappings() -> Vec<(String, String)> {
 fn many(cache: &StubCache, count: u64) -> Vec<Arc<Stub>> {
     let stub = |n: u64| {
         let abi = if n.is_multiple_of(2) {
-            Abi::go(Arch::Amd64)
+            Abi::go(Arch::host().unwrap())
         } else {
-            Abi::system_v()
+            Abi::host_native().unwrap()
         };
         let size = if n.is_multiple_of(2) {
             16 * (n + 1)
@@ -91,11 +90,14 @@ fn few_unwind_entries_for_many_stubs() {
     let cache = StubCache::new(CacheOptions::default()).unwrap();
     let stubs = many(&cache, 100);
     let plain = cache
-        .for_signature(&"func(uint64)".parse().unwrap(), Abi::system_v())
+        .for_signature(
+            &"func(uint64)".parse().unwrap(),
+            Abi::host_native().unwrap(),
+        )
         .unwrap();
     let stats = cache.stats();
     assert!(
-        stats.stubs > 30 && (1..=3).contains(&stats.unwind_entries),
+        stats.stubs > 30 && (1..=4).contains(&stats.unwind_entries),
         "{stats:?}"
     );
     let record = Record {
@@ -122,9 +124,9 @@ fn stubs_share_what_is_the_same_in_all() {
     let cache = StubCache::new(CacheOptions::default()).unwrap();
     let get = |n: u64, go: bool| {
         let abi = if go {
-            Abi::go(Arch::Amd64)
+            Abi::go(Arch::host().unwrap())
         } else {
-            Abi::system_v()
+            Abi::host_native().unwrap()
         };
         let signature = format!("func(*int) [{}]int", 2 + 4 * n).parse().unwrap();
         cache.for_signature(&signature, abi).unwrap()
@@ -185,7 +187,7 @@ fn registers_come_back_from_a_panic_through_an_entrance() {
     };
     for text in ["func(*int)", "func(any) [30]int", "func(float64)"] {
         let stub = cache
-            .for_signature(&text.parse().unwrap(), Abi::go(Arch::Amd64))
+            .for_signature(&text.parse().unwrap(), Abi::go(Arch::host().unwrap()))
             .unwrap();
         assert!(stub.entrance().is_some());
         let mut live: [u64; 8] = std::array::from_fn(|n| std::hint::black_box(n as u64 + 1));
@@ -207,11 +209,14 @@ fn registers_come_back_from_a_panic_through_an_entrance() {
 fn a_full_arena_is_an_error() {
     let cache = StubCache::new(CacheOptions::default().arena_capacity(1)).unwrap();
     cache
-        .for_signature(&"func(*int)".parse().unwrap(), Abi::system_v())
+        .for_signature(&"func(*int)".parse().unwrap(), Abi::host_native().unwrap())
         .unwrap();
     // The smallest arena is one region, and a region holds code that unwinders see alike.
     let error = cache
-        .for_signature(&"func(*int)".parse().unwrap(), Abi::go(Arch::Amd64))
+        .for_signature(
+            &"func(*int)".parse().unwrap(),
+            Abi::go(Arch::host().unwrap()),
+        )
         .unwrap_err();
     assert!(matches!(error, StubError::ArenaFull { .. }), "{error}");
     assert!(
@@ -225,12 +230,19 @@ fn a_full_arena_is_an_error() {
 fn a_fork_shares_no_code() {
     let cache = StubCache::new(CacheOptions::default()).unwrap();
     let signature = "func(*int)".parse().unwrap();
-    drop(cache.for_signature(&signature, Abi::system_v()).unwrap());
+    drop(
+        cache
+            .for_signature(&signature, Abi::host_native().unwrap())
+            .unwrap(),
+    );
     // SAFETY: the child does what a child of threads may not rely on (it allocates), in a process
     // that has no lock held by another thread that matters: it exits at once, whatever happens.
     match unsafe { libc::fork() } {
         0 => {
-            let made = cache.for_signature(&"func(int8)".parse().unwrap(), Abi::go(Arch::Amd64));
+            let made = cache.for_signature(
+                &"func(int8)".parse().unwrap(),
+                Abi::go(Arch::host().unwrap()),
+            );
             let forked = matches!(made, Err(StubError::Forked { .. }));
             cache.trim();
             // SAFETY: ends the child without running the parent's exit handlers.
@@ -252,7 +264,9 @@ fn a_fork_shares_no_code() {
         context: 0,
         words: [&raw const counter as u64, 0],
     };
-    let stub = cache.for_signature(&signature, Abi::system_v()).unwrap();
+    let stub = cache
+        .for_signature(&signature, Abi::host_native().unwrap())
+        .unwrap();
     // SAFETY: I5: the callee takes a pointer to its counter.
     unsafe { stub.run_all(&[record], &GBlock::zeroed()) };
     assert_eq!(counter.get(), 1);
@@ -275,7 +289,8 @@ fn threads_make_and_run_stubs_together() {
                         "func(*int) [{}]int",
                         if n % 3 == thread % 3 { 0 } else { 2 }
                     );
-                    let Ok(stub) = cache.for_signature(&text.parse().unwrap(), Abi::system_v())
+                    let Ok(stub) =
+                        cache.for_signature(&text.parse().unwrap(), Abi::host_native().unwrap())
                     else {
                         continue;
                     };

@@ -4,7 +4,6 @@
 //! The values are graffiti: each byte of an argument is the number of the argument (high half) and
 //! of the byte (low half). Where they must be is read off the assignment, which the checker vouches
 //! for; keys and moves are not looked at.
-#![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
 #[path = "support/probe.rs"]
 mod probe;
@@ -236,11 +235,12 @@ fn check(stub: &CallStub, signature: &Signature, abi: Abi, rng: &mut Rng) {
             let range = record.as_ptr_range();
             let (first, end) = (range.start.addr(), range.end.addr());
             let mut progress = 0usize;
-            let cell = &raw mut progress;
+            let (cell, limit) = (&raw mut progress, (&raw const end).addr());
             let g = (&raw const g).addr();
             let called = stub.stub().entrance().unwrap_or(entry);
             // SAFETY: I5, I6: as above; these are a stub's arguments, and its entrance's.
-            let kept = unsafe { probe::keeps_registers(first, end, cell.addr(), g, entry, called) };
+            let kept =
+                unsafe { probe::keeps_registers(first, limit, cell.addr(), g, entry, called) };
             assert_eq!(kept, 1, "a register that the caller wants back is lost");
             // SAFETY: the stub wrote to the cell, behind the compiler's back.
             assert_eq!(unsafe { cell.read_volatile() }, end);
@@ -304,7 +304,9 @@ fn go_at_every_register_count() {
 
 #[test]
 fn system_v() {
-    property(2, |rng| (fuzzing::native_signature(rng), Abi::system_v()));
+    property(2, |rng| {
+        (fuzzing::native_signature(rng), Abi::host_native().unwrap())
+    });
 }
 
 #[test]
@@ -347,7 +349,10 @@ fn large_values() {
 fn blocks_are_checked() {
     let cache = cache(CodePolicy::Generate);
     let stub = cache
-        .call_stub(&"func(int, int8) int16".parse().unwrap(), Abi::system_v())
+        .call_stub(
+            &"func(int, int8) int16".parse().unwrap(),
+            Abi::host_native().unwrap(),
+        )
         .unwrap();
     let (words, mut result) = ([0u64; 3], [0u16; 2]);
     // SAFETY: I5: none of these calls is made.
@@ -384,7 +389,7 @@ fn a_panic_passes_through_a_call_with_results() {
     }
     for policy in [CodePolicy::Generate, CodePolicy::Interpret] {
         let cache = cache(policy);
-        for abi in [Abi::system_v(), Abi::go(Arch::Amd64)] {
+        for abi in [Abi::host_native().unwrap(), Abi::go(Arch::host().unwrap())] {
             let stub = cache
                 .call_stub(&"func(int) int".parse().unwrap(), abi)
                 .unwrap();
@@ -429,7 +434,7 @@ mod faults {
             (signature, fuzzing::random_go_abi(rng, Arch::Amd64))
         });
         property_of(&caches, 2, |rng| {
-            (fuzzing::native_signature(rng), Abi::system_v())
+            (fuzzing::native_signature(rng), Abi::host_native().unwrap())
         });
     }
 

@@ -45,7 +45,7 @@ fn errors_repeat_the_beginning() {
             .to_string(),
     ];
     let wrong_host = match Abi::host_native().map(Abi::arch) {
-        Some(Arch::Arm64) => None,
+        Ok(Arch::Arm64) => None,
         _ => Compiler::host().unwrap().compile(&long_key, false).err(),
     };
     errors.extend(wrong_host.map(|error| {

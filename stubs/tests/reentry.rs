@@ -1,6 +1,5 @@
 //! Code of the user's that the cache runs: a subscriber of `tracing` and a logger, which use the
 //! cache themselves or panic.
-#![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -26,7 +25,9 @@ fn without_room() -> Arc<StubCache> {
 /// The stub of functions with so many results.
 fn stub(cache: &StubCache, results: usize) -> Arc<Stub> {
     let signature = format!("func(*int) [{results}]int").parse().unwrap();
-    cache.for_signature(&signature, Abi::system_v()).unwrap()
+    cache
+        .for_signature(&signature, Abi::host_native().unwrap())
+        .unwrap()
 }
 
 /// Runs `body` in a thread of its own; fails if it has not returned in a minute.

@@ -302,7 +302,7 @@ impl Machine {
             }
             Op::Stop { number } => {
                 if let Some(cleanup) = state.cleanups.get(&number) {
-                    cleanup.stop();
+                    cleanup.stop().is_cancelled();
                 }
                 return;
             }

@@ -168,7 +168,7 @@ fn bytes(o: &Objects) -> Vec<Row> {
 /// A cleanup of Go's ABI, which passes values of every type.
 fn go_cleanup(world: &World, parameter: &str) -> CleanupFn {
     let signature = world.signature(&format!("func({parameter}) [3]int"));
-    let builder = CleanupFn::builder(signature, Abi::go(Arch::Amd64));
+    let builder = CleanupFn::builder(signature, Abi::go(Arch::host().unwrap()));
     // SAFETY: I8: it looks at no argument; Go's callers expect no register to be kept.
     unsafe { builder.at(nothing as *const ()) }
 }

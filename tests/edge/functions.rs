@@ -12,8 +12,8 @@ fn nil_finalizers(world: &World, signature: &str) -> Vec<FinalizerFn> {
     let mut one_nil = [nothing as *const (); 10];
     one_nil[3] = nil;
     let following = || FinalizerFn::following_int_arg_regs(signature.clone(), Arch::Amd64);
-    let native = FinalizerFn::builder(signature.clone(), Abi::system_v());
-    let go = FinalizerFn::builder(signature.clone(), Abi::go(Arch::Amd64));
+    let native = FinalizerFn::builder(signature.clone(), Abi::host_native().unwrap());
+    let go = FinalizerFn::builder(signature.clone(), Abi::go(Arch::host().unwrap()));
     // SAFETY: I8: null, which can't be registered.
     unsafe {
         vec![
@@ -31,7 +31,10 @@ fn nil_bulk_finalizers(world: &World) -> Vec<FinalizerFn> {
     let of = |abi| FinalizerFn::builder(signature.clone(), abi).bulk();
     // SAFETY: I8: null, which can't be registered.
     let at_nil = |abi| unsafe { of(abi).at(std::ptr::null()) };
-    vec![at_nil(Abi::system_v()), at_nil(Abi::go(Arch::Amd64))]
+    vec![
+        at_nil(Abi::host_native().unwrap()),
+        at_nil(Abi::go(Arch::host().unwrap())),
+    ]
 }
 
 /// Red with the mutant that F1 names: a nil function for many objects was accepted.
@@ -56,7 +59,7 @@ fn nil_functions_are_refused() {
         }
     }
     let signature = world.signature("func(uint64)");
-    let native = CleanupFn::builder(signature.clone(), Abi::system_v());
+    let native = CleanupFn::builder(signature.clone(), Abi::host_native().unwrap());
     let following = CleanupFn::following_int_arg_regs(signature, Arch::Amd64);
     // SAFETY: I8: null, which can't be registered.
     let cleanups = unsafe {

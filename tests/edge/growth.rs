@@ -33,7 +33,7 @@ fn function_for_each_object(count: usize) -> Option<u64> {
     let mut mutator = world.runtime.attach().unwrap();
     let handles: Vec<Handle> = (0..count)
         .map(|n| {
-            let builder = FinalizerFn::builder(signature.clone(), Abi::system_v());
+            let builder = FinalizerFn::builder(signature.clone(), Abi::host_native().unwrap());
             let builder = builder.context(&raw const *world.log as usize);
             // SAFETY: I8: as `World::note`.
             let function = unsafe {
@@ -92,7 +92,10 @@ fn a_closure_for_each_object_is_one_function() {
     let types = world.runtime.types();
     let text = "struct { Log uintptr; N uintptr }";
     let closure = types.define("main.Closure", text).unwrap();
-    let builder = FinalizerFn::builder(world.signature("func(*main.T)"), Abi::system_v());
+    let builder = FinalizerFn::builder(
+        world.signature("func(*main.T)"),
+        Abi::host_native().unwrap(),
+    );
     let builder = builder.context_object(world.ty("*main.Closure"));
     // SAFETY: I8: a System V function of a `main.T` and a `main.Closure`, whose log outlives it.
     let function = unsafe { builder.at(note_closure as *const ()) };

@@ -6,31 +6,41 @@
 //! Records that are alike wait packed.
 //!
 //! Everything a record names is a root until its call has returned: records that are waiting,
-//! records of the drain under way, and of the block that is running those from the published
-//! progress on, and those whose call a relieved thread is in (`relief`). A collector that moves objects updates the words of all of them in place; see
+//! records of the drain under way, of the block that is running those from the published progress
+//! on, and those whose call a relieved thread is in (`relief`). A collector that moves objects updates the words of all of them in place; see
 //! [`Queue::trace`].
 #![forbid(unsafe_code)]
 
 mod block;
+mod cancel;
 mod packed;
 mod record;
 mod relief;
+mod running;
+mod tickets;
 mod waiting;
 
 // Not `sync`'s: see `record`.
 use std::sync::atomic::AtomicU64;
-use std::time::{Duration, Instant};
+
+use std::ops::Range;
 
 use fing_stubs::Record;
 
 pub(crate) use self::block::Block;
+pub use self::cancel::CallStage;
+use self::cancel::{Cancelled, Known};
 use self::packed::Packed;
-pub(crate) use self::record::{Slot, Tag};
+pub(crate) use self::record::{CallId, Slot, Tag};
 use self::relief::Stuck;
 pub(crate) use self::relief::{Sight, Turn, TurnRef, Watched};
-use self::waiting::{Spare, Waiting};
-use crate::base::lock::{Condvar, Lock, Rank};
-use crate::base::sync::{Arc, AtomicPtr, AtomicU32, Ordering};
+use self::running::{Found, Running};
+pub use self::tickets::Outstanding;
+use self::tickets::{Parts, Tickets};
+use self::waiting::{Form, Spare, Waiting};
+use crate::base::deadline::Deadline;
+use crate::base::lock::{Condvar, Held, Lock, Rank};
+use crate::base::sync::{Arc, AtomicU32, Ordering};
 
 /// Records of a block. Its records are 16 KiB, or 4 KiB while they are packed, and a batch never
 /// crosses a block's end.
@@ -57,6 +67,8 @@ pub(crate) mod status {
 pub(crate) struct Counts {
     pub(crate) queued: u64,
     pub(crate) executed: u64,
+    /// Cancelled after they were queued.
+    pub(crate) cancelled: u64,
     pub(crate) discarded: u64,
     /// Not run, as their function is in quarantine.
     pub(crate) skipped: u64,
@@ -122,8 +134,6 @@ pub(crate) struct Queue {
     /// For the watchdog: the goroutine is no longer parked.
     watch: Condvar,
     status: AtomicU32,
-    /// The record that is running, or the end of its batch. Written by stubs.
-    progress: AtomicPtr<Record>,
 }
 
 #[derive(Debug)]
@@ -135,7 +145,7 @@ struct Inner {
     open: Box<[Option<usize>]>,
     /// The rest of the drain under way, newest last.
     draining: Vec<Waiting>,
-    running: Option<Arc<Block>>,
+    running: Option<Running>,
     /// Records of the running block that were not run.
     skipped: u64,
     /// Number of the running block.
@@ -145,6 +155,10 @@ struct Inner {
     stuck: Vec<Stuck>,
     /// Whether there is a watchdog.
     watched: bool,
+    cancelled: Cancelled,
+    tickets: Tickets,
+    /// The collection that queued last.
+    collection: u64,
     plain: Spare<Block>,
     packed: Spare<Packed>,
     int_arg_regs: u8,
@@ -161,34 +175,104 @@ impl Inner {
 
     fn due(&self) -> u64 {
         let waiting = self.waiting.iter().chain(&self.draining);
-        let running = self
-            .running
-            .as_deref()
-            .map_or(0, |block| block.slots().len());
+        let waiting = waiting.map(Waiting::len).sum::<usize>() - self.cancelled.len();
+        let running = self.running.as_ref();
+        let running = running.map_or(0, |running| running.left(&self.turn.cells));
         let stuck: usize = self.stuck.iter().map(Stuck::len).sum();
-        (waiting.map(Waiting::len).sum::<usize>() + running + stuck) as u64
+        (waiting + running + stuck) as u64
     }
 
     /// Adds a record that does not go into the block that is open for this group of shapes.
     #[cold]
-    fn push_elsewhere(&mut self, group: usize, record: &Record, tag: Tag) {
+    fn push_elsewhere(&mut self, group: usize, record: &Record, tag: Tag, number: u64) {
         let open = self.open[group].and_then(|at| self.waiting.get_mut(at));
         if let Some(waiting) = open
-            && let Waiting::Packed(packed) = waiting
+            && let Form::Packed(packed) = &mut waiting.form
             && packed.len() < WORTH_PACKING
         {
             let mut block = self.plain.take();
             packed.unpack(&mut block);
-            block.push(record, tag);
-            if let Waiting::Packed(empty) = std::mem::replace(waiting, Waiting::Plain(block)) {
+            block.push(record, tag, number);
+            if let Form::Packed(empty) = std::mem::replace(&mut waiting.form, Form::Plain(block)) {
                 self.packed.give(empty);
             }
             return;
         }
         let mut packed = self.packed.take();
-        packed.begin(record, tag);
+        packed.begin(record, tag, number);
         self.open[group] = Some(self.waiting.len());
-        self.waiting.push(Waiting::Packed(packed));
+        self.waiting.push(Waiting {
+            form: Form::Packed(packed),
+            parts: Parts::default(),
+        });
+    }
+
+    /// States for each block to which records were added, since the open blocks had these lengths
+    /// and there were so many blocks, that this collection has queued them.
+    fn attribute(&mut self, collection: u64, open: &[(usize, usize)], blocks: usize) {
+        let mut all = 0;
+        let new = (blocks..self.waiting.len()).map(|at| (at, 0));
+        for (at, before) in open.iter().copied().chain(new) {
+            let block = &mut self.waiting[at];
+            let added = block.len() - before;
+            block.parts.add(collection, added);
+            all += added as u64;
+        }
+        self.tickets.add(collection, all);
+        self.collection = collection;
+    }
+
+    /// The open blocks, each with the number of its records.
+    fn open_lengths(&self) -> Vec<(usize, usize)> {
+        let mut open: Vec<usize> = self.open.iter().copied().flatten().collect();
+        open.sort_unstable();
+        open.dedup();
+        let lengths = open.into_iter().map(|at| (at, self.waiting[at].len()));
+        lengths.collect()
+    }
+
+    fn fill<R>(&mut self, collection: u64, body: impl FnOnce(&mut Filling<'_>) -> R) -> R {
+        let (open, blocks) = (self.open_lengths(), self.waiting.len());
+        let result = body(&mut Filling {
+            inner: self,
+            collection,
+        });
+        self.attribute(collection, &open, blocks);
+        if self.stop {
+            self.discard();
+        }
+        result
+    }
+
+    /// Takes cancelled records out of all blocks.
+    fn purge(&mut self) {
+        let Inner {
+            waiting,
+            draining,
+            cancelled,
+            ..
+        } = self;
+        if cancelled.len() > 0 {
+            let blocks = waiting.iter_mut().chain(draining);
+            blocks.for_each(|block| cancelled.purge(block));
+        }
+    }
+
+    /// Drops all records that wait, and counts them.
+    fn discard(&mut self) {
+        self.purge();
+        self.open.fill(None);
+        let waiting = std::mem::take(&mut self.waiting);
+        for left in waiting
+            .into_iter()
+            .chain(std::mem::take(&mut self.draining))
+        {
+            for (collection, records) in left.parts.iter() {
+                self.tickets.discard(collection, records.len() as u64);
+            }
+            self.counts.discarded += left.len() as u64;
+        }
+        self.cancelled.clear();
     }
 
     /// Whether there is something to run.
@@ -212,6 +296,29 @@ impl Inner {
         self.drain_int_arg_regs = self.int_arg_regs;
     }
 
+    /// Ends the running block, of which the records in front of number `reached` were run or
+    /// skipped. Returns how many were run.
+    fn end_block(&mut self, reached: usize) -> u64 {
+        let Some(running) = self.running.take() else {
+            return 0;
+        };
+        let (done, discarded) = running.account(reached, &mut self.tickets);
+        let skipped = std::mem::take(&mut self.skipped);
+        self.counts.executed += done - skipped;
+        self.counts.skipped += skipped;
+        self.counts.discarded += discarded;
+        done - skipped
+    }
+
+    /// Ends a block that was interrupted, or that another thread has left behind.
+    fn end_interrupted(&mut self) {
+        let running = self.running.as_ref();
+        let reached = running.map(|running| running.behind_progress(&self.turn.cells));
+        if let Some(reached) = reached {
+            self.end_block(reached);
+        }
+    }
+
     /// Gives back a block that has run, unless another thread has it still.
     fn give_back(&mut self, block: Option<Arc<Block>>) {
         if let Some(Ok(mut block)) = block.map(Arc::try_unwrap) {
@@ -220,40 +327,65 @@ impl Inner {
         }
     }
 
+    /// Whether no call is running, on any thread.
+    fn is_at_rest(&self) -> bool {
+        self.running.is_none() && self.stuck.is_empty()
+    }
+
     /// The next block of the drain, as stubs read it.
-    fn next(&mut self) -> Option<Block> {
-        let next = self.draining.pop()?;
-        if let Some(Waiting::Packed(packed)) = self.draining.last() {
+    fn next(&mut self) -> Option<(Block, Parts)> {
+        let mut next = self.draining.pop()?;
+        if let Some(Form::Packed(packed)) = self.draining.last().map(|block| &block.form) {
             packed.prefetch();
         }
-        match next {
-            Waiting::Plain(block) => Some(block),
-            Waiting::Packed(mut packed) => {
+        self.cancelled.taken(&mut next);
+        if self.draining.is_empty() && self.waiting.is_empty() {
+            self.cancelled.clear();
+        }
+        let block = match next.form {
+            Form::Plain(block) => block,
+            Form::Packed(mut packed) => {
                 let mut block = self.plain.take();
                 packed.unpack(&mut block);
                 self.packed.give(packed);
-                Some(block)
+                block
             }
-        }
+        };
+        Some((block, next.parts))
     }
 }
 
 /// The locked queue, to which records are added.
 pub(crate) struct Filling<'a> {
     inner: &'a mut Inner,
+    /// Number of the collection that adds them.
+    collection: u64,
 }
 
 impl Filling<'_> {
-    /// Adds a record.
+    /// Adds a record. `number` identifies the call of a cleanup, and is not looked at for others.
     #[inline(always)]
-    pub(crate) fn push(&mut self, record: &Record, tag: Tag) {
+    pub(crate) fn push(&mut self, record: &Record, tag: Tag, number: u64) {
         let inner = &mut *self.inner;
         let group = tag.shape() as usize & (inner.open.len() - 1);
         let open = inner.open[group].and_then(|at| inner.waiting.get_mut(at));
-        if !open.is_some_and(|open| open.push(record, tag)) {
-            inner.push_elsewhere(group, record, tag);
+        if !open.is_some_and(|open| open.push(record, tag, number)) {
+            inner.push_elsewhere(group, record, tag, number);
         }
         inner.counts.queued += 1;
+        if inner.cancelled.has_index() {
+            let id = tag.call_id(record.words[tag.own_word()], number);
+            let known = Known {
+                collection: Some(self.collection),
+                shape: tag.shape(),
+            };
+            inner.cancelled.add(id, known);
+        }
+    }
+
+    /// Counts calls that would be due, and are dropped instead.
+    pub(crate) fn discard(&mut self, calls: u64) {
+        self.inner.counts.discarded += calls;
     }
 }
 
@@ -266,9 +398,12 @@ impl Queue {
             running: None,
             skipped: 0,
             block_number: 0,
-            turn: Queue::first_turn(),
+            turn: Turn::new(false),
             stuck: Vec::new(),
             watched: false,
+            cancelled: Cancelled::default(),
+            tickets: Tickets::default(),
+            collection: 0,
             plain: Spare::new(),
             packed: Spare::new(),
             int_arg_regs,
@@ -282,24 +417,41 @@ impl Queue {
             settled: Condvar::new(),
             watch: Condvar::new(),
             status: AtomicU32::new(0),
-            progress: AtomicPtr::new(std::ptr::null_mut()),
         }
     }
 
-    /// Adds the records that `body` pushes; in the order of Go, the first of them runs last. Holds
-    /// the queue's lock, and does not wake the goroutine; see [`Queue::wake`].
-    pub(crate) fn fill<R>(&self, body: impl FnOnce(&mut Filling<'_>) -> R) -> R {
-        body(&mut Filling {
-            inner: &mut self.inner.lock(),
-        })
+    /// Adds the records that `body` pushes, for the collection with this number, which is above
+    /// those before; in the order of Go, the first of them runs last. Holds the queue's lock, and
+    /// does not wake the goroutine; see [`Queue::wake`].
+    ///
+    /// Once the queue is stopped, records are counted and dropped.
+    pub(crate) fn fill<R>(&self, collection: u64, body: impl FnOnce(&mut Filling<'_>) -> R) -> R {
+        self.inner.lock().fill(collection, body)
+    }
+
+    /// Adds these records of a block again, to be run in the same order, with this tag. They count
+    /// as queued by the last collection.
+    pub(crate) fn requeue(&self, block: &Block, records: Range<usize>, tag: Tag) {
+        let mut inner = self.inner.lock();
+        let collection = inner.collection;
+        inner.fill(collection, |due| {
+            for n in records.rev() {
+                let number = match block.call_id(n) {
+                    CallId::Cleanup(number) => number,
+                    CallId::Finalizer(_) => 0,
+                };
+                due.push(&block.slots()[n].record(), tag, number);
+            }
+        });
     }
 
     /// Adds records; see [`Queue::fill`].
     #[cfg(test)]
     pub(crate) fn push(&self, records: impl IntoIterator<Item = (Record, Tag)>) {
-        self.fill(|due| {
-            for (record, tag) in records {
-                due.push(&record, tag);
+        let collection = self.inner.lock().collection + 1;
+        self.fill(collection, |due| {
+            for (number, (record, tag)) in (0..).zip(records) {
+                due.push(&record, tag, number);
             }
         });
     }
@@ -320,6 +472,9 @@ impl Queue {
             if inner.stop {
                 self.status
                     .fetch_and(!(status::WAIT | status::WAKE), Ordering::AcqRel);
+                inner.end_interrupted();
+                self.settled.notify_all();
+                self.watch.notify_all();
                 return Taken::Stop;
             }
             if inner.has_work() {
@@ -347,20 +502,10 @@ impl Queue {
     /// with the block.
     pub(crate) fn interrupted(&self, prepare: impl FnOnce(&Block)) -> Option<(Arc<Block>, usize)> {
         let inner = self.inner.lock();
-        let block = inner.running.clone()?;
-        prepare(&block);
-        let from = self.running_at(&inner, &block) + 1;
-        Some((block.clone(), from.min(block.slots().len())))
-    }
-
-    /// The number of the record of the running block that was published last.
-    fn running_at(&self, inner: &Inner, block: &Block) -> usize {
-        if let Some(at) = inner.turn.guarded_at() {
-            return at;
-        }
-        let begin = block.slots().as_ptr().addr();
-        let progress = self.progress.load(Ordering::Acquire).addr();
-        progress.saturating_sub(begin) / size_of::<Record>()
+        let running = inner.running.as_ref()?;
+        prepare(&running.block);
+        let from = running.behind_progress(&inner.turn.cells);
+        Some((running.block.clone(), from))
     }
 
     /// Takes the next block of the drain, calls `prepare` with it, and returns it with the number
@@ -371,15 +516,53 @@ impl Queue {
         if inner.stop {
             return None;
         }
-        inner.turn.begin_block();
-        inner.block_number += 1;
-        let block = inner.next()?;
+        let (block, parts) = inner.next()?;
         prepare(&block);
-        self.progress
-            .store(block.slots().as_ptr().cast_mut().cast(), Ordering::Release);
         let block = Arc::new(block);
-        inner.running = Some(block.clone());
+        let running = Running::new(block.clone(), parts);
+        running.begin(&inner.turn.cells);
+        inner.block_number += 1;
+        inner.running = Some(running);
         Some((block, 0))
+    }
+
+    /// Of the running block's records from number `from` on, returns the number of the first one
+    /// that may run; `None` if there is none, or the queue is stopped, or the thread was relieved.
+    pub(crate) fn pass(&self, turn: &Turn, from: usize) -> Option<usize> {
+        let mut inner = self.inner.lock();
+        self.settled.notify_all();
+        let stop = inner.stop || turn.is_relieved();
+        let running = inner.running.as_mut().filter(|_| !stop)?;
+        running.pass(from, &turn.cells)
+    }
+
+    /// Begins a batch of the running block's records `from..to`. If it is `whole`, it is not ended
+    /// early once it has begun. Returns where it ends.
+    #[inline]
+    pub(crate) fn begin_batch(
+        &self,
+        turn: &Turn,
+        block: &Block,
+        (from, to): (usize, usize),
+        whole: bool,
+    ) -> usize {
+        if whole || !turn.cells.is_divisible() {
+            return self.claim(turn, from, to);
+        }
+        turn.cells.begin(block.slots()[from..to].as_ptr_range().end);
+        to
+    }
+
+    #[cold]
+    fn claim(&self, turn: &Turn, from: usize, to: usize) -> usize {
+        let mut inner = self.inner.lock();
+        if turn.is_relieved() {
+            return from;
+        }
+        let stop = inner.stop;
+        let to = if stop { from } else { to };
+        let running = inner.running.as_mut();
+        running.map_or(from, |running| running.claim(from, to, &turn.cells))
     }
 
     /// Counts a record of the running block that is not run.
@@ -391,30 +574,61 @@ impl Queue {
         }
     }
 
-    /// Ends the running block, of which `executed` records were run or skipped.
-    /// Returns false if the thread whose turn this is was relieved: then it was in the last call.
-    pub(crate) fn finish_block(&self, turn: &TurnRef, block: Arc<Block>, executed: u64) -> bool {
+    /// Ends the running block, of which the records in front of number `reached` were run.
+    /// If the thread was relieved, ends the call that it was in instead. Returns how many were run.
+    pub(crate) fn finish_block(&self, turn: &TurnRef, block: Arc<Block>, reached: usize) -> u64 {
         let mut inner = self.inner.lock();
         if turn.is_relieved() {
-            drop(inner);
-            self.retire(turn, Some(block));
-            return false;
+            return inner.retire(turn, Some(block), self);
         }
-        inner.running = None;
-        let skipped = std::mem::take(&mut inner.skipped);
-        inner.counts.executed += executed - skipped;
-        inner.counts.skipped += skipped;
+        let executed = inner.end_block(reached);
         inner.give_back(Some(block));
-        if inner.stop {
-            self.settled.notify_all();
+        self.status.fetch_and(!status::RUNNING, Ordering::AcqRel);
+        // For those who wait for a collection's calls, or for the end.
+        self.settled.notify_all();
+        if inner.watched {
             self.watch.notify_all();
         }
-        true
+        executed
     }
 
-    /// The cell to which stubs publish the record that is running.
-    pub(crate) fn progress(&self) -> &AtomicPtr<Record> {
-        &self.progress
+    /// Cancels the call with this identity, of a function whose shape `allowed` takes, if it is
+    /// queued and has not begun. Never returns [`CallStage::Registered`].
+    pub(crate) fn cancel(&self, id: CallId, allowed: impl Fn(u32) -> bool) -> CallStage {
+        let mut inner = self.inner.lock();
+        let Inner {
+            waiting,
+            draining,
+            running,
+            cancelled,
+            turn,
+            stuck,
+            ..
+        } = &mut *inner;
+        let in_stuck = || {
+            let found = stuck.iter().any(|stuck| stuck.has(id, &allowed));
+            found.then_some(Found::Running)
+        };
+        // What waits is newer than what runs.
+        let blocks = waiting.iter().chain(&*draining);
+        let found = match cancelled.cancel(id, &allowed, blocks) {
+            Some(known) => Some(Found::Cancelled(known.collection)),
+            None => running.as_mut().and_then(|running| {
+                running.cancel(|of, shape| of == id && allowed(shape), &turn.cells)
+            }),
+        };
+        let found = found.or_else(in_stuck);
+        match found {
+            Some(Found::Cancelled(collection)) => {
+                inner.counts.cancelled += 1;
+                if collection.is_some_and(|collection| inner.tickets.done(collection, 1)) {
+                    self.settled.notify_all();
+                }
+                CallStage::Queued
+            }
+            Some(Found::Running) => CallStage::Running,
+            Some(Found::Done) | None => CallStage::Done,
+        }
     }
 
     /// Calls `visit` with every reference of every record whose call has not returned.
@@ -431,12 +645,15 @@ impl Queue {
     }
 
     fn for_each_reference(&self, visit: &mut dyn FnMut(&AtomicU64)) {
-        let inner = self.inner.lock();
+        let mut inner = self.inner.lock();
+        inner.purge();
+        inner.cancelled.forget_index();
         for block in inner.waiting.iter().chain(&inner.draining) {
             block.for_each_reference(visit);
         }
-        if let Some(block) = &inner.running {
-            block.for_each_reference(self.running_at(&inner, block), visit);
+        if let Some(running) = &inner.running {
+            let from = running.progress(&inner.turn.cells);
+            running.block.for_each_reference(from, &running.skip, visit);
         }
         for (slot, tag) in inner.stuck.iter().flat_map(Stuck::entries) {
             tag.references(slot).for_each(&mut *visit);
@@ -448,7 +665,8 @@ impl Queue {
     pub(crate) fn for_each_shape(&self, mut visit: impl FnMut(u32)) {
         let inner = self.inner.lock();
         let waiting = inner.waiting.iter().chain(&inner.draining);
-        let running = inner.running.as_deref().map_or(&[][..], Block::tags);
+        let running = inner.running.as_ref();
+        let running = running.map_or(&[][..], |running| running.block.tags());
         waiting
             .flat_map(Waiting::tags)
             .chain(running)
@@ -469,8 +687,8 @@ impl Queue {
     pub(crate) fn counts(&self) -> Counts {
         let inner = self.inner.lock();
         Counts {
-            blocks: inner.plain.made + inner.packed.made,
             stuck: inner.stuck.iter().map(|stuck| stuck.len() as u64).sum(),
+            blocks: inner.plain.made + inner.packed.made,
             bytes: inner.plain.made * Block::BYTES + inner.packed.made * Packed::BYTES,
             ..inner.counts
         }
@@ -488,62 +706,85 @@ impl Queue {
         }
     }
 
-    /// Stops the queue. Draining ends at once if nothing is running, and otherwise after the batch
-    /// that is running.
+    /// Stops the queue, and drops what waits. Draining ends at once if nothing is running, and
+    /// otherwise after the call that is running.
     pub(crate) fn stop(&self) {
-        self.inner.lock().stop = true;
+        let mut inner = self.inner.lock();
+        inner.stop = true;
+        inner.discard();
+        if let Some(running) = &inner.running {
+            running.stop(&inner.turn.cells);
+        }
         self.work.notify_all();
         self.settled.notify_all();
         self.watch.notify_all();
     }
 
-    /// Drops all records that are left, and counts them. Only after the last drain.
-    pub(crate) fn discard(&self) {
-        let mut inner = self.inner.lock();
-        inner.open.fill(None);
-        let left: Vec<Waiting> = std::mem::take(&mut inner.waiting)
-            .into_iter()
-            .chain(std::mem::take(&mut inner.draining))
-            .collect();
-        inner.counts.discarded += left.iter().map(|waiting| waiting.len() as u64).sum::<u64>();
-    }
-
     /// Waits until nothing is due or running and the goroutine is parked; once stopped, until
-    /// nothing is running. If `timeout` passes first, the error is the number of records still due;
-    /// it is 0 if only the goroutine was not parked yet.
-    pub(crate) fn wait_until_settled(&self, timeout: Duration) -> Result<(), u64> {
-        let deadline = Instant::now().checked_add(timeout);
-        let mut inner = self.inner.lock();
-        loop {
+    /// nothing is running. If the deadline passes first, the error is the number of records still
+    /// due; it is 0 if only the goroutine was not parked yet.
+    pub(crate) fn wait_until_settled(&self, deadline: Deadline) -> Result<(), u64> {
+        let settled = |inner: &mut Inner| {
             let status = self.status();
             let parked = status & status::WAIT != 0 || status & status::CREATED == 0;
-            let ended = inner.running.is_none() && inner.stuck.is_empty();
-            if inner.is_empty() && ended && parked || inner.stop && ended {
-                return Ok(());
+            let rest = inner.is_at_rest();
+            rest && (inner.is_empty() && parked || inner.stop)
+        };
+        let waited = self.wait_for(deadline, settled);
+        waited.map_err(|inner| inner.due()).map(drop)
+    }
+
+    /// Waits until no record is running, after [`Queue::stop`]. If the deadline passes first, the
+    /// error is the number of records still due.
+    pub(crate) fn wait_until_ended(&self, deadline: Deadline) -> Result<(), u64> {
+        let waited = self.wait_for(deadline, |inner| inner.is_at_rest());
+        waited.map_err(|inner| inner.due()).map(drop)
+    }
+
+    /// What is left of the calls that a collection has queued.
+    pub(crate) fn outstanding(&self, collection: u64) -> Outstanding {
+        self.outstanding_of(&self.inner.lock(), collection)
+    }
+
+    fn outstanding_of(&self, inner: &Inner, collection: u64) -> Outstanding {
+        let mut outstanding = inner.tickets.of(collection);
+        if let Some(running) = &inner.running {
+            running.correct(collection, &mut outstanding, &inner.turn.cells);
+        }
+        for stuck in &inner.stuck {
+            stuck.correct(collection, &mut outstanding);
+        }
+        outstanding
+    }
+
+    /// Waits until no call of this collection is left, or the deadline passes. Returns what is left
+    /// then.
+    pub(crate) fn wait_for_collection(&self, collection: u64, deadline: Deadline) -> Outstanding {
+        let over = |inner: &mut Inner| {
+            let Inner { running, turn, .. } = &mut *inner;
+            if let Some(running) = running {
+                running.mark(collection, &turn.cells);
             }
-            let left = match deadline {
-                Some(deadline) => deadline.saturating_duration_since(Instant::now()),
-                None => timeout,
-            };
-            if left.is_zero() {
-                return Err(inner.due());
-            }
-            inner = inner.wait_timeout(&self.settled, left);
+            self.outstanding_of(inner, collection).is_over()
+        };
+        match self.wait_for(deadline, over) {
+            Ok(inner) | Err(inner) => self.outstanding_of(&inner, collection),
         }
     }
 
-    /// Waits until no record is running, after [`Queue::stop`]. If `timeout` passes first, the
-    /// error is the number of records still due.
-    pub(crate) fn wait_until_ended(&self, timeout: Duration) -> Result<(), u64> {
-        let deadline = Instant::now() + timeout;
+    fn wait_for(
+        &self,
+        deadline: Deadline,
+        met: impl Fn(&mut Inner) -> bool,
+    ) -> Result<Held<'_, Inner>, Held<'_, Inner>> {
         let mut inner = self.inner.lock();
-        while inner.running.is_some() || !inner.stuck.is_empty() {
-            let left = deadline.saturating_duration_since(Instant::now());
+        while !met(&mut inner) {
+            let left = deadline.left();
             if left.is_zero() {
-                return Err(inner.due());
+                return Err(inner);
             }
             inner = inner.wait_timeout(&self.settled, left);
         }
-        Ok(())
+        Ok(inner)
     }
 }

@@ -44,14 +44,30 @@ impl Slot {
         self.0[2].load(Ordering::Relaxed)
     }
 
+    /// The word of its argument with this number.
+    #[inline]
+    pub(super) fn word(&self, number: usize) -> u64 {
+        self.0[2 + number].load(Ordering::Relaxed)
+    }
+
     /// Sets the address that is called.
     pub(crate) fn set_code(&self, code: usize) {
         self.0[0].store(code as u64, Ordering::Relaxed);
     }
 }
 
-/// What the collector and the finalizer goroutine know of a record beside its words: its shape, and
-/// which of its words are references.
+/// Identifies a queued call. An object has one queued finalizer at a time: it is a root until the
+/// call has returned, so that no collection finds it dead again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum CallId {
+    /// The finalizer that is called with this word.
+    Finalizer(u64),
+    /// The cleanup with this number, which its registry has given out.
+    Cleanup(u64),
+}
+
+/// What the collector and the finalizer goroutine know of a record beside its words: its shape,
+/// which of its words are references, and whether it is a cleanup's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tag(u32);
 
@@ -62,23 +78,27 @@ impl Tag {
     pub(crate) const WORD_1: u8 = 2;
     /// The context is a reference.
     pub(crate) const CONTEXT: u8 = 4;
+    /// The record is a cleanup's, and has a number by which it can be cancelled.
+    pub(crate) const CLEANUP: u8 = 8;
 
-    /// `shape` is an index into the table of shapes, below 2^29.
-    pub(crate) fn new(shape: u32, references: u8) -> Tag {
-        Tag(shape << 3 | u32::from(references & 7))
+    /// `shape` is an index into the table of shapes, below 2^28; `bits` are those above.
+    pub(crate) fn new(shape: u32, bits: u8) -> Tag {
+        Tag(shape << 4 | u32::from(bits & 15))
     }
 
     pub(crate) fn shape(self) -> u32 {
-        self.0 >> 3
+        self.0 >> 4
     }
 
     /// The same tag for a record of another shape.
     pub(crate) fn with_shape(self, shape: u32) -> Tag {
-        Tag::new(shape, (self.0 & 7) as u8)
+        Tag::new(shape, (self.0 & 15) as u8)
     }
 
-    pub(crate) fn has(self, references: u8) -> bool {
-        self.0 & u32::from(references) != 0
+    /// Whether it has one of these bits.
+    #[inline]
+    pub(crate) fn has(self, bits: u8) -> bool {
+        self.0 & u32::from(bits) != 0
     }
 
     /// The index of the word that holds the object's address, which is the one that differs between
@@ -86,6 +106,16 @@ impl Tag {
     #[inline]
     pub(super) fn own_word(self) -> usize {
         usize::from(self.0 & 3 == u32::from(Tag::WORD_1))
+    }
+
+    /// By what the call of a record is found to be cancelled: the object of a finalizer, or the
+    /// number of a cleanup.
+    #[inline]
+    pub(super) fn call_id(self, own_word: u64, number: u64) -> CallId {
+        match self.has(Tag::CLEANUP) {
+            true => CallId::Cleanup(number),
+            false => CallId::Finalizer(own_word),
+        }
     }
 
     /// The words of `slot` that are references.

@@ -1,27 +1,26 @@
 //! How another thread takes the place of one that is stuck in a call, or that has ended in one.
 //!
-//! Each thread that runs blocks has a [`Turn`]; the queue knows the one in force. A turn that is
-//! *guarded* holds the number of the record that its thread is at: the thread makes one call at a
-//! time, and claims each record by a compare-and-exchange from the one before. To relieve it, another
-//! thread exchanges that number for [`RELIEVED`], so that exactly one of the two goes on: either the
-//! thread has claimed its next record, and was not stuck, or it claims none any more.
+//! Each thread that runs blocks has a [`Turn`], with cells of its own; the queue knows the one in
+//! force. To relieve a thread that is in a call, another one ends its batch behind that call, as a
+//! cancellation does (`running`), and then looks whether it is in that call still: if so, it runs
+//! nothing else before it has asked for the queue's lock, and then it is told that it was relieved.
 //!
-//! The records behind the one it is at become a block of their own. That one stays a root until the
-//! call has returned, and its thread has [retired](Queue::retire).
+//! The block goes on under the new turn. The records that the relieved thread is at stay roots until
+//! it has [retired](Queue::retire).
 #![forbid(unsafe_code)]
 
 use std::ops::Range;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use super::block::Block;
-use super::waiting::Waiting;
-use super::{Inner, Queue, status};
-use crate::base::sync::{Arc, AtomicUsize, Ordering};
+use fing_stubs::Record;
 
-/// In place of a record's number: another thread has taken over.
-const RELIEVED: usize = usize::MAX;
-/// In place of a record's number: the thread has claimed none of its block yet.
-const NONE_YET: usize = usize::MAX - 1;
+use super::block::Block;
+use super::record::{CallId, Slot, Tag};
+use super::running::Cells;
+use super::tickets::Outstanding;
+use super::{Inner, Queue, status};
+use crate::base::sync::{Arc, AtomicPtr, Ordering};
 
 /// A shared turn. Not `sync`'s: how often it is shared orders nothing.
 pub(crate) type TurnRef = std::sync::Arc<Turn>;
@@ -29,67 +28,59 @@ pub(crate) type TurnRef = std::sync::Arc<Turn>;
 /// A thread's right to run blocks.
 #[derive(Debug)]
 pub(crate) struct Turn {
-    /// The number of the record that it is at. Only kept if it is guarded.
-    at: AtomicUsize,
-    /// The end of the batch that a bulk finalizer was given, or 0.
-    batch_end: AtomicUsize,
-    guarded: bool,
+    pub(super) cells: Cells,
+    /// Written and read with the queue locked; the thread itself may look without.
+    relieved: AtomicBool,
+    /// Whether calls are made one by one, as a batch can't be ended early.
+    single: bool,
 }
 
 impl Turn {
-    fn new(guarded: bool) -> TurnRef {
+    pub(super) fn new(single: bool) -> TurnRef {
         TurnRef::new(Turn {
-            at: AtomicUsize::new(NONE_YET),
-            batch_end: AtomicUsize::new(0),
-            guarded,
+            cells: Cells::new(),
+            relieved: AtomicBool::new(false),
+            single,
         })
     }
 
-    /// Whether its thread can be relieved, and so makes one call at a time.
-    #[inline]
-    pub(crate) fn is_guarded(&self) -> bool {
-        self.guarded
-    }
-
+    /// Whether another thread has taken over.
     pub(crate) fn is_relieved(&self) -> bool {
-        self.at.load(Ordering::Acquire) == RELIEVED
+        self.relieved.load(Ordering::Acquire)
     }
 
-    /// Claims the record with this number of the running block. Returns false if the thread was
-    /// relieved.
+    /// Whether each batch must be of one record.
+    pub(crate) fn is_single(&self) -> bool {
+        self.single
+    }
+
+    /// Whether the thread must [pass](Queue::pass) before it calls this record.
     #[inline]
-    pub(crate) fn claim(&self, at: usize) -> bool {
-        let before = self.at.load(Ordering::Relaxed);
-        let claim = |before| {
-            let order = (Ordering::AcqRel, Ordering::Acquire);
-            self.at
-                .compare_exchange(before, at, order.0, order.1)
-                .is_ok()
-        };
-        before != RELIEVED && claim(before)
+    pub(crate) fn is_cut(&self, at: &Slot) -> bool {
+        self.cells.is_cut(at)
     }
 
-    /// States that one call is made for all records up to this number.
-    pub(crate) fn set_batch_end(&self, end: usize) {
-        self.batch_end.store(end, Ordering::Release);
+    /// Publishes that this record of a batch is about to be called, as stubs do. Returns false if
+    /// the batch has been ended in front of it.
+    #[inline]
+    pub(crate) fn publish(&self, at: &Slot) -> bool {
+        self.cells.publish(at)
     }
 
-    /// The number of the record that a guarded thread is at, or else the first.
-    pub(super) fn guarded_at(&self) -> Option<usize> {
-        let at = || self.at.load(Ordering::Acquire);
-        self.guarded
-            .then(|| if self.is_at_none() { 0 } else { at() })
+    /// The cell to which stubs publish the record that is running.
+    pub(crate) fn progress(&self) -> &AtomicPtr<Record> {
+        &self.cells.progress
     }
 
-    /// Whether it is guarded, and its thread is at no record.
-    fn is_at_none(&self) -> bool {
-        self.guarded && self.at.load(Ordering::Acquire) == NONE_YET
+    /// The cell from which stubs read where the batch ends.
+    pub(crate) fn end(&self) -> &AtomicPtr<Record> {
+        &self.cells.end
     }
 
-    /// Starts a block. Called with the queue locked, by the thread whose turn it is.
-    pub(super) fn begin_block(&self) {
-        self.at.store(NONE_YET, Ordering::Release);
-        self.batch_end.store(0, Ordering::Release);
+    /// The number of the record of `slots` that was published last.
+    pub(crate) fn reached(&self, slots: &[Slot]) -> usize {
+        let published = self.progress().load(Ordering::Acquire);
+        (published.addr() - slots.as_ptr().addr()) / size_of::<Record>()
     }
 }
 
@@ -103,8 +94,8 @@ pub(crate) struct Sight {
 /// What a watchdog finds.
 #[derive(Clone, Debug)]
 pub(crate) enum Watched {
-    /// The goroutine's turn, and the call it is in.
-    Turn(TurnRef, Option<Sight>),
+    /// The goroutine's turn.
+    Turn(TurnRef),
     /// The queue is stopped, and nothing runs.
     Ended,
 }
@@ -115,6 +106,8 @@ pub(super) struct Stuck {
     turn: TurnRef,
     block: Arc<Block>,
     records: Range<usize>,
+    /// How many of them each collection has queued.
+    parts: Vec<(u64, u64)>,
 }
 
 impl Stuck {
@@ -123,13 +116,25 @@ impl Stuck {
     }
 
     /// Its records with their tags.
-    pub(super) fn entries(
-        &self,
-    ) -> impl Iterator<Item = (&super::record::Slot, super::record::Tag)> {
-        self.block
-            .entries()
-            .skip(self.records.start)
-            .take(self.records.len())
+    pub(super) fn entries(&self) -> impl Iterator<Item = (&Slot, Tag)> {
+        let entries = self.block.entries().skip(self.records.start);
+        entries.take(self.records.len())
+    }
+
+    /// Whether one of its records is this call, of a function whose shape `allowed` takes.
+    pub(super) fn has(&self, id: CallId, allowed: impl Fn(u32) -> bool) -> bool {
+        let is_it = |n: usize| self.block.call_id(n) == id && allowed(self.block.tags()[n].shape());
+        self.records.clone().any(is_it)
+    }
+
+    /// Corrects what is outstanding of a collection: these calls are running.
+    pub(super) fn correct(&self, collection: u64, outstanding: &mut Outstanding) {
+        for (of, calls) in &self.parts {
+            if *of == collection {
+                outstanding.queued -= calls;
+                outstanding.running += calls;
+            }
+        }
     }
 }
 
@@ -142,63 +147,55 @@ pub(crate) struct Left {
 }
 
 impl Inner {
-    fn sight(&self, queue: &Queue) -> Option<Sight> {
-        let block = self.running.as_deref()?;
-        if self.turn.is_at_none() {
-            return None;
-        }
-        let at = queue.running_at(self, block).min(block.slots().len());
+    fn sight(&self) -> Option<Sight> {
+        let running = self.running.as_ref()?;
         Some(Sight {
             block: self.block_number,
-            at,
+            at: running.progress(&self.turn.cells),
         })
     }
 
-    /// Takes the running block from its thread, which is at record `at`, or at none yet: counts what
-    /// is done, and makes a block of what has not begun. Returns what the thread is at.
-    fn take_from(&mut self, at: Option<usize>) -> Option<Left> {
-        let block = self.running.take()?;
-        let len = block.slots().len();
-        let batch_end = self.turn.batch_end.load(Ordering::Acquire);
-        // Where it was about to leave the block, there is no record that it is at either.
-        let records = match at {
-            Some(at) => at.min(len)..(at + 1).max(batch_end).min(len),
-            None => 0..0,
-        };
-        let end = records.end;
-        let skipped = std::mem::take(&mut self.skipped);
-        self.counts.executed += records.start as u64 - skipped;
-        self.counts.skipped += skipped;
-        if self.stop {
-            self.counts.discarded += (len - end) as u64;
-        } else if end < len {
-            let mut rest = self.plain.take();
-            rest.fill_from(&block, end);
-            self.draining.push(Waiting::Plain(rest));
-        }
-        let turn = self.turn.clone();
-        if !records.is_empty() {
+    /// Puts a new turn in force. The thread of the old one is at these records of the running
+    /// block, and the new one begins behind them.
+    fn hand_over(&mut self, records: Range<usize>) -> (TurnRef, Option<Left>) {
+        let new = Turn::new(self.turn.single);
+        let old = std::mem::replace(&mut self.turn, new);
+        old.relieved.store(true, Ordering::Release);
+        self.counts.taken_over += 1;
+        let left = self.running.as_mut().map(|running| {
+            running.resume(records.clone(), &self.turn.cells);
+            Left {
+                block: running.block.clone(),
+                records: records.clone(),
+            }
+        });
+        if let (Some(running), false) = (&self.running, records.is_empty()) {
+            let part = |(collection, of): (u64, Range<usize>)| {
+                let calls = records.clone().filter(|n| of.contains(n)).count();
+                (collection, calls as u64)
+            };
             self.stuck.push(Stuck {
-                turn,
-                block: block.clone(),
+                turn: old,
+                block: running.block.clone(),
+                parts: running.parts.iter().map(part).collect(),
                 records: records.clone(),
             });
         }
-        Some(Left { block, records })
-    }
-
-    fn new_turn(&mut self) -> TurnRef {
-        self.turn = Turn::new(self.turn.guarded);
-        self.counts.taken_over += 1;
-        self.turn.clone()
+        if self.stop {
+            self.end_block(records.end);
+        }
+        (
+            self.turn.clone(),
+            left.filter(|left| !left.records.is_empty()),
+        )
     }
 }
 
 impl Queue {
-    /// Has each thread that runs blocks make one call at a time, so that it can be relieved. Before
-    /// the first drain.
+    /// Has turns be such that their threads can be relieved. Before the first drain.
     pub(crate) fn guard_turns(&self) {
-        self.inner.lock().turn = Turn::new(true);
+        let mut inner = self.inner.lock();
+        inner.turn = Turn::new(!inner.turn.cells.is_divisible());
     }
 
     /// The turn in force.
@@ -206,12 +203,7 @@ impl Queue {
         self.inner.lock().turn.clone()
     }
 
-    pub(super) fn first_turn() -> TurnRef {
-        Turn::new(false)
-    }
-
-    /// Waits for `period`, or, while the goroutine is parked, until it is not; then returns what it
-    /// does.
+    /// Waits for `period`, or, while the goroutine is parked, until it is not.
     pub(crate) fn watch(&self, period: Duration) -> Watched {
         let mut inner = self.inner.lock();
         inner.watched = true;
@@ -227,14 +219,12 @@ impl Queue {
             inner = inner.wait(&self.watch);
         }
         inner = inner.wait_timeout(&self.watch, period);
-        Watched::Turn(inner.turn.clone(), inner.sight(self))
+        Watched::Turn(inner.turn.clone())
     }
 
-    /// The turn in force, and the call it is in.
-    #[cfg(test)]
-    pub(crate) fn sight(&self) -> Watched {
-        let inner = self.inner.lock();
-        Watched::Turn(inner.turn.clone(), inner.sight(self))
+    /// The call that runs now.
+    pub(crate) fn sight(&self) -> Option<Sight> {
+        self.inner.lock().sight()
     }
 
     /// Calls `look` with the running block and the number of the record that runs, with the queue
@@ -245,26 +235,27 @@ impl Queue {
         look: impl FnOnce(&Block, usize) -> R,
     ) -> Option<R> {
         let inner = self.inner.lock();
-        let same = inner.sight(self) == Some(sight);
-        let block = inner.running.as_deref().filter(|_| same)?;
+        let running = inner.running.as_ref();
+        let running = running.filter(|_| inner.sight() == Some(sight))?;
+        let block = &running.block;
         (sight.at < block.slots().len()).then(|| look(block, sight.at))
     }
 
-    /// Takes over from a guarded thread that is in this call still, unless as many calls as
-    /// `most` are stuck. Returns the turn for the calling thread.
+    /// Takes over from a thread that is in this call still, unless as many calls as `most` are
+    /// stuck. Returns the turn for the calling thread.
     pub(crate) fn relieve(&self, sight: Sight, most: usize) -> Option<TurnRef> {
         let mut inner = self.inner.lock();
-        let may = inner.turn.guarded && inner.stuck.len() < most && !inner.stop;
-        if !may || inner.sight(self) != Some(sight) {
+        if inner.stuck.len() >= most || inner.stop || inner.sight() != Some(sight) {
             return None;
         }
-        let order = (Ordering::AcqRel, Ordering::Acquire);
-        let at = &inner.turn.at;
-        at.compare_exchange(sight.at, RELIEVED, order.0, order.1)
-            .ok()?;
-        inner.take_from(Some(sight.at));
+        let turn = inner.turn.clone();
+        let running = inner.running.as_mut()?;
+        let records = running.call_at(sight.at);
+        if records.is_empty() || !running.end_behind(&records, &turn.cells) {
+            return None;
+        }
         self.set_status(status::RUNNING, false);
-        Some(inner.new_turn())
+        Some(inner.hand_over(records).0)
     }
 
     /// Takes the place of a thread that has ended, whatever it was doing. Returns the turn for the
@@ -274,24 +265,41 @@ impl Queue {
         if !TurnRef::ptr_eq(&inner.turn, ended) {
             return None;
         }
-        let at = inner.sight(self).map(|sight| sight.at);
-        let left = inner.take_from(at);
-        ended.at.store(RELIEVED, Ordering::Release);
+        let at = inner.sight().map(|sight| sight.at);
+        let call = |at| inner.running.as_ref().map(|running| running.call_at(at));
+        let records = at.and_then(call).unwrap_or_default();
         self.set_status(status::RUNNING, false);
-        let left = left.filter(|left| !left.records.is_empty());
-        Some((inner.new_turn(), left))
+        let replaced = inner.hand_over(records);
+        self.settled.notify_all();
+        Some(replaced)
     }
 
     /// Ends the calls that a relieved thread was in, or one that has ended: they are no longer
     /// roots. Returns how many these were.
     pub(crate) fn retire(&self, turn: &TurnRef, block: Option<Arc<Block>>) -> u64 {
-        let mut inner = self.inner.lock();
+        self.inner.lock().retire(turn, block, self)
+    }
+}
+
+impl Inner {
+    pub(super) fn retire(
+        &mut self,
+        turn: &TurnRef,
+        block: Option<Arc<Block>>,
+        queue: &Queue,
+    ) -> u64 {
         let mine = |stuck: &Stuck| TurnRef::ptr_eq(&stuck.turn, turn);
-        let found = inner.stuck.iter().position(mine);
-        let calls = found.map_or(0, |at| inner.stuck.swap_remove(at).len() as u64);
-        inner.counts.executed += calls;
-        inner.give_back(block);
-        self.settled.notify_all();
+        let found = self.stuck.iter().position(mine);
+        let mut calls = 0;
+        if let Some(stuck) = found.map(|at| self.stuck.swap_remove(at)) {
+            calls = stuck.len() as u64;
+            for (collection, calls) in &stuck.parts {
+                self.tickets.done(*collection, *calls);
+            }
+        }
+        self.counts.executed += calls;
+        self.give_back(block);
+        queue.settled.notify_all();
         calls
     }
 }

@@ -33,8 +33,8 @@ fn drained(queue: &Queue) -> Vec<(Record, Tag)> {
             let uniform = block.tags().iter().all(|tag| *tag == block.tags()[0]);
             assert!(uniform || !block.is_uniform());
             all.extend(block.entries().map(|(slot, tag)| (slot.record(), tag)));
-            let executed = block.slots().len() as u64;
-            assert!(queue.finish_block(&queue.turn(), block, executed));
+            let reached = block.slots().len();
+            queue.finish_block(&queue.turn(), block, reached);
         }
     }
     all

@@ -9,6 +9,7 @@ use super::{AddCleanupError, CleanupArgument, Registry, Special, Specials, is_tr
 use crate::calls::failure::FailurePolicy;
 use crate::calls::function::Function;
 use crate::calls::options::{Handling, HeldValue};
+use crate::calls::queue::{CallId, CallStage};
 use crate::heap::{Heap, Location, Place};
 use crate::runtime::mutator::Mutator;
 use crate::runtime::object::Obj;
@@ -23,9 +24,10 @@ pub struct Cleanup {
 }
 
 impl Cleanup {
-    /// Removes the cleanup, so that it will not run. Returns false if it was queued or stopped
-    /// before, or could never have run as its object never dies.
-    pub fn stop(&self) -> bool {
+    /// Removes the cleanup, or cancels its call if that is queued and has not begun, so that it
+    /// will not run. Returns how far it had come; [`CallStage::Done`] also if it was stopped
+    /// before, or could never have run as its object never dies. Needs no mutator.
+    pub fn stop(&self) -> CallStage {
         self.registry.stop_cleanup(self.object, self.name)
     }
 }
@@ -138,6 +140,7 @@ impl Registry {
         let heap = mutator.space().heap();
         if let (CleanupArgument::Word(word), None) = (argument, options.context)
             && let Some(object) = heap.place(pointer)
+            && self.gate.is_open()
         {
             let mut specials = self.specials.lock();
             let identity = function.identity();
@@ -172,9 +175,7 @@ impl Registry {
         argument: CleanupArgument<'_>,
         options: CleanupOptions<'_>,
     ) -> Result<Cleanup, AddCleanupError> {
-        mutator
-            .start_goroutine()
-            .map_err(AddCleanupError::NoThread)?;
+        mutator.start_goroutine()?;
         if pointer == 0 {
             return Err(AddCleanupError::Nil);
         }
@@ -269,11 +270,17 @@ impl Registry {
     }
 
     #[inline]
-    fn stop_cleanup(&self, object: Place, name: Name) -> bool {
+    fn stop_cleanup(&self, object: Place, name: Name) -> CallStage {
         let mut specials = self.specials.lock();
-        let stopped = specials.lists.remove(object, name);
-        specials.cleanups -= u64::from(stopped.is_some());
-        stopped.is_some()
+        if specials.lists.remove(object, name).is_some() {
+            specials.cleanups -= 1;
+            return CallStage::Registered;
+        }
+        drop(specials);
+        match name.id() {
+            Some(id) => self.queue.cancel(CallId::Cleanup(id), |_| true),
+            None => CallStage::Done,
+        }
     }
 }
 

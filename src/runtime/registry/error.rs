@@ -3,6 +3,7 @@
 
 use fing_stubs::{Signature, StubError, Type};
 
+use crate::calls::executor::{Closed, StartError};
 use crate::heap::AllocError;
 use crate::types::TypesError;
 
@@ -14,6 +15,9 @@ pub enum SetFinalizerError {
     /// The thread of the finalizer goroutine could not be started.
     #[error("set_finalizer: no thread for the finalizer goroutine: {0}")]
     NoThread(std::io::Error),
+    /// Nothing is finalized any more.
+    #[error("set_finalizer: {0}")]
+    Closed(Closed),
     /// The object's type is not one of this runtime.
     #[error("set_finalizer: argument 0: {0}")]
     ObjectType(TypesError),
@@ -123,7 +127,7 @@ pub enum SetFinalizerError {
     /// pass them.
     #[error(
         "set_finalizer: argument 1 is {function}, for many objects at once, wanted \
-         func(*{object}, int), of an ABI with no or several integer registers"
+         func(*{object}, int), of an ABI that does not follow the register count"
     )]
     NotBulk {
         /// The object's type.
@@ -240,6 +244,9 @@ pub enum AddCleanupError {
     /// The thread of the finalizer goroutine could not be started.
     #[error("add_cleanup: no thread for the finalizer goroutine: {0}")]
     NoThread(std::io::Error),
+    /// Nothing is finalized any more.
+    #[error("add_cleanup: {0}")]
+    Closed(Closed),
     /// The pointer is nil.
     #[error("add_cleanup: argument 0 is nil, wanted a pointer to an object")]
     Nil,
@@ -416,6 +423,24 @@ impl DowngradeError {
     pub fn go_text(&self) -> Option<String> {
         match self {
             Self::NotInHeap { .. } => Some("getWeakHandle on invalid pointer".to_owned()),
+        }
+    }
+}
+
+impl From<StartError> for SetFinalizerError {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Closed(closed) => Self::Closed(closed),
+            StartError::NoThread(error) => Self::NoThread(error),
+        }
+    }
+}
+
+impl From<StartError> for AddCleanupError {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Closed(closed) => Self::Closed(closed),
+            StartError::NoThread(error) => Self::NoThread(error),
         }
     }
 }

@@ -25,6 +25,11 @@ pub(super) struct Name {
 impl Name {
     /// The name of no value.
     pub(super) const NOTHING: Name = Name { node: NONE, id: 0 };
+
+    /// The id of the value, if it is the name of one.
+    pub(super) fn id(self) -> Option<u64> {
+        (self.node != NONE).then_some(self.id)
+    }
 }
 
 #[derive(Debug)]
@@ -219,9 +224,9 @@ impl<T> Lists<T> {
         }
     }
 
-    /// Removes all values of an object, and passes them to `taken`, oldest first.
+    /// Removes all values of an object, and passes them to `taken` with their ids, oldest first.
     #[inline]
-    pub(super) fn take_all(&mut self, of: Place, mut taken: impl FnMut(T)) {
+    pub(super) fn take_all(&mut self, of: Place, mut taken: impl FnMut(u64, T)) {
         let Some(heads) = self.blocks.get_mut(of.block as usize) else {
             return;
         };
@@ -235,9 +240,9 @@ impl<T> Lists<T> {
         heads.count -= 1;
         let mut node = first;
         loop {
-            let next = self.nodes[node as usize].next;
+            let Node { next, id, .. } = self.nodes[node as usize];
             if let Some(value) = self.release(node) {
-                taken(value);
+                taken(id, value);
             }
             node = next;
             if node == first {

@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod add_cleanup;
+mod after;
 mod argument;
 mod collect;
 mod downgrade;
@@ -26,9 +27,10 @@ use std::num::NonZeroU32;
 use std::ops::Range;
 use std::sync::Arc;
 
-use fing_stubs::StubCache;
+use fing_stubs::{Gate, StubCache};
 
 pub use add_cleanup::{Cleanup, CleanupOptions};
+pub use after::AfterError;
 pub use argument::CleanupArgument;
 pub use error::{AddCleanupError, DowngradeError, SetFinalizerError};
 pub use pointer::Pointer;
@@ -54,6 +56,7 @@ pub(crate) struct Registry {
     shapes: Arc<Shapes>,
     queue: Arc<Queue>,
     stubs: Arc<StubCache>,
+    gate: Arc<Gate>,
     order: FinalizationOrder,
     /// Shapes that the last collection has removed, to be dropped when no lock is held.
     removed: Lock<Vec<Arc<Shape>>>,
@@ -71,6 +74,9 @@ struct Specials {
     /// External bytes of those objects that the collection under way has found alive.
     live_external: u128,
     topological: topological::State,
+    declared: after::Declared,
+    /// Whether the collection under way drops what it finds dead, as nothing is finalized any more.
+    dropping: bool,
     /// Weak pointers to what never dies, by address.
     immortal: HashMap<usize, Arc<WeakCell>>,
     /// Memory that is no object and never dies: the embedder's globals.
@@ -107,6 +113,7 @@ impl Registry {
         queue: Arc<Queue>,
         shapes: Arc<Shapes>,
         stubs: Arc<StubCache>,
+        gate: Arc<Gate>,
         order: FinalizationOrder,
     ) -> Registry {
         Registry {
@@ -114,6 +121,7 @@ impl Registry {
             shapes,
             queue,
             stubs,
+            gate,
             order,
             removed: Lock::new(Rank::Removed, Vec::new()),
         }

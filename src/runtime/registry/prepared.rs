@@ -6,8 +6,10 @@ use std::sync::Arc;
 use fing_stubs::Type;
 
 use super::{Registry, SetFinalizerError, shape_id};
+use crate::calls::executor::Closed;
 use crate::calls::function::FinalizerFn;
 use crate::calls::options::{Handling, HeldValue};
+use crate::calls::queue::CallStage;
 use crate::heap::{Heap, SetId, TypedId};
 use crate::runtime::collect::Space;
 use crate::runtime::known::ContextCheck;
@@ -19,15 +21,14 @@ use crate::types::TypeId;
 /// looks nothing up and takes no lock.
 ///
 /// ```
-/// # if !cfg!(all(target_arch = "x86_64", target_os = "linux")) { return Ok(()) }
 /// # use fing::{Abi, FinalizerFn, Runtime};
 /// extern "C" fn close(_file: *const u64) {}
 ///
 /// let runtime = Runtime::new()?;
 /// let file = runtime.types().define("main.File", "struct { FD int }")?;
 /// let signature = runtime.types().parse_signature("func(*main.File)")?;
-/// // SAFETY: `close` is a System V function of one pointer.
-/// let close = unsafe { FinalizerFn::builder(signature, Abi::system_v()).at(close as *const ()) };
+/// // SAFETY: `close` is a C function of one pointer.
+/// let close = unsafe { FinalizerFn::builder(signature, Abi::host_native()?).at(close as *const ()) };
 /// let close = runtime.prepare_finalizer(file, &close)?;
 ///
 /// let mutator = runtime.attach()?;
@@ -84,6 +85,7 @@ impl PreparedFinalizer {
     #[inline]
     pub fn set(&self, object: Obj<'_>) -> Result<(), SetFinalizerError> {
         if self.0.context == ContextCheck::None
+            && self.0.registry.gate.is_open()
             && self.heap().set_id(object.addr(), &self.0.id, None) == SetId::Set
         {
             return Ok(());
@@ -103,6 +105,7 @@ impl PreparedFinalizer {
         context: HeldValue<Obj<'_>>,
     ) -> Result<(), SetFinalizerError> {
         if let Ok(word) = self.0.context.word(self.heap(), Some(context))
+            && self.0.registry.gate.is_open()
             && self.heap().set_id(object.addr(), &self.0.id, word) == SetId::Set
         {
             return Ok(());
@@ -120,6 +123,7 @@ impl PreparedFinalizer {
     /// objects share blocks, or the function takes a context per registration.
     pub fn set_for_all(&self) -> Result<(), SetFinalizerError> {
         let inner = &*self.0;
+        Closed::check(&inner.registry.gate).map_err(SetFinalizerError::Closed)?;
         if inner.context != ContextCheck::None {
             let function = inner.function.function();
             return Err(SetFinalizerError::no_context(function));
@@ -138,20 +142,25 @@ impl PreparedFinalizer {
         Ok(())
     }
 
-    /// Removes it from `object`. Returns false if the object has no finalizer or another one, which
-    /// is left then. Of threads that remove it from one object at the same time, one gets true.
+    /// Removes it from `object`, or cancels its call, as
+    /// [`Mutator::clear_finalizer`](crate::Mutator::clear_finalizer) does. A finalizer of another
+    /// function is left. Of threads that remove it from one object at the same time, one is told
+    /// that it was registered.
     ///
     /// # Errors
     /// The object is of another type or runtime.
     #[inline]
-    pub fn clear(&self, object: Obj<'_>) -> Result<bool, SetFinalizerError> {
+    pub fn clear(&self, object: Obj<'_>) -> Result<CallStage, SetFinalizerError> {
         match self.heap().take_this_id(object.addr(), &self.0.id) {
             Some(true) => {
                 self.0.registry.forget_cycle(object.addr());
-                Ok(true)
+                Ok(CallStage::Registered)
             }
-            Some(false) => Ok(false),
-            None => self.explain_type(object).map(|()| false),
+            Some(false) => {
+                let own = |shape| shape == self.0.shape;
+                Ok(self.0.registry.cancel_finalizer(object.addr(), own))
+            }
+            None => self.explain_type(object).map(|()| CallStage::Done),
         }
     }
 
@@ -162,6 +171,7 @@ impl PreparedFinalizer {
         object: Obj<'_>,
         context: Option<HeldValue<Obj<'_>>>,
     ) -> Result<(), SetFinalizerError> {
+        Closed::check(&self.0.registry.gate).map_err(SetFinalizerError::Closed)?;
         let function = self.0.function.function();
         self.0
             .registry

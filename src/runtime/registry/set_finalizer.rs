@@ -1,12 +1,13 @@
 //! `set_finalizer` and `clear_finalizer`: Go's checks, in Go's order.
 #![forbid(unsafe_code)]
 
-use fing_stubs::{Family, Kind, Type};
+use fing_stubs::{Kind, Type};
 
 use super::pointer::{Held, lies_at};
 use super::{Pointer, Registry, SetFinalizerError, Special, is_traced, shape_id};
 use crate::calls::function::{ContextKind, Entry, Function};
 use crate::calls::options::{FinalizerOptions, Handling, HeldValue};
+use crate::calls::queue::{CallId, CallStage};
 use crate::calls::shape::Argument;
 use crate::heap::{Location, SetId, TypedId};
 use crate::runtime::collect::Space;
@@ -22,8 +23,10 @@ use crate::types::{TypeDesc, TypeId, Types};
 pub enum FinalizerState {
     /// The finalizer is set.
     Set,
-    /// The object has no finalizer now. True if it had one.
-    Cleared(bool),
+    /// The object has no finalizer now, and none is queued. Says how far the finalizer had come:
+    /// it was registered; its call was queued, and is cancelled; it was running, or done. If there
+    /// was none, that is [`CallStage::Done`].
+    Cleared(CallStage),
     /// Nothing was changed, and nothing will run: the object never dies, as it has no size or is a
     /// global.
     Ignored,
@@ -54,6 +57,7 @@ impl Registry {
             && options.external_bytes == 0
             && let Some(known) = mutator.known().find(function.identity(), options.handling)
             && let Ok(word) = known.context.word(heap, options.context)
+            && self.gate.is_open()
             && heap.set_id(object.addr(), &known.id, word) == SetId::Set
         {
             return Ok(FinalizerState::Set);
@@ -69,9 +73,7 @@ impl Registry {
         function: &Function,
         options: FinalizerOptions<Obj<'_>>,
     ) -> Result<FinalizerState, SetFinalizerError> {
-        mutator
-            .start_goroutine()
-            .map_err(SetFinalizerError::NoThread)?;
+        mutator.start_goroutine()?;
         let Some(target) = self.target(mutator, pointer)? else {
             return Ok(FinalizerState::Ignored);
         };
@@ -118,7 +120,7 @@ impl Registry {
             && mutator.space().heap().take_id(object.addr()).is_some()
         {
             self.forget_cycle(object.addr());
-            return Ok(FinalizerState::Cleared(true));
+            return Ok(FinalizerState::Cleared(CallStage::Registered));
         }
         let Some(target) = self.target(mutator, pointer)? else {
             return Ok(FinalizerState::Ignored);
@@ -130,8 +132,16 @@ impl Registry {
         };
         if cleared {
             self.forget_cycle(target.base);
+            return Ok(FinalizerState::Cleared(CallStage::Registered));
         }
-        Ok(FinalizerState::Cleared(cleared))
+        Ok(FinalizerState::Cleared(
+            self.cancel_finalizer(target.addr, |_| true),
+        ))
+    }
+
+    /// Cancels the call of the finalizer of a pointer, which is not registered.
+    pub(super) fn cancel_finalizer(&self, addr: usize, allowed: impl Fn(u32) -> bool) -> CallStage {
+        self.queue.cancel(CallId::Finalizer(addr as u64), allowed)
     }
 
     /// Called when the object's finalizer was cleared: a cycle that the object is on may be
@@ -439,16 +449,13 @@ fn bulk_argument(
         .and_then(|()| types.intern(element))
         .and_then(|element| types.assignable(pointer, element))
         .is_ok_and(|passing| passing.first_word().is_none());
-    let passes = match function.entry() {
-        Entry::Fixed { abi, .. } => abi.family() != Family::Go || abi.int_regs() != 1,
-        Entry::Following { .. } => false,
-    };
+    let is_fixed = matches!(function.entry(), Entry::Fixed { .. });
     if function.is_nil() {
         return Err(SetFinalizerError::NilFunction {
             function: function.signature().clone(),
         });
     }
-    if counts && takes && passes && !function.context().is_per_registration() {
+    if counts && takes && is_fixed && !function.context().is_per_registration() {
         Ok(Argument::Bulk)
     } else {
         Err(wanted())

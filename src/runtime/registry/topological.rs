@@ -140,12 +140,22 @@ impl Registry {
                 reported: state.reported.contains(&object),
             })
             .collect();
-        let plan = plan(&candidates, marking, Faults::default());
+        let declared = &specials.declared;
+        let more = |object: usize, visit: &mut dyn FnMut(usize)| {
+            declared
+                .after(object)
+                .iter()
+                .for_each(|after| visit(*after));
+        };
+        let plan = plan(&candidates, marking, more, Faults::default());
         for &n in &plan.left {
             marking.mark(starts[n as usize]);
         }
         for &n in &plan.due {
             marking.mark_children(starts[n as usize]);
+            for &after in specials.declared.after(starts[n as usize]) {
+                marking.mark(after);
+            }
         }
         for &n in plan.due.iter().rev() {
             let start = starts[n as usize];
@@ -157,6 +167,9 @@ impl Registry {
         for path in plan.reports {
             let types = path.iter().map(|&addr| marking.type_name(addr)).collect();
             state.reports.push(CycleReport { path, types });
+        }
+        if !specials.declared.is_empty() {
+            self.follow(&specials, marking);
         }
         specials.topological = state;
     }

@@ -175,6 +175,15 @@ pub enum AbiError {
         /// The ABI.
         abi: Abi,
     },
+    /// No native convention is known for the machine this runs on.
+    #[error(
+        "ABI: no native convention is known for this machine, {machine}; wanted one of {}",
+        native_names()
+    )]
+    NoHostConvention {
+        /// The machine, by Rust's name.
+        machine: &'static str,
+    },
     /// No machine of that name.
     #[error("ABI: machine {found:?}, wanted one of {}", Arch::ALL.map(Arch::name).join(", "))]
     UnknownArch {
@@ -233,18 +242,25 @@ impl Abi {
         Abi::native(Convention::SystemV)
     }
 
-    /// What C compilers use on the machine this runs on; `None` if that is none of these.
-    pub fn host_native() -> Option<Abi> {
-        let convention = match (Arch::host()?, std::env::consts::OS) {
-            (Arch::Amd64, "windows") => Convention::Fastcall,
-            (Arch::Amd64, _) => Convention::SystemV,
-            (Arch::Arm64, "macos" | "ios") => Convention::AppleArm64,
-            (Arch::Arm64, _) => Convention::Aapcs64,
-            (Arch::Riscv64, _) => Convention::Lp64d,
-            (Arch::S390x, _) => Convention::ElfS390x,
-            _ => return None,
+    /// What C compilers use on the machine this runs on.
+    ///
+    /// # Errors
+    /// None of the conventions is used on this machine.
+    pub fn host_native() -> Result<Abi, AbiError> {
+        let convention = match (Arch::host(), std::env::consts::OS) {
+            (Some(Arch::Amd64), "windows") => Convention::Fastcall,
+            (Some(Arch::Amd64), _) => Convention::SystemV,
+            (Some(Arch::Arm64), "macos" | "ios") => Convention::AppleArm64,
+            (Some(Arch::Arm64), _) => Convention::Aapcs64,
+            (Some(Arch::Riscv64), _) => Convention::Lp64d,
+            (Some(Arch::S390x), _) => Convention::ElfS390x,
+            _ => {
+                return Err(AbiError::NoHostConvention {
+                    machine: std::env::consts::ARCH,
+                });
+            }
         };
-        Some(Abi::native(convention))
+        Ok(Abi::native(convention))
     }
 
     /// Go's ABI with `ints` integer argument registers and all float registers; 0 means ABI0, which

@@ -7,12 +7,12 @@ use crate::block::BlockLayout;
 use crate::signature::{Kind, WORD};
 use crate::{Abi, Assignment, Piece, Place, RegClass, Type, Value};
 
-/// All moves into the call; with `context` the last argument of the assignment is the record's
+/// All moves into the call, of arguments that begin at these offsets; with `context` the last argument of the assignment is the record's
 /// context.
-pub(super) fn into_call(assignment: &Assignment, block: &BlockLayout, context: bool) -> Vec<Move> {
+pub(super) fn into_call(assignment: &Assignment, offsets: &[u64], context: bool) -> Vec<Move> {
     let mut moves = Vec::new();
     let abi = assignment.abi;
-    for (value, &from) in assignment.args.iter().zip(block.offsets()) {
+    for (value, &from) in assignment.args.iter().zip(offsets) {
         one_value(value, from, abi, &mut moves);
     }
     if context && let Some(value) = assignment.args.last() {
