@@ -76,6 +76,7 @@ pub use heap::{HeapOptions, HeapStats};
 pub use order::{CyclePolicy, Order};
 pub use runtime::collect::Collection;
 pub use runtime::collected::Collected;
+pub use runtime::exit::{ExitPolicy, ExitReport, NotRun};
 pub use runtime::keep_alive::{KeepAlive, keep_alive};
 pub use runtime::mutator::Mutator;
 pub use runtime::object::Obj;
@@ -125,6 +126,7 @@ pub mod error {
     pub use crate::calls::executor::{Closed, ExecutorError};
     pub use crate::heap::{AccessError, AllocError, HeapError};
     pub use crate::runtime::RuntimeError;
+    pub use crate::runtime::exit::ExitError;
     pub use crate::runtime::registry::{
         AddCleanupError, AfterError, DowngradeError, SetFinalizerError,
     };

@@ -1,14 +1,17 @@
 //! The `fing` command as a user meets it, and the example.
 
 use std::io::Write;
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
+
+#[path = "support/runner.rs"]
+mod runner;
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 #[path = "../examples/embed.rs"]
 mod embed;
 
 fn fing(arguments: &[&str], input: &[u8]) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_fing"))
+    let mut child = runner::command(env!("CARGO_BIN_EXE_fing"))
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -290,7 +293,7 @@ fn explain_shows_every_stage() {
 }
 
 #[test]
-#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+#[cfg(target_os = "linux")]
 fn demo_closes_streams_and_confirms_each_count() {
     let output = fing(&["demo"], b"");
     let page = text(&output.stdout);
@@ -308,9 +311,10 @@ fn demo_closes_streams_and_confirms_each_count() {
             .filter(|line| line.contains(case) && line.ends_with(number))
             .count()
     };
+    let counts = usize::from(fing::stubs::seed::MAX_INT_ARG_REGS) + 1;
     assert_eq!(
         (confirmed("pointer", " -1"), confirmed("interface", " -2")),
-        (10, 10),
+        (counts, counts),
         "{page}"
     );
 }

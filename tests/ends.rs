@@ -5,6 +5,8 @@
 mod cancel;
 #[path = "ends/deadlocks.rs"]
 mod deadlocks;
+#[path = "ends/exit.rs"]
+mod exit;
 #[path = "ends/fork.rs"]
 mod fork;
 #[path = "ends/order.rs"]

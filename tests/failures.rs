@@ -273,7 +273,7 @@ extern "C" fn error_of(_ty: usize, object: *const u64) -> IntAndError {
     let number = unsafe { *object } as usize;
     IntAndError {
         number: -1,
-        error: if number % 2 == 0 {
+        error: if number.is_multiple_of(2) {
             [0; 2]
         } else {
             [0x10, number]

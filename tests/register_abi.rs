@@ -1,14 +1,20 @@
 //! Go's TestFinalizerRegisterABI, ported: finalizers with a pointer and with an interface argument,
 //! by the register ABI of every size, called by the finalizer goroutine. In a subprocess each, so
 //! that one run sees nothing of another.
-#![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
-use std::process::Command;
+#[path = "support/runner.rs"]
+mod runner;
+
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use fing::stubs::seed::{self, Observation};
 use fing::{Abi, Arch, FinalizerFn, Handle, Runtime, TypeId};
+
+/// The machine whose register ABI this is.
+fn host() -> Arch {
+    Arch::host().unwrap()
+}
 
 const CHILD: &str = "FING_TEST_REGISTER_ABI";
 
@@ -22,7 +28,7 @@ enum Registration {
 }
 
 fn run_in_a_subprocess(test: &str, count: u8) {
-    let output = Command::new(std::env::current_exe().unwrap())
+    let output = runner::command(std::env::current_exe().unwrap())
         .args(["--exact", test, "--nocapture"])
         .env(CHILD, count.to_string())
         .output()
@@ -96,9 +102,7 @@ fn function(
     let code = |count| callee(count).unwrap() as *const ();
     match registration {
         Registration::Fixed => {
-            let abi = Abi::go(Arch::Amd64)
-                .with_int_arg_regs(count.into())
-                .unwrap();
+            let abi = Abi::go(host()).with_int_arg_regs(count.into()).unwrap();
             // SAFETY: I8: the callee for this count, with its observation as context, which
             // outlives the runtime.
             unsafe {
@@ -110,7 +114,7 @@ fn function(
         Registration::Following => {
             let codes: Vec<_> = (0..=seed::MAX_INT_ARG_REGS).map(code).collect();
             let builder =
-                FinalizerFn::following_int_arg_regs(signature, Arch::Amd64).context(seen.context());
+                FinalizerFn::following_int_arg_regs(signature, host()).context(seen.context());
             // SAFETY: I8: a callee for each count, with its observation as context, which outlives
             // the runtime.
             unsafe { builder.at_each(&codes).unwrap() }
@@ -146,7 +150,7 @@ fn register_abi(registration: Registration) {
         std::thread::sleep(Duration::from_millis(20));
     }
     let before = runtime.set_int_arg_regs(count.into()).unwrap();
-    assert_eq!(before, 9);
+    assert_eq!(before, usize::from(seed::MAX_INT_ARG_REGS));
 
     for (interface, seen) in [false, true].into_iter().zip(&observations) {
         let object = allocate(&runtime, &types, if interface { -2 } else { -1 });
@@ -191,16 +195,20 @@ fn child_following() {
 }
 
 /// The seed's own case first: all of the machine's registers. Then none, and everything between.
+fn counts() -> impl Iterator<Item = u8> {
+    std::iter::once(seed::MAX_INT_ARG_REGS).chain(0..seed::MAX_INT_ARG_REGS)
+}
+
 #[test]
 fn finalizer_register_abi() {
-    for count in [9, 0, 1, 2, 3, 4, 5, 6, 7, 8] {
+    for count in counts() {
         run_in_a_subprocess("child_fixed", count);
     }
 }
 
 #[test]
 fn finalizer_that_follows_the_register_count() {
-    for count in [9, 0, 1, 2, 3, 4, 5, 6, 7, 8] {
+    for count in counts() {
         run_in_a_subprocess("child_following", count);
     }
 }
@@ -265,9 +273,9 @@ fn the_count_is_read_once_per_drain() {
         .types()
         .parse_signature("func(*main.TintPointer)")
         .unwrap();
-    let builder =
-        FinalizerFn::builder(signature, Abi::system_v()).context(&raw const runtime as usize);
-    // SAFETY: I8: a System V function of a pointer and its context, which outlives the finalizer.
+    let builder = FinalizerFn::builder(signature, Abi::host_native().unwrap())
+        .context(&raw const runtime as usize);
+    // SAFETY: I8: a C function of a pointer and its context, which outlives the finalizer.
     let raise = unsafe { builder.at(raise as *const ()) };
     for count in [2u8, 7] {
         let seen = Observation::new(seed::pointer(count).unwrap());

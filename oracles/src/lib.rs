@@ -1,4 +1,5 @@
-//! What fing's tests compare it with, for Linux on x86-64 (the crate is empty elsewhere).
+//! What fing's tests compare it with, on the four Linux machines that it runs on: x86-64, arm64,
+//! riscv64 and s390x (the crate is empty elsewhere).
 //!
 //! * [`go`]: functions that the real Go compiler made, mapped into this process ([`Image`]) and
 //!   called without Go's runtime.
@@ -14,7 +15,15 @@
 //! An oracle that is not on the machine is said aloud and its test is skipped, unless
 //! `FING_REQUIRE_ORACLES=1` is set (as `./test` and CI do): then the test fails.
 //! `scripts/install-oracles` installs them all.
-#![cfg(all(target_arch = "x86_64", target_os = "linux"))]
+#![cfg(all(
+    target_os = "linux",
+    any(
+        target_arch = "x86_64",
+        target_arch = "aarch64",
+        target_arch = "riscv64",
+        target_arch = "s390x"
+    )
+))]
 
 pub mod c;
 pub mod call;

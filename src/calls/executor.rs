@@ -10,7 +10,7 @@ use fing_stubs::{Gate, GateState};
 
 use crate::base::deadline::Deadline;
 use crate::calls::goroutine::Calls;
-use crate::calls::queue::status;
+use crate::calls::queue::{Dropped, status};
 use crate::calls::watchdog;
 
 /// Which thread runs finalizers and cleanups.
@@ -317,6 +317,52 @@ impl Goroutine {
         let ended = self.owner.calls().queue.wait_until_ended(deadline);
         ended.map_err(|due| ExecutorError::Timeout { due, timeout })?;
         Ok(self.owner.calls().queue.counts().discarded)
+    }
+}
+
+impl Goroutine {
+    /// Checks that this thread may end finalization, and refuses registrations from now on.
+    pub(crate) fn begin_exit(&self) -> Result<(), ExecutorError> {
+        self.check_fork("exit")?;
+        if self.runs_here() {
+            return Err(ExecutorError::OnGoroutine);
+        }
+        self.check_no_mutator("exit")?;
+        self.owner.calls().gate.close();
+        Ok(())
+    }
+
+    /// Ends the goroutine, after running what is queued if `run`. Returns what did not run.
+    pub(crate) fn exit(&self, run: bool, deadline: Deadline) -> Vec<Dropped> {
+        let queue = &self.owner.calls().queue;
+        let stopped = if run { self.run_until(deadline) } else { None };
+        let dropped = stopped.unwrap_or_else(|| queue.stop_and_list());
+        // Whether the call that is running returns in time or not, nothing else can be done.
+        let _ = queue.wait_until_ended(deadline);
+        dropped
+    }
+
+    /// Has what is queued run until the deadline. On the thread of an inline executor another
+    /// thread stops the queue then, and what did not run is returned.
+    fn run_until(&self, deadline: Deadline) -> Option<Vec<Dropped>> {
+        let calls = self.owner.calls();
+        let queue = &calls.queue;
+        if self.executor != Executor::Inline || !self.is_this_thread() {
+            queue.wake();
+            let _ = queue.wait_until_settled(deadline);
+            return None;
+        }
+        thread::scope(|scope| {
+            let watch = || match queue.wait_until_settled(deadline) {
+                Ok(()) => None,
+                Err(_) => Some(queue.stop_and_list()),
+            };
+            // Without a thread that watches the time, the calls are made until all are done.
+            let watching = thread::Builder::new().spawn_scoped(scope, watch);
+            // Refused only if a finalizer has called this, which was checked.
+            let _ = self.run_inline();
+            watching.ok()?.join().ok()?
+        })
     }
 }
 

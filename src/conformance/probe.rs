@@ -68,14 +68,19 @@ extern "C-unwind" fn clean_with(argument: u64, number: u64) {
     tell(Raw::Cleanup { number, argument });
 }
 
-extern "C-unwind" fn finalize_any(_: u64, object: u64) {
+/// An interface by value, which C conventions pass as this struct: in two registers, or as the
+/// address of a copy.
+#[repr(C)]
+struct Interface([u64; 2]);
+
+extern "C-unwind" fn finalize_any(Interface([_, object]): Interface) {
     tell(Raw::Finalizer {
         object,
         context: None,
     });
 }
 
-extern "C-unwind" fn finalize_any_with(_: u64, object: u64, context: u64) {
+extern "C-unwind" fn finalize_any_with(Interface([_, object]): Interface, context: u64) {
     let context = Some(context);
     tell(Raw::Finalizer { object, context });
 }
@@ -85,15 +90,21 @@ fn signature(text: &str) -> Signature {
     signature.unwrap_or_else(|_| unreachable!("a signature of Go"))
 }
 
+/// The convention of the functions above.
+fn native() -> Abi {
+    let native = Abi::host_native();
+    native.unwrap_or_else(|_| unreachable!("a host whose stubs run has a C convention"))
+}
+
 const POINTER: &str = "func(unsafe.Pointer)";
 const ANY: &str = "func(interface {})";
 
 fn function(parameter: &str, code: *const (), with: bool) -> FinalizerFn {
-    let mut builder = FinalizerFn::builder(signature(parameter), Abi::system_v());
+    let mut builder = FinalizerFn::builder(signature(parameter), native());
     if with {
         builder = builder.context_object(Type::unsafe_pointer());
     }
-    // SAFETY: I8: a System V function of this signature, and of a context if it takes one; it looks
+    // SAFETY: I8: a C function of this signature, and of a context if it takes one; it looks
     // at neither.
     unsafe { builder.at(code) }
 }
@@ -111,8 +122,8 @@ pub(crate) fn finalizer(with: bool) -> FinalizerFn {
 /// The function of a cleanup.
 pub(crate) fn cleanup(number: u64, with: bool) -> CleanupFn {
     let code = if with { clean_with } else { clean };
-    let builder = CleanupFn::builder(signature(POINTER), Abi::system_v()).context(number as usize);
-    // SAFETY: I8: a System V function of a pointer, which is also given its context, and looks at
+    let builder = CleanupFn::builder(signature(POINTER), native()).context(number as usize);
+    // SAFETY: I8: a C function of a pointer, which is also given its context, and looks at
     // neither.
     unsafe { builder.at(code as *const ()) }
 }

@@ -174,6 +174,8 @@ pub(crate) struct Heap {
     epoch: AtomicU64,
     /// Whether collections tell which special objects they mark.
     specials_watched: AtomicBool,
+    /// The number of the next registration, if they are numbered; 0 if not.
+    next_number: AtomicU64,
     totals: stats::Totals,
 }
 
@@ -212,6 +214,7 @@ impl Heap {
             options,
             epoch: AtomicU64::new(0),
             specials_watched: AtomicBool::new(false),
+            next_number: AtomicU64::new(0),
             totals: stats::Totals::default(),
         })
     }

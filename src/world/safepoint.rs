@@ -8,6 +8,7 @@
 //! not.
 #![forbid(unsafe_code)]
 
+use crate::base::deadline::Deadline;
 use crate::base::lock::{Condvar, Held, Lock, Rank};
 use crate::world::waiting::Waiting;
 use std::sync::atomic::{AtomicBool, Ordering::*};
@@ -40,6 +41,12 @@ pub enum WorldError {
     #[error("{operation}: this thread is in the middle of a collection of this runtime")]
     Collecting {
         /// The operation: "attach", "enter" or "collect".
+        operation: &'static str,
+    },
+    /// The mutators did not stop in time.
+    #[error("{operation}: found running mutators when the time was over, wanted all stopped")]
+    Timeout {
+        /// What was tried.
         operation: &'static str,
     },
     /// The thread would wait for threads that wait for it: it runs with a mutator of another
@@ -230,6 +237,15 @@ impl World {
     /// calling thread, if any, which counts as parked meanwhile. Waits for a collection of another
     /// thread first.
     pub(crate) fn stop(&self, member: Option<Member>) -> Result<Stopped<'_>, WorldError> {
+        self.stop_before(member, Deadline::after(Duration::MAX))
+    }
+
+    /// As [`World::stop`], but gives up at the deadline.
+    pub(crate) fn stop_before(
+        &self,
+        member: Option<Member>,
+        deadline: Deadline,
+    ) -> Result<Stopped<'_>, WorldError> {
         let thread = thread::current().id();
         let mut state = self.state.lock();
         if state.collector == Some(thread) {
@@ -276,6 +292,13 @@ impl World {
                 drop(state);
                 return Ok(stopped);
             }
+            if deadline.left().is_zero() {
+                drop(state);
+                drop(stopped);
+                return Err(WorldError::Timeout {
+                    operation: "collect",
+                });
+            }
             let begun = match waiting.take() {
                 Some(begun) => Ok(begun),
                 None => self.waiting("collect", true),
@@ -295,7 +318,7 @@ impl World {
                 }
             }
             // Another thread may have chosen this one to give up, and has no way to wake it.
-            state = state.wait_timeout(&self.changed, LOOK_AGAIN);
+            state = state.wait_timeout(&self.changed, LOOK_AGAIN.min(deadline.left()));
         }
     }
 

@@ -22,7 +22,8 @@ use crate::{GBlock, Record, Signature, Stub, StubKey};
 /// }
 ///
 /// let cache = StubCache::new(Default::default())?;
-/// let stub = cache.call_stub(&"func(float32, int8, *int64) float64".parse()?, Abi::host_native()?)?;
+/// let signature = "func(float32, int8, *int64) float64".parse()?;
+/// let stub = cache.call_stub(&signature, Abi::host_native()?)?;
 /// assert_eq!((stub.arguments().offsets(), stub.results().size()), (&[0, 4, 8][..], 8));
 ///
 /// #[repr(C)]

@@ -5,19 +5,23 @@
 //! of the byte (low half). Where they must be is read off the assignment, which the checker vouches
 //! for; keys and moves are not looked at.
 
-#[path = "support/probe.rs"]
+#[path = "support/probe/mod.rs"]
 mod probe;
+#[cfg(feature = "faults")]
+#[path = "../../tests/support/runner.rs"]
+mod runner;
 
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 
+use fing_stubs::abi::{Extension, Float32Image};
 use fing_stubs::fuzzing::{self, Rng};
 use fing_stubs::{
     Abi, Arch, Assignment, BlockLayout, CacheOptions, CallError, CallStub, CodePolicy, Convention,
-    DEFAULT_FRAME_LIMIT, Family, GBlock, Kind, Place, Record, RegClass, Signature, StubCache,
-    Value, assign,
+    DEFAULT_FRAME_LIMIT, Family, GBlock, Kind, Piece, Place, Record, RegClass, Signature,
+    StubCache, Value, assign,
 };
-use probe::{INTS, PROBE, Probe};
+use probe::{PROBE, PUSHED, Probe};
 
 /// There is one probe at a time.
 static TURN: Mutex<()> = Mutex::new(());
@@ -29,6 +33,23 @@ const UNTOUCHED: u8 = 0xee;
 fn cases() -> usize {
     let set = std::env::var("FING_CASES").ok();
     set.and_then(|n| n.parse().ok()).unwrap_or(150)
+}
+
+/// This machine.
+fn host() -> Arch {
+    Arch::host().unwrap()
+}
+
+/// Its C convention.
+fn native() -> Abi {
+    Abi::host_native().unwrap()
+}
+
+/// Its other conventions, but for Cranelift's own.
+fn others() -> impl Iterator<Item = Abi> {
+    let here = |c: &Convention| c.table().arch == host() && !c.is_tail();
+    let all = Convention::ALL.into_iter().filter(here);
+    all.map(Abi::native).filter(|&abi| abi != native())
 }
 
 fn cache(policy: CodePolicy) -> StubCache {
@@ -44,7 +65,7 @@ struct Block {
 impl Block {
     fn of(bytes: u64, byte: impl Fn(usize) -> u8) -> Block {
         let bytes = bytes as usize;
-        let word = |w: usize| u64::from_le_bytes(std::array::from_fn(|i| byte(8 * w + i)));
+        let word = |w: usize| u64::from_ne_bytes(std::array::from_fn(|i| byte(8 * w + i)));
         Block {
             words: (0..bytes.div_ceil(8)).map(word).collect(),
             bytes,
@@ -52,7 +73,7 @@ impl Block {
     }
 
     fn bytes(&self) -> Vec<u8> {
-        let all = self.words.iter().flat_map(|word| word.to_le_bytes());
+        let all = self.words.iter().flat_map(|word| word.to_ne_bytes());
         all.take(self.bytes).collect()
     }
 }
@@ -71,28 +92,56 @@ fn graffiti(value: usize, byte: usize) -> u8 {
     (value << 4 | byte & 15) as u8
 }
 
-/// Byte offset of the frame in the words above the return address.
+/// Byte offset of the frame in the words that a probe writes down.
 fn base(a: &Assignment) -> usize {
     a.abi.native_table().map_or(0, |table| table.argument_base) as usize
 }
 
-fn register<'a>(ints: &'a [u64; 16], floats: &'a [u64; 16], name: &str) -> &'a u64 {
-    match name.strip_prefix("xmm") {
-        Some(n) => &floats[n.parse::<usize>().unwrap()],
-        None => &ints[INTS.iter().position(|&n| n == name).unwrap()],
+/// The bytes of a value that a register holds of it, as they lie in memory.
+fn held(a: &Assignment, piece: &Piece, word: u64) -> Vec<u8> {
+    let (at, size) = (piece.reg_off as usize, piece.size as usize);
+    if !a.abi.machine().big_endian {
+        return word.to_le_bytes()[at..at + size].to_vec();
+    }
+    let high = piece.class == RegClass::Float && a.abi.float32_image() == Float32Image::High;
+    let from = if high { at } else { 8 - at - size };
+    word.to_be_bytes()[from..from + size].to_vec()
+}
+
+/// What else the convention says of the register of an argument whose bytes are `value`.
+fn check_rest(a: &Assignment, piece: &Piece, word: u64, value: &[u8]) {
+    let extension = a.abi.native_table().map(|table| table.extension);
+    if piece.class == RegClass::Float {
+        let boxed = a.abi.float32_image() == Float32Image::NanBoxed && piece.size == 4;
+        assert!(!boxed || word >> 32 == 0xffff_ffff, "{word:#x} is no box");
+    } else if value.len() <= 4 && !matches!(piece.kind.underlying(), Kind::Float32) {
+        let signed = matches!(piece.kind.underlying(), Kind::Int8 | Kind::Int16);
+        let low = |n: usize| match a.abi.machine().big_endian {
+            false => value.get(n),
+            true => value.iter().rev().nth(n),
+        };
+        let last = low(value.len() - 1).copied().unwrap_or(0);
+        let above = if signed && last > 0x7f { 0xff } else { 0 };
+        let bytes = std::array::from_fn(|n| low(n).copied().unwrap_or(above));
+        let wanted = i32::from_le_bytes(bytes);
+        match extension {
+            Some(Extension::Caller) => assert_eq!(word as i32, wanted, "extension"),
+            Some(Extension::CallerFromBit31) => {
+                assert_eq!(word as i64, i64::from(wanted), "extension");
+            }
+            _ => {}
+        }
     }
 }
 
-/// Whether callers extend small integers.
-fn extends(abi: Abi) -> bool {
-    let table = abi.native_table();
-    table.is_some_and(|table| table.extension == fing_stubs::abi::Extension::Caller)
+/// The stack pointer at the call.
+fn stack_pointer(a: &Assignment, probe: &Probe) -> u64 {
+    probe.found(a.abi.machine().stack_pointer) + PUSHED
 }
 
 /// Every argument is where the assignment says.
 fn check_arguments(a: &Assignment, probe: &Probe, frame: &Block, generated: bool) {
     let frame_bytes = frame.bytes();
-    let arrived = |name| register(&probe.ints, &probe.floats, name).to_le_bytes();
     let is_at = |i: usize, from: usize, size: usize, offset: u64| {
         let at = base(a) + offset as usize;
         let wanted: Vec<u8> = (from..from + size).map(|j| graffiti(i, j)).collect();
@@ -107,20 +156,9 @@ fn check_arguments(a: &Assignment, probe: &Probe, frame: &Block, generated: bool
             let name = a.arg_register(piece.class, piece.index);
             let (from, size) = (piece.off as usize, piece.size as usize);
             let wanted: Vec<u8> = (from..from + size).map(|j| graffiti(i, j)).collect();
-            assert_eq!(arrived(name)[..size], wanted, "argument {i} in {name}");
-            if piece.class == RegClass::Int && extends(a.abi) && size < 4 {
-                let signed = matches!(piece.kind.underlying(), Kind::Int8 | Kind::Int16);
-                let above = if signed && wanted[size - 1] > 0x7f {
-                    0xff
-                } else {
-                    0
-                };
-                assert_eq!(
-                    arrived(name)[size..4],
-                    [above; 4][size..],
-                    "extension of {i}"
-                );
-            }
+            let word = probe.found(name);
+            assert_eq!(held(a, piece, word), wanted, "argument {i} in {name}");
+            check_rest(a, piece, word, &wanted);
         }
         match &value.place {
             Place::Stack { offset } => is_at(i, 0, value.size as usize, *offset),
@@ -130,14 +168,14 @@ fn check_arguments(a: &Assignment, probe: &Probe, frame: &Block, generated: bool
                 let address = match &**pointer {
                     Place::Stack { offset } => {
                         let at = base(a) + *offset as usize;
-                        u64::from_le_bytes(frame_bytes[at..at + 8].try_into().unwrap())
+                        u64::from_ne_bytes(frame_bytes[at..at + 8].try_into().unwrap())
                     }
                     place => {
                         let piece = &place.pieces()[0];
-                        u64::from_le_bytes(arrived(a.arg_register(piece.class, piece.index)))
+                        probe.found(a.arg_register(piece.class, piece.index))
                     }
                 };
-                let frame_at = probe.ints[4] + 8 + base(a) as u64;
+                let frame_at = stack_pointer(a, probe) + base(a) as u64;
                 if generated {
                     assert_eq!(address, frame_at + copy, "address of argument {i}");
                 }
@@ -172,10 +210,9 @@ fn results(
             place => {
                 for piece in place.pieces() {
                     let name = a.result_register(piece.class, piece.index);
-                    let word = register(&probe.ints_out, &probe.floats_out, name).to_le_bytes();
-                    let (at, size) = (piece.reg_off as usize, piece.size as usize);
+                    let bytes = held(a, piece, probe.left(name));
                     let to = to + piece.off as usize;
-                    wanted[to..to + size].copy_from_slice(&word[at..at + size]);
+                    wanted[to..to + bytes.len()].copy_from_slice(&bytes);
                 }
             }
         }
@@ -196,24 +233,26 @@ fn check(stub: &CallStub, signature: &Signature, abi: Abi, rng: &mut Rng) {
     let mut frame = junk(rng, frame_bytes);
     let frame_fill = junk(rng, frame_bytes);
     let hidden = junk(rng, a.hidden_result.unwrap_or(0));
-    let hidden_name = a.arg_register(RegClass::Int, 0);
+    let own = abi.native_table().and_then(|table| table.hidden);
+    let first = || abi.arg_registers(RegClass::Int).first().copied();
+    let hidden_register = own.or_else(first).and_then(probe::int);
     let mut probe = Probe {
         calls: 0,
-        ints: [0; 16],
-        floats: [0; 16],
+        ints: [0; _],
+        floats: [0; _],
         frame_words: frame_bytes / 8,
         frame: frame.words.as_mut_ptr(),
         frame_fill: frame_fill.words.as_ptr(),
         hidden_bytes: hidden.bytes as u64,
-        hidden_register: INTS.iter().position(|&n| n == hidden_name).unwrap_or(0) as u64,
+        hidden_register: hidden_register.unwrap_or(0) as u64,
         hidden_fill: hidden.words.as_ptr().cast(),
         ints_out: std::array::from_fn(|_| rng.next_u64()),
         floats_out: std::array::from_fn(|_| rng.next_u64()),
     };
-    let (code, context) = match abi.family() {
-        Family::Go => (probe::go as *const () as usize, 0x00c0_ffee),
-        Family::Native(Convention::SystemV) => (probe::system_v as *const () as usize, 0),
-        Family::Native(_) => (probe::native as *const () as usize, 0),
+    let code = probe::callee(abi.family());
+    let context = match abi.family() {
+        Family::Go => 0x00c0_ffee,
+        Family::Native(_) => 0,
     };
     let arguments = arguments(stub.arguments(), &a.args);
     let mut block = Block::of(stub.results().size(), |_| UNTOUCHED);
@@ -252,11 +291,17 @@ fn check(stub: &CallStub, signature: &Signature, abi: Abi, rng: &mut Rng) {
     let probe = unsafe { std::ptr::read_volatile(&raw const probe) };
     assert_eq!(probe.calls, 1);
     check_arguments(&a, &probe, &frame, stub.stub().is_generated());
-    if abi.family() == Family::Go {
-        assert_eq!((probe.ints[2], probe.floats[15]), (0x00c0_ffee, 0));
-        assert_eq!(probe.ints[14], &raw const g as u64);
-    } else {
-        assert_eq!(probe.ints[4] % 16, 8, "the stack is aligned");
+    match abi.native_table() {
+        None => {
+            let machine = abi.machine();
+            assert_eq!(probe.found(machine.context), 0x00c0_ffee);
+            assert_eq!(probe.found(machine.g), &raw const g as u64);
+            assert_eq!(machine.zero.map_or(0, |name| probe.found(name)), 0);
+        }
+        Some(table) => {
+            let at = stack_pointer(&a, &probe);
+            assert_eq!(at % table.stack_align, 0, "the stack is aligned");
+        }
     }
     let wanted = results(&a, stub.results(), &probe, &frame_fill, &hidden);
     assert_eq!(block.bytes(), wanted, "results");
@@ -298,23 +343,20 @@ fn property_of(
 fn go_at_every_register_count() {
     property(1, |rng| {
         let signature = fuzzing::random_signature(rng);
-        (signature, fuzzing::random_go_abi(rng, Arch::Amd64))
+        (signature, fuzzing::random_go_abi(rng, host()))
     });
 }
 
 #[test]
-fn system_v() {
-    property(2, |rng| {
-        (fuzzing::native_signature(rng), Abi::host_native().unwrap())
-    });
+fn the_machines_c_convention() {
+    property(2, |rng| (fuzzing::native_signature(rng), native()));
 }
 
 #[test]
-fn fastcall() {
-    property(3, |rng| {
-        let signature = fuzzing::native_signature(rng);
-        (signature, Abi::native(Convention::Fastcall))
-    });
+fn its_other_conventions() {
+    for abi in others() {
+        property(3, |rng| (fuzzing::native_signature(rng), abi));
+    }
 }
 
 /// What random signatures seldom have: values far larger than registers, on the way in and back.
@@ -323,22 +365,25 @@ fn large_values() {
     let mut rng = Rng::new(4);
     for policy in [CodePolicy::Generate, CodePolicy::Interpret] {
         let cache = cache(policy);
-        for (text, abi) in [
+        let go = Abi::go(host());
+        let go_rows = [
             (
                 "func([200]uint8, int8, [1001]uint8) ([300]uint16, string)",
-                "go/amd64",
+                go,
             ),
             (
                 "func([5000]int, struct {}, [3]uint8) ([4000]int, [7]uint8)",
-                "go/amd64:0",
+                go.with_int_arg_regs(0).unwrap(),
             ),
-            ("func(int8, int16, float32) [1001]uint8", "sysv/amd64"),
-            (
-                "func(interface{}, interface{}, interface{}) [33]uint8",
-                "fastcall/amd64",
-            ),
-        ] {
-            let (signature, abi) = (text.parse().unwrap(), abi.parse().unwrap());
+        ];
+        let native_rows = others().chain([native()]).flat_map(|abi| {
+            [
+                ("func(int8, int16, float32) [1001]uint8", abi),
+                ("func(interface{}, interface{}, interface{}) [33]uint8", abi),
+            ]
+        });
+        for (text, abi) in native_rows.chain(go_rows) {
+            let signature = text.parse().unwrap();
             let stub = cache.call_stub(&signature, abi).unwrap();
             check(&stub, &signature, abi, &mut rng);
         }
@@ -349,10 +394,7 @@ fn large_values() {
 fn blocks_are_checked() {
     let cache = cache(CodePolicy::Generate);
     let stub = cache
-        .call_stub(
-            &"func(int, int8) int16".parse().unwrap(),
-            Abi::host_native().unwrap(),
-        )
+        .call_stub(&"func(int, int8) int16".parse().unwrap(), native())
         .unwrap();
     let (words, mut result) = ([0u64; 3], [0u16; 2]);
     // SAFETY: I5: none of these calls is made.
@@ -381,7 +423,8 @@ fn blocks_are_checked() {
     assert_eq!(blocks, wanted);
 }
 
-/// A panic passes through a stub that stores results, and so through a veneer that calls.
+/// A panic passes through a stub that stores results, and so through a veneer that calls. The
+/// callee is a C function, which a Go caller on s390x has no register save area for.
 #[test]
 fn a_panic_passes_through_a_call_with_results() {
     extern "C-unwind" fn panics(_: u64) -> u64 {
@@ -389,7 +432,8 @@ fn a_panic_passes_through_a_call_with_results() {
     }
     for policy in [CodePolicy::Generate, CodePolicy::Interpret] {
         let cache = cache(policy);
-        for abi in [Abi::host_native().unwrap(), Abi::go(Arch::host().unwrap())] {
+        let go = (host() != Arch::S390x).then(|| Abi::go(host()));
+        for abi in [native()].into_iter().chain(go) {
             let stub = cache
                 .call_stub(&"func(int) int".parse().unwrap(), abi)
                 .unwrap();
@@ -431,11 +475,9 @@ mod faults {
         let caches = [cache.unwrap()];
         property_of(&caches, 1, |rng| {
             let signature = fuzzing::random_signature(rng);
-            (signature, fuzzing::random_go_abi(rng, Arch::Amd64))
+            (signature, fuzzing::random_go_abi(rng, host()))
         });
-        property_of(&caches, 2, |rng| {
-            (fuzzing::native_signature(rng), Abi::host_native().unwrap())
-        });
+        property_of(&caches, 2, |rng| (fuzzing::native_signature(rng), native()));
     }
 
     #[test]
@@ -452,7 +494,7 @@ mod faults {
     #[test]
     fn every_fault_is_found() {
         let child = |name: &str| {
-            let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+            let mut command = runner::command(std::env::current_exe().unwrap());
             command
                 .args(["--exact", "faults::child"])
                 .env(VARIABLE, name);

@@ -1,6 +1,5 @@
 //! Go callees on this host, for every number of argument registers, generated and interpreted:
 //! callees that look at physical registers and frame words and leave nothing as it was.
-#![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
 use std::sync::atomic::Ordering;
 
@@ -23,6 +22,11 @@ impl Object {
     fn address(&self) -> usize {
         &raw const *self.word as usize
     }
+}
+
+/// Go's ABI on this machine, with all its registers.
+fn host() -> Abi {
+    Abi::go(Arch::host().unwrap())
 }
 
 fn caches() -> [StubCache; 2] {
@@ -70,9 +74,7 @@ fn call(stub: &Stub, code: usize, itab: Option<usize>) -> Observation {
 fn every_register_count() {
     for cache in caches() {
         for count in 0..=seed::MAX_INT_ARG_REGS {
-            let abi = Abi::go(Arch::Amd64)
-                .with_int_arg_regs(count.into())
-                .unwrap();
+            let abi = host().with_int_arg_regs(count.into()).unwrap();
             let cases = [
                 (
                     "func(*int) (int, float32, [10]uint8)",
@@ -101,50 +103,26 @@ fn every_register_count() {
     }
 }
 
-/// A Go function of `func(*int) [7680]uint64`: writes all 60 KiB of its result, which are the frame
-/// from the argument base up, then its spill slot behind them; counts the call in the second word
-/// of its closure context; clobbers.
-#[unsafe(naked)]
-extern "C" fn sixty_kilobytes() {
-    // rsp+8 is the argument base, rdx the context.
-    std::arch::naked_asm!(
-        "lea rdi, [rsp + 8]",
-        "mov rcx, 7681",
-        "mov rax, -1",
-        "rep stosq",
-        "inc qword ptr [rdx + 8]",
-        "mov rbx, -1",
-        "mov r12, -1",
-        "mov r13, -1",
-        "mov r14, -1",
-        "mov r15, -1",
-        "pcmpeqd xmm15, xmm15",
-        "ret",
-    );
-}
-
 #[test]
 fn sixty_kilobytes_of_stack_results() {
     for cache in caches() {
         let signature = "func(*int) [7680]uint64".parse().unwrap();
-        let stub = cache
-            .for_signature(&signature, Abi::go(Arch::Amd64))
-            .unwrap();
+        let stub = cache.for_signature(&signature, host()).unwrap();
         assert!(
             (61448..=65536).contains(&stub.key().frame()),
             "{}",
             stub.key()
         );
-        let code = sixty_kilobytes as *const () as usize;
-        let closure = [std::cell::Cell::new(code), std::cell::Cell::new(0)];
+        let code = seed::sixty_kilobytes().unwrap();
+        let observation = Observation::new(code);
         let record = Record {
             code,
-            context: closure.as_ptr().addr(),
+            context: observation.context(),
             words: [0; 2],
         };
-        // SAFETY: I5: a Go function of this signature, whose context is its closure.
+        // SAFETY: I5: a Go function of this signature, whose context is an observation.
         unsafe { stub.run_all(&[record; 3], &GBlock::zeroed()) };
-        assert_eq!(closure[1].get(), 3);
+        assert_eq!(observation.calls(), 3);
     }
 }
 
@@ -157,8 +135,8 @@ fn signatures_of_one_key_share_its_stub() {
     let mut rng = fing_stubs::fuzzing::Rng::new(11);
     for _ in 0..2000 {
         let signature = fing_stubs::fuzzing::finalizer_signature(&mut rng);
-        let abi = Abi::go(Arch::Amd64)
-            .with_int_arg_regs(rng.below(10))
+        let abi = host()
+            .with_int_arg_regs(rng.below(host().int_regs() + 1))
             .unwrap();
         let Ok(key) = cache.key(&signature, abi, false) else {
             continue;
@@ -197,10 +175,7 @@ fn signatures_of_one_key_share_its_stub() {
 fn spill_slots_have_room() {
     for cache in caches() {
         let stub = cache
-            .for_signature(
-                &"func(interface{}) [4]int64".parse().unwrap(),
-                Abi::go(Arch::Amd64),
-            )
+            .for_signature(&"func(interface{}) [4]int64".parse().unwrap(), host())
             .unwrap();
         assert_eq!(stub.key().frame(), 48);
     }
@@ -209,8 +184,8 @@ fn spill_slots_have_room() {
 #[test]
 fn register_counts_share_stubs_where_words_go_the_same_way() {
     let cache = StubCache::new(CacheOptions::default()).unwrap();
-    for count in 0..=9 {
-        let abi = Abi::go(Arch::Amd64).with_int_arg_regs(count).unwrap();
+    for count in 0..=host().int_regs() {
+        let abi = host().with_int_arg_regs(count).unwrap();
         cache
             .for_signature(&"func(*int)".parse().unwrap(), abi)
             .unwrap();

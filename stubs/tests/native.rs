@@ -1,11 +1,11 @@
 //! Native callees on this host, generated and interpreted: arguments, contexts, results of every
 //! size, panics.
-#![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicPtr, Ordering};
 
+use fing_stubs::seed::{self, Observation};
 use fing_stubs::{
     Abi, CacheOptions, CodePolicy, GBlock, KeyOptions, Record, Signature, StubCache, StubError,
     StubKey,
@@ -22,8 +22,12 @@ struct Seen {
 extern "C" fn pointer(seen: &Seen) {
     seen.calls.set(seen.calls.get() + 1);
 }
-extern "C" fn interface(first: u64, seen: &Seen) {
-    seen.word.set(first);
+/// An interface by value, as C has it.
+#[repr(C)]
+struct Interface<'a>(u64, &'a Seen);
+
+extern "C" fn interface(argument: Interface) {
+    argument.1.word.set(argument.0);
 }
 extern "C" fn pointer_and_context(word: u64, seen: &Seen) {
     seen.word.set(word);
@@ -49,6 +53,18 @@ extern "C" fn large_result(seen: &Seen) -> Large {
     Large([0x5a; 7680])
 }
 
+/// The C convention of this machine.
+fn host() -> Abi {
+    Abi::host_native().unwrap()
+}
+
+/// A word that begins with these bytes in memory, with junk behind them.
+fn word<const N: usize>(bytes: [u8; N]) -> u64 {
+    let mut word = [0xa5; 8];
+    word[..N].copy_from_slice(&bytes);
+    u64::from_ne_bytes(word)
+}
+
 fn caches() -> [StubCache; 2] {
     [CodePolicy::Generate, CodePolicy::Interpret]
         .map(|policy| StubCache::new(CacheOptions::default().policy(policy)).unwrap())
@@ -67,9 +83,7 @@ fn run(
     seen: &Seen,
     context: bool,
 ) {
-    let key = cache
-        .key(&signature(text), Abi::system_v(), context)
-        .unwrap();
+    let key = cache.key(&signature(text), host(), context).unwrap();
     let stub = cache.get(&key).unwrap();
     let record = Record {
         code: code.addr(),
@@ -116,7 +130,7 @@ fn arguments_arrive() {
             &cache,
             "func(int8)",
             small_signed as *const (),
-            [0xffff_ff80, 0],
+            [word((-128i8).to_ne_bytes()), 0],
             &seen,
             true,
         );
@@ -125,7 +139,7 @@ fn arguments_arrive() {
             &cache,
             "func(uint16)",
             small_unsigned as *const (),
-            [0xdead_beef, 0],
+            [word(0xbeefu16.to_ne_bytes()), 0],
             &seen,
             true,
         );
@@ -143,11 +157,59 @@ fn arguments_arrive() {
             &cache,
             "func(float32)",
             single as *const (),
-            [u64::from(1.25f32.to_bits()), 0],
+            [word(1.25f32.to_ne_bytes()), 0],
             &seen,
             true,
         );
         assert_eq!(seen.float.get(), 1.25);
+    }
+}
+
+/// Callees that look at the machine's registers, and change all that the convention lets them.
+#[test]
+fn callees_in_assembly() {
+    const ITAB: u64 = 0x17ab;
+    let cases = [
+        ("func(*int)", seed::native_pointer()),
+        ("func(interface{ M() })", seed::native_interface()),
+        (
+            "func(*int) (int, float32, [10]uint8)",
+            seed::native_pointer_results(),
+        ),
+        (
+            "func(interface{ M() }) (int, float32, [10]uint8)",
+            seed::native_interface_results(),
+        ),
+    ];
+    for cache in caches() {
+        for (text, code) in cases {
+            let code = code.unwrap();
+            let mut observation = Observation::new(code);
+            let numbers = [-1i64, -2, -3];
+            let objects = numbers
+                .each_ref()
+                .map(|number| [std::ptr::from_ref(number).addr(), observation.context()]);
+            let is_interface = text.contains("interface");
+            observation.expected[0] = if is_interface { ITAB as usize } else { 0 }.into();
+            let records = objects.each_ref().map(|object| {
+                let address = object.as_ptr().addr() as u64;
+                let words = if is_interface {
+                    [ITAB, address]
+                } else {
+                    [address, 0]
+                };
+                Record {
+                    code,
+                    context: 0,
+                    words,
+                }
+            });
+            let stub = cache.for_signature(&signature(text), host()).unwrap();
+            // SAFETY: I5: a callee of this signature and objects of its kind.
+            unsafe { stub.run_all(&records, &GBlock::zeroed()) };
+            assert_eq!(observation.faults(), [], "{text}");
+            assert_eq!((observation.calls(), observation.confirmed()), (3, -3));
+        }
     }
 }
 
@@ -184,9 +246,7 @@ fn a_batch_is_run_in_order_and_publishes_each_record_first() {
             progress: AtomicPtr::new(std::ptr::null_mut()),
             order: Default::default(),
         };
-        let key = cache
-            .key(&signature("func(*int)"), Abi::system_v(), true)
-            .unwrap();
+        let key = cache.key(&signature("func(*int)"), host(), true).unwrap();
         let records: Vec<Record> = (0..1000)
             .map(|n| Record {
                 code: note as *const () as usize,
@@ -274,7 +334,7 @@ fn other_threads_can_be_ordered() {
 fn an_empty_batch_calls_nothing() {
     for cache in caches() {
         let stub = cache
-            .for_signature(&signature("func(*int)"), Abi::system_v())
+            .for_signature(&signature("func(*int)"), host())
             .unwrap();
         // SAFETY: I6: there is no record.
         unsafe { stub.run_all(&[], &GBlock::zeroed()) };
@@ -293,7 +353,7 @@ fn a_panic_passes_through_and_names_its_record() {
             "func(uintptr) [3]int",
         ] {
             // The result is never written, which a callee may do as well as write it.
-            let key = cache.key(&signature(text), Abi::system_v(), false).unwrap();
+            let key = cache.key(&signature(text), host(), false).unwrap();
             let stub = cache.get(&key).unwrap();
             let hidden = u64::from(key.hidden() > 0);
             let records: Vec<Record> = (0..5)
@@ -327,13 +387,13 @@ fn figures() {
     let cache = StubCache::new(CacheOptions::default()).unwrap();
     for _ in 0..3 {
         cache
-            .for_signature(&signature("func(*int)"), Abi::system_v())
+            .for_signature(&signature("func(*int)"), host())
             .unwrap();
         cache
-            .for_signature(&signature("func(*struct { A int }) int"), Abi::system_v())
+            .for_signature(&signature("func(*struct { A int }) int"), host())
             .unwrap();
         cache
-            .for_signature(&signature("func(error)"), Abi::system_v())
+            .for_signature(&signature("func(error)"), host())
             .unwrap();
     }
     let stats = cache.stats();
@@ -350,7 +410,7 @@ fn figures() {
 #[test]
 fn refusals() {
     let cache = StubCache::new(CacheOptions::default()).unwrap();
-    let message = |text: &str| match cache.for_signature(&signature(text), Abi::system_v()) {
+    let message = |text: &str| match cache.for_signature(&signature(text), host()) {
         Ok(stub) => panic!("{text}: found a stub, {}", stub.key()),
         Err(error) => error.to_string(),
     };
@@ -385,7 +445,7 @@ fn fallback_is_reported() {
         .arena_capacity(usize::MAX / 2);
     let cache = StubCache::new(options).unwrap();
     let stub = cache
-        .for_signature(&signature("func(*int)"), Abi::system_v())
+        .for_signature(&signature("func(*int)"), host())
         .unwrap();
     assert!(!stub.is_generated());
     assert_eq!((cache.stats().fallbacks, cache.stats().interpreted), (1, 1));

@@ -1,6 +1,8 @@
 //! Runs one test of this program again in a process of its own, for what would end or change this
-//! one. Under an emulator (`FING_TEST_RUNNER`, set by `scripts/test-host`) the child runs there
-//! too: a system starts no programs of another machine by itself.
+//! one.
+
+#[path = "runner.rs"]
+mod runner;
 
 use std::process::{Command, Output};
 
@@ -15,16 +17,7 @@ pub(crate) fn is_child(part: &str) -> bool {
 /// A command that runs only the test of this name, as the child for this part.
 pub(crate) fn command(test: &str, part: &str) -> Command {
     let program = std::env::current_exe().expect("this program's path");
-    let runner = std::env::var("FING_TEST_RUNNER").unwrap_or_default();
-    let mut words = runner.split_whitespace();
-    let mut command = match words.next() {
-        Some(runner) => {
-            let mut command = Command::new(runner);
-            command.args(words).arg(program);
-            command
-        }
-        None => Command::new(program),
-    };
+    let mut command = runner::command(program);
     command.args([test, "--exact", "--nocapture", "--test-threads=1"]);
     command.env(PART, part);
     command

@@ -21,12 +21,17 @@ extern "C-unwind" fn one(word: usize, body: &Body) {
     body([word, 0]);
 }
 
-extern "C-unwind" fn two(first: usize, second: usize, body: &Body) {
-    body([first, second]);
+/// An interface by value, which C conventions pass as this struct: in two registers, or as the
+/// address of a copy.
+#[repr(C)]
+struct Interface([usize; 2]);
+
+extern "C-unwind" fn two(argument: Interface, body: &Body) {
+    body(argument.0);
 }
 
-extern "C-unwind" fn two_with_results(first: usize, second: usize, body: &Body) -> Results {
-    body([first, second]);
+extern "C-unwind" fn two_with_results(argument: Interface, body: &Body) -> Results {
+    body(argument.0);
     Results([1, 2, 3, 4])
 }
 
@@ -59,10 +64,10 @@ impl Vm {
         body: impl Fn([usize; 2]) + Send + Sync + 'static,
     ) -> FinalizerFn {
         let (signature, code, body) = self.parts(signature, body);
-        let builder = FinalizerFn::builder(signature, Abi::system_v())
+        let builder = FinalizerFn::builder(signature, Abi::host_native().unwrap())
             .context(std::ptr::from_ref::<Body>(&body).addr())
             .keep_alive(body);
-        // SAFETY: I8: System V functions of the parameter's words and the closure, which the
+        // SAFETY: I8: C functions of the parameter's words and the closure, which the
         // function keeps.
         unsafe { builder.at(code) }
     }
@@ -74,7 +79,7 @@ impl Vm {
         body: impl Fn([usize; 2]) + Send + Sync + 'static,
     ) -> CleanupFn {
         let (signature, code, body) = self.parts(signature, body);
-        let builder = CleanupFn::builder(signature, Abi::system_v())
+        let builder = CleanupFn::builder(signature, Abi::host_native().unwrap())
             .context(std::ptr::from_ref::<Body>(&body).addr())
             .keep_alive(body);
         // SAFETY: I8: as above; it looks at no more than the words' values.

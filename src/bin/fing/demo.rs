@@ -89,9 +89,9 @@ fn streams(runtime: &Runtime, out: &mut impl Write) -> Result<(), Box<dyn Error>
         .types()
         .define("demo.File", "struct { Stream uintptr }")?;
     let fclose: Signature = "func(unsafe.Pointer) int32".parse()?;
+    let native = Abi::host_native()?;
     // SAFETY: I8: libc's `int fclose(FILE *)`, which is given streams that nobody else closes.
-    let fclose =
-        unsafe { CleanupFn::builder(fclose, Abi::system_v()).at(libc::fclose as *const ()) };
+    let fclose = unsafe { CleanupFn::builder(fclose, native).at(libc::fclose as *const ()) };
 
     writeln!(
         out,
@@ -168,6 +168,7 @@ fn register_abi(runtime: &Runtime, out: &mut impl Write) -> Result<(), Box<dyn E
     types.define("demo.TintPointer", "struct { P *demo.Tint }")?;
     types.define("demo.Tinter", "interface{ M() }")?;
     types.add_method("*demo.TintPointer", "M", "func()", 0)?;
+    let host = Arch::host().ok_or("Go's register ABI on this machine is not known")?;
     writeln!(
         out,
         "Go's TestFinalizerRegisterABI for every number of integer argument registers"
@@ -179,7 +180,7 @@ fn register_abi(runtime: &Runtime, out: &mut impl Write) -> Result<(), Box<dyn E
     )?;
     for count in 0..=seed::MAX_INT_ARG_REGS {
         for case in &CASES {
-            let abi = Abi::go(Arch::Amd64).with_int_arg_regs(count.into())?;
+            let abi = Abi::go(host).with_int_arg_regs(count.into())?;
             let signature = types.parse_signature(&format!(
                 "func({}) (int, float32, [10]uint8)",
                 case.parameter

@@ -2,7 +2,7 @@
 #![deny(unsafe_code)]
 
 mod convention;
-#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+#[cfg(target_os = "linux")]
 mod demo;
 mod explain;
 mod layout;
@@ -43,12 +43,12 @@ type Output = std::io::Result<ExitCode>;
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
-        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+        #[cfg(target_os = "linux")]
         Command::Demo => demo::run(),
-        #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
+        #[cfg(not(target_os = "linux"))]
         Command::Demo => Err(std::io::Error::new(
             std::io::ErrorKind::Unsupported,
-            "demo: its callees are for Linux on x86-64",
+            "demo: it looks at the open files of its process as Linux has them",
         )),
         Command::Layout(arguments) => layout::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),

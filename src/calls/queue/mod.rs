@@ -112,6 +112,21 @@ impl DrainOrder {
     }
 }
 
+/// A call that was dropped, or had not returned.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Dropped {
+    pub(crate) tag: Tag,
+    pub(crate) record: Record,
+    pub(crate) stage: CallStage,
+}
+
+impl Dropped {
+    /// The word of the record that is the object of a finalizer.
+    pub(crate) fn own_word(&self) -> u64 {
+        self.record.words[self.tag.own_word()]
+    }
+}
+
 /// What the finalizer goroutine finds when it looks for work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Taken {
@@ -236,6 +251,7 @@ impl Inner {
         let result = body(&mut Filling {
             inner: self,
             collection,
+            in_order: false,
         });
         self.attribute(collection, &open, blocks);
         if self.stop {
@@ -360,6 +376,9 @@ pub(crate) struct Filling<'a> {
     inner: &'a mut Inner,
     /// Number of the collection that adds them.
     collection: u64,
+    /// Whether they run in the reverse of the order in which they are pushed, whatever the order
+    /// of drains is.
+    in_order: bool,
 }
 
 impl Filling<'_> {
@@ -367,7 +386,10 @@ impl Filling<'_> {
     #[inline(always)]
     pub(crate) fn push(&mut self, record: &Record, tag: Tag, number: u64) {
         let inner = &mut *self.inner;
-        let group = tag.shape() as usize & (inner.open.len() - 1);
+        let group = match self.in_order {
+            true => 0,
+            false => tag.shape() as usize & (inner.open.len() - 1),
+        };
         let open = inner.open[group].and_then(|at| inner.waiting.get_mut(at));
         if !open.is_some_and(|open| open.push(record, tag, number)) {
             inner.push_elsewhere(group, record, tag, number);
@@ -443,6 +465,20 @@ impl Queue {
                 due.push(&block.slots()[n].record(), tag, number);
             }
         });
+    }
+
+    /// As [`Queue::fill`], but what is pushed first runs last also with [`DrainOrder::Grouped`].
+    pub(crate) fn fill_in_order(&self, collection: u64, body: impl FnOnce(&mut Filling<'_>)) {
+        let mut inner = self.inner.lock();
+        inner.open.fill(None);
+        let blocks = inner.waiting.len();
+        body(&mut Filling {
+            inner: &mut inner,
+            collection,
+            in_order: true,
+        });
+        inner.attribute(collection, &[], blocks);
+        inner.open.fill(None);
     }
 
     /// Adds records; see [`Queue::fill`].
@@ -704,6 +740,39 @@ impl Queue {
         } else {
             self.status.fetch_and(!bits, Ordering::AcqRel);
         }
+    }
+
+    /// Stops the queue, as [`Queue::stop`] does, and returns what was dropped, newest first, with
+    /// the call that is running.
+    pub(crate) fn stop_and_list(&self) -> Vec<Dropped> {
+        let mut inner = self.inner.lock();
+        let mut dropped = Vec::new();
+        inner.stop = true;
+        inner.purge();
+        if let Some(running) = &inner.running {
+            running.stop(&inner.turn.cells);
+            running.list_left(&inner.turn.cells, &mut dropped);
+        }
+        for (slot, tag) in inner.stuck.iter().flat_map(Stuck::entries) {
+            dropped.push(Dropped {
+                tag,
+                record: slot.record(),
+                stage: CallStage::Running,
+            });
+        }
+        for waiting in inner
+            .draining
+            .iter()
+            .rev()
+            .chain(inner.waiting.iter().rev())
+        {
+            waiting.list(&mut dropped);
+        }
+        inner.discard();
+        self.work.notify_all();
+        self.settled.notify_all();
+        self.watch.notify_all();
+        dropped
     }
 
     /// Stops the queue, and drops what waits. Draining ends at once if nothing is running, and

@@ -129,6 +129,16 @@ impl Packed {
         self.first = to;
     }
 
+    /// The records, in the order of running.
+    pub(super) fn records(&self) -> impl Iterator<Item = Record> {
+        let (common, own) = (self.common.record(), self.tag.own_word());
+        self.words[self.first..].iter().map(move |word| {
+            let mut record = common;
+            record.words[own] = word.load(std::sync::atomic::Ordering::Relaxed);
+            record
+        })
+    }
+
     /// Prefetches the words, which are unpacked next, while other records run. The processor's own
     /// prefetching stops at the end of a page, and the words are as long as a page.
     pub(super) fn prefetch(&self) {

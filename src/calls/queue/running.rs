@@ -18,7 +18,9 @@ use std::ops::Range;
 
 use fing_stubs::Record;
 
+use super::Dropped;
 use super::block::Block;
+use super::cancel::CallStage;
 use super::record::{CallId, Slot};
 use super::tickets::{Outstanding, Parts, Tickets};
 use crate::base::sync::{Arc, AtomicPtr, Ordering, heavy_fence, light_fence};
@@ -239,6 +241,24 @@ impl Running {
             && self.marks.insert(records.end)
         {
             self.cut(self.boundary(), cells);
+        }
+    }
+
+    /// Lists the records that have not returned and were not cancelled.
+    pub(super) fn list_left(&self, cells: &Cells, dropped: &mut Vec<Dropped>) {
+        let at = self.progress(cells);
+        let running = self.claimed.max(at + 1);
+        for (n, (slot, tag)) in self.block.entries().enumerate().skip(at) {
+            if !self.cancelled.contains(&n) && !self.elsewhere.contains(&n) {
+                dropped.push(Dropped {
+                    tag,
+                    record: slot.record(),
+                    stage: match n < running {
+                        true => CallStage::Running,
+                        false => CallStage::Queued,
+                    },
+                });
+            }
         }
     }
 

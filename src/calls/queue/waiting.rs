@@ -6,7 +6,9 @@ use std::sync::atomic::AtomicU64;
 
 use fing_stubs::Record;
 
+use super::Dropped;
 use super::block::Block;
+use super::cancel::CallStage;
 use super::packed::Packed;
 use super::record::{CallId, Tag};
 use super::tickets::Parts;
@@ -73,6 +75,23 @@ impl Waiting {
         match &self.form {
             Form::Plain(block) => block.tags()[n],
             Form::Packed(packed) => *packed.tag(),
+        }
+    }
+
+    /// Lists the records.
+    pub(super) fn list(&self, dropped: &mut Vec<Dropped>) {
+        let stage = CallStage::Queued;
+        match &self.form {
+            Form::Plain(block) => dropped.extend(block.entries().map(|(slot, tag)| Dropped {
+                tag,
+                record: slot.record(),
+                stage,
+            })),
+            Form::Packed(packed) => dropped.extend(packed.records().map(|record| Dropped {
+                tag: *packed.tag(),
+                record,
+                stage,
+            })),
         }
     }
 

@@ -285,8 +285,17 @@ impl Registry {
 }
 
 impl Specials {
+    /// If registrations are numbered: the next one is behind all others.
+    #[inline]
+    pub(super) fn number(&mut self, heap: &Heap) {
+        if let Some(number) = heap.next_number() {
+            self.lists.count_from(number);
+        }
+    }
+
     #[inline]
     fn add(&mut self, heap: &Heap, object: Place, special: Special, refers: bool) -> Name {
+        self.number(heap);
         let name = self.lists.push(object, special, refers);
         heap.set_special(object);
         self.cleanups += 1;

@@ -28,7 +28,9 @@ use crate::types::TypeId;
 /// let file = runtime.types().define("main.File", "struct { FD int }")?;
 /// let signature = runtime.types().parse_signature("func(*main.File)")?;
 /// // SAFETY: `close` is a C function of one pointer.
-/// let close = unsafe { FinalizerFn::builder(signature, Abi::host_native()?).at(close as *const ()) };
+/// let close = unsafe {
+///     FinalizerFn::builder(signature, Abi::host_native()?).at(close as *const ())
+/// };
 /// let close = runtime.prepare_finalizer(file, &close)?;
 ///
 /// let mutator = runtime.attach()?;

@@ -323,6 +323,7 @@ impl Registry {
             shape,
             context,
         };
+        specials.number(heap);
         specials.lists.push(object, special, traced);
         specials.interior += 1;
         heap.set_special(object);

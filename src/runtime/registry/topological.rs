@@ -81,8 +81,8 @@ pub(super) struct State {
 }
 
 /// A dead object and its finalizers.
-struct Dying {
-    policy: CyclePolicy,
+pub(super) struct Dying {
+    pub(super) policy: CyclePolicy,
     finalizers: Vec<Due>,
 }
 
@@ -175,7 +175,11 @@ impl Registry {
     }
 
     /// Returns the starts of all dead objects with finalizers, and the finalizers of each.
-    fn dying(&self, specials: &Specials, marking: &mut Marking<'_>) -> (Vec<usize>, Vec<Dying>) {
+    pub(super) fn dying(
+        &self,
+        specials: &Specials,
+        marking: &mut Marking<'_>,
+    ) -> (Vec<usize>, Vec<Dying>) {
         let (mut starts, mut dying) = (Vec::new(), Vec::<Dying>::new());
         let mut numbers = HashMap::new();
         let mut lookup = Lookup::between_sweeps(&self.shapes);

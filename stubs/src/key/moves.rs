@@ -7,8 +7,8 @@ use crate::block::BlockLayout;
 use crate::signature::{Kind, WORD};
 use crate::{Abi, Assignment, Piece, Place, RegClass, Type, Value};
 
-/// All moves into the call, of arguments that begin at these offsets; with `context` the last argument of the assignment is the record's
-/// context.
+/// All moves into the call, of arguments that begin at these offsets; with `context` the last
+/// argument of the assignment is the record's context.
 pub(super) fn into_call(assignment: &Assignment, offsets: &[u64], context: bool) -> Vec<Move> {
     let mut moves = Vec::new();
     let abi = assignment.abi;

@@ -1,46 +1,43 @@
-//! Callees for any signature on x86-64: they write down every register and the frame, and leave
-//! results behind that they were given beforehand. One at a time, for they find their probe in a
-//! static.
+//! The callees on x86-64, the explained reference: the other machines' files have the same parts in
+//! the same order.
 
 use std::arch::naked_asm;
 use std::mem::offset_of;
-use std::sync::atomic::AtomicUsize;
 
-/// Names of a probe's integer registers, in order.
+use fing_stubs::{Convention, Family};
+
+use super::{PROBE, Probe};
+
+/// Names of a probe's integer registers, in order. r11 is not written down in the native callees.
 pub(crate) const INTS: [&str; 16] = [
     "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13",
     "r14", "r15",
 ];
 
-/// What a callee found, and what it shall leave behind.
-#[repr(C)]
-pub(crate) struct Probe {
-    pub(crate) calls: u64,
-    /// Registers as found, by [`INTS`]; `rsp` is the address of the return address. r11 is not, in
-    /// the native callees.
-    pub(crate) ints: [u64; 16],
-    pub(crate) floats: [u64; 16],
-    /// Words above the return address: how many, where to write them down, what to leave there.
-    pub(crate) frame_words: u64,
-    pub(crate) frame: *mut u64,
-    pub(crate) frame_fill: *const u64,
-    /// Bytes to leave behind the hidden pointer, which is in register `hidden_register` of `ints`.
-    pub(crate) hidden_bytes: u64,
-    pub(crate) hidden_register: u64,
-    pub(crate) hidden_fill: *const u8,
-    /// Result registers, by [`INTS`].
-    pub(crate) ints_out: [u64; 16],
-    pub(crate) floats_out: [u64; 16],
-}
+/// Names of its float registers.
+pub(crate) const FLOATS: [&str; 16] = [
+    "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",
+    "xmm11", "xmm12", "xmm13", "xmm14", "xmm15",
+];
 
-/// Address of the probe of the call under way.
-pub(crate) static PROBE: AtomicUsize = AtomicUsize::new(0);
+/// Bytes by which the call itself lowers the stack pointer: the return address.
+pub(crate) const PUSHED: u64 = 8;
+
+/// The callee for a family.
+pub(crate) fn callee(family: Family) -> usize {
+    let callee = match family {
+        Family::Go => go,
+        Family::Native(Convention::SystemV) => system_v,
+        Family::Native(_) => native,
+    };
+    callee as *const () as usize
+}
 
 macro_rules! callee {
     ($name:ident, $probe:literal, $($end:literal),*) => {
         /// A callee; its caller must have set [`PROBE`].
         #[unsafe(naked)]
-        pub(crate) unsafe extern "C" fn $name() {
+        unsafe extern "C" fn $name() {
             naked_asm!(
                 $probe,
                 "inc qword ptr [r11 + {calls}]",
@@ -138,9 +135,8 @@ callee!(
     "mov r11, [r11 + {ints_out} + 88]"
 );
 
-/// Calls a stub's code, or the entrance that calls it, with these arguments and something known in
-/// every register the System V convention keeps; returns whether all of it is still there. The
-/// direction flag and the floating-point control words are looked at too.
+/// See [`super::keeps_registers`]. RDI, RSI, RDX, RCX and R8 are the arguments of the call, R9 is
+/// what is called.
 #[unsafe(naked)]
 pub(crate) unsafe extern "C" fn keeps_registers(
     first: usize,

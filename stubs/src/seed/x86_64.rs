@@ -1,208 +1,37 @@
-//! The finalizers of Go's own register-ABI test, by hand: `func(*T) (int, float32, [10]byte)` and
-//! its interface twin, for every number of argument registers. For demonstrations, tests and
-//! benchmarks on Linux, x86-64. Contains unsafe code.
-//!
-//! A callee looks at the machine itself: it takes its argument from the very register or frame word
-//! the ABI names, writes down all registers and the frame's first words as it found them, and then
-//! leaves everything that its ABI does not promise changed. It knows where to write by its closure
-//! context (RDX): the address of an [`Observation`], laid out like a Go closure, code address
-//! first.
-//!
-//! The object is a word which is the address of an `i64`, the number the finalizer confirms. The
-//! callees in System V form have no context: there the object's second word is the address of the
-//! [`Observation`].
-//!
-//! Where the results `(5151, 4.0, [1, 2, .., 10])` go; offsets are from the argument base, which is
-//! RSP + 8 at a callee's entry:
+//! The callees on x86-64, the explained reference: the other machines' files have the same parts in
+//! the same order.
 //!
 //! ```text
-//! registers   argument          int     float32  [10]byte  spill    frame
-//! pointer
-//!   0         [0]               [8]     [16]     [20..30]  -        32
-//!   1..=9     RAX               RAX     XMM0     [0..10]   [16]     24
-//! interface
-//!   0         [0] [8]           [16]    [24]     [28..38]  -        40
-//!   1         [0] [8]           RAX     XMM0     [16..26]  -        32
-//!   2..=9     RAX RBX           RAX     XMM0     [0..10]   [16] [24] 32
+//! integer registers        RAX RBX RCX RDI RSI R8 R9 R10 R11
+//! closure context          RDX
+//! goroutine                R14
+//! held at zero             XMM15
+//! survive the call         RSP, RBP
+//! scratch at a Go call     R12 R13 R15
+//! argument base            RSP + 8 at the callee's entry
 //! ```
 
 use std::arch::naked_asm;
 use std::mem::offset_of;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// The most argument registers a Go callee on amd64 has; [`pointer()`] and [`interface()`] are
-/// there for 0 to this many.
-pub const MAX_INT_ARG_REGS: u8 = 9;
+use super::{Entry, Observation};
 
-/// What a seed callee was told to expect, and what it found. Its address is the callee's closure
-/// context.
-///
-/// All words may be read at any time; what a callee wrote is there once its call has returned.
-#[repr(C)]
-#[derive(Debug, Default)]
-pub struct Observation {
-    /// The callee's code address: a Go closure begins with it. The callee compares it with its own
-    /// address.
-    pub code: AtomicUsize,
-    /// The argument words to expect, 0 for any: word 0 of the interface (unused in the pointer
-    /// case), the object's address.
-    pub expected: [AtomicUsize; 2],
-    /// Address of an array of `i64` that receives the confirmed number of each call, in order;
-    /// unused if `log_len` is 0.
-    pub log: AtomicUsize,
-    /// Length of the array at `log`; later calls are counted, not logged.
-    pub log_len: AtomicU64,
+/// The most integer argument registers that a Go callee has.
+pub(super) const INT_ARG_REGS: usize = 9;
 
-    /// Calls so far.
-    pub calls: AtomicU64,
-    /// What was wrong in any call so far: a sum of the [`Fault`] bits.
-    pub faults: AtomicU64,
-    /// The number behind the last object. Not touched by a call whose argument is not the expected
-    /// one.
-    pub confirmed: AtomicU64,
-    /// The number of argument registers of the callee that ran last.
-    pub int_arg_regs: AtomicU64,
-    /// RAX RBX RCX RDI RSI R8 R9 R10 R11 as found (but for RAX in the System V callees).
-    pub ints: [AtomicU64; 9],
-    /// RSP as found: the address of the return address (Go callees).
-    pub sp: AtomicU64,
-    /// R14 as found: Go's current goroutine.
-    pub g: AtomicU64,
-    /// XMM15 as found: zero in Go's register ABI.
-    pub zero: [AtomicU64; 2],
-    /// RFLAGS as found.
-    pub flags: AtomicU64,
-    /// MXCSR as found, in the low 32 bits.
-    pub mxcsr: AtomicU64,
-    /// The first words at the argument base as found (Go callees).
-    pub frame: [AtomicU64; 5],
-}
-
-/// What a seed callee can find wrong; the bits of [`Observation::faults`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u64)]
-#[non_exhaustive]
-pub enum Fault {
-    /// The context does not begin with this callee's address.
-    Context = 1,
-    /// Word 0 of the interface is not the expected one.
-    Word0 = 2,
-    /// The object's address is not the expected one, or null.
-    Object = 4,
-    /// R14 does not point at zeroes where Go's stack check looks (register ABI only).
-    G = 8,
-    /// XMM15 is not zero (register ABI only).
-    Zero = 16,
-    /// The direction flag is set.
-    Direction = 32,
-    /// The argument base is not aligned as the ABI says: to 8 bytes for Go, to 16 for System V.
-    Stack = 64,
-}
-
-impl Observation {
-    /// An observation for the callee at `code` ([`pointer()`], [`interface()`], ..) that expects
-    /// nothing of its argument.
-    pub fn new(code: usize) -> Observation {
-        Observation {
-            code: AtomicUsize::new(code),
-            ..Observation::default()
-        }
-    }
-
-    /// The closure context to register the callee with: this observation's address. It must stay in
-    /// place while calls can come.
-    pub fn context(&self) -> usize {
-        std::ptr::from_ref(self) as usize
-    }
-
-    /// Calls so far.
-    pub fn calls(&self) -> u64 {
-        self.calls.load(Ordering::Relaxed)
-    }
-
-    /// The number behind the last object.
-    pub fn confirmed(&self) -> i64 {
-        self.confirmed.load(Ordering::Relaxed) as i64
-    }
-
-    /// What was wrong in any call so far; empty if all was well.
-    pub fn faults(&self) -> Vec<Fault> {
-        use Fault::{Context, Direction, G, Object, Stack, Word0, Zero};
-        let found = self.faults.load(Ordering::Relaxed);
-        [Context, Word0, Object, G, Zero, Direction, Stack]
-            .into_iter()
-            .filter(|fault| found & *fault as u64 != 0)
-            .collect()
-    }
-}
-
-/// Code address of the pointer-case callee for `int_arg_regs` argument registers: `func(*T) (int,
-/// float32, [10]byte)`.
-///
-/// `None` above [`MAX_INT_ARG_REGS`]. The address is a Go function under that ABI, whose closure
-/// context must be the address of an [`Observation`] and whose argument must be null or the address
-/// of a word holding the address of an `i64`.
-pub fn pointer(int_arg_regs: u8) -> Option<usize> {
-    const ENTRIES: [unsafe extern "C" fn(); 10] = [
-        pointer_entry::<0>,
-        pointer_entry::<1>,
-        pointer_entry::<2>,
-        pointer_entry::<3>,
-        pointer_entry::<4>,
-        pointer_entry::<5>,
-        pointer_entry::<6>,
-        pointer_entry::<7>,
-        pointer_entry::<8>,
-        pointer_entry::<9>,
-    ];
-    ENTRIES
-        .get(usize::from(int_arg_regs))
-        .map(|entry| *entry as usize)
-}
-
-/// Code address of the interface-case callee for `int_arg_regs` argument registers: `func(I) (int,
-/// float32, [10]byte)`, where `I` is any interface; its second word is the object's address.
-/// Otherwise as [`pointer()`].
-pub fn interface(int_arg_regs: u8) -> Option<usize> {
-    const ENTRIES: [unsafe extern "C" fn(); 10] = [
-        interface_entry::<0>,
-        interface_entry::<1>,
-        interface_entry::<2>,
-        interface_entry::<3>,
-        interface_entry::<4>,
-        interface_entry::<5>,
-        interface_entry::<6>,
-        interface_entry::<7>,
-        interface_entry::<8>,
-        interface_entry::<9>,
-    ];
-    ENTRIES
-        .get(usize::from(int_arg_regs))
-        .map(|entry| *entry as usize)
-}
-
-/// Code address of a System V callee `func(*T)`: the object's address in RDI. The object is two
-/// words, see the module's head.
-pub fn sysv_pointer() -> usize {
-    sysv_pointer_entry as *const () as usize
-}
-
-/// Code address of a System V callee `func(I)`: the interface's words in RDI and RSI.
-pub fn sysv_interface() -> usize {
-    sysv_interface_entry as *const () as usize
-}
-
-/// Code address of a System V callee `func(*T) (int, float32, [10]byte)`: RDI is the address for
-/// the 24 bytes of results (which comes back in RAX), the object's address is in RSI.
-pub fn sysv_pointer_results() -> usize {
-    sysv_pointer_results_entry as *const () as usize
-}
-
-/// Code address of a System V callee `func(I) (int, float32, [10]byte)`: RDI as in
-/// [`sysv_pointer_results`], the words in RSI and RDX.
-pub fn sysv_interface_results() -> usize {
-    sysv_interface_results_entry as *const () as usize
-}
+/// The callees of the pointer case, by their number of argument registers.
+pub(super) const POINTER: &[Entry] = &each_count!(pointer_entry: 0 1 2 3 4 5 6 7 8 9);
+/// Those of the interface case.
+pub(super) const INTERFACE: &[Entry] = &each_count!(interface_entry: 0 1 2 3 4 5 6 7 8 9);
+/// The callee with a large result.
+pub(super) const SIXTY_KILOBYTES: &[Entry] = &[sixty_kilobytes];
+/// The callees of the C convention: without results for a pointer and an interface, then with.
+pub(super) const NATIVE: &[Entry] = &[
+    native_pointer,
+    native_interface,
+    native_pointer_results,
+    native_interface_results,
+];
 
 /// Each number of registers has an entry of its own, so that each has its own address and the
 /// observation tells which one ran. At the jump: R12 = the number, R13 = the entry's address (both
@@ -247,7 +76,7 @@ macro_rules! callee {
                 "mov [rdx+{ints}+24], rdi", "mov [rdx+{ints}+32], rsi", "mov [rdx+{ints}+40], r8",
                 "mov [rdx+{ints}+48], r9", "mov [rdx+{ints}+56], r10", "mov [rdx+{ints}+64], r11",
                 "mov [rdx+{sp}], rsp", "mov [rdx+{g}], r14", "movups [rdx+{zero}], xmm15",
-                "mov [rdx+{int_arg_regs}], r12", "stmxcsr [rdx+{mxcsr}]",
+                "mov [rdx+{int_arg_regs}], r12", "stmxcsr [rdx+{float_control}]",
                 "pushfq", "pop rax", "mov [rdx+{flags}], rax",
                 "mov rax, [rsp+8]", "mov [rdx+{frame}], rax", "mov rax, [rsp+16]",
                 "mov [rdx+{frame}+8], rax",
@@ -303,7 +132,7 @@ macro_rules! callee {
                 g = const offset_of!(Observation, g),
                 zero = const offset_of!(Observation, zero),
                 flags = const offset_of!(Observation, flags),
-                mxcsr = const offset_of!(Observation, mxcsr),
+                float_control = const offset_of!(Observation, float_control),
                 frame = const offset_of!(Observation, frame),
             )
         }
@@ -350,15 +179,35 @@ register_callee! {
     frame: ["mov [rsp+8], rbx", "mov [rsp+16], cx", "mov [rsp+24], rsi", "mov [rsp+32], rsi"]
 }
 
-/// The System V callees run the body of the ABI0 interface case on a frame of their own, then give
-/// back C's callee-saved registers.
+/// At its start: RDX = observation, RSP + 8 = the argument base.
+#[unsafe(naked)]
+unsafe extern "C" fn sixty_kilobytes() {
+    naked_asm!(
+        "lea rdi, [rsp + 8]",
+        "mov rcx, 7681",
+        "mov rax, -1",
+        "rep stosq",
+        "inc qword ptr [rdx + {calls}]",
+        "mov rbx, -1",
+        "mov r12, -1",
+        "mov r13, -1",
+        "mov r14, -1",
+        "mov r15, -1",
+        "pcmpeqd xmm15, xmm15",
+        "ret",
+        calls = const offset_of!(Observation, calls),
+    )
+}
+
+/// The native callees, in System V form, run the body of the ABI0 interface case on a frame of
+/// their own, then give back C's callee-saved registers.
 ///
 /// ```text
 /// RSP+48..+88   R15 R14 R13 R12 RBX     saved
 /// RSP+40        RDI as found             the address for the results, where there are any
 /// RSP+0..+40    ABI0 frame               words at 0 and 8; results at 16, 24 and 28
 /// ```
-macro_rules! sysv_callee {
+macro_rules! native_callee {
     (
         $name:ident,
         word0: $word0:literal,
@@ -390,7 +239,7 @@ macro_rules! sysv_callee {
     // The struct { int64_t; float; uint8_t[10]; } behind the hidden pointer: the ABI0 results have
     // its very layout.
     ($name:ident, word0: $word0:literal, object: $object:literal) => {
-        sysv_callee! {
+        native_callee! {
             $name, word0: $word0, object: $object,
             results: ["mov rax, [rsp+40]", "mov rcx, [rsp+16]", "mov [rax], rcx",
                 "mov rcx, [rsp+24]", "mov [rax+8], rcx",
@@ -400,10 +249,7 @@ macro_rules! sysv_callee {
     };
 }
 
-sysv_callee! { sysv_pointer_entry, word0: "0", object: "rdi", results: [] }
-sysv_callee! { sysv_interface_entry, word0: "rdi", object: "rsi", results: [] }
-sysv_callee! { sysv_pointer_results_entry, word0: "0", object: "rsi" }
-sysv_callee! { sysv_interface_results_entry, word0: "rsi", object: "rdx" }
-
-#[cfg(test)]
-mod tests;
+native_callee! { native_pointer, word0: "0", object: "rdi", results: [] }
+native_callee! { native_interface, word0: "rdi", object: "rsi", results: [] }
+native_callee! { native_pointer_results, word0: "0", object: "rsi" }
+native_callee! { native_interface_results, word0: "rsi", object: "rdx" }

@@ -1,80 +1,16 @@
-//! A call with every argument register and frame word given by hand, in the manner of Go's
-//! `reflectcall`. Contains unsafe code.
-//!
-//! It is deliberately not built from anything of fing: what fing's stubs do is compared with what
-//! this does.
+//! The call on x86-64, the explained reference.
 
 use std::arch::naked_asm;
 use std::mem::offset_of;
 
-/// Words beyond the caller's frame that must come back unchanged.
-const GUARD: usize = 16;
-const GUARD_WORD: u64 = 0x6775_6172_6420_6775;
+use super::Registers;
 
-/// Register images of one call, in Go's order on amd64: given before the call, as found after it.
-#[repr(C)]
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Registers {
-    /// RAX RBX RCX RDI RSI R8 R9 R10 R11.
-    pub ints: [u64; 9],
-    /// Low halves of XMM0..XMM14.
-    pub floats: [u64; 15],
-    /// RDX: the closure context.
-    pub context: u64,
-    /// R14: Go's current goroutine.
-    pub g: u64,
-    /// XMM15, which Go keeps zero.
-    pub zero: [u64; 2],
-    /// RFLAGS as found after the call; not loaded before it.
-    pub flags: u64,
-}
-
-/// A goroutine descriptor of zeroes: every stack check of Go code passes.
-static G: [u64; 64] = [0; 64];
-
-impl Registers {
-    /// Different junk in each argument register; context 0; R14 on a block of zeroes; XMM15 zero.
-    pub fn junk() -> Registers {
-        Registers {
-            ints: std::array::from_fn(|i| 0x1111_0000_dead_0000 + i as u64),
-            floats: std::array::from_fn(|i| 0x2222_0000_dead_0000 + i as u64),
-            context: 0,
-            g: G.as_ptr() as u64,
-            zero: [0; 2],
-            flags: 0,
-        }
-    }
-}
-
-/// Calls `code` with `registers` loaded and `frame` at the argument base (the stack pointer before
-/// the call's push), then stores both back as the callee left them.
-///
-/// # Panics
-///
-/// If the callee wrote behind `frame`, within 16 words.
-///
-/// # Safety
-///
-/// `code` must be a function which, for these registers and this frame, does nothing but what Rust
-/// allows foreign code to do. It may leave every register changed except RSP and RBP; it must
-/// return, without unwinding.
-pub unsafe fn call(code: usize, registers: &mut Registers, frame: &mut [u64]) {
-    let mut guarded = frame.to_vec();
-    guarded.resize(frame.len() + GUARD, GUARD_WORD);
-    // SAFETY: `enter` reads and writes these two areas only, besides its own stack frame; the rest
-    // is the caller's promise.
-    unsafe { enter(code, registers, guarded.as_mut_ptr(), guarded.len()) };
-    for (i, word) in guarded[frame.len()..].iter().enumerate() {
-        assert_eq!(
-            *word,
-            GUARD_WORD,
-            "callee wrote {} bytes behind its frame of {}",
-            8 * i,
-            8 * frame.len()
-        );
-    }
-    frame.copy_from_slice(&guarded[..frame.len()]);
-}
+/// RAX RBX RCX RDI RSI R8 R9 R10 R11.
+pub const INTS: usize = 9;
+/// XMM0..XMM14.
+pub const FLOATS: usize = 15;
+/// XMM15.
+pub const ZERO_WORDS: usize = 2;
 
 /// System V arguments: RDI code, RSI registers, RDX frame, RCX frame words.
 ///
@@ -84,7 +20,12 @@ pub unsafe fn call(code: usize, registers: &mut Registers, frame: &mut [u64]) {
 /// RSP..         copy of the frame, 16-aligned: the callee's argument base
 /// ```
 #[unsafe(naked)]
-unsafe extern "C" fn enter(code: usize, registers: *mut Registers, frame: *mut u64, words: usize) {
+pub(super) unsafe extern "C" fn enter(
+    code: usize,
+    registers: *mut Registers,
+    frame: *mut u64,
+    words: usize,
+) {
     naked_asm!(
         "push rbp", "mov rbp, rsp",
         "push rbx", "push r12", "push r13", "push r14", "push r15",

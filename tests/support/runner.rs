@@ -1,0 +1,20 @@
+//! Running programs of this build as processes of their own.
+
+use std::ffi::OsStr;
+use std::process::Command;
+
+/// What starts a program that this machine can't run itself, with its arguments: an emulator, as
+/// `qemu-aarch64 -L /usr/aarch64-linux-gnu`. Words are separated by blanks.
+const RUNNER: &str = "FING_TEST_RUNNER";
+
+/// A command that runs `program`, which was built for the same target as this test.
+pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
+    let runner = std::env::var(RUNNER).unwrap_or_default();
+    let mut words = runner.split_whitespace();
+    let Some(emulator) = words.next() else {
+        return Command::new(program);
+    };
+    let mut command = Command::new(emulator);
+    command.args(words).arg(program);
+    command
+}
