@@ -149,9 +149,10 @@ pub(crate) struct Left {
 impl Inner {
     fn sight(&self) -> Option<Sight> {
         let running = self.running.as_ref()?;
-        Some(Sight {
+        let at = running.progress(&self.turn.cells);
+        (!running.call_at(at).is_empty()).then_some(Sight {
             block: self.block_number,
-            at: running.progress(&self.turn.cells),
+            at,
         })
     }
 
@@ -238,7 +239,7 @@ impl Queue {
         let running = inner.running.as_ref();
         let running = running.filter(|_| inner.sight() == Some(sight))?;
         let block = &running.block;
-        (sight.at < block.slots().len()).then(|| look(block, sight.at))
+        Some(look(block, sight.at))
     }
 
     /// Takes over from a thread that is in this call still, unless as many calls as `most` are
@@ -251,7 +252,7 @@ impl Queue {
         let turn = inner.turn.clone();
         let running = inner.running.as_mut()?;
         let records = running.call_at(sight.at);
-        if records.is_empty() || !running.end_behind(&records, &turn.cells) {
+        if !running.end_behind(&records, &turn.cells) {
             return None;
         }
         self.set_status(status::RUNNING, false);
@@ -265,9 +266,9 @@ impl Queue {
         if !TurnRef::ptr_eq(&inner.turn, ended) {
             return None;
         }
-        let at = inner.sight().map(|sight| sight.at);
-        let call = |at| inner.running.as_ref().map(|running| running.call_at(at));
-        let records = at.and_then(call).unwrap_or_default();
+        let running = inner.running.as_ref();
+        let records = running.map(|running| running.call_at(running.progress(&ended.cells)));
+        let records = records.unwrap_or_default();
         self.set_status(status::RUNNING, false);
         let replaced = inner.hand_over(records);
         self.settled.notify_all();

@@ -146,9 +146,12 @@ impl Running {
     }
 
     /// The records that are called together with record `at`: itself, or those of a batch that was
-    /// claimed as a whole. None if that is the end of the block.
+    /// claimed as a whole. None if that is the end of the block, or another thread is at it.
     pub(super) fn call_at(&self, at: usize) -> Range<usize> {
         let len = self.len();
+        if self.elsewhere.contains(&at) {
+            return at + 1..at + 1;
+        }
         at.min(len)..self.claimed.max(at + 1).min(len)
     }
 
