@@ -523,11 +523,12 @@ fn take_over() {
     world.collect(1, [1, 2]);
     let goroutine = world.start(Publishing::Right);
     let other = world.spawn(|world| {
-        let turn = world
-            .queue
-            .sight()
-            .map(|sight| world.queue.relieve(sight, 1));
-        if let Some(Some(turn)) = turn {
+        let sight = world.queue.sight();
+        let relieve = || sight.and_then(|sight| world.queue.relieve(sight, 2));
+        let turn = relieve();
+        // The thread that has taken over is in no call yet.
+        assert!(turn.is_none() || relieve().is_none());
+        if let Some(turn) = turn {
             world.run(&turn, Publishing::Right);
         }
     });
