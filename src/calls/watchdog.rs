@@ -28,9 +28,9 @@ const PERIODS: (Duration, Duration) = (Duration::from_millis(1), Duration::from_
 /// behind it, so that it holds up nothing but itself; its own objects stay alive until it returns,
 /// and its thread ends after that.
 ///
-/// A thread of [`Executor::Thread`](crate::Executor::Thread) that has ended inside of a call without
-/// unwinding, as by a raw `exit` system call, is reported as [`Cause::ThreadEnded`], and another one
-/// goes on behind that call.
+/// A thread of [`Executor::Thread`](crate::Executor::Thread) that has ended inside of a call
+/// without unwinding, as by a raw `exit` system call, is reported as [`Cause::ThreadEnded`], and
+/// another one goes on behind that call.
 ///
 /// ```
 /// # if !cfg!(all(target_arch = "x86_64", target_os = "linux")) { return Ok(()) }
@@ -81,7 +81,8 @@ struct Worker {
     os: OsThread,
 }
 
-/// The threads of a goroutine: the one whose turn it is, and those that were relieved and are stuck.
+/// The threads of a goroutine: the one whose turn it is, and those that were relieved and are
+/// stuck.
 #[derive(Debug)]
 pub(crate) struct Workers(Lock<Vec<Worker>>);
 
@@ -220,7 +221,7 @@ impl Watching {
             self.spawn(replace);
             return;
         }
-        // One that was relieved may end in its call as well: then nothing is a root for it any more.
+        // One that was relieved may end in its call as well: then nothing is a root for it.
         for ended in calls.workers.ended() {
             if ended.is_relieved() {
                 calls.workers.remove(&ended);

@@ -182,9 +182,9 @@ impl RuntimeBuilder {
         self
     }
 
-    /// Sets a hook that is called with each cycle that is to be reported ([`Report`](crate::CyclePolicy::Report)),
-    /// after the collection that found it, on the thread that collected. The default sends a
-    /// `tracing` warning.
+    /// Sets a hook that is called with each cycle that is to be reported
+    /// ([`CyclePolicy::Report`](crate::CyclePolicy::Report)), after the collection that found it,
+    /// on the thread that collected. The default sends a `tracing` warning.
     pub fn on_cycle(mut self, hook: impl Fn(&CycleReport) + Send + Sync + 'static) -> Self {
         self.order.on_cycle = Box::new(hook);
         self

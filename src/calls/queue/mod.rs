@@ -7,8 +7,8 @@
 //!
 //! Everything a record names is a root until its call has returned: records that are waiting,
 //! records of the drain under way, of the block that is running those from the published progress
-//! on, and those whose call a relieved thread is in (`relief`). A collector that moves objects updates the words of all of them in place; see
-//! [`Queue::trace`].
+//! on, and those whose call a relieved thread is in (`relief`). A collector that moves objects
+//! updates the words of all of them in place; see [`Queue::trace`].
 #![forbid(unsafe_code)]
 
 mod block;

@@ -5,8 +5,8 @@
 //! cancellation does (`running`), and then looks whether it is in that call still: if so, it runs
 //! nothing else before it has asked for the queue's lock, and then it is told that it was relieved.
 //!
-//! The block goes on under the new turn. The records that the relieved thread is at stay roots until
-//! it has [retired](Queue::retire).
+//! The block goes on under the new turn. The records that the relieved thread is at stay roots
+//! until it has [retired](Queue::retire).
 #![forbid(unsafe_code)]
 
 use std::ops::Range;
