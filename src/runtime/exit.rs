@@ -87,7 +87,6 @@ impl Runtime {
     /// the calls are made on this thread, which waits for the one that is running.
     ///
     /// ```
-    /// # if !cfg!(all(target_arch = "x86_64", target_os = "linux")) { return Ok(()) }
     /// # use std::time::Duration;
     /// use fing::{ExitPolicy, Runtime};
     ///

@@ -1,6 +1,5 @@
 //! Exit policies: what is run, in which order, and what is said not to have run.
 
-use std::process::Command;
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -13,6 +12,7 @@ use fing::{
 };
 
 use super::Blocking;
+use super::runner::command;
 use super::vm::{LONG, Vm};
 
 /// A runtime whose calls note a number: finalizers that of their object, cleanups their argument.
@@ -352,7 +352,7 @@ fn a_program_that_ends() {
         ("topological", "ran 3;ran 2;ran 1;left 0;"),
     ] {
         let name = "exit::a_program_that_ends";
-        let output = Command::new(std::env::current_exe().unwrap())
+        let output = command(std::env::current_exe().unwrap())
             .args([name, "--exact", "--nocapture", "--test-threads=1"])
             .env(POLICY, policy)
             .output()

@@ -13,6 +13,8 @@
 
 mod block;
 mod cancel;
+mod ends;
+mod inner;
 mod packed;
 mod record;
 mod running;
@@ -26,15 +28,16 @@ use fing_stubs::Record;
 
 pub(crate) use self::block::Block;
 pub use self::cancel::CallStage;
-use self::cancel::{Cancelled, Known};
+use self::cancel::Cancelled;
+pub(crate) use self::inner::Filling;
+use self::inner::Inner;
 use self::packed::Packed;
 pub(crate) use self::record::{CallId, Slot, Tag};
 use self::running::{Cells, Found, Running};
 pub use self::tickets::Outstanding;
-use self::tickets::{Parts, Tickets};
-use self::waiting::{Form, Spare, Waiting};
-use crate::base::deadline::Deadline;
-use crate::base::lock::{Condvar, Held, Lock, Rank};
+use self::tickets::Tickets;
+use self::waiting::{Spare, Waiting};
+use crate::base::lock::{Condvar, Lock, Rank};
 use crate::base::sync::{Arc, AtomicPtr, AtomicU32, Ordering};
 
 /// Records of a block. Its records are 16 KiB, or 4 KiB while they are packed, and a batch never
@@ -137,202 +140,6 @@ pub(crate) struct Queue {
     settled: Condvar,
     status: AtomicU32,
     cells: Cells,
-}
-
-#[derive(Debug)]
-struct Inner {
-    /// Newest last.
-    waiting: Vec<Waiting>,
-    /// Which of `waiting` are being filled: by the low bits of a shape's index, the position of the
-    /// last block for such shapes.
-    open: Box<[Option<usize>]>,
-    /// The rest of the drain under way, newest last.
-    draining: Vec<Waiting>,
-    running: Option<Running>,
-    cancelled: Cancelled,
-    tickets: Tickets,
-    /// The collection that queued last.
-    collection: u64,
-    plain: Spare<Block>,
-    packed: Spare<Packed>,
-    int_arg_regs: u8,
-    stop: bool,
-    counts: Counts,
-}
-
-impl Inner {
-    fn is_empty(&self) -> bool {
-        self.waiting.is_empty() && self.draining.is_empty() && self.running.is_none()
-    }
-
-    fn due(&self, cells: &Cells) -> u64 {
-        let waiting = self.waiting.iter().chain(&self.draining);
-        let waiting = waiting.map(Waiting::len).sum::<usize>() - self.cancelled.len();
-        let running = self.running.as_ref();
-        (waiting + running.map_or(0, |running| running.left(cells))) as u64
-    }
-
-    /// Adds a record that does not go into the block that is open for this group of shapes.
-    #[cold]
-    fn push_elsewhere(&mut self, group: usize, record: &Record, tag: Tag, number: u64) {
-        let open = self.open[group].and_then(|at| self.waiting.get_mut(at));
-        if let Some(waiting) = open
-            && let Form::Packed(packed) = &mut waiting.form
-            && packed.len() < WORTH_PACKING
-        {
-            let mut block = self.plain.take();
-            packed.unpack(&mut block);
-            block.push(record, tag, number);
-            if let Form::Packed(empty) = std::mem::replace(&mut waiting.form, Form::Plain(block)) {
-                self.packed.give(empty);
-            }
-            return;
-        }
-        let mut packed = self.packed.take();
-        packed.begin(record, tag, number);
-        self.open[group] = Some(self.waiting.len());
-        self.waiting.push(Waiting {
-            form: Form::Packed(packed),
-            parts: Parts::default(),
-        });
-    }
-
-    /// States for each block to which records were added, since the open blocks had these lengths
-    /// and there were so many blocks, that this collection has queued them.
-    fn attribute(&mut self, collection: u64, open: &[(usize, usize)], blocks: usize) {
-        let mut all = 0;
-        let new = (blocks..self.waiting.len()).map(|at| (at, 0));
-        for (at, before) in open.iter().copied().chain(new) {
-            let block = &mut self.waiting[at];
-            let added = block.len() - before;
-            block.parts.add(collection, added);
-            all += added as u64;
-        }
-        self.tickets.add(collection, all);
-        self.collection = collection;
-    }
-
-    /// The open blocks, each with the number of its records.
-    fn open_lengths(&self) -> Vec<(usize, usize)> {
-        let mut open: Vec<usize> = self.open.iter().copied().flatten().collect();
-        open.sort_unstable();
-        open.dedup();
-        let lengths = open.into_iter().map(|at| (at, self.waiting[at].len()));
-        lengths.collect()
-    }
-
-    /// Takes cancelled records out of all blocks.
-    fn purge(&mut self) {
-        let Inner {
-            waiting,
-            draining,
-            cancelled,
-            ..
-        } = self;
-        if cancelled.len() > 0 {
-            let blocks = waiting.iter_mut().chain(draining);
-            blocks.for_each(|block| cancelled.purge(block));
-        }
-    }
-
-    /// Drops all records that wait, and counts them.
-    fn discard(&mut self) {
-        self.purge();
-        self.open.fill(None);
-        let waiting = std::mem::take(&mut self.waiting);
-        for left in waiting
-            .into_iter()
-            .chain(std::mem::take(&mut self.draining))
-        {
-            for (collection, records) in left.parts.iter() {
-                self.tickets.discard(collection, records.len() as u64);
-            }
-            self.counts.discarded += left.len() as u64;
-        }
-        self.cancelled.clear();
-    }
-
-    /// Whether there is something to run.
-    fn has_work(&self) -> bool {
-        !self.is_empty()
-    }
-
-    /// Begins a drain, or goes on with one that was interrupted.
-    fn take(&mut self) {
-        if !self.draining.is_empty() || self.running.is_some() {
-            return;
-        }
-        self.draining = std::mem::take(&mut self.waiting);
-        self.open.fill(None);
-        let packed = self.draining.iter().filter(|waiting| waiting.is_packed());
-        let packed = packed.count();
-        self.packed.trim(packed);
-        // At least one, to unpack into.
-        self.plain.trim((self.draining.len() - packed).max(1));
-        self.counts.drains += 1;
-    }
-
-    /// The next block of the drain, as stubs read it.
-    fn next(&mut self) -> Option<(Block, Parts)> {
-        let mut next = self.draining.pop()?;
-        if let Some(Form::Packed(packed)) = self.draining.last().map(|block| &block.form) {
-            packed.prefetch();
-        }
-        self.cancelled.taken(&mut next);
-        if self.draining.is_empty() && self.waiting.is_empty() {
-            self.cancelled.clear();
-        }
-        let block = match next.form {
-            Form::Plain(block) => block,
-            Form::Packed(mut packed) => {
-                let mut block = self.plain.take();
-                packed.unpack(&mut block);
-                self.packed.give(packed);
-                block
-            }
-        };
-        Some((block, next.parts))
-    }
-}
-
-/// The locked queue, to which records are added.
-pub(crate) struct Filling<'a> {
-    inner: &'a mut Inner,
-    /// Number of the collection that adds them.
-    collection: u64,
-    /// Whether they run in the reverse of the order in which they are pushed, whatever the order
-    /// of drains is.
-    in_order: bool,
-}
-
-impl Filling<'_> {
-    /// Adds a record. `number` identifies the call of a cleanup, and is not looked at for others.
-    #[inline(always)]
-    pub(crate) fn push(&mut self, record: &Record, tag: Tag, number: u64) {
-        let inner = &mut *self.inner;
-        let group = match self.in_order {
-            true => 0,
-            false => tag.shape() as usize & (inner.open.len() - 1),
-        };
-        let open = inner.open[group].and_then(|at| inner.waiting.get_mut(at));
-        if !open.is_some_and(|open| open.push(record, tag, number)) {
-            inner.push_elsewhere(group, record, tag, number);
-        }
-        inner.counts.queued += 1;
-        if inner.cancelled.has_index() {
-            let id = tag.call_id(record.words[tag.own_word()], number);
-            let known = Known {
-                collection: Some(self.collection),
-                shape: tag.shape(),
-            };
-            inner.cancelled.add(id, known);
-        }
-    }
-
-    /// Counts calls that would be due, and are dropped instead.
-    pub(crate) fn discard(&mut self, calls: u64) {
-        self.inner.counts.discarded += calls;
-    }
 }
 
 impl Queue {
@@ -633,106 +440,5 @@ impl Queue {
         } else {
             self.status.fetch_and(!bits, Ordering::AcqRel);
         }
-    }
-
-    /// Stops the queue, as [`Queue::stop`] does, and returns what was dropped, newest first, with
-    /// the call that is running.
-    pub(crate) fn stop_and_list(&self) -> Vec<Dropped> {
-        let mut inner = self.inner.lock();
-        let mut dropped = Vec::new();
-        inner.stop = true;
-        inner.purge();
-        if let Some(running) = &inner.running {
-            running.stop(&self.cells);
-            running.list_left(&self.cells, &mut dropped);
-        }
-        for waiting in inner
-            .draining
-            .iter()
-            .rev()
-            .chain(inner.waiting.iter().rev())
-        {
-            waiting.list(&mut dropped);
-        }
-        inner.discard();
-        self.work.notify_all();
-        self.settled.notify_all();
-        dropped
-    }
-
-    /// Stops the queue, and drops what waits. Draining ends at once if nothing is running, and
-    /// otherwise after the call that is running.
-    pub(crate) fn stop(&self) {
-        let mut inner = self.inner.lock();
-        inner.stop = true;
-        inner.discard();
-        if let Some(running) = &inner.running {
-            running.stop(&self.cells);
-        }
-        self.work.notify_all();
-        self.settled.notify_all();
-    }
-
-    /// Waits until nothing is due or running and the goroutine is parked; once stopped, until
-    /// nothing is running. If the deadline passes first, the error is the number of records still
-    /// due; it is 0 if only the goroutine was not parked yet.
-    pub(crate) fn wait_until_settled(&self, deadline: Deadline) -> Result<(), u64> {
-        let settled = |inner: &mut Inner| {
-            let status = self.status();
-            let parked = status & status::WAIT != 0 || status & status::CREATED == 0;
-            inner.is_empty() && parked || inner.stop && inner.running.is_none()
-        };
-        let waited = self.wait_for(deadline, settled);
-        waited.map_err(|inner| inner.due(&self.cells)).map(drop)
-    }
-
-    /// Waits until no record is running, after [`Queue::stop`]. If the deadline passes first, the
-    /// error is the number of records still due.
-    pub(crate) fn wait_until_ended(&self, deadline: Deadline) -> Result<(), u64> {
-        let waited = self.wait_for(deadline, |inner| inner.running.is_none());
-        waited.map_err(|inner| inner.due(&self.cells)).map(drop)
-    }
-
-    /// What is left of the calls that a collection has queued.
-    pub(crate) fn outstanding(&self, collection: u64) -> Outstanding {
-        self.outstanding_of(&self.inner.lock(), collection)
-    }
-
-    fn outstanding_of(&self, inner: &Inner, collection: u64) -> Outstanding {
-        let mut outstanding = inner.tickets.of(collection);
-        if let Some(running) = &inner.running {
-            running.correct(collection, &mut outstanding, &self.cells);
-        }
-        outstanding
-    }
-
-    /// Waits until no call of this collection is left, or the deadline passes. Returns what is left
-    /// then.
-    pub(crate) fn wait_for_collection(&self, collection: u64, deadline: Deadline) -> Outstanding {
-        let over = |inner: &mut Inner| {
-            if let Some(running) = &mut inner.running {
-                running.mark(collection, &self.cells);
-            }
-            self.outstanding_of(inner, collection).is_over()
-        };
-        match self.wait_for(deadline, over) {
-            Ok(inner) | Err(inner) => self.outstanding_of(&inner, collection),
-        }
-    }
-
-    fn wait_for(
-        &self,
-        deadline: Deadline,
-        met: impl Fn(&mut Inner) -> bool,
-    ) -> Result<Held<'_, Inner>, Held<'_, Inner>> {
-        let mut inner = self.inner.lock();
-        while !met(&mut inner) {
-            let left = deadline.left();
-            if left.is_zero() {
-                return Err(inner);
-            }
-            inner = inner.wait_timeout(&self.settled, left);
-        }
-        Ok(inner)
     }
 }
