@@ -183,7 +183,8 @@ impl Declared {
             node.after.retain(|of| !dead.contains(of));
             node.before.retain(|of| !dead.contains(of));
             // One that is alone is as if it had never been named.
-            !dead.contains(object) && !(node.after.is_empty() && node.before.is_empty())
+            let alone = node.after.is_empty() && node.before.is_empty();
+            !(alone || dead.contains(object))
         });
     }
 }
