@@ -6,11 +6,14 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use fing::foreign::{CollectionError, Finalizers, RegisterError, Scope, Tracer};
+use fing::stubs::faults::{HostFault, plant};
 use fing::stubs::signature::Type;
 use fing::{
     Abi, CleanupFn, CyclePolicy, Executor, FinalizerFn, FinalizerOptions, HeldValue, Order, Runtime,
 };
 
+#[path = "support/child.rs"]
+mod child;
 #[path = "collectors/giving_up.rs"]
 mod giving_up;
 
@@ -224,6 +227,19 @@ fn a_chain_takes_one_collection_in_topological_order() {
     heap.collect(&finalizers);
     assert_eq!(run(&finalizers), (0..u64::from(CHAIN)).collect::<Vec<_>>());
     assert_eq!(finalizers.stats().finalizers, 0);
+}
+
+/// A small integer that is read from the wrong end of its word is seen, planted in a process of its
+/// own, on a big-endian machine.
+#[test]
+fn a_wrong_byte_order_is_seen() {
+    if child::is_child("bytes") {
+        plant(HostFault::ByteOrder);
+        return a_chain_takes_one_collection_in_topological_order();
+    }
+    let output = child::run("a_wrong_byte_order_is_seen", "bytes");
+    let is_little = cfg!(target_endian = "little");
+    assert_eq!(output.status.success(), is_little, "{output:?}");
 }
 
 #[test]

@@ -17,6 +17,7 @@ use rust::{code, is_word, words};
 /// `a, b < c, d`: c and d may use a and b, and whatever those may use.
 const STUBS: &str = "
     quote < signature;
+    planted < key, code;
     lock < compile, code;
     signature < go_frame;
     signature < abi < assign < check, print;

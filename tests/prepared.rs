@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex};
 
 use fing::error::SetFinalizerError;
+use fing::stubs::faults::{HostFault, plant};
 use fing::{
     Abi, Arch, CallStage, DrainOrder, Executor, FinalizerFn, FinalizerState, HeapOptions, Mutator,
     Obj, Order, PreparedFinalizer, Runtime, TypeId,
@@ -51,6 +52,9 @@ extern "C-unwind" fn note_all(first: *const usize, count: usize, log: &Log) {
         panic!("all of them");
     }
 }
+
+#[path = "support/child.rs"]
+mod child;
 
 struct World {
     runtime: Runtime,
@@ -479,6 +483,19 @@ fn bulk_finalizers_take_runs_of_their_type() {
         calls.len()
     );
     assert!(calls.iter().any(|call| call.len() == 1));
+}
+
+/// Two words that are passed as an interface would be are seen, planted in a process of its own,
+/// where an interface travels by reference.
+#[test]
+fn bulk_words_passed_as_an_interface_are_seen() {
+    if child::is_child("words") {
+        plant(HostFault::WordsAsInterface);
+        return bulk_finalizers_take_runs_of_their_type();
+    }
+    let output = child::run("bulk_words_passed_as_an_interface_are_seen", "words");
+    let by_reference = Arch::host() == Some(Arch::S390x);
+    assert_eq!(output.status.success(), !by_reference, "{output:?}");
 }
 
 #[test]

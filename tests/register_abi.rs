@@ -2,8 +2,8 @@
 //! by the register ABI of every size, called by the finalizer goroutine. In a subprocess each, so
 //! that one run sees nothing of another.
 
-#[path = "support/runner.rs"]
-mod runner;
+#[path = "support/child.rs"]
+mod child;
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -16,8 +16,6 @@ fn host() -> Arch {
     Arch::host().unwrap()
 }
 
-const CHILD: &str = "FING_TEST_REGISTER_ABI";
-
 /// How a finalizer is registered.
 #[derive(Clone, Copy, PartialEq)]
 enum Registration {
@@ -28,11 +26,7 @@ enum Registration {
 }
 
 fn run_in_a_subprocess(test: &str, count: u8) {
-    let output = runner::command(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture"])
-        .env(CHILD, count.to_string())
-        .output()
-        .unwrap();
+    let output = child::run(test, &count.to_string());
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(
         output.status.success(),
@@ -123,10 +117,9 @@ fn function(
 }
 
 fn register_abi(registration: Registration) {
-    let Ok(count) = std::env::var(CHILD) else {
+    let Some(count) = counts().find(|count| child::is_child(&count.to_string())) else {
         return;
     };
-    let count: u8 = count.parse().unwrap();
     let observations: Vec<Observation> = [false, true]
         .map(|interface| {
             if interface {

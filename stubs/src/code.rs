@@ -20,6 +20,8 @@ use region::{REGION, Region, span};
 
 use crate::host::{Mapping, make_visible, missing};
 use crate::lock::{Guard, lock};
+#[cfg(feature = "faults")]
+use crate::planted::{HostFault, is_planted};
 use crate::unwind::{CallState, Registration};
 use crate::{Gate, StubError};
 
@@ -175,6 +177,10 @@ impl Arena {
 
     /// Makes code that was written to `slice` visible to every thread that will run it.
     pub(crate) fn publish(&self, slice: &CodeSlice) {
+        #[cfg(feature = "faults")]
+        if is_planted(HostFault::NoCacheMaintenance) {
+            return;
+        }
         make_visible(slice.writable(), slice.executable(), slice.bytes);
         self.mapping.synchronize(slice.offset, slice.bytes);
     }

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use crate::StubKey;
+pub use crate::planted::{HostFault, plant};
 
 /// A mistake that a stub generator could make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

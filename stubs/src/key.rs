@@ -18,6 +18,8 @@ use packed::{Item, Packed, Parts};
 
 use crate::block::BlockLayout;
 use crate::check::check;
+#[cfg(feature = "faults")]
+use crate::planted::{HostFault, is_planted};
 use crate::quote::short;
 use crate::record::RECORD_ARGUMENT;
 use crate::signature::WORD;
@@ -184,6 +186,10 @@ impl Arguments {
             return BlockLayout::of(signature.arguments()).offsets().to_vec();
         }
         let sizes = signature.arguments().filter_map(Type::layout);
+        #[cfg(feature = "faults")]
+        if is_planted(HostFault::ByteOrder) {
+            return vec![0, WORD];
+        }
         let low = |size| {
             if abi.machine().big_endian {
                 WORD - size
@@ -291,6 +297,11 @@ impl StubKey {
             return Err(StubError::NotWords {
                 signature: signature.clone(),
             });
+        }
+        #[cfg(feature = "faults")]
+        if count == 2 && is_planted(HostFault::WordsAsInterface) {
+            let interface = Signature::new(None, vec![Type::empty_interface()], Vec::new(), false)?;
+            return StubKey::new(&interface, abi, options);
         }
         let assignment = checked(signature, abi)?;
         StubKey::build(signature, &assignment, options, Arguments::Words)

@@ -84,6 +84,8 @@ mod interp;
 mod key;
 mod lock;
 mod lower;
+#[cfg(feature = "faults")]
+mod planted;
 mod print;
 mod publish;
 pub mod quote;

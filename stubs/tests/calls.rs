@@ -5,11 +5,11 @@
 //! of the byte (low half). Where they must be is read off the assignment, which the checker vouches
 //! for; keys and moves are not looked at.
 
+#[cfg(feature = "faults")]
+#[path = "../../tests/support/child.rs"]
+mod child;
 #[path = "support/probe/mod.rs"]
 mod probe;
-#[cfg(feature = "faults")]
-#[path = "../../tests/support/runner.rs"]
-mod runner;
 
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
@@ -464,8 +464,6 @@ mod faults {
     use super::*;
     use fing_stubs::faults::Fault;
 
-    const VARIABLE: &str = "FING_STUBS_FAULT";
-
     fn look(fault: Option<Fault>) {
         let options = CacheOptions::default();
         let cache = match fault {
@@ -482,27 +480,20 @@ mod faults {
 
     #[test]
     fn child() {
-        if let Ok(name) = std::env::var(VARIABLE) {
-            look(
-                Fault::ALL
-                    .into_iter()
-                    .find(|fault| format!("{fault:?}") == name),
-            );
+        let is = |fault: &Fault| child::is_child(&format!("{fault:?}"));
+        match Fault::ALL.into_iter().find(is) {
+            Some(fault) => look(Some(fault)),
+            None if child::is_child("none") => look(None),
+            None => {}
         }
     }
 
     #[test]
     fn every_fault_is_found() {
-        let child = |name: &str| {
-            let mut command = runner::command(std::env::current_exe().unwrap());
-            command
-                .args(["--exact", "faults::child"])
-                .env(VARIABLE, name);
-            command.output().unwrap().status.success()
-        };
-        assert!(child("none"), "nothing planted, and a fault is found");
+        let passes = |part: &str| child::run("faults::child", part).status.success();
+        assert!(passes("none"), "nothing planted, and a fault is found");
         for fault in Fault::ALL {
-            assert!(!child(&format!("{fault:?}")), "{fault:?} is not found");
+            assert!(!passes(&format!("{fault:?}")), "{fault:?} is not found");
         }
     }
 }

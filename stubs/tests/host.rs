@@ -145,3 +145,25 @@ fn a_limit_on_files_is_an_error() {
     let output = child::run("a_limit_on_files_is_an_error", "limit");
     assert!(output.status.success(), "{output:?}");
 }
+
+/// A mistake planted in a process of its own is seen by the test of places that are used again, on
+/// the machine where it matters: arm64, whose emulator keeps stale instructions as its processors
+/// do. x86-64 needs no maintenance.
+#[cfg(feature = "faults")]
+#[test]
+fn missing_cache_maintenance_is_seen() {
+    use fing_stubs::Arch;
+    use fing_stubs::faults::{HostFault, plant};
+
+    if child::is_child("stale") {
+        plant(HostFault::NoCacheMaintenance);
+        return a_place_that_is_used_again_runs_the_new_code();
+    }
+    let output = child::run("missing_cache_maintenance_is_seen", "stale");
+    let matters = Arch::host() != Some(Arch::Amd64);
+    assert_eq!(output.status.success(), !matters, "{output:?}");
+    if matters {
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("stale of 100 calls"), "{said}");
+    }
+}

@@ -162,8 +162,9 @@ fn what_a_finalizer_revives_waits() {
                 }
                 number
             });
-            notes.lock().unwrap().push(number.unwrap());
-            if number == Ok(1) {
+            let number = number.unwrap();
+            notes.lock().unwrap().push(number);
+            if number == 1 {
                 let _ = runtime.gc().unwrap();
             }
         });

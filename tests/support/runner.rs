@@ -1,10 +1,11 @@
-//! Running programs of this build as processes of their own.
+//! Runs programs of this build as processes of their own, in the emulator that runs this one: a
+//! system starts no programs of another machine by itself.
 
 use std::ffi::OsStr;
 use std::process::Command;
 
-/// What starts a program that this machine can't run itself, with its arguments: an emulator, as
-/// `qemu-aarch64 -L /usr/aarch64-linux-gnu`. Words are separated by blanks.
+/// The emulator with its arguments, separated by blanks, as `qemu-aarch64 -L
+/// /usr/aarch64-linux-gnu`; `scripts/test-host` sets it.
 const RUNNER: &str = "FING_TEST_RUNNER";
 
 /// A command that runs `program`, which was built for the same target as this test.

@@ -93,8 +93,9 @@ pub(crate) fn make_visible(writable: *const u8, executable: usize, bytes: usize)
 }
 
 // The frame of this function, from x29 up: x29 x30, x19 to x28, d8 to d15, the image's address,
-// (alignment). Below it is the callee's frame, its lowest word at sp. C functions and Go functions
-// keep x29; of the rest, nothing is trusted after the call. `hint #34` is `bti c`.
+// (alignment). Below it is the callee's frame, its lowest word at sp. A C function keeps x29. A Go
+// function keeps sp alone and leaves the word there to its caller: x29 waits in it meanwhile. `hint
+// #34` is `bti c`.
 std::arch::global_asm!(
     ".globl fing_stubs_call_image",
     ".hidden fing_stubs_call_image",
@@ -158,7 +159,14 @@ std::arch::global_asm!(
     "5: ldr x16, [x17, #{code}]",
     floats!(load_floats),
     ints!(load_ints),
+    "ldr x17, [x17, #{is_go}]",
+    "cbnz x17, 8f",
     "blr x16",
+    "b 9f",
+    "8: str x29, [sp]",
+    "blr x16",
+    "ldr x29, [sp]",
+    "9:",
     "ldr x17, [x29, #160]",
     ints!(store_ints),
     floats!(store_floats),
@@ -188,6 +196,7 @@ std::arch::global_asm!(
     code = const offset_of!(CallImage, code),
     frame = const offset_of!(CallImage, frame),
     frame_words = const offset_of!(CallImage, frame_words),
+    is_go = const offset_of!(CallImage, is_go),
     ints = const offset_of!(CallImage, ints),
     floats = const offset_of!(CallImage, floats),
 );

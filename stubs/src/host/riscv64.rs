@@ -143,6 +143,9 @@ std::arch::global_asm!(
     "ld t6, -208(s0)",
     "j 7f",
     "6: sd s0, 0(sp)",
+    // For an unwinder: s0 is the word at sp until it is back (DW_CFA_def_cfa_expression of 3 bytes:
+    // DW_OP_breg2 0, DW_OP_deref).
+    ".cfi_escape 0x0f, 3, 0x72, 0, 0x06",
     "ld x8, {ints}+8*19(t6)",
     "ld t6, {code}(t6)",
     "jalr t6",
@@ -150,6 +153,7 @@ std::arch::global_asm!(
     "ld t6, -208(t6)",
     "sd x8, {ints}+8*19(t6)",
     "ld s0, 0(sp)",
+    ".cfi_def_cfa s0, 0",
     "7:",
     ints!(store_ints),
     floats!(store_floats),

@@ -50,7 +50,7 @@ macro_rules! each_count {
         target_arch = "riscv64",
         target_arch = "s390x"
     )),
-    path = "none.rs"
+    path = "unsupported_isa.rs"
 )]
 mod machine;
 
@@ -185,25 +185,25 @@ pub fn interface(int_arg_regs: u8) -> Option<usize> {
 /// Code address of a C callee `func(*T)`: a C function of the object's address. The object is two
 /// words, see the module's head.
 pub fn native_pointer() -> Option<usize> {
-    address(machine::NATIVE.first())
+    native(0)
 }
 
 /// Code address of a C callee `func(I)`: a C function of a struct of two pointers.
 pub fn native_interface() -> Option<usize> {
-    address(machine::NATIVE.get(1))
+    native(1)
 }
 
 /// Code address of a C callee `func(*T) (int, float32, [10]byte)`, whose result is the 24 bytes of
 /// a `struct { int64_t; float; uint8_t[10]; }`: every C convention here has the caller pass the
 /// address where they go.
 pub fn native_pointer_results() -> Option<usize> {
-    address(machine::NATIVE.get(2))
+    native(2)
 }
 
 /// Code address of a C callee `func(I) (int, float32, [10]byte)`: the argument as in
 /// [`native_interface`], the result as in [`native_pointer_results`].
 pub fn native_interface_results() -> Option<usize> {
-    address(machine::NATIVE.get(3))
+    native(3)
 }
 
 /// Code address of a Go callee `func(*T) [7680]uint64` for all registers: it writes all 60 KiB of
@@ -212,6 +212,11 @@ pub fn native_interface_results() -> Option<usize> {
 /// would keep.
 pub fn sixty_kilobytes() -> Option<usize> {
     address(machine::SIXTY_KILOBYTES.first())
+}
+
+/// The C callee at this place of the machine's list.
+fn native(place: usize) -> Option<usize> {
+    address(machine::NATIVE.get(place))
 }
 
 fn address(entry: Option<&Entry>) -> Option<usize> {

@@ -78,7 +78,8 @@ macro_rules! callee {
                 "ldr d\\i, [x16, #{floats_out} + 8 * \\i]",
                 ".endr",
                 $($end,)*
-                "ldp x16, x17, [x16, #{ints_out} + 8 * 16]",
+                "ldr x17, [x16, #{ints_out} + 8 * 17]",
+                "ldr x16, [x16, #{ints_out} + 8 * 16]",
                 "ret",
                 probe = sym PROBE,
                 calls = const offset_of!(Probe, calls),
