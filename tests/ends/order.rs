@@ -148,8 +148,8 @@ fn what_a_finalizer_revives_waits() {
             .order(Order::Topological)
             .executor(executor);
         let vm = Vm::with(builder);
-        let (ran, kept): (Arc<Mutex<Vec<u64>>>, Arc<Mutex<Option<fing::Handle>>>) =
-            Default::default();
+        let ran: Arc<Mutex<Vec<u64>>> = Arc::default();
+        let kept: Arc<Mutex<Option<fing::Handle>>> = Arc::default();
         let (notes, keep, runtime) = (ran.clone(), kept.clone(), vm.runtime.downgrade());
         let f = vm.function("func(*main.T)", move |[object, _]| {
             let runtime = runtime.upgrade().unwrap();
