@@ -88,7 +88,7 @@ impl Runtime {
     ///
     /// ```
     /// # use std::time::Duration;
-    /// use fing::{ExitPolicy, Runtime};
+    /// use fing::{Runtime, ends::ExitPolicy};
     ///
     /// let runtime = Runtime::builder().number_registrations(true).build()?;
     /// // ... the program ...

@@ -20,8 +20,7 @@ pub struct RuntimeStats {
     pub queued: u64,
     /// Calls done. It grows whenever a block of the queue is done.
     pub executed: u64,
-    /// Calls that were cancelled after they had been queued, those included whose object a
-    /// finalizer in front of it has revived.
+    /// Calls that were cancelled after they had been queued.
     pub cancelled: u64,
     /// Calls dropped because of a shutdown: those that were queued then, and those of objects that
     /// died after it.

@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fing::check::Registration;
+use fing::ends::{ExitPolicy, NotRun};
 use fing::error::{ExecutorError, ExitError, WorldError};
 use fing::{
-    CallStage, CyclePolicy, DrainOrder, Executor, ExitPolicy, FinalizerFn, FinalizerOptions,
-    Handle, Mutator, Obj, Order, Pointer, Runtime, RuntimeBuilder,
+    CallStage, CyclePolicy, DrainOrder, Executor, FinalizerFn, FinalizerOptions, Handle, Mutator,
+    Obj, Order, Pointer, Runtime, RuntimeBuilder,
 };
 
 use super::Blocking;
@@ -118,7 +119,7 @@ fn each_policy_runs_what_it_says() {
         let queued = if policy == ExitPolicy::Nothing { 0 } else { 3 };
         assert_eq!(report.executed, wanted.len() as u64 + queued);
         assert_eq!(report.not_run.len(), left, "{:?}", report.not_run);
-        let cleanups = |of: &&fing::NotRun| of.registration == Registration::Cleanup;
+        let cleanups = |of: &&NotRun| of.registration == Registration::Cleanup;
         assert_eq!(report.not_run.iter().filter(cleanups).count(), left.min(3));
         let stats = world.vm.runtime.stats();
         assert_eq!(stats.executed, report.executed);
@@ -252,7 +253,7 @@ fn an_exit_has_a_deadline() {
         });
         // The last registered ones ran.
         let begun: Vec<u64> = (0..3).map(|n| 699 - n).collect();
-        let stage = |left: &fing::NotRun| left.stage;
+        let stage = |left: &NotRun| left.stage;
         let stages: Vec<_> = report.not_run.iter().map(stage).collect();
         assert_eq!(stages[0], CallStage::Running);
         assert!(stages[1..].iter().all(|stage| *stage == CallStage::Queued));

@@ -134,66 +134,6 @@ fn a_parent_without_finalizer_is_kept_no_longer() {
     }
 }
 
-/// A finalizer roots what is behind it, and a collection sees that before it is its turn: then it
-/// waits, with all that it leads to, until it is unreachable again. Of many blocks, and of the one
-/// that is running.
-#[test]
-fn what_a_finalizer_revives_waits() {
-    for (executor, length) in [
-        (Executor::Inline, 3),
-        (Executor::Thread, 40),
-        (Executor::Thread, 1500),
-    ] {
-        let builder = Runtime::builder()
-            .order(Order::Topological)
-            .executor(executor);
-        let vm = Vm::with(builder);
-        let ran: Arc<Mutex<Vec<u64>>> = Arc::default();
-        let kept: Arc<Mutex<Option<fing::Handle>>> = Arc::default();
-        let (notes, keep, runtime) = (ran.clone(), kept.clone(), vm.runtime.downgrade());
-        let f = vm.function("func(*main.T)", move |[object, _]| {
-            let runtime = runtime.upgrade().unwrap();
-            let number = runtime.enter(|m| {
-                let object = m.adopt(object).unwrap();
-                let number = m.load_word(object, 0).unwrap();
-                if number == 1 {
-                    let next = m.load_ref(object, 8).unwrap().unwrap();
-                    *keep.lock().unwrap() = Some(m.root(next).unwrap());
-                }
-                number
-            });
-            let number = number.unwrap();
-            notes.lock().unwrap().push(number);
-            if number == 1 {
-                let _ = runtime.gc().unwrap();
-            }
-        });
-        vm.enter(|m| {
-            let mut next = None;
-            for number in (0..length).rev() {
-                let object = m.alloc(vm.t).unwrap();
-                m.store_word(object, 0, number).unwrap();
-                m.store_ref(object, 8, next).unwrap();
-                m.set_finalizer(object, &f).unwrap();
-                next = Some(object);
-            }
-        });
-        let collected = vm.runtime.gc().unwrap();
-        assert_eq!(collected.wait(LONG), Ok(()));
-        assert_eq!(std::mem::take(&mut *ran.lock().unwrap()), [0, 1]);
-        assert_eq!(vm.runtime.stats().finalizers, length - 2);
-        // As long as it is reachable.
-        vm.collect();
-        assert_eq!(ran.lock().unwrap().len(), 0);
-        *kept.lock().unwrap() = None;
-        vm.collect();
-        let rest: Vec<u64> = (2..length).collect();
-        assert_eq!(*ran.lock().unwrap(), rest);
-        let stats = vm.runtime.stats();
-        assert_eq!((stats.executed, stats.cancelled), (length, length - 2));
-    }
-}
-
 #[test]
 fn a_declared_cycle_is_named() {
     let world = World::new(Order::Topological);

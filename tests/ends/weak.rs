@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use fing::Runtime;
+use fing::ends::WeakRuntime;
 use fing::foreign::Finalizers;
 use fing::observe::{Observer, ParkReason};
-use fing::{Runtime, WeakRuntime};
 
 use super::vm::{LONG, Vm};
 use super::{collect_foreign, set_foreign};

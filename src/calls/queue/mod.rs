@@ -112,6 +112,13 @@ pub(crate) struct Dropped {
     pub(crate) stage: CallStage,
 }
 
+impl Dropped {
+    /// The word of the record that is the object of a finalizer.
+    pub(crate) fn own_word(&self) -> u64 {
+        self.record.words[self.tag.own_word()]
+    }
+}
+
 /// What the finalizer goroutine finds when it looks for work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Taken {
@@ -364,35 +371,6 @@ impl Queue {
             Some(Found::Running) => CallStage::Running,
             Some(Found::Done) | None => CallStage::Done,
         }
-    }
-
-    /// Takes back the finalizers that have not begun and whose word `wanted` takes, as if they had
-    /// never been queued. They count as cancelled. For a collection.
-    pub(crate) fn withdraw(&self, wanted: impl Fn(u64) -> bool) -> Vec<(Tag, Record)> {
-        let mut inner = self.inner.lock();
-        inner.purge();
-        inner.cancelled.forget_index();
-        let Inner {
-            waiting,
-            draining,
-            running,
-            tickets,
-            counts,
-            ..
-        } = &mut *inner;
-        let blocks = waiting.iter_mut().chain(draining);
-        let mut all: Vec<_> = blocks.flat_map(|block| block.withdraw(&wanted)).collect();
-        if let Some(running) = running {
-            all.extend(running.withdraw(&wanted, &self.cells));
-        }
-        for (collection, ..) in &all {
-            collection.map(|collection| tickets.done(collection, 1));
-            counts.cancelled += 1;
-        }
-        self.settled.notify_all();
-        all.into_iter()
-            .map(|(_, tag, record)| (tag, record))
-            .collect()
     }
 
     /// Calls `visit` with every reference of every record whose call has not returned.

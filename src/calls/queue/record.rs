@@ -103,11 +103,6 @@ impl Tag {
         usize::from(self.0 & 3 == u32::from(Tag::WORD_1))
     }
 
-    /// The word of a finalizer's record that is its object.
-    pub(crate) fn object_of(self, record: &Record) -> u64 {
-        record.words[self.own_word()]
-    }
-
     /// By what the call of a record is found to be cancelled: the object of a finalizer, or the
     /// number of a cleanup.
     #[inline]

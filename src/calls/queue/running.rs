@@ -20,7 +20,7 @@ use fing_stubs::Record;
 use super::Dropped;
 use super::block::Block;
 use super::cancel::CallStage;
-use super::record::{CallId, Slot, Tag};
+use super::record::{CallId, Slot};
 use super::tickets::{Outstanding, Parts, Tickets};
 use crate::base::sync::{Arc, AtomicPtr, Ordering, heavy_fence, light_fence};
 
@@ -167,29 +167,6 @@ impl Running {
             Some(reached) if reached > n => Found::Done,
             _ => Found::Running,
         })
-    }
-
-    /// Cancels the finalizers that have not begun and whose word `wanted` takes. Returns them, with
-    /// the collections that queued them.
-    pub(super) fn withdraw(
-        &mut self,
-        wanted: impl Fn(u64) -> bool,
-        cells: &Cells,
-    ) -> Vec<(Option<u64>, Tag, Record)> {
-        let block = self.block.clone();
-        let mut withdrawn = Vec::new();
-        for (slot, tag) in block.entries().skip(self.progress(cells) + 1) {
-            let id = tag.call_id(slot.word(tag.own_word()), 0);
-            let CallId::Finalizer(word) = id else {
-                continue;
-            };
-            if wanted(word)
-                && let Some(Found::Cancelled(of)) = self.cancel(|found, _| found == id, cells)
-            {
-                withdrawn.push((of, tag, slot.record()));
-            }
-        }
-        withdrawn
     }
 
     /// Of the records in front of `reached` and behind it, adds up those that were not cancelled.

@@ -78,25 +78,6 @@ impl Waiting {
         }
     }
 
-    /// Takes out the finalizers whose word `wanted` takes, and returns them with the collections
-    /// that queued them.
-    pub(super) fn withdraw(
-        &mut self,
-        wanted: impl Fn(u64) -> bool,
-    ) -> Vec<(Option<u64>, Tag, Record)> {
-        let is_wanted = |n: usize| matches!(self.call_id(n), CallId::Finalizer(of) if wanted(of));
-        let numbers: Vec<usize> = (0..self.len()).filter(|&n| is_wanted(n)).collect();
-        if numbers.is_empty() {
-            return Vec::new();
-        }
-        let mut all = Vec::new();
-        self.list(&mut all);
-        let of = |n: &usize| (self.parts.of(*n), all[*n].tag, all[*n].record);
-        let withdrawn = numbers.iter().map(of).collect();
-        self.retain(|n| numbers.binary_search(&n).is_err());
-        withdrawn
-    }
-
     /// Lists the records.
     pub(super) fn list(&self, dropped: &mut Vec<Dropped>) {
         let stage = CallStage::Queued;

@@ -59,9 +59,6 @@ impl Weakness for Registry {
     fn queued(&self, marking: &mut Marking<'_>) {
         let mut specials = self.specials.lock();
         specials.live_external = specials.live_external(marking);
-        if self.order.is_topological() && !specials.dropping {
-            self.take_back(&mut specials, marking);
-        }
         self.queue
             .visit_references(&mut |word| marking.mark(word as usize));
         if !specials.declared.is_empty() {

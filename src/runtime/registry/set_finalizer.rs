@@ -4,12 +4,12 @@
 use fing_stubs::{Kind, Type};
 
 use super::pointer::{Held, lies_at};
-use super::{Pointer, Registry, SetFinalizerError, Special, Specials, is_traced, shape_id};
+use super::{Pointer, Registry, SetFinalizerError, Special, is_traced, shape_id};
 use crate::calls::function::{ContextKind, Entry, Function};
 use crate::calls::options::{FinalizerOptions, HeldValue};
 use crate::calls::queue::{CallId, CallStage};
 use crate::calls::shape::Argument;
-use crate::heap::{Heap, Location, Place, SetId, TypedId};
+use crate::heap::{Location, SetId, TypedId};
 use crate::order::CyclePolicy;
 use crate::runtime::collect::Space;
 use crate::runtime::known::{ContextCheck, Known};
@@ -319,7 +319,15 @@ impl Registry {
         if specials.lists.of(object).any(is_it) {
             return false;
         }
-        specials.add_interior(heap, object, (addr, shape, context), traced);
+        let special = Special::Finalizer {
+            addr,
+            shape,
+            context,
+        };
+        specials.number(heap);
+        specials.lists.push(object, special, traced);
+        specials.interior += 1;
+        heap.set_special(object);
         true
     }
 
@@ -453,27 +461,6 @@ fn bulk_argument(
 fn print(types: &Types, ty: TypeId) -> Type {
     let desc = types.desc(ty);
     desc.map_or_else(|_| Type::unsafe_pointer(), |desc| desc.ty().clone())
-}
-
-impl Specials {
-    /// Adds a finalizer of an interior pointer: its address, its shape and its context.
-    pub(super) fn add_interior(
-        &mut self,
-        heap: &Heap,
-        object: Place,
-        (addr, shape, context): (usize, u32, u64),
-        traced: bool,
-    ) {
-        let special = Special::Finalizer {
-            addr,
-            shape,
-            context,
-        };
-        self.number(heap);
-        self.lists.push(object, special, traced);
-        self.interior += 1;
-        heap.set_special(object);
-    }
 }
 
 impl Special {

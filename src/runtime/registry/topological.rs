@@ -5,11 +5,10 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use super::collect::Due;
-use super::{Registry, Special, Specials, shape_id, shape_of};
+use super::{Registry, Special, Specials, shape_of};
 use crate::base::events::{guarded, tell};
 use crate::calls::lookup::Lookup;
-use crate::calls::queue::Tag;
-use crate::heap::{Bit, Heap, Marking, TypedId};
+use crate::heap::{Bit, Heap, Marking};
 use crate::order::{Candidate, CyclePolicy, Faults, Order, plan};
 
 /// A cycle of objects that keeps a finalizer from running, whose policy is [`CyclePolicy::Report`].
@@ -173,38 +172,6 @@ impl Registry {
             self.follow(&specials, marking);
         }
         specials.topological = state;
-    }
-
-    /// Registers the finalizers anew whose calls are queued and have not begun, though the object
-    /// is reachable from roots: a finalizer in front of it has revived it. To be called when what
-    /// is reachable from roots is marked, and nothing else.
-    pub(super) fn take_back(&self, specials: &mut Specials, marking: &Marking<'_>) {
-        let heap = marking.heap();
-        let revived = |word: u64| {
-            let found = heap.find(word as usize);
-            found.is_some_and(|(start, _)| marking.is_marked(start) && heap.id(start).is_none())
-        };
-        let withdrawn = self.queue.withdraw(revived);
-        let mut lookup = Lookup::between_sweeps(&self.shapes);
-        for (tag, record) in withdrawn {
-            let found = lookup.get(tag.shape());
-            let word = found
-                .template
-                .has_own_context()
-                .then_some(record.context as u64);
-            let traced = tag.has(Tag::CONTEXT);
-            let addr = tag.object_of(&record) as usize;
-            let Some((start, desc)) = heap.find(addr) else {
-                continue;
-            };
-            if addr == start {
-                let id = TypedId::new(desc, shape_id(tag.shape()), traced);
-                heap.set_id(start, &id, word);
-            } else if let Some(object) = heap.place(start) {
-                let (shape, context) = (tag.shape(), word.unwrap_or_default());
-                specials.add_interior(heap, object, (addr, shape, context), traced);
-            }
-        }
     }
 
     /// Returns the starts of all dead objects with finalizers, and the finalizers of each.
