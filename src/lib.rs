@@ -68,15 +68,12 @@ mod world;
 pub use calls::executor::Executor;
 pub use calls::function::{CleanupFn, FinalizerFn};
 pub use calls::options::{FinalizerOptions, HeldValue};
-pub use calls::queue::{CallStage, DrainOrder, Outstanding};
-pub use calls::ticket::Ticket;
+pub use calls::queue::{CallStage, DrainOrder};
 pub use fing_stubs as stubs;
 pub use fing_stubs::{Abi, Arch, CacheOptions, CodePolicy, Signature};
 pub use heap::{HeapOptions, HeapStats};
 pub use order::{CyclePolicy, Order};
 pub use runtime::collect::Collection;
-pub use runtime::collected::Collected;
-pub use runtime::exit::{ExitPolicy, ExitReport, NotRun};
 pub use runtime::keep_alive::{KeepAlive, keep_alive};
 pub use runtime::mutator::Mutator;
 pub use runtime::object::Obj;
@@ -85,7 +82,6 @@ pub use runtime::registry::{
 };
 pub use runtime::stats::RuntimeStats;
 pub use runtime::weak::Weak;
-pub use runtime::weak_runtime::WeakRuntime;
 pub use runtime::{Runtime, RuntimeBuilder};
 pub use types::{TypeId, Types};
 pub use world::handle::Handle;
@@ -93,6 +89,15 @@ pub use world::handle::Handle;
 /// Making [`FinalizerFn`]s and [`CleanupFn`]s.
 pub mod function {
     pub use crate::calls::function::{Following, FunctionBuilder, FunctionError, UncheckedBytes};
+}
+
+/// Waiting for calls, and ending finalization.
+pub mod ends {
+    pub use crate::calls::queue::Outstanding;
+    pub use crate::calls::ticket::Ticket;
+    pub use crate::runtime::collected::Collected;
+    pub use crate::runtime::exit::{ExitPolicy, ExitReport, NotRun};
+    pub use crate::runtime::weak_runtime::WeakRuntime;
 }
 
 /// Watching the finalizer goroutine: what it does, told as it happens.

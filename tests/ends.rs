@@ -1,5 +1,4 @@
 //! How finalization ends: shutdowns, tickets of collections, cancelled calls.
-#![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
 #[path = "ends/cancel.rs"]
 mod cancel;
@@ -7,10 +6,13 @@ mod cancel;
 mod deadlocks;
 #[path = "ends/exit.rs"]
 mod exit;
+#[cfg(target_os = "linux")]
 #[path = "ends/fork.rs"]
 mod fork;
 #[path = "ends/order.rs"]
 mod order;
+#[path = "support/runner.rs"]
+mod runner;
 #[path = "ends/shutdown.rs"]
 mod shutdown;
 #[path = "ends/tickets.rs"]

@@ -14,7 +14,6 @@ use crate::calls::queue::{Outstanding, Queue};
 /// A ticket keeps neither the runtime nor its goroutine alive, and may be sent to another thread.
 ///
 /// ```
-/// # if !cfg!(all(target_arch = "x86_64", target_os = "linux")) { return Ok(()) }
 /// # use std::time::Duration;
 /// # use fing::Runtime;
 /// let runtime = Runtime::new()?;

@@ -87,9 +87,8 @@ impl Runtime {
     /// the calls are made on this thread, which waits for the one that is running.
     ///
     /// ```
-    /// # if !cfg!(all(target_arch = "x86_64", target_os = "linux")) { return Ok(()) }
     /// # use std::time::Duration;
-    /// use fing::{ExitPolicy, Runtime};
+    /// use fing::{Runtime, ends::ExitPolicy};
     ///
     /// let runtime = Runtime::builder().number_registrations(true).build()?;
     /// // ... the program ...

@@ -15,7 +15,6 @@ use crate::runtime::shared::Shared;
 /// for what is given to the builder.
 ///
 /// ```
-/// # if !cfg!(all(target_arch = "x86_64", target_os = "linux")) { return Ok(()) }
 /// use fing::Runtime;
 ///
 /// let builder = Runtime::builder();

@@ -52,8 +52,8 @@ pub enum WorldError {
     /// The thread would wait for threads that wait for it: it runs with a mutator of another
     /// runtime, for whose collection another thread waits, which runs with a mutator of this one.
     #[error(
-        "{operation}: would wait for threads that wait for a mutator of another runtime, with which \
-         this thread runs, wanted that one in a native region, or dropped"
+        "{operation}: would wait for threads that wait for a mutator of another runtime, with \
+         which this thread runs, wanted that one in a native region, or dropped"
     )]
     Deadlock {
         /// What was tried.

@@ -1,18 +1,19 @@
 //! Exit policies: what is run, in which order, and what is said not to have run.
 
-use std::process::Command;
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fing::check::Registration;
+use fing::ends::{ExitPolicy, NotRun};
 use fing::error::{ExecutorError, ExitError, WorldError};
 use fing::{
-    CallStage, CyclePolicy, DrainOrder, Executor, ExitPolicy, FinalizerFn, FinalizerOptions,
-    Handle, Mutator, Obj, Order, Pointer, Runtime, RuntimeBuilder,
+    CallStage, CyclePolicy, DrainOrder, Executor, FinalizerFn, FinalizerOptions, Handle, Mutator,
+    Obj, Order, Pointer, Runtime, RuntimeBuilder,
 };
 
 use super::Blocking;
+use super::runner::command;
 use super::vm::{LONG, Vm};
 
 /// A runtime whose calls note a number: finalizers that of their object, cleanups their argument.
@@ -118,7 +119,7 @@ fn each_policy_runs_what_it_says() {
         let queued = if policy == ExitPolicy::Nothing { 0 } else { 3 };
         assert_eq!(report.executed, wanted.len() as u64 + queued);
         assert_eq!(report.not_run.len(), left, "{:?}", report.not_run);
-        let cleanups = |of: &&fing::NotRun| of.registration == Registration::Cleanup;
+        let cleanups = |of: &&NotRun| of.registration == Registration::Cleanup;
         assert_eq!(report.not_run.iter().filter(cleanups).count(), left.min(3));
         let stats = world.vm.runtime.stats();
         assert_eq!(stats.executed, report.executed);
@@ -252,7 +253,7 @@ fn an_exit_has_a_deadline() {
         });
         // The last registered ones ran.
         let begun: Vec<u64> = (0..3).map(|n| 699 - n).collect();
-        let stage = |left: &fing::NotRun| left.stage;
+        let stage = |left: &NotRun| left.stage;
         let stages: Vec<_> = report.not_run.iter().map(stage).collect();
         assert_eq!(stages[0], CallStage::Running);
         assert!(stages[1..].iter().all(|stage| *stage == CallStage::Queued));
@@ -352,7 +353,7 @@ fn a_program_that_ends() {
         ("topological", "ran 3;ran 2;ran 1;left 0;"),
     ] {
         let name = "exit::a_program_that_ends";
-        let output = Command::new(std::env::current_exe().unwrap())
+        let output = command(std::env::current_exe().unwrap())
             .args([name, "--exact", "--nocapture", "--test-threads=1"])
             .env(POLICY, policy)
             .output()

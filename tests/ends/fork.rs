@@ -214,13 +214,14 @@ extern "C" fn add(a: i64, b: i64) -> i64 {
 /// the parent's cache takes no memory of the child's away.
 #[test]
 fn stubs_in_a_forked_child() {
+    let native = Abi::host_native().unwrap();
     let cache = StubCache::new(CacheOptions::default()).unwrap();
     let signature = "func(int, int) int".parse().unwrap();
-    let stub = cache.call_stub(&signature, Abi::system_v()).unwrap();
+    let stub = cache.call_stub(&signature, native).unwrap();
     let entry = stub.stub().entry().unwrap();
     let call = |stub: &fing::stubs::CallStub| {
         let (arguments, mut result) = ([40_i64, 2], 0_i64);
-        // SAFETY: `add` is a System V function of this signature; the blocks have its layouts.
+        // SAFETY: `add` is a C function of this signature; the blocks have its layouts.
         unsafe {
             let (from, to) = (arguments.as_ptr().cast(), (&raw mut result).cast());
             let code = add as *const () as usize;
@@ -230,11 +231,11 @@ fn stubs_in_a_forked_child() {
     };
     assert_eq!(call(&stub), 42);
     in_child(|| {
-        for abi in [Abi::system_v(), Abi::go(Arch::Amd64)] {
+        for abi in [native, Abi::go(Arch::host().unwrap())] {
             let error = cache.call_stub(&signature, abi).unwrap_err();
             assert!(error.to_string().contains("used by its fork"), "{error}");
         }
-        let other = cache.for_signature(&"func(int8)".parse().unwrap(), Abi::system_v());
+        let other = cache.for_signature(&"func(int8)".parse().unwrap(), native);
         assert!(matches!(other, Err(StubError::Forked { .. })));
         assert_eq!(call(&stub), 42);
         // Memory of the child's own, much more than the arena: some of it may lie where the arena's
@@ -252,7 +253,7 @@ fn stubs_in_a_forked_child() {
         }
         // A cache of its own makes code as before.
         let cache = StubCache::new(CacheOptions::default()).unwrap();
-        let stub = cache.call_stub(&signature, Abi::system_v()).unwrap();
+        let stub = cache.call_stub(&signature, native).unwrap();
         assert!(stub.stub().is_generated());
         assert_eq!(call(&stub), 42);
     });
@@ -261,17 +262,18 @@ fn stubs_in_a_forked_child() {
 /// A child's child is a fork of both.
 #[test]
 fn a_fork_of_a_fork() {
+    let native = Abi::host_native().unwrap();
     let cache = StubCache::new(CacheOptions::default()).unwrap();
     let signature = "func(int)".parse().unwrap();
     in_child(|| {
         let own = StubCache::new(CacheOptions::default()).unwrap();
-        own.for_signature(&signature, Abi::system_v()).unwrap();
+        own.for_signature(&signature, native).unwrap();
         in_child(|| {
             for cache in [&cache, &own] {
-                let stub = cache.for_signature(&signature, Abi::system_v());
+                let stub = cache.for_signature(&signature, native);
                 assert!(matches!(stub, Err(StubError::Forked { .. })));
             }
         });
-        own.for_signature(&signature, Abi::system_v()).unwrap();
+        own.for_signature(&signature, native).unwrap();
     });
 }

@@ -14,13 +14,19 @@ use super::{Blocking, builders, clean_foreign, collect_foreign, set_foreign};
 extern "C" fn nothing(_: u64) {}
 
 fn foreign_function() -> FinalizerFn {
-    let builder = FinalizerFn::builder("func(uintptr)".parse().unwrap(), Abi::system_v());
-    // SAFETY: I8: a System V function of one word.
+    let builder = FinalizerFn::builder(
+        "func(uintptr)".parse().unwrap(),
+        Abi::host_native().unwrap(),
+    );
+    // SAFETY: I8: a C function of one word.
     unsafe { builder.at(nothing as *const ()) }
 }
 
 fn foreign_cleanup() -> CleanupFn {
-    let builder = CleanupFn::builder("func(uintptr)".parse().unwrap(), Abi::system_v());
+    let builder = CleanupFn::builder(
+        "func(uintptr)".parse().unwrap(),
+        Abi::host_native().unwrap(),
+    );
     // SAFETY: I8: as above.
     unsafe { builder.at(nothing as *const ()) }
 }

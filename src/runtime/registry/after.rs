@@ -1,8 +1,8 @@
 //! `finalize_after`: an order of finalization that no reference shows.
 //!
 //! A declaration is a hidden reference from the object that is finalized first to the one that is
-//! finalized after it: whatever a reference does for the order, it does. Declarations are kept here,
-//! by the address of the object, and not in the objects; a collection follows them when it marks
+//! finalized after it: whatever a reference does for the order, it does. Declarations are kept
+//! here, by the address of the object, and not in the objects; a collection follows them when it marks
 //! ([`Registry::follow`]), and the plan of the topological order counts them as references.
 //!
 //! The objects are kept in an order in which each declaration leads forward, so that one which
@@ -183,7 +183,8 @@ impl Declared {
             node.after.retain(|of| !dead.contains(of));
             node.before.retain(|of| !dead.contains(of));
             // One that is alone is as if it had never been named.
-            !dead.contains(object) && !(node.after.is_empty() && node.before.is_empty())
+            let alone = node.after.is_empty() && node.before.is_empty();
+            !(alone || dead.contains(object))
         });
     }
 }
