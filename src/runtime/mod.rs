@@ -231,8 +231,9 @@ impl RuntimeBuilder {
     }
 
     /// Has registrations numbered in the order in which they are made, which
-    /// [`ExitPolicy::LastRegisteredFirst`](crate::ends::ExitPolicy::LastRegisteredFirst) needs. That
-    /// takes 8 bytes for each object of a block with finalizers, and one more atomic addition for
+    /// [`ExitPolicy::LastRegisteredFirst`](crate::ends::ExitPolicy::LastRegisteredFirst) needs.
+    /// That takes 8 bytes for each object of a block with finalizers, and one more atomic addition
+    /// for
     /// each registration. By default they are not.
     pub fn number_registrations(mut self, number: bool) -> Self {
         self.number_registrations = number;

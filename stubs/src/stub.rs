@@ -109,8 +109,8 @@ impl Stub {
     /// run makes them ordered from its side (on Linux by `membarrier`), and then reads `progress`:
     /// no record from the new end on is called unless `progress` had passed it by then.
     ///
-    /// A stub with machine code belongs to the process that made it. In a forked child its calls are
-    /// interpreted, tens of times slower.
+    /// A stub with machine code belongs to the process that made it. In a forked child its calls
+    /// are interpreted, tens of times slower.
     ///
     /// # Panics
     /// In a forked child, on a host that has no interpreter for the key.

@@ -2,8 +2,8 @@
 //!
 //! A declaration is a hidden reference from the object that is finalized first to the one that is
 //! finalized after it: whatever a reference does for the order, it does. Declarations are kept
-//! here, by the address of the object, and not in the objects; a collection follows them when it marks
-//! ([`Registry::follow`]), and the plan of the topological order counts them as references.
+//! here, by the address of the object, and not in the objects; a collection follows them when it
+//! marks ([`Registry::follow`]), and the plan of the topological order counts them as references.
 //!
 //! The objects are kept in an order in which each declaration leads forward, so that one which
 //! would close a cycle is found when it is made (Pearce and Kelly's algorithm): an object that is
