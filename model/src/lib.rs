@@ -13,6 +13,7 @@ mod base;
     dead_code,
     unused_imports,
     unreachable_pub,
+    unused_imports,
     reason = "the runtime uses more of the queue than the models do, and shows some of it"
 )]
 #[path = "../../src/calls/queue/mod.rs"]
@@ -25,3 +26,5 @@ mod safepoint;
 mod safepoint_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod waiting;
