@@ -174,8 +174,8 @@ fn explain_refuses_what_it_has_to() {
         ),
         (vec!["explain", "func(*int"], "column 10: found end of text"),
         (
-            vec!["explain", "func(string)", "--abi", "sysv"],
-            "parameter 0 is string",
+            vec!["explain", "func([3]int)", "--abi", "sysv"],
+            "parameter 0 is [3]int",
         ),
         (
             [&host[..], &["--abi", "sysv", "--int-regs", "3"]].concat(),

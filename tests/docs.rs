@@ -32,6 +32,7 @@ const FOREIGN: &[&str] = &[
     "ffi_abi",
     "ffi_call",
     "ffi_cif",
+    "ffi_closure",
     "try_call",
     "user_data",
 ];

@@ -22,7 +22,7 @@ const STUBS: &str = "
     signature < go_frame;
     signature < abi < assign < check, print;
     assign, gate < error;
-    signature < block;
+    abi < block;
     check, error, record, block < key < faults, veneer < lower < compile;
     error, gate, record, abi < host < unwind;
     error, veneer < unwind < tools < code;
@@ -30,7 +30,7 @@ const STUBS: &str = "
     code, compile < publish;
     compile < fuzzing;
     record, compile, host < interp;
-    barrier, interp, publish < stub < call < cache;
+    barrier, interp, publish < stub < call < cache < entry;
     record < seed;
 ";
 

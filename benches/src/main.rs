@@ -38,6 +38,7 @@ mod measure {
 /// Figures of fing's beside those of the machine, measured together in one process.
 mod suites {
     mod batch;
+    pub(crate) mod callbacks;
     pub(crate) mod calls;
     pub(crate) mod collector;
     pub(crate) mod instructions;

@@ -3,7 +3,7 @@
 //! switches allows, and finds deadlocks, which is what a lost wake-up is.
 //!
 //! Their sources are the runtime's own, compiled here a second time over loom's locks and atomics.
-//! Only tests.
+//! So is the state of callbacks' slots. Only tests.
 #![forbid(unsafe_code)]
 
 #[cfg(test)]
@@ -18,6 +18,17 @@ mod base;
 )]
 #[path = "../../src/calls/queue/mod.rs"]
 mod queue;
+/// The state of slots, the source of fing-stubs itself, over loom's atomics.
+#[cfg(test)]
+mod slot {
+    #[expect(dead_code, reason = "fing-stubs uses more of it than the models do")]
+    #[path = "../../../stubs/src/entry/state.rs"]
+    pub(crate) mod state;
+    mod sync {
+        pub(crate) use loom::sync::atomic::{AtomicU64, Ordering};
+    }
+    mod tests;
+}
 #[cfg(test)]
 #[expect(dead_code, reason = "the runtime uses more of it than the models do")]
 #[path = "../../src/world/safepoint.rs"]

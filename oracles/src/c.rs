@@ -15,6 +15,27 @@ pub struct Toolchain {
     gcc: PathBuf,
     /// `None`: they run by themselves.
     emulator: Option<PathBuf>,
+    /// Compiles the file [`CALLEES`] in place of gcc.
+    clang: Option<PathBuf>,
+}
+
+/// The file of a program that another compiler may compile.
+pub const CALLEES: &str = "callees.c";
+
+/// gcc for arm64, with clang for the functions of [`CALLEES`], which are of Apple's convention.
+/// The two share nothing but calls with integers and pointers, which both conventions pass alike.
+///
+/// `None` if it is not on this machine, which is said on standard error.
+///
+/// # Panics
+///
+/// If it is missing and `FING_REQUIRE_ORACLES=1`.
+pub fn apple_toolchain() -> Option<Toolchain> {
+    let clang = tool("clang-14", "functions of Apple's convention")?;
+    Some(Toolchain {
+        clang: Some(clang),
+        ..toolchain(Isa::Arm64)?
+    })
 }
 
 /// gcc for a machine; for all but x86-64 with qemu's user-mode emulator.
@@ -37,7 +58,11 @@ pub fn toolchain(isa: Isa) -> Option<Toolchain> {
         Some(name) => Some(tool(name, wanted_for)?),
         None => None,
     };
-    Some(Toolchain { gcc, emulator })
+    Some(Toolchain {
+        gcc,
+        emulator,
+        clang: None,
+    })
 }
 
 /// Sources of a program: file names with their contents.
@@ -59,7 +84,15 @@ impl Toolchain {
         for (file, text) in sources {
             let path = folder.0.join(file);
             fs::write(&path, text).map_err(|e| format!("cannot write {}: {e}", path.display()))?;
-            compile.arg(path);
+            match (&self.clang, *file) {
+                (_, header) if header.ends_with(".h") => {}
+                (Some(clang), CALLEES) => {
+                    compile.arg(callees(clang, &path)?);
+                }
+                _ => {
+                    compile.arg(path);
+                }
+            }
         }
         output(&mut compile)?;
         let program = folder.0.join("program");
@@ -68,6 +101,46 @@ impl Toolchain {
             None => output(&mut Command::new(program)),
         }
     }
+}
+
+/// The assembly that clang makes of a file for Apple's machine, for GNU's assembler.
+fn callees(clang: &Path, source: &Path) -> Result<PathBuf, String> {
+    let mut compile = Command::new(clang);
+    // The suffix makes clang write ELF's directives; the convention is Apple's by the system.
+    compile.args([
+        "--target=arm64-apple-macos12-elf",
+        "-std=gnu11",
+        "-O1",
+        "-w",
+        "-S",
+    ]);
+    compile.args([
+        "-fno-asynchronous-unwind-tables",
+        "-fno-stack-protector",
+        "-fno-addrsig",
+    ]);
+    // No headers but clang's own: there are none of Apple's system here.
+    compile.args(["-ffreestanding", "-o", "-"]);
+    let text = output(compile.arg(source))?;
+    let path = source.with_extension("S");
+    fs::write(&path, gnu_assembly(&text)).map_err(|e| format!("{}: {e}", path.display()))?;
+    Ok(path)
+}
+
+/// Apple's way to write halves of addresses, in GNU's.
+fn gnu_assembly(text: &str) -> String {
+    let mut lines = Vec::new();
+    for line in text.lines() {
+        let symbols = line.replace("@PAGEOFF", "@LOW").replace("@PAGE", "");
+        lines.push(match symbols.split_once("@LOW") {
+            Some((before, after)) => {
+                let start = before.rfind([' ', '\t']).map_or(0, |at| at + 1);
+                format!("{}:lo12:{}{after}", &before[..start], &before[start..])
+            }
+            None => symbols,
+        });
+    }
+    lines.join("\n") + "\n"
 }
 
 /// A folder under target/oracles, removed at the end unless the thread panics.

@@ -235,6 +235,15 @@ impl Function {
         &self.0.entry
     }
 
+    /// The ABI, unless it is one of Go's that follows the runtime's register count, or there is
+    /// none, as a Rust closure is called without a stub.
+    pub(crate) fn fixed_abi(&self) -> Option<Abi> {
+        match self.0.entry {
+            Entry::Fixed { abi, .. } => Some(abi),
+            Entry::Following { .. } | Entry::Rust(_) => None,
+        }
+    }
+
     pub(crate) fn context(&self) -> &ContextKind {
         &self.0.context
     }

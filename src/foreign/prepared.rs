@@ -36,7 +36,8 @@ const AT_ONCE: usize = 64;
 ///     // SAFETY: `close` does not follow its argument.
 ///     unsafe { close.set(object)? };
 /// }
-/// assert!(close.clear(0x1000) && !close.clear(0x1000));
+/// assert!(close.clear(0x1000).is_cancelled());
+/// assert!(!close.clear(0x1000).is_cancelled());
 /// assert_eq!(finalizers.stats().finalizers, 1023);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

@@ -60,6 +60,12 @@ pub enum TypesError {
         /// Index of the type in that runtime.
         index: u32,
     },
+    /// A type that only C has: Go's rules of layout and of pointers in it do not say what it is.
+    #[error("type {ty}: it is one that only C has, wanted a type of Go's for values of the heap")]
+    OnlyC {
+        /// The type given.
+        ty: String,
+    },
     /// This runtime cannot have more types.
     #[error("type {ty}: this runtime has the most types it can have")]
     Full {

@@ -126,6 +126,7 @@ impl Types {
     pub fn define_as(&self, name: &str, underlying: &Type) -> Result<TypeId, TypesError> {
         Type::opaque(name)?;
         self.check(underlying, Some(name))?;
+        check_go(underlying)?;
         let underlying = shape::shallow(&self.complete(underlying)?, self.universe)?;
         let ty = Type::named(name, underlying)?.in_scope(self.universe)?;
         let definition = |ty: &Type| match ty.kind() {
@@ -178,10 +179,11 @@ impl Types {
     /// The id of a type, which is added to this universe if it is new.
     ///
     /// # Errors
-    /// When it uses names that are not defined here, or have another definition here, or the
-    /// universe is full.
+    /// When it uses names that are not defined here, or have another definition here, or it is a
+    /// type that only C has, or the universe is full.
     pub fn intern(&self, ty: &Type) -> Result<TypeId, TypesError> {
         self.check(ty, None)?;
+        check_go(ty)?;
         let ty = shape::shallow(&self.complete(ty)?, self.universe)?;
         let mut books = self.books.lock();
         if let Some(&index) = books.ids.get(&ty) {
@@ -328,6 +330,14 @@ impl Default for Types {
     fn default() -> Types {
         Types::new()
     }
+}
+
+/// Refuses what has values that Go has not.
+fn check_go(ty: &Type) -> Result<(), TypesError> {
+    if ty.is_go() {
+        return Ok(());
+    }
+    Err(TypesError::OnlyC { ty: ty.to_string() })
 }
 
 /// Compares the definitions of two types that are equal because their names are.

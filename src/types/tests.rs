@@ -494,3 +494,21 @@ fn what_may_be_passed() {
          missing"
     );
 }
+
+#[test]
+fn types_that_only_c_has_are_refused() {
+    let types = Types::new();
+    for text in [
+        "C.int128",
+        "[2]C.longdouble",
+        "struct { A C.union { B, C *int } }",
+    ] {
+        let text = text.replace("B, C *int", "B *int; C uint");
+        for outcome in [types.id(&text), types.define("main.T", &text)] {
+            let error = outcome.unwrap_err();
+            assert!(matches!(error, TypesError::OnlyC { .. }), "{text}: {error}");
+        }
+    }
+    // Behind a pointer it is no value of the heap.
+    types.id("*C.int128").unwrap();
+}

@@ -31,7 +31,7 @@ mod native;
 
 use crate::abi::{Abi, RegClass};
 use crate::quote::short;
-use crate::signature::{Kind, Layout, Need, Role, Signature, Type, WORD};
+use crate::signature::{CLayout, Kind, Need, Role, Signature, Type, WORD};
 
 /// Where everything of one call goes.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -104,11 +104,11 @@ pub enum Place {
         /// base.
         spill: Option<u64>,
     },
-    /// Native only: the first word in the last register, the second on the stack.
+    /// Native only: the first word in the last register, the rest on the stack.
     Split {
         /// The first word.
         piece: Piece,
-        /// The second word, in bytes from the argument base.
+        /// What follows it, in bytes from the argument base.
         offset: u64,
     },
     /// Native only: as the address of a copy that lies in the caller's frame.
@@ -135,13 +135,15 @@ pub struct Piece {
     pub index: usize,
     /// First byte of the value that is in it.
     pub off: u64,
-    /// How many bytes: 1, 2, 4 or 8.
+    /// How many bytes: 1, 2, 4 or 8; of a struct or union under a native convention any number up
+    /// to 8; 16 for a vector or a `long double` in a float register.
     pub size: u64,
     /// First byte of the register that holds it, counted from the least significant. 0 except for
     /// small native results, several of which share a register. Where a lone `float32` sits is the
     /// machine's affair: [`Abi::float32_image`].
     pub reg_off: u64,
-    /// Go's type of the part: what a GC map or a debugger would call it.
+    /// Go's type of the part: what a GC map or a debugger would call it. Where a register holds
+    /// several scalars, or part of one, an array of bytes.
     pub kind: Type,
 }
 
@@ -149,15 +151,21 @@ pub struct Piece {
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AssignError {
-    /// A native convention has no place for a value of this type.
-    #[error("assign: {role} is {}, wanted {wanted} to pass it by {abi}", short(.found))]
+    /// The convention has no place for a value of this type, or more than one.
+    #[error("assign: {role} is {}, which {abi} does not pass: {why}", short(.found))]
     NotByValue {
         /// Where in the signature.
         role: Role,
         /// Its type.
         found: Type,
-        /// What may stand there.
-        wanted: &'static str,
+        /// The convention.
+        abi: Abi,
+        /// The reason.
+        why: &'static str,
+    },
+    /// A call of C's variadic function under Go's ABI.
+    #[error("assign: a call with ... of C's, wanted a native convention instead of {abi}")]
+    Variadic {
         /// The convention.
         abi: Abi,
     },
@@ -166,13 +174,25 @@ pub enum AssignError {
 /// Assigns every value of `sig` its place.
 ///
 /// # Errors
-/// For the Go family, none. A native convention takes booleans, integers, floats, pointers, maps,
-/// channels, functions and interfaces as arguments, and anything of non-zero size as a result.
+/// For the Go family, a type that only C has, or C's `...`. A native convention takes no array as
+/// an argument and no result without bytes; what else it refuses is in its table
+/// ([`NativeConvention::undefined`](crate::NativeConvention::undefined)), and what would lie in
+/// memory aligned to more bytes than its stack.
 pub fn assign(sig: &Signature, abi: Abi) -> Result<Assignment, AssignError> {
     match abi.native_table() {
-        None => Ok(go::assign(sig, abi)),
+        None => go::assign(sig, abi),
         Some(convention) => native::assign(sig, abi, convention),
     }
+}
+
+/// Go's assignment with a mistake: a value that does not fit into the registers left keeps those
+/// that its first parts had taken.
+#[cfg(feature = "faults")]
+pub(crate) fn assign_without_roll_back(
+    sig: &Signature,
+    abi: Abi,
+) -> Result<Assignment, AssignError> {
+    go::assign_with(sig, abi, false)
 }
 
 impl Assignment {
@@ -198,13 +218,18 @@ impl Assignment {
 }
 
 impl Value {
-    fn new(ty: &Type, layout: Layout, place: Place) -> Value {
+    fn new(ty: &Type, layout: CLayout, place: Place) -> Value {
         Value {
             ty: ty.clone(),
             size: layout.size,
             align: layout.align,
             place,
         }
+    }
+
+    /// `None` only for an opaque type, which no signature holds.
+    fn under(abi: Abi, ty: &Type, place: Place) -> Option<Value> {
+        Some(Value::new(ty, abi.layout_of(ty)?, place))
     }
 
     /// The pieces, if it travels in registers.

@@ -4,8 +4,8 @@
 //! blocks. Under Go's ABI0 the frame itself is these two blocks, one behind the other.
 #![forbid(unsafe_code)]
 
-use crate::Type;
 use crate::signature::round_up;
+use crate::{Abi, Type};
 
 /// Offsets of the values in a block, its size and its alignment.
 ///
@@ -27,18 +27,32 @@ pub struct BlockLayout {
 }
 
 impl BlockLayout {
-    /// The block of values of these types. Opaque types are left out; no signature has one.
+    /// The block of values of these types by Go's layout. Opaque types are left out; no signature
+    /// has one.
     pub fn of<'a>(types: impl IntoIterator<Item = &'a Type>) -> BlockLayout {
+        let layouts = types.into_iter().filter_map(Type::layout);
+        BlockLayout::place(layouts.map(|layout| (layout.size, layout.align)))
+    }
+
+    /// The block of values of these types by the layout of an ABI: C's under the native ones, as a
+    /// C struct of the values would be.
+    pub fn under<'a>(abi: Abi, types: impl IntoIterator<Item = &'a Type>) -> BlockLayout {
+        let layouts = types.into_iter().filter_map(|ty| abi.layout_of(ty));
+        BlockLayout::place(layouts.map(|layout| (layout.size, layout.align)))
+    }
+
+    /// The block of values of these sizes and alignments.
+    fn place(values: impl Iterator<Item = (u64, u64)>) -> BlockLayout {
         let mut block = BlockLayout {
             offsets: Vec::new(),
             size: 0,
             align: 1,
         };
-        for layout in types.into_iter().filter_map(Type::layout) {
-            let offset = round_up(block.size, layout.align);
+        for (size, align) in values {
+            let offset = round_up(block.size, align);
             block.offsets.push(offset);
-            block.size = offset + layout.size;
-            block.align = block.align.max(layout.align);
+            block.size = offset + size;
+            block.align = block.align.max(align);
         }
         block.size = round_up(block.size, block.align);
         block

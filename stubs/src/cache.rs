@@ -591,6 +591,11 @@ impl StubCache {
         Some(stub)
     }
 
+    /// The gate that tells whether this process made the cache.
+    pub(crate) fn gate(&self) -> &Arc<Gate> {
+        &self.gate
+    }
+
     fn generator(&self) -> Result<&Generator, StubError> {
         if let Some(generator) = self.generator.get() {
             return Ok(generator);

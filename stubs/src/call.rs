@@ -11,8 +11,9 @@ use crate::{GBlock, Record, Signature, Stub, StubKey};
 /// Calls functions of one signature and ABI. Made by
 /// [`StubCache::call_stub`](crate::StubCache::call_stub).
 ///
-/// Arguments and results are [blocks](BlockLayout): the values one after another as Go lays out the
-/// fields of a struct, whatever registers and stack places the ABI has for them. A method's
+/// Arguments and results are [blocks](BlockLayout): the values one after another as Go, or under a
+/// native ABI C, lays out the fields of a struct, whatever registers and stack places the ABI has
+/// for them. A method's
 /// receiver is the first argument, a variadic parameter is the slice it is.
 ///
 /// ```
@@ -80,10 +81,11 @@ pub enum CallError {
 impl CallStub {
     /// `stub` is of the block key of `signature`.
     pub(crate) fn new(stub: Arc<Stub>, signature: &Signature) -> CallStub {
+        let abi = stub.key().abi();
         CallStub {
+            arguments: BlockLayout::under(abi, signature.arguments()),
+            results: BlockLayout::under(abi, signature.results()),
             stub,
-            arguments: BlockLayout::of(signature.arguments()),
-            results: BlockLayout::of(signature.results()),
         }
     }
 

@@ -130,12 +130,12 @@ pub struct Violation {
 /// # Errors
 /// The first rule found broken.
 pub fn check(sig: &Signature, a: &Assignment) -> Result<(), Violation> {
-    values_match("argument", sig.arguments(), &a.args)?;
-    values_match("result", sig.results().iter(), &a.results)?;
+    values_match(a, "argument", sig.arguments(), &a.args)?;
+    values_match(a, "result", sig.results().iter(), &a.results)?;
     memory_is_disjoint(a)?;
     match a.abi.native_table() {
         None => go::check(a),
-        Some(convention) => native::check(a, convention),
+        Some(convention) => native::check(sig, a, convention),
     }
 }
 
@@ -175,6 +175,7 @@ fn expect_first_aligned(
 }
 
 fn values_match<'a>(
+    a: &Assignment,
     side: &str,
     types: impl Iterator<Item = &'a Type>,
     values: &[Value],
@@ -183,10 +184,11 @@ fn values_match<'a>(
     for (i, ty) in types.enumerate() {
         count = i + 1;
         let Some(value) = values.get(i) else { continue };
-        let same = value.ty == *ty
-            && ty
-                .layout()
-                .is_some_and(|layout| layout.size == value.size && layout.align == value.align);
+        let measures = match a.abi.native_table() {
+            Some(native) => Some(native::measures(native, ty)),
+            None => ty.layout().map(|layout| (layout.size, layout.align)),
+        };
+        let same = value.ty == *ty && measures == Some((value.size, value.align));
         if !same {
             let Value {
                 ty: found,
@@ -233,11 +235,11 @@ fn memory_is_disjoint(a: &Assignment) -> Result<(), Violation> {
                 spill: Some(spill), ..
             } => (*spill, "spill slot of "),
             Place::Reference { copy, .. } => (*copy, "copy of "),
-            Place::Split { offset, .. } => (*offset, "second word of "),
+            Place::Split { offset, .. } => (*offset, "rest of "),
             _ => continue,
         };
         let bytes = if matches!(value.place, Place::Split { .. }) {
-            value.size / 2
+            value.size.saturating_sub(8)
         } else {
             value.size
         };

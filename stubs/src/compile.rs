@@ -262,6 +262,9 @@ impl Compiler {
                 let encoded = veneer::encode(key.abi().arch(), &plan, layout.save);
                 Some(encoded.map_err(|reason| self.no_generator(key, reason))?)
             }
+            Callee::Variadic(_) => {
+                Some(veneer::variadic(key.vectors(), &key.doubled(), layout.save))
+            }
             Callee::Native(_) => None,
         };
         let veneer_state = match (callee, &call_state, Facts::of(key.abi().arch())) {
@@ -335,14 +338,19 @@ impl Compiler {
                 None => Err(self.no_generator(key, none())),
             };
         };
-        Ok(Callee::Native(match convention {
+        let call = match convention {
             C::SystemV | C::Aapcs64 | C::Lp64d | C::ElfS390x | C::Pulley | C::PulleyBe => {
                 CallConv::SystemV
             }
             C::Fastcall => CallConv::WindowsFastcall,
             C::AppleArm64 => CallConv::AppleAarch64,
             C::TailAmd64 | C::TailArm64 | C::TailRiscv64 | C::TailS390x => CallConv::Tail,
-        }))
+        };
+        Ok(if key.vectors().is_some() || !key.doubled().is_empty() {
+            Callee::Variadic(call)
+        } else {
+            Callee::Native(call)
+        })
     }
 
     fn no_generator(&self, key: &StubKey, reason: String) -> StubError {
@@ -355,7 +363,7 @@ impl Compiler {
 
     /// What an unwinder must know at the code's calls, and all that Cranelift says; `None` where it
     /// has no System V information.
-    fn unwinding(
+    pub(crate) fn unwinding(
         &self,
         code: &CompiledCode,
     ) -> Result<(Option<CallState>, Option<systemv::UnwindInfo>), String> {

@@ -184,6 +184,31 @@ pub enum StubError {
         /// This host.
         host: String,
     },
+    /// The caller's: a callback's function has its arguments or results elsewhere in memory than
+    /// the callers, or wants them aligned to more than 16 bytes.
+    #[error(
+        "callback {}: found a function by {found}, wanted one that lays out its values as {wanted} \
+         does, and none at more than 16 bytes",
+        short(.signature)
+    )]
+    OtherLayout {
+        /// The callback's signature.
+        signature: Signature,
+        /// The function's ABI.
+        found: Abi,
+        /// The callers'.
+        wanted: Abi,
+    },
+    /// The environment's: the interpreter knows float registers of 8 bytes only.
+    #[error(
+        "stub {}: found 16 bytes in a float register, wanted at most 8 to interpret it (generated \
+         stubs pass vectors)",
+        short(.key)
+    )]
+    NoInterpretedVectors {
+        /// The key asked for.
+        key: String,
+    },
     /// Ours: always a bug in this library.
     #[error("stub {}: {step} failed; this is a bug in fing-stubs: {detail}", short(.key))]
     Internal {
@@ -223,6 +248,7 @@ impl StubError {
                 | Sealed
                 | Forked { .. }
                 | NoInterpreter { .. }
+                | NoInterpretedVectors { .. }
         )
     }
 }

@@ -2,8 +2,8 @@
 //! `faults`, for tests only.
 #![forbid(unsafe_code)]
 
-use crate::StubKey;
 pub use crate::planted::{HostFault, plant};
+use crate::{Abi, AssignError, Assignment, Signature, StubKey};
 
 /// A mistake that a stub generator could make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,15 +18,34 @@ pub enum Fault {
     SmallResultArea,
     /// Registers that the stub's caller wants back are not saved around a Go function.
     CalleeSaved,
+    /// A variadic function is told that no vector register carries an argument.
+    MissingVectorCount,
+    /// Small integers are extended by the other sign.
+    WrongExtension,
+    /// The two eightbytes of a struct are in registers of each other's class.
+    ClassesSwapped,
+    /// The last member of a homogeneous aggregate is in an integer register.
+    HomogeneousSplit,
+    /// A union of a float and an integer is passed as the float that is its first member.
+    UnionByFirstMember,
 }
 
 impl Fault {
-    /// All of them.
+    /// Those that signatures of all kinds show.
     pub const ALL: [Fault; 4] = [
         Fault::WrongRegister,
         Fault::NoSpillRoom,
         Fault::SmallResultArea,
         Fault::CalleeSaved,
+    ];
+
+    /// Mistakes in reading C's rules, each shown by values of its class only.
+    pub const OF_C: [Fault; 5] = [
+        Fault::MissingVectorCount,
+        Fault::WrongExtension,
+        Fault::ClassesSwapped,
+        Fault::HomogeneousSplit,
+        Fault::UnionByFirstMember,
     ];
 
     /// The key to compile instead of `key`.
@@ -35,6 +54,23 @@ impl Fault {
             Fault::NoSpillRoom => key.with_areas(key.used_frame(), key.hidden()),
             Fault::SmallResultArea => key.with_areas(key.argument_frame(), key.hidden().min(16)),
             Fault::WrongRegister | Fault::CalleeSaved => key.clone(),
+            Fault::MissingVectorCount => key.without_vectors(),
+            Fault::WrongExtension => key.with_other_extension(),
+            Fault::ClassesSwapped => key.with_classes_swapped(),
+            Fault::HomogeneousSplit => key.with_last_float_as_word(),
+            Fault::UnionByFirstMember => key.with_last_word_as_float(),
         }
     }
+}
+
+/// Go's assignment with the mistake of Go 1.27's Windows callbacks: a value that does not fit into
+/// the registers left keeps those that its first parts had taken.
+///
+/// # Errors
+/// As [`assign()`](crate::assign()).
+pub fn assign_without_roll_back(
+    signature: &Signature,
+    abi: Abi,
+) -> Result<Assignment, AssignError> {
+    crate::assign::assign_without_roll_back(signature, abi)
 }

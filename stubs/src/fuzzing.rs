@@ -4,7 +4,11 @@
 //! The same seed gives the same values on every machine, so a failure is named by a number.
 #![forbid(unsafe_code)]
 
-use crate::abi::{Abi, Arch, Convention};
+mod c;
+
+pub use c::{c_signature, c_type};
+
+use crate::abi::{Abi, Aggregates, Arch, Convention, NativeConvention};
 use crate::signature::{ChanDir, Field, FuncType, Method, Signature, Type, TypeError};
 use crate::{Compiler, KeyOptions, StubError, StubKey};
 
@@ -369,7 +373,9 @@ fn random_key_text(rng: &mut Rng, abi: Abi) -> String {
         ..KeyOptions::default()
     };
     loop {
-        let signature = match abi.convention() {
+        let structs = |table: &NativeConvention| table.aggregates != Aggregates::Words;
+        let signature = match abi.native_table() {
+            Some(table) if structs(table) && rng.one_in(2) => c_signature(rng, abi),
             Some(_) => native_signature(rng),
             None => random_signature(rng),
         };
@@ -390,7 +396,7 @@ fn random_key_part(rng: &mut Rng) -> String {
     const OFFSETS: [u32; 12] = [0, 1, 2, 4, 8, 16, 24, 32, 100, 1 << 20, 1 << 29, 1 << 30];
     let (size, from, to) = (*rng.pick(&SIZES), *rng.pick(&OFFSETS), *rng.pick(&OFFSETS));
     let register = rng.below(17);
-    match rng.below(12) {
+    match rng.below(13) {
         0 => format!("{size}@{from}>i{register}"),
         1 => format!("s{size}@{from}>i{register}"),
         2 => format!("{size}@{from}>f{register}"),
@@ -406,6 +412,7 @@ fn random_key_part(rng: &mut Rng) -> String {
         ),
         9 => format!("{}{from}>{size}@{to}", rng.pick(&["m", "h"])),
         10 => format!("frame={}", rng.pick(&OFFSETS)),
+        11 => format!("al={register}"),
         _ => format!("hidden={}", rng.pick(&OFFSETS)),
     }
 }
@@ -432,7 +439,7 @@ pub fn damaged_key(rng: &mut Rng) -> String {
                 let mut bytes = std::mem::take(&mut parts[at]).into_bytes();
                 if !bytes.is_empty() {
                     let place = rng.below(bytes.len());
-                    bytes[place] = *rng.pick(b"0123456789@>+&;ifmwhs=");
+                    bytes[place] = *rng.pick(b"0123456789@>+&;ifmwhsal=");
                 }
                 parts[at] = String::from_utf8_lossy(&bytes).into_owned();
             }

@@ -19,6 +19,7 @@ pub(crate) struct Interpreter {
     key: StubKey,
     abi: Abi,
     is_block: bool,
+    vectors: Option<u8>,
     moves: Box<[Move]>,
     results: Box<[ResultMove]>,
     registers: Registers,
@@ -35,6 +36,8 @@ struct Registers {
     context: Option<Place>,
     /// What the address of the hidden result area is passed in.
     hidden: Option<Place>,
+    /// What a variadic function of System V's finds the number of vector registers in.
+    vectors: Option<Place>,
 }
 
 impl Registers {
@@ -57,6 +60,7 @@ impl Registers {
                 Some(name) => Some(Place::of_int(name)?),
                 None => arg_ints.first().copied(),
             },
+            vectors: Place::of_int("rax"),
             arg_ints,
             arg_floats: floats(abi.arg_registers(RegClass::Float))?,
             result_ints: ints(abi.result_registers(RegClass::Int))?,
@@ -87,6 +91,11 @@ impl Interpreter {
         if !HAS_INTERPRETER || pops {
             return Err(none());
         }
+        if key.has_vectors() {
+            return Err(StubError::NoInterpretedVectors {
+                key: key.to_string(),
+            });
+        }
         if crate::compile::arch_of(&host) != Some(key.abi().arch()) {
             return Err(StubError::WrongHost {
                 key: key.to_string(),
@@ -99,6 +108,7 @@ impl Interpreter {
             key: key.clone(),
             abi: key.abi(),
             is_block: key.is_block(),
+            vectors: key.vectors(),
             moves: key.moves().into(),
             results: key.results().into(),
         })
@@ -172,6 +182,9 @@ impl Interpreter {
         if let (Some(hidden), false) = (registers.hidden, areas.hidden.is_empty()) {
             let address = areas.hidden.as_mut_ptr().expose_provenance() as u64;
             image.set_int(hidden, address);
+        }
+        if let (Some(register), Some(count)) = (registers.vectors, self.vectors) {
+            image.set_int(register, count.into());
         }
         let float32 = self.abi.float32_image();
         let mut own = [0; 16];

@@ -9,6 +9,8 @@
 mod areas;
 mod moves;
 mod packed;
+#[cfg(feature = "faults")]
+mod spoilt;
 mod text;
 mod valid;
 
@@ -41,7 +43,8 @@ pub enum Source {
     Bytes {
         /// The first byte.
         from: u32,
-        /// How many: 1, 2, 4 or 8, or any number on the way to [`Target::Frame`].
+        /// How many: 1, 2, 4 or 8; any number up to 8, or 16 in a float register, of C's structs;
+        /// any number on the way to [`Target::Frame`].
         size: u32,
         /// Whether they are sign-extended in a register or a whole word; otherwise they are
         /// zero-extended.
@@ -97,7 +100,7 @@ pub enum ResultSource {
 pub struct ResultMove {
     /// Where it is found.
     pub from: ResultSource,
-    /// Bytes: 1, 2, 4 or 8 from a register, any number from memory.
+    /// Bytes: up to 8 from a register, or 16 from a float register; any number from memory.
     pub size: u32,
     /// First byte in the block.
     pub to: u32,
@@ -183,9 +186,11 @@ impl Arguments {
     /// The first byte of each argument, in the record or the block.
     fn offsets(self, signature: &Signature, abi: Abi) -> Vec<u64> {
         if self != Arguments::Words {
-            return BlockLayout::of(signature.arguments()).offsets().to_vec();
+            return BlockLayout::under(abi, signature.arguments())
+                .offsets()
+                .to_vec();
         }
-        let sizes = signature.arguments().filter_map(Type::layout);
+        let sizes = signature.arguments().filter_map(|ty| abi.layout_of(ty));
         #[cfg(feature = "faults")]
         if is_planted(HostFault::ByteOrder) {
             return vec![0, WORD];
@@ -326,6 +331,16 @@ impl StubKey {
         )
     }
 
+    /// [`StubKey::block`] of an assignment that need not be right.
+    #[cfg(feature = "faults")]
+    pub(crate) fn block_of(
+        signature: &Signature,
+        assignment: &Assignment,
+        options: KeyOptions,
+    ) -> Result<StubKey, StubError> {
+        StubKey::build(signature, assignment, options, Arguments::Block)
+    }
+
     fn build(
         signature: &Signature,
         assignment: &Assignment,
@@ -362,10 +377,12 @@ impl StubKey {
         let block = arguments == Arguments::Block;
         if block {
             moves = moves::joined(moves);
-            results = moves::out_of_call(assignment, &BlockLayout::of(signature.results()));
+            results = moves::out_of_call(assignment, &BlockLayout::under(abi, signature.results()));
         }
+        let counts_vectors = signature.fixed().is_some() && abi == Abi::system_v();
         let parts = Parts {
             abi: erase(abi),
+            vectors: counts_vectors.then_some(assignment.float_in as u8),
             block,
             moves,
             results,
@@ -406,11 +423,45 @@ impl StubKey {
         self.packed.is_block()
     }
 
+    /// Of a call of a variadic function under System V: how many float registers carry arguments,
+    /// which the function finds in `al`.
+    pub fn vectors(&self) -> Option<u8> {
+        self.packed.items().0.find_map(|item| match item {
+            Item::Vectors(count) => Some(count),
+            Item::Move(_) | Item::Result(_) => None,
+        })
+    }
+
+    /// Whether a float register carries 16 bytes.
+    pub(crate) fn has_vectors(&self) -> bool {
+        let is_wide = |m: &Move| {
+            matches!(m.source, Source::Bytes { size: 16, .. }) && matches!(m.to, Target::Float(_))
+        };
+        let is_wide_result =
+            |m: &ResultMove| m.size == 16 && matches!(m.from, ResultSource::Float(..));
+        self.moves().iter().any(is_wide) || self.results().iter().any(is_wide_result)
+    }
+
+    /// Positions at which an argument is in the float and the integer register: those of variadic
+    /// calls under Windows.
+    pub(crate) fn doubled(&self) -> Vec<u8> {
+        let moves = self.moves();
+        let is_int = |n| moves.iter().any(|m| m.to == Target::Int(n));
+        let doubled = moves.iter().filter_map(|m| match m.to {
+            Target::Float(n) if is_int(n) => Some(n),
+            _ => None,
+        });
+        match self.abi().native_table() {
+            Some(table) if table.positional => doubled.collect(),
+            _ => Vec::new(),
+        }
+    }
+
     /// The moves into the call, in the order of the arguments' bytes.
     pub fn moves(&self) -> Vec<Move> {
         let one = |item| match item {
             Item::Move(m) => Some(m),
-            Item::Result(_) => None,
+            Item::Result(_) | Item::Vectors(_) => None,
         };
         self.packed.items().0.filter_map(one).collect()
     }
@@ -418,7 +469,7 @@ impl StubKey {
     /// The moves of results; none unless [`StubKey::is_block`].
     pub fn results(&self) -> Vec<ResultMove> {
         let one = |item| match item {
-            Item::Move(_) => None,
+            Item::Move(_) | Item::Vectors(_) => None,
             Item::Result(m) => Some(m),
         };
         self.packed.items().0.filter_map(one).collect()
@@ -491,12 +542,11 @@ fn and_a_pointer(signature: &Signature) -> Result<Signature, StubError> {
     let mut params = signature.params().to_vec();
     params.push(Type::unsafe_pointer());
     let receiver = signature.receiver().cloned();
-    Ok(Signature::new(
-        receiver,
-        params,
-        signature.results().to_vec(),
-        false,
-    )?)
+    let with = Signature::new(receiver, params, signature.results().to_vec(), false)?;
+    Ok(match signature.fixed() {
+        Some(fixed) => with.c_variadic(fixed)?,
+        None => with,
+    })
 }
 
 /// The ABI without register counts. They only decide where words go, which the moves say.

@@ -12,6 +12,7 @@
 //! | [`mod@check`] | whether an assignment is what the ABI's text says |
 //! | [`StubKey`] | what the code of such a call depends on |
 //! | [`StubCache`], [`Stub`], [`CallStub`] | where that code is, and how it is run |
+//! | [`entry`] | callbacks: foreign code calls a closure, or a function of another ABI |
 //! | [`Compiler`] | the code of stubs for any machine, to look at or to store |
 //!
 //! # Features
@@ -71,6 +72,7 @@ mod call;
 pub mod check;
 mod code;
 mod compile;
+pub mod entry;
 mod error;
 #[cfg(feature = "faults")]
 pub mod faults;

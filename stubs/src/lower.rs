@@ -230,6 +230,9 @@ pub(crate) enum Callee {
     Go(Plan),
     /// A function of this convention.
     Native(CallConv),
+    /// A variadic function of this convention that wants more than Cranelift's calls give it,
+    /// through a veneer.
+    Variadic(CallConv),
 }
 
 impl Callee {
@@ -241,6 +244,9 @@ impl Callee {
         }
     }
 }
+
+/// Bytes of the slot in which a veneer finds the address of a variadic function.
+const CODE_SLOT: u32 = 16;
 
 /// One record's call, in the loop's body.
 struct CallBuilder<'a, 'b> {
@@ -293,6 +299,7 @@ impl<'a, 'b> CallBuilder<'a, 'b> {
                 let base = facts.map_or(0, |facts| facts.argument_base);
                 (base, plan.slot_bytes() as u32)
             }
+            (Callee::Variadic(_), _) => (0, CODE_SLOT),
             _ => (0, 0),
         };
         let tail = key
@@ -369,7 +376,9 @@ impl<'a, 'b> CallBuilder<'a, 'b> {
         }
         let results = match callee {
             Callee::Go(plan) => self.call_veneer(plan),
-            Callee::Native(convention) => self.call_native(convention),
+            Callee::Native(convention) | Callee::Variadic(convention) => {
+                self.call_native(convention)
+            }
         };
         let results_out = self.key.results();
         if !results_out.is_empty() {

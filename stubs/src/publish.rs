@@ -239,8 +239,8 @@ impl Publisher {
         })
     }
 
-    /// Places a veneer or an entrance, which calls nothing by name.
-    fn place(
+    /// Places code that calls nothing by name: a veneer, an entrance, entries.
+    pub(crate) fn place(
         &self,
         compiler: &Compiler,
         key: &StubKey,

@@ -109,6 +109,23 @@ impl CallState {
         state
     }
 
+    /// The state of code of the same machine with a frame of its own: where the return address is
+    /// named, the canonical frame address as register and offset, and where registers lie from
+    /// there.
+    pub(crate) fn with_frame(
+        &self,
+        return_address: u16,
+        cfa: (u16, i64),
+        saved: &[(u16, i64)],
+    ) -> CallState {
+        CallState {
+            return_address,
+            cfa,
+            saved: saved.to_vec(),
+            ..self.clone()
+        }
+    }
+
     /// The canonical frame address as register and offset, and where registers lie from there.
     #[cfg(all(test, feature = "all-arch"))]
     pub(crate) fn rules(&self) -> ((u16, i64), &[(u16, i64)]) {

@@ -572,7 +572,7 @@ fn says_which_rule_is_broken() {
         (v.rule, v.detail.as_str()),
         (
             Rule::Pieces,
-            "result 0 piece 0 is in a float register, wanted the other class"
+            "result 0 is in a float register, wanted the other class"
         )
     );
 }

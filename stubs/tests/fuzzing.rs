@@ -1,11 +1,11 @@
 //! What the fuzz targets check, on seeded cases: `FING_CASES=n` for more, and `cargo fuzz run` for
 //! the fuzzer itself.
 
-use fing_stubs::Compiler;
 use fing_stubs::fuzzing::{
-    Rng, TARGETS, check_assignments, check_key, check_stub, check_text, damaged_key,
+    Rng, TARGETS, c_signature, check_assignments, check_key, check_stub, check_text, damaged_key,
     random_signature,
 };
+use fing_stubs::{Abi, Compiler};
 
 fn cases(default: u64) -> std::ops::Range<u64> {
     let given = std::env::var("FING_CASES")
@@ -19,7 +19,12 @@ fn cases(default: u64) -> std::ops::Range<u64> {
 fn damaged_signatures() {
     for seed in cases(3000) {
         let mut rng = Rng::new(seed);
-        let mut text: Vec<char> = random_signature(&mut rng).to_string().chars().collect();
+        let signature = if seed % 3 == 0 {
+            c_signature(&mut rng, Abi::system_v())
+        } else {
+            random_signature(&mut rng)
+        };
+        let mut text: Vec<char> = signature.to_string().chars().collect();
         for _ in 0..rng.below(4) {
             let at = rng.below(text.len());
             match rng.below(3) {

@@ -47,7 +47,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "bytes below 1 GiB",
     ),
     ("sysv/amd64;s8@0>i0", "s8@0>i0", "a sign only"),
-    ("sysv/amd64;2@0>f0", "2@0>f0", "4 or 8 bytes"),
+    ("lp64d/riscv64;2@0>f0", "2@0>f0", "4 or 8 bytes"),
     ("sysv/amd64;s4@0>f0", "s4@0>f0", "without a sign"),
     ("sysv/amd64;s4@0>m0;frame=16", "s4@0>m0", "without a sign"),
     (
@@ -61,10 +61,36 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "&m0>i0",
         "a frame of the stub's own",
     ),
+    // Bytes of C's structs.
+    ("elf/s390x;3@0>i0", "3@0>i0", "1, 2, 4 or 8"),
+    ("sysv/amd64;9@0>i0", "9@0>i0", "1 to 8 bytes"),
+    ("aapcs/arm64;block;s4@0>f0", "s4@0>f0", "without a sign"),
+    // Variadic calls.
+    (
+        "sysv/amd64;al=0;8@0>f0",
+        "al=0",
+        "no fewer than the float registers",
+    ),
+    (
+        "sysv/amd64;al=9",
+        "al=9",
+        "no fewer than the float registers",
+    ),
+    ("fastcall/amd64;al=1", "al=1", "only under sysv/amd64"),
+    ("sysv/amd64;al=1;al=1", "al=1", "al= once"),
+    ("sysv/amd64;al=x", "al=x", "al= once"),
+    (
+        "fastcall/amd64;block;8@0>f0;8@8>i0",
+        "8@0>f0;8@8>i0",
+        "without gaps",
+    ),
     // Where it goes.
     ("go/amd64;8@0>i9", "8@0>i9", "a register of the ABI"),
     ("sysv/amd64;8@0>f8", "8@0>f8", "a register of the ABI"),
-    ("sysv/amd64;8@0>i1", "8@0>i1", "without gaps"),
+    ("tail/amd64;8@0>i1", "8@0>i1", "without gaps"),
+    ("elf/s390x;8@0>i1", "8@0>i1", "without gaps"),
+    ("fastcall/amd64;8@0>i1", "8@0>i1", "without gaps"),
+    ("sysv/amd64;8@0>i0;hidden=32", "8@0>i0", "without gaps"),
     ("sysv/amd64;8@0>i0;8@8>i0", "8@0>i0;8@8>i0", "without gaps"),
     (
         "fastcall/amd64;8@0>i0;8@8>f0",
@@ -97,7 +123,15 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ),
     ("sysv/amd64;block;i2>8@0", "i2>8@0", "a result register"),
     ("sysv/amd64;block;i0+6>4@0", "i0+6>4@0", "an aligned part"),
-    ("sysv/amd64;block;f0>2@0", "f0>2@0", "4 or 8 bytes"),
+    ("go/amd64;block;f0>2@0", "f0>2@0", "4 or 8 bytes"),
+    ("sysv/amd64;block;f0>9@0", "f0>9@0", "1 to 8 bytes, or 16"),
+    ("sysv/amd64;block;i0>16@0", "i0>16@0", "1 to 8 bytes"),
+    (
+        "sysv/amd64;block;f0>16@0;f0>4@16",
+        "f0>16@0",
+        "an aligned part",
+    ),
+    ("sysv/amd64;block;i0+6>3@0", "i0+6>3@0", "an aligned part"),
     ("go/amd64;block;i0+4>4@0", "i0+4>4@0", "the low bytes"),
     (
         "sysv/amd64;block;m0>8@0;frame=16",

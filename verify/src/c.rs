@@ -2,37 +2,63 @@
 //! a `main` that calls the stubs, which are linked in as bytes. One program holds many signatures.
 #![forbid(unsafe_code)]
 
+mod types;
+
 use std::collections::HashMap;
 use std::fmt::Write;
 
-use fing_oracles::c::Toolchain;
-use fing_stubs::{BlockLayout, Compiler, KeyOptions, Kind, Signature, StubKey, Type};
+use fing_oracles::c::{self, CALLEES, Toolchain};
+use fing_stubs::{Abi, BlockLayout, Compiler, KeyOptions, Kind, Signature, StubKey, Type};
 
-use crate::cases::image;
+use self::types::Types;
 use crate::emulated::Form;
+use crate::memory::Memory;
 use crate::random::Random;
 use crate::targets::Target;
 
-/// What all programs begin with.
-const PRELUDE: &str = r#"
+/// What callees and the program that calls them share.
+const HEADER: &str = r#"
+#include <stdarg.h>
 #include <stdint.h>
+
+void *memcpy(void *, const void *, __SIZE_TYPE__);
+void *memset(void *, int, __SIZE_TYPE__);
+
+typedef struct { void *a, *b; } Interface;
+typedef struct { void *a; int64_t length; } String;
+typedef struct { void *a; int64_t length, capacity; } Slice;
+
+void fault(const char *what);
+void called(int number);
+
+/* Whether bytes are the same where the mask has ones. */
+static int same(const void *found, const unsigned char *wanted, const unsigned char *mask,
+                int size) {
+    for (int i = 0; i < size; i++)
+        if ((((const unsigned char *)found)[i] ^ wanted[i]) & mask[i]) return 0;
+    return 1;
+}
+"#;
+
+/// What calls stubs.
+const MAIN: &str = r#"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "header.h"
 
-typedef struct { void *a, *b; } Interface;
 typedef struct { void *code, *context; unsigned char words[16]; } Record;
 typedef void ENTRY Stub(Record *first, Record **end, void **progress, void *g);
 
 static int case_number, calls, faults;
-static void *progress, *wanted_progress;
+static void *progress;
 static Record records[4];
 
-static void fault(const char *what) {
+void fault(const char *what) {
     faults++;
     printf("%d %s\n", case_number, what);
 }
-static void called(int number) {
+void called(int number) {
     if (number != case_number) fault("another callee is called");
     if (progress != &records[calls]) fault("progress is not the record");
     calls++;
@@ -52,17 +78,17 @@ static void run(int number, Stub *stub, void *callee, const void *words) {
     if (progress != records + 3) fault("progress is not the end");
 }
 
-/* Results: where, how many bytes, which. */
-typedef struct { int at, size; const unsigned char *bytes; } Result;
+/* Results: where, how many bytes, which, with a mask. */
+typedef struct { int at, size; const unsigned char *bytes, *mask; } Result;
 
 static void run_block(int number, Stub *stub, void *callee, const void *arguments, int size,
                       int count, const Result *wanted) {
-    static unsigned char block[4096] __attribute__((aligned(16)));
+    static unsigned char block[4096] __attribute__((aligned(64)));
     const void *words[2] = {arguments, block};
     memset(block, 0xcc, sizeof block);
     run(number, stub, callee, words);
     for (int n = 0; n < count; n++)
-        if (memcmp(block + wanted[n].at, wanted[n].bytes, wanted[n].size)) {
+        if (!same(block + wanted[n].at, wanted[n].bytes, wanted[n].mask, wanted[n].size)) {
             char what[32];
             sprintf(what, "result %d differs", n);
             fault(what);
@@ -78,10 +104,22 @@ static void run_block(int number, Stub *stub, void *callee, const void *argument
 /// The parts of a program, as they grow.
 struct Program {
     callees: String,
+    /// Arguments and results.
+    data: String,
     main: String,
     stubs: String,
     keys: HashMap<StubKey, usize>,
+    types: Types,
     target: Target,
+}
+
+/// The compilers for a target; `None` if they are not here, which has been said aloud.
+pub fn toolchain(target: Target) -> Option<Toolchain> {
+    if target.convention == "apple/arm64" {
+        c::apple_toolchain()
+    } else {
+        c::toolchain(target.physical().isa)
+    }
 }
 
 /// Calls a callee compiled by gcc for each signature; each fault names its signature.
@@ -97,9 +135,11 @@ pub fn verify(
 ) -> Result<Vec<String>, String> {
     let mut program = Program {
         callees: String::new(),
+        data: String::new(),
         main: String::new(),
         stubs: String::new(),
         keys: HashMap::new(),
+        types: Types::new(target.abi()),
         target,
     };
     for (number, (signature, form)) in cases.iter().enumerate() {
@@ -122,8 +162,14 @@ pub fn verify(
         };
         program.case(number, stub, signature, *form, random);
     }
-    let (c, assembly) = program.sources();
-    let printed = toolchain.run(target.convention, &[("main.c", &c), ("stubs.S", &assembly)]);
+    let (main, callees, assembly) = program.sources();
+    let sources = [
+        ("header.h", HEADER),
+        ("main.c", &main),
+        (CALLEES, &callees),
+        ("stubs.S", &assembly),
+    ];
+    let printed = toolchain.run(target.convention, &sources);
     let printed = printed.or_else(|e| match e.split_once("exit status: 1\n") {
         Some((_, printed)) => Ok(printed.to_owned()),
         None => Err(e),
@@ -176,21 +222,47 @@ impl Program {
         form: Form,
         random: &mut Random,
     ) {
-        let block = BlockLayout::of(signature.arguments());
+        let abi = self.target.abi();
+        let block = BlockLayout::under(abi, signature.arguments());
         let mut arguments = random.bytes(block.size().max(16) as usize);
         let mut parameters = Vec::new();
         let mut checks = String::new();
-        for (n, (ty, &at)) in signature.arguments().zip(block.offsets()).enumerate() {
-            let bytes = image(ty, random);
-            arguments[at as usize..at as usize + bytes.len()].copy_from_slice(&bytes);
-            parameters.push(format!("{} a{n}", c_type(ty)));
+        let fixed = signature.fixed().unwrap_or(usize::MAX);
+        if fixed < usize::MAX {
             let _ = writeln!(
                 checks,
-                "    static const unsigned char w{n}[] = {};\n    if (memcmp(&a{n}, w{n}, sizeof \
-                 a{n})) fault(\"argument {n} differs\");",
-                initializer(&bytes)
+                "    VA_LIST list;\n    VA_START(list, a{});",
+                fixed - 1
             );
-            if let Some(literal) = self.widened(ty, &bytes) {
+        }
+        for (n, (ty, &at)) in signature.arguments().zip(block.offsets()).enumerate() {
+            let value = Memory::random(abi, ty, random);
+            let name = self.types.name(ty);
+            arguments[at as usize..at as usize + value.bytes.len()].copy_from_slice(&value.bytes);
+            if n < fixed {
+                parameters.push(format!("{name} a{n}"));
+            } else {
+                let by_name = format!("    {name} a{n} = va_arg(list, {name});");
+                // gcc's va_arg of Microsoft's lists does not know what is passed by reference.
+                let is_word = matches!(value.bytes.len(), 1 | 2 | 4 | 8);
+                let by_reference = format!("    {name} a{n} = *va_arg(list, {name} *);");
+                let is_reference = self.target.convention == "fastcall/amd64" && !is_word;
+                let _ = writeln!(
+                    checks,
+                    "{}",
+                    if is_reference { by_reference } else { by_name }
+                );
+            }
+            let _ = writeln!(
+                checks,
+                // A copy is looked at: what has an address is not taken from its register.
+                "    static const unsigned char w{n}[] = {}, k{n}[] = {};\n    {name} c{n} = \
+                 a{n};\n    if (!same(&c{n}, w{n}, k{n}, {})) fault(\"argument {n} differs\");",
+                initializer(&value.bytes),
+                initializer(&value.mask),
+                value.bytes.len()
+            );
+            if let Some(literal) = self.widened(ty, &value.bytes) {
                 let _ = writeln!(
                     checks,
                     "    if ((int64_t)a{n} != (int64_t){literal}) fault(\"argument {n} is not \
@@ -198,12 +270,15 @@ impl Program {
                 );
             }
         }
+        if signature.fixed().is_some() {
+            parameters.push("...".into());
+        }
         let convention = if self.target.convention == "fastcall/amd64" {
             "__attribute__((ms_abi)) "
         } else {
             ""
         };
-        let results = Results::new(signature, number, random);
+        let results = Results::new(abi, signature, number, &mut self.types, random);
         let result = if results.values.is_empty() {
             "void".to_owned()
         } else {
@@ -211,7 +286,7 @@ impl Program {
         };
         let _ = writeln!(
             self.callees,
-            "{}static {convention}__attribute__((noinline, noclone)) {result} callee_{number}({}) \
+            "{}{convention}{result} callee_{number}({}) \
              {{\n    called({number});\n{checks}{}}}",
             results.declaration,
             if parameters.is_empty() {
@@ -222,7 +297,7 @@ impl Program {
             results.statements,
         );
         let _ = writeln!(
-            self.callees,
+            self.data,
             "static const unsigned char arguments_{number}[] __attribute__((aligned(16))) = {};",
             initializer(&arguments)
         );
@@ -234,13 +309,18 @@ impl Program {
                 let list: Vec<String> = results
                     .values
                     .iter()
-                    .map(|(at, bytes)| {
-                        let list = initializer(bytes);
-                        format!("{{{at}, {}, (const unsigned char[]){list}}}", bytes.len())
+                    .map(|(at, Memory { bytes, mask })| {
+                        let lists = [bytes, mask].map(|bytes| initializer(bytes));
+                        let [bytes_list, mask_list] = lists;
+                        format!(
+                            "{{{at}, {}, (const unsigned char[]){bytes_list}, (const unsigned \
+                             char[]){mask_list}}}",
+                            bytes.len()
+                        )
                     })
                     .collect();
                 let _ = writeln!(
-                    self.callees,
+                    self.data,
                     "static const Result results_{number}[{}] = {{{}}};",
                     list.len().max(1),
                     list.join(", ")
@@ -253,7 +333,10 @@ impl Program {
                 )
             }
         };
-        let _ = writeln!(self.main, "    extern Stub stub_{stub}; {call};");
+        let _ = writeln!(
+            self.main,
+            "    extern Stub stub_{stub}; extern char callee_{number}[]; {call};"
+        );
     }
 
     /// A small integer's value in 64 bits: where a convention's callers widen, gcc's callees rely
@@ -273,48 +356,38 @@ impl Program {
         Some(format!("({kind})0x{digits}"))
     }
 
-    fn sources(&self) -> (String, String) {
+    fn sources(&self) -> (String, String, String) {
         let entry = if self.target.entry == "fastcall/amd64" {
             "__attribute__((ms_abi))"
         } else {
             ""
         };
+        let (list, start) = if self.target.convention == "fastcall/amd64" {
+            ("__builtin_ms_va_list", "__builtin_ms_va_start")
+        } else {
+            ("va_list", "va_start")
+        };
         let count = self.main.lines().count();
-        let c = format!(
-            "#define ENTRY {entry}\n{PRELUDE}\n{}\nint main(void) {{\n{}    printf(\"done \
+        let main = format!(
+            "#define ENTRY {entry}\n{MAIN}\n{}\nint main(void) {{\n{}    printf(\"done \
              {count}\\n\");\n    return faults != 0;\n}}\n",
-            self.callees, self.main
+            self.data, self.main
+        );
+        let callees = format!(
+            "#include \"header.h\"\n#define VA_LIST {list}\n#define VA_START {start}\n{}\n{}\n",
+            self.types.text, self.callees
         );
         let assembly = format!(
             ".text\n{}\n.section .note.GNU-stack,\"\",%progbits\n",
             self.stubs
         );
-        (c, assembly)
+        (main, callees, assembly)
     }
 }
 
 fn initializer(bytes: &[u8]) -> String {
     let list: Vec<String> = bytes.iter().map(u8::to_string).collect();
     format!("{{{}}}", list.join(","))
-}
-
-/// C's type for a scalar or an interface.
-fn c_type(ty: &Type) -> &'static str {
-    match ty.underlying() {
-        Kind::Bool => "_Bool",
-        Kind::Int8 => "int8_t",
-        Kind::Int16 => "int16_t",
-        Kind::Int32 => "int32_t",
-        Kind::Int64 | Kind::Int => "int64_t",
-        Kind::Uint8 => "uint8_t",
-        Kind::Uint16 => "uint16_t",
-        Kind::Uint32 => "uint32_t",
-        Kind::Uint64 | Kind::Uint | Kind::Uintptr => "uint64_t",
-        Kind::Float32 => "float",
-        Kind::Float64 => "double",
-        Kind::Interface(_) => "Interface",
-        _ => "void *",
-    }
 }
 
 /// A callee's results: as one C value, which is the scalar itself if there is one only, else a
@@ -325,25 +398,28 @@ struct Results {
     /// What returns them.
     statements: String,
     /// Offsets in the block, and what must be there.
-    values: Vec<(u64, Vec<u8>)>,
+    values: Vec<(u64, Memory)>,
     /// Bytes of the block.
     size: u64,
 }
 
 impl Results {
-    fn new(signature: &Signature, number: usize, random: &mut Random) -> Results {
-        let block = BlockLayout::of(signature.results());
+    fn new(
+        abi: Abi,
+        signature: &Signature,
+        number: usize,
+        types: &mut Types,
+        random: &mut Random,
+    ) -> Results {
+        let block = BlockLayout::under(abi, signature.results());
         let mut fields = String::new();
         let mut assignments = String::new();
         let mut values = Vec::new();
         let scalar =
             matches!(signature.results(), [one] if !matches!(one.underlying(), Kind::Array(..)));
         for (n, (ty, &at)) in signature.results().iter().zip(block.offsets()).enumerate() {
-            let bytes = image(ty, random);
-            let _ = match ty.underlying() {
-                Kind::Array(length, elem) => write!(fields, "{} r{n}[{length}]; ", c_type(elem)),
-                _ => write!(fields, "{} r{n}; ", c_type(ty)),
-            };
+            let value = Memory::random(abi, ty, random);
+            let _ = write!(fields, "{} r{n}; ", types.name(ty));
             let field = if scalar {
                 "r".to_owned()
             } else {
@@ -353,13 +429,13 @@ impl Results {
                 assignments,
                 "    static const unsigned char v{n}[] = {};\n    memcpy(&{field}, v{n}, sizeof \
                  v{n});",
-                initializer(&bytes)
+                initializer(&value.bytes)
             );
-            values.push((at, bytes));
+            values.push((at, value));
         }
         let declaration = match signature.results() {
             [] => String::new(),
-            [one] if scalar => format!("typedef {} R{number};\n", c_type(one)),
+            [one] if scalar => format!("typedef {} R{number};\n", types.name(one)),
             _ => format!("typedef struct {{ {fields}}} R{number};\n"),
         };
         let statements = if values.is_empty() {

@@ -1,8 +1,10 @@
 //! Signatures to try, and arguments for them.
 #![forbid(unsafe_code)]
 
-use fing_stubs::{Kind, Signature, Type};
+use fing_stubs::fuzzing::{Rng, c_signature};
+use fing_stubs::{Abi, Kind, Signature, Type};
 
+use crate::emulated::Form;
 use crate::random::Random;
 
 /// The results of Go's own test of finalizers: an integer, a float and an array that is never in
@@ -118,6 +120,21 @@ pub fn native(random: &mut Random, most_arguments: u64) -> Signature {
         params.join(", "),
         results.join(", ")
     ))
+}
+
+/// A signature of C's types of all classes; in a record, with one argument of at most 16 bytes.
+pub fn c(random: &mut Random, abi: Abi, form: Form) -> Signature {
+    let mut rng = Rng::new(random.word());
+    loop {
+        let made = c_signature(&mut rng, abi);
+        let fits = match made.params() {
+            [one] => abi.layout_of(one).is_some_and(|layout| layout.size <= 16),
+            _ => false,
+        };
+        if form == Form::Block || fits {
+            return made;
+        }
+    }
 }
 
 /// Random memory of a value of `ty`, of a machine of either byte order: padding is random too, a

@@ -21,13 +21,19 @@ const TAIL: &str = "
   registers, stack and memory must be as they were. Every number of integer registers is tried.
 - **c**: callees compiled by gcc. The stub is linked in as bytes, and the program runs by itself or
   under qemu. gcc decides whether a struct comes back in registers or behind the hidden pointer.
+  Callees of Apple's convention are compiled by clang 14, and run on Linux's arm64.
+- **values**: the same for signatures of C's types of all classes, variadic ones too. The compiler
+  is asked about sizes and alignments as well.
 - **go**: callees compiled by the Go compiler, with their arguments compared and their results
   known. They are called by hand from the assignment, and by stubs, in the emulator; on x86-64 also
   in the process itself, by stubs and by the interpreter. The 302 signatures of
   `stubs/tests/vectors/public.jsonl` are always among them.
 - **pulley**: Pulley's registers and stack at every callee, in this process, in both byte orders.
-- `-`: no such oracle. gcc has no `tail`, and no Apple convention on these machines; Go has one
-  convention for each machine.
+- **entries**: the other direction, in Unicorn: callers of entries (`docs/callbacks.md`) with junk
+  in every register but their arguments'; the block that the handler gets, and what the caller finds
+  at the return: results, extensions, preserved registers, its stack. Every number of integer
+  registers is tried.
+- `-`: no such oracle. No compiler of C has `tail`; Go has one convention for each machine.
 ";
 
 const HOSTS: &str = "

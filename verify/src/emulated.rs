@@ -96,8 +96,12 @@ impl Wanted {
             let mut params = signature.params().to_vec();
             params.push(Type::unsafe_pointer());
             let receiver = signature.receiver().cloned();
-            Signature::new(receiver, params, signature.results().to_vec(), false)
-                .map_err(|e| e.to_string())?
+            let with = Signature::new(receiver, params, signature.results().to_vec(), false);
+            let with = with.and_then(|with| match signature.fixed() {
+                Some(fixed) => with.c_variadic(fixed),
+                None => Ok(with),
+            });
+            with.map_err(|e| e.to_string())?
         } else {
             signature.clone()
         };

@@ -11,9 +11,9 @@ pub struct Register {
     /// Its name.
     pub name: &'static str,
     /// What it holds.
-    pub value: u64,
+    pub value: u128,
     /// Which of its bits have a meaning.
-    pub mask: u64,
+    pub mask: u128,
 }
 
 /// Bytes of the callee's frame.
@@ -34,6 +34,8 @@ pub struct Copied {
     pub pointer: Pointer,
     /// What stands there.
     pub bytes: Vec<u8>,
+    /// Its alignment.
+    pub align: u64,
 }
 
 /// Where an address is found.
@@ -112,7 +114,12 @@ fn add(
                 place => return Err(format!("an address is passed as {place:?}")),
             };
             let bytes = image.to_vec();
-            all.copied.push(Copied { pointer, bytes });
+            let align = value.align;
+            all.copied.push(Copied {
+                pointer,
+                bytes,
+                align,
+            });
         }
         Place::Stack { offset } if convention.is_go() || convention.name == "apple/arm64" => {
             all.frame.push(Bytes {
@@ -128,8 +135,8 @@ fn add(
 }
 
 /// The value of some bytes of memory.
-fn number(convention: &Convention, bytes: &[u8]) -> u64 {
-    let add = |value: u64, &byte: &u8| value << 8 | u64::from(byte);
+fn number(convention: &Convention, bytes: &[u8]) -> u128 {
+    let add = |value: u128, &byte: &u8| value << 8 | u128::from(byte);
     if convention.isa.big_endian() {
         bytes.iter().fold(0, add)
     } else {
@@ -138,9 +145,9 @@ fn number(convention: &Convention, bytes: &[u8]) -> u64 {
 }
 
 /// The `bits` lowest bits.
-fn low(bits: u64) -> u64 {
-    if bits >= 64 {
-        u64::MAX
+fn low(bits: u64) -> u128 {
+    if bits >= 128 {
+        u128::MAX
     } else {
         (1 << bits) - 1
     }
@@ -157,7 +164,22 @@ fn name(
         RegClass::Float => convention.floats,
     };
     let found = assignment.arg_register(piece.class, piece.index);
-    agreed("argument", convention, piece, names, found)
+    Ok(whole(
+        agreed("argument", convention, piece, names, found)?,
+        piece.size,
+    ))
+}
+
+/// Names of arm64's vector registers, of which `d0` to `d7` are the low halves.
+const ARM64_Q: [&str; 8] = ["q0", "q1", "q2", "q3", "q4", "q5", "q6", "q7"];
+
+/// The register of so many bytes of which this is the name.
+fn whole(name: &'static str, size: u64) -> &'static str {
+    let number = name.strip_prefix('d').and_then(|n| n.parse::<usize>().ok());
+    match number.and_then(|n| ARM64_Q.get(n)) {
+        Some(whole) if size == 16 => whole,
+        _ => name,
+    }
 }
 
 fn agreed(
@@ -227,7 +249,10 @@ fn result_register(
         RegClass::Float => convention.float_results,
     };
     let found = assignment.result_register(piece.class, piece.index);
-    let name = agreed("result", convention, piece, names, found)?;
+    let name = whole(
+        agreed("result", convention, piece, names, found)?,
+        piece.size,
+    );
     let raw = number(
         convention,
         &image[piece.off as usize..(piece.off + piece.size) as usize],
@@ -258,11 +283,11 @@ fn result_register(
 }
 
 /// A `float32` in a float register of its own.
-fn single(convention: &Convention, raw: u64) -> (u64, u64) {
+fn single(convention: &Convention, raw: u128) -> (u128, u128) {
     match convention.single {
         Single::Low => (raw, low(32)),
-        Single::Boxed => (raw | !low(32), u64::MAX),
-        Single::High => (raw << 32, !low(32)),
+        Single::Boxed => (raw | low(64) & !low(32), low(64)),
+        Single::High => (raw << 32, low(64) & !low(32)),
     }
 }
 
@@ -280,24 +305,37 @@ fn register(
     let (value, mask) = match piece.class {
         RegClass::Int => extended(convention, &piece.kind, piece.size, raw),
         RegClass::Float if piece.size == 4 => single(convention, raw),
-        RegClass::Float => (raw, u64::MAX),
+        RegClass::Float => (raw, low(8 * piece.size)),
     };
     Ok(Register { name, value, mask })
 }
 
 /// An integer of `size` bytes as it stands in 64 bits, and which bits count.
-fn extended(convention: &Convention, kind: &Type, size: u64, raw: u64) -> (u64, u64) {
+pub(crate) fn extended(convention: &Convention, kind: &Type, size: u64, raw: u128) -> (u128, u128) {
     let bits = 8 * size;
-    let sign_at = |value: u64, bits: u64| ((value << (64 - bits)) as i64 >> (64 - bits)) as u64;
-    let is_float = matches!(kind.underlying(), Kind::Float32 | Kind::Float64);
+    let sign_at = |value: u128, bits: u64| {
+        let unused = 64 - bits;
+        u128::from((((value as u64) << unused) as i64 >> unused) as u64)
+    };
+    // Above part of a struct there may be anything.
+    let is_small = matches!(
+        kind.underlying(),
+        Kind::Bool
+            | Kind::Int8
+            | Kind::Int16
+            | Kind::Int32
+            | Kind::Uint8
+            | Kind::Uint16
+            | Kind::Uint32
+    );
     let signed = matches!(kind.underlying(), Kind::Int8 | Kind::Int16 | Kind::Int32);
     let by_type = if signed { sign_at(raw, bits) } else { raw };
     match convention.small {
-        _ if is_float || size == 8 => (raw, low(bits)),
+        _ if !is_small => (raw, low(bits)),
         Small::Garbage => (raw, low(bits)),
         Small::To32 => (by_type & low(32), low(32)),
-        Small::To64 => (by_type, u64::MAX),
-        Small::SignOf32 => (sign_at(by_type, 32), u64::MAX),
+        Small::To64 => (by_type, low(64)),
+        Small::SignOf32 => (sign_at(by_type, 32), low(64)),
     }
 }
 
@@ -314,6 +352,7 @@ fn slots(convention: &Convention, value: &Value, offset: u64, image: &[u8]) -> V
                 part.len() as u64,
                 number(convention, part),
             );
+            let (bits, mask) = (bits as u64, mask as u64);
             let (bytes, mask) = if convention.isa.big_endian() {
                 (bits.to_be_bytes(), mask.to_be_bytes())
             } else {
@@ -334,6 +373,15 @@ fn slots(convention: &Convention, value: &Value, offset: u64, image: &[u8]) -> V
 /// # Errors
 /// What differs.
 pub fn check_single(assignment: &Assignment, convention: &Convention) -> Result<(), String> {
+    let is_composite = |value: &Value| {
+        let kind = value.ty.underlying();
+        let complex = matches!(kind, Kind::Complex64 | Kind::Complex128 | Kind::C(_));
+        complex || matches!(kind, Kind::Struct(_) | Kind::String | Kind::Slice(_))
+    };
+    // C's structs have rules of their own, which gcc's functions judge.
+    if !convention.is_go() && assignment.args.iter().any(is_composite) {
+        return Ok(());
+    }
     let [value] = assignment.args.as_slice() else {
         return Err(format!("{} arguments, wanted 1", assignment.args.len()));
     };

@@ -99,7 +99,7 @@ impl Pulley {
                 results: signature
                     .results()
                     .iter()
-                    .map(|ty| Memory::random(ty, random))
+                    .map(|ty| Memory::random(self.abi, ty, random))
                     .collect(),
             };
             let mut block = random.bytes(from.size().max(16).next_multiple_of(8) as usize);

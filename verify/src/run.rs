@@ -1,11 +1,12 @@
 //! One cell of the matrix: a target, checked by an oracle.
 #![forbid(unsafe_code)]
 
-use fing_oracles::c::toolchain;
 use fing_oracles::emulator::{Isa, library};
+use fing_stubs::abi::Aggregates;
 use fing_stubs::{Abi, KeyOptions, Signature};
 
 use crate::emulated::{Emulated, Form};
+use crate::entries::Entered;
 use crate::go::Program;
 use crate::go::emulated::Loaded;
 use crate::native::Mapped;
@@ -19,25 +20,38 @@ use crate::{c, cases};
 pub enum Oracle {
     /// The machine's registers and memory, in an emulator.
     Emulator,
-    /// Functions compiled by gcc, by themselves or under qemu.
+    /// Functions compiled by gcc, or clang for Apple's convention, by themselves or under qemu.
     C,
+    /// The same for signatures of C's types of all classes.
+    Values,
     /// Functions compiled by the Go compiler, in an emulator.
     Go,
     /// Cranelift's portable interpreter, in this process.
     Pulley,
+    /// Callers of entries: the machine's registers and memory, in an emulator.
+    Entries,
 }
 
 impl Oracle {
     /// All of them.
-    pub const ALL: [Oracle; 4] = [Oracle::Emulator, Oracle::C, Oracle::Go, Oracle::Pulley];
+    pub const ALL: [Oracle; 6] = [
+        Oracle::Emulator,
+        Oracle::C,
+        Oracle::Values,
+        Oracle::Go,
+        Oracle::Pulley,
+        Oracle::Entries,
+    ];
 
     /// Its name.
     pub const fn name(self) -> &'static str {
         match self {
             Oracle::Emulator => "emulator",
             Oracle::C => "c",
+            Oracle::Values => "values",
             Oracle::Go => "go",
             Oracle::Pulley => "pulley",
+            Oracle::Entries => "entries",
         }
     }
 
@@ -48,9 +62,11 @@ impl Oracle {
         match self {
             Oracle::Emulator => !pulley,
             Oracle::Go => family == "go",
-            // gcc has neither Cranelift's own conventions nor, for these machines, Apple's.
-            Oracle::C => !pulley && !["go", "tail", "apple"].contains(&family),
+            // No compiler of C has Cranelift's own conventions.
+            Oracle::C | Oracle::Values => !pulley && !["go", "tail"].contains(&family),
             Oracle::Pulley => pulley,
+            // Callers by `tail` are refused.
+            Oracle::Entries => !pulley && family != "tail",
         }
     }
 }
@@ -90,9 +106,11 @@ pub fn run(target: Target, oracle: Oracle, options: Options, tick: &dyn Fn(u64))
     };
     let outcome = match oracle {
         Oracle::Emulator => emulator(&mut row, options, tick),
-        Oracle::C => by_c(&mut row, options, tick),
+        Oracle::C => by_c(&mut row, options, tick, random_case_by_c),
+        Oracle::Values => by_c(&mut row, options, tick, random_values),
         Oracle::Go => by_go(&mut row, options, tick),
         Oracle::Pulley => pulley(&mut row, options, tick),
+        Oracle::Entries => entries(&mut row, options, tick),
     };
     match outcome {
         Ok(()) => {}
@@ -118,7 +136,7 @@ impl From<String> for Stop {
 pub fn expected_cases(target: Target, oracle: Oracle, options: Options) -> u64 {
     match oracle {
         Oracle::Emulator => options.cases + 2 * (target.abi().int_regs() as u64 + 1),
-        Oracle::C | Oracle::Pulley => options.cases,
+        Oracle::C | Oracle::Values | Oracle::Pulley | Oracle::Entries => options.cases,
         Oracle::Go => 2 * options.cases + cases::vectors().len() as u64,
     }
 }
@@ -132,9 +150,12 @@ pub fn random_case(target: Target, random: &mut Random, n: u64) -> (Signature, A
     } else {
         Form::Block
     };
+    let table = full.native_table();
+    let has_structs = table.is_some_and(|table| table.aggregates != Aggregates::Words);
     let signature = match (target.is_go(), form) {
         (true, Form::Record) => cases::one_argument(random),
         (true, Form::Block) => cases::many_arguments(random),
+        (false, form) if has_structs && n % 4 > 1 => cases::c(random, full, form),
         (false, Form::Record) => cases::native(random, 1),
         (false, Form::Block) => cases::native(random, 12),
     };
@@ -173,15 +194,29 @@ fn emulator(row: &mut Row, options: Options, tick: &dyn Fn(u64)) -> Result<(), S
 /// Signatures in one C program.
 const PROGRAM: usize = 250;
 
-fn by_c(row: &mut Row, options: Options, tick: &dyn Fn(u64)) -> Result<(), Stop> {
-    let toolchain =
-        toolchain(row.target.physical().isa).ok_or(Stop::Missing("gcc for it, or qemu"))?;
+/// A signature and where its arguments are.
+type Case = (Signature, Form);
+
+fn random_case_by_c(target: Target, random: &mut Random, n: u64) -> Case {
+    let (signature, _, form) = random_case(target, random, n);
+    (signature, form)
+}
+
+/// A signature of C's types of all classes.
+fn random_values(target: Target, random: &mut Random, _: u64) -> Case {
+    (cases::c(random, target.abi(), Form::Block), Form::Block)
+}
+
+fn by_c(
+    row: &mut Row,
+    options: Options,
+    tick: &dyn Fn(u64),
+    case: fn(Target, &mut Random, u64) -> Case,
+) -> Result<(), Stop> {
+    let toolchain = c::toolchain(row.target).ok_or(Stop::Missing("gcc for it, clang or qemu"))?;
     let mut random = Random::for_purpose(options.seed, row.target.convention);
-    let all: Vec<(Signature, Form)> = (0..options.cases)
-        .map(|n| {
-            let (signature, _, form) = random_case(row.target, &mut random, n);
-            (signature, form)
-        })
+    let all: Vec<Case> = (0..options.cases)
+        .map(|n| case(row.target, &mut random, n))
         .collect();
     let compiler = row.target.compiler().map_err(|e| e.to_string())?;
     for part in all.chunks(PROGRAM) {
@@ -241,6 +276,18 @@ fn pulley(row: &mut Row, options: Options, tick: &dyn Fn(u64)) -> Result<(), Sto
         row.cases += 1;
         tick(1);
         row.faults.extend(pulley.verify(&signature, form).err());
+    }
+    Ok(())
+}
+
+fn entries(row: &mut Row, options: Options, tick: &dyn Fn(u64)) -> Result<(), Stop> {
+    let library = library().ok_or(Stop::Missing("unicorn"))?;
+    let mut entered = Entered::new(library, row.target, options.seed)?;
+    for _ in 0..options.cases {
+        let (signature, abi) = entered.case();
+        row.cases += 1;
+        tick(1);
+        row.faults.extend(entered.verify(&signature, abi).err());
     }
     Ok(())
 }

@@ -45,6 +45,11 @@ fn c() {
 }
 
 #[test]
+fn values() {
+    column(Oracle::Values, 100);
+}
+
+#[test]
 fn go() {
     column(Oracle::Go, 50);
 }
@@ -52,4 +57,9 @@ fn go() {
 #[test]
 fn pulley() {
     column(Oracle::Pulley, 100);
+}
+
+#[test]
+fn entries() {
+    column(Oracle::Entries, 50);
 }

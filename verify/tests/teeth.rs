@@ -1,10 +1,9 @@
 //! The oracles find out what is wrong: stubs made for another key, judged by the right assignment.
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
-use fing_oracles::c::toolchain;
 use fing_oracles::emulator::library;
 use fing_stubs::faults::Fault;
-use fing_stubs::{Signature, StubKey};
+use fing_stubs::{Compiler, Signature, StubKey};
 use fing_verify::c;
 use fing_verify::emulated::{Emulated, Form, Wanted};
 use fing_verify::random::Random;
@@ -125,10 +124,126 @@ fn the_emulator_finds_planted_mistakes() {
     }
 }
 
+/// Mistakes in reading C's rules: the convention, a signature that shows it.
+const C_MISTAKES: &[(Fault, &str, &str)] = &[
+    (
+        Fault::MissingVectorCount,
+        "sysv/amd64",
+        "func(*int8, ..., float64, int32, float64) int32",
+    ),
+    (
+        Fault::WrongExtension,
+        "lp64d/riscv64",
+        "func(int8, int8, uint16, int16, uint32, uint32)",
+    ),
+    (
+        Fault::WrongExtension,
+        "elf/s390x",
+        "func(int32, int32, uint8, uint8, int16)",
+    ),
+    (
+        Fault::WrongExtension,
+        "apple/arm64",
+        "func(int8, int8, uint16, uint16)",
+    ),
+    (
+        Fault::ClassesSwapped,
+        "sysv/amd64",
+        "func(struct { A int64; B float64 })",
+    ),
+    (
+        Fault::ClassesSwapped,
+        "lp64d/riscv64",
+        "func(struct { A float64; B int64 })",
+    ),
+    (
+        Fault::HomogeneousSplit,
+        "aapcs/arm64",
+        "func(struct { A, B, C float32 })",
+    ),
+    (
+        Fault::HomogeneousSplit,
+        "apple/arm64",
+        "func(struct { A [4]float64 })",
+    ),
+    (
+        Fault::UnionByFirstMember,
+        "sysv/amd64",
+        "func(C.union { A float64; B int64 })",
+    ),
+    (
+        Fault::UnionByFirstMember,
+        "lp64d/riscv64",
+        "func(C.union { A float64; B int64 })",
+    ),
+    (
+        Fault::UnionByFirstMember,
+        "elf/s390x",
+        "func(C.union { A float64; B int64 })",
+    ),
+    (
+        Fault::UnionByFirstMember,
+        "fastcall/amd64",
+        "func(C.union { A float64; B int64 })",
+    ),
+];
+
+/// The first such target.
+fn target(convention: &str) -> Target {
+    let mut targets = TARGETS.iter();
+    *targets
+        .find(|target| target.convention == convention)
+        .unwrap()
+}
+
+#[test]
+fn the_emulator_finds_mistakes_in_reading_c() {
+    let is_shown = |fault: &Fault| C_MISTAKES.iter().any(|(shown, ..)| shown == fault);
+    assert!(Fault::OF_C.iter().all(is_shown));
+    let Some(library) = library() else { return };
+    for &(fault, convention, text) in C_MISTAKES {
+        let target = target(convention);
+        let signature = text.parse().unwrap();
+        let verify = |mut emulated: Emulated| {
+            emulated.verify(&signature, target.abi(), Default::default(), Form::Block)
+        };
+        verify(Emulated::new(library, target, 1).unwrap()).unwrap();
+        let outcome = verify(Emulated::with_fault(library, target, fault).unwrap());
+        assert!(
+            outcome.is_err(),
+            "{text} by {convention}: nobody found {fault:?}"
+        );
+    }
+}
+
+#[test]
+fn compilers_find_mistakes_in_reading_c() {
+    for &(fault, convention, text) in C_MISTAKES {
+        let target = target(convention);
+        let Some(toolchain) = c::toolchain(target) else {
+            continue;
+        };
+        let cases = [(text.parse().unwrap(), Form::Block)];
+        let verify = |compiler: &Compiler| {
+            let mut random = Random::new(3);
+            c::verify(&toolchain, compiler, target, &cases, &mut random)
+        };
+        let mut compiler = target.compiler().unwrap();
+        assert_eq!(verify(&compiler), Ok(Vec::new()), "{text} by {convention}");
+        compiler.plant(fault);
+        let outcome = verify(&compiler);
+        assert_ne!(
+            outcome,
+            Ok(Vec::new()),
+            "{text} by {convention}: nobody found {fault:?}"
+        );
+    }
+}
+
 #[test]
 fn c_finds_planted_mistakes() {
     for target in TARGETS.iter().filter(|target| Oracle::C.judges(**target)) {
-        let Some(toolchain) = toolchain(target.physical().isa) else {
+        let Some(toolchain) = c::toolchain(*target) else {
             continue;
         };
         let mut compiler = target.compiler().unwrap();

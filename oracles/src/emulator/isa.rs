@@ -97,7 +97,11 @@ impl Isa {
 
     /// Bytes of a register.
     pub fn width(self, register: &str) -> usize {
-        if register.starts_with("xmm") { 16 } else { 8 }
+        if register.starts_with("xmm") || register.starts_with('q') {
+            16
+        } else {
+            8
+        }
     }
 
     /// Unicorn's numbers of architecture and mode.
@@ -139,6 +143,7 @@ impl Isa {
             (Isa::Arm64, "x", Some(n @ 0..29)) => Some(199 + n),
             (Isa::Arm64, "x", Some(n @ 29..31)) => Some(n - 28),
             (Isa::Arm64, "d", Some(n @ 0..32)) => Some(40 + n),
+            (Isa::Arm64, "q", Some(n @ 0..32)) => Some(104 + n),
             (Isa::Arm64, "sp", None) => Some(4),
             (Isa::Arm64, "pc", None) => Some(260),
             (Isa::Riscv64, "x", Some(n @ 0..32)) => Some(1 + n),

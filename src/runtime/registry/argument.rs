@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use fing_stubs::signature::Field;
-use fing_stubs::{BlockLayout, Kind, Signature, Type};
+use fing_stubs::{Abi, BlockLayout, Kind, Signature, Type};
 
 use super::{AddCleanupError, value};
 use crate::calls::function::{Function, UncheckedBytes};
@@ -119,6 +119,12 @@ pub(super) fn capture(
         .types()
         .check_own(parameter)
         .map_err(|error| wrong(error.to_string()))?;
+    let abi = function.fixed_abi();
+    if let Some(abi) = abi.filter(|abi| !abi.lays_out_as_go(parameter)) {
+        return Err(wrong(format!(
+            "under {abi} it does not lie in memory as Go's values do"
+        )));
+    }
     let size = parameter.layout().map_or(0, |layout| layout.size);
     let check = |bytes: &[u8]| value::check(mutator, parameter, bytes).map_err(wrong);
     let words = match argument {
@@ -136,7 +142,7 @@ pub(super) fn capture(
             }
             if size > LIMIT {
                 return Ok(Captured {
-                    words: boxed(mutator, signature, parameter, bytes)?,
+                    words: boxed(mutator, results_size(signature, abi), parameter, bytes)?,
                     argument: Argument::Block,
                     is_pointer: false,
                     number: None,
@@ -166,17 +172,26 @@ pub(super) fn capture(
     })
 }
 
+/// Bytes of the block of results.
+fn results_size(signature: &Signature, abi: Option<Abi>) -> u64 {
+    let block = match abi {
+        Some(abi) => BlockLayout::under(abi, signature.results()),
+        None => BlockLayout::of(signature.results()),
+    };
+    block.size()
+}
+
 /// Puts an argument into an object of its own, with space for the function's results behind it.
 /// Returns the addresses of both. The collector follows the argument's pointers, and nothing in the
 /// results.
 fn boxed(
     mutator: &Mutator,
-    signature: &Signature,
+    results: u64,
     parameter: &Type,
     bytes: &[u8],
 ) -> Result<[u64; 2], AllocError> {
     let types = mutator.types();
-    let room = BlockLayout::of(signature.results()).size().div_ceil(8);
+    let room = results.div_ceil(8);
     let fields = vec![
         Field::new("Argument", parameter.clone()),
         Field::new("Results", types.parse(&format!("[{room}]uint64"))?),

@@ -156,9 +156,9 @@ pub enum SetFinalizerError {
         /// The function's signature.
         function: Signature,
         /// What the context is.
-        found: String,
+        found: Box<str>,
         /// What the function takes.
-        wanted: String,
+        wanted: Box<str>,
     },
     /// The type of contexts that the function was declared with is not a pointer type of this
     /// runtime.
@@ -308,9 +308,9 @@ pub enum AddCleanupError {
         /// The function's signature.
         function: Signature,
         /// What the context is.
-        found: String,
+        found: Box<str>,
         /// What the function takes.
-        wanted: String,
+        wanted: Box<str>,
     },
     /// The type of contexts that the function was declared with is not a pointer type of this
     /// runtime.

@@ -226,8 +226,8 @@ impl Registry {
             };
             SetFinalizerError::Context {
                 function: function.signature().clone(),
-                found,
-                wanted: wanted_context(function),
+                found: found.into(),
+                wanted: wanted_context(function).into(),
             }
         })
     }
@@ -359,8 +359,8 @@ impl SetFinalizerError {
     pub(super) fn no_context(function: &Function) -> SetFinalizerError {
         SetFinalizerError::Context {
             function: function.signature().clone(),
-            found: "none".to_owned(),
-            wanted: wanted_context(function),
+            found: "none".into(),
+            wanted: wanted_context(function).into(),
         }
     }
 }

@@ -22,6 +22,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub(crate) mod classify;
 mod go;
 mod native;
 
@@ -29,9 +30,11 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::quote::short;
+use crate::signature::{CLayout, Kind, Type};
 
+pub use classify::Feature;
 pub use go::{Float32Image, Machine};
-pub use native::{Convention, Extension, NativeConvention, Pair, Results};
+pub use native::{Aggregates, Convention, Extension, NativeConvention, Pair, Results};
 
 /// A machine, by Go's name for it. `ppc64` is the big-endian one; `ppc64le` has the same
 /// assignments. The two Pulleys, machines of Cranelift's portable interpreter, are none of Go's.
@@ -335,6 +338,43 @@ impl Abi {
         }
     }
 
+    /// Size and alignment of a type: by Go's rules under Go's ABIs, where a struct whose last field
+    /// has no bytes gets one, by C's under native ones. `None` for an opaque type.
+    ///
+    /// ```
+    /// use fing_stubs::{Abi, Arch, Type};
+    /// let ty: Type = "struct { A int32; End [0]int32 }".parse()?;
+    /// let size = |abi: Abi| abi.layout_of(&ty).map(|layout| layout.size);
+    /// assert_eq!(size(Abi::go(Arch::Amd64)), Some(8));
+    /// assert_eq!(size(Abi::system_v()), Some(4));
+    /// # Ok::<(), fing_stubs::ParseError>(())
+    /// ```
+    pub fn layout_of(self, ty: &Type) -> Option<CLayout> {
+        match self.native_table() {
+            Some(native) => native.data.layout(ty),
+            None => ty.layout().map(|layout| CLayout {
+                size: layout.size,
+                align: layout.align,
+                natural_align: layout.align,
+            }),
+        }
+    }
+
+    /// Whether a value of the type lies in memory as Go has it: each part where Go's rules put it.
+    pub fn lays_out_as_go(self, ty: &Type) -> bool {
+        let same = |ty: &Type| {
+            let (own, go) = (self.layout_of(ty), ty.layout());
+            own.map(|own| (own.size, own.align)) == go.map(|go| (go.size, go.align))
+        };
+        ty.is_go()
+            && same(ty)
+            && match ty.underlying() {
+                Kind::Array(_, elem) => self.lays_out_as_go(elem),
+                Kind::Struct(fields) => fields.iter().all(|field| self.lays_out_as_go(&field.ty)),
+                _ => true,
+            }
+    }
+
     /// How a `float32` looks in a float register. The native conventions have it as Go does.
     pub const fn float32_image(self) -> Float32Image {
         self.machine().float32
@@ -353,6 +393,14 @@ impl Abi {
     /// Whether it is Go's ABI0: everything on the stack.
     pub const fn is_abi0(self) -> bool {
         matches!(self.family, Family::Go) && self.ints == 0 && self.floats == 0
+    }
+
+    /// Whether the address of memory for results takes an integer argument register.
+    pub(crate) const fn takes_hidden_argument(self) -> bool {
+        match self.native_table() {
+            Some(table) => table.hidden.is_none(),
+            None => false,
+        }
     }
 
     /// Names of the registers that carry arguments, in order.

@@ -1,14 +1,15 @@
 //! Native conventions as tables: one row per convention, from the text of its ABI.
 //!
-//! What the rules leave open (aggregates as arguments, vectors, variadic functions) is not here:
-//! see [`assign`](crate::assign).
+//! What the rules make of a type is in `classify`; what of a signature, in
+//! [`assign`](mod@crate::assign).
 #![forbid(unsafe_code)]
 
 use std::fmt;
 use std::str::FromStr;
 
-use super::{AbiError, Arch};
+use super::{AbiError, Arch, Feature};
 use crate::quote::short;
+use crate::signature::{BitFields, DataModel, LongDouble};
 
 /// A native convention: a C compiler's on some machine, or Cranelift's own.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -52,7 +53,21 @@ pub enum Extension {
     CallerFromBit31,
 }
 
-/// How the C struct of two pointers, which an interface is, travels by value.
+/// How structs, unions and other types of several parts travel as arguments.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum Aggregates {
+    /// As they do as results, by the rule of [`NativeConvention::results`].
+    AsResults,
+    /// As the float that is their only member; in an integer register if of 1, 2, 4 or 8 bytes; by
+    /// reference.
+    SingleFloat,
+    /// There are none but interfaces, which are two words.
+    Words,
+}
+
+/// How the C struct of two pointers, which an interface is, travels by value, and every other value
+/// of two words in integer registers.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum Pair {
@@ -86,7 +101,7 @@ pub enum Results {
     Parts,
 }
 
-/// What a convention fixes, as far as scalars, interfaces and results need it.
+/// What a convention fixes.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct NativeConvention {
@@ -109,6 +124,12 @@ pub struct NativeConvention {
     pub floats_in_ints: bool,
     /// Whether the caller or the callee extends small integers.
     pub extension: Extension,
+    /// How C's types lie in memory.
+    pub data: DataModel,
+    /// What the convention has no one answer to, and why.
+    pub undefined: &'static [(Feature, &'static str)],
+    /// How structs and the like travel as arguments.
+    pub aggregates: Aggregates,
     /// How an interface travels.
     pub pair: Pair,
     /// Which results travel in registers; the others go to memory whose address the caller passes.
@@ -204,6 +225,9 @@ static SYSTEM_V: NativeConvention = NativeConvention {
     positional: false,
     floats_in_ints: false,
     extension: Extension::Caller,
+    data: DataModel::SYSTEM_V,
+    undefined: &[],
+    aggregates: Aggregates::AsResults,
     pair: Pair::Together,
     results: Results::Eightbytes,
     hidden: None,
@@ -224,6 +248,25 @@ static FASTCALL: NativeConvention = NativeConvention {
     float_results: &["xmm0"],
     positional: true,
     extension: Extension::Callee,
+    data: DataModel {
+        bit_fields: BitFields::Units,
+        ..DataModel::SYSTEM_V
+    },
+    undefined: &[
+        (Feature::Float16, "Microsoft's compiler has no _Float16"),
+        (
+            Feature::LongDouble,
+            "it is double to Microsoft's compiler and 80 bits of the x87 unit to gcc",
+        ),
+        (
+            Feature::Vector8,
+            "gcc passes it in an integer register and clang by reference",
+        ),
+        (
+            Feature::PackedBits,
+            "gcc and Microsoft's compiler give a packed union of bit-fields different sizes",
+        ),
+    ],
     pair: Pair::Reference,
     results: Results::WordSized,
     argument_base: 32,
@@ -239,6 +282,10 @@ static AAPCS64: NativeConvention = NativeConvention {
     int_results: &["x0", "x1"],
     float_results: &["d0", "d1", "d2", "d3"],
     extension: Extension::Callee,
+    data: DataModel {
+        long_double: LongDouble::Binary128,
+        ..DataModel::SYSTEM_V
+    },
     pair: Pair::TogetherOrLast,
     results: Results::HomogeneousFloats,
     hidden: Some("x8"),
@@ -249,6 +296,10 @@ static AAPCS64: NativeConvention = NativeConvention {
 static APPLE: NativeConvention = NativeConvention {
     name: "apple",
     extension: Extension::Caller,
+    data: DataModel {
+        long_double: LongDouble::Double,
+        ..DataModel::SYSTEM_V
+    },
     stack_slot: 1,
     ..AAPCS64
 };
@@ -263,6 +314,17 @@ static LP64D: NativeConvention = NativeConvention {
     float_results: &["f10", "f11"],
     floats_in_ints: true,
     extension: Extension::CallerFromBit31,
+    data: AAPCS64.data,
+    undefined: &[
+        (
+            Feature::Float16,
+            "no compiler has settled how _Float16 travels",
+        ),
+        (
+            Feature::EmptyElements,
+            "gcc and clang differ on a float beside an array of empty structs",
+        ),
+    ],
     pair: Pair::Words,
     results: Results::FlattenedFloats,
     ..SYSTEM_V
@@ -277,12 +339,40 @@ static ELF_S390X: NativeConvention = NativeConvention {
     float_args: &["f0", "f2", "f4", "f6"],
     int_results: &["r2"],
     float_results: &["f0"],
+    data: DataModel {
+        max_align: 8,
+        long_double: LongDouble::Binary128,
+        ..DataModel::SYSTEM_V
+    },
+    undefined: &[
+        (
+            Feature::Float16,
+            "no compiler has settled how _Float16 travels",
+        ),
+        (Feature::Vector8, VECTOR_FACILITY),
+        (Feature::Vector16, VECTOR_FACILITY),
+    ],
+    aggregates: Aggregates::SingleFloat,
     pair: Pair::Reference,
     results: Results::Scalars,
     stack_align: 8,
     argument_base: 160,
     ..SYSTEM_V
 };
+
+const VECTOR_FACILITY: &str =
+    "it travels in registers only where code is compiled for the vector facility";
+
+const NO_AGGREGATES: &str = "it is a convention of scalars and interfaces";
+
+/// What a convention of Cranelift's has no answer to.
+const SCALARS_ONLY: &[(Feature, &str)] = &[
+    (Feature::Aggregate, NO_AGGREGATES),
+    (Feature::Float16, NO_AGGREGATES),
+    (Feature::LongDouble, NO_AGGREGATES),
+    (Feature::Vector8, NO_AGGREGATES),
+    (Feature::Vector16, NO_AGGREGATES),
+];
 
 /// What Cranelift makes of its C convention on Pulley.
 static PULLEY: NativeConvention = NativeConvention {
@@ -298,6 +388,8 @@ static PULLEY: NativeConvention = NativeConvention {
     ],
     int_results: &["x0"],
     float_results: &["f0"],
+    undefined: SCALARS_ONLY,
+    aggregates: Aggregates::Words,
     pair: Pair::Words,
     results: Results::Scalars,
     ..SYSTEM_V
@@ -316,6 +408,8 @@ static TAIL_AMD64: NativeConvention = NativeConvention {
     float_results: &[
         "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7",
     ],
+    undefined: SCALARS_ONLY,
+    aggregates: Aggregates::Words,
     pair: Pair::Words,
     results: Results::Parts,
     callee_pops: true,

@@ -1,9 +1,9 @@
 //! Go's algorithm, for any number of registers of each class.
 #![forbid(unsafe_code)]
 
-use super::{Assignment, Place, Value, pieces};
+use super::{AssignError, Assignment, Place, Value, pieces};
 use crate::abi::{Abi, RegClass};
-use crate::signature::{Layout, Need, Signature, Type, WORD, round_up};
+use crate::signature::{Layout, Need, Role, Signature, Type, WORD, round_up};
 
 /// Registers taken so far and the ends of the two growing areas.
 struct State {
@@ -12,15 +12,50 @@ struct State {
     floats: usize,
     stack: u64,
     spill: u64,
+    /// A value that does not fit gives back the registers that its first parts had taken.
+    roll_back: bool,
 }
 
-pub(super) fn assign(sig: &Signature, abi: Abi) -> Assignment {
+const ONLY_C: &str = "Go has no such values";
+
+/// Refuses what only C has.
+fn check(sig: &Signature, abi: Abi) -> Result<(), AssignError> {
+    if sig.fixed().is_some() {
+        return Err(AssignError::Variadic { abi });
+    }
+    let receiver = sig.receiver().map(|ty| (ty, Role::Receiver));
+    let params = sig.params().iter().zip((0..).map(Role::Parameter));
+    let results = sig.results().iter().zip((0..).map(Role::Result));
+    let mut all = receiver.into_iter().chain(params).chain(results);
+    match all.find(|(ty, _)| !ty.is_go()) {
+        None => Ok(()),
+        Some((ty, role)) => Err(AssignError::NotByValue {
+            role,
+            found: ty.clone(),
+            abi,
+            why: ONLY_C,
+        }),
+    }
+}
+
+pub(super) fn assign(sig: &Signature, abi: Abi) -> Result<Assignment, AssignError> {
+    assign_with(sig, abi, true)
+}
+
+/// Go's algorithm, or with `roll_back` false a mistake planted on purpose.
+pub(super) fn assign_with(
+    sig: &Signature,
+    abi: Abi,
+    roll_back: bool,
+) -> Result<Assignment, AssignError> {
+    check(sig, abi)?;
     let mut state = State {
         abi,
         ints: 0,
         floats: 0,
         stack: 0,
         spill: 0,
+        roll_back,
     };
 
     let mut args: Vec<Value> = sig
@@ -49,7 +84,7 @@ pub(super) fn assign(sig: &Signature, abi: Abi) -> Assignment {
             *spill += spill_off;
         }
     }
-    Assignment {
+    Ok(Assignment {
         abi,
         args,
         results,
@@ -64,7 +99,7 @@ pub(super) fn assign(sig: &Signature, abi: Abi) -> Assignment {
         int_out: state.ints,
         float_out: state.floats,
         hidden_result: None,
-    }
+    })
 }
 
 impl State {
@@ -75,11 +110,17 @@ impl State {
             Some(need) if layout.size > 0 && self.fits(need) => {
                 self.registers(ty, layout, need, is_argument)
             }
-            _ => Place::Stack {
-                offset: take(&mut self.stack, layout),
-            },
+            need => {
+                if let (Some(need), false) = (need, self.roll_back) {
+                    let tried = self.ints + usize::from(need.ints);
+                    self.ints = tried.min(self.abi.int_regs());
+                }
+                Place::Stack {
+                    offset: take(&mut self.stack, layout),
+                }
+            }
         };
-        Some(Value::new(ty, layout, place))
+        Value::under(self.abi, ty, place)
     }
 
     fn fits(&self, need: Need) -> bool {

@@ -1,35 +1,39 @@
-//! The algorithms of native conventions, driven by their tables, for what a finalizer or callback
-//! passes: scalars and interfaces in, anything out.
+//! The algorithm of native conventions: one walk over the arguments, each classified by the
+//! convention's table, with roll-back.
 //!
-//! An interface is the C struct of its two words. Several results are the C struct of them all.
+//! A value takes a set of registers whole or not at all; where the convention says so, half in the
+//! last register and half on the stack. An interface is the C struct of its two words. Several
+//! results are the C struct of them all.
 #![forbid(unsafe_code)]
 
+mod pieces;
 mod results;
 
-use super::{AssignError, Assignment, Piece, Place, Value, pieces};
-use crate::abi::{Abi, NativeConvention, Pair, RegClass};
-use crate::signature::{Kind, Layout, Role, Signature, Type, WORD, round_up};
-
-const ARGUMENTS: &str = "a boolean, integer, float, pointer, map, channel, function or interface";
-const RESULTS: &str = "a type of at least one byte";
+use super::{AssignError, Assignment, Piece, Place, Value};
+use crate::abi::classify::{Class, Position, Rest, Way, classify};
+use crate::abi::{Abi, NativeConvention, RegClass};
+use crate::signature::{Kind, Role, Signature, Type, WORD, round_up};
 
 /// Copies of arguments lie at multiples of this.
 const COPY_ALIGN: u64 = 16;
+
+const ARRAY: &str = "C has no arrays as parameters";
+const NO_BYTES: &str = "C has no result without bytes";
+const NOT_VARIADIC: &str = "it has no variadic functions";
 
 pub(super) fn assign(
     sig: &Signature,
     abi: Abi,
     native: &'static NativeConvention,
 ) -> Result<Assignment, AssignError> {
-    let refuse = |role, ty: &Type, wanted| AssignError::NotByValue {
+    let refuse = |role: Role, ty: &Type, why| AssignError::NotByValue {
         role,
         found: ty.clone(),
-        wanted,
         abi,
+        why,
     };
-
     let results = results::place(sig, native)
-        .map_err(|i| refuse(Role::Result(i), &sig.results()[i], RESULTS))?;
+        .map_err(|(i, why)| refuse(Role::Result(i), &sig.results()[i], why))?;
     let takes_argument = usize::from(results.hidden.is_some() && native.hidden.is_none());
     let mut next = Next {
         native,
@@ -40,15 +44,26 @@ pub(super) fn assign(
         stack: 0,
         copies: 0,
     };
+    let fixed = sig.fixed().unwrap_or(usize::MAX);
     let mut args = Vec::new();
     for (i, ty) in sig.arguments().enumerate() {
-        let role = || match (sig.receiver(), i) {
+        let role = match (sig.receiver(), i) {
             (Some(_), 0) => Role::Receiver,
             (Some(_), i) => Role::Parameter(i - 1),
             (None, i) => Role::Parameter(i),
         };
-        let layout = scalar_layout(ty).ok_or_else(|| refuse(role(), ty, ARGUMENTS))?;
-        args.push(Value::new(ty, layout, next.place(ty)));
+        let position = match role {
+            Role::Parameter(i) if i >= fixed => Position::Variadic,
+            _ => Position::Fixed,
+        };
+        let class = match ty.underlying() {
+            Kind::Array(..) => Err(ARRAY),
+            _ if position == Position::Variadic && native.callee_pops => Err(NOT_VARIADIC),
+            _ => classify(native, ty, position),
+        };
+        let class = class.map_err(|why| refuse(role, ty, why))?;
+        let place = next.place(ty, &class, position);
+        args.extend(Value::under(abi, ty, place));
     }
     let end = round_up(next.stack, WORD);
     let copies = if next.copies > 0 {
@@ -79,20 +94,6 @@ pub(super) fn assign(
     })
 }
 
-/// Layout of a type that may be an argument.
-fn scalar_layout(ty: &Type) -> Option<Layout> {
-    let refused = matches!(
-        ty.underlying(),
-        Kind::String
-            | Kind::Complex64
-            | Kind::Complex128
-            | Kind::Slice(_)
-            | Kind::Array(..)
-            | Kind::Struct(_)
-    );
-    if refused { None } else { ty.layout() }
-}
-
 /// Argument registers and stack taken so far.
 struct Next {
     native: &'static NativeConvention,
@@ -108,102 +109,113 @@ struct Next {
 }
 
 impl Next {
-    fn place(&mut self, ty: &Type) -> Place {
-        let mut pieces = pieces(ty);
-        if pieces.len() == 1
-            && let Some(piece) = pieces.pop()
-        {
-            return self.scalar(piece);
+    fn place(&mut self, ty: &Type, class: &Class, position: Position) -> Place {
+        if let Some(place) = class.ways.iter().find_map(|way| self.registers(ty, way)) {
+            return place;
         }
-        let left = self.native.int_args.len().saturating_sub(self.ints);
-        match self.native.pair {
-            Pair::Reference => {
-                let copy = self.copies;
-                self.copies += pieces.len() as u64 * WORD;
-                let pointer = Box::new(self.scalar(Piece {
-                    class: RegClass::Int,
-                    index: 0,
-                    off: 0,
-                    size: WORD,
-                    reg_off: 0,
-                    kind: Type::unsafe_pointer(),
-                }));
-                Place::Reference { pointer, copy }
-            }
-            Pair::Words if left == 1 => {
-                let mut piece = pieces.swap_remove(0);
-                piece.index = self.take(RegClass::Int).unwrap_or_default();
-                let offset = self.slot(WORD, false);
-                Place::Split { piece, offset }
-            }
-            _ if left >= pieces.len() => {
-                for piece in &mut pieces {
-                    piece.index = self.take(RegClass::Int).unwrap_or_default();
+        match class.rest {
+            Rest::Nothing => Place::Regs {
+                pieces: Vec::new(),
+                spill: None,
+            },
+            Rest::Stack {
+                align,
+                room,
+                low,
+                closes,
+            } => {
+                match closes {
+                    Some(RegClass::Int) => self.ints = self.native.int_args.len(),
+                    Some(RegClass::Float) => self.floats = self.native.float_args.len(),
+                    None => {}
                 }
-                Place::Regs {
-                    pieces,
-                    spill: None,
-                }
-            }
-            pair => {
-                if pair == Pair::TogetherOrLast {
-                    self.ints = self.native.int_args.len();
-                }
-                let offset = self.slot(WORD, false);
-                for _ in 1..pieces.len() {
-                    self.slot(WORD, false);
-                }
+                let size = self.native.data.layout(ty).map_or(0, |layout| layout.size);
+                let start = round_up(self.stack, align);
+                self.stack = start + room;
+                let is_float = matches!(ty.underlying(), Kind::Float32 | Kind::Float64);
+                let at_start = is_float && self.native.float32_at_slot_start;
+                let offset = if self.big_endian && low && !at_start {
+                    self.stack - size
+                } else {
+                    start
+                };
                 Place::Stack { offset }
             }
+            Rest::Reference => {
+                let size = self.native.data.layout(ty).map_or(0, |layout| layout.size);
+                let copy = round_up(self.copies, COPY_ALIGN);
+                // The copy of an empty struct has an address of its own too.
+                self.copies = round_up(copy + size.max(1), WORD);
+                let address = Type::unsafe_pointer();
+                // A pointer is passed everywhere.
+                let class = classify(self.native, &address, position).unwrap_or(Class {
+                    ways: Vec::new(),
+                    rest: Rest::Nothing,
+                });
+                let pointer = Box::new(self.place(&address, &class, position));
+                Place::Reference { pointer, copy }
+            }
         }
     }
 
-    /// One register, or else a place on the stack.
-    fn scalar(&mut self, mut piece: Piece) -> Place {
-        let own = self.take(piece.class).map(|index| (piece.class, index));
-        let found = own.or_else(|| {
-            let other = piece.class == RegClass::Float && self.native.floats_in_ints;
-            let index = other.then(|| self.take(RegClass::Int)).flatten()?;
-            Some((RegClass::Int, index))
-        });
-        let Some((class, index)) = found else {
-            return Place::Stack {
-                offset: self.slot(piece.size, piece.class == RegClass::Float),
-            };
+    /// The registers of this set, if they are free; else nothing is taken.
+    fn registers(&mut self, ty: &Type, way: &Way) -> Option<Place> {
+        let (ints, floats) = (self.native.int_args.len(), self.native.float_args.len());
+        let first = if way.even {
+            self.ints.next_multiple_of(2)
+        } else {
+            self.ints
         };
-        (piece.class, piece.index) = (class, index);
-        Place::Regs {
-            pieces: vec![piece],
-            spill: None,
+        let count = |class| way.parts.iter().filter(|part| part.class == class).count();
+        let (wanted_ints, wanted_floats) = (count(RegClass::Int), count(RegClass::Float));
+        let has_floats = wanted_floats == 0 || self.floats + wanted_floats <= floats;
+        if has_floats && way.splits && wanted_ints == 2 && first + 1 == ints {
+            let mut pieces = pieces::of(self.native, ty, &way.parts);
+            pieces.truncate(1);
+            let mut piece = pieces.pop()?;
+            piece.index = self.take(RegClass::Int);
+            let offset = round_up(self.stack, WORD);
+            self.stack = offset + WORD;
+            return Some(Place::Split { piece, offset });
         }
-    }
-
-    fn take(&mut self, class: RegClass) -> Option<usize> {
-        let (next, count, used) = match class {
-            RegClass::Int => (&mut self.ints, self.native.int_args.len(), 0),
-            RegClass::Float => (&mut self.floats, self.native.float_args.len(), 1),
-        };
-        let index = *next;
-        if index >= count {
+        if !has_floats || wanted_ints > 0 && first + wanted_ints > ints {
             return None;
         }
+        if wanted_ints > 0 {
+            self.ints = first;
+        }
+        let mut pieces = pieces::of(self.native, ty, &way.parts);
+        for piece in &mut pieces {
+            piece.index = self.take(piece.class);
+        }
+        if way.twice
+            && let [piece] = &mut pieces[..]
+        {
+            let again = Piece {
+                class: RegClass::Int,
+                ..piece.clone()
+            };
+            self.used[0] += 1;
+            pieces.push(again);
+        }
+        Some(Place::Regs {
+            pieces,
+            spill: None,
+        })
+    }
+
+    /// The next register of this class.
+    fn take(&mut self, class: RegClass) -> usize {
+        let (next, used) = match class {
+            RegClass::Int => (&mut self.ints, 0),
+            RegClass::Float => (&mut self.floats, 1),
+        };
+        let index = *next;
         *next += 1;
         self.used[used] += 1;
         if self.native.positional {
             (self.ints, self.floats) = (index + 1, index + 1);
         }
-        Some(index)
-    }
-
-    /// The stack place of a scalar: in a slot, or packed.
-    fn slot(&mut self, size: u64, float: bool) -> u64 {
-        let slot = self.native.stack_slot;
-        let start = round_up(self.stack, slot.max(size));
-        self.stack = start + round_up(size, slot);
-        if self.big_endian && !(float && self.native.float32_at_slot_start) {
-            self.stack - size
-        } else {
-            start
-        }
+        index
     }
 }

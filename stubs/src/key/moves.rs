@@ -42,11 +42,15 @@ fn one_value(value: &Value, from: u64, abi: Abi, moves: &mut Vec<Move>) {
         Place::Regs { pieces, .. } => pieces.iter().for_each(|p| piece_to(p, register(p))),
         Place::Split { piece, offset } => {
             piece_to(piece, register(piece));
-            let second = Piece {
-                off: WORD,
-                ..piece.clone()
-            };
-            piece_to(&second, Target::Word(*offset as u32));
+            if value.size == 2 * WORD {
+                let second = Piece {
+                    off: WORD,
+                    ..piece.clone()
+                };
+                piece_to(&second, Target::Word(*offset as u32));
+            } else {
+                stack_bytes(from + WORD, value.size - WORD, *offset, moves);
+            }
         }
         Place::Reference { pointer, copy } => {
             stack_bytes(from, value.size, *copy, moves);
@@ -69,7 +73,7 @@ fn one_value(value: &Value, from: u64, abi: Abi, moves: &mut Vec<Move>) {
                 };
                 moves.push(Move { source, to });
             }
-            None if has_slots(abi) && value.size > WORD => {
+            None if has_slots(abi) && value.size == 2 * WORD => {
                 for at in (0..value.size).step_by(WORD as usize) {
                     let source = Source::Bytes {
                         from: (from + at) as u32,
@@ -102,7 +106,7 @@ fn whole_word(value: &Value, offset: u64, abi: Abi) -> Option<Target> {
     } else {
         offset == word
     };
-    let is_word = has_slots(abi) && value.size <= WORD && low;
+    let is_word = has_slots(abi) && matches!(value.size, 1 | 2 | 4 | 8) && low;
     is_word.then_some(Target::Word(word as u32))
 }
 

@@ -7,6 +7,7 @@
 //! | `0b11sstt00` | the same of any size, which comes first |
 //! | `0b10kk00zz` | a result of `1 << zz` bytes from `kk`; then from where and to where |
 //! | `0b10kk0100` | the same of any size, which comes first |
+//! | `0b0001nnnn` | `nnnn` float registers carry arguments of a variadic call |
 //! | 0 | the end |
 //!
 //! Numbers take seven bits of each byte, the lowest first. A finalizer's key is some ten bytes: it
@@ -28,12 +29,15 @@ const MOVE: u8 = 0x40;
 const RESULT: u8 = 0x80;
 const LONG_MOVE: u8 = 0xc0;
 const LONG_RESULT: u8 = 0x04;
+const VECTORS: u8 = 0x10;
 
 /// A key in the open.
 #[derive(Debug)]
 pub(super) struct Parts {
     pub(super) abi: Abi,
     pub(super) block: bool,
+    /// Of a variadic call under System V: float registers that carry arguments.
+    pub(super) vectors: Option<u8>,
     pub(super) moves: Vec<Move>,
     pub(super) results: Vec<ResultMove>,
     pub(super) frame: u32,
@@ -116,6 +120,7 @@ impl Packed {
         let mut parts = Parts {
             abi: self.abi(),
             block: self.is_block(),
+            vectors: None,
             moves: Vec::new(),
             results: Vec::new(),
             frame,
@@ -125,6 +130,7 @@ impl Packed {
             match item {
                 Item::Move(m) => parts.moves.push(m),
                 Item::Result(m) => parts.results.push(m),
+                Item::Vectors(count) => parts.vectors = Some(count),
             }
         }
         parts
@@ -157,6 +163,7 @@ impl Parts {
             out.number(self.frame);
             out.number(self.hidden);
         }
+        out.0.extend(self.vectors.map(|count| VECTORS | count));
         self.moves.iter().for_each(|m| out.one_move(m));
         self.results.iter().for_each(|m| out.result(m));
         let bytes = out.0;
@@ -231,10 +238,11 @@ impl Writer {
     }
 }
 
-/// One move, in or out.
+/// One move, in or out, or the number of vector registers.
 pub(super) enum Item {
     Move(Move),
     Result(ResultMove),
+    Vectors(u8),
 }
 
 /// Reads moves and results, in the order they were written.
@@ -310,6 +318,7 @@ impl Iterator for Items<'_> {
     fn next(&mut self) -> Option<Item> {
         let header = self.byte();
         match header & LONG_MOVE {
+            0 if header & VECTORS != 0 => Some(Item::Vectors(header & !VECTORS)),
             0 => None,
             RESULT => Some(Item::Result(self.result(header))),
             _ => Some(Item::Move(self.one_move(header))),
@@ -396,6 +405,7 @@ mod tests {
                 let parts = Parts {
                     abi,
                     block,
+                    vectors: block.then_some(8),
                     moves: moves.clone(),
                     results: results.clone().collect(),
                     frame,

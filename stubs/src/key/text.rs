@@ -19,6 +19,9 @@ impl fmt::Display for StubKey {
         if key.block {
             write!(f, ";block")?;
         }
+        if let Some(count) = key.vectors {
+            write!(f, ";al={count}")?;
+        }
         for m in &key.moves {
             write!(f, ";{}>{}", m.source, m.to)?;
         }
@@ -94,6 +97,7 @@ fn read(text: &str) -> Result<StubKey, Refusal> {
     let mut key = Parts {
         abi: erase(abi),
         block: parts.next_if_eq(&"block").is_some(),
+        vectors: None,
         moves: Vec::new(),
         results: Vec::new(),
         frame: 0,
@@ -111,12 +115,15 @@ fn read(text: &str) -> Result<StubKey, Refusal> {
             area(value, &mut key.frame)?;
         } else if let Some(value) = part.strip_prefix("hidden=") {
             area(value, &mut key.hidden)?;
+        } else if let Some(value) = part.strip_prefix("al=") {
+            let vectors = number(value).filter(|_| key.vectors.is_none());
+            key.vectors = Some(vectors.ok_or_else(|| (part.to_owned(), "al= once"))?);
         } else if let Some(m) = parse_move(part) {
             key.moves.push(m);
         } else if let Some(m) = parse_result(part) {
             key.results.push(m);
         } else {
-            let wanted = "a move such as 8@0>i0, a result such as i0>8@0, or frame=, hidden=";
+            let wanted = "a move such as 8@0>i0, a result such as i0>8@0, or frame=, hidden=, al=";
             return Err((part.to_owned(), wanted));
         }
     }

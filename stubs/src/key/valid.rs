@@ -7,9 +7,9 @@
 #![forbid(unsafe_code)]
 
 use super::{MAX_FRAME, Move, Parts, ResultMove, ResultSource, Source, Target, frame_class};
-use crate::abi::NativeConvention;
+use crate::abi::{Aggregates, NativeConvention};
 use crate::record::RECORD_ARGUMENT;
-use crate::{Family, RegClass};
+use crate::{Abi, Arch, Family, RegClass};
 
 /// Largest offset in a block of arguments or results.
 const MAX_BLOCK: u64 = 1 << 30;
@@ -21,6 +21,7 @@ impl Parts {
     /// Checks that a stub can be made of this key.
     pub(super) fn validate(&self) -> Result<(), Refusal> {
         self.check_areas()?;
+        self.check_vectors()?;
         for m in &self.moves {
             self.check_move(m)
                 .map_err(|wanted| (format!("{}>{}", m.source, m.to), wanted))?;
@@ -70,14 +71,26 @@ impl Parts {
             Source::Bytes { from, size, signed } => {
                 self.check_bytes(from, size)?;
                 match m.to {
-                    Target::Int(_) | Target::Word(_) => {
+                    Target::Int(_) => {
+                        self.check_word(size)?;
+                        ensure(
+                            !signed || size < 8,
+                            "a sign only where there are bits above",
+                        )?;
+                    }
+                    Target::Word(_) => {
                         ensure(matches!(size, 1 | 2 | 4 | 8), "1, 2, 4 or 8 bytes")?;
                         ensure(
                             !signed || size < 8,
                             "a sign only where there are bits above",
                         )?;
                     }
-                    Target::Float(_) => ensure(is_float(m), "4 or 8 bytes without a sign")?,
+                    Target::Float(_) => {
+                        ensure(!signed, "bytes without a sign")?;
+                        self.check_float(size)?;
+                        let positional = self.native().is_some_and(|table| table.positional);
+                        ensure(!positional || size <= 8, "1 to 8 bytes")?;
+                    }
                     Target::Frame(_) => ensure(!signed, "bytes without a sign")?,
                 }
             }
@@ -138,11 +151,11 @@ impl Parts {
         ensure(end <= MAX_BLOCK, "a place below 1 GiB")?;
         match m.from {
             ResultSource::Int(n, byte) => {
-                ensure(matches!(m.size, 1 | 2 | 4 | 8), "1, 2, 4 or 8 bytes")?;
+                self.check_word(m.size)?;
                 self.check_result_register(RegClass::Int, n, byte, m.size)
             }
             ResultSource::Float(n, byte) => {
-                ensure(matches!(m.size, 4 | 8), "4 or 8 bytes")?;
+                self.check_float(m.size)?;
                 self.check_result_register(RegClass::Float, n, byte, m.size)
             }
             ResultSource::Frame(from) => {
@@ -173,10 +186,64 @@ impl Parts {
         // Under Go's ABI no two results share a register.
         ensure(byte == 0 || !self.is_go(), "the low bytes of the register")?;
         let byte = u32::from(byte);
+        let is_whole = size == 16 && byte == 0 && self.is_alone(class, n);
+        let is_aligned = self.shares_bytes() || byte.is_multiple_of(size);
         ensure(
-            byte.is_multiple_of(size) && byte + size <= 8,
+            is_whole || is_aligned && byte + size <= 8,
             "an aligned part of the register",
         )
+    }
+
+    /// Whether one result at most is found in this register.
+    fn is_alone(&self, class: RegClass, n: u8) -> bool {
+        let is_there = |m: &&ResultMove| match (class, m.from) {
+            (RegClass::Int, ResultSource::Int(own, _))
+            | (RegClass::Float, ResultSource::Float(own, _)) => own == n,
+            _ => false,
+        };
+        self.results.iter().filter(is_there).count() < 2
+    }
+
+    /// Whether registers carry any number of bytes, as C's structs are passed: on little-endian
+    /// machines, where the callee has no other way than through memory to take them apart.
+    fn shares_bytes(&self) -> bool {
+        let has_structs = |table: &NativeConvention| table.aggregates != Aggregates::Words;
+        self.native().is_some_and(has_structs) && !self.abi.machine().big_endian
+    }
+
+    /// Bytes of an integer register.
+    fn check_word(&self, size: u32) -> Result<(), &'static str> {
+        if self.shares_bytes() {
+            return ensure(matches!(size, 1..=8), "1 to 8 bytes");
+        }
+        ensure(matches!(size, 1 | 2 | 4 | 8), "1, 2, 4 or 8 bytes")
+    }
+
+    /// Bytes of a float register. Those of riscv64 hold nothing but floats.
+    fn check_float(&self, size: u32) -> Result<(), &'static str> {
+        let is_vector = matches!(self.abi.arch(), Arch::Amd64 | Arch::Arm64);
+        if self.shares_bytes() && is_vector {
+            return ensure(matches!(size, 1..=8 | 16), "1 to 8 bytes, or 16");
+        }
+        ensure(matches!(size, 4 | 8), "4 or 8 bytes")
+    }
+
+    /// The number in `al` is System V's, and no less than the registers used.
+    fn check_vectors(&self) -> Result<(), Refusal> {
+        let Some(count) = self.vectors else {
+            return Ok(());
+        };
+        let floats = self
+            .moves
+            .iter()
+            .filter(|m| matches!(m.to, Target::Float(_)));
+        let least = floats.count();
+        let most = self.abi.float_regs();
+        if self.abi == Abi::system_v() && (least..=most).contains(&count.into()) {
+            return Ok(());
+        }
+        let wanted = "only under sysv/amd64, and no fewer than the float registers used";
+        Err((format!("al={count}"), wanted))
     }
 
     /// Cranelift places the words itself where the callee takes them off the stack.
@@ -185,13 +252,31 @@ impl Parts {
     }
 
     /// The registers of each class are filled from the first on, without gaps; where a hidden
-    /// pointer takes an integer argument register, from the second on.
+    /// pointer takes an integer argument register, from the second on. Where C's structs may want a
+    /// pair of registers, there may be gaps.
     fn registers_are_in_order(&self) -> bool {
         let positional = self.native().is_some_and(|table| table.positional);
+        let has_pairs = self.shares_bytes() && !positional;
         let mut positions: [Vec<u8>; 2] = Default::default();
-        for (class, n) in self.moves.iter().filter_map(position) {
+        for m in &self.moves {
+            let Some((class, n)) = position(m) else {
+                continue;
+            };
             let is_second = class == RegClass::Float && !positional;
+            if positional && class == RegClass::Float && self.is_doubled(m, n) {
+                continue;
+            }
             positions[usize::from(is_second)].push(n);
+        }
+        if has_pairs {
+            positions[0].sort_unstable();
+            let all = &positions[0];
+            let rises = all.windows(2).all(|pair| pair[0] < pair[1]);
+            let starts = all.first().is_none_or(|&n| n >= self.hidden_argument());
+            if !rises || !starts {
+                return false;
+            }
+            positions[0].clear();
         }
         let starts = [self.hidden_argument(), 0];
         positions.iter_mut().zip(starts).all(|(positions, first)| {
@@ -201,6 +286,13 @@ impl Parts {
                 .copied()
                 .eq((first..).take(positions.len()))
         })
+    }
+
+    /// Whether the integer register of the same position carries the same word.
+    fn is_doubled(&self, float: &Move, n: u8) -> bool {
+        let is_word = matches!(float.source, Source::Bytes { size: 8, .. });
+        let twin = |m: &Move| m.to == Target::Int(n) && m.source == float.source;
+        is_word && self.moves.iter().any(twin)
     }
 
     /// Integer argument registers that the address of the hidden area takes.

@@ -2,8 +2,8 @@
 #![forbid(unsafe_code)]
 
 use cranelift_codegen::ir::{
-    AbiParam, BlockCall, ExceptionTableData, ExtFuncData, ExternalName, InstBuilder, SigRef,
-    Signature, Value, types,
+    AbiParam, BlockCall, ExceptionTableData, ExtFuncData, ExternalName, FuncRef, InstBuilder,
+    SigRef, Signature, Value, types,
 };
 use cranelift_codegen::isa::CallConv;
 
@@ -88,16 +88,7 @@ impl CallBuilder<'_, '_> {
         let signature = self
             .builder
             .import_signature(veneer_signature(&plan, integers, &floats));
-        let name = self
-            .builder
-            .func
-            .declare_imported_user_function(VENEER_NAME);
-        let veneer = self.builder.import_function(ExtFuncData {
-            name: ExternalName::user(name),
-            signature,
-            colocated: true,
-            patchable: false,
-        });
+        let veneer = self.veneer(signature);
         self.call_and_forget_registers(signature, |call, table| {
             call.builder.ins().try_call(veneer, &arguments, table);
         });
@@ -105,6 +96,20 @@ impl CallBuilder<'_, '_> {
             slot: self.save,
             plan,
         }
+    }
+
+    /// The stub's veneer, called by this signature.
+    pub(super) fn veneer(&mut self, signature: SigRef) -> FuncRef {
+        let name = self
+            .builder
+            .func
+            .declare_imported_user_function(VENEER_NAME);
+        self.builder.import_function(ExtFuncData {
+            name: ExternalName::user(name),
+            signature,
+            colocated: true,
+            patchable: false,
+        })
     }
 
     /// A float word of the image: the register's 64 bits as memory holds them.

@@ -50,6 +50,9 @@ impl CallBuilder<'_, '_> {
                 None => self.record,
             },
             Source::Bytes { from, size, signed } => {
+                if !matches!(size, 1 | 2 | 4 | 8) {
+                    return self.odd_word(from, size);
+                }
                 let narrow = int_type(size);
                 let value = self.load_argument(narrow, from);
                 match (narrow == types::I64, signed) {
@@ -61,11 +64,34 @@ impl CallBuilder<'_, '_> {
         }
     }
 
+    /// Bytes of a struct that are no whole integer, on a little-endian machine: those of an
+    /// integer, and above them those of others. Nothing behind them is read.
+    fn odd_word(&mut self, from: u32, size: u32) -> Value {
+        let mut word = None;
+        for (at, bytes) in chunks(0, size) {
+            let value = self.load_argument(int_type(bytes), from + at);
+            let value = self.builder.ins().uextend(types::I64, value);
+            word = Some(match word {
+                None => value,
+                Some(low) => {
+                    let high = self.builder.ins().ishl_imm_u(value, 8 * i64::from(at));
+                    self.builder.ins().bor(low, high)
+                }
+            });
+        }
+        word.unwrap_or(self.record)
+    }
+
     /// What a move reads, as a float register takes it.
     pub(super) fn float(&mut self, m: Move) -> Value {
         match m.source {
-            Source::Bytes { from, size, .. } => self.load_argument(float_type(size), from),
-            Source::Context | Source::FrameAddress(_) => {
+            Source::Bytes {
+                from,
+                size: size @ (4 | 8),
+                ..
+            } => self.load_argument(float_type(size), from),
+            Source::Bytes { from, size: 16, .. } => self.load_argument(types::I8X16, from),
+            Source::Bytes { .. } | Source::Context | Source::FrameAddress(_) => {
                 let word = self.word(m);
                 let flags = MemFlagsData::new();
                 self.builder.ins().bitcast(types::F64, flags, word)
@@ -162,8 +188,16 @@ impl CallBuilder<'_, '_> {
                     ResultSource::Float(n, byte) => (floats[usize::from(n)], byte),
                     ResultSource::Frame(_) | ResultSource::Hidden(_) => return,
                 };
-                let value = self.part(value, byte, m.size);
-                self.builder.ins().store(unaligned(), value, block, to);
+                if matches!(m.size, 1 | 2 | 4 | 8 | 16) {
+                    let value = self.part(value, byte, m.size);
+                    self.builder.ins().store(unaligned(), value, block, to);
+                    return;
+                }
+                for (at, bytes) in chunks(0, m.size) {
+                    let part = self.part(value, byte + at as u8, bytes);
+                    let to = to + at as i32;
+                    self.builder.ins().store(unaligned(), part, block, to);
+                }
             }
             ResultRegisters::Image { slot, plan } => {
                 let big_endian = self.key.abi().machine().big_endian;

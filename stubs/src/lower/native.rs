@@ -7,7 +7,7 @@ use cranelift_codegen::ir::{
 };
 use cranelift_codegen::isa::CallConv;
 
-use super::{CallBuilder, ResultRegisters, float_type};
+use super::{CallBuilder, ResultRegisters};
 use crate::RegClass;
 use crate::key::{Move, ResultSource, Source, Target};
 use crate::record::CODE_OFFSET;
@@ -44,10 +44,17 @@ impl CallBuilder<'_, '_> {
         let float_types = (0..floats).map(|n| self.float_result_type(n));
         signature.returns = int_types.chain(float_types).map(AbiParam::new).collect();
         let signature = self.builder.import_signature(signature);
-        let call = self
-            .builder
-            .ins()
-            .call_indirect(signature, code, &arguments);
+        let call = match self.save {
+            None => self
+                .builder
+                .ins()
+                .call_indirect(signature, code, &arguments),
+            Some(slot) => {
+                self.stack_store(code, slot, 0);
+                let veneer = self.veneer(signature);
+                self.builder.ins().call(veneer, &arguments)
+            }
+        };
         let values = self.builder.inst_results(call);
         ResultRegisters::Values {
             ints: values[..usize::from(ints)].to_vec(),
@@ -63,6 +70,8 @@ impl CallBuilder<'_, '_> {
         let Some(table) = self.key.abi().native_table() else {
             return Vec::new();
         };
+        let doubled = self.key.doubled();
+        let ints = self.without_gaps(ints, &doubled);
         let ints_full = ints.len() + usize::from(self.hidden.is_some()) >= table.int_args.len();
         let mut moves: Vec<Move> = ints.into_iter().chain(floats).collect();
         if table.positional {
@@ -95,13 +104,38 @@ impl CallBuilder<'_, '_> {
         arguments
     }
 
+    /// The moves with others between them that fill the registers which a pair has left out, and
+    /// without those that the veneer makes. What fills a register is the context: any word will do.
+    fn without_gaps(&self, moves: Vec<Move>, doubled: &[u8]) -> Vec<Move> {
+        let hidden = self.hidden.is_some() && self.key.abi().takes_hidden_argument();
+        let mut next = u8::from(hidden);
+        let positional = self
+            .key
+            .abi()
+            .native_table()
+            .is_some_and(|table| table.positional);
+        let mut all = Vec::new();
+        for m in moves {
+            let Target::Int(n) = m.to else { continue };
+            if doubled.contains(&n) {
+                continue;
+            }
+            while next < n && !positional {
+                all.push(Move {
+                    source: Source::Context,
+                    to: Target::Int(next),
+                });
+                next += 1;
+            }
+            all.push(m);
+            next = n + 1;
+        }
+        all
+    }
+
     fn float_argument(&mut self, m: Move) -> Argument {
         let value = self.float(m);
-        let ty = match m.source {
-            Source::Bytes { size, .. } => float_type(size),
-            Source::Context | Source::FrameAddress(_) => types::F64,
-        };
-        (ty, value)
+        (self.builder.func.dfg.value_type(value), value)
     }
 
     /// F32 where a result register holds a lone `float32`, else all its 64 bits.
@@ -111,7 +145,11 @@ impl CallBuilder<'_, '_> {
             .iter()
             .filter(|m| matches!(m.from, ResultSource::Float(n, _) if n == register));
         match (parts.next(), parts.next()) {
-            (Some(m), None) if m.from == ResultSource::Float(register, 0) => float_type(m.size),
+            (Some(m), None) if m.from == ResultSource::Float(register, 0) => match m.size {
+                4 => types::F32,
+                16 => types::I8X16,
+                _ => types::F64,
+            },
             _ => types::F64,
         }
     }

@@ -6,8 +6,8 @@ use std::sync::{Arc, LazyLock};
 
 use super::layout::{self, Facts};
 use super::{
-    ChanDir, Field, FuncType, Kind, MAX_DEPTH, MAX_NAME, MAX_WEIGHT, Method, Named, Node, Role,
-    Type, TypeError,
+    CType, ChanDir, Field, FuncType, Kind, MAX_DEPTH, MAX_NAME, MAX_WEIGHT, Method, Named, Node,
+    Role, Type, TypeError,
 };
 use crate::quote::short;
 
@@ -56,7 +56,7 @@ pub(super) fn is_name_part(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '_' || !c.is_ascii() && c.is_alphanumeric()
 }
 
-fn check_name(what: &'static str, name: &str) -> Result<(), TypeError> {
+pub(super) fn check_name(what: &'static str, name: &str) -> Result<(), TypeError> {
     if name.len() <= MAX_NAME && is_identifier(name) {
         return Ok(());
     }
@@ -145,7 +145,7 @@ static ERROR: LazyLock<Type> = LazyLock::new(|| {
 
 impl Type {
     /// A type no rule can refuse.
-    fn leaf(kind: Kind) -> Type {
+    pub(crate) fn leaf(kind: Kind) -> Type {
         let layout = layout::layout_of(&kind).unwrap_or_default();
         Type::with_layout(kind, layout, 1, 1)
     }
@@ -158,11 +158,12 @@ impl Type {
             hash: layout::hash_of(&kind),
             pointers: layout::has_pointers(&kind),
             comparable: layout::is_comparable(&kind),
+            is_go: layout::is_go(&kind),
         };
         Type(Arc::new(Node { kind, facts }))
     }
 
-    fn make(kind: Kind) -> Result<Type, TypeError> {
+    pub(super) fn make(kind: Kind) -> Result<Type, TypeError> {
         let (mut depth, mut weight) = (1, 1u64);
         if let Kind::Interface(methods) = &kind {
             weight += methods.len() as u64;
@@ -182,15 +183,24 @@ impl Type {
     }
 
     /// The basic type Go calls `name` (`int`, `unsafe.Pointer`, also `byte`, `rune`, `any` and
-    /// `error`).
+    /// `error`), or one of C's that are a name only (`C.int128`).
     pub fn predeclared(name: &str) -> Option<Type> {
         match name {
             "byte" => Some(Type::uint8()),
             "rune" => Some(Type::int32()),
             "any" => Some(Type::empty_interface()),
             "error" => Some(Type::error()),
-            _ => Type::basic(name),
+            _ => Type::basic(name).or_else(|| Some(Type::leaf(Kind::C(CType::of_name(name)?)))),
         }
+    }
+
+    /// The struct of the results of a signature, which has checked them: it may nest deeper than
+    /// the types one can make.
+    pub(crate) fn struct_of(types: &[Type]) -> Type {
+        let field = |(n, ty): (usize, &Type)| Field::new(&format!("R{n}"), ty.clone());
+        let mut fields: Vec<Field> = types.iter().enumerate().map(field).collect();
+        layout::place_fields(&mut fields);
+        Type::leaf(Kind::Struct(fields))
     }
 
     /// `error`.

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use super::{MAX_DEPTH, MAX_NAME, MAX_SIZE, MAX_WEIGHT};
+use super::{MAX_ALIGN, MAX_DEPTH, MAX_NAME, MAX_SIZE, MAX_WEIGHT};
 
 /// Why a type or signature can't be.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -76,6 +76,48 @@ pub enum TypeError {
     Embedded {
         /// The field's type, shortened.
         found: String,
+    },
+    /// An alignment that can't be asked for.
+    #[error("{what} {found}, wanted a power of two of at most {MAX_ALIGN}")]
+    Alignment {
+        /// `pack` or `align`.
+        what: &'static str,
+        /// The alignment given.
+        found: u64,
+    },
+    /// Not a bit-field.
+    #[error("bit-field {name} is {found}, wanted {wanted}")]
+    BitField {
+        /// Its name.
+        name: String,
+        /// Its bits and declared type.
+        found: String,
+        /// What would do.
+        wanted: String,
+    },
+    /// Not a vector that ABIs agree on.
+    #[error("vector of {found}, wanted 2 or more integers or floats, 8 or 16 bytes in all")]
+    Vector {
+        /// Number and type of its elements.
+        found: String,
+    },
+    /// C promotes what is passed in place of `...`.
+    #[error("{role} is {found}, wanted {wanted}: C promotes what is passed in place of ...")]
+    NotPromoted {
+        /// Which parameter.
+        role: Role,
+        /// Its type, shortened.
+        found: String,
+        /// What it is promoted to.
+        wanted: &'static str,
+    },
+    /// More parameters in front of `...` than there are.
+    #[error("{found} parameters in front of ..., wanted at most {}", *.params)]
+    Fixed {
+        /// How many were asked for.
+        found: usize,
+        /// How many there are.
+        params: usize,
     },
     /// A variadic function needs a slice at the end.
     #[error("last parameter of a variadic function is {found}, wanted a slice")]

@@ -4,7 +4,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use super::{ChanDir, Field, FuncType, Kind, MAX_SIZE, Role, Type, TypeError};
+use super::{CType, ChanDir, DataModel, Field, FuncType, Kind, MAX_SIZE, Role, Type, TypeError};
 use crate::quote::short;
 
 /// Bytes in a machine word.
@@ -15,7 +15,7 @@ pub const WORD: u64 = 8;
 pub struct Layout {
     /// Bytes a value takes.
     pub size: u64,
-    /// Its address is a multiple of this many bytes: 1, 2, 4 or 8.
+    /// Its address is a multiple of this many bytes: 1, 2, 4 or 8 for Go's types.
     pub align: u64,
     /// Registers a value takes when passed in registers; `None` when it never is.
     pub need: Option<Need>,
@@ -55,6 +55,7 @@ pub(super) struct Facts {
     pub(super) hash: u64,
     pub(super) pointers: bool,
     pub(super) comparable: bool,
+    pub(super) is_go: bool,
 }
 
 /// `n` rounded up to a multiple of `align` (a power of two). Saturates instead of wrapping.
@@ -91,6 +92,7 @@ pub(super) fn layout_of(kind: &Kind) -> Result<Option<Layout>, TypeError> {
         Kind::Array(len, elem) => Some(array(*len, by_value(elem, || Role::Element)?)?),
         Kind::Struct(fields) => Some(structure(fields)?),
         Kind::Named(named) => named.underlying.as_ref().and_then(Type::layout),
+        Kind::C(ty) => Some(c_type(kind, ty)?),
     })
 }
 
@@ -154,6 +156,25 @@ fn structure(fields: &[Field]) -> Result<Layout, TypeError> {
     Ok(whole)
 }
 
+/// A type that only C has: by System V's rules, and never in Go's registers.
+fn c_type(kind: &Kind, ty: &CType) -> Result<Layout, TypeError> {
+    if let CType::Record(record) = ty {
+        for member in &record.members {
+            by_value(&member.ty, || Role::Field(member.name.to_string()))?;
+        }
+    }
+    let layout = DataModel::SYSTEM_V.composite(kind);
+    let layout = layout.filter(|layout| layout.size <= MAX_SIZE);
+    let layout = layout.ok_or_else(|| TypeError::TooLarge {
+        what: "struct or union of C".into(),
+    })?;
+    Ok(Layout {
+        size: layout.size,
+        align: layout.align,
+        need: None,
+    })
+}
+
 /// Gives each field its offset.
 pub(super) fn place_fields(fields: &mut [Field]) {
     let mut at = 0;
@@ -172,7 +193,22 @@ pub(super) fn has_pointers(kind: &Kind) -> bool {
         Kind::Array(len, elem) => *len > 0 && elem.has_pointers(),
         Kind::Struct(fields) => fields.iter().any(|field| field.ty.has_pointers()),
         Kind::Named(named) => named.underlying.as_ref().is_some_and(Type::has_pointers),
+        Kind::C(ty) => {
+            let mut found = false;
+            ty.for_each_child(&mut |child| found |= child.has_pointers());
+            found
+        }
         _ => false,
+    }
+}
+
+pub(super) fn is_go(kind: &Kind) -> bool {
+    match kind {
+        Kind::C(_) => false,
+        Kind::Array(_, elem) => elem.is_go(),
+        Kind::Struct(fields) => fields.iter().all(|field| field.ty.is_go()),
+        Kind::Named(named) => named.underlying.as_ref().is_none_or(Type::is_go),
+        _ => true,
     }
 }
 
@@ -182,6 +218,7 @@ pub(super) fn is_comparable(kind: &Kind) -> bool {
         Kind::Array(_, elem) => elem.is_comparable(),
         Kind::Struct(fields) => fields.iter().all(|field| field.ty.is_comparable()),
         Kind::Named(named) => named.underlying.as_ref().is_none_or(Type::is_comparable),
+        Kind::C(ty) => !matches!(ty, CType::Record(_)),
         _ => true,
     }
 }
@@ -201,6 +238,7 @@ pub(super) fn for_each_child(kind: &Kind, f: &mut dyn FnMut(&Type)) {
         Kind::Struct(fields) => fields.iter().for_each(|field| f(&field.ty)),
         Kind::Interface(methods) => methods.iter().for_each(|method| func(&method.ty, f)),
         Kind::Named(named) => named.underlying.iter().for_each(f),
+        Kind::C(ty) => ty.for_each_child(f),
         _ => {}
     }
 }
@@ -235,6 +273,18 @@ impl Type {
             Kind::Struct(fields) => fields
                 .iter()
                 .for_each(|field| field.ty.pointer_words(at + field.offset, f)),
+            Kind::C(_) => {
+                // A union's members may name a word twice.
+                let mut words = Vec::new();
+                for member in DataModel::SYSTEM_V.members(self) {
+                    member
+                        .ty
+                        .pointer_words(at + member.offset, &mut |word| words.push(word));
+                }
+                words.sort_unstable();
+                words.dedup();
+                words.into_iter().for_each(f);
+            }
             _ => f(at),
         }
     }

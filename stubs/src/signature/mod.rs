@@ -22,6 +22,7 @@
 #![forbid(unsafe_code)]
 
 mod build;
+mod c;
 mod error;
 mod layout;
 mod parse;
@@ -32,6 +33,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+pub use c::{BitFields, CLayout, CType, DataModel, LongDouble, MAX_ALIGN, Member, Placed, Record};
 pub use error::{ParseError, ParseReason, Role, TypeError};
 pub use layout::{Layout, Need, WORD, round_up};
 pub use parse::{parse_signature_with, parse_type_with};
@@ -103,6 +105,8 @@ pub enum Kind {
     Interface(Vec<Method>),
     /// A defined type: `main.Node`, `error`
     Named(Named),
+    /// A type that only C has
+    C(CType),
 }
 
 /// Which way values go through a channel.
@@ -259,9 +263,17 @@ impl Type {
         }
     }
 
-    /// Size, alignment and register need; `None` for an opaque type.
+    /// Size, alignment and register need by Go's rules; `None` for an opaque type. For a type that
+    /// only C has, what it is under System V on x86-64; [`Abi::layout_of`](crate::Abi::layout_of)
+    /// has all types by the rules of an ABI.
     pub fn layout(&self) -> Option<Layout> {
         self.0.facts.layout
+    }
+
+    /// Whether Go has such values: no part of them, seen through names, is of a type that only C
+    /// has.
+    pub fn is_go(&self) -> bool {
+        self.0.facts.is_go
     }
 
     /// Whether a value holds anything the garbage collector must look at. `false` for an opaque

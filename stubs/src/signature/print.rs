@@ -44,6 +44,7 @@ impl Display for Type {
             }
             Kind::Interface(methods) => write_braced(f, "interface", methods, write_method),
             Kind::Named(named) => f.write_str(named.name()),
+            Kind::C(ty) => ty.fmt(f),
             basic => f.write_str(basic.basic_name().unwrap_or_default()),
         }
     }
@@ -111,35 +112,55 @@ type Labels<'a> = &'a [Option<std::sync::Arc<str>>];
 /// shorter than both.
 fn write_func(f: &mut Formatter<'_>, func: &FuncType, labels: Labels<'_>) -> fmt::Result {
     let (param_labels, result_labels) = labels.split_at(labels.len().min(func.params.len()));
-    write_list(f, &func.params, func.variadic, param_labels)?;
+    write_list(
+        f,
+        &func.params,
+        func.variadic.then_some(Ellipsis::Slice),
+        param_labels,
+    )?;
     match func.results.as_slice() {
         [] => Ok(()),
         [only] if result_labels.iter().all(Option::is_none) => write_prefixed(f, " ", only),
         many => {
             f.write_str(" ")?;
-            write_list(f, many, false, result_labels)
+            write_list(f, many, None, result_labels)
         }
     }
+}
+
+/// What `...` means in a list of parameters.
+#[derive(Clone, Copy)]
+enum Ellipsis {
+    /// Go's: the last one is a slice of what is passed.
+    Slice,
+    /// C's: those behind this many are passed where the function's prototype has `...`.
+    Behind(usize),
 }
 
 fn write_list(
     f: &mut Formatter<'_>,
     types: &[Type],
-    variadic: bool,
+    ellipsis: Option<Ellipsis>,
     labels: Labels<'_>,
 ) -> fmt::Result {
     f.write_str("(")?;
     for (i, ty) in types.iter().enumerate() {
         f.write_str(if i > 0 { ", " } else { "" })?;
+        if matches!(ellipsis, Some(Ellipsis::Behind(fixed)) if fixed == i) {
+            f.write_str("..., ")?;
+        }
         if let Some(Some(label)) = labels.get(i) {
             write!(f, "{label} ")?;
         }
-        match ty.kind() {
-            Kind::Slice(elem) if variadic && i + 1 == types.len() => {
+        match (ty.kind(), ellipsis) {
+            (Kind::Slice(elem), Some(Ellipsis::Slice)) if i + 1 == types.len() => {
                 write_prefixed(f, "...", elem)?
             }
             _ => ty.fmt(f)?,
         }
+    }
+    if matches!(ellipsis, Some(Ellipsis::Behind(fixed)) if fixed == types.len()) {
+        f.write_str(if types.is_empty() { "..." } else { ", ..." })?;
     }
     f.write_str(")")
 }
@@ -151,13 +172,15 @@ impl Display for Signature {
             f.write_str(") ")?;
         }
         f.write_str("func")?;
-        write_list(f, self.params(), self.is_variadic(), &[])?;
+        let slice = self.is_variadic().then_some(Ellipsis::Slice);
+        let ellipsis = slice.or(self.fixed().map(Ellipsis::Behind));
+        write_list(f, self.params(), ellipsis, &[])?;
         match self.results() {
             [] => Ok(()),
             [only] if f.alternate() => write_prefixed(f, " ", only),
             results => {
                 f.write_str(" ")?;
-                write_list(f, results, false, &[])
+                write_list(f, results, None, &[])
             }
         }
     }

@@ -18,6 +18,8 @@ pub struct Signature {
     params: Vec<Type>,
     results: Vec<Type>,
     variadic: bool,
+    /// Parameters before a C variadic part. In 4 bytes, so that errors with signatures stay small.
+    fixed: Option<u32>,
 }
 
 impl Signature {
@@ -83,6 +85,60 @@ impl Signature {
             params,
             results,
             variadic,
+            fixed: None,
+        })
+    }
+
+    /// The same as one call of C's variadic function: its prototype has `...` behind the first
+    /// `fixed` parameters, and the others are what is passed there. The text is
+    /// `func(*int8, ..., float64, int32) int32`.
+    ///
+    /// # Errors
+    /// Fewer parameters; one behind `...` that C would promote (an integer below `int`, a
+    /// `float32`): it is to be given as what it becomes; Go's variadic function.
+    ///
+    /// ```
+    /// use fing_stubs::signature::Signature;
+    /// let printf: Signature = "func(*int8, float64) int32".parse()?;
+    /// let printf = printf.c_variadic(1).unwrap();
+    /// assert_eq!(printf.to_string(), "func(*int8, ..., float64) (int32)");
+    /// assert_eq!(printf.to_string().parse(), Ok(printf.clone()));
+    /// assert_eq!(printf.fixed(), Some(1));
+    ///
+    /// let error = "func(*int8, ..., float32)".parse::<Signature>().unwrap_err();
+    /// assert_eq!(
+    ///     error.to_string(),
+    ///     "signature: column 1: parameter 1 is float32, wanted float64: C promotes what is \
+    ///      passed in place of ...",
+    /// );
+    /// # Ok::<(), fing_stubs::signature::ParseError>(())
+    /// ```
+    pub fn c_variadic(self, fixed: usize) -> Result<Signature, TypeError> {
+        if self.variadic {
+            let found = self.params.last().map(|ty| short(ty).to_string());
+            let found = found.unwrap_or_default();
+            return Err(TypeError::Variadic { found });
+        }
+        let Some(others) = self.params.get(fixed..) else {
+            let params = self.params.len();
+            return Err(TypeError::Fixed {
+                found: fixed,
+                params,
+            });
+        };
+        for (i, ty) in (fixed..).zip(others) {
+            if let Some(wanted) = promoted(ty) {
+                return Err(TypeError::NotPromoted {
+                    role: Role::Parameter(i),
+                    found: short(ty).to_string(),
+                    wanted,
+                });
+            }
+        }
+        Ok(Signature {
+            // No signature has 2^32 parameters: MAX_WEIGHT.
+            fixed: Some(fixed as u32),
+            ..self
         })
     }
 
@@ -106,9 +162,23 @@ impl Signature {
         self.variadic
     }
 
+    /// Of a call of C's variadic function: how many parameters its prototype has in front of `...`.
+    pub fn fixed(&self) -> Option<usize> {
+        self.fixed.map(|fixed| fixed as usize)
+    }
+
     /// What is passed, in order: the receiver, if any, then the parameters.
     pub fn arguments(&self) -> impl Iterator<Item = &Type> {
         self.receiver.iter().chain(&self.params)
+    }
+}
+
+/// What C makes of a value of this type that is passed in place of `...`, if not the same.
+fn promoted(ty: &Type) -> Option<&'static str> {
+    match ty.underlying() {
+        Kind::Bool | Kind::Int8 | Kind::Uint8 | Kind::Int16 | Kind::Uint16 => Some("int32"),
+        Kind::Float32 => Some("float64"),
+        _ => None,
     }
 }
 

@@ -215,13 +215,13 @@ pub(crate) struct Encoded {
 }
 
 impl Encoded {
-    fn push(&mut self, text: String, bytes: &[u8]) {
+    pub(crate) fn push(&mut self, text: String, bytes: &[u8]) {
         self.listing.push((self.bytes.len(), text));
         self.bytes.extend_from_slice(bytes);
     }
 
     /// A 32-bit instruction of a machine whose instructions are little-endian.
-    fn word(&mut self, text: String, word: u32) {
+    pub(crate) fn word(&mut self, text: String, word: u32) {
         self.push(text, &word.to_le_bytes());
     }
 }
@@ -230,6 +230,12 @@ impl Encoded {
 pub(crate) fn encode(arch: Arch, plan: &Plan, save: i32) -> Result<Encoded, String> {
     let facts = Facts::of(arch).ok_or_else(|| format!("no veneer for {arch}"))?;
     (facts.encode)(plan, save)
+}
+
+/// The veneer before a variadic function on amd64, which jumps to the address that is `code` bytes
+/// above the stack pointer of the stub's call.
+pub(crate) fn variadic(vectors: Option<u8>, doubled: &[u8], code: i32) -> Encoded {
+    x86_64::variadic(vectors, doubled, code)
 }
 
 /// Instructions that put the address of what lies `distance` bytes behind their end into the fifth

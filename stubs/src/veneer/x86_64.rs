@@ -86,6 +86,38 @@ pub(super) fn encode(plan: &Plan, save: i32) -> Result<Encoded, String> {
     Ok(code)
 }
 
+/// Bytes that the stub's call has pushed.
+const RETURN_ADDRESS: i32 = 8;
+
+/// Windows' integer argument registers.
+const WINDOWS_INTS: [u8; 4] = [RCX, RDX, R8, 9];
+
+/// What C's variadic functions want beside their arguments, which are where the stub has put them:
+/// in al the number of xmm registers used (System V), or the words of xmm registers in the integer
+/// registers of the same position too (Windows). Then a jump to the function, whose address is
+/// `code` bytes above the stack pointer of the stub's call.
+pub(super) fn variadic(vectors: Option<u8>, doubled: &[u8], code: i32) -> Encoded {
+    let mut veneer = Encoded::default();
+    for &position in doubled {
+        let to = WINDOWS_INTS[usize::from(position)];
+        let bytes = [
+            0x66,
+            0x48 | to >> 3,
+            0x0f,
+            0x7e,
+            0xc0 | position << 3 | to & 7,
+        ];
+        veneer.push(format!("movq {}, xmm{position}", name(to)), &bytes);
+    }
+    if let Some(count) = vectors {
+        veneer.push(format!("mov eax, {count}"), &[0xb8, count, 0, 0, 0]);
+    }
+    let mut bytes = vec![0xff, 0xa4];
+    from_stack(&mut bytes, code + RETURN_ADDRESS);
+    veneer.push(format!("jmp [rsp + {}]", code + RETURN_ADDRESS), &bytes);
+    veneer
+}
+
 fn name(register: u8) -> &'static str {
     NAMES[usize::from(register)]
 }

@@ -6,13 +6,12 @@ use fing_oracles::emulator::Isa;
 use fing_stubs::BlockLayout;
 
 use super::{Emulated, Form, Image, Wanted};
-use crate::cases::image;
 use crate::expect::{Bytes, Expected, Pointer, Returned, expected, returned};
-use crate::go::Memory;
 use crate::machine::{
     ARGUMENTS, BLOCK_BYTES, CALLEE_BYTES, CALLEES, CALLER_BYTES, G, PAGE, PROGRESS, RECORDS,
     RESULTS, RETURN, STACK, STACK_TOP,
 };
+use crate::memory::Memory;
 
 /// The progress cell, in the midst of its page.
 const CELL: u64 = PROGRESS + 8 * 77;
@@ -106,8 +105,9 @@ impl Emulated {
     fn records(&mut self, wanted: &Wanted) -> Result<(Vec<Given>, u64), String> {
         let convention = self.target.physical();
         let signature = &wanted.signature;
-        let arguments = BlockLayout::of(signature.arguments());
-        let results = BlockLayout::of(signature.results());
+        let abi = wanted.assignment.abi;
+        let arguments = BlockLayout::under(abi, signature.arguments());
+        let results = BlockLayout::under(abi, signature.results());
         let block = |size: u64| (size + GAP).next_multiple_of(16);
         let (arguments_step, results_step) = (block(arguments.size()), block(results.size()));
         if CALLS * arguments_step.max(results_step) + GAP > BLOCK_BYTES {
@@ -119,12 +119,14 @@ impl Emulated {
         for n in 0..CALLS {
             let context = self.machine.random.word();
             let random = &mut self.machine.random;
-            let mut images: Vec<Vec<u8>> =
-                signature.arguments().map(|ty| image(ty, random)).collect();
+            let mut images: Vec<Vec<u8>> = signature
+                .arguments()
+                .map(|ty| Memory::random(abi, ty, random).bytes)
+                .collect();
             let wanted_results: Vec<Memory> = signature
                 .results()
                 .iter()
-                .map(|ty| Memory::random(ty, random))
+                .map(|ty| Memory::random(abi, ty, random))
                 .collect();
             let mut words = random.bytes(16);
             let (arguments_at, results_at) = (
@@ -225,13 +227,14 @@ impl Emulated {
             ));
         }
         for register in &given.expected.registers {
-            let found = self.machine.emulator.word(register.name) & register.mask;
-            same(register.name, found, register.value & register.mask)?;
+            let found = self.machine.emulator.register(register.name) & register.mask;
+            same_register(register.name, found, register.value & register.mask)?;
         }
         for bytes in &given.expected.frame {
             self.compare("frame", base, bytes)?;
         }
         self.reserved(convention, given)?;
+        self.vector_count(wanted)?;
         self.copied(given, base, entered)?;
         let hidden = self.hidden(assignment.hidden_result, frame_end, entered)?;
 
@@ -272,11 +275,9 @@ impl Emulated {
             }
         }
         for register in &given.returned.registers {
-            let junk = self.machine.random.wide() & !u128::from(register.mask);
-            self.machine.set(
-                register.name,
-                junk | u128::from(register.value & register.mask),
-            );
+            let junk = self.machine.random.wide() & !register.mask;
+            self.machine
+                .set(register.name, junk | register.value & register.mask);
         }
         if hidden != 0 && !convention.hidden_back.is_empty() {
             self.machine.set(convention.hidden_back, hidden.into());
@@ -301,6 +302,23 @@ impl Emulated {
         Ok(())
     }
 
+    /// System V's variadic functions find an upper bound of the vector registers used in al.
+    fn vector_count(&self, wanted: &Wanted) -> Result<(), String> {
+        let is_variadic = wanted.signature.fixed().is_some();
+        if !is_variadic || self.target.physical().name != "sysv/amd64" {
+            return Ok(());
+        }
+        let (least, found) = (
+            wanted.assignment.float_in,
+            self.machine.emulator.word("rax") as u8,
+        );
+        if (least..=8).contains(&found.into()) {
+            Ok(())
+        } else {
+            Err(format!("al is {found}, wanted {least} to 8"))
+        }
+    }
+
     /// Arguments of which only the address was passed: they are the callee's to change.
     fn copied(&mut self, given: &Given, base: u64, entered: Entered) -> Result<(), String> {
         for value in &given.expected.copied {
@@ -309,6 +327,12 @@ impl Emulated {
                 Pointer::Frame(offset) => self.machine.get_word(base + offset),
             };
             let length = value.bytes.len() as u64;
+            let align = value.align.min(self.target.physical().alignment);
+            if !at.is_multiple_of(align) {
+                return Err(format!(
+                    "the copy of an argument is at {at:#x}, wanted a multiple of {align}"
+                ));
+            }
             if at < base || at + length > entered.sp {
                 return Err(format!(
                     "the copy of an argument is at {at:#x}, wanted between {base:#x} and {:#x}",
@@ -446,6 +470,14 @@ impl Emulated {
             Some((at, _)) => Err(at),
             None => Ok(()),
         }
+    }
+}
+
+fn same_register(what: &str, found: u128, wanted: u128) -> Result<(), String> {
+    if found == wanted {
+        Ok(())
+    } else {
+        Err(format!("{what} is {found:#x}, wanted {wanted:#x}"))
     }
 }
 

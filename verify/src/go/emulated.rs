@@ -119,11 +119,9 @@ impl<'a> Loaded<'a> {
         let sp_inside = self.machine.push_return(sp);
         let base = sp_inside + self.convention.argument_base;
         for register in &expected.registers {
-            let junk = self.machine.random.word() & !register.mask;
-            self.machine.set(
-                register.name,
-                (register.value & register.mask | junk).into(),
-            );
+            let junk = self.machine.random.wide() & !register.mask;
+            self.machine
+                .set(register.name, register.value & register.mask | junk);
         }
         for bytes in &expected.frame {
             self.machine.put(base + bytes.offset, &bytes.bytes);

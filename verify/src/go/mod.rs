@@ -11,40 +11,10 @@ use std::path::PathBuf;
 
 use fing_oracles::emulator::Isa;
 use fing_oracles::go_program;
-use fing_stubs::{Kind, Signature, Type};
+use fing_stubs::{Abi, Arch, Signature};
 
-use crate::cases::image;
+pub use crate::memory::Memory;
 use crate::random::Random;
-
-/// A value as it lies in memory, with which of its bytes count: not padding, not a blank field.
-#[derive(Clone, Debug)]
-pub struct Memory {
-    /// The bytes.
-    pub bytes: Vec<u8>,
-    /// All ones where a byte counts.
-    pub mask: Vec<u8>,
-}
-
-impl Memory {
-    /// A random value.
-    pub fn random(ty: &Type, random: &mut Random) -> Memory {
-        let bytes = image(ty, random);
-        let mut mask = vec![0; bytes.len()];
-        meaning(ty, &mut mask);
-        Memory { bytes, mask }
-    }
-
-    /// Whether `found` is the same where it counts.
-    pub fn is(&self, found: &[u8]) -> bool {
-        self.bytes.len() == found.len()
-            && self
-                .bytes
-                .iter()
-                .zip(found)
-                .zip(&self.mask)
-                .all(|((a, b), mask)| (a ^ b) & mask == 0)
-    }
-}
 
 /// One function of the program.
 #[derive(Clone, Debug)]
@@ -91,18 +61,20 @@ impl Program {
         signatures: &[Signature],
         random: &mut Random,
     ) -> Option<Result<Program, String>> {
+        // Go's layout is the same on all machines.
+        let abi = Abi::go(Arch::Amd64);
         let callees: Vec<Callee> = signatures
             .iter()
             .map(|signature| Callee {
                 signature: signature.clone(),
                 args: signature
                     .arguments()
-                    .map(|ty| Memory::random(ty, random))
+                    .map(|ty| Memory::random(abi, ty, random))
                     .collect(),
                 results: signature
                     .results()
                     .iter()
-                    .map(|ty| Memory::random(ty, random))
+                    .map(|ty| Memory::random(abi, ty, random))
                     .collect(),
             })
             .collect();
@@ -138,28 +110,5 @@ impl Program {
             ));
         }
         Ok(())
-    }
-}
-
-/// Sets the mask where bytes count.
-fn meaning(ty: &Type, mask: &mut [u8]) {
-    match ty.underlying() {
-        Kind::Array(_, elem) => {
-            let size = elem.layout().map_or(0, |layout| layout.size) as usize;
-            if size > 0 {
-                mask.chunks_exact_mut(size)
-                    .for_each(|part| meaning(elem, part));
-            }
-        }
-        Kind::Struct(fields) => {
-            for field in fields.iter().filter(|field| &*field.name != "_") {
-                let size = field.ty.layout().map_or(0, |layout| layout.size);
-                meaning(
-                    &field.ty,
-                    &mut mask[field.offset as usize..(field.offset + size) as usize],
-                );
-            }
-        }
-        _ => mask.fill(0xff),
     }
 }

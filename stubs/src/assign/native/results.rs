@@ -1,13 +1,13 @@
-//! Where native results travel: in registers, classified by the convention's rule, or behind the
-//! hidden pointer.
+//! Where native results travel: in registers, as the convention classifies the one result or the
+//! struct of all, or behind the hidden pointer.
 #![forbid(unsafe_code)]
 
-use crate::abi::{NativeConvention, RegClass, Results as Rule};
-use crate::assign::{Piece, Place, Value, for_each_part};
-use crate::signature::{Kind, Layout, Signature, Type, WORD, round_up};
-
-/// No rule looks into a struct of more bytes than this: eight registers of each class.
-const MOST: u64 = 16 * WORD;
+use super::NO_BYTES;
+use super::pieces;
+use crate::abi::classify::{Class, Part, Position, classify};
+use crate::abi::{NativeConvention, RegClass};
+use crate::assign::{Piece, Place, Value};
+use crate::signature::{CLayout, Kind, Signature, Type};
 
 #[derive(Default)]
 pub(super) struct Results {
@@ -17,222 +17,131 @@ pub(super) struct Results {
     pub(super) floats: usize,
 }
 
-/// A basic part of the struct of all results.
-struct Leaf {
-    result: usize,
-    /// First byte in its result.
-    off: u64,
-    /// First byte in the struct.
-    at: u64,
-    size: u64,
-    float: bool,
-    kind: Type,
+/// A result in the struct of all.
+struct Field<'a> {
+    ty: &'a Type,
+    layout: CLayout,
+    offset: u64,
 }
 
-/// Register and first byte in it, for each leaf.
-type Places = Vec<(RegClass, usize, u64)>;
-
-/// Places the results as one C struct. `Err` is the index of a result that has no bytes.
-pub(super) fn place(sig: &Signature, native: &NativeConvention) -> Result<Results, usize> {
-    let (mut end, mut align) = (0, 1);
-    let mut fields = Vec::new();
+/// Places the results as one C value. `Err` is the index of a result that can't be, and why.
+pub(super) fn place(
+    sig: &Signature,
+    native: &NativeConvention,
+) -> Result<Results, (usize, &'static str)> {
     for (i, ty) in sig.results().iter().enumerate() {
-        let layout = ty.layout().filter(|layout| layout.size > 0).ok_or(i)?;
-        let offset = round_up(end, layout.align);
-        end = offset + layout.size;
-        align = align.max(layout.align);
-        fields.push((ty, layout, offset));
+        if native.data.layout(ty).is_none_or(|layout| layout.size == 0) {
+            return Err((i, NO_BYTES));
+        }
     }
-    if fields.is_empty() {
-        return Ok(Results::default());
-    }
-    let size = round_up(end, align);
-    let leaves = if size <= MOST {
-        leaves(&fields)
-    } else {
-        Vec::new()
+    let whole = match sig.results() {
+        [] => return Ok(Results::default()),
+        // C has no arrays as results: it is the only member of a struct.
+        [one] if !matches!(one.underlying(), Kind::Array(..)) => None,
+        all => Some(Type::struct_of(all)),
     };
-    let places = if is_scalar(&fields) {
-        Some(vec![(class_of(&leaves[0]), 0, 0)])
-    } else {
-        in_registers(native, &leaves, size)
+    let fields: Vec<Field<'_>> = match &whole {
+        Some(whole) => {
+            let offsets = native
+                .data
+                .members(whole)
+                .into_iter()
+                .map(|member| member.offset);
+            fields(sig, native, &offsets.collect::<Vec<_>>())
+        }
+        None => fields(sig, native, &[0]),
     };
-    let Some(places) = places else {
-        let values = fields
-            .into_iter()
-            .map(|(ty, layout, offset)| Value::new(ty, layout, Place::Hidden { offset }));
+    let value = whole.as_ref().unwrap_or(&sig.results()[0]);
+    let class = classify(native, value, Position::Result).map_err(|why| {
+        let is_refused = |ty| classify(native, ty, Position::Result).is_err();
+        (sig.results().iter().position(is_refused).unwrap_or(0), why)
+    })?;
+    let Some((parts, indices)) = registers(native, class) else {
+        let size = native.data.layout(value).map_or(0, |layout| layout.size);
+        let hidden = |field: &Field<'_>| {
+            Value::new(
+                field.ty,
+                field.layout,
+                Place::Hidden {
+                    offset: field.offset,
+                },
+            )
+        };
         return Ok(Results {
-            values: values.collect(),
+            values: fields.iter().map(hidden).collect(),
             hidden: Some(size),
             ..Results::default()
         });
     };
-
-    // Registers are used from 0 on, so the highest tells how many; an eightbyte of padding takes
-    // none.
-    let count = |wanted| {
-        let indices = places.iter().filter(|place| place.0 == wanted);
-        indices.map(|place| place.1 + 1).max().unwrap_or(0)
-    };
-    let (ints, floats) = (count(RegClass::Int), count(RegClass::Float));
-    let mut pieces: Vec<Vec<Piece>> = vec![Vec::new(); fields.len()];
-    for (leaf, (class, index, reg_off)) in leaves.into_iter().zip(places) {
-        pieces[leaf.result].push(Piece {
-            class,
-            index,
-            off: leaf.off,
-            size: leaf.size,
-            reg_off,
-            kind: leaf.kind,
-        });
-    }
-    let values = fields.into_iter().zip(pieces);
-    let values = values.map(|((ty, layout, _), pieces)| {
+    let count = |class| parts.iter().filter(|part| part.class == class).count();
+    let values = fields.iter().map(|field| {
+        let pieces = pieces_of(native, field, &parts, &indices);
         let spill = None;
-        Value::new(ty, layout, Place::Regs { pieces, spill })
+        Value::new(field.ty, field.layout, Place::Regs { pieces, spill })
     });
     Ok(Results {
         values: values.collect(),
         hidden: None,
-        ints,
-        floats,
+        ints: count(RegClass::Int),
+        floats: count(RegClass::Float),
     })
 }
 
-/// One result that is neither a struct nor an array nor made of several words.
-fn is_scalar(fields: &[(&Type, Layout, u64)]) -> bool {
-    let [(ty, ..)] = fields else { return false };
-    let mut parts = 0;
-    match ty.underlying() {
-        Kind::Struct(_) | Kind::Array(..) => false,
-        _ => {
-            for_each_part(ty, &mut |_, _| parts += 1);
-            parts == 1
-        }
-    }
-}
-
-/// The registers of a struct of these leaves, `None` if it goes to memory.
-fn in_registers(native: &NativeConvention, leaves: &[Leaf], size: u64) -> Option<Places> {
-    // The struct's memory image, word by word, in integer registers.
-    let words = || {
-        let word = |leaf: &Leaf| (RegClass::Int, (leaf.at / WORD) as usize, leaf.at % WORD);
-        (size <= 2 * WORD).then(|| leaves.iter().map(word).collect())
+fn fields<'a>(sig: &'a Signature, native: &NativeConvention, offsets: &[u64]) -> Vec<Field<'a>> {
+    let fields = sig.results().iter().zip(offsets);
+    let field = |(ty, &offset): (&'a Type, &u64)| {
+        Some(Field {
+            ty,
+            layout: native.data.layout(ty)?,
+            offset,
+        })
     };
-    match native.results {
-        Rule::Eightbytes if size <= 2 * WORD => Some(eightbytes(leaves)),
-        Rule::WordSized if matches!(size, 1 | 2 | 4 | 8) => words(),
-        Rule::HomogeneousFloats => homogeneous(leaves, size).or_else(words),
-        Rule::FlattenedFloats => flattened(leaves).or_else(words),
-        Rule::Parts => one_each(native, leaves, size),
-        Rule::Eightbytes | Rule::WordSized | Rule::Scalars => None,
-    }
+    fields.filter_map(field).collect()
 }
 
-/// Each eightbyte goes to a float register if all it holds is floating point, else to an integer
-/// register.
-fn eightbytes(leaves: &[Leaf]) -> Places {
-    let word = |leaf: &Leaf| usize::from(leaf.at >= WORD);
-    let mut class = [RegClass::Float; 2];
-    for leaf in leaves.iter().filter(|leaf| !leaf.float) {
-        class[word(leaf)] = RegClass::Int;
-    }
-    let index = [0, usize::from(class[0] == class[1])];
-    let place = |leaf| (class[word(leaf)], index[word(leaf)], leaf.at % WORD);
-    leaves.iter().map(place).collect()
-}
-
-/// One to four floats of one size without padding.
-fn homogeneous(leaves: &[Leaf], size: u64) -> Option<Places> {
-    let first = leaves.first()?.size;
-    let alike = leaves.iter().all(|leaf| leaf.float && leaf.size == first);
-    let count = leaves.len() as u64;
-    let fits = alike && count <= 4 && size == count * first;
-    fits.then(|| (0..leaves.len()).map(|i| (RegClass::Float, i, 0)).collect())
-}
-
-/// One float, two floats, or one float and one integer, which a pointer is not: so gcc and clang
-/// read the ABI.
-fn flattened(leaves: &[Leaf]) -> Option<Places> {
-    let places = match leaves {
-        [one] if one.float => vec![(RegClass::Float, 0, 0)],
-        [one, two] if one.float && two.float => {
-            vec![(RegClass::Float, 0, 0), (RegClass::Float, 1, 0)]
-        }
-        [one, two] if one.float && is_integer(&two.kind) || two.float && is_integer(&one.kind) => {
-            vec![(class_of(one), 0, 0), (class_of(two), 0, 0)]
-        }
-        _ => return None,
-    };
-    Some(places)
-}
-
-/// The next register of its class for each leaf.
-fn one_each(native: &NativeConvention, leaves: &[Leaf], size: u64) -> Option<Places> {
-    let (mut ints, mut floats) = (0..native.int_results.len(), 0..native.float_results.len());
-    let place = |leaf: &Leaf| {
-        let class = class_of(leaf);
-        let index = match class {
-            RegClass::Int => ints.next(),
-            RegClass::Float => floats.next(),
+/// The parts in result registers, numbered; `None` if there are not enough, or it is in memory.
+fn registers(native: &NativeConvention, class: Class) -> Option<(Vec<Part>, Vec<usize>)> {
+    let way = class.ways.into_iter().next()?;
+    let mut next = [0, 0];
+    let mut indices = Vec::new();
+    for part in &way.parts {
+        let (next, count) = match part.class {
+            RegClass::Int => (&mut next[0], native.int_results.len()),
+            RegClass::Float => (&mut next[1], native.float_results.len()),
         };
-        Some((class, index?, 0))
-    };
-    (size <= MOST).then(|| leaves.iter().map(place).collect())?
-}
-
-/// Whether C calls it an integer.
-fn is_integer(kind: &Type) -> bool {
-    !matches!(
-        kind.underlying(),
-        Kind::Float32
-            | Kind::Float64
-            | Kind::Pointer(_)
-            | Kind::UnsafePointer
-            | Kind::Map(..)
-            | Kind::Chan(..)
-            | Kind::Func(_)
-    )
-}
-
-fn class_of(leaf: &Leaf) -> RegClass {
-    if leaf.float {
-        RegClass::Float
-    } else {
-        RegClass::Int
-    }
-}
-
-fn leaves(fields: &[(&Type, Layout, u64)]) -> Vec<Leaf> {
-    let mut leaves = Vec::new();
-    for (result, (ty, _, offset)) in fields.iter().enumerate() {
-        walk(ty, 0, &mut |off, kind| {
-            leaves.push(Leaf {
-                result,
-                off,
-                at: offset + off,
-                size: kind.layout().map_or(WORD, |layout| layout.size),
-                float: matches!(kind.underlying(), Kind::Float32 | Kind::Float64),
-                kind,
-            });
-        });
-    }
-    leaves
-}
-
-/// The basic parts of a type of at most [`MOST`] bytes, so its arrays are short unless they have no
-/// bytes.
-fn walk(ty: &Type, at: u64, part: &mut dyn FnMut(u64, Type)) {
-    let Some(layout) = ty.layout().filter(|layout| layout.size > 0) else {
-        return;
-    };
-    match ty.underlying() {
-        Kind::Array(len, elem) => {
-            (0..*len).for_each(|i| walk(elem, at + i * (layout.size / len), part));
+        if *next >= count {
+            return None;
         }
-        Kind::Struct(fields) => fields
-            .iter()
-            .for_each(|field| walk(&field.ty, at + field.offset, part)),
-        _ => for_each_part(ty, &mut |off, kind| part(at + off, kind)),
+        indices.push(*next);
+        *next += 1;
     }
+    Some((way.parts, indices))
+}
+
+/// What of one result is in each part.
+fn pieces_of(
+    native: &NativeConvention,
+    field: &Field<'_>,
+    parts: &[Part],
+    indices: &[usize],
+) -> Vec<Piece> {
+    let (start, end) = (field.offset, field.offset + field.layout.size);
+    let mut own = Vec::new();
+    let mut places = Vec::new();
+    for (part, &index) in parts.iter().zip(indices) {
+        let (from, to) = (part.off.max(start), (part.off + part.size).min(end));
+        if from < to {
+            own.push(Part {
+                class: part.class,
+                off: from - start,
+                size: to - from,
+            });
+            places.push((index, from - part.off));
+        }
+    }
+    let mut pieces = pieces::of(native, field.ty, &own);
+    for (piece, (index, reg_off)) in pieces.iter_mut().zip(places) {
+        (piece.index, piece.reg_off) = (index, reg_off);
+    }
+    pieces
 }

@@ -16,9 +16,21 @@ struct List<'a> {
     types: Vec<Type>,
     labels: Labels,
     variadic: bool,
+    /// How many entries stand before the `...` of a prototype of C's, if there is one.
+    fixed: Option<usize>,
     /// Identifiers alone between commas, with their places: types, or names whose type is written
     /// after the last of them. What follows decides.
     alone: Vec<(usize, &'a str)>,
+}
+
+/// Which `...` may stand in a list.
+#[derive(Clone, Copy, PartialEq)]
+enum Ellipsis {
+    None,
+    /// Before the type of the last entry.
+    Go,
+    /// That, or as an entry of its own.
+    GoOrC,
 }
 
 impl List<'_> {
@@ -30,11 +42,27 @@ impl List<'_> {
 impl<'a> Parser<'a> {
     /// What follows `func` or a method's name, with its names. The types in it are `level` deep.
     pub(super) fn func(&mut self, level: u32) -> Result<(FuncType, Labels), Refusal> {
+        let (func, labels, _) = self.lists(level, Ellipsis::Go)?;
+        Ok((func, labels))
+    }
+
+    /// What follows `func` in a signature; the number counts the parameters before the `...` of a
+    /// prototype of C's.
+    pub(super) fn signature_func(&mut self) -> Result<(FuncType, Option<usize>), Refusal> {
+        let (func, _, fixed) = self.lists(1, Ellipsis::GoOrC)?;
+        Ok((func, fixed))
+    }
+
+    fn lists(
+        &mut self,
+        level: u32,
+        ellipsis: Ellipsis,
+    ) -> Result<(FuncType, Labels, Option<usize>), Refusal> {
         self.expect("(", "\"(\"")?;
-        let params = self.list(level, true)?;
+        let params = self.list(level, ellipsis)?;
         let mut labels = params.labels;
         let results = if self.take("(") {
-            let results = self.list(level, false)?;
+            let results = self.list(level, Ellipsis::None)?;
             labels.extend(results.labels);
             results.types
         } else if self.starts_type() {
@@ -50,7 +78,7 @@ impl<'a> Parser<'a> {
             results,
             variadic: params.variadic,
         };
-        Ok((func, labels))
+        Ok((func, labels, params.fixed))
     }
 
     fn starts_type(&mut self) -> bool {
@@ -63,10 +91,15 @@ impl<'a> Parser<'a> {
     }
 
     /// The rest of a list after its `(`. The last entry may be followed by a comma.
-    fn list(&mut self, level: u32, variadic_allowed: bool) -> Result<List<'a>, Refusal> {
+    fn list(&mut self, level: u32, ellipsis: Ellipsis) -> Result<List<'a>, Refusal> {
         let mut list = List::default();
         while !self.take(")") {
-            self.entry(level, variadic_allowed, &mut list)?;
+            if ellipsis == Ellipsis::GoOrC && list.fixed.is_none() && self.is_lone_ellipsis() {
+                self.take("...");
+                list.fixed = Some(list.types.len() + list.alone.len());
+            } else {
+                self.entry(level, ellipsis != Ellipsis::None, &mut list)?;
+            }
             if self.peek() == Some(')') {
                 continue;
             }
@@ -79,6 +112,13 @@ impl<'a> Parser<'a> {
         }
         self.take_alone_as_types(level, &mut list)?;
         Ok(list)
+    }
+
+    /// Whether `...` stands here without a type behind it.
+    fn is_lone_ellipsis(&mut self) -> bool {
+        self.peek();
+        let rest = self.text[self.at..].strip_prefix("...");
+        rest.is_some_and(|rest| rest.trim_start().starts_with([',', ')']))
     }
 
     /// `T`, `name T`, either with `...` before the type, or an identifier that may turn out to be

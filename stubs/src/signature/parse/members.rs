@@ -122,7 +122,7 @@ impl<'a> Parser<'a> {
     }
 
     /// `;` between members; the last one may go without.
-    fn separator(&mut self) -> Result<(), Refusal> {
+    pub(super) fn separator(&mut self) -> Result<(), Refusal> {
         if self.take(";") || self.peek() == Some('}') {
             Ok(())
         } else {

@@ -1,6 +1,7 @@
 //! The parser of Go's type syntax. One pass, bounded nesting, every refusal with its place.
 #![forbid(unsafe_code)]
 
+mod c;
 mod list;
 mod members;
 mod tag;
@@ -217,10 +218,14 @@ impl<'a> Parser<'a> {
                 "\"func\" or \"recv\""
             }));
         }
-        let (func, _) = self.func(1)?;
+        let (func, fixed) = self.signature_func()?;
+        let signature = Signature::new(receiver, func.params, func.results, func.variadic);
         Parser::built(
             start,
-            Signature::new(receiver, func.params, func.results, func.variadic),
+            signature.and_then(|signature| match fixed {
+                Some(fixed) => signature.c_variadic(fixed),
+                None => Ok(signature),
+            }),
         )
     }
 
@@ -243,7 +248,12 @@ impl<'a> Parser<'a> {
             }
             "struct" => return self.structure(start, level),
             "interface" => return self.interface(start, level),
-            _ => return self.by_name(),
+            _ => match self.peek_path() {
+                "C.struct" => return self.record(start, level, false),
+                "C.union" => return self.record(start, level, true),
+                "C.vector" => return self.vector(start, level),
+                _ => return self.by_name(),
+            },
         };
         Parser::built(start, made)
     }
@@ -311,11 +321,7 @@ impl<'a> Parser<'a> {
 
     fn length(&mut self) -> Result<u64, Refusal> {
         self.peek();
-        let rest = &self.text[self.at..];
-        let digits = &rest[..rest
-            .find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(rest.len())];
-        self.step(digits.len());
+        let digits = self.digits();
         if digits.is_empty() {
             return Err(self.unexpected("an array length or \"]\""));
         }
@@ -326,6 +332,15 @@ impl<'a> Parser<'a> {
         }
         self.at += digits.len();
         Ok(len)
+    }
+
+    /// The digits that stand here, without taking them.
+    fn digits(&self) -> &'a str {
+        let rest = &self.text[self.at..];
+        let end = rest.find(|c: char| !c.is_ascii_digit());
+        let digits = &rest[..end.unwrap_or(rest.len())];
+        self.step(digits.len());
+        digits
     }
 
     fn map(&mut self, start: usize, level: u32) -> Result<Type, Refusal> {

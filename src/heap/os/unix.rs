@@ -1,12 +1,11 @@
-//! The heap's only calls of the operating system (unix): to reserve addresses, release memory, and
-//! unmap.
+//! Unix: anonymous private mappings.
 
 use std::io;
 use std::ptr::NonNull;
 
 /// A private, zero-filled, readable and writable range that costs memory only where it was touched.
 #[derive(Debug)]
-pub(super) struct Mapping {
+pub(crate) struct Mapping {
     base: NonNull<u8>,
     bytes: usize,
 }
@@ -18,7 +17,7 @@ unsafe impl Sync for Mapping {}
 
 impl Mapping {
     /// Reserves `bytes` (a multiple of 64 KiB) of addresses.
-    pub(super) fn reserve(bytes: usize) -> io::Result<Mapping> {
+    pub(crate) fn reserve(bytes: usize) -> io::Result<Mapping> {
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         let flags = libc::MAP_PRIVATE | libc::MAP_ANON | libc::MAP_NORESERVE;
         // SAFETY: I12: a new anonymous mapping wherever the system likes; it replaces nothing.
@@ -32,7 +31,7 @@ impl Mapping {
         }
     }
 
-    pub(super) fn base(&self) -> NonNull<u8> {
+    pub(crate) fn base(&self) -> NonNull<u8> {
         self.base
     }
 
@@ -43,7 +42,7 @@ impl Mapping {
     ///
     /// # Panics
     /// When the part is not inside the mapping.
-    pub(super) unsafe fn release(&self, offset: usize, bytes: usize) -> io::Result<()> {
+    pub(crate) unsafe fn release(&self, offset: usize, bytes: usize) -> io::Result<()> {
         assert!(
             offset <= self.bytes && bytes <= self.bytes - offset,
             "part of the mapping"
@@ -66,7 +65,7 @@ impl Mapping {
 
     /// Bytes of the mapping that are in memory now.
     #[cfg(all(test, target_os = "linux"))]
-    pub(super) fn resident(&self) -> io::Result<usize> {
+    pub(crate) fn resident(&self) -> io::Result<usize> {
         const PAGE: usize = 4096;
         let mut pages = vec![0u8; self.bytes.div_ceil(PAGE)];
         // SAFETY: I12: this mapping; the vector has one byte for every page.

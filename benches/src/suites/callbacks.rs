@@ -1,0 +1,178 @@
+//! A callback beside a closure of libffi's: calling it, making it. Has unsafe code: calls their
+//! addresses.
+#![expect(unsafe_code, reason = "calls functions by their addresses")]
+
+use std::ffi::c_void;
+use std::hint::black_box;
+use std::time::Instant;
+
+use fing_stubs::entry::{
+    Call, Callback, CallbackOptions, Entries, EntryOptions, EntryPoint, SharedCallback,
+};
+use fing_stubs::{Abi, StubError};
+use libffi::low::ffi_cif;
+use libffi::middle::{Cif, Closure, Type};
+
+use crate::measure::clock::since;
+use crate::measure::{Fault, Round, Subject, rounds};
+use crate::plan::{Bar, Row, Scenario, Sizes, Source, Suite};
+
+/// Calls, or callbacks, of a sample.
+const COUNT: usize = super::batch::RECORDS;
+
+const fn suite(name: &'static str, start: fn(usize) -> Result<Box<dyn Subject>, Fault>) -> Suite {
+    Suite {
+        name,
+        sizes: Sizes::Fixed(COUNT),
+        rounds: 300,
+        warm_rounds: 1,
+        alone: false,
+        program: None,
+        start,
+    }
+}
+
+static CALLS: Suite = suite("callbacks-call", call);
+static MAKING: Suite = suite("callbacks-make", make);
+
+const fn scenario(
+    suite: &'static Suite,
+    about: &'static str,
+    unit: &'static str,
+    rows: fn() -> Vec<Row>,
+) -> Scenario {
+    Scenario {
+        name: suite.name,
+        group: "callbacks",
+        about,
+        unit,
+        source: Source::Suite(suite, rows),
+    }
+}
+
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    scenario(
+        &CALLS,
+        "a call by C code of a closure that adds two numbers",
+        "ns/call",
+        || {
+            vec![
+                Row::alone("libffi.closure"),
+                Row::beside("fing.owned", "libffi.closure").at_most(0.25),
+                Row::beside("fing.shared", "libffi.closure"),
+            ]
+        },
+    ),
+    scenario(
+        &MAKING,
+        "making and freeing a callback whose address was used before",
+        "ns/callback",
+        || {
+            vec![
+                Row::alone("libffi.closure"),
+                Row::alone("fing.owned").bar(Bar::AtMost(100.0)),
+                Row::alone("fing.shared"),
+            ]
+        },
+    ),
+];
+
+type Add = extern "C" fn(i64, i64) -> i64;
+
+/// Nanoseconds of a call of this address, which adds to its second argument what it was made with.
+fn calls(address: usize) -> f64 {
+    // SAFETY: an address of this signature and convention, of something that is alive.
+    let add = unsafe { std::mem::transmute::<usize, Add>(address) };
+    let begun = Instant::now();
+    let mut sum = 0;
+    for n in 0..COUNT as i64 {
+        sum = add(sum, n);
+    }
+    black_box(sum);
+    since(begun, COUNT)
+}
+
+fn closure(call: &mut Call<'_>) {
+    let [a, b] = [0, 1].map(|n| call.argument::<i64>(n).unwrap_or_default());
+    if call.set_result(0, a.wrapping_add(b)).is_err() {
+        unreachable!("the signature has this result");
+    }
+}
+
+/// What libffi calls.
+unsafe extern "C" fn by_libffi(
+    _cif: &ffi_cif,
+    result: &mut i64,
+    arguments: *const *const c_void,
+    _context: &(),
+) {
+    // SAFETY: two arguments of the call interface below.
+    let [a, b] = unsafe {
+        [
+            *(*arguments).cast::<i64>(),
+            *(*arguments.add(1)).cast::<i64>(),
+        ]
+    };
+    *result = a.wrapping_add(b);
+}
+
+fn libffi() -> Closure<'static> {
+    let cif = Cif::new([Type::i64(), Type::i64()], Type::i64());
+    Closure::new(cif, by_libffi, &())
+}
+
+fn point() -> Result<EntryPoint, StubError> {
+    let entries = Entries::new(EntryOptions::default())?;
+    entries.point(&"func(int64, int64) int64".parse()?, Abi::system_v())
+}
+
+fn options() -> CallbackOptions {
+    CallbackOptions::default()
+}
+
+fn call(_: usize) -> Result<Box<dyn Subject>, Fault> {
+    let point = point()?;
+    let owned = Callback::at(&point, options(), closure)?;
+    let shared = SharedCallback::at(&point, options(), closure)?;
+    let libffi = libffi();
+    Ok(rounds(move || {
+        Ok(Round::from_iter([
+            ("libffi.closure".into(), calls(*libffi.code_ptr() as usize)),
+            ("fing.owned".into(), calls(owned.address())),
+            ("fing.shared".into(), calls(shared.address())),
+        ]))
+    }))
+}
+
+/// Nanoseconds of `one`.
+fn each<T>(mut one: impl FnMut() -> T) -> f64 {
+    let begun = Instant::now();
+    for _ in 0..COUNT {
+        black_box(one());
+    }
+    since(begun, COUNT)
+}
+
+fn make(_: usize) -> Result<Box<dyn Subject>, Fault> {
+    let point = point()?;
+    Ok(rounds(move || {
+        // A closure that owns something, as most do.
+        let n = black_box(7i64);
+        let closure = move |call: &mut Call<'_>| {
+            if call.set_result(0, n).is_err() {
+                unreachable!("the signature has this result");
+            }
+        };
+        Ok(Round::from_iter([
+            ("libffi.closure".into(), each(libffi)),
+            (
+                "fing.owned".into(),
+                each(|| Callback::at(&point, options(), closure)),
+            ),
+            (
+                "fing.shared".into(),
+                each(|| SharedCallback::at(&point, options(), closure)),
+            ),
+        ]))
+    }))
+}

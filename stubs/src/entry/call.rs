@@ -1,0 +1,387 @@
+//! A call as a Rust closure sees it: the bytes of its arguments, the bytes for its results, and
+//! both by type.
+#![forbid(unsafe_code)]
+
+use std::ops::Range;
+
+use crate::block::BlockLayout;
+use crate::quote::short;
+use crate::signature::Kind;
+use crate::{Abi, Signature, Type};
+
+/// A signature and the convention of its callers, with what is asked of it at each call.
+#[derive(Debug)]
+pub(super) struct Typed {
+    pub(super) signature: Signature,
+    pub(super) abi: Abi,
+    arguments: Values,
+    results: Values,
+}
+
+#[derive(Debug)]
+struct Values {
+    layout: BlockLayout,
+    /// First byte, size and kind of each.
+    each: Box<[(u32, u32, Class)]>,
+}
+
+/// What a Rust value is compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Class {
+    Bool,
+    Integer { bytes: u8, signed: bool },
+    Float { bytes: u8 },
+    Pointer,
+    Other,
+}
+
+impl Typed {
+    /// Blocks are laid out as `layout` says, which is mostly the callers' ABI.
+    pub(super) fn new(signature: &Signature, abi: Abi, layout: Abi) -> Typed {
+        Typed {
+            signature: signature.clone(),
+            abi,
+            arguments: Values::of(layout, &signature.arguments().collect::<Vec<_>>()),
+            results: Values::of(layout, &signature.results().iter().collect::<Vec<_>>()),
+        }
+    }
+
+    pub(super) fn argument_bytes(&self) -> usize {
+        self.arguments.layout.size() as usize
+    }
+
+    pub(super) fn argument_layout(&self) -> &BlockLayout {
+        &self.arguments.layout
+    }
+
+    pub(super) fn result_layout(&self) -> &BlockLayout {
+        &self.results.layout
+    }
+
+    pub(super) fn result_bytes(&self) -> usize {
+        self.results.layout.size() as usize
+    }
+}
+
+impl Values {
+    fn of(abi: Abi, types: &[&Type]) -> Values {
+        let layout = BlockLayout::under(abi, types.iter().copied());
+        let each = types.iter().zip(layout.offsets()).map(|(ty, &at)| {
+            let size = abi.layout_of(ty).map_or(0, |layout| layout.size);
+            (at as u32, size as u32, class(ty))
+        });
+        Values {
+            each: each.collect(),
+            layout,
+        }
+    }
+}
+
+fn class(ty: &Type) -> Class {
+    let integer = |signed| Class::Integer {
+        bytes: ty.layout().map_or(0, |layout| layout.size as u8),
+        signed,
+    };
+    match ty.underlying() {
+        Kind::Bool => Class::Bool,
+        Kind::Int | Kind::Int8 | Kind::Int16 | Kind::Int32 | Kind::Int64 => integer(true),
+        Kind::Uint | Kind::Uint8 | Kind::Uint16 | Kind::Uint32 | Kind::Uint64 | Kind::Uintptr => {
+            integer(false)
+        }
+        Kind::Float32 => Class::Float { bytes: 4 },
+        Kind::Float64 => Class::Float { bytes: 8 },
+        Kind::Pointer(_) | Kind::UnsafePointer | Kind::Map(..) | Kind::Chan(..) | Kind::Func(_) => {
+            Class::Pointer
+        }
+        _ => Class::Other,
+    }
+}
+
+/// A Rust type that one scalar of a signature may be read or written as: an integer of the same
+/// size and sign, a float of the same size, a `bool`; a pointer as `usize`.
+pub trait Scalar: sealed::Scalar {}
+
+mod sealed {
+    use super::Class;
+
+    pub trait Scalar: Sized {
+        const NAME: &'static str;
+        #[expect(
+            private_interfaces,
+            reason = "callers of the sealed trait don't see it"
+        )]
+        fn fits(class: Class) -> bool;
+        /// From bytes of its size.
+        fn read(bytes: &[u8]) -> Option<Self>;
+        /// To bytes of its size.
+        fn write(self, bytes: &mut [u8]);
+    }
+}
+
+macro_rules! scalars {
+    ($($ty:ty: $class:pat,)*) => {$(
+        impl Scalar for $ty {}
+
+        impl sealed::Scalar for $ty {
+            const NAME: &'static str = stringify!($ty);
+
+            #[expect(private_interfaces, reason = "as in the trait")]
+            fn fits(class: Class) -> bool {
+                matches!(class, $class)
+            }
+
+            fn read(bytes: &[u8]) -> Option<$ty> {
+                Some(<$ty>::from_ne_bytes(bytes.try_into().ok()?))
+            }
+
+            fn write(self, bytes: &mut [u8]) {
+                bytes.copy_from_slice(&self.to_ne_bytes());
+            }
+        }
+    )*};
+}
+
+scalars! {
+    i8: Class::Integer { bytes: 1, signed: true },
+    i16: Class::Integer { bytes: 2, signed: true },
+    i32: Class::Integer { bytes: 4, signed: true },
+    i64: Class::Integer { bytes: 8, signed: true },
+    u8: Class::Integer { bytes: 1, signed: false },
+    u16: Class::Integer { bytes: 2, signed: false },
+    u32: Class::Integer { bytes: 4, signed: false },
+    u64: Class::Integer { bytes: 8, signed: false },
+    isize: Class::Integer { bytes: 8, signed: true },
+    usize: Class::Integer { bytes: 8, signed: false } | Class::Pointer,
+    f32: Class::Float { bytes: 4 },
+    f64: Class::Float { bytes: 8 },
+}
+
+impl Scalar for bool {}
+
+impl sealed::Scalar for bool {
+    const NAME: &'static str = "bool";
+
+    #[expect(private_interfaces, reason = "as in the trait")]
+    fn fits(class: Class) -> bool {
+        class == Class::Bool
+    }
+
+    /// Any bit set is true: a foreign caller's byte may be anything.
+    fn read(bytes: &[u8]) -> Option<bool> {
+        Some(bytes.iter().any(|&byte| byte != 0))
+    }
+
+    fn write(self, bytes: &mut [u8]) {
+        bytes.copy_from_slice(&[u8::from(self)]);
+    }
+}
+
+/// Why an argument could not be read, or a result not be written. Always the closure's mistake.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CallValueError {
+    /// The signature has no such value.
+    #[error("callback {}: {side} {index}, wanted one below {count}", short(.signature))]
+    NoSuchValue {
+        /// The callback's signature.
+        signature: Box<Signature>,
+        /// `argument` or `result`.
+        side: &'static str,
+        /// The index asked for.
+        index: usize,
+        /// How many there are.
+        count: usize,
+    },
+    /// The value is of another type.
+    #[error(
+        "callback {}: {side} {index} is {}, found {found} asked for, wanted {wanted}",
+        short(.signature),
+        short(.ty)
+    )]
+    OtherType {
+        /// The callback's signature.
+        signature: Box<Signature>,
+        /// `argument` or `result`.
+        side: &'static str,
+        /// Its index.
+        index: usize,
+        /// Its type.
+        ty: Type,
+        /// The Rust type that was asked for.
+        found: &'static str,
+        /// What may be asked for.
+        wanted: &'static str,
+    },
+}
+
+/// A call of a callback, while it runs.
+///
+/// Arguments and results are [blocks](BlockLayout::under): the values one after another as the
+/// fields of a struct of the caller's ABI, a method's receiver first. Results are zero until they
+/// are written.
+#[derive(Debug)]
+pub struct Call<'a> {
+    typed: &'a Typed,
+    arguments: &'a [u8],
+    results: &'a mut [u8],
+}
+
+impl<'a> Call<'a> {
+    /// The slices are of the sizes that `typed` says.
+    pub(super) fn new(typed: &'a Typed, arguments: &'a [u8], results: &'a mut [u8]) -> Call<'a> {
+        Call {
+            typed,
+            arguments,
+            results,
+        }
+    }
+
+    /// The signature.
+    pub fn signature(&self) -> &Signature {
+        &self.typed.signature
+    }
+
+    /// The convention of the caller.
+    pub fn abi(&self) -> Abi {
+        self.typed.abi
+    }
+
+    /// Layout of the block of arguments.
+    pub fn argument_layout(&self) -> &BlockLayout {
+        &self.typed.arguments.layout
+    }
+
+    /// Layout of the block of results.
+    pub fn result_layout(&self) -> &BlockLayout {
+        &self.typed.results.layout
+    }
+
+    /// The whole block of arguments. Padding is zero.
+    pub fn arguments(&self) -> &[u8] {
+        self.arguments
+    }
+
+    /// The whole block of results.
+    pub fn results(&mut self) -> &mut [u8] {
+        self.results
+    }
+
+    /// Argument `index` as a value of a Rust type.
+    ///
+    /// # Errors
+    /// No such argument, or not of that type.
+    #[inline]
+    pub fn argument<T: Scalar>(&self, index: usize) -> Result<T, CallValueError> {
+        let values = &self.typed.arguments;
+        let bytes = range::<T>(values, index).and_then(|range| T::read(&self.arguments[range]));
+        bytes.ok_or_else(|| self.mismatch("argument", T::NAME, index))
+    }
+
+    /// Writes result `index`.
+    ///
+    /// # Errors
+    /// No such result, or not of that type. Nothing is written then.
+    #[inline]
+    pub fn set_result<T: Scalar>(&mut self, index: usize, value: T) -> Result<(), CallValueError> {
+        match range::<T>(&self.typed.results, index) {
+            Some(range) => {
+                value.write(&mut self.results[range]);
+                Ok(())
+            }
+            None => Err(self.mismatch("result", T::NAME, index)),
+        }
+    }
+
+    #[cold]
+    fn mismatch(&self, side: &'static str, found: &'static str, index: usize) -> CallValueError {
+        let signature = Box::new(self.typed.signature.clone());
+        let types: Vec<&Type> = match side {
+            "argument" => signature.arguments().collect(),
+            _ => signature.results().iter().collect(),
+        };
+        match types.get(index) {
+            Some(ty) => CallValueError::OtherType {
+                side,
+                index,
+                ty: (*ty).clone(),
+                found,
+                wanted: wanted(class(ty)),
+                signature,
+            },
+            None => CallValueError::NoSuchValue {
+                side,
+                index,
+                count: types.len(),
+                signature,
+            },
+        }
+    }
+}
+
+/// The bytes of value `index`, if it is a `T`.
+fn range<T: Scalar>(values: &Values, index: usize) -> Option<Range<usize>> {
+    let &(at, size, class) = values.each.get(index)?;
+    T::fits(class).then(|| at as usize..(at + size) as usize)
+}
+
+fn wanted(class: Class) -> &'static str {
+    match class {
+        Class::Bool => "bool",
+        Class::Integer { .. } => "an integer of its size and sign",
+        Class::Float { .. } => "a float of its size",
+        Class::Pointer => "usize",
+        Class::Other => "its bytes (Call::arguments, Call::results)",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_of_their_types() {
+        let signature: Signature = "func(int8, bool, float32, *int, string) (uint16, float64)"
+            .parse()
+            .unwrap();
+        let typed = Typed::new(&signature, Abi::system_v(), Abi::go(crate::Arch::Amd64));
+        let mut arguments = vec![0; typed.argument_bytes()];
+        arguments[..2].copy_from_slice(&[0xfe, 2]);
+        arguments[4..8].copy_from_slice(&1.5f32.to_ne_bytes());
+        arguments[8..16].copy_from_slice(&77usize.to_ne_bytes());
+        let mut results = vec![0; typed.result_bytes()];
+        let mut call = Call::new(&typed, &arguments, &mut results);
+        assert_eq!(call.argument(0), Ok(-2i8));
+        assert_eq!(call.argument(1), Ok(true));
+        assert_eq!(call.argument(2), Ok(1.5f32));
+        assert_eq!(call.argument(3), Ok(77usize));
+        let refused = [
+            call.argument::<u8>(0).unwrap_err().to_string(),
+            call.argument::<f64>(2).unwrap_err().to_string(),
+            call.argument::<u64>(4).unwrap_err().to_string(),
+            call.argument::<i32>(5).unwrap_err().to_string(),
+            call.set_result(0, 7i16).unwrap_err().to_string(),
+            call.set_result(2, 7i16).unwrap_err().to_string(),
+        ];
+        let name = "callback func(int8, bool, float32, *int, string) (uint16, float64)";
+        assert_eq!(
+            refused,
+            [
+                "argument 0 is int8, found u8 asked for, wanted an integer of its size and sign",
+                "argument 2 is float32, found f64 asked for, wanted a float of its size",
+                "argument 4 is string, found u64 asked for, wanted its bytes (Call::arguments, \
+                 Call::results)",
+                "argument 5, wanted one below 5",
+                "result 0 is uint16, found i16 asked for, wanted an integer of its size and sign",
+                "result 2, wanted one below 2",
+            ]
+            .map(|rest| format!("{name}: {rest}"))
+        );
+        call.set_result(0, 7u16).unwrap();
+        call.set_result(1, 2.5f64).unwrap();
+        assert_eq!(
+            (call.results()[0], call.result_layout().offsets()),
+            (7, &[0, 8][..])
+        );
+        assert_eq!(results[8..], 2.5f64.to_ne_bytes());
+    }
+}

@@ -1,0 +1,148 @@
+//! A key to the bytes of its veneer and body, for any machine Cranelift has in this build.
+#![forbid(unsafe_code)]
+
+use std::fmt;
+
+use cranelift_codegen::Context;
+use cranelift_codegen::control::ControlPlane;
+
+use super::lower::lower;
+use super::moves::EntryKey;
+use super::veneer::{self, Plan};
+use crate::lock::none_held;
+use crate::unwind::CallState;
+use crate::veneer::Encoded;
+use crate::{Compiler, StubError};
+
+/// The code that entries of one key share. Its entries are written separately, one for each slot.
+pub struct CompiledEntry {
+    key: EntryKey,
+    /// Its last word is for the body's address.
+    pub(super) veneer: Encoded,
+    /// With its landing pad.
+    pub(super) body: Vec<u8>,
+    pub(super) body_state: Option<CallState>,
+    pub(super) veneer_state: Option<CallState>,
+    clif: String,
+    listing: Option<String>,
+}
+
+impl fmt::Debug for CompiledEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CompiledEntry")
+            .field("key", &self.key)
+            .field("veneer", &self.veneer.bytes.len())
+            .field("body", &self.body.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl CompiledEntry {
+    /// The key.
+    pub fn key(&self) -> &EntryKey {
+        &self.key
+    }
+
+    /// The veneer's instructions, by offset.
+    pub fn veneer_listing(&self) -> &[(usize, String)] {
+        &self.veneer.listing
+    }
+
+    /// The body as CLIF, as it was given to the compiler.
+    pub fn clif(&self) -> &str {
+        &self.clif
+    }
+
+    /// Cranelift's listing of the body, if it was asked for.
+    pub fn listing(&self) -> Option<&str> {
+        self.listing.as_deref()
+    }
+
+    /// One entry with its veneer and body, to be run at `address`, a multiple of 16: entered at the
+    /// first byte by the caller's convention. The slot is three words at `slot`: the address of the
+    /// veneer ([`CompiledEntry::veneer_offset`] from `address`), any word, and the address of a
+    /// handler of the machine's C convention. It is called with the slot's address, its second
+    /// word, the addresses of the block of arguments and of a zeroed block for the results, and a
+    /// number.
+    pub fn image(&self, address: u64, slot: u64) -> Vec<u8> {
+        let arch = self.key.abi().arch();
+        let mut image = veneer::entry(self.key.abi(), slot);
+        image.resize(self.veneer_offset(), 0);
+        let body = (image.len() + self.veneer.bytes.len()).next_multiple_of(16);
+        let mut veneer = self.veneer.bytes.clone();
+        veneer::aim(&mut veneer, arch, address + body as u64);
+        image.extend(veneer);
+        image.resize(body, 0);
+        image.extend_from_slice(&self.body);
+        image
+    }
+
+    /// Where the veneer begins in the [image](CompiledEntry::image).
+    pub fn veneer_offset(&self) -> usize {
+        veneer::entry_bytes(self.key.abi()).next_multiple_of(16)
+    }
+
+    /// Where the slot's address stands in an entry: in its last word.
+    pub fn entry_bytes(&self) -> usize {
+        veneer::entry_bytes(self.key.abi())
+    }
+}
+
+/// Compiles the code that entries of `key` share; with `listing`, keeps Cranelift's listing of the
+/// body. `number` is what handlers are told.
+///
+/// # Errors
+/// The key is for another machine, or Cranelift failed (our bug).
+pub fn compile_entry(
+    compiler: &Compiler,
+    key: &EntryKey,
+    number: u64,
+    listing: bool,
+) -> Result<CompiledEntry, StubError> {
+    let arch = key.abi().arch();
+    if compiler.arch() != Some(arch) {
+        return Err(StubError::WrongHost {
+            key: key.to_string(),
+            wanted: arch.to_string(),
+            found: compiler.triple().to_string(),
+        });
+    }
+    // Cranelift writes log records.
+    none_held();
+    let internal = |step, detail| StubError::Internal {
+        key: key.to_string(),
+        step,
+        detail,
+    };
+    let plan = Plan::of(key);
+    let isa = compiler.isa();
+    let handler = isa.default_call_conv();
+    let function = lower(key, &plan, handler, isa.frontend_config(), number);
+    let clif = function.display().to_string();
+    let mut context = Context::for_function(function);
+    context.set_disasm(listing);
+    let code = context
+        .compile(isa.as_ref(), &mut ControlPlane::default())
+        .map_err(|e| internal("compiling", format!("{:?}\n{clif}", e.inner)))?;
+    if !code.buffer.relocs().is_empty() {
+        let detail = format!("{:?}: wanted no relocation", code.buffer.relocs());
+        return Err(internal("compiling", detail));
+    }
+    let unwinding = |detail| internal("describing the frame to unwinders", detail);
+    let (body_state, _) = compiler.unwinding(code).map_err(unwinding)?;
+    let mut body = veneer::landing_pad(arch).to_vec();
+    body.extend_from_slice(code.code_buffer());
+    let veneer = veneer::encode(&plan).map_err(|detail| internal("encoding", detail))?;
+    let veneer_state = body_state
+        .as_ref()
+        .map(|state| veneer::call_state(arch, state));
+    Ok(CompiledEntry {
+        key: key.clone(),
+        veneer,
+        body,
+        body_state,
+        veneer_state,
+        clif,
+        listing: code.vcode.clone(),
+    })
+}

@@ -1,0 +1,383 @@
+//! [`Entries`]: the home of callbacks: the code of entries, made once for each key, and pools of
+//! slots, which grow by pages and are used again.
+#![forbid(unsafe_code)]
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use super::call::Typed;
+use super::compile::compile_entry;
+use super::fork;
+use super::moves::EntryKey;
+use super::options::EntryOptions;
+use super::slot::Slot;
+use super::veneer;
+use crate::code::{Arena, CodeSlice, WriteAccess};
+use crate::lock::lock;
+use crate::publish::{CodePart, Publisher};
+use crate::tools::Tools;
+use crate::unwind::CallState;
+use crate::{Abi, CacheOptions, Compiler, Family, Signature, StubCache, StubError, StubKey};
+
+/// Bytes of the code of a page of entries.
+const PAGE: usize = 4096;
+
+/// Figures of [`Entries`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EntryStats {
+    /// Keys with code.
+    pub keys: usize,
+    /// Addresses that callbacks have now.
+    pub alive: usize,
+    /// Addresses that were freed and can be used again.
+    pub free: usize,
+    /// Bytes of code, entries included.
+    pub code_bytes: usize,
+}
+
+/// Where callbacks live. Cheap to clone; `Send` and `Sync`.
+///
+/// Callbacks of one `Entries` share its memory. As long as the `Entries` or one of its callbacks is
+/// there, a call of a freed callback is reported and returns zeroes (see
+/// [`CallbackOptions`](super::CallbackOptions)). After that the memory is given back, and an
+/// address must not be called any more; but if there was a
+/// [`SharedCallback`](super::SharedCallback), the memory stays for the life of the process, since a
+/// thread may be on its way out of it.
+///
+/// A forked child has none of the code: neither it nor code called in it may call an entry, and
+/// making a callback there is an error.
+#[derive(Clone)]
+pub struct Entries(pub(super) Arc<Inner>);
+
+pub(super) struct Inner {
+    pub(super) options: EntryOptions,
+    compiler: Compiler,
+    /// For functions that callbacks call.
+    pub(super) stubs: StubCache,
+    codes: Mutex<HashMap<EntryKey, Arc<Code>>>,
+    numbers: AtomicU64,
+    go: Mutex<Pool>,
+    native: Mutex<Pool>,
+    alive: AtomicUsize,
+    /// The process that has the code, and how many forks led to it.
+    owner: (u32, u64),
+    /// There was a callback that any thread may call.
+    was_shared: AtomicBool,
+    // Dropped last: the memory of all code.
+    arenas: Mutex<Vec<Arc<Publisher>>>,
+}
+
+/// Slots of callers of one family.
+#[derive(Default)]
+struct Pool {
+    /// In the order in which they were freed.
+    free: VecDeque<SlotRef>,
+    pages: Vec<Page>,
+}
+
+/// Some slots and the code of their entries.
+struct Page {
+    /// Held: the entries have their addresses.
+    _slots: Arc<[Slot]>,
+    code: CodeSlice,
+}
+
+/// A slot, and what keeps its memory.
+#[derive(Clone)]
+pub(super) struct SlotRef {
+    page: Arc<[Slot]>,
+    index: u32,
+}
+
+impl std::ops::Deref for SlotRef {
+    type Target = Slot;
+
+    fn deref(&self) -> &Slot {
+        &self.page[self.index as usize]
+    }
+}
+
+/// Veneer and body of a key.
+pub(super) struct Code {
+    pub(super) number: u64,
+    veneer: CodeSlice,
+    body: CodeSlice,
+}
+
+impl Code {
+    /// Where entries jump to.
+    pub(super) fn veneer(&self) -> usize {
+        self.veneer.executable()
+    }
+
+    fn bytes(&self) -> usize {
+        self.veneer.bytes() + self.body.bytes()
+    }
+}
+
+/// Callers of one signature and convention: what a callback is made for, with its code.
+#[derive(Clone)]
+pub struct EntryPoint(pub(super) Arc<Point>);
+
+pub(super) struct Point {
+    pub(super) entries: Arc<Inner>,
+    pub(super) code: Arc<Code>,
+    pub(super) typed: Arc<Typed>,
+    pub(super) key: EntryKey,
+}
+
+impl fmt::Debug for Entries {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entries")
+            .field("options", &self.0.options)
+            .field("stats", &self.stats())
+            .finish()
+    }
+}
+
+impl fmt::Debug for EntryPoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "EntryPoint({} by {})", self.signature(), self.abi())
+    }
+}
+
+impl Entries {
+    /// An empty home of callbacks.
+    ///
+    /// # Errors
+    /// The environment's: no code for this machine, no executable memory.
+    pub fn new(options: EntryOptions) -> Result<Entries, StubError> {
+        fork::watch();
+        let compiler = Compiler::host()?;
+        let stubs = CacheOptions::default()
+            .arena_capacity(options.arena_capacity)
+            .frame_limit(options.frame_limit);
+        let stubs = StubCache::new(stubs)?;
+        let arena = arena(options.arena_capacity, &stubs)?;
+        Ok(Entries(Arc::new(Inner {
+            stubs,
+            options,
+            compiler,
+            codes: Mutex::default(),
+            numbers: AtomicU64::new(1),
+            go: Mutex::default(),
+            native: Mutex::default(),
+            alive: AtomicUsize::new(0),
+            owner: (std::process::id(), fork::generation()),
+            was_shared: AtomicBool::new(false),
+            arenas: Mutex::new(vec![Arc::new(Publisher::new(arena))]),
+        })))
+    }
+
+    /// Callers of `signature` under `abi`, for any number of callbacks. The code is made with the
+    /// first that needs it.
+    ///
+    /// # Errors
+    /// A type that `abi` can't pass, arguments or results past the limit, an ABI of another machine
+    /// or without entries (`tail`); no memory for code.
+    pub fn point(&self, signature: &Signature, abi: Abi) -> Result<EntryPoint, StubError> {
+        let key = EntryKey::new(signature, abi, self.0.options.frame_limit)?;
+        self.point_of(key, signature, abi, abi)
+    }
+
+    pub(super) fn point_of(
+        &self,
+        key: EntryKey,
+        signature: &Signature,
+        abi: Abi,
+        layout: Abi,
+    ) -> Result<EntryPoint, StubError> {
+        Ok(EntryPoint(Arc::new(Point {
+            entries: self.0.clone(),
+            code: self.0.code(&key)?,
+            typed: Arc::new(Typed::new(signature, abi, layout)),
+            key,
+        })))
+    }
+
+    /// The figures now.
+    pub fn stats(&self) -> EntryStats {
+        let (mut free, mut bytes) = (0, 0);
+        for pool in [&self.0.go, &self.0.native] {
+            let pool = lock(pool);
+            free += pool.free.len();
+            bytes += pool
+                .pages
+                .iter()
+                .map(|page| page.code.bytes())
+                .sum::<usize>();
+        }
+        let codes = lock(&self.0.codes);
+        EntryStats {
+            keys: codes.len(),
+            alive: self.0.alive.load(Ordering::Relaxed),
+            free,
+            code_bytes: bytes + codes.values().map(|code| code.bytes()).sum::<usize>(),
+        }
+    }
+}
+
+impl EntryPoint {
+    /// The signature.
+    pub fn signature(&self) -> &Signature {
+        &self.0.typed.signature
+    }
+
+    /// The convention of the callers.
+    pub fn abi(&self) -> Abi {
+        self.0.typed.abi
+    }
+
+    /// The key of the code.
+    pub fn key(&self) -> &EntryKey {
+        &self.0.key
+    }
+}
+
+/// Memory for code, of which debuggers and profilers are not told.
+fn arena(capacity: usize, stubs: &StubCache) -> Result<Arc<Arena>, StubError> {
+    let gate = stubs.gate().clone();
+    Arena::new(capacity, WriteAccess::default(), gate, Tools::default())
+}
+
+impl Inner {
+    fn pool(&self, family: Family) -> &Mutex<Pool> {
+        match family {
+            Family::Go => &self.go,
+            Family::Native(_) => &self.native,
+        }
+    }
+
+    /// The code of a key. No lock is held while it is made; what two threads make at the same time
+    /// is kept once.
+    fn code(&self, key: &EntryKey) -> Result<Arc<Code>, StubError> {
+        let known = lock(&self.codes).get(key).cloned();
+        if let Some(code) = known {
+            return Ok(code);
+        }
+        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
+        let compiled = compile_entry(&self.compiler, key, number, false)?;
+        let body = self.place(key.call(), &compiled.body, &compiled.body_state)?;
+        let mut veneer = compiled.veneer.bytes;
+        veneer::aim(&mut veneer, key.abi().arch(), body.executable() as u64);
+        let veneer = self.place(key.call(), &veneer, &compiled.veneer_state)?;
+        let code = Arc::new(Code {
+            number,
+            veneer,
+            body,
+        });
+        Ok(lock(&self.codes).entry(key.clone()).or_insert(code).clone())
+    }
+
+    /// Puts code into the last arena, or into a new one if that is full.
+    fn place(
+        &self,
+        key: &StubKey,
+        bytes: &[u8],
+        state: &Option<CallState>,
+    ) -> Result<CodeSlice, StubError> {
+        // The part is for tools only, of which these arenas have none.
+        let (part, code) = (CodePart::Veneer, (bytes.into(), state.clone()));
+        let last = lock(&self.arenas).last().cloned();
+        if let Some(publisher) = last {
+            match publisher.place(&self.compiler, key, part, &code, None) {
+                Err(StubError::ArenaFull { .. }) => {}
+                other => return other,
+            }
+        }
+        let publisher = Publisher::new(arena(self.options.arena_capacity, &self.stubs)?);
+        let publisher = Arc::new(publisher);
+        let slice = publisher.place(&self.compiler, key, part, &code, None)?;
+        lock(&self.arenas).push(publisher);
+        Ok(slice)
+    }
+
+    /// A free slot for callers of `point`.
+    pub(super) fn take(&self, point: &EntryPoint) -> Result<SlotRef, StubError> {
+        if fork::generation() != self.owner.1 {
+            return Err(StubError::Forked {
+                owner: self.owner.0,
+                found: std::process::id(),
+            });
+        }
+        let pool = self.pool(point.abi().family());
+        let free = {
+            let mut pool = lock(pool);
+            let enough = pool.free.len() > self.options.quarantine;
+            let fresh = pool.free.front().is_some_and(|slot| slot.is_fresh());
+            if enough || fresh {
+                pool.free.pop_front()
+            } else {
+                None
+            }
+        };
+        let slot = match free {
+            Some(slot) => slot,
+            None => self.grow(point)?,
+        };
+        self.alive.fetch_add(1, Ordering::Relaxed);
+        Ok(slot)
+    }
+
+    /// Makes a page of slots, of which the first is returned.
+    fn grow(&self, point: &EntryPoint) -> Result<SlotRef, StubError> {
+        let (abi, observer) = (point.abi(), &self.options.observer);
+        let bytes = veneer::entry_bytes(abi);
+        let slots = (0..PAGE / bytes).map(|_| Slot::new(abi.family(), observer.clone()));
+        let slots: Arc<[Slot]> = slots.collect();
+        let entries: Vec<u8> = slots
+            .iter()
+            .flat_map(|slot| veneer::entry(abi, slot.address()))
+            .collect();
+        let code = self.place(point.key().call(), &entries, &None)?;
+        for (slot, n) in slots.iter().zip(0..) {
+            slot.set_entry(code.executable() + bytes * n);
+        }
+        let slot = |index| SlotRef {
+            page: slots.clone(),
+            index,
+        };
+        let mut pool = lock(self.pool(abi.family()));
+        for index in (1..slots.len() as u32).rev() {
+            pool.free.push_front(slot(index));
+        }
+        pool.pages.push(Page {
+            _slots: slots.clone(),
+            code,
+        });
+        Ok(slot(0))
+    }
+
+    /// Takes a slot back whose callback was freed. One that has no generation left is never used
+    /// again.
+    pub(super) fn give_back(&self, slot: SlotRef) {
+        self.alive.fetch_sub(1, Ordering::Relaxed);
+        let family = slot.family;
+        if !slot.is_used_up() {
+            lock(self.pool(family)).free.push_back(slot);
+        }
+    }
+
+    /// Callbacks of any thread are made: see the drop.
+    pub(super) fn share(&self) {
+        self.was_shared.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A thread that has left its call is still on its way out of the code, and nothing says when it is
+/// through. So code that any thread may have called is never unmapped, and late calls of it are
+/// still reported.
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if *self.was_shared.get_mut() {
+            std::mem::forget(std::mem::take(&mut *lock(&self.codes)));
+            for pool in [&self.go, &self.native] {
+                std::mem::forget(std::mem::take(&mut *lock(pool)));
+            }
+            std::mem::forget(std::mem::take(&mut *lock(&self.arenas)));
+        }
+    }
+}

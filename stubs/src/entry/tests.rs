@@ -1,0 +1,40 @@
+//! The state of a slot, step by step. `model/` has it in every order of its threads' steps.
+#![forbid(unsafe_code)]
+
+use super::state::{Ending, Late, State};
+
+#[test]
+fn a_generation_lives_once() {
+    let state = State::new();
+    assert_eq!(state.enter(state.word()), Err(Late));
+    assert_eq!(state.open(), Some(1));
+    let first = state.word();
+    state.enter(first).unwrap();
+    state.enter_alone(first).unwrap();
+    assert_eq!(state.close_idle(1), Ending::Busy(2));
+    assert_eq!(state.leave(), Ending::Busy(1));
+    assert_eq!(state.close(1), Ending::Busy(1));
+    assert_eq!(
+        (state.enter(first), state.enter_alone(first)),
+        (Err(Late), Err(Late))
+    );
+    assert_eq!(state.close(1), Ending::Closed);
+    assert_eq!(state.leave_alone(), Ending::Free);
+    assert_eq!(state.open(), Some(2));
+    // A call that began in the first generation.
+    assert_eq!(
+        (state.enter(first), state.enter_alone(first)),
+        (Err(Late), Err(Late))
+    );
+    assert_eq!(state.close(1), Ending::Closed);
+    assert_eq!(state.close(2), Ending::Free);
+}
+
+/// The last generation is never followed by one that was there before.
+#[test]
+fn generations_do_not_come_again() {
+    let state = State::closed(u32::MAX - 1);
+    assert_eq!(state.open(), Some(u32::MAX));
+    assert_eq!(state.close(u32::MAX), Ending::Free);
+    assert_eq!(state.open(), None);
+}
