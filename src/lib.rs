@@ -31,7 +31,7 @@
 //!
 //! See the repository's `examples/embed.rs` for a whole small VM, `examples/bring_your_own_gc.rs`
 //! for a collector, and `docs/` for the design: `walk.md`, `abi.md`, `stubs.md`, `finalizers.md`,
-//! `collectors.md`, `unsafe.md`, `glossary.md`.
+//! `collectors.md`, `observing.md`, `unsafe.md`, `glossary.md`.
 //!
 //! # Features
 //!
@@ -101,16 +101,23 @@ pub mod ends {
     pub use crate::runtime::weak_runtime::WeakRuntime;
 }
 
-/// Watching the finalizer goroutine: what it does, told as it happens.
+/// Watching finalization: what the goroutine does, as it happens; what is registered and queued;
+/// how long calls take.
 pub mod observe {
     pub use crate::calls::observer::{Call, Observer, ParkReason};
+    pub use crate::calls::queue::{Backlog, CallStats};
+    pub use crate::calls::samples::{CallTimes, FunctionTimes, SlowCall};
+    pub use crate::runtime::registry::{Listed, State};
 }
 
 /// Looking for faults: registrations that can't become due, cycles, heaps that are not sound.
 pub mod check {
     pub use crate::heap::{HeapFault, HeapReport};
+    pub use crate::order::{KeepPath, Keeper, PathLink};
     pub use crate::runtime::VerifyError;
-    pub use crate::runtime::registry::{CycleReport, Link, Reason, Registration, Suspect};
+    pub use crate::runtime::registry::{
+        CycleReport, Link, Reason, Registration, Suspect, WhyError,
+    };
 }
 
 /// What can go wrong. Each error names the operation, the argument, what was found and what was

@@ -1,5 +1,6 @@
 //! The `fing` command as a user meets it, and the example.
 
+use std::collections::HashMap;
 use std::io::Write;
 use std::process::{Output, Stdio};
 
@@ -322,6 +323,62 @@ fn demo_closes_streams_and_confirms_each_count() {
         (counts, counts),
         "{page}"
     );
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_trace_of_the_demo_has_collections_queue_and_calls_on_their_threads() {
+    let file = std::env::temp_dir().join(format!("fing-trace-{}.json", std::process::id()));
+    let output = fing(&["demo", "--trace", file.to_str().unwrap()], b"");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let trace = std::fs::read(&file).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    let trace: serde_json::Value = serde_json::from_slice(&trace).unwrap();
+    let mut open: HashMap<u64, Vec<(&str, f64)>> = HashMap::new();
+    let (mut threads, mut spans) = (HashMap::new(), HashMap::new());
+    let (mut phases, mut instants, mut queue) = (Vec::new(), 0, Vec::new());
+    for event in trace["traceEvents"].as_array().unwrap() {
+        let name = event["name"].as_str().unwrap();
+        let thread = event["tid"].as_u64().unwrap();
+        let time = event["ts"].as_f64();
+        let stack = open.entry(thread).or_default();
+        match event["ph"].as_str().unwrap() {
+            "M" => drop(threads.insert(thread, event["args"]["name"].as_str().unwrap())),
+            "B" => {
+                assert!(stack.last().is_none_or(|outer| outer.1 <= time.unwrap()));
+                stack.push((name, time.unwrap()));
+                *spans.entry((threads[&thread], name)).or_insert(0) += 1;
+            }
+            "E" => {
+                let (began, from) = stack.pop().unwrap();
+                assert!(began == name && from <= time.unwrap());
+            }
+            "X" => {
+                assert!(event["dur"].as_f64().unwrap() >= 0.0);
+                // Not before the span: the clocks are read a moment apart.
+                assert_eq!(stack.last().unwrap().0, "collect");
+                phases.push(name);
+            }
+            "C" => queue.push(event["args"]["waiting"].as_u64().unwrap()),
+            "i" => instants += usize::from(name == "collection"),
+            other => panic!("a phase that is not expected: {other}"),
+        }
+    }
+    assert!(open.values().all(Vec::is_empty), "spans that do not end");
+    // What the demonstration says of itself.
+    let page = text(&output.stdout);
+    let figure = |name: &str| -> usize {
+        let before = page.split(name).next().unwrap();
+        before.split_whitespace().last().unwrap().parse().unwrap()
+    };
+    let collections = figure(" collections,");
+    assert_eq!(spans[&("main", "collect")], collections);
+    assert_eq!((phases.len(), instants), (4 * collections, collections));
+    assert_eq!(phases[..4], ["stopping", "marking", "deciding", "sweeping"]);
+    assert_eq!(spans[&("fing", "call")], figure(" executed,"));
+    assert_eq!(spans[&("fing", "drain")], figure(" drains,"));
+    assert_eq!(spans.len(), 3, "{spans:?}");
+    assert_eq!((queue.last(), queue.iter().max()), (Some(&0), Some(&4)));
 }
 
 #[test]

@@ -16,10 +16,19 @@ use rust::{code, is_word, words};
 /// uses is a fault.
 const FOREIGN: &[&str] = &[
     "CallConv",
+    "CreateFileMapping",
+    "FlushInstructionCache",
+    "FlushProcessWriteBuffers",
     "Goexit",
     "JITModule",
+    "MapViewOfFile",
     "PreserveAll",
+    "RtlAddFunctionTable",
+    "VirtualAlloc",
+    "VirtualFree",
+    "mach_vm_remap",
     "process_weak_refs",
+    "sys_icache_invalidate",
     "ffi_abi",
     "ffi_call",
     "ffi_cif",
@@ -37,7 +46,7 @@ const FOREIGN_ROOTS: &[&str] = &[
 ];
 
 /// Files in which an environment variable may be read.
-const TEXTS: &[&str] = &[".rs", "install-oracles", "run"];
+const TEXTS: &[&str] = &[".rs", "install-oracles", "install-host", "test-host", "run"];
 
 /// README.md and docs/*.md, as far as they are there.
 fn documents() -> Vec<String> {

@@ -18,14 +18,14 @@ use rust::{code, is_word, words};
 const STUBS: &str = "
     quote < signature;
     planted < key, code;
-    lock < compile, code;
+    lock < compile, tools;
     signature < go_frame;
     signature < abi < assign < check, print;
     assign, gate < error;
     signature < block;
     check, error, record, block < key < faults, veneer < lower < compile;
     error, gate, record, abi < host < unwind;
-    error, veneer < unwind < code;
+    error, veneer < unwind < tools < code;
     unwind < compile;
     code, compile < publish;
     compile < fuzzing;

@@ -34,16 +34,24 @@ impl tracing::Subscriber for Subscriber {
     fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
     fn event(&self, _: &tracing::Event<'_>) {
         EVENTS.fetch_add(1, SeqCst);
-        let reaction = REACTION
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        if let Some(reaction) = reaction {
-            reaction();
-        }
+        react_now();
     }
-    fn enter(&self, _: &tracing::span::Id) {}
-    fn exit(&self, _: &tracing::span::Id) {}
+    fn enter(&self, _: &tracing::span::Id) {
+        react_now();
+    }
+    fn exit(&self, _: &tracing::span::Id) {
+        react_now();
+    }
+}
+
+fn react_now() {
+    let reaction = REACTION
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone();
+    if let Some(reaction) = reaction {
+        reaction();
+    }
 }
 
 /// The subscriber reacts so until the guard is dropped.

@@ -18,6 +18,33 @@ pub(crate) fn tell(body: impl FnOnce()) {
     }
 }
 
+/// A `tracing` span that this thread is in until the value is dropped.
+pub(crate) struct Span(Option<tracing::span::EnteredSpan>);
+
+/// Enters the span that `make` returns. Subscribers run when it is made, entered and left, so no
+/// lock may be held at either end; their panics are caught.
+pub(crate) fn span(make: impl FnOnce() -> tracing::Span) -> Span {
+    let mut span = Span(None);
+    tell(|| span.0 = Some(make().entered()));
+    span
+}
+
+/// Whether a subscriber wants the span of each call.
+pub(crate) fn wants_calls() -> bool {
+    let mut wanted = false;
+    tell(|| wanted = tracing::enabled!(target: "fing::calls", tracing::Level::TRACE));
+    wanted
+}
+
+impl Drop for Span {
+    fn drop(&mut self) {
+        let span = self.0.take();
+        if span.is_some() {
+            tell(|| drop(span));
+        }
+    }
+}
+
 /// Runs user code. A panic, even one whose payload panics when dropped, is caught and reported as a
 /// `tracing` event that names `what`.
 pub(crate) fn guarded(what: &str, body: impl FnOnce()) {

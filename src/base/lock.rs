@@ -24,6 +24,8 @@ pub(crate) enum Rank {
     Registry,
     /// The queue of the finalizer goroutine.
     Queue,
+    /// Times of sampled calls.
+    Samples,
     /// Functions prepared for a type of object.
     Shapes,
     /// Shapes that a sweep has removed, to be dropped once the world goes on.

@@ -6,19 +6,24 @@
 #![expect(unsafe_code, reason = "runs stubs over the queue's records")]
 
 use std::any::Any;
+use std::num::NonZeroU32;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
 
 use fing_stubs::{
     AbiError, Arch, CacheOptions, GBlock, Gate, Machine, Record, RegClass, Stub, StubCache,
     StubError,
 };
 
-use crate::base::events::{guarded, tell};
+use crate::base::events::{guarded, span, tell, wants_calls};
 use crate::calls::lookup::Lookup;
 use crate::calls::observer::{Call, Observer, ParkReason};
-use crate::calls::queue::{Block, DrainOrder, Queue, Slot, Tag, Taken, status};
+use crate::calls::queue::{
+    Block, CallKind, CallStats, Counts, DrainOrder, Queue, Slot, Tag, Taken, status,
+};
+use crate::calls::samples::{Sample, Samples};
 use crate::calls::shape::Shape;
 use crate::calls::shapes::Shapes;
 
@@ -53,6 +58,11 @@ pub(crate) struct Calls {
     /// Times the goroutine was restarted after a panic in this crate's own code.
     pub(crate) restarts: AtomicU64,
     observer: Option<Box<dyn Observer>>,
+    /// Calls of each kind that panicked.
+    failed: [AtomicU64; 2],
+    pub(crate) samples: Option<Samples>,
+    /// Whether a subscriber of `tracing` wanted each call when the drain began.
+    traced: AtomicBool,
 }
 
 /// Why [`Calls`] could not be built.
@@ -74,6 +84,8 @@ pub(crate) struct CallOptions {
     pub(crate) int_arg_regs: Option<usize>,
     pub(crate) on_panic: Box<PanicHook>,
     pub(crate) observer: Option<Box<dyn Observer>>,
+    /// One of so many calls is timed.
+    pub(crate) sample_every: Option<NonZeroU32>,
 }
 
 impl Default for CallOptions {
@@ -84,6 +96,7 @@ impl Default for CallOptions {
             int_arg_regs: None,
             on_panic: Box::new(|panic| tell(|| tracing::error!(?panic, "a finalizer panicked"))),
             observer: None,
+            sample_every: None,
         }
     }
 }
@@ -121,6 +134,17 @@ impl Calls {
             observer: options.observer,
             panics: AtomicU64::new(0),
             restarts: AtomicU64::new(0),
+            failed: Default::default(),
+            traced: AtomicBool::new(false),
+            samples: options.sample_every.map(Samples::new),
+        })
+    }
+
+    /// Counts of the calls of finalizers and of cleanups, of which so many are registered.
+    pub(crate) fn stats(&self, counts: &Counts, registered: [u64; 2]) -> [CallStats; 2] {
+        [CallKind::Finalizer, CallKind::Cleanup].map(|kind| {
+            let failed = self.failed[kind as usize].load(Ordering::Relaxed);
+            counts.fates.stats(kind, registered[kind as usize], failed)
         })
     }
 
@@ -182,6 +206,8 @@ impl Calls {
 
     fn drain(&self, int_arg_regs: u8) -> u64 {
         let mut executed = 0;
+        let _span = span(|| tracing::debug_span!("drain", int_arg_regs));
+        self.traced.store(wants_calls(), Ordering::Relaxed);
         let mut lookup = Lookup::beside_sweeps(&self.shapes);
         let g = GBlock::zeroed();
         if let Some(observer) = &self.observer {
@@ -195,6 +221,10 @@ impl Calls {
             next = None;
         }
         drop(lookup);
+        let queue = &self.queue;
+        tell(|| {
+            tracing::debug!(waiting = queue.counts().backlog.calls, "queue");
+        });
         if let Some(observer) = &self.observer {
             guarded(OBSERVER, || observer.drain_ended(executed));
         }
@@ -231,10 +261,18 @@ impl Calls {
                 false => at + same_batch(&tags[at..], int_arg_regs, lookup),
             };
             let shape = &lookup.get(tags[at].shape()).shape;
-            // An observer sees each call by itself.
-            let end = match &self.observer {
-                Some(_) if !shape.is_bulk() => at + 1,
+            // An observer sees each call by itself, and so does a trace.
+            let traced = self.traced.load(Ordering::Relaxed);
+            let end = match self.observer.is_some() || traced {
+                true if !shape.is_bulk() => at + 1,
                 _ => end,
+            };
+            let (end, timed) = match &self.samples {
+                None => (end, None),
+                Some(samples) => {
+                    let (calls, timed) = samples.split(end - at, shape.is_bulk());
+                    (at + calls, timed.then_some(samples))
+                }
             };
             let end = self.queue.begin_batch(&block, at, end, shape.is_bulk());
             if end == at {
@@ -249,8 +287,21 @@ impl Calls {
             if let Some(observer) = &self.observer {
                 guarded(OBSERVER, || observer.call_began(&call));
             }
+            let call_span = traced.then(|| {
+                span(|| {
+                    tracing::trace_span!(
+                        target: "fing::calls",
+                        "call",
+                        signature = %call.signature,
+                        code = call.code,
+                        word = call.words[tags[at].own_word()],
+                        calls = end - at
+                    )
+                })
+            });
             let batch = &slots[at..end];
             let stub = shape.stub(int_arg_regs);
+            let begun = timed.map(|samples| (samples, Instant::now()));
             let outcome = if shape.is_bulk() {
                 self.run_bulk(stub, batch, &mut objects, g)
             } else {
@@ -264,6 +315,16 @@ impl Calls {
                     stub.run(first.cast(), self.queue.end(), self.queue.progress(), g);
                 }))
             };
+            if let Some((samples, begun)) = begun {
+                let sample = Sample {
+                    shape,
+                    kind: tags[at].kind(),
+                    code: record.code,
+                    words: record.words,
+                };
+                samples.add(&sample, begun.elapsed());
+            }
+            drop(call_span);
             if let Some(observer) = &self.observer {
                 guarded(OBSERVER, || observer.call_ended(&call, outcome.is_err()));
             }
@@ -273,6 +334,8 @@ impl Calls {
                     let is_bulk = shape.is_bulk();
                     let index = self.reached(slots);
                     let shape = &lookup.get(tags[index].shape()).shape;
+                    let kind = tags[index].kind();
+                    self.failed[kind as usize].fetch_add(1, Ordering::Relaxed);
                     self.report(shape, &slots[index].record(), payload);
                     // A bulk finalizer was given all of its batch.
                     if is_bulk { end } else { index + 1 }

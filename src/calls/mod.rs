@@ -13,6 +13,7 @@ pub(crate) mod queue;
 #[cfg(test)]
 #[path = "queue/tests.rs"]
 mod queue_tests;
+pub(crate) mod samples;
 pub(crate) mod shape;
 pub(crate) mod shapes;
 pub(crate) mod ticket;

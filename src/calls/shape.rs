@@ -30,6 +30,14 @@ pub(crate) enum Argument {
 }
 
 impl Argument {
+    /// Whether it is a cleanup's.
+    fn is_cleanup(self) -> bool {
+        match self {
+            Argument::Pointer | Argument::Interface(_) | Argument::Bulk => false,
+            Argument::Word { .. } | Argument::Image { .. } | Argument::Block => true,
+        }
+    }
+
     /// Which words are references, as bits of [`Tag`].
     pub(crate) fn references(self) -> u8 {
         match self {
@@ -154,10 +162,6 @@ impl Shape {
             true => Tag::CONTEXT,
             false => 0,
         };
-        let cleanup = match self.argument {
-            Argument::Word { .. } | Argument::Image { .. } | Argument::Block => Tag::CLEANUP,
-            Argument::Pointer | Argument::Interface(_) | Argument::Bulk => 0,
-        };
         Template {
             record: Record {
                 // A function that follows the register count gets its code when it is drained.
@@ -170,7 +174,10 @@ impl Shape {
             },
             object_is_second: matches!(self.argument, Argument::Interface(_)),
             has_own_context: self.function.context().is_per_registration(),
-            tag: Tag::new(index, self.argument.references() | traced | cleanup),
+            tag: match self.argument.is_cleanup() {
+                false => Tag::new(index, self.argument.references() | traced),
+                true => Tag::new(index, self.argument.references() | traced).of_cleanup(),
+            },
         }
     }
 }

@@ -19,7 +19,9 @@ mod prepared;
 mod set;
 mod steps;
 mod table;
+mod why;
 
+use std::num::NonZeroU32;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak as WeakArc};
 use std::time::Duration;
@@ -40,10 +42,11 @@ use crate::calls::function::{CleanupFn, FinalizerFn, Function};
 use crate::calls::goroutine::{CallOptions, Calls, CallsError, FinalizerPanic};
 use crate::calls::lookup::Lookup;
 use crate::calls::options::{FinalizerOptions, HeldValue};
-use crate::calls::queue::{CallId, CallStage};
+use crate::calls::queue::{Backlog, CallId, CallStage, CallStats};
+use crate::calls::samples::CallTimes;
 use crate::calls::shape::Argument;
 use crate::calls::ticket::Ticket;
-use crate::order::{CyclePolicy, Order};
+use crate::order::{CyclePolicy, KeepPath, Order};
 use entry::Kind;
 use table::{Id, Registration, Table};
 
@@ -204,6 +207,13 @@ impl<R: Reference> FinalizersBuilder<R> {
         self
     }
 
+    /// Has one of so many calls made by itself and timed; see
+    /// [`call_times`](Finalizers::call_times).
+    pub fn sample_calls(mut self, every: NonZeroU32) -> Self {
+        self.calls.sample_every = Some(every);
+        self
+    }
+
     /// Plants a fault in the algorithm, which the conformance suite must find.
     #[cfg(feature = "conformance")]
     #[doc(hidden)]
@@ -254,7 +264,7 @@ pub struct Weak {
 #[non_exhaustive]
 pub enum CollectionError {
     /// There is a [`Collection`] that has not made its last step and was not dropped.
-    #[error("begin: a collection of these finalizers is under way, wanted none")]
+    #[error("a collection of these finalizers is under way, wanted none")]
     UnderWay,
     /// `early_roots` was called after the first step.
     #[error("early_roots: the collection has made a step, wanted none yet")]
@@ -278,6 +288,12 @@ pub struct Finished<R> {
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct FinalizersStats {
+    /// Calls of finalizers, by what became of them.
+    pub finalizer_calls: CallStats,
+    /// Calls of cleanups, by what became of them.
+    pub cleanup_calls: CallStats,
+    /// Calls that are queued and have not begun.
+    pub backlog: Backlog,
     /// Objects that have a finalizer.
     pub finalizers: u64,
     /// Cleanups that are neither stopped nor due.
@@ -610,6 +626,38 @@ impl<R: Reference> Finalizers<R> {
         Ok(())
     }
 
+    /// Returns what keeps an object alive: the shortest path of references to it from `roots`,
+    /// which are the collector's own, from what a registration or a queued call holds, or, in Go's
+    /// order, from the contents of an object with a finalizer. `None` if nothing does: the next
+    /// collection would find it dead, or queue its finalizer.
+    ///
+    /// To be called with the world stopped, between collections. It takes time and memory in
+    /// proportion to what is reachable: for debugging.
+    ///
+    /// # Safety
+    /// The roots and the object are whole objects of the collector whose objects are registered,
+    /// and the tracer is one of it.
+    ///
+    /// # Errors
+    /// [`CollectionError::UnderWay`] if a collection is under way.
+    pub unsafe fn why_alive<T: Tracer<Ref = R>>(
+        &self,
+        tracer: &mut T,
+        roots: impl IntoIterator<Item = R>,
+        object: R,
+    ) -> Result<Option<KeepPath<R>>, CollectionError> {
+        // The embedder's iterator runs without a lock.
+        let roots: Vec<R> = roots.into_iter().collect();
+        let table = self.shared.table.lock();
+        if table.is_under_way() {
+            return Err(CollectionError::UnderWay);
+        }
+        let mut calls = Vec::new();
+        let queue = &self.shared.calls.queue;
+        queue.visit_references(&mut |word| calls.push(word));
+        Ok(table.why(tracer, roots.into_iter(), calls, object))
+    }
+
     // ------------------------------------------------------------------------------------------
     // calls
 
@@ -654,12 +702,23 @@ impl<R: Reference> Finalizers<R> {
         self.shared.calls.set_int_arg_regs(count)
     }
 
+    /// Returns the times of the calls that were sampled so far; `None` unless
+    /// [`sample_calls`](FinalizersBuilder::sample_calls) was called.
+    pub fn call_times(&self) -> Option<CallTimes> {
+        Some(self.shared.calls.samples.as_ref()?.times())
+    }
+
     /// Returns the current statistics.
     pub fn stats(&self) -> FinalizersStats {
         let table = self.shared.table.lock();
         let calls = &self.shared.calls;
         let counts = calls.queue.counts();
+        let registered = [Kind::Finalizer, Kind::Cleanup].map(|kind| table.count(kind));
+        let [finalizer_calls, cleanup_calls] = calls.stats(&counts, registered);
         FinalizersStats {
+            finalizer_calls,
+            cleanup_calls,
+            backlog: counts.backlog,
             finalizers: table.count(Kind::Finalizer),
             cleanups: table.count(Kind::Cleanup),
             weak: table.count(Kind::Weak),

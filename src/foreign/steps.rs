@@ -38,6 +38,11 @@ impl<R: Reference> Table<R> {
         idle
     }
 
+    /// Whether a collection has begun and has steps to make.
+    pub(crate) fn is_under_way(&self) -> bool {
+        self.stage != Stage::Idle
+    }
+
     /// Returns the scope of the collection under way, if it has made no step.
     pub(crate) fn at_start(&self) -> Option<Scope> {
         match self.stage {

@@ -6,6 +6,7 @@
 #![deny(unsafe_code)]
 
 mod faults;
+mod path;
 mod plan;
 mod tracer;
 
@@ -14,6 +15,8 @@ pub use faults::Fault;
 #[cfg(not(feature = "conformance"))]
 pub(crate) use faults::Fault;
 pub(crate) use faults::Faults;
+pub use path::{KeepPath, Keeper, PathLink};
+pub(crate) use path::{Starts, find_path};
 pub(crate) use plan::{Candidate, Plan, plan};
 pub use plan::{CyclePolicy, Order};
 pub use tracer::{Reference, Scope, Tracer};

@@ -10,7 +10,7 @@
 #![forbid(unsafe_code)]
 
 use crate::base::deadline::Deadline;
-use crate::base::events::tell;
+use crate::base::events::{span, tell};
 use crate::heap::{Heap, HeapError, HeapFault, HeapOptions, HeapReport, Marking};
 use crate::types::Types;
 use crate::world::handle::Roots;
@@ -87,6 +87,10 @@ impl Collection {
     }
 }
 
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// One runtime's types, objects, threads and roots.
 pub(crate) struct Space {
     heap: Heap,
@@ -139,6 +143,7 @@ impl Space {
     /// Collects, for a thread that has no mutator of this runtime or is in a native region.
     pub(crate) fn collect(&self) -> Result<Collection, WorldError> {
         let from = Instant::now();
+        let _span = span(|| tracing::debug_span!("collect"));
         let stopped = self.world.stop(None)?;
         Ok(self.run(stopped, from))
     }
@@ -211,6 +216,10 @@ impl Space {
                 live_objects = collection.live_objects,
                 freed_objects = collection.freed_objects,
                 pause = ?collection.pause(),
+                stopping_ns = nanoseconds(collection.stopping),
+                marking_ns = nanoseconds(collection.marking),
+                deciding_ns = nanoseconds(collection.deciding),
+                sweeping_ns = nanoseconds(collection.sweeping),
                 "collection"
             );
         });

@@ -15,6 +15,7 @@ pub(crate) mod stats;
 pub(crate) mod weak;
 pub(crate) mod weak_runtime;
 
+use std::num::NonZeroU32;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,14 +27,16 @@ use crate::calls::function::FinalizerFn;
 use crate::calls::goroutine::{CallOptions, Calls, CallsError, FinalizerPanic};
 use crate::calls::observer::Observer;
 use crate::calls::queue::{DrainOrder, status};
+use crate::calls::samples::CallTimes;
 use crate::calls::ticket::Ticket;
 use crate::heap::{HeapError, HeapFault, HeapOptions, HeapReport};
-use crate::order::{CyclePolicy, Order};
+use crate::order::{CyclePolicy, KeepPath, Order};
 use crate::runtime::collect::{Collection, Space};
 use crate::runtime::collected::Collected;
 use crate::runtime::mutator::Mutator;
 use crate::runtime::registry::{
-    CycleReport, FinalizationOrder, PreparedFinalizer, Registry, SetFinalizerError, Suspect,
+    CycleReport, FinalizationOrder, Listed, PreparedFinalizer, Registry, SetFinalizerError,
+    Suspect, WhyError,
 };
 use crate::runtime::shared::Shared;
 use crate::runtime::stats::RuntimeStats;
@@ -197,8 +200,7 @@ impl RuntimeBuilder {
     /// Has registrations numbered in the order in which they are made, which
     /// [`ExitPolicy::LastRegisteredFirst`](crate::ends::ExitPolicy::LastRegisteredFirst) needs.
     /// That takes 8 bytes for each object of a block with finalizers, and one more atomic addition
-    /// for
-    /// each registration. By default they are not.
+    /// for each registration. By default they are not.
     pub fn number_registrations(mut self, number: bool) -> Self {
         self.number_registrations = number;
         self
@@ -208,6 +210,14 @@ impl RuntimeBuilder {
     /// [`build`](Self::build) has returned it refers to nothing.
     pub fn weak(&self) -> WeakRuntime {
         self.weak.clone()
+    }
+
+    /// Has one of so many calls made by itself and timed; see
+    /// [`Runtime::call_times`]. Calls between those are made in batches as ever. By default none
+    /// is timed.
+    pub fn sample_calls(mut self, every: NonZeroU32) -> Self {
+        self.calls.sample_every = Some(every);
+        self
     }
 
     /// Makes the runtime.
@@ -366,6 +376,47 @@ impl Runtime {
         self.shared.space.inspect(|marking| registry.check(marking))
     }
 
+    /// Returns what keeps the object at `address` alive: the shortest path of references to it from
+    /// a handle, from what a registration or a queued call holds, or, in Go's order, from the
+    /// contents of an object with a finalizer. `None` if nothing does: the next collection would
+    /// free it, or queue its finalizer.
+    ///
+    /// Stops the world, and takes time and memory in proportion to what is reachable: for
+    /// debugging. [`Obj`](crate::Obj)s of threads that run are no roots, as a collection never
+    /// meets them.
+    ///
+    /// ```
+    /// # if !cfg!(all(target_arch = "x86_64", target_os = "linux")) { return Ok(()) }
+    /// use fing::Runtime;
+    /// use fing::check::Keeper;
+    ///
+    /// let runtime = Runtime::new()?;
+    /// let ty = runtime.types().define("main.T", "struct { Next *main.T }")?;
+    /// let (first, second) = runtime.enter(|m| {
+    ///     let (first, second) = (m.alloc(ty)?, m.alloc(ty)?);
+    ///     m.store_ref(first, 0, Some(second))?;
+    ///     Ok::<_, Box<dyn std::error::Error>>((m.root(first)?, second.addr()))
+    /// })??;
+    /// let kept = runtime.why_alive(second)?.unwrap();
+    /// assert_eq!((kept.keeper, kept.path[0].object), (Keeper::Root, first.addr()));
+    /// drop(first);
+    /// assert_eq!(runtime.why_alive(second)?, None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// No object of this runtime is there; or those of [`Runtime::gc`].
+    pub fn why_alive(&self, address: usize) -> Result<Option<KeepPath<usize>>, WhyError> {
+        let Shared {
+            space, registry, ..
+        } = &*self.shared;
+        space.inspect(|marking| {
+            let mut roots = Vec::new();
+            space.roots().for_each(|root| roots.push(root));
+            registry.why(marking, &roots, address)
+        })?
+    }
+
     /// Checks once that `finalizer` can be set for objects of type `ty`: what
     /// [`Mutator::set_finalizer`] would check for each of them. The result can be set for any
     /// number of objects, at the cost of one atomic exchange each.
@@ -477,6 +528,47 @@ impl Runtime {
     /// or this thread runs with a mutator of this runtime.
     pub fn verify_heap(&self) -> Result<HeapReport, VerifyError> {
         Ok(self.shared.space.verify()??)
+    }
+
+    /// Returns everything that is registered or queued, as data: what it is of, which function is
+    /// called, how big the object is. Registrations come first, by the addresses of their objects;
+    /// then calls whose turn it is. Finalizers set for all objects of a type are among them.
+    ///
+    /// Stops the world, and takes time and memory in proportion to what is listed.
+    ///
+    /// ```
+    /// # if !cfg!(all(target_arch = "x86_64", target_os = "linux")) { return Ok(()) }
+    /// use std::collections::BTreeMap;
+    ///
+    /// let runtime = fing::Runtime::new()?;
+    /// let mut by_type = BTreeMap::new();
+    /// for entry in runtime.list()? {
+    ///     *by_type.entry((entry.state, entry.ty)).or_insert(0) += entry.bytes;
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`Runtime::gc`].
+    pub fn list(&self) -> Result<Vec<Listed>, WorldError> {
+        let registry = &self.shared.registry;
+        self.shared.space.inspect(|marking| registry.list(marking))
+    }
+
+    /// Returns the times of the calls that were sampled so far; `None` unless
+    /// [`RuntimeBuilder::sample_calls`] was called.
+    ///
+    /// ```
+    /// # if !cfg!(all(target_arch = "x86_64", target_os = "linux")) { return Ok(()) }
+    /// let every = std::num::NonZeroU32::new(64).unwrap();
+    /// let runtime = fing::Runtime::builder().sample_calls(every).build()?;
+    /// for call in runtime.call_times().unwrap().slowest {
+    ///     println!("{:?} in {}", call.time, call.signature);
+    /// }
+    /// # Ok::<(), fing::error::RuntimeError>(())
+    /// ```
+    pub fn call_times(&self) -> Option<CallTimes> {
+        Some(self.shared.calls.samples.as_ref()?.times())
     }
 
     /// Returns the current statistics.

@@ -1,7 +1,7 @@
 //! A thread's right to touch the heap.
 #![forbid(unsafe_code)]
 
-use crate::base::events::tell;
+use crate::base::events::{span, tell};
 use crate::calls::executor::StartError;
 use crate::heap::{AccessError, AllocError, Cache, Location, Word};
 use crate::runtime::Runtime;
@@ -167,6 +167,7 @@ impl Mutator {
     /// When the thread is collecting already, or runs with another mutator of this runtime.
     pub fn gc(&mut self) -> Result<Collected, WorldError> {
         let from = Instant::now();
+        let _span = span(|| tracing::debug_span!("collect"));
         let back = Refresh(self);
         let space = &back.0.space;
         let collection = space.run(space.world().stop(Some(back.0.member))?, from);
@@ -222,6 +223,7 @@ impl Mutator {
     /// warning and frees nothing.
     fn collect_once(&mut self) {
         let from = Instant::now();
+        let _span = span(|| tracing::debug_span!("collect"));
         let back = Refresh(self);
         let space = &back.0.space;
         let epoch = space.heap().epoch();

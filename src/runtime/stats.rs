@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use fing_stubs::CacheStats;
 
+use crate::calls::queue::{Backlog, CallStats};
 use crate::heap::HeapStats;
 use crate::runtime::shared::Shared;
 
@@ -12,6 +13,12 @@ use crate::runtime::shared::Shared;
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct RuntimeStats {
+    /// Calls of finalizers, by what became of them.
+    pub finalizer_calls: CallStats,
+    /// Calls of cleanups, by what became of them.
+    pub cleanup_calls: CallStats,
+    /// Calls that are queued and have not begun.
+    pub backlog: Backlog,
     /// Objects that have a finalizer.
     pub finalizers: u64,
     /// Cleanups that were added and are neither stopped nor queued.
@@ -53,8 +60,13 @@ impl RuntimeStats {
     pub(crate) fn of(shared: &Shared) -> RuntimeStats {
         let counts = shared.calls.queue.counts();
         let (interior, cleanups) = shared.registry.registered();
+        let finalizers = interior + shared.space.heap().count_ids() as u64;
+        let [finalizer_calls, cleanup_calls] = shared.calls.stats(&counts, [finalizers, cleanups]);
         RuntimeStats {
-            finalizers: interior + shared.space.heap().count_ids() as u64,
+            finalizer_calls,
+            cleanup_calls,
+            backlog: counts.backlog,
+            finalizers,
             cleanups,
             queued: counts.queued,
             executed: counts.executed,

@@ -1,15 +1,17 @@
 //! One stub per key: made once, shared, counted.
 #![forbid(unsafe_code)]
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, RwLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, RwLock, Weak};
 use std::time::{Duration, Instant};
 
-use crate::code::{Arena, DEFAULT_ARENA_CAPACITY};
+use crate::code::{Arena, DEFAULT_ARENA_CAPACITY, WriteAccess};
 use crate::compile::Compiler;
 use crate::interp::Interpreter;
-use crate::lock::{none_held, read, write};
-use crate::publish::Publisher;
+use crate::lock::{lock, none_held, read, write};
+use crate::publish::{CodePart, Publisher};
+use crate::tools::Tools;
 use crate::{
     Abi, CallStub, DEFAULT_FRAME_LIMIT, Gate, KeyOptions, Signature, Stub, StubError, StubKey,
 };
@@ -38,6 +40,21 @@ pub struct CacheOptions {
     pub arena_capacity: usize,
     /// Largest frame of a stub, in bytes.
     pub frame_limit: u64,
+    /// Whether debuggers are told of each stub by gdb's JIT interface: name, place and unwind
+    /// information. It costs some kilobytes and a search of the debugger's for each stub.
+    ///
+    /// The interface is one list for the whole process and has no lock. Caches take turns; another
+    /// code generator that registers at the very moment may damage the list. So it is off unless
+    /// asked for.
+    pub debugger: bool,
+    /// The directory for a file `jit-PID.dump`, in which perf finds the name and the code of each
+    /// stub: `perf record -k 1`, then `perf inject --jit`. `None`: no such file.
+    ///
+    /// The file must not be there yet, so two caches of a process need two directories. The file
+    /// is not removed.
+    pub jitdump: Option<PathBuf>,
+    /// When code memory can be written.
+    pub write_access: WriteAccess,
 }
 
 impl CacheOptions {
@@ -66,12 +83,41 @@ impl CacheOptions {
     }
 }
 
+impl CacheOptions {
+    /// The options with [debuggers](CacheOptions::debugger) told of stubs, or not.
+    #[must_use]
+    pub fn debugger(self, debugger: bool) -> CacheOptions {
+        CacheOptions { debugger, ..self }
+    }
+
+    /// The options with another time for code memory to be writable.
+    #[must_use]
+    pub fn write_access(self, write_access: WriteAccess) -> CacheOptions {
+        CacheOptions {
+            write_access,
+            ..self
+        }
+    }
+
+    /// The options with a [file for perf](CacheOptions::jitdump) in this directory.
+    #[must_use]
+    pub fn jitdump(self, directory: impl Into<PathBuf>) -> CacheOptions {
+        CacheOptions {
+            jitdump: Some(directory.into()),
+            ..self
+        }
+    }
+}
+
 impl Default for CacheOptions {
     fn default() -> Self {
         CacheOptions {
             policy: CodePolicy::default(),
             arena_capacity: DEFAULT_ARENA_CAPACITY,
             frame_limit: DEFAULT_FRAME_LIMIT,
+            debugger: false,
+            jitdump: None,
+            write_access: WriteAccess::default(),
         }
     }
 }
@@ -96,6 +142,20 @@ pub struct CacheStats {
     pub unwind_entries: usize,
     /// Time spent making stubs.
     pub compile_time: Duration,
+    /// Pieces of code that a debugger or perf could not be told of, as a `tracing` warning said.
+    pub unnamed: u64,
+}
+
+/// What [`StubCache::find`] found at an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FoundCode {
+    /// The keys of the stubs whose code it is, in the order of their texts: one for the loop of a
+    /// stub. Veneers are shared by stubs that need the same one, unless the cache tells debuggers
+    /// or perf of its code. Empty for the entrance, which belongs to all.
+    pub keys: Vec<StubKey>,
+    /// What it is.
+    pub part: CodePart,
 }
 
 /// A cache with one stub for each key. `Send` and `Sync`; nothing of it is shared between caches.
@@ -125,6 +185,8 @@ pub struct StubCache {
     misses: AtomicU64,
     fallbacks: AtomicU64,
     nanoseconds: AtomicU64,
+    /// Held while the generator is put in its place, so that none escapes a seal.
+    is_sealed: Mutex<bool>,
 }
 
 /// Number of shelves; some bits of a key's hash choose one.
@@ -219,10 +281,16 @@ impl std::fmt::Debug for Generator {
 }
 
 impl Generator {
-    fn new(capacity: usize, gate: &Arc<Gate>) -> Result<Generator, StubError> {
+    fn new(options: &CacheOptions, gate: &Arc<Gate>) -> Result<Generator, StubError> {
+        let tools = Tools::new(options.debugger, options.jitdump.as_deref())?;
         Ok(Generator {
             compiler: Compiler::host()?,
-            publisher: Publisher::new(Arena::new(capacity, gate.clone())?),
+            publisher: Publisher::new(Arena::new(
+                options.arena_capacity,
+                options.write_access,
+                tools,
+                gate.clone(),
+            )?),
         })
     }
 }
@@ -248,6 +316,7 @@ impl StubCache {
             misses: AtomicU64::new(0),
             fallbacks: AtomicU64::new(0),
             nanoseconds: AtomicU64::new(0),
+            is_sealed: Mutex::new(false),
         };
         if cache.options.policy == CodePolicy::Generate {
             cache.generator()?;
@@ -375,7 +444,7 @@ impl StubCache {
     /// with the first one.
     #[cold]
     fn get_slowly(&self, key: &StubKey) -> Result<Arc<Stub>, StubError> {
-        if let Some(stub) = self.find(key) {
+        if let Some(stub) = self.on_shelf(key) {
             self.hits.fetch_add(1, Ordering::Relaxed);
             return Ok(stub);
         }
@@ -383,7 +452,7 @@ impl StubCache {
         let made = match self.make(key) {
             Ok(made) => made,
             // Another thread may have made the same stub, and so have filled the arena.
-            Err(error) => return self.find(key).ok_or(error),
+            Err(error) => return self.on_shelf(key).ok_or(error),
         };
         let (stub, is_new) = write(self.shelf(key)).insert_or_get(made.stub);
         if !is_new {
@@ -402,6 +471,38 @@ impl StubCache {
         Ok(stub)
     }
 
+    /// Gives up writing to code memory for the rest of the cache's life. To be called when all
+    /// stubs that are needed have been made: a look-up of another one is an error from then on, or
+    /// under [`CodePolicy::GenerateOrInterpret`] a reported fallback, and memory of stubs that are
+    /// dropped is not used again.
+    ///
+    /// Returns true if the writable alias is gone, or never was. If another thread is publishing a
+    /// stub at this moment, that stub is made, the alias goes with it, and this returns false.
+    ///
+    /// ```
+    /// # if !cfg!(all(target_arch = "x86_64", target_os = "linux")) { return Ok(()) }
+    /// use fing_stubs::{Abi, StubCache, StubError};
+    ///
+    /// let cache = StubCache::new(Default::default())?;
+    /// let held = cache.warm([(&"func(*int)".parse()?, Abi::system_v())])?;
+    /// assert!(cache.seal()?);
+    /// assert!(cache.for_signature(&"func(*int)".parse()?, Abi::system_v()).is_ok());
+    /// let other = cache.for_signature(&"func(any)".parse()?, Abi::system_v());
+    /// assert!(matches!(other, Err(StubError::Sealed)));
+    /// # drop(held);
+    /// # Ok::<(), StubError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The system refuses; or this process is a fork of the one that made the cache.
+    pub fn seal(&self) -> Result<bool, StubError> {
+        *lock(&self.is_sealed) = true;
+        match self.generator.get() {
+            Some(generator) => generator.publisher.arena.seal(),
+            None => Ok(true),
+        }
+    }
+
     /// Drops every stub that only the cache holds, so that its code memory can be used again.
     /// Returns their number.
     pub fn trim(&self) -> usize {
@@ -412,6 +513,47 @@ impl StubCache {
             before - shelf.0.len()
         });
         trimmed.sum()
+    }
+
+    /// What generated code of this cache lies at an address, such as a program counter of a
+    /// backtrace or of a profile; `None` if none does.
+    ///
+    /// Looks at each stub and takes locks: not for signal handlers.
+    ///
+    /// ```
+    /// # if !cfg!(all(target_arch = "x86_64", target_os = "linux")) { return Ok(()) }
+    /// use fing_stubs::{Abi, CodePart, StubCache};
+    ///
+    /// let cache = StubCache::new(Default::default())?;
+    /// let stub = cache.for_signature(&"func(*int)".parse()?, Abi::system_v())?;
+    /// let found = cache.find(stub.entry().unwrap() + 1).unwrap();
+    /// assert_eq!((found.part, &found.keys[0]), (CodePart::Stub, stub.key()));
+    /// # Ok::<(), fing_stubs::StubError>(())
+    /// ```
+    pub fn find(&self, address: usize) -> Option<FoundCode> {
+        let generator = self.generator.get()?;
+        if !generator.publisher.arena.contains(address) {
+            return None;
+        }
+        // A stub that was trimmed while a thread looked it up is known to the front only.
+        let front = self.front.0.iter().filter_map(OnceLock::get);
+        let mut stubs: Vec<Arc<Stub>> = front.filter_map(|(_, stub)| stub.upgrade()).collect();
+        for shelf in &self.stubs {
+            stubs.extend(read(shelf).0.iter().cloned());
+        }
+        let found = stubs.iter().filter_map(|stub| {
+            let part = stub.part_at(address)?;
+            Some((part, stub.key()))
+        });
+        let found: Vec<_> = found.collect();
+        let part = found.first()?.0;
+        let mut keys: Vec<StubKey> = match part {
+            CodePart::Entrance => Vec::new(),
+            _ => found.iter().map(|(_, key)| (*key).clone()).collect(),
+        };
+        keys.sort_by_cached_key(StubKey::to_string);
+        keys.dedup();
+        Some(FoundCode { keys, part })
     }
 
     /// The figures so far.
@@ -435,6 +577,7 @@ impl StubCache {
             code_bytes: arena.map_or(0, |arena| arena.used()),
             unwind_entries: arena.map_or(0, |arena| arena.unwind_entries()),
             compile_time: Duration::from_nanos(self.nanoseconds.load(Ordering::Relaxed)),
+            unnamed: arena.map_or(0, |arena| arena.tools.failures()),
         }
     }
 
@@ -442,7 +585,7 @@ impl StubCache {
         &self.stubs[(key.hash_code() >> 8) as usize % SHELVES]
     }
 
-    fn find(&self, key: &StubKey) -> Option<Arc<Stub>> {
+    fn on_shelf(&self, key: &StubKey) -> Option<Arc<Stub>> {
         let stub = read(self.shelf(key)).find(key)?.clone();
         self.front.offer(&stub);
         Some(stub)
@@ -452,7 +595,11 @@ impl StubCache {
         if let Some(generator) = self.generator.get() {
             return Ok(generator);
         }
-        let generator = Generator::new(self.options.arena_capacity, &self.gate)?;
+        let generator = Generator::new(&self.options, &self.gate)?;
+        let is_sealed = lock(&self.is_sealed);
+        if *is_sealed {
+            return Err(StubError::Sealed);
+        }
         Ok(self.generator.get_or_init(|| generator))
     }
 

@@ -11,17 +11,21 @@
 //! but a child runs nothing there: the parent may change it at any moment.
 #![expect(unsafe_code, reason = "maps memory and writes code into it")]
 
+mod alias;
 mod region;
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use alias::{Alias, Writing};
 use region::{REGION, Region, span};
 
+pub use self::alias::WriteAccess;
 use crate::host::{Mapping, make_visible, missing};
 use crate::lock::{Guard, lock};
 #[cfg(feature = "faults")]
 use crate::planted::{HostFault, is_planted};
+use crate::tools::Tools;
 use crate::unwind::{CallState, Registration};
 use crate::{Gate, StubError};
 
@@ -38,7 +42,9 @@ pub(crate) struct Arena {
     // Fields are dropped in order: the registrations in `regions` describe code in `mapping`.
     regions: Mutex<Vec<Region>>,
     mapping: Mapping,
+    alias: Alias,
     gate: Arc<Gate>,
+    pub(crate) tools: Tools,
 }
 
 /// Bytes of the granules that code at `entry` takes, of so many bytes.
@@ -56,8 +62,14 @@ pub(crate) struct CodeSlice {
 }
 
 impl Arena {
-    /// Reserves an arena of `capacity` bytes, for the process of the gate.
-    pub(crate) fn new(capacity: usize, gate: Arc<Gate>) -> Result<Arc<Arena>, StubError> {
+    /// Reserves an arena of `capacity` bytes, whose code `tools` are told of, for the process of the
+    /// gate.
+    pub(crate) fn new(
+        capacity: usize,
+        access: WriteAccess,
+        tools: Tools,
+        gate: Arc<Gate>,
+    ) -> Result<Arc<Arena>, StubError> {
         if let Some(missing) = missing() {
             return Err(StubError::UnsupportedHost {
                 host: target_lexicon::Triple::host().to_string(),
@@ -71,8 +83,10 @@ impl Arena {
         let mapping = Mapping::new(capacity, gate.clone())?;
         Ok(Arc::new(Arena {
             regions: Mutex::default(),
+            alias: Alias::new(access, &mapping)?,
             mapping,
             gate,
+            tools,
         }))
     }
 
@@ -160,7 +174,12 @@ impl Arena {
         if self.is_forked() {
             return;
         }
+        self.tools.forget(entry);
         let offset = entry - self.mapping.executable(0);
+        // Without writing, the old code stays, and its place is not given to other code.
+        let Ok(_writing) = self.begin_writing() else {
+            return;
+        };
         let at = self.mapping.writable(offset);
         // SAFETY: I4: these bytes of the arena are the caller's until they are given back below.
         unsafe { at.write_bytes(FILLER, bytes) };
@@ -173,6 +192,28 @@ impl Arena {
     #[inline]
     pub(crate) fn is_forked(&self) -> bool {
         self.gate.is_forked()
+    }
+
+    /// Has code memory writable, at the writable alias, until the result is dropped.
+    ///
+    /// # Errors
+    /// The arena is sealed, or the system refuses.
+    pub(crate) fn begin_writing(&self) -> Result<Writing<'_>, StubError> {
+        StubError::check_fork(&self.gate)?;
+        self.alias.open(&self.mapping)
+    }
+
+    /// Ends writing for good. Returns whether the writable alias is gone; if not, it goes with the
+    /// last thread that is writing.
+    pub(crate) fn seal(&self) -> Result<bool, StubError> {
+        StubError::check_fork(&self.gate)?;
+        self.alias.seal(&self.mapping)
+    }
+
+    /// Whether an address may be one of code here.
+    pub(crate) fn contains(&self, address: usize) -> bool {
+        let start = self.mapping.executable(0);
+        (start..start + self.mapping.bytes()).contains(&address)
     }
 
     /// Makes code that was written to `slice` visible to every thread that will run it.
@@ -195,6 +236,12 @@ impl CodeSlice {
     /// Address to run the code at.
     pub(crate) fn executable(&self) -> usize {
         self.arena.mapping.executable(self.offset)
+    }
+
+    /// Whether the code here is at this address.
+    pub(crate) fn contains(&self, address: usize) -> bool {
+        let start = self.executable();
+        (start..start + self.bytes).contains(&address)
     }
 
     /// Bytes of the granules held.

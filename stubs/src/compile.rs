@@ -11,7 +11,7 @@ use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use cranelift_codegen::control::ControlPlane;
-use cranelift_codegen::isa::unwind::UnwindInfo;
+use cranelift_codegen::isa::unwind::{UnwindInfo, systemv};
 use cranelift_codegen::isa::{self, CallConv, OwnedTargetIsa};
 use cranelift_codegen::settings::{self, Configurable};
 use cranelift_codegen::{CompiledCode, Context, FinalizedMachReloc};
@@ -43,6 +43,8 @@ pub struct Compiled {
     pub(crate) relocations: Vec<FinalizedMachReloc>,
     pub(crate) call_state: Option<CallState>,
     pub(crate) veneer_state: Option<CallState>,
+    /// Cranelift's unwind information, for debuggers.
+    pub(crate) unwind: Option<systemv::UnwindInfo>,
     pub(crate) alignment: u32,
     /// The loop over records, as a range of bytes.
     pub(crate) hot: Range<usize>,
@@ -58,6 +60,7 @@ pub struct Compiled {
 pub(crate) struct Entrance {
     pub(crate) code: Vec<u8>,
     pub(crate) state: Option<CallState>,
+    pub(crate) unwind: Option<systemv::UnwindInfo>,
     listing: Option<String>,
 }
 
@@ -251,8 +254,8 @@ impl Compiler {
         };
         let layout = Slots::of(code, lowered.frame, lowered.save)
             .map_err(|detail| internal("placing the frame", detail, &context))?;
-        let call_state = self
-            .call_state(code)
+        let (call_state, unwind) = self
+            .unwinding(code)
             .map_err(|detail| internal("describing the frame to unwinders", detail, &context))?;
         let veneer = match callee {
             Callee::Go(plan) => {
@@ -274,6 +277,7 @@ impl Compiler {
             relocations: code.buffer.relocs().to_vec(),
             call_state,
             veneer_state,
+            unwind,
             alignment: code.buffer.alignment,
             hot: hot(code),
             listing: code.vcode.clone(),
@@ -299,9 +303,11 @@ impl Compiler {
         let code = context
             .compile(self.isa.as_ref(), &mut ControlPlane::default())
             .map_err(|e| internal(format!("{:?}", e.inner)))?;
+        let (state, unwind) = self.unwinding(code).map_err(internal)?;
         let entrance = Arc::new(Entrance {
             code: code.code_buffer().to_vec(),
-            state: self.call_state(code).map_err(internal)?,
+            state,
+            unwind,
             listing: code.vcode.clone(),
         });
         if listing {
@@ -347,15 +353,20 @@ impl Compiler {
         }
     }
 
-    /// What an unwinder must know at the stub's calls; `None` where Cranelift has no System V
-    /// information.
-    fn call_state(&self, code: &CompiledCode) -> Result<Option<CallState>, String> {
-        match code.create_unwind_info(self.isa.as_ref()) {
+    /// What an unwinder must know at the code's calls, and all that Cranelift says; `None` where it
+    /// has no System V information.
+    fn unwinding(
+        &self,
+        code: &CompiledCode,
+    ) -> Result<(Option<CallState>, Option<systemv::UnwindInfo>), String> {
+        let isa = self.isa.as_ref();
+        match code.create_unwind_info(isa) {
             Ok(Some(UnwindInfo::SystemV(info))) => {
                 let calls: Vec<u32> = code.buffer.call_sites().map(|site| site.ret_addr).collect();
-                CallState::at_calls(self.isa.as_ref(), &info, &calls).map(Some)
+                let state = CallState::at_calls(isa, &info, &calls)?;
+                Ok((Some(state), Some(info)))
             }
-            Ok(_) => Ok(None),
+            Ok(_) => Ok((None, None)),
             Err(e) => Err(e.to_string()),
         }
     }

@@ -140,6 +140,17 @@ pub enum StubError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The environment's: the file in which perf finds generated code can't be made.
+    #[error("jitdump: making {} failed: {source}", .path.display())]
+    JitDump {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The environment's, as the embedder has set it up: no code is made any more.
+    #[error("code arena: sealed, so that no more stubs can be made (StubCache::seal)")]
+    Sealed,
     /// The environment's: the arena is full.
     #[error(
         "code arena: wanted {wanted} bytes, found {free} of {capacity} free (the cache's arena \
@@ -207,7 +218,9 @@ impl StubError {
                 | NoTarget { .. }
                 | UnsupportedHost { .. }
                 | ExecutableMemory { .. }
+                | JitDump { .. }
                 | ArenaFull { .. }
+                | Sealed
                 | Forked { .. }
                 | NoInterpreter { .. }
         )

@@ -94,6 +94,7 @@ mod record;
 pub mod seed;
 pub mod signature;
 mod stub;
+mod tools;
 mod unwind;
 mod veneer;
 
@@ -101,15 +102,16 @@ pub use abi::{Abi, AbiError, Arch, Convention, Family, Machine, NativeConvention
 pub use assign::{AssignError, Assignment, Piece, Place, Value, assign};
 pub use barrier::barrier_on_all_threads;
 pub use block::BlockLayout;
-pub use cache::{CacheOptions, CacheStats, CodePolicy, StubCache};
+pub use cache::{CacheOptions, CacheStats, CodePolicy, FoundCode, StubCache};
 pub use call::{CallError, CallStub};
-pub use code::DEFAULT_ARENA_CAPACITY;
+pub use code::{DEFAULT_ARENA_CAPACITY, WriteAccess};
 pub use compile::{Compiled, Compiler};
 pub use error::StubError;
 pub use gate::{Gate, GateState};
 pub use key::{
     DEFAULT_FRAME_LIMIT, KeyOptions, Move, ResultMove, ResultSource, Source, StubKey, Target,
 };
+pub use publish::CodePart;
 pub use record::{GBlock, RECORD_ARGUMENT, Record};
 pub use signature::{Kind, ParseError, Signature, Type, TypeError};
 pub use stub::Stub;

@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex, Weak};
 
 use cranelift_codegen::ir::ExternalName;
 use cranelift_codegen::isa::OwnedTargetIsa;
+use cranelift_codegen::isa::unwind::systemv::UnwindInfo;
 use cranelift_codegen::{FinalizedMachReloc, FinalizedRelocTarget};
 use cranelift_jit::{BranchProtection, JITBuilder, JITMemoryKind, JITMemoryProvider, JITModule};
 use cranelift_module::{
@@ -29,8 +30,33 @@ use crate::code::{Arena, CodeSlice, granules};
 use crate::compile::{Compiled, Compiler, Entrance};
 use crate::lock::{lock, none_held};
 use crate::lower::{STUB_NAME, VENEER_NAME};
-use crate::unwind::CallState;
+use crate::tools::Code;
+use crate::unwind::{CallState, Frames};
 use crate::{StubError, StubKey};
+
+/// What a piece of generated code is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CodePart {
+    /// The loop that makes a stub's calls.
+    Stub,
+    /// The veneer between a stub and functions of Go. Where it has results to store, its frame
+    /// stands for the stub's in a backtrace.
+    Veneer,
+    /// The code that saves the registers of whoever runs a stub.
+    Entrance,
+}
+
+impl CodePart {
+    /// The symbol for this part of a stub: the key's text, and what part it is unless the stub
+    /// itself. The entrance is the same for all stubs.
+    pub(crate) fn symbol(self, key: &StubKey) -> String {
+        match self {
+            CodePart::Stub => key.to_string(),
+            CodePart::Veneer => format!("{key}:veneer"),
+            CodePart::Entrance => "fing-stubs:entrance".to_owned(),
+        }
+    }
+}
 
 /// A published stub: its own bytes, and its share in what it has in common with others.
 #[derive(Debug)]
@@ -69,6 +95,20 @@ impl Published {
     #[inline]
     pub(crate) fn is_forked(&self) -> bool {
         self.common.arena.is_forked()
+    }
+
+    /// Which part of the stub lies at this address.
+    pub(crate) fn part_at(&self, address: usize) -> Option<CodePart> {
+        let holds = |slice: &CodeSlice| slice.contains(address);
+        if (self.entry..self.entry + self.bytes as usize).contains(&address) {
+            Some(CodePart::Stub)
+        } else if self.common.veneer.as_ref().is_some_and(holds) {
+            Some(CodePart::Veneer)
+        } else if self.common.entrance.as_deref().is_some_and(holds) {
+            Some(CodePart::Entrance)
+        } else {
+            None
+        }
     }
 
     /// Bytes of code memory, those it shares included.
@@ -130,6 +170,8 @@ impl Publisher {
             bytes: &compiled.code,
             alignment: compiled.alignment,
             hot: compiled.hot.clone(),
+            part: CodePart::Stub,
+            frames: self.frames(compiler, key, compiled.unwind.as_ref())?,
             state: compiled.call_state.clone(),
             calls: Some((compiled, common.veneer.as_ref())),
         };
@@ -153,11 +195,17 @@ impl Publisher {
         compiled: &Compiled,
     ) -> Result<Arc<Common>, StubError> {
         let code = (compiled.veneer().into(), compiled.veneer_state.clone());
-        if let Some(common) = lock(&self.shared).common(&code) {
+        // A tool that shows a veneer's address is to show whose it is.
+        let is_shared = !self.arena.tools.any();
+        if is_shared && let Some(common) = lock(&self.shared).common(&code) {
             return Ok(common);
         }
         let veneer = (!code.0.is_empty())
-            .then(|| self.place(compiler, key, &code.0, &code.1))
+            .then(|| {
+                let state = code.1.as_ref().filter(|_| !is_shared);
+                let frames = state.map(Frames::at_calls);
+                self.place(compiler, key, CodePart::Veneer, &code, frames)
+            })
             .transpose()?;
         let entrance = compiled.entrance.as_ref();
         let entrance = entrance
@@ -169,7 +217,26 @@ impl Publisher {
             veneer,
             entrance,
         });
-        Ok(lock(&self.shared).insert_or_get(code, common))
+        Ok(match is_shared {
+            true => lock(&self.shared).insert_or_get(code, common),
+            false => common,
+        })
+    }
+
+    /// How debuggers see a piece of code at each instruction, if any is to be told.
+    fn frames(
+        &self,
+        compiler: &Compiler,
+        key: &StubKey,
+        info: Option<&UnwindInfo>,
+    ) -> Result<Option<Frames>, StubError> {
+        let info = info.filter(|_| self.arena.tools.any());
+        let frames = info.map(|info| Frames::of(compiler.isa().as_ref(), info));
+        frames.transpose().map_err(|detail| StubError::Internal {
+            key: key.to_string(),
+            step: "describing the frame to debuggers",
+            detail,
+        })
     }
 
     /// Places a veneer or an entrance, which calls nothing by name.
@@ -177,13 +244,16 @@ impl Publisher {
         &self,
         compiler: &Compiler,
         key: &StubKey,
-        bytes: &[u8],
-        state: &Option<CallState>,
+        part: CodePart,
+        (bytes, state): &VeneerCode,
+        frames: Option<Frames>,
     ) -> Result<CodeSlice, StubError> {
         let piece = Piece {
             bytes,
             alignment: 1,
             hot: 0..0,
+            part,
+            frames,
             state: state.clone(),
             calls: None,
         };
@@ -201,7 +271,9 @@ impl Publisher {
         if let Some(slice) = known {
             return Ok(slice);
         }
-        let slice = self.place(compiler, key, &entrance.code, &entrance.state)?;
+        let code = (entrance.code[..].into(), entrance.state.clone());
+        let frames = self.frames(compiler, key, entrance.unwind.as_ref())?;
+        let slice = self.place(compiler, key, CodePart::Entrance, &code, frames)?;
         let slice = Arc::new(slice);
         let mut shared = lock(&self.shared);
         if let Some(first) = shared.entrance.upgrade() {
@@ -237,6 +309,8 @@ struct Piece<'a> {
     alignment: u32,
     /// Bytes that run over and over.
     hot: Range<usize>,
+    part: CodePart,
+    frames: Option<Frames>,
     state: Option<CallState>,
     /// The stub it is and the veneer it calls.
     calls: Option<(&'a Compiled, Option<&'a CodeSlice>)>,
@@ -287,6 +361,7 @@ impl Piece<'_> {
         compiler: &Compiler,
         key: &StubKey,
     ) -> Result<CodeSlice, StubError> {
+        let writing = arena.begin_writing()?;
         let slice = Arc::new(Mutex::default());
         let provider = Provider {
             arena: arena.clone(),
@@ -304,7 +379,18 @@ impl Piece<'_> {
         match (slice, defined) {
             (Some(Err(refusal)), _) => Err(refusal),
             (_, Err(detail)) => Err(internal(detail)),
-            (Some(Ok(slice)), Ok(())) => Ok(slice),
+            (Some(Ok(slice)), Ok(())) => {
+                writing.finish()?;
+                if arena.tools.any() {
+                    arena.tools.announce(&Code {
+                        address: slice.executable(),
+                        bytes: self.bytes.len(),
+                        name: &self.part.symbol(key),
+                        frames: self.frames.as_ref(),
+                    });
+                }
+                Ok(slice)
+            }
             (None, Ok(())) => Err(internal("no memory was asked for".to_owned())),
         }
     }

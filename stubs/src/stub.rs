@@ -4,7 +4,7 @@
 use std::sync::atomic::AtomicPtr;
 
 use crate::interp::Interpreter;
-use crate::publish::Published;
+use crate::publish::{CodePart, Published};
 use crate::{GBlock, Record, StubKey};
 
 // With the two counts of its `Arc` a stub is one allocation of 64 bytes, as most allocators make
@@ -92,6 +92,14 @@ impl Stub {
     pub fn entrance(&self) -> Option<usize> {
         match &self.body {
             Body::Generated(published) => published.entrance(),
+            Body::Interpreted(_) => None,
+        }
+    }
+
+    /// Which part of this stub's code lies at an address, if any does.
+    pub fn part_at(&self, address: usize) -> Option<CodePart> {
+        match &self.body {
+            Body::Generated(published) => published.part_at(address),
             Body::Interpreted(_) => None,
         }
     }

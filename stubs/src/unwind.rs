@@ -6,6 +6,8 @@
 //! of the arena, and a region has one entry.
 #![expect(unsafe_code, reason = "the unwinder's registry is two C functions")]
 
+mod frames;
+
 use cranelift_codegen::isa::TargetIsa;
 use cranelift_codegen::isa::unwind::systemv::UnwindInfo;
 use gimli::write::{
@@ -18,6 +20,7 @@ use gimli::{
 };
 use target_lexicon::Architecture;
 
+pub(crate) use self::frames::Frames;
 use crate::host::{IS_BIG_ENDIAN, UNWINDER_TAKES_SECTIONS, deregister_frame, register_frame};
 use crate::veneer::{Unwind, image};
 
@@ -44,15 +47,9 @@ impl CallState {
         info: &UnwindInfo,
         calls: &[u32],
     ) -> Result<CallState, String> {
-        let cie = isa
-            .create_systemv_cie()
-            .ok_or("Cranelift has no CIE for this ISA")?;
-        let mut table = FrameTable::default();
-        let id = table.add_cie(cie);
         // Not 0, which readers take for the end of the table.
         const AT: u64 = 0x1000;
-        table.add_fde(id, info.to_fde(Address::Constant(AT)));
-        let bytes = write(&table)?;
+        let bytes = one_entry(isa, info, AT)?;
         let section = gimli::EhFrame::new(&bytes, NativeEndian);
         let bases = BaseAddresses::default();
         let fde = section
@@ -65,15 +62,7 @@ impl CallState {
             let row = fde
                 .unwind_info_for_address(&section, &bases, &mut context, AT + u64::from(call) - 1)
                 .map_err(|e| e.to_string())?;
-            let (cfa, saved) = rules(row, is_riscv64)?;
-            let entry = fde.cie();
-            let state = CallState {
-                return_address: entry.return_address_register().0,
-                code_alignment: entry.code_alignment_factor() as u8,
-                data_alignment: entry.data_alignment_factor() as i8,
-                cfa,
-                saved,
-            };
+            let state = CallState::of_row(fde.cie(), rules(row, is_riscv64)?);
             match &agreed {
                 Some(first) if *first != state => {
                     return Err(format!("two calls disagree: {first:?}, {state:?}"));
@@ -82,6 +71,20 @@ impl CallState {
             }
         }
         agreed.ok_or_else(|| "the stub makes no call".to_owned())
+    }
+
+    /// What a row of an unwind table says, with the facts of its CIE.
+    fn of_row<R: gimli::Reader>(
+        entry: &gimli::CommonInformationEntry<R>,
+        (cfa, saved): (Rule, Vec<Rule>),
+    ) -> CallState {
+        CallState {
+            return_address: entry.return_address_register().0,
+            code_alignment: entry.code_alignment_factor() as u8,
+            data_alignment: entry.data_alignment_factor() as i8,
+            cfa,
+            saved,
+        }
     }
 
     /// The state at the call of a veneer that calls: the stub's frame, seen from the veneer. The
@@ -114,34 +117,58 @@ impl CallState {
 
     /// An `.eh_frame` section with one entry that holds for every call in `start..start + bytes`.
     fn eh_frame(&self, start: usize, bytes: usize) -> Result<Vec<u8>, String> {
-        let encoding = Encoding {
-            format: Format::Dwarf32,
-            version: 1,
-            address_size: 8,
-        };
-        let mut cie = CommonInformationEntry::new(
-            encoding,
-            self.code_alignment,
-            self.data_alignment,
-            Register(self.return_address),
-        );
-        cie.add_instruction(CallFrameInstruction::Cfa(
-            Register(self.cfa.0),
-            self.cfa.1 as i32,
-        ));
-        for &(register, offset) in &self.saved {
-            cie.add_instruction(CallFrameInstruction::Offset(
-                Register(register),
-                offset as i32,
-            ));
-        }
         let mut table = FrameTable::default();
-        let id = table.add_cie(cie);
+        let id = table.add_cie(cie(self));
         table.add_fde(
             id,
             FrameDescriptionEntry::new(Address::Constant(start as u64), bytes as u32),
         );
         write(&table)
+    }
+}
+
+/// A CIE whose initial rules are those of `state`.
+fn cie(state: &CallState) -> CommonInformationEntry {
+    let encoding = Encoding {
+        format: Format::Dwarf32,
+        version: 1,
+        address_size: 8,
+    };
+    let mut cie = CommonInformationEntry::new(
+        encoding,
+        state.code_alignment,
+        state.data_alignment,
+        Register(state.return_address),
+    );
+    cie.add_instruction(CallFrameInstruction::Cfa(
+        Register(state.cfa.0),
+        state.cfa.1 as i32,
+    ));
+    for &(register, offset) in &state.saved {
+        cie.add_instruction(CallFrameInstruction::Offset(
+            Register(register),
+            offset as i32,
+        ));
+    }
+    cie
+}
+
+/// Cranelift's unwind information as an `.eh_frame` section, for code at this address.
+fn one_entry(isa: &dyn TargetIsa, info: &UnwindInfo, at: u64) -> Result<Vec<u8>, String> {
+    let cie = isa
+        .create_systemv_cie()
+        .ok_or("Cranelift has no CIE for this ISA")?;
+    let mut table = FrameTable::default();
+    let id = table.add_cie(cie);
+    table.add_fde(id, info.to_fde(Address::Constant(at)));
+    write(&table)
+}
+
+fn endian() -> RunTimeEndian {
+    if IS_BIG_ENDIAN {
+        RunTimeEndian::Big
+    } else {
+        RunTimeEndian::Little
     }
 }
 
@@ -187,12 +214,7 @@ fn rules(
 }
 
 fn write(table: &FrameTable) -> Result<Vec<u8>, String> {
-    let endian = if IS_BIG_ENDIAN {
-        RunTimeEndian::Big
-    } else {
-        RunTimeEndian::Little
-    };
-    let mut section = EhFrame(EndianVec::new(endian));
+    let mut section = EhFrame(EndianVec::new(endian()));
     table
         .write_eh_frame(&mut section)
         .map_err(|e| e.to_string())?;

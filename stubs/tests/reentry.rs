@@ -150,7 +150,7 @@ fn a_logger_uses_the_cache() {
         CACHE.set(Some(cache));
         LOGGER.set(Some(|| {
             let cache = CACHE.get().unwrap();
-            let go = Abi::go(fing_stubs::Arch::Amd64);
+            let go = Abi::go(fing_stubs::Arch::host().unwrap());
             // The stub that is being made, and one that shares its veneer and its entrance.
             for text in ["func(*int) [9]int", "func(*int) [90]int"] {
                 let signature = text.parse().unwrap();
@@ -158,7 +158,7 @@ fn a_logger_uses_the_cache() {
             }
         }));
         let signature = "func(*int) [9]int".parse().unwrap();
-        let go = Abi::go(fing_stubs::Arch::Amd64);
+        let go = Abi::go(fing_stubs::Arch::host().unwrap());
         let stub = cache.for_signature(&signature, go).unwrap();
         LOGGER.set(None);
         assert!(RECORDS.get() > 0, "Cranelift writes no records");

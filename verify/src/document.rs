@@ -30,6 +30,49 @@ const TAIL: &str = "
   convention for each machine.
 ";
 
+const HOSTS: &str = "
+## Hosts
+
+Machines that the whole runtime runs on. `scripts/test-host` brings what a host's tests take, builds
+them and runs them; it fails when their number is another one than here. What is left out there,
+with the reasons, is in `scripts/hosts.tsv`, and the script prints it.
+
+| host | tests run | tests passed |
+|---|---|---|
+";
+
+const HOSTS_TAIL: &str = "
+On arm64, riscv64 and s390x everything was only emulated: no real machine of these has run it. qemu
+shows no weak memory order, so there the models under loom are the judge. Its user mode honours
+arm64's cache maintenance; on riscv64 and s390x it does not see changed code behind a second mapping
+by any of the machine's own means, so the tests there have the mapping made again
+(`FING_EMULATOR_MAPS_CODE_AGAIN`).
+";
+
+/// Hosts beside the one that tests run on natively: name in `scripts/hosts.tsv`, target, and what
+/// runs the tests.
+const FOREIGN_HOSTS: [[&str; 3]; 4] = [
+    ["aarch64", "aarch64-unknown-linux-gnu", "under qemu 10"],
+    ["riscv64", "riscv64gc-unknown-linux-gnu", "under qemu 10"],
+    ["s390x", "s390x-unknown-linux-gnu", "under qemu 10"],
+    ["musl", "x86_64-unknown-linux-musl", "natively"],
+];
+
+/// The table of hosts; how many tests passed is read from `scripts/hosts.tsv`.
+fn hosts() -> String {
+    let rows = include_str!("../../scripts/hosts.tsv").lines();
+    let passed: Vec<Vec<&str>> = rows.map(|row| row.split('\t').collect()).collect();
+    let mut text = "| x86_64-unknown-linux-gnu | natively, by `./test` | all |\n".to_owned();
+    for [name, triple, how] in FOREIGN_HOSTS {
+        let row = passed
+            .iter()
+            .find(|row| row[..] == ["passed", name, row[row.len() - 1]]);
+        let count = row.map_or("-", |row| row[2]);
+        text.push_str(&format!("| {triple} | {how} | {count} |\n"));
+    }
+    text
+}
+
 /// The whole text.
 pub fn document() -> String {
     let mut text = HEAD.to_owned();
@@ -46,5 +89,8 @@ pub fn document() -> String {
         ));
     }
     text.push_str(TAIL);
+    text.push_str(HOSTS);
+    text.push_str(&hosts());
+    text.push_str(HOSTS_TAIL);
     text
 }

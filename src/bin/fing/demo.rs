@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use crate::trace::Trace;
 use fing::stubs::seed::{self, Observation};
 use fing::stubs::{Assignment, Place, StubKey, assign};
 use fing::{Abi, Arch, CleanupFn, FinalizerFn, Handle, Runtime, Signature};
@@ -21,13 +22,21 @@ use fing::{Abi, Arch, CleanupFn, FinalizerFn, Handle, Runtime, Signature};
 const PATIENCE: Duration = Duration::from_secs(10);
 const STREAMS: usize = 5;
 
-pub(crate) fn run() -> super::Output {
+/// With `trace`, a trace of the demonstration goes to that file.
+pub(crate) fn run(trace: Option<&Path>) -> super::Output {
+    let begun = trace.map(|path| Ok::<_, std::io::Error>((path, Trace::begin()?)));
+    let begun = begun.transpose()?;
     let mut out = std::io::stdout().lock();
     match Runtime::new()
         .map_err(Into::into)
         .and_then(|runtime| demo(&runtime, &mut out))
     {
-        Ok(()) => Ok(ExitCode::SUCCESS),
+        Ok(()) => {
+            if let Some((path, trace)) = begun {
+                trace.write(path)?;
+            }
+            Ok(ExitCode::SUCCESS)
+        }
         Err(error) => match error.downcast::<std::io::Error>() {
             Ok(error) => Err(*error),
             Err(error) => {

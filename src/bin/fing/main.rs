@@ -7,6 +7,8 @@ mod demo;
 mod explain;
 mod layout;
 mod targets;
+#[cfg(target_os = "linux")]
+mod trace;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -24,7 +26,11 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Close C streams by collecting the objects that own them, then run Go's register ABI test
-    Demo,
+    Demo {
+        /// Write a trace of collections, queue and calls to this file, for Perfetto or Chrome
+        #[arg(long, value_name = "FILE")]
+        trace: Option<std::path::PathBuf>,
+    },
     /// Show where an ABI puts the arguments and results of function signatures
     Layout(layout::Arguments),
     /// Show one signature's way from declaration to machine code
@@ -44,9 +50,9 @@ type Output = std::io::Result<ExitCode>;
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         #[cfg(target_os = "linux")]
-        Command::Demo => demo::run(),
+        Command::Demo { trace } => demo::run(trace.as_deref()),
         #[cfg(not(target_os = "linux"))]
-        Command::Demo => Err(std::io::Error::new(
+        Command::Demo { .. } => Err(std::io::Error::new(
             std::io::ErrorKind::Unsupported,
             "demo: it looks at the open files of its process as Linux has them",
         )),

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicU64;
 use fing_stubs::Record;
 
 use super::BLOCK_RECORDS;
+use super::kinds::ByKind;
 use super::record::{CallId, Slot, Tag};
 
 /// A fixed number of records, filled from the end.
@@ -50,6 +51,18 @@ impl Block {
     /// Their tags, in the same order.
     pub(crate) fn tags(&self) -> &[Tag] {
         &self.tags[self.first..]
+    }
+
+    /// How many records of each kind there are.
+    pub(super) fn by_kind(&self) -> ByKind {
+        match self.tags() {
+            [first, ..] if !self.mixed => {
+                let mut all = ByKind::default();
+                all.add(*first, self.slots().len());
+                all
+            }
+            tags => ByKind::of(tags),
+        }
     }
 
     /// The records with their tags, in the order in which they run.

@@ -11,6 +11,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::kinds::ByKind;
 use super::record::CallId;
 use super::waiting::Waiting;
 
@@ -61,6 +62,13 @@ impl Cancelled {
     /// The number of cancelled records in waiting blocks.
     pub(super) fn len(&self) -> usize {
         self.gone.len()
+    }
+
+    /// These by kind.
+    pub(super) fn by_kind(&self) -> ByKind {
+        let mut all = ByKind::default();
+        self.gone.iter().for_each(|id| all.add_call(*id));
+        all
     }
 
     /// Cancels the call with this identity if `blocks` has it and `allowed` takes its shape.

@@ -2,6 +2,8 @@
 //! adding records to it.
 #![forbid(unsafe_code)]
 
+use std::time::Instant;
+
 use fing_stubs::Record;
 
 use super::block::Block;
@@ -32,6 +34,9 @@ pub(super) struct Inner {
     pub(super) int_arg_regs: u8,
     pub(super) stop: bool,
     pub(super) counts: Counts,
+    /// When the first of `waiting` was queued, and the first of the drain under way.
+    pub(super) waiting_since: Option<Instant>,
+    pub(super) draining_since: Option<Instant>,
 }
 
 impl Inner {
@@ -64,6 +69,9 @@ impl Inner {
         }
         let mut packed = self.packed.take();
         packed.begin(record, tag, number);
+        if self.waiting.is_empty() {
+            self.waiting_since = Some(Instant::now());
+        }
         self.open[group] = Some(self.waiting.len());
         self.waiting.push(Waiting {
             form: Form::Packed(packed),
@@ -122,6 +130,7 @@ impl Inner {
                 self.tickets.discard(collection, records.len() as u64);
             }
             self.counts.discarded += left.len() as u64;
+            self.counts.fates.discarded.add_all(left.by_kind());
         }
         self.cancelled.clear();
     }
@@ -137,6 +146,7 @@ impl Inner {
             return;
         }
         self.draining = std::mem::take(&mut self.waiting);
+        self.draining_since = self.waiting_since.take();
         self.open.fill(None);
         let packed = self.draining.iter().filter(|waiting| waiting.is_packed());
         let packed = packed.count();

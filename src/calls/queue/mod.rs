@@ -15,6 +15,7 @@ mod block;
 mod cancel;
 mod ends;
 mod inner;
+mod kinds;
 mod packed;
 mod record;
 mod running;
@@ -23,6 +24,7 @@ mod waiting;
 
 // Not `sync`'s: see `record`.
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use fing_stubs::Record;
 
@@ -31,6 +33,9 @@ pub use self::cancel::CallStage;
 use self::cancel::Cancelled;
 pub(crate) use self::inner::Filling;
 use self::inner::Inner;
+
+pub use self::kinds::{Backlog, CallStats};
+pub(crate) use self::kinds::{CallKind, Fates};
 use self::packed::Packed;
 pub(crate) use self::record::{CallId, Slot, Tag};
 use self::running::{Cells, Found, Running};
@@ -72,6 +77,8 @@ pub(crate) struct Counts {
     pub(crate) blocks: usize,
     /// Memory of the blocks.
     pub(crate) bytes: usize,
+    pub(crate) fates: Fates,
+    pub(crate) backlog: Backlog,
 }
 
 /// In which order a drain runs what is due.
@@ -157,6 +164,8 @@ impl Queue {
             int_arg_regs,
             stop: false,
             counts: Counts::default(),
+            waiting_since: None,
+            draining_since: None,
         };
         Queue {
             inner: Lock::new(Rank::Queue, inner),
@@ -319,6 +328,11 @@ impl Queue {
         let (mut executed, mut discarded) = (0, 0);
         if let Some(running) = inner.running.take() {
             (executed, discarded) = running.account(reached, &mut inner.tickets);
+            let fates = &mut inner.counts.fates;
+            fates.executed.add_all(running.by_kind(0..reached));
+            fates
+                .discarded
+                .add_all(running.by_kind(reached..usize::MAX));
         }
         inner.counts.executed += executed;
         inner.counts.discarded += discarded;
@@ -363,6 +377,7 @@ impl Queue {
         match found {
             Some(Found::Cancelled(collection)) => {
                 inner.counts.cancelled += 1;
+                inner.counts.fates.cancelled.add_call(id);
                 if collection.is_some_and(|collection| inner.tickets.done(collection, 1)) {
                     self.settled.notify_all();
                 }
@@ -423,10 +438,61 @@ impl Queue {
 
     pub(crate) fn counts(&self) -> Counts {
         let inner = self.inner.lock();
+        let (fates, backlog) = self.fates(&inner);
         Counts {
+            fates,
+            backlog,
             blocks: inner.plain.made + inner.packed.made,
             bytes: inner.plain.made * Block::BYTES + inner.packed.made * Packed::BYTES,
             ..inner.counts
+        }
+    }
+
+    /// What has become of the calls that were queued. The running block's count as executed before
+    /// the one that was published last, and as waiting behind it.
+    fn fates(&self, inner: &Inner) -> (Fates, Backlog) {
+        let mut fates = inner.counts.fates;
+        let mut bytes = 0;
+        for waiting in inner.waiting.iter().chain(&inner.draining) {
+            fates.waiting.add_all(waiting.by_kind());
+            bytes += waiting.bytes();
+        }
+        fates.waiting.subtract(inner.cancelled.by_kind());
+        if let Some(running) = &inner.running {
+            let at = running.progress(&self.cells);
+            fates.executed.add_all(running.by_kind(0..at));
+            fates.running.add_all(running.by_kind(at..at + 1));
+            fates.waiting.add_all(running.by_kind(at + 1..usize::MAX));
+            bytes += Block::BYTES;
+        }
+        let is_draining = !inner.draining.is_empty() || inner.running.is_some();
+        let since = match is_draining {
+            true => inner.draining_since,
+            false => inner.waiting_since.filter(|_| !inner.waiting.is_empty()),
+        };
+        let kinds = [CallKind::Finalizer, CallKind::Cleanup];
+        let backlog = Backlog {
+            calls: kinds.map(|kind| fates.waiting.get(kind)).iter().sum(),
+            age: since.map_or(Duration::ZERO, |since| since.elapsed()),
+            bytes,
+        };
+        (fates, backlog)
+    }
+
+    /// Calls `visit` with each record whose call has not returned, and whether it may have begun.
+    pub(crate) fn for_each_record(&self, mut visit: impl FnMut(&Record, Tag, bool)) {
+        let mut inner = self.inner.lock();
+        inner.purge();
+        if let Some(running) = &inner.running {
+            let at = running.progress(&self.cells);
+            for (n, (slot, tag)) in running.block.entries().enumerate().skip(at) {
+                if !running.is_cancelled(n) {
+                    visit(&slot.record(), tag, n == at);
+                }
+            }
+        }
+        for waiting in inner.draining.iter().chain(&inner.waiting) {
+            waiting.for_each_record(&mut |record, tag| visit(record, tag, false));
         }
     }
 

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use fing_stubs::Record;
 
+use super::kinds::CallKind;
+
 /// A record in its place in a block, laid out as a [`Record`]. Stubs read it; a collection may
 /// write its references while the thread that runs the block is inside a call.
 #[repr(C)]
@@ -81,13 +83,25 @@ impl Tag {
     /// The record is a cleanup's, and has a number by which it can be cancelled.
     pub(crate) const CLEANUP: u8 = 8;
 
-    /// `shape` is an index into the table of shapes, below 2^28; `bits` are those above.
-    pub(crate) fn new(shape: u32, bits: u8) -> Tag {
-        Tag(shape << 4 | u32::from(bits & 15))
+    /// The tag of a finalizer's records. `shape` is an index into the table of shapes, below 2^28.
+    pub(crate) fn new(shape: u32, references: u8) -> Tag {
+        Tag(shape << 4 | u32::from(references & 7))
+    }
+
+    /// The same for a cleanup's records.
+    pub(crate) fn of_cleanup(self) -> Tag {
+        Tag(self.0 | u32::from(Tag::CLEANUP))
     }
 
     pub(crate) fn shape(self) -> u32 {
         self.0 >> 4
+    }
+
+    pub(crate) fn kind(self) -> CallKind {
+        match self.has(Tag::CLEANUP) {
+            false => CallKind::Finalizer,
+            true => CallKind::Cleanup,
+        }
     }
 
     /// Whether it has one of these bits.
@@ -99,7 +113,7 @@ impl Tag {
     /// The index of the word that holds the object's address, which is the one that differs between
     /// the records of a packed block.
     #[inline]
-    pub(super) fn own_word(self) -> usize {
+    pub(crate) fn own_word(self) -> usize {
         usize::from(self.0 & 3 == u32::from(Tag::WORD_1))
     }
 

@@ -20,6 +20,7 @@ use fing_stubs::Record;
 use super::Dropped;
 use super::block::Block;
 use super::cancel::CallStage;
+use super::kinds::ByKind;
 use super::record::{CallId, Slot};
 use super::tickets::{Outstanding, Parts, Tickets};
 use crate::base::sync::{Arc, AtomicPtr, Ordering, heavy_fence, light_fence};
@@ -216,6 +217,23 @@ impl Running {
                 });
             }
         }
+    }
+
+    /// Whether a record was cancelled.
+    pub(super) fn is_cancelled(&self, n: usize) -> bool {
+        self.cancelled.contains(&n)
+    }
+
+    /// How many of these records there are of each kind, without those that were cancelled.
+    pub(super) fn by_kind(&self, records: std::ops::Range<usize>) -> ByKind {
+        let tags = self.block.tags();
+        let end = records.end.min(tags.len());
+        let start = records.start.min(end);
+        let mut all = ByKind::of(&tags[start..end]);
+        for &n in self.cancelled.range(start..end) {
+            all.subtract(ByKind::of(&tags[n..n + 1]));
+        }
+        all
     }
 
     /// How many records have not been called and were not cancelled.

@@ -9,6 +9,7 @@ use fing_stubs::Record;
 use super::Dropped;
 use super::block::Block;
 use super::cancel::CallStage;
+use super::kinds::ByKind;
 use super::packed::Packed;
 use super::record::{CallId, Tag};
 use super::tickets::Parts;
@@ -54,6 +55,41 @@ impl Waiting {
         }
     }
 
+    pub(super) fn for_each_record(&self, visit: &mut dyn FnMut(&Record, Tag)) {
+        match &self.form {
+            Form::Plain(block) => {
+                for (slot, tag) in block.entries() {
+                    visit(&slot.record(), tag);
+                }
+            }
+            Form::Packed(packed) => {
+                packed
+                    .records()
+                    .for_each(|record| visit(&record, *packed.tag()));
+            }
+        }
+    }
+
+    /// How many records of each kind there are.
+    pub(super) fn by_kind(&self) -> ByKind {
+        match &self.form {
+            Form::Plain(block) => block.by_kind(),
+            Form::Packed(packed) => {
+                let mut all = ByKind::default();
+                all.add(*packed.tag(), packed.len());
+                all
+            }
+        }
+    }
+
+    /// Bytes of memory it takes.
+    pub(super) fn bytes(&self) -> usize {
+        match &self.form {
+            Form::Plain(_) => Block::BYTES,
+            Form::Packed(_) => Packed::BYTES,
+        }
+    }
+
     /// The tags of its records; a single one stands for all if they are equal.
     pub(super) fn tags(&self) -> &[Tag] {
         match &self.form {
@@ -81,18 +117,10 @@ impl Waiting {
     /// Lists the records.
     pub(super) fn list(&self, dropped: &mut Vec<Dropped>) {
         let stage = CallStage::Queued;
-        match &self.form {
-            Form::Plain(block) => dropped.extend(block.entries().map(|(slot, tag)| Dropped {
-                tag,
-                record: slot.record(),
-                stage,
-            })),
-            Form::Packed(packed) => dropped.extend(packed.records().map(|record| Dropped {
-                tag: *packed.tag(),
-                record,
-                stage,
-            })),
-        }
+        self.for_each_record(&mut |record, tag| {
+            let record = *record;
+            dropped.push(Dropped { tag, record, stage });
+        });
     }
 
     /// Removes the records for whose number `keep` returns false.

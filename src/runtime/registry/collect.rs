@@ -11,7 +11,7 @@
 
 use super::argument::referred;
 use super::{Registry, Special, Specials, shape_of};
-use crate::base::events::drop_guarded;
+use crate::base::events::{drop_guarded, tell};
 use crate::calls::lookup::Lookup;
 use crate::calls::queue::Filling;
 use crate::heap::{Bit, Marking};
@@ -137,6 +137,10 @@ impl Weakness for Registry {
     }
 
     fn resumed(&self, _: &Collection) {
+        let queue = &self.queue;
+        tell(|| {
+            tracing::debug!(waiting = queue.counts().backlog.calls, "queue");
+        });
         self.queue.wake();
         // In a separate statement, so that the lock is released before.
         let removed = std::mem::take(&mut *self.removed.lock());

@@ -94,13 +94,13 @@ impl fmt::Display for Suspect {
 }
 
 /// One registration, copied from heap or lists.
-struct Entry {
-    registration: Registration,
-    shape: u32,
-    object: usize,
-    arguments: Vec<usize>,
+pub(super) struct Entry {
+    pub(super) registration: Registration,
+    pub(super) shape: u32,
+    pub(super) object: usize,
+    pub(super) arguments: Vec<usize>,
     /// Its context, if that is an object.
-    context: Option<usize>,
+    pub(super) context: Option<usize>,
 }
 
 impl Registry {
@@ -112,7 +112,7 @@ impl Registry {
         suspects.take(LIMIT).collect()
     }
 
-    fn entries(&self, marking: &mut Marking<'_>) -> Vec<Entry> {
+    pub(super) fn entries(&self, marking: &mut Marking<'_>) -> Vec<Entry> {
         let finalizer = |object, shape, context| Entry {
             registration: Registration::Finalizer,
             shape,
@@ -191,7 +191,7 @@ impl Registry {
     }
 }
 
-fn name(heap: &Heap, object: usize) -> String {
+pub(super) fn name(heap: &Heap, object: usize) -> String {
     let found = heap.find(object);
     found.map_or_else(String::new, |(_, desc)| desc.ty().to_string())
 }

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 
 use fing_oracles::emulator::{Emulator, Isa, Library, Protection, library};
 
+use crate::unwind::Frames;
 use crate::{Compiled, Compiler, KeyOptions, StubKey};
 
 const CODE: u64 = 0x10_0000;
@@ -284,6 +285,42 @@ fn large_frames_are_touched_page_by_page() {
                     (hole + PAGE, STACK + SIZE - hole - PAGE),
                 ]);
                 assert!(error.is_err(), "{key}: no page at {hole:#x}");
+            }
+        }
+    }
+}
+
+/// To a debugger the frame is the caller's at the first instruction, and what it is to unwinders at
+/// the calls.
+#[test]
+fn debuggers_see_the_frame_grow() {
+    for machine in &MACHINES {
+        let compiler = Compiler::for_target(machine.target.parse().unwrap()).unwrap();
+        for abi in machine.abis {
+            let signature = "func(any) [9]int".parse().unwrap();
+            let key = StubKey::new(&signature, abi.parse().unwrap(), KeyOptions::default());
+            let compiled = compiler.compile(&key.unwrap(), false).unwrap();
+            let entrance = compiled.entrance.as_ref();
+            let entrance = entrance.map(|code| (&code.unwind, &code.state));
+            let stub = (&compiled.unwind, &compiled.call_state);
+            for (info, state) in [stub].into_iter().chain(entrance) {
+                let frames = Frames::of(compiler.isa().as_ref(), info.as_ref().unwrap()).unwrap();
+                let (first, last) = frames.ends();
+                assert_eq!(Some(last), state.as_ref(), "{abi}");
+                let ((register, offset), saved) = first.rules();
+                let found = ((machine.name)(register), offset as u64);
+                assert_eq!(
+                    found,
+                    (machine.stack_pointer.to_owned(), machine.cfa),
+                    "{abi}"
+                );
+                let on_stack = machine
+                    .link
+                    .is_none()
+                    .then_some((machine.return_column, -8));
+                assert_eq!(saved, on_stack.as_slice(), "{abi}");
+                let section = frames.debug_frame(0x1000, 64).unwrap();
+                assert!(section.len() > 24, "{abi}");
             }
         }
     }

@@ -119,6 +119,36 @@ impl Mapping {
         self.start + self.bytes + offset
     }
 
+    /// Makes the writable alias accessible, or inaccessible.
+    pub(crate) fn set_writable(&self, on: bool) -> Result<(), StubError> {
+        let protection = match on {
+            true => libc::PROT_READ | libc::PROT_WRITE,
+            false => libc::PROT_NONE,
+        };
+        // SAFETY: I4, I20: the writable alias, which nobody accesses while it is not writable.
+        match unsafe { libc::mprotect(self.writable(0).cast(), self.bytes, protection) } {
+            0 => Ok(()),
+            _ => Err(failed("mprotect (writable alias)")),
+        }
+    }
+
+    /// Takes the writable alias away for good; its addresses stay reserved.
+    pub(crate) fn give_up_writing(&self) -> Result<(), StubError> {
+        let reserve = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+        let flags = reserve | libc::MAP_FIXED;
+        let at = self.writable(0).cast();
+        // SAFETY: I4, I20: the writable alias, which nobody accesses any more.
+        let gone = unsafe { libc::mmap(at, self.bytes, libc::PROT_NONE, flags, -1, 0) };
+        if gone == libc::MAP_FAILED {
+            return Err(failed("mmap (giving up the writable alias)"));
+        }
+        // SAFETY: I4: the reservation just made, which is left out of forks as the alias was.
+        match unsafe { libc::madvise(gone, self.bytes, libc::MADV_DONTFORK) } {
+            0 => Ok(()),
+            _ => Err(failed("madvise (giving up the writable alias)")),
+        }
+    }
+
     /// Ends every thread's speculation about code that was just written at `offset`.
     pub(crate) fn synchronize(&self, offset: usize, bytes: usize) {
         if self.has_barrier {

@@ -37,6 +37,14 @@ impl Mapping {
         match self.0 {}
     }
 
+    pub(crate) fn set_writable(&self, _on: bool) -> Result<(), StubError> {
+        match self.0 {}
+    }
+
+    pub(crate) fn give_up_writing(&self) -> Result<(), StubError> {
+        match self.0 {}
+    }
+
     pub(crate) fn synchronize(&self, _offset: usize, _bytes: usize) {
         match self.0 {}
     }
