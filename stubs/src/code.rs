@@ -62,8 +62,8 @@ pub(crate) struct CodeSlice {
 }
 
 impl Arena {
-    /// Reserves an arena of `capacity` bytes, whose code `tools` are told of, for the process of the
-    /// gate.
+    /// Reserves an arena of `capacity` bytes, whose code `tools` are told of, for the process of
+    /// the gate.
     pub(crate) fn new(
         capacity: usize,
         access: WriteAccess,
