@@ -208,8 +208,10 @@ fn shutdown_drains_or_discards() {
         runtime.gc().unwrap();
         let timeout = Duration::from_millis(10);
         let error = runtime.shutdown(drain, timeout).unwrap_err();
+        // Without draining what waits is dropped at once, and only the call that runs is left.
+        let left = if drain { 6 } else { 1 };
         assert!(
-            matches!(error, ExecutorError::Timeout { due: 6, .. }),
+            matches!(error, ExecutorError::Timeout { due, .. } if due == left),
             "{error}"
         );
         gate.open();

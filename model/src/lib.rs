@@ -11,7 +11,6 @@ mod base;
 #[cfg(test)]
 #[expect(
     dead_code,
-    unused_imports,
     unreachable_pub,
     unused_imports,
     reason = "the runtime uses more of the queue than the models do, and shows some of it"

@@ -580,7 +580,10 @@ fn a_thread_that_has_ended_is_replaced() {
         let goroutine = world.spawn(|world| {
             let taken = world.queue.take(true);
             assert_eq!(taken, Taken::Drain { int_arg_regs: 9 });
-            let (block, _) = world.queue.next_block(|_| ()).expect("records");
+            let (block, _) = world
+                .queue
+                .next_block(BLOCK_RECORDS, |_| ())
+                .expect("records");
             assert_eq!(block.slots()[0].record().words[0], 3);
         });
         join(goroutine);
