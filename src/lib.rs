@@ -31,7 +31,7 @@
 //!
 //! See the repository's `examples/embed.rs` for a whole small VM, `examples/bring_your_own_gc.rs`
 //! for a collector, and `docs/` for the design: `walk.md`, `abi.md`, `stubs.md`, `finalizers.md`,
-//! `collectors.md`, `observing.md`, `unsafe.md`, `glossary.md`.
+//! `failures.md`, `collectors.md`, `observing.md`, `unsafe.md`, `glossary.md`.
 //!
 //! # Features
 //!
@@ -67,9 +67,8 @@ mod world;
 
 pub use calls::executor::Executor;
 pub use calls::function::{CleanupFn, FinalizerFn};
-pub use calls::goroutine::FinalizerPanic;
 pub use calls::options::{FinalizerOptions, HeldValue};
-pub use calls::queue::DrainOrder;
+pub use calls::queue::{CallStage, DrainOrder};
 pub use fing_stubs as stubs;
 pub use fing_stubs::{Abi, Arch, CacheOptions, CodePolicy, Signature};
 pub use heap::{HeapOptions, HeapStats};
@@ -99,6 +98,15 @@ pub mod executor {
     pub use crate::calls::thread::ThreadOptions;
 }
 
+/// Waiting for calls, and ending finalization.
+pub mod ends {
+    pub use crate::calls::queue::Outstanding;
+    pub use crate::calls::ticket::Ticket;
+    pub use crate::runtime::collected::Collected;
+    pub use crate::runtime::exit::{ExitPolicy, ExitReport, NotRun};
+    pub use crate::runtime::weak_runtime::WeakRuntime;
+}
+
 /// Watching finalization: what the goroutine does, as it happens; what is registered and queued;
 /// how long calls take.
 pub mod observe {
@@ -107,6 +115,16 @@ pub mod observe {
     pub use crate::calls::queue::{Backlog, CallStats};
     pub use crate::calls::samples::{CallTimes, FunctionTimes, SlowCall};
     pub use crate::runtime::registry::{Listed, State};
+}
+
+/// When calls fail: what is reported, and what is done about it.
+///
+/// See `docs/failures.md`.
+pub mod failure {
+    pub use crate::calls::failure::{Cause, Decision, Failure, FailurePolicy};
+    pub use crate::calls::options::Handling;
+    pub use crate::calls::queue::CallKind;
+    pub use crate::calls::watchdog::Watchdog;
 }
 
 /// Looking for faults: registrations that can't become due, cycles, heaps that are not sound.
@@ -126,10 +144,13 @@ pub mod check {
 /// mapping), and a bug of this crate are told apart: the first two are variants of these types, the
 /// third is a panic.
 pub mod error {
-    pub use crate::calls::executor::ExecutorError;
+    pub use crate::calls::executor::{Closed, ExecutorError};
     pub use crate::heap::{AccessError, AllocError, HeapError};
     pub use crate::runtime::RuntimeError;
-    pub use crate::runtime::registry::{AddCleanupError, DowngradeError, SetFinalizerError};
+    pub use crate::runtime::exit::ExitError;
+    pub use crate::runtime::registry::{
+        AddCleanupError, AfterError, DowngradeError, SetFinalizerError,
+    };
     pub use crate::world::threads::WorldError;
 }
 

@@ -92,7 +92,7 @@ fn what_keeps_its_own_object_is_found() {
         check(),
         [direct, (Registration::Cleanup, Reason::Argument, far)]
     );
-    assert!(added.iter().all(|added| added.stop()));
+    assert!(added.iter().all(|added| added.stop().is_cancelled()));
     assert_eq!(check(), []);
     // The closure leads to the object through a box, as a variable captured by reference does.
     let signature = types.parse_signature("func(int)").unwrap();

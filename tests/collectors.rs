@@ -425,7 +425,10 @@ fn what_cannot_be_registered_is_said() {
         same.unwrap_err().to_string(),
         "add_cleanup: the argument is the object 0x1, so the cleanup would never run"
     );
-    assert!(finalizers.clear_finalizer(1) && !finalizers.clear_finalizer(1));
+    assert!(
+        finalizers.clear_finalizer(1).is_cancelled()
+            && !finalizers.clear_finalizer(1).is_cancelled()
+    );
 }
 
 /// What the context of a registration may be is declared with its function.
@@ -462,7 +465,7 @@ fn contexts_are_checked() {
             let tried = || {
                 // SAFETY: I16: no function here follows anything.
                 let set = unsafe { finalizers.set_finalizer_with(1, &function, options) };
-                let was_set = finalizers.clear_finalizer(1);
+                let was_set = finalizers.clear_finalizer(1).is_cancelled();
                 // SAFETY: as above.
                 let prepared_set = unsafe {
                     match context {
@@ -470,7 +473,7 @@ fn contexts_are_checked() {
                         Some(context) => prepared.set_with(1, context),
                     }
                 };
-                assert_eq!([was_set, prepared.clear(1)], [n == good; 2]);
+                assert_eq!([was_set, prepared.clear(1).is_cancelled()], [n == good; 2]);
                 [set, prepared_set]
             };
             let text = format!(
@@ -492,7 +495,7 @@ fn contexts_are_checked() {
             ]
         };
         assert_eq!(without.map(|set| set.is_ok()), [good == 0; 2]);
-        finalizers.clear_finalizer(1);
+        finalizers.clear_finalizer(1).is_cancelled();
         assert_eq!(prepared.clear_all(&[2]), usize::from(good == 0));
     }
     assert_eq!(finalizers.stats().finalizers, 0);
@@ -535,7 +538,7 @@ fn contexts_are_roots_while_they_are_needed() {
             heap.marked()
         };
         assert_eq!(collect(&[0, 1, 2, 3]), all, "registered");
-        assert!(prepared[1].clear(3));
+        assert!(prepared[1].clear(3).is_cancelled());
         assert_eq!(
             collect(&[0, 1, 2, 3]),
             set(&[0, 1, 2, 3, 12, 16]),

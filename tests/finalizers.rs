@@ -4,8 +4,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use fing::{
-    Abi, CleanupArgument, CleanupFn, Executor, FinalizerFn, FinalizerState, HeapOptions, Mutator,
-    Obj, Pointer, Runtime, RuntimeBuilder, TypeId,
+    Abi, CallStage, CleanupArgument, CleanupFn, Executor, FinalizerFn, FinalizerState, HeapOptions,
+    Mutator, Obj, Pointer, Runtime, RuntimeBuilder, TypeId,
 };
 
 /// A runtime whose finalizers run when a test says so, with one type of node, and a log of the
@@ -285,16 +285,22 @@ fn cleared_set_again_and_once_only() {
     let node = f.alloc(&mutator, 1, None);
     let set = || mutator.set_finalizer(node, &note);
     let clear = || mutator.clear_finalizer(node);
-    assert_eq!(clear().unwrap(), FinalizerState::Cleared(false));
+    assert_eq!(clear().unwrap(), FinalizerState::Cleared(CallStage::Done));
     assert_eq!(set().unwrap(), FinalizerState::Set);
     let error = set().unwrap_err();
     assert_eq!(
         error.go_text().unwrap(),
         "runtime.SetFinalizer: finalizer already set"
     );
-    assert_eq!(clear().unwrap(), FinalizerState::Cleared(true));
+    assert_eq!(
+        clear().unwrap(),
+        FinalizerState::Cleared(CallStage::Registered)
+    );
     assert_eq!(set().unwrap(), FinalizerState::Set);
-    assert_eq!(clear().unwrap(), FinalizerState::Cleared(true));
+    assert_eq!(
+        clear().unwrap(),
+        FinalizerState::Cleared(CallStage::Registered)
+    );
     drop(mutator);
     assert_eq!(f.collect(), NOTHING);
     let left = || (f.runtime.stats().heap.objects, f.runtime.stats().shapes);
@@ -318,8 +324,8 @@ fn cleanups_run_when_the_object_is_gone() {
             .unwrap()
     };
     let (_first, second, _third) = (add(10), add(20), add(30));
-    assert!(second.stop());
-    assert!(!second.stop(), "it was stopped before");
+    assert!(second.stop().is_cancelled());
+    assert!(!second.stop().is_cancelled(), "it was stopped before");
     drop(mutator);
     assert_eq!(f.runtime.stats().cleanups, 2);
     assert_eq!(
@@ -330,7 +336,7 @@ fn cleanups_run_when_the_object_is_gone() {
     assert_eq!(f.collect(), [30, 10], "then the cleanups");
     assert_eq!(f.collect(), NOTHING);
     assert_eq!(f.runtime.stats().heap.objects, 0);
-    assert!(!second.stop());
+    assert!(!second.stop().is_cancelled());
 }
 
 #[test]
@@ -423,12 +429,10 @@ fn a_panic_is_reported_and_the_rest_run_once() {
     }
     let reports: &'static Mutex<Vec<String>> = Box::leak(Box::default());
     let f = Fixture::with(|builder| {
-        builder.on_panic(|panic| {
-            reports.lock().unwrap().push(panic.message.clone());
-            assert_ne!(
-                panic.message, "node 3",
-                "a hook that panics is reported too"
-            );
+        builder.on_failure(|failure| {
+            let cause = failure.cause.to_string();
+            reports.lock().unwrap().push(cause.clone());
+            assert_ne!(cause, "panic: node 3", "a hook that panics is reported too");
         })
     });
     let function = f.function("func(*main.Node)", third_panics as *const ());
@@ -442,9 +446,12 @@ fn a_panic_is_reported_and_the_rest_run_once() {
     let logged = f.collect();
     std::panic::set_hook(hook);
     assert_eq!(logged, [7, 6, 5, 4, 3, 2, 1, 0]);
-    assert_eq!(*reports.lock().unwrap(), ["node 6", "node 3", "node 0"]);
     assert_eq!(
-        (f.runtime.stats().executed, f.runtime.stats().panicked),
+        *reports.lock().unwrap(),
+        ["panic: node 6", "panic: node 3", "panic: node 0"]
+    );
+    assert_eq!(
+        (f.runtime.stats().executed, f.runtime.stats().failed),
         (8, 3)
     );
     assert_eq!(f.collect(), NOTHING);
@@ -497,13 +504,16 @@ fn interior_pointers_of_small_fields_have_finalizers_of_their_own() {
     let field = Pointer::typed(number, addr);
     let set = || mutator.set_finalizer(field, &function);
     let clear = || mutator.clear_finalizer(field);
-    assert_eq!(clear().unwrap(), FinalizerState::Cleared(false));
+    assert_eq!(clear().unwrap(), FinalizerState::Cleared(CallStage::Done));
     assert_eq!(set().unwrap(), FinalizerState::Set);
     assert_eq!(
         set().unwrap_err().go_text().unwrap(),
         "runtime.SetFinalizer: finalizer already set"
     );
-    assert_eq!(clear().unwrap(), FinalizerState::Cleared(true));
+    assert_eq!(
+        clear().unwrap(),
+        FinalizerState::Cleared(CallStage::Registered)
+    );
     assert_eq!(set().unwrap(), FinalizerState::Set);
     drop(mutator);
     assert_eq!(f.collect(), [addr as u64]);

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use fing::foreign::{Cleanup, Finalizers, PreparedFinalizer, RegisterError, Scope, Tracer, Weak};
 use fing::stubs::Type;
 use fing::stubs::fuzzing::Rng;
-use fing::{Abi, CleanupFn, CyclePolicy, FinalizerFn, FinalizerOptions, HeldValue, Order};
+use fing::{
+    Abi, CallStage, CleanupFn, CyclePolicy, FinalizerFn, FinalizerOptions, HeldValue, Order,
+};
 
 /// What was called with what, and the context.
 type Call = (u64, u64, u64);
@@ -186,6 +188,22 @@ struct Model {
 }
 
 impl Model {
+    /// Cancels a call that was `registered`, or else is due.
+    fn cancelled(
+        &mut self,
+        registered: bool,
+        is_it: impl Fn(&(u64, u64, Option<u64>)) -> bool,
+    ) -> CallStage {
+        match self.due.iter().position(is_it) {
+            _ if registered => CallStage::Registered,
+            Some(at) => {
+                self.due.remove(at);
+                CallStage::Queued
+            }
+            None => CallStage::Done,
+        }
+    }
+
     /// Which objects are alive after a collection in which the program refers to these.
     fn collect(&mut self, scope: Scope, referred: &BTreeSet<u64>, old: &[bool]) -> BTreeSet<u64> {
         let mut alive = referred.clone();
@@ -280,10 +298,13 @@ fn program(seed: u64, order: Order, moves: bool) {
             }
             5 => {
                 let cleared = prepared[which].clear(heap.address(object));
-                assert_eq!(cleared, own(&model, &object));
-                if cleared {
+                let there = own(&model, &object);
+                if there {
                     model.finalizers.remove(&object);
                 }
+                let call = (which as u64 + 1, object, None);
+                let wanted = model.cancelled(there, |due| *due == call);
+                assert_eq!(cleared, wanted, "step {step}");
             }
             6 => {
                 let count = prepared[which].clear_all(&addresses);
@@ -312,7 +333,9 @@ fn program(seed: u64, order: Order, moves: bool) {
             }
             9 => {
                 let cleared = finalizers.clear_finalizer(heap.address(object));
-                assert_eq!(cleared, model.finalizers.remove(&object).is_some());
+                let there = model.finalizers.remove(&object).is_some();
+                let wanted = model.cancelled(there, |due| due.0 != 3 && due.1 == object);
+                assert_eq!(cleared, wanted, "step {step}");
             }
             10 => {
                 let (address, word) = (heap.address(object), HeldValue::Word(step));
@@ -324,7 +347,9 @@ fn program(seed: u64, order: Order, moves: bool) {
             11 => {
                 if let Some((&number, &id)) = cleanups.range(first / 4..).next() {
                     let stopped = finalizers.stop_cleanup(id);
-                    assert_eq!(stopped, model.cleanups.remove(&number).is_some());
+                    let there = model.cleanups.remove(&number).is_some();
+                    let wanted = model.cancelled(there, |due| due.0 == 3 && due.1 == number);
+                    assert_eq!(stopped, wanted, "step {step}");
                 }
             }
             12 => {
@@ -521,7 +546,12 @@ fn what_cannot_be_prepared_is_said() {
         twice.unwrap_err().to_string(),
         "set_finalizer: object 0x7 has a finalizer, wanted one without"
     );
-    assert!(close.clear(8) && !close.clear(9) && close.clear(7) && !close.clear(7));
+    assert!(
+        close.clear(8).is_cancelled()
+            && !close.clear(9).is_cancelled()
+            && close.clear(7).is_cancelled()
+            && !close.clear(7).is_cancelled()
+    );
 }
 
 /// What was noted of an object is not taken for another one's that is registered in its place.
@@ -534,7 +564,7 @@ fn a_reused_entry_during_a_collection_is_new() {
     // SAFETY: the objects are the heap's, and no other thread uses them.
     let mut collection = unsafe { finalizers.begin(Scope::Full) }.unwrap();
     collection.early_roots(&mut heap).unwrap();
-    assert!(close.clear(object));
+    assert!(close.clear(object).is_cancelled());
     // SAFETY: `one` follows nothing.
     unsafe { close.set(other) }.unwrap();
     while collection.step(&mut heap) {}

@@ -57,7 +57,7 @@ fn test_cleanup_zero_sized_struct() {
     vm.enter(|m| {
         let nothing = m.alloc(z).unwrap();
         let added = m.add_cleanup(nothing, &cleanup, NUMBER);
-        assert!(!added.unwrap().stop());
+        assert!(!added.unwrap().stop().is_cancelled());
     });
     vm.collect();
     assert_eq!(sent(&calls), NOTHING);
@@ -110,7 +110,7 @@ fn test_cleanup_stop() {
     let (cleanup, calls) = vm.cleanup_sender("func(int)");
     vm.doomed(NUMBER, |m, t| {
         let added = m.add_cleanup(t, &cleanup, NUMBER).unwrap();
-        assert!(added.stop());
+        assert!(added.stop().is_cancelled());
     });
     drop(cleanup);
     vm.collect();
@@ -126,7 +126,11 @@ fn test_cleanup_stop_multiple() {
     vm.doomed(NUMBER, |m, t| {
         let added = m.add_cleanup(t, &cleanup, NUMBER).unwrap();
         assert_eq!(
-            [added.stop(), added.clone().stop(), added.stop()],
+            [
+                added.stop().is_cancelled(),
+                added.clone().stop().is_cancelled(),
+                added.stop().is_cancelled()
+            ],
             [true, false, false]
         );
     });
@@ -141,9 +145,9 @@ fn test_cleanup_stop_interleaved_multiple() {
     vm.doomed(NUMBER, |m, t| {
         let add = |number| m.add_cleanup(t, &cleanup, number).unwrap();
         add(1);
-        assert!(add(2).stop());
+        assert!(add(2).stop().is_cancelled());
         add(1);
-        assert!(add(2).stop());
+        assert!(add(2).stop().is_cancelled());
         add(1);
     });
     vm.collect();
@@ -157,11 +161,11 @@ fn test_cleanup_stop_after_cleanup_runs() {
     let added = vm.doomed(NUMBER, |m, t| m.add_cleanup(t, &cleanup, NUMBER).unwrap());
     vm.runtime.gc().unwrap();
     assert_eq!(calls.recv_timeout(LONG), Ok([NUMBER as usize, 0]));
-    assert!(!added.stop());
+    assert!(!added.stop().is_cancelled());
     // The same address with another cleanup: it is not the one to stop.
     let again = vm.doomed(NUMBER, |m, t| m.add_cleanup(t, &cleanup, 2u64).unwrap());
-    assert!(!added.stop());
-    assert!(again.stop());
+    assert!(!added.stop().is_cancelled());
+    assert!(again.stop().is_cancelled());
 }
 
 #[test]
@@ -328,7 +332,7 @@ fn closures_are_roots() {
     assert_eq!(SEEN.load(Ordering::Relaxed), 5077);
     vm.collect();
     assert_eq!(vm.runtime.stats().heap.objects, 3, "the other one");
-    assert!(!added[0].stop() && added[1].stop());
+    assert!(!added[0].stop().is_cancelled() && added[1].stop().is_cancelled());
     vm.collect();
     assert_eq!(vm.runtime.stats().heap.objects, 1);
     drop((second, cleanup));
@@ -647,7 +651,7 @@ fn every_cleanup_of_a_closure_is_checked() {
             add(&closed_over),
             Err(AddCleanupError::ClosesOver { .. })
         ));
-        assert!(added.stop());
+        assert!(added.stop().is_cancelled());
     }
 }
 
@@ -718,10 +722,10 @@ fn random_cleanups_are_those_of_a_model() {
                 }
                 8 if !live.is_empty() => {
                     let stopped = live.swap_remove(random.below(live.len()));
-                    assert!(stopped.cleanup.stop());
+                    assert!(stopped.cleanup.stop().is_cancelled());
                     done.push(stopped);
                 }
-                9 if !done.is_empty() => assert!(!random.pick(&done).cleanup.stop()),
+                9 if !done.is_empty() => assert!(!random.pick(&done).cleanup.stop().is_cancelled()),
                 10 if !rooted.is_empty() => drop(roots.remove(random.pick(&rooted))),
                 11 if random.below(4) == 0 => {
                     vm.collect();
@@ -732,7 +736,7 @@ fn random_cleanups_are_those_of_a_model() {
                         .partition(|added| kept.contains(&added.object));
                     live = left;
                     let mut ran = std::mem::take(&mut *order.lock().unwrap());
-                    assert!(due.iter().all(|added| !added.cleanup.stop()));
+                    assert!(due.iter().all(|added| !added.cleanup.stop().is_cancelled()));
                     // Of each object the last added first, among those of its numbers, which are
                     // different.
                     let mut of: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
@@ -756,7 +760,7 @@ fn random_cleanups_are_those_of_a_model() {
             assert_eq!(vm.runtime.stats().cleanups, live.len() as u64);
         }
         live.into_iter()
-            .for_each(|added| assert!(added.cleanup.stop()));
+            .for_each(|added| assert!(added.cleanup.stop().is_cancelled()));
         drop((roots, functions, keeper));
         vm.collect();
         vm.collect();
@@ -799,7 +803,7 @@ fn stopping_is_all_or_nothing() {
                     // Without a mutator of its own, as any thread may.
                     if waiting.len() > 100
                         && let Some((number, added)) = waiting.pop_front()
-                        && m.native(|| added.stop())
+                        && m.native(|| added.stop().is_cancelled())
                     {
                         stopped.fetch_add(number, Ordering::Relaxed);
                     }

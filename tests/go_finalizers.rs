@@ -7,6 +7,7 @@ mod vm;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use fing::failure::Cause;
 use fing::{FinalizerFn, FinalizerState, KeepAlive, Pointer, Runtime};
 use vm::{LONG, Vm, sent};
 
@@ -263,8 +264,8 @@ fn finalization_survives_every_way_out_of_a_finalizer() {
     ];
     let quiet = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
-    let vm = Vm::with(Runtime::builder().on_panic(|panic| {
-        if panic.message == "a text" {
+    let vm = Vm::with(Runtime::builder().on_failure(|failure| {
+        if failure.cause == Cause::Panic("a text".to_owned()) {
             std::panic::resume_unwind(Box::new(Bomb));
         }
     }));
@@ -294,7 +295,7 @@ fn finalization_survives_every_way_out_of_a_finalizer() {
     vm.collect();
     std::panic::set_hook(quiet);
     let stats = vm.runtime.stats();
-    assert_eq!((stats.executed, stats.panicked), (32, 24));
+    assert_eq!((stats.executed, stats.failed), (32, 24));
 }
 
 /// A finalizer that collects sees its own object alive, and what it has set meanwhile is due the
@@ -339,7 +340,7 @@ fn a_finalizer_may_set_finalizers_and_collect() {
     assert_eq!(sent(&outer_calls), [[addr, 0]]);
     vm.collect();
     assert_eq!(
-        (vm.runtime.stats().executed, vm.runtime.stats().panicked),
+        (vm.runtime.stats().executed, vm.runtime.stats().failed),
         (3, 0)
     );
 }

@@ -21,16 +21,16 @@ const STUBS: &str = "
     lock < compile, tools;
     signature < go_frame;
     signature < abi < assign < check, print;
-    assign < error;
+    assign, gate < error;
     abi < block;
     check, error, record, block < key < faults, veneer < lower < compile;
-    error, record, abi < host < unwind;
+    error, gate, record, abi < host < unwind;
     error, veneer < unwind < tools < code;
     unwind < compile;
     code, compile < publish;
     compile < fuzzing;
     record, compile, host < interp;
-    interp, publish < stub < call < cache < entry;
+    barrier, interp, publish < stub < call < cache < entry;
     record < seed;
 ";
 

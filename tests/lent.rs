@@ -80,7 +80,7 @@ extern "C-unwind" fn add_iface(Iface(_, object): Iface, mutator: &mut Mutator) {
 fn functions_of_vms_get_the_mutator() {
     for builder in both() {
         SUM.store(0, SeqCst);
-        let vm = Vm::with(builder.on_panic(|_| ()));
+        let vm = Vm::with(builder.on_failure(|_| ()));
         let cases = [
             ("func(*main.T)", add as *const ()),
             ("func(any)", add_iface as *const ()),
@@ -97,7 +97,7 @@ fn functions_of_vms_get_the_mutator() {
         let each: u64 = (0..20).filter(|n| *n != 13).map(|n| 1000 + n).sum();
         assert_eq!(SUM.load(SeqCst), 2 * each);
         let stats = vm.runtime.stats();
-        assert_eq!((stats.executed, stats.panicked, stats.misuses), (40, 2, 0));
+        assert_eq!((stats.executed, stats.failed, stats.misuses), (40, 2, 0));
         assert_eq!(stats.mutators, 0);
     }
 }
@@ -320,7 +320,7 @@ fn every_safepoint_between_calls_may_collect() {
 #[test]
 fn panics_keep_the_mutator_right() {
     for builder in both() {
-        let vm = Vm::with(builder.on_panic(|_| ()));
+        let vm = Vm::with(builder.on_failure(|_| ()));
         let ran = Arc::new(AtomicU64::new(0));
         let count = ran.clone();
         let finalizer = rust(&vm, "func(*main.T)", move |m, object| {
@@ -339,7 +339,7 @@ fn panics_keep_the_mutator_right() {
         doom(&vm, 400, &finalizer);
         vm.collect();
         let stats = vm.runtime.stats();
-        assert_eq!((ran.load(SeqCst), stats.panicked), (400, 300));
+        assert_eq!((ran.load(SeqCst), stats.failed), (400, 300));
         assert_eq!((stats.misuses, stats.mutators, stats.restarts), (0, 0, 0));
         vm.runtime.gc().unwrap();
     }
@@ -617,7 +617,7 @@ fn hooks_run_outside_the_heap() {
     let hook = runtime.clone();
     let builder = Runtime::builder()
         .observer(Attaches(runtime.clone()))
-        .on_panic(move |_| drop(hook.lock().unwrap().as_ref().unwrap().attach().unwrap()));
+        .on_failure(move |_| drop(hook.lock().unwrap().as_ref().unwrap().attach().unwrap()));
     let (vm, misuses) = watched(builder);
     *runtime.lock().unwrap() = Some(vm.runtime.clone());
     let finalizer = rust(&vm, "func(*main.T)", |m, object| {
@@ -627,7 +627,7 @@ fn hooks_run_outside_the_heap() {
     doom(&vm, 3, &finalizer);
     vm.collect();
     assert_eq!(kinds(&misuses), [MisuseKind::Kept]);
-    assert_eq!(vm.runtime.stats().panicked, 1);
+    assert_eq!(vm.runtime.stats().failed, 1);
     vm.runtime.gc().unwrap();
     runtime.lock().unwrap().take();
 }
@@ -656,7 +656,7 @@ fn calls_behind_one_that_keeps_a_mutator_do_not_see_it() {
     vm.collect();
     let stats = vm.runtime.stats();
     assert_eq!(
-        (stats.executed, stats.panicked, stats.misuses),
+        (stats.executed, stats.failed, stats.misuses),
         (2000, 0, 100)
     );
     let told = sent(&misuses);
@@ -682,7 +682,7 @@ fn hooks_for_misuses_end_nothing() {
         vm.collect();
         let stats = vm.runtime.stats();
         assert_eq!((stats.misuses, stats.executed, stats.restarts), (3, 3, 0));
-        assert_eq!((stats.panicked, stats.mutators), (0, 0));
+        assert_eq!((stats.failed, stats.mutators), (0, 0));
     }
 }
 

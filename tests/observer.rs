@@ -57,7 +57,7 @@ impl Observer for Diary {
 
 fn observed(builder: RuntimeBuilder) -> (Vm, Diary) {
     let diary = Diary::default();
-    let builder = builder.observer(diary.clone()).on_panic(|_| {});
+    let builder = builder.observer(diary.clone()).on_failure(|_| {});
     (Vm::with(builder), diary)
 }
 
@@ -115,7 +115,7 @@ fn the_goroutine_is_watched() {
         assert_eq!(entries[from..from + 8], drain(), "round {round}");
         assert_eq!(entries[from + 8..], ["parked: finalizer wait"]);
     }
-    assert_eq!(vm.runtime.stats().panicked, 3);
+    assert_eq!(vm.runtime.stats().failed, 3);
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn calls_made_inline_are_watched() {
 fn an_observer_of_nothing() {
     struct Nothing;
     impl Observer for Nothing {}
-    let vm = Vm::with(Runtime::builder().observer(Nothing).on_panic(|_| {}));
+    let vm = Vm::with(Runtime::builder().observer(Nothing).on_failure(|_| {}));
     doom(&vm);
     vm.collect();
     doom(&Vm::new());

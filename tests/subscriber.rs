@@ -131,7 +131,7 @@ fn a_subscriber_that_panics_ends_nothing() {
     }
     assert!(EVENTS.load(SeqCst) >= 9, "each panic is an event");
     let stats = runtime.stats();
-    assert_eq!((stats.panicked, stats.restarts), (9, 0));
+    assert_eq!((stats.failed, stats.restarts), (9, 0));
     runtime.shutdown(true, LONG).unwrap();
 }
 
@@ -266,7 +266,7 @@ impl Observer for Broken {
 fn broken(builder: RuntimeBuilder) -> RuntimeBuilder {
     builder
         .observer(Broken)
-        .on_panic(|_| panic!("the hook for panics"))
+        .on_failure(|_| panic!("the hook for panics"))
         .on_cycle(|_| panic!("the hook for cycles"))
 }
 

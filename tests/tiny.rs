@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use fing::check::Reason;
 use fing::error::{AccessError, AddCleanupError, SetFinalizerError};
-use fing::{FinalizerState, HeapOptions, Order, Pointer, Runtime, Weak};
+use fing::{CallStage, FinalizerState, HeapOptions, Order, Pointer, Runtime, Weak};
 use vm::{Vm, sent};
 
 fn tiny() -> Vm {
@@ -98,7 +98,7 @@ fn finalizers_wait_for_the_whole_block() {
         // A value of the same block is another object, as far as Go looks; it keeps the block all
         // the same.
         let other = m.add_cleanup(values[3], &cleanup, values[1]).unwrap();
-        assert!(other.stop());
+        assert!(other.stop().is_cancelled());
         let own = m.add_cleanup(values[3], &cleanup, values[3]);
         assert!(
             matches!(own, Err(AddCleanupError::ArgumentIsObject { .. })),
@@ -148,8 +148,8 @@ fn all_that_a_block_can_have() {
                 let set = || m.set_finalizer(value, &finalizer).unwrap();
                 let clear = || m.clear_finalizer(value).unwrap();
                 assert_eq!(set(), FinalizerState::Set);
-                assert_eq!(clear(), FinalizerState::Cleared(true));
-                assert_eq!(clear(), FinalizerState::Cleared(false));
+                assert_eq!(clear(), FinalizerState::Cleared(CallStage::Registered));
+                assert_eq!(clear(), FinalizerState::Cleared(CallStage::Done));
                 assert_eq!(set(), FinalizerState::Set);
             }
             (addrs, m.root(values[2]).unwrap(), weaks)

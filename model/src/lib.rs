@@ -11,8 +11,8 @@ mod base;
 #[cfg(test)]
 #[expect(
     dead_code,
-    unused_imports,
     unreachable_pub,
+    unused_imports,
     reason = "the runtime uses more of the queue than the models do, and shows some of it"
 )]
 #[path = "../../src/calls/queue/mod.rs"]
@@ -36,3 +36,5 @@ mod safepoint;
 mod safepoint_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod waiting;

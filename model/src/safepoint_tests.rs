@@ -20,9 +20,11 @@
 #![forbid(unsafe_code)]
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use loom::thread;
 
+use crate::base::deadline::Deadline;
 use crate::base::lock::WAITS_TOO_LATE;
 use crate::safepoint::{Slot, World};
 
@@ -97,7 +99,7 @@ impl Model {
     }
 
     fn enter(&self, slot: &Slot) {
-        self.world.enter(slot, self.key).unwrap();
+        self.world.enter(slot, self.key, true).unwrap();
         self.heap.begin();
     }
 
@@ -118,7 +120,7 @@ impl Model {
 
     fn poll(&self, slot: &Slot) {
         self.heap.end();
-        self.world.poll(slot, || self.key);
+        self.world.poll(slot, || self.key).unwrap();
         // It may have gone on without a stop only if there is none.
         self.heap.begin();
     }
@@ -127,7 +129,8 @@ impl Model {
         if own.is_some() {
             self.heap.end();
         }
-        let stopped = self.world.stop(own, self.key);
+        let never = Deadline::after(Duration::MAX);
+        let stopped = self.world.stop(own, self.key, never).unwrap();
         self.heap.collect();
         drop(stopped);
         if own.is_some() {
@@ -149,7 +152,7 @@ fn check(model: impl Fn() + Send + Sync + 'static) {
 /// A mutator enters, parks, comes back and leaves, twice with one slot; another thread collects.
 fn one() {
     let model = Model::new();
-    let slot = model.world.register();
+    let slot = model.world.register(model.key);
     let kept = slot.clone();
     let mutator = model.spawn(2, move |model| {
         model.enter(&slot);
@@ -186,7 +189,7 @@ fn a_wait_that_begins_too_late_is_found() {
 fn two_collectors() {
     check(|| {
         let model = Model::new();
-        let (first, second) = (model.world.register(), model.world.register());
+        let (first, second) = (model.world.register(1), model.world.register(2));
         let other = model.spawn(2, move |model| {
             model.enter(&second);
             model.collect(Some(&second));
@@ -207,7 +210,7 @@ fn a_slot_is_made() {
     check(|| {
         let model = Model::new();
         let mutator = model.spawn(2, |model| {
-            let slot = model.world.register();
+            let slot = model.world.register(model.key);
             model.enter(&slot);
             model.leave(&slot);
             model.world.unregister(&slot);
@@ -223,7 +226,7 @@ fn a_slot_is_made() {
 fn a_revoked_member_is_not_waited_for() {
     check(|| {
         let model = Model::new();
-        let slot = model.world.register();
+        let slot = model.world.register(model.key);
         let mutator = model.spawn(2, move |model| {
             model.enter(&slot);
             model.heap.end();

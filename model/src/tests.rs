@@ -19,6 +19,11 @@
 //! | `finish_block` keeps the records of a spare block | all but `who_waits_is_woken` |
 //! | `visit_references` leaves out the drain under way | `roots_are_visible...` |
 //! | `discard` forgets the drain under way | `stop_at_any_moment`, `roots_are_visible...` |
+//! | no fences between a record and the batch's end | `stop_lets_...`, `cancelling_is_exact` |
+//! | `cut` does not lower the end | `stop_lets_no_further_call_begin` |
+//! | `cancel` takes the record that was reached for one in front of it | `cancelling_is_exact` |
+//! | `pass` does not skip what was cancelled | `cancelling_is_exact` |
+//! | `finish_block` does not notify | `a_ticket_is_over_when_its_calls_are` and others |
 //!
 //! Drains of several blocks are too long for a model; tests of the queue itself have them.
 #![forbid(unsafe_code)]
@@ -30,13 +35,19 @@ use std::time::Duration;
 use fing_stubs::Record;
 use loom::thread;
 
+use crate::base::deadline::Deadline;
 use crate::base::lock::WAITS_TOO_LATE;
-use crate::base::sync::Ordering;
-use crate::queue::{BLOCK_RECORDS, ByKind, DrainOrder, Queue, Tag, Taken, status};
+use crate::base::sync::{NO_BARRIERS, NO_FENCES, Ordering, light_fence};
+use crate::queue::{
+    BLOCK_RECORDS, Block, CallId, CallStage, DrainOrder, Queue, Slot, Tag, Taken, Turn, TurnRef,
+    status,
+};
 
 /// Forced switches of threads in one execution: three find every fault of the table above in
 /// seconds.
 const PREEMPTIONS: usize = 3;
+
+// Models of three threads that cancel have two, which find theirs.
 
 /// Longer than any test: waits end because they are notified.
 const LONG: Duration = Duration::from_secs(24 * 3600);
@@ -93,44 +104,98 @@ impl World {
 
     /// As the collector: records whose first word is a reference.
     fn push(&self, numbers: impl IntoIterator<Item = u64>) {
-        self.queue.fill(|due| {
+        let collection = self.queue.counts().queued + 1;
+        self.collect(collection, numbers);
+    }
+
+    fn collect(&self, collection: u64, numbers: impl IntoIterator<Item = u64>) {
+        self.queue.fill(collection, |due| {
             for number in numbers {
                 let record = Record {
                     words: [number, 0],
                     ..Record::default()
                 };
-                due.push(&record, Tag::new(0, 1));
+                due.push(&record, Tag::new(0, 1), 0);
             }
         });
     }
 
-    /// The finalizer goroutine, as in src/calls/goroutine.rs: drains until it is stopped, then
-    /// discards.
+    /// The finalizer goroutine, as in src/calls/goroutine.rs: drains until it is stopped.
     fn goroutine(&self, publishing: Publishing) {
-        let mut drain = 0;
-        while let Taken::Drain { int_arg_regs } = self.queue.take(true) {
-            drain += 1;
-            while let Some((block, _)) = self.queue.next_block(BLOCK_RECORDS, |_| ()) {
-                let range = block.slots().as_ptr_range();
-                let mut at = range.start.cast::<Record>();
-                for slot in block.slots() {
-                    let ahead = usize::from(publishing == Publishing::Ahead);
-                    self.publish(at.wrapping_add(ahead));
-                    self.call(slot.record().words[0], int_arg_regs, drain);
-                    at = at.wrapping_add(1);
-                }
-                self.publish(range.end.cast());
-                let executed = block.slots().len() as u64;
-                self.queue.finish_block(block, executed, ByKind::default());
-            }
-        }
-        self.queue.discard();
+        self.run(&self.queue.turn(), publishing);
     }
 
-    fn publish(&self, at: *const Record) {
-        self.queue
-            .progress()
-            .store(at.cast_mut(), Ordering::Release);
+    /// The same with any turn, also one that was taken over in the middle of a block.
+    fn run(&self, turn: &TurnRef, publishing: Publishing) {
+        let mut drain = 0;
+        while !turn.is_relieved()
+            && let Taken::Drain { int_arg_regs } = self.queue.take(true)
+        {
+            drain += 1;
+            let mut next = self.queue.interrupted(|_| ());
+            let take = || self.queue.next_block(BLOCK_RECORDS, |_| ());
+            while let Some((block, from)) = next.or_else(take) {
+                let part = (from, int_arg_regs, drain);
+                let reached = self.run_block(turn, &block, part, publishing);
+                self.queue.finish_block(turn, block, reached);
+                if turn.is_relieved() {
+                    return;
+                }
+                next = None;
+            }
+        }
+    }
+
+    /// As `run_block` there. Returns the number of the first record that was not run.
+    fn run_block(
+        &self,
+        turn: &Turn,
+        block: &Block,
+        (from, int_arg_regs, drain): (usize, u8, u32),
+        publishing: Publishing,
+    ) -> usize {
+        let slots = block.slots();
+        let mut at = from;
+        while at < slots.len() {
+            if turn.is_cut(&slots[at]) {
+                match self.queue.pass(turn, at) {
+                    Some(next) => at = next,
+                    None => break,
+                }
+            }
+            let batch = (at, slots.len());
+            let end = self.queue.begin_batch(turn, block, batch, false);
+            if end > at {
+                at = self.stub(turn, slots, (at, int_arg_regs, drain), publishing);
+            }
+        }
+        at
+    }
+
+    /// As the code of a stub: publishes a record, and calls it if it is in front of the end.
+    /// Returns the number of the record that it has come to.
+    fn stub(
+        &self,
+        turn: &Turn,
+        slots: &[Slot],
+        (from, int_arg_regs, drain): (usize, u8, u32),
+        publishing: Publishing,
+    ) -> usize {
+        let first = slots.as_ptr().cast::<Record>();
+        let ahead = usize::from(publishing == Publishing::Ahead);
+        let mut at = from;
+        loop {
+            let published = if at < slots.len() { at + ahead } else { at };
+            let published = first.wrapping_add(published).cast_mut();
+            turn.progress().store(published, Ordering::Release);
+            light_fence();
+            let end = turn.end().load(Ordering::Relaxed);
+            if first.wrapping_add(at) >= end.cast_const() {
+                return at;
+            }
+            self.call(slots[at].record().words[0], int_arg_regs, drain);
+            at += 1;
+        }
     }
 
     fn call(&self, number: u64, int_arg_regs: u8, drain: u32) {
@@ -141,7 +206,9 @@ impl World {
             (fate.int_arg_regs, fate.drain) = (int_arg_regs, drain);
         }
         // A step inside the call, so that other threads can look at it.
-        assert_eq!(self.queue.status() & status::WAIT, 0, "parked in a call");
+        let parked = self.queue.status() & status::WAIT != 0;
+        let relieved = self.queue.counts().taken_over > 0;
+        assert!(!parked || relieved, "parked in a call");
         self.log.fates().entry(number).or_default().returned += 1;
     }
 
@@ -150,7 +217,7 @@ impl World {
         thread::spawn(move || world.goroutine(publishing))
     }
 
-    fn spawn(&self, part: impl FnOnce(World) + 'static) -> thread::JoinHandle<()> {
+    fn spawn<R: 'static>(&self, part: impl FnOnce(World) -> R + 'static) -> thread::JoinHandle<R> {
         let world = self.clone();
         thread::spawn(move || part(world))
     }
@@ -160,10 +227,10 @@ impl World {
     fn end(&self, goroutine: thread::JoinHandle<()>, pushed: u64) {
         self.queue.stop();
         join(goroutine);
-        self.queue.discard();
         let counts = self.queue.counts();
         assert_eq!(counts.queued, pushed);
-        assert_eq!(counts.executed + counts.discarded, pushed);
+        let ended = counts.executed + counts.discarded + counts.cancelled;
+        assert_eq!(ended, pushed);
         let fates = self.log.fates();
         assert_eq!(fates.len() as u64, counts.executed);
         assert!(
@@ -173,13 +240,17 @@ impl World {
     }
 }
 
-fn join(thread: thread::JoinHandle<()>) {
-    thread.join().expect("a thread of the model");
+fn join<R>(thread: thread::JoinHandle<R>) -> R {
+    thread.join().expect("a thread of the model")
 }
 
 fn check(model: impl Fn() + Send + Sync + 'static) {
+    check_within(PREEMPTIONS, model);
+}
+
+fn check_within(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(PREEMPTIONS);
+    builder.preemption_bound = Some(preemptions);
     builder.check(model);
 }
 
@@ -192,7 +263,10 @@ fn settle(publishing: Publishing) {
     world.queue.wake();
     world.push([3]);
     world.queue.wake();
-    assert_eq!(world.queue.wait_until_settled(LONG), Ok(()));
+    assert_eq!(
+        world.queue.wait_until_settled(Deadline::after(LONG)),
+        Ok(())
+    );
     let counts = world.queue.counts();
     assert_eq!((counts.executed, counts.discarded), (3, 0));
     world.end(goroutine, 3);
@@ -218,7 +292,10 @@ fn who_waits_is_woken() {
         let goroutine = world.start(Publishing::Right);
         world.push([1]);
         let waiting = world.spawn(|world| {
-            assert_eq!(world.queue.wait_until_settled(LONG), Ok(()));
+            assert_eq!(
+                world.queue.wait_until_settled(Deadline::after(LONG)),
+                Ok(())
+            );
             assert_eq!(world.log.of(1).returned, 1);
         });
         world.queue.wake();
@@ -236,10 +313,9 @@ fn stop_at_any_moment() {
         let goroutine = world.start(Publishing::Right);
         let stopping = world.spawn(|world| {
             world.queue.stop();
-            assert_eq!(world.queue.wait_until_ended(LONG), Ok(()));
+            assert_eq!(world.queue.wait_until_ended(Deadline::after(LONG)), Ok(()));
             let ended = world.log.fates().clone();
             assert!(ended.values().all(|fate| fate.entered == fate.returned));
-            world.queue.discard();
             assert_eq!(*world.log.fates(), ended);
         });
         world.push([1, 2]);
@@ -301,7 +377,10 @@ fn register_count_is_read_once_a_drain() {
         });
         world.queue.wake();
         join(setting);
-        assert_eq!(world.queue.wait_until_settled(LONG), Ok(()));
+        assert_eq!(
+            world.queue.wait_until_settled(Deadline::after(LONG)),
+            Ok(())
+        );
         let fates = [1, 2, 3].map(|number| world.log.of(number));
         assert_eq!(fates[2].int_arg_regs, 0);
         for (a, b) in [(0, 1), (0, 2), (1, 2)] {
@@ -309,5 +388,218 @@ fn register_count_is_read_once_a_drain() {
             assert!(!same_drain || fates[a].int_arg_regs == fates[b].int_arg_regs);
         }
         world.end(goroutine, 3);
+    });
+}
+
+/// A stop while a block runs: at most the call that is running then goes on.
+fn stop_in_a_block() {
+    let world = World::new(9);
+    world.push([1, 2, 3]);
+    let goroutine = world.start(Publishing::Right);
+    world.queue.stop();
+    let begun = world.log.fates().len();
+    join(goroutine);
+    let counts = world.queue.counts();
+    let ran = world.log.fates().len();
+    assert!(ran <= begun + 1, "{begun} calls had begun, {ran} were made");
+    assert_eq!(
+        (counts.executed, counts.discarded),
+        (ran as u64, 3 - ran as u64)
+    );
+}
+
+#[test]
+fn stop_lets_no_further_call_begin() {
+    check(stop_in_a_block);
+}
+
+#[test]
+#[should_panic(expected = "calls had begun")]
+fn a_stop_without_fences_is_found() {
+    NO_FENCES.set(true);
+    check(stop_in_a_block);
+}
+
+/// Two threads cancel each call of a block that is about to run or runs. Each call is made or
+/// cancelled, once; and who is told that it was cancelled is right.
+fn cancel_at_any_moment() {
+    let world = World::new(9);
+    world.collect(1, [1, 2]);
+    let goroutine = world.start(Publishing::Right);
+    let cancelling = world.spawn(|world| cancel(&world, [2, 1]));
+    let mine = cancel(&world, [1]);
+    let theirs = join(cancelling);
+    let left = world.queue.wait_for_collection(1, Deadline::after(LONG));
+    assert!(left.is_nothing(), "{left:?}");
+    let cancelled: Vec<u64> = mine.into_iter().chain(theirs).collect();
+    for number in [1, 2] {
+        let times = cancelled.iter().filter(|of| **of == number).count();
+        let made = world.log.of(number).entered as usize;
+        assert_eq!(
+            times + made,
+            1,
+            "call {number} was cancelled {times} times, made {made}"
+        );
+    }
+    assert_eq!(world.queue.counts().cancelled, cancelled.len() as u64);
+    world.end(goroutine, 2);
+}
+
+fn cancel(world: &World, numbers: impl IntoIterator<Item = u64>) -> Vec<u64> {
+    let mut cancelled = Vec::new();
+    for number in numbers {
+        match world.queue.cancel(CallId::Finalizer(number), |_| true) {
+            CallStage::Queued => cancelled.push(number),
+            CallStage::Running => {}
+            CallStage::Done => {
+                let gone = world.log.of(number).returned == 1;
+                let other = world.queue.counts().cancelled > 0;
+                assert!(gone || other, "call {number} is said to be done");
+            }
+            CallStage::Registered => panic!("the queue registers nothing"),
+        }
+    }
+    cancelled
+}
+
+#[test]
+fn cancelling_is_exact() {
+    check_within(2, cancel_at_any_moment);
+}
+
+#[test]
+fn cancelling_is_exact_without_barriers() {
+    NO_BARRIERS.set(true);
+    check_within(2, cancel_at_any_moment);
+}
+
+#[test]
+#[should_panic(expected = "times, made")]
+fn cancelling_without_fences_is_found() {
+    NO_FENCES.set(true);
+    check_within(2, cancel_at_any_moment);
+}
+
+/// Who waits for a collection's calls is woken when they are done, though the block has calls of
+/// an earlier one.
+#[test]
+fn a_ticket_is_over_when_its_calls_are() {
+    check(|| {
+        let world = World::new(9);
+        world.collect(1, [1]);
+        world.collect(2, [2]);
+        let goroutine = world.start(Publishing::Right);
+        let waiting = world.spawn(|world| {
+            let left = world.queue.wait_for_collection(2, Deadline::after(LONG));
+            assert!(left.is_nothing(), "{left:?}");
+            assert_eq!(world.log.of(2).returned, 1);
+        });
+        join(waiting);
+        world.end(goroutine, 2);
+    });
+}
+
+/// A stop tells who waits that calls were dropped.
+#[test]
+fn a_ticket_is_told_of_dropped_calls() {
+    check(|| {
+        let world = World::new(9);
+        world.collect(1, [1, 2]);
+        let goroutine = world.start(Publishing::Right);
+        let waiting = world.spawn(|world| {
+            let left = world.queue.wait_for_collection(1, Deadline::after(LONG));
+            assert_eq!(left.queued + left.running, 0);
+            let made = world.log.fates().len() as u64;
+            assert_eq!(made + left.discarded, 2);
+        });
+        world.queue.stop();
+        join(waiting);
+        world.end(goroutine, 2);
+    });
+}
+
+/// A watchdog that takes the call it sees for stuck: whenever it looks, each record runs once, and
+/// is a root until its call has returned.
+fn take_over() {
+    let world = World::new(9);
+    world.collect(1, [1, 2]);
+    let goroutine = world.start(Publishing::Right);
+    let other = world.spawn(|world| {
+        let sight = world.queue.sight();
+        let relieve = || sight.and_then(|sight| world.queue.relieve(sight, 2));
+        let turn = relieve();
+        // The thread that has taken over is in no call yet.
+        assert!(turn.is_none() || relieve().is_none());
+        if let Some(turn) = turn {
+            world.run(&turn, Publishing::Right);
+        }
+    });
+    let mut seen = Vec::new();
+    world.queue.visit_references(&mut |word| seen.push(word));
+    for number in 1..=2 {
+        let kept = seen.contains(&number) || world.log.of(number).returned == 1;
+        assert!(kept, "a root is missing: {number}, seen {seen:?}");
+    }
+    let left = world.queue.wait_for_collection(1, Deadline::after(LONG));
+    assert!(left.is_nothing(), "{left:?}");
+    world.queue.stop();
+    join(goroutine);
+    join(other);
+    let fates = world.log.fates();
+    let once = |number: &u64| fates.get(number).is_some_and(|fate| fate.entered == 1);
+    assert!([1, 2].iter().all(once), "not once each: {fates:?}");
+    let counts = world.queue.counts();
+    assert_eq!((counts.executed, counts.stuck), (2, 0));
+}
+
+#[test]
+fn a_stuck_call_is_taken_over_from() {
+    check_within(2, take_over);
+}
+
+#[test]
+fn a_stuck_call_is_taken_over_from_without_barriers() {
+    NO_BARRIERS.set(true);
+    check_within(2, take_over);
+}
+
+#[test]
+#[should_panic(expected = "not once each")]
+fn taking_over_without_fences_is_found() {
+    NO_FENCES.set(true);
+    check_within(2, take_over);
+}
+
+/// A thread that has ended inside of the call of record 3, the first that runs.
+#[test]
+fn a_thread_that_has_ended_is_replaced() {
+    check(|| {
+        let world = World::new(9);
+        world.push([1, 2, 3]);
+        let ended = world.queue.turn();
+        let goroutine = world.spawn(|world| {
+            let taken = world.queue.take(true);
+            assert_eq!(taken, Taken::Drain { int_arg_regs: 9 });
+            let (block, _) = world
+                .queue
+                .next_block(BLOCK_RECORDS, |_| ())
+                .expect("records");
+            assert_eq!(block.slots()[0].record().words[0], 3);
+        });
+        join(goroutine);
+        let other = world.spawn(move |world| {
+            let (turn, left) = world.queue.replace(&ended).expect("in force");
+            let left = left.expect("the record of the call");
+            assert_eq!(left.block.slots()[left.records][0].record().words[0], 3);
+            world.queue.retire(&ended, Some(left.block));
+            world.run(&turn, Publishing::Right);
+        });
+        let settled = world.queue.wait_until_settled(Deadline::after(LONG));
+        assert_eq!(settled, Ok(()));
+        let returned = [1, 2, 3].map(|number| world.log.of(number).returned);
+        assert_eq!(returned, [1, 1, 0]);
+        assert_eq!(world.queue.counts().executed, 3);
+        world.queue.stop();
+        join(other);
     });
 }

@@ -7,7 +7,7 @@
 #![forbid(unsafe_code)]
 
 use std::ops::{Deref, DerefMut};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
 pub(crate) use std::sync::Condvar;
@@ -18,8 +18,12 @@ pub(crate) use std::sync::Condvar;
 pub(crate) enum Rank {
     /// Which threads are attached, which are running, and which one collects.
     World,
+    /// Which thread waits for which others, in all runtimes.
+    Waiting,
     /// Registrations: finalizers, cleanups, weak pointers.
     Registry,
+    /// The threads that run finalizers.
+    Workers,
     /// The queue of the finalizer goroutine.
     Queue,
     /// Times of sampled calls.
@@ -41,6 +45,8 @@ pub(crate) enum Rank {
 #[derive(Debug)]
 pub(crate) struct Lock<T> {
     rank: Rank,
+    /// The process that made it.
+    owner: u32,
     inner: Mutex<T>,
 }
 
@@ -48,6 +54,7 @@ impl<T> Lock<T> {
     pub(crate) fn new(rank: Rank, value: T) -> Lock<T> {
         Lock {
             rank,
+            owner: std::process::id(),
             inner: Mutex::new(value),
         }
     }
@@ -56,14 +63,30 @@ impl<T> Lock<T> {
     ///
     /// # Panics
     /// In debug builds, when the thread holds a lock of this rank or a later one: always a bug of
-    /// this crate.
+    /// this crate. In a forked child, when a thread that is not in it held the lock.
     pub(crate) fn lock(&self) -> Held<'_, T> {
         let entered = order::enter(self.rank);
-        let guard = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let guard = match self.inner.try_lock() {
+            Ok(guard) => guard,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => self.wait(),
+        };
         Held {
             guard,
             _entered: entered,
         }
+    }
+
+    #[cold]
+    fn wait(&self) -> MutexGuard<'_, T> {
+        let found = std::process::id();
+        assert!(
+            found == self.owner,
+            "process {found} is a fork of {}, whose other threads are not in it: it waits for a \
+             lock that one of them holds, wanted a runtime of its own",
+            self.owner
+        );
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -3,9 +3,11 @@
 #![deny(unsafe_code)]
 
 pub(crate) mod append_table;
+pub(crate) mod deadline;
 pub(crate) mod events;
 pub(crate) mod identity;
 pub(crate) mod lock;
+pub(crate) mod os;
 pub(crate) mod prefetch;
 #[cfg(test)]
 pub(crate) mod random;

@@ -1,16 +1,20 @@
 //! Which thread the finalizer goroutine runs on, and how it is started and stopped.
 #![forbid(unsafe_code)]
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
+use fing_stubs::{Gate, GateState};
+
+use crate::base::deadline::Deadline;
 use crate::calls::budget::{Budget, Drained};
 use crate::calls::goroutine::Calls;
 use crate::calls::lent::Lender;
-use crate::calls::queue::status;
+use crate::calls::queue::{Dropped, status};
 use crate::calls::thread::ThreadOptions;
+use crate::calls::watchdog;
 use crate::world::threads;
 
 /// Which thread runs finalizers and cleanups.
@@ -72,6 +76,77 @@ pub enum ExecutorError {
         /// What was tried.
         operation: &'static str,
     },
+    /// Calls were dropped at a shutdown, and will never be made.
+    #[error("waiting for finalizers: {calls} calls were dropped at a shutdown, wanted all done")]
+    Discarded {
+        /// How many of those that were waited for.
+        calls: u64,
+    },
+    /// This process is a fork of the one that made the runtime: the finalizer goroutine is not in
+    /// it, and locks may be held by threads that are not either.
+    #[error(
+        "{operation}: made by process {owner}, used by its fork {found}; a forked child needs a \
+         runtime of its own"
+    )]
+    Forked {
+        /// What was tried.
+        operation: &'static str,
+        /// The process that made it.
+        owner: u32,
+        /// This process.
+        found: u32,
+    },
+}
+
+/// Why nothing is registered any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Closed {
+    /// `shutdown` was called: nothing is finalized any more.
+    #[error("registering: finalization was shut down, wanted a registration before that")]
+    ShutDown,
+    /// This process is a fork of the one that made the runtime: the finalizer goroutine is not in
+    /// it, and locks may be held by threads that are not either.
+    #[error(
+        "registering: made by process {owner}, used by its fork {found}; a forked child needs a \
+         runtime of its own"
+    )]
+    Forked {
+        /// The process that made it.
+        owner: u32,
+        /// This process.
+        found: u32,
+    },
+}
+
+impl Closed {
+    /// Why the gate is not open, if it is not.
+    #[inline]
+    pub(crate) fn check(gate: &Gate) -> Result<(), Closed> {
+        if gate.is_open() {
+            return Ok(());
+        }
+        Closed::reason(gate)
+    }
+
+    #[cold]
+    fn reason(gate: &Gate) -> Result<(), Closed> {
+        match gate.state() {
+            GateState::Open => Ok(()),
+            GateState::Closed => Err(Closed::ShutDown),
+            GateState::Forked => Err(Closed::Forked {
+                owner: gate.owner(),
+                found: std::process::id(),
+            }),
+        }
+    }
+}
+
+/// Why the goroutine does not run.
+#[derive(Debug)]
+pub(crate) enum StartError {
+    Closed(Closed),
+    NoThread(std::io::Error),
 }
 
 /// The owner of a finalizer goroutine. The goroutine's thread keeps it alive.
@@ -87,9 +162,11 @@ pub(crate) trait Owner: Lender + Send + Sync {
 pub(crate) struct Goroutine {
     owner: Arc<dyn Owner>,
     executor: Executor,
-    /// The thread it runs on; empty until it has been started.
-    thread: Arc<OnceLock<ThreadId>>,
+    /// The thread of an inline executor.
+    thread: Option<ThreadId>,
     started: AtomicBool,
+    /// Whether the watchdog has been started.
+    watched: AtomicBool,
     /// The thread of the embedder that runs finalizers now; 0 if none does.
     runner: AtomicUsize,
     options: ThreadOptions,
@@ -101,35 +178,38 @@ impl Goroutine {
         executor: Executor,
         options: ThreadOptions,
     ) -> Goroutine {
-        let thread = Arc::new(OnceLock::new());
-        if executor == Executor::Inline {
-            let _ = thread.set(thread::current().id());
-        }
         let is_embedders = executor != Executor::Thread;
         if is_embedders {
-            let queue = &owner.calls().queue;
-            queue.set_status(status::CREATED | status::WAIT, true);
+            owner
+                .calls()
+                .queue
+                .set_status(status::CREATED | status::WAIT, true);
         }
+        // An embedder's executor has no thread to be started but the watchdog's.
+        let started = is_embedders && owner.calls().watchdog.is_none();
         Goroutine {
             owner,
             executor,
-            thread,
-            started: AtomicBool::new(is_embedders),
+            thread: (executor == Executor::Inline).then(|| thread::current().id()),
+            started: AtomicBool::new(started),
+            watched: AtomicBool::new(false),
             runner: AtomicUsize::new(0),
             options,
         }
     }
 
-    /// Starts the goroutine's thread, if it has not been started.
+    /// Starts the goroutine's thread and the watchdog's, if they have not been started.
     ///
     /// # Errors
-    /// The thread could not be started; the next registration tries again.
+    /// The thread could not be started; the next registration tries again. Or nothing may be
+    /// registered any more.
     #[inline]
-    pub(crate) fn start(&self) -> std::io::Result<()> {
+    pub(crate) fn start(&self) -> Result<(), StartError> {
+        Closed::check(&self.owner.calls().gate).map_err(StartError::Closed)?;
         if self.started.load(Ordering::Acquire) {
             return Ok(());
         }
-        self.start_first()
+        self.start_first().map_err(StartError::NoThread)
     }
 
     #[cold]
@@ -137,15 +217,37 @@ impl Goroutine {
         if self.started.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
-        let (owner, thread) = (self.owner.clone(), self.thread.clone());
-        let body = move || {
-            let _ = thread.set(thread::current().id());
-            let calls = owner.calls();
-            calls.queue.set_status(status::CREATED, true);
-            calls.run_until_stopped(&*owner);
-        };
-        let begun = self.options.spawn(body);
-        begun.inspect_err(|_| self.started.store(false, Ordering::Release))
+        self.start_threads()
+            .inspect_err(|_| self.started.store(false, Ordering::Release))
+    }
+
+    fn start_threads(&self) -> std::io::Result<()> {
+        let restart = self.executor == Executor::Thread;
+        if let Some(options) = self.owner.calls().watchdog
+            && !self.watched.swap(true, Ordering::AcqRel)
+        {
+            watchdog::spawn(&self.owner, options, restart.then(|| self.options.clone()))
+                .inspect_err(|_| self.watched.store(false, Ordering::Release))?;
+        }
+        match restart {
+            true => {
+                watchdog::spawn_worker(&self.owner, &self.options, |calls| Some(calls.queue.turn()))
+            }
+            false => Ok(()),
+        }
+    }
+
+    /// The error for a forked child.
+    fn check_fork(&self, operation: &'static str) -> Result<(), ExecutorError> {
+        let gate = &self.owner.calls().gate;
+        if !gate.is_forked() {
+            return Ok(());
+        }
+        Err(ExecutorError::Forked {
+            operation,
+            owner: gate.owner(),
+            found: std::process::id(),
+        })
     }
 
     fn check_no_mutator(&self, operation: &'static str) -> Result<(), ExecutorError> {
@@ -155,8 +257,22 @@ impl Goroutine {
         Ok(())
     }
 
-    fn is_this_thread(&self) -> bool {
-        self.thread.get() == Some(&thread::current().id())
+    /// Whether this thread may drain.
+    fn may_run_here(&self) -> bool {
+        match self.executor {
+            Executor::Thread => false,
+            Executor::Inline => self.thread == Some(thread::current().id()),
+            Executor::Manual => true,
+        }
+    }
+
+    /// Whether this thread runs finalizers now, or may have to.
+    fn runs_here(&self) -> bool {
+        if self.executor == Executor::Thread {
+            return self.owner.calls().workers.has_this_thread();
+        }
+        let runner = self.runner.load(Ordering::Acquire);
+        runner != 0 && runner == threads::key()
     }
 
     /// Runs what is due on this thread. Returns how many records were run.
@@ -169,8 +285,9 @@ impl Goroutine {
         if self.executor == Executor::Thread {
             return Err(ExecutorError::NotInline);
         }
+        self.check_fork("run_finalizers")?;
         let found = thread::current().id();
-        if let Some(&wanted) = self.thread.get().filter(|&&wanted| wanted != found) {
+        if let Some(wanted) = self.thread.filter(|&wanted| wanted != found) {
             return Err(ExecutorError::WrongThread { found, wanted });
         }
         self.check_no_mutator("run_finalizers")?;
@@ -202,49 +319,104 @@ impl Goroutine {
         Ok(Drained { calls: made, left })
     }
 
-    /// Whether this thread of the embedder runs finalizers now.
-    fn runs_here(&self) -> bool {
-        let runner = self.runner.load(Ordering::Acquire);
-        runner != 0 && runner == threads::key()
-    }
-
     /// Waits until nothing is due; runs it, on the thread of an inline executor.
     pub(crate) fn wait(&self, timeout: Duration) -> Result<(), ExecutorError> {
-        if self.executor == Executor::Thread && self.is_this_thread() || self.runs_here() {
-            return Err(ExecutorError::OnGoroutine);
-        }
-        self.check_no_mutator("waiting for finalizers")?;
-        match self.executor {
-            Executor::Inline if self.is_this_thread() => drop(self.run_inline()?),
-            Executor::Manual => match self.run_inline() {
-                // The other thread is waited for.
-                Ok(_) | Err(ExecutorError::Busy) => {}
-                Err(error) => return Err(error),
-            },
-            _ => {}
-        }
-        let settled = self.owner.calls().queue.wait_until_settled(timeout);
+        self.prepare_to_wait()?;
+        let deadline = Deadline::after(timeout);
+        let settled = self.owner.calls().queue.wait_until_settled(deadline);
         settled.map_err(|due| ExecutorError::Timeout { due, timeout })
     }
 
-    /// Tells the goroutine to end, without waiting for it.
+    /// Checks that this thread may wait for calls, and, on a thread that may run them, runs what is
+    /// due.
+    pub(crate) fn prepare_to_wait(&self) -> Result<(), ExecutorError> {
+        self.check_fork("waiting for finalizers")?;
+        if self.runs_here() {
+            return Err(ExecutorError::OnGoroutine);
+        }
+        self.check_no_mutator("waiting for finalizers")?;
+        if !self.may_run_here() {
+            return Ok(());
+        }
+        match self.run_inline() {
+            // The other thread is waited for.
+            Ok(_) | Err(ExecutorError::Busy) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Tells the goroutine to end, without waiting for it. Nothing can be registered afterwards,
+    /// and what is queued is dropped.
     pub(crate) fn stop(&self) {
-        self.owner.calls().queue.stop();
+        let calls = self.owner.calls();
+        // A forked child has no goroutine, and may not take the queue's lock.
+        if !calls.gate.is_forked() {
+            calls.gate.close();
+            calls.queue.stop();
+        }
     }
 
     /// Ends the goroutine and waits for its end, after running what is due if `drain`. Returns how
     /// many queued records were dropped.
     pub(crate) fn shutdown(&self, drain: bool, timeout: Duration) -> Result<u64, ExecutorError> {
+        self.check_fork("shutdown")?;
+        let deadline = Deadline::after(timeout);
         if drain {
             self.wait(timeout)?;
-        } else if self.is_this_thread() && self.executor == Executor::Thread {
+        } else if self.runs_here() {
             return Err(ExecutorError::OnGoroutine);
         }
         self.stop();
-        let ended = self.owner.calls().queue.wait_until_ended(timeout);
+        let ended = self.owner.calls().queue.wait_until_ended(deadline);
         ended.map_err(|due| ExecutorError::Timeout { due, timeout })?;
-        self.owner.calls().discard();
         Ok(self.owner.calls().queue.counts().discarded)
+    }
+}
+
+impl Goroutine {
+    /// Checks that this thread may end finalization, and refuses registrations from now on.
+    pub(crate) fn begin_exit(&self) -> Result<(), ExecutorError> {
+        self.check_fork("exit")?;
+        if self.runs_here() {
+            return Err(ExecutorError::OnGoroutine);
+        }
+        self.check_no_mutator("exit")?;
+        self.owner.calls().gate.close();
+        Ok(())
+    }
+
+    /// Ends the goroutine, after running what is queued if `run`. Returns what did not run.
+    pub(crate) fn exit(&self, run: bool, deadline: Deadline) -> Vec<Dropped> {
+        let queue = &self.owner.calls().queue;
+        let stopped = if run { self.run_until(deadline) } else { None };
+        let dropped = stopped.unwrap_or_else(|| queue.stop_and_list());
+        // Whether the call that is running returns in time or not, nothing else can be done.
+        let _ = queue.wait_until_ended(deadline);
+        dropped
+    }
+
+    /// Has what is queued run until the deadline. On a thread that runs it itself, another thread
+    /// stops the queue then, and what did not run is returned.
+    fn run_until(&self, deadline: Deadline) -> Option<Vec<Dropped>> {
+        let calls = self.owner.calls();
+        let queue = &calls.queue;
+        if !self.may_run_here() {
+            calls.mailbox.wake(queue);
+            let _ = queue.wait_until_settled(deadline);
+            return None;
+        }
+        thread::scope(|scope| {
+            let watch = || match queue.wait_until_settled(deadline) {
+                Ok(()) => None,
+                Err(_) => Some(queue.stop_and_list()),
+            };
+            // Without a thread that watches the time, the calls are made until all are done.
+            let watching = thread::Builder::new().spawn_scoped(scope, watch);
+            // Refused only if a finalizer has called this, which was checked, or another thread
+            // runs what is queued.
+            let _ = self.run_inline();
+            watching.ok()?.join().ok()?
+        })
     }
 }
 

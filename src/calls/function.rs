@@ -16,6 +16,7 @@ use std::sync::Arc;
 use fing_stubs::{Abi, Arch, Signature, Type};
 
 use crate::calls::lent::RustBody;
+use crate::calls::status::StatusResult;
 
 /// A function that can be set as a finalizer. Cheap to clone; clones are the same function.
 ///
@@ -62,6 +63,7 @@ struct Parts {
     context: ContextKind,
     interface_word: Option<usize>,
     bulk: bool,
+    returns_status: bool,
     /// The owner of the code; dropped with the last clone of the function.
     _keep_alive: KeepAlive,
 }
@@ -128,6 +130,7 @@ pub struct FunctionBuilder<F, A = Abi> {
     context: ContextKind,
     interface_word: Option<usize>,
     bulk: bool,
+    returns_status: bool,
     keep_alive: KeepAlive,
     makes: PhantomData<fn() -> F>,
 }
@@ -258,6 +261,16 @@ impl Function {
         self.0.bulk
     }
 
+    /// Whether its last result says whether the call has failed.
+    pub(crate) fn returns_status(&self) -> bool {
+        self.0.returns_status
+    }
+
+    /// Whether it returns a status that can be read, or none.
+    pub(crate) fn has_readable_status(&self) -> bool {
+        !self.returns_status() || StatusResult::of(self.signature()).is_some()
+    }
+
     /// Returns the type of its parameter, if it has exactly one that is not variadic.
     pub(crate) fn only_parameter(&self) -> Option<&Type> {
         let mut parameters = self.signature().arguments();
@@ -294,6 +307,7 @@ impl<F, A> FunctionBuilder<F, A> {
             context: ContextKind::None,
             interface_word: None,
             bulk: false,
+            returns_status: false,
             keep_alive: KeepAlive(None),
             makes: PhantomData,
         }
@@ -429,6 +443,44 @@ impl<F, A> FunctionBuilder<F, A> {
         self
     }
 
+    /// Declares that the function's last result is a status: an integer, which is not 0 if the call
+    /// has failed, or an interface such as Go's `error`, which is not nil then. A call that failed
+    /// is handled as one that panicked is: see [`FailurePolicy`](crate::failure::FailurePolicy).
+    /// Registering a function whose last result is something else fails.
+    ///
+    /// Each call of such a function is made by itself, which takes some nanoseconds more than a
+    /// call in a batch.
+    ///
+    /// ```
+    /// # if !cfg!(all(target_arch = "x86_64", target_os = "linux")) { return Ok(()) }
+    /// use fing::{Abi, Executor, FinalizerFn, Runtime};
+    ///
+    /// extern "C" fn close(_file: *const u64) -> i32 {
+    ///     -5
+    /// }
+    ///
+    /// let runtime = Runtime::builder()
+    ///     .executor(Executor::Inline)
+    ///     .on_failure(|failure| eprintln!("{failure}"))
+    ///     .build()?;
+    /// let file = runtime.types().define("main.File", "struct { FD int }")?;
+    /// let signature = runtime.types().parse_signature("func(*main.File) int32")?;
+    /// // SAFETY: `close` is a System V function of a pointer that returns a 32-bit integer.
+    /// let close = unsafe {
+    ///     FinalizerFn::builder(signature, Abi::system_v()).status().at(close as *const ())
+    /// };
+    /// runtime.enter(|mutator| mutator.set_finalizer(mutator.alloc(file)?, &close).map(drop)
+    ///     .map_err(Box::<dyn std::error::Error>::from))??;
+    /// runtime.gc()?;
+    /// runtime.run_finalizers()?;
+    /// assert_eq!(runtime.stats().failed, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn status(mut self) -> Self {
+        self.returns_status = true;
+        self
+    }
+
     fn finish(self, entry: Entry) -> Function {
         Function(Arc::new(Parts {
             signature: self.signature,
@@ -436,6 +488,7 @@ impl<F, A> FunctionBuilder<F, A> {
             context: self.context,
             interface_word: self.interface_word,
             bulk: self.bulk,
+            returns_status: self.returns_status,
             _keep_alive: self.keep_alive,
         }))
     }

@@ -14,61 +14,58 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use fing_stubs::{
-    AbiError, Arch, CacheOptions, GBlock, Machine, Record, RegClass, Stub, StubCache, StubError,
+    AbiError, Arch, CacheOptions, GBlock, Gate, Machine, Record, RegClass, Stub, StubCache,
+    StubError,
 };
 
 use crate::base::events::{guarded, span, tell, wants_calls};
 use crate::calls::budget::{Budget, Limit};
+use crate::calls::failing::{FailureHook, Failures, Policy};
+use crate::calls::failure::{Cause, FailurePolicy};
 use crate::calls::lent::{Lender, Watch};
 use crate::calls::lookup::Lookup;
 use crate::calls::mailbox::{DueHook, Mailbox};
 use crate::calls::misuse::{MisuseHook, tell_misuse};
 use crate::calls::observer::{Call, Observer, ParkReason};
 use crate::calls::queue::{
-    Block, CallKind, CallStats, Counts, DrainOrder, Queue, Slot, Tag, Taken, status,
+    Block, ByKind, CallKind, CallStats, Counts, DrainOrder, Queue, Slot, Tag, Taken, Turn, status,
 };
 use crate::calls::samples::{Sample, Samples};
 use crate::calls::shape::{Callee, Shape};
 use crate::calls::shapes::Shapes;
+use crate::calls::status::StatusResult;
+use crate::calls::watchdog::{Watchdog, Workers};
 
 const OBSERVER: &str = "the observer";
 
-/// A finalizer or cleanup that panicked. The panic was caught; the records after it were run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct FinalizerPanic {
-    /// The panic's message, or `(not a text)` if its payload was no string.
-    pub message: String,
-    /// Signature of the function.
-    pub signature: String,
-    /// Address of the function.
-    pub code: usize,
-    /// The words it was called with: an object's address, or an interface, or a cleanup's argument.
-    pub words: [u64; 2],
+/// What a thread makes calls with.
+pub(super) struct With<'d> {
+    pub(super) turn: &'d Arc<Turn>,
+    pub(super) lender: &'d dyn Lender,
+    pub(super) watch: &'d mut Watch,
+    pub(super) g: &'d GBlock,
 }
-
-/// The hook that is called with each panic.
-pub(crate) type PanicHook = dyn Fn(&FinalizerPanic) + Send + Sync;
 
 /// The queue, and everything that is needed to run its calls.
 pub(crate) struct Calls {
+    /// Closed when nothing may be registered any more.
+    pub(crate) gate: Arc<Gate>,
     pub(crate) queue: Arc<Queue>,
     pub(crate) shapes: Arc<Shapes>,
     pub(crate) stubs: Arc<StubCache>,
-    on_panic: Box<PanicHook>,
+    pub(crate) failures: Failures,
     pub(super) on_misuse: Box<MisuseHook>,
-    pub(crate) panics: AtomicU64,
     /// Mutators that calls did not leave as they must be.
     pub(crate) misuses: AtomicU64,
     /// Times the goroutine was restarted after a panic in this crate's own code.
     pub(crate) restarts: AtomicU64,
     observer: Option<Box<dyn Observer>>,
     pub(crate) mailbox: Arc<Mailbox>,
-    /// Calls of each kind that panicked.
-    failed: [AtomicU64; 2],
     pub(crate) samples: Option<Samples>,
     /// Whether a subscriber of `tracing` wanted each call when the drain began.
     traced: AtomicBool,
+    pub(crate) workers: Workers,
+    pub(crate) watchdog: Option<Watchdog>,
 }
 
 /// Why [`Calls`] could not be built.
@@ -78,6 +75,8 @@ pub(crate) enum CallsError {
     Stubs(#[from] StubError),
     #[error(transparent)]
     IntArgRegs(#[from] AbiError),
+    #[error("a page that forked children find empty: {0}")]
+    Gate(std::io::Error),
 }
 
 /// What [`Calls`] is built with.
@@ -86,12 +85,14 @@ pub(crate) struct CallOptions {
     pub(crate) drain_order: DrainOrder,
     /// The machine's maximum if `None`.
     pub(crate) int_arg_regs: Option<usize>,
-    pub(crate) on_panic: Box<PanicHook>,
+    pub(crate) policy: Policy,
+    pub(crate) on_failure: Box<FailureHook>,
     pub(crate) on_misuse: Box<MisuseHook>,
     pub(crate) observer: Option<Box<dyn Observer>>,
     pub(crate) on_due: Option<Box<DueHook>>,
     /// One of so many calls is timed.
     pub(crate) sample_every: Option<NonZeroU32>,
+    pub(crate) watchdog: Option<Watchdog>,
 }
 
 impl Default for CallOptions {
@@ -100,11 +101,13 @@ impl Default for CallOptions {
             code: CacheOptions::default(),
             drain_order: DrainOrder::default(),
             int_arg_regs: None,
-            on_panic: Box::new(|panic| tell(|| tracing::error!(?panic, "a finalizer panicked"))),
+            policy: Policy::Fixed(FailurePolicy::default()),
+            on_failure: Failures::default_hook(),
             on_misuse: Box::new(tell_misuse),
             observer: None,
             on_due: None,
             sample_every: None,
+            watchdog: None,
         }
     }
 }
@@ -130,21 +133,26 @@ fn checked_int_arg_regs(count: usize) -> Result<u8, AbiError> {
 impl Calls {
     pub(crate) fn new(options: CallOptions) -> Result<Calls, CallsError> {
         let count = options.int_arg_regs.unwrap_or_else(max_int_arg_regs);
+        let queue = Queue::new(checked_int_arg_regs(count)?, options.drain_order);
+        if options
+            .watchdog
+            .is_some_and(|watchdog| watchdog.hands_over())
+        {
+            queue.guard_turns();
+        }
         Ok(Calls {
-            queue: Arc::new(Queue::new(
-                checked_int_arg_regs(count)?,
-                options.drain_order,
-            )),
+            gate: Arc::new(Gate::new().map_err(CallsError::Gate)?),
+            queue: Arc::new(queue),
             shapes: Arc::new(Shapes::new()),
             stubs: Arc::new(StubCache::new(options.code)?),
-            on_panic: options.on_panic,
+            failures: Failures::new(options.policy, options.on_failure),
             on_misuse: options.on_misuse,
             observer: options.observer,
             mailbox: Arc::new(Mailbox::new(options.on_due)),
-            panics: AtomicU64::new(0),
             misuses: AtomicU64::new(0),
+            workers: Workers::new(),
+            watchdog: options.watchdog,
             restarts: AtomicU64::new(0),
-            failed: Default::default(),
             traced: AtomicBool::new(false),
             samples: options.sample_every.map(Samples::new),
         })
@@ -153,7 +161,7 @@ impl Calls {
     /// Counts of the calls of finalizers and of cleanups, of which so many are registered.
     pub(crate) fn stats(&self, counts: &Counts, registered: [u64; 2]) -> [CallStats; 2] {
         [CallKind::Finalizer, CallKind::Cleanup].map(|kind| {
-            let failed = self.failed[kind as usize].load(Ordering::Relaxed);
+            let failed = self.failures.failed_of(kind);
             counts.fates.stats(kind, registered[kind as usize], failed)
         })
     }
@@ -167,22 +175,27 @@ impl Calls {
     /// Drains until the queue is stopped, and parks while it is empty. A panic outside of
     /// finalizers, hooks and observers is a bug of this crate: it is reported and counted, the
     /// record that was about to be called is skipped, and draining goes on with the next record.
-    pub(crate) fn run_until_stopped(&self, lender: &dyn Lender) {
-        let drain = || self.drain_until_stopped(lender);
-        while let Err(payload) = catch_unwind(AssertUnwindSafe(drain)) {
+    ///
+    /// Returns early if another thread has taken over.
+    pub(crate) fn run_until_stopped(&self, lender: &dyn Lender, turn: &Arc<Turn>) {
+        let run = || catch_unwind(AssertUnwindSafe(|| self.drain_until_stopped(lender, turn)));
+        while let Err(payload) = run() {
             self.restarts.fetch_add(1, Ordering::Relaxed);
             let message = message_of(&*payload);
             tell(|| tracing::error!(message, "the finalizer goroutine was restarted"));
             std::mem::forget(payload);
+            if turn.is_relieved() {
+                self.queue.retire(turn, None);
+            }
         }
-        self.discard();
     }
 
-    fn drain_until_stopped(&self, lender: &dyn Lender) {
-        loop {
+    fn drain_until_stopped(&self, lender: &dyn Lender, turn: &Arc<Turn>) {
+        while !turn.is_relieved() {
             match self.take_or_park() {
                 Taken::Drain { int_arg_regs } => {
-                    self.drain(int_arg_regs, &mut Limit::new(Budget::unlimited()), lender);
+                    let mut limit = Limit::new(Budget::unlimited());
+                    self.drain(int_arg_regs, &mut limit, lender, turn);
                 }
                 Taken::Nothing => {}
                 Taken::Stop => return,
@@ -210,10 +223,11 @@ impl Calls {
     pub(crate) fn run_due(&self, budget: Budget, lender: &dyn Lender) -> u64 {
         let mut executed = 0;
         let mut limit = Limit::new(budget);
+        let turn = self.queue.turn();
         loop {
             match self.queue.take(false) {
                 Taken::Drain { int_arg_regs } => {
-                    let (done, whole) = self.drain(int_arg_regs, &mut limit, lender);
+                    let (done, whole) = self.drain(int_arg_regs, &mut limit, lender, &turn);
                     executed += done;
                     if !whole {
                         return executed;
@@ -224,17 +238,18 @@ impl Calls {
         }
     }
 
-    /// Drops all queued records. Only for a goroutine that has ended.
-    pub(crate) fn discard(&self) {
-        self.queue.discard();
-    }
-
     /// Runs what the queue has taken. Returns how many records were run, and false if the limit was
     /// reached first.
-    fn drain(&self, int_arg_regs: u8, limit: &mut Limit, lender: &dyn Lender) -> (u64, bool) {
+    fn drain(
+        &self,
+        int_arg_regs: u8,
+        limit: &mut Limit,
+        lender: &dyn Lender,
+        turn: &Arc<Turn>,
+    ) -> (u64, bool) {
         let mut executed = 0;
         let mut most = limit.next(0);
-        let mut watch = Watch::begin(&self.queue);
+        let mut watch = Watch::begin(turn);
         let _span = span(|| tracing::debug_span!("drain", int_arg_regs));
         self.traced.store(wants_calls(), Ordering::Relaxed);
         let mut lookup = Lookup::beside_sweeps(&self.shapes);
@@ -248,9 +263,17 @@ impl Calls {
             && let Some((block, from)) = next.or_else(|| self.queue.next_block(most, choose))
         {
             lookup.refresh();
-            let on = (lender, &mut watch, &g);
-            let done = self.run_block(block, from, int_arg_regs, &mut lookup, on);
+            let mut with = With {
+                turn,
+                lender,
+                watch: &mut watch,
+                g: &g,
+            };
+            let done = self.run_block(block, from, int_arg_regs, &mut lookup, &mut with);
             executed += done;
+            if turn.is_relieved() {
+                return (executed, true);
+            }
             most = limit.next(done);
             next = None;
         }
@@ -272,27 +295,50 @@ impl Calls {
         from: usize,
         int_arg_regs: u8,
         lookup: &mut Lookup<'_>,
-        (lender, watch, g): (&dyn Lender, &mut Watch, &GBlock),
+        with: &mut With<'_>,
     ) -> u64 {
+        let With { turn, g, .. } = *with;
         let (slots, tags) = (block.slots(), block.tags());
         let mut at = from;
         self.queue.set_status(status::RUNNING, true);
         while at < slots.len() {
+            if turn.is_cut(&slots[at]) {
+                match self.queue.pass(turn, at) {
+                    Some(next) => at = next,
+                    None => break,
+                }
+            }
             // If a bug of this crate panics between here and the call, this record is skipped.
-            let publish: *const Slot = &raw const slots[at];
-            self.queue
-                .progress()
-                .store(publish.cast_mut().cast(), Ordering::Release);
+            turn.publish(&slots[at]);
+            let shape = &lookup.get(tags[at].shape()).shape;
+            if self.failures.are_refused(shape) {
+                // One at a time: each is a root until its report.
+                let next = self.queue.begin_batch(turn, &block, (at, at + 1), true);
+                if next > at {
+                    self.fail(shape, &block, at..next, Cause::Quarantined);
+                    let mut skipped = ByKind::default();
+                    skipped.add(tags[at].kind(), 1);
+                    self.queue.skip(turn, skipped, false);
+                }
+                at = next;
+                continue;
+            }
             let end = match block.is_uniform() {
                 true => slots.len(),
-                false => at + same_batch(&tags[at..], int_arg_regs, lookup),
+                false => at + self.same_batch(&tags[at..], int_arg_regs, lookup),
             };
             let shape = &lookup.get(tags[at].shape()).shape;
-            // An observer sees each call by itself, and so does a trace.
+            // An observer sees each call by itself, and so does a trace; and a status is read after
+            // each.
             let traced = self.traced.load(Ordering::Relaxed);
-            let end = match self.observer.is_some() || traced || shape.is_watched() {
-                true if !shape.is_bulk() => at + 1,
-                _ => end,
+            let by_itself = self.observer.is_some()
+                || traced
+                || shape.is_watched()
+                || shape.status().is_some()
+                || turn.is_single();
+            let end = match by_itself && !shape.is_bulk() {
+                true => at + 1,
+                false => end,
             };
             let (end, timed) = match &self.samples {
                 None => (end, None),
@@ -301,6 +347,12 @@ impl Calls {
                     (at + calls, timed.then_some(samples))
                 }
             };
+            let bulk = shape.is_bulk();
+            let end = self.queue.begin_batch(turn, &block, (at, end), bulk);
+            // A stub looks by itself whether the batch was ended in front of a record.
+            if end == at || shape.status().is_some() && !bulk && !turn.publish(&slots[at]) {
+                continue;
+            }
             let record = slots[at].record();
             let call = Call {
                 code: record.code,
@@ -326,12 +378,21 @@ impl Calls {
             let begun = timed.map(|samples| (samples, Instant::now()));
             let outcome = match shape.callee(int_arg_regs) {
                 Callee::Stub(stub) if !shape.takes_mutator() => {
-                    catch_unwind(AssertUnwindSafe(|| match shape.is_bulk() {
-                        true => self.run_bulk(stub, batch, None, g),
-                        false => self.run_stub(stub, batch, g),
+                    catch_unwind(AssertUnwindSafe(|| {
+                        match (shape.is_bulk(), shape.status()) {
+                            (true, _) => run_bulk(shape, stub, batch, None, g),
+                            (false, None) => {
+                                run_stub(stub, batch, turn, g);
+                                None
+                            }
+                            (false, Some(status)) => {
+                                let argument = shape.argument_in_memory(&record);
+                                run_with_status(stub, &record, argument, status, g)
+                            }
+                        }
                     }))
                 }
-                callee => self.run_lent(lender, (shape, callee, tags[at]), batch, (watch, g)),
+                callee => self.run_lent((shape, callee), batch, &tags[at..end], with),
             };
             if let Some((samples, begun)) = begun {
                 let sample = Sample {
@@ -344,83 +405,136 @@ impl Calls {
             }
             drop(call_span);
             if let Some(observer) = &self.observer {
-                guarded(OBSERVER, || observer.call_ended(&call, outcome.is_err()));
+                let failed = !matches!(outcome, Ok(None));
+                guarded(OBSERVER, || observer.call_ended(&call, failed));
             }
-            let is_bulk = shape.is_bulk();
-            let running = self.queue.progress().load(Ordering::Acquire);
-            let index = (running.addr() - slots.as_ptr().addr()) / size_of::<Record>();
-            self.mend(watch, &block, at..(index + 1).clamp(at + 1, end), lookup);
+            let has_status = shape.status().is_some();
+            let reached = turn.reached(slots);
+            let ran = at..(reached + 1).clamp(at + 1, end);
+            self.mend(with.watch, &block, ran, lookup);
             at = match outcome {
-                Ok(()) => index,
+                Ok(None) if bulk || has_status => end,
+                Ok(None) => reached,
+                Ok(Some(cause)) => {
+                    let shape = &lookup.get(tags[at].shape()).shape;
+                    self.fail(shape, &block, at..end, cause);
+                    end
+                }
                 Err(payload) => {
-                    let shape = &lookup.get(tags[index].shape()).shape;
-                    let kind = tags[index].kind();
-                    self.failed[kind as usize].fetch_add(1, Ordering::Relaxed);
-                    self.report(shape, &slots[index].record(), payload);
                     // A bulk finalizer was given all of its batch.
-                    if is_bulk { end } else { index + 1 }
+                    let next = if bulk { end } else { reached + 1 };
+                    let shape = &lookup.get(tags[reached].shape()).shape;
+                    let cause = Cause::Panic(message_of(&*payload).to_owned());
+                    self.fail(shape, &block, reached..next, cause);
+                    guarded("the payload of a panic", || drop(payload));
+                    next
                 }
             };
         }
-        self.queue.set_status(status::RUNNING, false);
-        let skipped = std::mem::take(&mut watch.skipped);
-        let executed = slots.len() as u64 - skipped.all();
-        self.queue.finish_block(block, executed, skipped);
-        executed
+        self.queue.finish_block(turn, block, at)
     }
 
-    /// Calls each record of a batch, which have the same stub.
-    pub(super) fn run_stub(&self, stub: &Stub, batch: &[Slot], g: &GBlock) {
-        let batch = batch.as_ptr_range();
-        // SAFETY: I6: the block is shared, and rooted by the queue, as is an argument that has an
-        // object of its own; a collection changes its references only while this thread is inside a
-        // call. I8: `choose_codes` set each record's code for the register count by which the stub
-        // was chosen. The rest is what the maker of the function promised.
-        unsafe {
-            stub.run(
-                batch.start.cast(),
-                batch.end.cast(),
-                self.queue.progress(),
-                g,
-            );
-        }
-    }
-
-    /// Makes one call for all records of a batch, which have the same shape. All of them are roots
-    /// until it has returned. `context` replaces that of the records, if there is one.
-    pub(super) fn run_bulk(&self, stub: &Stub, batch: &[Slot], context: Option<usize>, g: &GBlock) {
-        let objects: Vec<u64> = batch.iter().map(|slot| slot.word(0)).collect();
-        let record = batch[0].record();
-        let all = Record {
-            words: [
-                objects.as_ptr().expose_provenance() as u64,
-                batch.len() as u64,
-            ],
-            context: context.unwrap_or(record.context),
-            ..record
+    /// Returns how many of these records, from the first on, can run in one batch: they have the
+    /// same stub, or the same shape if calls of that can't be mixed with those of others; and all
+    /// or none of them are refused.
+    fn same_batch(&self, tags: &[Tag], int_arg_regs: u8, lookup: &mut Lookup<'_>) -> usize {
+        let mut batch = |tag: &Tag| {
+            let shape = &lookup.get(tag.shape()).shape;
+            let refused = self.failures.are_refused(shape);
+            match shape.callee(int_arg_regs) {
+                Callee::Stub(stub) if shape.may_share_batch() && !refused => {
+                    (Arc::as_ptr(stub).addr(), false)
+                }
+                _ => (tag.shape() as usize, refused),
+            }
         };
-        let batch = batch.as_ptr_range();
-        let progress = self.queue.progress();
-        progress.store(batch.start.cast_mut().cast(), Ordering::Release);
-        // SAFETY: I6: the queue roots every record of the batch, as its progress stays where it is.
-        // I8: a bulk finalizer has a fixed ABI; its stub passes the array's address and its length.
-        unsafe { stub.run_all(std::slice::from_ref(&all), g) };
-        progress.store(batch.end.cast_mut().cast(), Ordering::Release);
+        let first = tags.first().map(&mut batch);
+        let joins = |tag: &&Tag| Some(batch(tag)) == first;
+        tags.iter().take_while(joins).count()
     }
+}
 
-    fn report(&self, shape: &Shape, record: &Record, payload: Box<dyn Any + Send>) {
-        let panic = FinalizerPanic {
-            message: message_of(&*payload).to_owned(),
-            signature: shape.function().signature().to_string(),
-            code: record.code,
-            words: record.words,
-        };
-        self.panics.fetch_add(1, Ordering::Relaxed);
-        guarded("the hook for panicking finalizers", || {
-            (self.on_panic)(&panic)
-        });
-        guarded("the payload of a panic", || drop(payload));
+/// Calls the records of a batch, which have the same stub, up to the turn's end.
+fn run_stub(stub: &Stub, batch: &[Slot], turn: &Turn, g: &GBlock) {
+    // SAFETY: I6: the block is shared, and rooted by the queue, as is an argument that has an
+    // object of its own; a collection changes its references only while this thread is inside a
+    // call. I8: `choose_codes` set each record's code for the register count by which the stub was
+    // chosen. The rest is what the maker of the function promised.
+    unsafe { stub.run(batch.as_ptr().cast(), turn.end(), turn.progress(), g) }
+}
+
+/// Calls the record, which has this stub. `context` replaces that of the record. Returns why the
+/// call has failed, if its status says so.
+pub(super) fn run_one(
+    shape: &Shape,
+    stub: &Stub,
+    slot: &Slot,
+    context: usize,
+    g: &GBlock,
+) -> Option<Cause> {
+    let call = Record {
+        context,
+        ..slot.record()
+    };
+    if let Some(status) = shape.status() {
+        return run_with_status(stub, &call, shape.argument_in_memory(&call), status, g);
     }
+    // SAFETY: I6: the queue roots what the record refers to. I8: as in `run_stub`.
+    unsafe { stub.run_all(std::slice::from_ref(&call), g) };
+    None
+}
+
+/// Makes one call for all records of a batch, which have the same shape. All of them are roots
+/// until it has returned. `context` replaces that of the records, if there is one. Returns why the
+/// call has failed, if its status says so.
+pub(super) fn run_bulk(
+    shape: &Shape,
+    stub: &Stub,
+    batch: &[Slot],
+    context: Option<usize>,
+    g: &GBlock,
+) -> Option<Cause> {
+    let objects: Vec<u64> = batch.iter().map(|slot| slot.word(0)).collect();
+    let record = batch[0].record();
+    let all = Record {
+        words: [
+            objects.as_ptr().expose_provenance() as u64,
+            batch.len() as u64,
+        ],
+        context: context.unwrap_or(record.context),
+        ..record
+    };
+    if let Some(status) = shape.status() {
+        return run_with_status(stub, &all, Some(all.words), status, g);
+    }
+    // SAFETY: I6: the queue roots every record of the batch, as its progress stays where it is. I8:
+    // a bulk finalizer has a fixed ABI; its stub passes the array's address and its length.
+    unsafe { stub.run_all(std::slice::from_ref(&all), g) };
+    None
+}
+
+/// Calls a function that returns a status, for the argument that is at `record.words[0]`, or is
+/// `argument`. Returns why the call has failed, if the status says so.
+fn run_with_status(
+    stub: &Stub,
+    record: &Record,
+    argument: Option<[u64; 2]>,
+    status: &StatusResult,
+    g: &GBlock,
+) -> Option<Cause> {
+    let mut results = vec![0_u64; status.words()];
+    let argument = argument
+        .as_ref()
+        .map(|words| words.as_ptr().expose_provenance());
+    let words = [
+        argument.map_or(record.words[0], |address| address as u64),
+        results.as_mut_ptr().expose_provenance() as u64,
+    ];
+    let call = Record { words, ..*record };
+    // SAFETY: I5, I6, I8: the stub of a function with a status takes the addresses of its argument
+    // and of space for its results; the queue roots the record that they are from.
+    unsafe { stub.run_all(std::slice::from_ref(&call), g) };
+    status.read(&results)
 }
 
 /// The message of a panic, if it is a string.
@@ -430,24 +544,10 @@ fn message_of(payload: &(dyn Any + Send)) -> &str {
     text.unwrap_or("(not a text)")
 }
 
-/// Returns how many of these records, from the first on, can run in one batch: they have the same
-/// stub, or the same shape if calls of that can't be mixed with those of others.
-fn same_batch(tags: &[Tag], int_arg_regs: u8, lookup: &mut Lookup<'_>) -> usize {
-    let mut batch = |tag: &Tag| {
-        let shape = &lookup.get(tag.shape()).shape;
-        match shape.callee(int_arg_regs) {
-            Callee::Stub(stub) if shape.may_share_batch() => Arc::as_ptr(stub).addr(),
-            _ => tag.shape() as usize,
-        }
-    };
-    let first = tags.first().map(&mut batch);
-    let joins = |tag: &&Tag| Some(batch(tag)) == first;
-    tags.iter().take_while(joins).count()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::deadline::Deadline;
     use crate::calls::lent::{Lent, NotLent};
 
     struct Nothing;
@@ -474,12 +574,15 @@ mod tests {
         options.code.policy = fing_stubs::CodePolicy::Interpret;
         let calls = Calls::new(options).unwrap();
         std::thread::scope(|scope| {
-            scope.spawn(|| calls.run_until_stopped(&Nothing));
+            scope.spawn(|| calls.run_until_stopped(&Nothing, &calls.queue.turn()));
             for round in 1..=3 {
                 calls.queue.push([broken(), broken()]);
                 calls.queue.wake();
                 let patience = std::time::Duration::from_secs(30);
-                calls.queue.wait_until_settled(patience).unwrap();
+                calls
+                    .queue
+                    .wait_until_settled(Deadline::after(patience))
+                    .unwrap();
                 // Each is skipped, and the goroutine parks again.
                 assert_eq!(calls.restarts.load(Ordering::Relaxed), 2 * round);
                 assert_eq!(calls.queue.counts().executed, 2 * round);

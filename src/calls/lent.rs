@@ -15,13 +15,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use fing_stubs::{GBlock, Record};
+use fing_stubs::Record;
 
 use crate::base::events::{guarded, tell};
-use crate::calls::goroutine::Calls;
+use crate::calls::failure::Cause;
+use crate::calls::goroutine::{Calls, With, run_bulk, run_one};
 use crate::calls::lookup::Lookup;
 use crate::calls::misuse::{MisuseKind, MutatorMisuse};
-use crate::calls::queue::{Block, ByKind, Queue, Slot, Tag};
+use crate::calls::queue::{Block, ByKind, Slot, Tag, Turn};
 use crate::calls::shape::{Callee, Shape};
 use crate::world::threads::{self, Calling, CallingHere, Members};
 
@@ -57,7 +58,7 @@ pub(crate) trait RustBody: Send + Sync {
     fn call_each(&self, lent: &mut dyn Lent, next: &mut dyn FnMut() -> Option<usize>);
 }
 
-impl Calling for Queue {
+impl Calling for Turn {
     fn call(&self) -> usize {
         self.progress().load(Ordering::Acquire).addr()
     }
@@ -67,18 +68,15 @@ impl Calling for Queue {
 pub(crate) struct Watch {
     before: Members,
     changes: u64,
-    /// Calls of the running block that were dropped, as there was no mutator.
-    pub(super) skipped: ByKind,
     _calling: CallingHere,
 }
 
 impl Watch {
-    pub(super) fn begin(queue: &Arc<Queue>) -> Watch {
+    pub(super) fn begin(turn: &Arc<Turn>) -> Watch {
         Watch {
             before: Members::here(),
             changes: threads::changes(),
-            skipped: ByKind::default(),
-            _calling: threads::calling(Some(queue.clone())),
+            _calling: threads::calling(Some(turn.clone())),
         }
     }
 
@@ -92,50 +90,57 @@ impl Watch {
 
 impl Calls {
     /// Runs the records of a batch, which have one shape, with a mutator. Ends early after a call
-    /// that did not leave mutators as it found them; the queue's progress then names the next
-    /// record. The error is the payload of a panic, as in a batch of other functions.
+    /// that did not leave mutators as it found them, and where the batch was ended; the turn's
+    /// progress then names the next record. The result is as for a batch of other functions.
     pub(super) fn run_lent(
         &self,
-        lender: &dyn Lender,
-        (shape, callee, tag): (&Shape, Callee<'_>, Tag),
+        (shape, callee): (&Shape, Callee<'_>),
         batch: &[Slot],
-        (watch, g): (&mut Watch, &GBlock),
-    ) -> std::thread::Result<()> {
-        let progress = self.queue.progress();
-        let publish = |slot: *const Slot| progress.store(slot.cast_mut().cast(), Ordering::Release);
-        let (mut outcome, mut replaced) = (Ok(()), false);
+        tags: &[Tag],
+        with: &With<'_>,
+    ) -> std::thread::Result<Option<Cause>> {
+        let With {
+            turn, lender, g, ..
+        } = *with;
+        let (mut outcome, mut replaced) = (Ok(None), false);
         let mut slots = batch.iter();
+        // The next record, published as stubs do.
+        let next = |slots: &mut std::slice::Iter<'_, Slot>| {
+            let slot = batch.get(batch.len() - slots.len())?;
+            turn.publish(slot).then(|| slots.next()).map(|_| slot)
+        };
         let lent = lender.lend(&mut |lent| {
             outcome = catch_unwind(AssertUnwindSafe(|| {
+                let mut cause = None;
                 match callee {
                     Callee::Stub(stub) if shape.is_bulk() => lent.each(&mut |mutator| {
                         let all = std::mem::take(&mut slots);
-                        self.run_bulk(stub, all.as_slice(), Some(mutator), g);
+                        cause = run_bulk(shape, stub, all.as_slice(), Some(mutator), g);
                         false
                     }),
                     Callee::Stub(stub) => lent.each(&mut |mutator| {
-                        let Some(slot) = slots.next() else {
+                        let Some(slot) = next(&mut slots) else {
                             return false;
                         };
-                        slot.set_context(mutator);
-                        self.run_stub(stub, std::slice::from_ref(slot), g);
+                        cause = run_one(shape, stub, slot, mutator, g);
                         true
                     }),
                     Callee::Rust(body) => body.call_each(lent, &mut || {
-                        let slot = slots.next()?;
-                        publish(slot);
+                        let slot = next(&mut slots)?;
                         Some(slot.word(shape.object_word()) as usize)
                     }),
                 }
-                publish(batch[batch.len() - slots.len()..].as_ptr());
+                turn.reach(batch[batch.len() - slots.len()..].as_ptr());
+                cause
             }));
             replaced = !lent.is_own();
         });
         if let Err(refusal) = lent {
-            let calls = batch.len();
-            watch.skipped.add(tag, calls);
+            while next(&mut slots).is_some() {}
+            let calls = batch.len() - slots.len();
             tell(|| tracing::error!(%refusal, calls, "calls were dropped"));
-            publish(batch.as_ptr_range().end);
+            self.queue.skip(turn, ByKind::of(&tags[..calls]), true);
+            turn.reach(batch[calls..].as_ptr());
         }
         if replaced {
             // A mutator is replaced by a call, the last one.

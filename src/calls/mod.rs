@@ -6,6 +6,8 @@
 
 pub(crate) mod budget;
 pub(crate) mod executor;
+pub(crate) mod failing;
+pub(crate) mod failure;
 pub(crate) mod function;
 pub(crate) mod goroutine;
 pub(crate) mod lent;
@@ -21,4 +23,7 @@ mod queue_tests;
 pub(crate) mod samples;
 pub(crate) mod shape;
 pub(crate) mod shapes;
+pub(crate) mod status;
 pub(crate) mod thread;
+pub(crate) mod ticket;
+pub(crate) mod watchdog;

@@ -62,8 +62,8 @@ pub trait Observer: Send + Sync {
         let _ = call;
     }
 
-    /// Called after a call, whether it returned or panicked.
-    fn call_ended(&self, call: &Call<'_>, panicked: bool) {
-        let _ = (call, panicked);
+    /// Called after a call. `failed` says whether it panicked, or returned a status that says so.
+    fn call_ended(&self, call: &Call<'_>, failed: bool) {
+        let _ = (call, failed);
     }
 }

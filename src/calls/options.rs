@@ -1,6 +1,9 @@
 //! What a registration consists of besides the object and the function.
 #![forbid(unsafe_code)]
 
+use std::panic::Location;
+
+use crate::calls::failure::FailurePolicy;
 use crate::order::CyclePolicy;
 
 /// A value that a registration passes to its call besides the object: a plain word, or an object
@@ -27,7 +30,7 @@ pub enum HeldValue<O> {
 #[must_use = "options do nothing by themselves"]
 pub struct FinalizerOptions<O> {
     pub(crate) context: Option<HeldValue<O>>,
-    pub(crate) cycle: CyclePolicy,
+    pub(crate) handling: Handling,
     pub(crate) external_bytes: usize,
 }
 
@@ -38,11 +41,12 @@ impl<O> Default for FinalizerOptions<O> {
 }
 
 impl<O> FinalizerOptions<O> {
-    /// Returns the defaults: no context, [`CyclePolicy::Leave`], no external bytes.
+    /// Returns the defaults: no context, [`CyclePolicy::Leave`], the runtime's failure policy, no
+    /// site, no external bytes.
     pub const fn new() -> Self {
         FinalizerOptions {
             context: None,
-            cycle: CyclePolicy::Leave,
+            handling: Handling::new(),
             external_bytes: 0,
         }
     }
@@ -59,7 +63,81 @@ impl<O> FinalizerOptions<O> {
     /// Sets what happens to an unreachable cycle that the object is on. It matters only in
     /// [`Order::Topological`](crate::Order::Topological).
     pub fn cycle(mut self, policy: CyclePolicy) -> Self {
-        self.cycle = policy;
+        self.handling = self.handling.cycle(policy);
         self
+    }
+
+    /// Sets what is done if the call fails, in place of the runtime's
+    /// [`failure_policy`](crate::RuntimeBuilder::failure_policy).
+    pub fn failure(mut self, policy: FailurePolicy) -> Self {
+        self.handling = self.handling.failure(policy);
+        self
+    }
+
+    /// Records where this is called, for [reports](crate::failure::Failure::site) of failures. It
+    /// takes no memory for each registration, but some for each site.
+    #[track_caller]
+    pub fn record_site(mut self) -> Self {
+        self.handling = self.handling.record_site();
+        self
+    }
+}
+
+/// How the registrations of a prepared finalizer are handled: what
+/// [`FinalizerOptions`] say that is not of a single object. A [`CyclePolicy`] alone can be given in
+/// its place.
+///
+/// ```
+/// use fing::failure::{FailurePolicy, Handling};
+/// let handling = Handling::new().failure(FailurePolicy::Requeue(3)).record_site();
+/// assert_ne!(handling, Handling::new());
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[must_use = "options do nothing by themselves"]
+pub struct Handling {
+    pub(crate) cycle: CyclePolicy,
+    pub(crate) failure: Option<FailurePolicy>,
+    pub(crate) site: Option<&'static Location<'static>>,
+    /// How many times the call was queued again, after it had failed.
+    pub(crate) requeued: u8,
+}
+
+impl Handling {
+    /// Returns the defaults: [`CyclePolicy::Leave`], the runtime's failure policy, no site.
+    pub const fn new() -> Handling {
+        Handling {
+            cycle: CyclePolicy::Leave,
+            failure: None,
+            site: None,
+            requeued: 0,
+        }
+    }
+
+    /// Sets what happens to unreachable cycles; see [`FinalizerOptions::cycle`].
+    pub fn cycle(self, cycle: CyclePolicy) -> Self {
+        Handling { cycle, ..self }
+    }
+
+    /// Sets what is done about failures; see [`FinalizerOptions::failure`].
+    pub fn failure(self, policy: FailurePolicy) -> Self {
+        Handling {
+            failure: Some(policy),
+            ..self
+        }
+    }
+
+    /// Records where this is called; see [`FinalizerOptions::record_site`].
+    #[track_caller]
+    pub fn record_site(self) -> Self {
+        Handling {
+            site: Some(Location::caller()),
+            ..self
+        }
+    }
+}
+
+impl From<CyclePolicy> for Handling {
+    fn from(cycle: CyclePolicy) -> Handling {
+        Handling::new().cycle(cycle)
     }
 }

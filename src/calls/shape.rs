@@ -3,13 +3,15 @@
 #![forbid(unsafe_code)]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 use fing_stubs::{Abi, KeyOptions, Record, Stub, StubCache, StubError, StubKey};
 
 use crate::calls::function::{ContextKind, Entry, Function, RustCode};
 use crate::calls::lent::RustBody;
-use crate::calls::queue::Tag;
+use crate::calls::options::Handling;
+use crate::calls::queue::{CallKind, Tag};
+use crate::calls::status::StatusResult;
 use crate::order::CyclePolicy;
 
 /// How a record's two words carry the object or argument.
@@ -32,11 +34,11 @@ pub(crate) enum Argument {
 }
 
 impl Argument {
-    /// Whether it is a cleanup's.
-    fn is_cleanup(self) -> bool {
+    /// Whether the calls are those of a finalizer or of a cleanup.
+    pub(crate) fn kind(self) -> CallKind {
         match self {
-            Argument::Pointer | Argument::Interface(_) | Argument::Bulk => false,
-            Argument::Word { .. } | Argument::Image { .. } | Argument::Block => true,
+            Argument::Pointer | Argument::Interface(_) | Argument::Bulk => CallKind::Finalizer,
+            Argument::Word { .. } | Argument::Image { .. } | Argument::Block => CallKind::Cleanup,
         }
     }
 
@@ -50,17 +52,32 @@ impl Argument {
     }
 }
 
-/// One function for one kind of argument, ready to be queued.
-pub(crate) struct Shape {
-    function: Function,
-    argument: Argument,
-    cycle: CyclePolicy,
-    stubs: Stubs,
+/// What all shapes of one function have in common in one runtime.
+#[derive(Debug, Default)]
+pub(crate) struct Conduct {
+    /// How many of its calls have failed.
+    failures: AtomicU64,
+    /// Whether no call of it is made any more.
+    quarantined: AtomicBool,
+    /// See [`watch`].
     watch: AtomicU8,
 }
 
-/// Whether the calls of a shape are made one by one, so that a mutator which one of them keeps is
-/// found before the next one begins.
+/// One function for one kind of argument, ready to be queued.
+#[derive(Clone)]
+pub(crate) struct Shape {
+    function: Function,
+    argument: Argument,
+    handling: Handling,
+    stubs: Stubs,
+    /// Where the status is that the function returns.
+    status: Option<StatusResult>,
+    /// Set when the shape becomes one of a table.
+    conduct: Arc<Conduct>,
+}
+
+/// Whether the calls of a function are made one by one, so that a mutator which one of them keeps
+/// is found before the next one begins.
 mod watch {
     /// They are: none was made so far.
     pub(super) const NEW: u8 = 0;
@@ -70,6 +87,7 @@ mod watch {
     pub(super) const ALWAYS: u8 = 2;
 }
 
+#[derive(Clone)]
 enum Stubs {
     Fixed {
         code: usize,
@@ -102,13 +120,19 @@ impl Shape {
     pub(super) fn prepare(
         function: &Function,
         argument: Argument,
-        cycle: CyclePolicy,
+        handling: Handling,
         cache: &StubCache,
     ) -> Result<Shape, StubError> {
         let options = KeyOptions::default()
             .context_argument(*function.context() != ContextKind::None)
             .frame_limit(cache.options().frame_limit);
+        let status = match function.returns_status() {
+            true => StatusResult::of(function.signature()),
+            false => None,
+        };
         let key = match argument {
+            // From memory to memory: the results are looked at.
+            _ if status.is_some() => StubKey::block,
             Argument::Pointer | Argument::Word { .. } | Argument::Bulk => StubKey::words,
             Argument::Interface(_) | Argument::Image { .. } => StubKey::new,
             Argument::Block => StubKey::block,
@@ -130,10 +154,28 @@ impl Shape {
         Ok(Shape {
             function: function.clone(),
             argument,
-            cycle,
+            handling,
             stubs,
-            watch: AtomicU8::new(watch::NEW),
+            status,
+            conduct: Arc::default(),
         })
+    }
+
+    /// The shape as one of a function that has this conduct.
+    pub(super) fn with_conduct(self, conduct: Arc<Conduct>) -> Shape {
+        Shape { conduct, ..self }
+    }
+
+    /// The shape of the same calls once they are queued again.
+    pub(super) fn requeued(&self) -> Shape {
+        let requeued = self.handling.requeued.saturating_add(1);
+        Shape {
+            handling: Handling {
+                requeued,
+                ..self.handling
+            },
+            ..self.clone()
+        }
     }
 
     pub(crate) fn function(&self) -> &Function {
@@ -144,14 +186,70 @@ impl Shape {
         self.argument
     }
 
+    /// Whether the calls are those of a finalizer or of a cleanup.
+    pub(super) fn kind(&self) -> CallKind {
+        self.argument.kind()
+    }
+
+    /// The word of a finalizer's record that is the object.
+    pub(super) fn object_of(&self, record: &Record) -> u64 {
+        record.words[self.object_word()]
+    }
+
+    pub(super) fn handling(&self) -> &Handling {
+        &self.handling
+    }
+
+    /// Where the status of a call is found, if the function returns one.
+    pub(super) fn status(&self) -> Option<&StatusResult> {
+        self.status.as_ref()
+    }
+
+    /// Whether no call of the function is made any more.
+    #[inline]
+    pub(super) fn is_quarantined(&self) -> bool {
+        self.conduct.quarantined.load(Ordering::Relaxed)
+    }
+
+    /// Has no call of the function made any more. Returns false if that was so before.
+    pub(super) fn quarantine(&self) -> bool {
+        !self.conduct.quarantined.swap(true, Ordering::Relaxed)
+    }
+
+    /// Counts a failed call of the function, and returns how many there are.
+    pub(super) fn count_failure(&self) -> u64 {
+        self.conduct.failures.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// How many calls of the function have failed.
+    pub(super) fn failures(&self) -> u64 {
+        self.conduct.failures.load(Ordering::Relaxed)
+    }
+
     /// Whether one call takes the objects of many records.
     pub(crate) fn is_bulk(&self) -> bool {
         self.argument == Argument::Bulk
     }
 
+    /// The argument of a record as it lies in memory. `None` if word 0 is its address.
+    pub(super) fn argument_in_memory(&self, record: &Record) -> Option<[u64; 2]> {
+        let words = record.words;
+        match self.argument {
+            Argument::Block => None,
+            // A number is in the low bytes of its word.
+            Argument::Word { .. } if cfg!(target_endian = "big") => {
+                let parameter = self.function.only_parameter();
+                let parameter = parameter.and_then(fing_stubs::Type::layout);
+                let size = parameter.map_or(8, |layout| layout.size as u32);
+                Some([words[0] << (64 - 8 * size.clamp(1, 8)), 0])
+            }
+            _ => Some(words),
+        }
+    }
+
     /// The cycle policy of its registrations.
     pub(crate) fn cycle(&self) -> CyclePolicy {
-        self.cycle
+        self.handling.cycle
     }
 
     /// What makes the calls in a drain with `int_arg_regs` registers.
@@ -167,7 +265,7 @@ impl Shape {
     /// those of bulk finalizers, are made so anyway.
     #[inline]
     pub(crate) fn is_watched(&self) -> bool {
-        self.watch.load(Ordering::Relaxed) != watch::NEVER
+        self.conduct.watch.load(Ordering::Relaxed) != watch::NEVER
             && !self.takes_mutator()
             && !self.is_bulk()
     }
@@ -175,7 +273,7 @@ impl Shape {
     /// Whether its calls may be in one batch with calls of other shapes.
     #[inline]
     pub(crate) fn may_share_batch(&self) -> bool {
-        self.watch.load(Ordering::Relaxed) == watch::NEVER
+        self.conduct.watch.load(Ordering::Relaxed) == watch::NEVER
             && !self.takes_mutator()
             && !self.is_bulk()
     }
@@ -183,11 +281,11 @@ impl Shape {
     /// Notes that calls were made, and whether the thread made or dropped a mutator meanwhile.
     #[inline]
     pub(crate) fn note_calls(&self, had_mutator: bool) {
-        let watched = self.watch.load(Ordering::Relaxed);
+        let watched = self.conduct.watch.load(Ordering::Relaxed);
         if had_mutator && watched != watch::ALWAYS {
-            self.watch.store(watch::ALWAYS, Ordering::Relaxed);
+            self.conduct.watch.store(watch::ALWAYS, Ordering::Relaxed);
         } else if watched == watch::NEW {
-            self.watch.store(watch::NEVER, Ordering::Relaxed);
+            self.conduct.watch.store(watch::NEVER, Ordering::Relaxed);
         }
     }
 
@@ -233,6 +331,10 @@ impl Shape {
             true => Tag::CONTEXT,
             false => 0,
         };
+        let cleanup = match self.kind() {
+            CallKind::Cleanup => Tag::CLEANUP,
+            CallKind::Finalizer => 0,
+        };
         Template {
             record: Record {
                 // A function that follows the register count gets its code when it is drained.
@@ -245,10 +347,7 @@ impl Shape {
             },
             object_is_second: matches!(self.argument, Argument::Interface(_)),
             has_own_context: self.function.context().is_per_registration(),
-            tag: match self.argument.is_cleanup() {
-                false => Tag::new(index, self.argument.references() | traced),
-                true => Tag::new(index, self.argument.references() | traced).of_cleanup(),
-            },
+            tag: Tag::new(index, self.argument.references() | traced | cleanup),
         }
     }
 }

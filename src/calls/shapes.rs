@@ -1,4 +1,4 @@
-//! The table of shapes: one for each combination of function, kind of argument and cycle policy.
+//! The table of shapes: one for each combination of function, kind of argument and handling.
 //! Registrations and queued records hold the index of their shape.
 //!
 //! Shapes are not reference counted. A collection sweeps the table instead ([`Shapes::sweep`]): it
@@ -14,13 +14,13 @@ use fing_stubs::{StubCache, StubError};
 
 use crate::base::lock::{Lock, Rank};
 use crate::calls::function::Function;
+use crate::calls::options::Handling;
 use crate::calls::queue::Block;
-use crate::calls::shape::{Argument, Shape};
-use crate::order::CyclePolicy;
+use crate::calls::shape::{Argument, Conduct, Shape};
 use crate::types::TypeId;
 
-/// What identifies a shape: the function's identity, the kind of argument and the cycle policy.
-type Key = (usize, Argument, CyclePolicy);
+/// What identifies a shape: the function's identity, the kind of argument and the handling.
+type Key = (usize, Argument, Handling);
 
 /// The shapes of a runtime, by index.
 #[derive(Debug)]
@@ -37,10 +37,19 @@ struct Table {
     slots: Vec<Option<Arc<Shape>>>,
     free: Vec<u32>,
     by_key: HashMap<Key, u32>,
-    /// The number of shapes of each function. Each of them holds a clone of it.
-    holders: HashMap<usize, usize>,
-    /// Shapes that earlier registrations found, by function, cycle policy and pointer type.
-    by_type: HashMap<(usize, CyclePolicy, TypeId), u32>,
+    /// The shapes of each function.
+    holders: HashMap<usize, Holders>,
+    /// Shapes that earlier registrations found, by function, handling and pointer type.
+    by_type: HashMap<(usize, Handling, TypeId), u32>,
+}
+
+/// The shapes of one function.
+#[derive(Debug, Default)]
+struct Holders {
+    /// How many there are. Each of them holds a clone of the function.
+    count: usize,
+    /// What they have in common.
+    conduct: Arc<Conduct>,
 }
 
 /// The set of indices in use, which is collected for a sweep.
@@ -80,16 +89,16 @@ impl Shapes {
         &self,
         function: &Function,
         argument: Argument,
-        cycle: CyclePolicy,
+        handling: Handling,
         cache: &StubCache,
     ) -> Result<u32, StubError> {
-        let key = (function.identity(), argument, cycle);
+        let key = (function.identity(), argument, handling);
         if let Some(&index) = self.table.lock().by_key.get(&key) {
             return Ok(index);
         }
         // Made without the lock. If another thread has added an equal shape meanwhile, this one is
         // dropped.
-        let shape = Arc::new(Shape::prepare(function, argument, cycle, cache)?);
+        let shape = Shape::prepare(function, argument, handling, cache)?;
         if shape.follows() {
             self.following.store(true, Ordering::Release);
         }
@@ -98,28 +107,42 @@ impl Shapes {
         Ok(there.unwrap_or_else(|| table.insert(key, shape)))
     }
 
-    /// Returns the index that [`Shapes::note`] stored for this function, policy and pointer type,
+    /// Returns the index of the shape that calls of the shape at `index` get when they are queued
+    /// again, after making it if there is none.
+    pub(crate) fn requeued(&self, index: u32) -> u32 {
+        let shape = self.get(index).requeued();
+        let key = (
+            shape.function().identity(),
+            shape.argument(),
+            *shape.handling(),
+        );
+        let mut table = self.table.lock();
+        let there = table.by_key.get(&key).copied();
+        there.unwrap_or_else(|| table.insert(key, shape))
+    }
+
+    /// Returns the index that [`Shapes::note`] stored for this function, handling and pointer type,
     /// if any.
     pub(crate) fn noted(
         &self,
         function: &Function,
-        cycle: CyclePolicy,
+        handling: Handling,
         pointer: TypeId,
     ) -> Option<u32> {
         let table = self.table.lock();
-        let key = (function.identity(), cycle, pointer);
+        let key = (function.identity(), handling, pointer);
         table.by_type.get(&key).copied()
     }
 
-    /// Stores that the shape at `index` is the one for this function, policy and pointer type.
+    /// Stores that the shape at `index` is the one for this function, handling and pointer type.
     pub(crate) fn note(
         &self,
         function: &Function,
-        cycle: CyclePolicy,
+        handling: Handling,
         pointer: TypeId,
         index: u32,
     ) {
-        let key = (function.identity(), cycle, pointer);
+        let key = (function.identity(), handling, pointer);
         self.table.lock().by_type.insert(key, index);
     }
 
@@ -191,8 +214,10 @@ impl Shapes {
 }
 
 impl Table {
-    fn insert(&mut self, key: Key, shape: Arc<Shape>) -> u32 {
-        *self.holders.entry(shape.function().identity()).or_default() += 1;
+    fn insert(&mut self, key: Key, shape: Shape) -> u32 {
+        let holders = self.holders.entry(shape.function().identity()).or_default();
+        holders.count += 1;
+        let shape = Arc::new(shape.with_conduct(holders.conduct.clone()));
         let index = match self.free.pop() {
             Some(index) => {
                 self.slots[index as usize] = Some(shape);
@@ -210,7 +235,8 @@ impl Table {
     /// Whether only shapes hold clones of the shape's function.
     fn is_abandoned(&self, shape: &Shape) -> bool {
         let function = shape.function();
-        self.holders.get(&function.identity()) == Some(&function.clones())
+        let holders = self.holders.get(&function.identity());
+        holders.is_some_and(|holders| holders.count == function.clones())
     }
 
     fn remove_unnamed(&mut self, indices: usize, named: &Named) -> Vec<Arc<Shape>> {
@@ -231,12 +257,12 @@ impl Table {
         for shape in &removed {
             let identity = shape.function().identity();
             self.by_key
-                .remove(&(identity, shape.argument(), shape.cycle()));
+                .remove(&(identity, shape.argument(), *shape.handling()));
             if let Some(holders) = self.holders.get_mut(&identity) {
-                *holders -= 1;
+                holders.count -= 1;
             }
         }
-        self.holders.retain(|_, holders| *holders > 0);
+        self.holders.retain(|_, holders| holders.count > 0);
         let slots = &self.slots;
         self.by_type
             .retain(|_, index| slots[*index as usize].is_some());

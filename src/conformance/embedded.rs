@@ -11,6 +11,7 @@ use super::{Call, Features, Setup, Subject};
 use crate::calls::executor::Executor;
 use crate::calls::function::FinalizerFn;
 use crate::calls::options::{FinalizerOptions, HeldValue};
+use crate::calls::queue::CallStage;
 use crate::conformance::probe::{Raw, cleanup, finalizer, listen};
 use crate::heap::HeapOptions;
 use crate::order::{CyclePolicy, Scope};
@@ -94,7 +95,7 @@ impl Subject for Embedded {
                 poison: true,
                 ..HeapOptions::default()
             })
-            .on_panic(move |panic| kept.keep(&panic.message))
+            .on_failure(move |failure| kept.keep(&failure.cause.to_string()))
             .on_cycle(move |cycle| {
                 let mut reported = reported.lock().unwrap_or_else(PoisonError::into_inner);
                 reported.push(cycle.path.clone());
@@ -170,9 +171,12 @@ impl Subject for Embedded {
         })
     }
 
-    fn clear_finalizer(&mut self, object: usize) -> bool {
+    fn clear_finalizer(&mut self, object: usize) -> CallStage {
         self.with([Some(object)], |mutator, [object]| {
-            sure(mutator.clear_finalizer(held(object))) == FinalizerState::Cleared(true)
+            match sure(mutator.clear_finalizer(held(object))) {
+                FinalizerState::Cleared(stage) => stage,
+                state => panic!("clear_finalizer: {state:?}"),
+            }
         })
     }
 
@@ -185,8 +189,9 @@ impl Subject for Embedded {
         self.cleanups.insert(number, added);
     }
 
-    fn stop_cleanup(&mut self, number: u64) -> bool {
-        self.cleanups.get(&number).is_some_and(Cleanup::stop)
+    fn stop_cleanup(&mut self, number: u64) -> CallStage {
+        let cleanup = self.cleanups.get(&number);
+        cleanup.map_or(CallStage::Done, Cleanup::stop)
     }
 
     fn make_weak(&mut self, object: usize, id: u64) {

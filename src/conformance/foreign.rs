@@ -11,6 +11,7 @@ use fing_stubs::{CacheOptions, CodePolicy};
 use super::{Call, Features, Setup, Subject};
 use crate::calls::function::FinalizerFn;
 use crate::calls::options::{FinalizerOptions, HeldValue};
+use crate::calls::queue::CallStage;
 use crate::conformance::probe::{self, Raw, cleanup, listen};
 use crate::foreign::{Cleanup, Finalizers, PreparedFinalizer, Weak};
 use crate::order::{CyclePolicy, Order, Reference, Scope};
@@ -149,7 +150,7 @@ impl<C: Collector> Subject for Foreign<C> {
             .order(setup.order)
             .code(code())
             .fault(setup.fault)
-            .on_panic(move |panic| kept.keep(&panic.message))
+            .on_failure(move |failure| kept.keep(&failure.cause.to_string()))
             .build();
         Foreign {
             heap: Rc::new(RefCell::new(C::new(setup.roots))),
@@ -222,7 +223,7 @@ impl<C: Collector> Subject for Foreign<C> {
         probe::set_finalizer(&self.finalizers, object, function, options).is_ok()
     }
 
-    fn clear_finalizer(&mut self, object: usize) -> bool {
+    fn clear_finalizer(&mut self, object: usize) -> CallStage {
         self.finalizers.clear_finalizer(self.held(object))
     }
 
@@ -236,9 +237,11 @@ impl<C: Collector> Subject for Foreign<C> {
             .insert(number, added.unwrap_or_else(|error| panic!("{error}")));
     }
 
-    fn stop_cleanup(&mut self, number: u64) -> bool {
+    fn stop_cleanup(&mut self, number: u64) -> CallStage {
         let cleanup = self.cleanups.get(&number);
-        cleanup.is_some_and(|&cleanup| self.finalizers.stop_cleanup(cleanup))
+        cleanup.map_or(CallStage::Done, |&cleanup| {
+            self.finalizers.stop_cleanup(cleanup)
+        })
     }
 
     fn make_weak(&mut self, object: usize, id: u64) {

@@ -36,6 +36,7 @@ pub use foreign::{Collector, Foreign};
 pub use suite::{Failure, Suite, Summary};
 
 use self::probe::Raw;
+use crate::calls::queue::CallStage;
 pub use crate::order::Fault;
 use crate::order::{CyclePolicy, Order, Scope};
 
@@ -122,14 +123,14 @@ pub trait Subject {
     /// Sets a finalizer, with an object as its context. Returns false if the object has one.
     fn set_finalizer(&mut self, object: usize, context: Option<usize>, cycle: CyclePolicy) -> bool;
 
-    /// Clears a finalizer. Returns false if the object has none.
-    fn clear_finalizer(&mut self, object: usize) -> bool;
+    /// Clears a finalizer, or cancels its call.
+    fn clear_finalizer(&mut self, object: usize) -> CallStage;
 
     /// Adds a cleanup, numbered, with an object as its argument.
     fn add_cleanup(&mut self, object: usize, number: u64, argument: Option<usize>);
 
-    /// Stops a cleanup. Returns false if it is due, done or stopped.
-    fn stop_cleanup(&mut self, number: u64) -> bool;
+    /// Stops a cleanup, or cancels its call.
+    fn stop_cleanup(&mut self, number: u64) -> CallStage;
 
     /// Makes a weak handle of the object, whose number is `id`.
     fn make_weak(&mut self, object: usize, id: u64);

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Call;
+use crate::calls::queue::CallStage;
 use crate::order::{CyclePolicy, Order, Scope};
 
 pub(super) type Set = BTreeSet<u64>;
@@ -291,6 +292,23 @@ impl Model {
         }
         self.reports.extend(asked);
         (queued, alive)
+    }
+
+    /// Cancels a call that was `registered`, or else is queued.
+    pub(super) fn cancelled(
+        &mut self,
+        registered: bool,
+        is_it: impl Fn(&Call) -> bool,
+    ) -> CallStage {
+        let before = self.queue.len();
+        if registered {
+            return CallStage::Registered;
+        }
+        self.queue.retain(|queued| !is_it(&queued.call));
+        match before == self.queue.len() {
+            true => CallStage::Done,
+            false => CallStage::Queued,
+        }
     }
 
     /// Notes that a call begins: it must be due, and all calls before it must be done.

@@ -271,7 +271,11 @@ impl<'a, S: Subject> Case<'a, S> {
                 if let Some(id) = held(&self.model, object) {
                     let cleared = self.subject.clear_finalizer(object);
                     let there = self.model.finalizers.remove(&id).is_some();
-                    same("clear_finalizer", cleared, there)?;
+                    let wanted = self.model.cancelled(
+                        there,
+                        |call| matches!(call, Call::Finalizer { object, .. } if *object == id),
+                    );
+                    same("clear_finalizer", cleared, wanted)?;
                 }
             }
             Op::AddCleanup { object, argument } => {
@@ -290,7 +294,11 @@ impl<'a, S: Subject> Case<'a, S> {
                     let number = 1 + nth as u64 % (self.cleanups - 1);
                     let stopped = self.subject.stop_cleanup(number);
                     let there = self.model.cleanups.remove(&number).is_some();
-                    same("stop_cleanup", stopped, there)?;
+                    let wanted = self.model.cancelled(
+                        there,
+                        |call| matches!(call, Call::Cleanup { number: of, .. } if *of == number),
+                    );
+                    same("stop_cleanup", stopped, wanted)?;
                 }
             }
             Op::MakeWeak { object } => {

@@ -3,6 +3,7 @@
 
 use fing_stubs::{Kind, Signature, StubError};
 
+use crate::calls::executor::{Closed, StartError};
 use crate::calls::function::{ContextKind, Function};
 use crate::calls::options::HeldValue;
 use crate::calls::shape::Argument;
@@ -72,9 +73,19 @@ pub enum RegisterError {
         /// The function's signature.
         function: Signature,
     },
+    /// The function is declared to return a status, and its last result is neither an integer nor
+    /// an interface.
+    #[error("registering {function}: wanted an integer or an interface as its last result")]
+    Status {
+        /// The function's signature.
+        function: Signature,
+    },
     /// The thread of the finalizer goroutine could not be started.
     #[error("registering: no thread for the finalizer goroutine: {0}")]
     NoThread(std::io::Error),
+    /// Nothing is finalized any more.
+    #[error(transparent)]
+    Closed(Closed),
     /// The stub for the function could not be made.
     #[error("registering: {0}")]
     Stub(#[from] StubError),
@@ -141,10 +152,24 @@ pub(super) fn check(function: &Function) -> Result<Argument, RegisterError> {
             });
         }
     };
+    if !function.has_readable_status() {
+        return Err(RegisterError::Status {
+            function: signature.clone(),
+        });
+    }
     if function.is_nil() {
         return Err(RegisterError::NilFunction {
             function: signature.clone(),
         });
     }
     Ok(argument)
+}
+
+impl From<StartError> for RegisterError {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Closed(closed) => Self::Closed(closed),
+            StartError::NoThread(error) => Self::NoThread(error),
+        }
+    }
 }

@@ -22,8 +22,7 @@ mod table;
 mod why;
 
 use std::num::NonZeroU32;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak as WeakArc};
 use std::time::Duration;
 
 use fing_stubs::{AbiError, CacheOptions, CacheStats, StubError};
@@ -38,17 +37,21 @@ use crate::base::events::drop_guarded;
 use crate::base::identity;
 use crate::base::lock::{Lock, Rank};
 use crate::calls::budget::{Budget, Drained};
-use crate::calls::executor::{Executor, ExecutorError, Goroutine, Owner};
+use crate::calls::executor::{Closed, Executor, ExecutorError, Goroutine, Owner};
+use crate::calls::failing::Policy;
+use crate::calls::failure::{Decision, Failure, FailurePolicy};
 use crate::calls::function::{CleanupFn, FinalizerFn, Function};
-use crate::calls::goroutine::{CallOptions, Calls, CallsError, FinalizerPanic};
+use crate::calls::goroutine::{CallOptions, Calls, CallsError};
 use crate::calls::lent::{Lender, Lent, NotLent};
 use crate::calls::lookup::Lookup;
 use crate::calls::misuse::MutatorMisuse;
-use crate::calls::options::{FinalizerOptions, HeldValue};
-use crate::calls::queue::{Backlog, CallStats};
+use crate::calls::options::{FinalizerOptions, Handling, HeldValue};
+use crate::calls::queue::{Backlog, CallId, CallStage, CallStats};
 use crate::calls::samples::CallTimes;
 use crate::calls::shape::Argument;
 use crate::calls::thread::ThreadOptions;
+use crate::calls::ticket::Ticket;
+use crate::calls::watchdog::Watchdog;
 use crate::order::{CyclePolicy, KeepPath, Order};
 use entry::Kind;
 use table::{Id, Registration, Table};
@@ -56,7 +59,8 @@ use table::{Id, Registration, Table};
 /// Finalizers, cleanups and weak handles for the objects of any collector.
 ///
 /// Clones are handles to one table. When the last one is dropped, the goroutine ends after the
-/// batch it is running.
+/// call it is running, and what is queued is dropped. Code that these `Finalizers` own, such as the
+/// closure of a finalizer, holds a [`WeakFinalizers`] instead.
 ///
 /// Mutators register. The collector, with the world stopped, calls [`begin`](Self::begin) when it
 /// starts, and [`step`](Collection::step) when it has followed everything from its own roots; and
@@ -81,11 +85,54 @@ impl<R: Reference> Clone for Finalizers<R> {
     }
 }
 
+/// A handle of [`Finalizers`] that does not keep them alive: for code that they own, such as
+/// closures of finalizers and hooks. [`Finalizers::to_weak`] returns it.
+pub struct WeakFinalizers<R: Reference> {
+    shared: WeakArc<Shared<R>>,
+    goroutine: WeakArc<Goroutine>,
+}
+
+impl<R: Reference> WeakFinalizers<R> {
+    /// Returns the finalizers, or `None` if their last handle was dropped.
+    pub fn upgrade(&self) -> Option<Finalizers<R>> {
+        Some(Finalizers {
+            goroutine: self.goroutine.upgrade()?,
+            shared: self.shared.upgrade()?,
+        })
+    }
+}
+
+impl<R: Reference> Clone for WeakFinalizers<R> {
+    fn clone(&self) -> Self {
+        WeakFinalizers {
+            shared: self.shared.clone(),
+            goroutine: self.goroutine.clone(),
+        }
+    }
+}
+
+impl<R: Reference> std::fmt::Debug for WeakFinalizers<R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("WeakFinalizers")
+    }
+}
+
 struct Shared<R> {
     table: Lock<Table<R>>,
     calls: Calls,
     /// Tells the ids of different `Finalizers` apart.
     identity: u64,
+}
+
+impl<R: Reference> Shared<R> {
+    /// Cancels the call of an object's finalizer, of which nothing is registered.
+    fn cancel_finalizer(&self, object: R, allowed: impl Fn(u32) -> bool) -> CallStage {
+        if self.table.lock().cancel_due_finalizer(object, &allowed) {
+            return CallStage::Queued;
+        }
+        let id = CallId::Finalizer(object.to_word());
+        self.calls.queue.cancel(id, allowed)
+    }
 }
 
 impl<R: Reference> Owner for Shared<R> {
@@ -118,6 +165,15 @@ pub enum FinalizersError {
     /// `int_arg_regs` is more than the machine has.
     #[error("int_arg_regs: {0}")]
     IntArgRegs(#[from] AbiError),
+    /// The watchdog is to hand over, and the executor has no threads of its own.
+    #[error("watchdog: to hand over, wanted Executor::Thread, found {found:?}")]
+    Watchdog {
+        /// The executor.
+        found: Executor,
+    },
+    /// There is no memory for a page by which forked children are told.
+    #[error("a page that forked children find empty: {0}")]
+    Gate(std::io::Error),
 }
 
 /// Options of [`Finalizers`], which [`build`](Self::build) makes.
@@ -179,10 +235,36 @@ impl<R: Reference> FinalizersBuilder<R> {
         self
     }
 
-    /// Sets a hook that is called with each panic of a finalizer or cleanup, on the thread that
-    /// runs finalizers. The default sends a `tracing` error.
-    pub fn on_panic(mut self, hook: impl Fn(&FinalizerPanic) + Send + Sync + 'static) -> Self {
-        self.calls.on_panic = Box::new(hook);
+    /// Sets a hook that is told of each failure of a finalizer or cleanup: see [`Failure`]. It is
+    /// called on the thread that runs finalizers, or, for one that is stuck or whose thread has
+    /// ended, on the watchdog's; with no lock held, so it may do whatever a finalizer may. The
+    /// default sends a `tracing` error.
+    pub fn on_failure(mut self, hook: impl Fn(&Failure) + Send + Sync + 'static) -> Self {
+        self.calls.on_failure = Box::new(hook);
+        self
+    }
+
+    /// Sets what is done about failures, unless the registration says otherwise. The default is
+    /// [`FailurePolicy::Report`].
+    pub fn failure_policy(mut self, policy: FailurePolicy) -> Self {
+        self.calls.policy = Policy::Fixed(policy);
+        self
+    }
+
+    /// Has a hook decide what is done about failures, unless the registration says otherwise: in
+    /// place of a [`failure_policy`](Self::failure_policy). It is called before
+    /// [`on_failure`](Self::on_failure), as that is. If it panics, it has decided to go on.
+    pub fn decide_failures(
+        mut self,
+        hook: impl Fn(&Failure) -> Decision + Send + Sync + 'static,
+    ) -> Self {
+        self.calls.policy = Policy::Hook(Box::new(hook));
+        self
+    }
+
+    /// Sets a watchdog; by default there is none. See [`Watchdog`] for what it does and costs.
+    pub fn watchdog(mut self, options: Watchdog) -> Self {
+        self.calls.watchdog = Some(options);
         self
     }
 
@@ -214,9 +296,19 @@ impl<R: Reference> FinalizersBuilder<R> {
     /// [`FinalizersError::Stubs`] if there is no executable memory or a limit is out of range,
     /// [`FinalizersError::IntArgRegs`] if the count is more than the machine has.
     pub fn build(self) -> Result<Finalizers<R>, FinalizersError> {
+        let hands_over = self
+            .calls
+            .watchdog
+            .is_some_and(|watchdog| watchdog.hands_over());
+        if hands_over && self.executor != Executor::Thread {
+            return Err(FinalizersError::Watchdog {
+                found: self.executor,
+            });
+        }
         let calls = Calls::new(self.calls).map_err(|error| match error {
             CallsError::Stubs(error) => FinalizersError::Stubs(error),
             CallsError::IntArgRegs(error) => FinalizersError::IntArgRegs(error),
+            CallsError::Gate(error) => FinalizersError::Gate(error),
         })?;
         let shared = Arc::new(Shared {
             table: Lock::new(Rank::Registry, self.table),
@@ -257,9 +349,11 @@ pub enum CollectionError {
 }
 
 /// The results of a collection.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Finished<R> {
+    /// The ticket of these calls, to wait for them.
+    pub ticket: Ticket,
     /// Number of calls that were queued.
     pub queued: usize,
     /// Cycles to be reported ([`CyclePolicy::Report`]): each object refers to the next one, and the
@@ -287,8 +381,21 @@ pub struct FinalizersStats {
     pub queued: u64,
     /// Calls done.
     pub executed: u64,
-    /// Calls that panicked, of those done.
-    pub panicked: u64,
+    /// Calls that were cancelled after they had been queued.
+    pub cancelled: u64,
+    /// Calls dropped because of a shutdown: those that were queued then, and those of registrations
+    /// that the first collection after it has found.
+    pub discarded: u64,
+    /// Calls that failed, and calls that were not made as their function is in quarantine.
+    pub failed: u64,
+    /// Calls that were queued again after they had failed.
+    pub requeued: u64,
+    /// Calls that were not made, as their function is in quarantine.
+    pub quarantined: u64,
+    /// Calls that another thread has taken over from, and that have not returned.
+    pub stuck: u64,
+    /// Times that another thread took over from one that was stuck or had ended.
+    pub taken_over: u64,
     /// Statistics of the stub cache.
     pub stubs: CacheStats,
 }
@@ -309,6 +416,14 @@ impl<R: Reference> Finalizers<R> {
             calls: CallOptions::default(),
             executor: Executor::Inline,
             thread: ThreadOptions::default(),
+        }
+    }
+
+    /// Returns a handle that does not keep these `Finalizers` alive, for code that they own.
+    pub fn to_weak(&self) -> WeakFinalizers<R> {
+        WeakFinalizers {
+            shared: Arc::downgrade(&self.shared),
+            goroutine: Arc::downgrade(&self.goroutine),
         }
     }
 
@@ -369,9 +484,9 @@ impl<R: Reference> Finalizers<R> {
         let registration = Registration {
             kind: Kind::Finalizer,
             object,
-            shape: self.shape(function, argument)?,
+            shape: self.shape(function, argument, options.handling)?,
             held: context,
-            policy: options.cycle,
+            policy: options.handling.cycle,
         };
         let added = self.shared.table.lock().add(registration);
         added.map(drop).ok_or(RegisterError::AlreadySet {
@@ -380,13 +495,19 @@ impl<R: Reference> Finalizers<R> {
     }
 
     /// Returns the shape of a function, after starting the goroutine that will call it.
-    fn shape(&self, function: &Function, argument: Argument) -> Result<u32, RegisterError> {
+    fn shape(
+        &self,
+        function: &Function,
+        argument: Argument,
+        handling: Handling,
+    ) -> Result<u32, RegisterError> {
         let calls = &self.shared.calls;
-        self.goroutine.start().map_err(RegisterError::NoThread)?;
-        let cycle = CyclePolicy::default();
+        self.goroutine.start()?;
+        // Here the registration has the policy for cycles, not the shape.
+        let handling = handling.cycle(CyclePolicy::default());
         let shape = calls
             .shapes
-            .index_of(function, argument, cycle, &calls.stubs)?;
+            .index_of(function, argument, handling, &calls.stubs)?;
         Ok(shape)
     }
 
@@ -398,15 +519,19 @@ impl<R: Reference> Finalizers<R> {
     pub fn prepare_finalizer(
         &self,
         function: &FinalizerFn,
-        cycle: CyclePolicy,
+        handling: impl Into<Handling>,
     ) -> Result<PreparedFinalizer<R>, RegisterError> {
-        PreparedFinalizer::new(self, function, cycle)
+        PreparedFinalizer::new(self, function, handling.into())
     }
 
-    /// Removes the finalizer of an object, and returns whether there was one. A call that is due
-    /// already is made nevertheless.
-    pub fn clear_finalizer(&self, object: R) -> bool {
-        self.shared.table.lock().clear_finalizer(object)
+    /// Removes the finalizer of an object, or cancels its call if that is queued and has not begun.
+    /// Returns how far it had come. With a collector that moves objects, a queued call is known by
+    /// the object's address after the last collection.
+    pub fn clear_finalizer(&self, object: R) -> CallStage {
+        if self.shared.table.lock().clear_finalizer(object) {
+            return CallStage::Registered;
+        }
+        self.shared.cancel_finalizer(object, |_| true)
     }
 
     /// Adds a cleanup: when a collection finds the object dead, it queues a call of `cleanup` with
@@ -429,6 +554,34 @@ impl<R: Reference> Finalizers<R> {
         cleanup: &CleanupFn,
         argument: HeldValue<R>,
     ) -> Result<Cleanup, RegisterError> {
+        self.add_cleanup_to(object, cleanup, argument, Handling::new())
+    }
+
+    /// As [`add_cleanup`](Self::add_cleanup), with what is done about failures, and where this is
+    /// called. (A cleanup has no policy for cycles.)
+    ///
+    /// # Safety
+    /// Those of [`add_cleanup`](Self::add_cleanup).
+    ///
+    /// # Errors
+    /// Those of [`add_cleanup`](Self::add_cleanup).
+    pub unsafe fn add_cleanup_with(
+        &self,
+        object: R,
+        cleanup: &CleanupFn,
+        argument: HeldValue<R>,
+        options: Handling,
+    ) -> Result<Cleanup, RegisterError> {
+        self.add_cleanup_to(object, cleanup, argument, options)
+    }
+
+    fn add_cleanup_to(
+        &self,
+        object: R,
+        cleanup: &CleanupFn,
+        argument: HeldValue<R>,
+        options: Handling,
+    ) -> Result<Cleanup, RegisterError> {
         if argument == HeldValue::Object(object) {
             return Err(RegisterError::ArgumentIsObject {
                 word: object.to_word(),
@@ -448,7 +601,7 @@ impl<R: Reference> Finalizers<R> {
         let registration = Registration {
             kind: Kind::Cleanup,
             object,
-            shape: self.shape(function, word)?,
+            shape: self.shape(function, word, options)?,
             held: Some(argument),
             policy: CyclePolicy::default(),
         };
@@ -458,10 +611,27 @@ impl<R: Reference> Finalizers<R> {
         Ok(Cleanup { of, id })
     }
 
-    /// Removes a cleanup. Returns false if it is due, done or stopped already, or is one of other
-    /// `Finalizers`.
-    pub fn stop_cleanup(&self, cleanup: Cleanup) -> bool {
-        cleanup.of == self.shared.identity && self.shared.table.lock().stop_cleanup(cleanup.id)
+    /// Removes a cleanup, or cancels its call if that is queued and has not begun. Returns how far
+    /// it had come; [`CallStage::Done`] for a cleanup of other `Finalizers`.
+    pub fn stop_cleanup(&self, cleanup: Cleanup) -> CallStage {
+        if cleanup.of != self.shared.identity {
+            return CallStage::Done;
+        }
+        let mut table = self.shared.table.lock();
+        if table.stop_cleanup(cleanup.id) {
+            return CallStage::Registered;
+        }
+        if table.cancel_due_cleanup(cleanup.id) {
+            return CallStage::Queued;
+        }
+        drop(table);
+        let id = CallId::Cleanup(cleanup.id.number());
+        self.shared.calls.queue.cancel(id, |_| true)
+    }
+
+    /// Whether anything may be registered.
+    fn check_open(&self) -> Result<(), RegisterError> {
+        Closed::check(&self.shared.calls.gate).map_err(RegisterError::Closed)
     }
 
     /// Returns the weak handle of an object, of which there is one at a time. A collection that
@@ -504,10 +674,18 @@ impl<R: Reference> Finalizers<R> {
     }
 
     fn begin_collection(&self, scope: Scope) -> Result<Collection<R>, CollectionError> {
-        match self.shared.table.lock().begin(scope) {
-            true => Ok(Collection::new(self.clone())),
-            false => Err(CollectionError::UnderWay),
+        let mut table = self.shared.table.lock();
+        if !table.begin(scope) {
+            return Err(CollectionError::UnderWay);
         }
+        if !self.shared.calls.gate.is_open() {
+            let number = table.handed_over;
+            let dropped = table.drop_calls();
+            let queue = &self.shared.calls.queue;
+            queue.fill(number, |queue| queue.discard(dropped));
+        }
+        drop(table);
+        Ok(Collection::new(self.clone()))
     }
 
     /// Hands the calls that are due to the finalizer goroutine, and releases functions that are no
@@ -518,7 +696,9 @@ impl<R: Reference> Finalizers<R> {
         let mut table = self.shared.table.lock();
         let mut lookup = Lookup::between_sweeps(&calls.shapes);
         let mut queued = 0;
-        calls.queue.fill(|filling| {
+        table.handed_over += 1;
+        let number = table.handed_over;
+        calls.queue.fill(number, |filling| {
             table.take_due(|due| {
                 due::queue(&due, &mut lookup, filling);
                 queued += 1;
@@ -535,7 +715,11 @@ impl<R: Reference> Finalizers<R> {
         for shape in removed {
             drop_guarded("the owner of a function", shape);
         }
-        Finished { queued, cycles }
+        Finished {
+            ticket: Ticket::new(number, &calls.queue, &self.goroutine),
+            queued,
+            cycles,
+        }
     }
 
     /// Makes all steps of a collection, for collectors that can follow references at any moment. To
@@ -669,7 +853,8 @@ impl<R: Reference> Finalizers<R> {
     pub fn stats(&self) -> FinalizersStats {
         let table = self.shared.table.lock();
         let calls = &self.shared.calls;
-        let counts = calls.queue.counts();
+        let mut counts = calls.queue.counts();
+        counts.fates.cancelled.add_all(table.cancelled);
         let registered = [Kind::Finalizer, Kind::Cleanup].map(|kind| table.count(kind));
         let [finalizer_calls, cleanup_calls] = calls.stats(&counts, registered);
         FinalizersStats {
@@ -681,7 +866,13 @@ impl<R: Reference> Finalizers<R> {
             weak: table.count(Kind::Weak),
             queued: counts.queued,
             executed: counts.executed,
-            panicked: calls.panics.load(Ordering::Relaxed),
+            cancelled: counts.cancelled + table.cancelled.all(),
+            discarded: counts.discarded,
+            failed: calls.failures.failed(),
+            requeued: calls.failures.requeued(),
+            quarantined: counts.quarantined,
+            stuck: counts.stuck,
+            taken_over: counts.taken_over,
             stubs: calls.stubs.stats(),
         }
     }

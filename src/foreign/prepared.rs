@@ -10,7 +10,8 @@ use super::entry::Kind;
 use super::table::Registration;
 use super::{Finalizers, RegisterError, error};
 use crate::calls::function::FinalizerFn;
-use crate::calls::options::HeldValue;
+use crate::calls::options::{Handling, HeldValue};
+use crate::calls::queue::CallStage;
 use crate::order::{CyclePolicy, Reference};
 
 /// How many objects are handled under one lock.
@@ -35,7 +36,8 @@ const AT_ONCE: usize = 64;
 ///     // SAFETY: `close` does not follow its argument.
 ///     unsafe { close.set(object)? };
 /// }
-/// assert!(close.clear(0x1000) && !close.clear(0x1000));
+/// assert!(close.clear(0x1000).is_cancelled());
+/// assert!(!close.clear(0x1000).is_cancelled());
 /// assert_eq!(finalizers.stats().finalizers, 1023);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -89,20 +91,15 @@ impl<R: Reference> PreparedFinalizer<R> {
     pub(super) fn new(
         finalizers: &Finalizers<R>,
         function: &FinalizerFn,
-        cycle: CyclePolicy,
+        handling: Handling,
     ) -> Result<PreparedFinalizer<R>, RegisterError> {
         let parts = function.function();
         let argument = error::check(parts)?;
-        let calls = &finalizers.shared.calls;
-        let start = finalizers.goroutine.start();
-        start.map_err(RegisterError::NoThread)?;
-        let shape = calls
-            .shapes
-            .index_of(parts, argument, CyclePolicy::default(), &calls.stubs)?;
+        let shape = finalizers.shape(parts, argument, handling)?;
         Ok(PreparedFinalizer(Arc::new(Inner {
             finalizers: finalizers.clone(),
             function: function.clone(),
-            cycle,
+            cycle: handling.cycle,
             shape,
         })))
     }
@@ -118,8 +115,8 @@ impl<R: Reference> PreparedFinalizer<R> {
     /// Those of [`Finalizers::set_finalizer`], for the object.
     ///
     /// # Errors
-    /// The object has a finalizer already, or the function takes a context per registration.
-    /// Nothing is changed then.
+    /// The object has a finalizer already, the function takes a context per registration, or
+    /// nothing is finalized any more. Nothing is changed then.
     #[inline]
     pub unsafe fn set(&self, object: R) -> Result<(), RegisterError> {
         self.add(object, None)
@@ -141,6 +138,7 @@ impl<R: Reference> PreparedFinalizer<R> {
     #[inline]
     fn add(&self, object: R, context: Option<HeldValue<R>>) -> Result<(), RegisterError> {
         let inner = &*self.0;
+        inner.finalizers.check_open()?;
         let context = inner.check_context(context)?;
         let mut table = inner.finalizers.shared.table.lock();
         match table.add(inner.registration(object, context)) {
@@ -160,6 +158,7 @@ impl<R: Reference> PreparedFinalizer<R> {
     /// objects before that one have this finalizer then, and those after it are unchanged.
     pub unsafe fn set_all(&self, objects: &[R]) -> Result<(), RegisterError> {
         let inner = &*self.0;
+        inner.finalizers.check_open()?;
         let context = inner.check_context(None)?;
         for some in objects.chunks(AT_ONCE) {
             let mut table = inner.finalizers.shared.table.lock();
@@ -172,17 +171,20 @@ impl<R: Reference> PreparedFinalizer<R> {
         Ok(())
     }
 
-    /// Removes it from `object`. Returns false if the object has no finalizer or another one, which
-    /// is left then.
+    /// Removes it from `object`, or cancels its call, as
+    /// [`Finalizers::clear_finalizer`] does. A finalizer of another function is left.
     #[inline]
-    pub fn clear(&self, object: R) -> bool {
+    pub fn clear(&self, object: R) -> CallStage {
         let inner = &*self.0;
-        let mut table = inner.finalizers.shared.table.lock();
-        table.clear_if(object, inner.shape)
+        let shared = &inner.finalizers.shared;
+        if shared.table.lock().clear_if(object, inner.shape) {
+            return CallStage::Registered;
+        }
+        shared.cancel_finalizer(object, |shape| shape == inner.shape)
     }
 
-    /// Removes it from each of the objects that have it, and returns from how many. Other
-    /// finalizers are left.
+    /// Removes it from each of the objects for which it is registered, and returns from how many.
+    /// Other finalizers are left, and queued calls are made.
     pub fn clear_all(&self, objects: &[R]) -> usize {
         let inner = &*self.0;
         let mut count = 0;

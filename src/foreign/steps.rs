@@ -206,7 +206,7 @@ impl<R: Reference> Table<R> {
                 });
             }
         }
-        let made = plan(&candidates, tracer, self.faults);
+        let made = plan(&candidates, tracer, |_, _| (), self.faults);
         let object = |n: u32| candidates[n as usize].object;
         for &n in &made.left {
             tracer.trace(object(n));

@@ -11,6 +11,7 @@ use super::entry::{Entry, Kind};
 use super::index::{Index, Key, Place};
 use super::part::Part;
 use crate::calls::options::HeldValue;
+use crate::calls::queue::{ByKind, CallKind};
 use crate::order::{CyclePolicy, Fault, Faults, Order, Plan, Reference, Scope};
 
 const NONE: u32 = u32::MAX;
@@ -20,6 +21,24 @@ const NONE: u32 = u32::MAX;
 pub(crate) struct Id {
     entry: u32,
     stamp: u32,
+}
+
+impl Id {
+    /// The number by which the call of a cleanup with this id is found in the queue.
+    pub(crate) fn number(self) -> u64 {
+        u64::from(self.stamp) << 32 | u64::from(self.entry)
+    }
+}
+
+/// The call of an entry that has one.
+fn call_kind(entry: &Entry) -> ByKind {
+    let mut one = ByKind::default();
+    match entry.kind() {
+        Some(Kind::Finalizer) => one.add(CallKind::Finalizer, 1),
+        Some(Kind::Cleanup) => one.add(CallKind::Cleanup, 1),
+        Some(Kind::Weak) | None => {}
+    }
+    one
 }
 
 /// A registration as its caller describes it.
@@ -40,6 +59,8 @@ pub(crate) struct Due {
     pub(crate) object: u64,
     pub(crate) word: u64,
     pub(crate) shape: u32,
+    /// The number by which a queued cleanup is found.
+    pub(crate) number: u64,
 }
 
 /// What the next step does.
@@ -70,6 +91,10 @@ pub(crate) struct Table<R> {
     /// Whether queued calls were traced early.
     pub(super) queue_traced: bool,
     pub(super) reports: Vec<Vec<R>>,
+    /// How many times what is due was handed over.
+    pub(crate) handed_over: u64,
+    /// Calls that were cancelled between the collection that found them due and the hand-over.
+    pub(crate) cancelled: ByKind,
     pub(crate) faults: Faults,
 }
 
@@ -91,6 +116,8 @@ impl<R: Reference> Table<R> {
             refill: false,
             queue_traced: false,
             reports: Vec::new(),
+            handed_over: 0,
+            cancelled: ByKind::default(),
             faults: Faults::default(),
         }
     }
@@ -217,6 +244,61 @@ impl<R: Reference> Table<R> {
         own.map(|place| self.clear(place)).is_some()
     }
 
+    /// Cancels the call of a finalizer that is due and not handed over yet. Returns whether there
+    /// is such a call, of a shape that is allowed.
+    pub(crate) fn cancel_due_finalizer(
+        &mut self,
+        object: R,
+        allowed: impl Fn(u32) -> bool,
+    ) -> bool {
+        let word = object.to_word();
+        self.cancel_due(|_, entry| {
+            entry.kind() == Some(Kind::Finalizer) && entry.object == word && allowed(entry.shape)
+        })
+    }
+
+    /// As [`Table::cancel_due_finalizer`], for a cleanup.
+    pub(crate) fn cancel_due_cleanup(&mut self, id: Id) -> bool {
+        self.cancel_due(|at, entry| {
+            at == id.entry && entry.stamp() == id.stamp && entry.kind() == Some(Kind::Cleanup)
+        })
+    }
+
+    fn cancel_due(&mut self, wanted: impl Fn(u32, &Entry) -> bool) -> bool {
+        let mut walk = Walk::over(Walked::Due);
+        while let Some(at) = walk.next(&self.entries) {
+            let entry = self.entries.at(at);
+            if wanted(at, entry) {
+                let kind = call_kind(entry);
+                self.sequence.retain(|due| *due != at);
+                self.entries.release(at);
+                self.cancelled.add_all(kind);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Drops all finalizers and cleanups, those that are due as well, as nothing is finalized any
+    /// more. Returns how many. Weak handles stay.
+    pub(crate) fn drop_calls(&mut self) -> ByKind {
+        let mut dropped = ByKind::default();
+        let mut walk = Walk::over(Walked::Scope(Scope::Full));
+        while let Some(at) = walk.next(&self.entries) {
+            let entry = *self.entries.at(at);
+            if !matches!(entry.kind(), Some(Kind::Finalizer | Kind::Cleanup)) {
+                continue;
+            }
+            dropped.add_all(call_kind(&entry));
+            match entry.is_registered() {
+                true => self.remove(at),
+                false => self.entries.release(at),
+            }
+        }
+        self.sequence.clear();
+        dropped
+    }
+
     /// Removes a cleanup. Returns whether it was registered.
     pub(crate) fn stop_cleanup(&mut self, id: Id) -> bool {
         let registered = self.registered(id, Kind::Cleanup).is_some();
@@ -283,6 +365,11 @@ impl<R: Reference> Table<R> {
                 object: entry.object,
                 word: self.entries.word(at),
                 shape: entry.shape,
+                number: Id {
+                    entry: at,
+                    stamp: entry.stamp(),
+                }
+                .number(),
             });
         }
         self.entries.release(at);

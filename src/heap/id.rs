@@ -7,6 +7,7 @@ use super::block::{Bit, Block};
 use super::ids::CellId;
 use crate::types::{Implied, TypeDesc};
 use std::num::NonZeroU32;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// An id for the objects of one type.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -91,9 +92,39 @@ impl Heap {
     pub(crate) fn set_id(&self, start: usize, id: &TypedId, word: Option<u64>) -> SetId {
         match self.typed(start, id) {
             None => SetId::NotThere,
-            Some((block, index)) if block.ids.set(index, id.id, word) => SetId::Set,
+            Some((block, index)) if block.ids.set(index, id.id, word) => {
+                if let Some(number) = self.next_number() {
+                    block.ids.set_number(index, number);
+                }
+                SetId::Set
+            }
             Some(_) => SetId::HasOne,
         }
+    }
+
+    /// From now on, each id that is set is numbered.
+    pub(crate) fn number_ids(&self) {
+        self.next_number.store(1, Relaxed);
+    }
+
+    /// Whether ids are numbered.
+    pub(crate) fn numbers_ids(&self) -> bool {
+        self.next_number.load(Relaxed) != 0
+    }
+
+    /// The number of the next id, or of something else that is counted with them, if ids are
+    /// numbered.
+    #[inline]
+    pub(crate) fn next_number(&self) -> Option<u64> {
+        let numbered = self.next_number.load(Relaxed) != 0;
+        numbered.then(|| self.next_number.fetch_add(1, Relaxed))
+    }
+
+    /// The number of the id of the object at `start`; 0 if it has none, or one that its type has
+    /// given it.
+    pub(crate) fn id_number(&self, start: usize) -> u64 {
+        let cell = self.object_at(start);
+        cell.map_or(0, |cell| cell.block.ids.number(cell.index))
     }
 
     /// Removes the id of the object at `start` if it is this one, and returns whether it was.

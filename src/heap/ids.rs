@@ -55,6 +55,8 @@ pub(super) struct Ids {
     own: OnceLock<Box<[AtomicU32]>>,
     /// The word stored with each cell's own id. Made when the first is set.
     words: OnceLock<Box<[AtomicU64]>>,
+    /// The number of each cell's own id. Made when the first is set.
+    numbers: OnceLock<Box<[AtomicU64]>>,
     /// Whether `own` was written since the last [`Ids::settle`].
     changed: AtomicBool,
     implied: Option<Implied>,
@@ -87,6 +89,7 @@ impl Ids {
             cells,
             own: OnceLock::new(),
             words: OnceLock::new(),
+            numbers: OnceLock::new(),
             changed: AtomicBool::new(false),
             implied: implied.map(|id| Implied { id, spent: spent() }),
         }
@@ -102,6 +105,20 @@ impl Ids {
     fn make_words(&self) -> &[AtomicU64] {
         let words = || (0..self.cells).map(|_| AtomicU64::new(0)).collect();
         self.words.get_or_init(words)
+    }
+
+    /// Sets the number of a cell's own id, which was just set.
+    #[cold]
+    pub(super) fn set_number(&self, index: usize, number: u64) {
+        let numbers = || (0..self.cells).map(|_| AtomicU64::new(0)).collect();
+        self.numbers.get_or_init(numbers)[index].store(number, Relaxed);
+    }
+
+    /// The number of the id of a cell's object; 0 for an implied one.
+    pub(super) fn number(&self, index: usize) -> u64 {
+        let own = self.own.get().map_or(0, |own| own[index].load(Relaxed));
+        let numbers = self.numbers.get().filter(|_| own != 0);
+        numbers.map_or(0, |numbers| numbers[index].load(Relaxed))
     }
 
     #[inline]
@@ -352,6 +369,10 @@ impl Ids {
         let implied = self.implied.as_ref();
         self.own.get().map_or(0, |own| size_of_val(&**own))
             + self.words.get().map_or(0, |words| size_of_val(&**words))
+            + self
+                .numbers
+                .get()
+                .map_or(0, |numbers| size_of_val(&**numbers))
             + implied.map_or(0, |implied| size_of_val(&*implied.spent))
     }
 }

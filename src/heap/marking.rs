@@ -10,6 +10,7 @@ use crate::types::TypeDesc;
 use crate::world::safepoint::Stopped;
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// A collection under way. Everything starts unmarked; what is unmarked at the sweep is freed.
 ///
@@ -21,6 +22,9 @@ pub(crate) struct Marking<'h> {
     pub(super) blocks: Vec<Arc<Block>>,
     /// Objects that are marked and whose pointers are not yet followed.
     stack: Vec<(usize, &'h TypeDesc)>,
+    /// Whether marked objects that are [`Bit::Special`] are told by [`Marking::next_special`].
+    watching: bool,
+    specials: Vec<usize>,
     /// Indices of the blocks with unmarked objects that have an id, as
     /// [`Marking::mark_children_of_dying`] found them.
     dying: Vec<usize>,
@@ -77,6 +81,8 @@ impl Heap {
             heap: self,
             blocks,
             stack: Vec::new(),
+            watching: self.specials_watched.load(Relaxed),
+            specials: Vec::new(),
             dying: Vec::new(),
             swept: false,
             live_bytes: None,
@@ -95,11 +101,28 @@ impl<'h> Marking<'h> {
     /// [`Marking::drain`].
     #[inline]
     pub(crate) fn mark(&mut self, addr: usize) {
-        if let Some((start, desc)) = self.heap.mark(addr)
-            && !desc.pointers().is_empty()
-        {
-            self.stack.push((start, desc));
+        if let Some((start, desc)) = self.heap.mark(addr) {
+            if !desc.pointers().is_empty() {
+                self.stack.push((start, desc));
+            }
+            if self.watching {
+                self.note_special(start);
+            }
         }
+    }
+
+    #[cold]
+    fn note_special(&mut self, start: usize) {
+        let cell = self.heap.object_at(start);
+        if cell.is_some_and(|cell| cell.block.get(Bit::Special, cell.index)) {
+            self.specials.push(start);
+        }
+    }
+
+    /// The start of an object that was marked and is [`Bit::Special`], each once, if
+    /// [`Heap::watch_specials`] was called before the collection.
+    pub(crate) fn next_special(&mut self) -> Option<usize> {
+        self.specials.pop()
     }
 
     /// Marks everything that is reachable from marked objects.

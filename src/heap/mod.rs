@@ -174,6 +174,10 @@ pub(crate) struct Heap {
     doubtful: Arc<AtomicBool>,
     /// Collections finished. A cache of another epoch is stale.
     epoch: AtomicU64,
+    /// Whether collections tell which special objects they mark.
+    specials_watched: AtomicBool,
+    /// The number of the next registration, if they are numbered; 0 if not.
+    next_number: AtomicU64,
     totals: stats::Totals,
 }
 
@@ -213,6 +217,8 @@ impl Heap {
             // Values in tiny blocks have no header of their own.
             doubtful: Arc::new(AtomicBool::new(tiny.is_some())),
             epoch: AtomicU64::new(0),
+            specials_watched: AtomicBool::new(false),
+            next_number: AtomicU64::new(0),
             totals: stats::Totals::default(),
         })
     }
@@ -257,6 +263,12 @@ impl Heap {
     #[inline]
     pub(crate) fn is_stressed(&self) -> bool {
         self.options.stress
+    }
+
+    /// From the next collection on, [`Marking::next_special`] tells which special objects are
+    /// marked.
+    pub(crate) fn watch_specials(&self) {
+        self.specials_watched.store(true, Relaxed);
     }
 
     /// Number of collections finished.

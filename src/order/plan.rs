@@ -90,7 +90,11 @@ struct Graph<R> {
 impl<R: Reference> Graph<R> {
     /// Builds the graph of all dead objects that are reachable from the candidates, which come
     /// first. No two candidates may be the same object.
-    fn build<T: Tracer<Ref = R>>(candidates: &[Candidate<R>], tracer: &mut T) -> Graph<R> {
+    fn build<T: Tracer<Ref = R>>(
+        candidates: &[Candidate<R>],
+        tracer: &mut T,
+        more: impl Fn(R, &mut dyn FnMut(R)),
+    ) -> Graph<R> {
         let mut objects: Vec<R> = candidates
             .iter()
             .map(|candidate| candidate.object)
@@ -104,7 +108,7 @@ impl<R: Reference> Graph<R> {
         let mut at = 0;
         while at < objects.len() {
             let from = objects[at];
-            tracer.children(from, &mut |tracer, to| {
+            let mut add = |tracer: &mut T, to: R| {
                 if to == from {
                     return;
                 }
@@ -117,7 +121,9 @@ impl<R: Reference> Graph<R> {
                     numbers.insert(word, number);
                     edges.push(number);
                 }
-            });
+            };
+            tracer.children(from, &mut add);
+            more(from, &mut |to| add(tracer, to));
             ends.push(edges.len());
             at += 1;
         }
@@ -256,13 +262,15 @@ impl Components {
     }
 }
 
-/// Decides about all dead finalizable objects of a collection. Traces nothing.
+/// Decides about all dead finalizable objects of a collection. `more` visits what counts as
+/// references of an object besides those that the tracer sees. Traces nothing.
 pub(crate) fn plan<T: Tracer>(
     candidates: &[Candidate<T::Ref>],
     tracer: &mut T,
+    more: impl Fn(T::Ref, &mut dyn FnMut(T::Ref)),
     faults: Faults,
 ) -> Plan<T::Ref> {
-    let graph = Graph::build(candidates, tracer);
+    let graph = Graph::build(candidates, tracer, more);
     let whole = graph.components(|_, _| true);
     let policy = |node: u32| {
         candidates

@@ -9,6 +9,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+use crate::base::deadline::Deadline;
 use crate::base::events::{span, tell};
 use crate::heap::{Heap, HeapError, HeapFault, HeapOptions, HeapReport, Marking};
 use crate::types::Types;
@@ -155,6 +156,16 @@ impl Space {
         look: impl FnOnce(&mut Marking<'_>) -> R,
     ) -> Result<R, WorldError> {
         let stopped = self.world.stop_with(None)?;
+        Ok(look(&mut self.heap.marking(&stopped)))
+    }
+
+    /// As [`Space::inspect`], if the world stops before the deadline.
+    pub(crate) fn inspect_before<R>(
+        &self,
+        deadline: Deadline,
+        look: impl FnOnce(&mut Marking<'_>) -> R,
+    ) -> Result<R, WorldError> {
+        let stopped = self.world.stop_before(None, deadline)?;
         Ok(look(&mut self.heap.marking(&stopped)))
     }
 

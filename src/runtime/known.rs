@@ -5,9 +5,8 @@
 
 use std::cell::Cell;
 
-use crate::calls::options::HeldValue;
+use crate::calls::options::{Handling, HeldValue};
 use crate::heap::{Heap, TypedId};
-use crate::order::CyclePolicy;
 use crate::runtime::object::Obj;
 
 /// Rows of the cache, a power of two.
@@ -19,7 +18,7 @@ pub(crate) struct Known {
     /// The function's identity. No other function can get it before the next collection, as the
     /// shape has a clone.
     pub(in crate::runtime) function: usize,
-    pub(in crate::runtime) cycle: CyclePolicy,
+    pub(in crate::runtime) handling: Handling,
     /// The id that an object of the type gets.
     pub(in crate::runtime) id: TypedId,
     pub(in crate::runtime) context: ContextCheck,
@@ -75,9 +74,9 @@ fn row_of(function: usize) -> usize {
 
 impl KnownFunctions {
     #[inline]
-    pub(in crate::runtime) fn find(&self, function: usize, cycle: CyclePolicy) -> Option<Known> {
+    pub(in crate::runtime) fn find(&self, function: usize, handling: Handling) -> Option<Known> {
         let known = self.0[row_of(function)].get()?;
-        (known.function == function && known.cycle == cycle).then_some(known)
+        (known.function == function && known.handling == handling).then_some(known)
     }
 
     pub(in crate::runtime) fn note(&self, known: Known) {

@@ -19,7 +19,7 @@ use crate::runtime::mutator::Mutator;
 use crate::runtime::object::Obj;
 use crate::runtime::shared::Shared;
 use crate::world::safepoint::Slot;
-use crate::world::threads::{self, Members};
+use crate::world::threads::{self, Join, Members};
 
 /// The object that a [Rust finalizer](FinalizerFn::from_rust) is called with. It is whole until the
 /// call returns, whatever is collected meanwhile.
@@ -203,7 +203,7 @@ impl Lender for Shared {
         let mutator = {
             // It is the goroutine's, not of a call.
             let _no_call = threads::calling(None);
-            Mutator::nested(&runtime)
+            Mutator::nested(&runtime, Join::EnterForCalls)
         };
         let mutator = mutator.map_err(|refusal| NotLent(refusal.to_string()))?;
         body(&mut LentMutator::new(mutator));

@@ -2,6 +2,8 @@
 #![deny(unsafe_code)]
 
 pub(crate) mod collect;
+pub(crate) mod collected;
+pub(crate) mod exit;
 pub(crate) mod keep_alive;
 pub(crate) mod known;
 pub(crate) mod lent;
@@ -12,6 +14,7 @@ pub(crate) mod registry;
 mod shared;
 pub(crate) mod stats;
 pub(crate) mod weak;
+pub(crate) mod weak_runtime;
 
 use std::num::NonZeroU32;
 use std::ops::Range;
@@ -21,17 +24,23 @@ use std::time::Duration;
 use fing_stubs::{AbiError, CacheOptions, StubError};
 
 use crate::calls::budget::{Budget, Drained};
-use crate::calls::executor::{Executor, ExecutorError, Goroutine};
+use crate::calls::executor::{Executor, ExecutorError, Goroutine, StartError};
+use crate::calls::failing::Policy;
+use crate::calls::failure::{Decision, Failure, FailurePolicy};
 use crate::calls::function::FinalizerFn;
-use crate::calls::goroutine::{CallOptions, Calls, CallsError, FinalizerPanic};
+use crate::calls::goroutine::{CallOptions, Calls, CallsError};
 use crate::calls::misuse::MutatorMisuse;
 use crate::calls::observer::Observer;
+use crate::calls::options::Handling;
 use crate::calls::queue::{DrainOrder, status};
 use crate::calls::samples::CallTimes;
 use crate::calls::thread::ThreadOptions;
+use crate::calls::ticket::Ticket;
+use crate::calls::watchdog::Watchdog;
 use crate::heap::{HeapError, HeapFault, HeapOptions, HeapReport};
-use crate::order::{CyclePolicy, KeepPath, Order};
+use crate::order::{KeepPath, Order};
 use crate::runtime::collect::{Collection, Space};
+use crate::runtime::collected::Collected;
 use crate::runtime::mutator::Mutator;
 use crate::runtime::registry::{
     CycleReport, FinalizationOrder, Listed, PreparedFinalizer, Registry, SetFinalizerError,
@@ -39,14 +48,16 @@ use crate::runtime::registry::{
 };
 use crate::runtime::shared::Shared;
 use crate::runtime::stats::RuntimeStats;
+use crate::runtime::weak_runtime::WeakRuntime;
 use crate::types::{TypeId, Types};
 use crate::world::threads::WorldError;
 
 /// A heap whose objects can have finalizers and cleanups, and the goroutine that runs them.
 ///
 /// Clones are handles to one runtime, and each [`Mutator`] has one. When the last one is dropped,
-/// the goroutine ends after the batch it is running, and nothing waits for it; see
-/// [`Runtime::shutdown`] to wait. Runtimes share nothing.
+/// the goroutine ends after the call it is running, what is queued is dropped, and nothing waits
+/// for that; see [`Runtime::shutdown`] to wait. Code that the runtime owns, such as the closure of
+/// a finalizer, holds a [`WeakRuntime`] instead. Runtimes share nothing.
 ///
 /// ```
 /// use std::time::Duration;
@@ -95,6 +106,15 @@ pub enum RuntimeError {
     /// `int_arg_regs` is more than the machine has.
     #[error("int_arg_regs: {0}")]
     IntArgRegs(#[from] AbiError),
+    /// The watchdog is to hand over, and the executor has no threads of its own.
+    #[error("watchdog: to hand over, wanted Executor::Thread, found {found:?}")]
+    Watchdog {
+        /// The executor.
+        found: Executor,
+    },
+    /// There is no memory for a page by which forked children are told.
+    #[error("a page that forked children find empty: {0}")]
+    Gate(std::io::Error),
 }
 
 /// Why [`Runtime::verify_heap`] failed.
@@ -116,6 +136,8 @@ pub struct RuntimeBuilder {
     executor: Executor,
     thread: ThreadOptions,
     order: FinalizationOrder,
+    number_registrations: bool,
+    weak: WeakRuntime,
 }
 
 impl std::fmt::Debug for RuntimeBuilder {
@@ -183,18 +205,44 @@ impl RuntimeBuilder {
         self
     }
 
-    /// Sets a hook that is called with each cycle that is to be reported ([`CyclePolicy::Report`]),
-    /// after the collection that found it, on the thread that collected. The default sends a
-    /// `tracing` warning.
+    /// Sets a hook that is called with each cycle that is to be reported
+    /// ([`CyclePolicy::Report`](crate::CyclePolicy::Report)), after the collection that found it,
+    /// on the thread that collected. The default sends a `tracing` warning.
     pub fn on_cycle(mut self, hook: impl Fn(&CycleReport) + Send + Sync + 'static) -> Self {
         self.order.on_cycle = Box::new(hook);
         self
     }
 
-    /// Sets a hook that is called with each panic of a finalizer or cleanup, on the thread that
-    /// runs finalizers. The default sends a `tracing` error.
-    pub fn on_panic(mut self, hook: impl Fn(&FinalizerPanic) + Send + Sync + 'static) -> Self {
-        self.calls.on_panic = Box::new(hook);
+    /// Sets a hook that is told of each failure of a finalizer or cleanup: see [`Failure`]. It is
+    /// called on the thread that runs finalizers, or, for one that is stuck or whose thread has
+    /// ended, on the watchdog's; with no lock held, so it may do whatever a finalizer may. The
+    /// default sends a `tracing` error.
+    pub fn on_failure(mut self, hook: impl Fn(&Failure) + Send + Sync + 'static) -> Self {
+        self.calls.on_failure = Box::new(hook);
+        self
+    }
+
+    /// Sets what is done about failures, unless the registration says otherwise. The default is
+    /// [`FailurePolicy::Report`].
+    pub fn failure_policy(mut self, policy: FailurePolicy) -> Self {
+        self.calls.policy = Policy::Fixed(policy);
+        self
+    }
+
+    /// Has a hook decide what is done about failures, unless the registration says otherwise: in
+    /// place of a [`failure_policy`](Self::failure_policy). It is called before
+    /// [`on_failure`](Self::on_failure), as that is. If it panics, it has decided to go on.
+    pub fn decide_failures(
+        mut self,
+        hook: impl Fn(&Failure) -> Decision + Send + Sync + 'static,
+    ) -> Self {
+        self.calls.policy = Policy::Hook(Box::new(hook));
+        self
+    }
+
+    /// Sets a watchdog; by default there is none. See [`Watchdog`] for what it does and costs.
+    pub fn watchdog(mut self, options: Watchdog) -> Self {
+        self.calls.watchdog = Some(options);
         self
     }
 
@@ -221,12 +269,37 @@ impl RuntimeBuilder {
         self
     }
 
+    /// Has registrations numbered in the order in which they are made, which
+    /// [`ExitPolicy::LastRegisteredFirst`](crate::ends::ExitPolicy::LastRegisteredFirst) needs.
+    /// That takes 8 bytes for each object of a block with finalizers, and one more atomic addition
+    /// for
+    /// each registration. By default they are not.
+    pub fn number_registrations(mut self, number: bool) -> Self {
+        self.number_registrations = number;
+        self
+    }
+
+    /// Returns a handle of the runtime that will be built, for the observer and the hooks. Until
+    /// [`build`](Self::build) has returned it refers to nothing.
+    pub fn weak(&self) -> WeakRuntime {
+        self.weak.clone()
+    }
+
     /// Makes the runtime.
     ///
     /// # Errors
     /// [`RuntimeError`] if there is no address space for the heap or no executable memory, or if a
     /// limit is out of range.
     pub fn build(self) -> Result<Runtime, RuntimeError> {
+        let hands_over = self
+            .calls
+            .watchdog
+            .is_some_and(|watchdog| watchdog.hands_over());
+        if hands_over && self.executor != Executor::Thread {
+            return Err(RuntimeError::Watchdog {
+                found: self.executor,
+            });
+        }
         let mut calls = self.calls;
         if self.order.is_topological() {
             // The plan's order is kept only by a queue that is last in, first out.
@@ -235,10 +308,19 @@ impl RuntimeBuilder {
         let calls = Calls::new(calls).map_err(|error| match error {
             CallsError::Stubs(error) => RuntimeError::Stubs(error),
             CallsError::IntArgRegs(error) => RuntimeError::IntArgRegs(error),
+            CallsError::Gate(error) => RuntimeError::Gate(error),
         })?;
         let registry = Arc::new(Registry::new(&calls, self.order));
         let space = Space::new(Arc::new(Types::new()), self.heap, registry.clone())?;
-        let shared = Shared::new(space, registry, calls);
+        let types = space.clone();
+        calls.failures.set_type_of(move |object| {
+            let (_, desc) = types.heap().find(object as usize)?;
+            Some(desc.ty().clone())
+        });
+        if self.number_registrations {
+            space.heap().number_ids();
+        }
+        let shared = Shared::new(space, registry, calls, self.weak);
         Ok(Runtime::of(shared, self.executor, self.thread))
     }
 }
@@ -260,6 +342,8 @@ impl Runtime {
             executor: Executor::default(),
             thread: ThreadOptions::default(),
             order: FinalizationOrder::default(),
+            number_registrations: false,
+            weak: WeakRuntime::default(),
         }
     }
 
@@ -270,14 +354,19 @@ impl Runtime {
         options.code.policy = fing_stubs::CodePolicy::Interpret;
         let calls = Calls::new(options).unwrap();
         let registry = Arc::new(Registry::new(&calls, FinalizationOrder::default()));
-        let shared = Shared::new(space.clone(), registry, calls);
+        let shared = Shared::new(space.clone(), registry, calls, WeakRuntime::default());
         Runtime::of(shared, Executor::Inline, ThreadOptions::default())
     }
 
     fn of(shared: Arc<Shared>, executor: Executor, thread: ThreadOptions) -> Runtime {
         let goroutine = Arc::new(Goroutine::new(shared.clone(), executor, thread));
-        shared.set_goroutine(&goroutine);
+        shared.handle.set(&shared, &goroutine);
         Runtime { shared, goroutine }
+    }
+
+    /// Returns a handle that does not keep the runtime alive, for code that the runtime owns.
+    pub fn downgrade(&self) -> WeakRuntime {
+        self.shared.handle.clone()
     }
 
     /// Returns the types of this runtime.
@@ -304,12 +393,19 @@ impl Runtime {
     }
 
     /// Runs a collection, and queues the finalizers and cleanups that are due. These may still have
-    /// to run when it returns.
+    /// to run when it returns; [`Collected::wait`] waits for them.
     ///
     /// # Errors
     /// This thread runs with a mutator of this runtime: call [`Mutator::gc`] instead.
-    pub fn gc(&self) -> Result<Collection, WorldError> {
-        self.shared.space.collect()
+    pub fn gc(&self) -> Result<Collected, WorldError> {
+        Ok(self.collected(self.shared.space.collect()?))
+    }
+
+    /// The collection with the ticket of its calls.
+    pub(crate) fn collected(&self, collection: Collection) -> Collected {
+        let queue = &self.shared.calls.queue;
+        let ticket = Ticket::new(collection.number, queue, &self.goroutine);
+        Collected { collection, ticket }
     }
 
     /// Declares a range of addresses as globals: memory outside the heap that lives as long as the
@@ -386,11 +482,11 @@ impl Runtime {
         ty: TypeId,
         finalizer: &FinalizerFn,
     ) -> Result<PreparedFinalizer, SetFinalizerError> {
-        self.prepare_finalizer_with(ty, finalizer, CyclePolicy::default())
+        self.prepare_finalizer_with(ty, finalizer, Handling::new())
     }
 
     /// As [`prepare_finalizer`](Self::prepare_finalizer), with a policy for cycles, which matters
-    /// only in [`Order::Topological`].
+    /// only in [`Order::Topological`], with what is done about failures, and with the site.
     ///
     /// # Errors
     /// Those of [`prepare_finalizer`](Self::prepare_finalizer).
@@ -398,14 +494,13 @@ impl Runtime {
         &self,
         ty: TypeId,
         finalizer: &FinalizerFn,
-        cycle: CyclePolicy,
+        handling: impl Into<Handling>,
     ) -> Result<PreparedFinalizer, SetFinalizerError> {
-        self.start_goroutine()
-            .map_err(SetFinalizerError::NoThread)?;
+        self.start_goroutine()?;
         let Shared {
             space, registry, ..
         } = &*self.shared;
-        registry.prepare(space, ty, finalizer, cycle)
+        registry.prepare(space, ty, finalizer, handling.into())
     }
 
     #[inline]
@@ -419,7 +514,7 @@ impl Runtime {
     }
 
     /// Starts the finalizer goroutine, if it has not been started.
-    pub(crate) fn start_goroutine(&self) -> std::io::Result<()> {
+    pub(crate) fn start_goroutine(&self) -> Result<(), StartError> {
         self.goroutine.start()
     }
 

@@ -2,15 +2,17 @@
 #![forbid(unsafe_code)]
 
 use crate::base::events::{span, tell};
+use crate::calls::executor::StartError;
 use crate::heap::{AccessError, AllocError, Cache, Location, Word};
 use crate::runtime::Runtime;
-use crate::runtime::collect::{Collection, Space};
+use crate::runtime::collect::Space;
+use crate::runtime::collected::Collected;
 use crate::runtime::known::KnownFunctions;
 use crate::runtime::object::Obj;
 use crate::runtime::weak::Weak;
 use crate::types::{TypeDesc, TypeId, Types};
 use crate::world::handle::Handle;
-use crate::world::threads::{Member, WorldError};
+use crate::world::threads::{Join, Member, WorldError};
 use std::cell::{OnceCell, RefCell};
 use std::fmt;
 use std::marker::PhantomData;
@@ -89,7 +91,10 @@ impl Drop for Refresh<'_> {
 impl Mutator {
     /// Attaches this thread, which must have no mutator. Waits while the world is stopped.
     pub(crate) fn attach(runtime: &Runtime) -> Result<Mutator, WorldError> {
-        Ok(Mutator::of(runtime, runtime.space().world().join(false)?))
+        Ok(Mutator::of(
+            runtime,
+            runtime.space().world().join(Join::Attach)?,
+        ))
     }
 
     /// Runs `body` with a mutator of its own. The thread has none, or is in a native region of the
@@ -98,12 +103,12 @@ impl Mutator {
         runtime: &Runtime,
         body: impl FnOnce(&mut Mutator) -> R,
     ) -> Result<R, WorldError> {
-        Ok(body(&mut Mutator::nested(runtime)?))
+        Ok(body(&mut Mutator::nested(runtime, Join::Enter)?))
     }
 
     /// A mutator for a thread that has none or is in a native region.
-    pub(in crate::runtime) fn nested(runtime: &Runtime) -> Result<Mutator, WorldError> {
-        Ok(Mutator::of(runtime, runtime.space().world().join(true)?))
+    pub(in crate::runtime) fn nested(runtime: &Runtime, join: Join) -> Result<Mutator, WorldError> {
+        Ok(Mutator::of(runtime, runtime.space().world().join(join)?))
     }
 
     /// A mutator for a member that runs on this thread.
@@ -149,7 +154,7 @@ impl Mutator {
         self.known.get_or_init(Box::default)
     }
 
-    pub(crate) fn start_goroutine(&self) -> std::io::Result<()> {
+    pub(crate) fn start_goroutine(&self) -> Result<(), StartError> {
         self.runtime.start_goroutine()
     }
 
@@ -193,13 +198,14 @@ impl Mutator {
     ///
     /// # Errors
     /// When the thread is collecting already, or runs with another mutator of this runtime.
-    pub fn gc(&mut self) -> Result<Collection, WorldError> {
+    pub fn gc(&mut self) -> Result<Collected, WorldError> {
         let from = Instant::now();
         let _span = span(|| tracing::debug_span!("collect"));
         let back = Refresh(self);
         let space = back.0.space();
         let stopped = space.world().stop_with(Some(&back.0.member))?;
-        Ok(space.run(stopped, from))
+        let collection = space.run(stopped, from);
+        Ok(back.0.runtime.collected(collection))
     }
 
     // ------------------------------------------------------------------------------------------

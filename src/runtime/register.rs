@@ -8,8 +8,8 @@ use crate::heap::AccessError;
 use crate::runtime::mutator::Mutator;
 use crate::runtime::object::Obj;
 use crate::runtime::registry::{
-    AddCleanupError, Cleanup, CleanupArgument, CleanupOptions, DowngradeError, FinalizerState,
-    Pointer, SetFinalizerError,
+    AddCleanupError, AfterError, Cleanup, CleanupArgument, CleanupOptions, DowngradeError,
+    FinalizerState, Pointer, SetFinalizerError,
 };
 use crate::runtime::weak::Weak;
 
@@ -71,9 +71,10 @@ impl Mutator {
         registry.set_finalizer(self, object.into(), finalizer.function(), options)
     }
 
-    /// Removes the finalizer of an object, as Go's `SetFinalizer(object, nil)` does. A call that is
-    /// queued already is made nevertheless. Returns [`FinalizerState::Cleared`], which says whether
-    /// there was a finalizer, or [`FinalizerState::Ignored`] for an object that never dies.
+    /// Removes the finalizer of an object, as Go's `SetFinalizer(object, nil)` does. Other than in
+    /// Go, a call that is queued and has not begun is cancelled. Returns
+    /// [`FinalizerState::Cleared`], which says how far the finalizer had come, or
+    /// [`FinalizerState::Ignored`] for an object that never dies.
     ///
     /// # Errors
     /// One of Go's checks of the object failed.
@@ -84,6 +85,27 @@ impl Mutator {
     ) -> Result<FinalizerState, SetFinalizerError> {
         let registry = self.runtime().registry();
         registry.clear_finalizer(self, object.into())
+    }
+
+    /// Declares that `object` is finalized after `parent`, though no reference may show it: a
+    /// buffer after the file that flushes it. It counts as a reference from `parent` to `object`
+    /// that is not in memory. So `object` is kept as long as `parent` is reachable, and if both are
+    /// unreachable, the finalizer of `parent` runs first: in the same collection in
+    /// [`Order::Topological`](crate::Order::Topological), in an earlier one in Go's order. It does
+    /// not keep `parent`, whose memory is free for use once its own finalizer has run. Ends with
+    /// the life of either object; declaring it twice is the same as once.
+    ///
+    /// Usually takes constant time; a declaration between two objects that are both named in others
+    /// may search those between them.
+    ///
+    /// # Errors
+    /// The declarations would go round in a circle ([`AfterError::Cycle`] names it); one of the
+    /// objects is of another runtime, has no size or shares a block; or nothing is finalized any
+    /// more. Nothing is changed then. A circle of declarations and references is found by the
+    /// collection, which treats it as one of references ([`CyclePolicy`](crate::CyclePolicy)).
+    pub fn finalize_after(&self, object: Obj<'_>, parent: Obj<'_>) -> Result<(), AfterError> {
+        let registry = self.runtime().registry();
+        registry.finalize_after(self, object, parent)
     }
 
     /// Adds a cleanup: when a collection finds the object that `pointer` points into unreachable,

@@ -27,10 +27,21 @@ pub struct RuntimeStats {
     pub queued: u64,
     /// Calls done. It grows whenever a block of the queue is done.
     pub executed: u64,
-    /// Calls dropped at shutdown, or because the runtime went while they were to be lent a mutator.
+    /// Calls that were cancelled after they had been queued.
+    pub cancelled: u64,
+    /// Calls dropped because of a shutdown: those that were queued then, and those of objects that
+    /// died after it. And those that were to be lent a mutator when the runtime had gone.
     pub discarded: u64,
-    /// Calls that panicked, of those done.
-    pub panicked: u64,
+    /// Calls that failed, of those done or not made: see [`Failure`](crate::failure::Failure).
+    pub failed: u64,
+    /// Calls that were queued again after they had failed.
+    pub requeued: u64,
+    /// Calls that were not made, as their function is in quarantine. They are not among those done.
+    pub quarantined: u64,
+    /// Calls that another thread has taken over from, and that have not returned.
+    pub stuck: u64,
+    /// Times that another thread took over from one that was stuck or had ended.
+    pub taken_over: u64,
     /// Mutators that a call has kept or replaced; see
     /// [`RuntimeBuilder::on_misuse`](crate::RuntimeBuilder::on_misuse).
     pub misuses: u64,
@@ -70,8 +81,13 @@ impl RuntimeStats {
             cleanups,
             queued: counts.queued,
             executed: counts.executed,
+            cancelled: counts.cancelled,
             discarded: counts.discarded,
-            panicked: shared.calls.panics.load(Ordering::Relaxed),
+            failed: shared.calls.failures.failed(),
+            requeued: shared.calls.failures.requeued(),
+            quarantined: counts.quarantined,
+            stuck: counts.stuck,
+            taken_over: counts.taken_over,
             misuses: shared.calls.misuses.load(Ordering::Relaxed),
             restarts: shared.calls.restarts.load(Ordering::Relaxed),
             drains: counts.drains,

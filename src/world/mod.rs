@@ -5,3 +5,4 @@
 pub(crate) mod handle;
 pub(crate) mod safepoint;
 pub(crate) mod threads;
+mod waiting;

@@ -10,19 +10,25 @@
 //! fail, so that it waits; and that of one that parks, so that it wakes the collector. As both
 //! sides use one word, neither can miss the other.
 //!
+//! A thread that has to wait states for whom, in the table of `waiting`, and is refused if one of
+//! those waits for it, in whatever runtime.
+//!
 //! This file knows a thread only by the key that it is given, so that a model checker can run it;
 //! `threads` keeps what is known of the calling thread.
 #![forbid(unsafe_code)]
 
 use std::sync::Arc;
+use std::time::Duration;
 // Not `sync`'s: read by the thread that wrote it only.
 use std::sync::atomic::AtomicBool;
 
+use super::waiting::{ThreadKey, Waiting};
+use crate::base::deadline::Deadline;
 use crate::base::lock::{Condvar, Held, Lock, Rank};
 use crate::base::sync::{AtomicU32, Ordering};
 
-/// Identifies a thread as long as it lives.
-pub(crate) type ThreadKey = usize;
+/// How often a thread that waits looks whether it has to give up.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// No mutator uses the slot.
 const FREE: u32 = 0;
@@ -37,39 +43,43 @@ const STOP: u32 = 8;
 
 /// The state of one member. Its own thread changes all bits but [`STOP`], collectors that one.
 #[derive(Debug)]
-pub(crate) struct Slot(AtomicU32);
+pub(crate) struct Slot {
+    state: AtomicU32,
+    /// The thread that made it, whose mutators use it.
+    thread: ThreadKey,
+}
 
 impl Slot {
     #[inline]
     pub(crate) fn is_running(&self) -> bool {
-        self.0.load(Ordering::Acquire) & RUNNING != 0
+        self.state.load(Ordering::Acquire) & RUNNING != 0
     }
 
     /// Whether a mutator uses the slot.
     pub(crate) fn is_in_use(&self) -> bool {
-        self.0.load(Ordering::Relaxed) & (RUNNING | PARKED) != 0
+        self.state.load(Ordering::Relaxed) & (RUNNING | PARKED) != 0
     }
 
     pub(crate) fn is_revoked(&self) -> bool {
-        self.0.load(Ordering::Relaxed) & REVOKED != 0
+        self.state.load(Ordering::Relaxed) & REVOKED != 0
     }
 
     /// Whether the world is stopped or about to be.
     pub(crate) fn must_stop(&self) -> bool {
-        self.0.load(Ordering::Relaxed) & STOP != 0
+        self.state.load(Ordering::Relaxed) & STOP != 0
     }
 
     /// Whether it runs, and no thread waits for it to park.
     #[inline]
     pub(crate) fn runs_on(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == RUNNING
+        self.state.load(Ordering::Relaxed) == RUNNING
     }
 
     /// Replaces the state, and leaves [`STOP`] as it is. Returns the state before.
     fn set(&self, state: u32) -> u32 {
         let keep = |now: u32| Some(now & STOP | state);
         let before = self
-            .0
+            .state
             .fetch_update(Ordering::AcqRel, Ordering::Relaxed, keep);
         before.unwrap_or_else(|now| now)
     }
@@ -78,20 +88,36 @@ impl Slot {
     #[inline]
     fn change(&self, from: u32, to: u32) -> bool {
         let changed = self
-            .0
+            .state
             .compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed);
         changed.is_ok()
     }
 }
 
-/// The calling thread has stopped the world, and would wait for itself.
+/// Why a thread does not wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct StoppedByCaller;
+pub(crate) enum Refused {
+    /// It has stopped the world, and would wait for itself.
+    StoppedByCaller,
+    /// It would wait for threads that wait for it.
+    Deadlock,
+    /// The deadline has passed.
+    Timeout,
+    /// It would wait for threads that are not in this process.
+    Forked {
+        /// The process that made the world.
+        owner: u32,
+        /// This process.
+        found: u32,
+    },
+}
 
 #[derive(Debug, Default)]
 struct State {
     slots: Vec<Arc<Slot>>,
     collector: Option<ThreadKey>,
+    /// Whether the collector waits no more: no member is running.
+    stopped: bool,
 }
 
 /// The members of one runtime.
@@ -101,6 +127,8 @@ pub(crate) struct World {
     changed: Condvar,
     /// Whether a member was revoked.
     revoked: Arc<AtomicBool>,
+    /// The process that made it.
+    owner: u32,
 }
 
 impl World {
@@ -110,14 +138,40 @@ impl World {
             state: Lock::new(Rank::World, State::default()),
             changed: Condvar::new(),
             revoked,
+            owner: std::process::id(),
         })
     }
 
-    /// Adds a slot that no mutator uses.
-    pub(crate) fn register(&self) -> Arc<Slot> {
+    /// Tells this world from others.
+    fn key(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
+    /// This thread begins to wait. `can_give_up`: whether a refusal can be returned.
+    fn waiting(&self, thread: ThreadKey, can_give_up: bool) -> Result<Waiting, Refused> {
+        let (owner, found) = (self.owner, std::process::id());
+        match found == owner {
+            true => Ok(Waiting::begin(self.key(), thread, can_give_up)),
+            false => Err(Refused::Forked { owner, found }),
+        }
+    }
+
+    /// This thread runs no more: those who wait here don't wait for it.
+    fn is_no_obstacle(&self, state: &State, thread: ThreadKey) {
+        if state.collector.is_some() {
+            Waiting::resolve(self.key(), thread);
+        }
+    }
+
+    /// Adds a slot of this thread, that no mutator uses.
+    pub(crate) fn register(&self, thread: ThreadKey) -> Arc<Slot> {
         let mut state = self.state.lock();
         let stop = if state.collector.is_some() { STOP } else { 0 };
-        let slot = Arc::new(Slot(AtomicU32::new(FREE | stop)));
+        let state_of_slot = AtomicU32::new(FREE | stop);
+        let slot = Arc::new(Slot {
+            state: state_of_slot,
+            thread,
+        });
         state.slots.push(slot.clone());
         slot
     }
@@ -126,36 +180,49 @@ impl World {
     pub(crate) fn unregister(&self, slot: &Arc<Slot>) {
         let mut state = self.state.lock();
         state.slots.retain(|other| !Arc::ptr_eq(other, slot));
+        self.is_no_obstacle(&state, slot.thread);
         drop(state);
         self.changed.notify_all();
     }
 
-    /// Makes the member of a free or parked slot running, after any collection under way.
+    /// Makes the member of a free slot running, after any collection under way. `can_give_up`:
+    /// whether the thread may be refused because others wait for it; if not, one of those is.
     #[inline]
-    pub(crate) fn enter(&self, slot: &Slot, thread: ThreadKey) -> Result<(), StoppedByCaller> {
+    pub(crate) fn enter(
+        &self,
+        slot: &Slot,
+        thread: ThreadKey,
+        can_give_up: bool,
+    ) -> Result<(), Refused> {
         if slot.change(FREE, RUNNING) {
             return Ok(());
         }
-        self.enter_slowly(slot, thread)
+        self.enter_slowly(slot, thread, can_give_up)
     }
 
-    /// As [`World::enter`], for a member that is parked.
+    /// As [`World::enter`], for a member that is parked. Its thread can't give up.
     #[inline]
-    pub(crate) fn unpark(&self, slot: &Slot, thread: ThreadKey) -> Result<(), StoppedByCaller> {
+    pub(crate) fn unpark(&self, slot: &Slot, thread: ThreadKey) -> Result<(), Refused> {
         if slot.change(PARKED, RUNNING) {
             return Ok(());
         }
-        self.enter_slowly(slot, thread)
+        self.enter_slowly(slot, thread, false)
     }
 
     #[cold]
-    fn enter_slowly(&self, slot: &Slot, thread: ThreadKey) -> Result<(), StoppedByCaller> {
+    fn enter_slowly(
+        &self,
+        slot: &Slot,
+        thread: ThreadKey,
+        can_give_up: bool,
+    ) -> Result<(), Refused> {
         let state = self.state.lock();
         if state.collector == Some(thread) {
-            return Err(StoppedByCaller);
+            return Err(Refused::StoppedByCaller);
         }
         // The next collector needs the lock, which is held until the member runs.
-        let _state = self.wait_for_no_collector(state);
+        let waited = self.wait_for_no_collector(state, slot.thread, can_give_up);
+        let _state = waited.map_err(|(_, refused)| refused)?;
         slot.set(RUNNING);
         Ok(())
     }
@@ -181,6 +248,7 @@ impl World {
         // A collector looks at the slots with the lock held, until it waits for `changed`.
         let state = self.state.lock();
         slot.set(to);
+        self.is_no_obstacle(&state, slot.thread);
         drop(state);
         self.changed.notify_all();
     }
@@ -195,38 +263,101 @@ impl World {
 
     /// Parks if a thread waits for that, until the collection is over. Returns whether it did.
     #[inline]
-    pub(crate) fn poll(&self, slot: &Slot, thread: impl FnOnce() -> ThreadKey) -> bool {
+    pub(crate) fn poll(
+        &self,
+        slot: &Slot,
+        thread: impl FnOnce() -> ThreadKey,
+    ) -> Result<bool, Refused> {
         let stop = slot.must_stop();
         if stop {
             self.park(slot);
-            let unparked = self.unpark(slot, thread());
-            debug_assert_eq!(
-                unparked,
-                Ok(()),
-                "a running member's thread has stopped nothing"
-            );
+            self.unpark(slot, thread())?;
         }
-        stop
+        Ok(stop)
     }
 
     /// Stops the world: returns when no member is running. `own`: the running member of the calling
     /// thread, if any, which is parked meanwhile. Waits for a collection of another thread first.
     /// The caller has checked that it has no other running member and has not stopped the world.
-    pub(crate) fn stop<'w>(&'w self, own: Option<&'w Slot>, thread: ThreadKey) -> Stopped<'w> {
+    ///
+    /// # Errors
+    /// All but [`Refused::StoppedByCaller`]; the member runs then.
+    pub(crate) fn stop<'w>(
+        &'w self,
+        own: Option<&'w Slot>,
+        thread: ThreadKey,
+        deadline: Deadline,
+    ) -> Result<Stopped<'w>, Refused> {
         let mut state = self.state.lock();
         if let Some(own) = own {
             own.set(PARKED);
+            self.is_no_obstacle(&state, thread);
             self.changed.notify_all();
         }
-        state = self.wait_for_no_collector(state);
+        state = match self.wait_for_no_collector(state, thread, true) {
+            Ok(state) => state,
+            Err((state, refused)) => {
+                self.go_on(state, own, refused);
+                return Err(refused);
+            }
+        };
         state.collector = Some(thread);
         for slot in &state.slots {
-            slot.0.fetch_or(STOP, Ordering::AcqRel);
+            slot.state.fetch_or(STOP, Ordering::AcqRel);
         }
-        while state.slots.iter().any(|slot| slot.is_running()) {
+        let stopped = Stopped { world: self, own };
+        let waited = self.wait_for_members(state, thread, deadline);
+        waited.map(|()| stopped)
+    }
+
+    /// Has the calling thread's member run again, although another thread collects, unless that has
+    /// begun.
+    ///
+    /// # Panics
+    /// In a forked child, in which no collection that has begun ever ends.
+    fn go_on(&self, mut state: Held<'_, State>, own: Option<&Slot>, refused: Refused) {
+        let Some(own) = own else {
+            return;
+        };
+        let is_forked = matches!(refused, Refused::Forked { .. });
+        assert!(!(is_forked && state.stopped), "going on: {refused:?}");
+        while state.stopped {
             state = state.wait(&self.changed);
         }
-        Stopped { world: self, own }
+        own.set(RUNNING);
+        self.changed.notify_all();
+    }
+
+    /// Waits until no member is running.
+    fn wait_for_members(
+        &self,
+        mut state: Held<'_, State>,
+        thread: ThreadKey,
+        deadline: Deadline,
+    ) -> Result<(), Refused> {
+        let mut waiting = None;
+        loop {
+            let running = state.slots.iter().filter(|slot| slot.is_running());
+            let running: Vec<ThreadKey> = running.map(|slot| slot.thread).collect();
+            if running.is_empty() {
+                state.stopped = true;
+                return Ok(());
+            }
+            if deadline.left().is_zero() {
+                return Err(Refused::Timeout);
+            }
+            if waiting.is_none() {
+                waiting = Some(self.waiting(thread, true)?);
+            }
+            if waiting
+                .as_ref()
+                .is_some_and(|begun| !begun.wait_for(running))
+            {
+                return Err(Refused::Deadlock);
+            }
+            // Another thread may have chosen this one to give up, and has no way to wake it.
+            state = state.wait_timeout(&self.changed, LOOK_AGAIN.min(deadline.left()));
+        }
     }
 
     /// Whether this thread has stopped the world.
@@ -234,11 +365,26 @@ impl World {
         self.state.lock().collector == Some(thread)
     }
 
-    fn wait_for_no_collector<'a>(&self, mut state: Held<'a, State>) -> Held<'a, State> {
-        while state.collector.is_some() {
-            state = state.wait(&self.changed);
+    fn wait_for_no_collector<'a>(
+        &self,
+        mut state: Held<'a, State>,
+        thread: ThreadKey,
+        can_give_up: bool,
+    ) -> Result<Held<'a, State>, (Held<'a, State>, Refused)> {
+        if state.collector.is_none() {
+            return Ok(state);
         }
-        state
+        let waiting = match self.waiting(thread, can_give_up) {
+            Ok(waiting) => waiting,
+            Err(refused) => return Err((state, refused)),
+        };
+        while let Some(collector) = state.collector {
+            if !waiting.wait_for(vec![collector]) {
+                return Err((state, Refused::Deadlock));
+            }
+            state = state.wait_timeout(&self.changed, LOOK_AGAIN);
+        }
+        Ok(state)
     }
 
     /// The number of members, and how many of them are running.
@@ -265,9 +411,12 @@ pub(crate) struct Stopped<'w> {
 impl Drop for Stopped<'_> {
     fn drop(&mut self) {
         let mut state = self.world.state.lock();
-        state.collector = None;
+        if let Some(collector) = state.collector {
+            self.world.is_no_obstacle(&state, collector);
+        }
+        (state.collector, state.stopped) = (None, false);
         for slot in &state.slots {
-            slot.0.fetch_and(!STOP, Ordering::AcqRel);
+            slot.state.fetch_and(!STOP, Ordering::AcqRel);
         }
         if let Some(own) = self.own {
             own.set(RUNNING);

@@ -6,8 +6,11 @@
 
 use std::cell::{Cell, RefCell};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
-use crate::world::safepoint::{Slot, Stopped, StoppedByCaller, ThreadKey, World};
+use crate::base::deadline::Deadline;
+use crate::world::safepoint::{Refused, Slot, Stopped, World};
+use crate::world::waiting::ThreadKey;
 
 /// An operation that the calling thread must not start now, because it would wait for itself for
 /// ever.
@@ -44,6 +47,72 @@ pub enum WorldError {
         /// The operation: "attach", "enter" or "collect".
         operation: &'static str,
     },
+    /// The mutators did not stop in time.
+    #[error("{operation}: found running mutators when the time was over, wanted all stopped")]
+    Timeout {
+        /// What was tried.
+        operation: &'static str,
+    },
+    /// The thread would wait for threads that wait for it: it runs with a mutator of another
+    /// runtime, for whose collection another thread waits, which runs with a mutator of this one.
+    #[error(
+        "{operation}: would wait for threads that wait for a mutator of another runtime, with \
+         which this thread runs, wanted that one in a native region, or dropped"
+    )]
+    Deadlock {
+        /// What was tried.
+        operation: &'static str,
+    },
+    /// This process is a fork of the one that made the runtime, and would wait for threads that are
+    /// not in it.
+    #[error(
+        "{operation}: made by process {owner}, used by its fork {found}, would wait for threads \
+         that are not in it; a forked child needs a runtime of its own"
+    )]
+    Forked {
+        /// What was tried.
+        operation: &'static str,
+        /// The process that made the runtime.
+        owner: u32,
+        /// This process.
+        found: u32,
+    },
+}
+
+impl WorldError {
+    fn of(refused: Refused, operation: &'static str) -> WorldError {
+        match refused {
+            Refused::StoppedByCaller => WorldError::Collecting { operation },
+            Refused::Timeout => WorldError::Timeout { operation },
+            Refused::Deadlock => WorldError::Deadlock { operation },
+            Refused::Forked { owner, found } => WorldError::Forked {
+                operation,
+                owner,
+                found,
+            },
+        }
+    }
+}
+
+/// How a thread gets a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Join {
+    /// It has none.
+    Attach,
+    /// It has parked ones at most.
+    Enter,
+    /// The same, to make calls: the thread can't be refused because others wait for it, as its
+    /// calls would be lost. One of those others is.
+    EnterForCalls,
+}
+
+impl Join {
+    fn operation(self) -> &'static str {
+        match self {
+            Join::Attach => "attach",
+            Join::Enter | Join::EnterForCalls => "enter",
+        }
+    }
 }
 
 /// One mutator's place in its world. It belongs to the thread that made it.
@@ -125,13 +194,16 @@ impl Here {
     }
 
     /// Whether the thread may not join this world now.
-    fn refuses(&self, world: &Arc<World>, nested: bool) -> Option<WorldError> {
+    fn refuses(&self, world: &Arc<World>, join: Join) -> Option<WorldError> {
         let places = self.places.borrow();
         let mut own = places.iter().filter(|place| place.is_in(world));
-        match nested {
-            true if own.any(|place| place.slot.is_running()) => Some(WorldError::Running),
-            false if own.any(|place| place.slot.is_in_use()) => Some(WorldError::Attached),
-            _ => None,
+        match join {
+            Join::Attach => own
+                .any(|place| place.slot.is_in_use())
+                .then_some(WorldError::Attached),
+            Join::Enter | Join::EnterForCalls => own
+                .any(|place| place.slot.is_running())
+                .then_some(WorldError::Running),
         }
     }
 
@@ -173,7 +245,7 @@ impl Here {
         }
         // No world that is gone has a mutator.
         places.retain(|place| place.world.strong_count() > 0);
-        let slot = world.register();
+        let slot = world.register(self.key());
         places.push(Place {
             world: Arc::downgrade(world),
             slot: slot.clone(),
@@ -214,21 +286,21 @@ pub(crate) fn key() -> ThreadKey {
 }
 
 impl World {
-    /// Adds a running member for the calling thread, after any collection under way. With `nested`
-    /// the thread may have parked members, else none.
-    pub(crate) fn join(self: &Arc<World>, nested: bool) -> Result<Member, WorldError> {
-        let operation = if nested { "enter" } else { "attach" };
+    /// Adds a running member for the calling thread, after any collection under way.
+    pub(crate) fn join(self: &Arc<World>, join: Join) -> Result<Member, WorldError> {
+        let operation = join.operation();
         let joined = HERE.try_with(|here| {
             if here.has_stopped(self) {
                 return Err(WorldError::Collecting { operation });
             }
-            if let Some(refusal) = here.refuses(self, nested) {
-                let now = here.revoke_kept(self).then(|| here.refuses(self, nested));
+            if let Some(refusal) = here.refuses(self, join) {
+                let now = here.revoke_kept(self).then(|| here.refuses(self, join));
                 now.unwrap_or(Some(refusal)).map_or(Ok(()), Err)?;
             }
             let slot = here.free_slot(self);
-            let entered = self.enter(&slot, here.key());
-            entered.map_err(|StoppedByCaller| WorldError::Collecting { operation })?;
+            let can_give_up = join != Join::EnterForCalls;
+            let entered = self.enter(&slot, here.key(), can_give_up);
+            entered.map_err(|refused| WorldError::of(refused, operation))?;
             here.change();
             Ok(Member(slot))
         });
@@ -247,9 +319,13 @@ impl World {
     }
 
     /// Lets a collection that waits for this member happen. Returns whether there was one.
+    ///
+    /// # Panics
+    /// As [`World::unpark_with`].
     #[inline]
     pub(crate) fn poll_with(&self, member: &Member) -> bool {
-        self.poll(&member.0, key)
+        let polled = self.poll(&member.0, key);
+        polled.unwrap_or_else(|refused| cannot_go_on(refused))
     }
 
     /// Parks a member: it must not touch the heap until [`World::unpark_with`].
@@ -258,13 +334,13 @@ impl World {
     }
 
     /// Makes a parked member running again, after any collection under way.
+    ///
+    /// # Panics
+    /// In a forked child, if another thread was collecting: it is not in the child.
     pub(crate) fn unpark_with(&self, member: &Member) {
-        let unparked = self.unpark(&member.0, key());
-        debug_assert_eq!(
-            unparked,
-            Ok(()),
-            "nobody leaves a native region in a collection"
-        );
+        if let Err(refused) = self.unpark(&member.0, key()) {
+            cannot_go_on(refused);
+        }
     }
 
     /// Stops the world: returns when no member is running. `member`: the running member of the
@@ -273,6 +349,15 @@ impl World {
     pub(crate) fn stop_with<'w>(
         self: &'w Arc<World>,
         member: Option<&'w Member>,
+    ) -> Result<Stopped<'w>, WorldError> {
+        self.stop_before(member, Deadline::after(Duration::MAX))
+    }
+
+    /// As [`World::stop_with`], but gives up at the deadline.
+    pub(crate) fn stop_before<'w>(
+        self: &'w Arc<World>,
+        member: Option<&'w Member>,
+        deadline: Deadline,
     ) -> Result<Stopped<'w>, WorldError> {
         let operation = "collect";
         let own = member.map(Member::slot);
@@ -288,7 +373,8 @@ impl World {
             Ok(here.key())
         });
         let thread = checked.unwrap_or(Err(WorldError::ThreadEnds { operation }))?;
-        Ok(self.stop(own.map(|slot| &**slot), thread))
+        let stopped = self.stop(own.map(|slot| &**slot), thread, deadline);
+        stopped.map_err(|refused| WorldError::of(refused, operation))
     }
 
     /// Whether this thread has a running member, or is ending, so that nobody knows.
@@ -296,6 +382,11 @@ impl World {
         HERE.try_with(|here| here.has_running(self, None))
             .unwrap_or(true)
     }
+}
+
+#[cold]
+fn cannot_go_on(refused: Refused) -> ! {
+    panic!("{}", WorldError::of(refused, "going on"))
 }
 
 /// How many members of this thread came and went, in all worlds: unchanged as long as nothing has.
@@ -387,21 +478,21 @@ mod tests {
     #[test]
     fn a_thread_never_waits_for_itself() {
         let world = World::new(Arc::default());
-        let me = world.join(false).unwrap();
+        let me = world.join(Join::Attach).unwrap();
         let stop = |member| world.stop_with(member).map(drop).unwrap_err();
-        assert_eq!(world.join(false).unwrap_err(), WorldError::Attached);
-        assert_eq!(world.join(true).unwrap_err(), WorldError::Running);
+        assert_eq!(world.join(Join::Attach).unwrap_err(), WorldError::Attached);
+        assert_eq!(world.join(Join::Enter).unwrap_err(), WorldError::Running);
         assert_eq!(stop(None), WorldError::HoldsMutator);
         world.park_with(&me);
-        assert_eq!(world.join(false).unwrap_err(), WorldError::Attached);
-        let inner = world.join(true).unwrap();
+        assert_eq!(world.join(Join::Attach).unwrap_err(), WorldError::Attached);
+        let inner = world.join(Join::Enter).unwrap();
         assert_eq!(stop(None), WorldError::HoldsMutator);
         assert_eq!(stop(Some(&me)), WorldError::HoldsMutator);
         let stopped = world.stop_with(Some(&inner)).unwrap();
         assert_eq!(world.members(), (2, 0));
         let collecting = |operation| WorldError::Collecting { operation };
-        assert_eq!(world.join(false).unwrap_err(), collecting("attach"));
-        assert_eq!(world.join(true).unwrap_err(), collecting("enter"));
+        assert_eq!(world.join(Join::Attach).unwrap_err(), collecting("attach"));
+        assert_eq!(world.join(Join::Enter).unwrap_err(), collecting("enter"));
         assert_eq!(stop(None), collecting("collect"));
         drop(stopped);
         assert_eq!(world.members(), (2, 1));
@@ -410,7 +501,7 @@ mod tests {
         world.leave_with(&me);
         assert_eq!((world.members(), world.slots()), ((0, 0), 2));
         let stopped = world.stop_with(None).unwrap();
-        assert_eq!(world.join(false).unwrap_err(), collecting("attach"));
+        assert_eq!(world.join(Join::Attach).unwrap_err(), collecting("attach"));
         drop(stopped);
     }
 
@@ -427,7 +518,7 @@ mod tests {
             for id in 0..THREADS {
                 let (world, running, done) = (&world, &running, &done);
                 scope.spawn(move || {
-                    let me = world.join(false).unwrap();
+                    let me = world.join(Join::Attach).unwrap();
                     running.fetch_add(1, SeqCst);
                     for step in 0..STOPS {
                         running.fetch_sub(1, SeqCst);
@@ -461,13 +552,13 @@ mod tests {
     fn a_thread_keeps_one_slot_and_gives_it_back_when_it_ends() {
         let world = World::new(Arc::default());
         for _ in 0..3 {
-            let one = world.join(false).unwrap();
+            let one = world.join(Join::Attach).unwrap();
             assert_eq!((world.members(), world.slots()), ((1, 1), 1));
             world.leave_with(&one);
         }
         thread::spawn({
             let world = world.clone();
-            move || world.leave_with(&world.join(false).unwrap())
+            move || world.leave_with(&world.join(Join::Attach).unwrap())
         })
         .join()
         .unwrap();
@@ -478,7 +569,7 @@ mod tests {
     fn worlds_that_are_gone_leave_nothing_behind() {
         for _ in 0..100 {
             let world = World::new(Arc::default());
-            world.leave_with(&world.join(false).unwrap());
+            world.leave_with(&world.join(Join::Attach).unwrap());
         }
         HERE.with(|here| assert!(here.places.borrow().len() <= 2));
     }
@@ -492,8 +583,8 @@ mod tests {
             fn drop(&mut self) {
                 let (world, member) = self.0.take().unwrap();
                 let ends = |operation| WorldError::ThreadEnds { operation };
-                assert_eq!(world.join(false).unwrap_err(), ends("attach"));
-                assert_eq!(world.join(true).unwrap_err(), ends("enter"));
+                assert_eq!(world.join(Join::Attach).unwrap_err(), ends("attach"));
+                assert_eq!(world.join(Join::Enter).unwrap_err(), ends("enter"));
                 assert_eq!(world.stop_with(None).map(drop), Err(ends("collect")));
                 assert!(world.is_running_here());
                 if let Some(member) = member {
@@ -509,7 +600,7 @@ mod tests {
             let ended = thread::spawn(move || {
                 // Values are destroyed in the order of their first use, the last one first here.
                 LAST.with_borrow_mut(|last| last.0 = Some((there.clone(), None)));
-                let member = there.join(false).unwrap();
+                let member = there.join(Join::Attach).unwrap();
                 if keeps {
                     LAST.with_borrow_mut(|last| last.0 = Some((there, Some(member))));
                 } else {
@@ -531,17 +622,17 @@ mod tests {
             }
         }
         let (first, second) = (World::new(Arc::default()), World::new(Arc::default()));
-        let kept = first.join(false).unwrap();
+        let kept = first.join(Join::Attach).unwrap();
         let (before, from) = (Members::here(), changes());
         let number = Arc::new(Number(AtomicUsize::new(7)));
         let calls = calling(Some(number.clone()));
-        let later = second.join(false).unwrap();
+        let later = second.join(Join::Attach).unwrap();
         // In the same call it stands in the way; in the next one it does not.
-        assert_eq!(second.join(true).unwrap_err(), WorldError::Running);
+        assert_eq!(second.join(Join::Enter).unwrap_err(), WorldError::Running);
         number.0.store(8, SeqCst);
         first.park_with(&kept);
-        let nested = first.join(true).unwrap();
-        let own = second.join(false).unwrap();
+        let nested = first.join(Join::Enter).unwrap();
+        let own = second.join(Join::Attach).unwrap();
         assert!(later.slot().is_revoked());
         second.leave_with(&own);
         assert_eq!(changes(), from + 4);
@@ -549,7 +640,7 @@ mod tests {
             // One deeper, what calls have is left alone.
             let _deeper = calling(Some(number.clone()));
             number.0.store(9, SeqCst);
-            assert_eq!(first.join(true).unwrap_err(), WorldError::Running);
+            assert_eq!(first.join(Join::Enter).unwrap_err(), WorldError::Running);
             assert!(Members::here().revoke_later().is_empty());
         }
         assert_eq!(before.revoke_later(), [7, 8]);

@@ -12,7 +12,9 @@ use crate::interp::Interpreter;
 use crate::lock::{lock, none_held, read, write};
 use crate::publish::{CodePart, Publisher};
 use crate::tools::Tools;
-use crate::{Abi, CallStub, DEFAULT_FRAME_LIMIT, KeyOptions, Signature, Stub, StubError, StubKey};
+use crate::{
+    Abi, CallStub, DEFAULT_FRAME_LIMIT, Gate, KeyOptions, Signature, Stub, StubError, StubKey,
+};
 
 /// How stubs are made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -174,6 +176,8 @@ pub struct FoundCode {
 #[derive(Debug)]
 pub struct StubCache {
     options: CacheOptions,
+    /// Never closed: it tells a forked child, which must not take the locks.
+    gate: Arc<Gate>,
     stubs: [RwLock<Shelf>; SHELVES],
     front: Front,
     generator: OnceLock<Generator>,
@@ -277,13 +281,14 @@ impl std::fmt::Debug for Generator {
 }
 
 impl Generator {
-    fn new(options: &CacheOptions) -> Result<Generator, StubError> {
+    fn new(options: &CacheOptions, gate: &Arc<Gate>) -> Result<Generator, StubError> {
         let tools = Tools::new(options.debugger, options.jitdump.as_deref())?;
         Ok(Generator {
             compiler: Compiler::host()?,
             publisher: Publisher::new(Arena::new(
                 options.arena_capacity,
                 options.write_access,
+                gate.clone(),
                 tools,
             )?),
         })
@@ -297,8 +302,13 @@ impl StubCache {
     /// # Errors
     /// The environment's: no such ISA in this build, no executable memory.
     pub fn new(options: CacheOptions) -> Result<StubCache, StubError> {
+        let gate = Gate::new().map_err(|source| StubError::ExecutableMemory {
+            operation: "mmap (a page that forked children find empty)",
+            source,
+        })?;
         let cache = StubCache {
             options,
+            gate: Arc::new(gate),
             stubs: [const { RwLock::new(Shelf(Vec::new())) }; SHELVES],
             front: Front::default(),
             generator: OnceLock::new(),
@@ -419,6 +429,7 @@ impl StubCache {
     /// The key is for another machine; no code memory, or the arena is full, unless the policy
     /// allows interpretation.
     pub fn get(&self, key: &StubKey) -> Result<Arc<Stub>, StubError> {
+        StubError::check_fork(&self.gate)?;
         match self.front.find(key) {
             Some(stub) => {
                 self.hits.fetch_add(1, Ordering::Relaxed);
@@ -580,11 +591,16 @@ impl StubCache {
         Some(stub)
     }
 
+    /// The gate that tells whether this process made the cache.
+    pub(crate) fn gate(&self) -> &Arc<Gate> {
+        &self.gate
+    }
+
     fn generator(&self) -> Result<&Generator, StubError> {
         if let Some(generator) = self.generator.get() {
             return Ok(generator);
         }
-        let generator = Generator::new(&self.options)?;
+        let generator = Generator::new(&self.options, &self.gate)?;
         let is_sealed = lock(&self.is_sealed);
         if *is_sealed {
             return Err(StubError::Sealed);

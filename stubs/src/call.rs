@@ -159,8 +159,9 @@ impl CallStub {
         };
         let progress = AtomicPtr::new(std::ptr::null_mut());
         let first = &raw const record;
+        let end = AtomicPtr::new(first.wrapping_add(1).cast_mut());
         // SAFETY: I5, I6: one record, alive for the whole call; the rest is the caller's promise.
-        unsafe { self.stub.run(first, first.add(1), &progress, g) };
+        unsafe { self.stub.run(first, &end, &progress, g) };
         Ok(())
     }
 

@@ -5,9 +5,10 @@
 //! and used again one by one.
 //!
 //! The arena is divided into regions of code that unwinders see alike ([`CallState`]); each region
-//! in use has one entry in the unwinder's registry. A forked child shares nothing of it: both
-//! mappings are left out of a fork, and using an arena from a process that did not make it is an
-//! error.
+//! in use has one entry in the unwinder's registry. A forked child can't change it: the
+//! writable alias is left out of a fork, and allocating from an arena in a process that did not
+//! make it is an error. The executable alias is inherited, so that nothing else gets its addresses,
+//! but a child runs nothing there: the parent may change it at any moment.
 #![expect(unsafe_code, reason = "maps memory and writes code into it")]
 
 mod alias;
@@ -20,13 +21,13 @@ use alias::{Alias, Writing};
 use region::{REGION, Region, span};
 
 pub use self::alias::WriteAccess;
-use crate::StubError;
 use crate::host::{Mapping, make_visible, missing};
 use crate::lock::{Guard, lock};
 #[cfg(feature = "faults")]
 use crate::planted::{HostFault, is_planted};
 use crate::tools::Tools;
 use crate::unwind::{CallState, Registration};
+use crate::{Gate, StubError};
 
 /// What unused code memory holds: on x86-64 breakpoints, on others no valid instructions.
 const FILLER: u8 = 0xcc;
@@ -42,7 +43,7 @@ pub(crate) struct Arena {
     regions: Mutex<Vec<Region>>,
     mapping: Mapping,
     alias: Alias,
-    owner: u32,
+    gate: Arc<Gate>,
     pub(crate) tools: Tools,
 }
 
@@ -61,10 +62,12 @@ pub(crate) struct CodeSlice {
 }
 
 impl Arena {
-    /// Reserves an arena of `capacity` bytes, whose code `tools` are told of.
+    /// Reserves an arena of `capacity` bytes, for the process of the gate, whose code `tools` are
+    /// told of.
     pub(crate) fn new(
         capacity: usize,
         access: WriteAccess,
+        gate: Arc<Gate>,
         tools: Tools,
     ) -> Result<Arc<Arena>, StubError> {
         if let Some(missing) = missing() {
@@ -77,12 +80,12 @@ impl Arena {
             .max(1)
             .checked_next_multiple_of(REGION)
             .unwrap_or(usize::MAX / REGION * REGION);
-        let mapping = Mapping::new(capacity)?;
+        let mapping = Mapping::new(capacity, gate.clone())?;
         Ok(Arc::new(Arena {
             regions: Mutex::default(),
             alias: Alias::new(access, &mapping)?,
             mapping,
-            owner: std::process::id(),
+            gate,
             tools,
         }))
     }
@@ -119,7 +122,7 @@ impl Arena {
         state: Option<&CallState>,
         hot: &Range<usize>,
     ) -> Result<CodeSlice, StubError> {
-        self.check_owner()?;
+        StubError::check_fork(&self.gate)?;
         let (bytes, align) = (bytes.max(1), align.max(1));
         let mut regions = self.regions();
         let slice = |offset| CodeSlice {
@@ -167,9 +170,8 @@ impl Arena {
     /// They were allocated here and [kept](CodeSlice::keep), this happens once, and no call of them
     /// is in flight or to come.
     pub(crate) unsafe fn release(&self, entry: usize, bytes: usize) {
-        // In a forked child the mappings are not there, and the parent's book-keeping is the
-        // parent's.
-        if self.check_owner().is_err() {
+        // In a forked child the writable alias is not there, and the bytes are the parent's.
+        if self.is_forked() {
             return;
         }
         self.tools.forget(entry);
@@ -191,14 +193,14 @@ impl Arena {
     /// # Errors
     /// The arena is sealed, or the system refuses.
     pub(crate) fn begin_writing(&self) -> Result<Writing<'_>, StubError> {
-        self.check_owner()?;
+        StubError::check_fork(&self.gate)?;
         self.alias.open(&self.mapping)
     }
 
     /// Ends writing for good. Returns whether the writable alias is gone; if not, it goes with the
     /// last thread that is writing.
     pub(crate) fn seal(&self) -> Result<bool, StubError> {
-        self.check_owner()?;
+        StubError::check_fork(&self.gate)?;
         self.alias.seal(&self.mapping)
     }
 
@@ -208,16 +210,10 @@ impl Arena {
         (start..start + self.mapping.bytes()).contains(&address)
     }
 
-    fn check_owner(&self) -> Result<(), StubError> {
-        let found = std::process::id();
-        if found == self.owner {
-            Ok(())
-        } else {
-            Err(StubError::Forked {
-                owner: self.owner,
-                found,
-            })
-        }
+    /// Whether this process is a fork of the one that made the arena.
+    #[inline]
+    pub(crate) fn is_forked(&self) -> bool {
+        self.gate.is_forked()
     }
 
     /// Makes code that was written to `slice` visible to every thread that will run it.

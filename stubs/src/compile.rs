@@ -86,7 +86,7 @@ impl fmt::Debug for Compiled {
 impl Compiled {
     /// Entrance, stub and veneer as one position-independent blob, to be run at any address:
     /// entered at its first byte by the machine's C convention with four arguments: the first
-    /// record, the end of the records, the cell for progress, g.
+    /// record, a cell with the end of the records, the cell for progress, g.
     ///
     /// # Errors
     /// None but a bug of ours: a relocation of an unknown kind.

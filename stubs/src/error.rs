@@ -2,6 +2,7 @@
 //! mistake, the environment, our own bug.
 #![forbid(unsafe_code)]
 
+use crate::gate::Gate;
 use crate::quote::short;
 use crate::{Abi, AbiError, AssignError, ParseError, Signature, Type, TypeError};
 
@@ -163,14 +164,14 @@ pub enum StubError {
         /// The arena's capacity in bytes.
         capacity: usize,
     },
-    /// The environment's: the arena belongs to the process that made it, and this is a forked
+    /// The environment's: the cache belongs to the process that made it, and this is a forked
     /// child.
     #[error(
-        "code arena: made by process {owner}, used by its fork {found}; a forked child needs a \
+        "stub cache: made by process {owner}, used by its fork {found}; a forked child needs a \
          cache of its own"
     )]
     Forked {
-        /// Process that made the arena.
+        /// Process that made the cache.
         owner: u32,
         /// This process.
         found: u32,
@@ -221,6 +222,18 @@ pub enum StubError {
 }
 
 impl StubError {
+    /// The error for a forked child of the process that made the gate.
+    #[inline]
+    pub(crate) fn check_fork(gate: &Gate) -> Result<(), StubError> {
+        if !gate.is_forked() {
+            return Ok(());
+        }
+        Err(StubError::Forked {
+            owner: gate.owner(),
+            found: std::process::id(),
+        })
+    }
+
     /// True if the caller asked for nothing wrong: this machine or process can't give it.
     pub fn is_environment(&self) -> bool {
         use StubError::*;

@@ -121,7 +121,7 @@ impl Interpreter {
     pub(crate) unsafe fn run(
         &self,
         first: *const Record,
-        end: *const Record,
+        end: &AtomicPtr<Record>,
         progress: &AtomicPtr<Record>,
         g: &GBlock,
     ) {
@@ -136,8 +136,13 @@ impl Interpreter {
             hidden: vec![0; self.key.hidden() as usize / 8],
         };
         let mut at = first;
-        while at != end {
+        loop {
             progress.store(at.cast_mut(), Ordering::Release);
+            // As in generated code, a thread that lowers the end has the order of this store and
+            // this load enforced from its side.
+            if at >= end.load(Ordering::Acquire).cast_const() {
+                return;
+            }
             // SAFETY: I6: the records of `first..end` are the caller's to vouch for; this one has
             // not been run.
             let record = unsafe { *at };
@@ -158,10 +163,9 @@ impl Interpreter {
                 };
                 self.result(m, &image, &areas, give);
             }
-            // SAFETY: I6: `at` is before `end`, in the same slice.
+            // SAFETY: I6: `at` is before the end, in the same slice.
             at = unsafe { at.add(1) };
         }
-        progress.store(end.cast_mut(), Ordering::Release);
     }
 
     /// The register file of one call; writes stack arguments to the frame.

@@ -65,6 +65,7 @@
 
 pub mod abi;
 pub mod assign;
+mod barrier;
 mod block;
 mod cache;
 mod call;
@@ -77,6 +78,7 @@ mod error;
 pub mod faults;
 #[cfg(feature = "testing")]
 pub mod fuzzing;
+mod gate;
 #[cfg(feature = "explain")]
 pub mod go_frame;
 mod host;
@@ -100,12 +102,14 @@ mod veneer;
 
 pub use abi::{Abi, AbiError, Arch, Convention, Family, Machine, NativeConvention, RegClass};
 pub use assign::{AssignError, Assignment, Piece, Place, Value, assign};
+pub use barrier::barrier_on_all_threads;
 pub use block::BlockLayout;
 pub use cache::{CacheOptions, CacheStats, CodePolicy, FoundCode, StubCache};
 pub use call::{CallError, CallStub};
 pub use code::{DEFAULT_ARENA_CAPACITY, WriteAccess};
 pub use compile::{Compiled, Compiler};
 pub use error::StubError;
+pub use gate::{Gate, GateState};
 pub use key::{
     DEFAULT_FRAME_LIMIT, KeyOptions, Move, ResultMove, ResultSource, Source, StubKey, Target,
 };

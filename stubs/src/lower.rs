@@ -1,16 +1,16 @@
 //! A stub key to CLIF: one compiled loop over records.
 //!
 //! ```text
-//! stub(first, end, progress, g):            // first != end
+//! stub(first, end, progress, g):
 //!     record = first
-//!     do {
-//!         *progress = record                // before the call: it names the running record
+//!     *progress = record                    // before the call: it names the running record
+//!     while record < *end {                 // read after the store, before each call
 //!         call(record.code, record.context, record.words, g)
 //!         record += 32                      // ascending addresses
-//!     } while record != end
-//!     *progress = record
+//!         *progress = record
+//!     }
 //! ```
-//! An empty batch never gets here; see [`Stub::run`](crate::Stub::run).
+//! Another thread may lower `*end` to end the batch early; see [`Stub::run`](crate::Stub::run).
 //!
 //! **The frame.** Cranelift lays out explicit stack slots from the stack pointer up, above what the
 //! convention of its calls wants there: nothing, or Windows' home space, or the register save area
@@ -123,7 +123,7 @@ pub(crate) fn entrance(machine: Machine) -> Function {
     function
 }
 
-/// Signature of every stub: first record, end, progress cell, g; no result.
+/// Signature of every stub: first record, the cell with the end, progress cell, g; no result.
 pub(crate) fn stub_signature(native: CallConv) -> Signature {
     let mut signature = Signature::new(native);
     signature.params = vec![AbiParam::new(types::I64); 4];
@@ -139,9 +139,9 @@ pub(crate) fn lower(key: &StubKey, callee: Callee, machine: Machine) -> Lowered 
     );
     let mut builder_context = FunctionBuilderContext::new();
     let mut builder = FunctionBuilder::new(&mut function, &mut builder_context);
-    let [entry, head, next, exit] = [(); 4].map(|()| builder.create_block());
+    let [entry, body, next, exit] = [(); 4].map(|()| builder.create_block());
     builder.append_block_params_for_function_params(entry);
-    let record = builder.append_block_param(head, types::I64);
+    let record = builder.append_block_param(body, types::I64);
 
     builder.switch_to_block(entry);
     let &[first, end, progress, g] = builder.block_params(entry) else {
@@ -164,32 +164,35 @@ pub(crate) fn lower(key: &StubKey, callee: Callee, machine: Machine) -> Lowered 
     };
     let [progress, g, end] = call.keep([progress, g, end]);
     call.g = g;
-    call.builder.ins().jump(head, &[BlockArg::Value(first)]);
+    // The loop's condition, at its entry and behind each call.
+    let go_on = |builder: &mut FunctionBuilder<'_>, record| {
+        let cell = progress.value(builder);
+        builder
+            .ins()
+            .store(MemFlagsData::trusted(), record, cell, 0);
+        let end = end.value(builder);
+        let end = builder
+            .ins()
+            .load(types::I64, MemFlagsData::trusted(), end, 0);
+        let more = builder.ins().icmp(IntCC::UnsignedLessThan, record, end);
+        builder
+            .ins()
+            .brif(more, body, &[BlockArg::Value(record)], exit, &[]);
+    };
+    go_on(call.builder, first);
 
-    call.builder.switch_to_block(head);
+    call.builder.switch_to_block(body);
     let [running] = call.keep([record]);
     call.running = running;
-    let cell = progress.value(call.builder);
-    call.builder
-        .ins()
-        .store(MemFlagsData::trusted(), record, cell, 0);
     call.emit(callee, next);
     let (frame, save) = (call.frame, call.save);
 
     builder.switch_to_block(next);
     let done = running.value(&mut builder);
     let following = builder.ins().iadd_imm_s(done, RECORD_SIZE);
-    let end = end.value(&mut builder);
-    let more = builder.ins().icmp(IntCC::NotEqual, following, end);
-    builder
-        .ins()
-        .brif(more, head, &[BlockArg::Value(following)], exit, &[]);
+    go_on(&mut builder, following);
 
     builder.switch_to_block(exit);
-    let cell = progress.value(&mut builder);
-    builder
-        .ins()
-        .store(MemFlagsData::trusted(), following, cell, 0);
     builder.ins().return_(&[]);
     builder.seal_all_blocks();
     builder.finalize(machine.config);

@@ -105,6 +105,12 @@ impl Published {
         }
     }
 
+    /// Whether this process is a fork of the one that published it: its code may not be run.
+    #[inline]
+    pub(crate) fn is_forked(&self) -> bool {
+        self.common.arena.is_forked()
+    }
+
     /// Bytes of code memory, those it shares included.
     pub(crate) fn bytes(&self) -> usize {
         let veneer = self.common.veneer.as_ref().map_or(0, CodeSlice::bytes);

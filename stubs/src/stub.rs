@@ -1,7 +1,7 @@
 //! A call stub: the machine code (or the interpretation) of one key.
 #![expect(unsafe_code, reason = "enters generated code")]
 
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::AtomicPtr;
 
 use crate::interp::Interpreter;
 use crate::publish::{CodePart, Published};
@@ -14,7 +14,7 @@ const _: () = assert!(size_of::<Stub>() <= 40);
 /// The type of a generated stub.
 type Entry = unsafe extern "C-unwind" fn(
     *const Record,
-    *const Record,
+    *const AtomicPtr<Record>,
     *const AtomicPtr<Record>,
     *const GBlock,
 );
@@ -23,7 +23,7 @@ type Entry = unsafe extern "C-unwind" fn(
 /// address.
 type Entrance = unsafe extern "C-unwind" fn(
     *const Record,
-    *const Record,
+    *const AtomicPtr<Record>,
     *const AtomicPtr<Record>,
     *const GBlock,
     usize,
@@ -104,11 +104,24 @@ impl Stub {
         }
     }
 
-    /// Calls each record of `first..end`, in ascending order of addresses.
+    /// Calls each record of `first..end`, in ascending order of addresses. `end` is a cell which is
+    /// read before each call: another thread may lower it to end the batch early.
     ///
-    /// Before a call the record's address is stored to `progress`; after the last call `end` is. A
-    /// callee's results are dropped. If a callee unwinds (`extern "C-unwind"`), the panic passes
-    /// through, `progress` names its record, and the records after it have not been run.
+    /// Before a call the record's address is stored to `progress`, and then `end` is read; so after
+    /// the last call `progress` names the first record that was not run. A callee's results are
+    /// dropped. If a callee unwinds (`extern "C-unwind"`), the panic passes through, `progress`
+    /// names its record, and the records after it have not been run.
+    ///
+    /// That store and that load are not ordered for other threads, which would make each call
+    /// slower. A thread that has lowered `end` and wants to know which record is the last one to
+    /// run makes them ordered from its side (on Linux by `membarrier`), and then reads `progress`:
+    /// no record from the new end on is called unless `progress` had passed it by then.
+    ///
+    /// A stub with machine code belongs to the process that made it. In a forked child its calls
+    /// are interpreted, tens of times slower.
+    ///
+    /// # Panics
+    /// In a forked child, on a host that has no interpreter for the key.
     ///
     /// # Safety
     /// * `first..end` are records of one allocation, which nobody changes but while this thread is
@@ -123,16 +136,15 @@ impl Stub {
     pub unsafe fn run(
         &self,
         first: *const Record,
-        end: *const Record,
+        end: &AtomicPtr<Record>,
         progress: &AtomicPtr<Record>,
         g: &GBlock,
     ) {
-        // A stub's loop tests its condition after a call, so it must not be entered without
-        // records.
-        if first == end {
-            return progress.store(end.cast_mut(), Ordering::Release);
-        }
         match &self.body {
+            Body::Generated(published) if published.is_forked() => {
+                // SAFETY: I5, I6: the caller's promises above, for the same key.
+                unsafe { self.run_in_fork(first, end, progress, g) }
+            }
             Body::Generated(published) => {
                 if let Some(entrance) = published.entrance() {
                     // SAFETY: I4: an entrance that `self` holds as it holds its stub, compiled with
@@ -152,6 +164,26 @@ impl Stub {
         }
     }
 
+    /// In a forked child: the code is the parent's, which may change it, so the calls are
+    /// interpreted.
+    ///
+    /// # Safety
+    /// As [`Stub::run`].
+    #[cold]
+    unsafe fn run_in_fork(
+        &self,
+        first: *const Record,
+        end: &AtomicPtr<Record>,
+        progress: &AtomicPtr<Record>,
+        g: &GBlock,
+    ) {
+        match Interpreter::new(&self.key) {
+            // SAFETY: I5, I6: the caller's promises.
+            Ok(interpreter) => unsafe { interpreter.run(first, end, progress, g) },
+            Err(error) => panic!("a stub was called in a forked child: {error}"),
+        }
+    }
+
     /// Calls every record of a slice; see [`Stub::run`].
     ///
     /// # Safety
@@ -159,7 +191,8 @@ impl Stub {
     pub unsafe fn run_all(&self, records: &[Record], g: &GBlock) {
         let range = records.as_ptr_range();
         let progress = AtomicPtr::new(std::ptr::null_mut());
+        let end = AtomicPtr::new(range.end.cast_mut());
         // SAFETY: I5, I6: one slice, borrowed for the whole run; the rest is the caller's promise.
-        unsafe { self.run(range.start, range.end, &progress, g) }
+        unsafe { self.run(range.start, &end, &progress, g) }
     }
 }

@@ -274,11 +274,12 @@ fn check(stub: &CallStub, signature: &Signature, abi: Abi, rng: &mut Rng) {
             let range = record.as_ptr_range();
             let (first, end) = (range.start.addr(), range.end.addr());
             let mut progress = 0usize;
-            let cell = &raw mut progress;
+            let (cell, limit) = (&raw mut progress, (&raw const end).addr());
             let g = (&raw const g).addr();
             let called = stub.stub().entrance().unwrap_or(entry);
             // SAFETY: I5, I6: as above; these are a stub's arguments, and its entrance's.
-            let kept = unsafe { probe::keeps_registers(first, end, cell.addr(), g, entry, called) };
+            let kept =
+                unsafe { probe::keeps_registers(first, limit, cell.addr(), g, entry, called) };
             assert_eq!(kept, 1, "a register that the caller wants back is lost");
             // SAFETY: the stub wrote to the cell, behind the compiler's back.
             assert_eq!(unsafe { cell.read_volatile() }, end);

@@ -93,11 +93,12 @@ fn panic_through(cache: &StubCache, text: &str) {
         };
         let progress = AtomicPtr::new(std::ptr::null_mut());
         let range = std::slice::from_ref(&record).as_ptr_range();
+        let end = AtomicPtr::new(range.end.cast_mut());
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             // SAFETY: I5: the function reads none of its arguments, and panics.
             unsafe {
                 stub.stub()
-                    .run(range.start, range.end, &progress, &GBlock::zeroed())
+                    .run(range.start, &end, &progress, &GBlock::zeroed())
             }
         }));
         assert_eq!(*outcome.unwrap_err().downcast::<u8>().unwrap(), 7, "{text}");

@@ -255,12 +255,13 @@ fn a_batch_is_run_in_order_and_publishes_each_record_first() {
             })
             .collect();
         let range = records.as_ptr_range();
+        let end = AtomicPtr::new(range.end.cast_mut());
         // SAFETY: I5, I6: `note` takes a word and the context, and the records outlive the run.
         unsafe {
             cache
                 .get(&key)
                 .unwrap()
-                .run(range.start, range.end, &log.progress, &GBlock::zeroed())
+                .run(range.start, &end, &log.progress, &GBlock::zeroed())
         };
         let wanted: Vec<_> = (0..1000)
             .map(|n| (n as u64, (&raw const records[n]).addr()))
@@ -271,6 +272,62 @@ fn a_batch_is_run_in_order_and_publishes_each_record_first() {
             range.end.addr()
         );
     }
+}
+
+/// A callee lowers the end of the batch that it runs in, as another thread would.
+#[test]
+fn a_batch_ends_where_its_end_is_lowered_to() {
+    extern "C" fn cut(word: u64, end: &AtomicPtr<Record>) {
+        CALLS.with(|calls| calls.set(calls.get() + 1));
+        let (at, to) = ((word >> 8) as usize, (word & 0xff) as usize);
+        if CALLS.get() == at + 1 {
+            let first = end.load(Ordering::Relaxed).wrapping_sub(RECORDS);
+            end.store(first.wrapping_add(to), Ordering::Relaxed);
+        }
+    }
+    thread_local! {
+        static CALLS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+    }
+    const RECORDS: usize = 9;
+    for cache in caches() {
+        let key = cache.key(&signature("func(uintptr)"), Abi::system_v(), true);
+        let stub = cache.get(&key.unwrap()).unwrap();
+        // Lowered during call `at` to record `to`: before the running one, to it, to the next one,
+        // to a later one, to where it was.
+        for (at, to, wanted) in [
+            (4, 0, 5),
+            (4, 4, 5),
+            (4, 5, 5),
+            (4, 7, 7),
+            (4, 9, 9),
+            (0, 0, 1),
+        ] {
+            CALLS.set(0);
+            let end = AtomicPtr::new(std::ptr::null_mut());
+            let record = Record {
+                code: cut as *const () as usize,
+                context: (&raw const end).expose_provenance(),
+                words: [(at << 8 | to) as u64, 0],
+            };
+            let records = [record; RECORDS];
+            let range = records.as_ptr_range();
+            end.store(range.end.cast_mut(), Ordering::Relaxed);
+            let progress = AtomicPtr::new(std::ptr::null_mut());
+            // SAFETY: I5, I6: `cut` takes a word and the cell, which outlives the run.
+            unsafe { stub.run(range.start, &end, &progress, &GBlock::zeroed()) };
+            assert_eq!(CALLS.get(), wanted, "lowered in call {at} to {to}");
+            let reached = range.start.wrapping_add(wanted).cast_mut();
+            assert_eq!(progress.load(Ordering::Relaxed), reached);
+        }
+    }
+}
+
+/// The barrier is there where CI runs, and costs no registration by the caller.
+#[test]
+#[cfg(target_os = "linux")]
+fn other_threads_can_be_ordered() {
+    assert!(fing_stubs::barrier_on_all_threads());
+    assert!(fing_stubs::barrier_on_all_threads());
 }
 
 #[test]
@@ -310,10 +367,11 @@ fn a_panic_passes_through_and_names_its_record() {
                 continue;
             }
             let range = records.as_ptr_range();
+            let end = AtomicPtr::new(range.end.cast_mut());
             let progress = AtomicPtr::new(std::ptr::null_mut());
             let outcome = catch_unwind(AssertUnwindSafe(|| {
                 // SAFETY: I5, I6: the callee takes one word and may unwind.
-                unsafe { stub.run(range.start, range.end, &progress, &GBlock::zeroed()) }
+                unsafe { stub.run(range.start, &end, &progress, &GBlock::zeroed()) }
             }));
             assert!(outcome.is_err());
             assert_eq!(

@@ -196,11 +196,12 @@ fn run(machine: Machine, signature: &Signature, rng: &mut Rng) {
         .collect();
     let range = records.as_ptr_range();
     let mut progress = 0u64;
+    let mut end = machine.word(range.end.addr());
     let mut vm = Vm::new().unwrap();
     let cell = &raw mut progress;
     let pointers = [
         range.start.cast_mut().cast::<u8>(),
-        range.end.cast_mut().cast(),
+        (&raw mut end).cast(),
         cell.cast(),
         std::ptr::null_mut(),
     ];

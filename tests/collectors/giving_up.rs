@@ -240,7 +240,7 @@ impl Program {
 
     /// Sets the finalizer of an object anew, if it has one.
     fn set_again(&self, object: u32) {
-        if !self.finalizers.clear_finalizer(object) {
+        if !self.finalizers.clear_finalizer(object).is_cancelled() {
             return;
         }
         let (plain, [_, with]) = (noting(), noting_contexts());

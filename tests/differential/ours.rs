@@ -136,7 +136,7 @@ impl Machine {
             .executor(Executor::Inline)
             .code(CacheOptions::default().policy(policy))
             .heap(heap)
-            .on_panic(|_| {})
+            .on_failure(|_| {})
             .build()
             .unwrap();
         let types = runtime.types();
@@ -306,7 +306,7 @@ impl Machine {
             }
             Op::Stop { number } => {
                 if let Some(cleanup) = state.cleanups.get(&number) {
-                    cleanup.stop();
+                    cleanup.stop().is_cancelled();
                 }
                 return;
             }

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 
 use fing::{
-    CyclePolicy, FinalizerFn, FinalizerOptions, FinalizerState, Handle, Mutator, Obj, Order,
-    Pointer, PreparedFinalizer, Runtime,
+    CallStage, CyclePolicy, FinalizerFn, FinalizerOptions, FinalizerState, Handle, Mutator, Obj,
+    Order, Pointer, PreparedFinalizer, Runtime,
 };
 
 use super::World;
@@ -73,23 +73,23 @@ const WAYS: [(&str, SetAnew); 4] = [
     ("object", |ring, m, addr| {
         let object = m.adopt(addr).unwrap();
         let cleared = m.clear_finalizer(object).unwrap();
-        assert_eq!(cleared, FinalizerState::Cleared(true));
+        assert_eq!(cleared, FinalizerState::Cleared(CallStage::Registered));
         ring.set(m, object, &ring.function);
     }),
     ("pointer", |ring, m, addr| {
         let pointer = Pointer::typed(ring.world.id("*main.T"), addr);
         let cleared = m.clear_finalizer(pointer).unwrap();
-        assert_eq!(cleared, FinalizerState::Cleared(true));
+        assert_eq!(cleared, FinalizerState::Cleared(CallStage::Registered));
         ring.set(m, pointer, &ring.function);
     }),
     ("prepared", |ring, m, addr| {
         let object = m.adopt(addr).unwrap();
-        assert!(ring.prepared.clear(object).unwrap());
+        assert!(ring.prepared.clear(object).unwrap().is_cancelled());
         ring.prepared.set(object).unwrap();
     }),
     ("another function", |ring, m, addr| {
         let object = m.adopt(addr).unwrap();
-        assert!(ring.prepared.clear(object).unwrap());
+        assert!(ring.prepared.clear(object).unwrap().is_cancelled());
         ring.set(m, object, &ring.world.note("func(any)"));
     }),
 ];
@@ -133,7 +133,7 @@ fn a_cycle_of_an_interior_pointer_is_reported_anew() {
         ring.enter(|m| {
             let number = Pointer::typed(ring.world.id("*uint64"), path[0] + 8);
             let cleared = m.clear_finalizer(number).unwrap();
-            assert_eq!(cleared, FinalizerState::Cleared(true));
+            assert_eq!(cleared, FinalizerState::Cleared(CallStage::Registered));
             ring.set(m, number, &ring.of_number);
         });
     }
@@ -152,12 +152,12 @@ fn a_clear_of_nothing_does_not_report_anew() {
     assert_eq!(ring.collect(), [&path[..]]);
     ring.enter(|m| {
         let [a, b] = [0, 1].map(|n| m.adopt(path[n]).unwrap());
-        assert!(!other.clear(a).unwrap(), "another finalizer");
+        assert!(!other.clear(a).unwrap().is_cancelled(), "another finalizer");
         let nothing = m.clear_finalizer(b).unwrap();
-        assert_eq!(nothing, FinalizerState::Cleared(false));
+        assert_eq!(nothing, FinalizerState::Cleared(CallStage::Done));
         let number = Pointer::typed(ring.world.id("*uint64"), path[0] + 8);
         let nothing = m.clear_finalizer(number).unwrap();
-        assert_eq!(nothing, FinalizerState::Cleared(false));
+        assert_eq!(nothing, FinalizerState::Cleared(CallStage::Done));
         assert!(m.set_finalizer(a, &ring.function).is_err());
     });
     assert_eq!(ring.collect(), [[0; 2]; 0]);

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fing::foreign::{Cleanup, Collection, Finalizers, Finished, Scope, Tracer, Weak};
 use fing::stubs::Type;
-use fing::{Abi, CleanupFn, CyclePolicy, FinalizerFn, FinalizerOptions, HeldValue, Order};
+use fing::{
+    Abi, CallStage, CleanupFn, CyclePolicy, FinalizerFn, FinalizerOptions, HeldValue, Order,
+};
 
 use super::nothing;
 
@@ -133,13 +135,16 @@ fn weak_handles_and_cleanups_of_other_finalizers_name_nothing() {
         assert_ne!(weak, own_weak);
         assert_ne!(cleanup, own_cleanup);
         assert_eq!((b.upgrade(weak), b.upgrade(own_weak)), (None, Some(16)));
-        assert!(!b.stop_cleanup(cleanup));
+        assert!(!b.stop_cleanup(cleanup).is_cancelled());
         assert_eq!(b.stats().cleanups, 1);
-        assert!(b.stop_cleanup(own_cleanup) && !b.stop_cleanup(own_cleanup));
+        assert!(
+            b.stop_cleanup(own_cleanup).is_cancelled()
+                && !b.stop_cleanup(own_cleanup).is_cancelled()
+        );
         if let Some(a) = a {
             assert_eq!(a.upgrade(weak), Some(16));
             assert!(
-                a.clone().stop_cleanup(cleanup),
+                a.clone().stop_cleanup(cleanup).is_cancelled(),
                 "a clone is a handle to the same"
             );
         }
@@ -162,7 +167,10 @@ fn weak_handles_and_cleanups_of_dead_objects_name_nothing() {
         (finalizers.upgrade(weak), finalizers.upgrade(new)),
         (None, Some(16))
     );
-    assert!(!finalizers.stop_cleanup(clean) && finalizers.stop_cleanup(added));
+    assert_eq!(finalizers.stop_cleanup(clean), CallStage::Queued);
+    assert_eq!(finalizers.stop_cleanup(clean), CallStage::Done);
+    assert_eq!(finalizers.stop_cleanup(added), CallStage::Registered);
+    assert_eq!(finalizers.run_finalizers(), Ok(0));
 }
 
 /// Finalizers in topological order, and the one of a ring of two that is to be reported.
@@ -194,18 +202,21 @@ fn a_foreign_cycle_is_reported_anew_when_its_finalizer_is_set_anew() {
         unsafe {
             match way {
                 0 => {
-                    assert!(finalizers.clear_finalizer(16));
+                    assert!(finalizers.clear_finalizer(16).is_cancelled());
                     set(&finalizers, &function);
                 }
                 1 => {
-                    assert!(prepared.clear(16));
+                    assert!(prepared.clear(16).is_cancelled());
                     prepared.set(16).unwrap();
                 }
                 2 => {
                     assert_eq!(prepared.clear_all(&[16, 32]), 1);
                     prepared.set_all(&[16]).unwrap();
                 }
-                _ => assert!(!prepared.clear(32) && !finalizers.clear_finalizer(32)),
+                _ => assert!(
+                    !prepared.clear(32).is_cancelled()
+                        && !finalizers.clear_finalizer(32).is_cancelled()
+                ),
             }
         }
     }
@@ -226,7 +237,7 @@ fn reports_of_dead_cycles_are_not_kept() {
         drop(collection);
         // Not finished yet.
         if dies {
-            assert!(finalizers.clear_finalizer(16));
+            assert!(finalizers.clear_finalizer(16).is_cancelled());
         }
         let finished = graph.collect(&finalizers, &[]);
         let alive = graph.reached.contains(&16);

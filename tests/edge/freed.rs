@@ -1,6 +1,6 @@
 //! Addresses of objects that a collection has freed, and what is left of their registrations.
 
-use fing::{CleanupArgument, FinalizerState, Mutator, Obj, Pointer, Weak};
+use fing::{CallStage, CleanupArgument, FinalizerState, Mutator, Obj, Pointer, Weak};
 
 use super::{World, refused};
 
@@ -19,7 +19,12 @@ fn hand_in(world: &World, m: &Mutator, own: Obj<'_>, ty: &str, gone: usize) {
         refused("add_cleanup", at, m.add_cleanup(gone, &clean, 1u64));
         m.set_finalizer(own, &any).unwrap();
         m.clear_finalizer(own).unwrap();
-        assert!(m.add_cleanup(own, &clean, 1u64).unwrap().stop());
+        assert!(
+            m.add_cleanup(own, &clean, 1u64)
+                .unwrap()
+                .stop()
+                .is_cancelled()
+        );
     }
     let takes_it = world.cleanup(&format!("func(*{ty})"));
     let word = m.add_cleanup(own, &takes_it, gone as u64);
@@ -97,15 +102,15 @@ fn what_is_left_of_an_object_does_not_reach_the_next_one() {
             let mut all = (0..10_000).map(|_| m.alloc(world.t).unwrap());
             let object = all.find(|object| object.addr() == addr).unwrap();
             // Nothing of the first one.
-            assert_eq!(prepared.clear(object).ok(), Some(false));
+            assert_eq!(prepared.clear(object).ok(), Some(CallStage::Done));
             let cleared = m.clear_finalizer(object).unwrap();
-            assert_eq!(cleared, FinalizerState::Cleared(false));
+            assert_eq!(cleared, FinalizerState::Cleared(CallStage::Done));
             assert_eq!(m.load_word(object, 8), Ok(0));
             // And the same as the first one had.
             prepared.set(object).unwrap();
             let new = m.downgrade(object).unwrap();
             m.add_cleanup(object, &clean, 8u64).unwrap();
-            assert!(!cleanup.stop());
+            assert!(!cleanup.stop().is_cancelled());
             assert!(weak.iter().all(|weak| m.upgrade(weak) == Ok(None)));
             assert_ne!(weak[0], new);
             assert_eq!(m.upgrade(&new), Ok(Some(object)));
@@ -115,7 +120,7 @@ fn what_is_left_of_an_object_does_not_reach_the_next_one() {
     assert_eq!((stats.finalizers, stats.cleanups), (1, 1));
     assert_eq!(stats.heap.external_bytes, 0);
     assert_eq!(world.collect(), [[addr, 0]]);
-    assert!(!cleanup.stop());
+    assert!(!cleanup.stop().is_cancelled());
     assert_eq!(world.collect(), [[8, 0]]);
 }
 
@@ -138,11 +143,16 @@ fn an_object_that_is_queued_has_no_finalizer() {
         .enter(|m| {
             assert_eq!(m.upgrade(&weak), Ok(None));
             let object = m.adopt(addr).unwrap();
-            assert_eq!(prepared.clear(object).ok(), Some(false));
+            let other = world.prepared(&world.note("func(any)"));
+            assert_eq!(other.clear(object).ok(), Some(CallStage::Done));
+            assert_eq!(prepared.clear(object).ok(), Some(CallStage::Queued));
             let cleared = m.clear_finalizer(object).unwrap();
-            assert_eq!(cleared, FinalizerState::Cleared(false));
+            assert_eq!(cleared, FinalizerState::Cleared(CallStage::Done));
+            // It can be set again, and is due by it.
+            prepared.set(object).unwrap();
         })
         .unwrap();
+    world.runtime.gc().unwrap();
     assert_eq!(world.collect(), [[addr, 0]]);
     assert_eq!(world.collect(), [[0; 2]; 0]);
 }

@@ -1,7 +1,8 @@
 //! Objects, handles and weak pointers of another runtime, and of one that is gone.
 
 use fing::{
-    CleanupArgument, CleanupOptions, FinalizerOptions, Handle, HeldValue, Mutator, Obj, Weak,
+    CallStage, CleanupArgument, CleanupOptions, FinalizerOptions, Handle, HeldValue, Mutator, Obj,
+    Weak,
 };
 
 use super::{World, cleanup, finalizer, refused};
@@ -45,7 +46,7 @@ fn hand_in(world: &World, m: &Mutator, own: Obj<'_>, strange: Obj<'_>) {
         let added = m.add_cleanup(strange, &takes_a_number, 1u64);
         refused("add_cleanup to", at, added);
         let own = m.add_cleanup(own, &takes_a_number, 1u64).unwrap();
-        assert!(own.stop());
+        assert!(own.stop().is_cancelled());
     }
     for parameter in ["*main.T", "unsafe.Pointer", "any", "main.I"] {
         let function = world.cleanup(&format!("func({parameter})"));
@@ -193,7 +194,7 @@ fn registrations_of_a_runtime_that_is_gone_do_nothing() {
         .runtime
         .enter(|m| {
             let object = m.alloc(later.t).unwrap();
-            refused("set", "NotInHeap", prepared.set(object));
+            refused("set", "Closed", prepared.set(object));
             refused("clear", "NotInHeap", prepared.clear(object));
             // A function whose names are of the other runtime is another runtime's.
             refused(
@@ -203,8 +204,8 @@ fn registrations_of_a_runtime_that_is_gone_do_nothing() {
             );
         })
         .unwrap();
-    for_all.unwrap().set_for_all().unwrap();
-    cleanups[0].stop();
-    assert!(!cleanups[0].stop(), "once at most");
+    refused("set", "Closed", for_all.unwrap().set_for_all());
+    assert_eq!(cleanups[0].stop(), CallStage::Registered);
+    assert_eq!(cleanups[0].stop(), CallStage::Done, "once at most");
     later.is_untouched();
 }

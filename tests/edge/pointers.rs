@@ -1,6 +1,6 @@
 //! Pointers that name a type of value that does not lie where they point.
 
-use fing::{FinalizerState, HeapOptions, Pointer, Runtime};
+use fing::{CallStage, FinalizerState, HeapOptions, Pointer, Runtime};
 
 use super::{World, refused};
 
@@ -90,7 +90,11 @@ fn a_pointer_names_the_value_that_lies_there() {
             let Some(error) = error else {
                 assert_eq!(set.unwrap(), FinalizerState::Set, "{what}");
                 let cleared = mutator.clear_finalizer(pointer).unwrap();
-                assert_eq!(cleared, FinalizerState::Cleared(true), "{what}");
+                assert_eq!(
+                    cleared,
+                    FinalizerState::Cleared(CallStage::Registered),
+                    "{what}"
+                );
                 continue;
             };
             refused(&what, error, set);

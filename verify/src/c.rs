@@ -48,7 +48,7 @@ const MAIN: &str = r#"
 #include "header.h"
 
 typedef struct { void *code, *context; unsigned char words[16]; } Record;
-typedef void ENTRY Stub(Record *first, Record *end, void **progress, void *g);
+typedef void ENTRY Stub(Record *first, Record **end, void **progress, void *g);
 
 static int case_number, calls, faults;
 static void *progress;
@@ -72,7 +72,8 @@ static void run(int number, Stub *stub, void *callee, const void *words) {
         records[i].context = (void *)0x1234567;
         memcpy(records[i].words, words, 16);
     }
-    stub(records, records + 3, &progress, g);
+    Record *end = records + 3;
+    stub(records, &end, &progress, g);
     if (calls != 3) fault("not three calls");
     if (progress != records + 3) fault("progress is not the end");
 }

@@ -171,11 +171,12 @@ impl Pulley {
     ) -> Result<(), String> {
         let range = records.as_ptr_range();
         let mut progress = 0u64;
+        let mut end = self.word(range.end.addr());
         let cell = &raw mut progress;
         let mut vm = Vm::new().map_err(|e| format!("Pulley: {e}"))?;
         let pointers = [
             range.start.cast_mut().cast::<u8>(),
-            range.end.cast_mut().cast(),
+            (&raw mut end).cast(),
             cell.cast(),
             std::ptr::null_mut(),
         ];

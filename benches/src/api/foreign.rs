@@ -108,7 +108,9 @@ impl Table {
 
     /// Takes each back. Returns how many there were.
     pub(crate) fn clear_prepared(&self, order: &[usize]) -> usize {
-        let found = order.iter().filter(|n| self.prepared.clear(address(**n)));
+        let found = order
+            .iter()
+            .filter(|n| self.prepared.clear(address(**n)).is_cancelled());
         found.count()
     }
 
@@ -135,7 +137,7 @@ impl Table {
     /// Takes it back. Returns whether there was one.
     #[inline]
     pub(crate) fn clear(&self, n: usize) -> bool {
-        self.finalizers.clear_finalizer(address(n))
+        self.finalizers.clear_finalizer(address(n)).is_cancelled()
     }
 
     /// A collection of all objects, or of the young ones, up to the last question to the heap.

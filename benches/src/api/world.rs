@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use fing::error::SetFinalizerError;
-pub(crate) use fing::{Cleanup, Handle, Mutator, Obj};
+pub(crate) use fing::{CallStage, Cleanup, Handle, Mutator, Obj};
 use fing::{
     DrainOrder, Executor, FinalizerOptions, FinalizerState, HeapOptions, HeldValue,
     PreparedFinalizer, Runtime, TypeId, Types,
@@ -218,7 +218,7 @@ impl World {
     #[inline]
     pub(crate) fn clear(&self, mutator: &Mutator, object: Obj<'_>) -> Result<bool, Fault> {
         let state = mutator.clear_finalizer(object)?;
-        Ok(state == FinalizerState::Cleared(true))
+        Ok(state == FinalizerState::Cleared(CallStage::Registered))
     }
 
     /// Adds a cleanup with a number.
@@ -280,7 +280,7 @@ impl Prepared {
     /// Takes it back. Returns whether there was one.
     #[inline]
     pub(crate) fn clear(&self, object: Obj<'_>) -> Result<bool, SetFinalizerError> {
-        self.0.clear(object)
+        Ok(self.0.clear(object)?.is_cancelled())
     }
 
     /// Gives it to every object of the type that is made from now on.

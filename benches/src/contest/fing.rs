@@ -224,7 +224,10 @@ impl Fing {
         let mut canceled = 0;
         match &self.functions {
             Functions::Cleanup(_) => {
-                canceled = cleanups.iter().filter(|cleanup| cleanup.stop()).count() as u64;
+                canceled = cleanups
+                    .iter()
+                    .filter(|cleanup| cleanup.stop().is_cancelled())
+                    .count() as u64;
             }
             Functions::Prepared(prepared) => {
                 for &object in objects {

@@ -177,12 +177,10 @@ impl Batch {
     #[inline]
     fn run(&self, records: &[Record]) {
         let range = records.as_ptr_range();
+        let end = AtomicPtr::new(range.end.cast_mut());
         // SAFETY: every record was made for a callee of the stub's ABI and an object that lives as
         // long.
-        unsafe {
-            self.stub
-                .run(range.start, range.end, &self.progress, &self.g)
-        }
+        unsafe { self.stub.run(range.start, &end, &self.progress, &self.g) }
     }
 }
 

@@ -279,8 +279,8 @@ fn figures(runtime: &Runtime, out: &mut impl Write) -> Result<(), Box<dyn Error>
     )?;
     writeln!(
         out,
-        "  queue: {} calls queued, {} executed, {} panicked, in {} drains, {} block",
-        stats.queued, stats.executed, stats.panicked, stats.drains, stats.queue_blocks
+        "  queue: {} calls queued, {} executed, {} failed, in {} drains, {} block",
+        stats.queued, stats.executed, stats.failed, stats.drains, stats.queue_blocks
     )?;
     writeln!(
         out,

@@ -1,19 +1,23 @@
 //! A block of records as stubs read them.
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::atomic::AtomicU64;
 
 use fing_stubs::Record;
 
 use super::BLOCK_RECORDS;
 use super::kinds::ByKind;
-use super::record::{Slot, Tag};
+use super::record::{CallId, Slot, Tag};
 
 /// A fixed number of records, filled from the end.
 #[derive(Debug)]
 pub(crate) struct Block {
     slots: Box<[Slot]>,
     tags: Box<[Tag]>,
+    /// The numbers of cleanups. Empty until there is one.
+    numbers: Box<[u64]>,
     first: usize,
     /// Whether some tags differ.
     mixed: bool,
@@ -24,6 +28,7 @@ impl Default for Block {
         Block {
             slots: (0..BLOCK_RECORDS).map(|_| Slot::default()).collect(),
             tags: vec![Tag::default(); BLOCK_RECORDS].into_boxed_slice(),
+            numbers: Box::default(),
             first: BLOCK_RECORDS,
             mixed: false,
         }
@@ -49,12 +54,12 @@ impl Block {
         &self.tags[self.first..]
     }
 
-    /// How many records of each kind there are.
-    pub(super) fn by_kind(&self) -> ByKind {
-        match self.tags() {
-            [first, ..] if !self.mixed => {
+    /// How many of these records of each kind there are.
+    pub(super) fn by_kind(&self, records: Range<usize>) -> ByKind {
+        match &self.tags()[records] {
+            tags @ [first, ..] if !self.mixed => {
                 let mut all = ByKind::default();
-                all.add(*first, self.slots().len());
+                all.add(first.kind(), tags.len());
                 all
             }
             tags => ByKind::of(tags),
@@ -68,31 +73,68 @@ impl Block {
 
     /// Adds a record before the others. Returns false if the block is full.
     #[inline]
-    pub(super) fn push(&mut self, record: &Record, tag: Tag) -> bool {
+    pub(super) fn push(&mut self, record: &Record, tag: Tag, number: u64) -> bool {
         let Some(first) = self.first.checked_sub(1) else {
             return false;
         };
         self.first = first;
+        if tag.has(Tag::CLEANUP) {
+            set_number(&mut self.numbers, first, number);
+        }
         self.slots[first] = Slot::new(record);
         self.tags[first] = tag;
         self.mixed |= tag != self.tags[BLOCK_RECORDS - 1];
         true
     }
 
-    /// Fills the empty block with the record that `make` returns for each word.
-    pub(super) fn fill(&mut self, words: &[AtomicU64], tag: Tag, make: impl Fn(u64) -> Slot) {
+    /// Fills the empty block with the record that `make` returns for each word. `numbers` are those
+    /// of cleanups, one for each word, or empty.
+    pub(super) fn fill(
+        &mut self,
+        words: &[AtomicU64],
+        numbers: &[u64],
+        tag: Tag,
+        make: impl Fn(u64) -> Slot,
+    ) {
         self.first = BLOCK_RECORDS - words.len();
         for (slot, word) in self.slots[self.first..].iter_mut().zip(words) {
             *slot = make(word.load(std::sync::atomic::Ordering::Relaxed));
         }
         self.tags[self.first..].fill(tag);
+        if let Some(&last) = numbers.last() {
+            set_number(&mut self.numbers, BLOCK_RECORDS - 1, last);
+            self.numbers[self.first..].copy_from_slice(numbers);
+        }
+    }
+
+    /// What identifies the call of record `n`.
+    pub(super) fn call_id(&self, n: usize) -> CallId {
+        let (at, tag) = (self.first + n, self.tags[self.first + n]);
+        let number = self.numbers.get(at).copied().unwrap_or_default();
+        tag.call_id(self.slots[at].word(tag.own_word()), number)
+    }
+
+    /// Removes the records for whose number in the order of running `keep` returns false.
+    pub(super) fn retain(&mut self, mut keep: impl FnMut(usize) -> bool) {
+        let (first, mut to) = (self.first, BLOCK_RECORDS);
+        // From the end, where the block is filled from, so that those kept don't change order.
+        for from in (first..BLOCK_RECORDS).rev().filter(|&at| keep(at - first)) {
+            to -= 1;
+            self.slots.swap(to, from);
+            self.tags.swap(to, from);
+            if !self.numbers.is_empty() {
+                self.numbers.swap(to, from);
+            }
+        }
+        self.first = to;
     }
 
     /// Moves the records that run first, at most `count`, to the empty block `to`.
     pub(super) fn move_first(&mut self, count: usize, to: &mut Block) {
         let count = count.min(self.slots().len());
         for n in (self.first..self.first + count).rev() {
-            to.push(&self.slots[n].record(), self.tags[n]);
+            let number = self.numbers.get(n).copied().unwrap_or_default();
+            to.push(&self.slots[n].record(), self.tags[n], number);
         }
         self.first += count;
     }
@@ -101,9 +143,26 @@ impl Block {
         (self.first, self.mixed) = (BLOCK_RECORDS, false);
     }
 
-    pub(super) fn for_each_reference(&self, from: usize, visit: &mut dyn FnMut(&AtomicU64)) {
-        for (slot, tag) in self.entries().skip(from) {
-            tag.references(slot).for_each(&mut *visit);
+    /// Visits the references of the records from number `from` on, except those in `skip`.
+    pub(super) fn for_each_reference(
+        &self,
+        from: usize,
+        skip: &BTreeSet<usize>,
+        visit: &mut dyn FnMut(&AtomicU64),
+    ) {
+        for (n, (slot, tag)) in self.entries().enumerate().skip(from) {
+            if skip.is_empty() || !skip.contains(&n) {
+                tag.references(slot).for_each(&mut *visit);
+            }
         }
     }
+}
+
+/// Sets one number of a table that is made with its first number.
+#[inline]
+pub(super) fn set_number(numbers: &mut Box<[u64]>, at: usize, number: u64) {
+    if numbers.is_empty() {
+        *numbers = vec![0; BLOCK_RECORDS].into_boxed_slice();
+    }
+    numbers[at] = number;
 }

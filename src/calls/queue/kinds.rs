@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use super::record::Tag;
 
-/// Which calls are counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum CallKind {
+/// Whether a call is that of a finalizer or of a cleanup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CallKind {
+    /// A finalizer: it is called with the object.
     Finalizer,
+    /// A cleanup: it is called with an argument, when the object is gone.
     Cleanup,
 }
 
@@ -22,11 +24,11 @@ impl ByKind {
         self.0[kind as usize]
     }
 
-    pub(crate) fn add(&mut self, tag: Tag, count: usize) {
-        self.0[tag.kind() as usize] += count as u64;
+    pub(crate) fn add(&mut self, kind: CallKind, count: usize) {
+        self.0[kind as usize] += count as u64;
     }
 
-    pub(super) fn add_all(&mut self, other: ByKind) {
+    pub(crate) fn add_all(&mut self, other: ByKind) {
         for (sum, more) in self.0.iter_mut().zip(other.0) {
             *sum += more;
         }
@@ -45,7 +47,7 @@ impl ByKind {
     }
 
     /// The records with these tags.
-    pub(super) fn of(tags: &[Tag]) -> ByKind {
+    pub(crate) fn of(tags: &[Tag]) -> ByKind {
         let cleanups = tags.iter().filter(|tag| tag.kind() == CallKind::Cleanup);
         let cleanups = cleanups.count();
         ByKind([(tags.len() - cleanups) as u64, cleanups as u64])
@@ -58,6 +60,9 @@ pub(crate) struct Fates {
     pub(crate) waiting: ByKind,
     pub(crate) running: ByKind,
     pub(crate) executed: ByKind,
+    pub(crate) cancelled: ByKind,
+    /// Not run, as their function is in quarantine.
+    pub(crate) quarantined: ByKind,
     pub(crate) discarded: ByKind,
 }
 
@@ -75,39 +80,62 @@ pub struct Backlog {
 }
 
 /// Counts of the calls of finalizers, or of those of cleanups. At any moment `queued` is the sum of
-/// `waiting`, `running`, `executed` and `discarded`.
+/// `waiting`, `running`, `executed`, `cancelled`, `quarantined` and `discarded`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CallStats {
     /// Registrations that are neither cleared nor queued.
     pub registered: u64,
-    /// Calls that were queued since the runtime was made.
+    /// Calls that were queued since the runtime was made, or would have been after its shutdown.
     pub queued: u64,
     /// Calls that have not begun.
     pub waiting: u64,
-    /// Calls under way, 0 or 1. The call of a bulk finalizer counts for its first object; the
-    /// others are waiting.
+    /// Calls under way, 0 or 1, and those that another thread has taken over from. The call of a
+    /// bulk finalizer counts for its first object; the others are waiting, until it is taken over
+    /// from.
     pub running: u64,
     /// Calls that have ended, whether they returned or failed.
     pub executed: u64,
-    /// Calls that panicked, of those that have ended. A bulk finalizer's call counts once.
+    /// Reports of calls that failed, are stuck, or were not made: see
+    /// [`Failure`](crate::failure::Failure). A bulk finalizer's call counts once.
     pub failed: u64,
-    /// Calls that were dropped at the end of the runtime.
+    /// Calls that were cancelled after they had been queued.
+    pub cancelled: u64,
+    /// Calls that were not made, as their function is in quarantine.
+    pub quarantined: u64,
+    /// Calls that were dropped at the end of the runtime, or because they would have been due after
+    /// it.
     pub discarded: u64,
 }
 
 impl Fates {
     /// The counts of one kind, with what the queue does not know.
     pub(crate) fn stats(&self, kind: CallKind, registered: u64, failed: u64) -> CallStats {
-        let [waiting, running, executed, discarded] =
-            [self.waiting, self.running, self.executed, self.discarded].map(|of| of.get(kind));
+        let [
+            waiting,
+            running,
+            executed,
+            cancelled,
+            quarantined,
+            discarded,
+        ] = [
+            self.waiting,
+            self.running,
+            self.executed,
+            self.cancelled,
+            self.quarantined,
+            self.discarded,
+        ]
+        .map(|of| of.get(kind));
         CallStats {
             registered,
-            queued: waiting + running + executed + discarded,
+            queued: waiting + running + executed + cancelled + quarantined + discarded,
             waiting,
             running,
             executed,
             failed,
+            cancelled,
+            quarantined,
             discarded,
         }
     }

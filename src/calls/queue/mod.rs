@@ -6,32 +6,47 @@
 //! Records that are alike wait packed.
 //!
 //! Everything a record names is a root until its call has returned: records that are waiting,
-//! records of the drain under way, and of the block that is running those from the published
-//! progress on. A collector that moves objects updates the words of all of them in place; see
-//! [`Queue::trace`].
+//! records of the drain under way, of the block that is running those from the published progress
+//! on, and those whose call a relieved thread is in (`relief`). A collector that moves objects
+//! updates the words of all of them in place; see [`Queue::trace`].
 #![forbid(unsafe_code)]
 
 mod block;
+mod cancel;
+mod ends;
+mod inner;
 mod kinds;
 mod packed;
 mod record;
+mod relief;
+mod running;
+mod tickets;
 mod waiting;
 
 // Not `sync`'s: see `record`.
 use std::sync::atomic::AtomicU64;
-use std::time::{Duration, Instant};
+
+use std::ops::Range;
 
 use fing_stubs::Record;
 
 pub(crate) use self::block::Block;
-
-pub use self::kinds::{Backlog, CallStats};
-pub(crate) use self::kinds::{ByKind, CallKind, Fates};
+pub use self::cancel::CallStage;
+use self::cancel::Cancelled;
+pub(crate) use self::inner::Filling;
+use self::inner::Inner;
+pub use self::kinds::{Backlog, CallKind, CallStats};
+pub(crate) use self::kinds::{ByKind, Fates};
 use self::packed::Packed;
-pub(crate) use self::record::{Slot, Tag};
+pub(crate) use self::record::{CallId, Slot, Tag};
+use self::relief::Stuck;
+pub(crate) use self::relief::{Sight, Turn, TurnRef, Watched};
+use self::running::{Found, Running};
+pub use self::tickets::Outstanding;
+use self::tickets::Tickets;
 use self::waiting::{Spare, Waiting};
 use crate::base::lock::{Condvar, Lock, Rank};
-use crate::base::sync::{Arc, AtomicPtr, AtomicU32, Ordering};
+use crate::base::sync::{Arc, AtomicU32, Ordering};
 
 /// Records of a block. Its records are 16 KiB, or 4 KiB while they are packed, and a batch never
 /// crosses a block's end.
@@ -58,11 +73,20 @@ pub(crate) mod status {
 pub(crate) struct Counts {
     pub(crate) queued: u64,
     pub(crate) executed: u64,
+    /// Cancelled after they were queued.
+    pub(crate) cancelled: u64,
     pub(crate) discarded: u64,
+    /// Not run, as their function is in quarantine.
+    pub(crate) quarantined: u64,
+    /// Records whose call is stuck: their thread was relieved, and they have not returned.
+    pub(crate) stuck: u64,
+    /// Times that another thread took over.
+    pub(crate) taken_over: u64,
     pub(crate) drains: u64,
     pub(crate) blocks: usize,
     /// Memory of the blocks.
     pub(crate) bytes: usize,
+    /// In the queue itself only of calls that have ended, a block at a time.
     pub(crate) fates: Fates,
     pub(crate) backlog: Backlog,
 }
@@ -97,6 +121,21 @@ impl DrainOrder {
     }
 }
 
+/// A call that was dropped, or had not returned.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Dropped {
+    pub(crate) tag: Tag,
+    pub(crate) record: Record,
+    pub(crate) stage: CallStage,
+}
+
+impl Dropped {
+    /// The word of the record that is the object of a finalizer.
+    pub(crate) fn own_word(&self) -> u64 {
+        self.record.words[self.tag.own_word()]
+    }
+}
+
 /// What the finalizer goroutine finds when it looks for work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Taken {
@@ -116,137 +155,9 @@ pub(crate) struct Queue {
     inner: Lock<Inner>,
     work: Condvar,
     settled: Condvar,
+    /// For the watchdog: the goroutine is no longer parked.
+    watch: Condvar,
     status: AtomicU32,
-    /// The record that is running, or the end of its batch. Written by stubs.
-    progress: AtomicPtr<Record>,
-}
-
-#[derive(Debug)]
-struct Inner {
-    /// Newest last.
-    waiting: Vec<Waiting>,
-    /// Which of `waiting` are being filled: by the low bits of a shape's index, the position of the
-    /// last block for such shapes.
-    open: Box<[Option<usize>]>,
-    /// The rest of the drain under way, newest last.
-    draining: Vec<Waiting>,
-    running: Option<Arc<Block>>,
-    plain: Spare<Block>,
-    packed: Spare<Packed>,
-    int_arg_regs: u8,
-    stop: bool,
-    counts: Counts,
-    /// When the first of `waiting` was queued, and the first of the drain under way.
-    waiting_since: Option<Instant>,
-    draining_since: Option<Instant>,
-}
-
-impl Inner {
-    fn is_empty(&self) -> bool {
-        self.waiting.is_empty() && self.draining.is_empty() && self.running.is_none()
-    }
-
-    fn due(&self) -> u64 {
-        let waiting = self.waiting.iter().chain(&self.draining);
-        let running = self
-            .running
-            .as_deref()
-            .map_or(0, |block| block.slots().len());
-        (waiting.map(Waiting::len).sum::<usize>() + running) as u64
-    }
-
-    /// Adds a record that does not go into the block that is open for this group of shapes.
-    #[cold]
-    fn push_elsewhere(&mut self, group: usize, record: &Record, tag: Tag) {
-        let open = self.open[group].and_then(|at| self.waiting.get_mut(at));
-        if let Some(waiting) = open
-            && let Waiting::Packed(packed) = waiting
-            && packed.len() < WORTH_PACKING
-        {
-            let mut block = self.plain.take();
-            packed.unpack(&mut block);
-            block.push(record, tag);
-            if let Waiting::Packed(empty) = std::mem::replace(waiting, Waiting::Plain(block)) {
-                self.packed.give(empty);
-            }
-            return;
-        }
-        let mut packed = self.packed.take();
-        packed.begin(record, tag);
-        if self.waiting.is_empty() {
-            self.waiting_since = Some(Instant::now());
-        }
-        self.open[group] = Some(self.waiting.len());
-        self.waiting.push(Waiting::Packed(packed));
-    }
-
-    /// Whether there is something to run.
-    fn has_work(&self) -> bool {
-        !self.is_empty()
-    }
-
-    /// Begins a drain, or goes on with one that was interrupted.
-    fn take(&mut self) {
-        if !self.draining.is_empty() || self.running.is_some() {
-            return;
-        }
-        self.draining = std::mem::take(&mut self.waiting);
-        self.draining_since = self.waiting_since.take();
-        self.open.fill(None);
-        let packed = self.draining.iter().filter(|waiting| waiting.is_packed());
-        let packed = packed.count();
-        self.packed.trim(packed);
-        // At least one, to unpack into.
-        self.plain.trim((self.draining.len() - packed).max(1));
-        self.counts.drains += 1;
-    }
-
-    /// The next block of the drain, as stubs read it, with at most so many records.
-    fn next(&mut self, at_most: usize) -> Option<Block> {
-        let mut whole = self.next_whole()?;
-        if whole.slots().len() <= at_most {
-            return Some(whole);
-        }
-        let mut part = self.plain.take();
-        whole.move_first(at_most, &mut part);
-        self.draining.push(Waiting::Plain(whole));
-        Some(part)
-    }
-
-    fn next_whole(&mut self) -> Option<Block> {
-        let next = self.draining.pop()?;
-        if let Some(Waiting::Packed(packed)) = self.draining.last() {
-            packed.prefetch();
-        }
-        match next {
-            Waiting::Plain(block) => Some(block),
-            Waiting::Packed(mut packed) => {
-                let mut block = self.plain.take();
-                packed.unpack(&mut block);
-                self.packed.give(packed);
-                Some(block)
-            }
-        }
-    }
-}
-
-/// The locked queue, to which records are added.
-pub(crate) struct Filling<'a> {
-    inner: &'a mut Inner,
-}
-
-impl Filling<'_> {
-    /// Adds a record.
-    #[inline(always)]
-    pub(crate) fn push(&mut self, record: &Record, tag: Tag) {
-        let inner = &mut *self.inner;
-        let group = tag.shape() as usize & (inner.open.len() - 1);
-        let open = inner.open[group].and_then(|at| inner.waiting.get_mut(at));
-        if !open.is_some_and(|open| open.push(record, tag)) {
-            inner.push_elsewhere(group, record, tag);
-        }
-        inner.counts.queued += 1;
-    }
 }
 
 impl Queue {
@@ -256,9 +167,18 @@ impl Queue {
             open: vec![None; order.open_blocks()].into_boxed_slice(),
             draining: Vec::new(),
             running: None,
+            skipped: Fates::default(),
+            block_number: 0,
+            turn: Turn::new(false),
+            stuck: Vec::new(),
+            watched: false,
+            cancelled: Cancelled::default(),
+            tickets: Tickets::default(),
+            collection: 0,
             plain: Spare::new(),
             packed: Spare::new(),
             int_arg_regs,
+            drain_int_arg_regs: int_arg_regs,
             stop: false,
             counts: Counts::default(),
             waiting_since: None,
@@ -268,25 +188,57 @@ impl Queue {
             inner: Lock::new(Rank::Queue, inner),
             work: Condvar::new(),
             settled: Condvar::new(),
+            watch: Condvar::new(),
             status: AtomicU32::new(0),
-            progress: AtomicPtr::new(std::ptr::null_mut()),
         }
     }
 
-    /// Adds the records that `body` pushes; in the order of Go, the first of them runs last. Holds
-    /// the queue's lock, and does not wake the goroutine; see [`Queue::wake`].
-    pub(crate) fn fill<R>(&self, body: impl FnOnce(&mut Filling<'_>) -> R) -> R {
+    /// Adds the records that `body` pushes, for the collection with this number, which is above
+    /// those before; in the order of Go, the first of them runs last. Holds the queue's lock, and
+    /// does not wake the goroutine; see [`Queue::wake`].
+    ///
+    /// Once the queue is stopped, records are counted and dropped.
+    pub(crate) fn fill<R>(&self, collection: u64, body: impl FnOnce(&mut Filling<'_>) -> R) -> R {
+        self.inner.lock().fill(collection, body)
+    }
+
+    /// Adds these records of a block again, to be run in the same order, with this tag. They count
+    /// as queued by the last collection.
+    pub(crate) fn requeue(&self, block: &Block, records: Range<usize>, tag: Tag) {
+        let mut inner = self.inner.lock();
+        let collection = inner.collection;
+        inner.fill(collection, |due| {
+            for n in records.rev() {
+                let number = match block.call_id(n) {
+                    CallId::Cleanup(number) => number,
+                    CallId::Finalizer(_) => 0,
+                };
+                due.push(&block.slots()[n].record(), tag, number);
+            }
+        });
+    }
+
+    /// As [`Queue::fill`], but what is pushed first runs last also with [`DrainOrder::Grouped`].
+    pub(crate) fn fill_in_order(&self, collection: u64, body: impl FnOnce(&mut Filling<'_>)) {
+        let mut inner = self.inner.lock();
+        inner.open.fill(None);
+        let blocks = inner.waiting.len();
         body(&mut Filling {
-            inner: &mut self.inner.lock(),
-        })
+            inner: &mut inner,
+            collection,
+            in_order: true,
+        });
+        inner.attribute(collection, &[], blocks);
+        inner.open.fill(None);
     }
 
     /// Adds records; see [`Queue::fill`].
     #[cfg(test)]
     pub(crate) fn push(&self, records: impl IntoIterator<Item = (Record, Tag)>) {
-        self.fill(|due| {
-            for (record, tag) in records {
-                due.push(&record, tag);
+        let collection = self.inner.lock().collection + 1;
+        self.fill(collection, |due| {
+            for (number, (record, tag)) in (0..).zip(records) {
+                due.push(&record, tag, number);
             }
         });
     }
@@ -314,14 +266,20 @@ impl Queue {
             if inner.stop {
                 self.status
                     .fetch_and(!(status::WAIT | status::WAKE), Ordering::AcqRel);
+                inner.end_interrupted();
+                self.settled.notify_all();
+                self.watch.notify_all();
                 return Taken::Stop;
             }
             if inner.has_work() {
                 self.status
                     .fetch_and(!(status::WAIT | status::WAKE), Ordering::AcqRel);
                 inner.take();
+                if inner.watched {
+                    self.watch.notify_all();
+                }
                 return Taken::Drain {
-                    int_arg_regs: inner.int_arg_regs,
+                    int_arg_regs: inner.drain_int_arg_regs,
                 };
             }
             self.status.fetch_or(status::WAIT, Ordering::AcqRel);
@@ -338,17 +296,10 @@ impl Queue {
     /// with the block.
     pub(crate) fn interrupted(&self, prepare: impl FnOnce(&Block)) -> Option<(Arc<Block>, usize)> {
         let inner = self.inner.lock();
-        let block = inner.running.clone()?;
-        prepare(&block);
-        let from = self.running_at(&block) + 1;
-        Some((block.clone(), from.min(block.slots().len())))
-    }
-
-    /// The number of the record of the running block that was published last.
-    fn running_at(&self, block: &Block) -> usize {
-        let begin = block.slots().as_ptr().addr();
-        let progress = self.progress.load(Ordering::Acquire).addr();
-        progress.saturating_sub(begin) / size_of::<Record>()
+        let running = inner.running.as_ref()?;
+        prepare(&running.block);
+        let from = running.behind_progress(&inner.turn.cells);
+        Some((running.block.clone(), from))
     }
 
     /// Takes the next block of the drain, or its first `at_most` records, calls `prepare` with it,
@@ -363,37 +314,124 @@ impl Queue {
         if inner.stop {
             return None;
         }
-        let block = inner.next(at_most)?;
+        let (block, parts) = inner.next(at_most)?;
         prepare(&block);
-        self.progress
-            .store(block.slots().as_ptr().cast_mut().cast(), Ordering::Release);
         let block = Arc::new(block);
-        inner.running = Some(block.clone());
+        let running = Running::new(block.clone(), parts);
+        running.begin(&inner.turn.cells);
+        inner.block_number += 1;
+        inner.running = Some(running);
         Some((block, 0))
     }
 
-    /// Ends the running block, of which `executed` records were run and those `skipped` dropped.
-    pub(crate) fn finish_block(&self, block: Arc<Block>, executed: u64, skipped: ByKind) {
+    /// Of the running block's records from number `from` on, returns the number of the first one
+    /// that may run; `None` if there is none, or the queue is stopped, or the thread was relieved.
+    pub(crate) fn pass(&self, turn: &Turn, from: usize) -> Option<usize> {
         let mut inner = self.inner.lock();
-        inner.running = None;
-        inner.counts.executed += executed;
-        inner.counts.discarded += skipped.all();
-        let mut executed = block.by_kind();
-        executed.take(skipped);
-        inner.counts.fates.executed.add_all(executed);
-        inner.counts.fates.discarded.add_all(skipped);
-        if let Ok(mut block) = Arc::try_unwrap(block) {
-            block.clear();
-            inner.plain.give(block);
+        self.settled.notify_all();
+        let stop = inner.stop || turn.is_relieved();
+        let running = inner.running.as_mut().filter(|_| !stop)?;
+        running.pass(from, &turn.cells)
+    }
+
+    /// Begins a batch of the running block's records `from..to`. If it is `whole`, it is not ended
+    /// early once it has begun. Returns where it ends.
+    #[inline]
+    pub(crate) fn begin_batch(
+        &self,
+        turn: &Turn,
+        block: &Block,
+        (from, to): (usize, usize),
+        whole: bool,
+    ) -> usize {
+        if whole || !turn.cells.is_divisible() {
+            return self.claim(turn, from, to);
         }
-        if inner.stop {
-            self.settled.notify_all();
+        turn.cells.begin(block.slots()[from..to].as_ptr_range().end);
+        to
+    }
+
+    #[cold]
+    fn claim(&self, turn: &Turn, from: usize, to: usize) -> usize {
+        let mut inner = self.inner.lock();
+        if turn.is_relieved() {
+            return from;
+        }
+        let stop = inner.stop;
+        let to = if stop { from } else { to };
+        let running = inner.running.as_mut();
+        running.map_or(from, |running| running.claim(from, to, &turn.cells))
+    }
+
+    /// Counts records of the running block that are not run: as quarantined, or, with `lost`, as
+    /// discarded.
+    pub(crate) fn skip(&self, turn: &Turn, records: ByKind, lost: bool) {
+        let mut inner = self.inner.lock();
+        // If another thread has taken over meanwhile, the record is counted when this one retires.
+        if !turn.is_relieved() {
+            let skipped = match lost {
+                true => &mut inner.skipped.discarded,
+                false => &mut inner.skipped.quarantined,
+            };
+            skipped.add_all(records);
         }
     }
 
-    /// The cell to which stubs publish the record that is running.
-    pub(crate) fn progress(&self) -> &AtomicPtr<Record> {
-        &self.progress
+    /// Ends the running block, of which the records in front of number `reached` were run.
+    /// If the thread was relieved, ends the call that it was in instead. Returns how many were run.
+    pub(crate) fn finish_block(&self, turn: &TurnRef, block: Arc<Block>, reached: usize) -> u64 {
+        let mut inner = self.inner.lock();
+        if turn.is_relieved() {
+            return inner.retire(turn, Some(block), self);
+        }
+        let executed = inner.end_block(reached);
+        inner.give_back(Some(block));
+        self.status.fetch_and(!status::RUNNING, Ordering::AcqRel);
+        // For those who wait for a collection's calls, or for the end.
+        self.settled.notify_all();
+        if inner.watched {
+            self.watch.notify_all();
+        }
+        executed
+    }
+
+    /// Cancels the call with this identity, of a function whose shape `allowed` takes, if it is
+    /// queued and has not begun. Never returns [`CallStage::Registered`].
+    pub(crate) fn cancel(&self, id: CallId, allowed: impl Fn(u32) -> bool) -> CallStage {
+        let mut inner = self.inner.lock();
+        let Inner {
+            waiting,
+            draining,
+            running,
+            cancelled,
+            turn,
+            stuck,
+            ..
+        } = &mut *inner;
+        let in_stuck = || {
+            let found = stuck.iter().any(|stuck| stuck.has(id, &allowed));
+            found.then_some(Found::Running)
+        };
+        // What waits is newer than what runs.
+        let blocks = waiting.iter().chain(&*draining);
+        let found = match cancelled.cancel(id, &allowed, blocks) {
+            Some(known) => Some(Found::Cancelled(known.collection)),
+            None => running.as_mut().and_then(|running| {
+                running.cancel(|of, shape| of == id && allowed(shape), &turn.cells)
+            }),
+        };
+        let found = found.or_else(in_stuck);
+        match found {
+            Some(Found::Cancelled(collection)) => {
+                inner.counts.fates.cancelled.add(id.kind(), 1);
+                if collection.is_some_and(|collection| inner.tickets.done(collection, 1)) {
+                    self.settled.notify_all();
+                }
+                CallStage::Queued
+            }
+            Some(Found::Running) => CallStage::Running,
+            Some(Found::Done) | None => CallStage::Done,
+        }
     }
 
     /// Calls `visit` with every reference of every record whose call has not returned.
@@ -410,12 +448,18 @@ impl Queue {
     }
 
     fn for_each_reference(&self, visit: &mut dyn FnMut(&AtomicU64)) {
-        let inner = self.inner.lock();
+        let mut inner = self.inner.lock();
+        inner.purge();
+        inner.cancelled.forget_index();
         for block in inner.waiting.iter().chain(&inner.draining) {
             block.for_each_reference(visit);
         }
-        if let Some(block) = &inner.running {
-            block.for_each_reference(self.running_at(block), visit);
+        if let Some(running) = &inner.running {
+            let from = running.progress(&inner.turn.cells);
+            running.block.for_each_reference(from, &running.skip, visit);
+        }
+        for (slot, tag) in inner.stuck.iter().flat_map(Stuck::entries) {
+            tag.references(slot).for_each(&mut *visit);
         }
     }
 
@@ -424,11 +468,14 @@ impl Queue {
     pub(crate) fn for_each_shape(&self, mut visit: impl FnMut(u32)) {
         let inner = self.inner.lock();
         let waiting = inner.waiting.iter().chain(&inner.draining);
-        let running = inner.running.as_deref().map_or(&[][..], Block::tags);
+        let running = inner.running.as_ref();
+        let running = running.map_or(&[][..], |running| running.block.tags());
         waiting
             .flat_map(Waiting::tags)
             .chain(running)
             .for_each(|tag| visit(tag.shape()));
+        let stuck = inner.stuck.iter().flat_map(Stuck::entries);
+        stuck.for_each(|(_, tag)| visit(tag.shape()));
     }
 
     /// Sets the register count from the next drain on, and returns the previous one.
@@ -441,59 +488,37 @@ impl Queue {
     }
 
     pub(crate) fn counts(&self) -> Counts {
-        let inner = self.inner.lock();
-        let (fates, backlog) = self.fates(&inner);
+        let mut inner = self.inner.lock();
+        inner.purge();
+        let (fates, backlog) = inner.fates();
+        let ended = inner.counts.fates;
         Counts {
+            executed: ended.executed.all(),
+            cancelled: ended.cancelled.all(),
+            quarantined: ended.quarantined.all(),
+            discarded: ended.discarded.all(),
             fates,
             backlog,
+            stuck: inner.stuck.iter().map(|stuck| stuck.len() as u64).sum(),
             blocks: inner.plain.made + inner.packed.made,
             bytes: inner.plain.made * Block::BYTES + inner.packed.made * Packed::BYTES,
             ..inner.counts
         }
     }
 
-    /// What has become of the calls that were queued. The running block's count as executed before
-    /// the one that was published last, and as waiting behind it.
-    fn fates(&self, inner: &Inner) -> (Fates, Backlog) {
-        let mut fates = inner.counts.fates;
-        let mut bytes = 0;
-        for waiting in inner.waiting.iter().chain(&inner.draining) {
-            fates.waiting.add_all(waiting.by_kind());
-            bytes += waiting.bytes();
-        }
-        if let Some(block) = &inner.running {
-            let tags = block.tags();
-            let at = self.running_at(block).min(tags.len());
-            fates.executed.add_all(ByKind::of(&tags[..at]));
-            let mut rest = tags[at..].iter();
-            if let Some(running) = rest.next() {
-                fates.running.add(*running, 1);
-            }
-            fates.waiting.add_all(ByKind::of(rest.as_slice()));
-            bytes += Block::BYTES;
-        }
-        let is_draining = !inner.draining.is_empty() || inner.running.is_some();
-        let since = match is_draining {
-            true => inner.draining_since,
-            false => inner.waiting_since.filter(|_| !inner.waiting.is_empty()),
-        };
-        let kinds = [CallKind::Finalizer, CallKind::Cleanup];
-        let backlog = Backlog {
-            calls: kinds.map(|kind| fates.waiting.get(kind)).iter().sum(),
-            age: since.map_or(Duration::ZERO, |since| since.elapsed()),
-            bytes,
-        };
-        (fates, backlog)
-    }
-
     /// Calls `visit` with each record whose call has not returned, and whether it may have begun.
     pub(crate) fn for_each_record(&self, mut visit: impl FnMut(&Record, Tag, bool)) {
-        let inner = self.inner.lock();
-        if let Some(block) = &inner.running {
-            let at = self.running_at(block);
-            for (n, (slot, tag)) in block.entries().enumerate().skip(at) {
+        let mut inner = self.inner.lock();
+        inner.purge();
+        if let Some(running) = &inner.running {
+            let cells = &inner.turn.cells;
+            let at = running.progress(cells);
+            running.for_each_left(cells, &mut |n, slot, tag| {
                 visit(&slot.record(), tag, n == at);
-            }
+            });
+        }
+        for (slot, tag) in inner.stuck.iter().flat_map(Stuck::entries) {
+            visit(&slot.record(), tag, true);
         }
         for waiting in inner.draining.iter().chain(&inner.waiting) {
             waiting.for_each_record(&mut |record, tag| visit(record, tag, false));
@@ -510,65 +535,5 @@ impl Queue {
         } else {
             self.status.fetch_and(!bits, Ordering::AcqRel);
         }
-    }
-
-    /// Stops the queue. Draining ends at once if nothing is running, and otherwise after the batch
-    /// that is running.
-    pub(crate) fn stop(&self) {
-        self.inner.lock().stop = true;
-        self.work.notify_all();
-        self.settled.notify_all();
-    }
-
-    /// Drops all records that are left, and counts them. Only after the last drain.
-    pub(crate) fn discard(&self) {
-        let mut inner = self.inner.lock();
-        inner.open.fill(None);
-        let left: Vec<Waiting> = std::mem::take(&mut inner.waiting)
-            .into_iter()
-            .chain(std::mem::take(&mut inner.draining))
-            .collect();
-        inner.counts.discarded += left.iter().map(|waiting| waiting.len() as u64).sum::<u64>();
-        for waiting in &left {
-            inner.counts.fates.discarded.add_all(waiting.by_kind());
-        }
-    }
-
-    /// Waits until nothing is due or running and the goroutine is parked; once stopped, until
-    /// nothing is running. If `timeout` passes first, the error is the number of records still due;
-    /// it is 0 if only the goroutine was not parked yet.
-    pub(crate) fn wait_until_settled(&self, timeout: Duration) -> Result<(), u64> {
-        let deadline = Instant::now().checked_add(timeout);
-        let mut inner = self.inner.lock();
-        loop {
-            let status = self.status();
-            let parked = status & status::WAIT != 0 || status & status::CREATED == 0;
-            if inner.is_empty() && parked || inner.stop && inner.running.is_none() {
-                return Ok(());
-            }
-            let left = match deadline {
-                Some(deadline) => deadline.saturating_duration_since(Instant::now()),
-                None => timeout,
-            };
-            if left.is_zero() {
-                return Err(inner.due());
-            }
-            inner = inner.wait_timeout(&self.settled, left);
-        }
-    }
-
-    /// Waits until no record is running, after [`Queue::stop`]. If `timeout` passes first, the
-    /// error is the number of records still due.
-    pub(crate) fn wait_until_ended(&self, timeout: Duration) -> Result<(), u64> {
-        let deadline = Instant::now() + timeout;
-        let mut inner = self.inner.lock();
-        while inner.running.is_some() {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(inner.due());
-            }
-            inner = inner.wait_timeout(&self.settled, left);
-        }
-        Ok(())
     }
 }

@@ -11,8 +11,8 @@ use std::sync::atomic::AtomicU64;
 use fing_stubs::Record;
 
 use super::BLOCK_RECORDS;
-use super::block::Block;
-use super::record::{Slot, Tag};
+use super::block::{Block, set_number};
+use super::record::{CallId, Slot, Tag};
 use crate::base::prefetch::prefetch;
 
 /// Up to a block's number of records, which are of one shape and differ in one word only. Filled
@@ -23,6 +23,8 @@ pub(super) struct Packed {
     common: Slot,
     tag: Tag,
     words: Box<[AtomicU64]>,
+    /// The numbers of cleanups. Empty until there is one.
+    numbers: Box<[u64]>,
     first: usize,
 }
 
@@ -32,6 +34,7 @@ impl Default for Packed {
             common: Slot::default(),
             tag: Tag::default(),
             words: (0..BLOCK_RECORDS).map(|_| AtomicU64::new(0)).collect(),
+            numbers: Box::default(),
             first: BLOCK_RECORDS,
         }
     }
@@ -50,17 +53,17 @@ impl Packed {
     }
 
     /// Adds the first record.
-    pub(super) fn begin(&mut self, record: &Record, tag: Tag) {
+    pub(super) fn begin(&mut self, record: &Record, tag: Tag, number: u64) {
         let mut common = *record;
         common.words[tag.own_word()] = 0;
         (self.common, self.tag) = (Slot::new(&common), tag);
-        self.push(record, tag);
+        self.push(record, tag, number);
     }
 
     /// Adds a record before the others. Returns false if there is no space, or the record differs
     /// from them in more than one word.
     #[inline(always)]
-    pub(super) fn push(&mut self, record: &Record, tag: Tag) -> bool {
+    pub(super) fn push(&mut self, record: &Record, tag: Tag, number: u64) -> bool {
         let own = tag.own_word();
         let common = self.common.record();
         if tag != self.tag
@@ -74,21 +77,28 @@ impl Packed {
         };
         self.first = first;
         self.words[first] = AtomicU64::new(record.words[own]);
+        if tag.has(Tag::CLEANUP) {
+            set_number(&mut self.numbers, first, number);
+        }
         true
     }
 
     /// Moves the records into an empty block.
     pub(super) fn unpack(&mut self, into: &mut Block) {
         let (common, words) = (self.common.record(), &self.words[self.first..]);
+        let numbers = match self.tag.has(Tag::CLEANUP) {
+            true => &self.numbers[self.first..],
+            false => &[],
+        };
         let [first, second] = common.words;
         match self.tag.own_word() {
-            0 => into.fill(words, self.tag, |word| {
+            0 => into.fill(words, numbers, self.tag, |word| {
                 Slot::new(&Record {
                     words: [word, second],
                     ..common
                 })
             }),
-            _ => into.fill(words, self.tag, |word| {
+            _ => into.fill(words, numbers, self.tag, |word| {
                 Slot::new(&Record {
                     words: [first, word],
                     ..common
@@ -98,12 +108,35 @@ impl Packed {
         self.first = BLOCK_RECORDS;
     }
 
-    pub(super) fn for_each_record(&self, visit: &mut dyn FnMut(&Record, Tag)) {
-        let mut record = self.common.record();
-        for word in &self.words[self.first..] {
-            record.words[self.tag.own_word()] = word.load(std::sync::atomic::Ordering::Relaxed);
-            visit(&record, self.tag);
+    /// What identifies the call of record `n`.
+    pub(super) fn call_id(&self, n: usize) -> CallId {
+        let at = self.first + n;
+        let number = self.numbers.get(at).copied().unwrap_or_default();
+        let word = self.words[at].load(std::sync::atomic::Ordering::Relaxed);
+        self.tag.call_id(word, number)
+    }
+
+    /// Removes the records for whose number in the order of running `keep` returns false.
+    pub(super) fn retain(&mut self, mut keep: impl FnMut(usize) -> bool) {
+        let (first, mut to) = (self.first, BLOCK_RECORDS);
+        for from in (first..BLOCK_RECORDS).rev().filter(|&at| keep(at - first)) {
+            to -= 1;
+            self.words.swap(to, from);
+            if !self.numbers.is_empty() {
+                self.numbers.swap(to, from);
+            }
         }
+        self.first = to;
+    }
+
+    /// The records, in the order of running.
+    pub(super) fn records(&self) -> impl Iterator<Item = Record> {
+        let (common, own) = (self.common.record(), self.tag.own_word());
+        self.words[self.first..].iter().map(move |word| {
+            let mut record = common;
+            record.words[own] = word.load(std::sync::atomic::Ordering::Relaxed);
+            record
+        })
     }
 
     /// Prefetches the words, which are unpacked next, while other records run. The processor's own

@@ -47,14 +47,28 @@ impl Slot {
         words[n].load(Ordering::Relaxed)
     }
 
-    /// Sets the context, which is no reference.
-    pub(crate) fn set_context(&self, context: usize) {
-        self.0[1].store(context as u64, Ordering::Relaxed);
-    }
-
     /// Sets the address that is called.
     pub(crate) fn set_code(&self, code: usize) {
         self.0[0].store(code as u64, Ordering::Relaxed);
+    }
+}
+
+/// Identifies a queued call. An object has one queued finalizer at a time: it is a root until the
+/// call has returned, so that no collection finds it dead again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum CallId {
+    /// The finalizer that is called with this word.
+    Finalizer(u64),
+    /// The cleanup with this number, which its registry has given out.
+    Cleanup(u64),
+}
+
+impl CallId {
+    pub(crate) fn kind(self) -> CallKind {
+        match self {
+            CallId::Finalizer(_) => CallKind::Finalizer,
+            CallId::Cleanup(_) => CallKind::Cleanup,
+        }
     }
 }
 
@@ -70,17 +84,12 @@ impl Tag {
     pub(crate) const WORD_1: u8 = 2;
     /// The context is a reference.
     pub(crate) const CONTEXT: u8 = 4;
+    /// The record is a cleanup's, and has a number by which it can be cancelled.
+    pub(crate) const CLEANUP: u8 = 8;
 
-    const CLEANUP: u32 = 8;
-
-    /// The tag of a finalizer's records. `shape` is an index into the table of shapes, below 2^28.
-    pub(crate) fn new(shape: u32, references: u8) -> Tag {
-        Tag(shape << 4 | u32::from(references & 7))
-    }
-
-    /// The same for a cleanup's records.
-    pub(crate) fn of_cleanup(self) -> Tag {
-        Tag(self.0 | Tag::CLEANUP)
+    /// `shape` is an index into the table of shapes, below 2^28; `bits` are those above.
+    pub(crate) fn new(shape: u32, bits: u8) -> Tag {
+        Tag(shape << 4 | u32::from(bits & 15))
     }
 
     pub(crate) fn shape(self) -> u32 {
@@ -88,14 +97,21 @@ impl Tag {
     }
 
     pub(crate) fn kind(self) -> CallKind {
-        match self.0 & Tag::CLEANUP {
-            0 => CallKind::Finalizer,
-            _ => CallKind::Cleanup,
+        match self.has(Tag::CLEANUP) {
+            true => CallKind::Cleanup,
+            false => CallKind::Finalizer,
         }
     }
 
-    pub(crate) fn has(self, references: u8) -> bool {
-        self.0 & u32::from(references) != 0
+    /// The same tag for a record of another shape.
+    pub(crate) fn with_shape(self, shape: u32) -> Tag {
+        Tag::new(shape, (self.0 & 15) as u8)
+    }
+
+    /// Whether it has one of these bits.
+    #[inline]
+    pub(crate) fn has(self, bits: u8) -> bool {
+        self.0 & u32::from(bits) != 0
     }
 
     /// The index of the word that holds the object's address, which is the one that differs between
@@ -103,6 +119,16 @@ impl Tag {
     #[inline]
     pub(crate) fn own_word(self) -> usize {
         usize::from(self.0 & 3 == u32::from(Tag::WORD_1))
+    }
+
+    /// By what the call of a record is found to be cancelled: the object of a finalizer, or the
+    /// number of a cleanup.
+    #[inline]
+    pub(super) fn call_id(self, own_word: u64, number: u64) -> CallId {
+        match self.has(Tag::CLEANUP) {
+            true => CallId::Cleanup(number),
+            false => CallId::Finalizer(own_word),
+        }
     }
 
     /// The words of `slot` that are references.

@@ -5,7 +5,7 @@
 use fing_stubs::Record;
 use fing_stubs::fuzzing::Rng;
 
-use crate::calls::queue::{BLOCK_RECORDS, ByKind, DrainOrder, Queue, Tag, Taken, WORTH_PACKING};
+use crate::calls::queue::{BLOCK_RECORDS, DrainOrder, Queue, Tag, Taken, WORTH_PACKING};
 
 /// A record of a shape, in each form that records have, and its number.
 fn record(shape: u32, number: u64) -> (Record, Tag) {
@@ -33,8 +33,8 @@ fn drained(queue: &Queue) -> Vec<(Record, Tag)> {
             let uniform = block.tags().iter().all(|tag| *tag == block.tags()[0]);
             assert!(uniform || !block.is_uniform());
             all.extend(block.entries().map(|(slot, tag)| (slot.record(), tag)));
-            let executed = block.slots().len() as u64;
-            queue.finish_block(block, executed, ByKind::default());
+            let reached = block.slots().len();
+            queue.finish_block(&queue.turn(), block, reached);
         }
     }
     all

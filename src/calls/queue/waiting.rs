@@ -1,67 +1,82 @@
 //! Blocks of records that wait to be run, packed or not, and empty blocks to be filled.
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeSet;
 use std::sync::atomic::AtomicU64;
 
 use fing_stubs::Record;
 
+use super::Dropped;
 use super::block::Block;
+use super::cancel::CallStage;
 use super::kinds::ByKind;
 use super::packed::Packed;
-use super::record::Tag;
+use super::record::{CallId, Tag};
+use super::tickets::Parts;
 
 /// A block of records that wait.
 #[derive(Debug)]
-pub(super) enum Waiting {
+pub(super) struct Waiting {
+    pub(super) form: Form,
+    /// Which collections queued them.
+    pub(super) parts: Parts,
+}
+
+#[derive(Debug)]
+pub(super) enum Form {
     Plain(Block),
     Packed(Packed),
 }
 
 impl Waiting {
     pub(super) fn is_packed(&self) -> bool {
-        matches!(self, Waiting::Packed(_))
+        matches!(self.form, Form::Packed(_))
     }
 
     pub(super) fn len(&self) -> usize {
-        match self {
-            Waiting::Plain(block) => block.slots().len(),
-            Waiting::Packed(packed) => packed.len(),
+        match &self.form {
+            Form::Plain(block) => block.slots().len(),
+            Form::Packed(packed) => packed.len(),
         }
     }
 
     #[inline(always)]
-    pub(super) fn push(&mut self, record: &Record, tag: Tag) -> bool {
-        match self {
-            Waiting::Packed(packed) => packed.push(record, tag),
-            Waiting::Plain(block) => block.push(record, tag),
+    pub(super) fn push(&mut self, record: &Record, tag: Tag, number: u64) -> bool {
+        match &mut self.form {
+            Form::Packed(packed) => packed.push(record, tag, number),
+            Form::Plain(block) => block.push(record, tag, number),
         }
     }
 
     pub(super) fn for_each_reference(&self, visit: &mut dyn FnMut(&AtomicU64)) {
-        match self {
-            Waiting::Plain(block) => block.for_each_reference(0, visit),
-            Waiting::Packed(packed) => packed.for_each_reference(visit),
+        match &self.form {
+            Form::Plain(block) => block.for_each_reference(0, &BTreeSet::new(), visit),
+            Form::Packed(packed) => packed.for_each_reference(visit),
         }
     }
 
     pub(super) fn for_each_record(&self, visit: &mut dyn FnMut(&Record, Tag)) {
-        match self {
-            Waiting::Plain(block) => {
+        match &self.form {
+            Form::Plain(block) => {
                 for (slot, tag) in block.entries() {
                     visit(&slot.record(), tag);
                 }
             }
-            Waiting::Packed(packed) => packed.for_each_record(visit),
+            Form::Packed(packed) => {
+                for record in packed.records() {
+                    visit(&record, *packed.tag());
+                }
+            }
         }
     }
 
     /// How many records of each kind there are.
     pub(super) fn by_kind(&self) -> ByKind {
-        match self {
-            Waiting::Plain(block) => ByKind::of(block.tags()),
-            Waiting::Packed(packed) => {
+        match &self.form {
+            Form::Plain(block) => block.by_kind(0..block.slots().len()),
+            Form::Packed(packed) => {
                 let mut all = ByKind::default();
-                all.add(*packed.tag(), packed.len());
+                all.add(packed.tag().kind(), packed.len());
                 all
             }
         }
@@ -69,17 +84,53 @@ impl Waiting {
 
     /// Bytes of memory it takes.
     pub(super) fn bytes(&self) -> usize {
-        match self {
-            Waiting::Plain(_) => Block::BYTES,
-            Waiting::Packed(_) => Packed::BYTES,
+        match &self.form {
+            Form::Plain(_) => Block::BYTES,
+            Form::Packed(_) => Packed::BYTES,
         }
     }
 
     /// The tags of its records; a single one stands for all if they are equal.
     pub(super) fn tags(&self) -> &[Tag] {
-        match self {
-            Waiting::Packed(packed) => std::slice::from_ref(packed.tag()),
-            Waiting::Plain(block) => block.tags(),
+        match &self.form {
+            Form::Packed(packed) => std::slice::from_ref(packed.tag()),
+            Form::Plain(block) => block.tags(),
+        }
+    }
+
+    /// What identifies the call of record `n`, in the order of running.
+    pub(super) fn call_id(&self, n: usize) -> CallId {
+        match &self.form {
+            Form::Plain(block) => block.call_id(n),
+            Form::Packed(packed) => packed.call_id(n),
+        }
+    }
+
+    /// The tag of record `n`.
+    pub(super) fn tag(&self, n: usize) -> Tag {
+        match &self.form {
+            Form::Plain(block) => block.tags()[n],
+            Form::Packed(packed) => *packed.tag(),
+        }
+    }
+
+    /// Lists the records.
+    pub(super) fn list(&self, dropped: &mut Vec<Dropped>) {
+        self.for_each_record(&mut |record, tag| {
+            dropped.push(Dropped {
+                tag,
+                record: *record,
+                stage: CallStage::Queued,
+            });
+        });
+    }
+
+    /// Removes the records for whose number `keep` returns false.
+    pub(super) fn retain(&mut self, keep: impl Fn(usize) -> bool) {
+        self.parts.remove((0..self.len()).filter(|&n| !keep(n)));
+        match &mut self.form {
+            Form::Plain(block) => block.retain(keep),
+            Form::Packed(packed) => packed.retain(keep),
         }
     }
 }

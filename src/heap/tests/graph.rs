@@ -258,7 +258,7 @@ fn run(seed: u64) {
         let objects = model.nodes.len();
         let (queued, died) = model.collect();
         let done = if rng.chance(50) {
-            m.gc().unwrap()
+            *m.gc().unwrap()
         } else {
             m.native(|| space.collect()).unwrap()
         };

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use super::argument::{Captured, capture, number};
 use super::lists::Name;
 use super::{AddCleanupError, CleanupArgument, Registry, Special, Specials, is_traced};
+use crate::calls::failure::FailurePolicy;
 use crate::calls::function::Function;
-use crate::calls::options::HeldValue;
+use crate::calls::options::{Handling, HeldValue};
+use crate::calls::queue::{CallId, CallStage};
 use crate::heap::{Heap, Location, Place};
-use crate::order::CyclePolicy;
 use crate::runtime::mutator::Mutator;
 use crate::runtime::object::Obj;
 
@@ -23,9 +24,10 @@ pub struct Cleanup {
 }
 
 impl Cleanup {
-    /// Removes the cleanup, so that it will not run. Returns false if it was queued or stopped
-    /// before, or could never have run as its object never dies.
-    pub fn stop(&self) -> bool {
+    /// Removes the cleanup, or cancels its call if that is queued and has not begun, so that it
+    /// will not run. Returns how far it had come; [`CallStage::Done`] also if it was stopped
+    /// before, or could never have run as its object never dies. Needs no mutator.
+    pub fn stop(&self) -> CallStage {
         self.registry.stop_cleanup(self.object, self.name)
     }
 }
@@ -35,12 +37,31 @@ impl Cleanup {
 #[must_use = "options do nothing by themselves"]
 pub struct CleanupOptions<'m> {
     context: Option<HeldValue<Obj<'m>>>,
+    handling: Handling,
 }
 
 impl<'m> CleanupOptions<'m> {
-    /// Returns the defaults: no context.
+    /// Returns the defaults: no context, the runtime's failure policy, no site.
     pub const fn new() -> Self {
-        CleanupOptions { context: None }
+        CleanupOptions {
+            context: None,
+            handling: Handling::new(),
+        }
+    }
+
+    /// Sets what is done if the call fails, in place of the runtime's
+    /// [`failure_policy`](crate::RuntimeBuilder::failure_policy).
+    pub fn failure(mut self, policy: FailurePolicy) -> Self {
+        self.handling = self.handling.failure(policy);
+        self
+    }
+
+    /// Records where this is called, for [reports](crate::failure::Failure::site) of failures. It
+    /// takes no memory for each registration, but some for each site.
+    #[track_caller]
+    pub fn record_site(mut self) -> Self {
+        self.handling = self.handling.record_site();
+        self
     }
 
     /// Sets the context of this cleanup. The function must have been declared to take a context
@@ -78,6 +99,7 @@ struct KnownCleanup {
     /// The function's identity. No other function can get it before the next collection, as the
     /// shape has a clone.
     function: usize,
+    handling: Handling,
     shape: u32,
     /// The parameter's size in bytes.
     size: u8,
@@ -91,8 +113,9 @@ impl KnownCleanups {
     }
 
     #[inline]
-    fn find(&self, function: usize) -> Option<KnownCleanup> {
-        self.0[Self::row(function)].filter(|known| known.function == function)
+    fn find(&self, function: usize, handling: Handling) -> Option<KnownCleanup> {
+        let known = self.0[Self::row(function)];
+        known.filter(|known| known.function == function && known.handling == handling)
     }
 
     fn note(&mut self, known: KnownCleanup) {
@@ -117,9 +140,11 @@ impl Registry {
         let heap = mutator.space().heap();
         if let (CleanupArgument::Word(word), None) = (argument, options.context)
             && let Some(object) = heap.place(pointer)
+            && self.gate.is_open()
         {
             let mut specials = self.specials.lock();
-            if let Some(known) = specials.known_cleanups.find(function.identity()) {
+            let identity = function.identity();
+            if let Some(known) = specials.known_cleanups.find(identity, options.handling) {
                 let special = Special::Cleanup {
                     shape: known.shape,
                     references: 0,
@@ -150,9 +175,7 @@ impl Registry {
         argument: CleanupArgument<'_>,
         options: CleanupOptions<'_>,
     ) -> Result<Cleanup, AddCleanupError> {
-        mutator
-            .start_goroutine()
-            .map_err(AddCleanupError::NoThread)?;
+        mutator.start_goroutine()?;
         if pointer == 0 {
             return Err(AddCleanupError::Nil);
         }
@@ -189,6 +212,11 @@ impl Registry {
                 return Err(AddCleanupError::ClosesOver { context, base });
             }
         }
+        if !function.has_readable_status() {
+            return Err(AddCleanupError::Status {
+                function: function.signature().clone(),
+            });
+        }
         if function.is_nil() {
             return Err(AddCleanupError::NilFunction {
                 function: function.signature().clone(),
@@ -196,7 +224,8 @@ impl Registry {
         }
         let object = heap.place(pointer);
         let object = object.ok_or(AddCleanupError::NotInHeap { addr: pointer })?;
-        let name = self.add(heap, object, function, argument, context)?;
+        let handling = options.handling;
+        let name = self.add(heap, object, (function, handling), argument, context)?;
         Ok(self.cleanup(object, name))
     }
 
@@ -205,16 +234,13 @@ impl Registry {
         &self,
         heap: &Heap,
         object: Place,
-        function: &Function,
+        (function, handling): (&Function, Handling),
         argument: Captured,
         context: Option<u64>,
     ) -> Result<Name, AddCleanupError> {
-        let shape = self.shapes.index_of(
-            function,
-            argument.argument,
-            CyclePolicy::default(),
-            &self.stubs,
-        )?;
+        let shape = self
+            .shapes
+            .index_of(function, argument.argument, handling, &self.stubs)?;
         let (references, words) = (argument.argument.references(), argument.words);
         let traced = is_traced(function);
         let special = match context {
@@ -235,6 +261,7 @@ impl Registry {
         if let (Some(size), None) = (argument.number, context) {
             specials.known_cleanups.note(KnownCleanup {
                 function: function.identity(),
+                handling,
                 shape,
                 size,
             });
@@ -243,17 +270,32 @@ impl Registry {
     }
 
     #[inline]
-    fn stop_cleanup(&self, object: Place, name: Name) -> bool {
+    fn stop_cleanup(&self, object: Place, name: Name) -> CallStage {
         let mut specials = self.specials.lock();
-        let stopped = specials.lists.remove(object, name);
-        specials.cleanups -= u64::from(stopped.is_some());
-        stopped.is_some()
+        if specials.lists.remove(object, name).is_some() {
+            specials.cleanups -= 1;
+            return CallStage::Registered;
+        }
+        drop(specials);
+        match name.id() {
+            Some(id) => self.queue.cancel(CallId::Cleanup(id), |_| true),
+            None => CallStage::Done,
+        }
     }
 }
 
 impl Specials {
+    /// If registrations are numbered: the next one is behind all others.
+    #[inline]
+    pub(super) fn number(&mut self, heap: &Heap) {
+        if let Some(number) = heap.next_number() {
+            self.lists.count_from(number);
+        }
+    }
+
     #[inline]
     fn add(&mut self, heap: &Heap, object: Place, special: Special, refers: bool) -> Name {
+        self.number(heap);
         let name = self.lists.push(object, special, refers);
         heap.set_special(object);
         self.cleanups += 1;

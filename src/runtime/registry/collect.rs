@@ -13,7 +13,7 @@ use super::argument::referred;
 use super::{Registry, Special, Specials, shape_of};
 use crate::base::events::{drop_guarded, tell};
 use crate::calls::lookup::Lookup;
-use crate::calls::queue::Filling;
+use crate::calls::queue::{ByKind, CallKind, Filling};
 use crate::heap::{Bit, Marking};
 use crate::runtime::collect::{Collection, Weakness};
 
@@ -30,8 +30,12 @@ pub(super) struct Due {
 
 impl Weakness for Registry {
     fn roots(&self, marking: &mut Marking<'_>) {
+        let mut specials = self.specials.lock();
+        specials.dropping = !self.gate.is_open();
+        if specials.dropping {
+            return;
+        }
         marking.mark_words_of_ids();
-        let specials = self.specials.lock();
         specials.lists.for_each_referring(|special| match special {
             Special::Cleanup {
                 references, words, ..
@@ -47,17 +51,25 @@ impl Weakness for Registry {
             Special::Finalizer { context, .. } => marking.mark(*context as usize),
             Special::Weak(_) | Special::External(_) => {}
         });
+        if !specials.declared.is_empty() {
+            self.follow(&specials, marking);
+        }
     }
 
     fn queued(&self, marking: &mut Marking<'_>) {
         let mut specials = self.specials.lock();
         specials.live_external = specials.live_external(marking);
-        drop(specials);
         self.queue
             .visit_references(&mut |word| marking.mark(word as usize));
+        if !specials.declared.is_empty() {
+            self.follow(&specials, marking);
+        }
     }
 
     fn retain(&self, marking: &mut Marking<'_>) {
+        if self.specials.lock().dropping {
+            return;
+        }
         if self.order.is_topological() {
             return self.plan(marking);
         }
@@ -70,12 +82,27 @@ impl Weakness for Registry {
                 }
             });
         }
+        if !specials.declared.is_empty() {
+            self.follow(&specials, marking);
+            marking.for_each_unmarked(Bit::Special, |marking, start| {
+                let heap = marking.heap();
+                if marking.has_id(start) || specials.has_interior(heap, start) {
+                    for &after in specials.declared.after(start) {
+                        marking.mark(after);
+                    }
+                }
+            });
+            self.follow(&specials, marking);
+        }
     }
 
     /// All decisions first, then all revivals: an object that is revived has kept what it points to
     /// since `retain`, so no decision depends on another.
     fn decide(&self, marking: &mut Marking<'_>) {
         let mut specials = self.specials.lock();
+        if specials.dropping {
+            return self.drop_dead(&mut specials, marking);
+        }
         let heap = marking.heap();
         let due = match self.order.is_topological() {
             true => specials.take_planned(heap),
@@ -85,7 +112,8 @@ impl Weakness for Registry {
             due.iter().for_each(|due| _ = marking.take_id(due.start));
         }
         let mut lookup = Lookup::between_sweeps(&self.shapes);
-        self.queue.fill(|queue| {
+        let number = marking.heap().epoch() + 1;
+        self.queue.fill(number, |queue| {
             if !self.order.is_topological() {
                 revive(&mut specials, marking, &mut lookup, queue);
             }
@@ -94,11 +122,15 @@ impl Weakness for Registry {
                 marking.mark(due.start);
                 let template = &lookup.get(due.shape).template;
                 let record = template.finalizer(due.addr as u64, due.context);
-                queue.push(&record, template.tag());
+                queue.push(&record, template.tag(), 0);
             }
             specials.bury(marking, &mut lookup, queue);
         });
         drop(lookup);
+        if !specials.declared.is_empty() {
+            self.follow(&specials, marking);
+            specials.declared.retain(|object| marking.is_marked(object));
+        }
         specials.note_external(marking);
         specials.lists.settle();
         self.sweep_shapes(&mut specials, marking);
@@ -154,11 +186,11 @@ fn revive(
         let tag = template.tag();
         if template.has_own_context() {
             for (start, context) in dying.starts_with_words() {
-                queue.push(&template.finalizer(start as u64, context), tag);
+                queue.push(&template.finalizer(start as u64, context), tag, 0);
             }
         } else {
             for start in dying.starts() {
-                queue.push(&template.finalizer(start as u64, 0), tag);
+                queue.push(&template.finalizer(start as u64, 0), tag, 0);
             }
         }
     });
@@ -201,10 +233,10 @@ impl Specials {
             ..
         } = self;
         marking.for_each_dead(Bit::Special, |object| {
-            lists.take_all(object, |special| match special {
+            lists.take_all(object, |id, special| match special {
                 Special::Cleanup { shape, words, .. } => {
                     let template = &lookup.get(shape).template;
-                    queue.push(&template.cleanup(words), template.tag());
+                    queue.push(&template.cleanup(words), template.tag(), id);
                     *cleanups -= 1;
                 }
                 Special::Closure(closure) => {
@@ -213,7 +245,7 @@ impl Specials {
                         context: closure.context as usize,
                         ..template.cleanup(closure.words)
                     };
-                    queue.push(&record, template.tag());
+                    queue.push(&record, template.tag(), id);
                     *cleanups -= 1;
                 }
                 Special::Weak(cell) => cell.clear(),
@@ -226,6 +258,43 @@ impl Specials {
 }
 
 impl Registry {
+    /// When nothing is finalized any more: what is dead stays so, with all that it refers to. Its
+    /// finalizers and cleanups are counted as dropped.
+    fn drop_dead(&self, specials: &mut Specials, marking: &mut Marking<'_>) {
+        let mut dropped = ByKind::default();
+        marking.for_each_with_id(|marking, start, _, _| {
+            marking.take_id(start);
+            dropped.add(CallKind::Finalizer, 1);
+        });
+        let Specials {
+            lists,
+            cleanups,
+            interior,
+            external,
+            ..
+        } = &mut *specials;
+        marking.for_each_dead(Bit::Special, |object| {
+            lists.take_all(object, |_, special| match special {
+                Special::Cleanup { .. } | Special::Closure(_) => {
+                    *cleanups -= 1;
+                    dropped.add(CallKind::Cleanup, 1);
+                }
+                Special::Finalizer { .. } => {
+                    *interior -= 1;
+                    dropped.add(CallKind::Finalizer, 1);
+                }
+                Special::Weak(cell) => cell.clear(),
+                Special::External(bytes) => *external -= u128::from(bytes),
+            });
+        });
+        self.queue
+            .fill(marking.heap().epoch() + 1, |queue| queue.discard(dropped));
+        specials.declared.retain(|object| marking.is_marked(object));
+        specials.note_external(marking);
+        specials.lists.settle();
+        self.sweep_shapes(specials, marking);
+    }
+
     /// Removes the shapes that can no longer be registered and that no object, list or queued
     /// record refers to.
     fn sweep_shapes(&self, specials: &mut Specials, marking: &Marking<'_>) {

@@ -56,6 +56,7 @@ impl Registry {
         }
         let cell = WeakCell::new(roots, pointer, offset);
         let special = Special::Weak(Arc::clone(&cell));
+        specials.number(heap);
         specials.lists.push(object, special, false);
         heap.set_special(object);
         Ok(Weak::of(cell))

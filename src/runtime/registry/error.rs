@@ -3,6 +3,7 @@
 
 use fing_stubs::{Signature, StubError, Type};
 
+use crate::calls::executor::{Closed, StartError};
 use crate::heap::AllocError;
 use crate::types::TypesError;
 
@@ -14,6 +15,9 @@ pub enum SetFinalizerError {
     /// The thread of the finalizer goroutine could not be started.
     #[error("set_finalizer: no thread for the finalizer goroutine: {0}")]
     NoThread(std::io::Error),
+    /// Nothing is finalized any more.
+    #[error("set_finalizer: {0}")]
+    Closed(Closed),
     /// The object's type is not one of this runtime.
     #[error("set_finalizer: argument 0: {0}")]
     ObjectType(TypesError),
@@ -171,6 +175,18 @@ pub enum SetFinalizerError {
         /// What is wrong with it, if it is a pointer.
         reason: Option<Box<TypesError>>,
     },
+    /// The function is declared to return a status, and its last result is neither an integer nor
+    /// an interface.
+    #[error(
+        "set_finalizer: argument 1 is {function}, which is declared to return a status, wanted an \
+         integer or an interface as its last result"
+    )]
+    Status {
+        /// The object's type.
+        object: Type,
+        /// The function's signature.
+        function: Signature,
+    },
     /// The function's address is null. (Go would crash when it is called.)
     #[error("set_finalizer: argument 1 is {function} at address 0, wanted a function")]
     NilFunction {
@@ -228,6 +244,9 @@ pub enum AddCleanupError {
     /// The thread of the finalizer goroutine could not be started.
     #[error("add_cleanup: no thread for the finalizer goroutine: {0}")]
     NoThread(std::io::Error),
+    /// Nothing is finalized any more.
+    #[error("add_cleanup: {0}")]
+    Closed(Closed),
     /// The pointer is nil.
     #[error("add_cleanup: argument 0 is nil, wanted a pointer to an object")]
     Nil,
@@ -323,6 +342,16 @@ pub enum AddCleanupError {
         /// Where the object begins.
         base: usize,
     },
+    /// The function is declared to return a status, and its last result is neither an integer nor
+    /// an interface.
+    #[error(
+        "add_cleanup: argument 1 is {function}, which is declared to return a status, wanted an \
+         integer or an interface as its last result"
+    )]
+    Status {
+        /// The function's signature.
+        function: Signature,
+    },
     /// The function's address is null. (Go would crash when it is called.)
     #[error("add_cleanup: argument 1 is {function} at address 0, wanted a function")]
     NilFunction {
@@ -394,6 +423,24 @@ impl DowngradeError {
     pub fn go_text(&self) -> Option<String> {
         match self {
             Self::NotInHeap { .. } => Some("getWeakHandle on invalid pointer".to_owned()),
+        }
+    }
+}
+
+impl From<StartError> for SetFinalizerError {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Closed(closed) => Self::Closed(closed),
+            StartError::NoThread(error) => Self::NoThread(error),
+        }
+    }
+}
+
+impl From<StartError> for AddCleanupError {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Closed(closed) => Self::Closed(closed),
+            StartError::NoThread(error) => Self::NoThread(error),
         }
     }
 }

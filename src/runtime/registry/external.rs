@@ -22,6 +22,7 @@ impl Registry {
             }
         });
         if bytes > 0 {
+            specials.number(heap);
             specials
                 .lists
                 .push(object, Special::External(bytes as u64), false);

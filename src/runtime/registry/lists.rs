@@ -25,6 +25,11 @@ pub(super) struct Name {
 impl Name {
     /// The name of no value.
     pub(super) const NOTHING: Name = Name { node: NONE, id: 0 };
+
+    /// The id of the value, if it is the name of one.
+    pub(super) fn id(self) -> Option<u64> {
+        (self.node != NONE).then_some(self.id)
+    }
 }
 
 #[derive(Debug)]
@@ -175,6 +180,11 @@ impl<T> Lists<T> {
 
     /// The values of an object, oldest first.
     pub(super) fn of(&self, of: Place) -> impl Iterator<Item = &T> {
+        self.of_with_ids(of).map(|(_, value)| value)
+    }
+
+    /// The values of an object with their ids, oldest first.
+    pub(super) fn of_with_ids(&self, of: Place) -> impl Iterator<Item = (u64, &T)> {
         let first = self.first(of);
         let mut next = first;
         std::iter::from_fn(move || {
@@ -183,8 +193,27 @@ impl<T> Lists<T> {
             }
             let node = &self.nodes[next as usize];
             next = if node.next == first { NONE } else { node.next };
-            node.value.as_ref()
+            node.value.as_ref().map(|value| (node.id, value))
         })
+    }
+
+    /// Has the next value get this id, which is greater than those before.
+    pub(super) fn count_from(&mut self, id: u64) {
+        debug_assert!(id > self.last);
+        self.last = id - 1;
+    }
+
+    /// Removes and returns the value of an object that has this id.
+    pub(super) fn remove_id(&mut self, of: Place, id: u64) -> Option<T> {
+        let first = self.first(of);
+        let mut node = first;
+        while node != NONE && self.nodes[node as usize].id != id {
+            node = self.nodes[node as usize].next;
+            if node == first {
+                return None;
+            }
+        }
+        self.remove(of, Name { node, id })
     }
 
     /// Removes and returns one value of an object, if it is still in its list.
@@ -219,9 +248,9 @@ impl<T> Lists<T> {
         }
     }
 
-    /// Removes all values of an object, and passes them to `taken`, oldest first.
+    /// Removes all values of an object, and passes them to `taken` with their ids, oldest first.
     #[inline]
-    pub(super) fn take_all(&mut self, of: Place, mut taken: impl FnMut(T)) {
+    pub(super) fn take_all(&mut self, of: Place, mut taken: impl FnMut(u64, T)) {
         let Some(heads) = self.blocks.get_mut(of.block as usize) else {
             return;
         };
@@ -235,9 +264,9 @@ impl<T> Lists<T> {
         heads.count -= 1;
         let mut node = first;
         loop {
-            let next = self.nodes[node as usize].next;
+            let Node { next, id, .. } = self.nodes[node as usize];
             if let Some(value) = self.release(node) {
-                taken(value);
+                taken(id, value);
             }
             node = next;
             if node == first {

@@ -8,10 +8,12 @@
 #![forbid(unsafe_code)]
 
 mod add_cleanup;
+mod after;
 mod argument;
 mod collect;
 mod downgrade;
 mod error;
+mod exit;
 mod external;
 mod list;
 mod lists;
@@ -28,11 +30,13 @@ use std::num::NonZeroU32;
 use std::ops::Range;
 use std::sync::Arc;
 
-use fing_stubs::StubCache;
+use fing_stubs::{Gate, StubCache};
 
 pub use add_cleanup::{Cleanup, CleanupOptions};
+pub use after::AfterError;
 pub use argument::CleanupArgument;
 pub use error::{AddCleanupError, DowngradeError, SetFinalizerError};
+pub(crate) use exit::ExitOrder;
 pub use list::{Listed, State};
 pub use pointer::Pointer;
 pub use prepared::PreparedFinalizer;
@@ -61,6 +65,7 @@ pub(crate) struct Registry {
     queue: Arc<Queue>,
     mailbox: Arc<Mailbox>,
     stubs: Arc<StubCache>,
+    gate: Arc<Gate>,
     order: FinalizationOrder,
     /// Shapes that the last collection has removed, to be dropped when no lock is held.
     removed: Lock<Vec<Arc<Shape>>>,
@@ -78,6 +83,9 @@ struct Specials {
     /// External bytes of those objects that the collection under way has found alive.
     live_external: u128,
     topological: topological::State,
+    declared: after::Declared,
+    /// Whether the collection under way drops what it finds dead, as nothing is finalized any more.
+    dropping: bool,
     /// Weak pointers to what never dies, by address.
     immortal: HashMap<usize, Arc<WeakCell>>,
     /// Memory that is no object and never dies: the embedder's globals.
@@ -117,6 +125,7 @@ impl Registry {
             queue: calls.queue.clone(),
             mailbox: calls.mailbox.clone(),
             stubs: calls.stubs.clone(),
+            gate: calls.gate.clone(),
             order,
             removed: Lock::new(Rank::Removed, Vec::new()),
         }

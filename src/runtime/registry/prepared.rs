@@ -6,10 +6,11 @@ use std::sync::Arc;
 use fing_stubs::Type;
 
 use super::{Registry, SetFinalizerError, shape_id};
+use crate::calls::executor::Closed;
 use crate::calls::function::FinalizerFn;
-use crate::calls::options::HeldValue;
+use crate::calls::options::{Handling, HeldValue};
+use crate::calls::queue::CallStage;
 use crate::heap::{Heap, SetId, TypedId};
-use crate::order::CyclePolicy;
 use crate::runtime::collect::Space;
 use crate::runtime::known::ContextCheck;
 use crate::runtime::object::Obj;
@@ -94,6 +95,7 @@ impl PreparedFinalizer {
     pub fn set(&self, object: Obj<'_>) -> Result<(), SetFinalizerError> {
         if self.0.context == ContextCheck::None
             && self.may_touch()
+            && self.0.registry.gate.is_open()
             && self.heap().set_id(object.addr(), &self.0.id, None) == SetId::Set
         {
             return Ok(());
@@ -113,6 +115,7 @@ impl PreparedFinalizer {
         context: HeldValue<Obj<'_>>,
     ) -> Result<(), SetFinalizerError> {
         if self.may_touch()
+            && self.0.registry.gate.is_open()
             && let Ok(word) = self.0.context.word(self.heap(), Some(context))
             && self.heap().set_id(object.addr(), &self.0.id, word) == SetId::Set
         {
@@ -131,6 +134,7 @@ impl PreparedFinalizer {
     /// objects share blocks, or the function takes a context per registration.
     pub fn set_for_all(&self) -> Result<(), SetFinalizerError> {
         let inner = &*self.0;
+        Closed::check(&inner.registry.gate).map_err(SetFinalizerError::Closed)?;
         if inner.context != ContextCheck::None {
             let function = inner.function.function();
             return Err(SetFinalizerError::no_context(function));
@@ -149,23 +153,28 @@ impl PreparedFinalizer {
         Ok(())
     }
 
-    /// Removes it from `object`. Returns false if the object has no finalizer or another one, which
-    /// is left then. Of threads that remove it from one object at the same time, one gets true.
+    /// Removes it from `object`, or cancels its call, as
+    /// [`Mutator::clear_finalizer`](crate::Mutator::clear_finalizer) does. A finalizer of another
+    /// function is left. Of threads that remove it from one object at the same time, one is told
+    /// that it was registered.
     ///
     /// # Errors
     /// The object is of another type or runtime.
     #[inline]
-    pub fn clear(&self, object: Obj<'_>) -> Result<bool, SetFinalizerError> {
+    pub fn clear(&self, object: Obj<'_>) -> Result<CallStage, SetFinalizerError> {
         if !self.may_touch() {
             return Err(not_here(object));
         }
         match self.heap().take_this_id(object.addr(), &self.0.id) {
             Some(true) => {
                 self.0.registry.forget_cycle(object.addr());
-                Ok(true)
+                Ok(CallStage::Registered)
             }
-            Some(false) => Ok(false),
-            None => self.explain_type(object).map(|()| false),
+            Some(false) => {
+                let own = |shape| shape == self.0.shape;
+                Ok(self.0.registry.cancel_finalizer(object.addr(), own))
+            }
+            None => self.explain_type(object).map(|()| CallStage::Done),
         }
     }
 
@@ -179,6 +188,7 @@ impl PreparedFinalizer {
         if !self.may_touch() {
             return Err(not_here(object));
         }
+        Closed::check(&self.0.registry.gate).map_err(SetFinalizerError::Closed)?;
         let function = self.0.function.function();
         self.0
             .registry
@@ -245,7 +255,7 @@ impl Registry {
         space: &Arc<Space>,
         ty: TypeId,
         finalizer: &FinalizerFn,
-        cycle: CyclePolicy,
+        handling: Handling,
     ) -> Result<PreparedFinalizer, SetFinalizerError> {
         let types = space.types();
         let unknown = SetFinalizerError::ObjectType;
@@ -253,7 +263,7 @@ impl Registry {
         let pointer = types.pointer_to(ty).map_err(unknown)?;
         let function = finalizer.function();
         let context = self.context_check(space, function)?;
-        let shape = self.shape_for(space, pointer, function, cycle)?;
+        let shape = self.shape_for(space, pointer, function, handling)?;
         Ok(PreparedFinalizer(Arc::new(Inner {
             registry: self.clone(),
             space: space.clone(),

@@ -6,10 +6,10 @@ use fing_stubs::{Kind, Type};
 use super::pointer::{Held, lies_at};
 use super::{Pointer, Registry, SetFinalizerError, Special, is_traced, shape_id};
 use crate::calls::function::{ContextKind, Entry, Function};
-use crate::calls::options::{FinalizerOptions, HeldValue};
+use crate::calls::options::{FinalizerOptions, Handling, HeldValue};
+use crate::calls::queue::{CallId, CallStage};
 use crate::calls::shape::Argument;
 use crate::heap::{Location, SetId, TypedId};
-use crate::order::CyclePolicy;
 use crate::runtime::collect::Space;
 use crate::runtime::known::{ContextCheck, Known};
 use crate::runtime::mutator::Mutator;
@@ -23,8 +23,10 @@ use crate::types::{TypeDesc, TypeId, Types};
 pub enum FinalizerState {
     /// The finalizer is set.
     Set,
-    /// The object has no finalizer now. True if it had one.
-    Cleared(bool),
+    /// The object has no finalizer now, and none is queued. Says how far the finalizer had come:
+    /// it was registered; its call was queued, and is cancelled; it was running, or done. If there
+    /// was none, that is [`CallStage::Done`].
+    Cleared(CallStage),
     /// Nothing was changed, and nothing will run: the object never dies, as it has no size or is a
     /// global.
     Ignored,
@@ -53,8 +55,9 @@ impl Registry {
         let heap = mutator.space().heap();
         if let Held::Object(object) = pointer.0
             && options.external_bytes == 0
-            && let Some(known) = mutator.known().find(function.identity(), options.cycle)
+            && let Some(known) = mutator.known().find(function.identity(), options.handling)
             && let Ok(word) = known.context.word(heap, options.context)
+            && self.gate.is_open()
             && heap.set_id(object.addr(), &known.id, word) == SetId::Set
         {
             return Ok(FinalizerState::Set);
@@ -70,14 +73,12 @@ impl Registry {
         function: &Function,
         options: FinalizerOptions<Obj<'_>>,
     ) -> Result<FinalizerState, SetFinalizerError> {
-        mutator
-            .start_goroutine()
-            .map_err(SetFinalizerError::NoThread)?;
+        mutator.start_goroutine()?;
         let Some(target) = self.target(mutator, pointer)? else {
             return Ok(FinalizerState::Ignored);
         };
-        let (space, cycle) = (mutator.space(), options.cycle);
-        let shape = self.shape_for(space, target.ty, function, cycle)?;
+        let (space, handling) = (mutator.space(), options.handling);
+        let shape = self.shape_for(space, target.ty, function, handling)?;
         let context = self.context_check(space, function)?;
         let word = self.check_context(space, function, context, options.context)?;
         let id = TypedId::new(target.object, shape_id(shape), is_traced(function));
@@ -98,7 +99,7 @@ impl Registry {
         if let Held::Object(_) = pointer.0 {
             mutator.known().note(Known {
                 function: function.identity(),
-                cycle,
+                handling,
                 id,
                 context,
             });
@@ -119,7 +120,7 @@ impl Registry {
             && mutator.space().heap().take_id(object.addr()).is_some()
         {
             self.forget_cycle(object.addr());
-            return Ok(FinalizerState::Cleared(true));
+            return Ok(FinalizerState::Cleared(CallStage::Registered));
         }
         let Some(target) = self.target(mutator, pointer)? else {
             return Ok(FinalizerState::Ignored);
@@ -131,8 +132,16 @@ impl Registry {
         };
         if cleared {
             self.forget_cycle(target.base);
+            return Ok(FinalizerState::Cleared(CallStage::Registered));
         }
-        Ok(FinalizerState::Cleared(cleared))
+        Ok(FinalizerState::Cleared(
+            self.cancel_finalizer(target.addr, |_| true),
+        ))
+    }
+
+    /// Cancels the call of the finalizer of a pointer, which is not registered.
+    pub(super) fn cancel_finalizer(&self, addr: usize, allowed: impl Fn(u32) -> bool) -> CallStage {
+        self.queue.cancel(CallId::Finalizer(addr as u64), allowed)
     }
 
     /// Called when the object's finalizer was cleared: a cycle that the object is on may be
@@ -150,16 +159,16 @@ impl Registry {
         space: &Space,
         pointer: TypeId,
         function: &Function,
-        cycle: CyclePolicy,
+        handling: Handling,
     ) -> Result<u32, SetFinalizerError> {
-        if let Some(shape) = self.shapes.noted(function, cycle, pointer) {
+        if let Some(shape) = self.shapes.noted(function, handling, pointer) {
             return Ok(shape);
         }
         let argument = argument(space.types(), pointer, function)?;
         let shape = self
             .shapes
-            .index_of(function, argument, cycle, &self.stubs)?;
-        self.shapes.note(function, cycle, pointer, shape);
+            .index_of(function, argument, handling, &self.stubs)?;
+        self.shapes.note(function, handling, pointer, shape);
         Ok(shape)
     }
 
@@ -314,6 +323,7 @@ impl Registry {
             shape,
             context,
         };
+        specials.number(heap);
         specials.lists.push(object, special, traced);
         specials.interior += 1;
         heap.set_special(object);
@@ -363,6 +373,12 @@ pub(super) fn argument(
 ) -> Result<Argument, SetFinalizerError> {
     let signature = function.signature();
     let object = || print(types, pointer);
+    if !function.has_readable_status() {
+        return Err(SetFinalizerError::Status {
+            object: object(),
+            function: signature.clone(),
+        });
+    }
     if signature.is_variadic() {
         return Err(SetFinalizerError::Variadic {
             object: object(),

@@ -81,8 +81,8 @@ pub(super) struct State {
 }
 
 /// A dead object and its finalizers.
-struct Dying {
-    policy: CyclePolicy,
+pub(super) struct Dying {
+    pub(super) policy: CyclePolicy,
     finalizers: Vec<Due>,
 }
 
@@ -140,12 +140,22 @@ impl Registry {
                 reported: state.reported.contains(&object),
             })
             .collect();
-        let plan = plan(&candidates, marking, Faults::default());
+        let declared = &specials.declared;
+        let more = |object: usize, visit: &mut dyn FnMut(usize)| {
+            declared
+                .after(object)
+                .iter()
+                .for_each(|after| visit(*after));
+        };
+        let plan = plan(&candidates, marking, more, Faults::default());
         for &n in &plan.left {
             marking.mark(starts[n as usize]);
         }
         for &n in &plan.due {
             marking.mark_children(starts[n as usize]);
+            for &after in specials.declared.after(starts[n as usize]) {
+                marking.mark(after);
+            }
         }
         for &n in plan.due.iter().rev() {
             let start = starts[n as usize];
@@ -158,11 +168,18 @@ impl Registry {
             let types = path.iter().map(|&addr| marking.type_name(addr)).collect();
             state.reports.push(CycleReport { path, types });
         }
+        if !specials.declared.is_empty() {
+            self.follow(&specials, marking);
+        }
         specials.topological = state;
     }
 
     /// Returns the starts of all dead objects with finalizers, and the finalizers of each.
-    fn dying(&self, specials: &Specials, marking: &mut Marking<'_>) -> (Vec<usize>, Vec<Dying>) {
+    pub(super) fn dying(
+        &self,
+        specials: &Specials,
+        marking: &mut Marking<'_>,
+    ) -> (Vec<usize>, Vec<Dying>) {
         let (mut starts, mut dying) = (Vec::new(), Vec::<Dying>::new());
         let mut numbers = HashMap::new();
         let mut lookup = Lookup::between_sweeps(&self.shapes);

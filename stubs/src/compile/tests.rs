@@ -13,6 +13,8 @@ use crate::{Compiled, Compiler, KeyOptions, StubKey};
 const CODE: u64 = 0x10_0000;
 const CALLEE: u64 = 0x20_0000;
 const DATA: u64 = 0x30_0000;
+/// The cell with the end of the records.
+const END: u64 = DATA + 0x3800;
 const STACK: u64 = 0x40_0000;
 const SIZE: u64 = 0x10_0000;
 /// The stack pointer when the stub is entered; on s390x with the caller's register save area above.
@@ -138,21 +140,20 @@ fn entered(
     }
     emulator.write(CODE, &compiled.image().unwrap()).unwrap();
     // One record; blocks of zeroes behind it.
-    for (i, value) in [CALLEE, 7, DATA + 0x1000, DATA + 0x2000]
-        .into_iter()
-        .enumerate()
-    {
+    let record = [CALLEE, 7, DATA + 0x1000, DATA + 0x2000];
+    let record = (DATA..).step_by(8).zip(record);
+    for (at, value) in record.chain([(END, DATA + 32)]) {
         let bytes = match machine.isa {
             Isa::S390x => value.to_be_bytes(),
             _ => value.to_le_bytes(),
         };
-        emulator.write(DATA + 8 * i as u64, &bytes).unwrap();
+        emulator.write(at, &bytes).unwrap();
     }
     for name in &machine.isa.registers() {
         emulator.set_register(name, graffiti(name).into());
     }
     emulator.set_register(machine.stack_pointer, ENTRY.into());
-    let arguments = [DATA, DATA + 32, DATA + 0x3000, DATA + 0x4000];
+    let arguments = [DATA, END, DATA + 0x3000, DATA + 0x4000];
     for (name, value) in machine.arguments.into_iter().zip(arguments) {
         emulator.set_register(name, value.into());
     }

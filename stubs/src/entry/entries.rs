@@ -152,12 +152,13 @@ impl Entries {
     pub fn new(options: EntryOptions) -> Result<Entries, StubError> {
         fork::watch();
         let compiler = Compiler::host()?;
-        let arena = arena(options.arena_capacity)?;
         let stubs = CacheOptions::default()
             .arena_capacity(options.arena_capacity)
             .frame_limit(options.frame_limit);
+        let stubs = StubCache::new(stubs)?;
+        let arena = arena(options.arena_capacity, &stubs)?;
         Ok(Entries(Arc::new(Inner {
-            stubs: StubCache::new(stubs)?,
+            stubs,
             options,
             compiler,
             codes: Mutex::default(),
@@ -237,8 +238,9 @@ impl EntryPoint {
 }
 
 /// Memory for code, of which debuggers and profilers are not told.
-fn arena(capacity: usize) -> Result<Arc<Arena>, StubError> {
-    Arena::new(capacity, WriteAccess::default(), Tools::default())
+fn arena(capacity: usize, stubs: &StubCache) -> Result<Arc<Arena>, StubError> {
+    let gate = stubs.gate().clone();
+    Arena::new(capacity, WriteAccess::default(), gate, Tools::default())
 }
 
 impl Inner {
@@ -286,7 +288,7 @@ impl Inner {
                 other => return other,
             }
         }
-        let publisher = Publisher::new(arena(self.options.arena_capacity)?);
+        let publisher = Publisher::new(arena(self.options.arena_capacity, &self.stubs)?);
         let publisher = Arc::new(publisher);
         let slice = publisher.place(&self.compiler, key, part, &code, None)?;
         lock(&self.arenas).push(publisher);

@@ -2,8 +2,9 @@
 #![expect(unsafe_code, reason = "maps memory")]
 
 use std::io;
+use std::sync::Arc;
 
-use crate::StubError;
+use crate::{Gate, StubError};
 
 /// What this operating system lacks to run stubs: nothing.
 pub(super) const MISSING: Option<&str> = None;
@@ -23,6 +24,7 @@ pub(crate) struct Mapping {
     bytes: usize,
     /// The kernel serializes running threads on request.
     has_barrier: bool,
+    gate: Arc<Gate>,
     #[cfg(feature = "testing")]
     emulator: Option<emulator::File>,
 }
@@ -86,12 +88,12 @@ fn set_size(fd: libc::c_int, bytes: usize) -> Result<(), StubError> {
 }
 
 impl Mapping {
-    /// Maps `bytes` of fresh memory twice.
-    pub(crate) fn new(bytes: usize) -> Result<Mapping, StubError> {
+    /// Maps `bytes` of fresh memory twice, for the process of the gate.
+    pub(crate) fn new(bytes: usize, gate: Arc<Gate>) -> Result<Mapping, StubError> {
         let both = bytes.checked_mul(2);
         let both = both.ok_or_else(|| refused("reserving address space", libc::ENOMEM))?;
         let fd = anonymous_file()?;
-        let mapping = set_size(fd, bytes).and_then(|()| map(fd, bytes, both));
+        let mapping = set_size(fd, bytes).and_then(|()| map(fd, bytes, both, gate));
         #[cfg(feature = "testing")]
         let mapping = mapping.map(|mut mapping| {
             mapping.emulator = emulator::File::keep(fd);
@@ -161,7 +163,7 @@ impl Mapping {
     }
 }
 
-fn map(fd: libc::c_int, bytes: usize, both: usize) -> Result<Mapping, StubError> {
+fn map(fd: libc::c_int, bytes: usize, both: usize, gate: Arc<Gate>) -> Result<Mapping, StubError> {
     let reserve = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
     let any = std::ptr::null_mut();
     // SAFETY: I4: a fresh reservation at an address of the kernel's choice.
@@ -173,6 +175,7 @@ fn map(fd: libc::c_int, bytes: usize, both: usize) -> Result<Mapping, StubError>
         start: start.expose_provenance(),
         bytes,
         has_barrier: membarrier(MEMBARRIER_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE),
+        gate,
         #[cfg(feature = "testing")]
         emulator: None,
     };
@@ -186,11 +189,16 @@ fn map(fd: libc::c_int, bytes: usize, both: usize) -> Result<Mapping, StubError>
         let alias = unsafe { alias(start.byte_add(offset), bytes, protection, fd, 0) };
         alias.map_err(|()| failed(operation))?;
     }
-    Ok(mapping)
+    // The mapping is shared: a child that changed code would change the parent's. The other alias
+    // is inherited, or the child's next mapping might get its addresses.
+    // SAFETY: I4: the writable alias just made.
+    match unsafe { libc::madvise(start, bytes, libc::MADV_DONTFORK) } {
+        0 => Ok(mapping),
+        _ => Err(failed("madvise (leaving the writable alias out of forks)")),
+    }
 }
 
-/// Maps part of the file at `at`, which a forked child does not get: the mapping is shared, so a
-/// child that changed or freed code would change the parent's.
+/// Maps part of the file at `at`.
 ///
 /// # Safety
 /// The caller owns those addresses.
@@ -204,22 +212,21 @@ unsafe fn alias(
     let shared = libc::MAP_SHARED | libc::MAP_FIXED;
     // SAFETY: I4: the caller's promise.
     let alias = unsafe { libc::mmap(at, bytes, protection, shared, fd, offset as libc::off_t) };
-    if alias == libc::MAP_FAILED {
-        return Err(());
-    }
-    // SAFETY: I4: the mapping just made.
-    match unsafe { libc::madvise(alias, bytes, libc::MADV_DONTFORK) } {
-        0 => Ok(()),
-        _ => Err(()),
+    match alias == libc::MAP_FAILED {
+        true => Err(()),
+        false => Ok(()),
     }
 }
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        let start = std::ptr::with_exposed_provenance_mut(self.start);
-        // SAFETY: I4: both aliases are ours; slices hold the arena, so none of its code can be in
+        // A forked child has inherited the executable alias only: the other one's addresses may
+        // have been given to another mapping.
+        let inherited = if self.gate.is_forked() { self.bytes } else { 0 };
+        let start = std::ptr::with_exposed_provenance_mut(self.start + inherited);
+        // SAFETY: I4: the aliases are ours; slices hold the arena, so none of its code can be in
         // use any more.
-        unsafe { libc::munmap(start, 2 * self.bytes) };
+        unsafe { libc::munmap(start, 2 * self.bytes - inherited) };
     }
 }
 

@@ -3,8 +3,9 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::sync::Arc;
 
-use crate::StubError;
+use crate::{Gate, StubError};
 
 pub(super) const MISSING: Option<&str> =
     Some("pages mapped writable and executable at two addresses: a file in stubs/src/host/");
@@ -14,7 +15,7 @@ pub(super) const MISSING: Option<&str> =
 pub(crate) struct Mapping(Infallible);
 
 impl Mapping {
-    pub(crate) fn new(_bytes: usize) -> Result<Mapping, StubError> {
+    pub(crate) fn new(_bytes: usize, _gate: Arc<Gate>) -> Result<Mapping, StubError> {
         Err(StubError::ExecutableMemory {
             operation: "mapping the same pages writable and executable at two addresses",
             source: io::Error::new(

@@ -15,6 +15,8 @@ use crate::memory::Memory;
 
 /// The progress cell, in the midst of its page.
 const CELL: u64 = PROGRESS + 8 * 77;
+/// The cell with the end of the records.
+const END: u64 = CELL + 8;
 const RECORD_BYTES: u64 = 32;
 /// How much below the stack pointer a callee changes.
 const BELOW: u64 = 512;
@@ -55,6 +57,7 @@ impl Emulated {
         let (records, results_end) = self.records(wanted)?;
         let entry = self.target.entry();
         self.machine.trash(PROGRESS, PROGRESS + PAGE);
+        self.machine.put_word(END, RECORDS + CALLS * RECORD_BYTES);
         let top = STACK_TOP - CALLER_BYTES;
         // Anywhere the C convention allows, with room above for what the caller provides.
         let caller_sp = top + 16 * self.machine.random.below(32);
@@ -62,7 +65,7 @@ impl Emulated {
         self.machine
             .trash(caller_sp - 2 * own - BELOW - 0x400, STACK_TOP);
         self.machine.junk_registers();
-        let arguments = [RECORDS, RECORDS + CALLS * RECORD_BYTES, CELL, G];
+        let arguments = [RECORDS, END, CELL, G];
         for (register, value) in entry.ints.iter().zip(arguments) {
             self.machine.set(register, value.into());
         }

@@ -23,6 +23,9 @@ use crate::machine::{
 use crate::random::Random;
 use crate::targets::Target;
 
+/// The cell with the end of the records, beside the progress cell.
+const END: u64 = PROGRESS + 8;
+
 /// A program in the emulator's memory.
 pub struct Loaded<'a> {
     program: &'a Program,
@@ -304,9 +307,10 @@ impl<'a> Loaded<'a> {
         let end = RECORDS + 32 * calls;
         self.machine.junk_registers();
         self.machine.trash(PROGRESS, PROGRESS + PAGE);
+        self.machine.put_word(END, end);
         let sp = STACK_TOP - CALLER_BYTES;
         self.machine.trash(sp - 0x400, STACK_TOP);
-        for (register, value) in entry.ints.iter().zip([RECORDS, end, PROGRESS, G]) {
+        for (register, value) in entry.ints.iter().zip([RECORDS, END, PROGRESS, G]) {
             self.machine.set(register, value.into());
         }
         self.machine.push_return(sp);

@@ -147,7 +147,7 @@ pub(super) fn clean_up(n: usize) -> Result<Box<dyn Subject>, Fault> {
             }
             let mut stopped = 0;
             stop = time(n, || {
-                stopped = added.iter().filter(|one| one.stop()).count()
+                stopped = added.iter().filter(|one| one.stop().is_cancelled()).count()
             });
             expect("stopped", stopped as u64, n)?;
             drop(added);

@@ -76,7 +76,7 @@ fn lists_are_as_a_map_of_vectors() {
                 }
                 16 => {
                     let mut taken = Vec::new();
-                    lists.take_all(of, |value| taken.push(value));
+                    lists.take_all(of, |_, value| taken.push(value));
                     let gone = model.remove(&key).unwrap_or_default();
                     old.extend(gone.iter().map(|&(_, name)| (of, name)));
                     assert!(
@@ -106,7 +106,7 @@ fn nothing_has_no_list() {
     let mut lists = Lists::<u32>::default();
     let of = place(3, 5);
     assert_eq!(lists.remove(of, Name::NOTHING), None);
-    lists.take_all(of, |_| panic!("there is none"));
+    lists.take_all(of, |_, _| panic!("there is none"));
     lists.take_if(of, |_| true, |_| panic!("there is none"));
     assert_eq!(lists.of(of).count(), 0);
     let name = lists.push(of, 1, false);

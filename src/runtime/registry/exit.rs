@@ -1,0 +1,213 @@
+//! At an exit: everything that is registered is queued, or listed.
+#![forbid(unsafe_code)]
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+
+use fing_stubs::Record;
+
+use super::{Registration, Registry, Special, Specials, shape_of};
+use crate::calls::lookup::Lookup;
+use crate::calls::queue::{CallStage, Dropped, Tag};
+use crate::heap::{Bit, Marking};
+use crate::order::{Candidate, Faults, plan};
+use crate::runtime::exit::NotRun;
+
+/// In which order what is registered is run at an exit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ExitOrder {
+    LastRegisteredFirst,
+    Topological,
+}
+
+/// A registration, as a record of the queue.
+struct Entry {
+    registration: Registration,
+    /// The object's start.
+    start: usize,
+    /// What it is called with, if it is a finalizer.
+    addr: usize,
+    shape: u32,
+    record: Record,
+    /// Its number: of those registered later it is greater.
+    number: u64,
+}
+
+impl Registry {
+    /// Queues everything that is registered, in this order; what is not queued, because it is on a
+    /// cycle that is left or there is no order, is listed and stays registered. With the world
+    /// stopped, and nothing marked.
+    pub(crate) fn exit(&self, marking: &mut Marking<'_>, order: Option<ExitOrder>) -> Vec<NotRun> {
+        let mut specials = self.specials.lock();
+        let mut lookup = Lookup::between_sweeps(&self.shapes);
+        let mut entries = self.registrations(&specials, marking, &mut lookup);
+        // Those registered last come first; of those set for all objects of a type, later objects.
+        // Cleanups come after the finalizers, as those of an object always do.
+        entries.sort_by_key(|entry| {
+            let is_cleanup = entry.registration == Registration::Cleanup;
+            (is_cleanup, Reverse((entry.number, entry.start)))
+        });
+        let listed = match order {
+            None => std::mem::take(&mut entries),
+            Some(ExitOrder::LastRegisteredFirst) => Vec::new(),
+            Some(ExitOrder::Topological) => self.sort(&specials, marking, &mut entries),
+        };
+        for entry in &entries {
+            specials.unregister(marking, entry);
+        }
+        self.queue
+            .fill_in_order(marking.heap().epoch() + 1, |queue| {
+                for entry in entries.iter().rev() {
+                    let tag = lookup.get(entry.shape).template.tag();
+                    queue.push(&entry.record, tag, entry.number);
+                }
+            });
+        let listed = listed.iter().map(|entry| NotRun {
+            registration: entry.registration,
+            stage: CallStage::Registered,
+            object: Some(entry.addr),
+            function: self.function(entry.shape),
+        });
+        listed.collect()
+    }
+
+    fn function(&self, shape: u32) -> String {
+        self.shapes.get(shape).function().signature().to_string()
+    }
+
+    /// What was queued, and was dropped.
+    pub(crate) fn not_run(&self, dropped: &Dropped) -> NotRun {
+        let is_cleanup = dropped.tag.has(Tag::CLEANUP);
+        NotRun {
+            registration: match is_cleanup {
+                true => Registration::Cleanup,
+                false => Registration::Finalizer,
+            },
+            stage: dropped.stage,
+            object: (!is_cleanup).then(|| dropped.own_word() as usize),
+            function: self.function(dropped.tag.shape()),
+        }
+    }
+
+    /// Everything that is registered.
+    fn registrations(
+        &self,
+        specials: &Specials,
+        marking: &mut Marking<'_>,
+        lookup: &mut Lookup<'_>,
+    ) -> Vec<Entry> {
+        let mut entries = Vec::new();
+        let heap = marking.heap();
+        marking.for_each_with_id(|_, start, id, context| {
+            let shape = shape_of(id);
+            let record = lookup.get(shape).template.finalizer(start as u64, context);
+            entries.push(Entry {
+                registration: Registration::Finalizer,
+                start,
+                addr: start,
+                shape,
+                record,
+                number: heap.id_number(start),
+            });
+        });
+        marking.for_each_unmarked(Bit::Special, |marking, start| {
+            let object = marking.heap().place(start);
+            let all = object
+                .into_iter()
+                .flat_map(|object| specials.lists.of_with_ids(object));
+            for (number, special) in all {
+                let (registration, addr, shape, record) = match special {
+                    Special::Finalizer {
+                        addr,
+                        shape,
+                        context,
+                    } => {
+                        let template = &lookup.get(*shape).template;
+                        let record = template.finalizer(*addr as u64, *context);
+                        (Registration::Finalizer, *addr, *shape, record)
+                    }
+                    Special::Cleanup { shape, words, .. } => {
+                        let record = lookup.get(*shape).template.cleanup(*words);
+                        (Registration::Cleanup, start, *shape, record)
+                    }
+                    Special::Closure(closure) => {
+                        let template = &lookup.get(closure.shape).template;
+                        let record = Record {
+                            context: closure.context as usize,
+                            ..template.cleanup(closure.words)
+                        };
+                        (Registration::Cleanup, start, closure.shape, record)
+                    }
+                    Special::Weak(_) | Special::External(_) => continue,
+                };
+                entries.push(Entry {
+                    registration,
+                    start,
+                    addr,
+                    shape,
+                    record,
+                    number,
+                });
+            }
+        });
+        entries
+    }
+
+    /// Sorts by the topological order of the objects; cleanups come last. Takes those out, and
+    /// returns them, that are on a cycle that is left, or reachable from one.
+    fn sort(
+        &self,
+        specials: &Specials,
+        marking: &mut Marking<'_>,
+        entries: &mut Vec<Entry>,
+    ) -> Vec<Entry> {
+        let (starts, dying) = self.dying(specials, marking);
+        let candidates = starts.iter().zip(&dying).map(|(&object, dying)| Candidate {
+            object,
+            policy: dying.policy,
+            reported: true,
+        });
+        let candidates: Vec<Candidate<usize>> = candidates.collect();
+        let declared = |object: usize, visit: &mut dyn FnMut(usize)| {
+            let after = specials.declared.after(object);
+            after.iter().for_each(|after| visit(*after));
+        };
+        let plan = plan(&candidates, marking, declared, Faults::default());
+        let due = plan.due.iter().map(|n| starts[*n as usize]);
+        let places: HashMap<usize, usize> = due.zip(0..).collect();
+        let is_left = |entry: &Entry| {
+            entry.registration == Registration::Finalizer && !places.contains_key(&entry.start)
+        };
+        let (left, mut sorted): (Vec<_>, Vec<_>) =
+            std::mem::take(entries).into_iter().partition(is_left);
+        // Stable: those of one object, and cleanups, stay as they are.
+        sorted.sort_by_key(|entry| match entry.registration {
+            Registration::Finalizer => places[&entry.start],
+            Registration::Cleanup => usize::MAX,
+        });
+        *entries = sorted;
+        left
+    }
+}
+
+impl Specials {
+    /// Removes a registration whose call is queued. Weak pointers to the object of a finalizer are
+    /// nil from now on.
+    fn unregister(&mut self, marking: &mut Marking<'_>, entry: &Entry) {
+        let heap = marking.heap();
+        let of = heap.place(entry.start);
+        match entry.registration {
+            Registration::Finalizer => {
+                self.clear_weak(heap, entry.start);
+                if entry.addr == entry.start && marking.take_id(entry.start).is_some() {
+                    return;
+                }
+                self.interior -= 1;
+            }
+            Registration::Cleanup => self.cleanups -= 1,
+        }
+        if let Some(object) = of {
+            self.lists.remove_id(object, entry.number);
+        }
+    }
+}
