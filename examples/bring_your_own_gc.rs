@@ -175,9 +175,9 @@ extern "C" fn goodbye(object: *const [u64; 2]) {
 fn chain(order: Order) -> Result<(), Box<dyn std::error::Error>> {
     let finalizers = Finalizers::builder().order(order).build()?;
     let signature: Signature = "func(unsafe.Pointer)".parse()?;
-    // SAFETY: `goodbye` is a System V function of one pointer.
+    // SAFETY: `goodbye` is a C function of one pointer.
     let function =
-        unsafe { FinalizerFn::builder(signature, Abi::system_v()).at(goodbye as *const ()) };
+        unsafe { FinalizerFn::builder(signature, Abi::host_native()?).at(goodbye as *const ()) };
     let mut heap = Heap::new(1024, 1);
     for number in [3, 2, 1] {
         let object = heap.alloc(number, 1);

@@ -58,8 +58,9 @@ impl Machine {
         let signature = runtime.types().parse_signature("func(*main.Pair)")?;
         // The one promise an embedder makes:
         // SAFETY: at this address is a function of this signature and ABI.
-        let free_pair =
-            unsafe { FinalizerFn::builder(signature, Abi::system_v()).at(free_pair as *const ()) };
+        let free_pair = unsafe {
+            FinalizerFn::builder(signature, Abi::host_native()?).at(free_pair as *const ())
+        };
         Ok(Machine {
             runtime,
             pair,

@@ -50,8 +50,8 @@
 //!
 //! # Platforms
 //!
-//! The heap and the stubs run on Linux on x86-64. Elsewhere building a [`Runtime`] is an error that
-//! says what is missing.
+//! The heap and the stubs run on Linux on x86-64, arm64, riscv64 and s390x. Elsewhere building a
+//! [`Runtime`] is an error that says what is missing.
 #![warn(missing_debug_implementations)]
 
 mod base;

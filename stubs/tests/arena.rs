@@ -204,8 +204,8 @@ fn threads_make_and_run_stubs_together() {
                         context: 0,
                         words: [&raw const *counter as u64, 0],
                     };
-                    // SAFETY: I5: the callee takes a pointer to its counter, and a result that it does
-                    // not write is not looked at.
+                    // SAFETY: I5: the callee takes a pointer to its counter, and a result that it
+                    // does not write is not looked at.
                     unsafe { stub.run_all(&[record], &GBlock::zeroed()) };
                     if n % 10 == 9 {
                         drop(stub);

@@ -32,7 +32,8 @@ struct Row<'a> {
     oracles: Vec<&'a str>,
 }
 
-/// The rows of the document's first table: target, convention, and the oracles whose column says yes.
+/// The rows of the document's first table: target, convention, and the oracles whose column says
+/// yes.
 fn table() -> impl Iterator<Item = (&'static str, &'static str, Vec<&'static str>)> {
     let mut rows = TABLE
         .lines()

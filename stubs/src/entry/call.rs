@@ -378,10 +378,8 @@ mod tests {
         );
         call.set_result(0, 7u16).unwrap();
         call.set_result(1, 2.5f64).unwrap();
-        assert_eq!(
-            (&call.results()[..2], call.result_layout().offsets()),
-            (&7u16.to_ne_bytes()[..], &[0, 8][..])
-        );
+        assert_eq!(call.results()[..2], 7u16.to_ne_bytes());
+        assert_eq!(call.result_layout().offsets(), [0, 8]);
         assert_eq!(results[8..], 2.5f64.to_ne_bytes());
     }
 }
