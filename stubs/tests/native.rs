@@ -290,7 +290,11 @@ fn a_batch_ends_where_its_end_is_lowered_to() {
     }
     const RECORDS: usize = 9;
     for cache in caches() {
-        let key = cache.key(&signature("func(uintptr)"), Abi::system_v(), true);
+        let key = cache.key(
+            &signature("func(uintptr)"),
+            Abi::host_native().unwrap(),
+            true,
+        );
         let stub = cache.get(&key.unwrap()).unwrap();
         // Lowered during call `at` to record `to`: before the running one, to it, to the next one,
         // to a later one, to where it was.
