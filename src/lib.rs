@@ -73,6 +73,8 @@ pub use fing_stubs as stubs;
 pub use fing_stubs::{Abi, Arch, CacheOptions, CodePolicy, Signature};
 pub use heap::{HeapOptions, HeapStats};
 pub use order::{CyclePolicy, Order};
+pub use runtime::Runtime;
+pub use runtime::builder::RuntimeBuilder;
 pub use runtime::collect::Collection;
 pub use runtime::keep_alive::{KeepAlive, keep_alive};
 pub use runtime::lent::Finalized;
@@ -83,7 +85,6 @@ pub use runtime::registry::{
 };
 pub use runtime::stats::RuntimeStats;
 pub use runtime::weak::Weak;
-pub use runtime::{Runtime, RuntimeBuilder};
 pub use types::{TypeId, Types};
 pub use world::handle::Handle;
 
@@ -92,9 +93,10 @@ pub mod function {
     pub use crate::calls::function::{Following, FunctionBuilder, FunctionError, UncheckedBytes};
 }
 
-/// Where and when finalizers run: options of the thread, budgets of drains.
+/// Where and when finalizers run: options of a runtime and of its thread, budgets of drains.
 pub mod executor {
     pub use crate::calls::budget::{Budget, Drained};
+    pub use crate::calls::builder::{Buildable, Builder};
     pub use crate::calls::thread::ThreadOptions;
 }
 
@@ -144,9 +146,10 @@ pub mod check {
 /// mapping), and a bug of this crate are told apart: the first two are variants of these types, the
 /// third is a panic.
 pub mod error {
+    pub use crate::calls::builder::CallsError;
     pub use crate::calls::executor::{Closed, ExecutorError};
     pub use crate::heap::{AccessError, AllocError, HeapError};
-    pub use crate::runtime::RuntimeError;
+    pub use crate::runtime::builder::RuntimeError;
     pub use crate::runtime::exit::ExitError;
     pub use crate::runtime::registry::{
         AddCleanupError, AfterError, DowngradeError, SetFinalizerError,

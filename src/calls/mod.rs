@@ -5,6 +5,7 @@
 #![deny(unsafe_code)]
 
 pub(crate) mod budget;
+pub(crate) mod builder;
 pub(crate) mod executor;
 pub(crate) mod failing;
 pub(crate) mod failure;

@@ -8,6 +8,7 @@
     reason = "declares the unsafe functions that trust a reference; contains no unsafe block"
 )]
 
+pub(crate) mod builder;
 mod collection;
 mod due;
 mod entries;
@@ -21,38 +22,33 @@ mod steps;
 mod table;
 mod why;
 
-use std::num::NonZeroU32;
 use std::sync::{Arc, Weak as WeakArc};
 use std::time::Duration;
 
-use fing_stubs::{AbiError, CacheOptions, CacheStats, StubError};
+use fing_stubs::{AbiError, CacheStats};
 
 pub use crate::order::{Reference, Scope, Tracer};
+pub use builder::FinalizersBuilder;
 pub use collection::Collection;
 pub use error::RegisterError;
 pub use part::Part;
 pub use prepared::PreparedFinalizer;
 
 use crate::base::events::drop_guarded;
-use crate::base::identity;
-use crate::base::lock::{Lock, Rank};
+use crate::base::lock::Lock;
 use crate::calls::budget::{Budget, Drained};
+use crate::calls::builder::{Builder, CallsError};
 use crate::calls::executor::{Closed, Executor, ExecutorError, Goroutine, Owner};
-use crate::calls::failing::Policy;
-use crate::calls::failure::{Decision, Failure, FailurePolicy};
 use crate::calls::function::{CleanupFn, FinalizerFn, Function};
-use crate::calls::goroutine::{CallOptions, Calls, CallsError};
+use crate::calls::goroutine::Calls;
 use crate::calls::lent::{Lender, Lent, NotLent};
 use crate::calls::lookup::Lookup;
-use crate::calls::misuse::MutatorMisuse;
 use crate::calls::options::{FinalizerOptions, Handling, HeldValue};
 use crate::calls::queue::{Backlog, CallId, CallStage, CallStats};
 use crate::calls::samples::CallTimes;
 use crate::calls::shape::Argument;
-use crate::calls::thread::ThreadOptions;
 use crate::calls::ticket::Ticket;
-use crate::calls::watchdog::Watchdog;
-use crate::order::{CyclePolicy, KeepPath, Order};
+use crate::order::{CyclePolicy, KeepPath};
 use entry::Kind;
 use table::{Id, Registration, Table};
 
@@ -155,171 +151,6 @@ impl<R: Reference> Lender for Shared<R> {
     }
 }
 
-/// Why [`FinalizersBuilder::build`] failed.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum FinalizersError {
-    /// The stub cache could not be made.
-    #[error(transparent)]
-    Stubs(#[from] StubError),
-    /// `int_arg_regs` is more than the machine has.
-    #[error("int_arg_regs: {0}")]
-    IntArgRegs(#[from] AbiError),
-    /// The watchdog is to hand over, and the executor has no threads of its own.
-    #[error("watchdog: to hand over, wanted Executor::Thread, found {found:?}")]
-    Watchdog {
-        /// The executor.
-        found: Executor,
-    },
-    /// There is no memory for a page by which forked children are told.
-    #[error("a page that forked children find empty: {0}")]
-    Gate(std::io::Error),
-}
-
-/// Options of [`Finalizers`], which [`build`](Self::build) makes.
-pub struct FinalizersBuilder<R> {
-    table: Table<R>,
-    calls: CallOptions,
-    executor: Executor,
-    thread: ThreadOptions,
-}
-
-impl<R> std::fmt::Debug for FinalizersBuilder<R> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("FinalizersBuilder")
-            .field("executor", &self.executor)
-            .finish_non_exhaustive()
-    }
-}
-
-impl<R: Reference> FinalizersBuilder<R> {
-    /// Sets where stubs come from, and their limits.
-    pub fn code(mut self, options: CacheOptions) -> Self {
-        self.calls.code = options;
-        self
-    }
-
-    /// Sets which thread runs finalizers. The default is [`Executor::Inline`], on the thread that
-    /// calls [`build`](Self::build). [`Executor::Thread`] is for collectors that do not move
-    /// objects.
-    pub fn executor(mut self, executor: Executor) -> Self {
-        self.executor = executor;
-        self
-    }
-
-    /// Sets the name, the stack and the start of the thread that an [`Executor::Thread`] starts.
-    pub fn thread(mut self, options: ThreadOptions) -> Self {
-        self.thread = options;
-        self
-    }
-
-    /// Sets a hook that is called when [`finish`](Finalizers::finish) has queued calls, on its
-    /// thread, with no lock held; see [`RuntimeBuilder::on_due`](crate::RuntimeBuilder::on_due).
-    pub fn on_due(mut self, hook: impl Fn() + Send + Sync + 'static) -> Self {
-        self.calls.on_due = Some(Box::new(hook));
-        self
-    }
-
-    /// Sets the order of finalization. The default is Go's.
-    pub fn order(mut self, order: Order) -> Self {
-        let faults = self.table.faults;
-        self.table = Table::new(order);
-        self.table.faults = faults;
-        self
-    }
-
-    /// Sets the count of integer argument registers for Go functions that follow it. The default is
-    /// the machine's maximum.
-    pub fn int_arg_regs(mut self, count: usize) -> Self {
-        self.calls.int_arg_regs = Some(count);
-        self
-    }
-
-    /// Sets a hook that is told of each failure of a finalizer or cleanup: see [`Failure`]. It is
-    /// called on the thread that runs finalizers, or, for one that is stuck or whose thread has
-    /// ended, on the watchdog's; with no lock held, so it may do whatever a finalizer may. The
-    /// default sends a `tracing` error.
-    pub fn on_failure(mut self, hook: impl Fn(&Failure) + Send + Sync + 'static) -> Self {
-        self.calls.on_failure = Box::new(hook);
-        self
-    }
-
-    /// Sets what is done about failures, unless the registration says otherwise. The default is
-    /// [`FailurePolicy::Report`].
-    pub fn failure_policy(mut self, policy: FailurePolicy) -> Self {
-        self.calls.policy = Policy::Fixed(policy);
-        self
-    }
-
-    /// Has a hook decide what is done about failures, unless the registration says otherwise: in
-    /// place of a [`failure_policy`](Self::failure_policy). It is called before
-    /// [`on_failure`](Self::on_failure), as that is. If it panics, it has decided to go on.
-    pub fn decide_failures(
-        mut self,
-        hook: impl Fn(&Failure) -> Decision + Send + Sync + 'static,
-    ) -> Self {
-        self.calls.policy = Policy::Hook(Box::new(hook));
-        self
-    }
-
-    /// Sets a watchdog; by default there is none. See [`Watchdog`] for what it does and costs.
-    pub fn watchdog(mut self, options: Watchdog) -> Self {
-        self.calls.watchdog = Some(options);
-        self
-    }
-
-    /// Sets a hook that is called with each finalizer or cleanup that returns with a mutator of a
-    /// [`Runtime`](crate::Runtime) that it has made. The default sends a `tracing` error.
-    pub fn on_misuse(mut self, hook: impl Fn(&MutatorMisuse) + Send + Sync + 'static) -> Self {
-        self.calls.on_misuse = Box::new(hook);
-        self
-    }
-
-    /// Has one of so many calls made by itself and timed; see
-    /// [`call_times`](Finalizers::call_times).
-    pub fn sample_calls(mut self, every: NonZeroU32) -> Self {
-        self.calls.sample_every = Some(every);
-        self
-    }
-
-    /// Plants a fault in the algorithm, which the conformance suite must find.
-    #[cfg(feature = "conformance")]
-    #[doc(hidden)]
-    pub fn fault(mut self, fault: Option<crate::order::Fault>) -> Self {
-        self.table.faults.only = fault;
-        self
-    }
-
-    /// Makes the [`Finalizers`].
-    ///
-    /// # Errors
-    /// [`FinalizersError::Stubs`] if there is no executable memory or a limit is out of range,
-    /// [`FinalizersError::IntArgRegs`] if the count is more than the machine has.
-    pub fn build(self) -> Result<Finalizers<R>, FinalizersError> {
-        let hands_over = self
-            .calls
-            .watchdog
-            .is_some_and(|watchdog| watchdog.hands_over());
-        if hands_over && self.executor != Executor::Thread {
-            return Err(FinalizersError::Watchdog {
-                found: self.executor,
-            });
-        }
-        let calls = Calls::new(self.calls).map_err(|error| match error {
-            CallsError::Stubs(error) => FinalizersError::Stubs(error),
-            CallsError::IntArgRegs(error) => FinalizersError::IntArgRegs(error),
-            CallsError::Gate(error) => FinalizersError::Gate(error),
-        })?;
-        let shared = Arc::new(Shared {
-            table: Lock::new(Rank::Registry, self.table),
-            calls,
-            identity: identity::random(),
-        });
-        let goroutine = Arc::new(Goroutine::new(shared.clone(), self.executor, self.thread));
-        Ok(Finalizers { shared, goroutine })
-    }
-}
-
 /// A cleanup that was added, for [`Finalizers::stop_cleanup`]. Only the [`Finalizers`] that
 /// returned it know it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -405,18 +236,13 @@ impl<R: Reference> Finalizers<R> {
     ///
     /// # Errors
     /// Those of [`FinalizersBuilder::build`].
-    pub fn new() -> Result<Finalizers<R>, FinalizersError> {
+    pub fn new() -> Result<Finalizers<R>, CallsError> {
         Finalizers::builder().build()
     }
 
     /// Returns a builder with all defaults.
     pub fn builder() -> FinalizersBuilder<R> {
-        FinalizersBuilder {
-            table: Table::new(Order::default()),
-            calls: CallOptions::default(),
-            executor: Executor::Inline,
-            thread: ThreadOptions::default(),
-        }
+        Builder::new(Executor::Inline, builder::Options::default())
     }
 
     /// Returns a handle that does not keep these `Finalizers` alive, for code that they own.
