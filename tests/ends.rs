@@ -11,6 +11,8 @@ mod exit;
 mod fork;
 #[path = "ends/order.rs"]
 mod order;
+#[path = "ends/revival.rs"]
+mod revival;
 #[path = "support/runner.rs"]
 mod runner;
 #[path = "ends/shutdown.rs"]

@@ -161,7 +161,7 @@ fn graph(random: &mut Random, style: usize, ops: &mut Vec<Op>) {
     }
     for object in 0..size {
         if random.chance(75) {
-            let context = random.maybe_root(8);
+            let context = random.maybe_root(12);
             let cycle = cycle(random, style);
             ops.push(Op::SetFinalizer {
                 object,
@@ -184,6 +184,13 @@ fn graph(random: &mut Random, style: usize, ops: &mut Vec<Op>) {
     }
     let (minor, early) = (random.chance(40), random.chance(30));
     ops.push(Op::Collect { minor, early });
+    // What a finalizer revives leads to others, whose turn has not come.
+    if random.chance(40) {
+        ops.push(Op::Run {
+            revive: Some(random.root()),
+            collect: Some(Scope::Full),
+        });
+    }
 }
 
 fn any(random: &mut Random, style: usize) -> Op {

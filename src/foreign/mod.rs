@@ -20,6 +20,7 @@ mod prepared;
 mod set;
 mod steps;
 mod table;
+mod take_back;
 mod why;
 
 use std::sync::{Arc, Weak as WeakArc};
@@ -212,7 +213,8 @@ pub struct FinalizersStats {
     pub queued: u64,
     /// Calls done.
     pub executed: u64,
-    /// Calls that were cancelled after they had been queued.
+    /// Calls that were cancelled after they had been queued, or, in topological order, registered
+    /// again as their objects were revived.
     pub cancelled: u64,
     /// Calls dropped because of a shutdown: those that were queued then, and those of registrations
     /// that the first collection after it has found.
@@ -329,8 +331,6 @@ impl<R: Reference> Finalizers<R> {
     ) -> Result<u32, RegisterError> {
         let calls = &self.shared.calls;
         self.goroutine.start()?;
-        // Here the registration has the policy for cycles, not the shape.
-        let handling = handling.cycle(CyclePolicy::default());
         let shape = calls
             .shapes
             .index_of(function, argument, handling, &calls.stubs)?;

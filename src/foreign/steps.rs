@@ -51,14 +51,6 @@ impl<R: Reference> Table<R> {
         }
     }
 
-    /// Whether queued calls have to be traced now: once in a collection, early or in the first
-    /// step.
-    pub(crate) fn is_queue_due(&mut self, early: bool) -> bool {
-        let due = self.at_start().is_some() && !self.queue_traced;
-        self.queue_traced |= early;
-        due && !self.faults.has(Fault::QueueNotTraced)
-    }
-
     /// Traces at the start of a collection what its first step would trace.
     pub(crate) fn early_roots<T: Tracer<Ref = R>>(&mut self, scope: Scope, tracer: &mut T) {
         self.retain(scope, true, tracer, None);
@@ -84,6 +76,10 @@ impl<R: Reference> Table<R> {
             }
             (Stage::Retain(scope), Order::Topological) => {
                 self.retain(scope, false, tracer, split);
+                (Stage::TakeBack(scope), true)
+            }
+            (Stage::TakeBack(scope), _) => {
+                self.keep_due_objects(tracer);
                 (Stage::Plan(scope), true)
             }
             (Stage::Plan(scope), _) => {
@@ -114,7 +110,7 @@ impl<R: Reference> Table<R> {
                 continue;
             }
             entry.set(Flag::Early, early);
-            if entry.kind() == Some(Kind::Finalizer) {
+            if entry.kind() == Some(Kind::Finalizer) && self.order == Order::Go {
                 entry.object = tracer.trace(R::from_word(entry.object)).to_word();
             }
             if entry.has(Flag::Reference) {

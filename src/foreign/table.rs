@@ -68,6 +68,8 @@ pub(crate) struct Due {
 pub(super) enum Stage {
     Idle,
     Retain(Scope),
+    /// In topological order: what is queued is kept, or taken back.
+    TakeBack(Scope),
     Plan(Scope),
     Decide(Scope),
 }

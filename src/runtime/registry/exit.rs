@@ -84,7 +84,7 @@ impl Registry {
                 false => Registration::Finalizer,
             },
             stage: dropped.stage,
-            object: (!is_cleanup).then(|| dropped.own_word() as usize),
+            object: (!is_cleanup).then(|| dropped.tag.object_of(&dropped.record) as usize),
             function: self.function(dropped.tag.shape()),
         }
     }

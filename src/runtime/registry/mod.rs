@@ -21,6 +21,7 @@ mod pointer;
 mod prepared;
 mod set_finalizer;
 mod suspects;
+mod take_back;
 mod topological;
 mod value;
 mod why;
