@@ -102,10 +102,10 @@ pub mod executor {
 
 /// Waiting for calls, and ending finalization.
 pub mod ends {
+    pub use crate::calls::exit::{ExitPolicy, ExitReport, NotRun};
     pub use crate::calls::queue::Outstanding;
     pub use crate::calls::ticket::Ticket;
     pub use crate::runtime::collected::Collected;
-    pub use crate::runtime::exit::{ExitPolicy, ExitReport, NotRun};
     pub use crate::runtime::weak_runtime::WeakRuntime;
 }
 

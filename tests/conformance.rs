@@ -131,6 +131,7 @@ fn the_kit_sees_faults() {
         (Fault::NotTakenBack, &[Topological]),
         (Fault::AllTakenBack, &[Topological]),
         (Fault::TakenBackBare, &[Topological]),
+        (Fault::DeclaredNotFollowed, &[Go, Topological]),
         (Fault::Reversed, &[Topological]),
         (Fault::CyclesRun, &[Topological]),
         (Fault::LeftNotKept, &[Topological]),

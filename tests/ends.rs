@@ -7,6 +7,8 @@ mod deadlocks;
 #[path = "ends/exit.rs"]
 mod exit;
 #[cfg(target_os = "linux")]
+#[path = "ends/foreign.rs"]
+mod foreign;
 #[path = "ends/fork.rs"]
 mod fork;
 #[path = "ends/order.rs"]

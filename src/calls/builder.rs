@@ -63,6 +63,7 @@ pub struct Builder<T: Buildable> {
     pub(crate) executor: Executor,
     pub(crate) thread: ThreadOptions,
     pub(crate) order: Order,
+    pub(crate) number_registrations: bool,
     /// What only this kind of runtime has.
     pub(crate) own: T::Options,
 }
@@ -84,6 +85,7 @@ impl<T: Buildable> Builder<T> {
             executor,
             thread: ThreadOptions::default(),
             order: Order::default(),
+            number_registrations: false,
             own,
         }
     }
@@ -137,6 +139,17 @@ impl<T: Buildable> Builder<T> {
     /// Sets the order of finalization. The default is Go's.
     pub fn order(mut self, order: Order) -> Self {
         self.order = order;
+        self
+    }
+
+    /// Has registrations numbered in the order in which they are made, which
+    /// [`ExitPolicy::LastRegisteredFirst`](crate::ends::ExitPolicy::LastRegisteredFirst) needs. In
+    /// a [`Runtime`](crate::Runtime) that takes 8 bytes for each object of a block with finalizers,
+    /// and one more atomic addition for each registration; in
+    /// [`Finalizers`](crate::foreign::Finalizers) 8 bytes for each registration. By default they
+    /// are not numbered.
+    pub fn number_registrations(mut self, number: bool) -> Self {
+        self.number_registrations = number;
         self
     }
 

@@ -51,6 +51,8 @@ pub(super) struct Model {
     /// Object and argument.
     pub(super) cleanups: BTreeMap<u64, (u64, Option<u64>)>,
     pub(super) weak: Set,
+    /// The objects that are finalized after each object, by declaration.
+    pub(super) after: BTreeMap<u64, Set>,
     pub(super) queue: Vec<Queued>,
     pub(super) reports: Vec<Report>,
     pub(super) collections: u64,
@@ -76,8 +78,27 @@ impl Report {
 }
 
 impl Model {
+    /// What an object refers to, by fields and declarations.
     fn references(&self, object: u64) -> impl Iterator<Item = u64> {
-        self.objects[&object].fields.iter().flatten().copied()
+        let declared = self.after.get(&object).into_iter().flatten();
+        let fields = self.objects[&object].fields.iter().flatten();
+        fields.chain(declared).copied()
+    }
+
+    /// Declares that an object is finalized after another one. Returns false if there would be a
+    /// cycle of declarations.
+    pub(super) fn declare(&mut self, object: u64, parent: u64) -> bool {
+        let (mut line, mut reached) = (vec![object], Set::new());
+        while let Some(at) = line.pop() {
+            if reached.insert(at) {
+                line.extend(self.after.get(&at).into_iter().flatten());
+            }
+        }
+        let allowed = !reached.contains(&parent);
+        if allowed {
+            self.after.entry(parent).or_default().insert(object);
+        }
+        allowed
     }
 
     /// What an object refers to, besides itself.
@@ -185,6 +206,10 @@ impl Model {
             }
         }
         self.objects.retain(|id, _| alive.contains(id));
+        self.after.retain(|id, _| alive.contains(id));
+        for after in self.after.values_mut() {
+            after.retain(|id| alive.contains(id));
+        }
         for object in self.objects.values_mut() {
             object.young = false;
         }

@@ -304,6 +304,13 @@ impl<'a, S: Subject> Case<'a, S> {
                     same("stop_cleanup", stopped, wanted)?;
                 }
             }
+            Op::FinalizeAfter { object, parent } => {
+                let both = held(&self.model, object).zip(held(&self.model, parent));
+                if let Some((id, before)) = both {
+                    let declared = self.subject.finalize_after(object, parent);
+                    same("finalize_after", declared, self.model.declare(id, before))?;
+                }
+            }
             Op::MakeWeak { object } => {
                 if let Some(id) = held(&self.model, object).filter(|_| S::features().weak) {
                     self.subject.make_weak(object, id);

@@ -41,6 +41,9 @@ impl<R: Reference> Builder<Finalizers<R>> {
         let calls = self.calls.build(self.executor, self.order)?;
         let mut table = Table::new(self.order);
         table.faults = self.own.faults;
+        if self.number_registrations {
+            table.number_registrations();
+        }
         let shared = Arc::new(Shared {
             table: Lock::new(Rank::Registry, table),
             calls,

@@ -87,7 +87,8 @@ impl<R: Reference> Collection<R> {
     /// false, all is decided: follow what was traced (for a collector that does not move objects,
     /// that leads to nothing new).
     ///
-    /// Two steps in Go's order, four in topological order. When the collection has ended there is
+    /// Two steps in Go's order, four in topological order, and up to as many more if there are
+    /// [declarations](Finalizers::finalize_after). When the collection has ended there is
     /// nothing left to do, and this returns false at once.
     pub fn step<T: Tracer<Ref = R>>(&mut self, tracer: &mut T) -> bool {
         self.advance(tracer, None)
@@ -116,6 +117,9 @@ impl<R: Reference> Collection<R> {
             return false;
         }
         let again = self.attempt(|table, calls| {
+            if table.follow_declared(tracer) {
+                return true;
+            }
             table.trace_queue(calls, tracer, false);
             table.step(tracer, split)
         });

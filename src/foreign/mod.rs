@@ -8,12 +8,14 @@
     reason = "declares the unsafe functions that trust a reference; contains no unsafe block"
 )]
 
+mod after;
 pub(crate) mod builder;
 mod collection;
 mod due;
 mod entries;
 mod entry;
 mod error;
+mod exit;
 mod index;
 mod part;
 mod prepared;
@@ -32,6 +34,7 @@ pub use crate::order::{Reference, Scope, Tracer};
 pub use builder::FinalizersBuilder;
 pub use collection::Collection;
 pub use error::RegisterError;
+pub use exit::{Exit, ExitError};
 pub use part::Part;
 pub use prepared::PreparedFinalizer;
 
@@ -40,6 +43,7 @@ use crate::base::lock::Lock;
 use crate::calls::budget::{Budget, Drained};
 use crate::calls::builder::{Builder, CallsError};
 use crate::calls::executor::{Closed, Executor, ExecutorError, Goroutine, Owner};
+use crate::calls::exit::ExitPolicy;
 use crate::calls::function::{CleanupFn, FinalizerFn, Function};
 use crate::calls::goroutine::Calls;
 use crate::calls::lent::{Lender, Lent, NotLent};
@@ -455,6 +459,25 @@ impl<R: Reference> Finalizers<R> {
         self.shared.calls.queue.cancel(id, |_| true)
     }
 
+    /// Declares that `object` is finalized after `parent`, though no reference shows it: a statement
+    /// after its connection. As a reference from `parent` to `object` would do: `object` lives as
+    /// long as `parent` is reachable, and `parent` is not kept by it. In
+    /// [`Order::Topological`](crate::Order::Topological) both are finalized in one collection,
+    /// `parent` first, in Go's order one after the other.
+    ///
+    /// Each collection, minor ones included, looks at all declarations of living objects.
+    ///
+    /// # Safety
+    /// Those of [`set_finalizer`](Self::set_finalizer), for both objects.
+    ///
+    /// # Errors
+    /// The declarations would go round in a circle; the error names it. Or nothing is finalized any
+    /// more. Nothing is changed then.
+    pub unsafe fn finalize_after(&self, object: R, parent: R) -> Result<(), RegisterError> {
+        self.check_open()?;
+        self.shared.table.lock().declare(object, parent)
+    }
+
     /// Whether anything may be registered.
     fn check_open(&self) -> Result<(), RegisterError> {
         Closed::check(&self.shared.calls.gate).map_err(RegisterError::Closed)
@@ -522,8 +545,7 @@ impl<R: Reference> Finalizers<R> {
         let mut table = self.shared.table.lock();
         let mut lookup = Lookup::between_sweeps(&calls.shapes);
         let mut queued = 0;
-        table.handed_over += 1;
-        let number = table.handed_over;
+        let number = table.next_hand_over();
         calls.queue.fill(number, |filling| {
             table.take_due(|due| {
                 due::queue(&due, &mut lookup, filling);
@@ -658,6 +680,27 @@ impl<R: Reference> Finalizers<R> {
     /// Those of [`Runtime::shutdown`](crate::Runtime::shutdown).
     pub fn shutdown(&self, drain: bool, timeout: Duration) -> Result<u64, ExecutorError> {
         self.goroutine.shutdown(drain, timeout)
+    }
+
+    /// Begins to end finalization, for a program that is about to end: nothing can be registered
+    /// from now on, and what the policy says is queued, in its order. To be called with the world
+    /// stopped, between collections. [`Exit::run`] does the rest, once the world may go on.
+    ///
+    /// The tracer is asked only in [`ExitPolicy::Topological`], and only for the contents of
+    /// objects, of which this may visit all that are registered or reachable from these.
+    ///
+    /// # Safety
+    /// The caller is the collector whose objects are registered, and the tracer is one of it.
+    ///
+    /// # Errors
+    /// A finalizer calls this; a collection is under way; the order of registrations is asked for
+    /// and not known; or this process is a fork. Nothing is ended then.
+    pub unsafe fn begin_exit<T: Tracer<Ref = R>>(
+        &self,
+        policy: ExitPolicy,
+        tracer: &mut T,
+    ) -> Result<Exit<R>, ExitError> {
+        Exit::begin(self, policy, tracer)
     }
 
     /// Sets the count of integer argument registers for functions that follow it, from the next

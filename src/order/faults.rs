@@ -39,6 +39,8 @@ pub enum Fault {
     AllTakenBack,
     /// What is taken back has lost its context.
     TakenBackBare,
+    /// What is finalized after a reachable object is not kept by it.
+    DeclaredNotFollowed,
     /// Topological order, the wrong way round.
     Reversed,
     /// Cycles run, whatever their policy.

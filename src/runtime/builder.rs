@@ -32,7 +32,6 @@ pub enum RuntimeError {
 pub struct Options {
     heap: HeapOptions,
     cycles: FinalizationOrder,
-    number_registrations: bool,
     weak: WeakRuntime,
 }
 
@@ -40,7 +39,6 @@ impl std::fmt::Debug for Options {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Options")
             .field("heap", &self.heap)
-            .field("number_registrations", &self.number_registrations)
             .finish_non_exhaustive()
     }
 }
@@ -61,15 +59,6 @@ impl Builder<Runtime> {
     /// on the thread that collected. The default sends a `tracing` warning.
     pub fn on_cycle(mut self, hook: impl Fn(&CycleReport) + Send + Sync + 'static) -> Self {
         self.own.cycles.on_cycle = Box::new(hook);
-        self
-    }
-
-    /// Has registrations numbered in the order in which they are made, which
-    /// [`ExitPolicy::LastRegisteredFirst`](crate::ends::ExitPolicy::LastRegisteredFirst) needs.
-    /// That takes 8 bytes for each object of a block with finalizers, and one more atomic addition
-    /// for each registration. By default they are not.
-    pub fn number_registrations(mut self, number: bool) -> Self {
-        self.own.number_registrations = number;
         self
     }
 
@@ -95,7 +84,7 @@ impl Builder<Runtime> {
             let (_, desc) = types.heap().find(object as usize)?;
             Some(desc.ty().clone())
         });
-        if own.number_registrations {
+        if self.number_registrations {
             space.heap().number_ids();
         }
         let shared = Shared::new(space, registry, calls, own.weak);

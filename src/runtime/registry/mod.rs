@@ -37,7 +37,6 @@ pub use add_cleanup::{Cleanup, CleanupOptions};
 pub use after::AfterError;
 pub use argument::CleanupArgument;
 pub use error::{AddCleanupError, DowngradeError, SetFinalizerError};
-pub(crate) use exit::ExitOrder;
 pub use list::{Listed, State};
 pub use pointer::Pointer;
 pub use prepared::PreparedFinalizer;
@@ -54,6 +53,7 @@ use crate::calls::mailbox::Mailbox;
 use crate::calls::queue::Queue;
 use crate::calls::shape::Shape;
 use crate::calls::shapes::Shapes;
+use crate::order::Declared;
 use crate::runtime::weak::WeakCell;
 use add_cleanup::{Closure, KnownCleanups};
 use lists::Lists;
@@ -84,7 +84,7 @@ struct Specials {
     /// External bytes of those objects that the collection under way has found alive.
     live_external: u128,
     topological: topological::State,
-    declared: after::Declared,
+    declared: Declared<usize>,
     /// Whether the collection under way drops what it finds dead, as nothing is finalized any more.
     dropping: bool,
     /// Weak pointers to what never dies, by address.

@@ -9,7 +9,7 @@ use super::{Registry, Special, Specials, shape_of};
 use crate::base::events::{guarded, tell};
 use crate::calls::lookup::Lookup;
 use crate::heap::{Bit, Heap, Marking};
-use crate::order::{Candidate, CyclePolicy, Faults, Order, plan};
+use crate::order::{Candidate, CyclePolicy, Faults, Order, Tracer, plan};
 
 /// A cycle of objects that keeps a finalizer from running, whose policy is [`CyclePolicy::Report`].
 ///
@@ -141,13 +141,18 @@ impl Registry {
             })
             .collect();
         let declared = &specials.declared;
-        let more = |object: usize, visit: &mut dyn FnMut(usize)| {
-            declared
-                .after(object)
-                .iter()
-                .for_each(|after| visit(*after));
+        let children = |object: usize, visit: &mut dyn FnMut(usize)| {
+            Tracer::children(marking, object, &mut |marking, child| {
+                if !marking.is_marked(child) {
+                    visit(child);
+                }
+            });
+            let after = declared.after(object).iter().copied();
+            after
+                .filter(|after| !marking.is_marked(*after))
+                .for_each(visit);
         };
-        let plan = plan(&candidates, marking, more, Faults::default());
+        let plan = plan(&candidates, children, Faults::default());
         for &n in &plan.left {
             marking.mark(starts[n as usize]);
         }
