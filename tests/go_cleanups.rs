@@ -468,12 +468,7 @@ fn arguments_of_any_type() {
                 [0x7f, 0],
                 [0xff, 0],
             ),
-            (
-                "func(uint16)",
-                bytes(&short),
-                [0xbeef, 0],
-                [0xffff, 0],
-            ),
+            ("func(uint16)", bytes(&short), [0xbeef, 0], [0xffff, 0]),
             ("func(uint64)", CleanupArgument::Word(u64::MAX), one, one),
             ("func(*main.T)", object, [addr, 0], one),
             ("func(unsafe.Pointer)", object, [addr, 0], one),
