@@ -8,3 +8,5 @@ mod frames;
 mod jit;
 #[path = "vm/roots.rs"]
 mod roots;
+#[path = "vm/windows.rs"]
+mod windows;

@@ -44,6 +44,23 @@ pub enum AllocError {
         /// The heap's limit in bytes.
         limit: usize,
     },
+    /// Objects of the type can't be made in advance.
+    #[error("window for {ty}: {reason}, wanted objects of 16 bytes to 8 KiB in cells of their own")]
+    NoWindow {
+        /// The type.
+        ty: String,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// The mutator that made the window is gone.
+    #[error("alloc in a window for {ty}: its mutator is gone, wanted one that exists")]
+    ClosedWindow {
+        /// The type.
+        ty: String,
+    },
+    /// The window belongs to another runtime.
+    #[error("alloc in a window: it belongs to another runtime, wanted one of this runtime")]
+    ForeignWindow,
     /// The type is not one of this runtime.
     #[error(transparent)]
     Type(#[from] TypesError),

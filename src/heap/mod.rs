@@ -49,6 +49,7 @@ mod tests;
 mod tiny;
 mod tracer;
 mod verify;
+mod window;
 
 pub(crate) use access::Word;
 pub(crate) use alloc::Cache;
@@ -62,6 +63,7 @@ pub(crate) use place::Place;
 pub use stats::HeapStats;
 pub(crate) use sweep::Swept;
 pub use verify::{HeapFault, HeapReport};
+pub(crate) use window::Window;
 
 use crate::base::lock::{Lock, Rank};
 use crate::types::{TypeDesc, TypeId, Types};
@@ -179,6 +181,10 @@ pub(crate) struct Heap {
     /// The number of the next registration, if they are numbered; 0 if not.
     next_number: AtomicU64,
     totals: stats::Totals,
+    windows: Lock<Vec<Arc<Window>>>,
+    /// A planted fault: what is left of windows is not unmade.
+    #[cfg(test)]
+    keep_windows: AtomicBool,
 }
 
 impl Heap {
@@ -220,6 +226,9 @@ impl Heap {
             specials_watched: AtomicBool::new(false),
             next_number: AtomicU64::new(0),
             totals: stats::Totals::default(),
+            windows: Lock::new(Rank::Windows, Vec::new()),
+            #[cfg(test)]
+            keep_windows: AtomicBool::new(false),
         })
     }
 
@@ -269,6 +278,16 @@ impl Heap {
     #[inline]
     pub(crate) fn is_stressed(&self) -> bool {
         self.options.stress
+    }
+
+    #[cfg(not(test))]
+    const fn keeps_windows(&self) -> bool {
+        false
+    }
+
+    #[cfg(test)]
+    fn keeps_windows(&self) -> bool {
+        self.keep_windows.load(Relaxed)
     }
 
     /// From the next collection on, [`Marking::next_special`] tells which special objects are

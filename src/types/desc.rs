@@ -117,6 +117,11 @@ impl TypeDesc {
         *self.implied.get_or_init(|| implied)
     }
 
+    /// Whether its objects have something from the beginning, as far as that is fixed.
+    pub(crate) fn implies(&self) -> bool {
+        self.implied.get().is_some_and(Option::is_some)
+    }
+
     /// Which words the collector follows.
     #[inline]
     pub(crate) fn pointers(&self) -> &Pointers {

@@ -5,3 +5,4 @@
 pub(crate) mod flag;
 pub(crate) mod frames;
 mod roots;
+pub(crate) mod window;
