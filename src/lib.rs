@@ -103,6 +103,7 @@ pub mod executor {
 ///
 /// See `docs/embedding.md`.
 pub mod vm {
+    pub use crate::runtime::embed::field::{Field, FieldValue, RefField};
     pub use crate::runtime::embed::flag::SafepointFlag;
     pub use crate::runtime::embed::frames::Frames;
     pub use crate::runtime::embed::window::Window;

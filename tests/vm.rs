@@ -2,6 +2,8 @@
 //! fields. The code of these tests is compiled by Cranelift.
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
+#[path = "vm/fields.rs"]
+mod fields;
 #[path = "vm/frames.rs"]
 mod frames;
 #[path = "support/jit.rs"]

@@ -289,7 +289,7 @@ fn threads_have_windows_of_their_own() {
         for _ in 0..4 {
             scope.spawn(move || {
                 let shared: &Shared = shared;
-                for n in [1, 10_000, 3, 20_000] {
+                for n in [1, 2000, 3, 4000] {
                     shared.0.run(n);
                     shared.0.runtime.gc().unwrap();
                 }

@@ -2,6 +2,7 @@
 //! safepoints, allocation without a call, access to fields.
 #![deny(unsafe_code)]
 
+pub(crate) mod field;
 pub(crate) mod flag;
 pub(crate) mod frames;
 mod roots;
