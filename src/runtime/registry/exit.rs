@@ -168,11 +168,10 @@ impl Registry {
             reported: true,
         });
         let candidates: Vec<Candidate<usize>> = candidates.collect();
-        let declared = |object: usize, visit: &mut dyn FnMut(usize)| {
-            let after = specials.declared.after(object);
-            after.iter().for_each(|after| visit(*after));
+        let hidden = |object: usize, visit: &mut dyn FnMut(usize)| {
+            specials.hidden(object).for_each(visit);
         };
-        let plan = plan(&candidates, marking, declared, Faults::default());
+        let plan = plan(&candidates, marking, hidden, Faults::default());
         let due = plan.due.iter().map(|n| starts[*n as usize]);
         let places: HashMap<usize, usize> = due.zip(0..).collect();
         let is_left = |entry: &Entry| {

@@ -10,6 +10,7 @@
 mod add_cleanup;
 mod after;
 mod argument;
+mod attached;
 mod collect;
 mod downgrade;
 mod error;
@@ -35,6 +36,7 @@ use fing_stubs::{Gate, StubCache};
 pub use add_cleanup::{Cleanup, CleanupOptions};
 pub use after::AfterError;
 pub use argument::CleanupArgument;
+pub(crate) use attached::{AttachError, Attachment};
 pub use error::{AddCleanupError, DowngradeError, SetFinalizerError};
 pub(crate) use exit::ExitOrder;
 pub use list::{Listed, State};
@@ -58,7 +60,6 @@ use add_cleanup::{Closure, KnownCleanups};
 use lists::Lists;
 
 /// What is registered, except for the ids that the heap keeps.
-#[derive(Debug)]
 pub(crate) struct Registry {
     specials: Lock<Specials>,
     shapes: Arc<Shapes>,
@@ -69,6 +70,8 @@ pub(crate) struct Registry {
     order: FinalizationOrder,
     /// Shapes that the last collection has removed, to be dropped when no lock is held.
     removed: Lock<Vec<Arc<Shape>>>,
+    /// What was attached to objects that the last collection has found dead, to be ended likewise.
+    orphaned: Lock<Vec<Arc<dyn Attachment>>>,
 }
 
 #[derive(Debug, Default)]
@@ -84,6 +87,7 @@ struct Specials {
     live_external: u128,
     topological: topological::State,
     declared: after::Declared,
+    attached: attached::Attached,
     /// Whether the collection under way drops what it finds dead, as nothing is finalized any more.
     dropping: bool,
     /// Weak pointers to what never dies, by address.
@@ -117,6 +121,14 @@ enum Special {
 
 const _: () = assert!(size_of::<lists::Node<Special>>() == 40);
 
+impl std::fmt::Debug for Registry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Registry")
+            .field("specials", &self.specials)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Registry {
     pub(crate) fn new(calls: &Calls, order: FinalizationOrder) -> Registry {
         Registry {
@@ -128,6 +140,7 @@ impl Registry {
             gate: calls.gate.clone(),
             order,
             removed: Lock::new(Rank::Removed, Vec::new()),
+            orphaned: Lock::new(Rank::Orphaned, Vec::new()),
         }
     }
 

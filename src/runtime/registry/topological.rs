@@ -140,12 +140,8 @@ impl Registry {
                 reported: state.reported.contains(&object),
             })
             .collect();
-        let declared = &specials.declared;
         let more = |object: usize, visit: &mut dyn FnMut(usize)| {
-            declared
-                .after(object)
-                .iter()
-                .for_each(|after| visit(*after));
+            specials.hidden(object).for_each(visit);
         };
         let plan = plan(&candidates, marking, more, Faults::default());
         for &n in &plan.left {
@@ -153,8 +149,8 @@ impl Registry {
         }
         for &n in &plan.due {
             marking.mark_children(starts[n as usize]);
-            for &after in specials.declared.after(starts[n as usize]) {
-                marking.mark(after);
+            for hidden in specials.hidden(starts[n as usize]) {
+                marking.mark(hidden);
             }
         }
         for &n in plan.due.iter().rev() {
@@ -168,7 +164,7 @@ impl Registry {
             let types = path.iter().map(|&addr| marking.type_name(addr)).collect();
             state.reports.push(CycleReport { path, types });
         }
-        if !specials.declared.is_empty() {
+        if specials.has_hidden() {
             self.follow(&specials, marking);
         }
         specials.topological = state;
