@@ -71,7 +71,7 @@ pub use calls::options::{FinalizerOptions, HeldValue};
 pub use calls::queue::CallStage;
 pub use fing_stubs as stubs;
 pub use fing_stubs::{Abi, Arch, CacheOptions, CodePolicy, Signature};
-pub use heap::{HeapOptions, HeapStats};
+pub use heap::HeapOptions;
 pub use order::{CyclePolicy, Order};
 pub use runtime::Runtime;
 pub use runtime::builder::RuntimeBuilder;
@@ -91,6 +91,17 @@ pub use world::handle::Handle;
 /// Making [`FinalizerFn`]s and [`CleanupFn`]s.
 pub mod function {
     pub use crate::calls::function::{Following, FunctionBuilder, FunctionError, UncheckedBytes};
+}
+
+/// Callbacks that objects own: foreign code calls a closure for as long as an object lives.
+///
+/// [`Mutator::callback`] makes them. See `docs/callbacks.md`; callbacks without an owner are those
+/// of [`stubs::entry`].
+pub mod callbacks {
+    pub use crate::runtime::callback::{
+        CallbackCloseError, CallbackError, Captured, OwnedCallback,
+    };
+    pub use fing_stubs::entry::{Call, CallbackOptions, Close, EntryPoint};
 }
 
 /// Where, when and in which order finalizers run: options of a runtime and of its thread, budgets of
@@ -130,6 +141,7 @@ pub mod observe {
     pub use crate::calls::observer::{Call, Observer, ParkReason};
     pub use crate::calls::queue::{Backlog, CallStats};
     pub use crate::calls::samples::{CallTimes, FunctionTimes, SlowCall};
+    pub use crate::heap::HeapStats;
     pub use crate::runtime::registry::{Listed, State};
 }
 

@@ -2,6 +2,7 @@
 #![deny(unsafe_code)]
 
 pub(crate) mod builder;
+pub(crate) mod callback;
 pub(crate) mod collect;
 pub(crate) mod collected;
 pub(crate) mod embed;
@@ -385,7 +386,15 @@ impl Runtime {
     /// `timeout` passes first (the goroutine ends when the finalizer that is running returns); or
     /// this thread is the one that runs finalizers.
     pub fn shutdown(&self, drain: bool, timeout: Duration) -> Result<u64, ExecutorError> {
-        self.goroutine.shutdown(drain, timeout)
+        let discarded = self.goroutine.shutdown(drain, timeout)?;
+        self.end_callbacks();
+        Ok(discarded)
+    }
+
+    /// Frees the callbacks that objects own.
+    fn end_callbacks(&self) {
+        let registry = &self.shared.registry;
+        registry.release_attachments("at the shutdown of its runtime");
     }
 
     /// Checks every object of the heap with the world stopped, and returns counts of what was
