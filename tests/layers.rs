@@ -21,6 +21,7 @@ const STUBS: &str = "
     lock < compile, tools;
     signature < go_frame;
     signature < abi < assign < check, print;
+    abi < c;
     assign, gate < error;
     abi < block;
     check, error, record, block < key < faults, veneer < lower < compile;

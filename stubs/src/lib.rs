@@ -7,6 +7,7 @@
 //! | module or type | what it says |
 //! |---|---|
 //! | [`signature`] | which types are passed, and how many bytes they take |
+//! | [`c`] | types and prototypes in C's spelling |
 //! | [`abi`] | which registers carry arguments and results on each machine |
 //! | [`mod@assign`] | where each byte of each value travels |
 //! | [`mod@check`] | whether an assignment is what the ABI's text says |
@@ -67,6 +68,7 @@ pub mod abi;
 pub mod assign;
 mod barrier;
 mod block;
+pub mod c;
 mod cache;
 mod call;
 pub mod check;
