@@ -31,7 +31,8 @@ const STUBS: &str = "
     code, compile < publish;
     compile < fuzzing;
     record, compile, host < interp;
-    barrier, interp, publish < stub < call < cache < entry;
+    barrier, interp, publish < stub < call < cache < entry, function;
+    lock < function;
     record < seed;
 ";
 
