@@ -307,9 +307,17 @@ fn by_callers(row: &mut Row, options: Options, tick: &dyn Fn(u64)) -> Result<(),
     let toolchain = c::toolchain(target).ok_or(Stop::Missing("gcc for it, clang or qemu"))?;
     let mut random = Random::for_purpose(options.seed, &format!("callers {}", target.convention));
     let mut signatures = cases::callbacks();
-    signatures.extend((0..options.cases).map(|n| match n % 3 {
+    let mut case = |n| match n % 3 {
         0 => cases::native(&mut random, 14),
         _ => cases::c(&mut random, target.abi(), Form::Block),
+    };
+    signatures.extend((0..options.cases).map(|n| {
+        loop {
+            let signature = case(n);
+            if !c::callers::is_miscompiled(target, &signature) {
+                return signature;
+            }
+        }
     }));
     let compiler = target.compiler().map_err(|e| e.to_string())?;
     for part in signatures.chunks(PROGRAM) {

@@ -92,3 +92,35 @@ fn callers_see_wrong_keys() {
         );
     }
 }
+
+/// What is left out of the comparison is wrong, and is nothing else.
+#[test]
+fn clang_has_variadic_structs_of_vectors_at_two_places() {
+    let target = TARGETS
+        .iter()
+        .find(|t| t.convention == "apple/arm64")
+        .unwrap();
+    let Some(toolchain) = c::toolchain(*target) else {
+        return;
+    };
+    let compiler = target.compiler().unwrap();
+    for (wrong, text) in [
+        (
+            true,
+            "func(int32, ..., int64, struct { A C.vector[4]int32 })",
+        ),
+        (false, "func(int32, ..., int64, C.vector[4]int32)"),
+        (false, "func(int32, int64, struct { A C.vector[4]int32 })"),
+    ] {
+        let signature: Signature = text.parse().unwrap();
+        assert_eq!(
+            c::callers::is_miscompiled(*target, &signature),
+            wrong,
+            "{text}"
+        );
+        let case = (signature.clone(), key(&signature, *target));
+        let mut random = Random::new(4);
+        let faults = c::callers::verify(&toolchain, &compiler, *target, &[case], &mut random);
+        assert_eq!(!faults.unwrap().is_empty(), wrong, "{text}");
+    }
+}

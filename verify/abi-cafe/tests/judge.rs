@@ -8,9 +8,7 @@ use std::process::{Command, Output};
 fn judge(fault: &str) -> Option<Output> {
     fing_oracles::tool("abi-cafe", "fing as a C compiler")?;
     let mut command = Command::new(env!("CARGO_BIN_EXE_fing-abi-cafe"));
-    command
-        .arg("simple")
-        .env("FING_ABI_CAFE_FAULT", fault);
+    command.arg("simple").env("FING_ABI_CAFE_FAULT", fault);
     Some(command.output().unwrap())
 }
 

@@ -6,7 +6,8 @@ use std::fmt::Write;
 
 use fing_oracles::c::{CALLEES, Toolchain};
 use fing_stubs::entry::{CompiledEntry, EntryKey, compile_entry};
-use fing_stubs::{BlockLayout, Compiler, Signature};
+use fing_stubs::signature::CType;
+use fing_stubs::{BlockLayout, Compiler, Kind, Signature, Type};
 
 use super::types::Types;
 use super::{HEADER, Results, attribute, faults, initializer, widened};
@@ -116,6 +117,39 @@ pub fn verify(
     ];
     let signatures: Vec<_> = cases.iter().map(|(signature, _)| signature).collect();
     faults(toolchain, target, &signatures, &sources)
+}
+
+/// Whether the compiler's callers are known to be wrong, so that there is nothing to compare with.
+///
+/// clang 14 puts a struct of vectors among an Apple function's variadic arguments at the next
+/// multiple of 8, where its own `va_arg`, and Apple's text, have 16.
+pub fn is_miscompiled(target: Target, signature: &Signature) -> bool {
+    let fixed = signature.fixed().unwrap_or(usize::MAX);
+    let mut variadic = signature.arguments().skip(fixed);
+    target.convention == "apple/arm64" && variadic.any(|ty| parts(target, ty).iter().any(is_vector))
+}
+
+fn is_vector(ty: &Type) -> bool {
+    matches!(ty.underlying(), Kind::C(CType::Vector(..)))
+}
+
+/// All types that are in a struct, union or array.
+fn parts(target: Target, ty: &Type) -> Vec<Type> {
+    let own = match (ty.underlying(), target.abi().native_table()) {
+        (Kind::Array(_, elem), _) => vec![elem.clone()],
+        (_, Some(native)) => native
+            .data
+            .members(ty)
+            .iter()
+            .map(|m| m.ty.clone())
+            .collect(),
+        _ => Vec::new(),
+    };
+    let inner = own
+        .iter()
+        .flat_map(|ty| parts(target, ty))
+        .collect::<Vec<_>>();
+    [own, inner].concat()
 }
 
 /// The parts of a program, as they grow.
