@@ -68,6 +68,7 @@ impl Runtime {
             space.inspect_before(deadline, |marking| registry.exit(marking, order))?;
         let left = self.goroutine.exit(policy != ExitPolicy::Nothing, deadline);
         not_run.extend(left.into_iter().map(|left| registry.not_run(&left)));
+        self.end_callbacks();
         Ok(ExitReport {
             executed: self.shared.calls.queue.counts().executed - before,
             not_run,

@@ -2,8 +2,10 @@
 #![deny(unsafe_code)]
 
 pub(crate) mod builder;
+pub(crate) mod callback;
 pub(crate) mod collect;
 pub(crate) mod collected;
+pub(crate) mod embed;
 pub(crate) mod exit;
 pub(crate) mod keep_alive;
 pub(crate) mod known;
@@ -165,7 +167,8 @@ impl Runtime {
     /// to run when it returns; [`Collected::wait`] waits for them.
     ///
     /// # Errors
-    /// This thread runs with a mutator of this runtime: call [`Mutator::gc`] instead.
+    /// This thread runs with a mutator of this runtime: call [`Mutator::gc`] instead; or a
+    /// [source of roots](Self::add_roots) fails.
     pub fn gc(&self) -> Result<Collected, WorldError> {
         Ok(self.collected(self.shared.space.collect()?))
     }
@@ -232,11 +235,7 @@ impl Runtime {
         let Shared {
             space, registry, ..
         } = &*self.shared;
-        space.inspect(|marking| {
-            let mut roots = Vec::new();
-            space.roots().for_each(|root| roots.push(root));
-            registry.why(marking, &roots, address)
-        })?
+        space.inspect_with_roots(|marking, roots| registry.why(marking, roots, address))?
     }
 
     /// Checks once that `finalizer` can be set for objects of type `ty`: what
@@ -387,7 +386,15 @@ impl Runtime {
     /// `timeout` passes first (the goroutine ends when the finalizer that is running returns); or
     /// this thread is the one that runs finalizers.
     pub fn shutdown(&self, drain: bool, timeout: Duration) -> Result<u64, ExecutorError> {
-        self.goroutine.shutdown(drain, timeout)
+        let discarded = self.goroutine.shutdown(drain, timeout)?;
+        self.end_callbacks();
+        Ok(discarded)
+    }
+
+    /// Frees the callbacks that objects own.
+    fn end_callbacks(&self) {
+        let registry = &self.shared.registry;
+        registry.release_attachments("at the shutdown of its runtime");
     }
 
     /// Checks every object of the heap with the world stopped, and returns counts of what was

@@ -23,6 +23,8 @@ pub struct RuntimeStats {
     pub finalizers: u64,
     /// Cleanups that were added and are neither stopped nor queued.
     pub cleanups: u64,
+    /// Callbacks that objects own.
+    pub callbacks: u64,
     /// Calls queued.
     pub queued: u64,
     /// Calls done. It grows whenever a block of the queue is done.
@@ -80,6 +82,7 @@ impl RuntimeStats {
             backlog: counts.backlog,
             finalizers,
             cleanups,
+            callbacks: shared.registry.attachments(),
             queued: counts.queued,
             executed: counts.executed,
             cancelled: counts.cancelled,

@@ -101,12 +101,12 @@ impl Registry {
         })
     }
 
-    /// Marks everything that is reachable from marked objects, declarations included.
+    /// Marks everything that is reachable from marked objects, by hidden references too.
     pub(super) fn follow(&self, specials: &Specials, marking: &mut Marking<'_>) {
         marking.drain();
         while let Some(object) = marking.next_special() {
-            for &after in specials.declared.after(object) {
-                marking.mark(after);
+            for hidden in specials.hidden(object) {
+                marking.mark(hidden);
             }
             marking.drain();
         }

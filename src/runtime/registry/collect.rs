@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 use super::argument::referred;
+use super::attached::release;
 use super::{Registry, Special, Specials, shape_of};
 use crate::base::events::{drop_guarded, tell};
 use crate::calls::lookup::Lookup;
@@ -52,7 +53,7 @@ impl Weakness for Registry {
             Special::Finalizer { context, .. } => marking.mark(*context as usize),
             Special::Weak(_) | Special::External(_) => {}
         });
-        if !specials.declared.is_empty() {
+        if specials.has_hidden() {
             self.follow(&specials, marking);
         }
     }
@@ -68,7 +69,7 @@ impl Weakness for Registry {
         }
         self.queue
             .visit_references(&mut |word| marking.mark(word as usize));
-        if !specials.declared.is_empty() {
+        if specials.has_hidden() {
             self.follow(&specials, marking);
         }
     }
@@ -89,13 +90,13 @@ impl Weakness for Registry {
                 }
             });
         }
-        if !specials.declared.is_empty() {
+        if specials.has_hidden() {
             self.follow(&specials, marking);
             marking.for_each_unmarked(Bit::Special, |marking, start| {
                 let heap = marking.heap();
                 if marking.has_id(start) || specials.has_interior(heap, start) {
-                    for &after in specials.declared.after(start) {
-                        marking.mark(after);
+                    for hidden in specials.hidden(start) {
+                        marking.mark(hidden);
                     }
                 }
             });
@@ -134,9 +135,9 @@ impl Weakness for Registry {
             specials.bury(marking, &mut lookup, queue);
         });
         drop(lookup);
-        if !specials.declared.is_empty() {
+        if specials.has_hidden() {
             self.follow(&specials, marking);
-            specials.declared.retain(|object| marking.is_marked(object));
+            self.forget_dead(&mut specials, marking);
         }
         specials.note_external(marking);
         specials.lists.settle();
@@ -154,6 +155,8 @@ impl Weakness for Registry {
         for shape in removed {
             drop_guarded("the owner of a function", shape);
         }
+        let orphaned = std::mem::take(&mut *self.orphaned.lock());
+        release(orphaned, "with its object");
         self.report_cycles();
     }
 }
@@ -296,10 +299,19 @@ impl Registry {
         });
         self.queue
             .fill(marking.heap().epoch() + 1, |queue| queue.discard(dropped));
-        specials.declared.retain(|object| marking.is_marked(object));
+        self.forget_dead(specials, marking);
         specials.note_external(marking);
         specials.lists.settle();
         self.sweep_shapes(specials, marking);
+    }
+
+    /// Forgets the hidden references of dead objects. What was attached to them is ended when the
+    /// world goes on.
+    fn forget_dead(&self, specials: &mut Specials, marking: &Marking<'_>) {
+        let orphaned = specials.forget_dead(|object| marking.is_marked(object));
+        if !orphaned.is_empty() {
+            self.orphaned.lock().extend(orphaned);
+        }
     }
 
     /// Removes the shapes that can no longer be registered and that no object, list or queued

@@ -161,8 +161,7 @@ impl Registry {
         // Nothing is marked.
         let children = |object: usize, visit: &mut dyn FnMut(usize)| {
             Tracer::children(marking, object, &mut |_, child| visit(child));
-            let after = specials.declared.after(object);
-            after.iter().copied().for_each(visit);
+            specials.hidden(object).for_each(visit);
         };
         let plan = plan(&candidates, children, Faults::default());
         let due = plan.due.iter().map(|n| starts[*n as usize]);

@@ -10,6 +10,7 @@
 mod add_cleanup;
 mod after;
 mod argument;
+mod attached;
 mod collect;
 mod downgrade;
 mod error;
@@ -36,6 +37,7 @@ use fing_stubs::{Gate, StubCache};
 pub use add_cleanup::{Cleanup, CleanupOptions};
 pub use after::AfterError;
 pub use argument::CleanupArgument;
+pub(crate) use attached::{AttachError, Attachment};
 pub use error::{AddCleanupError, DowngradeError, SetFinalizerError};
 pub use list::{Listed, State};
 pub use pointer::Pointer;
@@ -69,6 +71,8 @@ pub(crate) struct Registry {
     order: FinalizationOrder,
     /// Shapes that the last collection has removed, to be dropped when no lock is held.
     removed: Lock<Vec<Arc<Shape>>>,
+    /// What was attached to objects that the last collection has found dead, to be ended likewise.
+    orphaned: Lock<Vec<Arc<dyn Attachment>>>,
 }
 
 #[derive(Debug, Default)]
@@ -84,6 +88,7 @@ struct Specials {
     live_external: u128,
     topological: topological::State,
     declared: Declared<usize>,
+    attached: attached::Attached,
     /// Whether the collection under way drops what it finds dead, as nothing is finalized any more.
     dropping: bool,
     /// Weak pointers to what never dies, by address.
@@ -135,6 +140,7 @@ impl Registry {
             gate: calls.gate.clone(),
             order,
             removed: Lock::new(Rank::Removed, Vec::new()),
+            orphaned: Lock::new(Rank::Orphaned, Vec::new()),
         }
     }
 

@@ -140,15 +140,14 @@ impl Registry {
                 reported: state.reported.contains(&object),
             })
             .collect();
-        let declared = &specials.declared;
         let children = |object: usize, visit: &mut dyn FnMut(usize)| {
             Tracer::children(marking, object, &mut |marking, child| {
                 if !marking.is_marked(child) {
                     visit(child);
                 }
             });
-            let after = declared.after(object).iter().copied();
-            after
+            let hidden = specials.hidden(object);
+            hidden
                 .filter(|after| !marking.is_marked(*after))
                 .for_each(visit);
         };
@@ -158,8 +157,8 @@ impl Registry {
         }
         for &n in &plan.due {
             marking.mark_children(starts[n as usize]);
-            for &after in specials.declared.after(starts[n as usize]) {
-                marking.mark(after);
+            for hidden in specials.hidden(starts[n as usize]) {
+                marking.mark(hidden);
             }
         }
         for &n in plan.due.iter().rev() {
@@ -173,7 +172,7 @@ impl Registry {
             let types = path.iter().map(|&addr| marking.type_name(addr)).collect();
             state.reports.push(CycleReport { path, types });
         }
-        if !specials.declared.is_empty() {
+        if specials.has_hidden() {
             self.follow(&specials, marking);
         }
         specials.topological = state;
