@@ -172,6 +172,19 @@ pub mod error {
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+/// So do those of the guide for VMs.
+#[cfg(all(
+    doctest,
+    any(
+        target_arch = "x86_64",
+        target_arch = "aarch64",
+        target_arch = "riscv64",
+        target_arch = "s390x"
+    )
+))]
+#[doc = include_str!("../docs/embedding.md")]
+struct Embedding;
+
 /// So does the program of the guide for collectors.
 #[cfg(doctest)]
 #[doc = include_str!("../docs/collectors.md")]

@@ -2,6 +2,8 @@
 //! fields. The code of these tests is compiled by Cranelift.
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
+#[path = "vm/arrays.rs"]
+mod arrays;
 #[path = "vm/fields.rs"]
 mod fields;
 #[path = "vm/frames.rs"]
@@ -12,3 +14,5 @@ mod jit;
 mod roots;
 #[path = "vm/windows.rs"]
 mod windows;
+#[path = "vm/words.rs"]
+mod words;

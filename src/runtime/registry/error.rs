@@ -89,6 +89,15 @@ pub enum SetFinalizerError {
         /// The type.
         ty: Type,
     },
+    /// Objects of an array type can't have a finalizer from the beginning.
+    #[error(
+        "set_finalizer: {ty} has objects of several sizes, wanted Mutator::set_finalizer for each \
+         of them"
+    )]
+    Sizes {
+        /// The type.
+        ty: Type,
+    },
     /// The finalizer can't be set for all objects of the type, as the type has objects already, or
     /// such a finalizer.
     #[error(
