@@ -106,6 +106,7 @@ pub mod vm {
     pub use crate::runtime::embed::field::{Field, FieldValue, RefField};
     pub use crate::runtime::embed::flag::SafepointFlag;
     pub use crate::runtime::embed::frames::Frames;
+    pub use crate::runtime::embed::parked::Parked;
     pub use crate::runtime::embed::window::Window;
     pub use crate::world::sources::RootSource;
     pub use fing_stubs::frames::{Callers, FrameError, RegisteredCode, Stack};

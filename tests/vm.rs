@@ -10,8 +10,12 @@ mod fields;
 mod frames;
 #[path = "support/jit.rs"]
 mod jit;
+#[path = "vm/parked.rs"]
+mod parked;
 #[path = "vm/roots.rs"]
 mod roots;
+#[path = "vm/weak.rs"]
+mod weak;
 #[path = "vm/windows.rs"]
 mod windows;
 #[path = "vm/words.rs"]

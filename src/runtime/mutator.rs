@@ -210,6 +210,21 @@ impl Mutator {
         body()
     }
 
+    /// Parks; see [`Mutator::park`].
+    pub(in crate::runtime) fn stop_running(&self) {
+        self.space().world().park_with(&self.member);
+    }
+
+    /// Runs again after [`stop_running`](Self::stop_running), unless it was revoked meanwhile: then
+    /// each use panics.
+    pub(in crate::runtime) fn run_again(&mut self) {
+        if self.member.slot().is_revoked() {
+            return;
+        }
+        self.space.world().unpark_with(&self.member);
+        drop(Refresh(self));
+    }
+
     /// Collects. Returns when the collection is over; finalizers may still have to run.
     ///
     /// # Errors

@@ -233,13 +233,15 @@ impl Registry {
         })
     }
 
-    /// Marks everything that is reachable from marked objects, declarations included.
+    /// Marks everything that is reachable from marked objects, declarations and ephemerons
+    /// included.
     pub(super) fn follow(&self, specials: &Specials, marking: &mut Marking<'_>) {
         marking.drain();
         while let Some(object) = marking.next_special() {
             for &after in specials.declared.after(object) {
                 marking.mark(after);
             }
+            specials.weak.follow(object, marking);
             marking.drain();
         }
     }

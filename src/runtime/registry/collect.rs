@@ -33,6 +33,9 @@ impl Weakness for Registry {
         let mut specials = self.specials.lock();
         specials.dropping = !self.gate.is_open();
         if specials.dropping {
+            if specials.is_followed() {
+                self.follow(&specials, marking);
+            }
             return;
         }
         marking.mark_words_of_ids();
@@ -51,7 +54,7 @@ impl Weakness for Registry {
             Special::Finalizer { context, .. } => marking.mark(*context as usize),
             Special::Weak(_) | Special::External(_) => {}
         });
-        if !specials.declared.is_empty() {
+        if specials.is_followed() {
             self.follow(&specials, marking);
         }
     }
@@ -61,7 +64,7 @@ impl Weakness for Registry {
         specials.live_external = specials.live_external(marking);
         self.queue
             .visit_references(&mut |word| marking.mark(word as usize));
-        if !specials.declared.is_empty() {
+        if specials.is_followed() {
             self.follow(&specials, marking);
         }
     }
@@ -71,7 +74,12 @@ impl Weakness for Registry {
             return;
         }
         if self.order.is_topological() {
-            return self.plan(marking);
+            self.plan(marking);
+            let specials = self.specials.lock();
+            if specials.is_followed() {
+                self.follow(&specials, marking);
+            }
+            return;
         }
         marking.mark_children_of_dying();
         let specials = self.specials.lock();
@@ -92,6 +100,8 @@ impl Weakness for Registry {
                     }
                 }
             });
+        }
+        if specials.is_followed() {
             self.follow(&specials, marking);
         }
     }
@@ -100,6 +110,7 @@ impl Weakness for Registry {
     /// since `retain`, so no decision depends on another.
     fn decide(&self, marking: &mut Marking<'_>) {
         let mut specials = self.specials.lock();
+        specials.weak.clear(marking);
         if specials.dropping {
             return self.drop_dead(&mut specials, marking);
         }

@@ -418,6 +418,12 @@ impl AddCleanupError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DowngradeError {
+    /// The object that refers weakly could not be made.
+    #[error(transparent)]
+    Alloc(#[from] AllocError),
+    /// Its type could not be defined, as the program has another one of its name.
+    #[error(transparent)]
+    Type(#[from] TypesError),
     /// A pointer, but to no object of this heap, and to no global.
     #[error("downgrade: argument 0 is {addr:#x}, which is in no object of this heap")]
     NotInHeap {
@@ -432,6 +438,7 @@ impl DowngradeError {
     pub fn go_text(&self) -> Option<String> {
         match self {
             Self::NotInHeap { .. } => Some("getWeakHandle on invalid pointer".to_owned()),
+            Self::Alloc(_) | Self::Type(_) => None,
         }
     }
 }

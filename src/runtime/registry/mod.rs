@@ -12,6 +12,7 @@ mod after;
 mod argument;
 mod collect;
 mod downgrade;
+mod ephemerons;
 mod error;
 mod exit;
 mod external;
@@ -84,6 +85,7 @@ struct Specials {
     live_external: u128,
     topological: topological::State,
     declared: after::Declared,
+    weak: ephemerons::WeakObjects,
     /// Whether the collection under way drops what it finds dead, as nothing is finalized any more.
     dropping: bool,
     /// Weak pointers to what never dies, by address.
