@@ -25,6 +25,8 @@ const VALUE: usize = 8;
 /// All weak objects.
 #[derive(Debug, Default)]
 pub(super) struct WeakObjects {
+    /// Their type, once there was one. It has 16 bytes, so none of them shares a block.
+    ty: Option<TypeId>,
     /// Cells, by what they refer to.
     cells: HashMap<usize, usize>,
     /// Keys, by their ephemerons.
@@ -34,6 +36,15 @@ pub(super) struct WeakObjects {
 }
 
 impl WeakObjects {
+    fn ty(&mut self, types: &Types) -> Result<TypeId, TypesError> {
+        if let Some(ty) = self.ty {
+            return Ok(ty);
+        }
+        let ty = types.define("runtime.weakObject", "[2]uintptr")?;
+        self.ty = Some(ty);
+        Ok(ty)
+    }
+
     /// Whether marking has to follow ephemerons.
     pub(super) fn has_ephemerons(&self) -> bool {
         !self.ephemerons.is_empty()
@@ -91,11 +102,6 @@ fn set(heap: &Heap, object: usize, offset: usize, value: usize) {
     debug_assert!(written.is_ok(), "{written:?}");
 }
 
-/// The type of weak objects. It has 16 bytes, so none of them shares a block.
-fn weak_type(types: &Types) -> Result<TypeId, TypesError> {
-    types.define("runtime.weakObject", "[2]uintptr")
-}
-
 impl Registry {
     /// Checks that `pointer` leads to what can be referred to weakly.
     fn check_weak(&self, heap: &Heap, pointer: usize) -> Result<(), DowngradeError> {
@@ -112,11 +118,11 @@ impl Registry {
         pointer: usize,
     ) -> Result<Obj<'m>, DowngradeError> {
         self.check_weak(mutator.space().heap(), pointer)?;
-        let ty = weak_type(mutator.types())?;
         let mut specials = self.specials.lock();
         if let Some(cell) = specials.weak.cells.get(&pointer) {
             return Ok(Obj::at(*cell));
         }
+        let ty = specials.weak.ty(mutator.types())?;
         let cell = mutator.alloc(ty)?;
         set(mutator.space().heap(), cell.addr(), KEY, pointer);
         specials.weak.cells.insert(pointer, cell.addr());
@@ -131,8 +137,8 @@ impl Registry {
     ) -> Result<Obj<'m>, DowngradeError> {
         let heap = mutator.space().heap();
         self.check_weak(heap, key)?;
-        let ty = weak_type(mutator.types())?;
         let mut specials = self.specials.lock();
+        let ty = specials.weak.ty(mutator.types())?;
         let ephemeron = mutator.alloc(ty)?;
         set(heap, ephemeron.addr(), KEY, key);
         set(heap, ephemeron.addr(), VALUE, value);
