@@ -32,6 +32,8 @@ pub(crate) enum Rank {
     Shapes,
     /// Shapes that a sweep has removed, to be dropped once the world goes on.
     Removed,
+    /// What was attached to dead objects, likewise.
+    Orphaned,
     /// The table of rooted handles.
     Roots,
     /// The windows of the heap.

@@ -12,7 +12,7 @@ use crate::world::threads::{Join, WorldError};
 /// Meanwhile the thread may run with another mutator. Like a mutator it stays on its thread.
 /// Dropping it drops the mutator, after any collection that is under way.
 #[derive(Debug)]
-pub struct Parked(Option<Mutator>);
+pub struct Parked(Option<Box<Mutator>>);
 
 impl Parked {
     /// Has the mutator run again, after any collection that is under way. References that were not
@@ -32,7 +32,7 @@ impl Parked {
             return Err((Parked(Some(mutator)), WorldError::Running));
         }
         mutator.run_again();
-        Ok(mutator)
+        Ok(*mutator)
     }
 }
 
@@ -68,7 +68,7 @@ impl Mutator {
     /// ```
     pub fn park(self) -> Parked {
         self.stop_running();
-        Parked(Some(self))
+        Parked(Some(Box::new(self)))
     }
 }
 

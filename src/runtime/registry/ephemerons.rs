@@ -13,10 +13,10 @@
 use std::collections::HashMap;
 
 use super::{DowngradeError, Registry, Specials};
-use crate::heap::{Heap, Location, Marking, Word};
+use crate::heap::{AllocError, Heap, Location, Marking, Word};
 use crate::runtime::mutator::Mutator;
 use crate::runtime::object::Obj;
-use crate::types::{TypeId, Types, TypesError};
+use crate::types::{TypeId, Types};
 
 /// Byte offsets in a cell or an ephemeron.
 const KEY: usize = 0;
@@ -36,7 +36,7 @@ pub(super) struct WeakObjects {
 }
 
 impl WeakObjects {
-    fn ty(&mut self, types: &Types) -> Result<TypeId, TypesError> {
+    fn ty(&mut self, types: &Types) -> Result<TypeId, AllocError> {
         if let Some(ty) = self.ty {
             return Ok(ty);
         }
@@ -159,7 +159,7 @@ impl Registry {
 impl Specials {
     /// Whether marking has to follow more than references.
     pub(super) fn is_followed(&self) -> bool {
-        !self.declared.is_empty() || self.weak.has_ephemerons()
+        self.has_hidden() || self.weak.has_ephemerons()
     }
 }
 

@@ -420,10 +420,7 @@ impl AddCleanupError {
 pub enum DowngradeError {
     /// The object that refers weakly could not be made.
     #[error(transparent)]
-    Alloc(#[from] AllocError),
-    /// Its type could not be defined, as the program has another one of its name.
-    #[error(transparent)]
-    Type(#[from] TypesError),
+    Alloc(Box<AllocError>),
     /// A pointer, but to no object of this heap, and to no global.
     #[error("downgrade: argument 0 is {addr:#x}, which is in no object of this heap")]
     NotInHeap {
@@ -432,13 +429,19 @@ pub enum DowngradeError {
     },
 }
 
+impl From<AllocError> for DowngradeError {
+    fn from(error: AllocError) -> DowngradeError {
+        DowngradeError::Alloc(Box::new(error))
+    }
+}
+
 impl DowngradeError {
     /// Returns the message of Go's runtime for this error, word for word; `None` where Go has no
     /// such check.
     pub fn go_text(&self) -> Option<String> {
         match self {
             Self::NotInHeap { .. } => Some("getWeakHandle on invalid pointer".to_owned()),
-            Self::Alloc(_) | Self::Type(_) => None,
+            Self::Alloc(_) => None,
         }
     }
 }
