@@ -36,6 +36,10 @@ pub(crate) enum Rank {
     Orphaned,
     /// The table of rooted handles.
     Roots,
+    /// The windows of the heap.
+    Windows,
+    /// The block of one window.
+    Window,
     /// The heap's blocks: free ones, and those with free cells.
     Heap,
     /// Names, types, method sets.

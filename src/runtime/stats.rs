@@ -29,7 +29,8 @@ pub struct RuntimeStats {
     pub queued: u64,
     /// Calls done. It grows whenever a block of the queue is done.
     pub executed: u64,
-    /// Calls that were cancelled after they had been queued.
+    /// Calls that were cancelled after they had been queued, or, in topological order, registered
+    /// again as their objects were revived.
     pub cancelled: u64,
     /// Calls dropped because of a shutdown: those that were queued then, and those of objects that
     /// died after it. And those that were to be lent a mutator when the runtime had gone.

@@ -1,7 +1,8 @@
 //! What happens to unreachable objects, by Go's rules. The methods of [`Weakness`]:
 //!
 //! * `roots` marks the contexts of registrations and the arguments of cleanups.
-//! * `queued` marks the objects, contexts and arguments of calls that are queued.
+//! * `queued` marks the objects, contexts and arguments of calls that are queued. In topological
+//!   order it first takes calls back whose objects became reachable (`take_back`).
 //! * `retain`, in Go's order (`topological` has the other one), marks everything that an
 //!   unreachable object with a finalizer points to, except for itself. So of two such objects of
 //!   which one refers to the other, the referring one is finalized first.
@@ -14,7 +15,7 @@ use super::attached::release;
 use super::{Registry, Special, Specials, shape_of};
 use crate::base::events::{drop_guarded, tell};
 use crate::calls::lookup::Lookup;
-use crate::calls::queue::{ByKind, CallKind, Filling};
+use crate::calls::queue::{ByKind, CallKind, Filling, References};
 use crate::heap::{Bit, Marking};
 use crate::runtime::collect::{Collection, Weakness};
 
@@ -60,6 +61,12 @@ impl Weakness for Registry {
     fn queued(&self, marking: &mut Marking<'_>) {
         let mut specials = self.specials.lock();
         specials.live_external = specials.live_external(marking);
+        if self.order.is_topological() && !specials.dropping {
+            self.queue
+                .visit(References::Held, &mut |word| marking.mark(word as usize));
+            self.follow(&specials, marking);
+            self.take_back(&mut specials, marking);
+        }
         self.queue
             .visit_references(&mut |word| marking.mark(word as usize));
         if specials.has_hidden() {

@@ -22,6 +22,7 @@ mod pointer;
 mod prepared;
 mod set_finalizer;
 mod suspects;
+mod take_back;
 mod topological;
 mod value;
 mod why;
@@ -38,7 +39,6 @@ pub use after::AfterError;
 pub use argument::CleanupArgument;
 pub(crate) use attached::{AttachError, Attachment};
 pub use error::{AddCleanupError, DowngradeError, SetFinalizerError};
-pub(crate) use exit::ExitOrder;
 pub use list::{Listed, State};
 pub use pointer::Pointer;
 pub use prepared::PreparedFinalizer;
@@ -55,6 +55,7 @@ use crate::calls::mailbox::Mailbox;
 use crate::calls::queue::Queue;
 use crate::calls::shape::Shape;
 use crate::calls::shapes::Shapes;
+use crate::order::Declared;
 use crate::runtime::weak::WeakCell;
 use add_cleanup::{Closure, KnownCleanups};
 use lists::Lists;
@@ -86,7 +87,7 @@ struct Specials {
     /// External bytes of those objects that the collection under way has found alive.
     live_external: u128,
     topological: topological::State,
-    declared: after::Declared,
+    declared: Declared<usize>,
     attached: attached::Attached,
     /// Whether the collection under way drops what it finds dead, as nothing is finalized any more.
     dropping: bool,
@@ -121,11 +122,10 @@ enum Special {
 
 const _: () = assert!(size_of::<lists::Node<Special>>() == 40);
 
+/// Nothing of what is registered: handles that authors print lead here.
 impl std::fmt::Debug for Registry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Registry")
-            .field("specials", &self.specials)
-            .finish_non_exhaustive()
+        f.debug_struct("Registry").finish_non_exhaustive()
     }
 }
 

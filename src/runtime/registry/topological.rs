@@ -9,7 +9,7 @@ use super::{Registry, Special, Specials, shape_of};
 use crate::base::events::{guarded, tell};
 use crate::calls::lookup::Lookup;
 use crate::heap::{Bit, Heap, Marking};
-use crate::order::{Candidate, CyclePolicy, Faults, Order, plan};
+use crate::order::{Candidate, CyclePolicy, Faults, Order, Tracer, plan};
 
 /// A cycle of objects that keeps a finalizer from running, whose policy is [`CyclePolicy::Report`].
 ///
@@ -140,10 +140,18 @@ impl Registry {
                 reported: state.reported.contains(&object),
             })
             .collect();
-        let more = |object: usize, visit: &mut dyn FnMut(usize)| {
-            specials.hidden(object).for_each(visit);
+        let children = |object: usize, visit: &mut dyn FnMut(usize)| {
+            Tracer::children(marking, object, &mut |marking, child| {
+                if !marking.is_marked(child) {
+                    visit(child);
+                }
+            });
+            let hidden = specials.hidden(object);
+            hidden
+                .filter(|after| !marking.is_marked(*after))
+                .for_each(visit);
         };
-        let plan = plan(&candidates, marking, more, Faults::default());
+        let plan = plan(&candidates, children, Faults::default());
         for &n in &plan.left {
             marking.mark(starts[n as usize]);
         }
