@@ -159,6 +159,11 @@ pub mod error {
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+/// So do those of the page for users of libffi.
+#[cfg(all(doctest, target_os = "linux"))]
+#[doc = include_str!("../docs/from-libffi.md")]
+struct FromLibffi;
+
 /// So does the program of the guide for collectors.
 #[cfg(doctest)]
 #[doc = include_str!("../docs/collectors.md")]
