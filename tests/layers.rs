@@ -34,6 +34,7 @@ const STUBS: &str = "
     barrier, interp, publish < stub < call < cache < entry, function;
     lock < function;
     record < seed;
+    frames;
 ";
 
 /// As [`STUBS`], for the runtime.

@@ -2,6 +2,7 @@
 //! a `main` that calls the stubs, which are linked in as bytes. One program holds many signatures.
 #![forbid(unsafe_code)]
 
+pub mod callers;
 mod types;
 
 use std::collections::HashMap;
@@ -171,7 +172,19 @@ pub fn verify(
         (CALLEES, &callees),
         ("stubs.S", &assembly),
     ];
-    let printed = toolchain.run(target.convention, &sources);
+    let signatures: Vec<_> = cases.iter().map(|(signature, _)| signature).collect();
+    faults(toolchain, target, &signatures, &sources)
+}
+
+/// Runs a program that prints a case's number and what is wrong with it, for each fault a line, and
+/// at the end `done` and the number of cases.
+fn faults(
+    toolchain: &Toolchain,
+    target: Target,
+    cases: &[&Signature],
+    sources: c::Sources<'_>,
+) -> Result<Vec<String>, String> {
+    let printed = toolchain.run(target.convention, sources);
     let printed = printed.or_else(|e| match e.split_once("exit status: 1\n") {
         Some((_, printed)) => Ok(printed.to_owned()),
         None => Err(e),
@@ -183,7 +196,7 @@ pub fn verify(
             Some(("done", count)) => done = count == cases.len().to_string(),
             Some((number, what)) => {
                 let signature = number.parse().ok().and_then(|n: usize| cases.get(n));
-                let named = signature.map_or_else(|| number.to_owned(), |(s, _)| s.to_string());
+                let named = signature.map_or_else(|| number.to_owned(), |s| s.to_string());
                 faults.push(format!(
                     "{named} by {} on {}: {what}",
                     target.convention, target.triple
@@ -255,7 +268,7 @@ impl Program {
                 initializer(&value.mask),
                 value.bytes.len()
             );
-            if let Some(literal) = self.widened(ty, &value.bytes) {
+            if let Some(literal) = widened(self.target, ty, &value.bytes) {
                 let _ = writeln!(
                     checks,
                     "    if ((int64_t)a{n} != (int64_t){literal}) fault(\"argument {n} is not \
@@ -266,11 +279,7 @@ impl Program {
         if signature.fixed().is_some() {
             parameters.push("...".into());
         }
-        let convention = if self.target.convention == "fastcall/amd64" {
-            "__attribute__((ms_abi)) "
-        } else {
-            ""
-        };
+        let convention = attribute(self.target);
         let results = Results::new(abi, signature, number, &mut self.types, random);
         let result = if results.values.is_empty() {
             "void".to_owned()
@@ -353,23 +362,6 @@ impl Program {
         format!("    {name} a{n} = va_arg(list, {name});\n")
     }
 
-    /// A small integer's value in 64 bits: where a convention's callers widen, gcc's callees rely
-    /// on it.
-    fn widened(&self, ty: &Type, bytes: &[u8]) -> Option<String> {
-        let signed = match ty.underlying() {
-            Kind::Int8 | Kind::Int16 | Kind::Int32 => true,
-            Kind::Uint8 | Kind::Uint16 | Kind::Uint32 => false,
-            _ => return None,
-        };
-        let digits: String = if self.target.physical().isa.big_endian() {
-            bytes.iter().map(|b| format!("{b:02x}")).collect()
-        } else {
-            bytes.iter().rev().map(|b| format!("{b:02x}")).collect()
-        };
-        let kind = format!("{}int{}_t", if signed { "" } else { "u" }, 8 * bytes.len());
-        Some(format!("({kind})0x{digits}"))
-    }
-
     fn sources(&self) -> (String, String, String) {
         let entry = if self.target.entry == "fastcall/amd64" {
             "__attribute__((ms_abi))"
@@ -415,6 +407,32 @@ fn in_two_integer_registers(program: &Program, ty: &Type) -> bool {
     })
 }
 
+/// A small integer's value in 64 bits: where a convention's callers widen, gcc's callees rely
+/// on it.
+fn widened(target: Target, ty: &Type, bytes: &[u8]) -> Option<String> {
+    let signed = match ty.underlying() {
+        Kind::Int8 | Kind::Int16 | Kind::Int32 => true,
+        Kind::Uint8 | Kind::Uint16 | Kind::Uint32 => false,
+        _ => return None,
+    };
+    let digits: String = if target.physical().isa.big_endian() {
+        bytes.iter().map(|b| format!("{b:02x}")).collect()
+    } else {
+        bytes.iter().rev().map(|b| format!("{b:02x}")).collect()
+    };
+    let kind = format!("{}int{}_t", if signed { "" } else { "u" }, 8 * bytes.len());
+    Some(format!("({kind})0x{digits}"))
+}
+
+/// What a function of the target's convention is declared with.
+fn attribute(target: Target) -> &'static str {
+    if target.convention == "fastcall/amd64" {
+        "__attribute__((ms_abi)) "
+    } else {
+        ""
+    }
+}
+
 fn initializer(bytes: &[u8]) -> String {
     let list: Vec<String> = bytes.iter().map(u8::to_string).collect();
     format!("{{{}}}", list.join(","))
@@ -431,6 +449,8 @@ struct Results {
     values: Vec<(u64, Memory)>,
     /// Bytes of the block.
     size: u64,
+    /// There is one, which is no array.
+    is_scalar: bool,
 }
 
 impl Results {
@@ -480,6 +500,7 @@ impl Results {
             statements,
             values,
             size: block.size(),
+            is_scalar: scalar,
         }
     }
 }
