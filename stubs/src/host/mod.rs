@@ -8,7 +8,8 @@
 //! | registering code with the unwinder | operating system and C library | unwinding |
 //!
 //! Every file of an instruction set has the same list of operations: `INTS`, `FLOATS`,
-//! `FLOAT_WORDS`, the function `fing_stubs_call_image` in assembly, and `make_visible`. `x86_64.rs` explains them.
+//! `FLOAT_WORDS`, the function `fing_stubs_call_image` in assembly, and `make_visible`. `x86_64.rs`
+//! explains them.
 #![expect(unsafe_code, reason = "assembly")]
 
 use crate::abi::Machine;
