@@ -201,6 +201,10 @@ struct Readme;
 ))]
 #[doc = include_str!("../docs/embedding.md")]
 struct Embedding;
+/// So do those of the page for users of libffi.
+#[cfg(all(doctest, target_os = "linux"))]
+#[doc = include_str!("../docs/from-libffi.md")]
+struct FromLibffi;
 
 /// So does the program of the guide for collectors.
 #[cfg(doctest)]

@@ -40,6 +40,9 @@ const FOREIGN: &[&str] = &[
     "user_data",
 ];
 
+/// How the names of libffi's items begin.
+const LIBFFI: &str = "ffi_";
+
 /// First words of a span that make it a name in another crate or language.
 const FOREIGN_ROOTS: &[&str] = &[
     "std",
@@ -218,7 +221,7 @@ fn what_documents_name_exists() {
                 |why: String| faults.push(format!("{document}:{line}: `{span}`: {why}"));
             if let Some(foreign) = FOREIGN.iter().find(|name| **name == span) {
                 used.insert(*foreign);
-            } else if span == "fing" || span == "fing-stubs" {
+            } else if span == "fing" || span == "fing-stubs" || span.starts_with(LIBFFI) {
                 // The crates.
             } else if span.starts_with("fing ") {
                 is_command(&span).unwrap_or_else(fault);
