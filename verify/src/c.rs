@@ -9,7 +9,9 @@ use std::collections::HashMap;
 use std::fmt::Write;
 
 use fing_oracles::c::{self, CALLEES, Toolchain};
-use fing_stubs::{Abi, BlockLayout, Compiler, KeyOptions, Kind, Signature, StubKey, Type};
+use fing_stubs::{
+    Abi, BlockLayout, Compiler, KeyOptions, Kind, Signature, StubKey, Target as MoveTarget, Type,
+};
 
 use self::types::Types;
 use crate::emulated::Form;
@@ -255,16 +257,7 @@ impl Program {
             if n < fixed {
                 parameters.push(format!("{name} a{n}"));
             } else {
-                let by_name = format!("    {name} a{n} = va_arg(list, {name});");
-                // gcc's va_arg of Microsoft's lists does not know what is passed by reference.
-                let is_word = matches!(value.bytes.len(), 1 | 2 | 4 | 8);
-                let by_reference = format!("    {name} a{n} = *va_arg(list, {name} *);");
-                let is_reference = self.target.convention == "fastcall/amd64" && !is_word;
-                let _ = writeln!(
-                    checks,
-                    "{}",
-                    if is_reference { by_reference } else { by_name }
-                );
+                checks.push_str(&self.variadic_argument(ty, &name, n));
             }
             let _ = writeln!(
                 checks,
@@ -348,6 +341,27 @@ impl Program {
         );
     }
 
+    /// Declares argument `n`, which is passed in place of `...`, and reads it from `list`.
+    fn variadic_argument(&self, ty: &Type, name: &str, n: usize) -> String {
+        let layout = self.target.abi().layout_of(ty);
+        let size = layout.map_or(0, |layout| layout.size);
+        // gcc's va_arg of Microsoft's lists does not know what is passed by reference.
+        if self.target.convention == "fastcall/amd64" && !matches!(size, 1 | 2 | 4 | 8) {
+            return format!("    {name} a{n} = *va_arg(list, {name} *);\n");
+        }
+        // gcc's va_arg reads a value that was passed in two integer registers as one of 16 bytes,
+        // at the type's alignment (seen for unions with a long double, gcc 12): a fault, since the
+        // saved registers lie at multiples of 8. The same type with that alignment is read right.
+        if layout.is_some_and(|layout| layout.align > 8) && in_two_integer_registers(self, ty) {
+            return format!(
+                "    typedef {name} U{n} __attribute__((aligned(8)));\n    {name} a{n};\n    if \
+                 (list->gp_offset <= 32) {{ U{n} u = va_arg(list, U{n}); memcpy(&a{n}, &u, \
+                 sizeof u); }}\n    else a{n} = va_arg(list, {name});\n"
+            );
+        }
+        format!("    {name} a{n} = va_arg(list, {name});\n")
+    }
+
     fn sources(&self) -> (String, String, String) {
         let entry = if self.target.entry == "fastcall/amd64" {
             "__attribute__((ms_abi))"
@@ -375,6 +389,22 @@ impl Program {
         );
         (main, callees, assembly)
     }
+}
+
+/// Whether System V passes a first argument of this type in two integer registers.
+fn in_two_integer_registers(program: &Program, ty: &Type) -> bool {
+    let abi = program.target.abi();
+    if abi != Abi::system_v() {
+        return false;
+    }
+    let signature = Signature::new(None, vec![ty.clone()], Vec::new(), false);
+    let key = signature
+        .ok()
+        .and_then(|signature| StubKey::block(&signature, abi, KeyOptions::default()).ok());
+    key.is_some_and(|key| {
+        let moves = key.moves();
+        moves.len() == 2 && moves.iter().all(|m| matches!(m.to, MoveTarget::Int(_)))
+    })
 }
 
 /// A small integer's value in 64 bits: where a convention's callers widen, gcc's callees rely
