@@ -92,9 +92,11 @@ pub mod function {
     pub use crate::calls::function::{Following, FunctionBuilder, FunctionError, UncheckedBytes};
 }
 
-/// Where and when finalizers run: options of the thread, budgets of drains.
+/// Where and when finalizers run: options of threads, mailboxes, budgets of drains.
 pub mod executor {
     pub use crate::calls::budget::{Budget, Drained};
+    pub use crate::calls::lane::{Lane, LaneError, MailboxId, Pool};
+    pub use crate::calls::mailbox::{Mailbox, MailboxOptions};
     pub use crate::calls::thread::ThreadOptions;
 }
 

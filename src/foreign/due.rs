@@ -13,5 +13,5 @@ pub(super) fn queue(due: &Due, lookup: &mut Lookup<'_>, queue: &mut Filling<'_>)
         Kind::Finalizer => template.finalizer(due.object, due.word),
         Kind::Cleanup | Kind::Weak => template.cleanup([due.word, 0]),
     };
-    queue.push(&record, template.tag(), due.number);
+    queue.push(&record, template.route(), due.number);
 }

@@ -42,11 +42,13 @@ use crate::calls::failing::Policy;
 use crate::calls::failure::{Decision, Failure, FailurePolicy};
 use crate::calls::function::{CleanupFn, FinalizerFn, Function};
 use crate::calls::goroutine::{CallOptions, Calls, CallsError};
+use crate::calls::lane::Pool;
 use crate::calls::lent::{Lender, Lent, NotLent};
 use crate::calls::lookup::Lookup;
+use crate::calls::mailbox::{Mailbox, MailboxOptions};
 use crate::calls::misuse::MutatorMisuse;
 use crate::calls::options::{FinalizerOptions, Handling, HeldValue};
-use crate::calls::queue::{Backlog, CallId, CallStage, CallStats};
+use crate::calls::queue::{Backlog, CallId, CallStage, CallStats, LaneId};
 use crate::calls::samples::CallTimes;
 use crate::calls::shape::Argument;
 use crate::calls::thread::ThreadOptions;
@@ -210,6 +212,13 @@ impl<R: Reference> FinalizersBuilder<R> {
     /// Sets the name, the stack and the start of the thread that an [`Executor::Thread`] starts.
     pub fn thread(mut self, options: ThreadOptions) -> Self {
         self.thread = options;
+        self
+    }
+
+    /// Gives them a pool of threads; see [`RuntimeBuilder::pool`](crate::RuntimeBuilder::pool). For
+    /// collectors that do not move objects.
+    pub fn pool(mut self, pool: Pool) -> Self {
+        self.calls.pool = Some(pool);
         self
     }
 
@@ -711,7 +720,7 @@ impl<R: Reference> Finalizers<R> {
             calls.queue.for_each_shape(|shape| named.add(shape));
         });
         drop(table);
-        calls.mailbox.wake(&calls.queue);
+        calls.posts.wake(&calls.queue);
         for shape in removed {
             drop_guarded("the owner of a function", shape);
         }
@@ -801,6 +810,15 @@ impl<R: Reference> Finalizers<R> {
         self.goroutine.drain(budget)
     }
 
+    /// Makes a [`Mailbox`]: calls that a thread of the embedder makes, apart from those of the
+    /// executor.
+    ///
+    /// # Errors
+    /// Finalization was shut down, or this process is a fork.
+    pub fn mailbox(&self, options: MailboxOptions) -> Result<Mailbox, Closed> {
+        self.goroutine.mailbox(options)
+    }
+
     /// Returns a descriptor that is readable while calls are queued; see
     /// [`Runtime::due_descriptor`](crate::Runtime::due_descriptor).
     ///
@@ -809,7 +827,11 @@ impl<R: Reference> Finalizers<R> {
     #[cfg(unix)]
     pub fn due_descriptor(&self) -> std::io::Result<std::os::fd::BorrowedFd<'_>> {
         let calls = &self.shared.calls;
-        calls.mailbox.descriptor(&calls.queue)
+        calls
+            .posts
+            .executor
+            .signal
+            .descriptor(|| calls.queue.is_due_in(LaneId::EXECUTOR))
     }
 
     /// Waits until no call is queued or running. With [`Executor::Inline`], on the thread that made

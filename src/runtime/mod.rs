@@ -24,15 +24,17 @@ use std::time::Duration;
 use fing_stubs::{AbiError, CacheOptions, StubError};
 
 use crate::calls::budget::{Budget, Drained};
-use crate::calls::executor::{Executor, ExecutorError, Goroutine, StartError};
+use crate::calls::executor::{Closed, Executor, ExecutorError, Goroutine, StartError};
 use crate::calls::failing::Policy;
 use crate::calls::failure::{Decision, Failure, FailurePolicy};
 use crate::calls::function::FinalizerFn;
 use crate::calls::goroutine::{CallOptions, Calls, CallsError};
+use crate::calls::lane::Pool;
+use crate::calls::mailbox::{Mailbox, MailboxOptions};
 use crate::calls::misuse::MutatorMisuse;
 use crate::calls::observer::Observer;
 use crate::calls::options::Handling;
-use crate::calls::queue::{DrainOrder, status};
+use crate::calls::queue::{DrainOrder, LaneId, status};
 use crate::calls::samples::CallTimes;
 use crate::calls::thread::ThreadOptions;
 use crate::calls::ticket::Ticket;
@@ -172,6 +174,36 @@ impl RuntimeBuilder {
     /// Sets the name, the stack and the start of the thread that an [`Executor::Thread`] starts.
     pub fn thread(mut self, options: ThreadOptions) -> Self {
         self.thread = options;
+        self
+    }
+
+    /// Gives the runtime a pool of threads, beside the executor: for functions that are declared
+    /// [free-threaded](crate::function::FunctionBuilder::free_threaded), unless a registration says
+    /// otherwise ([`Lane`](crate::executor::Lane)). Calls there are made in no order, several at
+    /// a time. By default there is none. An [observer](Self::observer) is told of calls on several
+    /// threads at a time then.
+    ///
+    /// ```
+    /// # if !cfg!(all(target_arch = "x86_64", target_os = "linux")) { return Ok(()) }
+    /// use fing::executor::Pool;
+    /// use fing::{FinalizerFn, Runtime};
+    ///
+    /// let threads = std::num::NonZeroUsize::new(2).unwrap();
+    /// let runtime = Runtime::builder().pool(Pool::new(threads)).build()?;
+    /// let ty = runtime.types().define("main.T", "struct { N uint64 }")?;
+    /// let signature = runtime.types().parse_signature("func(*main.T)")?;
+    /// let finalizer = FinalizerFn::from_rust(signature, |_mutator, _object| ());
+    /// runtime.enter(|mutator| {
+    ///     for _ in 0..100 {
+    ///         mutator.set_finalizer(mutator.alloc(ty)?, &finalizer)?;
+    ///     }
+    ///     Ok::<(), Box<dyn std::error::Error>>(())
+    /// })??;
+    /// runtime.gc()?.wait(std::time::Duration::from_secs(60))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn pool(mut self, pool: Pool) -> Self {
+        self.calls.pool = Some(pool);
         self
     }
 
@@ -595,6 +627,15 @@ impl Runtime {
         self.goroutine.drain(budget)
     }
 
+    /// Makes a [`Mailbox`]: calls that a thread of the embedder makes, apart from those of the
+    /// executor.
+    ///
+    /// # Errors
+    /// Finalization was shut down, or this process is a fork.
+    pub fn mailbox(&self, options: MailboxOptions) -> Result<Mailbox, Closed> {
+        self.goroutine.mailbox(options)
+    }
+
     /// Returns a descriptor that is readable while calls are queued that no drain has begun with,
     /// or that one has left: for an event loop to poll. Nothing may be read from it; a drain makes
     /// it unreadable. It is made by the first call.
@@ -604,7 +645,11 @@ impl Runtime {
     #[cfg(unix)]
     pub fn due_descriptor(&self) -> std::io::Result<std::os::fd::BorrowedFd<'_>> {
         let calls = &self.shared.calls;
-        calls.mailbox.descriptor(&calls.queue)
+        calls
+            .posts
+            .executor
+            .signal
+            .descriptor(|| calls.queue.is_due_in(LaneId::EXECUTOR))
     }
 
     /// Ends the finalizer goroutine: runs the queued calls if `drain`, or else drops them, and
