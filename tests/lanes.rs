@@ -4,6 +4,8 @@
 #[expect(dead_code, reason = "not every test crate uses all of it")]
 mod vm;
 
+#[path = "lanes/combined.rs"]
+mod combined;
 #[path = "lanes/mailbox.rs"]
 mod mailbox;
 #[path = "lanes/pool.rs"]

@@ -364,38 +364,40 @@ impl Goroutine {
 
     /// Waits until nothing is due; runs it, on the thread of an inline executor.
     pub(crate) fn wait(&self, timeout: Duration) -> Result<(), ExecutorError> {
-        self.prepare_to_wait()?;
         let deadline = Deadline::after(timeout);
+        self.prepare_to_wait(deadline)?;
         let settled = self.owner.calls().queue.wait_until_settled(deadline);
         settled.map_err(|due| ExecutorError::Timeout { due, timeout })
     }
 
     /// Checks that this thread may wait for calls, and, on a thread that may run them, runs what is
-    /// due.
-    pub(crate) fn prepare_to_wait(&self) -> Result<(), ExecutorError> {
+    /// due, until the deadline.
+    pub(crate) fn prepare_to_wait(&self, deadline: Deadline) -> Result<(), ExecutorError> {
         self.check_fork("waiting for finalizers")?;
         if self.runs_here() {
             return Err(ExecutorError::OnGoroutine);
         }
         self.check_no_mutator("waiting for finalizers")?;
-        self.run_here()
+        self.run_here(deadline)
     }
 
     /// Runs what is due on this thread: what the executor makes here, and the mailboxes that are
-    /// this thread's.
-    fn run_here(&self) -> Result<(), ExecutorError> {
+    /// this thread's. Begins no call after the deadline, except the first of each lane: other threads
+    /// may queue calls as fast as this one makes them.
+    fn run_here(&self, deadline: Deadline) -> Result<(), ExecutorError> {
         let posts = &self.owner.calls().posts;
         let executor = self.may_run_here().then_some(&posts.executor);
         let mailboxes = posts.owned_here();
         // A call may bring about others, in another lane.
         let mut again = true;
         while std::mem::take(&mut again) {
+            let budget = Budget::unlimited().time(deadline.left());
             for post in executor
                 .into_iter()
                 .chain(mailboxes.iter().map(|post| &**post))
             {
-                match self.drain_post(post, Budget::unlimited()) {
-                    Ok(drained) => again |= drained.calls > 0,
+                match self.drain_post(post, budget) {
+                    Ok(drained) => again |= drained.calls > 0 && !deadline.left().is_zero(),
                     // The other thread is waited for.
                     Err(ExecutorError::Busy) => {}
                     Err(error) => return Err(error),
@@ -479,7 +481,7 @@ impl Goroutine {
             let watching = thread::Builder::new().spawn_scoped(scope, watch);
             // Refused only if a finalizer has called this, which was checked, or another thread
             // runs what is queued.
-            let _ = self.run_here();
+            let _ = self.run_here(Deadline::after(Duration::MAX));
             watching.ok()?.join().ok()?
         })
     }

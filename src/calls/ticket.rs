@@ -66,10 +66,10 @@ impl Ticket {
     /// this on the thread that runs finalizers; the thread runs with a mutator; or this process is
     /// a fork.
     pub fn wait(&self, timeout: Duration) -> Result<(), ExecutorError> {
-        if let Some(goroutine) = self.goroutine.upgrade() {
-            goroutine.prepare_to_wait()?;
-        }
         let deadline = Deadline::after(timeout);
+        if let Some(goroutine) = self.goroutine.upgrade() {
+            goroutine.prepare_to_wait(deadline)?;
+        }
         let left = self.queue.wait_for_collection(self.collection, deadline);
         match (left.queued + left.running, left.discarded) {
             (0, 0) => Ok(()),
