@@ -53,7 +53,7 @@ fn lanes_and_functions() {
             error => panic!("{error}"),
         };
         assert_eq!(prepared.map(drop).map_err(lane_error), {
-            result.as_ref().map(|()| ()).map_err(|error| match error {
+            result.as_ref().copied().map_err(|error| match error {
                 SetFinalizerError::Lane(error) => *error,
                 error => panic!("{error}"),
             })
