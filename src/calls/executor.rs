@@ -382,8 +382,8 @@ impl Goroutine {
     }
 
     /// Runs what is due on this thread: what the executor makes here, and the mailboxes that are
-    /// this thread's. Begins no call after the deadline, except the first of each lane: other threads
-    /// may queue calls as fast as this one makes them.
+    /// this thread's. Begins no call after the deadline, except the first of each lane: other
+    /// threads may queue calls as fast as this one makes them.
     fn run_here(&self, deadline: Deadline) -> Result<(), ExecutorError> {
         let posts = &self.owner.calls().posts;
         let executor = self.may_run_here().then_some(&posts.executor);
@@ -441,15 +441,13 @@ impl Goroutine {
 }
 
 impl Goroutine {
-    /// Checks that this thread may end finalization, and refuses registrations from now on.
-    pub(crate) fn begin_exit(&self) -> Result<(), ExecutorError> {
+    /// Checks that this thread may end finalization.
+    pub(crate) fn may_exit(&self) -> Result<(), ExecutorError> {
         self.check_fork("exit")?;
         if self.runs_here() {
             return Err(ExecutorError::OnGoroutine);
         }
-        self.check_no_mutator("exit")?;
-        self.owner.calls().gate.close();
-        Ok(())
+        self.check_no_mutator("exit")
     }
 
     /// Ends the goroutine, after running what is queued if `run`. Returns what did not run.

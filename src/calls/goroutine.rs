@@ -15,12 +15,12 @@ use std::time::Instant;
 
 use fing_stubs::{
     AbiError, Arch, CacheOptions, GBlock, Gate, Machine, Record, RegClass, Stub, StubCache,
-    StubError,
 };
 
 use crate::base::events::{guarded, span, tell, wants_calls};
 use crate::base::identity;
 use crate::calls::budget::{Budget, Limit};
+use crate::calls::builder::CallsError;
 use crate::calls::failing::{FailureHook, Failures, Policy};
 use crate::calls::failure::{Cause, FailurePolicy};
 use crate::calls::lane::{Lanes, Pool};
@@ -70,17 +70,6 @@ pub(crate) struct Calls {
     pub(crate) workers: Workers,
     pub(crate) watchdog: Option<Watchdog>,
     pub(crate) pool: Option<Pool>,
-}
-
-/// Why [`Calls`] could not be built.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum CallsError {
-    #[error(transparent)]
-    Stubs(#[from] StubError),
-    #[error(transparent)]
-    IntArgRegs(#[from] AbiError),
-    #[error("a page that forked children find empty: {0}")]
-    Gate(std::io::Error),
 }
 
 /// What [`Calls`] is built with.
@@ -477,7 +466,7 @@ fn run_stub(stub: &Stub, batch: &[Slot], turn: &Turn, g: &GBlock) {
     unsafe { stub.run(batch.as_ptr().cast(), turn.end(), turn.progress(), g) }
 }
 
-/// Calls the record, which has this stub. `context` relanes that of the record. Returns why the
+/// Calls the record, which has this stub. `context` replaces that of the record. Returns why the
 /// call has failed, if its status says so.
 pub(super) fn run_one(
     shape: &Shape,
@@ -499,7 +488,7 @@ pub(super) fn run_one(
 }
 
 /// Makes one call for all records of a batch, which have the same shape. All of them are roots
-/// until it has returned. `context` relanes that of the records, if there is one. Returns why the
+/// until it has returned. `context` replaces that of the records, if there is one. Returns why the
 /// call has failed, if its status says so.
 pub(super) fn run_bulk(
     shape: &Shape,

@@ -204,6 +204,11 @@ impl Shape {
         self.lane
     }
 
+    /// Whether its calls have failed before, and were queued again.
+    pub(crate) fn is_requeued(&self) -> bool {
+        self.handling.requeued > 0
+    }
+
     pub(super) fn handling(&self) -> &Handling {
         &self.handling
     }

@@ -105,7 +105,7 @@ fn calls_that_are_lent_a_mutator_are_cancelled() {
 }
 
 /// A call that is stuck with a lent mutator is taken over from: the others are lent one on another
-/// thread, collections happen meanwhile, and the mutator of the one that returns in the end is whole.
+/// thread, collections happen meanwhile, and the mutator of the one that returns last is whole.
 #[test]
 fn a_call_that_is_lent_a_mutator_is_taken_over_from() {
     let _alone = alone();
@@ -224,7 +224,7 @@ fn an_exit_beside_a_drain() {
 }
 
 /// A call that fails and is queued again, of an object that another one is to be finalized after:
-/// in Go's order the other one waits for it; in topological order the first attempts keep the order.
+/// in Go's order the other one waits for it; in topological order first attempts keep the order.
 #[test]
 fn a_declared_order_with_calls_that_fail() {
     for order in [Order::Go, Order::Topological] {
@@ -327,8 +327,8 @@ impl Drop for Ending<'_> {
     }
 }
 
-/// A shutdown with any deadline, from none to longer than the work, while threads register, collect,
-/// cancel and drain, in every executor with a pool and a mailbox: it returns in time or when the
+/// A shutdown with any deadline, from none to longer than the work, while threads register, collect
+/// and drain, in every executor with a pool and a mailbox: it returns in time or when the
 /// calls that are running have returned, and in the end each call has one fate.
 #[test]
 fn a_shutdown_under_load_with_any_deadline() {

@@ -71,7 +71,10 @@ fn each_call_once_under_load() {
             let number = number(m, object);
             m.alloc(t).unwrap();
             let before = book.runs[number as usize].fetch_add(1, SeqCst);
-            assert!(!number.is_multiple_of(100) || before > 0, "the first attempt fails");
+            assert!(
+                !number.is_multiple_of(100) || before > 0,
+                "the first attempt fails"
+            );
         });
         let cancelled = AtomicU64::new(0);
         std::thread::scope(|scope| {
@@ -117,7 +120,11 @@ fn each_call_once_under_load() {
             .sum();
         assert_eq!(made, calls.executed);
         for (number, runs) in (0..).zip(&ledger.runs) {
-            let most = if u64::is_multiple_of(number, 100) { 2 } else { 1 };
+            let most = if u64::is_multiple_of(number, 100) {
+                2
+            } else {
+                1
+            };
             let least = if number % 7 == 3 { 0 } else { most };
             assert!((least..=most).contains(&runs.load(SeqCst)), "{number}");
         }

@@ -23,6 +23,7 @@ mod relief;
 mod running;
 mod tickets;
 mod waiting;
+mod withdraw;
 
 // Not `sync`'s: see `record`.
 use std::sync::atomic::AtomicU64;
@@ -41,7 +42,7 @@ pub(crate) use self::kinds::{ByKind, Fates};
 use self::lane::Lane;
 pub(crate) use self::lane::{LaneId, Route};
 use self::packed::Packed;
-pub(crate) use self::record::{CallId, Slot, Tag};
+pub(crate) use self::record::{CallId, References, Slot, Tag};
 use self::relief::Stuck;
 pub(crate) use self::relief::{Sight, Turn, TurnRef, Watched};
 use self::running::{Found, Running};
@@ -130,13 +131,6 @@ pub(crate) struct Dropped {
     pub(crate) tag: Tag,
     pub(crate) record: Record,
     pub(crate) stage: CallStage,
-}
-
-impl Dropped {
-    /// The word of the record that is the object of a finalizer.
-    pub(crate) fn own_word(&self) -> u64 {
-        self.record.words[self.tag.own_word()]
-    }
 }
 
 /// What the finalizer goroutine finds when it looks for work.
@@ -500,30 +494,36 @@ impl Queue {
 
     /// Calls `visit` with every reference of every record whose call has not returned.
     pub(crate) fn visit_references(&self, visit: &mut dyn FnMut(u64)) {
-        self.for_each_reference(&mut |word| visit(word.load(Ordering::Relaxed)));
+        self.visit(References::All, visit);
     }
 
-    /// Relanes every such reference by what `trace` returns for it. The thread that runs a block
-    /// is inside a call or stopped: it does not read a record while this writes.
-    pub(crate) fn trace(&self, trace: &mut dyn FnMut(u64) -> u64) {
-        self.for_each_reference(&mut |word| {
+    /// As [`Queue::visit_references`], with references of these only.
+    pub(crate) fn visit(&self, of: References, visit: &mut dyn FnMut(u64)) {
+        self.for_each_reference(of, &mut |word| visit(word.load(Ordering::Relaxed)));
+    }
+
+    /// Replaces every reference of these by what `trace` returns for it. The thread that runs a
+    /// block is inside a call or stopped: it does not read a record while this writes.
+    pub(crate) fn trace(&self, of: References, trace: &mut dyn FnMut(u64) -> u64) {
+        self.for_each_reference(of, &mut |word| {
             word.store(trace(word.load(Ordering::Relaxed)), Ordering::Relaxed);
         });
     }
 
-    fn for_each_reference(&self, visit: &mut dyn FnMut(&AtomicU64)) {
+    fn for_each_reference(&self, of: References, visit: &mut dyn FnMut(&AtomicU64)) {
         let mut inner = self.inner.lock();
         inner.purge();
         inner.cancelled.forget_index();
         for block in inner.blocks() {
-            block.for_each_reference(visit);
+            block.for_each_reference(of, visit);
         }
         for (runner, running) in inner.lanes.iter().flat_map(Lane::running) {
             let from = running.progress(&runner.turn.cells);
-            running.block.for_each_reference(from, &running.skip, visit);
+            let block = &running.block;
+            block.for_each_reference(of, from, &running.skip, visit);
         }
         for (slot, tag) in inner.stuck.iter().flat_map(Stuck::entries) {
-            tag.references(slot).for_each(&mut *visit);
+            tag.references(of, slot).for_each(&mut *visit);
         }
     }
 
