@@ -32,10 +32,6 @@ const FOREIGN: &[&str] = &[
     "declare_value_needs_stack_map",
     "declare_var_needs_stack_map",
     "preserve_frame_pointers",
-    "ffi_abi",
-    "ffi_call",
-    "ffi_cif",
-    "ffi_closure",
     "try_call",
     "user_data",
 ];
