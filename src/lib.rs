@@ -68,7 +68,7 @@ mod world;
 pub use calls::executor::Executor;
 pub use calls::function::{CleanupFn, FinalizerFn};
 pub use calls::options::{FinalizerOptions, HeldValue};
-pub use calls::queue::{CallStage, DrainOrder};
+pub use calls::queue::CallStage;
 pub use fing_stubs as stubs;
 pub use fing_stubs::{Abi, Arch, CacheOptions, CodePolicy, Signature};
 pub use heap::{HeapOptions, HeapStats};
@@ -92,10 +92,21 @@ pub mod function {
     pub use crate::calls::function::{Following, FunctionBuilder, FunctionError, UncheckedBytes};
 }
 
-/// Where and when finalizers run: options of the thread, budgets of drains.
+/// Where, when and in which order finalizers run: options of the thread, budgets of drains.
 pub mod executor {
     pub use crate::calls::budget::{Budget, Drained};
+    pub use crate::calls::queue::DrainOrder;
     pub use crate::calls::thread::ThreadOptions;
+}
+
+/// For a VM that has generated code, or an interpreter with frames of its own.
+///
+/// See `docs/embedding.md`.
+pub mod vm {
+    pub use crate::runtime::embed::flag::SafepointFlag;
+    pub use crate::runtime::embed::frames::Frames;
+    pub use crate::world::sources::RootSource;
+    pub use fing_stubs::frames::{Callers, FrameError, RegisteredCode, Stack};
 }
 
 /// Waiting for calls, and ending finalization.

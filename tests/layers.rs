@@ -32,6 +32,7 @@ const STUBS: &str = "
     record, compile, host < interp;
     barrier, interp, publish < stub < call < cache < entry;
     record < seed;
+    frames;
 ";
 
 /// As [`STUBS`], for the runtime.

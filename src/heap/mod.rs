@@ -71,7 +71,7 @@ use books::Books;
 use class::{BLOCK, FIRST, HEADER};
 use pacing::Pacing;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering::*};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering::*};
 
 const _: () = assert!(size_of::<usize>() == 8, "the heap's words are 64 bits");
 
@@ -212,7 +212,7 @@ impl Heap {
             arena,
             table,
             books: Lock::new(Rank::Heap, books),
-            pacing: Pacing::new(options.percent),
+            pacing: Pacing::new(options.percent, options.stress),
             options,
             // Values in tiny blocks have no header of their own.
             doubtful: Arc::new(AtomicBool::new(tiny.is_some())),
@@ -238,6 +238,12 @@ impl Heap {
     #[inline]
     pub(crate) fn should_collect(&self) -> bool {
         self.options.stress || self.pacing.is_due()
+    }
+
+    /// A word that is not 0 while a collection is due, or every safepoint collects, beside bits of
+    /// others.
+    pub(crate) fn wanted(&self) -> &Arc<AtomicU32> {
+        self.pacing.wanted()
     }
 
     /// Whether what an `Obj` names is looked up as any address is: the heap has tiny blocks, or the

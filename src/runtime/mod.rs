@@ -3,6 +3,7 @@
 
 pub(crate) mod collect;
 pub(crate) mod collected;
+pub(crate) mod embed;
 pub(crate) mod exit;
 pub(crate) mod keep_alive;
 pub(crate) mod known;
@@ -396,7 +397,8 @@ impl Runtime {
     /// to run when it returns; [`Collected::wait`] waits for them.
     ///
     /// # Errors
-    /// This thread runs with a mutator of this runtime: call [`Mutator::gc`] instead.
+    /// This thread runs with a mutator of this runtime: call [`Mutator::gc`] instead; or a
+    /// [source of roots](Self::add_roots) fails.
     pub fn gc(&self) -> Result<Collected, WorldError> {
         Ok(self.collected(self.shared.space.collect()?))
     }
@@ -463,11 +465,7 @@ impl Runtime {
         let Shared {
             space, registry, ..
         } = &*self.shared;
-        space.inspect(|marking| {
-            let mut roots = Vec::new();
-            space.roots().for_each(|root| roots.push(root));
-            registry.why(marking, &roots, address)
-        })?
+        space.inspect_with_roots(|marking, roots| registry.why(marking, roots, address))?
     }
 
     /// Checks once that `finalizer` can be set for objects of type `ty`: what

@@ -12,6 +12,7 @@
 //! | [`mod@check`] | whether an assignment is what the ABI's text says |
 //! | [`StubKey`] | what the code of such a call depends on |
 //! | [`StubCache`], [`Stub`], [`CallStub`] | where that code is, and how it is run |
+//! | [`frames`] | which references lie in frames of generated code, by Cranelift's stack maps |
 //! | [`entry`] | callbacks: foreign code calls a closure, or a function of another ABI |
 //! | [`Compiler`] | the code of stubs for any machine, to look at or to store |
 //!
@@ -76,6 +77,7 @@ pub mod entry;
 mod error;
 #[cfg(feature = "faults")]
 pub mod faults;
+pub mod frames;
 #[cfg(feature = "testing")]
 pub mod fuzzing;
 mod gate;
