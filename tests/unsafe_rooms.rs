@@ -19,7 +19,9 @@ const CRATES: &[&str] = &[
     "benches/src",
     "model/src",
     "verify/src",
+    "verify/abi-cafe/src",
     "examples/mmtk/src",
+    "examples/minigo/src",
 ];
 
 /// The rooms listed in docs/unsafe.md: bullets under "## Rooms" that begin with a path in

@@ -5,7 +5,9 @@
 #![deny(unsafe_code)]
 
 pub(crate) mod budget;
+pub(crate) mod builder;
 pub(crate) mod executor;
+pub(crate) mod exit;
 pub(crate) mod failing;
 pub(crate) mod failure;
 pub(crate) mod function;

@@ -7,6 +7,7 @@ use crate::heap::{AccessError, AllocError, Cache, Location, Word};
 use crate::runtime::Runtime;
 use crate::runtime::collect::Space;
 use crate::runtime::collected::Collected;
+use crate::runtime::embed::window::Windows;
 use crate::runtime::known::KnownFunctions;
 use crate::runtime::object::Obj;
 use crate::runtime::weak::Weak;
@@ -61,6 +62,7 @@ pub struct Mutator {
     runtime: Runtime,
     member: Member,
     cache: RefCell<Cache>,
+    windows: Windows,
     /// Made with the first registration.
     known: OnceCell<Box<KnownFunctions>>,
     /// Not `Send`: a mutator is a thread's.
@@ -120,6 +122,7 @@ impl Mutator {
             runtime: runtime.clone(),
             member,
             cache,
+            windows: Windows::default(),
             known: OnceCell::new(),
             _thread: PhantomData,
         }
@@ -135,6 +138,10 @@ impl Mutator {
             revoked();
         }
         &self.space
+    }
+
+    pub(in crate::runtime) fn windows(&self) -> &Windows {
+        &self.windows
     }
 
     #[inline]
@@ -513,6 +520,8 @@ impl Mutator {
 
 impl Drop for Mutator {
     fn drop(&mut self) {
+        self.windows
+            .end(self.space.heap(), self.member.slot().is_running());
         if !self.member.slot().is_revoked() {
             self.space.heap().retire(self.cache.get_mut());
         }

@@ -157,7 +157,7 @@ fn sources_may_add_and_drop_sources() {
 #[test]
 fn many_sources_come_and_go_in_any_order() {
     let (runtime, _) = runtime();
-    let add = || (0..100_000).map(|_| runtime.add_roots(|_| ())).collect();
+    let add = || (0..30_000).map(|_| runtime.add_roots(|_| ())).collect();
     let (first, last): (Vec<RootSource>, Vec<RootSource>) = (add(), add());
     runtime.gc().unwrap();
     first.into_iter().for_each(drop);

@@ -1,13 +1,13 @@
 //! What the parser makes. Types are expressions, as names alone do not tell them apart.
 #![forbid(unsafe_code)]
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::source::Pos;
 
 /// Numbers the expressions of all files: the checker's tables are indexed by it.
 pub(crate) type ExprId = u32;
-pub(crate) type Name = Rc<str>;
+pub(crate) type Name = Arc<str>;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Expr {
@@ -22,10 +22,10 @@ pub(crate) enum ExprKind {
     Int(i128),
     Float(f64),
     Char(i128),
-    Str(Rc<[u8]>),
+    Str(Arc<[u8]>),
     /// `T{k: v, ...}`; the type may be left out inside another one.
     Composite(Option<Box<Expr>>, Vec<(Option<Expr>, Expr)>),
-    Func(Rc<FuncLit>),
+    Func(Arc<FuncLit>),
     Paren(Box<Expr>),
     Selector(Box<Expr>, Name),
     Index(Box<Expr>, Box<Expr>),
@@ -41,7 +41,7 @@ pub(crate) enum ExprKind {
     SliceType(Box<Expr>),
     MapType(Box<Expr>, Box<Expr>),
     ChanType(Dir, Box<Expr>),
-    FuncType(Rc<FuncType>),
+    FuncType(Arc<FuncType>),
     StructType(Vec<FieldDecl>),
     InterfaceType(Vec<InterfaceElem>),
 }
@@ -71,7 +71,7 @@ pub(crate) struct FieldDecl {
 
 #[derive(Clone, Debug)]
 pub(crate) enum InterfaceElem {
-    Method(Name, Rc<FuncType>),
+    Method(Name, Arc<FuncType>),
     Embedded(Expr),
 }
 
@@ -91,7 +91,7 @@ pub(crate) struct FuncType {
 
 #[derive(Debug)]
 pub(crate) struct FuncLit {
-    pub(crate) ty: Rc<FuncType>,
+    pub(crate) ty: Arc<FuncType>,
     pub(crate) body: Block,
 }
 
@@ -204,8 +204,8 @@ pub(crate) enum Comm {
 pub(crate) enum Decl {
     Var(ValueSpec),
     Const(ValueSpec, i128),
-    Type(Rc<TypeSpec>),
-    Func(Rc<FuncDecl>),
+    Type(Arc<TypeSpec>),
+    Func(Arc<FuncDecl>),
 }
 
 #[derive(Clone, Debug)]
@@ -229,7 +229,7 @@ pub(crate) struct FuncDecl {
     pub(crate) pos: Pos,
     pub(crate) name: Name,
     pub(crate) receiver: Option<Param>,
-    pub(crate) ty: Rc<FuncType>,
+    pub(crate) ty: Arc<FuncType>,
     /// None: written in Rust, which only the prelude may say.
     pub(crate) body: Option<Block>,
 }

@@ -1,7 +1,7 @@
 //! Constants: 127-bit integers and floats of the machine, where Go has unlimited ones.
 #![forbid(unsafe_code)]
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::types::{Ty, Types};
 
@@ -10,7 +10,7 @@ pub(crate) enum Const {
     Bool(bool),
     Int(i128),
     Float(f64),
-    Str(Rc<[u8]>),
+    Str(Arc<[u8]>),
 }
 
 impl Const {
@@ -60,7 +60,9 @@ pub(crate) fn binary(op: &str, a: &Const, b: &Const, integers: bool) -> Option<C
             "||" => Some(Const::Bool(*a || *b)),
             _ => None,
         },
-        (Const::Str(a), Const::Str(b)) if op == "+" => Some(Const::Str([&**a, &**b].concat().into())),
+        (Const::Str(a), Const::Str(b)) if op == "+" => {
+            Some(Const::Str([&**a, &**b].concat().into()))
+        }
         (Const::Int(a), Const::Int(b)) if integers => int(op, *a, *b).map(Const::Int),
         _ => {
             let (a, b) = (a.float()?, b.float()?);

@@ -1,17 +1,17 @@
 //! Source text to tokens, with Go's rule for semicolons at the ends of lines.
 #![forbid(unsafe_code)]
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::source::{Checked, Pos, fault};
 
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Tok {
-    Ident(Rc<str>),
+    Ident(Arc<str>),
     Int(i128),
     Float(f64),
     Char(i128),
-    Str(Rc<[u8]>),
+    Str(Arc<[u8]>),
     /// A keyword or an operator.
     Sym(&'static str),
     End,
@@ -24,9 +24,31 @@ pub(crate) struct Token {
 }
 
 const KEYWORDS: &[&str] = &[
-    "break", "case", "chan", "const", "continue", "default", "defer", "else", "fallthrough", "for",
-    "func", "go", "goto", "if", "import", "interface", "map", "package", "range", "return",
-    "select", "struct", "switch", "type", "var",
+    "break",
+    "case",
+    "chan",
+    "const",
+    "continue",
+    "default",
+    "defer",
+    "else",
+    "fallthrough",
+    "for",
+    "func",
+    "go",
+    "goto",
+    "if",
+    "import",
+    "interface",
+    "map",
+    "package",
+    "range",
+    "return",
+    "select",
+    "struct",
+    "switch",
+    "type",
+    "var",
 ];
 
 /// Longer ones first.
@@ -38,7 +60,15 @@ const OPERATORS: &[&str] = &[
 
 /// Tokens after which the end of a line is a semicolon, besides names and literals.
 const ENDS: &[&str] = &[
-    "break", "continue", "fallthrough", "return", "++", "--", ")", "]", "}",
+    "break",
+    "continue",
+    "fallthrough",
+    "return",
+    "++",
+    "--",
+    ")",
+    "]",
+    "}",
 ];
 
 struct Scanner<'a> {
@@ -163,7 +193,10 @@ impl<'a> Scanner<'a> {
             self.at += 2 + text.len();
             return match value {
                 Ok(value) => Ok(Tok::Int(value)),
-                Err(_) => fault(pos, "integer literal is malformed or has more than 127 bits"),
+                Err(_) => fault(
+                    pos,
+                    "integer literal is malformed or has more than 127 bits",
+                ),
             };
         }
         let bytes = rest.as_bytes();
@@ -189,7 +222,10 @@ impl<'a> Scanner<'a> {
         let octal = text.len() > 1 && text.starts_with('0');
         match i128::from_str_radix(&text, if octal { 8 } else { 10 }) {
             Ok(value) => Ok(Tok::Int(value)),
-            Err(_) => fault(pos, "integer literal is malformed or has more than 127 bits"),
+            Err(_) => fault(
+                pos,
+                "integer literal is malformed or has more than 127 bits",
+            ),
         }
     }
 

@@ -84,7 +84,10 @@ impl Sources {
             let at = ((fault.pos.0 - file.start) as usize).min(file.text.len());
             let before = &file.text.as_bytes()[..at];
             let line = before.iter().filter(|&&b| b == b'\n').count() + 1;
-            let start = before.iter().rposition(|&b| b == b'\n').map_or(0, |n| n + 1);
+            let start = before
+                .iter()
+                .rposition(|&b| b == b'\n')
+                .map_or(0, |n| n + 1);
             (file.name.clone(), line, at - start + 1)
         });
         CompileError {

@@ -411,7 +411,7 @@ impl Types {
 
     /// Whether a method that was found is in the method set of the type, not only of pointers to
     /// variables of it.
-    fn in_method_set(&self, ty: Ty, found: &Found, method: &DeclaredMethod) -> bool {
+    pub(crate) fn in_method_set(&self, ty: Ty, found: &Found, method: &DeclaredMethod) -> bool {
         let mut by_pointer = self.pointee(ty).is_some();
         let mut at = ty;
         for &index in &found.path {
@@ -452,34 +452,6 @@ impl Types {
             }
         }
         None
-    }
-
-    /// Names of all methods that values of the type can be called with.
-    pub(crate) fn method_names(&self, ty: Ty) -> Vec<Name> {
-        let mut names = Vec::new();
-        let mut level = vec![self.pointee(ty).unwrap_or(ty)];
-        for _depth in 0..8 {
-            let mut next = Vec::new();
-            for ty in level {
-                if let Some(named) = self.named(ty) {
-                    names.extend(named.methods.iter().map(|method| method.name.clone()));
-                }
-                match self.kind(ty) {
-                    Kind::Interface(methods) => {
-                        names.extend(methods.iter().map(|method| method.name.clone()));
-                    }
-                    Kind::Struct(fields) => {
-                        let embedded = fields.iter().filter(|field| field.embedded);
-                        next.extend(embedded.map(|f| self.pointee(f.ty).unwrap_or(f.ty)));
-                    }
-                    _ => {}
-                }
-            }
-            level = next;
-        }
-        names.sort();
-        names.dedup();
-        names
     }
 
     /// The type as Go prints it.

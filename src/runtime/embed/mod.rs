@@ -2,6 +2,8 @@
 //! safepoints, allocation without a call, access to fields.
 #![deny(unsafe_code)]
 
+pub(crate) mod field;
 pub(crate) mod flag;
 pub(crate) mod frames;
 mod roots;
+pub(crate) mod window;

@@ -35,13 +35,15 @@ impl Checker {
             if from == basic::VOID {
                 return cannot();
             }
-            return types.missing_method(types.default_type(from), ty).map(|reason| {
-                let (from, to) = (types.show(from), types.show(ty));
-                format!(
-                    "cannot use value of type {from} as {to} value: {from} does not implement \
+            return types
+                .missing_method(types.default_type(from), ty)
+                .map(|reason| {
+                    let (from, to) = (types.show(from), types.show(ty));
+                    format!(
+                        "cannot use value of type {from} as {to} value: {from} does not implement \
                      {to} ({reason})"
-                )
-            });
+                    )
+                });
         }
         let fits = match from {
             basic::UNTYPED_BOOL => types.is_bool(ty),
@@ -49,8 +51,8 @@ impl Checker {
             basic::UNTYPED_FLOAT => types.is_float(ty),
             _ => {
                 let unnamed = types.named(from).is_none() || types.named(ty).is_none();
-                let structural = types.kind(from) == types.kind(ty)
-                    && !matches!(types.kind(ty), Kind::Basic(_));
+                let structural =
+                    types.kind(from) == types.kind(ty) && !matches!(types.kind(ty), Kind::Basic(_));
                 let chan = match (types.kind(from), types.kind(ty)) {
                     (Kind::Chan(Dir::Both, a), Kind::Chan(_, b)) => a == b,
                     _ => false,
@@ -80,12 +82,13 @@ impl Checker {
         exprs: &[Expr],
         n: usize,
         pos: Pos,
-        hint: Option<Ty>,
     ) -> Checked<Vec<(Operand, Pos)>> {
         let mismatch = |found: usize| {
-            fault(pos, format!("assignment mismatch: {n} variables but {found} values"))
+            fault(
+                pos,
+                format!("assignment mismatch: {n} variables but {found} values"),
+            )
         };
-        let _ = hint;
         if let [one] = exprs
             && n > 1
         {
@@ -147,7 +150,10 @@ impl Checker {
             return Ok(Operand::value(ty));
         }
         let (from, to) = (self.show(operand.ty), self.show(ty));
-        fault(pos, format!("cannot convert value of type {from} to type {to}"))
+        fault(
+            pos,
+            format!("cannot convert value of type {from} to type {to}"),
+        )
     }
 
     fn converts(&self, from: Ty, to: Ty) -> bool {

@@ -26,7 +26,11 @@ impl Checker {
             _ => (1, 1),
         };
         if call.args.len() < least || call.args.len() > most {
-            let what = if call.args.len() < least { "not enough" } else { "too many" };
+            let what = if call.args.len() < least {
+                "not enough"
+            } else {
+                "too many"
+            };
             return fault(expr.pos, format!("{what} arguments in call"));
         }
         if call.spread && builtin != Append {
@@ -59,7 +63,10 @@ impl Checker {
         let ty = first.ty;
         let invalid = |checker: &Checker, name: &str| {
             let ty = checker.show(ty);
-            fault(at, format!("invalid argument for built-in {name}: value of type {ty}"))
+            fault(
+                at,
+                format!("invalid argument for built-in {name}: value of type {ty}"),
+            )
         };
         match builtin {
             Len | Cap => self.len(&call.args[0], first, builtin == Cap),
@@ -120,7 +127,10 @@ impl Checker {
         if let Mode::Const(value) = &operand.mode {
             return match value.int().filter(|value| *value >= 0) {
                 Some(_) => self.assignable(&operand, basic::INT, expr.pos, "argument"),
-                None => fault(expr.pos, "invalid argument: size must be a non-negative integer"),
+                None => fault(
+                    expr.pos,
+                    "invalid argument: size must be a non-negative integer",
+                ),
             };
         }
         match self.out.types.integer(operand.ty) {
@@ -145,14 +155,20 @@ impl Checker {
                     self.out.consts.get(&size.id).and_then(Const::int)
                 };
                 if known(0).zip(known(1)).is_some_and(|(len, cap)| len > cap) {
-                    return fault(sizes[0].pos, "invalid argument: length and capacity swapped");
+                    return fault(
+                        sizes[0].pos,
+                        "invalid argument: length and capacity swapped",
+                    );
                 }
                 Ok(Operand::value(ty))
             }
             Kind::Map(..) | Kind::Chan(..) if sizes.len() < 2 => Ok(Operand::value(ty)),
             _ => {
                 let ty = self.show(ty);
-                fault(call.args[0].pos, format!("invalid argument: cannot make {ty}"))
+                fault(
+                    call.args[0].pos,
+                    format!("invalid argument: cannot make {ty}"),
+                )
             }
         }
     }
@@ -174,9 +190,7 @@ impl Checker {
             }
             Kind::Slice(_) | Kind::Chan(..) => Ok(Operand::value(basic::INT)),
             Kind::Map(..) if !cap => Ok(Operand::value(basic::INT)),
-            Kind::Basic(_) if !cap && types.is_string(operand.ty) => {
-                Ok(Operand::value(basic::INT))
-            }
+            Kind::Basic(_) if !cap && types.is_string(operand.ty) => Ok(Operand::value(basic::INT)),
             _ => {
                 let (ty, name) = (self.show(operand.ty), if cap { "cap" } else { "len" });
                 let text = format!("invalid argument for built-in {name}: value of type {ty}");
@@ -219,7 +233,10 @@ impl Checker {
         let ty = typed.clone().find(|ty| !self.out.types.is_untyped(*ty));
         let ty: Ty = ty.or_else(|| typed.max()).unwrap_or(basic::INT);
         if !self.out.types.is_number(ty) {
-            return fault(expr.pos, "min and max of such values are outside minigo's subset");
+            return fault(
+                expr.pos,
+                "min and max of such values are outside minigo's subset",
+            );
         }
         for (operand, argument) in operands.iter().zip(&call.args) {
             self.assignable(operand, ty, argument.pos, "argument")?;
@@ -233,11 +250,9 @@ impl Checker {
             return Ok(Operand::value(ty));
         };
         let op = if min { "<" } else { ">" };
-        let better = |a: Const, b: Const| {
-            match crate::constant::binary(op, &b, &a, true) {
-                Some(Const::Bool(true)) => b,
-                _ => a,
-            }
+        let better = |a: Const, b: Const| match crate::constant::binary(op, &b, &a, true) {
+            Some(Const::Bool(true)) => b,
+            _ => a,
         };
         let best = all.into_iter().reduce(better).unwrap_or(Const::Int(0));
         Ok(Operand::new(Mode::Const(best), ty))
@@ -245,16 +260,25 @@ impl Checker {
 
     fn add_cleanup(&mut self, call: &Call, first: Operand) -> Checked<Operand> {
         if self.out.types.pointee(first.ty).is_none() {
-            return fault(call.args[0].pos, "runtime.AddCleanup: argument 1 is not a pointer");
+            return fault(
+                call.args[0].pos,
+                "runtime.AddCleanup: argument 1 is not a pointer",
+            );
         }
         let cleanup = self.expr(&call.args[1])?;
         let argument = self.expr(&call.args[2])?;
         let sig = self.out.types.sig(cleanup.ty).cloned();
         let Some(sig) = sig.filter(|sig| sig.params.len() == 1 && !sig.variadic) else {
-            return fault(call.args[1].pos, "runtime.AddCleanup: argument 2 is no func(S)");
+            return fault(
+                call.args[1].pos,
+                "runtime.AddCleanup: argument 2 is no func(S)",
+            );
         };
         if !sig.results.is_empty() {
-            return fault(call.args[1].pos, "runtime.AddCleanup: argument 2 is no func(S)");
+            return fault(
+                call.args[1].pos,
+                "runtime.AddCleanup: argument 2 is no func(S)",
+            );
         }
         self.assignable(&argument, sig.params[0], call.args[2].pos, "argument")?;
         let name: Name = "Cleanup".into();

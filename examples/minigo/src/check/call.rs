@@ -68,9 +68,17 @@ impl Checker {
         }
         let packs = sig.variadic && !call.spread;
         let fixed = sig.params.len() - usize::from(packs);
-        let enough = if packs { found.len() >= fixed } else { found.len() == fixed };
+        let enough = if packs {
+            found.len() >= fixed
+        } else {
+            found.len() == fixed
+        };
         if !enough {
-            let what = if found.len() < fixed { "not enough" } else { "too many" };
+            let what = if found.len() < fixed {
+                "not enough"
+            } else {
+                "too many"
+            };
             return fault(pos, format!("{what} arguments in call"));
         }
         let elem = match sig.params.last().map(|ty| self.out.types.kind(*ty)) {
@@ -78,7 +86,11 @@ impl Checker {
             _ => basic::VOID,
         };
         for (index, (operand, pos)) in found.iter().enumerate() {
-            let ty = if packs && index >= fixed { elem } else { sig.params[index] };
+            let ty = if packs && index >= fixed {
+                elem
+            } else {
+                sig.params[index]
+            };
             self.assignable(operand, ty, *pos, "argument")?;
         }
         Ok(())

@@ -111,7 +111,11 @@ impl Checker {
     ) -> Checked<()> {
         let keyed = elems.iter().any(|(key, _)| key.is_some());
         if !keyed && !elems.is_empty() && elems.len() != fields.len() {
-            let what = if elems.len() < fields.len() { "few" } else { "many" };
+            let what = if elems.len() < fields.len() {
+                "few"
+            } else {
+                "many"
+            };
             return fault(expr.pos, format!("too {what} values in struct literal"));
         }
         let mut seen = HashSet::new();
@@ -125,7 +129,10 @@ impl Checker {
                     let found = fields.iter().find(|field| field.name == *name);
                     let Some(field) = found else {
                         let ty = self.show(ty);
-                        return fault(pos, format!("unknown field {name} in struct literal of {ty}"));
+                        return fault(
+                            pos,
+                            format!("unknown field {name} in struct literal of {ty}"),
+                        );
                     };
                     if !seen.insert(name.clone()) {
                         return fault(pos, format!("duplicate field name {name} in literal"));

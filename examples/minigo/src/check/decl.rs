@@ -1,7 +1,7 @@
 //! Declarations: what is known of package-level names is found when they are first used.
 #![forbid(unsafe_code)]
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::{Checker, Mode, Node, Operand, PendingVar, Slot};
 use crate::ast::*;
@@ -15,12 +15,14 @@ impl Checker {
     pub(super) fn collect(&mut self, file: &File) -> Checked<()> {
         let package = file.package.clone();
         let imports = file.imports.iter();
-        let imports = imports.map(|(pos, path)| (*pos, Name::from(&**path), false)).collect();
+        let imports = imports
+            .map(|(pos, path)| (*pos, Name::from(&**path), false))
+            .collect();
         self.imports.insert(package.clone(), imports);
         for decl in &file.decls {
             match decl {
                 Decl::Const(spec, iota) => {
-                    let spec = Rc::new(spec.clone());
+                    let spec = Arc::new(spec.clone());
                     for (index, name) in spec.names.iter().enumerate() {
                         self.enter(&package, name, Slot::Const(spec.clone(), index, *iota))?;
                     }
@@ -28,7 +30,7 @@ impl Checker {
                 Decl::Var(spec) => {
                     let index = self.pending_vars.len();
                     let global = Global {
-                        spec: Rc::new(spec.clone()),
+                        spec: Arc::new(spec.clone()),
                         vars: Vec::new(),
                         package: package.clone(),
                     };
@@ -93,10 +95,8 @@ impl Checker {
         for decl in &file.decls {
             match decl {
                 Decl::Const(spec, _) => self.members(&package, &spec.names)?,
-                Decl::Func(decl) if decl.receiver.is_none() && !is_init(&package, decl) => {
-                    if &*decl.name != "_" {
-                        self.member(&package, &decl.name, decl.pos)?;
-                    }
+                Decl::Func(decl) if decl.receiver.is_none() && &*decl.name != "_" => {
+                    self.member(&package, &decl.name, decl.pos)?;
                 }
                 _ => {}
             }
@@ -226,9 +226,7 @@ impl Checker {
             }
         }
         let node = Some(Node::Global(index));
-        let types = self.at_package(package.clone(), node, |checker| {
-            checker.var_types(&spec)
-        })?;
+        let types = self.at_package(package.clone(), node, |checker| checker.var_types(&spec))?;
         self.pending_vars[index].done = true;
         for (name, ty) in spec.names.iter().zip(types) {
             let ExprKind::Ident(text) = &name.kind else {
@@ -256,7 +254,7 @@ impl Checker {
             };
             return Ok(vec![ty; spec.names.len()]);
         }
-        let found = self.values(&spec.values, spec.names.len(), spec.pos, declared)?;
+        let found = self.values(&spec.values, spec.names.len(), spec.pos)?;
         let mut types = Vec::new();
         for (operand, pos) in found {
             types.push(match declared {
@@ -314,15 +312,12 @@ impl Checker {
             return Ok(Entity::Type(ty));
         }
         let package = self.package();
-        let mut name = format!("{package}.{}", spec.name);
-        let ty = self.types().new_named(name.clone());
+        let name = format!("{package}.{}", spec.name);
+        let ty = self.types().new_named(name);
         if global {
             self.set(&package, &spec.name, Slot::Known(Entity::Type(ty)));
         } else {
             self.declare(&spec.name, Entity::Type(ty), spec.pos)?;
-            let count = self.local_types.entry(name.clone()).or_default();
-            *count += 1;
-            name = format!("{name}");
         }
         let inner = self.ty(&spec.ty)?;
         let underlying = self.out.types.underlying(inner);
@@ -331,7 +326,6 @@ impl Checker {
         }
         if let Some(named) = self.types().named_mut(ty) {
             named.underlying = underlying;
-            named.name = name;
         }
         if !global {
             self.check_size(ty, spec.pos)?;
@@ -339,7 +333,7 @@ impl Checker {
         Ok(Entity::Type(ty))
     }
 
-    fn func_decl(&mut self, decl: &Rc<FuncDecl>, receiver: Option<&Param>) -> Checked<FuncId> {
+    fn func_decl(&mut self, decl: &Arc<FuncDecl>, receiver: Option<&Param>) -> Checked<FuncId> {
         let package = self.package();
         if decl.body.is_none() && &*package == "main" {
             return fault(decl.pos, format!("missing function body of {}", decl.name));
@@ -367,11 +361,14 @@ impl Checker {
     }
 
     /// A method, or an `init` function.
-    fn method(&mut self, decl: &Rc<FuncDecl>) -> Checked<()> {
+    fn method(&mut self, decl: &Arc<FuncDecl>) -> Checked<()> {
         let func = self.func_decl(decl, decl.receiver.as_ref())?;
         let Some(receiver) = &decl.receiver else {
             if !decl.ty.params.is_empty() || !decl.ty.results.is_empty() {
-                return fault(decl.pos, "func init must have no arguments and no return values");
+                return fault(
+                    decl.pos,
+                    "func init must have no arguments and no return values",
+                );
             }
             self.out.inits.push(func);
             return Ok(());
@@ -395,11 +392,17 @@ impl Checker {
         if let Some(found) = self.out.types.find(base, &name)
             && found.path.len() <= 1
             && !matches!(&found.member, crate::types::Member::Method(ty, _) if *ty != base)
-            && (found.path.is_empty() || self.out.types.field(base, found.path[0]).is_some_and(
-                |field| field.name == name,
-            ))
+            && (found.path.is_empty()
+                || self
+                    .out
+                    .types
+                    .field(base, found.path[0])
+                    .is_some_and(|field| field.name == name))
         {
-            return fault(decl.pos, format!("field or method {name} redeclared: {own}"));
+            return fault(
+                decl.pos,
+                format!("field or method {name} redeclared: {own}"),
+            );
         }
         let ty = self.out.funcs[func.0 as usize].ty;
         self.out.funcs[func.0 as usize].name = format!("{own}.{name}");
@@ -442,7 +445,12 @@ impl Checker {
         ty: &FuncType,
         body: Option<&Block>,
     ) -> Checked<()> {
-        let Some(sig) = self.out.types.sig(self.out.funcs[id.0 as usize].ty).cloned() else {
+        let Some(sig) = self
+            .out
+            .types
+            .sig(self.out.funcs[id.0 as usize].ty)
+            .cloned()
+        else {
             return Ok(());
         };
         let all = ty.params.iter().zip(sig.params).map(|pair| (pair, false));

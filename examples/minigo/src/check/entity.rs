@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::collections::HashMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::ast::{Block, Call, ExprId, FuncDecl, FuncLit, Name, ValueSpec};
 use crate::constant::Const;
@@ -83,8 +83,8 @@ pub(crate) struct Var {
 
 #[derive(Clone, Debug)]
 pub(crate) enum Body {
-    Decl(Rc<FuncDecl>),
-    Literal(Rc<FuncLit>),
+    Decl(Arc<FuncDecl>),
+    Literal(Arc<FuncLit>),
 }
 
 impl Body {
@@ -142,7 +142,7 @@ pub(crate) enum CallKind {
 /// A package-level variable declaration, with its package.
 #[derive(Clone, Debug)]
 pub(crate) struct Global {
-    pub(crate) spec: Rc<ValueSpec>,
+    pub(crate) spec: Arc<ValueSpec>,
     pub(crate) vars: Vec<VarId>,
     pub(crate) package: Name,
 }

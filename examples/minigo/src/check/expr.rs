@@ -77,7 +77,10 @@ impl Checker {
         let entity = self.lookup(name, expr.pos)?;
         self.out.uses.insert(expr.id, entity.clone());
         if let Entity::Package(package) = &entity {
-            return fault(expr.pos, format!("use of package {package} without selector"));
+            return fault(
+                expr.pos,
+                format!("use of package {package} without selector"),
+            );
         }
         Ok(self.entity_operand(entity))
     }
@@ -97,7 +100,7 @@ impl Checker {
         }
     }
 
-    fn literal(&mut self, expr: &Expr, literal: &std::rc::Rc<FuncLit>) -> Checked<Operand> {
+    fn literal(&mut self, expr: &Expr, literal: &std::sync::Arc<FuncLit>) -> Checked<Operand> {
         let ty = self.func_type(&literal.ty)?;
         let id = FuncId(self.out.funcs.len() as u32);
         let package = self.package();
@@ -115,16 +118,18 @@ impl Checker {
             parent,
             captures: Vec::new(),
             has_defer: false,
-            named_results: literal.ty.results.iter().any(|result| result.name.is_some()),
+            named_results: literal
+                .ty
+                .results
+                .iter()
+                .any(|result| result.name.is_some()),
         });
         self.out.literals.insert(expr.id, id);
         let labels = std::mem::take(&mut self.place.labels);
         let loops = std::mem::take(&mut self.place.loops);
         let breakable = std::mem::take(&mut self.place.breakable);
         self.place.func = Some(id);
-        let result = self.scoped(|checker| {
-            checker.func_body(id, &literal.ty, Some(&literal.body))
-        });
+        let result = self.scoped(|checker| checker.func_body(id, &literal.ty, Some(&literal.body)));
         self.place.func = parent;
         self.place.labels = labels;
         self.place.loops = loops;
@@ -146,7 +151,10 @@ impl Checker {
             }
             None => {
                 let ty = self.show(operand.ty);
-                fault(inner.pos, format!("invalid operation: cannot indirect value of type {ty}"))
+                fault(
+                    inner.pos,
+                    format!("invalid operation: cannot indirect value of type {ty}"),
+                )
             }
         }
     }
@@ -160,7 +168,10 @@ impl Checker {
             };
             let inside = u64::try_from(value).is_ok_and(|value| limit.is_none_or(|n| value < n));
             if !inside {
-                return fault(index.pos, format!("invalid argument: index {value} out of bounds"));
+                return fault(
+                    index.pos,
+                    format!("invalid argument: index {value} out of bounds"),
+                );
             }
             return self.assignable(&operand, basic::INT, index.pos, "index");
         }
@@ -213,7 +224,11 @@ impl Checker {
                 let is_pointer = &**name == "Pointer"
                     && matches!(&package.kind, ExprKind::Ident(_))
                     && self.is_package(package)?;
-                if is_pointer { self.try_ty(expr) } else { Ok(None) }
+                if is_pointer {
+                    self.try_ty(expr)
+                } else {
+                    Ok(None)
+                }
             }
             _ => Ok(None),
         }
@@ -291,7 +306,10 @@ impl Checker {
     ) -> Checked<()> {
         if !self.out.types.is_interface(operand.ty) {
             let found = self.show(operand.ty);
-            return fault(pos, format!("invalid operation: {found} is not an interface"));
+            return fault(
+                pos,
+                format!("invalid operation: {found} is not an interface"),
+            );
         }
         if self.out.types.is_interface(ty) {
             return Ok(());

@@ -54,20 +54,24 @@ fn breaks_in(stmt: &Stmt, label: Option<&Name>, own: bool) -> bool {
         StmtKind::If(inner) => {
             let otherwise = inner.otherwise.iter();
             breaks(&inner.then.stmts, label, own)
-                || otherwise.into_iter().any(|stmt| breaks_in(stmt, label, own))
+                || otherwise
+                    .into_iter()
+                    .any(|stmt| breaks_in(stmt, label, own))
         }
         StmtKind::Labeled(_, inner) => breaks_in(inner, label, own),
         StmtKind::For(inner) => breaks(&inner.body.stmts, label, false),
         StmtKind::Range(inner) => breaks(&inner.body.stmts, label, false),
-        StmtKind::Switch(inner) => {
-            inner.cases.iter().any(|case| breaks(&case.body.stmts, label, false))
-        }
-        StmtKind::TypeSwitch(inner) => {
-            inner.cases.iter().any(|case| breaks(&case.body.stmts, label, false))
-        }
-        StmtKind::Select(clauses) => {
-            clauses.iter().any(|clause| breaks(&clause.body.stmts, label, false))
-        }
+        StmtKind::Switch(inner) => inner
+            .cases
+            .iter()
+            .any(|case| breaks(&case.body.stmts, label, false)),
+        StmtKind::TypeSwitch(inner) => inner
+            .cases
+            .iter()
+            .any(|case| breaks(&case.body.stmts, label, false)),
+        StmtKind::Select(clauses) => clauses
+            .iter()
+            .any(|clause| breaks(&clause.body.stmts, label, false)),
         _ => false,
     }
 }

@@ -39,7 +39,9 @@ impl Checker {
                 return fault(pos, "initialization cycle");
             };
             done[next] = true;
-            self.out.globals.push(self.pending_vars[next].global.clone());
+            self.out
+                .globals
+                .push(self.pending_vars[next].global.clone());
         }
         Ok(())
     }

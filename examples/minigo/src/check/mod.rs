@@ -17,7 +17,7 @@ mod stmt;
 mod typing;
 
 use std::collections::{HashMap, HashSet};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::ast::*;
 use crate::constant::Const;
@@ -29,11 +29,11 @@ use entity::*;
 #[derive(Clone, Debug)]
 enum Slot {
     Known(Entity),
-    Const(Rc<ValueSpec>, usize, i128),
+    Const(Arc<ValueSpec>, usize, i128),
     /// The position in `Checker::pending_vars`.
     Var(usize),
-    Type(Rc<TypeSpec>),
-    Func(Rc<FuncDecl>),
+    Type(Arc<TypeSpec>),
+    Func(Arc<FuncDecl>),
     /// Being looked at.
     Busy,
 }
@@ -112,7 +112,6 @@ pub(crate) struct Checker {
     bodies: Vec<FuncId>,
     /// Types whose keys must be comparable.
     keys: Vec<(Pos, Ty)>,
-    local_types: HashMap<String, u32>,
 }
 
 /// Checks the files of a program, `main`'s last.
@@ -140,7 +139,6 @@ pub(crate) fn check(files: Vec<File>, expressions: ExprId) -> Checked<Program> {
         refs: HashMap::new(),
         bodies: Vec::new(),
         keys: Vec::new(),
-        local_types: HashMap::new(),
     };
     for file in &files {
         checker.collect(file)?;
@@ -180,7 +178,10 @@ impl Checker {
                 return fault(*pos, format!("{name:?} imported and not used"));
             }
         }
-        let main = self.packages.get("main").and_then(|scope| scope.get("main"));
+        let main = self
+            .packages
+            .get("main")
+            .and_then(|scope| scope.get("main"));
         let Some(Slot::Known(Entity::Func(main))) = main else {
             return fault(Pos(0), "function main is undeclared in the main package");
         };

@@ -17,13 +17,17 @@ impl Checker {
         let operand = self.expr(inner)?;
         if op == "<-" {
             return match *self.out.types.kind(operand.ty) {
-                Kind::Chan(Dir::Send, _) => {
-                    fault(expr.pos, "invalid operation: cannot receive from send-only channel")
-                }
+                Kind::Chan(Dir::Send, _) => fault(
+                    expr.pos,
+                    "invalid operation: cannot receive from send-only channel",
+                ),
                 Kind::Chan(_, elem) => Ok(Operand::new(Mode::CommaOk, elem)),
                 _ => {
                     let ty = self.show(operand.ty);
-                    fault(expr.pos, format!("invalid operation: cannot receive from {ty}"))
+                    fault(
+                        expr.pos,
+                        format!("invalid operation: cannot receive from {ty}"),
+                    )
                 }
             };
         }
@@ -40,7 +44,11 @@ impl Checker {
         let Mode::Const(value) = &operand.mode else {
             return Ok(Operand::value(operand.ty));
         };
-        let unsigned = self.out.types.integer(operand.ty).filter(|(_, signed)| !signed);
+        let unsigned = self
+            .out
+            .types
+            .integer(operand.ty)
+            .filter(|(_, signed)| !signed);
         let result = match (op, value) {
             ("!", Const::Bool(value)) => Const::Bool(!value),
             ("-", Const::Int(value)) => Const::Int(-value),
@@ -142,15 +150,17 @@ impl Checker {
             self.assignable(from, to, pos, "operation")?;
             // A value that is compared with an interface keeps its type.
             return Ok(to);
-        } else if a.ty == b.ty {
-            return Ok(a.ty);
-        } else if types.is_interface(a.ty) && self.assign_fault(b, a.ty).is_none() {
+        } else if self.assign_fault(b, a.ty).is_none() && (a.ty == b.ty || types.is_interface(a.ty))
+        {
             return Ok(a.ty);
         } else if types.is_interface(b.ty) && self.assign_fault(a, b.ty).is_none() {
             return Ok(b.ty);
         }
         let (a, b) = (self.show(a.ty), self.show(b.ty));
-        fault(pos, format!("invalid operation: mismatched types {a} and {b}"))
+        fault(
+            pos,
+            format!("invalid operation: mismatched types {a} and {b}"),
+        )
     }
 
     fn comparable(&mut self, op: &str, a: &Operand, b: &Operand, ty: Ty, pos: Pos) -> Checked<()> {
@@ -167,7 +177,10 @@ impl Checker {
             return Ok(());
         }
         let ty = self.show(ty);
-        fault(pos, format!("invalid operation: operator {op} not defined on {ty}"))
+        fault(
+            pos,
+            format!("invalid operation: operator {op} not defined on {ty}"),
+        )
     }
 
     fn shift(
@@ -194,11 +207,17 @@ impl Checker {
         let Mode::Const(value) = &a.mode else {
             return match self.out.types.integer(a.ty) {
                 Some(_) => Ok(Operand::value(a.ty)),
-                None => fault(expr.pos, "invalid operation: shifted operand must be integer"),
+                None => fault(
+                    expr.pos,
+                    "invalid operation: shifted operand must be integer",
+                ),
             };
         };
         let Some(value) = value.int() else {
-            return fault(expr.pos, "invalid operation: shifted operand must be integer");
+            return fault(
+                expr.pos,
+                "invalid operation: shifted operand must be integer",
+            );
         };
         let untyped = self.out.types.is_untyped(a.ty);
         let ty = if untyped { basic::UNTYPED_INT } else { a.ty };

@@ -57,7 +57,10 @@ impl Checker {
         }
         let missing = |checker: &Checker| {
             let ty = checker.show(operand.ty);
-            fault(expr.pos, format!("{ty} undefined (type {ty} has no field or method {name})"))
+            fault(
+                expr.pos,
+                format!("{ty} undefined (type {ty} has no field or method {name})"),
+            )
         };
         if let Kind::Weak(to) = *self.out.types.own_kind(operand.ty)
             && &**name == "Value"
@@ -93,8 +96,14 @@ impl Checker {
         }
         match found.member {
             Member::Field(ty) => {
-                self.out.selections.insert(expr.id, Selection::Field(found.path));
-                let mode = if addressable { Mode::Variable } else { Mode::Value };
+                self.out
+                    .selections
+                    .insert(expr.id, Selection::Field(found.path));
+                let mode = if addressable {
+                    Mode::Variable
+                } else {
+                    Mode::Value
+                };
                 Ok(Operand::new(mode, ty))
             }
             Member::Abstract(interface, method) => {
@@ -133,9 +142,9 @@ impl Checker {
         let ty = types.pointee(operand.ty).unwrap_or(operand.ty);
         let package = self.place.package.as_deref().unwrap_or("main");
         let package = format!("{package}.");
-        types.named(ty).is_some_and(|named| {
-            named.name.contains('.') && !named.name.starts_with(&package)
-        })
+        types
+            .named(ty)
+            .is_some_and(|named| named.name.contains('.') && !named.name.starts_with(&package))
     }
 
     /// `T.Method`.
@@ -151,7 +160,10 @@ impl Checker {
         };
         let pointer = self.out.types.pointee(operand.ty).is_some();
         if method.by_pointer && !pointer {
-            return fault(expr.pos, "invalid method expression (needs pointer receiver)");
+            return fault(
+                expr.pos,
+                "invalid method expression (needs pointer receiver)",
+            );
         }
         if !found.path.is_empty() || method.by_pointer != pointer {
             return fault(expr.pos, outside);
@@ -162,7 +174,9 @@ impl Checker {
         let params = [operand.ty].into_iter().chain(sig.params).collect();
         let ty = self.types().intern(Kind::Func(Sig { params, ..sig }));
         self.refer(super::Node::Func(method.func));
-        self.out.selections.insert(expr.id, Selection::MethodExpr(method.func));
+        self.out
+            .selections
+            .insert(expr.id, Selection::MethodExpr(method.func));
         Ok(Operand::value(ty))
     }
 }

@@ -33,7 +33,7 @@ impl Checker {
                 for target in left {
                     wanted.push(self.target(target)?);
                 }
-                let values = self.values(right, left.len(), stmt.pos, None)?;
+                let values = self.values(right, left.len(), stmt.pos)?;
                 for ((operand, pos), ty) in values.iter().zip(wanted) {
                     match ty {
                         Some(ty) => self.assignable(operand, ty, *pos, "assignment")?,
@@ -113,7 +113,9 @@ impl Checker {
         is_loop: bool,
         body: impl FnOnce(&mut Self) -> Checked<()>,
     ) -> Checked<()> {
-        self.place.labels.extend(label.map(|label| (label.clone(), is_loop)));
+        self.place
+            .labels
+            .extend(label.map(|label| (label.clone(), is_loop)));
         self.place.loops += u32::from(is_loop);
         self.place.breakable += 1;
         body(self)?;
@@ -128,7 +130,12 @@ impl Checker {
     fn jump(&mut self, pos: Pos, label: Option<&Name>, what: &str) -> Checked<()> {
         let inside = match (label, what) {
             (Some(name), _) => {
-                let found = self.place.labels.iter().rev().find(|(label, _)| label == name);
+                let found = self
+                    .place
+                    .labels
+                    .iter()
+                    .rev()
+                    .find(|(label, _)| label == name);
                 found.is_some_and(|(_, is_loop)| what == "break" || *is_loop)
             }
             (None, "break") => self.place.breakable > 0,
@@ -182,9 +189,10 @@ impl Checker {
         let channel = self.expr(chan)?;
         let operand = self.expr(value)?;
         match *self.out.types.kind(channel.ty) {
-            Kind::Chan(Dir::Receive, _) => {
-                fault(chan.pos, "invalid operation: cannot send to receive-only channel")
-            }
+            Kind::Chan(Dir::Receive, _) => fault(
+                chan.pos,
+                "invalid operation: cannot send to receive-only channel",
+            ),
             Kind::Chan(_, elem) => self.assignable(&operand, elem, value.pos, "send"),
             _ => fault(chan.pos, "invalid operation: cannot send to non-channel"),
         }
@@ -207,7 +215,10 @@ impl Checker {
         let operand = self.expr(expr)?;
         match operand.mode {
             Mode::Variable | Mode::MapElem => Ok(Some(operand.ty)),
-            _ => fault(expr.pos, "cannot assign to expression (neither addressable nor a map index)"),
+            _ => fault(
+                expr.pos,
+                "cannot assign to expression (neither addressable nor a map index)",
+            ),
         }
     }
 
@@ -215,7 +226,11 @@ impl Checker {
         let Some(ty) = self.target(to)? else {
             return fault(to.pos, "cannot use _ as value");
         };
-        let position = if matches!(value.kind, ExprKind::Int(1)) { stmt.pos } else { value.pos };
+        let position = if matches!(value.kind, ExprKind::Int(1)) {
+            stmt.pos
+        } else {
+            value.pos
+        };
         let result = self.binary(to, op, to, value)?;
         self.out.ty[to.id as usize] = ty;
         self.out.consts.remove(&to.id);
@@ -223,7 +238,7 @@ impl Checker {
     }
 
     fn define(&mut self, pos: Pos, left: &[Expr], right: &[Expr]) -> Checked<()> {
-        let values = self.values(right, left.len(), pos, None)?;
+        let values = self.values(right, left.len(), pos)?;
         self.bind(pos, left, values)
     }
 
@@ -239,7 +254,12 @@ impl Checker {
             if &**text != "_" && !seen.insert(text.clone()) {
                 return fault(name.pos, format!("{text} repeated on left side of :="));
             }
-            let here = self.place.scopes.last().and_then(|scope| scope.get(text)).cloned();
+            let here = self
+                .place
+                .scopes
+                .last()
+                .and_then(|scope| scope.get(text))
+                .cloned();
             if let Some(Entity::Var(var)) = here {
                 let ty = self.out.vars[var.0 as usize].ty;
                 self.assignable(&operand, ty, at, "assignment")?;
@@ -313,10 +333,14 @@ impl Checker {
             return Ok(());
         }
         if values.is_empty() || results.is_empty() {
-            let what = if values.is_empty() { "not enough" } else { "too many" };
+            let what = if values.is_empty() {
+                "not enough"
+            } else {
+                "too many"
+            };
             return fault(pos, format!("{what} return values"));
         }
-        let found = match self.values(values, results.len(), pos, None) {
+        let found = match self.values(values, results.len(), pos) {
             Err(mut error) if error.message.starts_with("assignment mismatch") => {
                 let few = values.len() < results.len();
                 let what = if few { "not enough" } else { "too many" };
@@ -343,9 +367,7 @@ impl Checker {
                 return fault(range.over.pos, "cannot range over send-only channel");
             }
             Kind::Chan(_, elem) => (elem, None),
-            Kind::Basic(_) if self.out.types.is_string(over.ty) => {
-                (basic::INT, Some(basic::INT32))
-            }
+            Kind::Basic(_) if self.out.types.is_string(over.ty) => (basic::INT, Some(basic::INT32)),
             Kind::Basic(_) if self.out.types.integer(over.ty).is_some() => {
                 (self.out.types.default_type(over.ty), None)
             }
@@ -355,7 +377,10 @@ impl Checker {
             }
             _ => {
                 let ty = self.show(over.ty);
-                return fault(range.over.pos, format!("cannot range over value of type {ty}"));
+                return fault(
+                    range.over.pos,
+                    format!("cannot range over value of type {ty}"),
+                );
             }
         };
         if let Some(second) = &range.value
@@ -453,7 +478,10 @@ impl Checker {
         Self::one_default(&switch.cases)?;
         let over = self.expr(&switch.over)?;
         if !self.out.types.is_interface(over.ty) {
-            return fault(switch.over.pos, "type switch on a value that is not an interface");
+            return fault(
+                switch.over.pos,
+                "type switch on a value that is not an interface",
+            );
         }
         let mut used = switch.bind.is_none();
         for case in &switch.cases {

@@ -81,7 +81,8 @@ impl Checker {
         let ExprKind::Ident(package) = &of.kind else {
             return Ok(false);
         };
-        let is_package = matches!(self.lookup(package, of.pos)?, Entity::Package(p) if &*p == "weak");
+        let is_package =
+            matches!(self.lookup(package, of.pos)?, Entity::Package(p) if &*p == "weak");
         Ok(is_package && &**name == "Pointer")
     }
 

@@ -1,7 +1,7 @@
 //! Expressions.
 #![forbid(unsafe_code)]
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::Parser;
 use crate::ast::*;
@@ -102,7 +102,7 @@ impl Parser<'_> {
                 let level = std::mem::replace(&mut self.literal_level, 0);
                 let body = self.block()?;
                 self.literal_level = level;
-                let literal = Rc::new(FuncLit { ty, body });
+                let literal = Arc::new(FuncLit { ty, body });
                 return Ok(self.expr_of(pos, ExprKind::Func(literal)));
             }
             Tok::Sym("[" | "map" | "chan" | "struct" | "interface" | "<-") => return self.ty(),
@@ -115,7 +115,10 @@ impl Parser<'_> {
     /// `(*[]T)(x)`: a type that no expression looks like.
     fn is_type_behind_star(&self) -> bool {
         let next = self.tokens.get(self.at + 1).map(|token| &token.tok);
-        matches!(next, Some(Tok::Sym("[" | "map" | "chan" | "struct" | "interface")))
+        matches!(
+            next,
+            Some(Tok::Sym("[" | "map" | "chan" | "struct" | "interface"))
+        )
     }
 
     fn primary(&mut self) -> Checked<Expr> {

@@ -4,7 +4,7 @@
 mod expr;
 mod stmt;
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::ast::*;
 use crate::scan::{Tok, Token, scan};
@@ -155,7 +155,10 @@ impl Parser<'_> {
             } else if self.is("var") || self.is("const") || self.is("type") {
                 decls.extend(self.decl()?);
             } else if self.is("import") {
-                return fault(self.pos(), "syntax error: imports must appear before others");
+                return fault(
+                    self.pos(),
+                    "syntax error: imports must appear before others",
+                );
             } else {
                 return self.unexpected("declaration");
             }
@@ -213,7 +216,7 @@ impl Parser<'_> {
             }
             let alias = self.eat("=");
             let ty = self.ty()?;
-            return Ok(Decl::Type(Rc::new(TypeSpec {
+            return Ok(Decl::Type(Arc::new(TypeSpec {
                 pos,
                 name,
                 alias,
@@ -274,7 +277,7 @@ impl Parser<'_> {
             self.literal_level = 0;
             body = Some(self.block()?);
         }
-        Ok(Decl::Func(Rc::new(FuncDecl {
+        Ok(Decl::Func(Arc::new(FuncDecl {
             pos,
             name,
             receiver,
@@ -284,7 +287,7 @@ impl Parser<'_> {
     }
 
     /// Parameters and results.
-    fn signature(&mut self) -> Checked<Rc<FuncType>> {
+    fn signature(&mut self) -> Checked<Arc<FuncType>> {
         let (params, variadic) = self.params()?;
         let mut results = Vec::new();
         if self.is("(") {
@@ -303,7 +306,7 @@ impl Parser<'_> {
                 ty,
             });
         }
-        Ok(Rc::new(FuncType {
+        Ok(Arc::new(FuncType {
             params,
             variadic,
             results,
@@ -372,7 +375,17 @@ impl Parser<'_> {
     }
 
     fn starts_type(&self) -> bool {
-        const STARTS: &[&str] = &["*", "[", "map", "chan", "func", "struct", "interface", "<-", "("];
+        const STARTS: &[&str] = &[
+            "*",
+            "[",
+            "map",
+            "chan",
+            "func",
+            "struct",
+            "interface",
+            "<-",
+            "(",
+        ];
         match self.tok() {
             Tok::Ident(_) => true,
             Tok::Sym(symbol) => STARTS.contains(symbol),

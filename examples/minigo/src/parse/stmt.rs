@@ -180,7 +180,11 @@ impl Parser<'_> {
                 None => StmtKind::Expr(one(&mut left)?),
             },
         };
-        let pos = if matches!(kind, StmtKind::Define(..) | StmtKind::Assign(..)) { at } else { pos };
+        let pos = if matches!(kind, StmtKind::Define(..) | StmtKind::Assign(..)) {
+            at
+        } else {
+            pos
+        };
         Ok(Simple::Stmt(Stmt { pos, kind }))
     }
 
@@ -335,7 +339,11 @@ impl Parser<'_> {
             self.expect("case")?;
             loop {
                 let star = self.is("*");
-                exprs.push(if star { self.ty_or_expr()? } else { self.expr()? });
+                exprs.push(if star {
+                    self.ty_or_expr()?
+                } else {
+                    self.expr()?
+                });
                 if !self.eat(",") {
                     break;
                 }
