@@ -38,7 +38,7 @@ use crate::types::TypeId;
 /// for good.
 ///
 /// A window has a block of 64 KiB of its own while objects are taken from it. What no one has taken
-/// yet is not counted as [objects](crate::HeapStats::objects), and never finalized. Under
+/// yet is not counted as [objects](crate::observe::HeapStats::objects), and never finalized. Under
 /// [stress](crate::HeapOptions::stress) each object is taken by a call, so that each may collect.
 #[derive(Clone, Debug)]
 pub struct Window {
