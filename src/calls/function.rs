@@ -65,6 +65,7 @@ struct Parts {
     interface_word: Option<usize>,
     bulk: bool,
     returns_status: bool,
+    takes_any: bool,
     free_threaded: bool,
     mailbox: Option<MailboxId>,
     /// The owner of the code; dropped with the last clone of the function.
@@ -134,6 +135,7 @@ pub struct FunctionBuilder<F, A = Abi> {
     interface_word: Option<usize>,
     bulk: bool,
     returns_status: bool,
+    takes_any: bool,
     free_threaded: bool,
     mailbox: Option<MailboxId>,
     keep_alive: KeepAlive,
@@ -163,6 +165,14 @@ pub enum FunctionError {
     },
 }
 
+/// `func(unsafe.Pointer)`.
+fn one_word() -> Signature {
+    match Signature::new(None, vec![Type::unsafe_pointer()], Vec::new(), false) {
+        Ok(signature) => signature,
+        Err(error) => unreachable!("a signature of one pointer: {error}"),
+    }
+}
+
 /// The number of register counts of a machine: from 0 to its maximum.
 fn counts(arch: Arch) -> usize {
     fing_stubs::Machine::of(arch).int_regs.len() + 1
@@ -185,10 +195,45 @@ impl FinalizerFn {
         FunctionBuilder::begin(signature, Following(arch))
     }
 
-    /// A function that is a Rust closure, which is lent the mutator.
-    pub(crate) fn of_rust(signature: Signature, body: Arc<dyn RustBody>) -> FinalizerFn {
+    /// Returns a builder of a function of one word: the address of an object, whatever its type.
+    /// For VMs whose finalizers look at the object's own header, or whose types Go has not. It can
+    /// be set for objects of every type.
+    ///
+    /// ```
+    /// # if !cfg!(all(target_arch = "x86_64", target_os = "linux")) { return Ok(()) }
+    /// use fing::{Abi, FinalizerFn, Runtime};
+    ///
+    /// extern "C" fn finalize(object: usize) {
+    ///     assert_ne!(object, 0);
+    /// }
+    ///
+    /// let runtime = Runtime::new()?;
+    /// // SAFETY: `finalize` is a C function of one word, and takes every object.
+    /// let finalize = unsafe {
+    ///     FinalizerFn::of_any_object(Abi::host_native()?).at(finalize as *const ())
+    /// };
+    /// let types = ["uint64", "struct { P *uint8 }"].map(|ty| runtime.types().id(ty));
+    /// let mutator = runtime.attach()?;
+    /// for ty in types {
+    ///     mutator.set_finalizer(mutator.alloc(ty?)?, &finalize)?;
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn of_any_object(abi: Abi) -> FunctionBuilder<FinalizerFn> {
+        FunctionBuilder {
+            takes_any: true,
+            ..FunctionBuilder::begin(one_word(), abi)
+        }
+    }
+
+    /// A function that is a Rust closure, which is lent the mutator. Without a signature it
+    /// takes objects of all types.
+    pub(crate) fn of_rust(signature: Option<Signature>, body: Arc<dyn RustBody>) -> FinalizerFn {
+        let takes_any = signature.is_none();
+        let signature = signature.unwrap_or_else(one_word);
         let mut builder = FunctionBuilder::<FinalizerFn, ()>::begin(signature, ());
         builder.context = ContextKind::Mutator;
+        builder.takes_any = takes_any;
         // The closure is `Fn + Send + Sync`.
         builder.free_threaded = true;
         FinalizerFn(builder.finish(Entry::Rust(RustCode(body))))
@@ -295,6 +340,11 @@ impl Function {
         only.filter(|_| !self.signature().is_variadic())
     }
 
+    /// Whether it takes objects of all types, as one word.
+    pub(crate) fn takes_any(&self) -> bool {
+        self.0.takes_any
+    }
+
     /// Whether its address, or one of its addresses, is null.
     pub(crate) fn is_nil(&self) -> bool {
         match &self.0.entry {
@@ -325,6 +375,7 @@ impl<F, A> FunctionBuilder<F, A> {
             interface_word: None,
             bulk: false,
             returns_status: false,
+            takes_any: false,
             free_threaded: false,
             mailbox: None,
             keep_alive: KeepAlive(None),
@@ -526,6 +577,7 @@ impl<F, A> FunctionBuilder<F, A> {
             interface_word: self.interface_word,
             bulk: self.bulk,
             returns_status: self.returns_status,
+            takes_any: self.takes_any,
             free_threaded: self.free_threaded,
             mailbox: self.mailbox,
             _keep_alive: self.keep_alive,

@@ -460,9 +460,9 @@ impl<R: Reference> Finalizers<R> {
         self.shared.calls.queue.cancel(id, |_| true)
     }
 
-    /// Declares that `object` is finalized after `parent`, though no reference shows it: a statement
-    /// after its connection. As a reference from `parent` to `object` would do: `object` lives as
-    /// long as `parent` is reachable, and `parent` is not kept by it. In
+    /// Declares that `object` is finalized after `parent`, though no reference shows it: a
+    /// statement after its connection. As a reference from `parent` to `object` would do: `object`
+    /// lives as long as `parent` is reachable, and `parent` is not kept by it. In
     /// [`Order::Topological`](crate::Order::Topological) both are finalized in one collection,
     /// `parent` first, in Go's order one after the other.
     ///

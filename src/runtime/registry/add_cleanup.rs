@@ -193,7 +193,7 @@ impl Registry {
         let space = mutator.space();
         let heap = space.heap();
         let (base, tiny) = match heap.locate(pointer) {
-            Location::Object { start, desc } => (start, heap.is_tiny_block(desc)),
+            Location::Object { start, desc, .. } => (start, heap.is_tiny_block(desc)),
             Location::Nil => return Err(AddCleanupError::Nil),
             Location::NoObject if !self.is_global(pointer) => {
                 return Err(AddCleanupError::NotInHeap { addr: pointer });

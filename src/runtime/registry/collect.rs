@@ -35,6 +35,9 @@ impl Weakness for Registry {
         let mut specials = self.specials.lock();
         specials.dropping = !self.gate.is_open();
         if specials.dropping {
+            if specials.is_followed() {
+                self.follow(&specials, marking);
+            }
             return;
         }
         marking.mark_words_of_ids();
@@ -53,7 +56,7 @@ impl Weakness for Registry {
             Special::Finalizer { context, .. } => marking.mark(*context as usize),
             Special::Weak(_) | Special::External(_) => {}
         });
-        if specials.has_hidden() {
+        if specials.is_followed() {
             self.follow(&specials, marking);
         }
     }
@@ -69,7 +72,7 @@ impl Weakness for Registry {
         }
         self.queue
             .visit_references(&mut |word| marking.mark(word as usize));
-        if specials.has_hidden() {
+        if specials.is_followed() {
             self.follow(&specials, marking);
         }
     }
@@ -79,7 +82,12 @@ impl Weakness for Registry {
             return;
         }
         if self.order.is_topological() {
-            return self.plan(marking);
+            self.plan(marking);
+            let specials = self.specials.lock();
+            if specials.is_followed() {
+                self.follow(&specials, marking);
+            }
+            return;
         }
         marking.mark_children_of_dying();
         let specials = self.specials.lock();
@@ -100,6 +108,8 @@ impl Weakness for Registry {
                     }
                 }
             });
+        }
+        if specials.is_followed() {
             self.follow(&specials, marking);
         }
     }
@@ -108,6 +118,7 @@ impl Weakness for Registry {
     /// since `retain`, so no decision depends on another.
     fn decide(&self, marking: &mut Marking<'_>) {
         let mut specials = self.specials.lock();
+        specials.weak.clear(marking);
         if specials.dropping {
             return self.drop_dead(&mut specials, marking);
         }

@@ -91,6 +91,15 @@ pub enum SetFinalizerError {
         /// The type.
         ty: Type,
     },
+    /// Objects of an array type can't have a finalizer from the beginning.
+    #[error(
+        "set_finalizer: {ty} has objects of several sizes, wanted Mutator::set_finalizer for each \
+         of them"
+    )]
+    Sizes {
+        /// The type.
+        ty: Type,
+    },
     /// The finalizer can't be set for all objects of the type, as the type has objects already, or
     /// such a finalizer.
     #[error(
@@ -417,6 +426,9 @@ impl AddCleanupError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DowngradeError {
+    /// The object that refers weakly could not be made.
+    #[error(transparent)]
+    Alloc(Box<AllocError>),
     /// A pointer, but to no object of this heap, and to no global.
     #[error("downgrade: argument 0 is {addr:#x}, which is in no object of this heap")]
     NotInHeap {
@@ -425,12 +437,19 @@ pub enum DowngradeError {
     },
 }
 
+impl From<AllocError> for DowngradeError {
+    fn from(error: AllocError) -> DowngradeError {
+        DowngradeError::Alloc(Box::new(error))
+    }
+}
+
 impl DowngradeError {
     /// Returns the message of Go's runtime for this error, word for word; `None` where Go has no
     /// such check.
     pub fn go_text(&self) -> Option<String> {
         match self {
             Self::NotInHeap { .. } => Some("getWeakHandle on invalid pointer".to_owned()),
+            Self::Alloc(_) => None,
         }
     }
 }

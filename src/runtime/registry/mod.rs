@@ -13,6 +13,7 @@ mod argument;
 mod attached;
 mod collect;
 mod downgrade;
+mod ephemerons;
 mod error;
 mod exit;
 mod external;
@@ -89,6 +90,7 @@ struct Specials {
     topological: topological::State,
     declared: Declared<usize>,
     attached: attached::Attached,
+    weak: ephemerons::WeakObjects,
     /// Whether the collection under way drops what it finds dead, as nothing is finalized any more.
     dropping: bool,
     /// Weak pointers to what never dies, by address.
