@@ -112,7 +112,7 @@ impl World {
         let (signature, abi) = ("func(uintptr)".parse(), Abi::host_native());
         let (signature, abi): (fing::Signature, _) = (signature.unwrap(), abi.unwrap());
         let context = std::ptr::from_ref::<Notes>(&notes).addr();
-        let function = FinalizerFn::builder(signature.clone(), abi.clone())
+        let function = FinalizerFn::builder(signature.clone(), abi)
             .context(context)
             .keep_alive(notes.clone());
         let cleanup = CleanupFn::builder(signature, abi)
