@@ -104,11 +104,13 @@ pub mod callbacks {
     pub use fing_stubs::entry::{Call, CallbackOptions, Close, EntryPoint};
 }
 
-/// Where, when and in which order finalizers run: options of a runtime and of its thread, budgets of
-/// drains.
+/// Where, when and in which order finalizers run: options of a runtime and of its threads,
+/// mailboxes, budgets of drains.
 pub mod executor {
     pub use crate::calls::budget::{Budget, Drained};
     pub use crate::calls::builder::{Buildable, Builder};
+    pub use crate::calls::lane::{Lane, LaneError, MailboxId, Pool};
+    pub use crate::calls::mailbox::{Mailbox, MailboxOptions};
     pub use crate::calls::queue::DrainOrder;
     pub use crate::calls::thread::ThreadOptions;
 }
@@ -201,6 +203,10 @@ struct Readme;
 ))]
 #[doc = include_str!("../docs/embedding.md")]
 struct Embedding;
+/// So do those of the page for users of libffi.
+#[cfg(all(doctest, target_os = "linux"))]
+#[doc = include_str!("../docs/from-libffi.md")]
+struct FromLibffi;
 
 /// So does the program of the guide for collectors.
 #[cfg(doctest)]

@@ -141,7 +141,7 @@ impl Weakness for Registry {
                 marking.mark(due.start);
                 let template = &lookup.get(due.shape).template;
                 let record = template.finalizer(due.addr as u64, due.context);
-                queue.push(&record, template.tag(), 0);
+                queue.push(&record, template.route(), 0);
             }
             specials.bury(marking, &mut lookup, queue);
         });
@@ -160,7 +160,7 @@ impl Weakness for Registry {
         tell(|| {
             tracing::debug!(waiting = queue.counts().backlog.calls, "queue");
         });
-        self.mailbox.wake(&self.queue);
+        self.posts.wake(&self.queue);
         // In a separate statement, so that the lock is released before.
         let removed = std::mem::take(&mut *self.removed.lock());
         for shape in removed {
@@ -204,14 +204,14 @@ fn revive(
             .specials()
             .for_each(|start| specials.clear_weak(heap, start));
         let template = &lookup.get(shape_of(dying.id)).template;
-        let tag = template.tag();
+        let route = template.route();
         if template.has_own_context() {
             for (start, context) in dying.starts_with_words() {
-                queue.push(&template.finalizer(start as u64, context), tag, 0);
+                queue.push(&template.finalizer(start as u64, context), route, 0);
             }
         } else {
             for start in dying.starts() {
-                queue.push(&template.finalizer(start as u64, 0), tag, 0);
+                queue.push(&template.finalizer(start as u64, 0), route, 0);
             }
         }
     });
@@ -257,7 +257,7 @@ impl Specials {
             lists.take_all(object, |id, special| match special {
                 Special::Cleanup { shape, words, .. } => {
                     let template = &lookup.get(shape).template;
-                    queue.push(&template.cleanup(words), template.tag(), id);
+                    queue.push(&template.cleanup(words), template.route(), id);
                     *cleanups -= 1;
                 }
                 Special::Closure(closure) => {
@@ -266,7 +266,7 @@ impl Specials {
                         context: closure.context as usize,
                         ..template.cleanup(closure.words)
                     };
-                    queue.push(&record, template.tag(), id);
+                    queue.push(&record, template.route(), id);
                     *cleanups -= 1;
                 }
                 Special::Weak(cell) => cell.clear(),

@@ -4,6 +4,8 @@
 use fing_stubs::{Signature, StubError, Type};
 
 use crate::calls::executor::{Closed, StartError};
+use crate::calls::lane::LaneError;
+use crate::calls::shapes::ShapeError;
 use crate::heap::AllocError;
 use crate::types::TypesError;
 
@@ -205,6 +207,9 @@ pub enum SetFinalizerError {
     /// The stub for the function could not be made.
     #[error("set_finalizer: argument 1: {0}")]
     Stub(#[from] StubError),
+    /// The call can't be made where the registration says.
+    #[error(transparent)]
+    Lane(#[from] LaneError),
     /// The object has a finalizer already.
     #[error(
         "set_finalizer: the {object} at {addr:#x} has a finalizer, wanted none (clear it first)"
@@ -370,6 +375,9 @@ pub enum AddCleanupError {
     /// The stub for the function could not be made.
     #[error("add_cleanup: argument 1: {0}")]
     Stub(#[from] StubError),
+    /// The call can't be made where the registration says.
+    #[error(transparent)]
+    Lane(#[from] LaneError),
 }
 
 impl AddCleanupError {
@@ -460,6 +468,24 @@ impl From<StartError> for AddCleanupError {
         match error {
             StartError::Closed(closed) => Self::Closed(closed),
             StartError::NoThread(error) => Self::NoThread(error),
+        }
+    }
+}
+
+impl From<ShapeError> for SetFinalizerError {
+    fn from(error: ShapeError) -> Self {
+        match error {
+            ShapeError::Stub(error) => Self::Stub(error),
+            ShapeError::Lane(error) => Self::Lane(error),
+        }
+    }
+}
+
+impl From<ShapeError> for AddCleanupError {
+    fn from(error: ShapeError) -> Self {
+        match error {
+            ShapeError::Stub(error) => Self::Stub(error),
+            ShapeError::Lane(error) => Self::Lane(error),
         }
     }
 }

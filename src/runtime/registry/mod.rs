@@ -52,7 +52,7 @@ pub use why::WhyError;
 use crate::base::lock::{Lock, Rank};
 use crate::calls::function::{ContextKind, Function};
 use crate::calls::goroutine::Calls;
-use crate::calls::mailbox::Mailbox;
+use crate::calls::post::Posts;
 use crate::calls::queue::Queue;
 use crate::calls::shape::Shape;
 use crate::calls::shapes::Shapes;
@@ -66,7 +66,7 @@ pub(crate) struct Registry {
     specials: Lock<Specials>,
     shapes: Arc<Shapes>,
     queue: Arc<Queue>,
-    mailbox: Arc<Mailbox>,
+    posts: Arc<Posts>,
     stubs: Arc<StubCache>,
     gate: Arc<Gate>,
     order: FinalizationOrder,
@@ -137,7 +137,7 @@ impl Registry {
             specials: Lock::new(Rank::Registry, Specials::default()),
             shapes: calls.shapes.clone(),
             queue: calls.queue.clone(),
-            mailbox: calls.mailbox.clone(),
+            posts: calls.posts.clone(),
             stubs: calls.stubs.clone(),
             gate: calls.gate.clone(),
             order,
