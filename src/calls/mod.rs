@@ -12,12 +12,14 @@ pub(crate) mod failing;
 pub(crate) mod failure;
 pub(crate) mod function;
 pub(crate) mod goroutine;
+pub(crate) mod lane;
 pub(crate) mod lent;
 pub(crate) mod lookup;
 pub(crate) mod mailbox;
 pub(crate) mod misuse;
 pub(crate) mod observer;
 pub(crate) mod options;
+pub(crate) mod post;
 pub(crate) mod queue;
 #[cfg(test)]
 #[path = "queue/tests.rs"]
@@ -25,6 +27,7 @@ mod queue_tests;
 pub(crate) mod samples;
 pub(crate) mod shape;
 pub(crate) mod shapes;
+pub(crate) mod signal;
 pub(crate) mod status;
 pub(crate) mod thread;
 pub(crate) mod ticket;

@@ -12,5 +12,5 @@ pub(super) fn queue(due: &Due, lookup: &mut Lookup<'_>, queue: &mut Filling<'_>)
         true => template.finalizer(due.object, due.word),
         false => template.cleanup([due.word, 0]),
     };
-    queue.push(&record, template.tag(), due.number);
+    queue.push(&record, template.route(), due.number);
 }

@@ -48,8 +48,9 @@ use crate::calls::function::{CleanupFn, FinalizerFn, Function};
 use crate::calls::goroutine::Calls;
 use crate::calls::lent::{Lender, Lent, NotLent};
 use crate::calls::lookup::Lookup;
+use crate::calls::mailbox::{Mailbox, MailboxOptions};
 use crate::calls::options::{FinalizerOptions, Handling, HeldValue};
-use crate::calls::queue::{Backlog, CallId, CallStage, CallStats};
+use crate::calls::queue::{Backlog, CallId, CallStage, CallStats, LaneId};
 use crate::calls::samples::CallTimes;
 use crate::calls::shape::Argument;
 use crate::calls::ticket::Ticket;
@@ -459,9 +460,9 @@ impl<R: Reference> Finalizers<R> {
         self.shared.calls.queue.cancel(id, |_| true)
     }
 
-    /// Declares that `object` is finalized after `parent`, though no reference shows it: a statement
-    /// after its connection. As a reference from `parent` to `object` would do: `object` lives as
-    /// long as `parent` is reachable, and `parent` is not kept by it. In
+    /// Declares that `object` is finalized after `parent`, though no reference shows it: a
+    /// statement after its connection. As a reference from `parent` to `object` would do: `object`
+    /// lives as long as `parent` is reachable, and `parent` is not kept by it. In
     /// [`Order::Topological`](crate::Order::Topological) both are finalized in one collection,
     /// `parent` first, in Go's order one after the other.
     ///
@@ -559,7 +560,7 @@ impl<R: Reference> Finalizers<R> {
             calls.queue.for_each_shape(|shape| named.add(shape));
         });
         drop(table);
-        calls.mailbox.wake(&calls.queue);
+        calls.posts.wake(&calls.queue);
         for shape in removed {
             drop_guarded("the owner of a function", shape);
         }
@@ -649,6 +650,15 @@ impl<R: Reference> Finalizers<R> {
         self.goroutine.drain(budget)
     }
 
+    /// Makes a [`Mailbox`]: calls that a thread of the embedder makes, apart from those of the
+    /// executor.
+    ///
+    /// # Errors
+    /// Finalization was shut down, or this process is a fork.
+    pub fn mailbox(&self, options: MailboxOptions) -> Result<Mailbox, Closed> {
+        self.goroutine.mailbox(options)
+    }
+
     /// Returns a descriptor that is readable while calls are queued; see
     /// [`Runtime::due_descriptor`](crate::Runtime::due_descriptor).
     ///
@@ -657,7 +667,11 @@ impl<R: Reference> Finalizers<R> {
     #[cfg(unix)]
     pub fn due_descriptor(&self) -> std::io::Result<std::os::fd::BorrowedFd<'_>> {
         let calls = &self.shared.calls;
-        calls.mailbox.descriptor(&calls.queue)
+        calls
+            .posts
+            .executor
+            .signal
+            .descriptor(|| calls.queue.is_due_in(LaneId::EXECUTOR))
     }
 
     /// Waits until no call is queued or running. With [`Executor::Inline`], on the thread that made

@@ -35,8 +35,8 @@ const TAIL: &str = "
   registers is tried.
 - **callers**: the same, called by code that gcc compiled, as a program that runs by itself or under
   qemu: signatures of all classes of C's values, variadic ones too, and Go's own cases of Windows
-  callbacks. Callers of Apple's convention are compiled by clang 14, and run on Linux's arm64; left out are
-  variadic structs of vectors, which its callers have at other places than its callees.
+  callbacks. Callers of Apple's convention are compiled by clang 14, and run on Linux's arm64; left
+  out are variadic structs of vectors, which its callers have at other places than its callees.
 - `-`: no such oracle. No compiler of C has `tail`; Go has one convention for each machine.
 ";
 

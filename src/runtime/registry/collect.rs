@@ -35,6 +35,9 @@ impl Weakness for Registry {
         let mut specials = self.specials.lock();
         specials.dropping = !self.gate.is_open();
         if specials.dropping {
+            if specials.is_followed() {
+                self.follow(&specials, marking);
+            }
             return;
         }
         marking.mark_words_of_ids();
@@ -53,7 +56,7 @@ impl Weakness for Registry {
             Special::Finalizer { context, .. } => marking.mark(*context as usize),
             Special::Weak(_) | Special::External(_) => {}
         });
-        if specials.has_hidden() {
+        if specials.is_followed() {
             self.follow(&specials, marking);
         }
     }
@@ -69,7 +72,7 @@ impl Weakness for Registry {
         }
         self.queue
             .visit_references(&mut |word| marking.mark(word as usize));
-        if specials.has_hidden() {
+        if specials.is_followed() {
             self.follow(&specials, marking);
         }
     }
@@ -79,7 +82,12 @@ impl Weakness for Registry {
             return;
         }
         if self.order.is_topological() {
-            return self.plan(marking);
+            self.plan(marking);
+            let specials = self.specials.lock();
+            if specials.is_followed() {
+                self.follow(&specials, marking);
+            }
+            return;
         }
         marking.mark_children_of_dying();
         let specials = self.specials.lock();
@@ -100,6 +108,8 @@ impl Weakness for Registry {
                     }
                 }
             });
+        }
+        if specials.is_followed() {
             self.follow(&specials, marking);
         }
     }
@@ -108,6 +118,7 @@ impl Weakness for Registry {
     /// since `retain`, so no decision depends on another.
     fn decide(&self, marking: &mut Marking<'_>) {
         let mut specials = self.specials.lock();
+        specials.weak.clear(marking);
         if specials.dropping {
             return self.drop_dead(&mut specials, marking);
         }
@@ -130,7 +141,7 @@ impl Weakness for Registry {
                 marking.mark(due.start);
                 let template = &lookup.get(due.shape).template;
                 let record = template.finalizer(due.addr as u64, due.context);
-                queue.push(&record, template.tag(), 0);
+                queue.push(&record, template.route(), 0);
             }
             specials.bury(marking, &mut lookup, queue);
         });
@@ -149,7 +160,7 @@ impl Weakness for Registry {
         tell(|| {
             tracing::debug!(waiting = queue.counts().backlog.calls, "queue");
         });
-        self.mailbox.wake(&self.queue);
+        self.posts.wake(&self.queue);
         // In a separate statement, so that the lock is released before.
         let removed = std::mem::take(&mut *self.removed.lock());
         for shape in removed {
@@ -193,14 +204,14 @@ fn revive(
             .specials()
             .for_each(|start| specials.clear_weak(heap, start));
         let template = &lookup.get(shape_of(dying.id)).template;
-        let tag = template.tag();
+        let route = template.route();
         if template.has_own_context() {
             for (start, context) in dying.starts_with_words() {
-                queue.push(&template.finalizer(start as u64, context), tag, 0);
+                queue.push(&template.finalizer(start as u64, context), route, 0);
             }
         } else {
             for start in dying.starts() {
-                queue.push(&template.finalizer(start as u64, 0), tag, 0);
+                queue.push(&template.finalizer(start as u64, 0), route, 0);
             }
         }
     });
@@ -246,7 +257,7 @@ impl Specials {
             lists.take_all(object, |id, special| match special {
                 Special::Cleanup { shape, words, .. } => {
                     let template = &lookup.get(shape).template;
-                    queue.push(&template.cleanup(words), template.tag(), id);
+                    queue.push(&template.cleanup(words), template.route(), id);
                     *cleanups -= 1;
                 }
                 Special::Closure(closure) => {
@@ -255,7 +266,7 @@ impl Specials {
                         context: closure.context as usize,
                         ..template.cleanup(closure.words)
                     };
-                    queue.push(&record, template.tag(), id);
+                    queue.push(&record, template.route(), id);
                     *cleanups -= 1;
                 }
                 Special::Weak(cell) => cell.clear(),

@@ -51,8 +51,8 @@ impl Registry {
         self.queue
             .fill_in_order(marking.heap().epoch() + 1, |queue| {
                 for entry in entries.iter().rev() {
-                    let tag = lookup.get(entry.shape).template.tag();
-                    queue.push(&entry.record, tag, entry.number);
+                    let route = lookup.get(entry.shape).template.route();
+                    queue.push(&entry.record, route, entry.number);
                 }
             });
         let listed = listed.iter().map(|entry| NotRun {
