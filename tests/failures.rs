@@ -363,8 +363,8 @@ macro_rules! last_of_three {
     };
 }
 
-// A Go function `func([3]uint64) uint64` of the ABI without registers: the argument is 8 bytes above
-// the stack pointer, and the result above that. It returns the last word.
+// A Go function `func([3]uint64) uint64` of the ABI without registers: the argument is 8 bytes
+// above the stack pointer, and the result above that. It returns the last word.
 core::arch::global_asm!(
     ".globl fing_test_last_of_three",
     "fing_test_last_of_three:",

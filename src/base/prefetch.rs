@@ -1,7 +1,9 @@
 //! Asks the processor to load memory that will be needed soon: the only place of this crate that
 //! depends on the instruction set.
-// Not `expect`: on some machines there is no such instruction.
-#![allow(unsafe_code, reason = "the instruction is an intrinsic or assembly")]
+#![cfg_attr(
+    any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "s390x"),
+    expect(unsafe_code, reason = "the instruction is an intrinsic or assembly")
+)]
 
 /// Asks the processor to load the cache line of an address. Does nothing on instruction sets
 /// without a line below. Any address is allowed: the program sees no effect, and no address faults.
