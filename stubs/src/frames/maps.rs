@@ -7,11 +7,12 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::error::FrameError;
 use super::stack::Stack;
 use super::walk::FRAME;
+use crate::lock::{Guard, lock};
 
 /// Who calls a registered function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,23 +69,25 @@ pub(super) struct Shared(Mutex<Tables>);
 
 impl Shared {
     // Nothing panics while it is locked and half written.
-    pub(super) fn lock(&self) -> MutexGuard<'_, Tables> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn tables(&self) -> Guard<MutexGuard<'_, Tables>> {
+        lock(&self.0)
     }
 
     pub(super) fn add_stack(&self, word: &Arc<AtomicUsize>) {
-        self.lock().stacks.push(word.clone());
+        self.tables().stacks.push(word.clone());
     }
 
     pub(super) fn remove_stack(&self, word: &Arc<AtomicUsize>) {
-        self.lock().stacks.retain(|other| !Arc::ptr_eq(other, word));
+        self.tables()
+            .stacks
+            .retain(|other| !Arc::ptr_eq(other, word));
     }
 }
 
 /// The stack maps of generated code and the stacks that it runs on. Clones are handles to one
 /// table.
 ///
-/// See the [module](self) for what it needs of the code.
+/// See the [module](crate::frames) for what it needs of the code.
 #[derive(Clone, Debug, Default)]
 pub struct StackMaps(pub(super) Arc<Shared>);
 
@@ -129,7 +132,7 @@ impl StackMaps {
             return Err(FrameError::Empty { found: code });
         }
         let maps = checked(code.len(), maps)?;
-        let mut tables = self.0.lock();
+        let mut tables = self.0.tables();
         let before = tables.code.range(..code.end).next_back();
         if let Some((&start, there)) = before.filter(|(_, there)| there.end > code.start) {
             let there = start..there.end;
@@ -183,6 +186,6 @@ pub struct RegisteredCode {
 
 impl Drop for RegisteredCode {
     fn drop(&mut self) {
-        self.shared.lock().code.remove(&self.start);
+        self.shared.tables().code.remove(&self.start);
     }
 }

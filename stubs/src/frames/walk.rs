@@ -60,7 +60,7 @@ impl StackMaps {
             // No code was registered.
             return Ok(Walked::default());
         };
-        let (tables, mut walked) = (self.0.lock(), Walked::default());
+        let (tables, mut walked) = (self.0.tables(), Walked::default());
         for stack in &tables.stacks {
             let mut at = stack.load(Relaxed);
             while at != 0 {
