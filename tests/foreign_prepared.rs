@@ -185,6 +185,8 @@ struct Model {
     weak: BTreeSet<u64>,
     /// Due: a function and an object, or a cleanup's number; and the context.
     due: Vec<(u64, u64, Option<u64>)>,
+    /// How many of the due ones are queued.
+    queued: usize,
 }
 
 impl Model {
@@ -198,10 +200,30 @@ impl Model {
             _ if registered => CallStage::Registered,
             Some(at) => {
                 self.due.remove(at);
+                self.queued -= usize::from(at < self.queued);
                 CallStage::Queued
             }
             None => CallStage::Done,
         }
+    }
+
+    /// In topological order, a full collection registers the queued finalizers again whose objects
+    /// are reachable.
+    fn take_back(&mut self, referred: &BTreeSet<u64>) {
+        let contexts = self.finalizers.values().map(|(_, context)| *context);
+        let contexts = contexts.chain(self.due.iter().map(|due| due.2));
+        let reachable: BTreeSet<u64> = contexts.flatten().chain(referred.clone()).collect();
+        let mut kept = Vec::new();
+        for (at, (function, object, context)) in self.due.drain(..).enumerate() {
+            let is_free = !self.finalizers.contains_key(&object);
+            if at < self.queued && function != 3 && reachable.contains(&object) && is_free {
+                self.finalizers.insert(object, (function, context));
+            } else {
+                kept.push((at < self.queued, (function, object, context)));
+            }
+        }
+        self.queued = kept.iter().filter(|(is_queued, _)| *is_queued).count();
+        self.due = kept.into_iter().map(|(_, due)| due).collect();
     }
 
     /// Which objects are alive after a collection in which the program refers to these.
@@ -369,6 +391,9 @@ fn program(seed: u64, order: Order, moves: bool) {
                     random.below(most) < 3 || scope == Scope::Minor && heap.old[*n as usize]
                 });
                 let old = heap.old.clone();
+                if matches!((order, scope), (Order::Topological, Scope::Full)) {
+                    model.take_back(&referred);
+                }
                 let mut expected = model.collect(scope, &referred, &old);
                 let mut found = heap.collect(scope, &referred, &finalizers);
                 if scope == Scope::Minor {
@@ -387,9 +412,11 @@ fn program(seed: u64, order: Order, moves: bool) {
                 weak.retain(|n, _| model.weak.contains(n));
                 if random.below(3) > 0 {
                     finalizers.finish();
+                    model.queued = model.due.len();
                 }
                 if random.below(2) > 0 {
                     finalizers.finish();
+                    model.queued = 0;
                     finalizers.run_finalizers().unwrap();
                     let ran = LOG.take().into_iter().map(|(function, word, context)| {
                         let word = match function {

@@ -32,9 +32,8 @@ const STUBS: &str = "
     compile < fuzzing;
     record, compile, host < interp;
     barrier, interp, publish < stub < call < cache < entry, function;
-    lock < function;
+    lock < frames, function;
     record < seed;
-    frames;
 ";
 
 /// As [`STUBS`], for the runtime.

@@ -98,7 +98,7 @@ impl Run {
             "2",
             "--bars",
             "--scenario",
-            "lives,closures,steady,calls,stubs,callbacks,runtime,collector",
+            "lives,closures,steady,calls,stubs,callbacks,values,runtime,collector",
             "--n",
             "200",
             "--subject",
@@ -188,7 +188,7 @@ fn lines_are_as_described(run: &Run) {
         // Batches have their size, and the steady state its number of live objects.
         let n = line["n"].as_u64().unwrap();
         assert!(
-            n == 200 || n == 512 && ["calls", "stubs", "callbacks"].contains(&&**group),
+            n == 200 || n == 512 && ["calls", "stubs", "callbacks", "values"].contains(&&**group),
             "{line}"
         );
         let of = |field: &str| line[field].as_f64().unwrap();

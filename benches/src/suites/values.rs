@@ -60,7 +60,7 @@ fn rows() -> Vec<Row> {
         Row::beside("fing.block", "libffi.call").at_most(0.25),
         Row::beside("fing.function", "libffi.call").at_most(0.25),
         Row::beside("fing.typed", "libffi.call").at_most(0.25),
-        Row::beside("by-hand.call", "libffi.call"),
+        Row::beside("floor.call", "libffi.call"),
     ]
 }
 
@@ -201,7 +201,7 @@ fn structs(_: usize) -> Result<Box<dyn Subject>, Fault> {
             ("fing.block".into(), each(block)),
             ("fing.function".into(), each(function)),
             ("fing.typed".into(), each(typed)),
-            ("by-hand.call".into(), each(|n| by_hand(from, step(n)))),
+            ("floor.call".into(), each(|n| by_hand(from, step(n)))),
         ]))
     }))
 }
@@ -242,7 +242,7 @@ fn variadic(_: usize) -> Result<Box<dyn Subject>, Fault> {
             ("fing.block".into(), each(block)),
             ("fing.function".into(), each(function)),
             ("fing.typed".into(), each(typed)),
-            ("by-hand.call".into(), each(|n| by_hand(7, a, b, n))),
+            ("floor.call".into(), each(|n| by_hand(7, a, b, n))),
         ]))
     }))
 }
