@@ -69,12 +69,16 @@ impl<R: Reference> Table<R> {
         let mut lookup = Lookup::between_sweeps(&calls.shapes);
         let mut reachable = HashSet::new();
         calls.queue.for_each_record(|record, tag, begun| {
+            // A cleanup's word is no reference.
+            let can_wait = !begun
+                && tag.kind() == CallKind::Finalizer
+                && !lookup.get(tag.shape()).shape.is_requeued();
+            if !can_wait {
+                return;
+            }
             let word = tag.object_of(record);
             let object = R::from_word(word);
-            if !begun
-                && tag.kind() == CallKind::Finalizer
-                && !lookup.get(tag.shape()).shape.is_requeued()
-                && (tracer.is_reached(object) || self.faults.has(Fault::AllTakenBack))
+            if (tracer.is_reached(object) || self.faults.has(Fault::AllTakenBack))
                 && self.find(Kind::Finalizer, object).is_none()
             {
                 reachable.insert(word);
