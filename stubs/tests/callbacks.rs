@@ -194,6 +194,7 @@ fn an_entry_begins_with_a_landing_pad() {
 /// An unwinder comes from the closure through handler, body and veneer to the foreign caller.
 #[test]
 fn backtraces_go_through() {
+    #[inline(never)]
     #[unsafe(no_mangle)]
     extern "C" fn fing_test_foreign_caller(function: Word) -> u64 {
         std::hint::black_box(function(1)) + 1
