@@ -88,8 +88,12 @@ fn each_call_once_under_load() {
                             object.addr()
                         });
                         let kept = number % 7 == 3 && !number.is_multiple_of(100);
-                        let root =
-                            kept.then(|| vm.enter(|m| m.root(m.adopt(addr).unwrap()).unwrap()));
+                        // The other thread may have collected twice since: then the object is gone,
+                        // and another one may be in its place.
+                        let root = vm.enter(|m| {
+                            let object = m.adopt(addr).ok().filter(|_| kept)?;
+                            (m.load_word(object, 0) == Ok(number)).then(|| m.root(object).unwrap())
+                        });
                         if number % 500 == thread {
                             vm.runtime.gc().unwrap();
                         }
