@@ -92,9 +92,12 @@ pub mod function {
     pub use crate::calls::function::{Following, FunctionBuilder, FunctionError, UncheckedBytes};
 }
 
-/// Where and when finalizers run: options of the thread, budgets of drains.
+/// Where and when finalizers run: options of the thread, budgets of drains, bounds of what is
+/// queued.
 pub mod executor {
     pub use crate::calls::budget::{Budget, Drained};
+    pub use crate::calls::pressure::{BacklogAction, BacklogExceeded};
+    pub use crate::calls::queue::BacklogBound;
     pub use crate::calls::thread::ThreadOptions;
 }
 

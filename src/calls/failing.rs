@@ -175,6 +175,7 @@ impl Calls {
         drop(function);
         // The goroutine may be parked: this thread may be one that was relieved.
         self.mailbox.wake(&self.queue);
+        self.pressure.tell(&self.queue);
         self.failures.requeued.fetch_add(count, Ordering::Relaxed);
     }
 }

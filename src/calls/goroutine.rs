@@ -27,6 +27,7 @@ use crate::calls::lookup::Lookup;
 use crate::calls::mailbox::{DueHook, Mailbox};
 use crate::calls::misuse::{MisuseHook, tell_misuse};
 use crate::calls::observer::{Call, Observer, ParkReason};
+use crate::calls::pressure::{Pressure, PressureOptions};
 use crate::calls::queue::{
     Block, ByKind, CallKind, CallStats, Counts, DrainOrder, Queue, Slot, Tag, Taken, Turn, status,
 };
@@ -61,6 +62,7 @@ pub(crate) struct Calls {
     pub(crate) restarts: AtomicU64,
     observer: Option<Box<dyn Observer>>,
     pub(crate) mailbox: Arc<Mailbox>,
+    pub(crate) pressure: Arc<Pressure>,
     pub(crate) samples: Option<Samples>,
     /// Whether a subscriber of `tracing` wanted each call when the drain began.
     traced: AtomicBool,
@@ -90,6 +92,7 @@ pub(crate) struct CallOptions {
     pub(crate) on_misuse: Box<MisuseHook>,
     pub(crate) observer: Option<Box<dyn Observer>>,
     pub(crate) on_due: Option<Box<DueHook>>,
+    pub(crate) pressure: PressureOptions,
     /// One of so many calls is timed.
     pub(crate) sample_every: Option<NonZeroU32>,
     pub(crate) watchdog: Option<Watchdog>,
@@ -106,6 +109,7 @@ impl Default for CallOptions {
             on_misuse: Box::new(tell_misuse),
             observer: None,
             on_due: None,
+            pressure: PressureOptions::default(),
             sample_every: None,
             watchdog: None,
         }
@@ -140,6 +144,7 @@ impl Calls {
         {
             queue.guard_turns();
         }
+        let pressure = Pressure::new(options.pressure, &queue);
         Ok(Calls {
             gate: Arc::new(Gate::new().map_err(CallsError::Gate)?),
             queue: Arc::new(queue),
@@ -149,6 +154,7 @@ impl Calls {
             on_misuse: options.on_misuse,
             observer: options.observer,
             mailbox: Arc::new(Mailbox::new(options.on_due)),
+            pressure: Arc::new(pressure),
             misuses: AtomicU64::new(0),
             workers: Workers::new(),
             watchdog: options.watchdog,
@@ -431,7 +437,9 @@ impl Calls {
                 }
             };
         }
-        self.queue.finish_block(turn, block, at)
+        let executed = self.queue.finish_block(turn, block, at);
+        self.pressure.tell(&self.queue);
+        executed
     }
 
     /// Returns how many of these records, from the first on, can run in one batch: they have the

@@ -4,6 +4,7 @@
 //! mutators a thread has.
 #![deny(unsafe_code)]
 
+pub(crate) mod assist;
 pub(crate) mod budget;
 pub(crate) mod executor;
 pub(crate) mod failing;
@@ -16,6 +17,7 @@ pub(crate) mod mailbox;
 pub(crate) mod misuse;
 pub(crate) mod observer;
 pub(crate) mod options;
+pub(crate) mod pressure;
 pub(crate) mod queue;
 #[cfg(test)]
 #[path = "queue/tests.rs"]

@@ -192,6 +192,7 @@ impl Watching {
                 self.bury(calls, &turn);
             }
             self.look(calls, calls.queue.sight());
+            calls.pressure.look(&calls.queue);
         }
     }
 

@@ -4,7 +4,7 @@
 use super::entry::Kind;
 use super::table::Due;
 use crate::calls::lookup::Lookup;
-use crate::calls::queue::Filling;
+use crate::calls::queue::{Filling, Owned};
 
 /// Queues a call.
 pub(super) fn queue(due: &Due, lookup: &mut Lookup<'_>, queue: &mut Filling<'_>) {
@@ -13,5 +13,9 @@ pub(super) fn queue(due: &Due, lookup: &mut Lookup<'_>, queue: &mut Filling<'_>)
         Kind::Finalizer => template.finalizer(due.object, due.word),
         Kind::Cleanup | Kind::Weak => template.cleanup([due.word, 0]),
     };
-    queue.push(&record, template.tag(), due.number);
+    let owned = Owned {
+        number: due.number,
+        external: due.external,
+    };
+    queue.push(&record, template.tag(), owned);
 }

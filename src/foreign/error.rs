@@ -6,6 +6,7 @@ use fing_stubs::{Kind, Signature, StubError};
 use crate::calls::executor::{Closed, StartError};
 use crate::calls::function::{ContextKind, Function};
 use crate::calls::options::HeldValue;
+use crate::calls::pressure::BacklogExceeded;
 use crate::calls::shape::Argument;
 
 /// Why [`Finalizers`](crate::foreign::Finalizers) registered nothing.
@@ -86,6 +87,11 @@ pub enum RegisterError {
     /// Nothing is finalized any more.
     #[error(transparent)]
     Closed(Closed),
+    /// The backlog exceeds a bound whose action is to refuse
+    /// ([`FinalizersBuilder::bound_backlog`](crate::foreign::FinalizersBuilder::bound_backlog)).
+    /// Nothing is wrong with the arguments; it may succeed later.
+    #[error("registering: {0}")]
+    Backlog(#[from] BacklogExceeded),
     /// The stub for the function could not be made.
     #[error("registering: {0}")]
     Stub(#[from] StubError),

@@ -46,7 +46,8 @@ use crate::calls::lent::{Lender, Lent, NotLent};
 use crate::calls::lookup::Lookup;
 use crate::calls::misuse::MutatorMisuse;
 use crate::calls::options::{FinalizerOptions, Handling, HeldValue};
-use crate::calls::queue::{Backlog, CallId, CallStage, CallStats};
+use crate::calls::pressure::{BacklogAction, BacklogExceeded};
+use crate::calls::queue::{Backlog, BacklogBound, CallId, CallStage, CallStats, demand};
 use crate::calls::samples::CallTimes;
 use crate::calls::shape::Argument;
 use crate::calls::thread::ThreadOptions;
@@ -268,6 +269,26 @@ impl<R: Reference> FinalizersBuilder<R> {
         self
     }
 
+    /// Adds a bound of the backlog; see
+    /// [`RuntimeBuilder::bound_backlog`](crate::RuntimeBuilder::bound_backlog). What objects own
+    /// outside the heap is known if the collector says it
+    /// ([`Tracer::external_bytes`]), and threads assist where they call
+    /// [`Finalizers::assist`].
+    pub fn bound_backlog(mut self, bound: BacklogBound, action: BacklogAction) -> Self {
+        self.calls.pressure.rules.push((bound, action));
+        self
+    }
+
+    /// Sets a hook that is called once when the backlog passes a bound, and again only after it was
+    /// within the bound meanwhile; see
+    /// [`RuntimeBuilder::on_pressure`](crate::RuntimeBuilder::on_pressure). The threads that find
+    /// out are those that call [`finish`](Finalizers::finish), that make calls, that register, or
+    /// that assist, and the watchdog's.
+    pub fn on_pressure(mut self, hook: impl Fn(&BacklogExceeded) + Send + Sync + 'static) -> Self {
+        self.calls.pressure.hook = Box::new(hook);
+        self
+    }
+
     /// Sets a hook that is called with each finalizer or cleanup that returns with a mutator of a
     /// [`Runtime`](crate::Runtime) that it has made. The default sends a `tracing` error.
     pub fn on_misuse(mut self, hook: impl Fn(&MutatorMisuse) + Send + Sync + 'static) -> Self {
@@ -396,6 +417,10 @@ pub struct FinalizersStats {
     pub stuck: u64,
     /// Times that another thread took over from one that was stuck or had ended.
     pub taken_over: u64,
+    /// Registrations that were refused as the backlog exceeded a bound.
+    pub refused: u64,
+    /// Calls that threads have made, or waited for, in [`Finalizers::assist`].
+    pub assisted: u64,
     /// Statistics of the stub cache.
     pub stubs: CacheStats,
 }
@@ -478,6 +503,7 @@ impl<R: Reference> Finalizers<R> {
         finalizer: &FinalizerFn,
         options: FinalizerOptions<R>,
     ) -> Result<(), RegisterError> {
+        self.admit()?;
         let function = finalizer.function();
         let argument = error::check(function)?;
         let context = error::check_context(function, options.context)?;
@@ -582,6 +608,7 @@ impl<R: Reference> Finalizers<R> {
         argument: HeldValue<R>,
         options: Handling,
     ) -> Result<Cleanup, RegisterError> {
+        self.admit()?;
         if argument == HeldValue::Object(object) {
             return Err(RegisterError::ArgumentIsObject {
                 word: object.to_word(),
@@ -629,9 +656,16 @@ impl<R: Reference> Finalizers<R> {
         self.shared.calls.queue.cancel(id, |_| true)
     }
 
-    /// Whether anything may be registered.
-    fn check_open(&self) -> Result<(), RegisterError> {
-        Closed::check(&self.shared.calls.gate).map_err(RegisterError::Closed)
+    /// Checks that something may be registered.
+    #[inline]
+    fn admit(&self) -> Result<(), RegisterError> {
+        let calls = &self.shared.calls;
+        Closed::check(&calls.gate).map_err(RegisterError::Closed)?;
+        if calls.queue.demands() == 0 {
+            return Ok(());
+        }
+        calls.pressure.admit(&calls.queue)?;
+        Ok(())
     }
 
     /// Returns the weak handle of an object, of which there is one at a time. A collection that
@@ -712,6 +746,7 @@ impl<R: Reference> Finalizers<R> {
         });
         drop(table);
         calls.mailbox.wake(&calls.queue);
+        calls.pressure.look(&calls.queue);
         for shape in removed {
             drop_guarded("the owner of a function", shape);
         }
@@ -801,6 +836,19 @@ impl<R: Reference> Finalizers<R> {
         self.goroutine.drain(budget)
     }
 
+    /// If the backlog exceeds a bound whose action is to assist
+    /// ([`BacklogAction::Assist`]), makes calls on this thread, or waits while another thread makes them. Returns how many were made meanwhile. If
+    /// no bound is exceeded, it costs one load. For threads of the embedder to call before they
+    /// allocate, where a collection may happen: it may make calls on this thread as
+    /// [`run_finalizers`](Self::run_finalizers) does.
+    #[inline]
+    pub fn assist(&self) -> u64 {
+        match self.shared.calls.queue.demands() & demand::ASSIST {
+            0 => 0,
+            _ => self.goroutine.assist(),
+        }
+    }
+
     /// Returns a descriptor that is readable while calls are queued; see
     /// [`Runtime::due_descriptor`](crate::Runtime::due_descriptor).
     ///
@@ -873,6 +921,8 @@ impl<R: Reference> Finalizers<R> {
             quarantined: counts.quarantined,
             stuck: counts.stuck,
             taken_over: counts.taken_over,
+            refused: calls.pressure.refused(),
+            assisted: calls.pressure.assisted(),
             stubs: calls.stubs.stats(),
         }
     }

@@ -32,7 +32,8 @@ use crate::calls::goroutine::{CallOptions, Calls, CallsError};
 use crate::calls::misuse::MutatorMisuse;
 use crate::calls::observer::Observer;
 use crate::calls::options::Handling;
-use crate::calls::queue::{DrainOrder, status};
+use crate::calls::pressure::{BacklogAction, BacklogExceeded};
+use crate::calls::queue::{BacklogBound, DrainOrder, demand, status};
 use crate::calls::samples::CallTimes;
 use crate::calls::thread::ThreadOptions;
 use crate::calls::ticket::Ticket;
@@ -243,6 +244,40 @@ impl RuntimeBuilder {
     /// Sets a watchdog; by default there is none. See [`Watchdog`] for what it does and costs.
     pub fn watchdog(mut self, options: Watchdog) -> Self {
         self.calls.watchdog = Some(options);
+        self
+    }
+
+    /// Adds a bound of the backlog, and says what is done while the backlog exceeds it. Any number
+    /// may be added; by default there is none. See `docs/failures.md`.
+    ///
+    /// ```
+    /// # if !cfg!(all(target_arch = "x86_64", target_os = "linux")) { return Ok(()) }
+    /// use std::time::Duration;
+    /// use fing::Runtime;
+    /// use fing::executor::Budget;
+    /// use fing::executor::{BacklogAction, BacklogBound};
+    ///
+    /// let some = Budget::unlimited().calls(1000).time(Duration::from_millis(2));
+    /// let runtime = Runtime::builder()
+    ///     .bound_backlog(BacklogBound::Calls(100_000), BacklogAction::Assist(some))
+    ///     .bound_backlog(BacklogBound::ExternalBytes(1 << 30), BacklogAction::Refuse)
+    ///     .bound_backlog(BacklogBound::Age(Duration::from_secs(60)), BacklogAction::Tell)
+    ///     .on_pressure(|exceeded| eprintln!("{exceeded}"))
+    ///     .build()?;
+    /// # Ok::<(), fing::error::RuntimeError>(())
+    /// ```
+    pub fn bound_backlog(mut self, bound: BacklogBound, action: BacklogAction) -> Self {
+        self.calls.pressure.rules.push((bound, action));
+        self
+    }
+
+    /// Sets a hook that is called once when the backlog passes a bound, whatever its action, and
+    /// again only after it was within the bound meanwhile. It is called with no lock held, on the
+    /// thread that finds out: one that has collected or made calls, that registers or allocates, or
+    /// the watchdog's. It may call the runtime as that thread may. The default sends a `tracing`
+    /// warning.
+    pub fn on_pressure(mut self, hook: impl Fn(&BacklogExceeded) + Send + Sync + 'static) -> Self {
+        self.calls.pressure.hook = Box::new(hook);
         self
     }
 
@@ -511,6 +546,12 @@ impl Runtime {
     #[inline]
     pub(crate) fn registry(&self) -> &Arc<Registry> {
         &self.shared.registry
+    }
+
+    /// Whether threads that allocate are asked to assist.
+    #[inline]
+    pub(crate) fn is_assistance_wanted(&self) -> bool {
+        self.shared.calls.queue.demands() & demand::ASSIST != 0
     }
 
     /// Starts the finalizer goroutine, if it has not been started.

@@ -36,6 +36,7 @@ impl Queue {
             waiting.list(&mut dropped);
         }
         inner.discard();
+        self.gauge(&mut inner);
         self.work.notify_all();
         self.settled.notify_all();
         self.watch.notify_all();
@@ -51,6 +52,7 @@ impl Queue {
         if let Some(running) = &inner.running {
             running.stop(&inner.turn.cells);
         }
+        self.gauge(&mut inner);
         self.work.notify_all();
         self.settled.notify_all();
         self.watch.notify_all();

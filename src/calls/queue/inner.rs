@@ -10,7 +10,8 @@ use super::block::Block;
 use super::cancel::{Cancelled, Known};
 use super::kinds::{Backlog, ByKind, CallKind, Fates};
 use super::packed::Packed;
-use super::record::Tag;
+use super::pressure::Gauge;
+use super::record::{Owned, Tag};
 use super::relief::{Stuck, TurnRef};
 use super::running::Running;
 use super::tickets::{Parts, Tickets};
@@ -48,9 +49,27 @@ pub(super) struct Inner {
     pub(super) drain_int_arg_regs: u8,
     pub(super) stop: bool,
     pub(super) counts: Counts,
+    /// Records that wait, also in the drain under way, and were not cancelled.
+    pub(super) load: Load,
+    pub(super) gauge: Gauge,
     /// When the first of `waiting` was queued, and the first of the drain under way.
     pub(super) waiting_since: Option<Instant>,
     pub(super) draining_since: Option<Instant>,
+}
+
+/// How much waits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Load {
+    pub(super) calls: u64,
+    /// External bytes of the objects.
+    pub(super) external: u128,
+}
+
+impl Load {
+    pub(super) fn take(&mut self, calls: u64, external: u128) {
+        self.calls -= calls;
+        self.external -= external;
+    }
 }
 
 impl Inner {
@@ -59,17 +78,15 @@ impl Inner {
     }
 
     pub(super) fn due(&self) -> u64 {
-        let waiting = self.waiting.iter().chain(&self.draining);
-        let waiting = waiting.map(Waiting::len).sum::<usize>() - self.cancelled.len();
         let running = self.running.as_ref();
         let running = running.map_or(0, |running| running.left(&self.turn.cells));
         let stuck: usize = self.stuck.iter().map(Stuck::len).sum();
-        (waiting + running + stuck) as u64
+        self.load.calls + (running + stuck) as u64
     }
 
     /// Adds a record that does not go into the block that is open for this group of shapes.
     #[cold]
-    pub(super) fn push_elsewhere(&mut self, group: usize, record: &Record, tag: Tag, number: u64) {
+    pub(super) fn push_elsewhere(&mut self, group: usize, record: &Record, tag: Tag, owned: Owned) {
         let open = self.open[group].and_then(|at| self.waiting.get_mut(at));
         if let Some(waiting) = open
             && let Form::Packed(packed) = &mut waiting.form
@@ -77,14 +94,14 @@ impl Inner {
         {
             let mut block = self.plain.take();
             packed.unpack(&mut block);
-            block.push(record, tag, number);
+            block.push(record, tag, owned);
             if let Form::Packed(empty) = std::mem::replace(&mut waiting.form, Form::Plain(block)) {
                 self.packed.give(empty);
             }
             return;
         }
         let mut packed = self.packed.take();
-        packed.begin(record, tag, number);
+        packed.begin(record, tag, owned);
         if self.waiting.is_empty() {
             self.waiting_since = Some(Instant::now());
         }
@@ -166,6 +183,7 @@ impl Inner {
             }
             self.counts.fates.discarded.add_all(left.by_kind());
         }
+        self.load = Load::default();
         self.cancelled.clear();
     }
 
@@ -256,7 +274,10 @@ impl Inner {
         if self.draining.is_empty() && self.waiting.is_empty() {
             self.cancelled.clear();
         }
-        Some(self.unpacked(next))
+        let (block, parts) = self.unpacked(next);
+        let records = block.slots().len();
+        self.load.take(records as u64, block.external(0..records));
+        Some((block, parts))
     }
 
     fn unpacked(&mut self, waiting: Waiting) -> (Block, Parts) {
@@ -292,18 +313,37 @@ impl Inner {
         for stuck in &self.stuck {
             fates.running.add_all(stuck.by_kind());
         }
-        let is_draining = !self.draining.is_empty() || self.running.is_some();
-        let since = match is_draining {
-            true => self.draining_since,
-            false => self.waiting_since.filter(|_| !self.waiting.is_empty()),
-        };
         let kinds = [CallKind::Finalizer, CallKind::Cleanup];
         let backlog = Backlog {
             calls: kinds.map(|kind| fates.waiting.get(kind)).iter().sum(),
-            age: since.map_or(Duration::ZERO, |since| since.elapsed()),
+            age: self.since().map_or(Duration::ZERO, |since| since.elapsed()),
             bytes,
+            external_bytes: usize::try_from(self.external()).unwrap_or(usize::MAX),
         };
         (fates, backlog)
+    }
+
+    /// When the first of the calls that have not ended was queued; `None` if there are none.
+    pub(super) fn since(&self) -> Option<Instant> {
+        match !self.draining.is_empty() || self.running.is_some() {
+            true => self.draining_since,
+            false => self.waiting_since.filter(|_| !self.waiting.is_empty()),
+        }
+    }
+
+    /// How many calls have not begun.
+    pub(super) fn not_begun(&self) -> u64 {
+        let running = self.running.as_ref();
+        let behind = running.map_or(0, |running| running.behind(&self.turn.cells));
+        self.load.calls + behind as u64
+    }
+
+    /// External bytes of the objects whose calls have not ended.
+    pub(super) fn external(&self) -> u128 {
+        let running = self.running.as_ref();
+        let running = running.map_or(0, |running| running.external_left(&self.turn.cells));
+        let stuck = self.stuck.iter().map(Stuck::external).sum::<u128>();
+        self.load.external + running + stuck
     }
 }
 
@@ -318,24 +358,27 @@ pub(crate) struct Filling<'a> {
 }
 
 impl Filling<'_> {
-    /// Adds a record. `number` identifies the call of a cleanup, and is not looked at for others.
+    /// Adds a record.
     #[inline(always)]
-    pub(crate) fn push(&mut self, record: &Record, tag: Tag, number: u64) {
+    pub(crate) fn push(&mut self, record: &Record, tag: Tag, owned: Owned) {
         let inner = &mut *self.inner;
         let group = match self.in_order {
             true => 0,
             false => tag.shape() as usize & (inner.open.len() - 1),
         };
         let open = inner.open[group].and_then(|at| inner.waiting.get_mut(at));
-        if !open.is_some_and(|open| open.push(record, tag, number)) {
-            inner.push_elsewhere(group, record, tag, number);
+        if !open.is_some_and(|open| open.push(record, tag, owned)) {
+            inner.push_elsewhere(group, record, tag, owned);
         }
         inner.counts.queued += 1;
+        inner.load.calls += 1;
+        inner.load.external += u128::from(owned.external);
         if inner.cancelled.has_index() {
-            let id = tag.call_id(record.words[tag.own_word()], number);
+            let id = tag.call_id(record.words[tag.own_word()], owned.number);
             let known = Known {
                 collection: Some(self.collection),
                 shape: tag.shape(),
+                external: owned.external,
             };
             inner.cancelled.add(id, known);
         }

@@ -77,6 +77,10 @@ pub struct Backlog {
     pub age: Duration,
     /// Memory of the queue in which they wait, in bytes.
     pub bytes: usize,
+    /// Bytes outside the heap that the objects of these calls, and of those that run, own: what was
+    /// [stated](crate::Mutator::set_external_bytes) for them. An object with several cleanups
+    /// counts for one of them.
+    pub external_bytes: usize,
 }
 
 /// Counts of the calls of finalizers, or of those of cleanups. At any moment `queued` is the sum of

@@ -13,10 +13,12 @@
 
 mod block;
 mod cancel;
+mod column;
 mod ends;
 mod inner;
 mod kinds;
 mod packed;
+mod pressure;
 mod record;
 mod relief;
 mod running;
@@ -34,11 +36,14 @@ pub(crate) use self::block::Block;
 pub use self::cancel::CallStage;
 use self::cancel::Cancelled;
 pub(crate) use self::inner::Filling;
-use self::inner::Inner;
+use self::inner::{Inner, Load};
 pub use self::kinds::{Backlog, CallKind, CallStats};
 pub(crate) use self::kinds::{ByKind, Fates};
 use self::packed::Packed;
-pub(crate) use self::record::{CallId, Slot, Tag};
+pub use self::pressure::BacklogBound;
+use self::pressure::Gauge;
+pub(crate) use self::pressure::{Crossing, Limit, demand};
+pub(crate) use self::record::{CallId, Owned, Slot, Tag};
 use self::relief::Stuck;
 pub(crate) use self::relief::{Sight, Turn, TurnRef, Watched};
 use self::running::{Found, Running};
@@ -158,6 +163,8 @@ pub(crate) struct Queue {
     /// For the watchdog: the goroutine is no longer parked.
     watch: Condvar,
     status: AtomicU32,
+    /// See [`Queue::demands`].
+    demands: AtomicU32,
 }
 
 impl Queue {
@@ -181,6 +188,8 @@ impl Queue {
             drain_int_arg_regs: int_arg_regs,
             stop: false,
             counts: Counts::default(),
+            load: Load::default(),
+            gauge: Gauge::default(),
             waiting_since: None,
             draining_since: None,
         };
@@ -190,6 +199,7 @@ impl Queue {
             settled: Condvar::new(),
             watch: Condvar::new(),
             status: AtomicU32::new(0),
+            demands: AtomicU32::new(0),
         }
     }
 
@@ -199,7 +209,10 @@ impl Queue {
     ///
     /// Once the queue is stopped, records are counted and dropped.
     pub(crate) fn fill<R>(&self, collection: u64, body: impl FnOnce(&mut Filling<'_>) -> R) -> R {
-        self.inner.lock().fill(collection, body)
+        let mut inner = self.inner.lock();
+        let result = inner.fill(collection, body);
+        self.gauge(&mut inner);
+        result
     }
 
     /// Adds these records of a block again, to be run in the same order, with this tag. They count
@@ -209,13 +222,10 @@ impl Queue {
         let collection = inner.collection;
         inner.fill(collection, |due| {
             for n in records.rev() {
-                let number = match block.call_id(n) {
-                    CallId::Cleanup(number) => number,
-                    CallId::Finalizer(_) => 0,
-                };
-                due.push(&block.slots()[n].record(), tag, number);
+                due.push(&block.slots()[n].record(), tag, block.owned(n));
             }
         });
+        self.gauge(&mut inner);
     }
 
     /// As [`Queue::fill`], but what is pushed first runs last also with [`DrainOrder::Grouped`].
@@ -230,6 +240,7 @@ impl Queue {
         });
         inner.attribute(collection, &[], blocks);
         inner.open.fill(None);
+        self.gauge(&mut inner);
     }
 
     /// Adds records; see [`Queue::fill`].
@@ -238,7 +249,8 @@ impl Queue {
         let collection = self.inner.lock().collection + 1;
         self.fill(collection, |due| {
             for (number, (record, tag)) in (0..).zip(records) {
-                due.push(&record, tag, number);
+                let external = 0;
+                due.push(&record, tag, Owned { number, external });
             }
         });
     }
@@ -267,6 +279,7 @@ impl Queue {
                 self.status
                     .fetch_and(!(status::WAIT | status::WAKE), Ordering::AcqRel);
                 inner.end_interrupted();
+                self.gauge(&mut inner);
                 self.settled.notify_all();
                 self.watch.notify_all();
                 return Taken::Stop;
@@ -275,6 +288,7 @@ impl Queue {
                 self.status
                     .fetch_and(!(status::WAIT | status::WAKE), Ordering::AcqRel);
                 inner.take();
+                self.gauge(&mut inner);
                 if inner.watched {
                     self.watch.notify_all();
                 }
@@ -386,6 +400,7 @@ impl Queue {
         }
         let executed = inner.end_block(reached);
         inner.give_back(Some(block));
+        self.gauge(&mut inner);
         self.status.fetch_and(!status::RUNNING, Ordering::AcqRel);
         // For those who wait for a collection's calls, or for the end.
         self.settled.notify_all();
@@ -406,6 +421,7 @@ impl Queue {
             cancelled,
             turn,
             stuck,
+            load,
             ..
         } = &mut *inner;
         let in_stuck = || {
@@ -415,7 +431,10 @@ impl Queue {
         // What waits is newer than what runs.
         let blocks = waiting.iter().chain(&*draining);
         let found = match cancelled.cancel(id, &allowed, blocks) {
-            Some(known) => Some(Found::Cancelled(known.collection)),
+            Some(known) => {
+                load.take(1, known.external.into());
+                Some(Found::Cancelled(known.collection))
+            }
             None => running.as_mut().and_then(|running| {
                 running.cancel(|of, shape| of == id && allowed(shape), &turn.cells)
             }),
@@ -427,6 +446,7 @@ impl Queue {
                 if collection.is_some_and(|collection| inner.tickets.done(collection, 1)) {
                     self.settled.notify_all();
                 }
+                self.gauge(&mut inner);
                 CallStage::Queued
             }
             Some(Found::Running) => CallStage::Running,

@@ -127,6 +127,11 @@ impl Stuck {
         self.block.by_kind(self.records.clone())
     }
 
+    /// External bytes of the objects.
+    pub(super) fn external(&self) -> u128 {
+        self.block.external(self.records.clone())
+    }
+
     /// Its records with their tags.
     pub(super) fn entries(&self) -> impl Iterator<Item = (&Slot, Tag)> {
         let entries = self.block.entries().skip(self.records.start);
@@ -312,6 +317,7 @@ impl Inner {
             }
         }
         self.give_back(block);
+        queue.gauge(self);
         queue.settled.notify_all();
         calls
     }

@@ -306,6 +306,23 @@ impl Running {
         (self.len() - at).saturating_sub(self.skip.len() + elsewhere.count())
     }
 
+    /// How many records have not begun and were not cancelled.
+    pub(super) fn behind(&self, cells: &Cells) -> usize {
+        let from = self.behind_progress(cells);
+        let cancelled = self.cancelled.range(from..).count();
+        let elsewhere = self.elsewhere.range(from..).count();
+        self.len() - from - cancelled - elsewhere
+    }
+
+    /// External bytes of the objects of records that have not returned and were not cancelled.
+    pub(super) fn external_left(&self, cells: &Cells) -> u128 {
+        if !self.block.has_external() {
+            return 0;
+        }
+        let left = (self.progress(cells)..self.len()).filter(|n| !self.is_taken(*n));
+        left.map(|n| u128::from(self.block.owned(n).external)).sum()
+    }
+
     /// Corrects what is outstanding of a collection by what this block has done of it.
     pub(super) fn correct(&self, collection: u64, outstanding: &mut Outstanding, cells: &Cells) {
         let at = self.progress(cells);

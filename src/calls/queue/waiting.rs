@@ -11,7 +11,7 @@ use super::block::Block;
 use super::cancel::CallStage;
 use super::kinds::ByKind;
 use super::packed::Packed;
-use super::record::{CallId, Tag};
+use super::record::{CallId, Owned, Tag};
 use super::tickets::Parts;
 
 /// A block of records that wait.
@@ -41,10 +41,10 @@ impl Waiting {
     }
 
     #[inline(always)]
-    pub(super) fn push(&mut self, record: &Record, tag: Tag, number: u64) -> bool {
+    pub(super) fn push(&mut self, record: &Record, tag: Tag, owned: Owned) -> bool {
         match &mut self.form {
-            Form::Packed(packed) => packed.push(record, tag, number),
-            Form::Plain(block) => block.push(record, tag, number),
+            Form::Packed(packed) => packed.push(record, tag, owned),
+            Form::Plain(block) => block.push(record, tag, owned),
         }
     }
 
@@ -103,6 +103,14 @@ impl Waiting {
         match &self.form {
             Form::Plain(block) => block.call_id(n),
             Form::Packed(packed) => packed.call_id(n),
+        }
+    }
+
+    /// External bytes of the object of record `n`.
+    pub(super) fn external(&self, n: usize) -> u64 {
+        match &self.form {
+            Form::Plain(block) => block.owned(n).external,
+            Form::Packed(packed) => packed.external(n),
         }
     }
 

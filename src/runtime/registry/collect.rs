@@ -10,10 +10,11 @@
 #![forbid(unsafe_code)]
 
 use super::argument::referred;
+use super::external::external_of;
 use super::{Registry, Special, Specials, shape_of};
 use crate::base::events::{drop_guarded, tell};
 use crate::calls::lookup::Lookup;
-use crate::calls::queue::{ByKind, CallKind, Filling};
+use crate::calls::queue::{ByKind, CallKind, Filling, Owned};
 use crate::heap::{Bit, Marking};
 use crate::runtime::collect::{Collection, Weakness};
 
@@ -122,7 +123,7 @@ impl Weakness for Registry {
                 marking.mark(due.start);
                 let template = &lookup.get(due.shape).template;
                 let record = template.finalizer(due.addr as u64, due.context);
-                queue.push(&record, template.tag(), 0);
+                queue.push(&record, template.tag(), specials.owned_by(heap, due.start));
             }
             specials.bury(marking, &mut lookup, queue);
         });
@@ -142,6 +143,7 @@ impl Weakness for Registry {
             tracing::debug!(waiting = queue.counts().backlog.calls, "queue");
         });
         self.mailbox.wake(&self.queue);
+        self.pressure.look(&self.queue);
         // In a separate statement, so that the lock is released before.
         let removed = std::mem::take(&mut *self.removed.lock());
         for shape in removed {
@@ -184,13 +186,17 @@ fn revive(
             .for_each(|start| specials.clear_weak(heap, start));
         let template = &lookup.get(shape_of(dying.id)).template;
         let tag = template.tag();
+        let mut push = |start, context| {
+            let owned = specials.owned_by(heap, start);
+            queue.push(&template.finalizer(start as u64, context), tag, owned);
+        };
         if template.has_own_context() {
             for (start, context) in dying.starts_with_words() {
-                queue.push(&template.finalizer(start as u64, context), tag, 0);
+                push(start, context);
             }
         } else {
             for start in dying.starts() {
-                queue.push(&template.finalizer(start as u64, 0), tag, 0);
+                push(start, 0);
             }
         }
     });
@@ -233,10 +239,17 @@ impl Specials {
             ..
         } = self;
         marking.for_each_dead(Bit::Special, |object| {
-            lists.take_all(object, |id, special| match special {
+            // The first cleanup has the object's bytes, for all of them.
+            let mut bytes = match *external {
+                0 => 0,
+                _ => external_of(lists, object),
+            };
+            lists.take_all(object, |number, special| match special {
                 Special::Cleanup { shape, words, .. } => {
                     let template = &lookup.get(shape).template;
-                    queue.push(&template.cleanup(words), template.tag(), id);
+                    let external = std::mem::take(&mut bytes);
+                    let owned = Owned { number, external };
+                    queue.push(&template.cleanup(words), template.tag(), owned);
                     *cleanups -= 1;
                 }
                 Special::Closure(closure) => {
@@ -245,7 +258,8 @@ impl Specials {
                         context: closure.context as usize,
                         ..template.cleanup(closure.words)
                     };
-                    queue.push(&record, template.tag(), id);
+                    let external = std::mem::take(&mut bytes);
+                    queue.push(&record, template.tag(), Owned { number, external });
                     *cleanups -= 1;
                 }
                 Special::Weak(cell) => cell.clear(),

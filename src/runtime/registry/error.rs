@@ -4,6 +4,7 @@
 use fing_stubs::{Signature, StubError, Type};
 
 use crate::calls::executor::{Closed, StartError};
+use crate::calls::pressure::BacklogExceeded;
 use crate::heap::AllocError;
 use crate::types::TypesError;
 
@@ -18,6 +19,11 @@ pub enum SetFinalizerError {
     /// Nothing is finalized any more.
     #[error("set_finalizer: {0}")]
     Closed(Closed),
+    /// The backlog exceeds a bound whose action is to refuse
+    /// ([`RuntimeBuilder::bound_backlog`](crate::RuntimeBuilder::bound_backlog)). Nothing is
+    /// wrong with the arguments; it may succeed later.
+    #[error("set_finalizer: {0}")]
+    Backlog(#[from] BacklogExceeded),
     /// The object's type is not one of this runtime.
     #[error("set_finalizer: argument 0: {0}")]
     ObjectType(TypesError),
@@ -247,6 +253,11 @@ pub enum AddCleanupError {
     /// Nothing is finalized any more.
     #[error("add_cleanup: {0}")]
     Closed(Closed),
+    /// The backlog exceeds a bound whose action is to refuse
+    /// ([`RuntimeBuilder::bound_backlog`](crate::RuntimeBuilder::bound_backlog)). Nothing is
+    /// wrong with the arguments; it may succeed later.
+    #[error("add_cleanup: {0}")]
+    Backlog(#[from] BacklogExceeded),
     /// The pointer is nil.
     #[error("add_cleanup: argument 0 is nil, wanted a pointer to an object")]
     Nil,

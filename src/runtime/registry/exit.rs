@@ -8,7 +8,7 @@ use fing_stubs::Record;
 
 use super::{Registration, Registry, Special, Specials, shape_of};
 use crate::calls::lookup::Lookup;
-use crate::calls::queue::{CallStage, Dropped, Tag};
+use crate::calls::queue::{CallStage, Dropped, Owned, Tag};
 use crate::heap::{Bit, Marking};
 use crate::order::{Candidate, Faults, plan};
 use crate::runtime::exit::NotRun;
@@ -59,7 +59,14 @@ impl Registry {
             .fill_in_order(marking.heap().epoch() + 1, |queue| {
                 for entry in entries.iter().rev() {
                     let tag = lookup.get(entry.shape).template.tag();
-                    queue.push(&entry.record, tag, entry.number);
+                    let external = match entry.registration {
+                        Registration::Cleanup => 0,
+                        Registration::Finalizer => {
+                            specials.owned_by(marking.heap(), entry.start).external
+                        }
+                    };
+                    let number = entry.number;
+                    queue.push(&entry.record, tag, Owned { number, external });
                 }
             });
         let listed = listed.iter().map(|entry| NotRun {
