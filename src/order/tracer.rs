@@ -98,7 +98,7 @@ pub unsafe trait Tracer {
     /// Returns how many bytes outside the heap the object owns, such as those of a buffer that its
     /// finalizer or cleanup frees. Called once for each of its calls that becomes due, with the
     /// address that the object has before it is traced; they count in the
-    /// [backlog](crate::pressure) until the call has ended. The default is 0.
+    /// [backlog](crate::observe::Backlog) until the call has ended. The default is 0.
     fn external_bytes(&mut self, object: Self::Ref) -> usize {
         let _ = object;
         0
