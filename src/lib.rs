@@ -117,6 +117,7 @@ pub mod observe {
     pub use crate::calls::observer::{Call, Observer, ParkReason};
     pub use crate::calls::queue::{Backlog, CallStats};
     pub use crate::calls::samples::{CallTimes, FunctionTimes, SlowCall};
+    pub use crate::calls::sites::SiteStats;
     pub use crate::runtime::registry::{Listed, State};
 }
 

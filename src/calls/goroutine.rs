@@ -29,7 +29,7 @@ use crate::calls::misuse::{MisuseHook, tell_misuse};
 use crate::calls::observer::{Call, Observer, ParkReason};
 use crate::calls::pressure::{Pressure, PressureOptions};
 use crate::calls::queue::{
-    Block, ByKind, CallKind, CallStats, Counts, DrainOrder, Queue, Slot, Tag, Taken, Turn, status,
+    Block, CallKind, CallStats, Counts, DrainOrder, Queue, Slot, Tag, Taken, Turn, status,
 };
 use crate::calls::samples::{Sample, Samples};
 use crate::calls::shape::{Callee, Shape};
@@ -322,9 +322,7 @@ impl Calls {
                 let next = self.queue.begin_batch(turn, &block, (at, at + 1), true);
                 if next > at {
                     self.fail(shape, &block, at..next, Cause::Quarantined);
-                    let mut skipped = ByKind::default();
-                    skipped.add(tags[at].kind(), 1);
-                    self.queue.skip(turn, skipped, false);
+                    self.queue.skip(turn, &tags[at..next], false);
                 }
                 at = next;
                 continue;

@@ -25,6 +25,7 @@ mod queue_tests;
 pub(crate) mod samples;
 pub(crate) mod shape;
 pub(crate) mod shapes;
+pub(crate) mod sites;
 pub(crate) mod status;
 pub(crate) mod thread;
 pub(crate) mod ticket;

@@ -50,6 +50,8 @@ use crate::calls::pressure::{BacklogAction, BacklogExceeded};
 use crate::calls::queue::{Backlog, BacklogBound, CallId, CallStage, CallStats, demand};
 use crate::calls::samples::CallTimes;
 use crate::calls::shape::Argument;
+use crate::calls::shapes::Named;
+use crate::calls::sites::{self, SiteStats};
 use crate::calls::thread::ThreadOptions;
 use crate::calls::ticket::Ticket;
 use crate::calls::watchdog::Watchdog;
@@ -740,10 +742,12 @@ impl<R: Reference> Finalizers<R> {
         });
         drop(lookup);
         let cycles = table.take_reports();
-        let removed = calls.shapes.sweep(|named| {
+        let name = |named: &mut Named| {
             table.for_each_shape(|shape| named.add(shape));
             calls.queue.for_each_shape(|shape| named.add(shape));
-        });
+        };
+        let forget = |shapes: &[u32]| calls.queue.forget_shapes(shapes);
+        let removed = calls.shapes.sweep(name, forget);
         drop(table);
         calls.mailbox.wake(&calls.queue);
         calls.pressure.look(&calls.queue);
@@ -836,9 +840,9 @@ impl<R: Reference> Finalizers<R> {
         self.goroutine.drain(budget)
     }
 
-    /// If the backlog exceeds a bound whose action is to assist
-    /// ([`BacklogAction::Assist`]), makes calls on this thread, or waits while another thread makes them. Returns how many were made meanwhile. If
-    /// no bound is exceeded, it costs one load. For threads of the embedder to call before they
+    /// If the backlog exceeds a bound whose action is [`BacklogAction::Assist`], makes calls on
+    /// this thread, or waits while another thread makes them. Returns how many were made meanwhile.
+    /// If no bound is exceeded, it costs one load. For threads of the embedder to call before they
     /// allocate, where a collection may happen: it may make calls on this thread as
     /// [`run_finalizers`](Self::run_finalizers) does.
     #[inline]
@@ -925,6 +929,23 @@ impl<R: Reference> Finalizers<R> {
             assisted: calls.pressure.assisted(),
             stubs: calls.stubs.stats(),
         }
+    }
+}
+
+impl<R: Reference> Finalizers<R> {
+    /// Returns what has become of registrations and calls by function and place of registration;
+    /// see [`Runtime::stats_by_site`](crate::Runtime::stats_by_site). Objects have no types here,
+    /// and calls that a collection has found due count as registered until
+    /// [`finish`](Self::finish) hands them over. Takes time in proportion to what is registered and
+    /// queued; registering waits meanwhile.
+    pub fn stats_by_site(&self) -> Vec<SiteStats> {
+        let calls = &self.shared.calls;
+        let table = self.shared.table.lock();
+        let mut registered = sites::Registered::default();
+        table.for_each_shape(|shape| registered.add(shape));
+        let counts = sites::Counts::new(calls, registered);
+        drop(table);
+        counts.rows(calls, |_| None)
     }
 }
 

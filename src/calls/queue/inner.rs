@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use fing_stubs::Record;
 
 use super::block::Block;
+use super::by_shape::Ended;
 use super::cancel::{Cancelled, Known};
 use super::kinds::{Backlog, ByKind, CallKind, Fates};
 use super::packed::Packed;
@@ -29,8 +30,11 @@ pub(super) struct Inner {
     /// The rest of the drain under way, newest last.
     pub(super) draining: Vec<Waiting>,
     pub(super) running: Option<Running>,
-    /// Records of the running block that were passed and not run: quarantined or discarded.
-    pub(super) skipped: Fates,
+    /// Records of the running block that were passed and not run, so many with a tag in a row: as
+    /// their function is in quarantine, or, if true, because they are lost.
+    pub(super) skipped: Vec<(Tag, usize, bool)>,
+    /// Calls that have ended, by shape.
+    pub(super) ended: Ended,
     /// Number of the running block.
     pub(super) block_number: u64,
     /// The right to run blocks.
@@ -55,6 +59,14 @@ pub(super) struct Inner {
     /// When the first of `waiting` was queued, and the first of the drain under way.
     pub(super) waiting_since: Option<Instant>,
     pub(super) draining_since: Option<Instant>,
+}
+
+/// A block that is run next.
+pub(super) struct Next {
+    pub(super) block: Block,
+    pub(super) parts: Parts,
+    /// When the first of its records was queued.
+    pub(super) since: Instant,
 }
 
 /// How much waits.
@@ -102,13 +114,15 @@ impl Inner {
         }
         let mut packed = self.packed.take();
         packed.begin(record, tag, owned);
+        let since = Instant::now();
         if self.waiting.is_empty() {
-            self.waiting_since = Some(Instant::now());
+            self.waiting_since = Some(since);
         }
         self.open[group] = Some(self.waiting.len());
         self.waiting.push(Waiting {
             form: Form::Packed(packed),
             parts: Parts::default(),
+            since,
         });
     }
 
@@ -182,6 +196,13 @@ impl Inner {
                 self.tickets.discard(collection, records.len() as u64);
             }
             self.counts.fates.discarded.add_all(left.by_kind());
+            match (&left.form, left.tags()) {
+                (Form::Packed(_), [tag]) => {
+                    self.ended
+                        .add_equal(*tag, left.len(), |fates| &mut fates.discarded);
+                }
+                (_, tags) => self.ended.add(tags, |fates| &mut fates.discarded),
+            }
         }
         self.load = Load::default();
         self.cancelled.clear();
@@ -212,11 +233,13 @@ impl Inner {
     /// Ends the running block, of which the records in front of number `reached` were run or
     /// skipped. Returns how many were run.
     pub(super) fn end_block(&mut self, reached: usize) -> u64 {
+        self.end_by_shape(reached);
         let Some(running) = self.running.take() else {
             return 0;
         };
         let (mut done, discarded) = running.account(reached, &mut self.tickets);
-        let skipped = std::mem::take(&mut self.skipped);
+        let skipped = self.skipped();
+        self.skipped.clear();
         done.take(skipped.quarantined);
         done.take(skipped.discarded);
         let fates = &mut self.counts.fates;
@@ -225,6 +248,19 @@ impl Inner {
         fates.discarded.add_all(skipped.discarded);
         fates.discarded.add_all(discarded);
         done.all()
+    }
+
+    /// The records of the running block that were passed and not run.
+    fn skipped(&self) -> Fates {
+        let mut fates = Fates::default();
+        for &(tag, calls, lost) in &self.skipped {
+            let fate = match lost {
+                true => &mut fates.discarded,
+                false => &mut fates.quarantined,
+            };
+            fate.add(tag.kind(), calls);
+        }
+        fates
     }
 
     /// Ends a block that was interrupted, or that another thread has left behind.
@@ -250,12 +286,13 @@ impl Inner {
     }
 
     /// The next block of the drain, as stubs read it, with at most so many records.
-    pub(super) fn next(&mut self, at_most: usize) -> Option<(Block, Parts)> {
+    pub(super) fn next(&mut self, at_most: usize) -> Option<Next> {
         let mut next = self.draining.pop()?;
         if let Some(Form::Packed(packed)) = self.draining.last().map(|block| &block.form) {
             packed.prefetch();
         }
         self.cancelled.purge(&mut next);
+        let since = next.since;
         if next.len() > at_most {
             let (mut whole, mut parts) = self.unpacked(next);
             let mut part = self.plain.take();
@@ -264,10 +301,12 @@ impl Inner {
             self.draining.push(Waiting {
                 form: Form::Plain(whole),
                 parts,
+                since,
             });
             next = Waiting {
                 form: Form::Plain(part),
                 parts: first,
+                since,
             };
         }
         self.cancelled.taken(&mut next);
@@ -277,7 +316,11 @@ impl Inner {
         let (block, parts) = self.unpacked(next);
         let records = block.slots().len();
         self.load.take(records as u64, block.external(0..records));
-        Some((block, parts))
+        Some(Next {
+            block,
+            parts,
+            since,
+        })
     }
 
     fn unpacked(&mut self, waiting: Waiting) -> (Block, Parts) {
@@ -304,10 +347,11 @@ impl Inner {
         }
         if let Some(running) = &self.running {
             running.add_to(&self.turn.cells, &mut fates);
-            fates.executed.take(self.skipped.quarantined);
-            fates.executed.take(self.skipped.discarded);
-            fates.quarantined.add_all(self.skipped.quarantined);
-            fates.discarded.add_all(self.skipped.discarded);
+            let skipped = self.skipped();
+            fates.executed.take(skipped.quarantined);
+            fates.executed.take(skipped.discarded);
+            fates.quarantined.add_all(skipped.quarantined);
+            fates.discarded.add_all(skipped.discarded);
             bytes += Block::BYTES;
         }
         for stuck in &self.stuck {

@@ -112,6 +112,20 @@ pub struct CallStats {
     pub discarded: u64,
 }
 
+impl std::ops::AddAssign for CallStats {
+    fn add_assign(&mut self, more: CallStats) {
+        self.registered += more.registered;
+        self.queued += more.queued;
+        self.waiting += more.waiting;
+        self.running += more.running;
+        self.executed += more.executed;
+        self.failed += more.failed;
+        self.cancelled += more.cancelled;
+        self.quarantined += more.quarantined;
+        self.discarded += more.discarded;
+    }
+}
+
 impl Fates {
     /// The counts of one kind, with what the queue does not know.
     pub(crate) fn stats(&self, kind: CallKind, registered: u64, failed: u64) -> CallStats {

@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 mod block;
+mod by_shape;
 mod cancel;
 mod column;
 mod ends;
@@ -33,10 +34,12 @@ use std::ops::Range;
 use fing_stubs::Record;
 
 pub(crate) use self::block::Block;
+use self::by_shape::Ended;
+pub(crate) use self::by_shape::OfShape;
 pub use self::cancel::CallStage;
 use self::cancel::Cancelled;
 pub(crate) use self::inner::Filling;
-use self::inner::{Inner, Load};
+use self::inner::{Inner, Load, Next};
 pub use self::kinds::{Backlog, CallKind, CallStats};
 pub(crate) use self::kinds::{ByKind, Fates};
 use self::packed::Packed;
@@ -174,7 +177,8 @@ impl Queue {
             open: vec![None; order.open_blocks()].into_boxed_slice(),
             draining: Vec::new(),
             running: None,
-            skipped: Fates::default(),
+            skipped: Vec::new(),
+            ended: Ended::default(),
             block_number: 0,
             turn: Turn::new(false),
             stuck: Vec::new(),
@@ -328,10 +332,14 @@ impl Queue {
         if inner.stop {
             return None;
         }
-        let (block, parts) = inner.next(at_most)?;
+        let Next {
+            block,
+            parts,
+            since,
+        } = inner.next(at_most)?;
         prepare(&block);
         let block = Arc::new(block);
-        let running = Running::new(block.clone(), parts);
+        let running = Running::new(block.clone(), parts, since);
         running.begin(&inner.turn.cells);
         inner.block_number += 1;
         inner.running = Some(running);
@@ -377,17 +385,15 @@ impl Queue {
         running.map_or(from, |running| running.claim(from, to, &turn.cells))
     }
 
-    /// Counts records of the running block that are not run: as quarantined, or, with `lost`, as
-    /// discarded.
-    pub(crate) fn skip(&self, turn: &Turn, records: ByKind, lost: bool) {
+    /// Counts records of the running block with these tags that are not run: as quarantined, or,
+    /// with `lost`, as discarded.
+    pub(crate) fn skip(&self, turn: &Turn, tags: &[Tag], lost: bool) {
         let mut inner = self.inner.lock();
         // If another thread has taken over meanwhile, the record is counted when this one retires.
         if !turn.is_relieved() {
-            let skipped = match lost {
-                true => &mut inner.skipped.discarded,
-                false => &mut inner.skipped.quarantined,
-            };
-            skipped.add_all(records);
+            let same = tags.chunk_by(|a, b| a == b);
+            let skipped = same.map(|same| (same[0], same.len(), lost));
+            inner.skipped.extend(skipped);
         }
     }
 
@@ -433,7 +439,7 @@ impl Queue {
         let found = match cancelled.cancel(id, &allowed, blocks) {
             Some(known) => {
                 load.take(1, known.external.into());
-                Some(Found::Cancelled(known.collection))
+                Some(Found::Cancelled(known.collection, known.shape))
             }
             None => running.as_mut().and_then(|running| {
                 running.cancel(|of, shape| of == id && allowed(shape), &turn.cells)
@@ -441,8 +447,9 @@ impl Queue {
         };
         let found = found.or_else(in_stuck);
         match found {
-            Some(Found::Cancelled(collection)) => {
+            Some(Found::Cancelled(collection, shape)) => {
                 inner.counts.fates.cancelled.add(id.kind(), 1);
+                inner.ended.cancel(shape, id.kind());
                 if collection.is_some_and(|collection| inner.tickets.done(collection, 1)) {
                     self.settled.notify_all();
                 }

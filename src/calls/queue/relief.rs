@@ -312,6 +312,8 @@ impl Inner {
         if let Some(stuck) = found.map(|at| self.stuck.swap_remove(at)) {
             calls = stuck.len() as u64;
             self.counts.fates.executed.add_all(stuck.by_kind());
+            let tags = &stuck.block.tags()[stuck.records.clone()];
+            self.ended.add(tags, |fates| &mut fates.executed);
             for (collection, calls) in &stuck.parts {
                 self.tickets.done(*collection, *calls);
             }

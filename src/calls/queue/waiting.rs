@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::AtomicU64;
+use std::time::Instant;
 
 use fing_stubs::Record;
 
@@ -20,6 +21,8 @@ pub(super) struct Waiting {
     pub(super) form: Form,
     /// Which collections queued them.
     pub(super) parts: Parts,
+    /// When the first of them was queued.
+    pub(super) since: Instant,
 }
 
 #[derive(Debug)]

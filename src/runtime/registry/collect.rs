@@ -15,6 +15,7 @@ use super::{Registry, Special, Specials, shape_of};
 use crate::base::events::{drop_guarded, tell};
 use crate::calls::lookup::Lookup;
 use crate::calls::queue::{ByKind, CallKind, Filling, Owned};
+use crate::calls::shapes::Named;
 use crate::heap::{Bit, Marking};
 use crate::runtime::collect::{Collection, Weakness};
 
@@ -220,7 +221,7 @@ impl Special {
     }
 
     /// The index of its shape, if it has one.
-    fn shape(&self) -> Option<u32> {
+    pub(super) fn shape(&self) -> Option<u32> {
         match self {
             Special::Finalizer { shape, .. } | Special::Cleanup { shape, .. } => Some(*shape),
             Special::Closure(closure) => Some(closure.shape),
@@ -312,7 +313,7 @@ impl Registry {
     /// Removes the shapes that can no longer be registered and that no object, list or queued
     /// record refers to.
     fn sweep_shapes(&self, specials: &mut Specials, marking: &Marking<'_>) {
-        let removed = self.shapes.sweep(|named| {
+        let name = |named: &mut Named| {
             marking.for_each_id(|id| named.add(shape_of(id)));
             specials.lists.for_each(|special| {
                 special
@@ -321,7 +322,9 @@ impl Registry {
                     .for_each(|shape| named.add(shape))
             });
             self.queue.for_each_shape(|shape| named.add(shape));
-        });
+        };
+        let forget = |shapes: &[u32]| self.queue.forget_shapes(shapes);
+        let removed = self.shapes.sweep(name, forget);
         if !removed.is_empty() {
             specials.known_cleanups.clear();
             self.removed.lock().extend(removed);
