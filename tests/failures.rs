@@ -1,7 +1,9 @@
 //! Calls that fail: each is reported with what is known of it, and the policy of its registration
 //! or its runtime is done.
-#![cfg(all(target_arch = "x86_64", target_os = "linux"))]
+#![cfg(target_os = "linux")]
 
+#[path = "support/runner.rs"]
+mod runner;
 #[path = "support/vm.rs"]
 #[expect(dead_code, reason = "not every test crate uses all of it")]
 mod vm;
@@ -287,7 +289,7 @@ extern "C-unwind" fn panics_with_status(_object: *const u64) -> i32 {
 
 fn with_status(vm: &Vm, signature: &str, code: *const ()) -> FinalizerFn {
     let signature = vm.runtime.types().parse_signature(signature).unwrap();
-    let builder = FinalizerFn::builder(signature, Abi::system_v()).status();
+    let builder = FinalizerFn::builder(signature, Abi::host_native().unwrap()).status();
     // SAFETY: I8: each function here is of the signature it is given with.
     unsafe { builder.at(code) }
 }
@@ -329,14 +331,37 @@ extern "C" fn cleanup_status(number: u64) -> u8 {
     number as u8
 }
 
-// A Go function `func([3]uint64) uint64` of the ABI without registers: the argument is above the
-// return address, and the result above that. It returns the last word.
+#[cfg(target_arch = "x86_64")]
+macro_rules! last_of_three {
+    () => {
+        "mov rax, [rsp + 24]; mov [rsp + 32], rax; ret"
+    };
+}
+#[cfg(target_arch = "aarch64")]
+macro_rules! last_of_three {
+    () => {
+        "ldr x0, [sp, 24]; str x0, [sp, 32]; ret"
+    };
+}
+#[cfg(target_arch = "riscv64")]
+macro_rules! last_of_three {
+    () => {
+        "ld t0, 24(sp); sd t0, 32(sp); ret"
+    };
+}
+#[cfg(target_arch = "s390x")]
+macro_rules! last_of_three {
+    () => {
+        "lg %r2, 24(%r15); stg %r2, 32(%r15); br %r14"
+    };
+}
+
+// A Go function `func([3]uint64) uint64` of the ABI without registers: the argument is 8 bytes above
+// the stack pointer, and the result above that. It returns the last word.
 core::arch::global_asm!(
     ".globl fing_test_last_of_three",
     "fing_test_last_of_three:",
-    "mov rax, [rsp + 24]",
-    "mov [rsp + 32], rax",
-    "ret",
+    last_of_three!(),
 );
 
 unsafe extern "C" {
@@ -354,10 +379,10 @@ fn cleanups_return_statuses_too() {
     };
     let byte = cleanup(
         "func(uint64) uint8",
-        Abi::system_v(),
+        Abi::host_native().unwrap(),
         cleanup_status as *const (),
     );
-    let go = Abi::go(Arch::Amd64).with_int_arg_regs(0).unwrap();
+    let go = Abi::go(Arch::host().unwrap()).with_int_arg_regs(0).unwrap();
     let last = fing_test_last_of_three as *const ();
     let three = cleanup("func([3]uint64) uint64", go, last);
     for number in [0x100, 0x1ff] {
@@ -393,7 +418,7 @@ fn a_bulk_finalizer_fails_as_one() {
         .types()
         .parse_signature("func(**main.T, uint) uint")
         .unwrap();
-    let builder = FinalizerFn::builder(signature, Abi::system_v())
+    let builder = FinalizerFn::builder(signature, Abi::host_native().unwrap())
         .bulk()
         .status();
     // SAFETY: I8: a System V function of an address and a number that returns one.
@@ -424,7 +449,7 @@ fn a_status_that_cannot_be_read_is_refused() {
             "{refused}"
         );
         let signature = m.types().parse_signature("func(uint64)").unwrap();
-        let builder = CleanupFn::builder(signature, Abi::system_v()).status();
+        let builder = CleanupFn::builder(signature, Abi::host_native().unwrap()).status();
         // SAFETY: I8: a System V function of a number.
         let cleanup = unsafe { builder.at(cleanup_status as *const ()) };
         let refused = m.add_cleanup(t, &cleanup, 1).unwrap_err();
@@ -462,14 +487,20 @@ fn foreign_objects_have_the_same_policies() {
         .on_failure(reports.hook())
         .build()
         .unwrap();
-    let builder = FinalizerFn::builder("func(uintptr) int32".parse().unwrap(), Abi::system_v());
+    let builder = FinalizerFn::builder(
+        "func(uintptr) int32".parse().unwrap(),
+        Abi::host_native().unwrap(),
+    );
     // SAFETY: I8: a System V function of a word, which it does not follow.
     let function = unsafe { builder.status().at(word_status as *const ()) };
     let again = Handling::new()
         .failure(FailurePolicy::Requeue(2))
         .record_site();
     let prepared = finalizers.prepare_finalizer(&function, again).unwrap();
-    let cleanup = CleanupFn::builder("func(uintptr) int32".parse().unwrap(), Abi::system_v());
+    let cleanup = CleanupFn::builder(
+        "func(uintptr) int32".parse().unwrap(),
+        Abi::host_native().unwrap(),
+    );
     // SAFETY: I8: as above.
     let cleanup = unsafe { cleanup.status().at(word_status as *const ()) };
     // SAFETY: I16: nothing follows these words.
@@ -504,7 +535,7 @@ fn foreign_objects_have_the_same_policies() {
 /// Runs a test of this file in a process of its own, and returns its exit status and what it wrote
 /// to standard error.
 fn in_a_process(name: &str) -> (std::process::ExitStatus, String) {
-    let output = std::process::Command::new(std::env::current_exe().unwrap())
+    let output = runner::command(std::env::current_exe().unwrap())
         .args(["--exact", name, "--nocapture", "--include-ignored"])
         .env(IN_A_PROCESS, name)
         .output()
@@ -557,7 +588,7 @@ fn pthread_exit_in_a_finalizer_ends_the_process() {
     if is_in_a_process(name) {
         let vm = Vm::new();
         let signature = vm.runtime.types().parse_signature("func(*main.T)").unwrap();
-        let builder = FinalizerFn::builder(signature, Abi::system_v());
+        let builder = FinalizerFn::builder(signature, Abi::host_native().unwrap());
         // SAFETY: I8: a System V function of one word.
         let function = unsafe { builder.at(leaves_by_pthread_exit as *const ()) };
         vm.doomed(0, |m, t| m.set_finalizer(t, &function).unwrap());

@@ -459,6 +459,7 @@ fn arguments_of_any_type() {
         // Of the words, only what the mask says is the argument.
         let all = [usize::MAX, usize::MAX];
         let one = [usize::MAX, 0];
+        let short = 0xbeef_u16.to_ne_bytes();
         let rows = [
             ("func(bool)", bytes(&[1]), [1, 0], [0xff, 0]),
             (
@@ -467,12 +468,7 @@ fn arguments_of_any_type() {
                 [0x7f, 0],
                 [0xff, 0],
             ),
-            (
-                "func(uint16)",
-                bytes(&[0xef, 0xbe]),
-                [0xbeef, 0],
-                [0xffff, 0],
-            ),
+            ("func(uint16)", bytes(&short), [0xbeef, 0], [0xffff, 0]),
             ("func(uint64)", CleanupArgument::Word(u64::MAX), one, one),
             ("func(*main.T)", object, [addr, 0], one),
             ("func(unsafe.Pointer)", object, [addr, 0], one),

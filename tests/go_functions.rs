@@ -89,6 +89,13 @@ const CASES: [Case; 8] = [
     },
 ];
 
+/// A word that begins with these bytes and has zeroes in the rest of its memory.
+fn beginning(bytes: &[u8]) -> u64 {
+    let mut word = [0; 8];
+    word[..bytes.len()].copy_from_slice(bytes);
+    u64::from_ne_bytes(word)
+}
+
 /// Registers `function` for an object whose number is `value`, drops the object, and waits until it
 /// has run.
 fn finalize(runtime: &Runtime, function: &FinalizerFn, value: i64) {
@@ -134,9 +141,11 @@ fn runtime(policy: CodePolicy) -> Runtime {
 fn function(runtime: &Runtime, go: &Go, case: &Case, closure: &[usize]) -> FinalizerFn {
     let text = format!("func({}) {}", case.parameter, case.results);
     let signature = runtime.types().parse_signature(&text).unwrap();
-    let abi = Abi::go(Arch::host().unwrap())
-        .with_int_arg_regs(if case.abi0 { 0 } else { 9 })
-        .unwrap();
+    let abi = Abi::go(Arch::host().unwrap());
+    let abi = match case.abi0 {
+        true => abi.with_int_arg_regs(0).unwrap(),
+        false => abi,
+    };
     let mut builder =
         FinalizerFn::builder(signature, abi).context(closure.as_ptr().expose_provenance());
     if let Some(prototype) = case.prototype {
@@ -211,7 +220,7 @@ fn go_cleanups_with_large_arguments() {
         let text = alloc("[5]uint8");
         mutator.store_bytes(text, 0, b"hello").unwrap();
         let (object, text) = (object.addr() as u64, text.addr() as u64);
-        let float = u64::from(1.5f32.to_bits());
+        let float = beginning(&1.5f32.to_ne_bytes());
         let rows = [
             (
                 "main.CleanUpMany",
@@ -278,19 +287,20 @@ fn go_cleanups_get_the_bytes_they_were_added_with() {
         let text = mutator.alloc(types.id("[5]uint8").unwrap()).unwrap();
         mutator.store_bytes(text, 0, b"hello").unwrap();
         let words = |first: u64, second: u64| [first.to_ne_bytes(), second.to_ne_bytes()].concat();
-        let float = u64::from(1.5f32.to_bits());
+        let number = [&77_u32.to_ne_bytes()[..], &(-2_i16).to_ne_bytes()].concat();
+        let float = [&1.5f32.to_ne_bytes()[..], &[200]].concat();
         // Function, parameter, argument, the number it confirms.
         let rows = [
             (
                 "main.CleanUpStruct",
                 "main.Argument",
-                words(77 | 0xfffe << 32, object.addr() as u64),
+                words(beginning(&number), object.addr() as u64),
                 4711,
             ),
             (
                 "main.CleanUpFloats",
                 "struct { X float32; N uint8; Y float64 }",
-                words(float | 200 << 32, 2.25f64.to_bits()),
+                words(beginning(&float), 2.25f64.to_bits()),
                 200,
             ),
             (

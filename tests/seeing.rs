@@ -200,10 +200,12 @@ fn sampled_calls_are_timed_and_made_once() {
                 (timed(&times.finalizers), timed(&times.cleanups)),
                 (601, 600)
             );
-            // At least 2^24 nanoseconds, so in element 25 or a later one.
-            assert_eq!(timed(&times.finalizers[25..]), 1);
-            assert!(times.slowest[0].time >= Duration::from_millis(20));
-            assert_eq!(times.slowest[0].signature, "func(*main.T)");
+            // At least 2^24 nanoseconds, so in element 25 or a later one. On a busy machine others
+            // may take as long.
+            assert!(timed(&times.finalizers[25..]) >= 1);
+            let mut slowest = times.slowest.iter();
+            let slow = slowest.find(|call| call.signature == "func(*main.T)");
+            assert!(slow.unwrap().time >= Duration::from_millis(20));
         }
     }
     assert_eq!(Vm::new().runtime.call_times(), None);

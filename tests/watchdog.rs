@@ -1,5 +1,5 @@
 //! Calls that are stuck, and threads that end in a call: they are noticed, and the others go on.
-#![cfg(all(target_arch = "x86_64", target_os = "linux"))]
+#![cfg(target_os = "linux")]
 
 #[path = "support/vm.rs"]
 #[expect(dead_code, reason = "not every test crate uses all of it")]
@@ -148,7 +148,7 @@ fn ledger(policy: FailurePolicy, collectors: usize) {
         })
     };
     let function = vm.runtime.types().parse_signature("func(*main.T)").unwrap();
-    let builder = FinalizerFn::builder(function, Abi::system_v()).context_word();
+    let builder = FinalizerFn::builder(function, Abi::host_native().unwrap()).context_word();
     // SAFETY: I8: a System V function of a pointer and a context; `body` outlives the runtime.
     let function = unsafe { builder.at(with_number as *const ()) };
     let prepared = vm.runtime.prepare_finalizer(vm.t, &function).unwrap();
@@ -460,7 +460,10 @@ fn finalizers_of_a_foreign_collector_are_watched_too() {
         .build()
         .unwrap();
     let door = Door::default();
-    let builder = CleanupFn::builder("func(uintptr)".parse().unwrap(), Abi::system_v());
+    let builder = CleanupFn::builder(
+        "func(uintptr)".parse().unwrap(),
+        Abi::host_native().unwrap(),
+    );
     // SAFETY: I8: a System V function of a word, which is 0 or the address of a door.
     let cleanup = unsafe { builder.at(waits as *const ()) };
     for object in (0x1000..).step_by(16).take(1000) {

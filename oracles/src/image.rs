@@ -6,12 +6,12 @@
 //! mapping stays for the life of the process.
 
 use std::collections::HashMap;
+use std::fs::{self, File};
+use std::os::fd::AsRawFd;
 use std::path::Path;
-use std::{fs, io, ptr};
+use std::{io, ptr};
 
-use object::{Object, ObjectKind, ObjectSegment, ObjectSymbol, Permissions};
-
-const PAGE: u64 = 4096;
+use object::{Object, ObjectKind, ObjectSegment, ObjectSymbol};
 
 /// Why a file could not be mapped.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +48,8 @@ pub struct Image {
     symbols: HashMap<String, Symbol>,
 }
 
+type Segment<'data, 'file> = object::Segment<'data, 'file>;
+
 #[derive(Debug, Clone, Copy)]
 struct Symbol {
     address: u64,
@@ -66,14 +68,13 @@ impl Image {
         if file.kind() != ObjectKind::Executable {
             return Err(ImageError::Kind(file.kind()));
         }
+        let opened = File::open(path)?;
         for segment in file.segments() {
-            let permissions = segment.permissions();
-            map_segment(
-                segment.address(),
-                segment.size(),
-                segment.data()?,
-                permissions,
-            )?;
+            if segment.permissions().executable() {
+                map_code(&opened, &segment)?;
+            } else {
+                map_data(&segment)?;
+            }
         }
         let symbols = file
             .symbols()
@@ -146,21 +147,52 @@ impl Image {
     }
 }
 
-/// Maps one PT_LOAD segment: anonymous pages at exactly its place, its bytes, then its protection.
-fn map_segment(
-    address: u64,
-    size: u64,
-    data: &[u8],
-    wanted: Permissions,
-) -> Result<(), ImageError> {
-    let failed = |operation| ImageError::Segment {
-        address,
-        size,
+/// The pages of a segment: address of the first, bytes of all, and how far into them it begins.
+fn pages(segment: &Segment) -> (u64, u64, u64) {
+    // SAFETY: asks the system for a number.
+    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as u64;
+    let start = segment.address() & !(page - 1);
+    let end = (segment.address() + segment.size()).next_multiple_of(page);
+    (start, end - start, segment.address() - start)
+}
+
+fn failed(segment: &Segment, operation: &'static str) -> ImageError {
+    ImageError::Segment {
+        address: segment.address(),
+        size: segment.size(),
         operation,
         error: io::Error::last_os_error(),
+    }
+}
+
+/// Maps a segment with code from the file itself: so the kernel sees to it that instruction fetches
+/// see the code, on machines that do not by themselves.
+fn map_code(file: &File, segment: &Segment) -> Result<(), ImageError> {
+    let (start, length, into) = pages(segment);
+    let flags = libc::MAP_PRIVATE | libc::MAP_FIXED_NOREPLACE;
+    let offset = (segment.file_range().0 - into) as libc::off_t;
+    // SAFETY: MAP_FIXED_NOREPLACE never replaces a mapping of this process: it fails where one is.
+    let mapped = unsafe {
+        libc::mmap(
+            start as *mut libc::c_void,
+            length as usize,
+            libc::PROT_READ | libc::PROT_EXEC,
+            flags,
+            file.as_raw_fd(),
+            offset,
+        )
     };
-    let start = address & !(PAGE - 1);
-    let length = (address + size).next_multiple_of(PAGE) - start;
+    if mapped == libc::MAP_FAILED || mapped as u64 != start {
+        return Err(failed(segment, "mmap of the file at a fixed address"));
+    }
+    Ok(())
+}
+
+/// Maps a segment without code: anonymous pages at exactly its place, its bytes, then its
+/// protection.
+fn map_data(segment: &Segment) -> Result<(), ImageError> {
+    let data = segment.data()?;
+    let (start, length, _) = pages(segment);
     let (start, length) = (start as *mut libc::c_void, length as usize);
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
     // SAFETY: MAP_FIXED_NOREPLACE never replaces a mapping of this process: it fails where one is.
@@ -175,23 +207,18 @@ fn map_segment(
         )
     };
     if mapped == libc::MAP_FAILED || mapped != start {
-        return Err(failed("mmap at a fixed address"));
+        return Err(failed(segment, "mmap at a fixed address"));
     }
-    // SAFETY: `data` is at most `size` bytes (an ELF segment's file size), and these fresh pages
-    // hold `address..address + size`.
-    unsafe { ptr::copy_nonoverlapping(data.as_ptr(), address as *mut u8, data.len()) };
-    let bits = [
-        (wanted.readable(), libc::PROT_READ),
-        (wanted.writable(), libc::PROT_WRITE),
-        (wanted.executable(), libc::PROT_EXEC),
-    ];
-    let protection = bits
-        .iter()
-        .filter(|(has, _)| *has)
-        .fold(0, |all, (_, bit)| all | bit);
+    // SAFETY: `data` is at most the segment's size (an ELF segment's file size), and these fresh
+    // pages hold the whole segment.
+    unsafe { ptr::copy_nonoverlapping(data.as_ptr(), segment.address() as *mut u8, data.len()) };
+    let protection = match segment.permissions().writable() {
+        true => libc::PROT_READ | libc::PROT_WRITE,
+        false => libc::PROT_READ,
+    };
     // SAFETY: these are the pages mapped above; no Rust reference points into them.
     if unsafe { libc::mprotect(start, length, protection) } != 0 {
-        return Err(failed("mprotect"));
+        return Err(failed(segment, "mprotect"));
     }
     Ok(())
 }

@@ -13,7 +13,14 @@ use crate::find::{checkout, tool};
 use crate::image::Image;
 
 /// The program's files: they are the key under which a build is kept.
-const SOURCES: &[&str] = &["go.mod", "main.go", "callees_amd64.s"];
+const SOURCES: &[&str] = &[
+    "go.mod",
+    "main.go",
+    "callees_amd64.s",
+    "callees_arm64.s",
+    "callees_riscv64.s",
+    "callees_s390x.s",
+];
 
 /// Variables of the program that callees write; zeroed for each test.
 const STATE: &[&str] = &[
@@ -55,7 +62,7 @@ impl Deref for Go {
 /// # Panics
 ///
 /// If Go is missing and `FING_REQUIRE_ORACLES=1`; if the program does not build or cannot be
-/// mapped.
+/// mapped; on a machine that no [`Isa`] is.
 pub fn go() -> Option<Go> {
     let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     if IMAGE.get().is_none() {
@@ -86,7 +93,8 @@ fn build(go: &Path) -> PathBuf {
         .copied()
         .zip(texts.iter().map(String::as_str))
         .collect();
-    build_go(go, "callees", Isa::Amd64, &sources).unwrap_or_else(|e| panic!("oracle go: {e}"))
+    let isa = Isa::host().expect("oracle go: a machine of Isa");
+    build_go(go, "callees", isa, &sources).unwrap_or_else(|e| panic!("oracle go: {e}"))
 }
 
 /// Builds a Go program for Linux on `isa`: a static executable under target/oracles. A build of the

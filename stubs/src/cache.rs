@@ -166,7 +166,7 @@ pub struct FoundCode {
 ///
 /// let cache = StubCache::new(Default::default())?;
 /// let stub = cache.for_signature(&"func(*int)".parse()?, Abi::host_native()?)?;
-/// let counter = std::cell::Cell::new(41);
+/// let counter = std::cell::Cell::new(41_u64);
 /// let record = Record { code: add as usize, context: 0, words: [&raw const counter as u64, 0] };
 /// // SAFETY: `add` is a C function of one pointer, and `counter` outlives the call.
 /// unsafe { stub.run_all(&[record], &GBlock::zeroed()) };

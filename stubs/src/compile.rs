@@ -166,6 +166,10 @@ impl Compiler {
         } else {
             "false"
         };
+        let is_s390x = match triple.architecture {
+            Architecture::S390x => "true",
+            _ => "false",
+        };
         // The code of a stub is the same at every optimization level, and `none` compiles fastest.
         for (name, value) in [
             ("opt_level", "none"),
@@ -175,6 +179,8 @@ impl Compiler {
             ("enable_verifier", verify),
             ("enable_probestack", "true"),
             ("probestack_strategy", "inline"),
+            // On s390x, the back chain, which `unwind::Cfa` goes by.
+            ("preserve_frame_pointers", is_s390x),
         ] {
             flags
                 .set(name, value)

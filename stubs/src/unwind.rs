@@ -11,7 +11,7 @@ mod frames;
 use cranelift_codegen::isa::TargetIsa;
 use cranelift_codegen::isa::unwind::systemv::UnwindInfo;
 use gimli::write::{
-    Address, CallFrameInstruction, CommonInformationEntry, EhFrame, EndianVec,
+    Address, CallFrameInstruction, CommonInformationEntry, EhFrame, EndianVec, Expression,
     FrameDescriptionEntry, FrameTable,
 };
 use gimli::{
@@ -27,6 +27,10 @@ use crate::veneer::{Unwind, image};
 /// DWARF's number on arm64 for whether return addresses are signed.
 const RETURN_ADDRESS_SIGNED: u16 = 34;
 
+/// Bytes from the stack pointer that a function of s390x is entered with, which its back chain is,
+/// to its canonical frame address.
+const S390X_SAVE_AREA: i64 = 160;
+
 /// What an unwinder needs to know at a call: where the canonical frame address is, and which
 /// registers lie where.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -34,9 +38,37 @@ pub(crate) struct CallState {
     return_address: u16,
     code_alignment: u8,
     data_alignment: i8,
-    cfa: Rule,
+    cfa: Cfa,
     /// Registers and their offsets from the canonical frame address, ascending.
     saved: Vec<Rule>,
+}
+
+/// Where the canonical frame address is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Cfa {
+    /// So far from what a register holds.
+    Register(Rule),
+    /// So far from what memory holds where this register, the stack pointer, points: s390x's back
+    /// chain. That machine has no frame pointer, and by its stack pointer each size of frame would
+    /// be a state of its own.
+    BackChain(Rule),
+}
+
+impl Cfa {
+    fn instruction(self) -> CallFrameInstruction {
+        match self {
+            Cfa::Register((register, offset)) => {
+                CallFrameInstruction::Cfa(Register(register), offset as i32)
+            }
+            Cfa::BackChain((register, offset)) => {
+                let mut expression = Expression::new();
+                expression.op_breg(Register(register), 0);
+                expression.op_deref();
+                expression.op_plus_uconst(offset as u64);
+                CallFrameInstruction::CfaExpression(expression)
+            }
+        }
+    }
 }
 
 impl CallState {
@@ -62,7 +94,12 @@ impl CallState {
             let row = fde
                 .unwind_info_for_address(&section, &bases, &mut context, AT + u64::from(call) - 1)
                 .map_err(|e| e.to_string())?;
-            let state = CallState::of_row(fde.cie(), rules(row, is_riscv64)?);
+            let mut state = CallState::of_row(fde.cie(), rules(row, is_riscv64)?);
+            if let (Architecture::S390x, Cfa::Register((register, _))) =
+                (isa.triple().architecture, state.cfa)
+            {
+                state.cfa = Cfa::BackChain((register, S390X_SAVE_AREA));
+            }
             match &agreed {
                 Some(first) if *first != state => {
                     return Err(format!("two calls disagree: {first:?}, {state:?}"));
@@ -82,7 +119,7 @@ impl CallState {
             return_address: entry.return_address_register().0,
             code_alignment: entry.code_alignment_factor() as u8,
             data_alignment: entry.data_alignment_factor() as i8,
-            cfa,
+            cfa: Cfa::Register(cfa),
             saved,
         }
     }
@@ -94,12 +131,6 @@ impl CallState {
         let mut state = self.clone();
         match unwind {
             Unwind::Same => {}
-            Unwind::Raised {
-                stack_pointer,
-                bytes,
-            } if self.cfa.0 == stack_pointer => state.cfa.1 -= bytes,
-            // Relative to a frame pointer, which stays, nothing changes.
-            Unwind::Raised { .. } => {}
             Unwind::Saved(register) => {
                 let place = i64::from(save + image::SAVED) - to_cfa;
                 state.saved.push((register, place));
@@ -120,15 +151,15 @@ impl CallState {
     ) -> CallState {
         CallState {
             return_address,
-            cfa,
+            cfa: Cfa::Register(cfa),
             saved: saved.to_vec(),
             ..self.clone()
         }
     }
 
-    /// The canonical frame address as register and offset, and where registers lie from there.
+    /// The canonical frame address, and where registers lie from there.
     #[cfg(all(test, feature = "all-arch"))]
-    pub(crate) fn rules(&self) -> ((u16, i64), &[(u16, i64)]) {
+    pub(crate) fn rules(&self) -> (Cfa, &[Rule]) {
         (self.cfa, &self.saved)
     }
 
@@ -157,10 +188,7 @@ fn cie(state: &CallState) -> CommonInformationEntry {
         state.data_alignment,
         Register(state.return_address),
     );
-    cie.add_instruction(CallFrameInstruction::Cfa(
-        Register(state.cfa.0),
-        state.cfa.1 as i32,
-    ));
+    cie.add_instruction(state.cfa.instruction());
     for &(register, offset) in &state.saved {
         cie.add_instruction(CallFrameInstruction::Offset(
             Register(register),

@@ -112,6 +112,7 @@ fn objects(o: &Objects) -> Vec<Row> {
 
 fn bytes(o: &Objects) -> Vec<Row> {
     let several = "struct { A bool; T *main.T; S string }";
+    let first = |byte: u8| usize::from_ne_bytes([byte, 0, 0, 0, 0, 0, 0, 0]);
     vec![
         // Checked without a look at each of the elements.
         ("[1099511627776]struct {}", words(&[]), None),
@@ -141,10 +142,10 @@ fn bytes(o: &Objects) -> Vec<Row> {
         ("any", words(&[1, 0]), VALUE),
         ("any", words(&[0, o.t]), VALUE),
         ("interface { M() }", words(&[o.t, o.t]), VALUE),
-        (several, words(&[1, o.t, o.bytes, 16]), None),
-        (several, words(&[2, o.t, o.bytes, 16]), VALUE),
-        (several, words(&[1, o.same, 0, 0]), VALUE),
-        (several, words(&[1, o.t, o.bytes, 17]), VALUE),
+        (several, words(&[first(1), o.t, o.bytes, 16]), None),
+        (several, words(&[first(2), o.t, o.bytes, 16]), VALUE),
+        (several, words(&[first(1), o.same, 0, 0]), VALUE),
+        (several, words(&[first(1), o.t, o.bytes, 17]), VALUE),
         ("[3]*main.T", words(&[o.t, 0, o.t]), None),
         ("[3]*main.T", words(&[o.t, 0, o.same]), VALUE),
         ("struct { M map[int]int; N int }", words(&[0, o.t]), None),

@@ -18,6 +18,17 @@ impl Isa {
     /// All of them.
     pub const ALL: [Isa; 4] = [Isa::Amd64, Isa::Arm64, Isa::Riscv64, Isa::S390x];
 
+    /// This machine, if it is one of them.
+    pub fn host() -> Option<Isa> {
+        match std::env::consts::ARCH {
+            "x86_64" => Some(Isa::Amd64),
+            "aarch64" => Some(Isa::Arm64),
+            "riscv64" => Some(Isa::Riscv64),
+            "s390x" => Some(Isa::S390x),
+            _ => None,
+        }
+    }
+
     /// The name Go has for it.
     pub const fn name(self) -> &'static str {
         match self {

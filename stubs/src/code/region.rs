@@ -20,7 +20,6 @@ const GRANULES: usize = REGION / GRANULE;
 const BITS: usize = u64::BITS as usize;
 
 /// A stretch of the arena, for code that unwinders see alike.
-#[derive(Debug)]
 pub(super) struct Region {
     /// Offset from the arena's start.
     start: usize,
@@ -37,6 +36,16 @@ pub(super) struct Region {
     by_line: bool,
     /// Held for its `Drop`.
     registration: Option<Registration>,
+}
+
+impl std::fmt::Debug for Region {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Region")
+            .field("start", &self.start)
+            .field("state", &self.state)
+            .field("free_bytes", &self.free_bytes())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Region {

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use fing_oracles::emulator::{Emulator, Isa, Library, Protection, library};
 
-use crate::unwind::Frames;
+use crate::unwind::{Cfa, Frames};
 use crate::{Compiled, Compiler, KeyOptions, StubKey};
 
 const CODE: u64 = 0x10_0000;
@@ -198,8 +198,16 @@ fn unwind(library: &'static Library, machine: &Machine, key: &StubKey) {
     registers.insert(machine.stack_pointer.into(), stack_pointer);
     let mut ruled = Vec::new();
     for state in [Some(state), entrance].into_iter().flatten() {
-        let ((base, offset), saved) = state.as_ref().unwrap().rules();
-        let cfa = registers[&(machine.name)(base)].wrapping_add_signed(offset);
+        let (cfa, saved) = state.as_ref().unwrap().rules();
+        let cfa = match cfa {
+            Cfa::Register((base, offset)) => {
+                registers[&(machine.name)(base)].wrapping_add_signed(offset)
+            }
+            Cfa::BackChain((base, offset)) => {
+                let chain = emulator.read(registers[&(machine.name)(base)], 8).unwrap();
+                word(machine, &chain).wrapping_add_signed(offset)
+            }
+        };
         registers.insert(machine.stack_pointer.into(), cfa - machine.cfa);
         for &(register, offset) in saved {
             // The emulator jumps to the stub, so there is no return address above.
@@ -306,8 +314,18 @@ fn debuggers_see_the_frame_grow() {
             for (info, state) in [stub].into_iter().chain(entrance) {
                 let frames = Frames::of(compiler.isa().as_ref(), info.as_ref().unwrap()).unwrap();
                 let (first, last) = frames.ends();
-                assert_eq!(Some(last), state.as_ref(), "{abi}");
-                let ((register, offset), saved) = first.rules();
+                let ((at_call, saved_at_call), (cfa, saved)) =
+                    (state.as_ref().unwrap().rules(), last.rules());
+                assert_eq!(saved, saved_at_call, "{abi}");
+                // By the back chain there is one only behind the prologue, so debuggers go by the
+                // stack pointer.
+                if let Cfa::Register(_) = at_call {
+                    assert_eq!(cfa, at_call, "{abi}");
+                }
+                let (cfa, saved) = first.rules();
+                let Cfa::Register((register, offset)) = cfa else {
+                    panic!("{abi}: {cfa:?} at the first instruction");
+                };
                 let found = ((machine.name)(register), offset as u64);
                 assert_eq!(
                     found,

@@ -101,6 +101,9 @@ pub(crate) fn make_visible(_writable: *const u8, executable: usize, bytes: usize
 // Below it is the callee's frame, its lowest word at sp. A C function keeps s0. A Go function keeps
 // sp alone and leaves the word there to its caller: s0 waits in it meanwhile.
 std::arch::global_asm!(
+    // Assembly outside of functions is read for the target's base alone, without its floats.
+    ".option push",
+    ".option arch, +d",
     ".globl fing_stubs_call_image",
     ".hidden fing_stubs_call_image",
     ".p2align 2",
@@ -174,6 +177,7 @@ std::arch::global_asm!(
     "ret",
     ".cfi_endproc",
     ".size fing_stubs_call_image, . - fing_stubs_call_image",
+    ".option pop",
     code = const offset_of!(CallImage, code),
     frame = const offset_of!(CallImage, frame),
     frame_words = const offset_of!(CallImage, frame_words),

@@ -89,9 +89,7 @@ impl CallBuilder<'_, '_> {
             .builder
             .import_signature(veneer_signature(&plan, integers, &floats));
         let veneer = self.veneer(signature);
-        self.call_and_forget_registers(signature, |call, table| {
-            call.builder.ins().try_call(veneer, &arguments, table);
-        });
+        self.call_and_forget_registers(veneer, signature, &arguments);
         ResultRegisters::Image {
             slot: self.save,
             plan,
@@ -132,9 +130,17 @@ impl CallBuilder<'_, '_> {
     /// A call after which no register is trusted, and which goes on in a new block.
     fn call_and_forget_registers(
         &mut self,
+        callee: FuncRef,
         signature: SigRef,
-        call: impl FnOnce(&mut Self, cranelift_codegen::ir::ExceptionTable),
+        arguments: &[Value],
     ) {
+        #[cfg(feature = "faults")]
+        if self.machine.fault == Some(crate::faults::Fault::CalleeSaved) {
+            // An ordinary C callee keeps what it must, so Cranelift saves nothing for it.
+            self.builder.func.dfg.signatures[signature].call_conv = self.machine.native;
+            self.builder.ins().call(callee, arguments);
+            return;
+        }
         let after = self.builder.create_block();
         let normal = BlockCall::new(after, [], &mut self.builder.func.dfg.value_lists);
         let table = self
@@ -143,12 +149,7 @@ impl CallBuilder<'_, '_> {
             .dfg
             .exception_tables
             .push(ExceptionTableData::new(signature, normal, []));
-        #[cfg(feature = "faults")]
-        if self.machine.fault == Some(crate::faults::Fault::CalleeSaved) {
-            // An ordinary C callee keeps what it must, so Cranelift saves nothing for it.
-            self.builder.func.dfg.signatures[signature].call_conv = self.machine.native;
-        }
-        call(self, table);
+        self.builder.ins().try_call(callee, arguments, table);
         self.builder.switch_to_block(after);
     }
 }

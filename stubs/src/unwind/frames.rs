@@ -64,9 +64,7 @@ impl Frames {
         let mut entry = FrameDescriptionEntry::new(address, bytes as u32);
         let mut before = first;
         for (offset, state) in later {
-            let (register, from) = state.cfa;
-            let cfa = CallFrameInstruction::Cfa(Register(register), from as i32);
-            entry.add_instruction(*offset, cfa);
+            entry.add_instruction(*offset, state.cfa.instruction());
             for &(register, _) in &before.saved {
                 if !state.saved.iter().any(|saved| saved.0 == register) {
                     let same = CallFrameInstruction::SameValue(Register(register));

@@ -114,8 +114,6 @@ pub(crate) struct Facts {
 pub(crate) enum Unwind {
     /// As the stub's.
     Same,
-    /// The stack pointer, this DWARF register, is so many bytes higher.
-    Raised { stack_pointer: u16, bytes: i64 },
     /// This DWARF register is in the save area.
     Saved(u16),
 }
@@ -168,10 +166,7 @@ static S390X: Facts = Facts {
     words_last: false,
     always_calls: true,
     slot_zero: s390x::SAVE_AREA as u32,
-    unwind: Unwind::Raised {
-        stack_pointer: 15,
-        bytes: s390x::RAISE as i64,
-    },
+    unwind: Unwind::Same,
     encode: s390x::encode,
     ..AMD64
 };

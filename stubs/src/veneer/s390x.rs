@@ -19,8 +19,9 @@
 //! The stub's slot 0 lies right above the 160 bytes that every caller keeps at its stack pointer
 //! for a C callee. A Go callee has no use for them, so for the call the veneer moves r15 up by 152,
 //! and the slot is the callee's frame without a copy. Nothing of the stub's is below r15 then: the
-//! return address is in the save area, above the frame, and Cranelift writes no back chain. To an
-//! unwinder the veneer's call is the stub's with the stack pointer 152 bytes higher.
+//! return address is in the save area, above the frame, and the back chain, which Cranelift writes
+//! to the word at r15, is copied to the word at r15 of the call, which a Go function leaves to its
+//! caller. So an unwinder, which goes by the back chain, sees the veneer's call as the stub's.
 #![forbid(unsafe_code)]
 
 use super::{Encoded, Form, Plan, image};
@@ -67,6 +68,7 @@ pub(super) fn encode(plan: &Plan, save: i32) -> Result<Encoded, String> {
             }
         }
     }
+    copy_word(&mut code, RAISE, SP);
     immediate(&mut code, "lghi", 0x9, 0, 0);
     immediate(&mut code, "aghi", 0xb, SP, RAISE as i16);
     code.push("basr %r14, %r1".into(), &[0x0d, LINK << 4 | CALL]);
@@ -115,6 +117,15 @@ fn float(code: &mut Encoded, name: &str, opcode: u8, register: u8, base: u8, off
     code.push(
         format!("{name} %f{register}, {offset}(%r{base})"),
         &rxy([0xed, opcode], register, base, offset),
+    );
+}
+
+/// MVC of 8 bytes, from where `base` points to `offset` bytes above, at most 4095.
+fn copy_word(code: &mut Encoded, offset: i32, base: u8) {
+    let [.., high, low] = offset.to_be_bytes();
+    code.push(
+        format!("mvc {offset}(8,%r{base}), 0(%r{base})"),
+        &[0xd2, 7, base << 4 | high, low, base << 4, 0],
     );
 }
 
