@@ -68,11 +68,13 @@ mod world;
 pub use calls::executor::Executor;
 pub use calls::function::{CleanupFn, FinalizerFn};
 pub use calls::options::{FinalizerOptions, HeldValue};
-pub use calls::queue::{CallStage, DrainOrder};
+pub use calls::queue::CallStage;
 pub use fing_stubs as stubs;
 pub use fing_stubs::{Abi, Arch, CacheOptions, CodePolicy, Signature};
-pub use heap::{HeapOptions, HeapStats};
+pub use heap::HeapOptions;
 pub use order::{CyclePolicy, Order};
+pub use runtime::Runtime;
+pub use runtime::builder::RuntimeBuilder;
 pub use runtime::collect::Collection;
 pub use runtime::keep_alive::{KeepAlive, keep_alive};
 pub use runtime::lent::Finalized;
@@ -83,7 +85,6 @@ pub use runtime::registry::{
 };
 pub use runtime::stats::RuntimeStats;
 pub use runtime::weak::Weak;
-pub use runtime::{Runtime, RuntimeBuilder};
 pub use types::{TypeId, Types};
 pub use world::handle::Handle;
 
@@ -92,21 +93,45 @@ pub mod function {
     pub use crate::calls::function::{Following, FunctionBuilder, FunctionError, UncheckedBytes};
 }
 
-/// Where and when finalizers run: options of the thread, budgets of drains, bounds of what is
-/// queued.
+/// Callbacks that objects own: foreign code calls a closure for as long as an object lives.
+///
+/// [`Mutator::callback`] makes them. See `docs/callbacks.md`; callbacks without an owner are those
+/// of [`stubs::entry`].
+pub mod callbacks {
+    pub use crate::runtime::callback::{
+        CallbackCloseError, CallbackError, Captured, OwnedCallback,
+    };
+    pub use fing_stubs::entry::{Call, CallbackOptions, Close, EntryPoint};
+}
+
+/// Where, when and in which order finalizers run: options of a runtime and of its thread, budgets of
+/// drains, bounds of what is queued.
 pub mod executor {
     pub use crate::calls::budget::{Budget, Drained};
+    pub use crate::calls::builder::{Buildable, Builder};
     pub use crate::calls::pressure::{BacklogAction, BacklogExceeded};
-    pub use crate::calls::queue::BacklogBound;
+    pub use crate::calls::queue::{BacklogBound, DrainOrder};
     pub use crate::calls::thread::ThreadOptions;
+}
+
+/// For a VM that has generated code, or an interpreter with frames of its own.
+///
+/// See `docs/embedding.md`.
+pub mod vm {
+    pub use crate::runtime::embed::field::{Field, FieldValue, RefField};
+    pub use crate::runtime::embed::flag::SafepointFlag;
+    pub use crate::runtime::embed::frames::Frames;
+    pub use crate::runtime::embed::window::Window;
+    pub use crate::world::sources::RootSource;
+    pub use fing_stubs::frames::{Callers, FrameError, RegisteredCode, Stack};
 }
 
 /// Waiting for calls, and ending finalization.
 pub mod ends {
+    pub use crate::calls::exit::{ExitPolicy, ExitReport, NotRun};
     pub use crate::calls::queue::Outstanding;
     pub use crate::calls::ticket::Ticket;
     pub use crate::runtime::collected::Collected;
-    pub use crate::runtime::exit::{ExitPolicy, ExitReport, NotRun};
     pub use crate::runtime::weak_runtime::WeakRuntime;
 }
 
@@ -118,6 +143,7 @@ pub mod observe {
     pub use crate::calls::queue::{Backlog, CallStats};
     pub use crate::calls::samples::{CallTimes, FunctionTimes, SlowCall};
     pub use crate::calls::sites::SiteStats;
+    pub use crate::heap::HeapStats;
     pub use crate::runtime::registry::{Listed, State};
 }
 
@@ -148,9 +174,10 @@ pub mod check {
 /// mapping), and a bug of this crate are told apart: the first two are variants of these types, the
 /// third is a panic.
 pub mod error {
+    pub use crate::calls::builder::CallsError;
     pub use crate::calls::executor::{Closed, ExecutorError};
     pub use crate::heap::{AccessError, AllocError, HeapError};
-    pub use crate::runtime::RuntimeError;
+    pub use crate::runtime::builder::RuntimeError;
     pub use crate::runtime::exit::ExitError;
     pub use crate::runtime::registry::{
         AddCleanupError, AfterError, DowngradeError, SetFinalizerError,

@@ -6,11 +6,17 @@ mod cancel;
 mod deadlocks;
 #[path = "ends/exit.rs"]
 mod exit;
+#[path = "ends/foreign.rs"]
+mod foreign;
 #[cfg(target_os = "linux")]
 #[path = "ends/fork.rs"]
 mod fork;
+#[path = "ends/ledger.rs"]
+mod ledger;
 #[path = "ends/order.rs"]
 mod order;
+#[path = "ends/revival.rs"]
+mod revival;
 #[path = "support/runner.rs"]
 mod runner;
 #[path = "ends/shutdown.rs"]

@@ -15,8 +15,9 @@ use std::sync::{Arc, Barrier, Mutex};
 use std::time::Duration;
 
 use fing::error::{ExecutorError, SetFinalizerError};
+use fing::executor::DrainOrder;
 use fing::executor::{Budget, Drained, ThreadOptions};
-use fing::{Abi, DrainOrder, Executor, FinalizerFn, HeldValue, Order, Runtime, RuntimeBuilder};
+use fing::{Abi, Executor, FinalizerFn, HeldValue, Order, Runtime, RuntimeBuilder};
 use vm::{LONG, Vm};
 
 const ALL: Budget = Budget::unlimited();

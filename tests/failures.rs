@@ -270,9 +270,16 @@ struct IntAndError {
     error: [usize; 2],
 }
 
-extern "C" fn error_of(_ty: usize, object: *const u64) -> IntAndError {
+/// An interface by value, which C conventions pass as this struct.
+#[repr(C)]
+struct Interface {
+    _ty: usize,
+    object: *const u64,
+}
+
+extern "C" fn error_of(argument: Interface) -> IntAndError {
     // SAFETY: I8: as above.
-    let number = unsafe { *object } as usize;
+    let number = unsafe { *argument.object } as usize;
     IntAndError {
         number: -1,
         error: if number.is_multiple_of(2) {

@@ -21,6 +21,7 @@ const STUBS: &str = "
     lock < compile, tools;
     signature < go_frame;
     signature < abi < assign < check, print;
+    abi < c;
     assign, gate < error;
     abi < block;
     check, error, record, block < key < faults, veneer < lower < compile;
@@ -30,8 +31,10 @@ const STUBS: &str = "
     code, compile < publish;
     compile < fuzzing;
     record, compile, host < interp;
-    barrier, interp, publish < stub < call < cache < entry;
+    barrier, interp, publish < stub < call < cache < entry, function;
+    lock < function;
     record < seed;
+    frames;
 ";
 
 /// As [`STUBS`], for the runtime.

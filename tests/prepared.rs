@@ -4,10 +4,11 @@
 use std::sync::{Arc, Mutex};
 
 use fing::error::SetFinalizerError;
+use fing::executor::DrainOrder;
 use fing::stubs::faults::{HostFault, plant};
 use fing::{
-    Abi, Arch, CallStage, DrainOrder, Executor, FinalizerFn, FinalizerState, HeapOptions, Mutator,
-    Obj, Order, PreparedFinalizer, Runtime, TypeId,
+    Abi, Arch, CallStage, Executor, FinalizerFn, FinalizerState, HeapOptions, Mutator, Obj, Order,
+    PreparedFinalizer, Runtime, TypeId,
 };
 
 /// What finalizers of a test were called with.

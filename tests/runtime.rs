@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use fing::error::{AllocError, ExecutorError, RuntimeError, SetFinalizerError, WorldError};
+use fing::error::{
+    AllocError, CallsError, ExecutorError, RuntimeError, SetFinalizerError, WorldError,
+};
 use fing::{
     Abi, Arch, CacheOptions, CleanupFn, CodePolicy, Executor, FinalizerFn, FinalizerState,
     HeapOptions, Pointer, Runtime,
@@ -362,7 +364,10 @@ fn register_counts_out_of_range() {
     );
     assert_eq!(runtime.int_arg_regs(), max);
     let error = Runtime::builder().int_arg_regs(1000).build().unwrap_err();
-    assert!(matches!(error, RuntimeError::IntArgRegs(_)), "{error}");
+    assert!(
+        matches!(error, RuntimeError::Calls(CallsError::IntArgRegs(_))),
+        "{error}"
+    );
 }
 
 #[test]

@@ -6,8 +6,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use fing::check::Registration;
+use fing::executor::DrainOrder;
 use fing::observe::{CallStats, State};
-use fing::{DrainOrder, Executor, Runtime};
+use fing::{Executor, Runtime};
 
 #[path = "support/vm.rs"]
 mod vm;

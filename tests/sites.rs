@@ -8,13 +8,13 @@ use std::sync::Mutex;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use fing::executor::Budget;
+use fing::executor::{Budget, DrainOrder};
 use fing::failure::{FailurePolicy, Watchdog};
 use fing::foreign::{Finalizers, Scope, Tracer};
 use fing::observe::{CallStats, Listed, SiteStats, State};
 use fing::{
-    Abi, CleanupFn, CleanupOptions, DrainOrder, Executor, FinalizerFn, FinalizerOptions, HeldValue,
-    Runtime, TypeId,
+    Abi, CleanupFn, CleanupOptions, Executor, FinalizerFn, FinalizerOptions, HeldValue, Runtime,
+    TypeId,
 };
 
 #[path = "support/vm.rs"]

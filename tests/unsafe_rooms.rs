@@ -19,6 +19,7 @@ const CRATES: &[&str] = &[
     "benches/src",
     "model/src",
     "verify/src",
+    "verify/abi-cafe/src",
     "examples/mmtk/src",
 ];
 

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use fing::error::{ExecutorError, RuntimeError};
+use fing::error::{CallsError, ExecutorError, RuntimeError};
 use fing::failure::{Cause, Failure, FailurePolicy, Watchdog};
 use fing::foreign::{Finalizers, Scope, Tracer};
 use fing::{Abi, CleanupFn, Executor, FinalizerFn, HeldValue, Runtime};
@@ -266,9 +266,9 @@ fn only_a_thread_of_our_own_can_be_relieved() {
     let refused = builder.build().unwrap_err();
     assert!(matches!(
         refused,
-        RuntimeError::Watchdog {
+        RuntimeError::Calls(CallsError::Watchdog {
             found: Executor::Inline
-        }
+        })
     ));
     let builder = Finalizers::<usize>::builder().watchdog(watchdog);
     let refused = builder.build().unwrap_err();

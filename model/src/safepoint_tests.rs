@@ -83,7 +83,7 @@ struct Model {
 impl Model {
     fn new() -> Model {
         Model {
-            world: World::new(Arc::default()),
+            world: World::new(Arc::default(), Arc::default()),
             heap: Arc::default(),
             key: 1,
         }

@@ -23,6 +23,7 @@
 //! | `cut` does not lower the end | `stop_lets_no_further_call_begin` |
 //! | `cancel` takes the record that was reached for one in front of it | `cancelling_is_exact` |
 //! | `pass` does not skip what was cancelled | `cancelling_is_exact` |
+//! | `withdraw` takes the record that was reached for one in front of it | `taking_back_is_exact` |
 //! | `finish_block` does not notify | `a_ticket_is_over_when_its_calls_are` and others |
 //! | `finish_block` or `fill` does not compare with the bounds | `demands_agree_with_the_queue` |
 //! | `take_crossings` leaves what it returns | `demands_agree_with_the_queue` |
@@ -480,6 +481,52 @@ fn cancelling_is_exact_without_barriers() {
 fn cancelling_without_fences_is_found() {
     NO_FENCES.set(true);
     check_within(2, cancel_at_any_moment);
+}
+
+/// A collection takes calls back, of which one may be running, while another thread cancels one:
+/// each is made, taken back or cancelled, once.
+fn take_back_at_any_moment() {
+    let world = World::new(9);
+    world.collect(1, [1, 2]);
+    let goroutine = world.start(Publishing::Right);
+    let cancelling = world.spawn(|world| cancel(&world, [1]));
+    let taken_back = world.queue.withdraw(|_, _| true);
+    let gone: Vec<u64> = taken_back
+        .iter()
+        .map(|(_, record)| record.words[0])
+        .collect();
+    let cancelled = join(cancelling);
+    let left = world.queue.wait_for_collection(1, Deadline::after(LONG));
+    assert!(left.is_nothing(), "{left:?}");
+    for number in [1, 2] {
+        let all = gone.iter().chain(&cancelled);
+        let times = all.filter(|of| **of == number).count();
+        let made = world.log.of(number).entered as usize;
+        assert_eq!(
+            times + made,
+            1,
+            "call {number} was taken back or cancelled {times} times, made {made}"
+        );
+    }
+    world.end(goroutine, 2);
+}
+
+#[test]
+fn taking_back_is_exact() {
+    check_within(2, take_back_at_any_moment);
+}
+
+#[test]
+fn taking_back_is_exact_without_barriers() {
+    NO_BARRIERS.set(true);
+    check_within(2, take_back_at_any_moment);
+}
+
+#[test]
+#[should_panic(expected = "times, made")]
+fn taking_back_without_fences_is_found() {
+    NO_FENCES.set(true);
+    check_within(2, take_back_at_any_moment);
 }
 
 /// Who waits for a collection's calls is woken when they are done, though the block has calls of

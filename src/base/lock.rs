@@ -32,8 +32,14 @@ pub(crate) enum Rank {
     Shapes,
     /// Shapes that a sweep has removed, to be dropped once the world goes on.
     Removed,
+    /// What was attached to dead objects, likewise.
+    Orphaned,
     /// The table of rooted handles.
     Roots,
+    /// The windows of the heap.
+    Windows,
+    /// The block of one window.
+    Window,
     /// The heap's blocks: free ones, and those with free cells.
     Heap,
     /// Names, types, method sets.

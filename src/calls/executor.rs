@@ -382,15 +382,13 @@ impl Goroutine {
 }
 
 impl Goroutine {
-    /// Checks that this thread may end finalization, and refuses registrations from now on.
-    pub(crate) fn begin_exit(&self) -> Result<(), ExecutorError> {
+    /// Checks that this thread may end finalization.
+    pub(crate) fn may_exit(&self) -> Result<(), ExecutorError> {
         self.check_fork("exit")?;
         if self.runs_here() {
             return Err(ExecutorError::OnGoroutine);
         }
-        self.check_no_mutator("exit")?;
-        self.owner.calls().gate.close();
-        Ok(())
+        self.check_no_mutator("exit")
     }
 
     /// Ends the goroutine, after running what is queued if `run`. Returns what did not run.

@@ -15,11 +15,11 @@ use std::time::Instant;
 
 use fing_stubs::{
     AbiError, Arch, CacheOptions, GBlock, Gate, Machine, Record, RegClass, Stub, StubCache,
-    StubError,
 };
 
 use crate::base::events::{guarded, span, tell, wants_calls};
 use crate::calls::budget::{Budget, Limit};
+use crate::calls::builder::CallsError;
 use crate::calls::failing::{FailureHook, Failures, Policy};
 use crate::calls::failure::{Cause, FailurePolicy};
 use crate::calls::lent::{Lender, Watch};
@@ -68,17 +68,6 @@ pub(crate) struct Calls {
     traced: AtomicBool,
     pub(crate) workers: Workers,
     pub(crate) watchdog: Option<Watchdog>,
-}
-
-/// Why [`Calls`] could not be built.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum CallsError {
-    #[error(transparent)]
-    Stubs(#[from] StubError),
-    #[error(transparent)]
-    IntArgRegs(#[from] AbiError),
-    #[error("a page that forked children find empty: {0}")]
-    Gate(std::io::Error),
 }
 
 /// What [`Calls`] is built with.

@@ -6,7 +6,9 @@
 
 pub(crate) mod assist;
 pub(crate) mod budget;
+pub(crate) mod builder;
 pub(crate) mod executor;
+pub(crate) mod exit;
 pub(crate) mod failing;
 pub(crate) mod failure;
 pub(crate) mod function;

@@ -200,6 +200,11 @@ impl Shape {
         record.words[self.object_word()]
     }
 
+    /// Whether its calls have failed before, and were queued again.
+    pub(crate) fn is_requeued(&self) -> bool {
+        self.handling.requeued > 0
+    }
+
     pub(super) fn handling(&self) -> &Handling {
         &self.handling
     }

@@ -18,7 +18,7 @@ use crate::order::{CyclePolicy, Scope};
 use crate::runtime::Runtime;
 use crate::runtime::mutator::Mutator;
 use crate::runtime::object::Obj;
-use crate::runtime::registry::{Cleanup, CleanupArgument, FinalizerState};
+use crate::runtime::registry::{AfterError, Cleanup, CleanupArgument, FinalizerState};
 use crate::runtime::weak::Weak;
 use crate::types::TypeId;
 use crate::world::handle::Handle;
@@ -192,6 +192,17 @@ impl Subject for Embedded {
     fn stop_cleanup(&mut self, number: u64) -> CallStage {
         let cleanup = self.cleanups.get(&number);
         cleanup.map_or(CallStage::Done, Cleanup::stop)
+    }
+
+    fn finalize_after(&mut self, object: usize, parent: usize) -> bool {
+        self.with([Some(object), Some(parent)], |mutator, [object, parent]| {
+            let declared = mutator.finalize_after(held(object), held(parent));
+            match declared {
+                Ok(()) => true,
+                Err(AfterError::Cycle { .. }) => false,
+                Err(error) => panic!("{error}"),
+            }
+        })
     }
 
     fn make_weak(&mut self, object: usize, id: u64) {

@@ -13,7 +13,7 @@ use crate::calls::function::FinalizerFn;
 use crate::calls::options::{FinalizerOptions, HeldValue};
 use crate::calls::queue::CallStage;
 use crate::conformance::probe::{self, Raw, cleanup, listen};
-use crate::foreign::{Cleanup, Finalizers, PreparedFinalizer, Weak};
+use crate::foreign::{Cleanup, Finalizers, PreparedFinalizer, RegisterError, Weak};
 use crate::order::{CyclePolicy, Order, Reference, Scope};
 
 /// A heap with a collector, as the suite needs it. References are valid until the next collection.
@@ -242,6 +242,15 @@ impl<C: Collector> Subject for Foreign<C> {
         cleanup.map_or(CallStage::Done, |&cleanup| {
             self.finalizers.stop_cleanup(cleanup)
         })
+    }
+
+    fn finalize_after(&mut self, object: usize, parent: usize) -> bool {
+        let (object, parent) = (self.held(object), self.held(parent));
+        match probe::finalize_after(&self.finalizers, object, parent) {
+            Ok(()) => true,
+            Err(RegisterError::DeclaredCycle { .. }) => false,
+            Err(error) => panic!("{error}"),
+        }
     }
 
     fn make_weak(&mut self, object: usize, id: u64) {

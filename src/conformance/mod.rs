@@ -20,7 +20,7 @@
 //!
 //! What is compared after each collection: which objects exist, which weak handles are alive, which
 //! cycles are reported; and what runs, with the right object, context and argument, exactly once,
-//! in an order that is allowed. The programs build and drop graphs, register, clear, stop, revive
+//! in an order that is allowed. The programs build and drop graphs, register, declare orders, clear, stop, revive
 //! from inside of finalizers, collect inside of finalizers, mix minor, full and early-rooted
 //! collections where the collector has them, and in some cases collect after every operation.
 #![deny(unsafe_code)]
@@ -131,6 +131,10 @@ pub trait Subject {
 
     /// Stops a cleanup, or cancels its call.
     fn stop_cleanup(&mut self, number: u64) -> CallStage;
+
+    /// Declares that an object is finalized after another. Returns false if that is refused, as the
+    /// declarations would go round in a circle.
+    fn finalize_after(&mut self, object: usize, parent: usize) -> bool;
 
     /// Makes a weak handle of the object, whose number is `id`.
     fn make_weak(&mut self, object: usize, id: u64);

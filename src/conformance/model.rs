@@ -30,6 +30,9 @@ pub(super) struct Queued {
     collection: u64,
     /// Objects whose finalizers, queued by the same collection, have to run before this one.
     before: Set,
+    /// What it was registered with, if it is a finalizer's.
+    cycle: CyclePolicy,
+    begun: bool,
 }
 
 /// A cycle that has to be reported: any path on it will do that starts at an object that asks.
@@ -48,9 +51,13 @@ pub(super) struct Model {
     /// Object and argument.
     pub(super) cleanups: BTreeMap<u64, (u64, Option<u64>)>,
     pub(super) weak: Set,
+    /// The objects that are finalized after each object, by declaration.
+    pub(super) after: BTreeMap<u64, Set>,
     pub(super) queue: Vec<Queued>,
     pub(super) reports: Vec<Report>,
     pub(super) collections: u64,
+    /// How many calls became registrations again.
+    pub(super) taken_back: u64,
 }
 
 impl Report {
@@ -71,8 +78,27 @@ impl Report {
 }
 
 impl Model {
+    /// What an object refers to, by fields and declarations.
     fn references(&self, object: u64) -> impl Iterator<Item = u64> {
-        self.objects[&object].fields.iter().flatten().copied()
+        let declared = self.after.get(&object).into_iter().flatten();
+        let fields = self.objects[&object].fields.iter().flatten();
+        fields.chain(declared).copied()
+    }
+
+    /// Declares that an object is finalized after another one. Returns false if there would be a
+    /// cycle of declarations.
+    pub(super) fn declare(&mut self, object: u64, parent: u64) -> bool {
+        let (mut line, mut reached) = (vec![object], Set::new());
+        while let Some(at) = line.pop() {
+            if reached.insert(at) {
+                line.extend(self.after.get(&at).into_iter().flatten());
+            }
+        }
+        let allowed = !reached.contains(&parent);
+        if allowed {
+            self.after.entry(parent).or_default().insert(object);
+        }
+        allowed
     }
 
     /// What an object refers to, besides itself.
@@ -91,15 +117,12 @@ impl Model {
         reached
     }
 
-    /// Everything that is alive regardless of finalizers.
+    /// Everything that is alive regardless of finalizers, and of the objects of queued ones.
     fn strong(&self, scope: Scope) -> Vec<u64> {
         let mut roots: Vec<u64> = self.roots.iter().flatten().copied().collect();
         for queued in &self.queue {
             match queued.call {
-                Call::Finalizer { object, context } => {
-                    roots.push(object);
-                    roots.extend(context);
-                }
+                Call::Finalizer { context, .. } => roots.extend(context),
                 Call::Cleanup { argument, .. } => roots.extend(argument),
             }
         }
@@ -116,9 +139,41 @@ impl Model {
         roots
     }
 
+    /// In topological order: registers the finalizers anew whose calls have not begun though their
+    /// objects are reachable, as a finalizer has revived them.
+    fn take_back(&mut self) {
+        let reachable = self.closure(self.strong(Scope::Full));
+        let (finalizers, before) = (&mut self.finalizers, self.queue.len());
+        self.queue.retain(|queued| match queued.call {
+            Call::Finalizer { object, context } => {
+                let waits = !queued.begun
+                    && reachable.contains(&object)
+                    && !finalizers.contains_key(&object);
+                if waits {
+                    let finalizer = Finalizer {
+                        context,
+                        cycle: queued.cycle,
+                        reported: false,
+                    };
+                    finalizers.insert(object, finalizer);
+                }
+                !waits
+            }
+            Call::Cleanup { .. } => true,
+        });
+        self.taken_back += (before - self.queue.len()) as u64;
+    }
+
     pub(super) fn collect(&mut self, scope: Scope) {
         self.collections += 1;
-        let strong = self.closure(self.strong(scope));
+        if (self.order, scope) == (Order::Topological, Scope::Full) {
+            self.take_back();
+        }
+        let queued = self.queue.iter().filter_map(|queued| match queued.call {
+            Call::Finalizer { object, .. } => Some(object),
+            Call::Cleanup { .. } => None,
+        });
+        let strong = self.closure(self.strong(scope).into_iter().chain(queued));
         let (queued, alive) = match self.order {
             Order::Go => self.decide_go(&strong),
             Order::Topological => self.decide_topological(&strong),
@@ -135,7 +190,7 @@ impl Model {
                     object,
                     context: finalizer.context,
                 };
-                self.push(call, before);
+                self.push(call, before, finalizer.cycle);
             }
         }
         let gone: Vec<u64> = self
@@ -146,20 +201,27 @@ impl Model {
             .collect();
         for number in gone {
             if let Some((_, argument)) = self.cleanups.remove(&number) {
-                self.push(Call::Cleanup { number, argument }, Set::new());
+                let call = Call::Cleanup { number, argument };
+                self.push(call, Set::new(), CyclePolicy::default());
             }
         }
         self.objects.retain(|id, _| alive.contains(id));
+        self.after.retain(|id, _| alive.contains(id));
+        for after in self.after.values_mut() {
+            after.retain(|id| alive.contains(id));
+        }
         for object in self.objects.values_mut() {
             object.young = false;
         }
     }
 
-    fn push(&mut self, call: Call, before: Set) {
+    fn push(&mut self, call: Call, before: Set, cycle: CyclePolicy) {
         self.queue.push(Queued {
             call,
             collection: self.collections,
             before,
+            cycle,
+            begun: false,
         });
     }
 
@@ -312,7 +374,7 @@ impl Model {
     }
 
     /// Notes that a call begins: it must be due, and all calls before it must be done.
-    pub(super) fn begin(&self, call: &Call) -> Result<usize, String> {
+    pub(super) fn begin(&mut self, call: &Call) -> Result<(), String> {
         let at = self.queue.iter().position(|queued| queued.call == *call);
         let at = at
             .ok_or_else(|| format!("{call:?} was made, which is not due; due: {:?}", self.due()))?;
@@ -325,8 +387,16 @@ impl Model {
         });
         match early {
             Some(other) => Err(format!("{call:?} was made before {:?}", other.call)),
-            None => Ok(at),
+            None => {
+                self.queue[at].begun = true;
+                Ok(())
+            }
         }
+    }
+
+    /// Notes that the call that has begun is done.
+    pub(super) fn end(&mut self) {
+        self.queue.retain(|queued| !queued.begun);
     }
 
     pub(super) fn due(&self) -> Vec<&Call> {

@@ -180,3 +180,13 @@ pub(crate) fn downgrade<R: Reference>(finalizers: &Finalizers<R>, object: R) -> 
     // SAFETY: I16: the suite names objects that its collector's roots hold.
     unsafe { finalizers.downgrade(object) }
 }
+
+/// Declares that an object is finalized after another one.
+pub(crate) fn finalize_after<R: Reference>(
+    finalizers: &Finalizers<R>,
+    object: R,
+    parent: R,
+) -> Result<(), RegisterError> {
+    // SAFETY: I16: the suite names objects that its collector's roots hold.
+    unsafe { finalizers.finalize_after(object, parent) }
+}

@@ -47,6 +47,10 @@ pub(super) enum Op {
     StopCleanup {
         nth: usize,
     },
+    FinalizeAfter {
+        object: usize,
+        parent: usize,
+    },
     MakeWeak {
         object: usize,
     },
@@ -161,7 +165,7 @@ fn graph(random: &mut Random, style: usize, ops: &mut Vec<Op>) {
     }
     for object in 0..size {
         if random.chance(75) {
-            let context = random.maybe_root(8);
+            let context = random.maybe_root(12);
             let cycle = cycle(random, style);
             ops.push(Op::SetFinalizer {
                 object,
@@ -177,6 +181,14 @@ fn graph(random: &mut Random, style: usize, ops: &mut Vec<Op>) {
             ops.push(Op::AddCleanup { object, argument });
         }
     }
+    if random.chance(35) {
+        for _ in 0..1 + random.below(size) {
+            ops.push(Op::FinalizeAfter {
+                object: random.below(size),
+                parent: random.below(size),
+            });
+        }
+    }
     for root in 0..size {
         if random.chance(85) {
             ops.push(Op::Clear { root });
@@ -184,6 +196,13 @@ fn graph(random: &mut Random, style: usize, ops: &mut Vec<Op>) {
     }
     let (minor, early) = (random.chance(40), random.chance(30));
     ops.push(Op::Collect { minor, early });
+    // What a finalizer revives leads to others, whose turn has not come.
+    if random.chance(40) {
+        ops.push(Op::Run {
+            revive: Some(random.root()),
+            collect: Some(Scope::Full),
+        });
+    }
 }
 
 fn any(random: &mut Random, style: usize) -> Op {
@@ -218,14 +237,18 @@ fn any(random: &mut Random, style: usize) -> Op {
         72..74 => Op::ClearFinalizer {
             object: random.root(),
         },
-        74..81 => Op::AddCleanup {
+        74..79 => Op::AddCleanup {
             object: random.root(),
             argument: random.maybe_root(40),
         },
-        81..83 => Op::StopCleanup {
+        79..81 => Op::StopCleanup {
             nth: random.below(64),
         },
-        83..86 => Op::MakeWeak {
+        81..84 => Op::FinalizeAfter {
+            object: random.root(),
+            parent: random.root(),
+        },
+        84..86 => Op::MakeWeak {
             object: random.root(),
         },
         86..91 => Op::Run {

@@ -41,6 +41,8 @@ pub struct Summary {
     pub calls: u64,
     /// Cycles reported.
     pub cycles: u64,
+    /// Queued finalizers that became registered again, as their objects were revived.
+    pub taken_back: u64,
 }
 
 impl fmt::Display for Summary {
@@ -50,11 +52,12 @@ impl fmt::Display for Summary {
             collections,
             calls,
             cycles,
+            taken_back,
         } = self;
         write!(
             f,
-            "{cases} programs, {collections} collections, {calls} calls, {cycles} cycles \
-             reported: as the model"
+            "{cases} programs, {collections} collections, {calls} calls, {taken_back} taken back, \
+             {cycles} cycles reported: as the model"
         )
     }
 }
@@ -301,6 +304,13 @@ impl<'a, S: Subject> Case<'a, S> {
                     same("stop_cleanup", stopped, wanted)?;
                 }
             }
+            Op::FinalizeAfter { object, parent } => {
+                let both = held(&self.model, object).zip(held(&self.model, parent));
+                if let Some((id, before)) = both {
+                    let declared = self.subject.finalize_after(object, parent);
+                    same("finalize_after", declared, self.model.declare(id, before))?;
+                }
+            }
             Op::MakeWeak { object } => {
                 if let Some(id) = held(&self.model, object).filter(|_| S::features().weak) {
                     self.subject.make_weak(object, id);
@@ -339,7 +349,7 @@ impl<'a, S: Subject> Case<'a, S> {
         let collect = collect.map(|scope| if minor { scope } else { Scope::Full });
         let calls = self.subject.run(revive, collect);
         for call in &calls {
-            let at = self.model.begin(call)?;
+            self.model.begin(call)?;
             if let (Some(root), Call::Finalizer { object, .. }) = (revive, call) {
                 self.model.roots[root] = Some(*object);
             }
@@ -348,7 +358,7 @@ impl<'a, S: Subject> Case<'a, S> {
                 self.summary.collections += 1;
                 self.age();
             }
-            self.model.queue.remove(at);
+            self.model.end();
         }
         self.summary.calls += calls.len() as u64;
         let left = self.model.due();
@@ -372,6 +382,7 @@ impl<'a, S: Subject> Case<'a, S> {
     /// Compares subject and model after a collection.
     fn compare(&mut self) -> Result<(), String> {
         self.summary.collections += 1;
+        self.summary.taken_back += std::mem::take(&mut self.model.taken_back);
         let mut objects = self.subject.objects();
         objects.sort_unstable();
         let wanted: Vec<u64> = self.model.objects.keys().copied().collect();

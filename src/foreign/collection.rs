@@ -4,7 +4,8 @@
 use super::part::Part;
 use super::table::{Split, Table};
 use super::{CollectionError, Finalizers, Finished};
-use crate::calls::queue::Queue;
+use crate::calls::goroutine::Calls;
+use crate::calls::queue::References;
 use crate::order::{Reference, Tracer};
 
 /// A collection under way, which [`Finalizers::begin`] has begun. The collector keeps it from step
@@ -35,12 +36,6 @@ impl<R: Reference> Drop for Attempt<'_, R> {
     }
 }
 
-fn trace_queue<T: Tracer>(table: &mut Table<T::Ref>, queue: &Queue, tracer: &mut T, early: bool) {
-    if table.is_queue_due(early) {
-        queue.trace(&mut |word| tracer.trace(T::Ref::from_word(word)).to_word());
-    }
-}
-
 impl<R: Reference> Collection<R> {
     pub(super) fn new(finalizers: Finalizers<R>) -> Collection<R> {
         Collection {
@@ -50,7 +45,7 @@ impl<R: Reference> Collection<R> {
     }
 
     /// Does `work` with the table locked. If that panics, the collection is given up.
-    fn attempt<W>(&mut self, work: impl FnOnce(&mut Table<R>, &Queue) -> W) -> W {
+    fn attempt<W>(&mut self, work: impl FnOnce(&mut Table<R>, &Calls) -> W) -> W {
         let shared = &self.finalizers.shared;
         let mut table = shared.table.lock();
         self.ended = true;
@@ -58,7 +53,7 @@ impl<R: Reference> Collection<R> {
             table: &mut table,
             done: false,
         };
-        let worked = work(attempt.table, &shared.calls.queue);
+        let worked = work(attempt.table, &shared.calls);
         attempt.done = true;
         self.ended = false;
         worked
@@ -66,8 +61,8 @@ impl<R: Reference> Collection<R> {
 
     /// Traces now what the first step would trace. Optional, for collectors that mark while
     /// mutators run: as in Go, little is then left for the last pause. It visits the contents of
-    /// *every* finalizable object. In [`Order::Topological`](crate::Order::Topological) only queued
-    /// calls, contexts and arguments are roots.
+    /// *every* finalizable object. In [`Order::Topological`](crate::Order::Topological) only contexts
+    /// and arguments are roots.
     ///
     /// # Errors
     /// [`CollectionError::Stepped`] if the collection has made a step or has ended. Nothing was
@@ -79,9 +74,9 @@ impl<R: Reference> Collection<R> {
         if self.ended {
             return Err(CollectionError::Stepped);
         }
-        self.attempt(|table, queue| {
+        self.attempt(|table, calls| {
             let scope = table.at_start().ok_or(CollectionError::Stepped)?;
-            trace_queue(table, queue, tracer, true);
+            table.trace_queue(calls, tracer, true);
             table.early_roots(scope, tracer);
             Ok(())
         })
@@ -92,7 +87,8 @@ impl<R: Reference> Collection<R> {
     /// false, all is decided: follow what was traced (for a collector that does not move objects,
     /// that leads to nothing new).
     ///
-    /// Two steps in Go's order, three in topological order. When the collection has ended there is
+    /// Two steps in Go's order, four in topological order, and up to as many more if there are
+    /// [declarations](Finalizers::finalize_after). When the collection has ended there is
     /// nothing left to do, and this returns false at once.
     pub fn step<T: Tracer<Ref = R>>(&mut self, tracer: &mut T) -> bool {
         self.advance(tracer, None)
@@ -120,8 +116,11 @@ impl<R: Reference> Collection<R> {
         if self.ended {
             return false;
         }
-        let again = self.attempt(|table, queue| {
-            trace_queue(table, queue, tracer, false);
+        let again = self.attempt(|table, calls| {
+            if table.follow_declared(tracer) {
+                return true;
+            }
+            table.trace_queue(calls, tracer, false);
             table.step(tracer, split)
         });
         self.ended = !again;
@@ -134,10 +133,9 @@ impl<R: Reference> Collection<R> {
     pub fn forward(&mut self, mut new: impl FnMut(R) -> R) {
         let shared = &self.finalizers.shared;
         let mut table = shared.table.lock();
-        shared
-            .calls
-            .queue
-            .trace(&mut |word| new(R::from_word(word)).to_word());
+        shared.calls.queue.trace(References::All, &mut |word| {
+            new(R::from_word(word)).to_word()
+        });
         table.forward(new);
     }
 

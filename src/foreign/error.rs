@@ -81,6 +81,13 @@ pub enum RegisterError {
         /// The function's signature.
         function: Signature,
     },
+    /// The declarations would go round in a circle: each object is finalized after the one before
+    /// it, and the first after the last.
+    #[error("finalize_after: found a cycle of declared orders: {}", print(.path))]
+    DeclaredCycle {
+        /// The objects' words.
+        path: Vec<u64>,
+    },
     /// The thread of the finalizer goroutine could not be started.
     #[error("registering: no thread for the finalizer goroutine: {0}")]
     NoThread(std::io::Error),
@@ -88,13 +95,19 @@ pub enum RegisterError {
     #[error(transparent)]
     Closed(Closed),
     /// The backlog exceeds a bound whose action is to refuse
-    /// ([`FinalizersBuilder::bound_backlog`](crate::foreign::FinalizersBuilder::bound_backlog)).
+    /// ([`Builder::bound_backlog`](crate::executor::Builder::bound_backlog)).
     /// Nothing is wrong with the arguments; it may succeed later.
     #[error("registering: {0}")]
     Backlog(#[from] BacklogExceeded),
     /// The stub for the function could not be made.
     #[error("registering: {0}")]
     Stub(#[from] StubError),
+}
+
+fn print(path: &[u64]) -> String {
+    let all = path.iter().chain(path.first());
+    let all: Vec<String> = all.map(|word| format!("{word:#x}")).collect();
+    all.join(" before ")
 }
 
 /// Checks and returns the context of a registration.

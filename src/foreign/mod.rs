@@ -8,54 +8,54 @@
     reason = "declares the unsafe functions that trust a reference; contains no unsafe block"
 )]
 
+mod after;
+pub(crate) mod builder;
 mod collection;
 mod due;
 mod entries;
 mod entry;
 mod error;
+mod exit;
 mod index;
 mod part;
 mod prepared;
 mod set;
 mod steps;
 mod table;
+mod take_back;
 mod why;
 
-use std::num::NonZeroU32;
 use std::sync::{Arc, Weak as WeakArc};
 use std::time::Duration;
 
-use fing_stubs::{AbiError, CacheOptions, CacheStats, StubError};
+use fing_stubs::{AbiError, CacheStats};
 
 pub use crate::order::{Reference, Scope, Tracer};
+pub use builder::FinalizersBuilder;
 pub use collection::Collection;
 pub use error::RegisterError;
+pub use exit::{Exit, ExitError};
 pub use part::Part;
 pub use prepared::PreparedFinalizer;
 
 use crate::base::events::drop_guarded;
-use crate::base::identity;
-use crate::base::lock::{Lock, Rank};
+use crate::base::lock::Lock;
 use crate::calls::budget::{Budget, Drained};
+use crate::calls::builder::{Builder, CallsError};
 use crate::calls::executor::{Closed, Executor, ExecutorError, Goroutine, Owner};
-use crate::calls::failing::Policy;
-use crate::calls::failure::{Decision, Failure, FailurePolicy};
+use crate::calls::exit::ExitPolicy;
 use crate::calls::function::{CleanupFn, FinalizerFn, Function};
-use crate::calls::goroutine::{CallOptions, Calls, CallsError};
+use crate::calls::goroutine::Calls;
 use crate::calls::lent::{Lender, Lent, NotLent};
 use crate::calls::lookup::Lookup;
-use crate::calls::misuse::MutatorMisuse;
 use crate::calls::options::{FinalizerOptions, Handling, HeldValue};
-use crate::calls::pressure::{BacklogAction, BacklogExceeded};
-use crate::calls::queue::{Backlog, BacklogBound, CallId, CallStage, CallStats, demand};
+use crate::calls::queue::{Backlog, CallId, CallStage, CallStats, demand};
 use crate::calls::samples::CallTimes;
 use crate::calls::shape::Argument;
 use crate::calls::shapes::Named;
 use crate::calls::sites::{self, SiteStats};
-use crate::calls::thread::ThreadOptions;
 use crate::calls::ticket::Ticket;
-use crate::calls::watchdog::Watchdog;
-use crate::order::{CyclePolicy, KeepPath, Order};
+use crate::order::{CyclePolicy, KeepPath};
 use entry::Kind;
 use table::{Id, Registration, Table};
 
@@ -158,191 +158,6 @@ impl<R: Reference> Lender for Shared<R> {
     }
 }
 
-/// Why [`FinalizersBuilder::build`] failed.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum FinalizersError {
-    /// The stub cache could not be made.
-    #[error(transparent)]
-    Stubs(#[from] StubError),
-    /// `int_arg_regs` is more than the machine has.
-    #[error("int_arg_regs: {0}")]
-    IntArgRegs(#[from] AbiError),
-    /// The watchdog is to hand over, and the executor has no threads of its own.
-    #[error("watchdog: to hand over, wanted Executor::Thread, found {found:?}")]
-    Watchdog {
-        /// The executor.
-        found: Executor,
-    },
-    /// There is no memory for a page by which forked children are told.
-    #[error("a page that forked children find empty: {0}")]
-    Gate(std::io::Error),
-}
-
-/// Options of [`Finalizers`], which [`build`](Self::build) makes.
-pub struct FinalizersBuilder<R> {
-    table: Table<R>,
-    calls: CallOptions,
-    executor: Executor,
-    thread: ThreadOptions,
-}
-
-impl<R> std::fmt::Debug for FinalizersBuilder<R> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("FinalizersBuilder")
-            .field("executor", &self.executor)
-            .finish_non_exhaustive()
-    }
-}
-
-impl<R: Reference> FinalizersBuilder<R> {
-    /// Sets where stubs come from, and their limits.
-    pub fn code(mut self, options: CacheOptions) -> Self {
-        self.calls.code = options;
-        self
-    }
-
-    /// Sets which thread runs finalizers. The default is [`Executor::Inline`], on the thread that
-    /// calls [`build`](Self::build). [`Executor::Thread`] is for collectors that do not move
-    /// objects.
-    pub fn executor(mut self, executor: Executor) -> Self {
-        self.executor = executor;
-        self
-    }
-
-    /// Sets the name, the stack and the start of the thread that an [`Executor::Thread`] starts.
-    pub fn thread(mut self, options: ThreadOptions) -> Self {
-        self.thread = options;
-        self
-    }
-
-    /// Sets a hook that is called when [`finish`](Finalizers::finish) has queued calls, on its
-    /// thread, with no lock held; see [`RuntimeBuilder::on_due`](crate::RuntimeBuilder::on_due).
-    pub fn on_due(mut self, hook: impl Fn() + Send + Sync + 'static) -> Self {
-        self.calls.on_due = Some(Box::new(hook));
-        self
-    }
-
-    /// Sets the order of finalization. The default is Go's.
-    pub fn order(mut self, order: Order) -> Self {
-        let faults = self.table.faults;
-        self.table = Table::new(order);
-        self.table.faults = faults;
-        self
-    }
-
-    /// Sets the count of integer argument registers for Go functions that follow it. The default is
-    /// the machine's maximum.
-    pub fn int_arg_regs(mut self, count: usize) -> Self {
-        self.calls.int_arg_regs = Some(count);
-        self
-    }
-
-    /// Sets a hook that is told of each failure of a finalizer or cleanup: see [`Failure`]. It is
-    /// called on the thread that runs finalizers, or, for one that is stuck or whose thread has
-    /// ended, on the watchdog's; with no lock held, so it may do whatever a finalizer may. The
-    /// default sends a `tracing` error.
-    pub fn on_failure(mut self, hook: impl Fn(&Failure) + Send + Sync + 'static) -> Self {
-        self.calls.on_failure = Box::new(hook);
-        self
-    }
-
-    /// Sets what is done about failures, unless the registration says otherwise. The default is
-    /// [`FailurePolicy::Report`].
-    pub fn failure_policy(mut self, policy: FailurePolicy) -> Self {
-        self.calls.policy = Policy::Fixed(policy);
-        self
-    }
-
-    /// Has a hook decide what is done about failures, unless the registration says otherwise: in
-    /// place of a [`failure_policy`](Self::failure_policy). It is called before
-    /// [`on_failure`](Self::on_failure), as that is. If it panics, it has decided to go on.
-    pub fn decide_failures(
-        mut self,
-        hook: impl Fn(&Failure) -> Decision + Send + Sync + 'static,
-    ) -> Self {
-        self.calls.policy = Policy::Hook(Box::new(hook));
-        self
-    }
-
-    /// Sets a watchdog; by default there is none. See [`Watchdog`] for what it does and costs.
-    pub fn watchdog(mut self, options: Watchdog) -> Self {
-        self.calls.watchdog = Some(options);
-        self
-    }
-
-    /// Adds a bound of the backlog; see
-    /// [`RuntimeBuilder::bound_backlog`](crate::RuntimeBuilder::bound_backlog). What objects own
-    /// outside the heap is known if the collector says it
-    /// ([`Tracer::external_bytes`]), and threads assist where they call
-    /// [`Finalizers::assist`].
-    pub fn bound_backlog(mut self, bound: BacklogBound, action: BacklogAction) -> Self {
-        self.calls.pressure.rules.push((bound, action));
-        self
-    }
-
-    /// Sets a hook that is called once when the backlog passes a bound, and again only after it was
-    /// within the bound meanwhile; see
-    /// [`RuntimeBuilder::on_pressure`](crate::RuntimeBuilder::on_pressure). The threads that find
-    /// out are those that call [`finish`](Finalizers::finish), that make calls, that register, or
-    /// that assist, and the watchdog's.
-    pub fn on_pressure(mut self, hook: impl Fn(&BacklogExceeded) + Send + Sync + 'static) -> Self {
-        self.calls.pressure.hook = Box::new(hook);
-        self
-    }
-
-    /// Sets a hook that is called with each finalizer or cleanup that returns with a mutator of a
-    /// [`Runtime`](crate::Runtime) that it has made. The default sends a `tracing` error.
-    pub fn on_misuse(mut self, hook: impl Fn(&MutatorMisuse) + Send + Sync + 'static) -> Self {
-        self.calls.on_misuse = Box::new(hook);
-        self
-    }
-
-    /// Has one of so many calls made by itself and timed; see
-    /// [`call_times`](Finalizers::call_times).
-    pub fn sample_calls(mut self, every: NonZeroU32) -> Self {
-        self.calls.sample_every = Some(every);
-        self
-    }
-
-    /// Plants a fault in the algorithm, which the conformance suite must find.
-    #[cfg(feature = "conformance")]
-    #[doc(hidden)]
-    pub fn fault(mut self, fault: Option<crate::order::Fault>) -> Self {
-        self.table.faults.only = fault;
-        self
-    }
-
-    /// Makes the [`Finalizers`].
-    ///
-    /// # Errors
-    /// [`FinalizersError::Stubs`] if there is no executable memory or a limit is out of range,
-    /// [`FinalizersError::IntArgRegs`] if the count is more than the machine has.
-    pub fn build(self) -> Result<Finalizers<R>, FinalizersError> {
-        let hands_over = self
-            .calls
-            .watchdog
-            .is_some_and(|watchdog| watchdog.hands_over());
-        if hands_over && self.executor != Executor::Thread {
-            return Err(FinalizersError::Watchdog {
-                found: self.executor,
-            });
-        }
-        let calls = Calls::new(self.calls).map_err(|error| match error {
-            CallsError::Stubs(error) => FinalizersError::Stubs(error),
-            CallsError::IntArgRegs(error) => FinalizersError::IntArgRegs(error),
-            CallsError::Gate(error) => FinalizersError::Gate(error),
-        })?;
-        let shared = Arc::new(Shared {
-            table: Lock::new(Rank::Registry, self.table),
-            calls,
-            identity: identity::random(),
-        });
-        let goroutine = Arc::new(Goroutine::new(shared.clone(), self.executor, self.thread));
-        Ok(Finalizers { shared, goroutine })
-    }
-}
-
 /// A cleanup that was added, for [`Finalizers::stop_cleanup`]. Only the [`Finalizers`] that
 /// returned it know it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -404,7 +219,8 @@ pub struct FinalizersStats {
     pub queued: u64,
     /// Calls done.
     pub executed: u64,
-    /// Calls that were cancelled after they had been queued.
+    /// Calls that were cancelled after they had been queued, or, in topological order, registered
+    /// again as their objects were revived.
     pub cancelled: u64,
     /// Calls dropped because of a shutdown: those that were queued then, and those of registrations
     /// that the first collection after it has found.
@@ -432,18 +248,13 @@ impl<R: Reference> Finalizers<R> {
     ///
     /// # Errors
     /// Those of [`FinalizersBuilder::build`].
-    pub fn new() -> Result<Finalizers<R>, FinalizersError> {
+    pub fn new() -> Result<Finalizers<R>, CallsError> {
         Finalizers::builder().build()
     }
 
     /// Returns a builder with all defaults.
     pub fn builder() -> FinalizersBuilder<R> {
-        FinalizersBuilder {
-            table: Table::new(Order::default()),
-            calls: CallOptions::default(),
-            executor: Executor::Inline,
-            thread: ThreadOptions::default(),
-        }
+        Builder::new(Executor::Inline, builder::Options::default())
     }
 
     /// Returns a handle that does not keep these `Finalizers` alive, for code that they own.
@@ -531,8 +342,6 @@ impl<R: Reference> Finalizers<R> {
     ) -> Result<u32, RegisterError> {
         let calls = &self.shared.calls;
         self.goroutine.start()?;
-        // Here the registration has the policy for cycles, not the shape.
-        let handling = handling.cycle(CyclePolicy::default());
         let shape = calls
             .shapes
             .index_of(function, argument, handling, &calls.stubs)?;
@@ -658,11 +467,35 @@ impl<R: Reference> Finalizers<R> {
         self.shared.calls.queue.cancel(id, |_| true)
     }
 
+    /// Declares that `object` is finalized after `parent`, though no reference shows it: a statement
+    /// after its connection. As a reference from `parent` to `object` would do: `object` lives as
+    /// long as `parent` is reachable, and `parent` is not kept by it. In
+    /// [`Order::Topological`](crate::Order::Topological) both are finalized in one collection,
+    /// `parent` first, in Go's order one after the other.
+    ///
+    /// Each collection, minor ones included, looks at all declarations of living objects.
+    ///
+    /// # Safety
+    /// Those of [`set_finalizer`](Self::set_finalizer), for both objects.
+    ///
+    /// # Errors
+    /// The declarations would go round in a circle; the error names it. Or nothing is finalized any
+    /// more. Nothing is changed then.
+    pub unsafe fn finalize_after(&self, object: R, parent: R) -> Result<(), RegisterError> {
+        self.check_open()?;
+        self.shared.table.lock().declare(object, parent)
+    }
+
+    /// Checks that finalization goes on.
+    fn check_open(&self) -> Result<(), RegisterError> {
+        Closed::check(&self.shared.calls.gate).map_err(RegisterError::Closed)
+    }
+
     /// Checks that something may be registered.
     #[inline]
     fn admit(&self) -> Result<(), RegisterError> {
         let calls = &self.shared.calls;
-        Closed::check(&calls.gate).map_err(RegisterError::Closed)?;
+        self.check_open()?;
         if calls.queue.demands() == 0 {
             return Ok(());
         }
@@ -732,8 +565,7 @@ impl<R: Reference> Finalizers<R> {
         let mut table = self.shared.table.lock();
         let mut lookup = Lookup::between_sweeps(&calls.shapes);
         let mut queued = 0;
-        table.handed_over += 1;
-        let number = table.handed_over;
+        let number = table.next_hand_over();
         calls.queue.fill(number, |filling| {
             table.take_due(|due| {
                 due::queue(&due, &mut lookup, filling);
@@ -840,7 +672,7 @@ impl<R: Reference> Finalizers<R> {
         self.goroutine.drain(budget)
     }
 
-    /// If the backlog exceeds a bound whose action is [`BacklogAction::Assist`], makes calls on
+    /// If the backlog exceeds a bound that asks for assistance, makes calls on
     /// this thread, or waits while another thread makes them. Returns how many were made meanwhile.
     /// If no bound is exceeded, it costs one load. For threads of the embedder to call before they
     /// allocate, where a collection may happen: it may make calls on this thread as
@@ -884,6 +716,27 @@ impl<R: Reference> Finalizers<R> {
     /// Those of [`Runtime::shutdown`](crate::Runtime::shutdown).
     pub fn shutdown(&self, drain: bool, timeout: Duration) -> Result<u64, ExecutorError> {
         self.goroutine.shutdown(drain, timeout)
+    }
+
+    /// Begins to end finalization, for a program that is about to end: nothing can be registered
+    /// from now on, and what the policy says is queued, in its order. To be called with the world
+    /// stopped, between collections. [`Exit::run`] does the rest, once the world may go on.
+    ///
+    /// The tracer is asked only in [`ExitPolicy::Topological`], and only for the contents of
+    /// objects, of which this may visit all that are registered or reachable from these.
+    ///
+    /// # Safety
+    /// The caller is the collector whose objects are registered, and the tracer is one of it.
+    ///
+    /// # Errors
+    /// A finalizer calls this; a collection is under way; the order of registrations is asked for
+    /// and not known; or this process is a fork. Nothing is ended then.
+    pub unsafe fn begin_exit<T: Tracer<Ref = R>>(
+        &self,
+        policy: ExitPolicy,
+        tracer: &mut T,
+    ) -> Result<Exit<R>, ExitError> {
+        Exit::begin(self, policy, tracer)
     }
 
     /// Sets the count of integer argument registers for functions that follow it, from the next

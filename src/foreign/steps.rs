@@ -51,14 +51,6 @@ impl<R: Reference> Table<R> {
         }
     }
 
-    /// Whether queued calls have to be traced now: once in a collection, early or in the first
-    /// step.
-    pub(crate) fn is_queue_due(&mut self, early: bool) -> bool {
-        let due = self.at_start().is_some() && !self.queue_traced;
-        self.queue_traced |= early;
-        due && !self.faults.has(Fault::QueueNotTraced)
-    }
-
     /// Traces at the start of a collection what its first step would trace.
     pub(crate) fn early_roots<T: Tracer<Ref = R>>(&mut self, scope: Scope, tracer: &mut T) {
         self.retain(scope, true, tracer, None);
@@ -84,6 +76,10 @@ impl<R: Reference> Table<R> {
             }
             (Stage::Retain(scope), Order::Topological) => {
                 self.retain(scope, false, tracer, split);
+                (Stage::TakeBack(scope), true)
+            }
+            (Stage::TakeBack(scope), _) => {
+                self.keep_due_objects(tracer);
                 (Stage::Plan(scope), true)
             }
             (Stage::Plan(scope), _) => {
@@ -114,7 +110,7 @@ impl<R: Reference> Table<R> {
                 continue;
             }
             entry.set(Flag::Early, early);
-            if entry.kind() == Some(Kind::Finalizer) {
+            if entry.kind() == Some(Kind::Finalizer) && self.order == Order::Go {
                 entry.object = tracer.trace(R::from_word(entry.object)).to_word();
             }
             if entry.has(Flag::Reference) {
@@ -123,6 +119,9 @@ impl<R: Reference> Table<R> {
         }
         let contents = self.order == Order::Go;
         self.each_part(scope, Task::Retain { contents, early }, tracer, split);
+        if contents {
+            self.keep_after_finalizable(tracer);
+        }
     }
 
     /// Runs a task on all entries in scope.
@@ -183,6 +182,10 @@ impl<R: Reference> Table<R> {
         for object in self.reports.iter_mut().flatten() {
             *object = new(*object);
         }
+        let named = self.declared.objects();
+        let named = named.map(|word| (word, new(R::from_word(word)).to_word()));
+        let named = named.collect();
+        self.rename_declared(named);
         self.refill = true;
         self.reindex(false);
     }
@@ -206,7 +209,21 @@ impl<R: Reference> Table<R> {
                 });
             }
         }
-        let made = plan(&candidates, tracer, |_, _| (), self.faults);
+        let declared = &self.declared;
+        let children = |object: R, visit: &mut dyn FnMut(R)| {
+            tracer.children(object, &mut |tracer, child| {
+                if !tracer.is_reached(child) {
+                    visit(child);
+                }
+            });
+            for &after in declared.after(object.to_word()) {
+                let after = R::from_word(after);
+                if !tracer.is_reached(after) {
+                    visit(after);
+                }
+            }
+        };
+        let made = plan(&candidates, children, self.faults);
         let object = |n: u32| candidates[n as usize].object;
         for &n in &made.left {
             tracer.trace(object(n));
@@ -215,6 +232,7 @@ impl<R: Reference> Table<R> {
             // The contents of another object may have reached it.
             if !tracer.is_reached(object(n)) {
                 keep_contents(object(n), self.faults, tracer);
+                self.keep_after(object(n), tracer);
             }
             let at = self.candidates[n as usize];
             self.entries.set_dead(at);
@@ -278,7 +296,9 @@ impl<R: Reference> Table<R> {
         for object in made.reports.iter_mut().flatten() {
             *object = tracer.trace(*object);
         }
+        let named = self.named_after(tracer);
         // Only after the last call of the tracer, whose panic would give the collection up.
+        self.rename_declared(named);
         self.reports.append(&mut made.reports);
         for &n in &made.reported {
             let entry = self.entries.at_mut(self.candidates[n as usize]);

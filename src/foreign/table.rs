@@ -14,7 +14,7 @@ use super::index::{Index, Key, Place};
 use super::part::Part;
 use crate::calls::options::HeldValue;
 use crate::calls::queue::{ByKind, CallKind};
-use crate::order::{CyclePolicy, Fault, Faults, Order, Plan, Reference, Scope};
+use crate::order::{CyclePolicy, Declared, Fault, Faults, Order, Plan, Reference, Scope};
 
 const NONE: u32 = u32::MAX;
 
@@ -57,7 +57,8 @@ pub(crate) struct Registration<R> {
 /// A call that is due.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Due {
-    pub(crate) kind: Kind,
+    /// Or else a cleanup.
+    pub(crate) is_finalizer: bool,
     pub(crate) object: u64,
     pub(crate) word: u64,
     pub(crate) shape: u32,
@@ -72,6 +73,8 @@ pub(crate) struct Due {
 pub(super) enum Stage {
     Idle,
     Retain(Scope),
+    /// In topological order: what is queued is kept, or taken back.
+    TakeBack(Scope),
     Plan(Scope),
     Decide(Scope),
 }
@@ -97,11 +100,33 @@ pub(crate) struct Table<R> {
     /// Whether queued calls were traced early.
     pub(super) queue_traced: bool,
     pub(super) reports: Vec<Vec<R>>,
+    /// Which objects are finalized after which others.
+    pub(super) declared: Declared<u64>,
+    numbers: Option<Numbers>,
     /// How many times what is due was handed over.
     pub(crate) handed_over: u64,
     /// Calls that were cancelled between the collection that found them due and the hand-over.
     pub(crate) cancelled: ByKind,
     pub(crate) faults: Faults,
+}
+
+/// The numbers of registrations, in the order in which they were made.
+#[derive(Debug, Default)]
+struct Numbers {
+    last: u64,
+    /// That of each entry.
+    of: Vec<u64>,
+}
+
+impl Numbers {
+    fn note(&mut self, at: u32) {
+        let at = at as usize;
+        if at >= self.of.len() {
+            self.of.resize(at + 1, 0);
+        }
+        self.last += 1;
+        self.of[at] = self.last;
+    }
 }
 
 /// Into how many parts a step is to be split, and the function that runs them.
@@ -123,6 +148,8 @@ impl<R: Reference> Table<R> {
             refill: false,
             queue_traced: false,
             reports: Vec::new(),
+            declared: Declared::default(),
+            numbers: None,
             handed_over: 0,
             cancelled: ByKind::default(),
             faults: Faults::default(),
@@ -158,7 +185,25 @@ impl<R: Reference> Table<R> {
             chunk.set_word(n, 0);
         }
         self.live[kind as usize] += 1;
+        if let Some(numbers) = &mut self.numbers {
+            numbers.note(at);
+        }
         Some(id)
+    }
+
+    /// From now on, registrations are numbered in the order in which they are made.
+    pub(super) fn number_registrations(&mut self) {
+        self.numbers.get_or_insert_default();
+    }
+
+    pub(super) fn numbers_registrations(&self) -> bool {
+        self.numbers.is_some()
+    }
+
+    /// The number of a registration; that of its entry if they are not numbered.
+    pub(super) fn number_of(&self, at: u32) -> u64 {
+        let numbers = self.numbers.as_ref();
+        numbers.map_or(at.into(), |numbers| numbers.of[at as usize])
     }
 
     /// Loads the index's lines for objects that are about to be registered or removed, so that
@@ -319,10 +364,7 @@ impl<R: Reference> Table<R> {
 
     /// Returns the weak handle of an object, after making it if there is none.
     pub(crate) fn weak(&mut self, object: R) -> Id {
-        let found = self.find(Kind::Weak, object).map(|at| Id {
-            entry: at,
-            stamp: self.entries.at(at).stamp(),
-        });
+        let found = self.find(Kind::Weak, object).map(|at| self.id_of(at));
         let made = || {
             self.add(Registration {
                 kind: Kind::Weak,
@@ -350,6 +392,12 @@ impl<R: Reference> Table<R> {
         self.live[kind as usize]
     }
 
+    /// The number of the next hand-over of calls to the queue.
+    pub(super) fn next_hand_over(&mut self) -> u64 {
+        self.handed_over += 1;
+        self.handed_over
+    }
+
     /// Passes all calls that are due to `take`, and frees their entries. The order is the one in
     /// which they are to be put in a queue that is last in, first out.
     pub(crate) fn take_due(&mut self, mut take: impl FnMut(Due)) {
@@ -367,21 +415,30 @@ impl<R: Reference> Table<R> {
         self.external.clear();
     }
 
-    fn take_one(&mut self, at: u32, take: &mut impl FnMut(Due)) {
+    /// The id of the registration in an entry.
+    pub(super) fn id_of(&self, at: u32) -> Id {
+        Id {
+            entry: at,
+            stamp: self.entries.at(at).stamp(),
+        }
+    }
+
+    /// The call of an entry.
+    pub(super) fn due_of(&self, at: u32) -> Due {
         let entry = self.entries.at(at);
-        if let Some(kind) = entry.kind() {
-            take(Due {
-                kind,
-                object: entry.object,
-                word: self.entries.word(at),
-                shape: entry.shape,
-                number: Id {
-                    entry: at,
-                    stamp: entry.stamp(),
-                }
-                .number(),
-                external: self.external.get(&at).copied().unwrap_or_default(),
-            });
+        Due {
+            is_finalizer: entry.kind() == Some(Kind::Finalizer),
+            object: entry.object,
+            word: self.entries.word(at),
+            shape: entry.shape,
+            number: self.id_of(at).number(),
+            external: self.external.get(&at).copied().unwrap_or_default(),
+        }
+    }
+
+    fn take_one(&mut self, at: u32, take: &mut impl FnMut(Due)) {
+        if self.entries.at(at).kind().is_some() {
+            take(self.due_of(at));
         }
         self.entries.release(at);
     }

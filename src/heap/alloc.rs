@@ -149,14 +149,9 @@ impl Heap {
     ) -> Result<(), AllocError> {
         loop {
             if let Some(block) = &run.block
-                && let Some((first, count)) = block.next_run()
+                && let Some((first, count)) = self.take_run(block, usize::MAX)
             {
-                if !block.fresh.load(Relaxed) {
-                    // SAFETY: I15: free cells of a block that this cache owns.
-                    unsafe { self.arena.fill(block.header(first), count * block.cell, 0) };
-                }
                 (run.next, run.end) = (first, first + count);
-                self.pacing.add(count * block.cell);
                 return Ok(());
             }
             *run = Run {
@@ -166,8 +161,21 @@ impl Heap {
         }
     }
 
+    /// Takes a run of at most `most` free cells of a block that the caller owns, and zeroes it.
+    pub(super) fn take_run(&self, block: &Block, most: usize) -> Option<(usize, usize)> {
+        let (first, found) = block.next_run()?;
+        let count = found.min(most);
+        block.set_cursor(first + count);
+        if !block.fresh.load(Relaxed) {
+            // SAFETY: I15: free cells of a block that the caller owns.
+            unsafe { self.arena.fill(block.header(first), count * block.cell, 0) };
+        }
+        self.pacing.add(count * block.cell);
+        Some((first, count))
+    }
+
     /// A block of the pool with free cells and no owner, or a new one.
-    fn block_with_free_cells(
+    pub(super) fn block_with_free_cells(
         &self,
         pool: usize,
         class: usize,

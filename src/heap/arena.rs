@@ -89,6 +89,11 @@ impl Arena {
         self.word(addr).store(value, Relaxed);
     }
 
+    /// Replaces the word at `addr` by what `change` returns for it, even while other threads do.
+    pub(super) fn update(&self, addr: usize, change: impl Fn(u64) -> u64) {
+        self.word(addr).update(Relaxed, Relaxed, change);
+    }
+
     /// Copies bytes out. Each word is read atomically; different words may be read at different
     /// times.
     pub(super) fn load_bytes(&self, addr: usize, to: &mut [u8]) {
@@ -109,7 +114,7 @@ impl Arena {
             if range.len() == WORD {
                 self.store(word, merge(0));
             } else {
-                self.word(word).update(Relaxed, Relaxed, merge);
+                self.update(word, merge);
             }
         }
     }

@@ -211,6 +211,22 @@ impl Block {
         old & mask == 0
     }
 
+    /// As [`Block::set_owned`], for `count` cells from `first`.
+    pub(super) fn set_owned_run(&self, bit: Bit, first: usize, count: usize) {
+        for (word, mask) in masks(first, count) {
+            let word = self.word_of(bit, word);
+            word.store(word.load(Relaxed) | mask, Release);
+        }
+    }
+
+    /// Clears a bit of `count` cells from `first`. Only for a thread that may set it.
+    pub(super) fn clear_run(&self, bit: Bit, first: usize, count: usize) {
+        for (word, mask) in masks(first, count) {
+            let word = self.word_of(bit, word);
+            word.store(word.load(Relaxed) & !mask, Release);
+        }
+    }
+
     /// Whether any cell may have the bit.
     #[inline]
     pub(super) fn may_have(&self, bit: Bit) -> bool {
@@ -305,6 +321,18 @@ impl Block {
     }
 }
 
+/// The words of a bitmap that have the bits of `count` cells from `first`, and those bits.
+fn masks(first: usize, count: usize) -> impl Iterator<Item = (usize, u64)> {
+    let (mut from, to) = (first, first + count);
+    std::iter::from_fn(move || {
+        let many = (64 - from % 64).min(to - from);
+        let mask = (many > 0).then(|| (u64::MAX >> (64 - many)) << (from % 64))?;
+        let word = from / 64;
+        from += many;
+        Some((word, mask))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -324,6 +352,29 @@ mod tests {
                     "class {class}, offset {offset}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn bits_of_a_run_are_set_and_cleared_and_no_others() {
+        for (first, count) in [
+            (0, 1),
+            (0, 64),
+            (3, 61),
+            (63, 2),
+            (5, 200),
+            (64, 128),
+            (7, 0),
+        ] {
+            let block = Block::of_class((0, 0), 0, 0, true, None);
+            block.set_owned(Bit::Used, 300);
+            block.set_owned_run(Bit::Used, first, count);
+            let is_set = |cell| (first..first + count).contains(&cell) || cell == 300;
+            assert!((0..4095).all(|cell| block.get(Bit::Used, cell) == is_set(cell)));
+            block.set_owned_run(Bit::Used, 0, 300);
+            block.clear_run(Bit::Used, first, count);
+            let is_set = |cell| cell <= 300 && !(first..first + count).contains(&cell);
+            assert!((0..4095).all(|cell| block.get(Bit::Used, cell) == is_set(cell)));
         }
     }
 

@@ -44,6 +44,23 @@ pub enum AllocError {
         /// The heap's limit in bytes.
         limit: usize,
     },
+    /// Objects of the type can't be made in advance.
+    #[error("window for {ty}: {reason}, wanted objects of 16 bytes to 8 KiB in cells of their own")]
+    NoWindow {
+        /// The type.
+        ty: String,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// The mutator that made the window is gone.
+    #[error("alloc in a window for {ty}: its mutator is gone, wanted one that exists")]
+    ClosedWindow {
+        /// The type.
+        ty: String,
+    },
+    /// The window belongs to another runtime.
+    #[error("alloc in a window: it belongs to another runtime, wanted one of this runtime")]
+    ForeignWindow,
     /// The type is not one of this runtime.
     #[error(transparent)]
     Type(#[from] TypesError),
@@ -95,6 +112,33 @@ pub enum AccessError {
         /// Byte offset given.
         offset: usize,
     },
+    /// The object is of another type than the field.
+    #[error("field of {wanted}: the object is a {found}, wanted a {wanted}")]
+    OtherType {
+        /// The object's type.
+        found: String,
+        /// The field's type.
+        wanted: String,
+    },
+    /// Values of the type share blocks and have no type of their own.
+    #[error("field of {ty}: such small values share blocks in this heap, wanted another type")]
+    SharesBlock {
+        /// The type.
+        ty: String,
+    },
+    /// The field's bytes are not at a multiple of their number.
+    #[error("field of {bytes} bytes at offset {offset} of {ty}, wanted a multiple of {bytes}")]
+    MisalignedField {
+        /// The type.
+        ty: String,
+        /// Byte offset given.
+        offset: usize,
+        /// Bytes of the field.
+        bytes: usize,
+    },
+    /// The type is not one of this runtime.
+    #[error(transparent)]
+    Type(#[from] TypesError),
     /// The word is no pointer word, so the collector would not see a reference stored in it.
     #[error("word at offset {offset} of {ty} is no pointer, wanted a pointer word")]
     NotPointer {

@@ -74,7 +74,8 @@ impl Dying<'_> {
 
 impl Heap {
     /// Starts a collection.
-    pub(crate) fn marking<'h>(&'h self, _proof: &Stopped<'_>) -> Marking<'h> {
+    pub(crate) fn marking<'h>(&'h self, stopped: &Stopped<'_>) -> Marking<'h> {
+        self.close_windows(stopped);
         let blocks = self.books.lock().all.clone();
         blocks.iter().for_each(|block| block.settle_ids());
         Marking {

@@ -35,6 +35,7 @@ mod block;
 mod books;
 mod class;
 mod error;
+mod field;
 mod find;
 mod id;
 mod ids;
@@ -49,11 +50,13 @@ mod tests;
 mod tiny;
 mod tracer;
 mod verify;
+mod window;
 
 pub(crate) use access::Word;
 pub(crate) use alloc::Cache;
 pub(crate) use block::Bit;
 pub use error::{AccessError, AllocError, HeapError};
+pub(crate) use field::Spot;
 pub(crate) use find::Location;
 pub(crate) use id::{SetId, TypedId};
 pub(crate) use marking::Marking;
@@ -62,6 +65,7 @@ pub(crate) use place::Place;
 pub use stats::HeapStats;
 pub(crate) use sweep::Swept;
 pub use verify::{HeapFault, HeapReport};
+pub(crate) use window::Window;
 
 use crate::base::lock::{Lock, Rank};
 use crate::types::{TypeDesc, TypeId, Types};
@@ -71,7 +75,7 @@ use books::Books;
 use class::{BLOCK, FIRST, HEADER};
 use pacing::Pacing;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering::*};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering::*};
 
 const _: () = assert!(size_of::<usize>() == 8, "the heap's words are 64 bits");
 
@@ -179,6 +183,10 @@ pub(crate) struct Heap {
     /// The number of the next registration, if they are numbered; 0 if not.
     next_number: AtomicU64,
     totals: stats::Totals,
+    windows: Lock<Vec<Arc<Window>>>,
+    /// A planted fault: what is left of windows is not unmade.
+    #[cfg(test)]
+    keep_windows: AtomicBool,
 }
 
 impl Heap {
@@ -212,7 +220,7 @@ impl Heap {
             arena,
             table,
             books: Lock::new(Rank::Heap, books),
-            pacing: Pacing::new(options.percent),
+            pacing: Pacing::new(options.percent, options.stress),
             options,
             // Values in tiny blocks have no header of their own.
             doubtful: Arc::new(AtomicBool::new(tiny.is_some())),
@@ -220,6 +228,9 @@ impl Heap {
             specials_watched: AtomicBool::new(false),
             next_number: AtomicU64::new(0),
             totals: stats::Totals::default(),
+            windows: Lock::new(Rank::Windows, Vec::new()),
+            #[cfg(test)]
+            keep_windows: AtomicBool::new(false),
         })
     }
 
@@ -238,6 +249,12 @@ impl Heap {
     #[inline]
     pub(crate) fn should_collect(&self) -> bool {
         self.options.stress || self.pacing.is_due()
+    }
+
+    /// A word that is not 0 while a collection is due, or every safepoint collects, beside bits of
+    /// others.
+    pub(crate) fn wanted(&self) -> &Arc<AtomicU32> {
+        self.pacing.wanted()
     }
 
     /// Whether what an `Obj` names is looked up as any address is: the heap has tiny blocks, or the
@@ -263,6 +280,16 @@ impl Heap {
     #[inline]
     pub(crate) fn is_stressed(&self) -> bool {
         self.options.stress
+    }
+
+    #[cfg(not(test))]
+    const fn keeps_windows(&self) -> bool {
+        false
+    }
+
+    #[cfg(test)]
+    fn keeps_windows(&self) -> bool {
+        self.keep_windows.load(Relaxed)
     }
 
     /// From the next collection on, [`Marking::next_special`] tells which special objects are

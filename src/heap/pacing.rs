@@ -14,7 +14,8 @@
 #![forbid(unsafe_code)]
 
 use super::HeapOptions;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
 
 /// External bytes alone make a collection due only after this many statements of them.
 const MIN_STATEMENTS: usize = 32;
@@ -22,6 +23,11 @@ const MIN_STATEMENTS: usize = 32;
 /// What only finalization has kept counts this part of what is alive. So the pace of a steady state
 /// does not depend on it as long as finalizers run within so many collections.
 const PENDING: usize = 8;
+
+/// In the flag of [`Pacing`]: a collection is due.
+const DUE: u32 = 2;
+/// In the same flag: every safepoint collects.
+const STRESSED: u32 = 4;
 
 /// Bytes that a collection found alive, and bytes that it kept.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -46,10 +52,12 @@ pub(super) struct Pacing {
     external_trigger: AtomicUsize,
     /// Whether `external` has made a collection due.
     external_due: AtomicBool,
+    /// Bits [`DUE`] and [`STRESSED`], beside bits of others: for generated code to test.
+    wanted: Arc<AtomicU32>,
 }
 
 impl Pacing {
-    pub(super) fn new(percent: Option<u32>) -> Pacing {
+    pub(super) fn new(percent: Option<u32>, stressed: bool) -> Pacing {
         let at_least = |bytes| percent.map_or(usize::MAX, |_| bytes);
         Pacing {
             percent,
@@ -59,7 +67,21 @@ impl Pacing {
             statements: AtomicUsize::new(0),
             external_trigger: AtomicUsize::new(at_least(HeapOptions::MIN_EXTERNAL_TRIGGER)),
             external_due: AtomicBool::new(false),
+            wanted: Arc::new(AtomicU32::new(if stressed { STRESSED } else { 0 })),
         }
+    }
+
+    /// The flag in which a bit is set while a collection is due.
+    pub(super) fn wanted(&self) -> &Arc<AtomicU32> {
+        &self.wanted
+    }
+
+    /// Sets or clears the bit that a collection is due.
+    fn tell(&self) {
+        match self.is_due() {
+            true => self.wanted.fetch_or(DUE, Relaxed),
+            false => self.wanted.fetch_and(!DUE, Relaxed),
+        };
     }
 
     #[inline]
@@ -81,12 +103,18 @@ impl Pacing {
 
     /// Counts cells of this many bytes that were handed to a mutator.
     pub(super) fn add(&self, bytes: usize) {
-        self.allocated.fetch_add(bytes, Relaxed);
+        let before = self.allocated.fetch_add(bytes, Relaxed);
+        if before.saturating_add(bytes) > self.trigger() {
+            self.tell();
+        }
     }
 
     /// Subtracts cells of this many bytes that a mutator gave back unused.
     pub(super) fn take_back(&self, bytes: usize) {
-        self.allocated.fetch_sub(bytes, Relaxed);
+        let before = self.allocated.fetch_sub(bytes, Relaxed);
+        if before > self.trigger() {
+            self.tell();
+        }
     }
 
     /// Counts this many external bytes that an object owns more than was stated before.
@@ -97,6 +125,7 @@ impl Pacing {
         let statements = self.statements.fetch_add(1, Relaxed) + 1;
         if statements >= MIN_STATEMENTS && stated > self.external_trigger() {
             self.external_due.store(true, Relaxed);
+            self.tell();
         }
     }
 
@@ -110,6 +139,7 @@ impl Pacing {
         self.external.store(0, Relaxed);
         self.statements.store(0, Relaxed);
         self.external_due.store(false, Relaxed);
+        self.tell();
         trigger
     }
 
@@ -138,7 +168,7 @@ mod tests {
 
     #[test]
     fn what_only_finalization_keeps_counts_an_eighth() {
-        let pacing = Pacing::new(Some(100));
+        let pacing = Pacing::new(Some(100), false);
         let none = Kept::default();
         let next = |live, all| pacing.restart(kept(live * MIB, all * MIB), none) / MIB;
         assert_eq!(next(0, 0), 4);
@@ -152,9 +182,9 @@ mod tests {
             trigger = next(100, 100 + 6 * trigger);
         }
         assert_eq!(trigger, 100);
-        let lazy = Pacing::new(Some(50));
+        let lazy = Pacing::new(Some(50), false);
         assert_eq!(lazy.restart(kept(100 * MIB, 100 * MIB), none), 50 * MIB);
-        let never = Pacing::new(None);
+        let never = Pacing::new(None, false);
         assert_eq!(never.restart(kept(MIB, MIB), none), usize::MAX);
     }
 
@@ -163,7 +193,7 @@ mod tests {
         // How many collections 10,000 objects make that own so much each, of which this many are
         // alive at a time.
         let collections = |bytes: usize, live: usize| {
-            let pacing = Pacing::new(Some(100));
+            let pacing = Pacing::new(Some(100), false);
             let mut collections = 0;
             for object in 1..=10_000 {
                 pacing.state_external(bytes);
@@ -181,7 +211,7 @@ mod tests {
             assert!(wrong <= 2 * right, "{live} alive: {right}, then {wrong}");
         }
         assert_eq!(collections(0, 1), 0);
-        let never = Pacing::new(None);
+        let never = Pacing::new(None, false);
         (0..100).for_each(|_| never.state_external(usize::MAX));
         assert!(!never.is_due());
     }

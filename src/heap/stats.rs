@@ -63,12 +63,15 @@ impl Totals {
 impl Heap {
     /// Number of objects that have an id. Looks at every cell of blocks with ids.
     pub(crate) fn count_ids(&self) -> usize {
+        let left = self.left_in_windows().with_ids;
         let books = self.books.lock();
-        books.all.iter().map(|block| block.count_ids()).sum()
+        let all: usize = books.all.iter().map(|block| block.count_ids()).sum();
+        all.saturating_sub(left)
     }
 
     /// Collects the counters. Takes time in proportion to the blocks in use.
     pub(crate) fn stats(&self) -> HeapStats {
+        let left = self.left_in_windows();
         let books = self.books.lock();
         let mut stats = HeapStats {
             limit_bytes: self.options.limit,
@@ -90,6 +93,8 @@ impl Heap {
             stats.object_bytes += count * block.cell;
             stats.table_bytes += block.table_bytes();
         }
+        stats.objects = stats.objects.saturating_sub(left.objects);
+        stats.object_bytes = stats.object_bytes.saturating_sub(left.bytes);
         stats
     }
 }

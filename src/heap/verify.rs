@@ -65,7 +65,8 @@ pub enum HeapFault {
 
 impl Heap {
     /// Checks every block and object, and returns the first fault found.
-    pub(crate) fn verify(&self, _proof: &Stopped<'_>) -> Result<HeapReport, HeapFault> {
+    pub(crate) fn verify(&self, stopped: &Stopped<'_>) -> Result<HeapReport, HeapFault> {
+        self.close_windows(stopped);
         let headers: HashSet<u64> = self
             .types
             .descriptors()

@@ -33,6 +33,14 @@ pub enum Fault {
     SelfCounts,
     /// A revived object is not traced.
     NotRevived,
+    /// The call of an object that a finalizer has revived is made nevertheless.
+    NotTakenBack,
+    /// Calls are taken back whether their objects are reachable or not.
+    AllTakenBack,
+    /// What is taken back has lost its context.
+    TakenBackBare,
+    /// What is finalized after a reachable object is not kept by it.
+    DeclaredNotFollowed,
     /// Topological order, the wrong way round.
     Reversed,
     /// Cycles run, whatever their policy.

@@ -5,11 +5,13 @@
 //! The embedded heap and every foreign collector follow the same plan.
 #![deny(unsafe_code)]
 
+mod declared;
 mod faults;
 mod path;
 mod plan;
 mod tracer;
 
+pub(crate) use declared::Declared;
 #[cfg(feature = "conformance")]
 pub use faults::Fault;
 #[cfg(not(feature = "conformance"))]

@@ -10,7 +10,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::{Fault, Faults, Reference, Tracer};
+use super::{Fault, Faults, Reference};
 
 /// Which of the dead finalizable objects are finalized, and when.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -79,6 +79,11 @@ impl<R> Default for Plan<R> {
     }
 }
 
+/// Calls its second argument with what an object refers to.
+pub(crate) trait Children<R>: FnMut(R, &mut dyn FnMut(R)) {}
+
+impl<R, F: FnMut(R, &mut dyn FnMut(R))> Children<R> for F {}
+
 /// Objects by number, with their references to each other. References to themselves are left out.
 struct Graph<R> {
     objects: Vec<R>,
@@ -90,11 +95,7 @@ struct Graph<R> {
 impl<R: Reference> Graph<R> {
     /// Builds the graph of all dead objects that are reachable from the candidates, which come
     /// first. No two candidates may be the same object.
-    fn build<T: Tracer<Ref = R>>(
-        candidates: &[Candidate<R>],
-        tracer: &mut T,
-        more: impl Fn(R, &mut dyn FnMut(R)),
-    ) -> Graph<R> {
+    fn build(candidates: &[Candidate<R>], mut children: impl Children<R>) -> Graph<R> {
         let mut objects: Vec<R> = candidates
             .iter()
             .map(|candidate| candidate.object)
@@ -108,22 +109,15 @@ impl<R: Reference> Graph<R> {
         let mut at = 0;
         while at < objects.len() {
             let from = objects[at];
-            let mut add = |tracer: &mut T, to: R| {
-                if to == from {
-                    return;
+            children(from, &mut |to| {
+                if to != from {
+                    let number = numbers.entry(to.to_word()).or_insert_with(|| {
+                        objects.push(to);
+                        objects.len() as u32 - 1
+                    });
+                    edges.push(*number);
                 }
-                let word = to.to_word();
-                if let Some(&number) = numbers.get(&word) {
-                    edges.push(number);
-                } else if !tracer.is_reached(to) {
-                    let number = objects.len() as u32;
-                    objects.push(to);
-                    numbers.insert(word, number);
-                    edges.push(number);
-                }
-            };
-            tracer.children(from, &mut add);
-            more(from, &mut |to| add(tracer, to));
+            });
             ends.push(edges.len());
             at += 1;
         }
@@ -262,15 +256,14 @@ impl Components {
     }
 }
 
-/// Decides about all dead finalizable objects of a collection. `more` visits what counts as
-/// references of an object besides those that the tracer sees. Traces nothing.
-pub(crate) fn plan<T: Tracer>(
-    candidates: &[Candidate<T::Ref>],
-    tracer: &mut T,
-    more: impl Fn(T::Ref, &mut dyn FnMut(T::Ref)),
+/// Decides about all dead finalizable objects of a collection, or about all there are. `children`
+/// visits the dead objects that an object refers to, by references or declarations.
+pub(crate) fn plan<R: Reference>(
+    candidates: &[Candidate<R>],
+    children: impl Children<R>,
     faults: Faults,
-) -> Plan<T::Ref> {
-    let graph = Graph::build(candidates, tracer, more);
+) -> Plan<R> {
+    let graph = Graph::build(candidates, children);
     let whole = graph.components(|_, _| true);
     let policy = |node: u32| {
         candidates

@@ -55,7 +55,8 @@ pub enum Scope {
 /// Finalizers are called with the words of what `trace` returns, and may rely on these rules:
 ///
 /// * `is_reached` returns whether this collection has reached the object so far. In a minor
-///   collection every old object is reached.
+///   collection every old object is reached. By this alone a full collection in topological order
+///   knows that a finalizer has revived what is behind it.
 /// * What `trace` returns is the object's address after this collection, and the object is whole
 ///   there, with all that is reachable from it, until the next one.
 /// * `children` visits every reference in the object, in any order.

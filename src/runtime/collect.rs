@@ -4,8 +4,8 @@
 //! is called between the steps of a collection:
 //!
 //! ```text
-//! stop -> handles, roots -> drain -> queued -> drain -> retain -> drain -> decide -> drain
-//!      -> sweep -> go on -> resumed
+//! stop -> handles, sources, roots -> drain -> queued -> drain -> retain -> drain -> decide ->
+//! drain      -> sweep -> go on -> resumed
 //! ```
 #![forbid(unsafe_code)]
 
@@ -15,6 +15,7 @@ use crate::heap::{Heap, HeapError, HeapFault, HeapOptions, HeapReport, Marking};
 use crate::types::Types;
 use crate::world::handle::Roots;
 use crate::world::safepoint::{Stopped, World};
+use crate::world::sources::Sources;
 use crate::world::threads::WorldError;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -97,6 +98,7 @@ pub(crate) struct Space {
     heap: Heap,
     world: Arc<World>,
     roots: Arc<Roots>,
+    sources: Arc<Sources>,
     weakness: Arc<dyn Weakness>,
 }
 
@@ -117,9 +119,10 @@ impl Space {
     ) -> Result<Arc<Space>, HeapError> {
         let heap = Heap::new(types, options)?;
         Ok(Arc::new(Space {
-            world: World::new(heap.doubtful().clone()),
+            world: World::new(heap.doubtful().clone(), heap.wanted().clone()),
             heap,
             roots: Roots::new(),
+            sources: Sources::new(),
             weakness,
         }))
     }
@@ -141,12 +144,27 @@ impl Space {
         &self.roots
     }
 
+    pub(crate) fn sources(&self) -> &Arc<Sources> {
+        &self.sources
+    }
+
+    /// Calls `visit` with each root: handles, and what sources say. A thread that has stopped the
+    /// world calls this.
+    pub(crate) fn for_each_root(
+        &self,
+        stopped: &Stopped<'_>,
+        mut visit: impl FnMut(usize),
+    ) -> Result<(), WorldError> {
+        self.roots.for_each(&mut visit);
+        self.sources.for_each(stopped, &mut visit)
+    }
+
     /// Collects, for a thread that has no mutator of this runtime or is in a native region.
     pub(crate) fn collect(&self) -> Result<Collection, WorldError> {
         let from = Instant::now();
         let _span = span(|| tracing::debug_span!("collect"));
         let stopped = self.world.stop_with(None)?;
-        Ok(self.run(stopped, from))
+        self.run(stopped, from)
     }
 
     /// Stops the world for `look`, for a thread that has no mutator or is in a native region.
@@ -157,6 +175,17 @@ impl Space {
     ) -> Result<R, WorldError> {
         let stopped = self.world.stop_with(None)?;
         Ok(look(&mut self.heap.marking(&stopped)))
+    }
+
+    /// As [`Space::inspect`], with all roots.
+    pub(crate) fn inspect_with_roots<R>(
+        &self,
+        look: impl FnOnce(&mut Marking<'_>, &[usize]) -> R,
+    ) -> Result<R, WorldError> {
+        let stopped = self.world.stop_with(None)?;
+        let mut roots = Vec::new();
+        self.for_each_root(&stopped, |root| roots.push(root))?;
+        Ok(look(&mut self.heap.marking(&stopped), &roots))
     }
 
     /// As [`Space::inspect`], if the world stops before the deadline.
@@ -177,7 +206,14 @@ impl Space {
     }
 
     /// Runs a collection. `from` is when it was asked for.
-    pub(crate) fn run(&self, stopped: Stopped<'_>, from: Instant) -> Collection {
+    ///
+    /// # Errors
+    /// A source of roots failed; nothing has happened then.
+    pub(crate) fn run(
+        &self,
+        stopped: Stopped<'_>,
+        from: Instant,
+    ) -> Result<Collection, WorldError> {
         let mut last = from;
         let mut lap = || {
             let now = Instant::now();
@@ -185,7 +221,7 @@ impl Space {
         };
         let stopping = lap();
         let mut heap = self.heap.marking(&stopped);
-        self.roots.for_each(|addr| heap.mark(addr));
+        self.for_each_root(&stopped, |addr| heap.mark(addr))?;
         self.weakness.roots(&mut heap);
         heap.drain();
         heap.note_live();
@@ -225,6 +261,6 @@ impl Space {
             );
         });
         self.weakness.resumed(&collection);
-        collection
+        Ok(collection)
     }
 }

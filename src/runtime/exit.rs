@@ -1,62 +1,13 @@
-//! Ending finalization for good, before the process ends: what is still run, until when, and what
-//! was not.
+//! Ending the finalization of a runtime, before the process ends.
 #![forbid(unsafe_code)]
 
 use std::time::Duration;
 
 use crate::base::deadline::Deadline;
 use crate::calls::executor::ExecutorError;
-use crate::calls::queue::CallStage;
+use crate::calls::exit::{ExitPolicy, ExitReport};
 use crate::runtime::Runtime;
-use crate::runtime::registry::{ExitOrder, Registration};
 use crate::world::threads::WorldError;
-
-/// What [`Runtime::exit`] still runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ExitPolicy {
-    /// Nothing.
-    Nothing,
-    /// What collections have queued.
-    Queued,
-    /// What is queued, and all finalizers and cleanups that are registered, whether their objects
-    /// are reachable or not: finalizers, those registered last first, and then cleanups, likewise.
-    /// Finalizers that [`set_for_all`](crate::PreparedFinalizer::set_for_all) has set count as
-    /// registered first. The runtime must
-    /// have been built with
-    /// [`number_registrations`](crate::RuntimeBuilder::number_registrations).
-    LastRegisteredFirst,
-    /// What is queued, and everything that is registered, whether its object is reachable or not:
-    /// finalizers in the order of [`Order::Topological`](crate::Order::Topological), referrers
-    /// first, with the policies of cycles; then cleanups.
-    Topological,
-}
-
-/// What was run at an exit, and what was not.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ExitReport {
-    /// Calls that were made.
-    pub executed: u64,
-    /// Calls that were not made, or had not returned when the time was over, and registrations that
-    /// the policy leaves.
-    pub not_run: Vec<NotRun>,
-}
-
-/// A finalizer or cleanup that did not run at an exit.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct NotRun {
-    /// Whether it is a finalizer or a cleanup.
-    pub registration: Registration,
-    /// [`CallStage::Registered`]: the policy leaves it, or it is on a cycle that is left.
-    /// [`CallStage::Queued`]: the time was over before. [`CallStage::Running`]: its call had not
-    /// returned then.
-    pub stage: CallStage,
-    /// What the finalizer is called with; `None` for a cleanup that is queued.
-    pub object: Option<usize>,
-    /// The function's signature.
-    pub function: String,
-}
 
 /// Why [`Runtime::exit`] ended nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -106,20 +57,18 @@ impl Runtime {
     pub fn exit(&self, policy: ExitPolicy, timeout: Duration) -> Result<ExitReport, ExitError> {
         let deadline = Deadline::after(timeout);
         let (space, registry) = (&self.shared.space, &self.shared.registry);
-        let order = match policy {
-            ExitPolicy::Nothing | ExitPolicy::Queued => None,
-            ExitPolicy::LastRegisteredFirst => Some(ExitOrder::LastRegisteredFirst),
-            ExitPolicy::Topological => Some(ExitOrder::Topological),
-        };
-        if order == Some(ExitOrder::LastRegisteredFirst) && !space.heap().numbers_ids() {
+        let order = policy.order();
+        if policy == ExitPolicy::LastRegisteredFirst && !space.heap().numbers_ids() {
             return Err(ExitError::NotNumbered);
         }
-        self.goroutine.begin_exit()?;
+        self.goroutine.may_exit()?;
+        self.shared.calls.gate.close();
         let before = self.shared.calls.queue.counts().executed;
         let mut not_run =
             space.inspect_before(deadline, |marking| registry.exit(marking, order))?;
         let left = self.goroutine.exit(policy != ExitPolicy::Nothing, deadline);
         not_run.extend(left.into_iter().map(|left| registry.not_run(&left)));
+        self.end_callbacks();
         Ok(ExitReport {
             executed: self.shared.calls.queue.counts().executed - before,
             not_run,

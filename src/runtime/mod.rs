@@ -1,8 +1,11 @@
 //! `Runtime`: heap, registry, queue and finalizer goroutine, put together for an embedder.
 #![deny(unsafe_code)]
 
+pub(crate) mod builder;
+pub(crate) mod callback;
 pub(crate) mod collect;
 pub(crate) mod collected;
+pub(crate) mod embed;
 pub(crate) mod exit;
 pub(crate) mod keep_alive;
 pub(crate) mod known;
@@ -16,37 +19,30 @@ pub(crate) mod stats;
 pub(crate) mod weak;
 pub(crate) mod weak_runtime;
 
-use std::num::NonZeroU32;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fing_stubs::{AbiError, CacheOptions, StubError};
+use fing_stubs::AbiError;
 
 use crate::calls::budget::{Budget, Drained};
+use crate::calls::builder::Builder;
 use crate::calls::executor::{Executor, ExecutorError, Goroutine, StartError};
-use crate::calls::failing::Policy;
-use crate::calls::failure::{Decision, Failure, FailurePolicy};
 use crate::calls::function::FinalizerFn;
-use crate::calls::goroutine::{CallOptions, Calls, CallsError};
-use crate::calls::misuse::MutatorMisuse;
-use crate::calls::observer::Observer;
 use crate::calls::options::Handling;
-use crate::calls::pressure::{BacklogAction, BacklogExceeded};
-use crate::calls::queue::{BacklogBound, DrainOrder, demand, status};
+use crate::calls::queue::{demand, status};
 use crate::calls::samples::CallTimes;
 use crate::calls::sites::{self, SiteStats};
 use crate::calls::thread::ThreadOptions;
 use crate::calls::ticket::Ticket;
-use crate::calls::watchdog::Watchdog;
-use crate::heap::{HeapError, HeapFault, HeapOptions, HeapReport};
-use crate::order::{KeepPath, Order};
+use crate::heap::{HeapFault, HeapReport};
+use crate::order::KeepPath;
+use crate::runtime::builder::{RuntimeBuilder, RuntimeError};
 use crate::runtime::collect::{Collection, Space};
 use crate::runtime::collected::Collected;
 use crate::runtime::mutator::Mutator;
 use crate::runtime::registry::{
-    CycleReport, FinalizationOrder, Listed, PreparedFinalizer, Registry, SetFinalizerError,
-    Suspect, WhyError,
+    Listed, PreparedFinalizer, Registry, SetFinalizerError, Suspect, WhyError,
 };
 use crate::runtime::shared::Shared;
 use crate::runtime::stats::RuntimeStats;
@@ -95,30 +91,6 @@ pub struct Runtime {
     goroutine: Arc<Goroutine>,
 }
 
-/// Why [`RuntimeBuilder::build`] failed: the system lacks something, or a limit is out of range.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RuntimeError {
-    /// The heap could not be made.
-    #[error(transparent)]
-    Heap(#[from] HeapError),
-    /// The stub cache could not be made.
-    #[error(transparent)]
-    Stubs(#[from] StubError),
-    /// `int_arg_regs` is more than the machine has.
-    #[error("int_arg_regs: {0}")]
-    IntArgRegs(#[from] AbiError),
-    /// The watchdog is to hand over, and the executor has no threads of its own.
-    #[error("watchdog: to hand over, wanted Executor::Thread, found {found:?}")]
-    Watchdog {
-        /// The executor.
-        found: Executor,
-    },
-    /// There is no memory for a page by which forked children are told.
-    #[error("a page that forked children find empty: {0}")]
-    Gate(std::io::Error),
-}
-
 /// Why [`Runtime::verify_heap`] failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -129,236 +101,6 @@ pub enum VerifyError {
     /// The heap is not sound.
     #[error(transparent)]
     Fault(#[from] HeapFault),
-}
-
-/// Options of a [`Runtime`], which [`build`](Self::build) makes.
-pub struct RuntimeBuilder {
-    heap: HeapOptions,
-    calls: CallOptions,
-    executor: Executor,
-    thread: ThreadOptions,
-    order: FinalizationOrder,
-    number_registrations: bool,
-    weak: WeakRuntime,
-}
-
-impl std::fmt::Debug for RuntimeBuilder {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RuntimeBuilder")
-            .field("heap", &self.heap)
-            .field("executor", &self.executor)
-            .field("order", &self.order)
-            .finish_non_exhaustive()
-    }
-}
-
-impl RuntimeBuilder {
-    /// Sets the limit, the pacing and the debugging aids of the heap.
-    pub fn heap(mut self, options: HeapOptions) -> Self {
-        self.heap = options;
-        self
-    }
-
-    /// Sets where stubs come from, and their limits.
-    pub fn code(mut self, options: CacheOptions) -> Self {
-        self.calls.code = options;
-        self
-    }
-
-    /// Sets which thread runs finalizers. The default is a thread of the runtime's own.
-    pub fn executor(mut self, executor: Executor) -> Self {
-        self.executor = executor;
-        self
-    }
-
-    /// Sets the name, the stack and the start of the thread that an [`Executor::Thread`] starts.
-    pub fn thread(mut self, options: ThreadOptions) -> Self {
-        self.thread = options;
-        self
-    }
-
-    /// Sets a hook that is called when a collection has queued calls, on the thread that collected,
-    /// with no lock held: to wake the thread or event loop that will [drain](Runtime::drain) them.
-    /// It is called for each such collection, also while a drain is under way. It may call the
-    /// runtime; a panic is caught and told as a `tracing` event. See
-    /// [`Runtime::due_descriptor`] for event loops that poll.
-    pub fn on_due(mut self, hook: impl Fn() + Send + Sync + 'static) -> Self {
-        self.calls.on_due = Some(Box::new(hook));
-        self
-    }
-
-    /// Sets the order in which a drain runs what is due. The default is Go's. In
-    /// [`Order::Topological`] it is always [`DrainOrder::Lifo`].
-    pub fn drain_order(mut self, order: DrainOrder) -> Self {
-        self.calls.drain_order = order;
-        self
-    }
-
-    /// Sets the count of integer argument registers for Go functions that follow it. The default is
-    /// the machine's maximum.
-    pub fn int_arg_regs(mut self, count: usize) -> Self {
-        self.calls.int_arg_regs = Some(count);
-        self
-    }
-
-    /// Sets the order of finalization. The default is Go's.
-    pub fn order(mut self, order: Order) -> Self {
-        self.order.order = order;
-        self
-    }
-
-    /// Sets a hook that is called with each cycle that is to be reported
-    /// ([`CyclePolicy::Report`](crate::CyclePolicy::Report)), after the collection that found it,
-    /// on the thread that collected. The default sends a `tracing` warning.
-    pub fn on_cycle(mut self, hook: impl Fn(&CycleReport) + Send + Sync + 'static) -> Self {
-        self.order.on_cycle = Box::new(hook);
-        self
-    }
-
-    /// Sets a hook that is told of each failure of a finalizer or cleanup: see [`Failure`]. It is
-    /// called on the thread that runs finalizers, or, for one that is stuck or whose thread has
-    /// ended, on the watchdog's; with no lock held, so it may do whatever a finalizer may. The
-    /// default sends a `tracing` error.
-    pub fn on_failure(mut self, hook: impl Fn(&Failure) + Send + Sync + 'static) -> Self {
-        self.calls.on_failure = Box::new(hook);
-        self
-    }
-
-    /// Sets what is done about failures, unless the registration says otherwise. The default is
-    /// [`FailurePolicy::Report`].
-    pub fn failure_policy(mut self, policy: FailurePolicy) -> Self {
-        self.calls.policy = Policy::Fixed(policy);
-        self
-    }
-
-    /// Has a hook decide what is done about failures, unless the registration says otherwise: in
-    /// place of a [`failure_policy`](Self::failure_policy). It is called before
-    /// [`on_failure`](Self::on_failure), as that is. If it panics, it has decided to go on.
-    pub fn decide_failures(
-        mut self,
-        hook: impl Fn(&Failure) -> Decision + Send + Sync + 'static,
-    ) -> Self {
-        self.calls.policy = Policy::Hook(Box::new(hook));
-        self
-    }
-
-    /// Sets a watchdog; by default there is none. See [`Watchdog`] for what it does and costs.
-    pub fn watchdog(mut self, options: Watchdog) -> Self {
-        self.calls.watchdog = Some(options);
-        self
-    }
-
-    /// Adds a bound of the backlog, and says what is done while the backlog exceeds it. Any number
-    /// may be added; by default there is none. See `docs/failures.md`.
-    ///
-    /// ```
-    /// # if !cfg!(all(target_arch = "x86_64", target_os = "linux")) { return Ok(()) }
-    /// use std::time::Duration;
-    /// use fing::Runtime;
-    /// use fing::executor::Budget;
-    /// use fing::executor::{BacklogAction, BacklogBound};
-    ///
-    /// let some = Budget::unlimited().calls(1000).time(Duration::from_millis(2));
-    /// let runtime = Runtime::builder()
-    ///     .bound_backlog(BacklogBound::Calls(100_000), BacklogAction::Assist(some))
-    ///     .bound_backlog(BacklogBound::ExternalBytes(1 << 30), BacklogAction::Refuse)
-    ///     .bound_backlog(BacklogBound::Age(Duration::from_secs(60)), BacklogAction::Tell)
-    ///     .on_pressure(|exceeded| eprintln!("{exceeded}"))
-    ///     .build()?;
-    /// # Ok::<(), fing::error::RuntimeError>(())
-    /// ```
-    pub fn bound_backlog(mut self, bound: BacklogBound, action: BacklogAction) -> Self {
-        self.calls.pressure.rules.push((bound, action));
-        self
-    }
-
-    /// Sets a hook that is called once when the backlog passes a bound, whatever its action, and
-    /// again only after it was within the bound meanwhile. It is called with no lock held, on the
-    /// thread that finds out: one that has collected or made calls, that registers or allocates, or
-    /// the watchdog's. It may call the runtime as that thread may. The default sends a `tracing`
-    /// warning.
-    pub fn on_pressure(mut self, hook: impl Fn(&BacklogExceeded) + Send + Sync + 'static) -> Self {
-        self.calls.pressure.hook = Box::new(hook);
-        self
-    }
-
-    /// Sets a hook that is called with each finalizer or cleanup that did not leave mutators as it
-    /// found them, after that was mended, on the thread that runs finalizers. The default sends a
-    /// `tracing` error.
-    pub fn on_misuse(mut self, hook: impl Fn(&MutatorMisuse) + Send + Sync + 'static) -> Self {
-        self.calls.on_misuse = Box::new(hook);
-        self
-    }
-
-    /// Sets an observer of the finalizer goroutine; see [`Observer`] for what that costs. By
-    /// default there is none.
-    pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
-        self.calls.observer = Some(Box::new(observer));
-        self
-    }
-
-    /// Has one of so many calls made by itself and timed; see
-    /// [`Runtime::call_times`]. Calls between those are made in batches as ever. By default none
-    /// is timed.
-    pub fn sample_calls(mut self, every: NonZeroU32) -> Self {
-        self.calls.sample_every = Some(every);
-        self
-    }
-
-    /// Has registrations numbered in the order in which they are made, which
-    /// [`ExitPolicy::LastRegisteredFirst`](crate::ends::ExitPolicy::LastRegisteredFirst) needs.
-    /// That takes 8 bytes for each object of a block with finalizers, and one more atomic addition
-    /// for
-    /// each registration. By default they are not.
-    pub fn number_registrations(mut self, number: bool) -> Self {
-        self.number_registrations = number;
-        self
-    }
-
-    /// Returns a handle of the runtime that will be built, for the observer and the hooks. Until
-    /// [`build`](Self::build) has returned it refers to nothing.
-    pub fn weak(&self) -> WeakRuntime {
-        self.weak.clone()
-    }
-
-    /// Makes the runtime.
-    ///
-    /// # Errors
-    /// [`RuntimeError`] if there is no address space for the heap or no executable memory, or if a
-    /// limit is out of range.
-    pub fn build(self) -> Result<Runtime, RuntimeError> {
-        let hands_over = self
-            .calls
-            .watchdog
-            .is_some_and(|watchdog| watchdog.hands_over());
-        if hands_over && self.executor != Executor::Thread {
-            return Err(RuntimeError::Watchdog {
-                found: self.executor,
-            });
-        }
-        let mut calls = self.calls;
-        if self.order.is_topological() {
-            // The plan's order is kept only by a queue that is last in, first out.
-            calls.drain_order = DrainOrder::Lifo;
-        }
-        let calls = Calls::new(calls).map_err(|error| match error {
-            CallsError::Stubs(error) => RuntimeError::Stubs(error),
-            CallsError::IntArgRegs(error) => RuntimeError::IntArgRegs(error),
-            CallsError::Gate(error) => RuntimeError::Gate(error),
-        })?;
-        let registry = Arc::new(Registry::new(&calls, self.order));
-        let space = Space::new(Arc::new(Types::new()), self.heap, registry.clone())?;
-        let types = space.clone();
-        calls.failures.set_type_of(move |object| {
-            let (_, desc) = types.heap().find(object as usize)?;
-            Some(desc.ty().clone())
-        });
-        if self.number_registrations {
-            space.heap().number_ids();
-        }
-        let shared = Shared::new(space, registry, calls, self.weak);
-        Ok(Runtime::of(shared, self.executor, self.thread))
-    }
 }
 
 impl Runtime {
@@ -372,24 +114,18 @@ impl Runtime {
 
     /// Returns a builder with all defaults.
     pub fn builder() -> RuntimeBuilder {
-        RuntimeBuilder {
-            heap: HeapOptions::default(),
-            calls: CallOptions::default(),
-            executor: Executor::default(),
-            thread: ThreadOptions::default(),
-            order: FinalizationOrder::default(),
-            number_registrations: false,
-            weak: WeakRuntime::default(),
-        }
+        Builder::new(Executor::default(), builder::Options::default())
     }
 
     /// A runtime on a space that was made separately; its collections do not call the registry.
     #[cfg(test)]
     pub(crate) fn over(space: &Arc<Space>) -> Runtime {
-        let mut options = CallOptions::default();
+        let mut options = crate::calls::goroutine::CallOptions::default();
         options.code.policy = fing_stubs::CodePolicy::Interpret;
-        let calls = Calls::new(options).unwrap();
-        let registry = Arc::new(Registry::new(&calls, FinalizationOrder::default()));
+        let calls = options
+            .build(Executor::Inline, crate::order::Order::Go)
+            .unwrap();
+        let registry = Arc::new(Registry::new(&calls, Default::default()));
         let shared = Shared::new(space.clone(), registry, calls, WeakRuntime::default());
         Runtime::of(shared, Executor::Inline, ThreadOptions::default())
     }
@@ -432,7 +168,8 @@ impl Runtime {
     /// to run when it returns; [`Collected::wait`] waits for them.
     ///
     /// # Errors
-    /// This thread runs with a mutator of this runtime: call [`Mutator::gc`] instead.
+    /// This thread runs with a mutator of this runtime: call [`Mutator::gc`] instead; or a
+    /// [source of roots](Self::add_roots) fails.
     pub fn gc(&self) -> Result<Collected, WorldError> {
         Ok(self.collected(self.shared.space.collect()?))
     }
@@ -499,11 +236,7 @@ impl Runtime {
         let Shared {
             space, registry, ..
         } = &*self.shared;
-        space.inspect(|marking| {
-            let mut roots = Vec::new();
-            space.roots().for_each(|root| roots.push(root));
-            registry.why(marking, &roots, address)
-        })?
+        space.inspect_with_roots(|marking, roots| registry.why(marking, roots, address))?
     }
 
     /// Checks once that `finalizer` can be set for objects of type `ty`: what
@@ -522,7 +255,8 @@ impl Runtime {
     }
 
     /// As [`prepare_finalizer`](Self::prepare_finalizer), with a policy for cycles, which matters
-    /// only in [`Order::Topological`], with what is done about failures, and with the site.
+    /// only in [`Order::Topological`](crate::Order::Topological), with what is done about failures,
+    /// and with the site.
     ///
     /// # Errors
     /// Those of [`prepare_finalizer`](Self::prepare_finalizer).
@@ -659,7 +393,15 @@ impl Runtime {
     /// `timeout` passes first (the goroutine ends when the finalizer that is running returns); or
     /// this thread is the one that runs finalizers.
     pub fn shutdown(&self, drain: bool, timeout: Duration) -> Result<u64, ExecutorError> {
-        self.goroutine.shutdown(drain, timeout)
+        let discarded = self.goroutine.shutdown(drain, timeout)?;
+        self.end_callbacks();
+        Ok(discarded)
+    }
+
+    /// Frees the callbacks that objects own.
+    fn end_callbacks(&self) {
+        let registry = &self.shared.registry;
+        registry.release_attachments("at the shutdown of its runtime");
     }
 
     /// Checks every object of the heap with the world stopped, and returns counts of what was

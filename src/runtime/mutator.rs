@@ -7,6 +7,7 @@ use crate::heap::{AccessError, AllocError, Cache, Location, Word};
 use crate::runtime::Runtime;
 use crate::runtime::collect::Space;
 use crate::runtime::collected::Collected;
+use crate::runtime::embed::window::Windows;
 use crate::runtime::known::KnownFunctions;
 use crate::runtime::object::Obj;
 use crate::runtime::weak::Weak;
@@ -61,6 +62,7 @@ pub struct Mutator {
     runtime: Runtime,
     member: Member,
     cache: RefCell<Cache>,
+    windows: Windows,
     /// Made with the first registration.
     known: OnceCell<Box<KnownFunctions>>,
     /// Whether the thread has registered something and should assist at its next safepoint.
@@ -122,6 +124,7 @@ impl Mutator {
             runtime: runtime.clone(),
             member,
             cache,
+            windows: Windows::default(),
             known: OnceCell::new(),
             owes: Cell::new(false),
             _thread: PhantomData,
@@ -138,6 +141,10 @@ impl Mutator {
             revoked();
         }
         &self.space
+    }
+
+    pub(in crate::runtime) fn windows(&self) -> &Windows {
+        &self.windows
     }
 
     #[inline]
@@ -229,14 +236,15 @@ impl Mutator {
     /// Collects. Returns when the collection is over; finalizers may still have to run.
     ///
     /// # Errors
-    /// When the thread is collecting already, or runs with another mutator of this runtime.
+    /// When the thread is collecting already, or runs with another mutator of this runtime, or a
+    /// [source of roots](Runtime::add_roots) fails.
     pub fn gc(&mut self) -> Result<Collected, WorldError> {
         let from = Instant::now();
         let _span = span(|| tracing::debug_span!("collect"));
         let back = Refresh(self);
         let space = back.0.space();
         let stopped = space.world().stop_with(Some(&back.0.member))?;
-        let collection = space.run(stopped, from);
+        let collection = space.run(stopped, from)?;
         Ok(back.0.runtime.collected(collection))
     }
 
@@ -291,22 +299,39 @@ impl Mutator {
         due
     }
 
-    /// Collects, unless another thread has just done so. If the world can't be stopped, this logs a
-    /// warning and frees nothing.
+    /// Whether a collection is worth it, as enough was allocated since the last one, or the heap is
+    /// [stressed](crate::HeapOptions::stress). For a VM that has work to do before it collects,
+    /// such as to write its registers to a frame.
+    #[inline]
+    pub fn is_collection_due(&self) -> bool {
+        self.space().heap().should_collect()
+    }
+
+    /// Does what the [flag of safepoints](crate::vm::SafepointFlag) asks for: lets a collection
+    /// happen that waits for this thread, and collects if one is due. Returns whether one was due.
+    /// Like each safepoint it may free every object that is no root.
+    pub fn collect_at_safepoint(&mut self) -> bool {
+        if self.space().world().poll_with(&self.member) {
+            drop(Refresh(self));
+        }
+        self.collect_if_due()
+    }
+
+    /// Collects, unless another thread has just done so. If the world can't be stopped, or a source
+    /// of roots fails, this logs a warning and frees nothing.
     fn collect_once(&mut self) {
         let from = Instant::now();
         let _span = span(|| tracing::debug_span!("collect"));
         let back = Refresh(self);
         let space = back.0.space();
         let epoch = space.heap().epoch();
-        match space.world().stop_with(Some(&back.0.member)) {
-            Ok(stopped) if space.heap().epoch() == epoch => {
-                space.run(stopped, from);
-            }
-            Ok(stopped) => drop(stopped),
-            Err(refusal) => {
-                tell(|| tracing::warn!(%refusal, "no collection although one is due"));
-            }
+        let stopped = space.world().stop_with(Some(&back.0.member));
+        let collected = stopped.and_then(|stopped| match space.heap().epoch() == epoch {
+            true => space.run(stopped, from).map(drop),
+            false => Ok(()),
+        });
+        if let Err(refusal) = collected {
+            tell(|| tracing::warn!(%refusal, "no collection although one is due"));
         }
     }
 
@@ -530,6 +555,8 @@ impl Mutator {
 
 impl Drop for Mutator {
     fn drop(&mut self) {
+        self.windows
+            .end(self.space.heap(), self.member.slot().is_running());
         if !self.member.slot().is_revoked() {
             self.space.heap().retire(self.cache.get_mut());
         }

@@ -21,7 +21,7 @@ pub struct Obj<'m> {
 impl<'m> Obj<'m> {
     /// The object that starts at this address. `'m` must be the borrow of a mutator of its heap.
     #[inline]
-    pub(super) fn at(addr: usize) -> Obj<'m> {
+    pub(in crate::runtime) fn at(addr: usize) -> Obj<'m> {
         Obj {
             addr,
             _mutator: PhantomData,

@@ -23,11 +23,14 @@ pub struct RuntimeStats {
     pub finalizers: u64,
     /// Cleanups that were added and are neither stopped nor queued.
     pub cleanups: u64,
+    /// Callbacks that objects own.
+    pub callbacks: u64,
     /// Calls queued.
     pub queued: u64,
     /// Calls done. It grows whenever a block of the queue is done.
     pub executed: u64,
-    /// Calls that were cancelled after they had been queued.
+    /// Calls that were cancelled after they had been queued, or, in topological order, registered
+    /// again as their objects were revived.
     pub cancelled: u64,
     /// Calls dropped because of a shutdown: those that were queued then, and those of objects that
     /// died after it. And those that were to be lent a mutator when the runtime had gone.
@@ -84,6 +87,7 @@ impl RuntimeStats {
             backlog: counts.backlog,
             finalizers,
             cleanups,
+            callbacks: shared.registry.attachments(),
             queued: counts.queued,
             executed: counts.executed,
             cancelled: counts.cancelled,

@@ -89,6 +89,16 @@ impl TypeDesc {
         self.ty.underlying()
     }
 
+    /// The byte offset of a field, if the type is a struct that has one of this name. For the
+    /// promise that generated code may rely on see `docs/embedding.md`.
+    pub fn field_offset(&self, name: &str) -> Option<usize> {
+        let Kind::Struct(fields) = self.kind() else {
+            return None;
+        };
+        let field = fields.iter().find(|field| &*field.name == name)?;
+        usize::try_from(field.offset).ok()
+    }
+
     /// Size of a value, in bytes.
     #[inline]
     pub fn size(&self) -> usize {
@@ -115,6 +125,11 @@ impl TypeDesc {
     /// effect; every call returns what was fixed.
     pub(crate) fn imply(&self, implied: Option<Implied>) -> Option<Implied> {
         *self.implied.get_or_init(|| implied)
+    }
+
+    /// Whether its objects have something from the beginning, as far as that is fixed.
+    pub(crate) fn implies(&self) -> bool {
+        self.implied.get().is_some_and(Option::is_some)
     }
 
     /// Which words the collector follows.

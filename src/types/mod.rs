@@ -86,6 +86,12 @@ impl Types {
         desc.ok_or(TypesError::Foreign { index: id.index })
     }
 
+    /// Whether the id is one of this universe.
+    #[inline]
+    pub(crate) fn owns(&self, id: TypeId) -> bool {
+        id.universe == self.universe
+    }
+
     /// All descriptors, in the order of their ids.
     pub(crate) fn descriptors(&self) -> impl Iterator<Item = &TypeDesc> {
         (0..).map_while(|index| self.descs.get(index))

@@ -4,5 +4,6 @@
 
 pub(crate) mod handle;
 pub(crate) mod safepoint;
+pub(crate) mod sources;
 pub(crate) mod threads;
 mod waiting;

@@ -19,8 +19,8 @@
 
 use std::sync::Arc;
 use std::time::Duration;
-// Not `sync`'s: read by the thread that wrote it only.
-use std::sync::atomic::AtomicBool;
+// Not `sync`'s: one is read by the thread that wrote it only, the other orders nothing.
+use std::sync::atomic::{AtomicBool, AtomicU32 as Flag};
 
 use super::waiting::{ThreadKey, Waiting};
 use crate::base::deadline::Deadline;
@@ -40,6 +40,9 @@ const RUNNING: u32 = 2;
 const REVOKED: u32 = 4;
 /// Added to one of the others: a thread stops the world, or has stopped it.
 const STOP: u32 = 8;
+
+/// In the flag of [`World::new`]: a thread stops the world, or has stopped it.
+pub(crate) const STOP_WANTED: u32 = 1;
 
 /// The state of one member. Its own thread changes all bits but [`STOP`], collectors that one.
 #[derive(Debug)]
@@ -127,17 +130,21 @@ pub(crate) struct World {
     changed: Condvar,
     /// Whether a member was revoked.
     revoked: Arc<AtomicBool>,
+    /// Bit [`STOP_WANTED`], for code that looks at one word for all members.
+    wanted: Arc<Flag>,
     /// The process that made it.
     owner: u32,
 }
 
 impl World {
-    /// A world without members, that sets `revoked` before it revokes one.
-    pub(crate) fn new(revoked: Arc<AtomicBool>) -> Arc<World> {
+    /// A world without members, that sets `revoked` before it revokes one, and has
+    /// [`STOP_WANTED`] set in `wanted` from when a thread begins to stop it until it goes on.
+    pub(crate) fn new(revoked: Arc<AtomicBool>, wanted: Arc<Flag>) -> Arc<World> {
         Arc::new(World {
             state: Lock::new(Rank::World, State::default()),
             changed: Condvar::new(),
             revoked,
+            wanted,
             owner: std::process::id(),
         })
     }
@@ -302,6 +309,7 @@ impl World {
             }
         };
         state.collector = Some(thread);
+        self.wanted.fetch_or(STOP_WANTED, Ordering::Relaxed);
         for slot in &state.slots {
             slot.state.fetch_or(STOP, Ordering::AcqRel);
         }
@@ -415,6 +423,8 @@ impl Drop for Stopped<'_> {
             self.world.is_no_obstacle(&state, collector);
         }
         (state.collector, state.stopped) = (None, false);
+        let wanted = &self.world.wanted;
+        wanted.fetch_and(!STOP_WANTED, Ordering::Relaxed);
         for slot in &state.slots {
             slot.state.fetch_and(!STOP, Ordering::AcqRel);
         }

@@ -63,6 +63,13 @@ pub enum WorldError {
         /// What was tried.
         operation: &'static str,
     },
+    /// A [root source](crate::Runtime::add_roots) panicked, or could not say what is alive: not all
+    /// roots are known, so nothing was freed.
+    #[error("collect: a source of roots failed with {found}, wanted all roots; nothing was freed")]
+    Roots {
+        /// What it said.
+        found: String,
+    },
     /// This process is a fork of the one that made the runtime, and would wait for threads that are
     /// not in it.
     #[error(
@@ -487,7 +494,7 @@ mod tests {
 
     #[test]
     fn a_thread_never_waits_for_itself() {
-        let world = World::new(Arc::default());
+        let world = World::new(Arc::default(), Arc::default());
         let me = world.join(Join::Attach).unwrap();
         let stop = |member| world.stop_with(member).map(drop).unwrap_err();
         assert_eq!(world.join(Join::Attach).unwrap_err(), WorldError::Attached);
@@ -520,7 +527,7 @@ mod tests {
         const THREADS: usize = 4;
         const STOPS: usize = 50;
         let (world, running, done) = (
-            World::new(Arc::default()),
+            World::new(Arc::default(), Arc::default()),
             AtomicUsize::new(0),
             AtomicUsize::new(0),
         );
@@ -560,7 +567,7 @@ mod tests {
 
     #[test]
     fn a_thread_keeps_one_slot_and_gives_it_back_when_it_ends() {
-        let world = World::new(Arc::default());
+        let world = World::new(Arc::default(), Arc::default());
         for _ in 0..3 {
             let one = world.join(Join::Attach).unwrap();
             assert_eq!((world.members(), world.slots()), ((1, 1), 1));
@@ -578,7 +585,7 @@ mod tests {
     #[test]
     fn worlds_that_are_gone_leave_nothing_behind() {
         for _ in 0..100 {
-            let world = World::new(Arc::default());
+            let world = World::new(Arc::default(), Arc::default());
             world.leave_with(&world.join(Join::Attach).unwrap());
         }
         HERE.with(|here| assert!(here.places.borrow().len() <= 2));
@@ -605,7 +612,7 @@ mod tests {
         }
         thread_local!(static LAST: RefCell<Last> = const { RefCell::new(Last(None)) });
         for keeps in [false, true] {
-            let world = World::new(Arc::default());
+            let world = World::new(Arc::default(), Arc::default());
             let there = world.clone();
             let ended = thread::spawn(move || {
                 // Values are destroyed in the order of their first use, the last one first here.
@@ -631,7 +638,10 @@ mod tests {
                 self.0.load(SeqCst)
             }
         }
-        let (first, second) = (World::new(Arc::default()), World::new(Arc::default()));
+        let (first, second) = (
+            World::new(Arc::default(), Arc::default()),
+            World::new(Arc::default(), Arc::default()),
+        );
         let kept = first.join(Join::Attach).unwrap();
         let (before, from) = (Members::here(), changes());
         let number = Arc::new(Number(AtomicUsize::new(7)));

@@ -7,11 +7,14 @@
 //! | module or type | what it says |
 //! |---|---|
 //! | [`signature`] | which types are passed, and how many bytes they take |
+//! | [`c`] | types and prototypes in C's spelling |
 //! | [`abi`] | which registers carry arguments and results on each machine |
 //! | [`mod@assign`] | where each byte of each value travels |
 //! | [`mod@check`] | whether an assignment is what the ABI's text says |
 //! | [`StubKey`] | what the code of such a call depends on |
 //! | [`StubCache`], [`Stub`], [`CallStub`] | where that code is, and how it is run |
+//! | [`frames`] | which references lie in frames of generated code, by Cranelift's stack maps |
+//! | [`function`] | functions at addresses, called with values that are checked |
 //! | [`entry`] | callbacks: foreign code calls a closure, or a function of another ABI |
 //! | [`Compiler`] | the code of stubs for any machine, to look at or to store |
 //!
@@ -67,6 +70,7 @@ pub mod abi;
 pub mod assign;
 mod barrier;
 mod block;
+pub mod c;
 mod cache;
 mod call;
 pub mod check;
@@ -76,6 +80,8 @@ pub mod entry;
 mod error;
 #[cfg(feature = "faults")]
 pub mod faults;
+pub mod frames;
+pub mod function;
 #[cfg(feature = "testing")]
 pub mod fuzzing;
 mod gate;

@@ -1,18 +1,17 @@
-//! Code of gcc's calls callbacks: random signatures, by System V and by Windows' convention
-//! (`ms_abi`). `FING_CASES` says how many.
-#![cfg(all(target_arch = "x86_64", target_os = "linux"))]
+//! Code of gcc's calls callbacks: random signatures, by the host's C convention, on x86-64 by Windows'
+//! too (`ms_abi`). `FING_CASES` says how many.
+#![cfg(target_os = "linux")]
+
+#[path = "support/gcc.rs"]
+mod gcc;
 
 use std::cell::RefCell;
-use std::ffi::CString;
 use std::fmt::Write;
-use std::path::Path;
-use std::process::Command;
 use std::rc::Rc;
 
-use fing_oracles::tool;
 use fing_stubs::entry::{Call, Callback, CallbackOptions, Entries};
 use fing_stubs::fuzzing::Rng;
-use fing_stubs::{Abi, BlockLayout, Convention, Signature};
+use fing_stubs::{BlockLayout, Signature};
 
 /// Go's name of a type and C's.
 const TYPES: &[(&str, &str)] = &[
@@ -31,11 +30,6 @@ const TYPES: &[(&str, &str)] = &[
 ];
 /// As an argument only: several results are one struct, and this would be one in it.
 const PAIR: (&str, &str) = ("any", "struct pair");
-
-const CONVENTIONS: [(Convention, &str); 2] = [
-    (Convention::SystemV, "sysv_abi"),
-    (Convention::Fastcall, "ms_abi"),
-];
 
 struct Case {
     signature: Signature,
@@ -108,38 +102,6 @@ fn caller(case: &Case, name: &str, attribute: &str) -> String {
     text + "}\n"
 }
 
-/// Compiles a shared library and opens it, for the rest of the process's life.
-fn open(gcc: &Path, source: &str) -> impl Fn(&str) -> usize {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/oracles");
-    let folder = folder.join(format!("callbacks-gcc-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let (c, so) = (folder.join("callers.c"), folder.join("callers.so"));
-    std::fs::write(&c, source).unwrap();
-    let mut command = Command::new(gcc);
-    command
-        .args(["-O1", "-w", "-shared", "-fPIC", "-o"])
-        .arg(&so)
-        .arg(&c);
-    let output = command.output().unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let path = CString::new(so.to_str().unwrap()).unwrap();
-    // SAFETY: a library of plain functions, which has no initializers.
-    let library = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW) };
-    assert!(!library.is_null());
-    std::fs::remove_dir_all(folder).unwrap();
-    move |name| {
-        let name = CString::new(name).unwrap();
-        // SAFETY: an open library and a C string.
-        let found = unsafe { libc::dlsym(library, name.as_ptr()) };
-        assert!(!found.is_null());
-        found.expose_provenance()
-    }
-}
-
 /// Random bytes of a block; a `bool` is 0 or 1.
 fn block<'a>(types: impl Iterator<Item = &'a fing_stubs::Type>, rng: &mut Rng) -> Vec<u8> {
     let types: Vec<_> = types.collect();
@@ -159,29 +121,28 @@ fn block<'a>(types: impl Iterator<Item = &'a fing_stubs::Type>, rng: &mut Rng) -
 
 #[test]
 fn gcc_calls_entries() {
-    let Some(gcc) = tool("gcc", "callers compiled by gcc") else {
-        return;
-    };
     let count = std::env::var("FING_CASES").map_or(250, |n| n.parse().unwrap());
     let mut rng = Rng::new(5);
     let cases: Vec<Case> = (0..count).map(|_| random(&mut rng)).collect();
     let mut source = "#include <string.h>\nstruct pair { void *a, *b; };\n".to_owned();
     for (n, case) in cases.iter().enumerate() {
-        for (_, attribute) in CONVENTIONS {
+        for (_, attribute) in gcc::conventions() {
             source += &caller(case, &format!("{attribute}_{n}"), attribute);
         }
     }
-    let symbol = open(&gcc, &source);
+    let Some(symbol) = gcc::open("callbacks-gcc", &source) else {
+        return;
+    };
     let entries = Entries::new(Default::default()).unwrap();
     for (n, case) in cases.iter().enumerate() {
-        for (convention, attribute) in CONVENTIONS {
+        for (abi, attribute) in gcc::conventions() {
             let signature = &case.signature;
             let name = format!("case {n}: {signature} by {attribute}");
             let given = block(signature.arguments(), &mut rng);
             let wanted = block(signature.results().iter(), &mut rng);
             let found = Rc::new(RefCell::new(Vec::new()));
             let (seen, left) = (found.clone(), wanted.clone());
-            let point = entries.point(signature, Abi::native(convention)).unwrap();
+            let point = entries.point(signature, abi).unwrap();
             let closure = move |call: &mut Call<'_>| {
                 seen.borrow_mut().push(call.arguments().to_vec());
                 call.results().copy_from_slice(&left);

@@ -4,9 +4,9 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use fing::check::Registration;
 use fing::ends::{ExitPolicy, NotRun};
 use fing::error::{ExecutorError, ExitError, WorldError};
+use fing::failure::CallKind;
 use fing::{
     CallStage, CyclePolicy, DrainOrder, Executor, FinalizerFn, FinalizerOptions, Handle, Mutator,
     Obj, Order, Pointer, Runtime, RuntimeBuilder,
@@ -119,7 +119,7 @@ fn each_policy_runs_what_it_says() {
         let queued = if policy == ExitPolicy::Nothing { 0 } else { 3 };
         assert_eq!(report.executed, wanted.len() as u64 + queued);
         assert_eq!(report.not_run.len(), left, "{:?}", report.not_run);
-        let cleanups = |of: &&NotRun| of.registration == Registration::Cleanup;
+        let cleanups = |of: &&NotRun| of.kind == CallKind::Cleanup;
         assert_eq!(report.not_run.iter().filter(cleanups).count(), left.min(3));
         let stats = world.vm.runtime.stats();
         assert_eq!(stats.executed, report.executed);
@@ -168,13 +168,9 @@ fn an_exit_in_topological_order() {
         let left: Vec<_> = report
             .not_run
             .iter()
-            .map(|left| (left.registration, left.stage, left.function.as_str()))
+            .map(|left| (left.kind, left.stage, left.function.as_str()))
             .collect();
-        let wanted = (
-            Registration::Finalizer,
-            CallStage::Registered,
-            "func(*main.T)",
-        );
+        let wanted = (CallKind::Finalizer, CallStage::Registered, "func(*main.T)");
         assert_eq!(left, [wanted; 2]);
         assert_eq!(report.executed, 11);
         drop(roots);

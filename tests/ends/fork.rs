@@ -3,13 +3,14 @@
 
 use std::time::Duration;
 
+use fing::ends::ExitPolicy;
 use fing::error::{AddCleanupError, Closed, ExecutorError, SetFinalizerError, WorldError};
-use fing::foreign::{Finalizers, RegisterError};
+use fing::foreign::{ExitError, Finalizers, RegisterError};
 use fing::stubs::{GBlock, StubCache, StubError};
 use fing::{Abi, Arch, CacheOptions, CodePolicy, CyclePolicy, Executor, Runtime};
 
 use super::vm::{LONG, Vm};
-use super::{Blocking, collect_foreign, set_foreign};
+use super::{Blocking, Reaching, collect_foreign, set_foreign};
 
 /// Runs `body` in a forked child. It fails if the child crashes, panics, or does not end.
 fn in_child(body: impl FnOnce()) {
@@ -185,11 +186,24 @@ fn foreign_finalizers_in_a_forked_child() {
             .unwrap();
         in_child(|| {
             // SAFETY: I16: the collector of these tests has no objects.
-            let sets = unsafe { [finalizers.set_finalizer(16, &f), prepared.set(16)] };
+            let sets = unsafe {
+                [
+                    finalizers.set_finalizer(16, &f),
+                    prepared.set(16),
+                    finalizers.finalize_after(16, 8),
+                ]
+            };
             for error in sets.map(Result::unwrap_err) {
                 let forked = matches!(error, RegisterError::Closed(Closed::Forked { .. }));
                 assert!(forked, "{error}");
             }
+            // SAFETY: I16: as above.
+            let exit = unsafe {
+                finalizers.begin_exit(ExitPolicy::Topological, &mut Reaching(Vec::new()))
+            };
+            let exit = exit.map(drop).unwrap_err();
+            let forked = matches!(exit, ExitError::Executor(ExecutorError::Forked { .. }));
+            assert!(forked, "{exit}");
             assert_eq!(collect_foreign(&finalizers, &[]).queued, 0);
             let waited = finalizers.block_until_finalizer_queue_empty(LONG);
             assert!(

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use fing::error::{AfterError, Closed};
+use fing::failure::FailurePolicy;
 use fing::{Executor, HeapOptions, Mutator, Obj, Order, Runtime};
 
 use super::vm::{LONG, Vm};
@@ -132,6 +133,42 @@ fn a_parent_without_finalizer_is_kept_no_longer() {
         drop(root);
         assert_eq!(world.collect(), [2]);
     }
+}
+
+/// A call that fails is made again, behind what is declared to come after it: what was queued with
+/// it does not wait for it. Each is finalized, and nothing is left.
+#[test]
+fn a_failed_call_is_made_again_behind_what_comes_after_it() {
+    let ran: Arc<Mutex<Vec<u64>>> = Arc::default();
+    let builder = Runtime::builder()
+        .order(Order::Topological)
+        .executor(Executor::Inline)
+        .failure_policy(FailurePolicy::Requeue(1))
+        .on_failure(|_| {});
+    let vm = Vm::with(builder);
+    let notes = ran.clone();
+    let function = vm.function("func(*main.T)", move |[object, _]| {
+        // SAFETY: I6: a finalizer's object is whole until it returns.
+        let number = unsafe { *std::ptr::with_exposed_provenance::<u64>(object) };
+        let mut ran = notes.lock().unwrap();
+        let first = !ran.contains(&number);
+        ran.push(number);
+        drop(ran);
+        if number == 1 && first {
+            std::panic::resume_unwind(Box::new("once"));
+        }
+    });
+    let world = World { vm, function, ran };
+    world.vm.enter(|m| {
+        let all: Vec<_> = (0..4).map(|n| world.object(m, n)).collect();
+        for pair in all.windows(2) {
+            m.finalize_after(pair[1], pair[0]).unwrap();
+        }
+    });
+    assert_eq!(world.collect(), [0, 1, 2, 3, 1]);
+    let stats = world.vm.runtime.stats();
+    assert_eq!((stats.executed, stats.requeued, stats.failed), (5, 1, 1));
+    assert_eq!(world.vm.runtime.gc().unwrap().live_objects, 0);
 }
 
 #[test]

@@ -2,13 +2,16 @@
 //! a `main` that calls the stubs, which are linked in as bytes. One program holds many signatures.
 #![forbid(unsafe_code)]
 
+pub mod callers;
 mod types;
 
 use std::collections::HashMap;
 use std::fmt::Write;
 
 use fing_oracles::c::{self, CALLEES, Toolchain};
-use fing_stubs::{Abi, BlockLayout, Compiler, KeyOptions, Kind, Signature, StubKey, Type};
+use fing_stubs::{
+    Abi, BlockLayout, Compiler, KeyOptions, Kind, Signature, StubKey, Target as MoveTarget, Type,
+};
 
 use self::types::Types;
 use crate::emulated::Form;
@@ -169,7 +172,19 @@ pub fn verify(
         (CALLEES, &callees),
         ("stubs.S", &assembly),
     ];
-    let printed = toolchain.run(target.convention, &sources);
+    let signatures: Vec<_> = cases.iter().map(|(signature, _)| signature).collect();
+    faults(toolchain, target, &signatures, &sources)
+}
+
+/// Runs a program that prints a case's number and what is wrong with it, for each fault a line, and
+/// at the end `done` and the number of cases.
+fn faults(
+    toolchain: &Toolchain,
+    target: Target,
+    cases: &[&Signature],
+    sources: c::Sources<'_>,
+) -> Result<Vec<String>, String> {
+    let printed = toolchain.run(target.convention, sources);
     let printed = printed.or_else(|e| match e.split_once("exit status: 1\n") {
         Some((_, printed)) => Ok(printed.to_owned()),
         None => Err(e),
@@ -181,7 +196,7 @@ pub fn verify(
             Some(("done", count)) => done = count == cases.len().to_string(),
             Some((number, what)) => {
                 let signature = number.parse().ok().and_then(|n: usize| cases.get(n));
-                let named = signature.map_or_else(|| number.to_owned(), |(s, _)| s.to_string());
+                let named = signature.map_or_else(|| number.to_owned(), |s| s.to_string());
                 faults.push(format!(
                     "{named} by {} on {}: {what}",
                     target.convention, target.triple
@@ -242,16 +257,7 @@ impl Program {
             if n < fixed {
                 parameters.push(format!("{name} a{n}"));
             } else {
-                let by_name = format!("    {name} a{n} = va_arg(list, {name});");
-                // gcc's va_arg of Microsoft's lists does not know what is passed by reference.
-                let is_word = matches!(value.bytes.len(), 1 | 2 | 4 | 8);
-                let by_reference = format!("    {name} a{n} = *va_arg(list, {name} *);");
-                let is_reference = self.target.convention == "fastcall/amd64" && !is_word;
-                let _ = writeln!(
-                    checks,
-                    "{}",
-                    if is_reference { by_reference } else { by_name }
-                );
+                checks.push_str(&self.variadic_argument(ty, &name, n));
             }
             let _ = writeln!(
                 checks,
@@ -262,7 +268,7 @@ impl Program {
                 initializer(&value.mask),
                 value.bytes.len()
             );
-            if let Some(literal) = self.widened(ty, &value.bytes) {
+            if let Some(literal) = widened(self.target, ty, &value.bytes) {
                 let _ = writeln!(
                     checks,
                     "    if ((int64_t)a{n} != (int64_t){literal}) fault(\"argument {n} is not \
@@ -273,11 +279,7 @@ impl Program {
         if signature.fixed().is_some() {
             parameters.push("...".into());
         }
-        let convention = if self.target.convention == "fastcall/amd64" {
-            "__attribute__((ms_abi)) "
-        } else {
-            ""
-        };
+        let convention = attribute(self.target);
         let results = Results::new(abi, signature, number, &mut self.types, random);
         let result = if results.values.is_empty() {
             "void".to_owned()
@@ -339,21 +341,25 @@ impl Program {
         );
     }
 
-    /// A small integer's value in 64 bits: where a convention's callers widen, gcc's callees rely
-    /// on it.
-    fn widened(&self, ty: &Type, bytes: &[u8]) -> Option<String> {
-        let signed = match ty.underlying() {
-            Kind::Int8 | Kind::Int16 | Kind::Int32 => true,
-            Kind::Uint8 | Kind::Uint16 | Kind::Uint32 => false,
-            _ => return None,
-        };
-        let digits: String = if self.target.physical().isa.big_endian() {
-            bytes.iter().map(|b| format!("{b:02x}")).collect()
-        } else {
-            bytes.iter().rev().map(|b| format!("{b:02x}")).collect()
-        };
-        let kind = format!("{}int{}_t", if signed { "" } else { "u" }, 8 * bytes.len());
-        Some(format!("({kind})0x{digits}"))
+    /// Declares argument `n`, which is passed in place of `...`, and reads it from `list`.
+    fn variadic_argument(&self, ty: &Type, name: &str, n: usize) -> String {
+        let layout = self.target.abi().layout_of(ty);
+        let size = layout.map_or(0, |layout| layout.size);
+        // gcc's va_arg of Microsoft's lists does not know what is passed by reference.
+        if self.target.convention == "fastcall/amd64" && !matches!(size, 1 | 2 | 4 | 8) {
+            return format!("    {name} a{n} = *va_arg(list, {name} *);\n");
+        }
+        // gcc's va_arg reads a value that was passed in two integer registers as one of 16 bytes,
+        // at the type's alignment (seen for unions with a long double, gcc 12): a fault, since the
+        // saved registers lie at multiples of 8. The same type with that alignment is read right.
+        if layout.is_some_and(|layout| layout.align > 8) && in_two_integer_registers(self, ty) {
+            return format!(
+                "    typedef {name} U{n} __attribute__((aligned(8)));\n    {name} a{n};\n    if \
+                 (list->gp_offset <= 32) {{ U{n} u = va_arg(list, U{n}); memcpy(&a{n}, &u, \
+                 sizeof u); }}\n    else a{n} = va_arg(list, {name});\n"
+            );
+        }
+        format!("    {name} a{n} = va_arg(list, {name});\n")
     }
 
     fn sources(&self) -> (String, String, String) {
@@ -385,6 +391,48 @@ impl Program {
     }
 }
 
+/// Whether System V passes a first argument of this type in two integer registers.
+fn in_two_integer_registers(program: &Program, ty: &Type) -> bool {
+    let abi = program.target.abi();
+    if abi != Abi::system_v() {
+        return false;
+    }
+    let signature = Signature::new(None, vec![ty.clone()], Vec::new(), false);
+    let key = signature
+        .ok()
+        .and_then(|signature| StubKey::block(&signature, abi, KeyOptions::default()).ok());
+    key.is_some_and(|key| {
+        let moves = key.moves();
+        moves.len() == 2 && moves.iter().all(|m| matches!(m.to, MoveTarget::Int(_)))
+    })
+}
+
+/// A small integer's value in 64 bits: where a convention's callers widen, gcc's callees rely
+/// on it.
+fn widened(target: Target, ty: &Type, bytes: &[u8]) -> Option<String> {
+    let signed = match ty.underlying() {
+        Kind::Int8 | Kind::Int16 | Kind::Int32 => true,
+        Kind::Uint8 | Kind::Uint16 | Kind::Uint32 => false,
+        _ => return None,
+    };
+    let digits: String = if target.physical().isa.big_endian() {
+        bytes.iter().map(|b| format!("{b:02x}")).collect()
+    } else {
+        bytes.iter().rev().map(|b| format!("{b:02x}")).collect()
+    };
+    let kind = format!("{}int{}_t", if signed { "" } else { "u" }, 8 * bytes.len());
+    Some(format!("({kind})0x{digits}"))
+}
+
+/// What a function of the target's convention is declared with.
+fn attribute(target: Target) -> &'static str {
+    if target.convention == "fastcall/amd64" {
+        "__attribute__((ms_abi)) "
+    } else {
+        ""
+    }
+}
+
 fn initializer(bytes: &[u8]) -> String {
     let list: Vec<String> = bytes.iter().map(u8::to_string).collect();
     format!("{{{}}}", list.join(","))
@@ -401,6 +449,8 @@ struct Results {
     values: Vec<(u64, Memory)>,
     /// Bytes of the block.
     size: u64,
+    /// There is one, which is no array.
+    is_scalar: bool,
 }
 
 impl Results {
@@ -450,6 +500,7 @@ impl Results {
             statements,
             values,
             size: block.size(),
+            is_scalar: scalar,
         }
     }
 }

@@ -44,6 +44,25 @@ pub fn finalizers() -> [Signature; 2] {
         .map(|parameter| signature(&format!("func({parameter}) {RESULTS}")))
 }
 
+/// Go's own cases of callbacks (runtime/syscall_windows_test.go): sums of words, small integers,
+/// mixes, pairs of bytes, and a struct for which too few registers are left.
+pub fn callbacks() -> Vec<Signature> {
+    const PAIR: &str = "struct { X, Y uint8 }";
+    let many = |count: usize, ty: &str| vec![ty; count].join(", ");
+    let sums = (2..=10).map(|count| many(count, "uintptr"));
+    let others = [
+        many(9, "uint8"),
+        "int8, int16, int32, uintptr, uintptr".into(),
+        many(5, PAIR),
+        many(9, "uint32"),
+        format!("{}, {PAIR}, uintptr", many(8, "uintptr")),
+    ];
+    let texts = sums
+        .chain(others)
+        .map(|list| format!("func({list}) uintptr"));
+    texts.map(|text| signature(&text)).collect()
+}
+
 fn signature(text: &str) -> Signature {
     text.parse()
         .unwrap_or_else(|e| panic!("made-up signature {text}: {e}"))

@@ -28,7 +28,7 @@ struct Arguments {
     /// Only targets whose triple or convention contains this (may be given several times).
     #[arg(long)]
     target: Vec<String>,
-    /// Only this oracle: emulator, c, values, go, pulley (may be given several times).
+    /// Only this oracle, by its name in the table (may be given several times).
     #[arg(long)]
     oracle: Vec<String>,
     /// Only list what would be run.

@@ -33,7 +33,17 @@ const TAIL: &str = "
   in every register but their arguments'; the block that the handler gets, and what the caller finds
   at the return: results, extensions, preserved registers, its stack. Every number of integer
   registers is tried.
+- **callers**: the same, called by code that gcc compiled, as a program that runs by itself or under
+  qemu: signatures of all classes of C's values, variadic ones too, and Go's own cases of Windows
+  callbacks. Callers of Apple's convention are compiled by clang 14, and run on Linux's arm64; left out are
+  variadic structs of vectors, which its callers have at other places than its callees.
 - `-`: no such oracle. No compiler of C has `tail`; Go has one convention for each machine.
+";
+
+const FOREIGN: &str = "
+A foreign suite judges System V's convention too: `cargo run -p fing-abi-cafe` is a C compiler to
+abi-cafe, whose sets it calls gcc in and is called by gcc. `verify/abi-cafe/sets.tsv` lists those
+that abi-cafe itself writes no C for, with the reasons; all others pass.
 ";
 
 const HOSTS: &str = "
@@ -98,6 +108,7 @@ pub fn document() -> String {
         ));
     }
     text.push_str(TAIL);
+    text.push_str(FOREIGN);
     text.push_str(HOSTS);
     text.push_str(&hosts());
     text.push_str(HOSTS_TAIL);

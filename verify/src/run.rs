@@ -3,7 +3,8 @@
 
 use fing_oracles::emulator::{Isa, library};
 use fing_stubs::abi::Aggregates;
-use fing_stubs::{Abi, KeyOptions, Signature};
+use fing_stubs::entry::EntryKey;
+use fing_stubs::{Abi, DEFAULT_FRAME_LIMIT, KeyOptions, Signature};
 
 use crate::emulated::{Emulated, Form};
 use crate::entries::Entered;
@@ -30,17 +31,21 @@ pub enum Oracle {
     Pulley,
     /// Callers of entries: the machine's registers and memory, in an emulator.
     Entries,
+    /// Callers of entries that are compiled by gcc, or clang for Apple's convention, by themselves or
+    /// under qemu.
+    Callers,
 }
 
 impl Oracle {
     /// All of them.
-    pub const ALL: [Oracle; 6] = [
+    pub const ALL: [Oracle; 7] = [
         Oracle::Emulator,
         Oracle::C,
         Oracle::Values,
         Oracle::Go,
         Oracle::Pulley,
         Oracle::Entries,
+        Oracle::Callers,
     ];
 
     /// Its name.
@@ -52,6 +57,7 @@ impl Oracle {
             Oracle::Go => "go",
             Oracle::Pulley => "pulley",
             Oracle::Entries => "entries",
+            Oracle::Callers => "callers",
         }
     }
 
@@ -63,7 +69,9 @@ impl Oracle {
             Oracle::Emulator => !pulley,
             Oracle::Go => family == "go",
             // No compiler of C has Cranelift's own conventions.
-            Oracle::C | Oracle::Values => !pulley && !["go", "tail"].contains(&family),
+            Oracle::C | Oracle::Values | Oracle::Callers => {
+                !pulley && !["go", "tail"].contains(&family)
+            }
             Oracle::Pulley => pulley,
             // Callers by `tail` are refused.
             Oracle::Entries => !pulley && family != "tail",
@@ -111,6 +119,7 @@ pub fn run(target: Target, oracle: Oracle, options: Options, tick: &dyn Fn(u64))
         Oracle::Go => by_go(&mut row, options, tick),
         Oracle::Pulley => pulley(&mut row, options, tick),
         Oracle::Entries => entries(&mut row, options, tick),
+        Oracle::Callers => by_callers(&mut row, options, tick),
     };
     match outcome {
         Ok(()) => {}
@@ -137,6 +146,7 @@ pub fn expected_cases(target: Target, oracle: Oracle, options: Options) -> u64 {
     match oracle {
         Oracle::Emulator => options.cases + 2 * (target.abi().int_regs() as u64 + 1),
         Oracle::C | Oracle::Values | Oracle::Pulley | Oracle::Entries => options.cases,
+        Oracle::Callers => options.cases + cases::callbacks().len() as u64,
         Oracle::Go => 2 * options.cases + cases::vectors().len() as u64,
     }
 }
@@ -288,6 +298,38 @@ fn entries(row: &mut Row, options: Options, tick: &dyn Fn(u64)) -> Result<(), St
         row.cases += 1;
         tick(1);
         row.faults.extend(entered.verify(&signature, abi).err());
+    }
+    Ok(())
+}
+
+fn by_callers(row: &mut Row, options: Options, tick: &dyn Fn(u64)) -> Result<(), Stop> {
+    let target = row.target;
+    let toolchain = c::toolchain(target).ok_or(Stop::Missing("gcc for it, clang or qemu"))?;
+    let mut random = Random::for_purpose(options.seed, &format!("callers {}", target.convention));
+    let mut signatures = cases::callbacks();
+    let mut case = |n| match n % 3 {
+        0 => cases::native(&mut random, 14),
+        _ => cases::c(&mut random, target.abi(), Form::Block),
+    };
+    signatures.extend((0..options.cases).map(|n| {
+        loop {
+            let signature = case(n);
+            if !c::callers::is_miscompiled(target, &signature) {
+                return signature;
+            }
+        }
+    }));
+    let compiler = target.compiler().map_err(|e| e.to_string())?;
+    for part in signatures.chunks(PROGRAM) {
+        let keyed = part.iter().map(|signature| {
+            let key = EntryKey::new(signature, target.abi(), DEFAULT_FRAME_LIMIT);
+            Ok((signature.clone(), key.map_err(|e| e.to_string())?))
+        });
+        let keyed = keyed.collect::<Result<Vec<_>, String>>()?;
+        row.cases += part.len() as u64;
+        let outcome = c::callers::verify(&toolchain, &compiler, target, &keyed, &mut random);
+        row.faults.extend(outcome?);
+        tick(part.len() as u64);
     }
     Ok(())
 }

@@ -63,3 +63,8 @@ fn pulley() {
 fn entries() {
     column(Oracle::Entries, 50);
 }
+
+#[test]
+fn callers() {
+    column(Oracle::Callers, 100);
+}

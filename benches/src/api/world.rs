@@ -5,10 +5,11 @@
 use std::time::Duration;
 
 use fing::error::SetFinalizerError;
+use fing::executor::DrainOrder;
 pub(crate) use fing::{CallStage, Cleanup, Handle, Mutator, Obj};
 use fing::{
-    DrainOrder, Executor, FinalizerOptions, FinalizerState, HeapOptions, HeldValue,
-    PreparedFinalizer, Runtime, TypeId, Types,
+    Executor, FinalizerOptions, FinalizerState, HeapOptions, HeldValue, PreparedFinalizer, Runtime,
+    TypeId, Types,
 };
 
 use super::functions::{CleanupFunction, Finalizer, OBJECT};

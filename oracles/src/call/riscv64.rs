@@ -30,6 +30,8 @@ pub(super) unsafe extern "C" fn enter(
     words: usize,
 ) {
     naked_asm!(
+        ".option push",
+        ".option arch, +d",
         "addi sp, sp, -224",
         "sd x1, 0(sp)",
         "sd x8, 8(sp)",
@@ -119,6 +121,7 @@ pub(super) unsafe extern "C" fn enter(
         ".endr",
         "addi sp, sp, 224",
         "ret",
+        ".option pop",
         ints = const offset_of!(Registers, ints),
         floats = const offset_of!(Registers, floats),
         context = const offset_of!(Registers, context),

@@ -10,7 +10,7 @@ use fing_stubs::Record;
 use super::BLOCK_RECORDS;
 use super::column::Column;
 use super::kinds::ByKind;
-use super::record::{CallId, Owned, Slot, Tag};
+use super::record::{CallId, Owned, References, Slot, Tag};
 
 /// A fixed number of records, filled from the end.
 #[derive(Debug)]
@@ -168,13 +168,14 @@ impl Block {
     /// Visits the references of the records from number `from` on, except those in `skip`.
     pub(super) fn for_each_reference(
         &self,
+        of: References,
         from: usize,
         skip: &BTreeSet<usize>,
         visit: &mut dyn FnMut(&AtomicU64),
     ) {
         for (n, (slot, tag)) in self.entries().enumerate().skip(from) {
             if skip.is_empty() || !skip.contains(&n) {
-                tag.references(slot).for_each(&mut *visit);
+                tag.references(of, slot).for_each(&mut *visit);
             }
         }
     }

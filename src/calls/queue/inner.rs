@@ -169,6 +169,16 @@ impl Inner {
         result
     }
 
+    /// Adds up how much waits, when no cancelled record is in a block.
+    pub(super) fn weigh(&mut self) {
+        self.load = Load::default();
+        for waiting in self.waiting.iter().chain(&self.draining) {
+            self.load.calls += waiting.len() as u64;
+            let external = (0..waiting.len()).map(|n| u128::from(waiting.external(n)));
+            self.load.external += external.sum::<u128>();
+        }
+    }
+
     /// Takes cancelled records out of all blocks.
     pub(super) fn purge(&mut self) {
         let Inner {

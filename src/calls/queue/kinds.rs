@@ -103,7 +103,8 @@ pub struct CallStats {
     /// Reports of calls that failed, are stuck, or were not made: see
     /// [`Failure`](crate::failure::Failure). A bulk finalizer's call counts once.
     pub failed: u64,
-    /// Calls that were cancelled after they had been queued.
+    /// Calls that were cancelled after they had been queued, or, in topological order, registered
+    /// again as their objects were revived.
     pub cancelled: u64,
     /// Calls that were not made, as their function is in quarantine.
     pub quarantined: u64,

@@ -25,6 +25,7 @@ mod relief;
 mod running;
 mod tickets;
 mod waiting;
+mod withdraw;
 
 // Not `sync`'s: see `record`.
 use std::sync::atomic::AtomicU64;
@@ -46,7 +47,7 @@ use self::packed::Packed;
 pub use self::pressure::BacklogBound;
 use self::pressure::Gauge;
 pub(crate) use self::pressure::{Crossing, Limit, demand};
-pub(crate) use self::record::{CallId, Owned, Slot, Tag};
+pub(crate) use self::record::{CallId, Owned, References, Slot, Tag};
 use self::relief::Stuck;
 pub(crate) use self::relief::{Sight, Turn, TurnRef, Watched};
 use self::running::{Found, Running};
@@ -135,13 +136,6 @@ pub(crate) struct Dropped {
     pub(crate) tag: Tag,
     pub(crate) record: Record,
     pub(crate) stage: CallStage,
-}
-
-impl Dropped {
-    /// The word of the record that is the object of a finalizer.
-    pub(crate) fn own_word(&self) -> u64 {
-        self.record.words[self.tag.own_word()]
-    }
 }
 
 /// What the finalizer goroutine finds when it looks for work.
@@ -463,30 +457,36 @@ impl Queue {
 
     /// Calls `visit` with every reference of every record whose call has not returned.
     pub(crate) fn visit_references(&self, visit: &mut dyn FnMut(u64)) {
-        self.for_each_reference(&mut |word| visit(word.load(Ordering::Relaxed)));
+        self.visit(References::All, visit);
     }
 
-    /// Replaces every such reference by what `trace` returns for it. The thread that runs a block
-    /// is inside a call or stopped: it does not read a record while this writes.
-    pub(crate) fn trace(&self, trace: &mut dyn FnMut(u64) -> u64) {
-        self.for_each_reference(&mut |word| {
+    /// As [`Queue::visit_references`], with references of these only.
+    pub(crate) fn visit(&self, of: References, visit: &mut dyn FnMut(u64)) {
+        self.for_each_reference(of, &mut |word| visit(word.load(Ordering::Relaxed)));
+    }
+
+    /// Replaces every reference of these by what `trace` returns for it. The thread that runs a
+    /// block is inside a call or stopped: it does not read a record while this writes.
+    pub(crate) fn trace(&self, of: References, trace: &mut dyn FnMut(u64) -> u64) {
+        self.for_each_reference(of, &mut |word| {
             word.store(trace(word.load(Ordering::Relaxed)), Ordering::Relaxed);
         });
     }
 
-    fn for_each_reference(&self, visit: &mut dyn FnMut(&AtomicU64)) {
+    fn for_each_reference(&self, of: References, visit: &mut dyn FnMut(&AtomicU64)) {
         let mut inner = self.inner.lock();
         inner.purge();
         inner.cancelled.forget_index();
         for block in inner.waiting.iter().chain(&inner.draining) {
-            block.for_each_reference(visit);
+            block.for_each_reference(of, visit);
         }
         if let Some(running) = &inner.running {
             let from = running.progress(&inner.turn.cells);
-            running.block.for_each_reference(from, &running.skip, visit);
+            let block = &running.block;
+            block.for_each_reference(of, from, &running.skip, visit);
         }
         for (slot, tag) in inner.stuck.iter().flat_map(Stuck::entries) {
-            tag.references(slot).for_each(&mut *visit);
+            tag.references(of, slot).for_each(&mut *visit);
         }
     }
 

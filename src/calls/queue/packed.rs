@@ -13,7 +13,7 @@ use fing_stubs::Record;
 use super::BLOCK_RECORDS;
 use super::block::Block;
 use super::column::Column;
-use super::record::{CallId, Owned, Slot, Tag};
+use super::record::{CallId, Owned, References, Slot, Tag};
 use crate::base::prefetch::prefetch;
 
 /// Up to a block's number of records, which are of one shape and differ in one word only. Filled
@@ -153,13 +153,13 @@ impl Packed {
         }
     }
 
-    pub(super) fn for_each_reference(&self, visit: &mut dyn FnMut(&AtomicU64)) {
+    pub(super) fn for_each_reference(&self, of: References, visit: &mut dyn FnMut(&AtomicU64)) {
         let own = self.tag.own_word();
-        let in_common = self.tag.references(&self.common);
+        let in_common = self.tag.references(of, &self.common);
         in_common
             .filter(|word| !std::ptr::eq(*word, &self.common.0[2 + own]))
             .for_each(&mut *visit);
-        if self.tag.has(Tag::WORD_0 | Tag::WORD_1) {
+        if self.tag.among(of).has(Tag::WORD_0 | Tag::WORD_1) {
             self.words[self.first..].iter().for_each(visit);
         }
     }

@@ -81,6 +81,16 @@ pub(crate) struct Owned {
     pub(crate) external: u64,
 }
 
+/// Which references of records are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum References {
+    All,
+    /// Contexts, and arguments of cleanups.
+    Held,
+    /// The objects of finalizers.
+    Objects,
+}
+
 /// What the collector and the finalizer goroutine know of a record beside its words: its shape,
 /// whether it is a cleanup's, and which of its words are references.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -130,6 +140,12 @@ impl Tag {
         usize::from(self.0 & 3 == u32::from(Tag::WORD_1))
     }
 
+    /// The word of a finalizer's record that is its object.
+    #[inline]
+    pub(crate) fn object_of(self, record: &Record) -> u64 {
+        record.words[self.own_word()]
+    }
+
     /// By what the call of a record is found to be cancelled: the object of a finalizer, or the
     /// number of a cleanup.
     #[inline]
@@ -140,8 +156,13 @@ impl Tag {
         }
     }
 
-    /// The words of `slot` that are references.
-    pub(super) fn references(self, slot: &Slot) -> impl Iterator<Item = &AtomicU64> {
+    /// The words of `slot` that are references of these.
+    pub(super) fn references(
+        self,
+        of: References,
+        slot: &Slot,
+    ) -> impl Iterator<Item = &AtomicU64> {
+        let wanted = self.among(of);
         let [_, context, first, second] = &slot.0;
         [
             (Tag::WORD_0, first),
@@ -149,7 +170,20 @@ impl Tag {
             (Tag::CONTEXT, context),
         ]
         .into_iter()
-        .filter(move |(bit, _)| self.has(*bit))
+        .filter(move |(bit, _)| wanted.has(*bit))
         .map(|(_, word)| word)
+    }
+
+    /// The tag of a record that has no other references than these.
+    pub(super) fn among(self, of: References) -> Tag {
+        let own = match self.kind() {
+            CallKind::Finalizer => 1 << self.own_word(),
+            CallKind::Cleanup => 0,
+        };
+        Tag(match of {
+            References::All => self.0,
+            References::Held => self.0 & !own,
+            References::Objects => self.0 & (own | !7),
+        })
     }
 }

@@ -26,6 +26,7 @@ use super::cancel::CallStage;
 use super::kinds::{ByKind, Fates};
 use super::record::{CallId, Slot, Tag};
 use super::tickets::{Outstanding, Parts, Tickets};
+use super::withdraw::{Withdrawn, is_wanted};
 use crate::base::sync::{Arc, AtomicPtr, Ordering, heavy_fence, light_fence};
 
 /// What the running thread and others share of the running batch.
@@ -219,6 +220,38 @@ impl Running {
             Some(reached) if reached > n => Found::Done,
             _ => Found::Running,
         })
+    }
+
+    /// Cancels the finalizers that have not begun and that `wanted` takes. Returns them, with the
+    /// collections that queued them.
+    pub(super) fn withdraw(
+        &mut self,
+        wanted: impl Fn(u64, Tag) -> bool,
+        cells: &Cells,
+    ) -> Vec<Withdrawn> {
+        let begun = self.claimed.max(self.progress(cells) + 1);
+        let entries = self.block.entries().enumerate().skip(begun);
+        let found = entries.filter(|(n, (slot, tag))| {
+            !self.is_taken(*n) && is_wanted(*tag, slot.word(tag.own_word()), &wanted)
+        });
+        let found: Vec<usize> = found.map(|(n, _)| n).collect();
+        if found.is_empty() {
+            return Vec::new();
+        }
+        self.skip.extend(&found);
+        let reached = self.cut(self.boundary(), cells);
+        let mut withdrawn = Vec::new();
+        for n in found {
+            if reached.is_some_and(|reached| reached < n) {
+                self.cancelled.insert(n);
+                let record = self.block.slots()[n].record();
+                withdrawn.push((self.parts.of(n), self.block.tags()[n], record));
+            } else {
+                self.skip.remove(&n);
+            }
+        }
+        cells.cut.store(self.at(self.boundary()), Ordering::Relaxed);
+        withdrawn
     }
 
     /// Whether record `n` is not this thread's to run.

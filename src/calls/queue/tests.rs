@@ -5,7 +5,9 @@
 use fing_stubs::Record;
 use fing_stubs::fuzzing::Rng;
 
-use crate::calls::queue::{BLOCK_RECORDS, DrainOrder, Queue, Tag, Taken, WORTH_PACKING};
+use crate::calls::queue::{
+    BLOCK_RECORDS, DrainOrder, Queue, References, Tag, Taken, WORTH_PACKING,
+};
 
 /// A record of a shape, in each form that records have, and its number.
 fn record(shape: u32, number: u64) -> (Record, Tag) {
@@ -106,7 +108,13 @@ fn a_collector_moves_what_waits() {
         let mut records = runs(&mut rng);
         let half = records.len() / 2;
         queue.push(records[..half].iter().copied());
-        queue.trace(&mut |word| word + 0x10_0000);
+        let parts: &[References] = match seed % 2 {
+            0 => &[References::All],
+            _ => &[References::Held, References::Objects],
+        };
+        for &of in parts {
+            queue.trace(of, &mut |word| word + 0x10_0000);
+        }
         queue.push(records[half..].iter().copied());
         for (record, tag) in &mut records[..half] {
             let moved = |bit| if tag.has(bit) { 0x10_0000 } else { 0 };

@@ -12,8 +12,9 @@ use super::block::Block;
 use super::cancel::CallStage;
 use super::kinds::ByKind;
 use super::packed::Packed;
-use super::record::{CallId, Owned, Tag};
+use super::record::{CallId, Owned, References, Tag};
 use super::tickets::Parts;
+use super::withdraw::{Withdrawn, is_wanted};
 
 /// A block of records that wait.
 #[derive(Debug)]
@@ -51,10 +52,10 @@ impl Waiting {
         }
     }
 
-    pub(super) fn for_each_reference(&self, visit: &mut dyn FnMut(&AtomicU64)) {
+    pub(super) fn for_each_reference(&self, of: References, visit: &mut dyn FnMut(&AtomicU64)) {
         match &self.form {
-            Form::Plain(block) => block.for_each_reference(0, &BTreeSet::new(), visit),
-            Form::Packed(packed) => packed.for_each_reference(visit),
+            Form::Plain(block) => block.for_each_reference(of, 0, &BTreeSet::new(), visit),
+            Form::Packed(packed) => packed.for_each_reference(of, visit),
         }
     }
 
@@ -123,6 +124,23 @@ impl Waiting {
             Form::Plain(block) => block.tags()[n],
             Form::Packed(packed) => *packed.tag(),
         }
+    }
+
+    /// Takes out the finalizers that `wanted` takes, and returns them, with the collections that
+    /// queued them.
+    pub(super) fn withdraw(&mut self, wanted: impl Fn(u64, Tag) -> bool) -> Vec<Withdrawn> {
+        let (mut n, mut numbers, mut withdrawn) = (0, Vec::new(), Vec::new());
+        self.for_each_record(&mut |record, tag| {
+            if is_wanted(tag, tag.object_of(record), &wanted) {
+                numbers.push(n);
+                withdrawn.push((self.parts.of(n), tag, *record));
+            }
+            n += 1;
+        });
+        if !numbers.is_empty() {
+            self.retain(|n| numbers.binary_search(&n).is_err());
+        }
+        withdrawn
     }
 
     /// Lists the records.

@@ -9,6 +9,7 @@ mod marking;
 mod mutators;
 mod threads;
 mod verify;
+mod windows;
 
 use super::{AccessError, AllocError, Bit, HeapError, HeapOptions, Marking};
 use super::{SetId, TypedId};

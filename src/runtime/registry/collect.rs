@@ -1,7 +1,8 @@
 //! What happens to unreachable objects, by Go's rules. The methods of [`Weakness`]:
 //!
 //! * `roots` marks the contexts of registrations and the arguments of cleanups.
-//! * `queued` marks the objects, contexts and arguments of calls that are queued.
+//! * `queued` marks the objects, contexts and arguments of calls that are queued. In topological
+//!   order it first takes calls back whose objects became reachable (`take_back`).
 //! * `retain`, in Go's order (`topological` has the other one), marks everything that an
 //!   unreachable object with a finalizer points to, except for itself. So of two such objects of
 //!   which one refers to the other, the referring one is finalized first.
@@ -10,11 +11,12 @@
 #![forbid(unsafe_code)]
 
 use super::argument::referred;
+use super::attached::release;
 use super::external::external_of;
 use super::{Registry, Special, Specials, shape_of};
 use crate::base::events::{drop_guarded, tell};
 use crate::calls::lookup::Lookup;
-use crate::calls::queue::{ByKind, CallKind, Filling, Owned};
+use crate::calls::queue::{ByKind, CallKind, Filling, Owned, References};
 use crate::calls::shapes::Named;
 use crate::heap::{Bit, Marking};
 use crate::runtime::collect::{Collection, Weakness};
@@ -53,7 +55,7 @@ impl Weakness for Registry {
             Special::Finalizer { context, .. } => marking.mark(*context as usize),
             Special::Weak(_) | Special::External(_) => {}
         });
-        if !specials.declared.is_empty() {
+        if specials.has_hidden() {
             self.follow(&specials, marking);
         }
     }
@@ -61,9 +63,15 @@ impl Weakness for Registry {
     fn queued(&self, marking: &mut Marking<'_>) {
         let mut specials = self.specials.lock();
         specials.live_external = specials.live_external(marking);
+        if self.order.is_topological() && !specials.dropping {
+            self.queue
+                .visit(References::Held, &mut |word| marking.mark(word as usize));
+            self.follow(&specials, marking);
+            self.take_back(&mut specials, marking);
+        }
         self.queue
             .visit_references(&mut |word| marking.mark(word as usize));
-        if !specials.declared.is_empty() {
+        if specials.has_hidden() {
             self.follow(&specials, marking);
         }
     }
@@ -84,13 +92,13 @@ impl Weakness for Registry {
                 }
             });
         }
-        if !specials.declared.is_empty() {
+        if specials.has_hidden() {
             self.follow(&specials, marking);
             marking.for_each_unmarked(Bit::Special, |marking, start| {
                 let heap = marking.heap();
                 if marking.has_id(start) || specials.has_interior(heap, start) {
-                    for &after in specials.declared.after(start) {
-                        marking.mark(after);
+                    for hidden in specials.hidden(start) {
+                        marking.mark(hidden);
                     }
                 }
             });
@@ -129,9 +137,9 @@ impl Weakness for Registry {
             specials.bury(marking, &mut lookup, queue);
         });
         drop(lookup);
-        if !specials.declared.is_empty() {
+        if specials.has_hidden() {
             self.follow(&specials, marking);
-            specials.declared.retain(|object| marking.is_marked(object));
+            self.forget_dead(&mut specials, marking);
         }
         specials.note_external(marking);
         specials.lists.settle();
@@ -150,6 +158,8 @@ impl Weakness for Registry {
         for shape in removed {
             drop_guarded("the owner of a function", shape);
         }
+        let orphaned = std::mem::take(&mut *self.orphaned.lock());
+        release(orphaned, "with its object");
         self.report_cycles();
     }
 }
@@ -304,10 +314,19 @@ impl Registry {
         });
         self.queue
             .fill(marking.heap().epoch() + 1, |queue| queue.discard(dropped));
-        specials.declared.retain(|object| marking.is_marked(object));
+        self.forget_dead(specials, marking);
         specials.note_external(marking);
         specials.lists.settle();
         self.sweep_shapes(specials, marking);
+    }
+
+    /// Forgets the hidden references of dead objects. What was attached to them is ended when the
+    /// world goes on.
+    fn forget_dead(&self, specials: &mut Specials, marking: &Marking<'_>) {
+        let orphaned = specials.forget_dead(|object| marking.is_marked(object));
+        if !orphaned.is_empty() {
+            self.orphaned.lock().extend(orphaned);
+        }
     }
 
     /// Removes the shapes that can no longer be registered and that no object, list or queued

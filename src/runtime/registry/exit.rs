@@ -6,23 +6,16 @@ use std::collections::HashMap;
 
 use fing_stubs::Record;
 
-use super::{Registration, Registry, Special, Specials, shape_of};
+use super::{Registry, Special, Specials, shape_of};
+use crate::calls::exit::{ExitOrder, NotRun};
 use crate::calls::lookup::Lookup;
-use crate::calls::queue::{CallStage, Dropped, Owned, Tag};
+use crate::calls::queue::{CallKind, CallStage, Dropped, Owned};
 use crate::heap::{Bit, Marking};
-use crate::order::{Candidate, Faults, plan};
-use crate::runtime::exit::NotRun;
-
-/// In which order what is registered is run at an exit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ExitOrder {
-    LastRegisteredFirst,
-    Topological,
-}
+use crate::order::{Candidate, Faults, Tracer, plan};
 
 /// A registration, as a record of the queue.
 struct Entry {
-    registration: Registration,
+    kind: CallKind,
     /// The object's start.
     start: usize,
     /// What it is called with, if it is a finalizer.
@@ -44,7 +37,7 @@ impl Registry {
         // Those registered last come first; of those set for all objects of a type, later objects.
         // Cleanups come after the finalizers, as those of an object always do.
         entries.sort_by_key(|entry| {
-            let is_cleanup = entry.registration == Registration::Cleanup;
+            let is_cleanup = entry.kind == CallKind::Cleanup;
             (is_cleanup, Reverse((entry.number, entry.start)))
         });
         let listed = match order {
@@ -59,9 +52,9 @@ impl Registry {
             .fill_in_order(marking.heap().epoch() + 1, |queue| {
                 for entry in entries.iter().rev() {
                     let tag = lookup.get(entry.shape).template.tag();
-                    let external = match entry.registration {
-                        Registration::Cleanup => 0,
-                        Registration::Finalizer => {
+                    let external = match entry.kind {
+                        CallKind::Cleanup => 0,
+                        CallKind::Finalizer => {
                             specials.owned_by(marking.heap(), entry.start).external
                         }
                     };
@@ -70,7 +63,7 @@ impl Registry {
                 }
             });
         let listed = listed.iter().map(|entry| NotRun {
-            registration: entry.registration,
+            kind: entry.kind,
             stage: CallStage::Registered,
             object: Some(entry.addr),
             function: self.function(entry.shape),
@@ -84,14 +77,11 @@ impl Registry {
 
     /// What was queued, and was dropped.
     pub(crate) fn not_run(&self, dropped: &Dropped) -> NotRun {
-        let is_cleanup = dropped.tag.has(Tag::CLEANUP);
+        let is_cleanup = dropped.tag.kind() == CallKind::Cleanup;
         NotRun {
-            registration: match is_cleanup {
-                true => Registration::Cleanup,
-                false => Registration::Finalizer,
-            },
+            kind: dropped.tag.kind(),
             stage: dropped.stage,
-            object: (!is_cleanup).then(|| dropped.own_word() as usize),
+            object: (!is_cleanup).then(|| dropped.tag.object_of(&dropped.record) as usize),
             function: self.function(dropped.tag.shape()),
         }
     }
@@ -109,7 +99,7 @@ impl Registry {
             let shape = shape_of(id);
             let record = lookup.get(shape).template.finalizer(start as u64, context);
             entries.push(Entry {
-                registration: Registration::Finalizer,
+                kind: CallKind::Finalizer,
                 start,
                 addr: start,
                 shape,
@@ -123,7 +113,7 @@ impl Registry {
                 .into_iter()
                 .flat_map(|object| specials.lists.of_with_ids(object));
             for (number, special) in all {
-                let (registration, addr, shape, record) = match special {
+                let (kind, addr, shape, record) = match special {
                     Special::Finalizer {
                         addr,
                         shape,
@@ -131,11 +121,11 @@ impl Registry {
                     } => {
                         let template = &lookup.get(*shape).template;
                         let record = template.finalizer(*addr as u64, *context);
-                        (Registration::Finalizer, *addr, *shape, record)
+                        (CallKind::Finalizer, *addr, *shape, record)
                     }
                     Special::Cleanup { shape, words, .. } => {
                         let record = lookup.get(*shape).template.cleanup(*words);
-                        (Registration::Cleanup, start, *shape, record)
+                        (CallKind::Cleanup, start, *shape, record)
                     }
                     Special::Closure(closure) => {
                         let template = &lookup.get(closure.shape).template;
@@ -143,12 +133,12 @@ impl Registry {
                             context: closure.context as usize,
                             ..template.cleanup(closure.words)
                         };
-                        (Registration::Cleanup, start, closure.shape, record)
+                        (CallKind::Cleanup, start, closure.shape, record)
                     }
                     Special::Weak(_) | Special::External(_) => continue,
                 };
                 entries.push(Entry {
-                    registration,
+                    kind,
                     start,
                     addr,
                     shape,
@@ -175,22 +165,22 @@ impl Registry {
             reported: true,
         });
         let candidates: Vec<Candidate<usize>> = candidates.collect();
-        let declared = |object: usize, visit: &mut dyn FnMut(usize)| {
-            let after = specials.declared.after(object);
-            after.iter().for_each(|after| visit(*after));
+        // Nothing is marked.
+        let children = |object: usize, visit: &mut dyn FnMut(usize)| {
+            Tracer::children(marking, object, &mut |_, child| visit(child));
+            specials.hidden(object).for_each(visit);
         };
-        let plan = plan(&candidates, marking, declared, Faults::default());
+        let plan = plan(&candidates, children, Faults::default());
         let due = plan.due.iter().map(|n| starts[*n as usize]);
         let places: HashMap<usize, usize> = due.zip(0..).collect();
-        let is_left = |entry: &Entry| {
-            entry.registration == Registration::Finalizer && !places.contains_key(&entry.start)
-        };
+        let is_left =
+            |entry: &Entry| entry.kind == CallKind::Finalizer && !places.contains_key(&entry.start);
         let (left, mut sorted): (Vec<_>, Vec<_>) =
             std::mem::take(entries).into_iter().partition(is_left);
         // Stable: those of one object, and cleanups, stay as they are.
-        sorted.sort_by_key(|entry| match entry.registration {
-            Registration::Finalizer => places[&entry.start],
-            Registration::Cleanup => usize::MAX,
+        sorted.sort_by_key(|entry| match entry.kind {
+            CallKind::Finalizer => places[&entry.start],
+            CallKind::Cleanup => usize::MAX,
         });
         *entries = sorted;
         left
@@ -203,15 +193,15 @@ impl Specials {
     fn unregister(&mut self, marking: &mut Marking<'_>, entry: &Entry) {
         let heap = marking.heap();
         let of = heap.place(entry.start);
-        match entry.registration {
-            Registration::Finalizer => {
+        match entry.kind {
+            CallKind::Finalizer => {
                 self.clear_weak(heap, entry.start);
                 if entry.addr == entry.start && marking.take_id(entry.start).is_some() {
                     return;
                 }
                 self.interior -= 1;
             }
-            Registration::Cleanup => self.cleanups -= 1,
+            CallKind::Cleanup => self.cleanups -= 1,
         }
         if let Some(object) = of {
             self.lists.remove_id(object, entry.number);

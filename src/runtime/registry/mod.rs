@@ -10,6 +10,7 @@
 mod add_cleanup;
 mod after;
 mod argument;
+mod attached;
 mod collect;
 mod downgrade;
 mod error;
@@ -21,6 +22,7 @@ mod pointer;
 mod prepared;
 mod set_finalizer;
 mod suspects;
+mod take_back;
 mod topological;
 mod value;
 mod why;
@@ -35,8 +37,8 @@ use fing_stubs::{Gate, StubCache};
 pub use add_cleanup::{Cleanup, CleanupOptions};
 pub use after::AfterError;
 pub use argument::CleanupArgument;
+pub(crate) use attached::{AttachError, Attachment};
 pub use error::{AddCleanupError, DowngradeError, SetFinalizerError};
-pub(crate) use exit::ExitOrder;
 pub use list::{Listed, State};
 pub use pointer::Pointer;
 pub use prepared::PreparedFinalizer;
@@ -54,6 +56,7 @@ use crate::calls::pressure::{BacklogExceeded, Pressure};
 use crate::calls::queue::Queue;
 use crate::calls::shape::Shape;
 use crate::calls::shapes::Shapes;
+use crate::order::Declared;
 use crate::runtime::mutator::Mutator;
 use crate::runtime::weak::WeakCell;
 use add_cleanup::{Closure, KnownCleanups};
@@ -71,6 +74,8 @@ pub(crate) struct Registry {
     order: FinalizationOrder,
     /// Shapes that the last collection has removed, to be dropped when no lock is held.
     removed: Lock<Vec<Arc<Shape>>>,
+    /// What was attached to objects that the last collection has found dead, to be ended likewise.
+    orphaned: Lock<Vec<Arc<dyn Attachment>>>,
 }
 
 #[derive(Debug, Default)]
@@ -85,7 +90,8 @@ struct Specials {
     /// External bytes of those objects that the collection under way has found alive.
     live_external: u128,
     topological: topological::State,
-    declared: after::Declared,
+    declared: Declared<usize>,
+    attached: attached::Attached,
     /// Whether the collection under way drops what it finds dead, as nothing is finalized any more.
     dropping: bool,
     /// Weak pointers to what never dies, by address.
@@ -138,6 +144,7 @@ impl Registry {
             gate: calls.gate.clone(),
             order,
             removed: Lock::new(Rank::Removed, Vec::new()),
+            orphaned: Lock::new(Rank::Orphaned, Vec::new()),
         }
     }
 

@@ -4,12 +4,12 @@
 use fing_stubs::{Kind, Type};
 
 use super::pointer::{Held, lies_at};
-use super::{Pointer, Registry, SetFinalizerError, Special, is_traced, shape_id};
+use super::{Pointer, Registry, SetFinalizerError, Special, Specials, is_traced, shape_id};
 use crate::calls::function::{ContextKind, Entry, Function};
 use crate::calls::options::{FinalizerOptions, Handling, HeldValue};
 use crate::calls::queue::{CallId, CallStage};
 use crate::calls::shape::Argument;
-use crate::heap::{Location, SetId, TypedId};
+use crate::heap::{Heap, Location, Place, SetId, TypedId};
 use crate::runtime::collect::Space;
 use crate::runtime::known::{ContextCheck, Known};
 use crate::runtime::mutator::Mutator;
@@ -320,15 +320,7 @@ impl Registry {
         if specials.lists.of(object).any(is_it) {
             return false;
         }
-        let special = Special::Finalizer {
-            addr,
-            shape,
-            context,
-        };
-        specials.number(heap);
-        specials.lists.push(object, special, traced);
-        specials.interior += 1;
-        heap.set_special(object);
+        specials.add_interior(heap, object, (addr, shape, context), traced);
         true
     }
 
@@ -471,12 +463,33 @@ fn print(types: &Types, ty: TypeId) -> Type {
     desc.map_or_else(|_| Type::unsafe_pointer(), |desc| desc.ty().clone())
 }
 
+impl Specials {
+    /// Adds a finalizer of an interior pointer: its address, its shape and its context.
+    pub(super) fn add_interior(
+        &mut self,
+        heap: &Heap,
+        object: Place,
+        (addr, shape, context): (usize, u32, u64),
+        traced: bool,
+    ) {
+        let special = Special::Finalizer {
+            addr,
+            shape,
+            context,
+        };
+        self.number(heap);
+        self.lists.push(object, special, traced);
+        self.interior += 1;
+        heap.set_special(object);
+    }
+}
+
 impl Special {
     pub(super) fn is_finalizer(&self) -> bool {
         matches!(self, Special::Finalizer { .. })
     }
 
-    fn is_finalizer_of(&self, pointer: usize) -> bool {
+    pub(super) fn is_finalizer_of(&self, pointer: usize) -> bool {
         matches!(self, Special::Finalizer { addr, .. } if *addr == pointer)
     }
 }

@@ -9,7 +9,7 @@ use super::{Registry, Special, Specials, shape_of};
 use crate::base::events::{guarded, tell};
 use crate::calls::lookup::Lookup;
 use crate::heap::{Bit, Heap, Marking};
-use crate::order::{Candidate, CyclePolicy, Faults, Order, plan};
+use crate::order::{Candidate, CyclePolicy, Faults, Order, Tracer, plan};
 
 /// A cycle of objects that keeps a finalizer from running, whose policy is [`CyclePolicy::Report`].
 ///
@@ -140,21 +140,25 @@ impl Registry {
                 reported: state.reported.contains(&object),
             })
             .collect();
-        let declared = &specials.declared;
-        let more = |object: usize, visit: &mut dyn FnMut(usize)| {
-            declared
-                .after(object)
-                .iter()
-                .for_each(|after| visit(*after));
+        let children = |object: usize, visit: &mut dyn FnMut(usize)| {
+            Tracer::children(marking, object, &mut |marking, child| {
+                if !marking.is_marked(child) {
+                    visit(child);
+                }
+            });
+            let hidden = specials.hidden(object);
+            hidden
+                .filter(|after| !marking.is_marked(*after))
+                .for_each(visit);
         };
-        let plan = plan(&candidates, marking, more, Faults::default());
+        let plan = plan(&candidates, children, Faults::default());
         for &n in &plan.left {
             marking.mark(starts[n as usize]);
         }
         for &n in &plan.due {
             marking.mark_children(starts[n as usize]);
-            for &after in specials.declared.after(starts[n as usize]) {
-                marking.mark(after);
+            for hidden in specials.hidden(starts[n as usize]) {
+                marking.mark(hidden);
             }
         }
         for &n in plan.due.iter().rev() {
@@ -168,7 +172,7 @@ impl Registry {
             let types = path.iter().map(|&addr| marking.type_name(addr)).collect();
             state.reports.push(CycleReport { path, types });
         }
-        if !specials.declared.is_empty() {
+        if specials.has_hidden() {
             self.follow(&specials, marking);
         }
         specials.topological = state;

@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use super::{AbiError, Arch, Feature};
 use crate::quote::short;
-use crate::signature::{BitFields, DataModel, LongDouble};
+use crate::signature::{BitFields, DataModel, LongDouble, WideChar};
 
 /// A native convention: a C compiler's on some machine, or Cranelift's own.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -250,6 +250,8 @@ static FASTCALL: NativeConvention = NativeConvention {
     extension: Extension::Callee,
     data: DataModel {
         bit_fields: BitFields::Units,
+        long: 4,
+        wchar: WideChar::UnsignedShort,
         ..DataModel::SYSTEM_V
     },
     undefined: &[
@@ -284,6 +286,8 @@ static AAPCS64: NativeConvention = NativeConvention {
     extension: Extension::Callee,
     data: DataModel {
         long_double: LongDouble::Binary128,
+        char_is_signed: false,
+        wchar: WideChar::UnsignedInt,
         ..DataModel::SYSTEM_V
     },
     pair: Pair::TogetherOrLast,
@@ -314,7 +318,10 @@ static LP64D: NativeConvention = NativeConvention {
     float_results: &["f10", "f11"],
     floats_in_ints: true,
     extension: Extension::CallerFromBit31,
-    data: AAPCS64.data,
+    data: DataModel {
+        wchar: WideChar::Int,
+        ..AAPCS64.data
+    },
     undefined: &[
         (
             Feature::Float16,
@@ -342,6 +349,7 @@ static ELF_S390X: NativeConvention = NativeConvention {
     data: DataModel {
         max_align: 8,
         long_double: LongDouble::Binary128,
+        char_is_signed: false,
         ..DataModel::SYSTEM_V
     },
     undefined: &[

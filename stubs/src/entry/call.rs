@@ -224,6 +224,7 @@ pub struct Call<'a> {
     typed: &'a Typed,
     arguments: &'a [u8],
     results: &'a mut [u8],
+    refused: Option<Box<str>>,
 }
 
 impl<'a> Call<'a> {
@@ -233,7 +234,21 @@ impl<'a> Call<'a> {
             typed,
             arguments,
             results,
+            refused: None,
         }
+    }
+
+    /// Has the call fail: when the closure returns, this is reported as a
+    /// [`Failure::Refused`](super::Failure) with these words, and the caller gets zeroes, or the
+    /// process is aborted, as [`CallbackOptions::on_late`](super::CallbackOptions) says. For a
+    /// closure that can't do its work now: its caller's convention has no errors.
+    pub fn refuse(&mut self, why: impl Into<String>) {
+        self.refused = Some(why.into().into());
+    }
+
+    /// Why the closure refused the call, if it did.
+    pub(super) fn refused(self) -> Option<Box<str>> {
+        self.refused
     }
 
     /// The signature.

@@ -14,7 +14,7 @@ use super::options::CallbackOptions;
 use super::report::Freed;
 use super::slot::{Callee, Opening, Target, thread_number};
 use super::state::Ending;
-use crate::{Abi, BlockLayout, Family, Signature, StubError};
+use crate::{Abi, BlockLayout, Family, Gate, Signature, StubError};
 
 /// How a callback is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,6 +134,14 @@ impl Lease {
 
     fn close(&self, how: Close, at: &'static Location<'static>) -> Result<(), CloseError> {
         let signature = || self.point.signature().clone();
+        let gate = self.gate();
+        if gate.is_forked() {
+            return Err(CloseError::Forked {
+                signature: signature(),
+                owner: gate.owner(),
+                found: std::process::id(),
+            });
+        }
         let (calls, inside) = self.slot.calls(self.generation);
         if calls > 0 && inside {
             return Err(CloseError::Inside {
@@ -161,10 +169,23 @@ impl Lease {
     }
 }
 
+impl Lease {
+    /// Ends it without waiting for calls under way. In a forked child nothing happens: threads that
+    /// are not in it may have held the locks, and what the closure owns stays.
+    fn end(&self, freed: Freed) {
+        if !self.gate().is_forked() {
+            self.slot.close(self.generation, freed, false, None);
+        }
+    }
+
+    fn gate(&self) -> &Gate {
+        self.point.0.entries.stubs.gate()
+    }
+}
+
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.slot
-            .close(self.generation, Freed::Dropped, false, None);
+        self.end(Freed::Dropped);
     }
 }
 
@@ -381,6 +402,15 @@ impl SharedCallback {
     #[track_caller]
     pub fn close(&self, how: Close) -> Result<(), CloseError> {
         self.lease.close(how, Location::caller())
+    }
+
+    /// Frees it as dropping the handle does, without waiting for calls under way, and may be called
+    /// inside one. Reports of late calls say that it was freed `when`, such as "with its window".
+    ///
+    /// # Panics
+    /// If no call is under way and the closure's destructor does.
+    pub fn release(&self, when: &'static str) {
+        self.lease.end(Freed::Released(when));
     }
 }
 

@@ -82,6 +82,12 @@ impl CompiledEntry {
         veneer::entry_bytes(self.key.abi()).next_multiple_of(16)
     }
 
+    /// Bytes of the veneer; its last word is the body's address. The body begins at the next
+    /// multiple of 16 in the [image](CompiledEntry::image).
+    pub fn veneer_bytes(&self) -> usize {
+        self.veneer.bytes.len()
+    }
+
     /// Where the slot's address stands in an entry: in its last word.
     pub fn entry_bytes(&self) -> usize {
         veneer::entry_bytes(self.key.abi())

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use super::call::Typed;
 use super::compile::compile_entry;
-use super::fork;
+use super::function::Functions;
 use super::moves::EntryKey;
 use super::options::EntryOptions;
 use super::slot::Slot;
@@ -34,6 +34,9 @@ pub struct EntryStats {
     pub alive: usize,
     /// Addresses that were freed and can be used again.
     pub free: usize,
+    /// Addresses that were ever made. Their number is what memory is in proportion to; it never
+    /// falls.
+    pub slots: usize,
     /// Bytes of code, entries included.
     pub code_bytes: usize,
 }
@@ -62,8 +65,7 @@ pub(super) struct Inner {
     go: Mutex<Pool>,
     native: Mutex<Pool>,
     alive: AtomicUsize,
-    /// The process that has the code, and how many forks led to it.
-    owner: (u32, u64),
+    pub(super) functions: Functions,
     /// There was a callback that any thread may call.
     was_shared: AtomicBool,
     // Dropped last: the memory of all code.
@@ -80,8 +82,8 @@ struct Pool {
 
 /// Some slots and the code of their entries.
 struct Page {
-    /// Held: the entries have their addresses.
-    _slots: Arc<[Slot]>,
+    /// The entries have their addresses.
+    slots: Arc<[Slot]>,
     code: CodeSlice,
 }
 
@@ -150,7 +152,6 @@ impl Entries {
     /// # Errors
     /// The environment's: no code for this machine, no executable memory.
     pub fn new(options: EntryOptions) -> Result<Entries, StubError> {
-        fork::watch();
         let compiler = Compiler::host()?;
         let stubs = CacheOptions::default()
             .arena_capacity(options.arena_capacity)
@@ -166,7 +167,7 @@ impl Entries {
             go: Mutex::default(),
             native: Mutex::default(),
             alive: AtomicUsize::new(0),
-            owner: (std::process::id(), fork::generation()),
+            functions: Functions::default(),
             was_shared: AtomicBool::new(false),
             arenas: Mutex::new(vec![Arc::new(Publisher::new(arena))]),
         })))
@@ -200,21 +201,21 @@ impl Entries {
 
     /// The figures now.
     pub fn stats(&self) -> EntryStats {
-        let (mut free, mut bytes) = (0, 0);
+        let (mut free, mut slots, mut bytes) = (0, 0, 0);
         for pool in [&self.0.go, &self.0.native] {
             let pool = lock(pool);
             free += pool.free.len();
-            bytes += pool
-                .pages
-                .iter()
-                .map(|page| page.code.bytes())
-                .sum::<usize>();
+            for page in &pool.pages {
+                slots += page.slots.len();
+                bytes += page.code.bytes();
+            }
         }
         let codes = lock(&self.0.codes);
         EntryStats {
             keys: codes.len(),
             alive: self.0.alive.load(Ordering::Relaxed),
             free,
+            slots,
             code_bytes: bytes + codes.values().map(|code| code.bytes()).sum::<usize>(),
         }
     }
@@ -297,12 +298,7 @@ impl Inner {
 
     /// A free slot for callers of `point`.
     pub(super) fn take(&self, point: &EntryPoint) -> Result<SlotRef, StubError> {
-        if fork::generation() != self.owner.1 {
-            return Err(StubError::Forked {
-                owner: self.owner.0,
-                found: std::process::id(),
-            });
-        }
+        StubError::check_fork(self.stubs.gate())?;
         let pool = self.pool(point.abi().family());
         let free = {
             let mut pool = lock(pool);
@@ -345,7 +341,7 @@ impl Inner {
             pool.free.push_front(slot(index));
         }
         pool.pages.push(Page {
-            _slots: slots.clone(),
+            slots: slots.clone(),
             code,
         });
         Ok(slot(0))

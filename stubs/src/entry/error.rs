@@ -29,4 +29,17 @@ pub enum CloseError {
         /// Its signature.
         signature: Signature,
     },
+    /// This process is a fork of the one that made the callback, and has no callback to close.
+    #[error(
+        "close callback {}: made by process {owner}, found its fork {found}, which can't call it",
+        short(.signature)
+    )]
+    Forked {
+        /// Its signature.
+        signature: Signature,
+        /// The process that made it.
+        owner: u32,
+        /// This process.
+        found: u32,
+    },
 }

@@ -29,6 +29,7 @@
 //! | [`Entries`] | the home of callbacks: their code and their slots |
 //! | [`EntryPoint`] | callers of one signature and convention, with the code that they share |
 //! | [`Callback`], [`SharedCallback`] | one address, for one thread or for all |
+//! | [`FunctionCallback`] | one address, for all who ask for the same function |
 //! | [`Call`] | a call, as a closure sees it |
 //! | [`Report`] | a call that has no result: late, by another thread, or panicked |
 //! | [`windows`] | the rules of Go's callbacks on Windows |
@@ -42,7 +43,7 @@ mod callback;
 mod compile;
 mod entries;
 mod error;
-mod fork;
+mod function;
 mod lower;
 mod moves;
 mod options;
@@ -60,6 +61,7 @@ pub use callback::{Callback, Close, Function, SharedCallback};
 pub use compile::{CompiledEntry, compile_entry};
 pub use entries::{Entries, EntryPoint, EntryStats};
 pub use error::CloseError;
+pub use function::FunctionCallback;
 pub use moves::EntryKey;
 pub use options::{CallbackOptions, EntryOptions};
 pub use report::{Described, Failure, Freed, Observer, OnFailure, Report};

@@ -83,7 +83,7 @@ impl fmt::Debug for EntryOptions {
 }
 
 /// How a callback behaves.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct CallbackOptions {
     /// Whose it is, for reports.
@@ -92,7 +92,7 @@ pub struct CallbackOptions {
     /// into the foreign caller. Default: abort, as Go does.
     pub on_panic: OnFailure,
     /// What happens after the report when it is called after it was freed, or by another thread
-    /// than its own. Default: the call returns zeroes.
+    /// than its own, or refuses the call. Default: the call returns zeroes.
     pub on_late: OnFailure,
 }
 
@@ -122,7 +122,7 @@ impl CallbackOptions {
         CallbackOptions { on_panic, ..self }
     }
 
-    /// The options with another policy for calls that are late or by another thread.
+    /// The options with another policy for calls that are late, by another thread, or refused.
     #[must_use]
     pub fn on_late(self, on_late: OnFailure) -> CallbackOptions {
         CallbackOptions { on_late, ..self }

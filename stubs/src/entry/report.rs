@@ -12,7 +12,7 @@ use crate::{Abi, Signature};
 
 /// What a foreign caller gets when its call has no result: it can't be told, since its convention
 /// has no errors.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OnFailure {
     /// After the report, the process is aborted.
@@ -29,6 +29,8 @@ pub enum Failure {
     Late,
     /// The callback belongs to another thread.
     OtherThread,
+    /// The closure refused it ([`Call::refuse`](super::Call::refuse)); why.
+    Refused(String),
     /// The closure or function panicked; its message.
     Panicked(String),
     /// The closure's destructor panicked, at the end of a call after which the callback was freed;
@@ -44,6 +46,8 @@ pub enum Freed {
     Closed(&'static Location<'static>),
     /// Its handle was dropped.
     Dropped,
+    /// By [`SharedCallback::release`](super::SharedCallback::release), which said when.
+    Released(&'static str),
 }
 
 /// A call that has no result. Sent to [`EntryOptions::observer`](super::EntryOptions), and as a
@@ -83,6 +87,7 @@ impl fmt::Display for Freed {
         match self {
             Freed::Closed(at) => write!(f, "closed at {at}"),
             Freed::Dropped => f.write_str("freed when its handle was dropped"),
+            Freed::Released(when) => write!(f, "freed {when}"),
         }
     }
 }
@@ -93,11 +98,16 @@ impl fmt::Display for Report {
         f.write_str(match self.failure {
             Failure::Late => "called after it was freed",
             Failure::OtherThread => "called by another thread than the one it belongs to",
+            Failure::Refused(_) => "refused the call",
             Failure::Panicked(_) => "panicked",
             Failure::DropPanicked(_) => "panicked when its closure was dropped",
         })?;
-        if let Failure::Panicked(message) | Failure::DropPanicked(message) = &self.failure {
-            write!(f, ": {}", short(message))?;
+        match &self.failure {
+            Failure::Panicked(message) | Failure::DropPanicked(message) => {
+                write!(f, ": {}", short(message))?;
+            }
+            Failure::Refused(why) => write!(f, ": {why}")?,
+            Failure::Late | Failure::OtherThread => {}
         }
         match &self.callback {
             None => f.write_str("; another callback has its address now")?,

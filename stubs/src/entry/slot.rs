@@ -330,6 +330,21 @@ impl Slot {
         }
     }
 
+    /// Reports a call that was entered and has no result.
+    #[cold]
+    fn fail(&self, failure: Failure, on_panic: OnFailure) {
+        let (described, on_late) = {
+            let info = lock(&self.info);
+            let on_late = info.callback.as_ref().map(|known| known.on_late);
+            (info.described(), on_late.unwrap_or(OnFailure::Abort))
+        };
+        let outcome = match failure {
+            Failure::Refused(_) => on_late,
+            _ => on_panic,
+        };
+        self.tell(failure, outcome, described);
+    }
+
     fn tell(&self, failure: Failure, outcome: OnFailure, callback: Option<Described>) {
         let report = Report {
             failure,
@@ -440,7 +455,9 @@ unsafe fn run(slot: &Slot, alone: bool, arguments: *const u8, results: *mut u8) 
             // SAFETY: I5, I10: the body's block of results, zeroed, of this size, and nobody
             // else's.
             let results = unsafe { std::slice::from_raw_parts_mut(results, typed.result_bytes()) };
-            closure(&mut Call::new(typed, arguments, results));
+            let mut call = Call::new(typed, arguments, results);
+            closure(&mut call);
+            call.refused()
         }
         Callee::Function {
             stub,
@@ -451,15 +468,20 @@ unsafe fn run(slot: &Slot, alone: bool, arguments: *const u8, results: *mut u8) 
             // signature, and at multiples of 16.
             let called = unsafe { stub.call(*code, *context, arguments, results, g) };
             debug_assert_eq!(called, Ok(()));
+            None
         }),
     }));
     INNERMOST.set(frame.outer);
-    if let Err(payload) = outcome {
-        // SAFETY: I5: the block of results again; the closure is over.
-        unsafe { results.write_bytes(0, target.typed.result_bytes()) };
-        let failure = Failure::Panicked(message(&*payload));
-        forget(payload);
-        let described = lock(&slot.info).described();
-        slot.tell(failure, target.on_panic, described);
-    }
+    let failure = match outcome {
+        Ok(None) => return,
+        Ok(Some(why)) => Failure::Refused(why.into()),
+        Err(payload) => {
+            let failure = Failure::Panicked(message(&*payload));
+            forget(payload);
+            failure
+        }
+    };
+    // SAFETY: I5: the block of results again; the closure is over.
+    unsafe { results.write_bytes(0, target.typed.result_bytes()) };
+    slot.fail(failure, target.on_panic);
 }

@@ -66,6 +66,8 @@ macro_rules! callee {
         #[unsafe(naked)]
         unsafe extern "C" fn $name() {
             naked_asm!(
+                ".option push",
+                ".option arch, +d",
                 // Everything as found.
                 ".irp i, 10, 11, 12, 13, 14, 15, 16, 17",
                 "sd x\\i, {ints} + 8 * (\\i - 10)(x26)",
@@ -118,6 +120,7 @@ macro_rules! callee {
                 "mv x5, x31",
                 $($registers,)*
                 "ret",
+                ".option pop",
                 expected = const offset_of!(Observation, expected),
                 log = const offset_of!(Observation, log),
                 log_len = const offset_of!(Observation, log_len),
@@ -175,6 +178,8 @@ register_callee! {
 #[unsafe(naked)]
 unsafe extern "C" fn sixty_kilobytes() {
     naked_asm!(
+        ".option push",
+        ".option arch, +d",
         "addi x5, sp, 8",
         "li x6, 7681",
         "li x7, -1",
@@ -190,6 +195,7 @@ unsafe extern "C" fn sixty_kilobytes() {
         "fmv.d.x f\\i, x7",
         ".endr",
         "ret",
+        ".option pop",
         calls = const offset_of!(Observation, calls),
     )
 }
@@ -214,6 +220,8 @@ macro_rules! native_callee {
         #[unsafe(naked)]
         unsafe extern "C" fn $name() {
             naked_asm!(
+                ".option push",
+                ".option arch, +d",
                 "addi sp, sp, -256",
                 "sd x1, 48(sp)", "sd x8, 56(sp)", "sd x9, 64(sp)",
                 "fsd f8, 152(sp)", "fsd f9, 160(sp)",
@@ -238,6 +246,7 @@ macro_rules! native_callee {
                 ".endr",
                 "addi sp, sp, 256",
                 "ret",
+                ".option pop",
                 faults = const offset_of!(Observation, faults),
                 me = sym $name, body = sym interface_0,
             )

@@ -42,7 +42,7 @@ const KEYWORDS: [&str; 25] = [
 
 /// Whether it may name a field or method: a letter or `_`, then letters, digits and `_`, and no
 /// keyword.
-pub(super) fn is_identifier(name: &str) -> bool {
+pub(crate) fn is_identifier(name: &str) -> bool {
     let mut chars = name.chars();
     let starts_well = chars.next().is_some_and(is_name_start);
     starts_well && chars.all(is_name_part) && !KEYWORDS.contains(&name)

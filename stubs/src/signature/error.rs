@@ -119,6 +119,12 @@ pub enum TypeError {
         /// How many there are.
         params: usize,
     },
+    /// Values in place of `...`, of a function that has none.
+    #[error("{found} types in place of ..., wanted none: the function is not variadic")]
+    NotVariadic {
+        /// How many were given.
+        found: usize,
+    },
     /// A variadic function needs a slice at the end.
     #[error("last parameter of a variadic function is {found}, wanted a slice")]
     Variadic {

@@ -33,12 +33,15 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-pub use c::{BitFields, CLayout, CType, DataModel, LongDouble, MAX_ALIGN, Member, Placed, Record};
+pub use c::{
+    BitFields, CLayout, CType, DataModel, LongDouble, MAX_ALIGN, Member, Placed, Record, WideChar,
+};
 pub use error::{ParseError, ParseReason, Role, TypeError};
 pub use layout::{Layout, Need, WORD, round_up};
 pub use parse::{parse_signature_with, parse_type_with};
 pub use sig::Signature;
 
+pub(crate) use build::is_identifier;
 use layout::Facts;
 
 /// Deepest nesting of types: `int` is 1 deep, `*int` is 2.

@@ -15,6 +15,24 @@ pub struct DataModel {
     pub long_double: LongDouble,
     /// How bit-fields share memory.
     pub bit_fields: BitFields,
+    /// Bytes of `long`: 8, on Windows 4.
+    pub long: u64,
+    /// Whether `char` is signed.
+    pub char_is_signed: bool,
+    /// What `wchar_t` is.
+    pub wchar: WideChar,
+}
+
+/// What `wchar_t` is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WideChar {
+    /// `int`
+    Int,
+    /// `unsigned int`
+    UnsignedInt,
+    /// `unsigned short`
+    UnsignedShort,
 }
 
 /// What `long double` is.
@@ -71,6 +89,9 @@ impl DataModel {
         max_align: 16,
         long_double: LongDouble::X87,
         bit_fields: BitFields::Packed,
+        long: 8,
+        char_is_signed: true,
+        wchar: WideChar::Int,
     };
 
     /// Size and alignment; `None` for an opaque type.

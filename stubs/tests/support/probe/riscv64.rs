@@ -38,6 +38,8 @@ macro_rules! callee {
         #[unsafe(naked)]
         unsafe extern "C" fn $name() {
             naked_asm!(
+                ".option push",
+                ".option arch, +d",
                 "lla x31, {probe}", "ld x31, 0(x31)",
                 ".irp i, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15",
                 "sd x\\i, {ints} + 8 * \\i(x31)", "fsd f\\i, {floats} + 8 * \\i(x31)",
@@ -70,6 +72,7 @@ macro_rules! callee {
                 $($end,)*
                 "ld x31, {ints_out} + 8 * 31(x31)",
                 "ret",
+                ".option pop",
                 probe = sym PROBE,
                 calls = const offset_of!(Probe, calls),
                 ints = const offset_of!(Probe, ints),
@@ -106,6 +109,8 @@ pub(crate) unsafe extern "C" fn keeps_registers(
     called: usize,
 ) -> u64 {
     naked_asm!(
+        ".option push",
+        ".option arch, +d",
         // Register n of either kind is at 8 * n, the float ones from 224 on; then sp, the rounding
         // mode, x3, x4, x1.
         "addi sp, sp, -496",
@@ -149,5 +154,6 @@ pub(crate) unsafe extern "C" fn keeps_registers(
         "ld x1, 480(sp)",
         "addi sp, sp, 496",
         "ret",
+        ".option pop",
     )
 }

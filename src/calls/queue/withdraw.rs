@@ -1,0 +1,55 @@
+//! Taking calls back, as if they had never been queued: in topological order a collection does so
+//! with the finalizers of objects that became reachable before their turn.
+#![forbid(unsafe_code)]
+
+use fing_stubs::Record;
+
+use super::Queue;
+use super::inner::Inner;
+use super::kinds::CallKind;
+use super::record::Tag;
+
+/// A record that was taken back, with its tag and the collection that queued it.
+pub(super) type Withdrawn = (Option<u64>, Tag, Record);
+
+/// Whether a record with this object is that of a finalizer, and `wanted` takes it.
+pub(super) fn is_wanted(tag: Tag, object: u64, wanted: impl Fn(u64, Tag) -> bool) -> bool {
+    tag.kind() == CallKind::Finalizer && wanted(object, tag)
+}
+
+impl Queue {
+    /// Takes back the finalizers whose object and tag `wanted` takes and whose call has not begun,
+    /// and returns them. They count as cancelled. What waits keeps its order.
+    pub(crate) fn withdraw(&self, wanted: impl Fn(u64, Tag) -> bool) -> Vec<(Tag, Record)> {
+        let mut inner = self.inner.lock();
+        inner.purge();
+        inner.cancelled.forget_index();
+        let Inner {
+            waiting,
+            draining,
+            running,
+            turn,
+            ..
+        } = &mut *inner;
+        let blocks = waiting.iter_mut().chain(draining);
+        let mut all: Vec<Withdrawn> = blocks.flat_map(|block| block.withdraw(&wanted)).collect();
+        if let Some(running) = running {
+            all.extend(running.withdraw(&wanted, &turn.cells));
+        }
+        for (collection, ..) in &all {
+            if let Some(collection) = collection {
+                inner.tickets.done(*collection, 1);
+            }
+        }
+        let cancelled = &mut inner.counts.fates.cancelled;
+        cancelled.add(CallKind::Finalizer, all.len());
+        for (_, tag, _) in &all {
+            inner.ended.cancel(tag.shape(), tag.kind());
+        }
+        inner.weigh();
+        self.gauge(&mut inner);
+        self.settled.notify_all();
+        let taken_back = all.into_iter().map(|(_, tag, record)| (tag, record));
+        taken_back.collect()
+    }
+}

@@ -1,0 +1,100 @@
+//! `finalize_after` for a foreign collector's objects: declarations are references that only the
+//! table knows, and that it has the tracer follow between the steps of a collection.
+#![forbid(unsafe_code)]
+
+use std::collections::{HashMap, HashSet};
+
+use super::entry::Kind;
+use super::error::RegisterError;
+use super::table::Table;
+use crate::order::{Fault, Reference, Tracer};
+
+impl<R: Reference> Table<R> {
+    /// Declares that an object is finalized after another one.
+    pub(super) fn declare(&mut self, object: R, parent: R) -> Result<(), RegisterError> {
+        let declared = self.declared.declare(object.to_word(), parent.to_word());
+        declared.map_err(|path| RegisterError::DeclaredCycle { path })
+    }
+
+    /// Traces the objects that are finalized after reached ones, and have not been reached. To be
+    /// called when everything reachable so far has been followed. Returns true if it has traced any:
+    /// then these have to be followed.
+    ///
+    /// Those that following these will lead to are found at once, by asking for the contents of
+    /// unreached objects: so this is done in time linear in what it keeps, however many declarations
+    /// and references follow on each other.
+    pub(super) fn follow_declared<T: Tracer<Ref = R>>(&mut self, tracer: &mut T) -> bool {
+        if !self.is_under_way() || self.faults.has(Fault::DeclaredNotFollowed) {
+            return false;
+        }
+        let mut kept = Vec::new();
+        for (parent, after) in self.declared.parents() {
+            if tracer.is_reached(R::from_word(parent)) {
+                kept.extend(after.iter().map(|word| R::from_word(*word)));
+            }
+        }
+        kept.retain(|object| !tracer.is_reached(*object));
+        let mut seen: HashSet<u64> = kept.iter().map(|object| object.to_word()).collect();
+        let (mut open, mut declared) = (kept.clone(), Vec::new());
+        while let Some(object) = open.pop() {
+            tracer.children(object, &mut |tracer, child| {
+                if !seen.contains(&child.to_word()) && !tracer.is_reached(child) {
+                    seen.insert(child.to_word());
+                    open.push(child);
+                }
+            });
+            for &word in self.declared.after(object.to_word()) {
+                let after = R::from_word(word);
+                if !tracer.is_reached(after) {
+                    declared.push(after);
+                    if seen.insert(word) {
+                        open.push(after);
+                    }
+                }
+            }
+        }
+        for object in kept.iter().chain(&declared) {
+            tracer.trace(*object);
+        }
+        !kept.is_empty()
+    }
+
+    /// Keeps what is finalized after an object that has not been reached and will be finalized.
+    pub(super) fn keep_after<T: Tracer<Ref = R>>(&self, object: R, tracer: &mut T) {
+        for &after in self.declared.after(object.to_word()) {
+            tracer.trace(R::from_word(after));
+        }
+    }
+
+    /// In Go's order: does so for all that have a finalizer.
+    pub(super) fn keep_after_finalizable<T: Tracer<Ref = R>>(&self, tracer: &mut T) {
+        for (parent, after) in self.declared.parents() {
+            let parent = R::from_word(parent);
+            if !tracer.is_reached(parent) && self.find(Kind::Finalizer, parent).is_some() {
+                for &object in after {
+                    tracer.trace(R::from_word(object));
+                }
+            }
+        }
+    }
+
+    /// The objects named in declarations that this collection has kept, each with where it is now.
+    pub(super) fn named_after<T: Tracer<Ref = R>>(&self, tracer: &mut T) -> HashMap<u64, u64> {
+        let named = self.declared.objects().map(R::from_word);
+        let mut alive = HashMap::new();
+        for object in named {
+            if tracer.is_reached(object) {
+                alive.insert(object.to_word(), tracer.trace(object).to_word());
+            }
+        }
+        alive
+    }
+
+    /// Forgets the declarations of other objects than these, and notes where these are.
+    pub(super) fn rename_declared(&mut self, now: HashMap<u64, u64>) {
+        self.declared.retain(|object| now.contains_key(&object));
+        if now.iter().any(|(before, now)| before != now) {
+            self.declared.rename(|object| now[&object]);
+        }
+    }
+}

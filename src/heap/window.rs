@@ -1,0 +1,241 @@
+//! Windows: free cells that were made objects in advance, for generated code to take by itself.
+//!
+//! A window is a row of objects of one type in one block: zeroes, with headers, whose bits `Used`
+//! are set. Nothing refers to them. Generated code takes the first and moves the window's `next`
+//! behind it; so the heap need not know which are taken. It must when it collects, verifies or
+//! lists objects, since one that is not taken would be finalized if its type says so. First of all,
+//! with the world stopped, the objects that no one has taken are unmade.
+#![forbid(unsafe_code)]
+
+use super::block::{Bit, Block};
+use super::{AllocError, Heap, class};
+use crate::base::lock::{Lock, Rank};
+use crate::types::{TypeDesc, TypeId};
+use crate::world::safepoint::Stopped;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
+
+/// What generated code reads and writes: see [`Words::take`].
+#[derive(Debug, Default)]
+#[repr(C)]
+struct Words {
+    /// Address of the next object; 0 if there is none.
+    next: AtomicU64,
+    /// Address behind the last one.
+    end: AtomicU64,
+}
+
+impl Words {
+    fn set(&self, next: usize, end: usize) {
+        self.next.store(next as u64, Relaxed);
+        self.end.store(end as u64, Relaxed);
+    }
+
+    /// What generated code does.
+    #[inline]
+    fn take(&self, stride: usize) -> Option<usize> {
+        let next = self.next.load(Relaxed);
+        let after = next + stride as u64;
+        if after > self.end.load(Relaxed) {
+            return None;
+        }
+        self.next.store(after, Relaxed);
+        Some(next as usize)
+    }
+}
+
+/// The block in which a window lies. Written by the window's thread while one of its mutators runs,
+/// and with the world stopped.
+#[derive(Debug, Default)]
+struct Owned {
+    block: Option<Arc<Block>>,
+    pool: usize,
+    /// Collections finished when the block was taken: a sweep takes it away.
+    epoch: u64,
+}
+
+/// Objects of windows that no one has taken.
+#[derive(Debug, Default)]
+pub(super) struct Left {
+    pub(super) objects: usize,
+    /// Bytes of their cells.
+    pub(super) bytes: usize,
+    /// Those that have an id because their type implies one.
+    pub(super) with_ids: usize,
+}
+
+/// One window.
+#[derive(Debug)]
+pub(crate) struct Window {
+    words: Words,
+    ty: TypeId,
+    header: u64,
+    pub(crate) stride: usize,
+    class: usize,
+    /// Whether its mutator is gone.
+    closed: AtomicBool,
+    owned: Lock<Owned>,
+}
+
+impl Window {
+    /// Where its words are, as long as it exists.
+    pub(crate) fn address(&self) -> usize {
+        std::ptr::from_ref(&self.words).expose_provenance()
+    }
+
+    pub(crate) fn ty(&self) -> TypeId {
+        self.ty
+    }
+
+    /// Objects that no one has taken.
+    pub(super) fn left(&self) -> usize {
+        let end = self.words.end.load(Relaxed);
+        (end.saturating_sub(self.words.next.load(Relaxed)) as usize) / self.stride
+    }
+}
+
+impl Heap {
+    /// A window for objects of the type, without objects.
+    pub(crate) fn window(&self, ty: TypeId) -> Result<Arc<Window>, AllocError> {
+        let desc = self.types.desc(ty)?;
+        let refuse = |reason| {
+            let ty = desc.ty().to_string();
+            Err(AllocError::NoWindow { ty, reason })
+        };
+        if desc.size() == 0 {
+            return refuse("all values without size have one address");
+        }
+        if self.is_tiny(desc) {
+            return refuse("such small values share blocks in this heap");
+        }
+        let Some(class) = class::class_of(desc.size()) else {
+            return refuse("such large objects have blocks of their own");
+        };
+        let window = Arc::new(Window {
+            words: Words::default(),
+            ty,
+            header: desc.address() as u64,
+            stride: class::CLASSES[class].into(),
+            class,
+            closed: AtomicBool::new(false),
+            owned: Lock::new(Rank::Window, Owned::default()),
+        });
+        self.windows.lock().push(window.clone());
+        Ok(window)
+    }
+
+    /// Takes an object of the window, which gets new ones if it has none. Never collects. Only for
+    /// the window's thread, while one of its mutators runs.
+    #[inline]
+    pub(crate) fn alloc_in(&self, window: &Window) -> Result<usize, AllocError> {
+        match window.words.take(window.stride) {
+            Some(object) => Ok(object),
+            None => self.refill_window(window),
+        }
+    }
+
+    #[cold]
+    fn refill_window(&self, window: &Window) -> Result<usize, AllocError> {
+        let desc = self.types.desc(window.ty)?;
+        if window.closed.load(Relaxed) {
+            let ty = desc.ty().to_string();
+            return Err(AllocError::ClosedWindow { ty });
+        }
+        let mut owned = window.owned.lock();
+        if owned.epoch != self.epoch() {
+            owned.block = None;
+        }
+        loop {
+            // Under stress each object is taken by a call, so that each may be a safepoint.
+            let most = if self.is_stressed() { 1 } else { usize::MAX };
+            if let Some(block) = &owned.block
+                && let Some((first, count)) = self.take_run(block, most)
+            {
+                self.make_objects(block, first, count, window.header);
+                let behind = block.object(first) + count * window.stride;
+                window
+                    .words
+                    .set(block.object(first) + window.stride, behind);
+                return Ok(block.object(first));
+            }
+            let pool = desc
+                .imply(None)
+                .map_or(window.class, |implied| implied.pool);
+            let block = self.block_with_free_cells(pool, window.class, desc)?;
+            *owned = Owned {
+                block: Some(block),
+                pool,
+                epoch: self.epoch(),
+            };
+        }
+    }
+
+    /// Turns zeroed free cells, which only the caller may use, into objects.
+    fn make_objects(&self, block: &Block, first: usize, count: usize, header: u64) {
+        block.announce(header);
+        for index in first..first + count {
+            self.arena.store(block.header(index), header);
+        }
+        block.set_owned_run(Bit::Used, first, count);
+    }
+
+    /// Unmakes the objects of all windows that no one has taken.
+    pub(super) fn close_windows(&self, _proof: &Stopped<'_>) {
+        let mut windows = self.windows.lock();
+        windows.iter().for_each(|window| self.close(window));
+        windows.retain(|window| !window.closed.load(Relaxed));
+    }
+
+    /// Ends a window whose mutator goes, on its thread. `runs`: whether that mutator still runs. If
+    /// it does not, the next thread that stops the world removes the window.
+    pub(crate) fn end_window(&self, window: &Arc<Window>, runs: bool) {
+        window.closed.store(true, Relaxed);
+        if !runs {
+            return;
+        }
+        let mut windows = self.windows.lock();
+        windows.retain(|other| !Arc::ptr_eq(other, window));
+        drop(windows);
+        self.close(window);
+        let mut owned = window.owned.lock();
+        let (epoch, pool) = (owned.epoch, owned.pool);
+        let block = owned.block.take().filter(|_| epoch == self.epoch());
+        drop(owned);
+        if let Some(block) = block {
+            self.books.lock().partial[pool].push(block);
+        }
+    }
+
+    /// Unmakes what is left of a window. The block stays the window's, which may have its cells
+    /// again. Only for the window's thread, or with the world stopped.
+    fn close(&self, window: &Window) {
+        let (owned, left) = (window.owned.lock(), window.left());
+        if left > 0
+            && !self.keeps_windows()
+            && let Some(block) = &owned.block
+            && let Some((first, _)) = block.cell_of(window.words.next.load(Relaxed) as usize)
+        {
+            block.clear_run(Bit::Used, first, left);
+            block.set_cursor(first);
+            self.pacing.take_back(left * window.stride);
+        }
+        window.words.set(0, 0);
+    }
+
+    /// What is left in windows at the moment, while threads take it.
+    pub(super) fn left_in_windows(&self) -> Left {
+        let windows = self.windows.lock().clone();
+        let mut all = Left::default();
+        for window in &windows {
+            let left = window.left();
+            let desc = self.types.desc(window.ty);
+            all.objects += left;
+            all.bytes += left * window.stride;
+            all.with_ids += match desc.is_ok_and(TypeDesc::implies) {
+                true => left,
+                false => 0,
+            };
+        }
+        all
+    }
+}

@@ -1,0 +1,223 @@
+//! What is attached to an object: a value that ends with the object, and other objects that it
+//! keeps until then.
+//!
+//! To a collection, what an attachment keeps is what its object refers to, though no field shows
+//! it. It is no root: if it leads back to the object, both die together.
+#![forbid(unsafe_code)]
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::{Registry, Specials};
+use crate::base::events::guarded;
+use crate::calls::executor::Closed;
+use crate::heap::Location;
+use crate::runtime::mutator::Mutator;
+use crate::runtime::object::Obj;
+
+/// A value that ends with an object.
+pub(crate) trait Attachment: Send + Sync {
+    /// Called when the object is found dead, with the world stopped. Runs no user code, and takes
+    /// no lock.
+    fn die(&self);
+
+    /// Ends it, with no lock held. May run user code. `when` is told to those who ask.
+    fn release(&self, when: &'static str);
+}
+
+/// Why nothing was attached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum AttachError {
+    Closed(Closed),
+    /// An object of another runtime: the owner, or one that is to be kept, by its index.
+    NotInHeap {
+        kept: Option<usize>,
+        addr: usize,
+    },
+    /// The owner shares its block with others, or has no size: it does not die by itself.
+    Shared {
+        addr: usize,
+    },
+}
+
+/// All attachments, by the address of their object.
+#[derive(Default)]
+pub(super) struct Attached {
+    objects: HashMap<usize, Vec<Entry>>,
+    last: u64,
+    count: u64,
+}
+
+struct Entry {
+    id: u64,
+    keeps: Box<[usize]>,
+    value: Arc<dyn Attachment>,
+}
+
+impl std::fmt::Debug for Attached {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Attached")
+            .field("count", &self.count)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Attached {
+    pub(super) fn is_empty(&self) -> bool {
+        self.objects.is_empty()
+    }
+
+    /// The objects that attachments of this one keep.
+    pub(super) fn kept(&self, object: usize) -> impl Iterator<Item = usize> {
+        let entries = self.objects.get(&object).into_iter().flatten();
+        entries.flat_map(|entry| entry.keeps.iter().copied())
+    }
+
+    fn add(&mut self, object: usize, keeps: Box<[usize]>, value: Arc<dyn Attachment>) -> u64 {
+        self.last += 1;
+        self.count += 1;
+        let id = self.last;
+        let entry = Entry { id, keeps, value };
+        self.objects.entry(object).or_default().push(entry);
+        id
+    }
+
+    /// Removes an attachment, unless its object has died since. The caller drops it.
+    fn remove(&mut self, object: usize, id: u64) -> Option<Entry> {
+        let entries = self.objects.get_mut(&object)?;
+        let at = entries.iter().position(|entry| entry.id == id)?;
+        let entry = entries.swap_remove(at);
+        if entries.is_empty() {
+            self.objects.remove(&object);
+        }
+        self.count -= 1;
+        Some(entry)
+    }
+
+    /// Removes and returns what is attached to objects that are dead.
+    pub(super) fn take_dead(
+        &mut self,
+        is_alive: impl Fn(usize) -> bool,
+    ) -> Vec<Arc<dyn Attachment>> {
+        let dead = self.objects.extract_if(|object, _| !is_alive(*object));
+        let dead = dead.flat_map(|(_, entries)| entries);
+        let dead: Vec<_> = dead.map(|entry| entry.value).collect();
+        dead.iter().for_each(|value| value.die());
+        self.count -= dead.len() as u64;
+        if self.objects.len() < self.objects.capacity() / 4 {
+            self.objects.shrink_to(2 * self.objects.len());
+        }
+        dead
+    }
+
+    fn values(&self) -> Vec<Arc<dyn Attachment>> {
+        let entries = self.objects.values().flatten();
+        entries.map(|entry| entry.value.clone()).collect()
+    }
+}
+
+/// Ends attachments, which runs user code.
+pub(super) fn release(attachments: Vec<Arc<dyn Attachment>>, when: &'static str) {
+    for attachment in attachments {
+        guarded("the destructor of a callback's closure", || {
+            attachment.release(when);
+            drop(attachment);
+        });
+    }
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        release(self.values(), "with its runtime");
+    }
+}
+
+impl Registry {
+    /// Checks that something can be attached to `owner` which keeps these objects.
+    pub(crate) fn check_attach(
+        &self,
+        mutator: &Mutator,
+        owner: Obj<'_>,
+        keeps: &[Obj<'_>],
+    ) -> Result<(), AttachError> {
+        Closed::check(&self.gate).map_err(AttachError::Closed)?;
+        let heap = mutator.space().heap();
+        let addr = owner.addr();
+        match heap.locate(addr) {
+            Location::Object { desc, .. } if !heap.is_tiny_block(desc) => {}
+            Location::Object { .. } | Location::Zero => return Err(AttachError::Shared { addr }),
+            Location::Nil | Location::NoObject => {
+                return Err(AttachError::NotInHeap { kept: None, addr });
+            }
+        }
+        let mut keeps = keeps.iter().map(|kept| kept.addr()).enumerate();
+        match keeps.find(|(_, kept)| !heap.names_object(*kept)) {
+            None => Ok(()),
+            Some((kept, addr)) => Err(AttachError::NotInHeap {
+                kept: Some(kept),
+                addr,
+            }),
+        }
+    }
+
+    /// Attaches a value to an object that [`Registry::check_attach`] has passed, with no safepoint
+    /// in between; its id. Refused if the end has come since: whoever ends all attachments does so
+    /// after the gate was closed.
+    pub(crate) fn attach(
+        &self,
+        mutator: &Mutator,
+        owner: Obj<'_>,
+        keeps: &[Obj<'_>],
+        value: Arc<dyn Attachment>,
+    ) -> Result<u64, Closed> {
+        let heap = mutator.space().heap();
+        let keeps = keeps.iter().map(|kept| kept.addr()).collect();
+        let mut specials = self.specials.lock();
+        Closed::check(&self.gate)?;
+        if let Some(place) = heap.place(owner.addr()) {
+            heap.set_special(place);
+            heap.watch_specials();
+        }
+        Ok(specials.attached.add(owner.addr(), keeps, value))
+    }
+
+    /// Removes an attachment, which has ended, unless its object died.
+    pub(crate) fn detach(&self, owner: usize, id: u64) {
+        let removed = self.specials.lock().attached.remove(owner, id);
+        drop(removed);
+    }
+
+    /// Ends all attachments; they are removed as soon as nobody uses them any more.
+    pub(crate) fn release_attachments(&self, when: &'static str) {
+        let all = self.specials.lock().attached.values();
+        release(all, when);
+    }
+
+    /// How many attachments there are.
+    pub(crate) fn attachments(&self) -> u64 {
+        self.specials.lock().attached.count
+    }
+}
+
+impl Specials {
+    /// Whether objects refer to others without a field that shows it.
+    pub(super) fn has_hidden(&self) -> bool {
+        !(self.declared.is_empty() && self.attached.is_empty())
+    }
+
+    /// The objects to which this one refers though no field shows it: those that are finalized
+    /// after it, and those that are kept by what is attached to it.
+    pub(super) fn hidden(&self, object: usize) -> impl Iterator<Item = usize> {
+        let after = self.declared.after(object).iter().copied();
+        after.chain(self.attached.kept(object))
+    }
+
+    /// Forgets the objects that are dead. Returns what was attached to them.
+    pub(super) fn forget_dead(
+        &mut self,
+        is_alive: impl Fn(usize) -> bool,
+    ) -> Vec<Arc<dyn Attachment>> {
+        self.declared.retain(&is_alive);
+        self.attached.take_dead(&is_alive)
+    }
+}

@@ -1,0 +1,414 @@
+//! Functions at addresses, called with values that are checked.
+//!
+//! A [`Function`] is made of an address, a signature and an ABI. Each call checks the number of its
+//! arguments, and the size and type of each, and of what takes the result. [`Typed`] makes these
+//! checks once, and is called as a Rust function; [`VariadicFunction`] has a call for each list of
+//! types in place of `...`.
+//!
+//! ```
+//! use fing_stubs::c::Declarations;
+//! use fing_stubs::function::{Arg, Function, Ret};
+//! use fing_stubs::{Abi, StubCache, c_struct};
+//!
+//! #[repr(C)]
+//! #[derive(Clone, Copy, Debug, Default, PartialEq)]
+//! struct Quotient {
+//!     quot: i32,
+//!     rem: i32,
+//! }
+//! c_struct!(Quotient { quot: i32, rem: i32 });
+//! unsafe extern "C" {
+//!     fn div(numerator: i32, denominator: i32) -> Quotient;
+//! }
+//!
+//! let cache = StubCache::new(Default::default())?;
+//! let prototype = "struct { int quot; int rem; } div(int, int)";
+//! let signature = Declarations::host()?.prototype(prototype)?.signature()?;
+//! // SAFETY: the C library's `div` has this signature.
+//! let function = unsafe { Function::at(&cache, div as usize, &signature, Abi::host_native()?)? };
+//! let mut found = Quotient::default();
+//! // SAFETY: `div` may be called with these numbers.
+//! unsafe { function.call(&[Arg::of(&-17), Arg::of(&5)], Ret::of(&mut found))? };
+//! assert_eq!(found, Quotient { quot: -3, rem: -2 });
+//!
+//! // SAFETY: as above, but nothing is called.
+//! let error = unsafe { function.call(&[Arg::of(&-17i64), Arg::of(&5)], Ret::of(&mut found)) };
+//! assert_eq!(
+//!     error.unwrap_err().to_string(),
+//!     "call of func(int32, int32) (struct { quot int32; rem int32 }): argument 0 is int32, found \
+//!      int64, wanted a value of the same kind, size and sign",
+//! );
+//!
+//! // The same with all checks made once.
+//! let div = function.typed::<unsafe fn(i32, i32) -> Quotient>()?;
+//! // SAFETY: as above.
+//! assert_eq!(unsafe { div.call(17, 5) }, Quotient { quot: 3, rem: 2 });
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Who promises what
+//!
+//! | promise | made by |
+//! |---|---|
+//! | at the address is a function of this signature and ABI | `at` of each of the three |
+//! | it may be called with these values, now, by this thread | each `unsafe` call |
+//! | it may be called with any values of its types, by any thread | [`Function::into_safe`] |
+//!
+//! A function that follows a pointer keeps the last promise with nothing, so its calls are unsafe.
+//! One that only computes keeps it, and its calls are safe: [`SafeFunction::call`],
+//! `Typed<fn(i32) -> i32>`.
+#![expect(unsafe_code, reason = "calls functions by their addresses")]
+
+mod arg;
+mod block;
+mod error;
+mod fits;
+mod typed;
+mod value;
+mod variadic;
+
+use std::any::TypeId;
+use std::sync::OnceLock;
+
+use crate::block::BlockLayout;
+use crate::call::{CallError, CallStub};
+use crate::{Abi, GBlock, Signature, StubCache, StubError, Type};
+
+pub use arg::{Arg, Ret};
+pub use error::{FunctionError, Side};
+pub use typed::{FunctionType, Typed, UnsafeFunctionType, signature_of};
+pub use value::{CResult, CValue, Complex, structure};
+pub use variadic::VariadicFunction;
+
+use arg::Source;
+use block::Block;
+use fits::fits;
+
+/// A function at an address, with its signature and ABI.
+#[derive(Debug)]
+pub struct Function {
+    stub: CallStub,
+    code: usize,
+    signature: Signature,
+    abi: Abi,
+    params: Box<[Slot]>,
+    results: Box<[Slot]>,
+}
+
+/// A value in a block.
+#[derive(Debug)]
+struct Slot {
+    ty: Type,
+    at: usize,
+    size: usize,
+    /// The first Rust type that was found to fit: mostly the only one, and told at once.
+    known: OnceLock<TypeId>,
+}
+
+impl Slot {
+    fn all<'a>(
+        abi: Abi,
+        layout: &BlockLayout,
+        types: impl Iterator<Item = &'a Type>,
+    ) -> Box<[Slot]> {
+        let slots = types.zip(layout.offsets()).map(|(ty, &at)| Slot {
+            ty: ty.clone(),
+            at: at as usize,
+            size: abi.layout_of(ty).map_or(0, |layout| layout.size) as usize,
+            known: OnceLock::new(),
+        });
+        slots.collect()
+    }
+
+    /// Whether a value of this source may be given or taken here.
+    #[inline]
+    fn takes(&self, source: &Source) -> bool {
+        self.known.get() == Some(&source.id) || self.takes_at_first(source)
+    }
+
+    #[cold]
+    fn takes_at_first(&self, source: &Source) -> bool {
+        let found = fits(&(source.ty)(), &self.ty) && source.size == self.size;
+        if found {
+            self.known.get_or_init(|| source.id);
+        }
+        found
+    }
+}
+
+thread_local! {
+    /// What stands in for a goroutine, for functions of Go's ABIs.
+    static G: GBlock = const { GBlock::zeroed() };
+}
+
+impl Function {
+    /// The function at an address.
+    ///
+    /// Under Go's ABIs its closure context is 0, as a function has it that is no closure.
+    ///
+    /// # Errors
+    /// As [`StubCache::call_stub`].
+    ///
+    /// # Safety
+    /// At `code` is a function of this signature and ABI as long as this exists. It returns values
+    /// of its result's type, and no exception but a Rust panic leaves it, and none if its ABI can't
+    /// unwind.
+    pub unsafe fn at(
+        cache: &StubCache,
+        code: usize,
+        signature: &Signature,
+        abi: Abi,
+    ) -> Result<Function, StubError> {
+        let stub = cache.call_stub(signature, abi)?;
+        Ok(Function {
+            code,
+            params: Slot::all(abi, stub.arguments(), signature.arguments()),
+            results: Slot::all(abi, stub.results(), signature.results().iter()),
+            stub,
+            signature: signature.clone(),
+            abi,
+        })
+    }
+
+    /// Its signature.
+    pub fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    /// Its ABI.
+    pub fn abi(&self) -> Abi {
+        self.abi
+    }
+
+    /// Its address.
+    pub fn address(&self) -> usize {
+        self.code
+    }
+
+    /// Calls it. A method's receiver is the first argument.
+    ///
+    /// If it unwinds, the panic passes through, and the result's place is unchanged.
+    ///
+    /// # Errors
+    /// Another number of arguments, an argument or result of another type or size. Nothing has been
+    /// called then.
+    ///
+    /// # Panics
+    /// In a forked child, on a host that has no interpreter for the signature.
+    ///
+    /// # Safety
+    /// The function may be called with these values now, by this thread; the stack has room for it.
+    #[inline]
+    pub unsafe fn call(&self, args: &[Arg<'_>], result: Ret<'_>) -> Result<(), FunctionError> {
+        // SAFETY: I5: the caller's promise.
+        unsafe { self.call_then(args, result, || ()) }
+    }
+
+    /// Calls it, and returns the thread's `errno` as the function left it. `errno` is not changed
+    /// before the call, so it means something only if the function says that it failed.
+    ///
+    /// # Errors
+    /// As [`Function::call`].
+    ///
+    /// # Panics
+    /// As [`Function::call`].
+    ///
+    /// # Safety
+    /// As [`Function::call`].
+    pub unsafe fn call_errno(
+        &self,
+        args: &[Arg<'_>],
+        result: Ret<'_>,
+    ) -> Result<i32, FunctionError> {
+        // SAFETY: I5: the caller's promise.
+        unsafe { self.call_then(args, result, errno) }
+    }
+
+    /// Calls it, and then `then` before anything else.
+    ///
+    /// # Safety
+    /// As [`Function::call`].
+    #[inline]
+    unsafe fn call_then<T>(
+        &self,
+        args: &[Arg<'_>],
+        result: Ret<'_>,
+        then: impl FnOnce() -> T,
+    ) -> Result<T, FunctionError> {
+        if args.len() != self.params.len() {
+            return Err(self.other_count(args.len()));
+        }
+        for (n, (arg, slot)) in args.iter().zip(&self.params).enumerate() {
+            let is_right = match &arg.typed {
+                Some(source) => slot.takes(source),
+                None => arg.size == slot.size,
+            };
+            if !is_right {
+                return Err(self.mismatch(Side::Argument(n), &slot.ty, arg.found()));
+            }
+        }
+        let result_bytes = self.stub.results().size() as usize;
+        self.check_result(&result, result_bytes)?;
+        let mut from = Block::new(self.stub.arguments().size() as usize);
+        let mut to = Block::new(result_bytes);
+        for (arg, slot) in args.iter().zip(&self.params) {
+            // SAFETY: I5: the slot's bytes lie in the block, and as many are borrowed as `arg`.
+            unsafe {
+                let place = from.start().add(slot.at);
+                std::ptr::copy_nonoverlapping(arg.start, place, slot.size);
+            }
+        }
+        // SAFETY: I5: the function is what `at` was promised, both blocks have the sizes of its
+        // signature, and the values are the caller's to vouch for.
+        let then = unsafe { enter(&self.stub, self.code, from.start(), to.start(), then) }?;
+        if let Some(start) = result.start {
+            // SAFETY: I5: both have the size that was checked, and the result is borrowed mutably.
+            unsafe { std::ptr::copy_nonoverlapping(to.start(), start, result_bytes) };
+        }
+        Ok(then)
+    }
+
+    #[inline]
+    fn check_result(&self, result: &Ret<'_>, bytes: usize) -> Result<(), FunctionError> {
+        let is_right = match (&result.typed, &*self.results, result.start) {
+            (Some(source), [slot], _) => slot.takes(source),
+            (Some(_), _, _) => false,
+            (None, _, Some(_)) => result.size == bytes,
+            (None, _, None) => true,
+        };
+        match is_right {
+            true => Ok(()),
+            false => Err(self.other_result(result)),
+        }
+    }
+
+    #[cold]
+    fn other_count(&self, found: usize) -> FunctionError {
+        FunctionError::Count {
+            signature: Box::new(self.signature.clone()),
+            found,
+            wanted: self.params.len(),
+        }
+    }
+
+    #[cold]
+    fn other_result(&self, result: &Ret<'_>) -> FunctionError {
+        match &*self.results {
+            [slot] => self.mismatch(Side::Result, &slot.ty, result.found()),
+            slots => FunctionError::Results {
+                signature: Box::new(self.signature.clone()),
+                found: result.found(),
+                wanted: slots.len(),
+                bytes: self.stub.results().size(),
+            },
+        }
+    }
+
+    #[cold]
+    fn mismatch(&self, side: Side, ty: &Type, found: String) -> FunctionError {
+        FunctionError::OtherType {
+            signature: Box::new(self.signature.clone()),
+            side,
+            ty: ty.clone(),
+            found,
+        }
+    }
+
+    /// The same as a function of Rust types, whose calls check nothing.
+    ///
+    /// ```
+    /// use fing_stubs::function::{Function, Typed};
+    /// use fing_stubs::{Abi, StubCache};
+    /// extern "C" fn scale(n: i32, by: f64) -> f64 {
+    ///     f64::from(n) * by
+    /// }
+    /// let cache = StubCache::new(Default::default())?;
+    /// let signature = "func(int32, float64) float64".parse()?;
+    /// // SAFETY: `scale` has this signature, and may be called with any numbers.
+    /// let scale = unsafe {
+    ///     Function::at(&cache, scale as usize, &signature, Abi::host_native()?)?.into_safe()
+    /// };
+    /// assert_eq!(scale.typed::<fn(i32, f64) -> f64>()?.call(3, 0.5), 1.5);
+    /// assert!(scale.typed::<fn(i32, f32) -> f64>().is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// A type that is not the signature's.
+    pub fn typed<F: UnsafeFunctionType>(&self) -> Result<Typed<F>, FunctionError> {
+        Typed::of(self)
+    }
+
+    /// The same as a function that may be called by safe code.
+    ///
+    /// # Safety
+    /// The function may be called with any values of its parameters' types, at any time, by any
+    /// thread, and by several at once.
+    pub unsafe fn into_safe(self) -> SafeFunction {
+        SafeFunction(self)
+    }
+}
+
+/// Calls a function with blocks, and then `then`.
+///
+/// # Safety
+/// At `code` is a function of the stub's signature and ABI, `from` is a block of arguments with
+/// which it may be called, and `to` one for its results.
+#[inline]
+unsafe fn enter<T>(
+    stub: &CallStub,
+    code: usize,
+    from: *const u8,
+    to: *mut u8,
+    then: impl FnOnce() -> T,
+) -> Result<T, CallError> {
+    G.with(|g| {
+        // SAFETY: I5: the caller's promise.
+        unsafe { stub.call(code, 0, from, to, g) }?;
+        Ok(then())
+    })
+}
+
+/// The thread's `errno`.
+fn errno() -> i32 {
+    let error = std::io::Error::last_os_error();
+    error.raw_os_error().unwrap_or(0)
+}
+
+/// A function that may be called with any values of its types ([`Function::into_safe`]).
+#[derive(Debug)]
+pub struct SafeFunction(Function);
+
+impl SafeFunction {
+    /// The function.
+    pub fn function(&self) -> &Function {
+        &self.0
+    }
+
+    /// Calls it: [`Function::call`]. Whole bytes ([`Arg::bytes`]) are refused, since they may be
+    /// none of the type's values.
+    ///
+    /// # Errors
+    /// As [`Function::call`], and an argument of bytes.
+    ///
+    /// # Panics
+    /// As [`Function::call`].
+    pub fn call(&self, args: &[Arg<'_>], result: Ret<'_>) -> Result<(), FunctionError> {
+        if let Some(index) = args.iter().position(|arg| arg.typed.is_none()) {
+            return Err(FunctionError::Untyped {
+                signature: Box::new(self.0.signature.clone()),
+                index,
+            });
+        }
+        // SAFETY: I5: any values of the types may be passed, which `call` checks.
+        unsafe { self.0.call(args, result) }
+    }
+
+    /// The same as a function of Rust types, whose calls are safe and check nothing.
+    ///
+    /// # Errors
+    /// A type that is not the signature's.
+    pub fn typed<F: FunctionType>(&self) -> Result<Typed<F>, FunctionError> {
+        Typed::of(&self.0)
+    }
+}

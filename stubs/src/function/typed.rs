@@ -1,0 +1,289 @@
+//! Functions of Rust types, whose checks are made once.
+#![expect(
+    clippy::too_many_arguments,
+    reason = "calls have as many as their functions"
+)]
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::mem::MaybeUninit;
+
+use super::fits::fits;
+use super::{CResult, CValue, Function, FunctionError, Side, enter, errno};
+use crate::call::CallStub;
+use crate::{Abi, Signature, StubCache, Type, TypeError};
+
+/// A type of functions of up to 12 arguments: `fn(A, B) -> R`, whose calls are safe, or
+/// `unsafe fn(A, B) -> R`. Arguments are [`CValue`]s, the result is a [`CResult`].
+pub trait FunctionType: sealed::FunctionType + 'static {}
+
+/// An `unsafe fn`: what any function may be called as.
+pub trait UnsafeFunctionType: FunctionType {}
+
+mod sealed {
+    use crate::{BlockLayout, Type};
+
+    pub trait FunctionType {
+        fn params() -> Vec<Type>;
+        fn result() -> Option<Type>;
+        /// Whether Rust has the arguments of a call where a block of this layout has them.
+        fn lies_as(layout: &BlockLayout) -> bool;
+        /// Size of the result.
+        fn result_size() -> usize;
+    }
+}
+
+/// The signature of functions of Rust types.
+///
+/// ```
+/// use fing_stubs::function::signature_of;
+/// let signature = signature_of::<fn(i32, *const u8) -> f64>()?;
+/// assert_eq!(signature.to_string(), "func(int32, unsafe.Pointer) (float64)");
+/// # Ok::<(), fing_stubs::TypeError>(())
+/// ```
+///
+/// # Errors
+/// Too many or too large types.
+pub fn signature_of<F: FunctionType>() -> Result<Signature, TypeError> {
+    Signature::new(None, F::params(), F::result().into_iter().collect(), false)
+}
+
+/// A function of Rust types, made by [`Function::typed`], [`Typed::at`] or
+/// [`SafeFunction::typed`](super::SafeFunction::typed). Its calls check nothing.
+pub struct Typed<F> {
+    stub: CallStub,
+    code: usize,
+    _function: PhantomData<F>,
+}
+
+impl<F> Clone for Typed<F> {
+    fn clone(&self) -> Typed<F> {
+        Typed {
+            stub: self.stub.clone(),
+            ..*self
+        }
+    }
+}
+
+impl<F> fmt::Debug for Typed<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#x}: {}", self.code, self.stub.key())
+    }
+}
+
+impl<F: FunctionType> Typed<F> {
+    /// The function at an address, with the signature that its Rust types say.
+    ///
+    /// ```
+    /// use fing_stubs::function::Typed;
+    /// use fing_stubs::{Abi, StubCache};
+    /// unsafe extern "C" {
+    ///     safe fn toupper(c: i32) -> i32;
+    /// }
+    /// let cache = StubCache::new(Default::default())?;
+    /// // SAFETY: the C library's `toupper` has this signature, and any number may be passed.
+    /// let upper: Typed<fn(i32) -> i32> =
+    ///     unsafe { Typed::at(&cache, toupper as usize, Abi::host_native()?)? };
+    /// assert_eq!(upper.call(i32::from(b'a')), i32::from(b'A'));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Function::at`].
+    ///
+    /// # Safety
+    /// As [`Function::at`]; if `F` is no `unsafe fn`, also as [`Function::into_safe`].
+    pub unsafe fn at(cache: &StubCache, code: usize, abi: Abi) -> Result<Typed<F>, FunctionError> {
+        let signature = signature_of::<F>().map_err(crate::StubError::from)?;
+        // SAFETY: I5: the caller's promise.
+        let function = unsafe { Function::at(cache, code, &signature, abi)? };
+        Typed::of(&function)
+    }
+
+    pub(super) fn of(function: &Function) -> Result<Typed<F>, FunctionError> {
+        let (found, stub) = (F::params(), &function.stub);
+        if found.len() != function.params.len() {
+            return Err(function.other_count(found.len()));
+        }
+        let same = |found: &Type, slot: &super::Slot| {
+            let layout = function.abi.layout_of(found);
+            fits(found, &slot.ty) && layout == function.abi.layout_of(&slot.ty)
+        };
+        for (n, (found, slot)) in found.iter().zip(&function.params).enumerate() {
+            if !same(found, slot) {
+                return Err(function.mismatch(Side::Argument(n), &slot.ty, found.to_string()));
+            }
+        }
+        let result = F::result();
+        let is_right = match (&result, &*function.results) {
+            (None, []) => true,
+            (Some(found), [slot]) => same(found, slot) && F::result_size() == slot.size,
+            _ => false,
+        };
+        let lies_as = F::lies_as(stub.arguments());
+        if !is_right || !lies_as {
+            let found = result.map_or("nothing".to_owned(), |ty| ty.to_string());
+            return Err(match (&*function.results, lies_as) {
+                ([slot], true) => function.mismatch(Side::Result, &slot.ty, found),
+                (slots, true) => FunctionError::Results {
+                    signature: Box::new(function.signature.clone()),
+                    found,
+                    wanted: slots.len(),
+                    bytes: stub.results().size(),
+                },
+                (_, false) => FunctionError::OtherLayout {
+                    signature: Box::new(function.signature.clone()),
+                    abi: function.abi,
+                },
+            });
+        }
+        Ok(Typed {
+            stub: stub.clone(),
+            code: function.code,
+            _function: PhantomData,
+        })
+    }
+
+    /// Calls it with a block of arguments, and then `then`.
+    ///
+    /// # Safety
+    /// `Args` is the struct of the arguments, `R` the result, and the function may be called with
+    /// them.
+    #[inline]
+    unsafe fn enter<Args, R: CResult, T>(&self, args: &Args, then: impl FnOnce() -> T) -> (R, T) {
+        let mut result = MaybeUninit::<R>::uninit();
+        let from = std::ptr::from_ref(args).cast();
+        // SAFETY: I5: `of` has compared both blocks with the signature's; the rest is the caller's
+        // promise.
+        let called = unsafe {
+            enter(
+                &self.stub,
+                self.code,
+                from,
+                result.as_mut_ptr().cast(),
+                then,
+            )
+        };
+        match called {
+            // SAFETY: I5: the stub has written the result, of the type that `of` has compared, by
+            // the promise of `Function::at`; `()` has no bytes.
+            Ok(then) => (unsafe { result.assume_init() }, then),
+            Err(error) => panic!("a bug of fing: blocks of Rust's alignment are refused: {error}"),
+        }
+    }
+}
+
+/// Whether the fields of a `repr(C)` struct, by size and alignment, are at these offsets.
+fn lies_as(fields: &[(usize, usize)], offsets: &[u64]) -> bool {
+    let mut end = 0usize;
+    let places = fields.iter().map(|(size, align)| {
+        let at = end.next_multiple_of(*align);
+        end = at + size;
+        at as u64
+    });
+    places.eq(offsets.iter().copied())
+}
+
+macro_rules! function_types {
+    ($($args:ident($($ty:ident $value:ident),*);)*) => {$(
+        /// The block of the arguments.
+        #[repr(C)]
+        struct $args<$($ty),*>($($ty),*);
+
+        function_types!(@type [fn($($ty),*) -> R] $args($($ty),*));
+        function_types!(@type [unsafe fn($($ty),*) -> R] $args($($ty),*));
+
+        impl<$($ty: CValue,)* R: CResult> UnsafeFunctionType for unsafe fn($($ty),*) -> R {}
+
+        impl<$($ty: CValue,)* R: CResult> Typed<fn($($ty),*) -> R> {
+            /// Calls it. If it unwinds, the panic passes through.
+            ///
+            /// # Panics
+            /// In a forked child, on a host that has no interpreter for the signature.
+            #[inline]
+            pub fn call(&self, $($value: $ty),*) -> R {
+                // SAFETY: I5: it may be called with any values, as whoever made it has promised.
+                unsafe { self.enter(&$args($($value),*), || ()).0 }
+            }
+
+            /// Calls it, and returns the thread's `errno` as well, as the function left it.
+            ///
+            /// # Panics
+            /// As [`Typed::call`].
+            #[inline]
+            pub fn call_errno(&self, $($value: $ty),*) -> (R, i32) {
+                // SAFETY: I5: as above.
+                unsafe { self.enter(&$args($($value),*), errno) }
+            }
+        }
+
+        impl<$($ty: CValue,)* R: CResult> Typed<unsafe fn($($ty),*) -> R> {
+            /// Calls it. If it unwinds, the panic passes through.
+            ///
+            /// # Panics
+            /// In a forked child, on a host that has no interpreter for the signature.
+            ///
+            /// # Safety
+            /// The function may be called with these values now, by this thread; the stack has room
+            /// for it.
+            #[inline]
+            pub unsafe fn call(&self, $($value: $ty),*) -> R {
+                // SAFETY: I5: the caller's promise.
+                unsafe { self.enter(&$args($($value),*), || ()).0 }
+            }
+
+            /// Calls it, and returns the thread's `errno` as well, as the function left it.
+            ///
+            /// # Panics
+            /// As [`Typed::call`].
+            ///
+            /// # Safety
+            /// As [`Typed::call`].
+            #[inline]
+            pub unsafe fn call_errno(&self, $($value: $ty),*) -> (R, i32) {
+                // SAFETY: I5: the caller's promise.
+                unsafe { self.enter(&$args($($value),*), errno) }
+            }
+        }
+    )*};
+    (@type [$($function:tt)*] $args:ident($($ty:ident),*)) => {
+        impl<$($ty: CValue,)* R: CResult> sealed::FunctionType for $($function)* {
+            fn params() -> Vec<Type> {
+                vec![$($ty::c_type()),*]
+            }
+
+            fn result() -> Option<Type> {
+                R::c_type()
+            }
+
+            fn lies_as(layout: &crate::BlockLayout) -> bool {
+                let values = [$((size_of::<$ty>(), align_of::<$ty>())),*];
+                layout.size() == size_of::<$args<$($ty),*>>() as u64
+                    && layout.align() == align_of::<$args<$($ty),*>>() as u64
+                    && lies_as(&values, layout.offsets())
+            }
+
+            fn result_size() -> usize {
+                size_of::<R>()
+            }
+        }
+
+        impl<$($ty: CValue,)* R: CResult> FunctionType for $($function)* {}
+    };
+}
+
+function_types! {
+    Args0();
+    Args1(A a);
+    Args2(A a, B b);
+    Args3(A a, B b, C c);
+    Args4(A a, B b, C c, D d);
+    Args5(A a, B b, C c, D d, E e);
+    Args6(A a, B b, C c, D d, E e, F f);
+    Args7(A a, B b, C c, D d, E e, F f, G g);
+    Args8(A a, B b, C c, D d, E e, F f, G g, H h);
+    Args9(A a, B b, C c, D d, E e, F f, G g, H h, I i);
+    Args10(A a, B b, C c, D d, E e, F f, G g, H h, I i, J j);
+    Args11(A a, B b, C c, D d, E e, F f, G g, H h, I i, J j, K k);
+    Args12(A a, B b, C c, D d, E e, F f, G g, H h, I i, J j, K k, L l);
+}

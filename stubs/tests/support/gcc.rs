@@ -1,0 +1,60 @@
+//! gcc's code in the process of a test, on every host.
+
+use std::ffi::CString;
+use std::path::Path;
+use std::process::Command;
+
+use fing_oracles::tool;
+use fing_stubs::{Abi, Convention};
+
+/// The conventions of this host's gcc, with the attribute of a function that is of each.
+pub(crate) fn conventions() -> Vec<(Abi, &'static str)> {
+    if cfg!(target_arch = "x86_64") {
+        let windows = Abi::native(Convention::Fastcall);
+        vec![(Abi::system_v(), "sysv_abi"), (windows, "ms_abi")]
+    } else {
+        // No function has more than one; the attribute says nothing.
+        vec![(Abi::host_native().unwrap(), "unused")]
+    }
+}
+
+/// Compiles a shared library for this host and opens it, for the rest of the process's life: what is
+/// returned gives a function's address.
+///
+/// `None` if gcc is not on this machine, which has been said aloud.
+pub(crate) fn open(name: &str, source: &str) -> Option<impl Fn(&str) -> usize + use<>> {
+    // Under an emulator too, the compiler is the one of the machine around it.
+    let gcc = match std::env::consts::ARCH {
+        "x86_64" => "gcc".to_owned(),
+        arch => format!("{arch}-linux-gnu-gcc"),
+    };
+    let gcc = tool(&gcc, "callers compiled by gcc")?;
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/oracles");
+    let folder = folder.join(format!("{name}-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let (c, so) = (folder.join("callers.c"), folder.join("callers.so"));
+    std::fs::write(&c, source).unwrap();
+    let mut command = Command::new(gcc);
+    command
+        .args(["-O1", "-w", "-shared", "-fPIC", "-o"])
+        .arg(&so)
+        .arg(&c);
+    let output = command.output().unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let path = CString::new(so.to_str().unwrap()).unwrap();
+    // SAFETY: a library of plain functions, which has no initializers.
+    let library = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW) };
+    assert!(!library.is_null(), "{}", so.display());
+    std::fs::remove_dir_all(folder).unwrap();
+    Some(move |name: &str| {
+        let name = CString::new(name).unwrap();
+        // SAFETY: an open library and a C string.
+        let found = unsafe { libc::dlsym(library, name.as_ptr()) };
+        assert!(!found.is_null());
+        found.expose_provenance()
+    })
+}
