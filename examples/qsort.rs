@@ -68,8 +68,9 @@ impl Sorter {
             comparator: comparator.address(),
         };
         let (qsort, from) = (libc::qsort as *const (), (&raw const arguments).cast());
-        // SAFETY: `qsort` is of the stub's signature, the arguments are laid out as it says, and name
-        // the slice and a comparator that lives until the call has returned. There is no result.
+        // SAFETY: `qsort` is of the stub's signature, the arguments are laid out as it says, and
+        // name the slice and a comparator that lives until the call has returned. There is no
+        // result.
         unsafe {
             let nowhere = std::ptr::null_mut();
             self.qsort

@@ -1,6 +1,6 @@
-//! SQL functions that are closures of a VM. SQLite calls each through a callback of its own, and says
-//! through another one when it has no more use for it. The closures are objects on fing's heap; when
-//! one is unreachable, its finalizer frees its callback.
+//! SQL functions that are closures of a VM. SQLite calls each through a callback of its own, and
+//! says through another one when it has no more use for it. The closures are objects on fing's
+//! heap; when one is unreachable, its finalizer frees its callback.
 //!
 //! ```text
 //! cargo run --example sqlite
@@ -140,8 +140,8 @@ impl Machine {
         let signature = "func(unsafe.Pointer)".parse()?;
         let destroy = SharedCallback::new(&entries, &signature, abi, |call| {
             let data: usize = call.argument(0).expect("a pointer");
-            // SAFETY: SQLite hands each function's user data here once, when no call of the function
-            // can follow. The closure is no root any more.
+            // SAFETY: SQLite hands each function's user data here once, when no call of the
+            // function can follow. The closure is no root any more.
             drop(unsafe {
                 Box::from_raw(std::ptr::with_exposed_provenance_mut::<Registered>(data))
             });
@@ -159,8 +159,8 @@ impl Machine {
         })
     }
 
-    /// Makes a closure of some code and a number, and a function of SQL that calls it. A function that
-    /// had the name before is given up by SQLite.
+    /// Makes a closure of some code and a number, and a function of SQL that calls it. A function
+    /// that had the name before is given up by SQLite.
     fn define(
         &self,
         name: &CStr,
@@ -181,8 +181,8 @@ impl Machine {
             let context: usize = call.argument(0).expect("a pointer");
             let values: usize = call.argument(2).expect("a pointer");
             let context = std::ptr::with_exposed_provenance_mut(context);
-            // SAFETY: SQLite passes a context with the user data of this function, and as many values
-            // as the function was declared with: one.
+            // SAFETY: SQLite passes a context with the user data of this function, and as many
+            // values as the function was declared with: one.
             unsafe {
                 let value = std::ptr::with_exposed_provenance::<*mut c_void>(values).read();
                 let data = (sqlite.user_data)(context).cast::<Registered>();
@@ -196,8 +196,8 @@ impl Machine {
         let data = Box::into_raw(Box::new(Registered { runtime, closure }));
         let destroy = std::ptr::with_exposed_provenance(self.destroy.address());
         data.expose_provenance();
-        // SAFETY: an open database; two callbacks that live as long as SQLite may call them: one until
-        // its closure's finalizer has run, the other as long as this machine.
+        // SAFETY: an open database; two callbacks that live as long as SQLite may call them: one
+        // until its closure's finalizer has run, the other as long as this machine.
         let status = unsafe {
             (self.sqlite.create_function)(
                 self.database,

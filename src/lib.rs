@@ -104,11 +104,13 @@ pub mod callbacks {
     pub use fing_stubs::entry::{Call, CallbackOptions, Close, EntryPoint};
 }
 
-/// Where, when and in which order finalizers run: options of a runtime and of its thread, budgets of
-/// drains, bounds of what is queued.
+/// Where, when and in which order finalizers run: options of a runtime and of its threads,
+/// mailboxes, budgets of drains, bounds of what is queued.
 pub mod executor {
     pub use crate::calls::budget::{Budget, Drained};
     pub use crate::calls::builder::{Buildable, Builder};
+    pub use crate::calls::lane::{Lane, LaneError, MailboxId, Pool};
+    pub use crate::calls::mailbox::{Mailbox, MailboxOptions};
     pub use crate::calls::pressure::{BacklogAction, BacklogExceeded};
     pub use crate::calls::queue::{BacklogBound, DrainOrder};
     pub use crate::calls::thread::ThreadOptions;
@@ -121,6 +123,7 @@ pub mod vm {
     pub use crate::runtime::embed::field::{Field, FieldValue, RefField};
     pub use crate::runtime::embed::flag::SafepointFlag;
     pub use crate::runtime::embed::frames::Frames;
+    pub use crate::runtime::embed::parked::Parked;
     pub use crate::runtime::embed::window::Window;
     pub use crate::world::sources::RootSource;
     pub use fing_stubs::frames::{Callers, FrameError, RegisteredCode, Stack};
@@ -189,6 +192,23 @@ pub mod error {
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// So do those of the guide for VMs.
+#[cfg(all(
+    doctest,
+    any(
+        target_arch = "x86_64",
+        target_arch = "aarch64",
+        target_arch = "riscv64",
+        target_arch = "s390x"
+    )
+))]
+#[doc = include_str!("../docs/embedding.md")]
+struct Embedding;
+/// So do those of the page for users of libffi.
+#[cfg(all(doctest, target_os = "linux"))]
+#[doc = include_str!("../docs/from-libffi.md")]
+struct FromLibffi;
 
 /// So does the program of the guide for collectors.
 #[cfg(doctest)]

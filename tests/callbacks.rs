@@ -13,6 +13,7 @@ use fing::callbacks::{
     Call, CallbackCloseError, CallbackError, CallbackOptions, Captured, Close, EntryPoint,
     OwnedCallback,
 };
+use fing::check::{Keeper, PathLink};
 use fing::ends::ExitPolicy;
 use fing::error::AccessError;
 use fing::stubs::entry::{CloseError, Entries, EntryOptions, Failure, Freed, OnFailure, Report};
@@ -124,6 +125,25 @@ fn it_lives_as_long_as_its_owner() {
         assert!(text.contains(part), "{text} without {part}");
     }
     assert!(callback.close(Close::Wait).is_ok(), "closing it again");
+}
+
+/// `why_alive` knows what no field shows.
+#[test]
+fn what_a_callback_keeps_is_explained() {
+    let test = Test::new();
+    let (_callback, sum, owner) = test.adder(|m, owner, _| m.root(owner).unwrap());
+    let sum = test.vm.enter(|m| m.upgrade_addr(&sum).unwrap().unwrap());
+    let kept = test.vm.runtime.why_alive(sum).unwrap().unwrap();
+    assert_eq!((kept.keeper, kept.path.len()), (Keeper::Root, 1));
+    let link = &kept.path[0];
+    assert_eq!(
+        (link.object, link.slot),
+        (owner.addr(), PathLink::<usize>::HIDDEN)
+    );
+    let text = format!("kept by a root: main.T {:#x}[hidden]", owner.addr());
+    assert_eq!(kept.to_string(), text);
+    drop(owner);
+    assert_eq!(test.vm.runtime.why_alive(sum).unwrap(), None);
 }
 
 /// What a callback captured may lead back to its owner: both die all the same.

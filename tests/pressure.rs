@@ -5,6 +5,8 @@
 mod assist;
 #[path = "pressure/foreign.rs"]
 mod foreign;
+#[path = "pressure/lanes.rs"]
+mod lanes;
 #[path = "pressure/refuse.rs"]
 mod refuse;
 #[path = "pressure/tell.rs"]

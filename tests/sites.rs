@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use fing::executor::{Budget, DrainOrder};
+use fing::executor::{Budget, DrainOrder, MailboxOptions};
 use fing::failure::{FailurePolicy, Watchdog};
 use fing::foreign::{Finalizers, Scope, Tracer};
 use fing::observe::{CallStats, Listed, SiteStats, State};
@@ -162,6 +162,49 @@ fn each_site_has_its_counts_in_every_state() {
     }
 }
 
+/// Calls of all lanes count at their site, also those that a mailbox drops when it is closed and
+/// those that would be due in it later.
+#[test]
+fn calls_apart_from_the_executor_are_counted_at_their_site() {
+    let vm = Vm::with(manual());
+    let signature = vm.runtime.types().parse_signature("func(*main.T)").unwrap();
+    let function = FinalizerFn::from_rust(signature, |_, _| ());
+    let mailbox = vm.runtime.mailbox(MailboxOptions::new()).unwrap();
+    let (own, line) = (FinalizerOptions::new().record_site(), line!());
+    let apart = FinalizerOptions::new().record_site().lane(mailbox.lane());
+    let apart_line = line!() - 1;
+    let make = |objects: u64| {
+        for n in 0..objects {
+            for options in [own, apart] {
+                vm.doomed(n, |m, object| {
+                    m.set_finalizer_with(object, &function, options).unwrap();
+                });
+            }
+        }
+    };
+    let look = || {
+        let all = rows(&vm);
+        [line, apart_line].map(|line| {
+            let calls = at(&all, line).calls;
+            let past = (calls.executed, calls.discarded);
+            (calls.registered, calls.waiting, past.0, past.1)
+        })
+    };
+    make(700);
+    assert_eq!(look(), [(700, 0, 0, 0); 2]);
+    vm.runtime.gc().unwrap();
+    assert_eq!(look(), [(0, 700, 0, 0); 2]);
+    mailbox.drain(Budget::unlimited().calls(600)).unwrap();
+    assert_eq!(look(), [(0, 700, 0, 0), (0, 100, 600, 0)]);
+    make(10);
+    drop(mailbox);
+    assert_eq!(look(), [(10, 700, 0, 0), (10, 0, 600, 100)]);
+    vm.runtime.gc().unwrap();
+    assert_eq!(look(), [(0, 710, 0, 0), (0, 0, 600, 110)]);
+    vm.runtime.run_finalizers().unwrap();
+    assert_eq!(look(), [(0, 0, 710, 0), (0, 0, 600, 110)]);
+}
+
 #[test]
 fn calls_that_are_not_made_are_counted_at_their_site() {
     let vm = Vm::with(manual());
@@ -234,7 +277,7 @@ fn running_and_stuck_calls() {
     for n in 0..9 {
         vm.doomed(n, |m, object| {
             match n {
-                4 => m.set_finalizer_with(object, &stuck, options),
+                4 => m.set_finalizer_with(object, &stuck, options.external_bytes(7)),
                 _ => m.set_finalizer(object, &nothing),
             }
             .unwrap();
@@ -255,6 +298,7 @@ fn running_and_stuck_calls() {
         (row.calls.running, row.calls.failed, row.calls.executed),
         (1, 1, 0)
     );
+    assert_eq!(row.backlog.external_bytes, 7);
     drop(go);
     vm.runtime.block_until_finalizer_queue_empty(LONG).unwrap();
     let row = at(&rows(&vm), line);

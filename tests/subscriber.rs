@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, mpsc};
 use std::time::Duration;
 
+use fing::executor::DrainOrder;
 use fing::observe::{Call, Observer, ParkReason};
 use fing::{
-    Abi, Arch, CacheOptions, CodePolicy, DrainOrder, Executor, FinalizerFn, Order, Runtime,
-    RuntimeBuilder, TypeId,
+    Abi, Arch, CacheOptions, CodePolicy, Executor, FinalizerFn, Order, Runtime, RuntimeBuilder,
+    TypeId,
 };
 
 const LONG: Duration = Duration::from_secs(30);

@@ -21,6 +21,7 @@ const CRATES: &[&str] = &[
     "verify/src",
     "verify/abi-cafe/src",
     "examples/mmtk/src",
+    "examples/minigo/src",
 ];
 
 /// The rooms listed in docs/unsafe.md: bullets under "## Rooms" that begin with a path in

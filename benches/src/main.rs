@@ -44,6 +44,7 @@ mod suites {
     pub(crate) mod instructions;
     pub(crate) mod runtime;
     pub(crate) mod stubs;
+    pub(crate) mod values;
 }
 
 fn main() -> std::process::ExitCode {

@@ -31,6 +31,8 @@
 //! Drains of several blocks are too long for a model; tests of the queue itself have them.
 #![forbid(unsafe_code)]
 
+mod lanes;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -42,8 +44,8 @@ use crate::base::deadline::Deadline;
 use crate::base::lock::WAITS_TOO_LATE;
 use crate::base::sync::{NO_BARRIERS, NO_FENCES, Ordering, light_fence};
 use crate::queue::{
-    BLOCK_RECORDS, BacklogBound, Block, CallId, CallStage, DrainOrder, Limit, Owned, Queue, Slot,
-    Tag, Taken, Turn, TurnRef, demand, status,
+    BLOCK_RECORDS, BacklogBound, Block, CallId, CallStage, DrainOrder, LaneId, Limit, Owned, Queue,
+    Route, Slot, Tag, Taken, Turn, TurnRef, demand, status,
 };
 
 /// Forced switches of threads in one execution: three find every fault of the table above in
@@ -97,7 +99,11 @@ struct World {
 
 impl World {
     fn new(int_arg_regs: u8) -> World {
-        let queue = Queue::new(int_arg_regs, DrainOrder::Lifo);
+        World::with_pool(int_arg_regs, 0)
+    }
+
+    fn with_pool(int_arg_regs: u8, threads: usize) -> World {
+        let queue = Queue::new(int_arg_regs, DrainOrder::Lifo, threads);
         queue.set_status(status::CREATED, true);
         World {
             queue: Arc::new(queue),
@@ -112,13 +118,18 @@ impl World {
     }
 
     fn collect(&self, collection: u64, numbers: impl IntoIterator<Item = u64>) {
+        self.collect_for(LaneId::EXECUTOR, collection, numbers);
+    }
+
+    fn collect_for(&self, lane: LaneId, collection: u64, numbers: impl IntoIterator<Item = u64>) {
+        let tag = Tag::new(0, 1);
         self.queue.fill(collection, |due| {
             for number in numbers {
                 let record = Record {
                     words: [number, 0],
                     ..Record::default()
                 };
-                due.push(&record, Tag::new(0, 1), Owned::default());
+                due.push(&record, Route { lane, tag }, Owned::default());
             }
         });
     }
@@ -130,13 +141,22 @@ impl World {
 
     /// The same with any turn, also one that was taken over in the middle of a block.
     fn run(&self, turn: &TurnRef, publishing: Publishing) {
+        self.drain(turn, true, publishing);
+    }
+
+    /// As a thread that drains a mailbox: until nothing is due.
+    fn run_due(&self, turn: &TurnRef, publishing: Publishing) {
+        self.drain(turn, false, publishing);
+    }
+
+    fn drain(&self, turn: &TurnRef, park: bool, publishing: Publishing) {
         let mut drain = 0;
         while !turn.is_relieved()
-            && let Taken::Drain { int_arg_regs } = self.queue.take(true)
+            && let Taken::Drain { int_arg_regs } = self.queue.take(turn, park)
         {
             drain += 1;
-            let mut next = self.queue.interrupted(|_| ());
-            let take = || self.queue.next_block(BLOCK_RECORDS, |_| ());
+            let mut next = self.queue.interrupted(turn, |_| ());
+            let take = || self.queue.next_block(turn, BLOCK_RECORDS, |_| ());
             while let Some((block, from)) = next.or_else(take) {
                 let part = (from, int_arg_regs, drain);
                 let reached = self.run_block(turn, &block, part, publishing);
@@ -196,12 +216,13 @@ impl World {
             if first.wrapping_add(at) >= end.cast_const() {
                 return at;
             }
-            self.call(slots[at].record().words[0], int_arg_regs, drain);
+            let number = slots[at].record().words[0];
+            self.call(turn.lane(), number, int_arg_regs, drain);
             at += 1;
         }
     }
 
-    fn call(&self, number: u64, int_arg_regs: u8, drain: u32) {
+    fn call(&self, lane: LaneId, number: u64, int_arg_regs: u8, drain: u32) {
         {
             let mut fates = self.log.fates();
             let fate = fates.entry(number).or_default();
@@ -210,7 +231,7 @@ impl World {
         }
         // A step inside the call, so that other threads can look at it.
         let parked = self.queue.status() & status::WAIT != 0;
-        let relieved = self.queue.counts().taken_over > 0;
+        let relieved = self.queue.counts().taken_over > 0 || lane != LaneId::EXECUTOR;
         assert!(!parked || relieved, "parked in a call");
         self.log.fates().entry(number).or_default().returned += 1;
     }
@@ -574,7 +595,7 @@ fn take_over() {
     world.collect(1, [1, 2]);
     let goroutine = world.start(Publishing::Right);
     let other = world.spawn(|world| {
-        let sight = world.queue.sight();
+        let sight = world.queue.sights().pop();
         let relieve = || sight.and_then(|sight| world.queue.relieve(sight, 2));
         let turn = relieve();
         // The thread that has taken over is in no call yet.
@@ -626,12 +647,13 @@ fn a_thread_that_has_ended_is_replaced() {
         let world = World::new(9);
         world.push([1, 2, 3]);
         let ended = world.queue.turn();
-        let goroutine = world.spawn(|world| {
-            let taken = world.queue.take(true);
+        let in_call = ended.clone();
+        let goroutine = world.spawn(move |world| {
+            let taken = world.queue.take(&in_call, true);
             assert_eq!(taken, Taken::Drain { int_arg_regs: 9 });
             let (block, _) = world
                 .queue
-                .next_block(BLOCK_RECORDS, |_| ())
+                .next_block(&in_call, BLOCK_RECORDS, |_| ())
                 .expect("records");
             assert_eq!(block.slots()[0].record().words[0], 3);
         });

@@ -24,6 +24,8 @@ pub(crate) enum Rank {
     Registry,
     /// The threads that run finalizers.
     Workers,
+    /// The mailboxes of a runtime, and which thread drains one.
+    Posts,
     /// The queue of the finalizer goroutine.
     Queue,
     /// Times of sampled calls.

@@ -8,7 +8,7 @@ use crate::world::threads;
 
 impl Goroutine {
     /// If a bound of the backlog is exceeded that asks for it, makes calls on this thread, or waits
-    /// for the thread that makes them. Returns how many were made meanwhile. Does nothing on a
+    /// for the threads that make them. Returns how many were made meanwhile. Does nothing on a
     /// thread that makes calls or runs with a mutator: others may wait for it.
     ///
     /// Runs user code, so no lock may be held.

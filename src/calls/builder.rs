@@ -9,6 +9,7 @@ use crate::calls::executor::Executor;
 use crate::calls::failing::Policy;
 use crate::calls::failure::{Decision, Failure, FailurePolicy};
 use crate::calls::goroutine::{CallOptions, Calls};
+use crate::calls::lane::Pool;
 use crate::calls::misuse::MutatorMisuse;
 use crate::calls::observer::Observer;
 use crate::calls::pressure::{BacklogAction, BacklogExceeded};
@@ -109,6 +110,35 @@ impl<T: Buildable> Builder<T> {
     /// Sets the name, the stack and the start of the thread that an [`Executor::Thread`] starts.
     pub fn thread(mut self, options: ThreadOptions) -> Self {
         self.thread = options;
+        self
+    }
+
+    /// Gives it a pool of threads, beside the executor: for functions that are declared
+    /// [free-threaded](crate::function::FunctionBuilder::free_threaded), unless a registration says
+    /// otherwise ([`Lane`](crate::executor::Lane)). Calls there are made in no order, several at a
+    /// time. By default there is none. An [observer](Self::observer) is told of calls on several
+    /// threads at a time then. Not for collectors that move objects.
+    ///
+    /// ```
+    /// use fing::executor::Pool;
+    /// use fing::{FinalizerFn, Runtime};
+    ///
+    /// let threads = std::num::NonZeroUsize::new(2).unwrap();
+    /// let runtime = Runtime::builder().pool(Pool::new(threads)).build()?;
+    /// let ty = runtime.types().define("main.T", "struct { N uint64 }")?;
+    /// let signature = runtime.types().parse_signature("func(*main.T)")?;
+    /// let finalizer = FinalizerFn::from_rust(signature, |_mutator, _object| ());
+    /// runtime.enter(|mutator| {
+    ///     for _ in 0..100 {
+    ///         mutator.set_finalizer(mutator.alloc(ty)?, &finalizer)?;
+    ///     }
+    ///     Ok::<(), Box<dyn std::error::Error>>(())
+    /// })??;
+    /// runtime.gc()?.wait(std::time::Duration::from_secs(60))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn pool(mut self, pool: Pool) -> Self {
+        self.calls.pool = Some(pool);
         self
     }
 

@@ -11,8 +11,11 @@ use fing_stubs::{Gate, GateState};
 use crate::base::deadline::Deadline;
 use crate::calls::budget::{Budget, Drained};
 use crate::calls::goroutine::Calls;
+use crate::calls::lane::{Lane, MailboxId};
 use crate::calls::lent::Lender;
-use crate::calls::queue::{Dropped, status};
+use crate::calls::mailbox::{Mailbox, MailboxOptions};
+use crate::calls::post::{Post, Taken};
+use crate::calls::queue::{Dropped, LaneId, status};
 use crate::calls::thread::ThreadOptions;
 use crate::calls::watchdog;
 use crate::world::threads;
@@ -60,13 +63,16 @@ pub enum ExecutorError {
         /// The runtime's.
         wanted: ThreadId,
     },
-    /// Another thread is running finalizers.
+    /// Another thread is running finalizers, or drains the mailbox.
     #[error("run_finalizers: another thread is running them, wanted none")]
     Busy,
     /// The thread is ending: its thread-local values are being destroyed.
     #[error("run_finalizers: this thread is ending, wanted one whose thread-local values exist")]
     ThreadEnds,
-    /// A finalizer called `run_finalizers`.
+    /// The runtime of a mailbox was dropped.
+    #[error("run_finalizers: the runtime was dropped, wanted one that exists")]
+    Gone,
+    /// A finalizer called `run_finalizers`, or drained the mailbox that it was called from.
     #[error("run_finalizers: called by a finalizer it is running")]
     Reentered,
     /// The calling thread runs with a mutator. A finalizer may stop the world, which waits for that
@@ -76,8 +82,11 @@ pub enum ExecutorError {
         /// What was tried.
         operation: &'static str,
     },
-    /// Calls were dropped at a shutdown, and will never be made.
-    #[error("waiting for finalizers: {calls} calls were dropped at a shutdown, wanted all done")]
+    /// Calls were dropped, at a shutdown or with their mailbox, and will never be made.
+    #[error(
+        "waiting for finalizers: {calls} calls were dropped at a shutdown or with their mailbox, \
+         wanted all done"
+    )]
     Discarded {
         /// How many of those that were waited for.
         calls: u64,
@@ -167,8 +176,8 @@ pub(crate) struct Goroutine {
     started: AtomicBool,
     /// Whether the watchdog has been started.
     watched: AtomicBool,
-    /// The thread of the embedder that runs finalizers now; 0 if none does.
-    runner: AtomicUsize,
+    /// How many threads of the pool have been started.
+    pooled: AtomicUsize,
     options: ThreadOptions,
 }
 
@@ -185,15 +194,16 @@ impl Goroutine {
                 .queue
                 .set_status(status::CREATED | status::WAIT, true);
         }
-        // An embedder's executor has no thread to be started but the watchdog's.
-        let started = is_embedders && owner.calls().watchdog.is_none();
+        // An embedder's executor has no thread to be started but the watchdog's and the pool's.
+        let calls = owner.calls();
+        let started = is_embedders && calls.watchdog.is_none() && calls.pool.is_none();
         Goroutine {
             owner,
             executor,
             thread: (executor == Executor::Inline).then(|| thread::current().id()),
             started: AtomicBool::new(started),
             watched: AtomicBool::new(false),
-            runner: AtomicUsize::new(0),
+            pooled: AtomicUsize::new(0),
             options,
         }
     }
@@ -206,7 +216,7 @@ impl Goroutine {
         self.executor
     }
 
-    /// Starts the goroutine's thread and the watchdog's, if they have not been started.
+    /// Starts the goroutine's thread, the pool's and the watchdog's, if they have not been started.
     ///
     /// # Errors
     /// The thread could not be started; the next registration tries again. Or nothing may be
@@ -237,11 +247,54 @@ impl Goroutine {
             watchdog::spawn(&self.owner, options, restart.then(|| self.options.clone()))
                 .inspect_err(|_| self.watched.store(false, Ordering::Release))?;
         }
+        if let Some(pool) = &self.owner.calls().pool {
+            for seat in self.pooled.load(Ordering::Acquire)..pool.threads.get() {
+                watchdog::spawn_worker(&self.owner, &pool.options, move |calls| {
+                    calls.queue.turns_of(LaneId::POOL).get(seat).cloned()
+                })?;
+                self.pooled.store(seat + 1, Ordering::Release);
+            }
+        }
         match restart {
             true => {
                 watchdog::spawn_worker(&self.owner, &self.options, |calls| Some(calls.queue.turn()))
             }
             false => Ok(()),
+        }
+    }
+
+    /// Makes a mailbox.
+    pub(crate) fn mailbox(self: &Arc<Self>, options: MailboxOptions) -> Result<Mailbox, Closed> {
+        let calls = self.owner.calls();
+        Closed::check(&calls.gate)?;
+        let lane = calls.queue.open_lane();
+        let post = calls.posts.add(lane, options.on_due);
+        let of = calls.shapes.lanes().identity;
+        Ok(Mailbox::new(MailboxId { of, lane }, post, self))
+    }
+
+    /// Ends the lane of a mailbox. What waits there is dropped and counted.
+    pub(crate) fn close_post(&self, lane: LaneId) -> Option<Arc<Post>> {
+        let calls = self.owner.calls();
+        // A forked child may not take the locks.
+        if calls.gate.is_forked() {
+            return None;
+        }
+        calls.queue.close_lane(lane);
+        calls.posts.remove(lane)
+    }
+
+    /// A lane as registrations name it.
+    pub(crate) fn lane(&self, lane: LaneId) -> Lane {
+        self.owner.calls().shapes.lanes().named(lane)
+    }
+
+    /// Calls of a lane that have not returned.
+    pub(crate) fn due_in(&self, lane: LaneId) -> u64 {
+        let calls = self.owner.calls();
+        match calls.gate.is_forked() {
+            true => 0,
+            false => calls.queue.due_in(lane),
         }
     }
 
@@ -276,11 +329,8 @@ impl Goroutine {
 
     /// Whether this thread runs finalizers now, or may have to.
     fn runs_here(&self) -> bool {
-        if self.executor == Executor::Thread {
-            return self.owner.calls().workers.has_this_thread();
-        }
-        let runner = self.runner.load(Ordering::Acquire);
-        runner != 0 && runner == threads::key()
+        let calls = self.owner.calls();
+        calls.workers.has_this_thread() || calls.posts.is_drained_here()
     }
 
     /// Runs what is due on this thread. Returns how many records were run.
@@ -298,59 +348,76 @@ impl Goroutine {
         if let Some(wanted) = self.thread.filter(|&wanted| wanted != found) {
             return Err(ExecutorError::WrongThread { found, wanted });
         }
+        self.drain_post(&self.owner.calls().posts.executor, budget)
+    }
+
+    /// Runs what is due in a lane on this thread, until the budget is used up.
+    pub(crate) fn drain_post(&self, post: &Post, budget: Budget) -> Result<Drained, ExecutorError> {
+        self.check_fork("run_finalizers")?;
         self.check_no_mutator("run_finalizers")?;
-        let here = threads::key();
-        if here == 0 {
+        if threads::key() == 0 {
             return Err(ExecutorError::ThreadEnds);
         }
-        let began = self
-            .runner
-            .compare_exchange(0, here, Ordering::AcqRel, Ordering::Acquire);
-        match began {
-            Ok(_) => {}
-            Err(runner) if runner == here => return Err(ExecutorError::Reentered),
-            Err(_) => return Err(ExecutorError::Busy),
-        }
-        /// Resets the runner also when a bug of this crate panics.
-        struct Running<'a>(&'a AtomicUsize);
-        impl Drop for Running<'_> {
-            fn drop(&mut self) {
-                self.0.store(0, Ordering::Release);
-            }
-        }
-        let _running = Running(&self.runner);
+        let _draining = post.begin().map_err(|taken| match taken {
+            Taken::Here => ExecutorError::Reentered,
+            Taken::Elsewhere => ExecutorError::Busy,
+        })?;
         let calls = self.owner.calls();
-        calls.mailbox.begin();
-        let made = calls.run_due(budget, &*self.owner);
-        let left = calls.queue.due();
-        calls.mailbox.end(left);
+        post.signal.begin();
+        let made = calls.run_due(post.lane, budget, &*self.owner);
+        let left = calls.queue.due_in(post.lane);
+        post.signal.end(left);
         Ok(Drained { calls: made, left })
     }
 
     /// Waits until nothing is due; runs it, on the thread of an inline executor.
     pub(crate) fn wait(&self, timeout: Duration) -> Result<(), ExecutorError> {
-        self.prepare_to_wait()?;
         let deadline = Deadline::after(timeout);
+        self.prepare_to_wait(deadline)?;
         let settled = self.owner.calls().queue.wait_until_settled(deadline);
         settled.map_err(|due| ExecutorError::Timeout { due, timeout })
     }
 
     /// Checks that this thread may wait for calls, and, on a thread that may run them, runs what is
-    /// due.
-    pub(crate) fn prepare_to_wait(&self) -> Result<(), ExecutorError> {
+    /// due, until the deadline.
+    pub(crate) fn prepare_to_wait(&self, deadline: Deadline) -> Result<(), ExecutorError> {
         self.check_fork("waiting for finalizers")?;
         if self.runs_here() {
             return Err(ExecutorError::OnGoroutine);
         }
         self.check_no_mutator("waiting for finalizers")?;
-        if !self.may_run_here() {
-            return Ok(());
+        self.run_here(deadline)
+    }
+
+    /// Runs what is due on this thread: what the executor makes here, and the mailboxes that are
+    /// this thread's. Begins no call after the deadline, except the first of each lane: other
+    /// threads may queue calls as fast as this one makes them.
+    fn run_here(&self, deadline: Deadline) -> Result<(), ExecutorError> {
+        let posts = &self.owner.calls().posts;
+        let executor = self.may_run_here().then_some(&posts.executor);
+        let mailboxes = posts.owned_here();
+        // A call may bring about others, in another lane.
+        let mut again = true;
+        while std::mem::take(&mut again) {
+            let budget = Budget::unlimited().time(deadline.left());
+            for post in executor
+                .into_iter()
+                .chain(mailboxes.iter().map(|post| &**post))
+            {
+                match self.drain_post(post, budget) {
+                    Ok(drained) => again |= drained.calls > 0 && !deadline.left().is_zero(),
+                    // The other thread is waited for.
+                    Err(ExecutorError::Busy) => {}
+                    Err(error) => return Err(error),
+                }
+            }
         }
-        match self.run_inline() {
-            // The other thread is waited for.
-            Ok(_) | Err(ExecutorError::Busy) => Ok(()),
-            Err(error) => Err(error),
-        }
+        Ok(())
+    }
+
+    /// Whether there is anything that this thread has to run itself.
+    fn has_to_run_here(&self) -> bool {
+        self.may_run_here() || !self.owner.calls().posts.owned_here().is_empty()
     }
 
     /// Tells the goroutine to end, without waiting for it. Nothing can be registered afterwards,
@@ -406,8 +473,8 @@ impl Goroutine {
     fn run_until(&self, deadline: Deadline) -> Option<Vec<Dropped>> {
         let calls = self.owner.calls();
         let queue = &calls.queue;
-        if !self.may_run_here() {
-            calls.mailbox.wake(queue);
+        calls.posts.wake(queue);
+        if !self.has_to_run_here() {
             let _ = queue.wait_until_settled(deadline);
             return None;
         }
@@ -420,7 +487,7 @@ impl Goroutine {
             let watching = thread::Builder::new().spawn_scoped(scope, watch);
             // Refused only if a finalizer has called this, which was checked, or another thread
             // runs what is queued.
-            let _ = self.run_inline();
+            let _ = self.run_here(Deadline::after(Duration::MAX));
             watching.ok()?.join().ok()?
         })
     }

@@ -12,7 +12,7 @@ use crate::base::events::{guarded, tell};
 use crate::base::os::exit_now;
 use crate::calls::failure::{Cause, Decision, Failure, FailurePolicy};
 use crate::calls::goroutine::Calls;
-use crate::calls::queue::{Block, CallKind, Slot};
+use crate::calls::queue::{Block, CallKind, Route, Slot};
 use crate::calls::shape::Shape;
 
 /// Go's exit status after a panic that nothing has recovered, and after a fatal error.
@@ -170,12 +170,15 @@ impl Calls {
         // Keeps a sweep from removing the shape until a queued record holds its index.
         let function = shape.function().clone();
         let tag = block.tags()[failed.start];
-        let tag = tag.with_shape(self.shapes.requeued(tag.shape()));
+        let route = Route {
+            lane: shape.lane(),
+            tag: tag.with_shape(self.shapes.requeued(tag.shape())),
+        };
         let count = failed.len() as u64;
-        self.queue.requeue(block, failed, tag);
+        self.queue.requeue(block, failed, route);
         drop(function);
         // The goroutine may be parked: this thread may be one that was relieved.
-        self.mailbox.wake(&self.queue);
+        self.posts.wake(&self.queue);
         self.pressure.tell(&self.queue);
         self.failures.requeued.fetch_add(count, Ordering::Relaxed);
     }

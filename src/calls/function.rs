@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use fing_stubs::{Abi, Arch, Signature, Type};
 
+use crate::calls::lane::MailboxId;
 use crate::calls::lent::RustBody;
 use crate::calls::status::StatusResult;
 
@@ -64,6 +65,9 @@ struct Parts {
     interface_word: Option<usize>,
     bulk: bool,
     returns_status: bool,
+    takes_any: bool,
+    free_threaded: bool,
+    mailbox: Option<MailboxId>,
     /// The owner of the code; dropped with the last clone of the function.
     _keep_alive: KeepAlive,
 }
@@ -131,6 +135,9 @@ pub struct FunctionBuilder<F, A = Abi> {
     interface_word: Option<usize>,
     bulk: bool,
     returns_status: bool,
+    takes_any: bool,
+    free_threaded: bool,
+    mailbox: Option<MailboxId>,
     keep_alive: KeepAlive,
     makes: PhantomData<fn() -> F>,
 }
@@ -158,6 +165,14 @@ pub enum FunctionError {
     },
 }
 
+/// `func(unsafe.Pointer)`.
+fn one_word() -> Signature {
+    match Signature::new(None, vec![Type::unsafe_pointer()], Vec::new(), false) {
+        Ok(signature) => signature,
+        Err(error) => unreachable!("a signature of one pointer: {error}"),
+    }
+}
+
 /// The number of register counts of a machine: from 0 to its maximum.
 fn counts(arch: Arch) -> usize {
     fing_stubs::Machine::of(arch).int_regs.len() + 1
@@ -180,10 +195,47 @@ impl FinalizerFn {
         FunctionBuilder::begin(signature, Following(arch))
     }
 
-    /// A function that is a Rust closure, which is lent the mutator.
-    pub(crate) fn of_rust(signature: Signature, body: Arc<dyn RustBody>) -> FinalizerFn {
+    /// Returns a builder of a function of one word: the address of an object, whatever its type.
+    /// For VMs whose finalizers look at the object's own header, or whose types Go has not. It can
+    /// be set for objects of every type.
+    ///
+    /// ```
+    /// # if !cfg!(all(target_arch = "x86_64", target_os = "linux")) { return Ok(()) }
+    /// use fing::{Abi, FinalizerFn, Runtime};
+    ///
+    /// extern "C" fn finalize(object: usize) {
+    ///     assert_ne!(object, 0);
+    /// }
+    ///
+    /// let runtime = Runtime::new()?;
+    /// // SAFETY: `finalize` is a C function of one word, and takes every object.
+    /// let finalize = unsafe {
+    ///     FinalizerFn::of_any_object(Abi::host_native()?).at(finalize as *const ())
+    /// };
+    /// let types = ["uint64", "struct { P *uint8 }"].map(|ty| runtime.types().id(ty));
+    /// let mutator = runtime.attach()?;
+    /// for ty in types {
+    ///     mutator.set_finalizer(mutator.alloc(ty?)?, &finalize)?;
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn of_any_object(abi: Abi) -> FunctionBuilder<FinalizerFn> {
+        FunctionBuilder {
+            takes_any: true,
+            ..FunctionBuilder::begin(one_word(), abi)
+        }
+    }
+
+    /// A function that is a Rust closure, which is lent the mutator. Without a signature it
+    /// takes objects of all types.
+    pub(crate) fn of_rust(signature: Option<Signature>, body: Arc<dyn RustBody>) -> FinalizerFn {
+        let takes_any = signature.is_none();
+        let signature = signature.unwrap_or_else(one_word);
         let mut builder = FunctionBuilder::<FinalizerFn, ()>::begin(signature, ());
         builder.context = ContextKind::Mutator;
+        builder.takes_any = takes_any;
+        // The closure is `Fn + Send + Sync`.
+        builder.free_threaded = true;
         FinalizerFn(builder.finish(Entry::Rust(RustCode(body))))
     }
 
@@ -266,6 +318,16 @@ impl Function {
         self.0.returns_status
     }
 
+    /// Whether it bears calls on any thread, several at a time.
+    pub(crate) fn is_free_threaded(&self) -> bool {
+        self.0.free_threaded
+    }
+
+    /// The mailbox that all its calls are made in, if it was made for one.
+    pub(crate) fn mailbox(&self) -> Option<MailboxId> {
+        self.0.mailbox
+    }
+
     /// Whether it returns a status that can be read, or none.
     pub(crate) fn has_readable_status(&self) -> bool {
         !self.returns_status() || StatusResult::of(self.signature()).is_some()
@@ -276,6 +338,11 @@ impl Function {
         let mut parameters = self.signature().arguments();
         let only = parameters.next().filter(|_| parameters.next().is_none());
         only.filter(|_| !self.signature().is_variadic())
+    }
+
+    /// Whether it takes objects of all types, as one word.
+    pub(crate) fn takes_any(&self) -> bool {
+        self.0.takes_any
     }
 
     /// Whether its address, or one of its addresses, is null.
@@ -308,6 +375,9 @@ impl<F, A> FunctionBuilder<F, A> {
             interface_word: None,
             bulk: false,
             returns_status: false,
+            takes_any: false,
+            free_threaded: false,
+            mailbox: None,
             keep_alive: KeepAlive(None),
             makes: PhantomData,
         }
@@ -481,6 +551,24 @@ impl<F, A> FunctionBuilder<F, A> {
         self
     }
 
+    /// Declares that the function may be called on any thread, while other calls of it and of other
+    /// functions have not returned. Such functions may have their calls made in a pool or in any
+    /// mailbox ([`Lane`](crate::executor::Lane)), and are by default if the runtime
+    /// [has a pool](crate::RuntimeBuilder::pool). [Rust closures](FinalizerFn::from_rust) are
+    /// free-threaded in any case.
+    pub fn free_threaded(mut self) -> Self {
+        self.free_threaded = true;
+        self
+    }
+
+    /// Declares that the function is called in this mailbox only: for code that belongs to one
+    /// thread. Registering it for another lane fails, and so does registering it with another
+    /// runtime.
+    pub fn mailbox(mut self, mailbox: MailboxId) -> Self {
+        self.mailbox = Some(mailbox);
+        self
+    }
+
     fn finish(self, entry: Entry) -> Function {
         Function(Arc::new(Parts {
             signature: self.signature,
@@ -489,6 +577,9 @@ impl<F, A> FunctionBuilder<F, A> {
             interface_word: self.interface_word,
             bulk: self.bulk,
             returns_status: self.returns_status,
+            takes_any: self.takes_any,
+            free_threaded: self.free_threaded,
+            mailbox: self.mailbox,
             _keep_alive: self.keep_alive,
         }))
     }
@@ -545,7 +636,9 @@ impl FunctionBuilder<FinalizerFn> {
     ///   (of any type, if the parameter is an interface), with its context (any word, or any object
     ///   of the declared type, if each registration has one; the mutator, if it takes that), and
     ///   with the interface word if one was given, on the thread that runs the runtime's
-    ///   finalizers.
+    ///   finalizers: that of its executor; or, if it was declared so, on any thread
+    ///   ([`free_threaded`](Self::free_threaded)) or on those that drain its
+    ///   [`mailbox`](Self::mailbox), at the same time as functions elsewhere.
     /// * It keeps to its own frame as the signature describes it, and unwinds only if its ABI is
     ///   declared to (`extern "C-unwind"`).
     pub unsafe fn at(self, code: *const ()) -> FinalizerFn {
@@ -560,7 +653,10 @@ impl FunctionBuilder<CleanupFn> {
     /// * At `code` is a function of the builder's signature and ABI; it stays there, and may be
     ///   called, as long as fing may call it (see [`keep_alive`](Self::keep_alive)).
     /// * It may be called with any value of its parameter's type, and with its context or the
-    ///   mutator if it takes one, on the thread that runs the runtime's finalizers. Values are
+    ///   mutator if it takes one, on the thread that runs the runtime's finalizers: that of its
+    ///   executor; or, if it was declared so, on any thread
+    ///   ([`free_threaded`](Self::free_threaded)) or on those that drain its
+    ///   [`mailbox`](Self::mailbox), at the same time as functions elsewhere. Values are
     ///   given to [`add_cleanup`](crate::Mutator::add_cleanup) by safe code. For a number, that is
     ///   any number (a `bool` is 0 or 1); for a pointer, nil or the address of a value of the type
     ///   it points to, in an object that lives until the function returns; for a string or a slice,

@@ -18,22 +18,25 @@ use fing_stubs::{
 };
 
 use crate::base::events::{guarded, span, tell, wants_calls};
+use crate::base::identity;
 use crate::calls::budget::{Budget, Limit};
 use crate::calls::builder::CallsError;
 use crate::calls::failing::{FailureHook, Failures, Policy};
 use crate::calls::failure::{Cause, FailurePolicy};
+use crate::calls::lane::{Lanes, Pool};
 use crate::calls::lent::{Lender, Watch};
 use crate::calls::lookup::Lookup;
-use crate::calls::mailbox::{DueHook, Mailbox};
 use crate::calls::misuse::{MisuseHook, tell_misuse};
 use crate::calls::observer::{Call, Observer, ParkReason};
+use crate::calls::post::Posts;
 use crate::calls::pressure::{Pressure, PressureOptions};
 use crate::calls::queue::{
-    Block, CallKind, CallStats, Counts, DrainOrder, Queue, Slot, Tag, Taken, Turn, status,
+    Block, CallKind, CallStats, Counts, DrainOrder, LaneId, Queue, Slot, Tag, Taken, Turn,
 };
 use crate::calls::samples::{Sample, Samples};
 use crate::calls::shape::{Callee, Shape};
 use crate::calls::shapes::Shapes;
+use crate::calls::signal::DueHook;
 use crate::calls::status::StatusResult;
 use crate::calls::watchdog::{Watchdog, Workers};
 
@@ -61,13 +64,14 @@ pub(crate) struct Calls {
     /// Times the goroutine was restarted after a panic in this crate's own code.
     pub(crate) restarts: AtomicU64,
     observer: Option<Box<dyn Observer>>,
-    pub(crate) mailbox: Arc<Mailbox>,
+    pub(crate) posts: Arc<Posts>,
     pub(crate) pressure: Arc<Pressure>,
     pub(crate) samples: Option<Samples>,
     /// Whether a subscriber of `tracing` wanted each call when the drain began.
     traced: AtomicBool,
     pub(crate) workers: Workers,
     pub(crate) watchdog: Option<Watchdog>,
+    pub(crate) pool: Option<Pool>,
 }
 
 /// What [`Calls`] is built with.
@@ -81,6 +85,7 @@ pub(crate) struct CallOptions {
     pub(crate) on_misuse: Box<MisuseHook>,
     pub(crate) observer: Option<Box<dyn Observer>>,
     pub(crate) on_due: Option<Box<DueHook>>,
+    pub(crate) pool: Option<Pool>,
     pub(crate) pressure: PressureOptions,
     /// One of so many calls is timed.
     pub(crate) sample_every: Option<NonZeroU32>,
@@ -98,6 +103,7 @@ impl Default for CallOptions {
             on_misuse: Box::new(tell_misuse),
             observer: None,
             on_due: None,
+            pool: None,
             pressure: PressureOptions::default(),
             sample_every: None,
             watchdog: None,
@@ -126,7 +132,12 @@ fn checked_int_arg_regs(count: usize) -> Result<u8, AbiError> {
 impl Calls {
     pub(crate) fn new(options: CallOptions) -> Result<Calls, CallsError> {
         let count = options.int_arg_regs.unwrap_or_else(max_int_arg_regs);
-        let queue = Queue::new(checked_int_arg_regs(count)?, options.drain_order);
+        let pool = options.pool.as_ref().map_or(0, |pool| pool.threads.get());
+        let queue = Queue::new(checked_int_arg_regs(count)?, options.drain_order, pool);
+        let lanes = Lanes {
+            identity: identity::random(),
+            has_pool: pool > 0,
+        };
         if options
             .watchdog
             .is_some_and(|watchdog| watchdog.hands_over())
@@ -137,13 +148,14 @@ impl Calls {
         Ok(Calls {
             gate: Arc::new(Gate::new().map_err(CallsError::Gate)?),
             queue: Arc::new(queue),
-            shapes: Arc::new(Shapes::new()),
+            shapes: Arc::new(Shapes::new(lanes)),
             stubs: Arc::new(StubCache::new(options.code)?),
             failures: Failures::new(options.policy, options.on_failure),
             on_misuse: options.on_misuse,
             observer: options.observer,
-            mailbox: Arc::new(Mailbox::new(options.on_due)),
+            posts: Arc::new(Posts::new(options.on_due)),
             pressure: Arc::new(pressure),
+            pool: options.pool,
             misuses: AtomicU64::new(0),
             workers: Workers::new(),
             watchdog: options.watchdog,
@@ -187,7 +199,7 @@ impl Calls {
 
     fn drain_until_stopped(&self, lender: &dyn Lender, turn: &Arc<Turn>) {
         while !turn.is_relieved() {
-            match self.take_or_park() {
+            match self.take_or_park(turn) {
                 Taken::Drain { int_arg_regs } => {
                     let mut limit = Limit::new(Budget::unlimited());
                     self.drain(int_arg_regs, &mut limit, lender, turn);
@@ -198,14 +210,14 @@ impl Calls {
         }
     }
 
-    fn take_or_park(&self) -> Taken {
+    fn take_or_park(&self, turn: &Turn) -> Taken {
         let Some(observer) = &self.observer else {
-            return self.queue.take(true);
+            return self.queue.take(turn, true);
         };
-        match self.queue.take(false) {
+        match self.queue.take(turn, false) {
             Taken::Nothing => {
                 guarded(OBSERVER, || observer.parked(ParkReason::FinalizerWait));
-                let taken = self.queue.take(true);
+                let taken = self.queue.take(turn, true);
                 guarded(OBSERVER, || observer.woken());
                 taken
             }
@@ -213,14 +225,16 @@ impl Calls {
         }
     }
 
-    /// Drains on this thread until nothing is due or the budget is used up. Returns how many
-    /// records were run.
-    pub(crate) fn run_due(&self, budget: Budget, lender: &dyn Lender) -> u64 {
+    /// Drains a lane on this thread until nothing is due there or the budget is used up. Returns
+    /// how many records were run.
+    pub(crate) fn run_due(&self, lane: LaneId, budget: Budget, lender: &dyn Lender) -> u64 {
         let mut executed = 0;
         let mut limit = Limit::new(budget);
-        let turn = self.queue.turn();
+        let Some(turn) = self.queue.turns_of(lane).pop() else {
+            return 0;
+        };
         loop {
-            match self.queue.take(false) {
+            match self.queue.take(&turn, false) {
                 Taken::Drain { int_arg_regs } => {
                     let (done, whole) = self.drain(int_arg_regs, &mut limit, lender, &turn);
                     executed += done;
@@ -253,9 +267,9 @@ impl Calls {
             guarded(OBSERVER, || observer.drain_began(int_arg_regs.into()));
         }
         let choose = |block: &Block| self.shapes.choose_codes(block, int_arg_regs);
-        let mut next = self.queue.interrupted(choose);
+        let mut next = self.queue.interrupted(turn, choose);
         while most > 0
-            && let Some((block, from)) = next.or_else(|| self.queue.next_block(most, choose))
+            && let Some((block, from)) = next.or_else(|| self.queue.next_block(turn, most, choose))
         {
             lookup.refresh();
             let mut with = With {
@@ -295,7 +309,7 @@ impl Calls {
         let With { turn, g, .. } = *with;
         let (slots, tags) = (block.slots(), block.tags());
         let mut at = from;
-        self.queue.set_status(status::RUNNING, true);
+        self.queue.set_running(turn, true);
         while at < slots.len() {
             if turn.is_cut(&slots[at]) {
                 match self.queue.pass(turn, at) {

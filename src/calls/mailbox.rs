@@ -1,117 +1,154 @@
-//! Telling an embedder's thread that calls are due: a hook, and on Unix a descriptor to poll.
+//! Mailboxes: calls that a thread of the embedder makes, apart from those of the executor.
 #![forbid(unsafe_code)]
 
-use crate::base::events::guarded;
-use crate::calls::queue::Queue;
+use std::sync::{Arc, Weak};
 
-/// The hook that is called when calls have become due.
-pub(crate) type DueHook = dyn Fn() + Send + Sync;
+use crate::base::events::drop_guarded;
+use crate::calls::budget::{Budget, Drained};
+use crate::calls::executor::{ExecutorError, Goroutine};
+use crate::calls::lane::{Lane, MailboxId};
+use crate::calls::post::Post;
+use crate::calls::signal::DueHook;
 
-/// Whom to tell that calls are due.
+/// Options of a [`Mailbox`].
 #[derive(Default)]
-pub(crate) struct Mailbox {
-    hook: Option<Box<DueHook>>,
+#[must_use = "options do nothing by themselves"]
+pub struct MailboxOptions {
+    pub(super) on_due: Option<Box<DueHook>>,
+}
+
+impl MailboxOptions {
+    /// Returns the defaults: no hook.
+    pub fn new() -> MailboxOptions {
+        MailboxOptions::default()
+    }
+
+    /// Sets a hook that is called after a collection, while calls wait in the mailbox, with no lock
+    /// held: to wake the thread that empties it. See
+    /// [`RuntimeBuilder::on_due`](crate::RuntimeBuilder::on_due).
+    pub fn on_due(self, hook: impl Fn() + Send + Sync + 'static) -> MailboxOptions {
+        MailboxOptions {
+            on_due: Some(Box::new(hook)),
+        }
+    }
+}
+
+impl std::fmt::Debug for MailboxOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MailboxOptions")
+            .field("on_due", &self.on_due.is_some())
+            .finish()
+    }
+}
+
+/// Calls that a thread of the embedder makes when it [drains](Self::drain) the mailbox: one after
+/// another, whatever the runtime's executor does meanwhile. [`Runtime::mailbox`] makes one.
+///
+/// The thread that has drained the mailbox last is its owner. When the owner waits for calls (by a
+/// ticket, [`block_until_finalizer_queue_empty`], `shutdown` or `exit`), it drains the mailbox
+/// first.
+///
+/// When a mailbox is dropped, what waits in it is not run: it counts as *discarded*, is kept alive
+/// no longer, and tickets of its collections say so. So it is with what becomes due for it later.
+/// A mailbox does not keep its runtime alive.
+///
+/// ```
+/// # if !cfg!(all(target_arch = "x86_64", target_os = "linux")) { return Ok(()) }
+/// use fing::executor::{Budget, MailboxOptions};
+/// use fing::{FinalizerFn, FinalizerOptions, Runtime};
+///
+/// let runtime = Runtime::new()?;
+/// let window_thread = std::thread::current().id();
+/// let mailbox = runtime.mailbox(MailboxOptions::new())?;
+/// let window = runtime.types().define("main.Window", "struct { Handle uint64 }")?;
+/// let signature = runtime.types().parse_signature("func(*main.Window)")?;
+/// let destroy = FinalizerFn::from_rust(signature, move |_, _| {
+///     assert_eq!(std::thread::current().id(), window_thread);
+/// });
+/// runtime.enter(|mutator| {
+///     let options = FinalizerOptions::new().lane(mailbox.lane());
+///     mutator.set_finalizer_with(mutator.alloc(window)?, &destroy, options)?;
+///     Ok::<(), Box<dyn std::error::Error>>(())
+/// })??;
+/// runtime.gc()?;
+/// assert_eq!(mailbox.drain(Budget::unlimited())?.calls, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// [`Runtime::mailbox`]: crate::Runtime::mailbox
+/// [`block_until_finalizer_queue_empty`]: crate::Runtime::block_until_finalizer_queue_empty
+pub struct Mailbox {
+    id: MailboxId,
+    post: Arc<Post>,
+    goroutine: Weak<Goroutine>,
+}
+
+impl Mailbox {
+    pub(super) fn new(id: MailboxId, post: Arc<Post>, goroutine: &Arc<Goroutine>) -> Mailbox {
+        Mailbox {
+            id,
+            post,
+            goroutine: Arc::downgrade(goroutine),
+        }
+    }
+
+    /// Identifies this mailbox, for functions that are made for it
+    /// ([`FunctionBuilder::mailbox`](crate::function::FunctionBuilder::mailbox)).
+    pub fn id(&self) -> MailboxId {
+        self.id
+    }
+
+    /// This mailbox as the lane of a registration's calls.
+    pub fn lane(&self) -> Lane {
+        Lane::Mailbox(self.id)
+    }
+
+    /// Makes the calls that are queued here on this thread, until there are none or the budget is
+    /// used up; see [`Runtime::drain`](crate::Runtime::drain). Any thread may do it, one at a time.
+    /// After a shutdown there are none.
+    ///
+    /// # Errors
+    /// Another thread drains this mailbox; a call of this mailbox does this; the thread runs with a
+    /// mutator, or is ending; the runtime was dropped; or this process is a fork.
+    pub fn drain(&self, budget: Budget) -> Result<Drained, ExecutorError> {
+        let goroutine = self.goroutine.upgrade().ok_or(ExecutorError::Gone)?;
+        goroutine.drain_post(&self.post, budget)
+    }
+
+    /// Calls that wait here or are being made. 0 if the runtime was dropped, or this process is a
+    /// fork.
+    pub fn due(&self) -> u64 {
+        let goroutine = self.goroutine.upgrade();
+        goroutine.map_or(0, |goroutine| goroutine.due_in(self.post.lane))
+    }
+
+    /// Returns a descriptor that is readable while calls are queued here that no drain has begun
+    /// with, or that one has left; see
+    /// [`Runtime::due_descriptor`](crate::Runtime::due_descriptor).
+    ///
+    /// # Errors
+    /// The system's, if the descriptor can't be made.
     #[cfg(unix)]
-    descriptor: std::sync::OnceLock<descriptor::Descriptor>,
+    pub fn due_descriptor(&self) -> std::io::Result<std::os::fd::BorrowedFd<'_>> {
+        self.post.signal.descriptor(|| self.due() > 0)
+    }
+}
+
+impl Drop for Mailbox {
+    fn drop(&mut self) {
+        if let Some(goroutine) = self.goroutine.upgrade()
+            && let Some(post) = goroutine.close_post(self.post.lane)
+        {
+            drop_guarded("the hook of a mailbox", post);
+        }
+    }
 }
 
 impl std::fmt::Debug for Mailbox {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Mailbox").finish_non_exhaustive()
-    }
-}
-
-impl Mailbox {
-    pub(crate) fn new(hook: Option<Box<DueHook>>) -> Mailbox {
-        Mailbox {
-            hook,
-            ..Mailbox::default()
-        }
-    }
-
-    /// Wakes the goroutine if calls are due, and tells whoever wants to know. Runs the hook, so no
-    /// lock may be held.
-    pub(crate) fn wake(&self, queue: &Queue) {
-        if !queue.wake() {
-            return;
-        }
-        #[cfg(unix)]
-        if let Some(descriptor) = self.descriptor.get() {
-            descriptor.set();
-        }
-        if let Some(hook) = &self.hook {
-            guarded("the hook for calls that are due", hook);
-        }
-    }
-
-    /// A drain begins: from now on, what becomes due is told anew.
-    pub(crate) fn begin(&self) {
-        #[cfg(unix)]
-        if let Some(descriptor) = self.descriptor.get() {
-            descriptor.clear();
-        }
-    }
-
-    /// A drain has ended before its time: the descriptor stays readable.
-    pub(crate) fn end(&self, left: u64) {
-        #[cfg(unix)]
-        if let Some(descriptor) = self.descriptor.get().filter(|_| left > 0) {
-            descriptor.set();
-        }
-        #[cfg(not(unix))]
-        let _ = left;
-    }
-
-    /// The descriptor, which is readable as long as calls are due that no drain has begun with.
-    #[cfg(unix)]
-    pub(crate) fn descriptor(&self, queue: &Queue) -> std::io::Result<std::os::fd::BorrowedFd<'_>> {
-        let descriptor = match self.descriptor.get() {
-            Some(descriptor) => descriptor,
-            None => {
-                let made = descriptor::Descriptor::new()?;
-                let descriptor = self.descriptor.get_or_init(|| made);
-                if queue.due() > 0 {
-                    descriptor.set();
-                }
-                descriptor
-            }
-        };
-        Ok(descriptor.borrow())
-    }
-}
-
-#[cfg(unix)]
-mod descriptor {
-    use std::io::{Read, Write};
-    use std::os::fd::{AsFd, BorrowedFd};
-    use std::os::unix::net::UnixStream;
-
-    /// A pair of sockets: one is readable when a byte was written to the other.
-    pub(super) struct Descriptor {
-        read: UnixStream,
-        write: UnixStream,
-    }
-
-    impl Descriptor {
-        pub(super) fn new() -> std::io::Result<Descriptor> {
-            let (read, write) = UnixStream::pair()?;
-            read.set_nonblocking(true)?;
-            write.set_nonblocking(true)?;
-            Ok(Descriptor { read, write })
-        }
-
-        pub(super) fn borrow(&self) -> BorrowedFd<'_> {
-            self.read.as_fd()
-        }
-
-        pub(super) fn set(&self) {
-            // If the socket is full, it is readable already.
-            let _ = (&self.write).write(&[1]);
-        }
-
-        pub(super) fn clear(&self) {
-            let mut bytes = [0; 256];
-            while matches!((&self.read).read(&mut bytes), Ok(count) if count > 0) {}
-        }
+        f.debug_struct("Mailbox")
+            .field("id", &self.id)
+            .field("due", &self.due())
+            .finish_non_exhaustive()
     }
 }

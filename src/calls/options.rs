@@ -4,6 +4,7 @@
 use std::panic::Location;
 
 use crate::calls::failure::FailurePolicy;
+use crate::calls::lane::Lane;
 use crate::order::CyclePolicy;
 
 /// A value that a registration passes to its call besides the object: a plain word, or an object
@@ -74,6 +75,13 @@ impl<O> FinalizerOptions<O> {
         self
     }
 
+    /// Sets where the call is made; see [`Lane`]. A lane that is not the runtime's, or that the
+    /// function was not declared to bear, is refused.
+    pub fn lane(mut self, lane: Lane) -> Self {
+        self.handling = self.handling.lane(lane);
+        self
+    }
+
     /// Records where this is called, for [reports](crate::failure::Failure::site) of failures. It
     /// takes no memory for each registration, but some for each site.
     #[track_caller]
@@ -98,6 +106,7 @@ pub struct Handling {
     pub(crate) cycle: CyclePolicy,
     pub(crate) failure: Option<FailurePolicy>,
     pub(crate) site: Option<&'static Location<'static>>,
+    pub(crate) lane: Option<Lane>,
     /// How many times the call was queued again, after it had failed.
     pub(crate) requeued: u8,
 }
@@ -109,6 +118,7 @@ impl Handling {
             cycle: CyclePolicy::Leave,
             failure: None,
             site: None,
+            lane: None,
             requeued: 0,
         }
     }
@@ -122,6 +132,14 @@ impl Handling {
     pub fn failure(self, policy: FailurePolicy) -> Self {
         Handling {
             failure: Some(policy),
+            ..self
+        }
+    }
+
+    /// Sets where calls are made; see [`FinalizerOptions::lane`].
+    pub fn lane(self, lane: Lane) -> Self {
+        Handling {
+            lane: Some(lane),
             ..self
         }
     }

@@ -16,9 +16,11 @@ pub enum BacklogAction {
     /// Nothing else.
     Tell,
     /// Threads that allocate make calls, so that they can't allocate faster than calls are made:
-    /// each time as many as this budget allows. With [`Executor::Thread`](crate::Executor::Thread),
-    /// whose calls are made by one thread in order, they wait for that thread instead, until the
-    /// backlog is within the bound or the budget is used up.
+    /// each time as many as this budget allows, of the executor's lane. With
+    /// [`Executor::Thread`](crate::Executor::Thread), whose calls are made by one thread in order,
+    /// they wait for that thread and the pool's instead, until the backlog is within the bound or
+    /// the budget is used up, or these threads have no calls: for a
+    /// [`Mailbox`](crate::executor::Mailbox) nobody waits.
     ///
     /// They do so in [`Mutator::alloc_collecting`](crate::Mutator::alloc_collecting),
     /// [`Mutator::collect_if_due`](crate::Mutator::collect_if_due) and

@@ -76,11 +76,12 @@ pub(crate) struct Sample<'a> {
     pub(crate) words: [u64; 2],
 }
 
-/// The sampler of one goroutine.
+/// The sampler of one runtime.
 #[derive(Debug)]
 pub(crate) struct Samples {
     every: u32,
-    /// Calls until the next one that is timed. Only the goroutine changes it.
+    /// Calls until the next one that is timed. Threads that change it at the same time may time one
+    /// call more or less.
     left: AtomicU32,
     times: Lock<Times>,
 }

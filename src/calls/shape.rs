@@ -10,7 +10,7 @@ use fing_stubs::{Abi, KeyOptions, Record, Stub, StubCache, StubError, StubKey};
 use crate::calls::function::{ContextKind, Entry, Function, RustCode};
 use crate::calls::lent::RustBody;
 use crate::calls::options::Handling;
-use crate::calls::queue::{CallKind, Tag};
+use crate::calls::queue::{CallKind, LaneId, Route, Tag};
 use crate::calls::status::StatusResult;
 use crate::order::CyclePolicy;
 
@@ -69,6 +69,8 @@ pub(crate) struct Shape {
     function: Function,
     argument: Argument,
     handling: Handling,
+    /// The lane in which its calls are made.
+    lane: LaneId,
     stubs: Stubs,
     /// Where the status is that the function returns.
     status: Option<StatusResult>,
@@ -122,7 +124,7 @@ impl Shape {
     pub(super) fn prepare(
         function: &Function,
         argument: Argument,
-        handling: Handling,
+        (handling, lane): (Handling, LaneId),
         cache: &StubCache,
     ) -> Result<Shape, StubError> {
         let options = KeyOptions::default()
@@ -157,6 +159,7 @@ impl Shape {
             function: function.clone(),
             argument,
             handling,
+            lane,
             stubs,
             status,
             conduct: Arc::default(),
@@ -198,6 +201,11 @@ impl Shape {
     /// The word of a finalizer's record that is the object.
     pub(super) fn object_of(&self, record: &Record) -> u64 {
         record.words[self.object_word()]
+    }
+
+    /// The lane in which its calls are made.
+    pub(super) fn lane(&self) -> LaneId {
+        self.lane
     }
 
     /// Whether its calls have failed before, and were queued again.
@@ -376,25 +384,29 @@ impl Shape {
             },
             object_is_second: matches!(self.argument, Argument::Interface(_)),
             has_own_context: self.function.context().is_per_registration(),
-            tag: Tag::new(index, self.argument.references() | traced | cleanup),
+            route: Route {
+                lane: self.lane,
+                tag: Tag::new(index, self.argument.references() | traced | cleanup),
+            },
         }
     }
 }
 
-/// What the records of a shape have in common, and their tag.
+/// What the records of a shape have in common, and where they go.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Template {
     record: Record,
     object_is_second: bool,
     has_own_context: bool,
-    tag: Tag,
+    route: Route,
 }
 
 impl Template {
-    /// The tag of the shape's records: which words are references, and the index of the shape.
+    /// The lane and the tag of the shape's records: which words are references, and the index of
+    /// the shape.
     #[inline]
-    pub(crate) fn tag(&self) -> Tag {
-        self.tag
+    pub(crate) fn route(&self) -> Route {
+        self.route
     }
 
     /// Whether each record has a context of its own.

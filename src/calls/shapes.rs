@@ -14,6 +14,7 @@ use fing_stubs::{StubCache, StubError};
 
 use crate::base::lock::{Lock, Rank};
 use crate::calls::function::Function;
+use crate::calls::lane::{LaneError, Lanes};
 use crate::calls::options::Handling;
 use crate::calls::queue::Block;
 use crate::calls::shape::{Argument, Conduct, Shape};
@@ -26,6 +27,7 @@ type Key = (usize, Argument, Handling);
 #[derive(Debug)]
 pub(crate) struct Shapes {
     table: Lock<Table>,
+    lanes: Lanes,
     /// Whether there may be shapes whose records get their code address when they are drained.
     following: AtomicBool,
     /// The number of sweeps that removed a shape. Shapes looked up at another number may be stale.
@@ -52,6 +54,25 @@ struct Holders {
     conduct: Arc<Conduct>,
 }
 
+/// Why a function can't be registered.
+#[derive(Debug)]
+pub(crate) enum ShapeError {
+    Stub(StubError),
+    Lane(LaneError),
+}
+
+impl From<StubError> for ShapeError {
+    fn from(error: StubError) -> ShapeError {
+        ShapeError::Stub(error)
+    }
+}
+
+impl From<LaneError> for ShapeError {
+    fn from(error: LaneError) -> ShapeError {
+        ShapeError::Lane(error)
+    }
+}
+
 /// The set of indices in use, which is collected for a sweep.
 #[derive(Debug)]
 pub(crate) struct Named(Vec<u64>);
@@ -74,8 +95,9 @@ impl Named {
 }
 
 impl Shapes {
-    pub(crate) fn new() -> Shapes {
+    pub(crate) fn new(lanes: Lanes) -> Shapes {
         Shapes {
+            lanes,
             table: Lock::new(Rank::Shapes, Table::default()),
             following: AtomicBool::new(false),
             generation: AtomicU64::new(0),
@@ -91,14 +113,15 @@ impl Shapes {
         argument: Argument,
         handling: Handling,
         cache: &StubCache,
-    ) -> Result<u32, StubError> {
+    ) -> Result<u32, ShapeError> {
         let key = (function.identity(), argument, handling);
         if let Some(&index) = self.table.lock().by_key.get(&key) {
             return Ok(index);
         }
         // Made without the lock. If another thread has added an equal shape meanwhile, this one is
         // dropped.
-        let shape = Shape::prepare(function, argument, handling, cache)?;
+        let lane = self.lanes.lane(function, handling.lane)?;
+        let shape = Shape::prepare(function, argument, (handling, lane), cache)?;
         if shape.follows() {
             self.following.store(true, Ordering::Release);
         }
@@ -218,6 +241,11 @@ impl Shapes {
             (index, shape.clone(), types.get(&key).copied())
         });
         with_type.collect()
+    }
+
+    /// Which lanes the runtime has.
+    pub(crate) fn lanes(&self) -> Lanes {
+        self.lanes
     }
 
     /// Returns the number of shapes.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::base::deadline::Deadline;
 use crate::calls::executor::{ExecutorError, Goroutine};
+use crate::calls::lane::Lane;
 use crate::calls::queue::{Outstanding, Queue};
 
 /// The calls that one collection has queued, to be waited for. Calls that other collections queue,
@@ -43,19 +44,32 @@ impl Ticket {
         self.queue.outstanding(self.collection)
     }
 
+    /// What is left of the calls now, by the [lanes](crate::executor::Lane) in which they are to be
+    /// made, for lanes with any. Calls that were dropped are in no lane.
+    pub fn outstanding_by_lane(&self) -> Vec<(Lane, Outstanding)> {
+        let Some(goroutine) = self.goroutine.upgrade() else {
+            return Vec::new();
+        };
+        let left = self.queue.outstanding_by_lane(self.collection).into_iter();
+        left.map(|(lane, left)| (goroutine.lane(lane), left))
+            .collect()
+    }
+
     /// Waits until each of the calls is done or was cancelled. With
     /// [`Executor::Inline`](crate::Executor::Inline), on the thread that runs finalizers, runs what
-    /// is queued.
+    /// is queued; and on the thread that has drained a [`Mailbox`](crate::executor::Mailbox) last,
+    /// what is queued there.
     ///
     /// # Errors
     /// `timeout` passes first ([`ExecutorError::Timeout`] says how many calls are outstanding);
-    /// some of the calls were dropped at a shutdown; a finalizer has called this on the thread that
-    /// runs finalizers; the thread runs with a mutator; or this process is a fork.
+    /// some of the calls were dropped, at a shutdown or with their mailbox; a finalizer has called
+    /// this on the thread that runs finalizers; the thread runs with a mutator; or this process is
+    /// a fork.
     pub fn wait(&self, timeout: Duration) -> Result<(), ExecutorError> {
-        if let Some(goroutine) = self.goroutine.upgrade() {
-            goroutine.prepare_to_wait()?;
-        }
         let deadline = Deadline::after(timeout);
+        if let Some(goroutine) = self.goroutine.upgrade() {
+            goroutine.prepare_to_wait(deadline)?;
+        }
         let left = self.queue.wait_for_collection(self.collection, deadline);
         match (left.queued + left.running, left.discarded) {
             (0, 0) => Ok(()),

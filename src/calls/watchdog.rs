@@ -15,7 +15,7 @@ use crate::base::os::OsThread;
 use crate::calls::executor::Owner;
 use crate::calls::failure::Cause;
 use crate::calls::goroutine::Calls;
-use crate::calls::queue::{Sight, Turn, Watched, status};
+use crate::calls::queue::{LaneId, Sight, Turn, Watched, status};
 use crate::calls::thread::ThreadOptions;
 
 /// How often the watchdog looks, at most and at least.
@@ -141,25 +141,27 @@ pub(super) fn spawn_worker(
         let calls = owner.calls();
         if let Some(turn) = begin(calls) {
             calls.workers.add(&turn);
-            calls.queue.set_status(status::CREATED, true);
+            if turn.lane() == LaneId::EXECUTOR {
+                calls.queue.set_status(status::CREATED, true);
+            }
             calls.run_until_stopped(&*owner, &turn);
             calls.workers.remove(&turn);
         }
     })
 }
 
-/// Starts the watchdog's thread. It ends when the queue is stopped and nothing runs. `workers` are
-/// the options of the goroutine's threads, if it has threads of its own.
+/// Starts the watchdog's thread. It ends when the queue is stopped and nothing runs. `executor` are
+/// the options of the executor's threads, if it has threads of its own.
 pub(super) fn spawn(
     owner: &Arc<dyn Owner>,
     options: Watchdog,
-    workers: Option<ThreadOptions>,
+    executor: Option<ThreadOptions>,
 ) -> std::io::Result<()> {
     let mut watching = Watching {
         owner: owner.clone(),
         options,
-        workers,
-        seen: None,
+        executor,
+        seen: Vec::new(),
     };
     thread::Builder::new()
         .name("fing watchdog".to_owned())
@@ -177,9 +179,9 @@ struct Seen {
 struct Watching {
     owner: Arc<dyn Owner>,
     options: Watchdog,
-    /// Options of the goroutine's threads, if it has threads of its own.
-    workers: Option<ThreadOptions>,
-    seen: Option<Seen>,
+    /// Options of the executor's threads, if it has threads of its own.
+    executor: Option<ThreadOptions>,
+    seen: Vec<Seen>,
 }
 
 impl Watching {
@@ -187,11 +189,11 @@ impl Watching {
         let period = (self.options.deadline / 4).clamp(PERIODS.0, PERIODS.1);
         let owner = self.owner.clone();
         let calls = owner.calls();
-        while let Watched::Turn(turn) = calls.queue.watch(period) {
-            if self.workers.is_some() {
+        while let Watched::Turns(turns) = calls.queue.watch(period) {
+            for turn in turns {
                 self.bury(calls, &turn);
             }
-            self.look(calls, calls.queue.sight());
+            self.look(calls, calls.queue.sights());
             calls.pressure.look(&calls.queue);
         }
     }
@@ -213,7 +215,7 @@ impl Watching {
                 }
                 Some(turn)
             };
-            self.spawn(replace);
+            self.spawn(turn.lane(), replace);
             return;
         }
         // One that was relieved may end in its call as well: then nothing is a root for it.
@@ -225,8 +227,19 @@ impl Watching {
         }
     }
 
-    fn spawn(&self, begin: impl FnOnce(&Calls) -> Option<Arc<Turn>> + Send + 'static) {
-        let Some(options) = &self.workers else {
+    /// Starts a thread of a lane that has threads of the runtime.
+    fn spawn(
+        &self,
+        lane: LaneId,
+        begin: impl FnOnce(&Calls) -> Option<Arc<Turn>> + Send + 'static,
+    ) {
+        let pool = self.owner.calls().pool.as_ref();
+        let options = match lane {
+            LaneId::EXECUTOR => self.executor.as_ref(),
+            LaneId::POOL => pool.map(|pool| &pool.options),
+            _ => None,
+        };
+        let Some(options) = options else {
             return;
         };
         if let Err(error) = spawn_worker(&self.owner, options, begin) {
@@ -235,29 +248,30 @@ impl Watching {
         }
     }
 
-    fn look(&mut self, calls: &Calls, sight: Option<Sight>) {
-        let Some(sight) = sight else {
-            self.seen = None;
-            return;
-        };
-        let Some(seen) = self.seen.as_mut().filter(|seen| seen.sight == sight) else {
-            self.seen = Some(Seen {
-                sight,
-                since: Instant::now(),
-                reported: false,
-            });
-            return;
-        };
-        let time = seen.since.elapsed();
-        if time < self.options.deadline {
-            return;
-        }
-        if !std::mem::replace(&mut seen.reported, true) {
-            report(calls, sight, time);
-        }
-        let most = self.options.most;
-        if most > 0 {
-            self.spawn(move |calls| calls.queue.relieve(sight, most));
+    fn look(&mut self, calls: &Calls, sights: Vec<Sight>) {
+        self.seen.retain(|seen| sights.contains(&seen.sight));
+        for sight in sights {
+            let Some(seen) = self.seen.iter_mut().find(|seen| seen.sight == sight) else {
+                self.seen.push(Seen {
+                    sight,
+                    since: Instant::now(),
+                    reported: false,
+                });
+                continue;
+            };
+            let time = seen.since.elapsed();
+            if time < self.options.deadline {
+                continue;
+            }
+            if !std::mem::replace(&mut seen.reported, true) {
+                report(calls, sight, time);
+            }
+            let most = self.options.most;
+            if most > 0
+                && let Some(lane) = calls.queue.lane_of(sight)
+            {
+                self.spawn(lane, move |calls| calls.queue.relieve(sight, most));
+            }
         }
     }
 }

@@ -17,12 +17,12 @@ impl<R: Reference> Table<R> {
     }
 
     /// Traces the objects that are finalized after reached ones, and have not been reached. To be
-    /// called when everything reachable so far has been followed. Returns true if it has traced any:
-    /// then these have to be followed.
+    /// called when everything reachable so far has been followed. Returns true if it has traced
+    /// any: then these have to be followed.
     ///
     /// Those that following these will lead to are found at once, by asking for the contents of
-    /// unreached objects: so this is done in time linear in what it keeps, however many declarations
-    /// and references follow on each other.
+    /// unreached objects: so this is done in time linear in what it keeps, however many
+    /// declarations and references follow on each other.
     pub(super) fn follow_declared<T: Tracer<Ref = R>>(&mut self, tracer: &mut T) -> bool {
         if !self.is_under_way() || self.faults.has(Fault::DeclaredNotFollowed) {
             return false;

@@ -61,8 +61,8 @@ impl<R: Reference> Collection<R> {
 
     /// Traces now what the first step would trace. Optional, for collectors that mark while
     /// mutators run: as in Go, little is then left for the last pause. It visits the contents of
-    /// *every* finalizable object. In [`Order::Topological`](crate::Order::Topological) only contexts
-    /// and arguments are roots.
+    /// *every* finalizable object. In [`Order::Topological`](crate::Order::Topological) only
+    /// contexts and arguments are roots.
     ///
     /// # Errors
     /// [`CollectionError::Stepped`] if the collection has made a step or has ended. Nothing was

@@ -16,5 +16,5 @@ pub(super) fn queue(due: &Due, lookup: &mut Lookup<'_>, queue: &mut Filling<'_>)
         number: due.number,
         external: due.external,
     };
-    queue.push(&record, template.tag(), owned);
+    queue.push(&record, template.route(), owned);
 }

@@ -5,9 +5,11 @@ use fing_stubs::{Kind, Signature, StubError};
 
 use crate::calls::executor::{Closed, StartError};
 use crate::calls::function::{ContextKind, Function};
+use crate::calls::lane::LaneError;
 use crate::calls::options::HeldValue;
 use crate::calls::pressure::BacklogExceeded;
 use crate::calls::shape::Argument;
+use crate::calls::shapes::ShapeError;
 
 /// Why [`Finalizers`](crate::foreign::Finalizers) registered nothing.
 #[derive(Debug, thiserror::Error)]
@@ -102,6 +104,9 @@ pub enum RegisterError {
     /// The stub for the function could not be made.
     #[error("registering: {0}")]
     Stub(#[from] StubError),
+    /// The call can't be made where the registration says.
+    #[error(transparent)]
+    Lane(#[from] LaneError),
 }
 
 fn print(path: &[u64]) -> String {
@@ -189,6 +194,15 @@ impl From<StartError> for RegisterError {
         match error {
             StartError::Closed(closed) => Self::Closed(closed),
             StartError::NoThread(error) => Self::NoThread(error),
+        }
+    }
+}
+
+impl From<ShapeError> for RegisterError {
+    fn from(error: ShapeError) -> Self {
+        match error {
+            ShapeError::Stub(error) => Self::Stub(error),
+            ShapeError::Lane(error) => Self::Lane(error),
         }
     }
 }

@@ -25,8 +25,8 @@ pub enum ExitError {
     /// A finalizer called it, or the process is a fork.
     #[error("exit: {0}")]
     Executor(#[from] ExecutorError),
-    /// There is a [`Collection`](crate::foreign::Collection) that has not made its last step and was
-    /// not dropped.
+    /// There is a [`Collection`](crate::foreign::Collection) that has not made its last step and
+    /// was not dropped.
     #[error("exit: a collection of these finalizers is under way, wanted none")]
     UnderWay,
     /// The order of registrations was asked for, and is not known.
@@ -98,8 +98,8 @@ impl<R: Reference> Exit<R> {
     }
 
     /// Runs what is queued, unless the policy is [`ExitPolicy::Nothing`], and ends the finalizer
-    /// goroutine. Waits at most `timeout`; a call that is running then is not interrupted, and those
-    /// behind it are not made. To be called once the world may go on.
+    /// goroutine. Waits at most `timeout`; a call that is running then is not interrupted, and
+    /// those behind it are not made. To be called once the world may go on.
     ///
     /// With [`Executor::Inline`](crate::Executor::Inline), on the thread that built the
     /// [`Finalizers`], the calls are made on this thread, which waits for the one that is running.

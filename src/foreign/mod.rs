@@ -48,8 +48,9 @@ use crate::calls::function::{CleanupFn, FinalizerFn, Function};
 use crate::calls::goroutine::Calls;
 use crate::calls::lent::{Lender, Lent, NotLent};
 use crate::calls::lookup::Lookup;
+use crate::calls::mailbox::{Mailbox, MailboxOptions};
 use crate::calls::options::{FinalizerOptions, Handling, HeldValue};
-use crate::calls::queue::{Backlog, CallId, CallStage, CallStats, demand};
+use crate::calls::queue::{Backlog, CallId, CallStage, CallStats, LaneId, demand};
 use crate::calls::samples::CallTimes;
 use crate::calls::shape::Argument;
 use crate::calls::shapes::Named;
@@ -467,9 +468,9 @@ impl<R: Reference> Finalizers<R> {
         self.shared.calls.queue.cancel(id, |_| true)
     }
 
-    /// Declares that `object` is finalized after `parent`, though no reference shows it: a statement
-    /// after its connection. As a reference from `parent` to `object` would do: `object` lives as
-    /// long as `parent` is reachable, and `parent` is not kept by it. In
+    /// Declares that `object` is finalized after `parent`, though no reference shows it: a
+    /// statement after its connection. As a reference from `parent` to `object` would do: `object`
+    /// lives as long as `parent` is reachable, and `parent` is not kept by it. In
     /// [`Order::Topological`](crate::Order::Topological) both are finalized in one collection,
     /// `parent` first, in Go's order one after the other.
     ///
@@ -581,7 +582,7 @@ impl<R: Reference> Finalizers<R> {
         let forget = |shapes: &[u32]| calls.queue.forget_shapes(shapes);
         let removed = calls.shapes.sweep(name, forget);
         drop(table);
-        calls.mailbox.wake(&calls.queue);
+        calls.posts.wake(&calls.queue);
         calls.pressure.look(&calls.queue);
         for shape in removed {
             drop_guarded("the owner of a function", shape);
@@ -673,7 +674,7 @@ impl<R: Reference> Finalizers<R> {
     }
 
     /// If the backlog exceeds a bound that asks for assistance, makes calls on
-    /// this thread, or waits while another thread makes them. Returns how many were made meanwhile.
+    /// this thread, or waits while other threads make them. Returns how many were made meanwhile.
     /// If no bound is exceeded, it costs one load. For threads of the embedder to call before they
     /// allocate, where a collection may happen: it may make calls on this thread as
     /// [`run_finalizers`](Self::run_finalizers) does.
@@ -685,6 +686,15 @@ impl<R: Reference> Finalizers<R> {
         }
     }
 
+    /// Makes a [`Mailbox`]: calls that a thread of the embedder makes, apart from those of the
+    /// executor.
+    ///
+    /// # Errors
+    /// Finalization was shut down, or this process is a fork.
+    pub fn mailbox(&self, options: MailboxOptions) -> Result<Mailbox, Closed> {
+        self.goroutine.mailbox(options)
+    }
+
     /// Returns a descriptor that is readable while calls are queued; see
     /// [`Runtime::due_descriptor`](crate::Runtime::due_descriptor).
     ///
@@ -693,7 +703,11 @@ impl<R: Reference> Finalizers<R> {
     #[cfg(unix)]
     pub fn due_descriptor(&self) -> std::io::Result<std::os::fd::BorrowedFd<'_>> {
         let calls = &self.shared.calls;
-        calls.mailbox.descriptor(&calls.queue)
+        calls
+            .posts
+            .executor
+            .signal
+            .descriptor(|| calls.queue.is_due_in(LaneId::EXECUTOR))
     }
 
     /// Waits until no call is queued or running. With [`Executor::Inline`], on the thread that made

@@ -5,8 +5,8 @@
 //! finalizer may revive some of these. The next full collection that finds them reachable, from
 //! roots, registrations, or the contexts and arguments of queued calls, takes their calls back, and
 //! they are registered as before: so they wait, as in Go's order, where they would not have been
-//! queued yet. For that a step of its own keeps the objects of queued finalizers, after the one that
-//! traces all the rest.
+//! queued yet. For that a step of its own keeps the objects of queued finalizers, after the one
+//! that traces all the rest.
 #![forbid(unsafe_code)]
 
 use std::collections::HashSet;

@@ -41,7 +41,7 @@ impl Heap {
             (self.types.empty(), 0)
         } else {
             let object = self.object(start)?;
-            (object.desc, object.desc.size() - object.offset)
+            (object.desc, object.size() - object.offset)
         };
         if offset > size || bytes > size - offset {
             return Err(AccessError::OutOfBounds {
@@ -88,7 +88,7 @@ impl Heap {
         }
         match (
             wanted,
-            wanted != Word::Any && desc.pointers().contains(offset / WORD),
+            wanted != Word::Any && desc.is_pointer_word(offset / WORD),
         ) {
             (Word::Pointer, false) => Err(AccessError::NotPointer { ty: ty(), offset }),
             (Word::Data, true) => Err(AccessError::IsPointer { ty: ty(), offset }),
@@ -142,12 +142,10 @@ impl Heap {
     ) -> Result<(), AccessError> {
         let desc = self.range(start, offset, from.len())?;
         let words = offset / WORD..(offset + from.len()).div_ceil(WORD);
-        let pointer = if desc.pointers().is_empty() || from.is_empty() {
+        let pointer = if !desc.has_pointers() || from.is_empty() {
             None
         } else {
-            words
-                .into_iter()
-                .find(|&word| desc.pointers().contains(word))
+            words.into_iter().find(|&word| desc.is_pointer_word(word))
         };
         if let Some(word) = pointer {
             return Err(AccessError::IsPointer {

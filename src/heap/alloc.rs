@@ -107,7 +107,7 @@ impl Heap {
         }
         let implied = desc.imply(None);
         let Some(class) = class::class_of(desc.size()) else {
-            return self.alloc_large(desc, implied);
+            return self.alloc_large(desc, desc.size(), implied);
         };
         let header = desc.address() as u64;
         let pool = implied.map_or(class, |implied| implied.pool);
@@ -124,6 +124,49 @@ impl Heap {
         match &run.block {
             Some(block) => Ok(self.hand_out(block, index, header)),
             None => Err(self.full(desc, desc.size())),
+        }
+    }
+
+    /// Allocates an object of an array type with room for at least so many elements. As
+    /// [`Heap::alloc`] otherwise.
+    pub(crate) fn alloc_array(
+        &self,
+        cache: &mut Cache,
+        ty: TypeId,
+        elements: usize,
+    ) -> Result<usize, AllocError> {
+        debug_assert_eq!(cache.epoch, self.epoch());
+        let desc = self.types.desc(ty)?;
+        let Some(tail) = desc.tail() else {
+            let ty = desc.ty().to_string();
+            return Err(AllocError::NoArray { ty });
+        };
+        let bytes = match elements {
+            0 => Some(desc.size()),
+            _ => tail.bytes(elements),
+        };
+        let Some(bytes) = bytes else {
+            let ty = desc.ty().to_string();
+            return Err(AllocError::TooLong { ty, elements });
+        };
+        if bytes == 0 {
+            return Ok(self.zero());
+        }
+        let Some(class) = class::class_of(bytes) else {
+            return self.alloc_large(desc, bytes, None);
+        };
+        if cache.runs.len() <= class {
+            cache.runs.resize_with(class + 1, Run::default);
+        }
+        let run = &mut cache.runs[class];
+        if run.next == run.end {
+            self.refill(run, class, class, desc)?;
+        }
+        let index = run.next;
+        run.next += 1;
+        match &run.block {
+            Some(block) => Ok(self.hand_out(block, index, desc.address() as u64)),
+            None => Err(self.full(desc, bytes)),
         }
     }
 
@@ -202,8 +245,12 @@ impl Heap {
     }
 
     #[cold]
-    fn alloc_large(&self, desc: &TypeDesc, implied: Option<Implied>) -> Result<usize, AllocError> {
-        let size = desc.size();
+    fn alloc_large(
+        &self,
+        desc: &TypeDesc,
+        size: usize,
+        implied: Option<Implied>,
+    ) -> Result<usize, AllocError> {
         let span = class::blocks_for(size).ok_or_else(|| self.full(desc, size))?;
         let block = {
             let mut books = self.books.lock();
@@ -225,7 +272,7 @@ impl Heap {
             // SAFETY: I15: the only cell of a block that was taken just now and is not `Used` yet.
             unsafe {
                 self.arena
-                    .fill(block.object(0), size.next_multiple_of(8), 0)
+                    .fill(block.object(0), block.extent(desc).next_multiple_of(8), 0)
             };
         }
         self.pacing.add(span * class::BLOCK);

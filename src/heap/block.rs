@@ -11,6 +11,7 @@
 use super::class::{BLOCK, CLASSES, FIRST, HEADER};
 use super::ids::{CellId, Ids};
 use super::place::Place;
+use crate::types::TypeDesc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::*};
 
 /// The bits that the heap keeps for each cell.
@@ -137,6 +138,25 @@ impl Block {
     #[inline]
     pub(super) fn common_header(&self) -> Option<u64> {
         Some(self.only.load(Relaxed)).filter(|only| *only > TYPES)
+    }
+
+    /// Bytes that a cell has for its object.
+    #[inline]
+    pub(super) fn room(&self) -> usize {
+        self.cell - HEADER
+    }
+
+    /// Bytes of an object of this type in a cell of this block.
+    #[inline]
+    pub(super) fn extent(&self, desc: &TypeDesc) -> usize {
+        match desc.tail() {
+            None => desc.size(),
+            // The value, if there is no room for an element.
+            Some(tail) => {
+                let bytes = tail.bytes(tail.capacity(self.room()));
+                bytes.map_or(0, |bytes| bytes.min(self.room()).max(desc.size()))
+            }
+        }
     }
 
     /// Words of each bitmap.

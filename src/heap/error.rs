@@ -44,6 +44,22 @@ pub enum AllocError {
         /// The heap's limit in bytes.
         limit: usize,
     },
+    /// Objects of the type have no elements.
+    #[error("alloc array of {ty}: it has no elements, wanted a type of Types::define_array")]
+    NoArray {
+        /// The type.
+        ty: String,
+    },
+    /// No address space has room for so many elements.
+    #[error(
+        "alloc array of {ty}: found {elements} elements, wanted what an address space can hold"
+    )]
+    TooLong {
+        /// The type.
+        ty: String,
+        /// The number given.
+        elements: usize,
+    },
     /// Objects of the type can't be made in advance.
     #[error("window for {ty}: {reason}, wanted objects of 16 bytes to 8 KiB in cells of their own")]
     NoWindow {

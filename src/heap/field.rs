@@ -1,8 +1,10 @@
 //! Access to a word of objects of one type, which was checked once.
-#![forbid(unsafe_code)]
 
 use super::{AccessError, Heap, Word};
 use crate::types::TypeId;
+use std::ptr::with_exposed_provenance_mut;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 const WORD: usize = 8;
 
@@ -24,7 +26,47 @@ impl Spot {
     }
 }
 
+/// What an access has to know of the heap, in one place: each atomic load makes the compiler load
+/// everything else anew. A mutator keeps it beside its heap.
+#[derive(Debug)]
+pub(crate) struct Reach {
+    start: usize,
+    bytes: usize,
+    universe: u64,
+    doubtful: Arc<AtomicBool>,
+}
+
+impl Reach {
+    /// The word of an object that an `Obj` names. `None`: it is of another type or heap, or has to
+    /// be looked up.
+    #[inline(always)]
+    pub(crate) fn word(&self, object: usize, spot: &Spot) -> Option<&AtomicU64> {
+        // The address of a descriptor may be that of another one once its runtime is gone.
+        let same = spot.ty.universe() == self.universe;
+        if !same || object.wrapping_sub(self.start) >= self.bytes || self.doubtful.load(Relaxed) {
+            return None;
+        }
+        // SAFETY: I12, I13: the address is in the heap's range, which the mutator keeps mapped; so
+        // an object of this heap starts there, behind its header. I15: accesses are atomic.
+        let header = unsafe { AtomicU64::from_ptr(with_exposed_provenance_mut(object - 8)) };
+        let at = object + spot.word as usize;
+        // SAFETY: I12, I13: objects of the type have an aligned word at that offset.
+        (header.load(Relaxed) == spot.header)
+            .then(|| unsafe { AtomicU64::from_ptr(with_exposed_provenance_mut(at)) })
+    }
+}
+
 impl Heap {
+    /// What accesses to its objects have to know.
+    pub(crate) fn reach(&self) -> Reach {
+        Reach {
+            start: self.arena.start(),
+            bytes: self.table.len() * super::BLOCK,
+            universe: self.types.empty().id().universe(),
+            doubtful: self.doubtful.clone(),
+        }
+    }
+
     /// Checks that objects of the type have a value of so many bytes (1, 2, 4 or 8) at this offset.
     pub(crate) fn spot(
         &self,
@@ -93,59 +135,29 @@ impl Heap {
         })
     }
 
-    /// The address of the word of an object that an `Obj` names.
-    #[inline]
+    /// The address of the word of an object that an `Obj` names: as [`Reach::word`], for objects
+    /// that have to be looked up, and with an error.
+    #[cold]
     fn at(&self, start: usize, spot: &Spot) -> Result<usize, AccessError> {
-        if self.is_object_of(start, spot.ty, spot.header) {
-            return Ok(start + spot.word as usize);
+        let wanted = self.types.desc(spot.ty)?;
+        let found = self.type_at(start)?;
+        if !std::ptr::eq(found, wanted) {
+            return Err(AccessError::OtherType {
+                found: found.ty().to_string(),
+                wanted: wanted.ty().to_string(),
+            });
         }
-        Err(self.not_of_type(start, spot.ty))
-    }
-
-    /// Whether the object that an `Obj` names is one of this heap and of this type.
-    #[inline]
-    fn is_object_of(&self, start: usize, ty: TypeId, header: u64) -> bool {
-        // The address of a descriptor may be that of another one once its runtime is gone.
-        self.types.owns(ty)
-            && self.contains(start)
-            && (!self.is_doubtful() || self.starts_object(start))
-            && self.arena.load(start - super::HEADER) == header
+        Ok(start + spot.word as usize)
     }
 
     #[cold]
-    fn not_of_type(&self, start: usize, ty: TypeId) -> AccessError {
-        let wanted = match self.types.desc(ty) {
-            Ok(desc) => desc.ty().to_string(),
-            Err(error) => return error.into(),
-        };
-        match self.type_at(start) {
-            Ok(found) => AccessError::OtherType {
-                found: found.ty().to_string(),
-                wanted,
-            },
-            Err(error) => error,
-        }
-    }
-
-    #[inline]
     pub(crate) fn load_spot(&self, start: usize, spot: &Spot) -> Result<u64, AccessError> {
         Ok(self.arena.load(self.at(start, spot)?))
     }
 
-    #[inline]
-    pub(crate) fn store_spot(
-        &self,
-        start: usize,
-        spot: &Spot,
-        value: u64,
-    ) -> Result<(), AccessError> {
-        self.arena.store(self.at(start, spot)?, value);
-        Ok(())
-    }
-
     /// Replaces the bits of `mask` in the word, and no others that other threads write.
-    #[inline]
-    pub(crate) fn store_part(
+    #[cold]
+    pub(crate) fn store_spot(
         &self,
         start: usize,
         spot: &Spot,

@@ -4,7 +4,7 @@
 use super::block::{Bit, Block};
 use super::place::Place;
 use super::{BLOCK, Heap};
-use crate::types::TypeDesc;
+use crate::types::{Tail, TypeDesc};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::*;
 
@@ -23,6 +23,8 @@ pub(crate) enum Location<'h> {
         start: usize,
         /// Its type.
         desc: &'h TypeDesc,
+        /// Its bytes.
+        size: usize,
     },
 }
 
@@ -39,6 +41,11 @@ pub(super) struct Cell<'h> {
 impl Cell<'_> {
     pub(super) fn start(&self) -> usize {
         self.block.object(self.index)
+    }
+
+    /// Bytes of the object.
+    pub(super) fn size(&self) -> usize {
+        self.block.extent(self.desc)
     }
 }
 
@@ -81,7 +88,7 @@ impl Heap {
             return None;
         }
         let desc = self.desc_of(block, index);
-        (offset < desc.size()).then_some(Cell {
+        (offset < block.extent(desc)).then_some(Cell {
             block,
             index,
             offset,
@@ -100,7 +107,7 @@ impl Heap {
         }
         let desc = self.desc_of(block, index);
         // Most pointers are to the start, which is in the object however small that is.
-        if offset != 0 && offset >= desc.size() {
+        if offset != 0 && offset >= block.extent(desc) {
             return None;
         }
         block.set_owned(Bit::Mark, index);
@@ -128,12 +135,44 @@ impl Heap {
         })
     }
 
+    /// Calls `visit` with the address of each pointer word of the object at `start`, ascending.
+    #[inline]
+    pub(super) fn for_each_pointer(
+        &self,
+        start: usize,
+        desc: &TypeDesc,
+        visit: &mut impl FnMut(usize),
+    ) {
+        desc.pointers().for_each(start, visit);
+        if let Some(tail) = desc.tail() {
+            self.for_each_in_tail(start, tail, visit);
+        }
+    }
+
+    #[inline(never)]
+    fn for_each_in_tail(&self, start: usize, tail: &Tail, visit: &mut impl FnMut(usize)) {
+        if tail.pointers.is_empty() {
+            return;
+        }
+        let room = self.block_at(start).map_or(0, Block::room);
+        for index in 0..tail.capacity(room) {
+            let element = start + tail.first + index * tail.stride;
+            tail.pointers.for_each(element, visit);
+        }
+    }
+
+    /// Bytes of the object that starts there, elements behind its value included.
+    pub(crate) fn size_at(&self, start: usize) -> usize {
+        self.object_at(start).map_or(0, |cell| cell.size())
+    }
+
     /// What is at an address.
     pub(crate) fn locate(&self, addr: usize) -> Location<'_> {
         match self.cell_at(addr) {
             Some(cell) => Location::Object {
                 start: cell.start(),
                 desc: cell.desc,
+                size: cell.size(),
             },
             None if addr == 0 => Location::Nil,
             None if addr == self.zero() => Location::Zero,
@@ -152,7 +191,7 @@ impl Heap {
         let Some(object) = self.object_at(start) else {
             return;
         };
-        object.desc.pointers().for_each(start, &mut |word| {
+        self.for_each_pointer(start, object.desc, &mut |word| {
             if let Some(child) = self.cell_at(self.word(word)) {
                 visit(word - start, child.start());
             }
@@ -165,7 +204,7 @@ impl Heap {
         let block = self.block_at(addr)?;
         let (index, offset) = block.cell_of(addr)?;
         // As in `mark`: the start is in the object, however small that is.
-        let inside = |offset| offset == 0 || offset < self.desc_of(block, index).size();
+        let inside = |offset| offset == 0 || offset < block.extent(self.desc_of(block, index));
         (block.get(Bit::Used, index) && inside(offset)).then(|| block.place(index))
     }
 

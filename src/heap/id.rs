@@ -75,6 +75,10 @@ impl Heap {
     /// Gives the id to every object of the type that is made from now on. Returns false, without
     /// effect, if one was made before, or the type has such an id already.
     pub(crate) fn imply(&self, desc: &TypeDesc, id: NonZeroU32) -> bool {
+        debug_assert!(
+            desc.tail().is_none(),
+            "such objects are in blocks of several classes"
+        );
         let mut books = self.books.lock();
         let pool = books.partial.len();
         let implied = desc.imply(Some(Implied { id, pool }));

@@ -103,7 +103,7 @@ impl<'h> Marking<'h> {
     #[inline]
     pub(crate) fn mark(&mut self, addr: usize) {
         if let Some((start, desc)) = self.heap.mark(addr) {
-            if !desc.pointers().is_empty() {
+            if desc.has_pointers() {
                 self.stack.push((start, desc));
             }
             if self.watching {
@@ -143,8 +143,7 @@ impl<'h> Marking<'h> {
             let object: Option<(usize, &TypeDesc)> = std::mem::replace(&mut coming[at], next);
             at = (at + 1) % COMING;
             if let Some((start, desc)) = object {
-                let pointers = desc.pointers();
-                pointers.for_each(start, &mut |word| self.mark(heap.word(word)));
+                heap.for_each_pointer(start, desc, &mut |word| self.mark(heap.word(word)));
             }
         }
     }
@@ -175,7 +174,7 @@ impl<'h> Marking<'h> {
         let Some(object) = heap.object_at(start) else {
             return;
         };
-        object.desc.pointers().for_each(start, &mut |word| {
+        heap.for_each_pointer(start, object.desc, &mut |word| {
             if let Some(cell) = heap.cell_at(heap.word(word))
                 && cell.start() != start
             {
@@ -312,8 +311,8 @@ impl<'h> Marking<'h> {
                     let id = block.ids.get(index);
                     if id.is_some_and(|id| !id.is_leaf()) {
                         let start = block.object(index);
-                        let pointers = heap.desc_of(block, index).pointers();
-                        pointers.for_each(start, &mut |word| {
+                        let desc = heap.desc_of(block, index);
+                        heap.for_each_pointer(start, desc, &mut |word| {
                             let to = heap.word(word);
                             if heap.find(to).is_some_and(|(found, _)| found != start) {
                                 self.mark(to);

@@ -56,7 +56,7 @@ pub(crate) use access::Word;
 pub(crate) use alloc::Cache;
 pub(crate) use block::Bit;
 pub use error::{AccessError, AllocError, HeapError};
-pub(crate) use field::Spot;
+pub(crate) use field::{Reach, Spot};
 pub(crate) use find::Location;
 pub(crate) use id::{SetId, TypedId};
 pub(crate) use marking::Marking;

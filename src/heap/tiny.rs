@@ -32,7 +32,8 @@ impl Heap {
     #[inline]
     pub(super) fn tiny_type(&self, desc: &TypeDesc) -> Option<TypeId> {
         let tiny = self.tiny?;
-        (desc.size() < TINY && !desc.has_pointers() && desc.id() != tiny).then_some(tiny)
+        let is_tiny = desc.size() < TINY && !desc.has_pointers() && desc.tail().is_none();
+        (is_tiny && desc.id() != tiny).then_some(tiny)
     }
 
     /// Whether values of this type share blocks.

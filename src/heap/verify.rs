@@ -125,7 +125,7 @@ impl Heap {
     /// cell or block is a fault.
     fn references(&self, cell: &Cell<'_>) -> Result<usize, HeapFault> {
         let (mut count, mut fault) = (0, None);
-        cell.desc.pointers().for_each(cell.start(), &mut |word| {
+        self.for_each_pointer(cell.start(), cell.desc, &mut |word| {
             let addr = self.arena.load(word) as usize;
             if self.cell_at(addr).is_some() {
                 count += 1;

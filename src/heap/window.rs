@@ -102,6 +102,9 @@ impl Heap {
             let ty = desc.ty().to_string();
             Err(AllocError::NoWindow { ty, reason })
         };
+        if desc.tail().is_some() {
+            return refuse("its objects are of several sizes");
+        }
         if desc.size() == 0 {
             return refuse("all values without size have one address");
         }

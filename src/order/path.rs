@@ -42,7 +42,15 @@ pub struct PathLink<O> {
     pub ty: String,
     /// Where the reference is: its offset in the object, in bytes. For a foreign collector's object
     /// its position among those that [`Tracer::children`](crate::foreign::Tracer::children) visits.
+    /// [`PathLink::HIDDEN`] if no field shows it.
     pub slot: usize,
+}
+
+impl<O> PathLink<O> {
+    /// The [`slot`](Self::slot) of a reference that no field shows: the object's callback has
+    /// captured the next one ([`Mutator::callback`](crate::Mutator::callback)), or that is
+    /// finalized after it ([`Mutator::finalize_after`](crate::Mutator::finalize_after)).
+    pub const HIDDEN: usize = usize::MAX;
 }
 
 /// Why an object is alive: what keeps it, and the shortest path of references from there.
@@ -69,11 +77,11 @@ impl<O: fmt::LowerHex> fmt::Display for KeepPath<O> {
         for (n, link) in self.path.iter().enumerate() {
             let sign = if n == 0 { ": " } else { " -> " };
             let space = if link.ty.is_empty() { "" } else { " " };
-            write!(
-                f,
-                "{sign}{}{space}{:#x}[{}]",
-                link.ty, link.object, link.slot
-            )?;
+            write!(f, "{sign}{}{space}{:#x}", link.ty, link.object)?;
+            match link.slot {
+                PathLink::<O>::HIDDEN => f.write_str("[hidden]")?,
+                slot => write!(f, "[{slot}]")?,
+            }
         }
         Ok(())
     }

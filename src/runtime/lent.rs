@@ -122,7 +122,14 @@ impl FinalizerFn {
         signature: Signature,
         finalizer: impl Fn(&mut Mutator, Finalized<'_>) + Send + Sync + 'static,
     ) -> FinalizerFn {
-        FinalizerFn::of_rust(signature, Arc::new(Closure(finalizer)))
+        FinalizerFn::of_rust(Some(signature), Arc::new(Closure(finalizer)))
+    }
+
+    /// As [`from_rust`](Self::from_rust), for objects of every type.
+    pub fn from_rust_of_any_object(
+        finalizer: impl Fn(&mut Mutator, Finalized<'_>) + Send + Sync + 'static,
+    ) -> FinalizerFn {
+        FinalizerFn::of_rust(None, Arc::new(Closure(finalizer)))
     }
 }
 

@@ -27,10 +27,11 @@ use fing_stubs::AbiError;
 
 use crate::calls::budget::{Budget, Drained};
 use crate::calls::builder::Builder;
-use crate::calls::executor::{Executor, ExecutorError, Goroutine, StartError};
+use crate::calls::executor::{Closed, Executor, ExecutorError, Goroutine, StartError};
 use crate::calls::function::FinalizerFn;
+use crate::calls::mailbox::{Mailbox, MailboxOptions};
 use crate::calls::options::Handling;
-use crate::calls::queue::{demand, status};
+use crate::calls::queue::{LaneId, demand, status};
 use crate::calls::samples::CallTimes;
 use crate::calls::sites::{self, SiteStats};
 use crate::calls::thread::ThreadOptions;
@@ -371,6 +372,15 @@ impl Runtime {
         self.goroutine.drain(budget)
     }
 
+    /// Makes a [`Mailbox`]: calls that a thread of the embedder makes, apart from those of the
+    /// executor.
+    ///
+    /// # Errors
+    /// Finalization was shut down, or this process is a fork.
+    pub fn mailbox(&self, options: MailboxOptions) -> Result<Mailbox, Closed> {
+        self.goroutine.mailbox(options)
+    }
+
     /// Returns a descriptor that is readable while calls are queued that no drain has begun with,
     /// or that one has left: for an event loop to poll. Nothing may be read from it; a drain makes
     /// it unreadable. It is made by the first call.
@@ -380,7 +390,11 @@ impl Runtime {
     #[cfg(unix)]
     pub fn due_descriptor(&self) -> std::io::Result<std::os::fd::BorrowedFd<'_>> {
         let calls = &self.shared.calls;
-        calls.mailbox.descriptor(&calls.queue)
+        calls
+            .posts
+            .executor
+            .signal
+            .descriptor(|| calls.queue.is_due_in(LaneId::EXECUTOR))
     }
 
     /// Ends the finalizer goroutine: runs the queued calls if `drain`, or else drops them, and

@@ -3,7 +3,7 @@
 
 use crate::base::events::{span, tell};
 use crate::calls::executor::StartError;
-use crate::heap::{AccessError, AllocError, Cache, Location, Word};
+use crate::heap::{AccessError, AllocError, Cache, Location, Reach, Word};
 use crate::runtime::Runtime;
 use crate::runtime::collect::Space;
 use crate::runtime::collected::Collected;
@@ -63,6 +63,7 @@ pub struct Mutator {
     member: Member,
     cache: RefCell<Cache>,
     windows: Windows,
+    reach: Reach,
     /// Made with the first registration.
     known: OnceCell<Box<KnownFunctions>>,
     /// Whether the thread has registered something and should assist at its next safepoint.
@@ -119,12 +120,14 @@ impl Mutator {
     fn of(runtime: &Runtime, member: Member) -> Mutator {
         let space = runtime.space().clone();
         let cache = RefCell::new(space.heap().cache());
+        let reach = space.heap().reach();
         Mutator {
             space,
             runtime: runtime.clone(),
             member,
             cache,
             windows: Windows::default(),
+            reach,
             known: OnceCell::new(),
             owes: Cell::new(false),
             _thread: PhantomData,
@@ -141,6 +144,12 @@ impl Mutator {
             revoked();
         }
         &self.space
+    }
+
+    /// What accesses to fields have to know of the heap.
+    #[inline(always)]
+    pub(in crate::runtime) fn reach(&self) -> &Reach {
+        &self.reach
     }
 
     pub(in crate::runtime) fn windows(&self) -> &Windows {
@@ -233,6 +242,21 @@ impl Mutator {
         body()
     }
 
+    /// Parks; see [`Mutator::park`].
+    pub(in crate::runtime) fn stop_running(&self) {
+        self.space().world().park_with(&self.member);
+    }
+
+    /// Runs again after [`stop_running`](Self::stop_running), unless it was revoked meanwhile: then
+    /// each use panics.
+    pub(in crate::runtime) fn run_again(&mut self) {
+        if self.member.slot().is_revoked() {
+            return;
+        }
+        self.space.world().unpark_with(&self.member);
+        drop(Refresh(self));
+    }
+
     /// Collects. Returns when the collection is over; finalizers may still have to run.
     ///
     /// # Errors
@@ -263,6 +287,42 @@ impl Mutator {
             .heap()
             .alloc(&mut self.cache.borrow_mut(), ty)?;
         Ok(self.obj(addr))
+    }
+
+    /// Allocates an object of an [array type](Types::define_array), of zeroes, with room for at
+    /// least
+    /// `elements` elements. Never collects.
+    ///
+    /// ```
+    /// # if !cfg!(all(target_arch = "x86_64", target_os = "linux")) { return Ok(()) }
+    /// let runtime = fing::Runtime::new()?;
+    /// let byte = runtime.types().id("uint8")?;
+    /// let string = runtime.types().define_array("main.String", "struct { Length int }", byte)?;
+    /// let mutator = runtime.attach()?;
+    /// let hello = mutator.alloc_array(string, 5)?;
+    /// mutator.store_word(hello, 0, 5)?;
+    /// mutator.store_bytes(hello, 8, b"hello")?;
+    /// assert!(mutator.capacity(hello)? >= 5);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The heap is full; the type is no array type, or is of another runtime.
+    pub fn alloc_array(&self, ty: TypeId, elements: usize) -> Result<Obj<'_>, AllocError> {
+        let heap = self.space().heap();
+        let addr = heap.alloc_array(&mut self.cache.borrow_mut(), ty, elements)?;
+        Ok(self.obj(addr))
+    }
+
+    /// Returns how many elements an object of an [array type](Types::define_array) has room for: at
+    /// least as many as were asked for when it was allocated. 0 for objects of other types.
+    ///
+    /// # Errors
+    /// The object is of another runtime.
+    pub fn capacity(&self, object: Obj<'_>) -> Result<usize, AccessError> {
+        let heap = self.space().heap();
+        let tail = heap.type_at(object.addr())?.tail();
+        Ok(tail.map_or(0, |tail| tail.capacity(heap.size_at(object.addr()))))
     }
 
     /// Allocates an object of zeroes, and roots it. This is a safepoint; it [assists](Self::assist)
@@ -410,12 +470,12 @@ impl Mutator {
     #[cold]
     fn adopt_other(&self, addr: usize) -> Result<Obj<'_>, AccessError> {
         match self.space().heap().locate(addr) {
-            Location::Object { start, desc }
+            Location::Object { start, desc, .. }
                 if start == addr || self.space().heap().is_tiny_block(desc) =>
             {
                 Ok(self.obj(addr))
             }
-            Location::Object { start, desc } => Err(AccessError::Interior {
+            Location::Object { start, desc, .. } => Err(AccessError::Interior {
                 addr,
                 base: start,
                 ty: desc.ty().to_string(),

@@ -16,6 +16,12 @@ pub struct TypeId {
 }
 
 impl TypeId {
+    /// The universe that it is of.
+    #[inline]
+    pub(crate) fn universe(self) -> u64 {
+        self.universe
+    }
+
     /// The type's slot in a direct-mapped cache of `of` slots (a power of two).
     #[inline]
     pub(crate) fn slot(self, of: usize) -> usize {
@@ -39,6 +45,8 @@ pub struct TypeDesc {
     align: usize,
     hash: u32,
     pointers: Pointers,
+    /// Elements behind the value, in objects of the type.
+    tail: Option<Tail>,
     /// What all its objects have from the beginning; fixed when the first is made at the latest.
     implied: OnceLock<Option<Implied>>,
     /// The type of pointers to it, once that was asked for.
@@ -52,6 +60,31 @@ pub(crate) struct Implied {
     pub(crate) id: NonZeroU32,
     /// The heap's pool for their blocks.
     pub(crate) pool: usize,
+}
+
+/// Elements behind a value of the type, as many as its object has room for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Tail {
+    pub(crate) element: TypeId,
+    /// Where the first one starts, in bytes from the object's start.
+    pub(crate) first: usize,
+    /// Bytes from one to the next.
+    pub(crate) stride: usize,
+    /// Which words of each the collector follows.
+    pub(crate) pointers: Pointers,
+}
+
+impl Tail {
+    /// How many elements an object of so many bytes has.
+    #[inline]
+    pub(crate) fn capacity(&self, bytes: usize) -> usize {
+        bytes.saturating_sub(self.first) / self.stride
+    }
+
+    /// Bytes of an object of so many elements; `None`: more than an address space has.
+    pub(crate) fn bytes(&self, elements: usize) -> Option<usize> {
+        elements.checked_mul(self.stride)?.checked_add(self.first)
+    }
 }
 
 impl TypeDesc {
@@ -68,10 +101,57 @@ impl TypeDesc {
             align,
             hash: hash(&ty),
             pointers: Pointers::of(&ty),
+            tail: None,
             implied: OnceLock::new(),
             pointer: OnceLock::new(),
             ty,
         })
+    }
+
+    /// The same type with elements behind its value.
+    pub(super) fn with_tail(self, element: &TypeDesc) -> TypeDesc {
+        let tail = Some(element.as_tail(self.size));
+        TypeDesc { tail, ..self }
+    }
+
+    /// Elements of this type behind a value of so many bytes.
+    pub(super) fn as_tail(&self, bytes: usize) -> Tail {
+        Tail {
+            element: self.id,
+            first: bytes.next_multiple_of(self.align),
+            stride: self.size,
+            pointers: self.pointers.clone(),
+        }
+    }
+
+    /// Elements behind the value, in objects of the type.
+    #[inline]
+    pub(crate) fn tail(&self) -> Option<&Tail> {
+        self.tail.as_ref()
+    }
+
+    /// The type of the elements of an [array type](super::Types::define_array).
+    pub fn element(&self) -> Option<TypeId> {
+        Some(self.tail.as_ref()?.element)
+    }
+
+    /// The byte offset of the first element in objects of an
+    /// [array type](super::Types::define_array), and the bytes from one element to the next.
+    pub fn elements_at(&self) -> Option<(usize, usize)> {
+        self.tail.as_ref().map(|tail| (tail.first, tail.stride))
+    }
+
+    /// Whether word `index` of an object of the type is a pointer, elements included.
+    #[inline]
+    pub(crate) fn is_pointer_word(&self, index: usize) -> bool {
+        match &self.tail {
+            Some(tail) if index * 8 >= tail.first => {
+                // Elements with pointers are aligned to words.
+                let words = tail.stride / 8;
+                words > 0 && tail.pointers.contains((index - tail.first / 8) % words)
+            }
+            _ => self.pointers.contains(index),
+        }
     }
 
     /// The type's id in its universe.
@@ -99,7 +179,8 @@ impl TypeDesc {
         usize::try_from(field.offset).ok()
     }
 
-    /// Size of a value, in bytes.
+    /// Size of a value, in bytes; for an [array type](super::Types::define_array) without the
+    /// elements behind it.
     #[inline]
     pub fn size(&self) -> usize {
         self.size
@@ -116,9 +197,14 @@ impl TypeDesc {
         self.hash
     }
 
-    /// Whether a value holds anything the collector follows.
+    /// Whether a value holds anything the collector follows, or an object of the type does.
     pub fn has_pointers(&self) -> bool {
-        !self.pointers.is_empty()
+        let tail = || {
+            self.tail
+                .as_ref()
+                .is_some_and(|tail| !tail.pointers.is_empty())
+        };
+        !self.pointers.is_empty() || tail()
     }
 
     /// Fixes what all objects of the type have from the beginning. Only the first call has an

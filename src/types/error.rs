@@ -54,6 +54,12 @@ pub enum TypesError {
         /// The name.
         name: String,
     },
+    /// Elements of an array type take no room.
+    #[error("array of {ty}: its values have no size, wanted elements of at least a byte")]
+    NoElement {
+        /// The type of the elements.
+        ty: String,
+    },
     /// The type id was made by another runtime.
     #[error("type id {index} belongs to another runtime, wanted one of this runtime")]
     Foreign {

@@ -16,7 +16,7 @@ mod shape;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use desc::Implied;
+pub(crate) use desc::{Implied, Tail};
 pub use desc::{TypeDesc, TypeId};
 pub use error::TypesError;
 pub use methods::{Itab, Passing};
@@ -86,12 +86,6 @@ impl Types {
         desc.ok_or(TypesError::Foreign { index: id.index })
     }
 
-    /// Whether the id is one of this universe.
-    #[inline]
-    pub(crate) fn owns(&self, id: TypeId) -> bool {
-        id.universe == self.universe
-    }
-
     /// All descriptors, in the order of their ids.
     pub(crate) fn descriptors(&self) -> impl Iterator<Item = &TypeDesc> {
         (0..).map_while(|index| self.descs.get(index))
@@ -130,6 +124,15 @@ impl Types {
     /// # Errors
     /// As [`Types::define`].
     pub fn define_as(&self, name: &str, underlying: &Type) -> Result<TypeId, TypesError> {
+        self.define_value(name, underlying, None)
+    }
+
+    fn define_value(
+        &self,
+        name: &str,
+        underlying: &Type,
+        element: Option<&TypeDesc>,
+    ) -> Result<TypeId, TypesError> {
         Type::opaque(name)?;
         self.check(underlying, Some(name))?;
         check_go(underlying)?;
@@ -155,7 +158,59 @@ impl Types {
             }
         }
         drop(books);
-        self.intern(&ty)
+        self.intern_with(&ty, element)
+    }
+
+    /// Defines an array type: objects of it are a value of the underlying type and, behind that,
+    /// any number of elements, which is chosen when one is
+    /// [allocated](crate::Mutator::alloc_array). For arrays, strings, buffers, closures with their
+    /// variables. What the collector has to follow is known from the size of the object's cell, so
+    /// that the elements need not be counted; a VM that wants their number stores it in the value.
+    ///
+    /// ```
+    /// let types = fing::Types::new();
+    /// let byte = types.id("uint8")?;
+    /// let string = types.define_array("main.String", "struct { Length int }", byte)?;
+    /// assert_eq!(types.desc(string)?.elements_at(), Some((8, 1)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// Elsewhere, in a struct or an array, a value of the type has no elements.
+    ///
+    /// # Errors
+    /// As [`Types::define`]; the name is defined without these elements already; or elements of the
+    /// type have no size.
+    pub fn define_array(
+        &self,
+        name: &str,
+        underlying: &str,
+        element: TypeId,
+    ) -> Result<TypeId, TypesError> {
+        let element = self.desc(element)?;
+        if element.size() == 0 {
+            let ty = element.ty().to_string();
+            return Err(TypesError::NoElement { ty });
+        }
+        let own = Type::opaque(name)?.in_scope(self.universe)?;
+        let resolve = |other: &str| match other == name {
+            true => Some(own.clone()),
+            false => self.named(other),
+        };
+        let underlying = parse_type_with(underlying, &resolve)?;
+        let id = self.define_value(name, &underlying, Some(element))?;
+        let desc = self.desc(id)?;
+        if desc.tail() == Some(&element.as_tail(desc.size())) {
+            return Ok(id);
+        }
+        let there = match desc.element() {
+            Some(element) => format!("elements of {}", self.desc(element)?.ty()),
+            None => "no elements".to_owned(),
+        };
+        Err(TypesError::Redefined {
+            name: name.into(),
+            found: format!("elements of {}", element.ty()),
+            there,
+        })
     }
 
     /// Parses a type; names are looked up in this universe.
@@ -188,6 +243,11 @@ impl Types {
     /// When it uses names that are not defined here, or have another definition here, or it is a
     /// type that only C has, or the universe is full.
     pub fn intern(&self, ty: &Type) -> Result<TypeId, TypesError> {
+        self.intern_with(ty, None)
+    }
+
+    /// As [`Types::intern`]; a new type has elements behind its value.
+    fn intern_with(&self, ty: &Type, element: Option<&TypeDesc>) -> Result<TypeId, TypesError> {
         self.check(ty, None)?;
         check_go(ty)?;
         let ty = shape::shallow(&self.complete(ty)?, self.universe)?;
@@ -208,7 +268,10 @@ impl Types {
             ty: ty.to_string(),
             name: ty.name().unwrap_or_default().into(),
         };
-        let desc = TypeDesc::new(id, ty.clone()).ok_or_else(undefined)?;
+        let mut desc = TypeDesc::new(id, ty.clone()).ok_or_else(undefined)?;
+        if let Some(element) = element {
+            desc = desc.with_tail(element);
+        }
         self.descs.put(index, desc).ok_or_else(full)?;
         books.ids.insert(ty, index);
         Ok(id)

@@ -199,10 +199,11 @@ pub enum StubError {
         /// The callers'.
         wanted: Abi,
     },
-    /// The environment's: the interpreter knows float registers of 8 bytes only.
+    /// The environment's: the interpreter passes 16 bytes in a float register on x86-64 and arm64
+    /// only.
     #[error(
-        "stub {}: found 16 bytes in a float register, wanted at most 8 to interpret it (generated \
-         stubs pass vectors)",
+        "stub {}: found 16 bytes in a float register, wanted at most 8 to interpret it on this \
+         host",
         short(.key)
     )]
     NoInterpretedVectors {

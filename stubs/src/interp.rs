@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 use crate::abi::Float32Image;
-use crate::host::{CallImage, HAS_INTERPRETER, IS_BIG_ENDIAN, Place};
+use crate::host::{CallImage, HAS_INTERPRETER, HAS_VECTORS, IS_BIG_ENDIAN, Place};
 use crate::key::{Move, ResultMove, ResultSource, Source, Target};
 use crate::{Abi, Family, GBlock, Record, RegClass, StubError, StubKey};
 
@@ -91,7 +91,7 @@ impl Interpreter {
         if !HAS_INTERPRETER || pops {
             return Err(none());
         }
-        if key.has_vectors() {
+        if key.has_vectors() && !HAS_VECTORS {
             return Err(StubError::NoInterpretedVectors {
                 key: key.to_string(),
             });
@@ -212,6 +212,10 @@ impl Interpreter {
                 Target::Int(n) => {
                     image.set_int(registers.arg_ints[usize::from(n)], extend(m, bytes));
                 }
+                Target::Float(n) if bytes.len() == 16 => {
+                    let register = registers.arg_floats[usize::from(n)];
+                    image.set_vector(register, [0, 8].map(|at| extend(m, &bytes[at..at + 8])));
+                }
                 Target::Float(n) => {
                     let value = float_register(float32, extend(m, bytes), bytes.len());
                     image.set_float(registers.arg_floats[usize::from(n)], value);
@@ -232,6 +236,11 @@ impl Interpreter {
                 let word = image.int(registers.result_ints[usize::from(n)]);
                 let (bytes, range) = low_bytes(word >> (8 * byte), size);
                 give(&bytes[range]);
+            }
+            // Of a whole vector register; big-endian machines have none.
+            ResultSource::Float(n, byte) if usize::from(byte) + size > 8 => {
+                let words = image.vector(registers.result_floats[usize::from(n)]);
+                give(&bytes(words, byte.into(), size));
             }
             ResultSource::Float(n, byte) => {
                 let word = image.float(registers.result_floats[usize::from(n)]);

@@ -1,5 +1,5 @@
-//! Code of gcc's calls callbacks: random signatures, by the host's C convention, on x86-64 by Windows'
-//! too (`ms_abi`). `FING_CASES` says how many.
+//! Code of gcc's calls callbacks: random signatures, by the host's C convention, on x86-64 by
+//! Windows' too (`ms_abi`). `FING_CASES` says how many.
 #![cfg(target_os = "linux")]
 
 #[path = "support/gcc.rs"]

@@ -1,6 +1,6 @@
 //! Go's own cases of Windows callbacks (runtime/syscall_windows_test.go), with functions that the
-//! Go compiler made, called by code of gcc's: by Windows' convention under Go's rules, by the host's
-//! conventions without them. And Go's checks, in Go's words.
+//! Go compiler made, called by code of gcc's: by Windows' convention under Go's rules, by the
+//! host's conventions without them. And Go's checks, in Go's words.
 #![cfg(target_os = "linux")]
 
 #[path = "support/gcc.rs"]
@@ -414,7 +414,8 @@ mod windows {
         let other = WindowsCallbacks::new(&entries, Abi::system_v()).unwrap_err();
         assert_eq!(
             other.to_string(),
-            "Windows callback: found sysv/amd64, wanted fastcall/amd64 or aapcs/arm64 for the callers"
+            "Windows callback: found sysv/amd64, wanted fastcall/amd64 or aapcs/arm64 for the \
+             callers"
         );
     }
 }

@@ -531,7 +531,7 @@ fn random_signatures() {
     let cases = given.and_then(|n| n.parse().ok()).unwrap_or(150);
     let abi = Abi::system_v();
     let entries = Entries::new(Default::default()).unwrap();
-    let cache = StubCache::new(Default::default()).unwrap();
+    let caches = caches();
     let (mut rng, mut large) = (Rng::new(8), 0);
     for n in 0..cases {
         let made = c_signature(&mut rng, abi);
@@ -552,7 +552,7 @@ fn random_signatures() {
         });
         let callback = callback.unwrap();
         // SAFETY: I5: the callback is of this signature and ABI, and takes any bytes.
-        let function = unsafe { Function::at(&cache, callback.address(), &signature, abi) };
+        let function = unsafe { Function::at(&caches[n % 2], callback.address(), &signature, abi) };
         let function = function.unwrap_or_else(|e| panic!("{n}: {signature}: {e}"));
         let sizes = signature
             .arguments()

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use fing::ends::{ExitPolicy, NotRun};
 use fing::error::{ExecutorError, ExitError, WorldError};
+use fing::executor::DrainOrder;
 use fing::failure::CallKind;
 use fing::{
-    CallStage, CyclePolicy, DrainOrder, Executor, FinalizerFn, FinalizerOptions, Handle, Mutator,
-    Obj, Order, Pointer, Runtime, RuntimeBuilder,
+    CallStage, CyclePolicy, Executor, FinalizerFn, FinalizerOptions, Handle, Mutator, Obj, Order,
+    Pointer, Runtime, RuntimeBuilder,
 };
 
 use super::Blocking;

@@ -472,9 +472,9 @@ fn a_tracer_that_panics_ends_nothing() {
     assert_eq!(ran, [0, 1]);
 }
 
-/// Random graphs without cycles whose edges are declared, or are references, through objects without
-/// finalizers too: all in one collection, or at an exit, each once and none violated, in steps that
-/// are linear in the objects. `FING_ORDER_OBJECTS` sets how many objects.
+/// Random graphs without cycles whose edges are declared, or are references, through objects
+/// without finalizers too: all in one collection, or at an exit, each once and none violated, in
+/// steps that are linear in the objects. `FING_ORDER_OBJECTS` sets how many objects.
 #[test]
 fn foreign_graphs_are_finalized_in_linear_steps() {
     let objects: usize = std::env::var("FING_ORDER_OBJECTS")

@@ -44,6 +44,7 @@ fn a_runtime_in_a_forked_child() {
     for (executor, policy) in [
         (Executor::Thread, CodePolicy::Generate),
         (Executor::Inline, CodePolicy::Generate),
+        (Executor::Manual, CodePolicy::Generate),
         (Executor::Thread, CodePolicy::Interpret),
     ] {
         let code = CacheOptions::default().policy(policy);
@@ -100,7 +101,7 @@ fn a_runtime_in_a_forked_child() {
                     "{waited:?}"
                 );
             }
-            if executor == Executor::Inline {
+            if executor != Executor::Thread {
                 let ran = runtime.run_finalizers();
                 assert!(matches!(ran, Err(ExecutorError::Forked { .. })), "{ran:?}");
             }
@@ -120,11 +121,67 @@ fn a_runtime_in_a_forked_child() {
             blocking.go_on.send(()).unwrap();
         }
         // The parent goes on, undisturbed.
-        if executor == Executor::Inline {
+        if executor != Executor::Thread {
             blocking.go_on.send(()).unwrap();
         }
         vm.collect();
         assert_eq!(blocking.ran().len(), 600);
+    }
+}
+
+/// A mailbox and a pool, with a thread of the pool in a call at the moment of the fork: the child
+/// can drop them and gets errors; in the parent both go on.
+#[test]
+fn lanes_in_a_forked_child() {
+    use fing::executor::{Budget, Lane, MailboxOptions, Pool};
+    use fing::{FinalizerFn, FinalizerOptions};
+    for executor in [Executor::Thread, Executor::Inline, Executor::Manual] {
+        let pool = Pool::new(2.try_into().unwrap());
+        let vm = Vm::with(Runtime::builder().executor(executor).pool(pool));
+        let (tell, running) = std::sync::mpsc::channel();
+        let (go_on, wait) = std::sync::mpsc::channel::<()>();
+        let (tell, wait) = (std::sync::Mutex::new(tell), std::sync::Mutex::new(wait));
+        let signature = vm.runtime.types().parse_signature("func(*main.T)").unwrap();
+        let slow = FinalizerFn::from_rust(signature.clone(), move |m, _| {
+            m.native(|| {
+                tell.lock().unwrap().send(()).unwrap();
+                wait.lock().unwrap().recv().unwrap();
+            });
+        });
+        let quick = FinalizerFn::from_rust(signature, |_, _| ());
+        let mailbox = vm.runtime.mailbox(MailboxOptions::new()).unwrap();
+        let other = vm.runtime.mailbox(MailboxOptions::new()).unwrap();
+        for (function, lane) in [(&slow, Lane::Pool), (&quick, mailbox.lane())] {
+            vm.doomed(1, |m, object| {
+                let options = FinalizerOptions::new().lane(lane);
+                m.set_finalizer_with(object, function, options).unwrap();
+            });
+        }
+        let collected = vm.runtime.gc().unwrap();
+        running.recv_timeout(LONG).unwrap();
+        let mut other = Some(other);
+        in_child(|| {
+            let drained = mailbox.drain(Budget::unlimited());
+            assert!(
+                matches!(drained, Err(ExecutorError::Forked { .. })),
+                "{drained:?}"
+            );
+            assert_eq!(mailbox.due(), 0);
+            drop(other.take());
+            let made = vm.runtime.mailbox(MailboxOptions::new());
+            assert!(matches!(made, Err(Closed::Forked { .. })), "{made:?}");
+            let waited = collected.wait(Duration::MAX);
+            assert!(
+                matches!(waited, Err(ExecutorError::Forked { .. })),
+                "{waited:?}"
+            );
+            vm.runtime.gc().unwrap();
+            vm.runtime.verify_heap().unwrap();
+        });
+        go_on.send(()).unwrap();
+        assert_eq!(mailbox.drain(Budget::unlimited()).unwrap().calls, 1);
+        collected.wait(LONG).unwrap();
+        assert_eq!(vm.runtime.stats().executed, 2);
     }
 }
 

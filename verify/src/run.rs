@@ -31,8 +31,8 @@ pub enum Oracle {
     Pulley,
     /// Callers of entries: the machine's registers and memory, in an emulator.
     Entries,
-    /// Callers of entries that are compiled by gcc, or clang for Apple's convention, by themselves or
-    /// under qemu.
+    /// Callers of entries that are compiled by gcc, or clang for Apple's convention, by themselves
+    /// or under qemu.
     Callers,
 }
 

@@ -191,6 +191,7 @@ pub(crate) fn scenarios() -> impl Iterator<Item = &'static Scenario> {
         suites::calls::SCENARIOS,
         suites::instructions::SCENARIOS,
         suites::stubs::SCENARIOS,
+        suites::values::SCENARIOS,
         suites::callbacks::SCENARIOS,
         suites::runtime::SCENARIOS,
         suites::collector::SCENARIOS,

@@ -93,8 +93,9 @@ fn calls(address: usize) -> f64 {
 }
 
 fn closure(call: &mut Call<'_>) {
-    let [a, b] = [0, 1].map(|n| call.argument::<i64>(n).unwrap_or_default());
-    if call.set_result(0, a.wrapping_add(b)).is_err() {
+    let (a, b) = (call.argument::<i64>(0), call.argument::<i64>(1));
+    let sum = a.unwrap_or_default().wrapping_add(b.unwrap_or_default());
+    if call.set_result(0, sum).is_err() {
         unreachable!("the signature has this result");
     }
 }

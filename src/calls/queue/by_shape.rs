@@ -11,8 +11,8 @@ use fing_stubs::Record;
 use super::block::Block;
 use super::inner::Inner;
 use super::kinds::{Backlog, ByKind, CallKind, Fates};
+use super::lane::Lane;
 use super::record::Tag;
-use super::relief::Stuck;
 use super::{Queue, Slot};
 
 /// What has become of the calls of one shape.
@@ -77,7 +77,7 @@ impl Inner {
             })
             .collect();
         let now = Instant::now();
-        for waiting in self.waiting.iter().chain(&self.draining) {
+        for waiting in self.blocks() {
             let age = now.saturating_duration_since(waiting.since);
             let tags = waiting.tags();
             let (each, bytes) = match waiting.is_packed() {
@@ -92,8 +92,8 @@ impl Inner {
                 of.wait(each, age, each * bytes, external);
             }
         }
-        if let Some(running) = &self.running {
-            let at = running.progress(&self.turn.cells);
+        for (runner, running) in self.lanes.iter().flat_map(Lane::running) {
+            let at = running.progress(&runner.turn.cells);
             let age = now.saturating_duration_since(running.since);
             for (n, tag) in running.block.tags().iter().enumerate() {
                 if running.is_taken(n) {
@@ -114,7 +114,7 @@ impl Inner {
                     }
                 }
             }
-            for &(tag, calls, lost) in &self.skipped {
+            for &(tag, calls, lost) in &runner.skipped {
                 let of = all.entry(tag.shape()).or_default();
                 let mut some = ByKind::default();
                 some.add(tag.kind(), calls);
@@ -126,23 +126,25 @@ impl Inner {
                 fate.add_all(some);
             }
         }
-        for (_, tag) in self.stuck.iter().flat_map(Stuck::entries) {
-            let of = all.entry(tag.shape()).or_default();
-            of.fates.running.add(tag.kind(), 1);
+        for stuck in &self.stuck {
+            for (n, (_, tag)) in stuck.entries().enumerate() {
+                let of = all.entry(tag.shape()).or_default();
+                of.fates.running.add(tag.kind(), 1);
+                of.wait(0, Duration::ZERO, 0, stuck.external_of(n).into());
+            }
         }
         all
     }
 
-    /// Counts the calls of a block that has ended: those in front of number `reached` as executed,
-    /// those behind it as discarded, but for those that were cancelled or are another thread's.
-    pub(super) fn end_by_shape(&mut self, reached: usize) {
-        let Inner {
-            ended,
-            running,
-            skipped,
-            ..
-        } = self;
-        let Some(running) = running else { return };
+    /// Counts the calls of the block at this place, which has ended: those in front of number
+    /// `reached` as executed, those behind it as discarded, but for those that were cancelled or
+    /// are another thread's.
+    pub(super) fn end_by_shape(&mut self, (lane, seat): (usize, usize), reached: usize) {
+        let Inner { ended, lanes, .. } = self;
+        let runner = &lanes[lane].runners[seat];
+        let Some(running) = &runner.running else {
+            return;
+        };
         let tags = running.block.tags();
         let (done, dropped) = tags.split_at(reached.min(tags.len()));
         count(ended, &running.block, done, |fates| &mut fates.executed);
@@ -153,7 +155,7 @@ impl Inner {
                 false => ended.take(tags[n], 1, |fates| &mut fates.discarded),
             }
         }
-        for &(tag, calls, lost) in &*skipped {
+        for &(tag, calls, lost) in &runner.skipped {
             ended.take(tag, calls, |fates| &mut fates.executed);
             match lost {
                 true => ended.add_equal(tag, calls, |fates| &mut fates.discarded),

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::inner::Inner;
+use super::lane::{Lane, LaneId};
 use super::relief::Stuck;
 use super::tickets::Outstanding;
 use super::{CallStage, Dropped, Queue, status};
@@ -16,9 +17,9 @@ impl Queue {
         let mut dropped = Vec::new();
         inner.stop = true;
         inner.purge();
-        if let Some(running) = &inner.running {
-            running.stop(&inner.turn.cells);
-            running.list_left(&inner.turn.cells, &mut dropped);
+        for (runner, running) in inner.lanes.iter().flat_map(Lane::running) {
+            running.stop(&runner.turn.cells);
+            running.list_left(&runner.turn.cells, &mut dropped);
         }
         for (slot, tag) in inner.stuck.iter().flat_map(Stuck::entries) {
             dropped.push(Dropped {
@@ -27,13 +28,11 @@ impl Queue {
                 stage: CallStage::Running,
             });
         }
-        for waiting in inner
-            .draining
-            .iter()
-            .rev()
-            .chain(inner.waiting.iter().rev())
-        {
-            waiting.list(&mut dropped);
+        for lane in &inner.lanes {
+            let draining = lane.draining.iter().rev();
+            for waiting in draining.chain(lane.waiting.iter().rev()) {
+                waiting.list(&mut dropped);
+            }
         }
         inner.discard();
         self.gauge(&mut inner);
@@ -49,8 +48,8 @@ impl Queue {
         let mut inner = self.inner.lock();
         inner.stop = true;
         inner.discard();
-        if let Some(running) = &inner.running {
-            running.stop(&inner.turn.cells);
+        for (runner, running) in inner.lanes.iter().flat_map(Lane::running) {
+            running.stop(&runner.turn.cells);
         }
         self.gauge(&mut inner);
         self.work.notify_all();
@@ -84,10 +83,34 @@ impl Queue {
         self.outstanding_of(&self.inner.lock(), collection)
     }
 
+    /// What is left of these calls in each lane, for lanes with any. Those that were dropped are in
+    /// no lane.
+    pub(crate) fn outstanding_by_lane(&self, collection: u64) -> Vec<(LaneId, Outstanding)> {
+        let mut inner = self.inner.lock();
+        inner.purge();
+        let of_lane = |lane: &Lane| {
+            let mut left = Outstanding::default();
+            for waiting in lane.blocks() {
+                let parts = waiting.parts.iter().filter(|(of, _)| *of == collection);
+                left.queued += parts.map(|(_, records)| records.len() as u64).sum::<u64>();
+            }
+            for (runner, running) in lane.running() {
+                left.queued += running.part_of(collection);
+                running.correct(collection, &mut left, &runner.turn.cells);
+            }
+            for stuck in inner.stuck.iter().filter(|stuck| stuck.lane() == lane.id) {
+                left.queued += stuck.part_of(collection);
+                stuck.correct(collection, &mut left);
+            }
+            (!left.is_nothing()).then_some((lane.id, left))
+        };
+        inner.lanes.iter().filter_map(of_lane).collect()
+    }
+
     fn outstanding_of(&self, inner: &Inner, collection: u64) -> Outstanding {
         let mut outstanding = inner.tickets.of(collection);
-        if let Some(running) = &inner.running {
-            running.correct(collection, &mut outstanding, &inner.turn.cells);
+        for (runner, running) in inner.lanes.iter().flat_map(Lane::running) {
+            running.correct(collection, &mut outstanding, &runner.turn.cells);
         }
         for stuck in &inner.stuck {
             stuck.correct(collection, &mut outstanding);
@@ -99,9 +122,10 @@ impl Queue {
     /// then.
     pub(crate) fn wait_for_collection(&self, collection: u64, deadline: Deadline) -> Outstanding {
         let over = |inner: &mut Inner| {
-            let Inner { running, turn, .. } = &mut *inner;
-            if let Some(running) = running {
-                running.mark(collection, &turn.cells);
+            for runner in inner.lanes.iter_mut().flat_map(|lane| &mut lane.runners) {
+                if let Some(running) = &mut runner.running {
+                    running.mark(collection, &runner.turn.cells);
+                }
             }
             self.outstanding_of(inner, collection).is_over()
         };

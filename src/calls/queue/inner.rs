@@ -1,5 +1,5 @@
-//! What the queue's lock protects: blocks that wait, the drain under way, the block that runs; and
-//! adding records to it.
+//! What the queue's lock protects: the lanes with their blocks, what is common to them; and adding
+//! records.
 #![forbid(unsafe_code)]
 
 use std::time::{Duration, Instant};
@@ -10,35 +10,25 @@ use super::block::Block;
 use super::by_shape::Ended;
 use super::cancel::{Cancelled, Known};
 use super::kinds::{Backlog, ByKind, CallKind, Fates};
-use super::packed::Packed;
+use super::lane::{Lane, LaneId, Next, Route, Runner};
 use super::pressure::Gauge;
-use super::record::{Owned, Tag};
-use super::relief::{Stuck, TurnRef};
-use super::running::Running;
-use super::tickets::{Parts, Tickets};
-use super::waiting::{Form, Spare, Waiting};
-use super::{Counts, WORTH_PACKING};
+use super::record::Owned;
+use super::relief::{Stuck, Turn};
+use super::tickets::Tickets;
+use super::waiting::Waiting;
+use super::{Counts, DrainOrder};
 use crate::base::sync::Arc;
 
 #[derive(Debug)]
 pub(super) struct Inner {
-    /// Newest last.
-    pub(super) waiting: Vec<Waiting>,
-    /// Which of `waiting` are being filled: by the low bits of a shape's index, the position of the
-    /// last block for such shapes.
-    pub(super) open: Box<[Option<usize>]>,
-    /// The rest of the drain under way, newest last.
-    pub(super) draining: Vec<Waiting>,
-    pub(super) running: Option<Running>,
-    /// Records of the running block that were passed and not run, so many with a tag in a row: as
-    /// their function is in quarantine, or, if true, because they are lost.
-    pub(super) skipped: Vec<(Tag, usize, bool)>,
-    /// Calls that have ended, by shape.
-    pub(super) ended: Ended,
-    /// Number of the running block.
+    /// By their ids, ascending. The first one is the executor's.
+    pub(super) lanes: Vec<Lane>,
+    pub(super) next_lane: LaneId,
+    pub(super) order: DrainOrder,
+    /// Whether turns are such that their threads make calls one by one.
+    pub(super) single: bool,
+    /// Number of the last block that was begun.
     pub(super) block_number: u64,
-    /// The right to run blocks.
-    pub(super) turn: TurnRef,
     pub(super) stuck: Vec<Stuck>,
     /// Whether there is a watchdog.
     pub(super) watched: bool,
@@ -46,27 +36,14 @@ pub(super) struct Inner {
     pub(super) tickets: Tickets,
     /// The collection that queued last.
     pub(super) collection: u64,
-    pub(super) plain: Spare<Block>,
-    pub(super) packed: Spare<Packed>,
     pub(super) int_arg_regs: u8,
-    /// The register count of the drain under way.
-    pub(super) drain_int_arg_regs: u8,
     pub(super) stop: bool,
     pub(super) counts: Counts,
-    /// Records that wait, also in the drain under way, and were not cancelled.
+    /// Calls that have ended, by shape.
+    pub(super) ended: Ended,
+    /// Records that wait in any lane, also in the drains under way, and were not cancelled.
     pub(super) load: Load,
     pub(super) gauge: Gauge,
-    /// When the first of `waiting` was queued, and the first of the drain under way.
-    pub(super) waiting_since: Option<Instant>,
-    pub(super) draining_since: Option<Instant>,
-}
-
-/// A block that is run next.
-pub(super) struct Next {
-    pub(super) block: Block,
-    pub(super) parts: Parts,
-    /// When the first of its records was queued.
-    pub(super) since: Instant,
 }
 
 /// How much waits.
@@ -78,6 +55,11 @@ pub(super) struct Load {
 }
 
 impl Load {
+    fn add(&mut self, calls: u64, external: u128) {
+        self.calls += calls;
+        self.external += external;
+    }
+
     pub(super) fn take(&mut self, calls: u64, external: u128) {
         self.calls -= calls;
         self.external -= external;
@@ -85,54 +67,56 @@ impl Load {
 }
 
 impl Inner {
+    fn position(&self, id: LaneId) -> Option<usize> {
+        if id == LaneId::EXECUTOR {
+            return Some(0);
+        }
+        self.lanes.binary_search_by_key(&id, |lane| lane.id).ok()
+    }
+
+    /// A lane; `None` if it was closed.
+    pub(super) fn lane(&mut self, id: LaneId) -> Option<&mut Lane> {
+        let at = self.position(id)?;
+        Some(&mut self.lanes[at])
+    }
+
+    /// The place of the thread of this turn.
+    pub(super) fn runner(&mut self, turn: &Turn) -> Option<&mut Runner> {
+        Some(&mut self.lane(turn.lane)?.runners[turn.seat])
+    }
+
+    pub(super) fn runners(&self) -> impl Iterator<Item = &Runner> {
+        self.lanes.iter().flat_map(|lane| &lane.runners)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
-        self.waiting.is_empty() && self.draining.is_empty() && self.running.is_none()
+        self.lanes.iter().all(Lane::is_empty)
     }
 
     pub(super) fn due(&self) -> u64 {
-        let running = self.running.as_ref();
-        let running = running.map_or(0, |running| running.left(&self.turn.cells));
+        let lanes: usize = self.lanes.iter().map(Lane::due).sum();
         let stuck: usize = self.stuck.iter().map(Stuck::len).sum();
-        self.load.calls + (running + stuck) as u64
+        (lanes - self.cancelled.len() + stuck) as u64
     }
 
-    /// Adds a record that does not go into the block that is open for this group of shapes.
-    #[cold]
-    pub(super) fn push_elsewhere(&mut self, group: usize, record: &Record, tag: Tag, owned: Owned) {
-        let open = self.open[group].and_then(|at| self.waiting.get_mut(at));
-        if let Some(waiting) = open
-            && let Form::Packed(packed) = &mut waiting.form
-            && packed.len() < WORTH_PACKING
-        {
-            let mut block = self.plain.take();
-            packed.unpack(&mut block);
-            block.push(record, tag, owned);
-            if let Form::Packed(empty) = std::mem::replace(&mut waiting.form, Form::Plain(block)) {
-                self.packed.give(empty);
-            }
-            return;
-        }
-        let mut packed = self.packed.take();
-        packed.begin(record, tag, owned);
-        let since = Instant::now();
-        if self.waiting.is_empty() {
-            self.waiting_since = Some(since);
-        }
-        self.open[group] = Some(self.waiting.len());
-        self.waiting.push(Waiting {
-            form: Form::Packed(packed),
-            parts: Parts::default(),
-            since,
-        });
+    /// The number of records of one lane that are not done.
+    pub(super) fn due_in(&mut self, id: LaneId) -> u64 {
+        self.purge();
+        let stuck = self.stuck.iter().filter(|stuck| stuck.lane() == id);
+        let stuck: usize = stuck.map(Stuck::len).sum();
+        let lane = self.lane(id).map_or(0, |lane| lane.due());
+        (lane + stuck) as u64
     }
 
-    /// States for each block to which records were added, since the open blocks had these lengths
-    /// and there were so many blocks, that this collection has queued them.
+    /// States for each block of the executor's lane to which records were added, since the open
+    /// blocks had these lengths and there were so many blocks, that this collection has queued
+    /// them.
     pub(super) fn attribute(&mut self, collection: u64, open: &[(usize, usize)], blocks: usize) {
         let mut all = 0;
-        let new = (blocks..self.waiting.len()).map(|at| (at, 0));
+        let waiting = &mut self.lanes[0].waiting;
+        let new = (blocks..waiting.len()).map(|at| (at, 0));
         for (at, before) in open.iter().copied().chain(new) {
-            let block = &mut self.waiting[at];
+            let block = &mut waiting[at];
             let added = block.len() - before;
             block.parts.add(collection, added);
             all += added as u64;
@@ -141,22 +125,13 @@ impl Inner {
         self.collection = collection;
     }
 
-    /// The open blocks, each with the number of its records.
-    pub(super) fn open_lengths(&self) -> Vec<(usize, usize)> {
-        let mut open: Vec<usize> = self.open.iter().copied().flatten().collect();
-        open.sort_unstable();
-        open.dedup();
-        let lengths = open.into_iter().map(|at| (at, self.waiting[at].len()));
-        lengths.collect()
-    }
-
     /// Adds the records that `body` pushes; see [`Queue::fill`](super::Queue::fill).
     pub(super) fn fill<R>(
         &mut self,
         collection: u64,
         body: impl FnOnce(&mut Filling<'_>) -> R,
     ) -> R {
-        let (open, blocks) = (self.open_lengths(), self.waiting.len());
+        let (open, blocks) = (self.lanes[0].open_lengths(), self.lanes[0].waiting.len());
         let result = body(&mut Filling {
             inner: self,
             collection,
@@ -169,26 +144,45 @@ impl Inner {
         result
     }
 
+    /// Adds a record to another lane than the executor's; if that was closed, drops and counts it.
+    #[cold]
+    fn push_apart(
+        &mut self,
+        record: &Record,
+        route: Route,
+        owned: Owned,
+        (collection, in_order): (u64, bool),
+    ) -> bool {
+        self.tickets.add(collection, 1);
+        let Some(lane) = self.lane(route.lane) else {
+            self.tickets.discard(collection, 1);
+            self.counts.fates.discarded.add(route.tag.kind(), 1);
+            self.ended
+                .add_equal(route.tag, 1, |fates| &mut fates.discarded);
+            return false;
+        };
+        let at = lane.push(record, route.tag, owned, in_order);
+        lane.waiting[at].parts.add(collection, 1);
+        true
+    }
+
     /// Adds up how much waits, when no cancelled record is in a block.
     pub(super) fn weigh(&mut self) {
-        self.load = Load::default();
-        for waiting in self.waiting.iter().chain(&self.draining) {
-            self.load.calls += waiting.len() as u64;
+        let mut load = Load::default();
+        for waiting in self.blocks() {
             let external = (0..waiting.len()).map(|n| u128::from(waiting.external(n)));
-            self.load.external += external.sum::<u128>();
+            load.add(waiting.len() as u64, external.sum());
         }
+        self.load = load;
     }
 
     /// Takes cancelled records out of all blocks.
     pub(super) fn purge(&mut self) {
         let Inner {
-            waiting,
-            draining,
-            cancelled,
-            ..
+            lanes, cancelled, ..
         } = self;
         if cancelled.len() > 0 {
-            let blocks = waiting.iter_mut().chain(draining);
+            let blocks = lanes.iter_mut().flat_map(Lane::blocks_mut);
             blocks.for_each(|block| cancelled.purge(block));
         }
     }
@@ -196,60 +190,84 @@ impl Inner {
     /// Drops all records that wait, and counts them.
     pub(super) fn discard(&mut self) {
         self.purge();
-        self.open.fill(None);
-        let waiting = std::mem::take(&mut self.waiting);
+        for at in 0..self.lanes.len() {
+            self.discard_lane(at);
+        }
+        self.weigh();
+        self.cancelled.clear();
+    }
+
+    /// Drops all records of a lane that wait, and counts them. Cancelled ones were purged.
+    fn discard_lane(&mut self, at: usize) {
+        let lane = &mut self.lanes[at];
+        lane.open.fill(None);
+        let waiting = std::mem::take(&mut lane.waiting);
         for left in waiting
             .into_iter()
-            .chain(std::mem::take(&mut self.draining))
+            .chain(std::mem::take(&mut lane.draining))
         {
             for (collection, records) in left.parts.iter() {
                 self.tickets.discard(collection, records.len() as u64);
             }
             self.counts.fates.discarded.add_all(left.by_kind());
-            match (&left.form, left.tags()) {
-                (Form::Packed(_), [tag]) => {
+            match (left.is_packed(), left.tags()) {
+                (true, [tag]) => {
                     self.ended
                         .add_equal(*tag, left.len(), |fates| &mut fates.discarded);
                 }
                 (_, tags) => self.ended.add(tags, |fates| &mut fates.discarded),
             }
         }
-        self.load = Load::default();
-        self.cancelled.clear();
     }
 
-    /// Whether there is something to run.
-    pub(super) fn has_work(&self) -> bool {
-        !self.is_empty()
-    }
-
-    /// Begins a drain, or goes on with one that was interrupted.
-    pub(super) fn take(&mut self) {
-        if !self.draining.is_empty() || self.running.is_some() {
+    /// Removes a lane that no thread runs. What waits there is dropped and counted.
+    pub(super) fn close(&mut self, id: LaneId) {
+        let Some(at) = self.position(id) else {
             return;
+        };
+        self.purge();
+        // It names calls that wait no more.
+        self.cancelled.forget_index();
+        for seat in 0..self.lanes[at].runners.len() {
+            self.end_interrupted((at, seat));
         }
-        self.draining = std::mem::take(&mut self.waiting);
-        self.draining_since = self.waiting_since.take();
-        self.open.fill(None);
-        let packed = self.draining.iter().filter(|waiting| waiting.is_packed());
-        let packed = packed.count();
-        self.packed.trim(packed);
-        // At least one, to unpack into.
-        self.plain.trim((self.draining.len() - packed).max(1));
-        self.counts.drains += 1;
-        self.drain_int_arg_regs = self.int_arg_regs;
+        self.discard_lane(at);
+        self.lanes.remove(at);
+        self.weigh();
     }
 
-    /// Ends the running block, of which the records in front of number `reached` were run or
-    /// skipped. Returns how many were run.
-    pub(super) fn end_block(&mut self, reached: usize) -> u64 {
-        self.end_by_shape(reached);
-        let Some(running) = self.running.take() else {
+    /// Begins a drain of a lane for the thread of this turn, or has it go on with one. Returns its
+    /// register count, or `None` if there is nothing to run.
+    pub(super) fn take(&mut self, turn: &Turn) -> Option<u8> {
+        let int_arg_regs = self.int_arg_regs;
+        let lane = self.lane(turn.lane)?;
+        if !lane.has_work(turn.seat) {
+            return None;
+        }
+        let began = lane.take(turn.seat, int_arg_regs);
+        let int_arg_regs = lane.drain_int_arg_regs;
+        self.counts.drains += u64::from(began);
+        Some(int_arg_regs)
+    }
+
+    /// Ends the block that the thread of this turn runs, of which the records in front of number
+    /// `reached` were run or skipped. Returns how many were run.
+    pub(super) fn end_block(&mut self, turn: &Turn, reached: usize) -> u64 {
+        match self.position(turn.lane) {
+            Some(at) => self.end_block_at((at, turn.seat), reached),
+            None => 0,
+        }
+    }
+
+    fn end_block_at(&mut self, (lane, seat): (usize, usize), reached: usize) -> u64 {
+        self.end_by_shape((lane, seat), reached);
+        let runner = &mut self.lanes[lane].runners[seat];
+        let Some(running) = runner.running.take() else {
             return 0;
         };
         let (mut done, discarded) = running.account(reached, &mut self.tickets);
-        let skipped = self.skipped();
-        self.skipped.clear();
+        let skipped = runner.skipped();
+        runner.skipped.clear();
         done.take(skipped.quarantined);
         done.take(skipped.discarded);
         let fates = &mut self.counts.fates;
@@ -260,109 +278,72 @@ impl Inner {
         done.all()
     }
 
-    /// The records of the running block that were passed and not run.
-    fn skipped(&self) -> Fates {
-        let mut fates = Fates::default();
-        for &(tag, calls, lost) in &self.skipped {
-            let fate = match lost {
-                true => &mut fates.discarded,
-                false => &mut fates.quarantined,
-            };
-            fate.add(tag.kind(), calls);
-        }
-        fates
-    }
-
     /// Ends a block that was interrupted, or that another thread has left behind.
-    pub(super) fn end_interrupted(&mut self) {
-        let running = self.running.as_ref();
-        let reached = running.map(|running| running.behind_progress(&self.turn.cells));
-        if let Some(reached) = reached {
-            self.end_block(reached);
+    pub(super) fn end_interrupted_of(&mut self, turn: &Turn) {
+        if let Some(at) = self.position(turn.lane) {
+            self.end_interrupted((at, turn.seat));
         }
     }
 
-    /// Gives back a block that has run, unless another thread has it still.
-    pub(super) fn give_back(&mut self, block: Option<Arc<Block>>) {
-        if let Some(Ok(mut block)) = block.map(Arc::try_unwrap) {
-            block.clear();
-            self.plain.give(block);
+    fn end_interrupted(&mut self, (lane, seat): (usize, usize)) {
+        let runner = &self.lanes[lane].runners[seat];
+        let running = runner.running.as_ref();
+        let reached = running.map(|running| running.behind_progress(&runner.turn.cells));
+        if let Some(reached) = reached {
+            self.end_block_at((lane, seat), reached);
+        }
+    }
+
+    /// Gives back a block of a lane that has run, unless another thread has it still.
+    pub(super) fn give_back(&mut self, id: LaneId, block: Option<Arc<Block>>) {
+        if let Some(lane) = self.lane(id) {
+            lane.give_back(block);
         }
     }
 
     /// Whether no call is running, on any thread.
     pub(super) fn is_at_rest(&self) -> bool {
-        self.running.is_none() && self.stuck.is_empty()
+        self.stuck.is_empty() && self.runners().all(|runner| runner.running.is_none())
     }
 
-    /// The next block of the drain, as stubs read it, with at most so many records.
-    pub(super) fn next(&mut self, at_most: usize) -> Option<Next> {
-        let mut next = self.draining.pop()?;
-        if let Some(Form::Packed(packed)) = self.draining.last().map(|block| &block.form) {
-            packed.prefetch();
+    /// The next block of the drain that the thread of this turn takes part in, with at most so many
+    /// records.
+    pub(super) fn next(&mut self, turn: &Turn, at_most: usize) -> Option<Next> {
+        let at = self.position(turn.lane)?;
+        let Inner {
+            lanes,
+            cancelled,
+            load,
+            ..
+        } = self;
+        let next = lanes[at].next(turn.seat, at_most, cancelled)?;
+        if !lanes.iter().any(Lane::has_calls) {
+            cancelled.clear();
         }
-        self.cancelled.purge(&mut next);
-        let since = next.since;
-        if next.len() > at_most {
-            let (mut whole, mut parts) = self.unpacked(next);
-            let mut part = self.plain.take();
-            whole.move_first(at_most, &mut part);
-            let first = parts.take_first(at_most);
-            self.draining.push(Waiting {
-                form: Form::Plain(whole),
-                parts,
-                since,
-            });
-            next = Waiting {
-                form: Form::Plain(part),
-                parts: first,
-                since,
-            };
-        }
-        self.cancelled.taken(&mut next);
-        if self.draining.is_empty() && self.waiting.is_empty() {
-            self.cancelled.clear();
-        }
-        let (block, parts) = self.unpacked(next);
-        let records = block.slots().len();
-        self.load.take(records as u64, block.external(0..records));
-        Some(Next {
-            block,
-            parts,
-            since,
-        })
+        let records = next.block.slots().len();
+        load.take(records as u64, next.block.external(0..records));
+        Some(next)
     }
 
-    fn unpacked(&mut self, waiting: Waiting) -> (Block, Parts) {
-        let block = match waiting.form {
-            Form::Plain(block) => block,
-            Form::Packed(mut packed) => {
-                let mut block = self.plain.take();
-                packed.unpack(&mut block);
-                self.packed.give(packed);
-                block
-            }
-        };
-        (block, waiting.parts)
-    }
-
-    /// What has become of the calls that were queued. The running block's count as executed before
+    /// What has become of the calls that were queued. The running blocks' count as executed before
     /// the one that was published last, and as waiting behind it. Cancelled ones were purged.
     pub(super) fn fates(&self) -> (Fates, Backlog) {
         let mut fates = self.counts.fates;
         let mut bytes = 0;
-        for waiting in self.waiting.iter().chain(&self.draining) {
-            fates.waiting.add_all(waiting.by_kind());
-            bytes += waiting.bytes();
-        }
-        if let Some(running) = &self.running {
-            running.add_to(&self.turn.cells, &mut fates);
-            let skipped = self.skipped();
-            fates.executed.take(skipped.quarantined);
-            fates.executed.take(skipped.discarded);
-            fates.quarantined.add_all(skipped.quarantined);
-            fates.discarded.add_all(skipped.discarded);
-            bytes += Block::BYTES;
+        for lane in &self.lanes {
+            for waiting in lane.blocks() {
+                fates.waiting.add_all(waiting.by_kind());
+                bytes += waiting.bytes();
+            }
+            for (runner, running) in lane.running() {
+                running.add_to(&runner.turn.cells, &mut fates);
+                let skipped = runner.skipped();
+                fates.executed.take(skipped.quarantined);
+                fates.executed.take(skipped.discarded);
+                fates.quarantined.add_all(skipped.quarantined);
+                fates.discarded.add_all(skipped.discarded);
+                bytes += Block::BYTES;
+            }
         }
         for stuck in &self.stuck {
             fates.running.add_all(stuck.by_kind());
@@ -379,25 +360,27 @@ impl Inner {
 
     /// When the first of the calls that have not ended was queued; `None` if there are none.
     pub(super) fn since(&self) -> Option<Instant> {
-        match !self.draining.is_empty() || self.running.is_some() {
-            true => self.draining_since,
-            false => self.waiting_since.filter(|_| !self.waiting.is_empty()),
-        }
+        self.lanes.iter().filter_map(Lane::since).min()
     }
 
     /// How many calls have not begun.
     pub(super) fn not_begun(&self) -> u64 {
-        let running = self.running.as_ref();
-        let behind = running.map_or(0, |running| running.behind(&self.turn.cells));
-        self.load.calls + behind as u64
+        let running = self.lanes.iter().flat_map(Lane::running);
+        let behind = running.map(|(runner, running)| running.behind(&runner.turn.cells));
+        self.load.calls + behind.sum::<usize>() as u64
     }
 
     /// External bytes of the objects whose calls have not ended.
     pub(super) fn external(&self) -> u128 {
-        let running = self.running.as_ref();
-        let running = running.map_or(0, |running| running.external_left(&self.turn.cells));
+        let running = self.lanes.iter().flat_map(Lane::running);
+        let running = running.map(|(runner, running)| running.external_left(&runner.turn.cells));
         let stuck = self.stuck.iter().map(Stuck::external).sum::<u128>();
-        self.load.external + running + stuck
+        self.load.external + running.sum::<u128>() + stuck
+    }
+
+    /// All blocks that wait, of all lanes.
+    pub(super) fn blocks(&self) -> impl Iterator<Item = &Waiting> {
+        self.lanes.iter().flat_map(Lane::blocks)
     }
 }
 
@@ -414,20 +397,20 @@ pub(crate) struct Filling<'a> {
 impl Filling<'_> {
     /// Adds a record.
     #[inline(always)]
-    pub(crate) fn push(&mut self, record: &Record, tag: Tag, owned: Owned) {
+    pub(crate) fn push(&mut self, record: &Record, route: Route, owned: Owned) {
         let inner = &mut *self.inner;
-        let group = match self.in_order {
-            true => 0,
-            false => tag.shape() as usize & (inner.open.len() - 1),
-        };
-        let open = inner.open[group].and_then(|at| inner.waiting.get_mut(at));
-        if !open.is_some_and(|open| open.push(record, tag, owned)) {
-            inner.push_elsewhere(group, record, tag, owned);
-        }
         inner.counts.queued += 1;
-        inner.load.calls += 1;
-        inner.load.external += u128::from(owned.external);
+        if route.lane == LaneId::EXECUTOR {
+            inner.lanes[0].push(record, route.tag, owned, self.in_order);
+        } else {
+            let how = (self.collection, self.in_order);
+            if !inner.push_apart(record, route, owned, how) {
+                return;
+            }
+        }
+        inner.load.add(1, owned.external.into());
         if inner.cancelled.has_index() {
+            let tag = route.tag;
             let id = tag.call_id(record.words[tag.own_word()], owned.number);
             let known = Known {
                 collection: Some(self.collection),

@@ -1,5 +1,5 @@
 //! The finalizer queue: what is due, in blocks of ready-to-call records, and the finalizer
-//! goroutine's parking place.
+//! goroutine's parking place. Its lanes are drained apart from each other (`lane`).
 //!
 //! A block is filled from its end towards its beginning, and blocks are taken newest first. So the
 //! ascending order in which a batch stub runs records is last in, first out, as Go runs them.
@@ -18,6 +18,7 @@ mod column;
 mod ends;
 mod inner;
 mod kinds;
+mod lane;
 mod packed;
 mod pressure;
 mod record;
@@ -40,9 +41,11 @@ pub(crate) use self::by_shape::OfShape;
 pub use self::cancel::CallStage;
 use self::cancel::Cancelled;
 pub(crate) use self::inner::Filling;
-use self::inner::{Inner, Load, Next};
+use self::inner::{Inner, Load};
 pub use self::kinds::{Backlog, CallKind, CallStats};
 pub(crate) use self::kinds::{ByKind, Fates};
+use self::lane::{Lane, Next};
+pub(crate) use self::lane::{LaneId, Route};
 use self::packed::Packed;
 pub use self::pressure::BacklogBound;
 use self::pressure::Gauge;
@@ -53,7 +56,7 @@ pub(crate) use self::relief::{Sight, Turn, TurnRef, Watched};
 use self::running::{Found, Running};
 pub use self::tickets::Outstanding;
 use self::tickets::Tickets;
-use self::waiting::{Spare, Waiting};
+use self::waiting::Waiting;
 use crate::base::lock::{Condvar, Lock, Rank};
 use crate::base::sync::{Arc, AtomicU32, Ordering};
 
@@ -165,31 +168,26 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    pub(crate) fn new(int_arg_regs: u8, order: DrainOrder) -> Queue {
+    /// A queue whose pool has so many threads.
+    pub(crate) fn new(int_arg_regs: u8, order: DrainOrder, pool: usize) -> Queue {
+        let lane = |id, threads| Lane::new(id, order, threads, false);
         let inner = Inner {
-            waiting: Vec::new(),
-            open: vec![None; order.open_blocks()].into_boxed_slice(),
-            draining: Vec::new(),
-            running: None,
-            skipped: Vec::new(),
-            ended: Ended::default(),
+            lanes: vec![lane(LaneId::EXECUTOR, 1), lane(LaneId::POOL, pool)],
+            next_lane: LaneId::POOL.next(),
+            order,
+            single: false,
             block_number: 0,
-            turn: Turn::new(false),
             stuck: Vec::new(),
             watched: false,
             cancelled: Cancelled::default(),
             tickets: Tickets::default(),
             collection: 0,
-            plain: Spare::new(),
-            packed: Spare::new(),
             int_arg_regs,
-            drain_int_arg_regs: int_arg_regs,
             stop: false,
             counts: Counts::default(),
+            ended: Ended::default(),
             load: Load::default(),
             gauge: Gauge::default(),
-            waiting_since: None,
-            draining_since: None,
         };
         Queue {
             inner: Lock::new(Rank::Queue, inner),
@@ -213,14 +211,33 @@ impl Queue {
         result
     }
 
-    /// Adds these records of a block again, to be run in the same order, with this tag. They count
+    /// Adds a lane for one thread, that of a mailbox.
+    pub(crate) fn open_lane(&self) -> LaneId {
+        let mut inner = self.inner.lock();
+        let id = inner.next_lane;
+        inner.next_lane = id.next();
+        let lane = Lane::new(id, inner.order, 1, inner.single);
+        inner.lanes.push(lane);
+        id
+    }
+
+    /// Removes a lane of a mailbox, which no thread drains. What is queued there, or would be from
+    /// now on, is dropped and counted.
+    pub(crate) fn close_lane(&self, id: LaneId) {
+        let mut inner = self.inner.lock();
+        inner.close(id);
+        self.gauge(&mut inner);
+        self.settled.notify_all();
+    }
+
+    /// Adds these records of a block again, to be run in the same order, on this route. They count
     /// as queued by the last collection.
-    pub(crate) fn requeue(&self, block: &Block, records: Range<usize>, tag: Tag) {
+    pub(crate) fn requeue(&self, block: &Block, records: Range<usize>, route: Route) {
         let mut inner = self.inner.lock();
         let collection = inner.collection;
         inner.fill(collection, |due| {
             for n in records.rev() {
-                due.push(&block.slots()[n].record(), tag, block.owned(n));
+                due.push(&block.slots()[n].record(), route, block.owned(n));
             }
         });
         self.gauge(&mut inner);
@@ -229,15 +246,15 @@ impl Queue {
     /// As [`Queue::fill`], but what is pushed first runs last also with [`DrainOrder::Grouped`].
     pub(crate) fn fill_in_order(&self, collection: u64, body: impl FnOnce(&mut Filling<'_>)) {
         let mut inner = self.inner.lock();
-        inner.open.fill(None);
-        let blocks = inner.waiting.len();
+        inner.lanes.iter_mut().for_each(|lane| lane.open.fill(None));
+        let blocks = inner.lanes[0].waiting.len();
         body(&mut Filling {
             inner: &mut inner,
             collection,
             in_order: true,
         });
         inner.attribute(collection, &[], blocks);
-        inner.open.fill(None);
+        inner.lanes.iter_mut().for_each(|lane| lane.open.fill(None));
         self.gauge(&mut inner);
     }
 
@@ -248,69 +265,109 @@ impl Queue {
         self.fill(collection, |due| {
             for (number, (record, tag)) in (0..).zip(records) {
                 let external = 0;
-                due.push(&record, tag, Owned { number, external });
+                let owned = Owned { number, external };
+                due.push(&record, Route::to_executor(tag), owned);
             }
         });
     }
 
-    /// Wakes the goroutine if something is due. Returns whether it is.
+    /// Wakes the threads that wait for calls. Returns whether calls wait in the executor's lane.
     pub(crate) fn wake(&self) -> bool {
         let inner = self.inner.lock();
-        let due = !inner.waiting.is_empty();
+        let due = !inner.lanes[0].waiting.is_empty();
         if due {
             self.status.fetch_or(status::WAKE, Ordering::AcqRel);
+        }
+        if due || !inner.lanes[1].waiting.is_empty() {
             self.work.notify_all();
         }
         due
     }
 
-    /// The number of records that are not done.
-    pub(crate) fn due(&self) -> u64 {
-        self.inner.lock().due()
+    /// Whether calls wait in a lane.
+    pub(crate) fn is_due_in(&self, lane: LaneId) -> bool {
+        let mut inner = self.inner.lock();
+        inner
+            .lane(lane)
+            .is_some_and(|lane| !lane.waiting.is_empty())
     }
 
-    /// Begins a drain if anything is due; parks until then if `park`.
-    pub(crate) fn take(&self, park: bool) -> Taken {
+    /// The lanes of mailboxes in which calls wait.
+    pub(crate) fn due_mailboxes(&self) -> Vec<LaneId> {
+        let inner = self.inner.lock();
+        let due = inner.lanes[2..]
+            .iter()
+            .filter(|lane| !lane.waiting.is_empty());
+        due.map(|lane| lane.id).collect()
+    }
+
+    /// The number of records of a lane that are not done.
+    pub(crate) fn due_in(&self, lane: LaneId) -> u64 {
+        self.inner.lock().due_in(lane)
+    }
+
+    /// Begins a drain if anything is due in the turn's lane; parks until then if `park`.
+    pub(crate) fn take(&self, turn: &Turn, park: bool) -> Taken {
         let mut inner = self.inner.lock();
         loop {
             if inner.stop {
-                self.status
-                    .fetch_and(!(status::WAIT | status::WAKE), Ordering::AcqRel);
-                inner.end_interrupted();
+                self.set_parked(turn, false);
+                inner.end_interrupted_of(turn);
                 self.gauge(&mut inner);
                 self.settled.notify_all();
                 self.watch.notify_all();
                 return Taken::Stop;
             }
-            if inner.has_work() {
-                self.status
-                    .fetch_and(!(status::WAIT | status::WAKE), Ordering::AcqRel);
-                inner.take();
+            if let Some(int_arg_regs) = inner.take(turn) {
+                self.set_parked(turn, false);
                 self.gauge(&mut inner);
                 if inner.watched {
                     self.watch.notify_all();
                 }
-                return Taken::Drain {
-                    int_arg_regs: inner.drain_int_arg_regs,
-                };
+                return Taken::Drain { int_arg_regs };
             }
-            self.status.fetch_or(status::WAIT, Ordering::AcqRel);
+            self.set_parked(turn, true);
             self.settled.notify_all();
-            if !park {
+            if !park || turn.is_relieved() {
                 return Taken::Nothing;
             }
             inner = inner.wait(&self.work);
         }
     }
 
-    /// Returns the block that was running when the goroutine panicked, and the number of the record
-    /// after the one that was about to be called; `None` if no block was running. Calls `prepare`
-    /// with the block.
-    pub(crate) fn interrupted(&self, prepare: impl FnOnce(&Block)) -> Option<(Arc<Block>, usize)> {
-        let inner = self.inner.lock();
-        let running = inner.running.as_ref()?;
+    /// Whether the thread of the executor's lane is parked, in the status word.
+    fn set_parked(&self, turn: &Turn, on: bool) {
+        if turn.lane() != LaneId::EXECUTOR {
+            return;
+        }
+        match on {
+            true => self.status.fetch_or(status::WAIT, Ordering::AcqRel),
+            false => self
+                .status
+                .fetch_and(!(status::WAIT | status::WAKE), Ordering::AcqRel),
+        };
+    }
+
+    /// Whether the thread of the executor's lane is inside a finalizer, in the status word.
+    pub(crate) fn set_running(&self, turn: &Turn, on: bool) {
+        if turn.lane() == LaneId::EXECUTOR {
+            self.set_status(status::RUNNING, on);
+        }
+    }
+
+    /// Returns the block that the turn's thread was running when it panicked, and the number of the
+    /// record after the one that was about to be called; `None` if no block was running. Calls
+    /// `prepare` with the block.
+    pub(crate) fn interrupted(
+        &self,
+        turn: &Turn,
+        prepare: impl FnOnce(&Block),
+    ) -> Option<(Arc<Block>, usize)> {
+        let mut inner = self.inner.lock();
+        let runner = inner.runner(turn)?;
+        let running = runner.running.as_ref()?;
         prepare(&running.block);
-        let from = running.behind_progress(&inner.turn.cells);
+        let from = running.behind_progress(&runner.turn.cells);
         Some((running.block.clone(), from))
     }
 
@@ -319,6 +376,7 @@ impl Queue {
     /// queue is stopped. The block's records stay roots until [`Queue::finish_block`].
     pub(crate) fn next_block(
         &self,
+        turn: &Turn,
         at_most: usize,
         prepare: impl FnOnce(&Block),
     ) -> Option<(Arc<Block>, usize)> {
@@ -330,13 +388,16 @@ impl Queue {
             block,
             parts,
             since,
-        } = inner.next(at_most)?;
+        } = inner.next(turn, at_most)?;
         prepare(&block);
         let block = Arc::new(block);
         let running = Running::new(block.clone(), parts, since);
-        running.begin(&inner.turn.cells);
         inner.block_number += 1;
-        inner.running = Some(running);
+        let number = inner.block_number;
+        let runner = inner.runner(turn)?;
+        running.begin(&runner.turn.cells);
+        runner.block_number = number;
+        runner.running = Some(running);
         Some((block, 0))
     }
 
@@ -346,8 +407,8 @@ impl Queue {
         let mut inner = self.inner.lock();
         self.settled.notify_all();
         let stop = inner.stop || turn.is_relieved();
-        let running = inner.running.as_mut().filter(|_| !stop)?;
-        running.pass(from, &turn.cells)
+        let running = inner.runner(turn)?.running.as_mut();
+        running.filter(|_| !stop)?.pass(from, &turn.cells)
     }
 
     /// Begins a batch of the running block's records `from..to`. If it is `whole`, it is not ended
@@ -375,7 +436,9 @@ impl Queue {
         }
         let stop = inner.stop;
         let to = if stop { from } else { to };
-        let running = inner.running.as_mut();
+        let running = inner
+            .runner(turn)
+            .and_then(|runner| runner.running.as_mut());
         running.map_or(from, |running| running.claim(from, to, &turn.cells))
     }
 
@@ -384,10 +447,13 @@ impl Queue {
     pub(crate) fn skip(&self, turn: &Turn, tags: &[Tag], lost: bool) {
         let mut inner = self.inner.lock();
         // If another thread has taken over meanwhile, the record is counted when this one retires.
-        if !turn.is_relieved() {
+        if turn.is_relieved() {
+            return;
+        }
+        if let Some(runner) = inner.runner(turn) {
             let same = tags.chunk_by(|a, b| a == b);
             let skipped = same.map(|same| (same[0], same.len(), lost));
-            inner.skipped.extend(skipped);
+            runner.skipped.extend(skipped);
         }
     }
 
@@ -398,10 +464,10 @@ impl Queue {
         if turn.is_relieved() {
             return inner.retire(turn, Some(block), self);
         }
-        let executed = inner.end_block(reached);
-        inner.give_back(Some(block));
+        let executed = inner.end_block(turn, reached);
+        inner.give_back(turn.lane(), Some(block));
         self.gauge(&mut inner);
-        self.status.fetch_and(!status::RUNNING, Ordering::AcqRel);
+        self.set_running(turn, false);
         // For those who wait for a collection's calls, or for the end.
         self.settled.notify_all();
         if inner.watched {
@@ -415,11 +481,8 @@ impl Queue {
     pub(crate) fn cancel(&self, id: CallId, allowed: impl Fn(u32) -> bool) -> CallStage {
         let mut inner = self.inner.lock();
         let Inner {
-            waiting,
-            draining,
-            running,
+            lanes,
             cancelled,
-            turn,
             stuck,
             load,
             ..
@@ -429,15 +492,19 @@ impl Queue {
             found.then_some(Found::Running)
         };
         // What waits is newer than what runs.
-        let blocks = waiting.iter().chain(&*draining);
-        let found = match cancelled.cancel(id, &allowed, blocks) {
+        let found = match cancelled.cancel(id, &allowed, lanes.iter().flat_map(Lane::blocks)) {
             Some(known) => {
                 load.take(1, known.external.into());
                 Some(Found::Cancelled(known.collection, known.shape))
             }
-            None => running.as_mut().and_then(|running| {
-                running.cancel(|of, shape| of == id && allowed(shape), &turn.cells)
-            }),
+            None => lanes
+                .iter_mut()
+                .flat_map(|lane| &mut lane.runners)
+                .find_map(|runner| {
+                    let wanted = |of: CallId, shape: u32| of == id && allowed(shape);
+                    let cells = &runner.turn.cells;
+                    runner.running.as_mut()?.cancel(wanted, cells)
+                }),
         };
         let found = found.or_else(in_stuck);
         match found {
@@ -477,11 +544,11 @@ impl Queue {
         let mut inner = self.inner.lock();
         inner.purge();
         inner.cancelled.forget_index();
-        for block in inner.waiting.iter().chain(&inner.draining) {
+        for block in inner.blocks() {
             block.for_each_reference(of, visit);
         }
-        if let Some(running) = &inner.running {
-            let from = running.progress(&inner.turn.cells);
+        for (runner, running) in inner.lanes.iter().flat_map(Lane::running) {
+            let from = running.progress(&runner.turn.cells);
             let block = &running.block;
             block.for_each_reference(of, from, &running.skip, visit);
         }
@@ -494,12 +561,11 @@ impl Queue {
     /// several times with one index.
     pub(crate) fn for_each_shape(&self, mut visit: impl FnMut(u32)) {
         let inner = self.inner.lock();
-        let waiting = inner.waiting.iter().chain(&inner.draining);
-        let running = inner.running.as_ref();
-        let running = running.map_or(&[][..], |running| running.block.tags());
-        waiting
+        let running = inner.lanes.iter().flat_map(Lane::running);
+        inner
+            .blocks()
             .flat_map(Waiting::tags)
-            .chain(running)
+            .chain(running.flat_map(|(_, running)| running.block.tags()))
             .for_each(|tag| visit(tag.shape()));
         let stuck = inner.stuck.iter().flat_map(Stuck::entries);
         stuck.for_each(|(_, tag)| visit(tag.shape()));
@@ -519,6 +585,8 @@ impl Queue {
         inner.purge();
         let (fates, backlog) = inner.fates();
         let ended = inner.counts.fates;
+        let plain: usize = inner.lanes.iter().map(|lane| lane.plain.made).sum();
+        let packed: usize = inner.lanes.iter().map(|lane| lane.packed.made).sum();
         Counts {
             executed: ended.executed.all(),
             cancelled: ended.cancelled.all(),
@@ -527,8 +595,8 @@ impl Queue {
             fates,
             backlog,
             stuck: inner.stuck.iter().map(|stuck| stuck.len() as u64).sum(),
-            blocks: inner.plain.made + inner.packed.made,
-            bytes: inner.plain.made * Block::BYTES + inner.packed.made * Packed::BYTES,
+            blocks: plain + packed,
+            bytes: plain * Block::BYTES + packed * Packed::BYTES,
             ..inner.counts
         }
     }
@@ -537,8 +605,8 @@ impl Queue {
     pub(crate) fn for_each_record(&self, mut visit: impl FnMut(&Record, Tag, bool)) {
         let mut inner = self.inner.lock();
         inner.purge();
-        if let Some(running) = &inner.running {
-            let cells = &inner.turn.cells;
+        for (runner, running) in inner.lanes.iter().flat_map(Lane::running) {
+            let cells = &runner.turn.cells;
             let at = running.progress(cells);
             running.for_each_left(cells, &mut |n, slot, tag| {
                 visit(&slot.record(), tag, n == at);
@@ -547,8 +615,10 @@ impl Queue {
         for (slot, tag) in inner.stuck.iter().flat_map(Stuck::entries) {
             visit(&slot.record(), tag, true);
         }
-        for waiting in inner.draining.iter().chain(&inner.waiting) {
-            waiting.for_each_record(&mut |record, tag| visit(record, tag, false));
+        for lane in &inner.lanes {
+            for waiting in lane.draining.iter().chain(&lane.waiting) {
+                waiting.for_each_record(&mut |record, tag| visit(record, tag, false));
+            }
         }
     }
 

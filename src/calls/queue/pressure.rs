@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use super::Queue;
 use super::inner::Inner;
+use super::lane::Lane;
 use crate::base::deadline::Deadline;
 use crate::base::sync::Ordering;
 
@@ -184,8 +185,9 @@ impl Queue {
         untold
     }
 
-    /// Waits while a bound that asks for assistance is exceeded, until the deadline, and until so
-    /// many more calls have begun or been dropped. Returns how many did.
+    /// Waits while a bound that asks for assistance is exceeded and the executor's thread or the
+    /// pool's have calls, until the deadline, and until so many more calls have begun or been
+    /// dropped. Returns how many did. Does not wait for mailboxes, which nobody may be emptying.
     pub(crate) fn wait_for_relief(&self, deadline: Deadline, calls: u64) -> u64 {
         let gone = |inner: &Inner| inner.counts.queued - inner.not_begun();
         let mut inner = self.inner.lock();
@@ -196,6 +198,7 @@ impl Queue {
             if since >= calls
                 || left.is_zero()
                 || inner.stop
+                || inner.lanes[..2].iter().all(Lane::is_empty)
                 || self.exceeded_in(&mut inner, demand::ASSIST).is_none()
             {
                 return since;

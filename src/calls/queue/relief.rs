@@ -17,6 +17,7 @@ use fing_stubs::Record;
 
 use super::block::Block;
 use super::kinds::ByKind;
+use super::lane::{Lane, LaneId, Runner};
 use super::record::{CallId, Slot, Tag};
 use super::running::Cells;
 use super::tickets::Outstanding;
@@ -30,6 +31,10 @@ pub(crate) type TurnRef = std::sync::Arc<Turn>;
 #[derive(Debug)]
 pub(crate) struct Turn {
     pub(super) cells: Cells,
+    /// The lane of the blocks.
+    pub(super) lane: LaneId,
+    /// The place in the lane.
+    pub(super) seat: usize,
     /// Written and read with the queue locked; the thread itself may look without.
     relieved: AtomicBool,
     /// Whether calls are made one by one, as a batch can't be ended early.
@@ -37,12 +42,19 @@ pub(crate) struct Turn {
 }
 
 impl Turn {
-    pub(super) fn new(single: bool) -> TurnRef {
+    pub(super) fn new(lane: LaneId, seat: usize, single: bool) -> TurnRef {
         TurnRef::new(Turn {
             cells: Cells::new(),
+            lane,
+            seat,
             relieved: AtomicBool::new(false),
             single,
         })
+    }
+
+    /// The lane whose blocks the thread runs.
+    pub(crate) fn lane(&self) -> LaneId {
+        self.lane
     }
 
     /// Whether another thread has taken over.
@@ -101,10 +113,14 @@ pub(crate) struct Sight {
 /// What a watchdog finds.
 #[derive(Clone, Debug)]
 pub(crate) enum Watched {
-    /// The goroutine's turn.
-    Turn(TurnRef),
+    /// The turns in force.
+    Turns(Vec<TurnRef>),
     /// The queue is stopped, and nothing runs.
     Ended,
+}
+
+fn turns(runners: &[Runner]) -> impl Iterator<Item = TurnRef> {
+    runners.iter().map(|runner| runner.turn.clone())
 }
 
 /// Records whose call has not returned, of a thread that was relieved or has ended.
@@ -118,6 +134,11 @@ pub(super) struct Stuck {
 }
 
 impl Stuck {
+    /// The lane that they are of.
+    pub(super) fn lane(&self) -> LaneId {
+        self.turn.lane
+    }
+
     pub(super) fn len(&self) -> usize {
         self.records.len()
     }
@@ -132,6 +153,11 @@ impl Stuck {
         self.block.external(self.records.clone())
     }
 
+    /// External bytes of the object of its record `n`.
+    pub(super) fn external_of(&self, n: usize) -> u64 {
+        self.block.owned(self.records.start + n).external
+    }
+
     /// Its records with their tags.
     pub(super) fn entries(&self) -> impl Iterator<Item = (&Slot, Tag)> {
         let entries = self.block.entries().skip(self.records.start);
@@ -142,6 +168,12 @@ impl Stuck {
     pub(super) fn has(&self, id: CallId, allowed: impl Fn(u32) -> bool) -> bool {
         let is_it = |n: usize| self.block.call_id(n) == id && allowed(self.block.tags()[n].shape());
         self.records.clone().any(is_it)
+    }
+
+    /// How many of its records are of a collection.
+    pub(super) fn part_of(&self, collection: u64) -> u64 {
+        let parts = self.parts.iter().filter(|(of, _)| *of == collection);
+        parts.map(|(_, calls)| calls).sum()
     }
 
     /// Corrects what is outstanding of a collection: these calls are running.
@@ -163,49 +195,59 @@ pub(crate) struct Left {
     pub(crate) records: Range<usize>,
 }
 
+/// The call that the thread of this place is in.
+fn sight(runner: &Runner) -> Option<Sight> {
+    let running = runner.running.as_ref()?;
+    let at = running.progress(&runner.turn.cells);
+    (!running.call_at(at).is_empty()).then_some(Sight {
+        block: runner.block_number,
+        at,
+    })
+}
+
 impl Inner {
-    fn sight(&self) -> Option<Sight> {
-        let running = self.running.as_ref()?;
-        let at = running.progress(&self.turn.cells);
-        (!running.call_at(at).is_empty()).then_some(Sight {
-            block: self.block_number,
-            at,
-        })
+    /// The place of the thread that is in this call still.
+    fn seen(&self, wanted: Sight) -> Option<&Runner> {
+        let is_it = |runner: &&Runner| runner.block_number == wanted.block;
+        let found = self.runners().find(is_it);
+        found.filter(|runner| sight(runner) == Some(wanted))
     }
 
-    /// Puts a new turn in force. The thread of the old one is at these records of the running
-    /// block, and the new one begins behind them.
-    fn hand_over(&mut self, records: Range<usize>) -> (TurnRef, Option<Left>) {
-        let new = Turn::new(self.turn.single);
-        let old = std::mem::replace(&mut self.turn, new);
+    /// Puts a new turn in force. The thread of the old one is at these records of its block, and
+    /// the new one begins behind them.
+    fn hand_over(
+        &mut self,
+        old: &TurnRef,
+        records: Range<usize>,
+    ) -> Option<(TurnRef, Option<Left>)> {
+        let new = Turn::new(old.lane, old.seat, old.single);
+        let runner = self.runner(old)?;
+        runner.turn = new.clone();
         old.relieved.store(true, Ordering::Release);
-        self.counts.taken_over += 1;
-        let left = self.running.as_mut().map(|running| {
-            running.resume(records.clone(), &self.turn.cells);
+        let left = runner.running.as_mut().map(|running| {
+            running.resume(records.clone(), &new.cells);
             Left {
                 block: running.block.clone(),
                 records: records.clone(),
             }
         });
-        if let (Some(running), false) = (&self.running, records.is_empty()) {
-            let part = |(collection, of): (u64, Range<usize>)| {
-                let calls = records.clone().filter(|n| of.contains(n)).count();
-                (collection, calls as u64)
-            };
-            self.stuck.push(Stuck {
-                turn: old,
-                block: running.block.clone(),
-                parts: running.parts.iter().map(part).collect(),
-                records: records.clone(),
-            });
-        }
+        let part = |(collection, of): (u64, Range<usize>)| {
+            let calls = records.clone().filter(|n| of.contains(n)).count();
+            (collection, calls as u64)
+        };
+        let running = runner.running.as_ref().filter(|_| !records.is_empty());
+        let stuck = running.map(|running| Stuck {
+            turn: old.clone(),
+            block: running.block.clone(),
+            parts: running.parts.iter().map(part).collect(),
+            records: records.clone(),
+        });
+        self.counts.taken_over += 1;
+        self.stuck.extend(stuck);
         if self.stop {
-            self.end_block(records.end);
+            self.end_block(&new, records.end);
         }
-        (
-            self.turn.clone(),
-            left.filter(|left| !left.records.is_empty()),
-        )
+        Some((new, left.filter(|left| !left.records.is_empty())))
     }
 }
 
@@ -213,36 +255,59 @@ impl Queue {
     /// Has turns be such that their threads can be relieved. Before the first drain.
     pub(crate) fn guard_turns(&self) {
         let mut inner = self.inner.lock();
-        inner.turn = Turn::new(!inner.turn.cells.is_divisible());
+        let divisible = inner
+            .runners()
+            .all(|runner| runner.turn.cells.is_divisible());
+        inner.single = !divisible;
+        let single = inner.single;
+        for runner in inner.lanes.iter_mut().flat_map(|lane| &mut lane.runners) {
+            runner.turn = Turn::new(runner.turn.lane, runner.turn.seat, single);
+        }
     }
 
-    /// The turn in force.
+    /// The turn in force of the executor's lane.
     pub(crate) fn turn(&self) -> TurnRef {
-        self.inner.lock().turn.clone()
+        self.inner.lock().lanes[0].runners[0].turn.clone()
     }
 
-    /// Waits for `period`, or, while the goroutine is parked, until it is not.
+    /// The turns in force of a lane; none if it was closed.
+    pub(crate) fn turns_of(&self, lane: LaneId) -> Vec<TurnRef> {
+        let mut inner = self.inner.lock();
+        let lane = inner.lane(lane);
+        lane.map_or_else(Vec::new, |lane| turns(&lane.runners).collect())
+    }
+
+    /// Waits for `period`, or, while no thread has anything to run, until one has.
     pub(crate) fn watch(&self, period: Duration) -> Watched {
         let mut inner = self.inner.lock();
         inner.watched = true;
         loop {
-            let idle = inner.running.is_none();
+            let idle = inner.runners().all(|runner| runner.running.is_none());
             if inner.stop && idle {
                 return Watched::Ended;
             }
             let parked = self.status() & status::WAIT != 0;
-            if !(idle && parked) {
+            let apart = inner.lanes[1..]
+                .iter()
+                .any(|lane: &Lane| !lane.draining.is_empty());
+            if !(idle && parked) || apart {
                 break;
             }
             inner = inner.wait(&self.watch);
         }
         inner = inner.wait_timeout(&self.watch, period);
-        Watched::Turn(inner.turn.clone())
+        let lanes = inner.lanes.iter();
+        Watched::Turns(lanes.flat_map(|lane| turns(&lane.runners)).collect())
     }
 
-    /// The call that runs now.
-    pub(crate) fn sight(&self) -> Option<Sight> {
-        self.inner.lock().sight()
+    /// The calls that run now.
+    pub(crate) fn sights(&self) -> Vec<Sight> {
+        self.inner.lock().runners().filter_map(sight).collect()
+    }
+
+    /// The lane of a call, if it runs still.
+    pub(crate) fn lane_of(&self, sight: Sight) -> Option<LaneId> {
+        Some(self.inner.lock().seen(sight)?.turn.lane)
     }
 
     /// Calls `look` with the running block and the number of the record that runs, with the queue
@@ -253,43 +318,47 @@ impl Queue {
         look: impl FnOnce(&Block, usize) -> R,
     ) -> Option<R> {
         let inner = self.inner.lock();
-        let running = inner.running.as_ref();
-        let running = running.filter(|_| inner.sight() == Some(sight))?;
-        let block = &running.block;
-        Some(look(block, sight.at))
+        let running = inner.seen(sight)?.running.as_ref()?;
+        Some(look(&running.block, sight.at))
     }
 
     /// Takes over from a thread that is in this call still, unless as many calls as `most` are
-    /// stuck. Returns the turn for the calling thread.
+    /// stuck, or its lane is that of a mailbox, whose thread no other can replace. Returns the turn
+    /// for the calling thread.
     pub(crate) fn relieve(&self, sight: Sight, most: usize) -> Option<TurnRef> {
         let mut inner = self.inner.lock();
-        if inner.stuck.len() >= most || inner.stop || inner.sight() != Some(sight) {
+        if inner.stuck.len() >= most || inner.stop {
             return None;
         }
-        let turn = inner.turn.clone();
-        let running = inner.running.as_mut()?;
+        let runner = inner.seen(sight)?;
+        let turn = runner.turn.clone();
+        if turn.lane > LaneId::POOL {
+            return None;
+        }
+        let running = runner.running.as_ref()?;
         let records = running.call_at(sight.at);
         if !running.end_behind(&records, &turn.cells) {
             return None;
         }
-        self.set_status(status::RUNNING, false);
-        Some(inner.hand_over(records).0)
+        self.set_running(&turn, false);
+        Some(inner.hand_over(&turn, records)?.0)
     }
 
     /// Takes the place of a thread that has ended, whatever it was doing. Returns the turn for the
     /// calling thread, and the call that the other one was in.
     pub(crate) fn replace(&self, ended: &TurnRef) -> Option<(TurnRef, Option<Left>)> {
         let mut inner = self.inner.lock();
-        if !TurnRef::ptr_eq(&inner.turn, ended) {
+        let runner = inner.runner(ended)?;
+        if !TurnRef::ptr_eq(&runner.turn, ended) {
             return None;
         }
-        let running = inner.running.as_ref();
+        let running = runner.running.as_ref();
         let records = running.map(|running| running.call_at(running.progress(&ended.cells)));
         let records = records.unwrap_or_default();
-        self.set_status(status::RUNNING, false);
-        let replaced = inner.hand_over(records);
+        self.set_running(ended, false);
+        let replaced = inner.hand_over(ended, records);
         self.settled.notify_all();
-        Some(replaced)
+        replaced
     }
 
     /// Ends the calls that a relieved thread was in, or one that has ended: they are no longer
@@ -318,7 +387,7 @@ impl Inner {
                 self.tickets.done(*collection, *calls);
             }
         }
-        self.give_back(block);
+        self.give_back(turn.lane, block);
         queue.gauge(self);
         queue.settled.notify_all();
         calls

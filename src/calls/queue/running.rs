@@ -365,6 +365,16 @@ impl Running {
         left.map(|n| u128::from(self.block.owned(n).external)).sum()
     }
 
+    /// How many of its records are of a collection, but for those that were cancelled or are called
+    /// by another thread.
+    pub(super) fn part_of(&self, collection: u64) -> u64 {
+        let records = self.parts.iter().find(|(of, _)| *of == collection);
+        let count = |(_, records): (u64, Range<usize>)| {
+            records.filter(|n| !self.is_taken(*n)).count() as u64
+        };
+        records.map_or(0, count)
+    }
+
     /// Corrects what is outstanding of a collection by what this block has done of it.
     pub(super) fn correct(&self, collection: u64, outstanding: &mut Outstanding, cells: &Cells) {
         let at = self.progress(cells);
@@ -378,8 +388,9 @@ impl Running {
         outstanding.queued -= (passed.len() - cancelled - elsewhere) as u64;
         let end = self.claimed.max(at + 1).min(self.len());
         let running = (at..end).filter(|n| records.contains(n) && !self.is_taken(*n));
-        outstanding.running = running.count() as u64;
-        outstanding.queued -= outstanding.running;
+        let running = running.count() as u64;
+        outstanding.running += running;
+        outstanding.queued -= running;
     }
 }
 

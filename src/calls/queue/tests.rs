@@ -30,13 +30,14 @@ fn record(shape: u32, number: u64) -> (Record, Tag) {
 /// Everything that is due, in the order in which it would run.
 fn drained(queue: &Queue) -> Vec<(Record, Tag)> {
     let mut all = Vec::new();
-    while let Taken::Drain { .. } = queue.take(false) {
-        while let Some((block, _)) = queue.next_block(BLOCK_RECORDS, |_| ()) {
+    let turn = queue.turn();
+    while let Taken::Drain { .. } = queue.take(&turn, false) {
+        while let Some((block, _)) = queue.next_block(&turn, BLOCK_RECORDS, |_| ()) {
             let uniform = block.tags().iter().all(|tag| *tag == block.tags()[0]);
             assert!(uniform || !block.is_uniform());
             all.extend(block.entries().map(|(slot, tag)| (slot.record(), tag)));
             let reached = block.slots().len();
-            queue.finish_block(&queue.turn(), block, reached);
+            queue.finish_block(&turn, block, reached);
         }
     }
     all
@@ -85,7 +86,7 @@ fn wanted_references(records: &[(Record, Tag)]) -> Vec<u64> {
 fn last_in_is_first_out_and_every_reference_is_shown() {
     for seed in 0..300 {
         let mut rng = Rng::new(seed);
-        let queue = Queue::new(9, DrainOrder::Lifo);
+        let queue = Queue::new(9, DrainOrder::Lifo, 0);
         for _ in 0..3 {
             let mut records = runs(&mut rng);
             queue.push(records.iter().copied());
@@ -104,7 +105,7 @@ fn last_in_is_first_out_and_every_reference_is_shown() {
 fn a_collector_moves_what_waits() {
     for seed in 0..100 {
         let mut rng = Rng::new(seed);
-        let queue = Queue::new(9, DrainOrder::Lifo);
+        let queue = Queue::new(9, DrainOrder::Lifo, 0);
         let mut records = runs(&mut rng);
         let half = records.len() / 2;
         queue.push(records[..half].iter().copied());
@@ -131,7 +132,7 @@ fn a_collector_moves_what_waits() {
 fn functions_stay_together_when_they_are_to() {
     for seed in 0..100 {
         let mut rng = Rng::new(seed);
-        let queue = Queue::new(9, DrainOrder::Grouped);
+        let queue = Queue::new(9, DrainOrder::Grouped, 0);
         let records = runs(&mut rng);
         queue.push(records.iter().copied());
         let found = drained(&queue);
@@ -153,7 +154,7 @@ fn functions_stay_together_when_they_are_to() {
 #[test]
 fn waiting_takes_little_memory_in_any_order() {
     for run in [1, 2, WORTH_PACKING - 1, WORTH_PACKING, BLOCK_RECORDS] {
-        let queue = Queue::new(9, DrainOrder::Lifo);
+        let queue = Queue::new(9, DrainOrder::Lifo, 0);
         let shape = |number: usize| (number / run % 2) as u32 * 5;
         queue.push((0..100_000).map(|number| record(shape(number), number as u64)));
         let total = queue.counts().bytes;

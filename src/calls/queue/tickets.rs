@@ -12,9 +12,10 @@ use std::ops::Range;
 pub struct Outstanding {
     /// Calls that have not begun.
     pub queued: u64,
-    /// Calls that are running: 1 at most, or the calls of one bulk finalizer.
+    /// Calls that are running: at most one for each thread that makes calls, or those of a bulk
+    /// finalizer.
     pub running: u64,
-    /// Calls that were dropped at a shutdown, and will never be made.
+    /// Calls that were dropped, at a shutdown or with their mailbox, and will never be made.
     pub discarded: u64,
 }
 

@@ -5,8 +5,8 @@
 use fing_stubs::Record;
 
 use super::Queue;
-use super::inner::Inner;
 use super::kinds::CallKind;
+use super::lane::Lane;
 use super::record::Tag;
 
 /// A record that was taken back, with its tag and the collection that queued it.
@@ -24,17 +24,12 @@ impl Queue {
         let mut inner = self.inner.lock();
         inner.purge();
         inner.cancelled.forget_index();
-        let Inner {
-            waiting,
-            draining,
-            running,
-            turn,
-            ..
-        } = &mut *inner;
-        let blocks = waiting.iter_mut().chain(draining);
+        let blocks = inner.lanes.iter_mut().flat_map(Lane::blocks_mut);
         let mut all: Vec<Withdrawn> = blocks.flat_map(|block| block.withdraw(&wanted)).collect();
-        if let Some(running) = running {
-            all.extend(running.withdraw(&wanted, &turn.cells));
+        for runner in inner.lanes.iter_mut().flat_map(|lane| &mut lane.runners) {
+            if let Some(running) = &mut runner.running {
+                all.extend(running.withdraw(&wanted, &runner.turn.cells));
+            }
         }
         for (collection, ..) in &all {
             if let Some(collection) = collection {

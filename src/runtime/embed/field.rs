@@ -5,6 +5,7 @@
 )]
 
 use std::marker::PhantomData;
+use std::sync::atomic::Ordering::Relaxed;
 
 use crate::heap::{AccessError, Spot, Word};
 use crate::runtime::Runtime;
@@ -166,14 +167,16 @@ impl Mutator {
     ///
     /// # Errors
     /// The object is of another type, or of another runtime.
-    #[inline]
+    #[inline(always)]
     pub fn load_field<T: FieldValue>(
         &self,
         object: Obj<'_>,
         field: Field<T>,
     ) -> Result<T, AccessError> {
-        let word = self.space().heap().load_spot(object.addr(), &field.spot)?;
-        Ok(T::from_bits(word >> field.spot.shift))
+        match self.load_spot(object, &field.spot) {
+            Ok(word) => Ok(T::from_bits(word >> field.spot.shift)),
+            Err(error) => Err(error),
+        }
     }
 
     /// Writes a field. Values of 8 bytes by one store; of others, the rest of their word stays as
@@ -181,19 +184,15 @@ impl Mutator {
     ///
     /// # Errors
     /// Those of [`load_field`](Self::load_field).
-    #[inline]
+    #[inline(always)]
     pub fn store_field<T: FieldValue>(
         &self,
         object: Obj<'_>,
         field: Field<T>,
         value: T,
     ) -> Result<(), AccessError> {
-        let (heap, bits) = (self.space().heap(), value.to_bits());
-        if T::BYTES == 8 {
-            return heap.store_spot(object.addr(), &field.spot, bits);
-        }
-        let bits = bits << field.spot.shift;
-        heap.store_part(object.addr(), &field.spot, field.mask(), bits)
+        let (mask, bits) = (field.mask(), value.to_bits() << field.spot.shift);
+        self.store_spot(object, &field.spot, mask, bits)
     }
 
     /// Reads a reference, `None` if it is nil. What is read is looked up, unless the field is
@@ -202,17 +201,17 @@ impl Mutator {
     /// # Errors
     /// Those of [`load_field`](Self::load_field); or no object of this heap starts at the address
     /// that the field holds.
-    #[inline]
+    #[inline(always)]
     pub fn load_ref_field(
         &self,
         object: Obj<'_>,
         field: RefField,
     ) -> Result<Option<Obj<'_>>, AccessError> {
-        let word = self.space().heap().load_spot(object.addr(), &field.spot)?;
-        match word as usize {
-            0 => Ok(None),
-            addr if field.trusted => Ok(Some(Obj::at(addr))),
-            addr => self.adopt(addr).map(Some),
+        match self.load_spot(object, &field.spot) {
+            Ok(0) => Ok(None),
+            Ok(addr) if field.trusted => Ok(Some(Obj::at(addr as usize))),
+            Ok(addr) => self.adopt(addr as usize).map(Some),
+            Err(error) => Err(error),
         }
     }
 
@@ -227,10 +226,42 @@ impl Mutator {
         field: RefField,
         value: Option<Obj<'_>>,
     ) -> Result<(), AccessError> {
-        let (heap, addr) = (self.space().heap(), value.map_or(0, Obj::addr));
-        if addr != 0 && !heap.names_object(addr) {
+        let addr = value.map_or(0, Obj::addr);
+        if addr != 0 && !self.space().heap().names_object(addr) {
             return Err(AccessError::NotInHeap { addr });
         }
-        heap.store_spot(object.addr(), &field.spot, addr as u64)
+        self.store_spot(object, &field.spot, u64::MAX, addr as u64)
+    }
+
+    #[inline(always)]
+    fn load_spot(&self, object: Obj<'_>, spot: &Spot) -> Result<u64, AccessError> {
+        // Without doubt no mutator of the heap was revoked, so this one runs.
+        match self.reach().word(object.addr(), spot) {
+            Some(word) => Ok(word.load(Relaxed)),
+            None => self.space().heap().load_spot(object.addr(), spot),
+        }
+    }
+
+    #[inline(always)]
+    fn store_spot(
+        &self,
+        object: Obj<'_>,
+        spot: &Spot,
+        mask: u64,
+        bits: u64,
+    ) -> Result<(), AccessError> {
+        match self.reach().word(object.addr(), spot) {
+            Some(word) if mask == u64::MAX => word.store(bits, Relaxed),
+            Some(word) => {
+                word.update(Relaxed, Relaxed, |word| word & !mask | bits);
+            }
+            None => {
+                return self
+                    .space()
+                    .heap()
+                    .store_spot(object.addr(), spot, mask, bits);
+            }
+        }
+        Ok(())
     }
 }

@@ -5,5 +5,6 @@
 pub(crate) mod field;
 pub(crate) mod flag;
 pub(crate) mod frames;
+pub(crate) mod parked;
 mod roots;
 pub(crate) mod window;

@@ -8,6 +8,7 @@ use super::lists::Name;
 use super::{AddCleanupError, CleanupArgument, Registry, Special, Specials, is_traced};
 use crate::calls::failure::FailurePolicy;
 use crate::calls::function::Function;
+use crate::calls::lane::Lane;
 use crate::calls::options::{Handling, HeldValue};
 use crate::calls::queue::{CallId, CallStage};
 use crate::heap::{Heap, Location, Place};
@@ -53,6 +54,12 @@ impl<'m> CleanupOptions<'m> {
     /// [`failure_policy`](crate::RuntimeBuilder::failure_policy).
     pub fn failure(mut self, policy: FailurePolicy) -> Self {
         self.handling = self.handling.failure(policy);
+        self
+    }
+
+    /// Sets where the call is made; see [`FinalizerOptions::lane`](crate::FinalizerOptions::lane).
+    pub fn lane(mut self, lane: Lane) -> Self {
+        self.handling = self.handling.lane(lane);
         self
     }
 
@@ -188,7 +195,7 @@ impl Registry {
         let space = mutator.space();
         let heap = space.heap();
         let (base, tiny) = match heap.locate(pointer) {
-            Location::Object { start, desc } => (start, heap.is_tiny_block(desc)),
+            Location::Object { start, desc, .. } => (start, heap.is_tiny_block(desc)),
             Location::Nil => return Err(AddCleanupError::Nil),
             Location::NoObject if !self.is_global(pointer) => {
                 return Err(AddCleanupError::NotInHeap { addr: pointer });

@@ -101,13 +101,15 @@ impl Registry {
         })
     }
 
-    /// Marks everything that is reachable from marked objects, by hidden references too.
+    /// Marks everything that is reachable from marked objects, by hidden references and ephemerons
+    /// too.
     pub(super) fn follow(&self, specials: &Specials, marking: &mut Marking<'_>) {
         marking.drain();
         while let Some(object) = marking.next_special() {
             for hidden in specials.hidden(object) {
                 marking.mark(hidden);
             }
+            specials.weak.follow(object, marking);
             marking.drain();
         }
     }

@@ -37,6 +37,9 @@ impl Weakness for Registry {
         let mut specials = self.specials.lock();
         specials.dropping = !self.gate.is_open();
         if specials.dropping {
+            if specials.is_followed() {
+                self.follow(&specials, marking);
+            }
             return;
         }
         marking.mark_words_of_ids();
@@ -55,7 +58,7 @@ impl Weakness for Registry {
             Special::Finalizer { context, .. } => marking.mark(*context as usize),
             Special::Weak(_) | Special::External(_) => {}
         });
-        if specials.has_hidden() {
+        if specials.is_followed() {
             self.follow(&specials, marking);
         }
     }
@@ -71,7 +74,7 @@ impl Weakness for Registry {
         }
         self.queue
             .visit_references(&mut |word| marking.mark(word as usize));
-        if specials.has_hidden() {
+        if specials.is_followed() {
             self.follow(&specials, marking);
         }
     }
@@ -81,7 +84,12 @@ impl Weakness for Registry {
             return;
         }
         if self.order.is_topological() {
-            return self.plan(marking);
+            self.plan(marking);
+            let specials = self.specials.lock();
+            if specials.is_followed() {
+                self.follow(&specials, marking);
+            }
+            return;
         }
         marking.mark_children_of_dying();
         let specials = self.specials.lock();
@@ -102,6 +110,8 @@ impl Weakness for Registry {
                     }
                 }
             });
+        }
+        if specials.is_followed() {
             self.follow(&specials, marking);
         }
     }
@@ -110,6 +120,7 @@ impl Weakness for Registry {
     /// since `retain`, so no decision depends on another.
     fn decide(&self, marking: &mut Marking<'_>) {
         let mut specials = self.specials.lock();
+        specials.weak.clear(marking);
         if specials.dropping {
             return self.drop_dead(&mut specials, marking);
         }
@@ -132,7 +143,11 @@ impl Weakness for Registry {
                 marking.mark(due.start);
                 let template = &lookup.get(due.shape).template;
                 let record = template.finalizer(due.addr as u64, due.context);
-                queue.push(&record, template.tag(), specials.owned_by(heap, due.start));
+                queue.push(
+                    &record,
+                    template.route(),
+                    specials.owned_by(heap, due.start),
+                );
             }
             specials.bury(marking, &mut lookup, queue);
         });
@@ -151,7 +166,7 @@ impl Weakness for Registry {
         tell(|| {
             tracing::debug!(waiting = queue.counts().backlog.calls, "queue");
         });
-        self.mailbox.wake(&self.queue);
+        self.posts.wake(&self.queue);
         self.pressure.look(&self.queue);
         // In a separate statement, so that the lock is released before.
         let removed = std::mem::take(&mut *self.removed.lock());
@@ -196,10 +211,10 @@ fn revive(
             .specials()
             .for_each(|start| specials.clear_weak(heap, start));
         let template = &lookup.get(shape_of(dying.id)).template;
-        let tag = template.tag();
+        let route = template.route();
         let mut push = |start, context| {
             let owned = specials.owned_by(heap, start);
-            queue.push(&template.finalizer(start as u64, context), tag, owned);
+            queue.push(&template.finalizer(start as u64, context), route, owned);
         };
         if template.has_own_context() {
             for (start, context) in dying.starts_with_words() {
@@ -260,7 +275,7 @@ impl Specials {
                     let template = &lookup.get(shape).template;
                     let external = std::mem::take(&mut bytes);
                     let owned = Owned { number, external };
-                    queue.push(&template.cleanup(words), template.tag(), owned);
+                    queue.push(&template.cleanup(words), template.route(), owned);
                     *cleanups -= 1;
                 }
                 Special::Closure(closure) => {
@@ -270,7 +285,7 @@ impl Specials {
                         ..template.cleanup(closure.words)
                     };
                     let external = std::mem::take(&mut bytes);
-                    queue.push(&record, template.tag(), Owned { number, external });
+                    queue.push(&record, template.route(), Owned { number, external });
                     *cleanups -= 1;
                 }
                 Special::Weak(cell) => cell.clear(),

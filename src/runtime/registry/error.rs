@@ -4,7 +4,9 @@
 use fing_stubs::{Signature, StubError, Type};
 
 use crate::calls::executor::{Closed, StartError};
+use crate::calls::lane::LaneError;
 use crate::calls::pressure::BacklogExceeded;
+use crate::calls::shapes::ShapeError;
 use crate::heap::AllocError;
 use crate::types::TypesError;
 
@@ -92,6 +94,15 @@ pub enum SetFinalizerError {
          Mutator::set_finalizer for each of them"
     )]
     Tiny {
+        /// The type.
+        ty: Type,
+    },
+    /// Objects of an array type can't have a finalizer from the beginning.
+    #[error(
+        "set_finalizer: {ty} has objects of several sizes, wanted Mutator::set_finalizer for each \
+         of them"
+    )]
+    Sizes {
         /// The type.
         ty: Type,
     },
@@ -202,6 +213,9 @@ pub enum SetFinalizerError {
     /// The stub for the function could not be made.
     #[error("set_finalizer: argument 1: {0}")]
     Stub(#[from] StubError),
+    /// The call can't be made where the registration says.
+    #[error(transparent)]
+    Lane(#[from] LaneError),
     /// The object has a finalizer already.
     #[error(
         "set_finalizer: the {object} at {addr:#x} has a finalizer, wanted none (clear it first)"
@@ -372,6 +386,9 @@ pub enum AddCleanupError {
     /// The stub for the function could not be made.
     #[error("add_cleanup: argument 1: {0}")]
     Stub(#[from] StubError),
+    /// The call can't be made where the registration says.
+    #[error(transparent)]
+    Lane(#[from] LaneError),
 }
 
 impl AddCleanupError {
@@ -420,6 +437,9 @@ impl AddCleanupError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DowngradeError {
+    /// The object that refers weakly could not be made.
+    #[error(transparent)]
+    Alloc(Box<AllocError>),
     /// A pointer, but to no object of this heap, and to no global.
     #[error("downgrade: argument 0 is {addr:#x}, which is in no object of this heap")]
     NotInHeap {
@@ -428,12 +448,19 @@ pub enum DowngradeError {
     },
 }
 
+impl From<AllocError> for DowngradeError {
+    fn from(error: AllocError) -> DowngradeError {
+        DowngradeError::Alloc(Box::new(error))
+    }
+}
+
 impl DowngradeError {
     /// Returns the message of Go's runtime for this error, word for word; `None` where Go has no
     /// such check.
     pub fn go_text(&self) -> Option<String> {
         match self {
             Self::NotInHeap { .. } => Some("getWeakHandle on invalid pointer".to_owned()),
+            Self::Alloc(_) => None,
         }
     }
 }
@@ -452,6 +479,24 @@ impl From<StartError> for AddCleanupError {
         match error {
             StartError::Closed(closed) => Self::Closed(closed),
             StartError::NoThread(error) => Self::NoThread(error),
+        }
+    }
+}
+
+impl From<ShapeError> for SetFinalizerError {
+    fn from(error: ShapeError) -> Self {
+        match error {
+            ShapeError::Stub(error) => Self::Stub(error),
+            ShapeError::Lane(error) => Self::Lane(error),
+        }
+    }
+}
+
+impl From<ShapeError> for AddCleanupError {
+    fn from(error: ShapeError) -> Self {
+        match error {
+            ShapeError::Stub(error) => Self::Stub(error),
+            ShapeError::Lane(error) => Self::Lane(error),
         }
     }
 }

@@ -51,7 +51,7 @@ impl Registry {
         self.queue
             .fill_in_order(marking.heap().epoch() + 1, |queue| {
                 for entry in entries.iter().rev() {
-                    let tag = lookup.get(entry.shape).template.tag();
+                    let route = lookup.get(entry.shape).template.route();
                     let external = match entry.kind {
                         CallKind::Cleanup => 0,
                         CallKind::Finalizer => {
@@ -59,7 +59,7 @@ impl Registry {
                         }
                     };
                     let number = entry.number;
-                    queue.push(&entry.record, tag, Owned { number, external });
+                    queue.push(&entry.record, route, Owned { number, external });
                 }
             });
         let listed = listed.iter().map(|entry| NotRun {

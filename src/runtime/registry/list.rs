@@ -107,10 +107,10 @@ impl Registry {
         });
         let function = function.clone();
         let found = heap.find(entry.object);
-        let (ty, bytes) = found.map_or_else(Default::default, |(_, desc)| {
+        let (ty, bytes) = found.map_or_else(Default::default, |(start, desc)| {
             let ty = texts.types.entry(std::ptr::from_ref(desc).addr());
             let ty = ty.or_insert_with(|| desc.ty().to_string().into());
-            (ty.clone(), desc.size())
+            (ty.clone(), heap.size_at(start))
         });
         Listed {
             registration: entry.registration,

@@ -13,6 +13,7 @@ mod argument;
 mod attached;
 mod collect;
 mod downgrade;
+mod ephemerons;
 mod error;
 mod exit;
 mod external;
@@ -51,7 +52,7 @@ pub use why::WhyError;
 use crate::base::lock::{Lock, Rank};
 use crate::calls::function::{ContextKind, Function};
 use crate::calls::goroutine::Calls;
-use crate::calls::mailbox::Mailbox;
+use crate::calls::post::Posts;
 use crate::calls::pressure::{BacklogExceeded, Pressure};
 use crate::calls::queue::Queue;
 use crate::calls::shape::Shape;
@@ -67,7 +68,7 @@ pub(crate) struct Registry {
     specials: Lock<Specials>,
     shapes: Arc<Shapes>,
     queue: Arc<Queue>,
-    mailbox: Arc<Mailbox>,
+    posts: Arc<Posts>,
     pressure: Arc<Pressure>,
     stubs: Arc<StubCache>,
     gate: Arc<Gate>,
@@ -92,6 +93,7 @@ struct Specials {
     topological: topological::State,
     declared: Declared<usize>,
     attached: attached::Attached,
+    weak: ephemerons::WeakObjects,
     /// Whether the collection under way drops what it finds dead, as nothing is finalized any more.
     dropping: bool,
     /// Weak pointers to what never dies, by address.
@@ -138,7 +140,7 @@ impl Registry {
             specials: Lock::new(Rank::Registry, Specials::default()),
             shapes: calls.shapes.clone(),
             queue: calls.queue.clone(),
-            mailbox: calls.mailbox.clone(),
+            posts: calls.posts.clone(),
             pressure: calls.pressure.clone(),
             stubs: calls.stubs.clone(),
             gate: calls.gate.clone(),

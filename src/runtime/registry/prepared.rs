@@ -134,7 +134,8 @@ impl PreparedFinalizer {
     ///
     /// # Errors
     /// An object of the type was made before, or the type has such a finalizer already, or its
-    /// objects share blocks, or the function takes a context per registration.
+    /// objects share blocks or are of several sizes, or the function takes a context per
+    /// registration.
     pub fn set_for_all(&self) -> Result<(), SetFinalizerError> {
         let inner = &*self.0;
         Closed::check(&inner.registry.gate).map_err(SetFinalizerError::Closed)?;
@@ -147,6 +148,9 @@ impl PreparedFinalizer {
         let ty = || desc.ty().clone();
         if self.heap().is_tiny(desc) {
             return Err(SetFinalizerError::Tiny { ty: ty() });
+        }
+        if desc.tail().is_some() {
+            return Err(SetFinalizerError::Sizes { ty: ty() });
         }
         if desc.size() > 0 && !self.heap().imply(desc, shape_id(inner.shape)) {
             return Err(SetFinalizerError::HasObjects { ty: ty() });

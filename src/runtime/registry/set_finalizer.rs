@@ -264,7 +264,7 @@ impl Registry {
         let heap = mutator.space().heap();
         let (base, object) = match heap.locate(addr) {
             Location::Zero => return Ok(None),
-            Location::Object { start, desc } => (start, desc),
+            Location::Object { start, desc, .. } => (start, desc),
             Location::NoObject if self.is_global(addr) => return Ok(None),
             Location::Nil | Location::NoObject => {
                 return Err(SetFinalizerError::NotInHeap {
@@ -391,6 +391,14 @@ pub(super) fn argument(
             found,
         });
     };
+    if function.takes_any() {
+        return match function.is_nil() {
+            false => Ok(Argument::Pointer),
+            true => Err(SetFinalizerError::NilFunction {
+                function: signature.clone(),
+            }),
+        };
+    }
     let passing = types
         .check_own(parameter)
         .and_then(|()| types.intern(parameter))

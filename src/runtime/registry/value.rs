@@ -106,7 +106,7 @@ impl Check<'_> {
         let wanted = wanted.map_err(|error| error.to_string())?;
         let found = match heap.locate(addr) {
             Location::Zero if wanted.size() == 0 => return Ok(()),
-            Location::Object { start, desc } => {
+            Location::Object { start, desc, .. } => {
                 let offset = addr - start;
                 let fits = match heap.is_tiny_block(desc) {
                     true => !wanted.has_pointers() && wanted.size() <= desc.size() - offset,
@@ -134,7 +134,7 @@ impl Check<'_> {
         }
         let align = ty.layout().map_or(1, |layout| layout.align) as usize;
         let room = match heap.locate(addr) {
-            Location::Object { start, desc } => desc.size() - (addr - start),
+            Location::Object { start, size, .. } => size - (addr - start),
             _ => 0,
         };
         if count.checked_mul(size).is_none_or(|bytes| bytes > room) || !addr.is_multiple_of(align) {

@@ -64,9 +64,14 @@ impl Registry {
             let finalizable = entries.iter().filter(finalizable);
             starts.finalizable = finalizable.map(|entry| entry.object as u64).collect();
         }
+        let specials = self.specials.lock();
         let found = find_path(&starts, target, &mut |object, visit| {
-            heap.for_each_child(object as usize, |offset, child| visit(offset, child as u64));
+            let object = object as usize;
+            heap.for_each_child(object, |offset, child| visit(offset, child as u64));
+            let hidden = specials.hidden(object);
+            hidden.for_each(|child| visit(PathLink::<usize>::HIDDEN, child as u64));
         });
+        drop(specials);
         Ok(found.map(|(keeper, path)| of_heap(heap, keeper, &path)))
     }
 }

@@ -2,8 +2,6 @@
 //! both by type.
 #![forbid(unsafe_code)]
 
-use std::ops::Range;
-
 use crate::block::BlockLayout;
 use crate::quote::short;
 use crate::signature::Kind;
@@ -21,16 +19,24 @@ pub(super) struct Typed {
 #[derive(Debug)]
 struct Values {
     layout: BlockLayout,
-    /// First byte, size and kind of each.
-    each: Box<[(u32, u32, Class)]>,
+    /// First byte and kind of each.
+    each: Box<[(u32, Class)]>,
 }
 
 /// What a Rust value is compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Class {
     Bool,
-    Integer { bytes: u8, signed: bool },
-    Float { bytes: u8 },
+    Int8,
+    Int16,
+    Int32,
+    Int64,
+    Uint8,
+    Uint16,
+    Uint32,
+    Uint64,
+    Float32,
+    Float64,
     Pointer,
     Other,
 }
@@ -66,10 +72,8 @@ impl Typed {
 impl Values {
     fn of(abi: Abi, types: &[&Type]) -> Values {
         let layout = BlockLayout::under(abi, types.iter().copied());
-        let each = types.iter().zip(layout.offsets()).map(|(ty, &at)| {
-            let size = abi.layout_of(ty).map_or(0, |layout| layout.size);
-            (at as u32, size as u32, class(ty))
-        });
+        let of = |(ty, &at): (&&Type, &u64)| (at as u32, class(ty));
+        let each = types.iter().zip(layout.offsets()).map(of);
         Values {
             each: each.collect(),
             layout,
@@ -78,18 +82,18 @@ impl Values {
 }
 
 fn class(ty: &Type) -> Class {
-    let integer = |signed| Class::Integer {
-        bytes: ty.layout().map_or(0, |layout| layout.size as u8),
-        signed,
-    };
     match ty.underlying() {
         Kind::Bool => Class::Bool,
-        Kind::Int | Kind::Int8 | Kind::Int16 | Kind::Int32 | Kind::Int64 => integer(true),
-        Kind::Uint | Kind::Uint8 | Kind::Uint16 | Kind::Uint32 | Kind::Uint64 | Kind::Uintptr => {
-            integer(false)
-        }
-        Kind::Float32 => Class::Float { bytes: 4 },
-        Kind::Float64 => Class::Float { bytes: 8 },
+        Kind::Int8 => Class::Int8,
+        Kind::Int16 => Class::Int16,
+        Kind::Int32 => Class::Int32,
+        Kind::Int | Kind::Int64 => Class::Int64,
+        Kind::Uint8 => Class::Uint8,
+        Kind::Uint16 => Class::Uint16,
+        Kind::Uint32 => Class::Uint32,
+        Kind::Uint | Kind::Uint64 | Kind::Uintptr => Class::Uint64,
+        Kind::Float32 => Class::Float32,
+        Kind::Float64 => Class::Float64,
         Kind::Pointer(_) | Kind::UnsafePointer | Kind::Map(..) | Kind::Chan(..) | Kind::Func(_) => {
             Class::Pointer
         }
@@ -111,10 +115,10 @@ mod sealed {
             reason = "callers of the sealed trait don't see it"
         )]
         fn fits(class: Class) -> bool;
-        /// From bytes of its size.
+        /// From the first bytes, if there are as many as its size.
         fn read(bytes: &[u8]) -> Option<Self>;
-        /// To bytes of its size.
-        fn write(self, bytes: &mut [u8]);
+        /// To the first bytes, if there are as many as its size.
+        fn write(self, bytes: &mut [u8]) -> Option<()>;
     }
 }
 
@@ -126,34 +130,38 @@ macro_rules! scalars {
             const NAME: &'static str = stringify!($ty);
 
             #[expect(private_interfaces, reason = "as in the trait")]
+            #[inline]
             fn fits(class: Class) -> bool {
                 matches!(class, $class)
             }
 
+            #[inline]
             fn read(bytes: &[u8]) -> Option<$ty> {
-                Some(<$ty>::from_ne_bytes(bytes.try_into().ok()?))
+                Some(<$ty>::from_ne_bytes(*bytes.first_chunk()?))
             }
 
-            fn write(self, bytes: &mut [u8]) {
-                bytes.copy_from_slice(&self.to_ne_bytes());
+            #[inline]
+            fn write(self, bytes: &mut [u8]) -> Option<()> {
+                *bytes.first_chunk_mut()? = self.to_ne_bytes();
+                Some(())
             }
         }
     )*};
 }
 
 scalars! {
-    i8: Class::Integer { bytes: 1, signed: true },
-    i16: Class::Integer { bytes: 2, signed: true },
-    i32: Class::Integer { bytes: 4, signed: true },
-    i64: Class::Integer { bytes: 8, signed: true },
-    u8: Class::Integer { bytes: 1, signed: false },
-    u16: Class::Integer { bytes: 2, signed: false },
-    u32: Class::Integer { bytes: 4, signed: false },
-    u64: Class::Integer { bytes: 8, signed: false },
-    isize: Class::Integer { bytes: 8, signed: true },
-    usize: Class::Integer { bytes: 8, signed: false } | Class::Pointer,
-    f32: Class::Float { bytes: 4 },
-    f64: Class::Float { bytes: 8 },
+    i8: Class::Int8,
+    i16: Class::Int16,
+    i32: Class::Int32,
+    i64: Class::Int64,
+    u8: Class::Uint8,
+    u16: Class::Uint16,
+    u32: Class::Uint32,
+    u64: Class::Uint64,
+    isize: Class::Int64,
+    usize: Class::Uint64 | Class::Pointer,
+    f32: Class::Float32,
+    f64: Class::Float64,
 }
 
 impl Scalar for bool {}
@@ -162,17 +170,21 @@ impl sealed::Scalar for bool {
     const NAME: &'static str = "bool";
 
     #[expect(private_interfaces, reason = "as in the trait")]
+    #[inline]
     fn fits(class: Class) -> bool {
         class == Class::Bool
     }
 
     /// Any bit set is true: a foreign caller's byte may be anything.
+    #[inline]
     fn read(bytes: &[u8]) -> Option<bool> {
-        Some(bytes.iter().any(|&byte| byte != 0))
+        Some(*bytes.first()? != 0)
     }
 
-    fn write(self, bytes: &mut [u8]) {
-        bytes.copy_from_slice(&[u8::from(self)]);
+    #[inline]
+    fn write(self, bytes: &mut [u8]) -> Option<()> {
+        *bytes.first_mut()? = u8::from(self);
+        Some(())
     }
 }
 
@@ -287,9 +299,9 @@ impl<'a> Call<'a> {
     /// No such argument, or not of that type.
     #[inline]
     pub fn argument<T: Scalar>(&self, index: usize) -> Result<T, CallValueError> {
-        let values = &self.typed.arguments;
-        let bytes = range::<T>(values, index).and_then(|range| T::read(&self.arguments[range]));
-        bytes.ok_or_else(|| self.mismatch("argument", T::NAME, index))
+        let at = offset::<T>(&self.typed.arguments, index);
+        let value = at.and_then(|at| T::read(self.arguments.get(at..)?));
+        value.ok_or_else(|| self.mismatch("argument", T::NAME, index))
     }
 
     /// Writes result `index`.
@@ -298,13 +310,9 @@ impl<'a> Call<'a> {
     /// No such result, or not of that type. Nothing is written then.
     #[inline]
     pub fn set_result<T: Scalar>(&mut self, index: usize, value: T) -> Result<(), CallValueError> {
-        match range::<T>(&self.typed.results, index) {
-            Some(range) => {
-                value.write(&mut self.results[range]);
-                Ok(())
-            }
-            None => Err(self.mismatch("result", T::NAME, index)),
-        }
+        let at = offset::<T>(&self.typed.results, index);
+        let written = at.and_then(|at| value.write(self.results.get_mut(at..)?));
+        written.ok_or_else(|| self.mismatch("result", T::NAME, index))
     }
 
     #[cold]
@@ -333,19 +341,20 @@ impl<'a> Call<'a> {
     }
 }
 
-/// The bytes of value `index`, if it is a `T`.
-fn range<T: Scalar>(values: &Values, index: usize) -> Option<Range<usize>> {
-    let &(at, size, class) = values.each.get(index)?;
-    T::fits(class).then(|| at as usize..(at + size) as usize)
+/// The first byte of value `index`, if it is a `T`.
+#[inline]
+fn offset<T: Scalar>(values: &Values, index: usize) -> Option<usize> {
+    let &(at, class) = values.each.get(index)?;
+    T::fits(class).then_some(at as usize)
 }
 
 fn wanted(class: Class) -> &'static str {
     match class {
         Class::Bool => "bool",
-        Class::Integer { .. } => "an integer of its size and sign",
-        Class::Float { .. } => "a float of its size",
+        Class::Float32 | Class::Float64 => "a float of its size",
         Class::Pointer => "usize",
         Class::Other => "its bytes (Call::arguments, Call::results)",
+        _ => "an integer of its size and sign",
     }
 }
 

@@ -112,11 +112,10 @@ impl Lease {
         let slot = inner.take(point)?;
         let generation = slot.open(Opening {
             target: Target {
-                typed: point.0.typed.clone(),
                 callee,
                 on_panic: options.on_panic,
                 slot: slot.clone(),
-                keep: inner.clone(),
+                point: point.clone(),
             },
             on_late: options.on_late,
             owner: options.owner,

@@ -4,7 +4,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::call::Typed;
@@ -64,7 +64,6 @@ pub(super) struct Inner {
     numbers: AtomicU64,
     go: Mutex<Pool>,
     native: Mutex<Pool>,
-    alive: AtomicUsize,
     pub(super) functions: Functions,
     /// There was a callback that any thread may call.
     was_shared: AtomicBool,
@@ -77,6 +76,8 @@ pub(super) struct Inner {
 struct Pool {
     /// In the order in which they were freed.
     free: VecDeque<SlotRef>,
+    /// How many were taken and are not given back.
+    alive: usize,
     pages: Vec<Page>,
 }
 
@@ -166,7 +167,6 @@ impl Entries {
             numbers: AtomicU64::new(1),
             go: Mutex::default(),
             native: Mutex::default(),
-            alive: AtomicUsize::new(0),
             functions: Functions::default(),
             was_shared: AtomicBool::new(false),
             arenas: Mutex::new(vec![Arc::new(Publisher::new(arena))]),
@@ -201,10 +201,11 @@ impl Entries {
 
     /// The figures now.
     pub fn stats(&self) -> EntryStats {
-        let (mut free, mut slots, mut bytes) = (0, 0, 0);
+        let (mut free, mut alive, mut slots, mut bytes) = (0, 0, 0, 0);
         for pool in [&self.0.go, &self.0.native] {
             let pool = lock(pool);
             free += pool.free.len();
+            alive += pool.alive;
             for page in &pool.pages {
                 slots += page.slots.len();
                 bytes += page.code.bytes();
@@ -213,7 +214,7 @@ impl Entries {
         let codes = lock(&self.0.codes);
         EntryStats {
             keys: codes.len(),
-            alive: self.0.alive.load(Ordering::Relaxed),
+            alive,
             free,
             slots,
             code_bytes: bytes + codes.values().map(|code| code.bytes()).sum::<usize>(),
@@ -304,18 +305,14 @@ impl Inner {
             let mut pool = lock(pool);
             let enough = pool.free.len() > self.options.quarantine;
             let fresh = pool.free.front().is_some_and(|slot| slot.is_fresh());
-            if enough || fresh {
-                pool.free.pop_front()
-            } else {
-                None
-            }
+            let free = pool.free.pop_front_if(|_| enough || fresh);
+            pool.alive += usize::from(free.is_some());
+            free
         };
-        let slot = match free {
-            Some(slot) => slot,
-            None => self.grow(point)?,
-        };
-        self.alive.fetch_add(1, Ordering::Relaxed);
-        Ok(slot)
+        match free {
+            Some(slot) => Ok(slot),
+            None => self.grow(point),
+        }
     }
 
     /// Makes a page of slots, of which the first is returned.
@@ -340,6 +337,7 @@ impl Inner {
         for index in (1..slots.len() as u32).rev() {
             pool.free.push_front(slot(index));
         }
+        pool.alive += 1;
         pool.pages.push(Page {
             slots: slots.clone(),
             code,
@@ -350,10 +348,10 @@ impl Inner {
     /// Takes a slot back whose callback was freed. One that has no generation left is never used
     /// again.
     pub(super) fn give_back(&self, slot: SlotRef) {
-        self.alive.fetch_sub(1, Ordering::Relaxed);
-        let family = slot.family;
+        let mut pool = lock(self.pool(slot.family));
+        pool.alive -= 1;
         if !slot.is_used_up() {
-            lock(self.pool(family)).free.push_back(slot);
+            pool.free.push_back(slot);
         }
     }
 

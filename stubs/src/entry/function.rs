@@ -90,7 +90,8 @@ impl fmt::Debug for FunctionCallback {
 impl FunctionCallback {
     /// The callback of this function for callers of `point`, which is made if there is none.
     ///
-    /// Two are the same if signature, convention, function and options are.
+    /// Two are the same if signature, convention, address, context and options are. A Rust function may
+    /// have more than one address.
     ///
     /// # Errors
     /// As [`Callback::function`](super::Callback::function).

@@ -8,6 +8,9 @@
 //!     slot.handler(slot, state, arguments, results, code)
 //!     image and the caller's memory = results
 //! ```
+//! A block that is the words of registers in their order is not moved: it is where the image has
+//! them.
+//!
 //! `image` is where the [veneer](super::veneer) has stored the argument registers and finds the
 //! result registers again; `base` is the caller's argument base, `state` what the veneer read from
 //! the slot, and `code` is a number that no other entry code of the process's `Entries` has. Blocks
@@ -57,13 +60,19 @@ pub(super) fn lower(
     let &[image, slot, state, base] = builder.block_params(entry) else {
         unreachable!("four parameters")
     };
+    let in_place = InPlace::of(key, plan);
     let mut area = |bytes: u32| {
         let bytes = bytes.max(8).next_multiple_of(16);
         let data = StackSlotData::new(StackSlotKind::ExplicitSlot, bytes, 4);
         builder.create_sized_stack_slot(data)
     };
-    let (arguments, results) = (area(key.argument_bytes), area(key.result_bytes));
-    let (kept_image, kept_base) = (area(8), area(8));
+    let mut block = |at: Option<i32>, bytes| match at {
+        Some(at) => Block::Image(at),
+        None => Block::Own(area(bytes)),
+    };
+    let arguments = block(in_place.arguments, key.argument_bytes);
+    let results = block(in_place.results, key.result_bytes);
+    let kept = in_place.results.is_none().then(|| [area(8), area(8)]);
     let mut body = Body {
         plan,
         builder: &mut builder,
@@ -72,24 +81,75 @@ pub(super) fn lower(
         arguments,
         results,
     };
-    body.keep(image, kept_image);
-    body.keep(base, kept_base);
-    let moved: u32 = key.arguments.iter().map(|m| m.size).sum();
-    if moved < key.argument_bytes {
-        body.clear(arguments, key.argument_bytes);
+    if let Some([kept_image, kept_base]) = kept {
+        body.keep(image, kept_image);
+        body.keep(base, kept_base);
+    }
+    if in_place.arguments.is_none() {
+        let moved: u32 = key.arguments.iter().map(|m| m.size).sum();
+        if moved < key.argument_bytes {
+            body.clear(arguments, key.argument_bytes);
+        }
+        for m in &key.arguments {
+            body.argument(m);
+        }
     }
     body.clear(results, key.result_bytes);
-    for m in &key.arguments {
-        body.argument(m);
-    }
     body.call_handler(handler, slot, state, code);
-    body.image = body.kept(kept_image);
-    body.base = body.kept(kept_base);
-    body.set_results(key);
+    if let Some([kept_image, kept_base]) = kept {
+        body.image = body.kept(kept_image);
+        body.base = body.kept(kept_base);
+        body.set_results(key);
+    }
     builder.ins().return_(&[]);
     builder.seal_all_blocks();
     builder.finalize(config);
     function
+}
+
+/// Blocks that are parts of the image: the words of registers, in their order, whole. Most
+/// functions of a few words have both; then nothing is moved.
+struct InPlace {
+    /// Their offsets in the image.
+    arguments: Option<i32>,
+    results: Option<i32>,
+}
+
+impl InPlace {
+    fn of(key: &EntryKey, plan: &Plan) -> InPlace {
+        let argument = |m: &ArgumentMove| match m.from {
+            Origin::Int(n, 0) if m.size == 8 && !m.by_reference => Some(plan.int(n) - m.to as i32),
+            _ => None,
+        };
+        let result = |m: &ResultMove| match m.to {
+            Destination::Int(n, 0) if m.size == 8 => Some(plan.int_result(n) - m.from as i32),
+            _ => None,
+        };
+        let no_hidden = key.hidden.is_none();
+        let whole = |count: usize, bytes: u32| count as u32 * 8 == bytes;
+        let of = |offsets: Option<Vec<i32>>, bytes: u32| {
+            let offsets = offsets.filter(|all| whole(all.len(), bytes))?;
+            let first = *offsets.first()?;
+            // Blocks are at multiples of 16.
+            let same = first % 16 == 0 && offsets.iter().all(|&offset| offset == first);
+            same.then_some(first)
+        };
+        let arguments = key.arguments.iter().map(argument).collect();
+        let results = key.results.iter().map(result).collect();
+        InPlace {
+            arguments: of(arguments, key.argument_bytes),
+            results: of(results, key.result_bytes).filter(|_| no_hidden),
+        }
+    }
+}
+
+/// Where a block is.
+#[derive(Clone, Copy)]
+enum Block {
+    /// In the body's frame.
+    Own(StackSlot),
+    /// In the image, from this offset on.
+    Image(i32),
 }
 
 struct Body<'a, 'b> {
@@ -97,8 +157,8 @@ struct Body<'a, 'b> {
     builder: &'a mut FunctionBuilder<'b>,
     image: Value,
     base: Value,
-    arguments: StackSlot,
-    results: StackSlot,
+    arguments: Block,
+    results: Block,
 }
 
 /// Addresses need not suit the types that are loaded there, so only traps are ruled out.
@@ -117,10 +177,14 @@ impl Body<'_, '_> {
             .stack_load(types::I64, types::I64, slot, 0)
     }
 
-    fn address(&mut self, slot: StackSlot, offset: u32) -> Value {
-        self.builder
-            .ins()
-            .stack_addr(types::I64, slot, offset as i32)
+    fn address(&mut self, block: Block) -> Value {
+        match block {
+            Block::Own(slot) => self.builder.ins().stack_addr(types::I64, slot, 0),
+            Block::Image(at) => {
+                let at = i64::from(at);
+                self.builder.ins().iadd_imm_s(self.image, at)
+            }
+        }
     }
 
     fn load(&mut self, ty: Type, from: Value, offset: i32) -> Value {
@@ -137,8 +201,8 @@ impl Body<'_, '_> {
         let signature = self.builder.import_signature(signature);
         let handler = self.load(types::I64, slot, HANDLER_OFFSET);
         let (arguments, results) = (self.arguments, self.results);
-        let arguments = self.address(arguments, 0);
-        let results = self.address(results, 0);
+        let arguments = self.address(arguments);
+        let results = self.address(results);
         let code = self.builder.ins().iconst(types::I64, code as i64);
         let all = [slot, state, arguments, results, code];
         self.builder.ins().call_indirect(signature, handler, &all);
@@ -151,7 +215,7 @@ impl Body<'_, '_> {
         } else {
             (from, offset)
         };
-        let to = self.address(self.arguments, 0);
+        let to = self.address(self.arguments);
         self.copy(from, offset, to, m.to as i32, m.size);
     }
 
@@ -168,7 +232,7 @@ impl Body<'_, '_> {
     }
 
     fn set_results(&mut self, key: &EntryKey) {
-        let results = self.address(self.results, 0);
+        let results = self.address(self.results);
         for n in shared(key, |to| matches!(to, Destination::Int(..))) {
             let zero = self.builder.ins().iconst(types::I64, 0);
             self.store(zero, self.image, self.plan.int_result(n));
@@ -222,12 +286,12 @@ impl Body<'_, '_> {
         self.copy(results, from, to, offset, m.size);
     }
 
-    /// Zeroes to the first bytes of a stack slot, rounded up to words.
-    fn clear(&mut self, slot: StackSlot, bytes: u32) {
+    /// Zeroes to the first bytes of a block, rounded up to words.
+    fn clear(&mut self, block: Block, bytes: u32) {
         if bytes == 0 {
             return;
         }
-        let (start, words) = (self.address(slot, 0), bytes.next_multiple_of(8));
+        let (start, words) = (self.address(block), bytes.next_multiple_of(8));
         let zero = self.builder.ins().iconst(types::I64, 0);
         if words > UNROLLED {
             return self.each_word(words, |body, at| {

@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::Thread;
 
 use super::call::{Call, Typed};
-use super::entries::{Inner, SlotRef};
+use super::entries::{EntryPoint, SlotRef};
 use super::lower::HANDLER_OFFSET;
 use super::report::{
     Described, Failure, Freed, Observer, OnFailure, Report, forget, message, tell,
@@ -66,12 +66,11 @@ unsafe impl Send for Slot {}
 
 /// What is called.
 pub(super) struct Target {
-    pub(super) typed: Arc<Typed>,
     pub(super) callee: Callee,
     pub(super) on_panic: OnFailure,
     /// The memory of the slot and its code.
     pub(super) slot: SlotRef,
-    pub(super) keep: Arc<Inner>,
+    pub(super) point: EntryPoint,
 }
 
 pub(super) enum Callee {
@@ -198,19 +197,25 @@ impl Slot {
     /// Only by the thread that has taken the free slot from its pool, where none is used up.
     pub(super) fn open(&self, opening: Opening) -> u32 {
         let next = generation(self.state.word()) + 1;
+        let mut info = lock(&self.info);
+        let typed = &opening.target.point.0.typed;
+        // Mostly it is the last one's.
+        let before = info.callback.take().map(|known| known.typed);
+        let same = before.filter(|before| Arc::ptr_eq(before, typed));
         let known = Known {
-            typed: opening.target.typed.clone(),
+            typed: same.unwrap_or_else(|| typed.clone()),
             owner: opening.owner,
             created: opening.created,
             freed: None,
             on_late: opening.on_late,
         };
-        *lock(&self.info) = Info {
+        *info = Info {
             generation: next,
             callback: Some(known),
             is_free: false,
             waiters: Vec::new(),
         };
+        drop(info);
         // SAFETY: I10: the slot is free: no call enters, and its last target was taken out.
         unsafe { *self.target.get() = Some(opening.target) };
         self.owner.store(opening.thread, Ordering::Relaxed);
@@ -245,7 +250,7 @@ impl Slot {
             if is_closed && let Some(known) = &mut info.callback {
                 known.freed = Some(freed);
             }
-            if info.generation == of && !info.is_free {
+            if info.generation == of && !info.is_free && !self.has_owner() {
                 info.waiters.extend(waiter);
             }
             ending
@@ -259,10 +264,16 @@ impl Slot {
         ending
     }
 
-    /// Whether what a generation owned is gone.
+    /// Whether what a generation owned, which was closed, is gone.
     pub(super) fn is_free(&self, of: u32) -> bool {
         let info = lock(&self.info);
-        info.generation != of || info.is_free
+        let has_ended = self.has_owner() && self.state.calls(of) == 0;
+        info.generation != of || info.is_free || has_ended
+    }
+
+    /// Whether the callback belongs to one thread. Only that one closes it, so nobody waits.
+    fn has_owner(&self) -> bool {
+        self.owner.load(Ordering::Relaxed) != 0
     }
 
     /// Calls of a generation that are under way, and whether this thread is inside one of them.
@@ -291,22 +302,23 @@ impl Slot {
             callee,
             on_panic,
             slot,
-            keep,
-            ..
+            point,
         } = target;
         none_held();
         let panic = catch_unwind(AssertUnwindSafe(|| drop(callee))).err();
-        let waiters = {
+        let waiters = if self.has_owner() {
+            Vec::new()
+        } else {
             let mut info = lock(&self.info);
             info.is_free = true;
             std::mem::take(&mut info.waiters)
         };
-        keep.give_back(slot);
+        point.0.entries.give_back(slot);
         for waiter in waiters {
             waiter.unpark();
         }
         Some(End {
-            keep,
+            point,
             panic,
             on_panic,
         })
@@ -325,7 +337,9 @@ impl Slot {
         }
         // The code that is being returned to must not be unmapped: if nobody else holds it, it
         // stays for ever.
-        if let Some(last) = Arc::into_inner(end.keep) {
+        let keep = end.point.0.entries.clone();
+        drop(end.point);
+        if let Some(last) = Arc::into_inner(keep) {
             std::mem::forget(last);
         }
     }
@@ -379,7 +393,7 @@ impl Slot {
 
 /// What is left of a callback that was freed.
 struct End {
-    keep: Arc<Inner>,
+    point: EntryPoint,
     /// Of the closure's destructor.
     panic: Option<Box<dyn std::any::Any + Send>>,
     on_panic: OnFailure,
@@ -400,26 +414,37 @@ unsafe extern "C" fn handle(
     // SAFETY: I10: the address stands in the entry, which lives as long as the slot.
     let slot = unsafe { &*slot };
     let owner = slot.owner.load(Ordering::Relaxed);
-    let alone = owner != 0;
-    let entered = match owner {
-        0 => slot.state.enter(seen),
-        number if number == NUMBER.get() => slot.state.enter_alone(seen),
+    let (ending, is_ours) = match owner {
+        0 => {
+            if slot.state.enter(seen).is_err() {
+                return slot.refuse(seen, code);
+            }
+            // What was read before the call had entered may have been another generation's.
+            let is_ours = !slot.has_owner() && slot.code.load(Ordering::Relaxed) == code;
+            if is_ours {
+                let frame = Frame {
+                    slot,
+                    outer: INNERMOST.get(),
+                };
+                INNERMOST.set(&raw const frame);
+                // SAFETY: I10: the call has entered, so the target stays until it leaves; the
+                // blocks are of the signature of this code, which is the target's.
+                unsafe { run(slot, arguments, results) };
+                INNERMOST.set(frame.outer);
+            }
+            (slot.state.leave(), is_ours)
+        }
+        number if number == NUMBER.get() => {
+            // This thread has opened the slot, before the call began, and nobody else can have
+            // closed it since: what the call came by is this generation's.
+            if slot.state.enter_alone(seen).is_err() {
+                return slot.refuse(seen, code);
+            }
+            // SAFETY: I10: as above.
+            unsafe { run(slot, arguments, results) };
+            (slot.state.leave_alone(), true)
+        }
         _ => return slot.refuse(seen, code),
-    };
-    if entered.is_err() {
-        return slot.refuse(seen, code);
-    }
-    // What was read before the call had entered may have been another generation's.
-    let is_ours =
-        slot.owner.load(Ordering::Relaxed) == owner && slot.code.load(Ordering::Relaxed) == code;
-    if is_ours {
-        // SAFETY: I10: the call has entered, so the target stays until it leaves; the blocks are of
-        // the signature of this code, which is the target's.
-        unsafe { run(slot, alone, arguments, results) };
-    }
-    let ending = match alone {
-        true => slot.state.leave_alone(),
-        false => slot.state.leave(),
     };
     if let Ending::Free = ending {
         slot.free_after_call();
@@ -433,21 +458,15 @@ unsafe extern "C" fn handle(
 ///
 /// # Safety
 /// As [`handle`].
-unsafe fn run(slot: &Slot, alone: bool, arguments: *const u8, results: *mut u8) {
+#[inline]
+unsafe fn run(slot: &Slot, arguments: *const u8, results: *mut u8) {
     // SAFETY: I10: as the caller says.
     let Some(target) = (unsafe { &*slot.target.get() }) else {
         return;
     };
-    let frame = Frame {
-        slot,
-        outer: INNERMOST.get(),
-    };
-    if !alone {
-        INNERMOST.set(&raw const frame);
-    }
+    let typed = &*target.point.0.typed;
     let outcome = catch_unwind(AssertUnwindSafe(|| match &target.callee {
         Callee::Closure(closure) => {
-            let typed = &*target.typed;
             // SAFETY: I5, I10: the body's block of arguments, whole and of this size; all its bytes
             // were written or zeroed.
             let arguments =
@@ -463,15 +482,13 @@ unsafe fn run(slot: &Slot, alone: bool, arguments: *const u8, results: *mut u8) 
             stub,
             code,
             context,
-        } => G.with(|g| {
+        } => {
             // SAFETY: I5: the promise of who made the callback; both blocks are of the function's
             // signature, and at multiples of 16.
-            let called = unsafe { stub.call(*code, *context, arguments, results, g) };
-            debug_assert_eq!(called, Ok(()));
+            unsafe { call_function(stub, *code, *context, arguments, results) };
             None
-        }),
+        }
     }));
-    INNERMOST.set(frame.outer);
     let failure = match outcome {
         Ok(None) => return,
         Ok(Some(why)) => Failure::Refused(why.into()),
@@ -482,6 +499,23 @@ unsafe fn run(slot: &Slot, alone: bool, arguments: *const u8, results: *mut u8) 
         }
     };
     // SAFETY: I5: the block of results again; the closure is over.
-    unsafe { results.write_bytes(0, target.typed.result_bytes()) };
+    unsafe { results.write_bytes(0, typed.result_bytes()) };
     slot.fail(failure, target.on_panic);
+}
+
+/// # Safety
+/// As [`CallStub::call`].
+#[inline(never)]
+unsafe fn call_function(
+    stub: &CallStub,
+    code: usize,
+    context: usize,
+    arguments: *const u8,
+    results: *mut u8,
+) {
+    G.with(|g| {
+        // SAFETY: I5: as the caller says.
+        let called = unsafe { stub.call(code, context, arguments, results, g) };
+        debug_assert_eq!(called, Ok(()));
+    });
 }

@@ -24,13 +24,16 @@ pub enum Callers {
     Any,
 }
 
+/// The offset of a return address in its code, and those of slots from the caller's stack pointer.
+type Map = (u32, Box<[u32]>);
+
 /// One function, or several that were compiled together.
 #[derive(Debug)]
 pub(super) struct Code {
     end: usize,
     pub(super) callers: Callers,
-    /// By offset of the return address: the offsets of slots from the caller's stack pointer.
-    maps: Box<[(u32, Box<[u32]>)]>,
+    /// By the offset of the return address.
+    maps: Box<[Map]>,
 }
 
 impl Code {
@@ -150,7 +153,7 @@ impl StackMaps {
 fn checked<S: IntoIterator<Item = u32>>(
     bytes: usize,
     maps: impl IntoIterator<Item = (u32, S)>,
-) -> Result<Box<[(u32, Box<[u32]>)]>, FrameError> {
+) -> Result<Box<[Map]>, FrameError> {
     let mut all = Vec::new();
     for (at, slots) in maps {
         if at == 0 || at as usize > bytes {

@@ -19,7 +19,8 @@ macro_rules! ints {
     };
 }
 
-/// No convention passes anything in the upper sixteen.
+/// No convention passes anything in the upper sixteen. By the names of their lower halves; an image
+/// has the whole registers, `q0` and so on.
 macro_rules! floats {
     ($with:ident) => {
         $with!(
@@ -44,17 +45,18 @@ macro_rules! store_ints {
 }
 macro_rules! load_floats {
     ($($register:literal $index:literal),*) => {
-        concat!($("ldr ", $register, ", [x17, #{floats} + 8*", $index, "]\n"),*)
+        concat!($("ldr q", $index, ", [x17, #{floats} + 16*", $index, "]\n"),*)
     };
 }
 macro_rules! store_floats {
     ($($register:literal $index:literal),*) => {
-        concat!($("str ", $register, ", [x17, #{floats} + 8*", $index, "]\n"),*)
+        concat!($("str q", $index, ", [x17, #{floats} + 16*", $index, "]\n"),*)
     };
 }
 
 pub(super) const INTS: [&str; 26] = ints!(names);
 pub(super) const FLOATS: [&str; 16] = floats!(names);
+pub(super) const FLOAT_WORDS: usize = 2;
 
 unsafe extern "C-unwind" {
     #[link_name = "fing_stubs_call_image"]

@@ -7,8 +7,9 @@
 //! | mapping the same pages writable and executable | operating system | code memory |
 //! | registering code with the unwinder | operating system and C library | unwinding |
 //!
-//! Every file of an instruction set has the same list of operations: `INTS`, `FLOATS`, the function
-//! `fing_stubs_call_image` in assembly, and `make_visible`. `x86_64.rs` explains them.
+//! Every file of an instruction set has the same list of operations: `INTS`, `FLOATS`,
+//! `FLOAT_WORDS`, the function `fing_stubs_call_image` in assembly, and `make_visible`. `x86_64.rs`
+//! explains them.
 #![expect(unsafe_code, reason = "assembly")]
 
 use crate::abi::Machine;
@@ -52,6 +53,9 @@ pub(crate) fn missing() -> Option<&'static str> {
 /// Whether assignments can be interpreted on this host.
 pub(crate) const HAS_INTERPRETER: bool = isa::MISSING.is_none();
 
+/// Whether an image has float registers of 16 bytes.
+pub(crate) const HAS_VECTORS: bool = isa::FLOAT_WORDS == 2;
+
 /// The register file and the frame of one call, before it and, afterwards, after it.
 ///
 /// The assembly takes the offsets of all fields from here.
@@ -64,7 +68,7 @@ pub(crate) struct CallImage {
     /// 1 if the callee is a Go function, which keeps no register but the stack pointer.
     is_go: usize,
     ints: [u64; isa::INTS.len()],
-    floats: [u64; isa::FLOATS.len()],
+    floats: [[u64; isa::FLOAT_WORDS]; isa::FLOATS.len()],
 }
 
 /// Index of a register in an image.
@@ -97,7 +101,7 @@ impl CallImage {
             frame_words: 0,
             is_go: 0,
             ints: [0; isa::INTS.len()],
-            floats: [0; isa::FLOATS.len()],
+            floats: [[0; isa::FLOAT_WORDS]; isa::FLOATS.len()],
         }
     }
 
@@ -110,7 +114,15 @@ impl CallImage {
     /// Sets the 64 bits of a float register, of a vector register the half that scalars use.
     #[inline]
     pub(crate) fn set_float(&mut self, Place(n): Place, value: u64) {
-        self.floats[usize::from(n)] = value;
+        self.floats[usize::from(n)][0] = value;
+    }
+
+    /// Sets a vector register, if [`HAS_VECTORS`]; the first word is the half that scalars use.
+    #[inline]
+    pub(crate) fn set_vector(&mut self, Place(n): Place, words: [u64; 2]) {
+        for (own, word) in self.floats[usize::from(n)].iter_mut().zip(words) {
+            *own = word;
+        }
     }
 
     /// An integer register.
@@ -122,7 +134,13 @@ impl CallImage {
     /// The 64 bits of a float register.
     #[inline]
     pub(crate) fn float(&self, Place(n): Place) -> u64 {
-        self.floats[usize::from(n)]
+        self.floats[usize::from(n)][0]
+    }
+
+    /// The words of a vector register, of a float register the only one.
+    #[inline]
+    pub(crate) fn vector(&self, Place(n): Place) -> &[u64] {
+        &self.floats[usize::from(n)]
     }
 
     /// Says that the callee is a Go function, with this current goroutine.

@@ -84,6 +84,7 @@ macro_rules! restore {
 
 pub(super) const INTS: [&str; 20] = ints!(names_and_x8);
 pub(super) const FLOATS: [&str; 16] = floats!(names);
+pub(super) const FLOAT_WORDS: usize = 1;
 
 unsafe extern "C-unwind" {
     #[link_name = "fing_stubs_call_image"]

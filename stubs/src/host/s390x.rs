@@ -72,6 +72,7 @@ macro_rules! restore {
 
 pub(super) const INTS: [&str; 10] = ints!(names);
 pub(super) const FLOATS: [&str; 16] = floats!(names);
+pub(super) const FLOAT_WORDS: usize = 1;
 
 unsafe extern "C-unwind" {
     #[link_name = "fing_stubs_call_image"]

@@ -8,6 +8,7 @@ pub(super) const MISSING: Option<&str> =
 
 pub(super) const INTS: [&str; 0] = [];
 pub(super) const FLOATS: [&str; 0] = [];
+pub(super) const FLOAT_WORDS: usize = 1;
 
 pub(super) unsafe fn call_image(_image: *mut CallImage) {
     unreachable!("no interpreter is made where HAS_INTERPRETER is false")

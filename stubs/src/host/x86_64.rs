@@ -48,12 +48,12 @@ macro_rules! store_ints {
 }
 macro_rules! load_floats {
     ($($register:literal $index:literal),*) => {
-        concat!($("movsd ", $register, ", [r15 + {floats} + 8*", $index, "]\n"),*)
+        concat!($("movups ", $register, ", [r15 + {floats} + 16*", $index, "]\n"),*)
     };
 }
 macro_rules! store_floats {
     ($($register:literal $index:literal),*) => {
-        concat!($("movsd [r15 + {floats} + 8*", $index, "], ", $register, "\n"),*)
+        concat!($("movups [r15 + {floats} + 16*", $index, "], ", $register, "\n"),*)
     };
 }
 
@@ -61,6 +61,8 @@ macro_rules! store_floats {
 pub(super) const INTS: [&str; 14] = ints!(names);
 /// Names of the float registers in an image, by index.
 pub(super) const FLOATS: [&str; 16] = floats!(names);
+/// Words of a float register in an image.
+pub(super) const FLOAT_WORDS: usize = 2;
 
 unsafe extern "C-unwind" {
     /// Copies the image's frame to the stack, loads the image's registers, calls its code, and

@@ -18,8 +18,8 @@ pub(crate) fn conventions() -> Vec<(Abi, &'static str)> {
     }
 }
 
-/// Compiles a shared library for this host and opens it, for the rest of the process's life: what is
-/// returned gives a function's address.
+/// Compiles a shared library for this host and opens it, for the rest of the process's life: what
+/// is returned gives a function's address.
 ///
 /// `None` if gcc is not on this machine, which has been said aloud.
 pub(crate) fn open(name: &str, source: &str) -> Option<impl Fn(&str) -> usize + use<>> {
@@ -29,7 +29,7 @@ pub(crate) fn open(name: &str, source: &str) -> Option<impl Fn(&str) -> usize + 
         arch => format!("{arch}-linux-gnu-gcc"),
     };
     let gcc = tool(&gcc, "callers compiled by gcc")?;
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/oracles");
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let folder = folder.join(format!("{name}-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let (c, so) = (folder.join("callers.c"), folder.join("callers.so"));

@@ -11,8 +11,8 @@
 //! * In callees, each function becomes the handler of an entry: its name is a jump to the entry,
 //!   and the handler calls the function with what it finds.
 //!
-//! So fing is judged by gcc's code, with abi-cafe's types, values and comparison. [`judge`] runs all
-//! sets and compares the outcome with the list of those that are known not to pass.
+//! So fing is judged by gcc's code, with abi-cafe's types, values and comparison. [`judge`] runs
+//! all sets and compares the outcome with the list of those that are known not to pass.
 //!
 //! [abi-cafe]: https://crates.io/crates/abi-cafe
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]

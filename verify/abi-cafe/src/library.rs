@@ -9,7 +9,8 @@ use std::sync::OnceLock;
 use fing_stubs::entry::{CallbackOptions, Entries, SharedCallback};
 use fing_stubs::{Abi, GBlock, Signature, StubCache, Type};
 
-/// `FING_ABI_CAFE_FAULT=1` plants a mistake, for a test of the judge: floats are taken for integers.
+/// `FING_ABI_CAFE_FAULT=1` plants a mistake, for a test of the judge: floats are taken for
+/// integers.
 fn signature(text: &CStr) -> Signature {
     let mut text = text.to_str().expect("ASCII").to_owned();
     if std::env::var_os("FING_ABI_CAFE_FAULT").is_some_and(|value| value == "1") {
@@ -81,11 +82,11 @@ pub unsafe extern "C" fn fing_call(
 /// Calls a function with the addresses of its arguments, and of its result.
 type Handler = unsafe extern "C" fn(*const *const u8, *mut u8);
 
-/// The address of a function of the signature that calls `handler`; it lives as long as the process.
+/// The address of a function of the signature that calls `handler`; it lives as long as the
+/// process.
 ///
-/// # Safety
-/// `signature` is a C string; `handler` reads values of its parameters' types, and writes one of its
-/// result's type.
+/// # Safety `signature` is a C string; `handler` reads values of its parameters' types, and writes
+/// one of its result's type.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fing_entry(signature: *const c_char, handler: Handler) -> *const c_void {
     static ENTRIES: OnceLock<Entries> = OnceLock::new();

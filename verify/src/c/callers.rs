@@ -228,13 +228,13 @@ impl Program {
             let (bytes, mask) = (initializer(&value.bytes), initializer(&value.mask));
             // A copy is looked at: what has an address is not taken from its register.
             let (field, copy) = match results.is_scalar {
-                true => ("copy".to_owned(), format!("R{number} copy = r;")),
+                true => ("copy".to_owned(), format!("    R{number} copy = r;\n")),
                 false => (format!("r.r{n}"), String::new()),
             };
             let size = value.bytes.len();
             let _ = writeln!(
                 body,
-                "    static const unsigned char v{n}[] = {bytes}, k{n}[] = {mask};\n    {copy}\n    \
+                "    static const unsigned char v{n}[] = {bytes}, k{n}[] = {mask};\n{copy}    \
                  if (!same(&{field}, v{n}, k{n}, {size})) fault(\"result {n} differs\");"
             );
             let literal = widened(self.target, ty, &value.bytes).filter(|_| results.is_scalar);

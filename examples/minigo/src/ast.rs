@@ -1,0 +1,242 @@
+//! What the parser makes. Types are expressions, as names alone do not tell them apart.
+#![forbid(unsafe_code)]
+
+use std::sync::Arc;
+
+use crate::source::Pos;
+
+/// Numbers the expressions of all files: the checker's tables are indexed by it.
+pub(crate) type ExprId = u32;
+pub(crate) type Name = Arc<str>;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Expr {
+    pub(crate) id: ExprId,
+    pub(crate) pos: Pos,
+    pub(crate) kind: ExprKind,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum ExprKind {
+    Ident(Name),
+    Int(i128),
+    Float(f64),
+    Char(i128),
+    Str(Arc<[u8]>),
+    /// `T{k: v, ...}`; the type may be left out inside another one.
+    Composite(Option<Box<Expr>>, Vec<(Option<Expr>, Expr)>),
+    Func(Arc<FuncLit>),
+    Paren(Box<Expr>),
+    Selector(Box<Expr>, Name),
+    Index(Box<Expr>, Box<Expr>),
+    Slice(Box<Expr>, [Option<Box<Expr>>; 3]),
+    /// `x.(T)`; `x.(type)` has no type.
+    Assert(Box<Expr>, Option<Box<Expr>>),
+    Call(Box<Call>),
+    Star(Box<Expr>),
+    Unary(&'static str, Box<Expr>),
+    Binary(&'static str, Box<Expr>, Box<Expr>),
+    /// `[n]T`; `[...]T` has no length.
+    ArrayType(Option<Box<Expr>>, Box<Expr>),
+    SliceType(Box<Expr>),
+    MapType(Box<Expr>, Box<Expr>),
+    ChanType(Dir, Box<Expr>),
+    FuncType(Arc<FuncType>),
+    StructType(Vec<FieldDecl>),
+    InterfaceType(Vec<InterfaceElem>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Dir {
+    Both,
+    Send,
+    Receive,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    pub(crate) callee: Expr,
+    pub(crate) args: Vec<Expr>,
+    /// `f(x...)`.
+    pub(crate) spread: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct FieldDecl {
+    pub(crate) pos: Pos,
+    pub(crate) name: Name,
+    pub(crate) ty: Expr,
+    pub(crate) embedded: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum InterfaceElem {
+    Method(Name, Arc<FuncType>),
+    Embedded(Expr),
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Param {
+    pub(crate) pos: Pos,
+    pub(crate) name: Option<Name>,
+    pub(crate) ty: Expr,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct FuncType {
+    pub(crate) params: Vec<Param>,
+    pub(crate) variadic: bool,
+    pub(crate) results: Vec<Param>,
+}
+
+#[derive(Debug)]
+pub(crate) struct FuncLit {
+    pub(crate) ty: Arc<FuncType>,
+    pub(crate) body: Block,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Block {
+    pub(crate) stmts: Vec<Stmt>,
+    /// The closing brace.
+    pub(crate) end: Pos,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Stmt {
+    pub(crate) pos: Pos,
+    pub(crate) kind: StmtKind,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum StmtKind {
+    Empty,
+    Expr(Expr),
+    Send(Expr, Expr),
+    /// `x op= y`, also `x++`.
+    OpAssign(&'static str, Expr, Expr),
+    Assign(Vec<Expr>, Vec<Expr>),
+    Define(Vec<Expr>, Vec<Expr>),
+    Decl(Vec<Decl>),
+    Go(Expr),
+    Defer(Expr),
+    Return(Vec<Expr>),
+    Break(Option<Name>),
+    Continue(Option<Name>),
+    Fallthrough,
+    Block(Block),
+    If(Box<If>),
+    For(Box<For>),
+    Range(Box<Range>),
+    Switch(Box<Switch>),
+    TypeSwitch(Box<TypeSwitch>),
+    Select(Vec<CommClause>),
+    Labeled(Name, Box<Stmt>),
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct If {
+    pub(crate) init: Option<Stmt>,
+    pub(crate) cond: Expr,
+    pub(crate) then: Block,
+    pub(crate) otherwise: Option<Stmt>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct For {
+    pub(crate) init: Option<Stmt>,
+    pub(crate) cond: Option<Expr>,
+    pub(crate) post: Option<Stmt>,
+    pub(crate) body: Block,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Range {
+    pub(crate) key: Option<Expr>,
+    pub(crate) value: Option<Expr>,
+    pub(crate) define: bool,
+    pub(crate) over: Expr,
+    pub(crate) body: Block,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Switch {
+    pub(crate) init: Option<Stmt>,
+    pub(crate) tag: Option<Expr>,
+    pub(crate) cases: Vec<Case>,
+}
+
+/// One case of a switch; `default` has no expressions and `default` set.
+#[derive(Clone, Debug)]
+pub(crate) struct Case {
+    pub(crate) pos: Pos,
+    pub(crate) exprs: Vec<Expr>,
+    pub(crate) default: bool,
+    pub(crate) body: Block,
+    /// Names the variable of a type switch's clause in the checker's tables.
+    pub(crate) id: ExprId,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct TypeSwitch {
+    pub(crate) init: Option<Stmt>,
+    pub(crate) bind: Option<(Name, Pos)>,
+    pub(crate) over: Expr,
+    pub(crate) cases: Vec<Case>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct CommClause {
+    pub(crate) pos: Pos,
+    pub(crate) comm: Comm,
+    pub(crate) body: Block,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Comm {
+    Default,
+    Send(Expr, Expr),
+    /// Left sides, whether they are defined, the channel.
+    Receive(Vec<Expr>, bool, Expr),
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Decl {
+    Var(ValueSpec),
+    Const(ValueSpec, i128),
+    Type(Arc<TypeSpec>),
+    Func(Arc<FuncDecl>),
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct ValueSpec {
+    pub(crate) pos: Pos,
+    pub(crate) names: Vec<Expr>,
+    pub(crate) ty: Option<Expr>,
+    pub(crate) values: Vec<Expr>,
+}
+
+#[derive(Debug)]
+pub(crate) struct TypeSpec {
+    pub(crate) pos: Pos,
+    pub(crate) name: Name,
+    pub(crate) alias: bool,
+    pub(crate) ty: Expr,
+}
+
+#[derive(Debug)]
+pub(crate) struct FuncDecl {
+    pub(crate) pos: Pos,
+    pub(crate) name: Name,
+    pub(crate) receiver: Option<Param>,
+    pub(crate) ty: Arc<FuncType>,
+    /// None: written in Rust, which only the prelude may say.
+    pub(crate) body: Option<Block>,
+}
+
+#[derive(Debug)]
+pub(crate) struct File {
+    pub(crate) package: Name,
+    pub(crate) imports: Vec<(Pos, String)>,
+    pub(crate) decls: Vec<Decl>,
+}

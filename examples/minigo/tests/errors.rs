@@ -1,0 +1,243 @@
+//! What is no Go, or outside the subset, is a compile error at its place; nothing is a crash.
+
+use minigo::check_program;
+
+/// A program's body with the line, column and a part of the error.
+const WRONG: &[(&str, usize, usize, &str)] = &[
+    ("func main() {", 1, 14, "unexpected end of file"),
+    ("func main() { x := 1 }", 1, 15, "declared and not used: x"),
+    ("func main() { y = 1 }", 1, 15, "undefined: y"),
+    (
+        "func main() { var s string = 1; _ = s }",
+        1,
+        30,
+        "as string value",
+    ),
+    (
+        "func main() { var b byte = 300; _ = b }",
+        1,
+        28,
+        "overflows uint8",
+    ),
+    (
+        "func f() int { for { break } }\nfunc main() { f() }",
+        1,
+        30,
+        "missing return",
+    ),
+    ("func main() { return 1 }", 1, 15, "too many return values"),
+    ("func main() { break }", 1, 15, "break is not in a loop"),
+    (
+        "func main() { for { continue x } }",
+        1,
+        21,
+        "invalid continue label x",
+    ),
+    (
+        "type T struct { t T }\nfunc main() {}",
+        1,
+        6,
+        "invalid recursive type",
+    ),
+    (
+        "type T [2]T\nfunc main() {}",
+        1,
+        6,
+        "invalid recursive type",
+    ),
+    ("type T T\nfunc main() {}", 1, 6, "invalid recursive type"),
+    (
+        "const c = c\nfunc main() {}",
+        1,
+        11,
+        "invalid recursive declaration",
+    ),
+    (
+        "var a = b\nvar b = a\nfunc main() {}",
+        2,
+        9,
+        "invalid recursive declaration",
+    ),
+    (
+        "var a = f()\nfunc f() int { return a }\nfunc main() {}",
+        1,
+        5,
+        "initialization cycle",
+    ),
+    (
+        "func f[T any](t T) {}\nfunc main() {}",
+        1,
+        7,
+        "type parameters are outside",
+    ),
+    ("func main() { goto x }", 1, 15, "goto is outside"),
+    (
+        "func main() { _ = 1i }",
+        1,
+        19,
+        "complex numbers are outside",
+    ),
+    (
+        "import \"net\"\nfunc main() {}",
+        1,
+        8,
+        "package net is outside",
+    ),
+    (
+        "import \"fmt\"\nfunc main() {}",
+        1,
+        8,
+        "imported and not used",
+    ),
+    (
+        "import \"fmt\"\nfunc main() { fmt.Scan() }",
+        2,
+        19,
+        "undefined: fmt.Scan",
+    ),
+    (
+        "type I interface{ M() }\ntype T int\nfunc (t *T) M() {}\nvar i I = T(1)\nfunc main() {}",
+        4,
+        12,
+        "method M has pointer receiver",
+    ),
+    (
+        "func main() { var i any; _ = i.(undefined) }",
+        1,
+        33,
+        "undefined: undefined",
+    ),
+    ("func main() { x := nil; _ = x }", 1, 20, "untyped nil"),
+    ("func main() { _ = \"a\" + 1 }", 1, 23, "mismatched types"),
+    ("func main() { _ = 1 / 0 }", 1, 23, "division by zero"),
+    (
+        "func main() { a := [2]int{}; _ = a[2] }",
+        1,
+        36,
+        "out of bounds",
+    ),
+    (
+        "func main() { f := func() {}; _ = f == f }",
+        1,
+        37,
+        "not defined",
+    ),
+    (
+        "func main() { m := map[[]int]int{}; _ = m }",
+        1,
+        24,
+        "invalid map key type",
+    ),
+    (
+        "func main() { switch 1 { case 1: case 1: } }",
+        1,
+        39,
+        "duplicate case",
+    ),
+    ("func main() { 1 + 2 }", 1, 17, "is not used"),
+    ("func main() { _ = 'ab' }", 1, 19, "one character"),
+    ("func main() { _ = \"\\q\" }", 1, 20, "unknown escape"),
+    ("func main() { /* }", 1, 15, "comment not terminated"),
+    ("func main() { # }", 1, 15, "invalid character"),
+];
+
+#[test]
+fn errors_have_their_places() {
+    for (body, line, column, part) in WRONG {
+        let text = format!("package main; {body}");
+        let shift = if *line == 1 {
+            "package main; ".len()
+        } else {
+            0
+        };
+        let error = check_program("wrong.go", &text).expect_err(body);
+        assert!(error.message.contains(part), "{body}: {error}");
+        assert_eq!(
+            (error.line, error.column),
+            (*line, column + shift),
+            "{body}: {error}"
+        );
+        assert_eq!(error.file, "wrong.go");
+    }
+}
+
+#[test]
+fn deep_nesting_is_an_error() {
+    for (open, close) in [
+        ("(", ")"),
+        ("[]", ""),
+        ("-", ""),
+        ("{", "}"),
+        ("*", ""),
+        ("&", ""),
+    ] {
+        let text = format!(
+            "package main\nfunc main() {{ _ = {}1{} }}",
+            open.repeat(100_000),
+            close.repeat(100_000)
+        );
+        check_program("deep.go", &text).expect_err(open);
+    }
+    let long = format!(
+        "package main\nvar x = 1{}\nfunc main() {{}}",
+        " + 1".repeat(100_000)
+    );
+    check_program("long.go", &long).expect_err("long");
+}
+
+/// A generator with a seed (splitmix64).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self, below: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) % below as u64) as usize
+    }
+}
+
+/// Programs with pieces left out, doubled or exchanged, and random tokens: checked, never a panic.
+#[test]
+fn garbage_is_an_error() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("programs");
+    let mut sources: Vec<String> = std::fs::read_dir(folder)
+        .expect("programs")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.extension().is_some_and(|ext| ext == "go"))
+        .map(|path| std::fs::read_to_string(path).expect("a program"))
+        .collect();
+    sources.sort();
+    let rounds = std::env::var("FING_CASES")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(400);
+    let mut random = Random(1);
+    let mut refused = 0;
+    for _ in 0..rounds {
+        let source = &sources[random.next(sources.len())];
+        let mut words: Vec<&str> = source
+            .split_inclusive(|c: char| !c.is_alphanumeric())
+            .collect();
+        for _ in 0..1 + random.next(3) {
+            let at = random.next(words.len());
+            match random.next(4) {
+                0 => drop(words.remove(at)),
+                1 => words.insert(at, words[at]),
+                2 => {
+                    let other = random.next(words.len());
+                    words.swap(at, other);
+                }
+                _ => {
+                    const PIECES: &[&str] = &[
+                        "(", ")", "[", "]", "{", "}", "func ", "chan ", "...", "*", ":=", "<-",
+                    ];
+                    words.insert(at, PIECES[random.next(PIECES.len())]);
+                }
+            }
+        }
+        refused += usize::from(check_program("garbage.go", &words.concat()).is_err());
+    }
+    assert!(refused > rounds / 2, "{refused} of {rounds} refused");
+}
