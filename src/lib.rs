@@ -105,13 +105,14 @@ pub mod callbacks {
 }
 
 /// Where, when and in which order finalizers run: options of a runtime and of its threads,
-/// mailboxes, budgets of drains.
+/// mailboxes, budgets of drains, bounds of what is queued.
 pub mod executor {
     pub use crate::calls::budget::{Budget, Drained};
     pub use crate::calls::builder::{Buildable, Builder};
     pub use crate::calls::lane::{Lane, LaneError, MailboxId, Pool};
     pub use crate::calls::mailbox::{Mailbox, MailboxOptions};
-    pub use crate::calls::queue::DrainOrder;
+    pub use crate::calls::pressure::{BacklogAction, BacklogExceeded};
+    pub use crate::calls::queue::{BacklogBound, DrainOrder};
     pub use crate::calls::thread::ThreadOptions;
 }
 
@@ -144,6 +145,7 @@ pub mod observe {
     pub use crate::calls::observer::{Call, Observer, ParkReason};
     pub use crate::calls::queue::{Backlog, CallStats};
     pub use crate::calls::samples::{CallTimes, FunctionTimes, SlowCall};
+    pub use crate::calls::sites::SiteStats;
     pub use crate::heap::HeapStats;
     pub use crate::runtime::registry::{Listed, State};
 }

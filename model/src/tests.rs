@@ -25,6 +25,8 @@
 //! | `pass` does not skip what was cancelled | `cancelling_is_exact` |
 //! | `withdraw` takes the record that was reached for one in front of it | `taking_back_is_exact` |
 //! | `finish_block` does not notify | `a_ticket_is_over_when_its_calls_are` and others |
+//! | `finish_block` or `fill` does not compare with the bounds | `demands_agree_with_the_queue` |
+//! | `take_crossings` leaves what it returns | `demands_agree_with_the_queue` |
 //!
 //! Drains of several blocks are too long for a model; tests of the queue itself have them.
 #![forbid(unsafe_code)]
@@ -42,15 +44,15 @@ use crate::base::deadline::Deadline;
 use crate::base::lock::WAITS_TOO_LATE;
 use crate::base::sync::{NO_BARRIERS, NO_FENCES, Ordering, light_fence};
 use crate::queue::{
-    BLOCK_RECORDS, Block, CallId, CallStage, DrainOrder, LaneId, Queue, Route, Slot, Tag, Taken,
-    Turn, TurnRef, status,
+    BLOCK_RECORDS, BacklogBound, Block, CallId, CallStage, DrainOrder, LaneId, Limit, Owned, Queue,
+    Route, Slot, Tag, Taken, Turn, TurnRef, demand, status,
 };
 
 /// Forced switches of threads in one execution: three find every fault of the table above in
 /// seconds.
 const PREEMPTIONS: usize = 3;
 
-// Models of three threads that cancel have two, which find theirs.
+// Models of three threads that cancel, or that look at bounds, have two, which find theirs.
 
 /// Longer than any test: waits end because they are notified.
 const LONG: Duration = Duration::from_secs(24 * 3600);
@@ -127,7 +129,7 @@ impl World {
                     words: [number, 0],
                     ..Record::default()
                 };
-                due.push(&record, Route { lane, tag }, 0);
+                due.push(&record, Route { lane, tag }, Owned::default());
             }
         });
     }
@@ -671,4 +673,71 @@ fn a_thread_that_has_ended_is_replaced() {
         world.queue.stop();
         join(other);
     });
+}
+
+/// Bounds: what is asked of threads agrees with the queue when nothing changes it any more, however
+/// collector, goroutine and a thread that looks are interleaved; and each bound that is passed is
+/// taken once.
+#[test]
+fn demands_agree_with_the_queue() {
+    check_within(2, || {
+        let world = World::new(9);
+        world.queue.set_limits([Limit {
+            bound: BacklogBound::Calls(1),
+            demand: demand::REFUSE,
+        }]);
+        world.push([1, 2]);
+        assert_eq!(world.queue.demands(), demand::REFUSE | demand::TELL);
+        let goroutine = world.start(Publishing::Right);
+        let looking = world.spawn(|world| {
+            let crossings = world.queue.take_crossings();
+            let found: Vec<BacklogBound> =
+                crossings.iter().map(|crossing| crossing.found).collect();
+            assert_eq!(
+                found,
+                [BacklogBound::Calls(2)],
+                "taken by this thread first"
+            );
+            if let Some(exceeded) = world.queue.exceeded(demand::REFUSE) {
+                assert_ne!(exceeded.found, BacklogBound::Calls(1));
+            }
+        });
+        world.queue.wake();
+        world.push([3]);
+        world.queue.wake();
+        let settled = world.queue.wait_until_settled(Deadline::after(LONG));
+        assert_eq!(settled, Ok(()));
+        join(looking);
+        assert_eq!(world.queue.demands() & demand::REFUSE, 0);
+        assert!(world.queue.exceeded(demand::REFUSE).is_none());
+        // Passed again only if the looking thread has found it kept in between.
+        assert!(world.queue.take_crossings().len() <= 1);
+        assert_eq!(world.queue.demands(), 0);
+        world.end(goroutine, 3);
+    });
+}
+
+/// A thread that assists by waiting is woken when the backlog is within its bound, or when the
+/// queue is stopped.
+#[test]
+fn relief_is_told() {
+    for stops in [false, true] {
+        check_within(2, move || {
+            let world = World::new(9);
+            world.queue.set_limits([Limit {
+                bound: BacklogBound::Calls(0),
+                demand: demand::ASSIST,
+            }]);
+            world.push([1, 2]);
+            let waiting =
+                world.spawn(|world| world.queue.wait_for_relief(Deadline::after(LONG), u64::MAX));
+            let goroutine = world.start(Publishing::Right);
+            world.queue.wake();
+            if stops {
+                world.queue.stop();
+            }
+            assert!(join(waiting) <= 2);
+            world.end(goroutine, 2);
+        });
+    }
 }

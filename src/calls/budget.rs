@@ -40,6 +40,11 @@ impl Budget {
     pub const fn time(self, time: Duration) -> Budget {
         Budget { time, ..self }
     }
+
+    /// The bounds of calls and time.
+    pub(super) fn bounds(self) -> (u64, Duration) {
+        (self.calls, self.time)
+    }
 }
 
 /// What a drain has done.

@@ -12,7 +12,8 @@ use crate::calls::goroutine::{CallOptions, Calls};
 use crate::calls::lane::Pool;
 use crate::calls::misuse::MutatorMisuse;
 use crate::calls::observer::Observer;
-use crate::calls::queue::DrainOrder;
+use crate::calls::pressure::{BacklogAction, BacklogExceeded};
+use crate::calls::queue::{BacklogBound, DrainOrder};
 use crate::calls::thread::ThreadOptions;
 use crate::calls::watchdog::Watchdog;
 use crate::order::Order;
@@ -213,6 +214,43 @@ impl<T: Buildable> Builder<T> {
     /// Sets a watchdog; by default there is none. See [`Watchdog`] for what it does and costs.
     pub fn watchdog(mut self, options: Watchdog) -> Self {
         self.calls.watchdog = Some(options);
+        self
+    }
+
+    /// Adds a bound of the backlog, and says what is done while the backlog exceeds it. Any number
+    /// may be added; by default there is none. See `docs/failures.md`.
+    ///
+    /// ```
+    /// # if !cfg!(all(target_arch = "x86_64", target_os = "linux")) { return Ok(()) }
+    /// use std::time::Duration;
+    /// use fing::Runtime;
+    /// use fing::executor::{BacklogAction, BacklogBound, Budget};
+    ///
+    /// let some = Budget::unlimited().calls(1000).time(Duration::from_millis(2));
+    /// let runtime = Runtime::builder()
+    ///     .bound_backlog(BacklogBound::Calls(100_000), BacklogAction::Assist(some))
+    ///     .bound_backlog(BacklogBound::ExternalBytes(1 << 30), BacklogAction::Refuse)
+    ///     .bound_backlog(BacklogBound::Age(Duration::from_secs(60)), BacklogAction::Tell)
+    ///     .on_pressure(|exceeded| eprintln!("{exceeded}"))
+    ///     .build()?;
+    /// # Ok::<(), fing::error::RuntimeError>(())
+    /// ```
+    ///
+    /// With a foreign collector, what objects own outside the heap is known if the collector says
+    /// it ([`Tracer::external_bytes`](crate::foreign::Tracer::external_bytes)), and threads assist
+    /// where they call [`Finalizers::assist`](crate::foreign::Finalizers::assist).
+    pub fn bound_backlog(mut self, bound: BacklogBound, action: BacklogAction) -> Self {
+        self.calls.pressure.rules.push((bound, action));
+        self
+    }
+
+    /// Sets a hook that is called once when the backlog passes a bound, whatever its action, and
+    /// again only after it was within the bound meanwhile. It is called with no lock held, on the
+    /// thread that finds out: one that has collected or made calls, that registers or assists, or
+    /// the watchdog's. It may call the runtime as that thread may. The default sends a `tracing`
+    /// warning.
+    pub fn on_pressure(mut self, hook: impl Fn(&BacklogExceeded) + Send + Sync + 'static) -> Self {
+        self.calls.pressure.hook = Box::new(hook);
         self
     }
 

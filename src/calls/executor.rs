@@ -208,6 +208,14 @@ impl Goroutine {
         }
     }
 
+    pub(super) fn calls(&self) -> &Calls {
+        self.owner.calls()
+    }
+
+    pub(super) fn executor(&self) -> Executor {
+        self.executor
+    }
+
     /// Starts the goroutine's thread, the pool's and the watchdog's, if they have not been started.
     ///
     /// # Errors

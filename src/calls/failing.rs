@@ -123,6 +123,7 @@ impl Calls {
         let record = failed[0].record();
         let failures = &self.failures;
         failures.failed[shape.kind() as usize].fetch_add(1, Ordering::Relaxed);
+        shape.count_report();
         let function = shape.function();
         let mut failure = Failure {
             kind: shape.kind(),
@@ -178,6 +179,7 @@ impl Calls {
         drop(function);
         // The goroutine may be parked: this thread may be one that was relieved.
         self.posts.wake(&self.queue);
+        self.pressure.tell(&self.queue);
         self.failures.requeued.fetch_add(count, Ordering::Relaxed);
     }
 }

@@ -29,8 +29,9 @@ use crate::calls::lookup::Lookup;
 use crate::calls::misuse::{MisuseHook, tell_misuse};
 use crate::calls::observer::{Call, Observer, ParkReason};
 use crate::calls::post::Posts;
+use crate::calls::pressure::{Pressure, PressureOptions};
 use crate::calls::queue::{
-    Block, ByKind, CallKind, CallStats, Counts, DrainOrder, LaneId, Queue, Slot, Tag, Taken, Turn,
+    Block, CallKind, CallStats, Counts, DrainOrder, LaneId, Queue, Slot, Tag, Taken, Turn,
 };
 use crate::calls::samples::{Sample, Samples};
 use crate::calls::shape::{Callee, Shape};
@@ -64,6 +65,7 @@ pub(crate) struct Calls {
     pub(crate) restarts: AtomicU64,
     observer: Option<Box<dyn Observer>>,
     pub(crate) posts: Arc<Posts>,
+    pub(crate) pressure: Arc<Pressure>,
     pub(crate) samples: Option<Samples>,
     /// Whether a subscriber of `tracing` wanted each call when the drain began.
     traced: AtomicBool,
@@ -84,6 +86,7 @@ pub(crate) struct CallOptions {
     pub(crate) observer: Option<Box<dyn Observer>>,
     pub(crate) on_due: Option<Box<DueHook>>,
     pub(crate) pool: Option<Pool>,
+    pub(crate) pressure: PressureOptions,
     /// One of so many calls is timed.
     pub(crate) sample_every: Option<NonZeroU32>,
     pub(crate) watchdog: Option<Watchdog>,
@@ -101,6 +104,7 @@ impl Default for CallOptions {
             observer: None,
             on_due: None,
             pool: None,
+            pressure: PressureOptions::default(),
             sample_every: None,
             watchdog: None,
         }
@@ -140,6 +144,7 @@ impl Calls {
         {
             queue.guard_turns();
         }
+        let pressure = Pressure::new(options.pressure, &queue);
         Ok(Calls {
             gate: Arc::new(Gate::new().map_err(CallsError::Gate)?),
             queue: Arc::new(queue),
@@ -149,6 +154,7 @@ impl Calls {
             on_misuse: options.on_misuse,
             observer: options.observer,
             posts: Arc::new(Posts::new(options.on_due)),
+            pressure: Arc::new(pressure),
             pool: options.pool,
             misuses: AtomicU64::new(0),
             workers: Workers::new(),
@@ -319,9 +325,7 @@ impl Calls {
                 let next = self.queue.begin_batch(turn, &block, (at, at + 1), true);
                 if next > at {
                     self.fail(shape, &block, at..next, Cause::Quarantined);
-                    let mut skipped = ByKind::default();
-                    skipped.add(tags[at].kind(), 1);
-                    self.queue.skip(turn, skipped, false);
+                    self.queue.skip(turn, &tags[at..next], false);
                 }
                 at = next;
                 continue;
@@ -434,7 +438,9 @@ impl Calls {
                 }
             };
         }
-        self.queue.finish_block(turn, block, at)
+        let executed = self.queue.finish_block(turn, block, at);
+        self.pressure.tell(&self.queue);
+        executed
     }
 
     /// Returns how many of these records, from the first on, can run in one batch: they have the

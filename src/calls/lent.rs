@@ -22,7 +22,7 @@ use crate::calls::failure::Cause;
 use crate::calls::goroutine::{Calls, With, run_bulk, run_one};
 use crate::calls::lookup::Lookup;
 use crate::calls::misuse::{MisuseKind, MutatorMisuse};
-use crate::calls::queue::{Block, ByKind, Slot, Tag, Turn};
+use crate::calls::queue::{Block, Slot, Tag, Turn};
 use crate::calls::shape::{Callee, Shape};
 use crate::world::threads::{self, Calling, CallingHere, Members};
 
@@ -139,7 +139,7 @@ impl Calls {
             while next(&mut slots).is_some() {}
             let calls = batch.len() - slots.len();
             tell(|| tracing::error!(%refusal, calls, "calls were dropped"));
-            self.queue.skip(turn, ByKind::of(&tags[..calls]), true);
+            self.queue.skip(turn, &tags[..calls], true);
             turn.reach(batch[calls..].as_ptr());
         }
         if replaced {

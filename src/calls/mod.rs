@@ -4,6 +4,7 @@
 //! mutators a thread has.
 #![deny(unsafe_code)]
 
+pub(crate) mod assist;
 pub(crate) mod budget;
 pub(crate) mod builder;
 pub(crate) mod executor;
@@ -20,6 +21,7 @@ pub(crate) mod misuse;
 pub(crate) mod observer;
 pub(crate) mod options;
 pub(crate) mod post;
+pub(crate) mod pressure;
 pub(crate) mod queue;
 #[cfg(test)]
 #[path = "queue/tests.rs"]
@@ -28,6 +30,7 @@ pub(crate) mod samples;
 pub(crate) mod shape;
 pub(crate) mod shapes;
 pub(crate) mod signal;
+pub(crate) mod sites;
 pub(crate) mod status;
 pub(crate) mod thread;
 pub(crate) mod ticket;

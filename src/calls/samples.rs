@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
+use std::panic::Location;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -27,16 +28,22 @@ pub struct SlowCall {
     pub code: usize,
     /// The words it was called with.
     pub words: [u64; 2],
+    /// Where the registration was made, if that was
+    /// [recorded](crate::FinalizerOptions::record_site).
+    pub site: Option<&'static Location<'static>>,
 }
 
-/// What is known of the calls of one function.
+/// What is known of the calls of one function, for registrations made at one place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FunctionTimes {
     /// The function's signature.
     pub signature: String,
-    /// The function's address.
+    /// The function's address; 0 for a Rust closure.
     pub code: usize,
+    /// Where the registrations were made, if that was
+    /// [recorded](crate::FinalizerOptions::record_site).
+    pub site: Option<&'static Location<'static>>,
     /// Calls that were timed.
     pub calls: u64,
     /// Their time together.
@@ -54,7 +61,8 @@ pub struct CallTimes {
     pub finalizers: Vec<u64>,
     /// Calls of cleanups, in the same way.
     pub cleanups: Vec<u64>,
-    /// The functions, those with the most time first; at most 4096.
+    /// The functions, by place of registration if that was recorded, those with the most time
+    /// first; at most 4096.
     pub functions: Vec<FunctionTimes>,
     /// The slowest calls, the slowest first; at most 16.
     pub slowest: Vec<SlowCall>,
@@ -78,10 +86,17 @@ pub(crate) struct Samples {
     times: Lock<Times>,
 }
 
+/// The function's identity and address, and where its registrations were made.
+type Key = (usize, usize, Option<&'static Location<'static>>);
+
+fn key(shape: &Shape, code: usize) -> Key {
+    (shape.function().identity(), code, shape.handling().site)
+}
+
 #[derive(Debug, Default)]
 struct Times {
     by_kind: [Vec<u64>; 2],
-    functions: HashMap<usize, FunctionTimes>,
+    functions: HashMap<Key, FunctionTimes>,
     slowest: Vec<SlowCall>,
 }
 
@@ -126,11 +141,13 @@ impl Samples {
         }
         histogram[bucket] += 1;
         let is_full = times.functions.len() >= FUNCTIONS;
-        if !is_full || times.functions.contains_key(&code) {
-            let function = times.functions.entry(code);
+        let (key, site) = (key(sample.shape, code), sample.shape.handling().site);
+        if !is_full || times.functions.contains_key(&key) {
+            let function = times.functions.entry(key);
             let function = function.or_insert_with(|| FunctionTimes {
                 signature: signature(),
                 code,
+                site,
                 calls: 0,
                 total: Duration::ZERO,
                 longest: Duration::ZERO,
@@ -147,9 +164,21 @@ impl Samples {
                 signature: signature(),
                 code,
                 words,
+                site,
             };
             times.slowest.insert(place, slow);
         }
+    }
+
+    /// The longest of the timed calls of this shape's function and place of registration.
+    pub(super) fn longest(&self, shape: &Shape) -> Option<Duration> {
+        let times = self.times.lock();
+        let (function, site) = (shape.function().identity(), shape.handling().site);
+        let own = times
+            .functions
+            .iter()
+            .filter(|((of, _, at), _)| (*of, *at) == (function, site));
+        own.map(|(_, times)| times.longest).max()
     }
 
     pub(crate) fn times(&self) -> CallTimes {

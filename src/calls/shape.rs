@@ -76,6 +76,8 @@ pub(crate) struct Shape {
     status: Option<StatusResult>,
     /// Set when the shape becomes one of a table.
     conduct: Arc<Conduct>,
+    /// Reports of failed calls of this shape.
+    failed: Arc<AtomicU64>,
 }
 
 /// Whether the calls of a function are made one by one, so that a mutator which one of them keeps
@@ -161,6 +163,7 @@ impl Shape {
             stubs,
             status,
             conduct: Arc::default(),
+            failed: Arc::default(),
         })
     }
 
@@ -177,6 +180,7 @@ impl Shape {
                 requeued,
                 ..self.handling
             },
+            failed: Arc::default(),
             ..self.clone()
         }
     }
@@ -227,6 +231,16 @@ impl Shape {
     /// Has no call of the function made any more. Returns false if that was so before.
     pub(super) fn quarantine(&self) -> bool {
         !self.conduct.quarantined.swap(true, Ordering::Relaxed)
+    }
+
+    /// Counts a report of a failed call of this shape.
+    pub(super) fn count_report(&self) {
+        self.failed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many failed calls of this shape were reported.
+    pub(super) fn reports(&self) -> u64 {
+        self.failed.load(Ordering::Relaxed)
     }
 
     /// Counts a failed call of the function, and returns how many there are.
@@ -324,6 +338,16 @@ impl Shape {
     /// Whether each record has an object as its context.
     fn has_traced_context(&self) -> bool {
         matches!(self.function.context(), ContextKind::Object(_))
+    }
+
+    /// The address that it calls; 0 for a Rust closure, and that for the largest register count for
+    /// a function that follows the count.
+    pub(super) fn code(&self) -> usize {
+        match &self.stubs {
+            Stubs::Fixed { code, .. } => *code,
+            Stubs::Following(stubs) => stubs.last().map_or(0, |(code, _)| *code),
+            Stubs::Rust(_) => 0,
+        }
     }
 
     pub(super) fn follows(&self) -> bool {

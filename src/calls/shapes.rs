@@ -192,9 +192,16 @@ impl Shapes {
     /// registrations and all queued records; it is not called when there is nothing to remove. Drop
     /// the result with no lock held, as that may run the `Drop` of a function's owner.
     ///
+    /// `forget` is called with the indices of removed shapes before other shapes can get them. The
+    /// table is not locked meanwhile.
+    ///
     /// No thread may be registering a function of which only shapes hold clones.
     #[must_use = "dropping a shape may run its owner's code"]
-    pub(crate) fn sweep(&self, name: impl FnOnce(&mut Named)) -> Vec<Arc<Shape>> {
+    pub(crate) fn sweep(
+        &self,
+        name: impl FnOnce(&mut Named),
+        forget: impl FnOnce(&[u32]),
+    ) -> Vec<Arc<Shape>> {
         let indices = {
             let table = self.table.lock();
             let mut shapes = table.slots.iter().flatten();
@@ -207,12 +214,33 @@ impl Shapes {
         // `name` takes. Shapes that are made meanwhile are of functions that are held elsewhere.
         let mut named = Named::new(indices);
         name(&mut named);
-        let mut table = self.table.lock();
-        let gone = table.remove_unnamed(indices, &named);
+        let (gone, shapes) = self.table.lock().remove_unnamed(indices, &named);
         if !gone.is_empty() {
             self.generation.fetch_add(1, Ordering::AcqRel);
+            forget(&gone);
+            self.table.lock().free.extend(gone);
         }
-        gone
+        shapes
+    }
+
+    /// Returns all shapes with their indices and, for those of finalizers that are known to be for
+    /// pointers of a type, that type. Drop the result with no lock held: it may have the last
+    /// reference to a function.
+    pub(crate) fn all(&self) -> Vec<(u32, Arc<Shape>, Option<TypeId>)> {
+        let table = self.table.lock();
+        let mut types = HashMap::new();
+        for (&(function, _, ty), &index) in &table.by_type {
+            if let Some(shape) = &table.slots[index as usize] {
+                types.insert((function, shape.argument()), ty);
+            }
+        }
+        let shapes = (0..).zip(&table.slots);
+        let shapes = shapes.filter_map(|(index, shape)| Some((index, shape.as_ref()?)));
+        let with_type = shapes.map(|(index, shape)| {
+            let key = (shape.function().identity(), shape.argument());
+            (index, shape.clone(), types.get(&key).copied())
+        });
+        with_type.collect()
     }
 
     /// Which lanes the runtime has.
@@ -267,7 +295,8 @@ impl Table {
         holders.is_some_and(|holders| holders.count == function.clones())
     }
 
-    fn remove_unnamed(&mut self, indices: usize, named: &Named) -> Vec<Arc<Shape>> {
+    /// Returns the indices of what was removed, which are not free yet, and the shapes.
+    fn remove_unnamed(&mut self, indices: usize, named: &Named) -> (Vec<u32>, Vec<Arc<Shape>>) {
         let unnamed = (0..indices).filter(|&index| !named.has(index));
         let gone: Vec<usize> = unnamed
             .filter(|&index| {
@@ -276,7 +305,7 @@ impl Table {
             })
             .collect();
         if gone.is_empty() {
-            return Vec::new();
+            return (Vec::new(), Vec::new());
         }
         let removed: Vec<Arc<Shape>> = gone
             .iter()
@@ -294,7 +323,6 @@ impl Table {
         let slots = &self.slots;
         self.by_type
             .retain(|_, index| slots[*index as usize].is_some());
-        self.free.extend(gone.iter().map(|&index| index as u32));
-        removed
+        (gone.iter().map(|&index| index as u32).collect(), removed)
     }
 }

@@ -194,6 +194,7 @@ impl Watching {
                 self.bury(calls, &turn);
             }
             self.look(calls, calls.queue.sights());
+            calls.pressure.look(&calls.queue);
         }
     }
 

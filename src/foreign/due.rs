@@ -3,7 +3,7 @@
 
 use super::table::Due;
 use crate::calls::lookup::Lookup;
-use crate::calls::queue::Filling;
+use crate::calls::queue::{Filling, Owned};
 
 /// Queues a call.
 pub(super) fn queue(due: &Due, lookup: &mut Lookup<'_>, queue: &mut Filling<'_>) {
@@ -12,5 +12,9 @@ pub(super) fn queue(due: &Due, lookup: &mut Lookup<'_>, queue: &mut Filling<'_>)
         true => template.finalizer(due.object, due.word),
         false => template.cleanup([due.word, 0]),
     };
-    queue.push(&record, template.route(), due.number);
+    let owned = Owned {
+        number: due.number,
+        external: due.external,
+    };
+    queue.push(&record, template.route(), owned);
 }

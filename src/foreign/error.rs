@@ -7,6 +7,7 @@ use crate::calls::executor::{Closed, StartError};
 use crate::calls::function::{ContextKind, Function};
 use crate::calls::lane::LaneError;
 use crate::calls::options::HeldValue;
+use crate::calls::pressure::BacklogExceeded;
 use crate::calls::shape::Argument;
 use crate::calls::shapes::ShapeError;
 
@@ -95,6 +96,11 @@ pub enum RegisterError {
     /// Nothing is finalized any more.
     #[error(transparent)]
     Closed(Closed),
+    /// The backlog exceeds a bound whose action is to refuse
+    /// ([`Builder::bound_backlog`](crate::executor::Builder::bound_backlog)).
+    /// Nothing is wrong with the arguments; it may succeed later.
+    #[error("registering: {0}")]
+    Backlog(#[from] BacklogExceeded),
     /// The stub for the function could not be made.
     #[error("registering: {0}")]
     Stub(#[from] StubError),

@@ -50,9 +50,11 @@ use crate::calls::lent::{Lender, Lent, NotLent};
 use crate::calls::lookup::Lookup;
 use crate::calls::mailbox::{Mailbox, MailboxOptions};
 use crate::calls::options::{FinalizerOptions, Handling, HeldValue};
-use crate::calls::queue::{Backlog, CallId, CallStage, CallStats, LaneId};
+use crate::calls::queue::{Backlog, CallId, CallStage, CallStats, LaneId, demand};
 use crate::calls::samples::CallTimes;
 use crate::calls::shape::Argument;
+use crate::calls::shapes::Named;
+use crate::calls::sites::{self, SiteStats};
 use crate::calls::ticket::Ticket;
 use crate::order::{CyclePolicy, KeepPath};
 use entry::Kind;
@@ -234,6 +236,10 @@ pub struct FinalizersStats {
     pub stuck: u64,
     /// Times that another thread took over from one that was stuck or had ended.
     pub taken_over: u64,
+    /// Registrations that were refused as the backlog exceeded a bound.
+    pub refused: u64,
+    /// Calls that threads have made, or waited for, in [`Finalizers::assist`].
+    pub assisted: u64,
     /// Statistics of the stub cache.
     pub stubs: CacheStats,
 }
@@ -311,6 +317,7 @@ impl<R: Reference> Finalizers<R> {
         finalizer: &FinalizerFn,
         options: FinalizerOptions<R>,
     ) -> Result<(), RegisterError> {
+        self.admit()?;
         let function = finalizer.function();
         let argument = error::check(function)?;
         let context = error::check_context(function, options.context)?;
@@ -413,6 +420,7 @@ impl<R: Reference> Finalizers<R> {
         argument: HeldValue<R>,
         options: Handling,
     ) -> Result<Cleanup, RegisterError> {
+        self.admit()?;
         if argument == HeldValue::Object(object) {
             return Err(RegisterError::ArgumentIsObject {
                 word: object.to_word(),
@@ -479,9 +487,21 @@ impl<R: Reference> Finalizers<R> {
         self.shared.table.lock().declare(object, parent)
     }
 
-    /// Whether anything may be registered.
+    /// Checks that finalization goes on.
     fn check_open(&self) -> Result<(), RegisterError> {
         Closed::check(&self.shared.calls.gate).map_err(RegisterError::Closed)
+    }
+
+    /// Checks that something may be registered.
+    #[inline]
+    fn admit(&self) -> Result<(), RegisterError> {
+        let calls = &self.shared.calls;
+        self.check_open()?;
+        if calls.queue.demands() == 0 {
+            return Ok(());
+        }
+        calls.pressure.admit(&calls.queue)?;
+        Ok(())
     }
 
     /// Returns the weak handle of an object, of which there is one at a time. A collection that
@@ -555,12 +575,15 @@ impl<R: Reference> Finalizers<R> {
         });
         drop(lookup);
         let cycles = table.take_reports();
-        let removed = calls.shapes.sweep(|named| {
+        let name = |named: &mut Named| {
             table.for_each_shape(|shape| named.add(shape));
             calls.queue.for_each_shape(|shape| named.add(shape));
-        });
+        };
+        let forget = |shapes: &[u32]| calls.queue.forget_shapes(shapes);
+        let removed = calls.shapes.sweep(name, forget);
         drop(table);
         calls.posts.wake(&calls.queue);
+        calls.pressure.look(&calls.queue);
         for shape in removed {
             drop_guarded("the owner of a function", shape);
         }
@@ -648,6 +671,19 @@ impl<R: Reference> Finalizers<R> {
     /// Those of [`run_finalizers`](Self::run_finalizers).
     pub fn drain(&self, budget: Budget) -> Result<Drained, ExecutorError> {
         self.goroutine.drain(budget)
+    }
+
+    /// If the backlog exceeds a bound that asks for assistance, makes calls on
+    /// this thread, or waits while other threads make them. Returns how many were made meanwhile.
+    /// If no bound is exceeded, it costs one load. For threads of the embedder to call before they
+    /// allocate, where a collection may happen: it may make calls on this thread as
+    /// [`run_finalizers`](Self::run_finalizers) does.
+    #[inline]
+    pub fn assist(&self) -> u64 {
+        match self.shared.calls.queue.demands() & demand::ASSIST {
+            0 => 0,
+            _ => self.goroutine.assist(),
+        }
     }
 
     /// Makes a [`Mailbox`]: calls that a thread of the embedder makes, apart from those of the
@@ -756,8 +792,27 @@ impl<R: Reference> Finalizers<R> {
             quarantined: counts.quarantined,
             stuck: counts.stuck,
             taken_over: counts.taken_over,
+            refused: calls.pressure.refused(),
+            assisted: calls.pressure.assisted(),
             stubs: calls.stubs.stats(),
         }
+    }
+}
+
+impl<R: Reference> Finalizers<R> {
+    /// Returns what has become of registrations and calls by function and place of registration;
+    /// see [`Runtime::stats_by_site`](crate::Runtime::stats_by_site). Objects have no types here,
+    /// and calls that a collection has found due count as registered until
+    /// [`finish`](Self::finish) hands them over. Takes time in proportion to what is registered and
+    /// queued; registering waits meanwhile.
+    pub fn stats_by_site(&self) -> Vec<SiteStats> {
+        let calls = &self.shared.calls;
+        let table = self.shared.table.lock();
+        let mut registered = sites::Registered::default();
+        table.for_each_shape(|shape| registered.add(shape));
+        let counts = sites::Counts::new(calls, registered);
+        drop(table);
+        counts.rows(calls, |_| None)
     }
 }
 

@@ -138,7 +138,7 @@ impl<R: Reference> PreparedFinalizer<R> {
     #[inline]
     fn add(&self, object: R, context: Option<HeldValue<R>>) -> Result<(), RegisterError> {
         let inner = &*self.0;
-        inner.finalizers.check_open()?;
+        inner.finalizers.admit()?;
         let context = inner.check_context(context)?;
         let mut table = inner.finalizers.shared.table.lock();
         match table.add(inner.registration(object, context)) {
@@ -158,7 +158,7 @@ impl<R: Reference> PreparedFinalizer<R> {
     /// objects before that one have this finalizer then, and those after it are unchanged.
     pub unsafe fn set_all(&self, objects: &[R]) -> Result<(), RegisterError> {
         let inner = &*self.0;
-        inner.finalizers.check_open()?;
+        inner.finalizers.admit()?;
         let context = inner.check_context(None)?;
         for some in objects.chunks(AT_ONCE) {
             let mut table = inner.finalizers.shared.table.lock();

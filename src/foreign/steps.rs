@@ -334,6 +334,10 @@ impl<R: Reference> Table<R> {
         if self.order == Order::Topological {
             self.sequence.push(at);
         }
+        let external = tracer.external_bytes(R::from_word(entry.object));
+        if external > 0 {
+            self.external.insert(at, external as u64);
+        }
         let revived = entry.kind() == Some(Kind::Finalizer) && !self.faults.has(Fault::NotRevived);
         let entry = self.entries.at_mut(at);
         entry.set(Flag::Due, true);

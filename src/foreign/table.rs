@@ -6,6 +6,8 @@
 //! allocator and in proportion to what is dead.
 #![forbid(unsafe_code)]
 
+use std::collections::HashMap;
+
 use super::entries::{CHUNK, Entries, Walk, Walked};
 use super::entry::{Entry, Kind};
 use super::index::{Index, Key, Place};
@@ -62,6 +64,8 @@ pub(crate) struct Due {
     pub(crate) shape: u32,
     /// The number by which a queued cleanup is found.
     pub(crate) number: u64,
+    /// Bytes outside the heap that the object owns.
+    pub(crate) external: u64,
 }
 
 /// What the next step does.
@@ -87,6 +91,8 @@ pub(crate) struct Table<R> {
     pub(super) candidates: Vec<u32>,
     /// In topological order, the entries that are due, in the order in which that was decided.
     pub(super) sequence: Vec<u32>,
+    /// External bytes of the objects of entries that are due, for those with any.
+    pub(super) external: HashMap<u32, u64>,
     /// Whether an entry in scope has been found dead.
     pub(super) any_dead: bool,
     /// Whether the index is rebuilt at the end of this step, and not updated until then.
@@ -137,6 +143,7 @@ impl<R: Reference> Table<R> {
             plan: Plan::default(),
             candidates: Vec::new(),
             sequence: Vec::new(),
+            external: HashMap::new(),
             any_dead: false,
             refill: false,
             queue_traced: false,
@@ -316,6 +323,7 @@ impl<R: Reference> Table<R> {
             if wanted(at, entry) {
                 let kind = call_kind(entry);
                 self.sequence.retain(|due| *due != at);
+                self.external.remove(&at);
                 self.entries.release(at);
                 self.cancelled.add_all(kind);
                 return true;
@@ -341,6 +349,7 @@ impl<R: Reference> Table<R> {
             }
         }
         self.sequence.clear();
+        self.external.clear();
         dropped
     }
 
@@ -403,6 +412,7 @@ impl<R: Reference> Table<R> {
             }
         }
         self.entries.none_due();
+        self.external.clear();
     }
 
     /// The id of the registration in an entry.
@@ -422,6 +432,7 @@ impl<R: Reference> Table<R> {
             word: self.entries.word(at),
             shape: entry.shape,
             number: self.id_of(at).number(),
+            external: self.external.get(&at).copied().unwrap_or_default(),
         }
     }
 

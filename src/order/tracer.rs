@@ -96,6 +96,15 @@ pub unsafe trait Tracer {
         false
     }
 
+    /// Returns how many bytes outside the heap the object owns, such as those of a buffer that its
+    /// finalizer or cleanup frees. Called once for each of its calls that becomes due, with the
+    /// address that the object has before it is traced; they count in the
+    /// [backlog](crate::observe::Backlog) until the call has ended. The default is 0.
+    fn external_bytes(&mut self, object: Self::Ref) -> usize {
+        let _ = object;
+        0
+    }
+
     /// Whether [`trace`](Self::trace) may return another address than it was given. Collectors that
     /// do not move objects before the last step is over may return false: `trace` is then not
     /// called to look up where a reached object is.

@@ -31,8 +31,9 @@ use crate::calls::executor::{Closed, Executor, ExecutorError, Goroutine, StartEr
 use crate::calls::function::FinalizerFn;
 use crate::calls::mailbox::{Mailbox, MailboxOptions};
 use crate::calls::options::Handling;
-use crate::calls::queue::{LaneId, status};
+use crate::calls::queue::{LaneId, demand, status};
 use crate::calls::samples::CallTimes;
+use crate::calls::sites::{self, SiteStats};
 use crate::calls::thread::ThreadOptions;
 use crate::calls::ticket::Ticket;
 use crate::heap::{HeapFault, HeapReport};
@@ -283,6 +284,12 @@ impl Runtime {
         &self.shared.registry
     }
 
+    /// Whether threads that allocate are asked to assist.
+    #[inline]
+    pub(crate) fn is_assistance_wanted(&self) -> bool {
+        self.shared.calls.queue.demands() & demand::ASSIST != 0
+    }
+
     /// Starts the finalizer goroutine, if it has not been started.
     pub(crate) fn start_goroutine(&self) -> Result<(), StartError> {
         self.goroutine.start()
@@ -460,6 +467,45 @@ impl Runtime {
     /// ```
     pub fn call_times(&self) -> Option<CallTimes> {
         Some(self.shared.calls.samples.as_ref()?.times())
+    }
+
+    /// Returns what has become of registrations and calls, one row for each function, type of
+    /// pointer and place of registration ([`record_site`](crate::FinalizerOptions::record_site)),
+    /// those with the most calls waiting first. Their counts are of one moment, but for `failed`.
+    ///
+    /// Stops the world, and takes time in proportion to what is registered and queued. Counting
+    /// the calls costs next to nothing while they are made: they are counted a block at a time.
+    ///
+    /// ```
+    /// # if !cfg!(all(target_arch = "x86_64", target_os = "linux")) { return Ok(()) }
+    /// use std::collections::BTreeMap;
+    /// use fing::observe::CallStats;
+    ///
+    /// let runtime = fing::Runtime::new()?;
+    /// let mut by_type = BTreeMap::<String, CallStats>::new();
+    /// for row in runtime.stats_by_site()? {
+    ///     if let Some(site) = row.site {
+    ///         println!("{} calls wait of {} at {site}", row.backlog.calls, row.signature);
+    ///     }
+    ///     let ty = row.pointer.map_or_else(String::new, |pointer| pointer.to_string());
+    ///     *by_type.entry(ty).or_default() += row.calls;
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`Runtime::gc`].
+    pub fn stats_by_site(&self) -> Result<Vec<SiteStats>, WorldError> {
+        let Shared {
+            space,
+            registry,
+            calls,
+            ..
+        } = &*self.shared;
+        let counts = space
+            .inspect(|marking| sites::Counts::new(calls, registry.registered_by_shape(marking)))?;
+        let types = space.types();
+        Ok(counts.rows(calls, |ty| Some(types.desc(ty).ok()?.ty().clone())))
     }
 
     /// Returns the current statistics.

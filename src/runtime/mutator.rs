@@ -14,7 +14,7 @@ use crate::runtime::weak::Weak;
 use crate::types::{TypeDesc, TypeId, Types};
 use crate::world::handle::Handle;
 use crate::world::threads::{Join, Member, WorldError};
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -66,6 +66,8 @@ pub struct Mutator {
     reach: Reach,
     /// Made with the first registration.
     known: OnceCell<Box<KnownFunctions>>,
+    /// Whether the thread has registered something and should assist at its next safepoint.
+    owes: Cell<bool>,
     /// Not `Send`: a mutator is a thread's.
     _thread: PhantomData<*const ()>,
 }
@@ -127,6 +129,7 @@ impl Mutator {
             windows: Windows::default(),
             reach,
             known: OnceCell::new(),
+            owes: Cell::new(false),
             _thread: PhantomData,
         }
     }
@@ -182,7 +185,9 @@ impl Mutator {
     // ------------------------------------------------------------------------------------------
     // stopping
 
-    /// Lets a collection that waits for this thread happen. Costs two loads when there is none.
+    /// Lets a collection that waits for this thread happen. Costs two loads when there is none, and
+    /// one to see whether this thread has registered something while the backlog exceeded a bound:
+    /// then it [assists](Self::assist).
     #[inline]
     pub fn safepoint(&mut self) {
         if self.space().world().poll_with(&self.member) {
@@ -191,6 +196,33 @@ impl Mutator {
         if self.space().heap().is_stressed() {
             self.collect_once();
         }
+        if self.owes.get() {
+            self.assist();
+        }
+    }
+
+    /// If the backlog exceeds a bound whose action is to assist
+    /// ([`BacklogAction::Assist`](crate::executor::BacklogAction::Assist)), makes calls in a
+    /// [native region](Self::native), or waits there while another thread makes them. Returns how
+    /// many were made meanwhile. [`alloc_collecting`](Self::alloc_collecting) and
+    /// [`collect_if_due`](Self::collect_if_due) do the same; if no bound is exceeded, it costs them
+    /// one load.
+    pub fn assist(&mut self) -> u64 {
+        self.owes.set(false);
+        let runtime = self.runtime.clone();
+        self.native(|| runtime.goroutine.assist())
+    }
+
+    #[inline]
+    fn assist_if_asked(&mut self) {
+        if self.runtime.is_assistance_wanted() {
+            self.assist();
+        }
+    }
+
+    /// Has the thread assist at its next safepoint, as it has objects at hand now.
+    pub(crate) fn owe_assistance(&self) {
+        self.owes.set(true);
     }
 
     /// Runs `body` while collections don't wait for this thread. Meant for calls that block or take
@@ -293,13 +325,14 @@ impl Mutator {
         Ok(tail.map_or(0, |tail| tail.capacity(heap.size_at(object.addr()))))
     }
 
-    /// Allocates an object of zeroes, and roots it. This is a safepoint; it collects first if a
-    /// collection is due, and when the heap is full.
+    /// Allocates an object of zeroes, and roots it. This is a safepoint; it [assists](Self::assist)
+    /// first if that is asked for, and collects if a collection is due, and when the heap is full.
     ///
     /// # Errors
     /// When the heap is full even then, or the type is of another runtime.
     pub fn alloc_collecting(&mut self, ty: TypeId) -> Result<Handle, AllocError> {
         self.safepoint();
+        self.assist_if_asked();
         if self.space().heap().should_collect() {
             self.collect_once();
         }
@@ -314,9 +347,11 @@ impl Mutator {
 
     /// Collects if enough was allocated since the last collection for another one to be worth it.
     /// Returns whether a collection was due, which is then run by this thread or another one. For
-    /// threads that allocate by [`Mutator::alloc`], which never collects.
+    /// threads that allocate by [`Mutator::alloc`], which never collects. It
+    /// [assists](Self::assist) first.
     #[inline]
     pub fn collect_if_due(&mut self) -> bool {
+        self.assist_if_asked();
         let due = self.space().heap().should_collect();
         if due {
             self.collect_once();

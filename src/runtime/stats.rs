@@ -45,6 +45,11 @@ pub struct RuntimeStats {
     pub stuck: u64,
     /// Times that another thread took over from one that was stuck or had ended.
     pub taken_over: u64,
+    /// Registrations that were refused as the backlog exceeded a bound.
+    pub refused: u64,
+    /// Calls that threads have made, or waited for, as the backlog exceeded a bound: see
+    /// [`Mutator::assist`](crate::Mutator::assist).
+    pub assisted: u64,
     /// Mutators that a call has kept or replaced; see
     /// [`RuntimeBuilder::on_misuse`](crate::RuntimeBuilder::on_misuse).
     pub misuses: u64,
@@ -92,6 +97,8 @@ impl RuntimeStats {
             quarantined: counts.quarantined,
             stuck: counts.stuck,
             taken_over: counts.taken_over,
+            refused: shared.calls.pressure.refused(),
+            assisted: shared.calls.pressure.assisted(),
             misuses: shared.calls.misuses.load(Ordering::Relaxed),
             restarts: shared.calls.restarts.load(Ordering::Relaxed),
             drains: counts.drains,

@@ -402,6 +402,16 @@ pub(crate) fn changes() -> u64 {
     HERE.try_with(|here| here.changes.get()).unwrap_or_default()
 }
 
+/// Whether other threads may come to wait for this one: it makes calls, or runs with a mutator of
+/// any runtime, or is ending, so that nobody knows.
+pub(crate) fn is_needed() -> bool {
+    let needed = |here: &Here| {
+        let places = here.places.borrow();
+        here.depth.get() > 0 || places.iter().any(|place| place.slot.is_running())
+    };
+    HERE.try_with(needed).unwrap_or(true)
+}
+
 /// States that this thread makes calls until the result is dropped, or with `None` that what it
 /// does is no part of a call.
 pub(crate) fn calling(by: Option<Arc<dyn Calling>>) -> CallingHere {

@@ -8,16 +8,19 @@ use std::sync::atomic::AtomicU64;
 use fing_stubs::Record;
 
 use super::BLOCK_RECORDS;
+use super::column::Column;
 use super::kinds::ByKind;
-use super::record::{CallId, References, Slot, Tag};
+use super::record::{CallId, Owned, References, Slot, Tag};
 
 /// A fixed number of records, filled from the end.
 #[derive(Debug)]
 pub(crate) struct Block {
     slots: Box<[Slot]>,
     tags: Box<[Tag]>,
-    /// The numbers of cleanups. Empty until there is one.
-    numbers: Box<[u64]>,
+    /// The numbers of cleanups.
+    numbers: Column,
+    /// External bytes of the records' objects.
+    external: Column,
     first: usize,
     /// Whether some tags differ.
     mixed: bool,
@@ -28,7 +31,8 @@ impl Default for Block {
         Block {
             slots: (0..BLOCK_RECORDS).map(|_| Slot::default()).collect(),
             tags: vec![Tag::default(); BLOCK_RECORDS].into_boxed_slice(),
-            numbers: Box::default(),
+            numbers: Column::default(),
+            external: Column::default(),
             first: BLOCK_RECORDS,
             mixed: false,
         }
@@ -73,26 +77,27 @@ impl Block {
 
     /// Adds a record before the others. Returns false if the block is full.
     #[inline]
-    pub(super) fn push(&mut self, record: &Record, tag: Tag, number: u64) -> bool {
+    pub(super) fn push(&mut self, record: &Record, tag: Tag, owned: Owned) -> bool {
         let Some(first) = self.first.checked_sub(1) else {
             return false;
         };
         self.first = first;
         if tag.has(Tag::CLEANUP) {
-            set_number(&mut self.numbers, first, number);
+            self.numbers.set(first, owned.number);
         }
+        self.external.set(first, owned.external);
         self.slots[first] = Slot::new(record);
         self.tags[first] = tag;
         self.mixed |= tag != self.tags[BLOCK_RECORDS - 1];
         true
     }
 
-    /// Fills the empty block with the record that `make` returns for each word. `numbers` are those
-    /// of cleanups, one for each word, or empty.
+    /// Fills the empty block with the record that `make` returns for each word. The columns have
+    /// the numbers and external bytes of the records in the same places.
     pub(super) fn fill(
         &mut self,
         words: &[AtomicU64],
-        numbers: &[u64],
+        (numbers, external): (&Column, &Column),
         tag: Tag,
         make: impl Fn(u64) -> Slot,
     ) {
@@ -101,17 +106,35 @@ impl Block {
             *slot = make(word.load(std::sync::atomic::Ordering::Relaxed));
         }
         self.tags[self.first..].fill(tag);
-        if let Some(&last) = numbers.last() {
-            set_number(&mut self.numbers, BLOCK_RECORDS - 1, last);
-            self.numbers[self.first..].copy_from_slice(numbers);
+        if tag.has(Tag::CLEANUP) {
+            self.numbers.copy(self.first..BLOCK_RECORDS, numbers);
         }
+        self.external.copy(self.first..BLOCK_RECORDS, external);
     }
 
     /// What identifies the call of record `n`.
     pub(super) fn call_id(&self, n: usize) -> CallId {
         let (at, tag) = (self.first + n, self.tags[self.first + n]);
-        let number = self.numbers.get(at).copied().unwrap_or_default();
-        tag.call_id(self.slots[at].word(tag.own_word()), number)
+        tag.call_id(self.slots[at].word(tag.own_word()), self.numbers.get(at))
+    }
+
+    /// What the queue keeps of record `n` beside the record.
+    pub(super) fn owned(&self, n: usize) -> Owned {
+        Owned {
+            number: self.numbers.get(self.first + n),
+            external: self.external.get(self.first + n),
+        }
+    }
+
+    /// Whether some records may have external bytes.
+    pub(super) fn has_external(&self) -> bool {
+        !self.external.is_empty()
+    }
+
+    /// External bytes of the objects of these records.
+    pub(super) fn external(&self, records: Range<usize>) -> u128 {
+        self.external
+            .sum(self.first + records.start..self.first + records.end)
     }
 
     /// Removes the records for whose number in the order of running `keep` returns false.
@@ -122,9 +145,8 @@ impl Block {
             to -= 1;
             self.slots.swap(to, from);
             self.tags.swap(to, from);
-            if !self.numbers.is_empty() {
-                self.numbers.swap(to, from);
-            }
+            self.numbers.swap(to, from);
+            self.external.swap(to, from);
         }
         self.first = to;
     }
@@ -132,9 +154,9 @@ impl Block {
     /// Moves the records that run first, at most `count`, to the empty block `to`.
     pub(super) fn move_first(&mut self, count: usize, to: &mut Block) {
         let count = count.min(self.slots().len());
-        for n in (self.first..self.first + count).rev() {
-            let number = self.numbers.get(n).copied().unwrap_or_default();
-            to.push(&self.slots[n].record(), self.tags[n], number);
+        for n in (0..count).rev() {
+            let at = self.first + n;
+            to.push(&self.slots[at].record(), self.tags[at], self.owned(n));
         }
         self.first += count;
     }
@@ -157,13 +179,4 @@ impl Block {
             }
         }
     }
-}
-
-/// Sets one number of a table that is made with its first number.
-#[inline]
-pub(super) fn set_number(numbers: &mut Box<[u64]>, at: usize, number: u64) {
-    if numbers.is_empty() {
-        *numbers = vec![0; BLOCK_RECORDS].into_boxed_slice();
-    }
-    numbers[at] = number;
 }

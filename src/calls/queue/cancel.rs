@@ -45,6 +45,8 @@ const SEARCHES: u32 = 16;
 pub(super) struct Known {
     pub(super) collection: Option<u64>,
     pub(super) shape: u32,
+    /// External bytes of its object.
+    pub(super) external: u64,
 }
 
 /// Which waiting records were cancelled, and where those that can be are found.
@@ -96,14 +98,12 @@ impl Cancelled {
                 for n in records {
                     let id = block.call_id(n);
                     if !self.gone.contains(&id) {
-                        let shape = block.tag(n).shape();
-                        index.insert(
-                            id,
-                            Known {
-                                collection: Some(collection),
-                                shape,
-                            },
-                        );
+                        let known = Known {
+                            collection: Some(collection),
+                            shape: block.tag(n).shape(),
+                            external: block.external(n),
+                        };
+                        index.insert(id, known);
                     }
                 }
             }
@@ -166,6 +166,7 @@ fn search<'b>(id: CallId, blocks: impl Iterator<Item = &'b Waiting>) -> Option<K
             return Some(Known {
                 collection: block.parts.of(n),
                 shape: block.tag(n).shape(),
+                external: block.external(n),
             });
         }
     }

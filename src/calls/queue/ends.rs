@@ -35,6 +35,7 @@ impl Queue {
             }
         }
         inner.discard();
+        self.gauge(&mut inner);
         self.work.notify_all();
         self.settled.notify_all();
         self.watch.notify_all();
@@ -50,6 +51,7 @@ impl Queue {
         for (runner, running) in inner.lanes.iter().flat_map(Lane::running) {
             running.stop(&runner.turn.cells);
         }
+        self.gauge(&mut inner);
         self.work.notify_all();
         self.settled.notify_all();
         self.watch.notify_all();

@@ -2,16 +2,19 @@
 //! records.
 #![forbid(unsafe_code)]
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fing_stubs::Record;
 
 use super::block::Block;
+use super::by_shape::Ended;
 use super::cancel::{Cancelled, Known};
 use super::kinds::{Backlog, ByKind, CallKind, Fates};
-use super::lane::{Lane, LaneId, Route, Runner};
+use super::lane::{Lane, LaneId, Next, Route, Runner};
+use super::pressure::Gauge;
+use super::record::Owned;
 use super::relief::{Stuck, Turn};
-use super::tickets::{Parts, Tickets};
+use super::tickets::Tickets;
 use super::waiting::Waiting;
 use super::{Counts, DrainOrder};
 use crate::base::sync::Arc;
@@ -36,6 +39,31 @@ pub(super) struct Inner {
     pub(super) int_arg_regs: u8,
     pub(super) stop: bool,
     pub(super) counts: Counts,
+    /// Calls that have ended, by shape.
+    pub(super) ended: Ended,
+    /// Records that wait in any lane, also in the drains under way, and were not cancelled.
+    pub(super) load: Load,
+    pub(super) gauge: Gauge,
+}
+
+/// How much waits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Load {
+    pub(super) calls: u64,
+    /// External bytes of the objects.
+    pub(super) external: u128,
+}
+
+impl Load {
+    fn add(&mut self, calls: u64, external: u128) {
+        self.calls += calls;
+        self.external += external;
+    }
+
+    pub(super) fn take(&mut self, calls: u64, external: u128) {
+        self.calls -= calls;
+        self.external -= external;
+    }
 }
 
 impl Inner {
@@ -122,18 +150,30 @@ impl Inner {
         &mut self,
         record: &Record,
         route: Route,
-        number: u64,
+        owned: Owned,
         (collection, in_order): (u64, bool),
     ) -> bool {
         self.tickets.add(collection, 1);
         let Some(lane) = self.lane(route.lane) else {
             self.tickets.discard(collection, 1);
             self.counts.fates.discarded.add(route.tag.kind(), 1);
+            self.ended
+                .add_equal(route.tag, 1, |fates| &mut fates.discarded);
             return false;
         };
-        let at = lane.push(record, route.tag, number, in_order);
+        let at = lane.push(record, route.tag, owned, in_order);
         lane.waiting[at].parts.add(collection, 1);
         true
+    }
+
+    /// Adds up how much waits, when no cancelled record is in a block.
+    pub(super) fn weigh(&mut self) {
+        let mut load = Load::default();
+        for waiting in self.blocks() {
+            let external = (0..waiting.len()).map(|n| u128::from(waiting.external(n)));
+            load.add(waiting.len() as u64, external.sum());
+        }
+        self.load = load;
     }
 
     /// Takes cancelled records out of all blocks.
@@ -153,6 +193,7 @@ impl Inner {
         for at in 0..self.lanes.len() {
             self.discard_lane(at);
         }
+        self.weigh();
         self.cancelled.clear();
     }
 
@@ -169,6 +210,13 @@ impl Inner {
                 self.tickets.discard(collection, records.len() as u64);
             }
             self.counts.fates.discarded.add_all(left.by_kind());
+            match (left.is_packed(), left.tags()) {
+                (true, [tag]) => {
+                    self.ended
+                        .add_equal(*tag, left.len(), |fates| &mut fates.discarded);
+                }
+                (_, tags) => self.ended.add(tags, |fates| &mut fates.discarded),
+            }
         }
     }
 
@@ -185,6 +233,7 @@ impl Inner {
         }
         self.discard_lane(at);
         self.lanes.remove(at);
+        self.weigh();
     }
 
     /// Begins a drain of a lane for the thread of this turn, or has it go on with one. Returns its
@@ -211,12 +260,14 @@ impl Inner {
     }
 
     fn end_block_at(&mut self, (lane, seat): (usize, usize), reached: usize) -> u64 {
+        self.end_by_shape((lane, seat), reached);
         let runner = &mut self.lanes[lane].runners[seat];
         let Some(running) = runner.running.take() else {
             return 0;
         };
         let (mut done, discarded) = running.account(reached, &mut self.tickets);
-        let skipped = std::mem::take(&mut runner.skipped);
+        let skipped = runner.skipped();
+        runner.skipped.clear();
         done.take(skipped.quarantined);
         done.take(skipped.discarded);
         let fates = &mut self.counts.fates;
@@ -257,15 +308,20 @@ impl Inner {
 
     /// The next block of the drain that the thread of this turn takes part in, with at most so many
     /// records.
-    pub(super) fn next(&mut self, turn: &Turn, at_most: usize) -> Option<(Block, Parts)> {
+    pub(super) fn next(&mut self, turn: &Turn, at_most: usize) -> Option<Next> {
         let at = self.position(turn.lane)?;
         let Inner {
-            lanes, cancelled, ..
+            lanes,
+            cancelled,
+            load,
+            ..
         } = self;
         let next = lanes[at].next(turn.seat, at_most, cancelled)?;
         if !lanes.iter().any(Lane::has_calls) {
             cancelled.clear();
         }
+        let records = next.block.slots().len();
+        load.take(records as u64, next.block.external(0..records));
         Some(next)
     }
 
@@ -281,7 +337,7 @@ impl Inner {
             }
             for (runner, running) in lane.running() {
                 running.add_to(&runner.turn.cells, &mut fates);
-                let skipped = &runner.skipped;
+                let skipped = runner.skipped();
                 fates.executed.take(skipped.quarantined);
                 fates.executed.take(skipped.discarded);
                 fates.quarantined.add_all(skipped.quarantined);
@@ -293,13 +349,33 @@ impl Inner {
             fates.running.add_all(stuck.by_kind());
         }
         let kinds = [CallKind::Finalizer, CallKind::Cleanup];
-        let since = self.lanes.iter().filter_map(Lane::since).min();
         let backlog = Backlog {
             calls: kinds.map(|kind| fates.waiting.get(kind)).iter().sum(),
-            age: since.map_or(Duration::ZERO, |since| since.elapsed()),
+            age: self.since().map_or(Duration::ZERO, |since| since.elapsed()),
             bytes,
+            external_bytes: usize::try_from(self.external()).unwrap_or(usize::MAX),
         };
         (fates, backlog)
+    }
+
+    /// When the first of the calls that have not ended was queued; `None` if there are none.
+    pub(super) fn since(&self) -> Option<Instant> {
+        self.lanes.iter().filter_map(Lane::since).min()
+    }
+
+    /// How many calls have not begun.
+    pub(super) fn not_begun(&self) -> u64 {
+        let running = self.lanes.iter().flat_map(Lane::running);
+        let behind = running.map(|(runner, running)| running.behind(&runner.turn.cells));
+        self.load.calls + behind.sum::<usize>() as u64
+    }
+
+    /// External bytes of the objects whose calls have not ended.
+    pub(super) fn external(&self) -> u128 {
+        let running = self.lanes.iter().flat_map(Lane::running);
+        let running = running.map(|(runner, running)| running.external_left(&runner.turn.cells));
+        let stuck = self.stuck.iter().map(Stuck::external).sum::<u128>();
+        self.load.external + running.sum::<u128>() + stuck
     }
 
     /// All blocks that wait, of all lanes.
@@ -319,25 +395,27 @@ pub(crate) struct Filling<'a> {
 }
 
 impl Filling<'_> {
-    /// Adds a record. `number` identifies the call of a cleanup, and is not looked at for others.
+    /// Adds a record.
     #[inline(always)]
-    pub(crate) fn push(&mut self, record: &Record, route: Route, number: u64) {
+    pub(crate) fn push(&mut self, record: &Record, route: Route, owned: Owned) {
         let inner = &mut *self.inner;
         inner.counts.queued += 1;
         if route.lane == LaneId::EXECUTOR {
-            inner.lanes[0].push(record, route.tag, number, self.in_order);
+            inner.lanes[0].push(record, route.tag, owned, self.in_order);
         } else {
             let how = (self.collection, self.in_order);
-            if !inner.push_apart(record, route, number, how) {
+            if !inner.push_apart(record, route, owned, how) {
                 return;
             }
         }
+        inner.load.add(1, owned.external.into());
         if inner.cancelled.has_index() {
             let tag = route.tag;
-            let id = tag.call_id(record.words[tag.own_word()], number);
+            let id = tag.call_id(record.words[tag.own_word()], owned.number);
             let known = Known {
                 collection: Some(self.collection),
                 shape: tag.shape(),
+                external: owned.external,
             };
             inner.cancelled.add(id, known);
         }

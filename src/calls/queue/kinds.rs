@@ -77,6 +77,10 @@ pub struct Backlog {
     pub age: Duration,
     /// Memory of the queue in which they wait, in bytes.
     pub bytes: usize,
+    /// Bytes outside the heap that the objects of these calls, and of those that run, own: what was
+    /// [stated](crate::Mutator::set_external_bytes) for them. An object with several cleanups
+    /// counts for one of them.
+    pub external_bytes: usize,
 }
 
 /// Counts of the calls of finalizers, or of those of cleanups. At any moment `queued` is the sum of
@@ -107,6 +111,20 @@ pub struct CallStats {
     /// Calls that were dropped at the end of the runtime, or because they would have been due after
     /// it.
     pub discarded: u64,
+}
+
+impl std::ops::AddAssign for CallStats {
+    fn add_assign(&mut self, more: CallStats) {
+        self.registered += more.registered;
+        self.queued += more.queued;
+        self.waiting += more.waiting;
+        self.running += more.running;
+        self.executed += more.executed;
+        self.failed += more.failed;
+        self.cancelled += more.cancelled;
+        self.quarantined += more.quarantined;
+        self.discarded += more.discarded;
+    }
 }
 
 impl Fates {

@@ -12,7 +12,7 @@ use super::block::Block;
 use super::cancel::Cancelled;
 use super::kinds::Fates;
 use super::packed::Packed;
-use super::record::Tag;
+use super::record::{Owned, Tag};
 use super::relief::{Turn, TurnRef};
 use super::running::Running;
 use super::tickets::Parts;
@@ -59,8 +59,9 @@ pub(super) struct Runner {
     /// The right to run blocks.
     pub(super) turn: TurnRef,
     pub(super) running: Option<Running>,
-    /// Records of the running block that were passed and not run: quarantined or discarded.
-    pub(super) skipped: Fates,
+    /// Records of the running block that were passed and not run, so many with a tag in a row: as
+    /// their function is in quarantine, or, if true, because they are lost.
+    pub(super) skipped: Vec<(Tag, usize, bool)>,
     /// Number of the running block.
     pub(super) block_number: u64,
     /// The lane's drain that the thread takes part in.
@@ -71,6 +72,27 @@ impl Runner {
     fn running(&self) -> Option<&Running> {
         self.running.as_ref()
     }
+
+    /// What has become of the records of the running block that were passed and not run.
+    pub(super) fn skipped(&self) -> Fates {
+        let mut fates = Fates::default();
+        for &(tag, calls, lost) in &self.skipped {
+            let fate = match lost {
+                true => &mut fates.discarded,
+                false => &mut fates.quarantined,
+            };
+            fate.add(tag.kind(), calls);
+        }
+        fates
+    }
+}
+
+/// A block that is run next.
+pub(super) struct Next {
+    pub(super) block: Block,
+    pub(super) parts: Parts,
+    /// When the first of its records was queued.
+    pub(super) since: Instant,
 }
 
 #[derive(Debug)]
@@ -101,7 +123,7 @@ impl Lane {
         let runner = |seat| Runner {
             turn: Turn::new(id, seat, single),
             running: None,
-            skipped: Fates::default(),
+            skipped: Vec::new(),
             block_number: 0,
             drain: 0,
         };
@@ -161,23 +183,29 @@ impl Lane {
 
     /// Adds a record. Returns the position of its block.
     #[inline(always)]
-    pub(super) fn push(&mut self, record: &Record, tag: Tag, number: u64, in_order: bool) -> usize {
+    pub(super) fn push(
+        &mut self,
+        record: &Record,
+        tag: Tag,
+        owned: Owned,
+        in_order: bool,
+    ) -> usize {
         let group = match in_order {
             true => 0,
             false => tag.shape() as usize & (self.open.len() - 1),
         };
         if let Some(at) = self.open[group]
             && let Some(open) = self.waiting.get_mut(at)
-            && open.push(record, tag, number)
+            && open.push(record, tag, owned)
         {
             return at;
         }
-        self.push_elsewhere(group, record, tag, number)
+        self.push_elsewhere(group, record, tag, owned)
     }
 
     /// Adds a record that does not go into the block that is open for this group of shapes.
     #[cold]
-    fn push_elsewhere(&mut self, group: usize, record: &Record, tag: Tag, number: u64) -> usize {
+    fn push_elsewhere(&mut self, group: usize, record: &Record, tag: Tag, owned: Owned) -> usize {
         if let Some(at) = self.open[group]
             && let Some(waiting) = self.waiting.get_mut(at)
             && let Form::Packed(packed) = &mut waiting.form
@@ -185,22 +213,24 @@ impl Lane {
         {
             let mut block = self.plain.take();
             packed.unpack(&mut block);
-            block.push(record, tag, number);
+            block.push(record, tag, owned);
             if let Form::Packed(empty) = std::mem::replace(&mut waiting.form, Form::Plain(block)) {
                 self.packed.give(empty);
             }
             return at;
         }
         let mut packed = self.packed.take();
-        packed.begin(record, tag, number);
+        packed.begin(record, tag, owned);
+        let since = Instant::now();
         if self.waiting.is_empty() {
-            self.waiting_since = Some(Instant::now());
+            self.waiting_since = Some(since);
         }
         let at = self.waiting.len();
         self.open[group] = Some(at);
         self.waiting.push(Waiting {
             form: Form::Packed(packed),
             parts: Parts::default(),
+            since,
         });
         at
     }
@@ -254,7 +284,7 @@ impl Lane {
         seat: usize,
         at_most: usize,
         cancelled: &mut Cancelled,
-    ) -> Option<(Block, Parts)> {
+    ) -> Option<Next> {
         if self.runners[seat].drain != self.drains {
             return None;
         }
@@ -264,6 +294,7 @@ impl Lane {
             packed.prefetch();
         }
         cancelled.purge(&mut next);
+        let since = next.since;
         if next.len() > at_most {
             let (mut whole, mut parts) = self.unpacked(next);
             let mut part = self.plain.take();
@@ -272,14 +303,21 @@ impl Lane {
             self.draining.push(Waiting {
                 form: Form::Plain(whole),
                 parts,
+                since,
             });
             next = Waiting {
                 form: Form::Plain(part),
                 parts: first,
+                since,
             };
         }
         cancelled.taken(&mut next);
-        Some(self.unpacked(next))
+        let (block, parts) = self.unpacked(next);
+        Some(Next {
+            block,
+            parts,
+            since,
+        })
     }
 
     fn unpacked(&mut self, waiting: Waiting) -> (Block, Parts) {

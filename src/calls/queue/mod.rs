@@ -12,12 +12,15 @@
 #![forbid(unsafe_code)]
 
 mod block;
+mod by_shape;
 mod cancel;
+mod column;
 mod ends;
 mod inner;
 mod kinds;
 mod lane;
 mod packed;
+mod pressure;
 mod record;
 mod relief;
 mod running;
@@ -33,16 +36,21 @@ use std::ops::Range;
 use fing_stubs::Record;
 
 pub(crate) use self::block::Block;
+use self::by_shape::Ended;
+pub(crate) use self::by_shape::OfShape;
 pub use self::cancel::CallStage;
 use self::cancel::Cancelled;
 pub(crate) use self::inner::Filling;
-use self::inner::Inner;
+use self::inner::{Inner, Load};
 pub use self::kinds::{Backlog, CallKind, CallStats};
 pub(crate) use self::kinds::{ByKind, Fates};
-use self::lane::Lane;
+use self::lane::{Lane, Next};
 pub(crate) use self::lane::{LaneId, Route};
 use self::packed::Packed;
-pub(crate) use self::record::{CallId, References, Slot, Tag};
+pub use self::pressure::BacklogBound;
+use self::pressure::Gauge;
+pub(crate) use self::pressure::{Crossing, Limit, demand};
+pub(crate) use self::record::{CallId, Owned, References, Slot, Tag};
 use self::relief::Stuck;
 pub(crate) use self::relief::{Sight, Turn, TurnRef, Watched};
 use self::running::{Found, Running};
@@ -155,6 +163,8 @@ pub(crate) struct Queue {
     /// For the watchdog: the goroutine is no longer parked.
     watch: Condvar,
     status: AtomicU32,
+    /// See [`Queue::demands`].
+    demands: AtomicU32,
 }
 
 impl Queue {
@@ -175,6 +185,9 @@ impl Queue {
             int_arg_regs,
             stop: false,
             counts: Counts::default(),
+            ended: Ended::default(),
+            load: Load::default(),
+            gauge: Gauge::default(),
         };
         Queue {
             inner: Lock::new(Rank::Queue, inner),
@@ -182,6 +195,7 @@ impl Queue {
             settled: Condvar::new(),
             watch: Condvar::new(),
             status: AtomicU32::new(0),
+            demands: AtomicU32::new(0),
         }
     }
 
@@ -191,7 +205,10 @@ impl Queue {
     ///
     /// Once the queue is stopped, records are counted and dropped.
     pub(crate) fn fill<R>(&self, collection: u64, body: impl FnOnce(&mut Filling<'_>) -> R) -> R {
-        self.inner.lock().fill(collection, body)
+        let mut inner = self.inner.lock();
+        let result = inner.fill(collection, body);
+        self.gauge(&mut inner);
+        result
     }
 
     /// Adds a lane for one thread, that of a mailbox.
@@ -207,7 +224,9 @@ impl Queue {
     /// Removes a lane of a mailbox, which no thread drains. What is queued there, or would be from
     /// now on, is dropped and counted.
     pub(crate) fn close_lane(&self, id: LaneId) {
-        self.inner.lock().close(id);
+        let mut inner = self.inner.lock();
+        inner.close(id);
+        self.gauge(&mut inner);
         self.settled.notify_all();
     }
 
@@ -218,13 +237,10 @@ impl Queue {
         let collection = inner.collection;
         inner.fill(collection, |due| {
             for n in records.rev() {
-                let number = match block.call_id(n) {
-                    CallId::Cleanup(number) => number,
-                    CallId::Finalizer(_) => 0,
-                };
-                due.push(&block.slots()[n].record(), route, number);
+                due.push(&block.slots()[n].record(), route, block.owned(n));
             }
         });
+        self.gauge(&mut inner);
     }
 
     /// As [`Queue::fill`], but what is pushed first runs last also with [`DrainOrder::Grouped`].
@@ -239,6 +255,7 @@ impl Queue {
         });
         inner.attribute(collection, &[], blocks);
         inner.lanes.iter_mut().for_each(|lane| lane.open.fill(None));
+        self.gauge(&mut inner);
     }
 
     /// Adds records; see [`Queue::fill`].
@@ -247,7 +264,9 @@ impl Queue {
         let collection = self.inner.lock().collection + 1;
         self.fill(collection, |due| {
             for (number, (record, tag)) in (0..).zip(records) {
-                due.push(&record, Route::to_executor(tag), number);
+                let external = 0;
+                let owned = Owned { number, external };
+                due.push(&record, Route::to_executor(tag), owned);
             }
         });
     }
@@ -294,12 +313,14 @@ impl Queue {
             if inner.stop {
                 self.set_parked(turn, false);
                 inner.end_interrupted_of(turn);
+                self.gauge(&mut inner);
                 self.settled.notify_all();
                 self.watch.notify_all();
                 return Taken::Stop;
             }
             if let Some(int_arg_regs) = inner.take(turn) {
                 self.set_parked(turn, false);
+                self.gauge(&mut inner);
                 if inner.watched {
                     self.watch.notify_all();
                 }
@@ -363,10 +384,14 @@ impl Queue {
         if inner.stop {
             return None;
         }
-        let (block, parts) = inner.next(turn, at_most)?;
+        let Next {
+            block,
+            parts,
+            since,
+        } = inner.next(turn, at_most)?;
         prepare(&block);
         let block = Arc::new(block);
-        let running = Running::new(block.clone(), parts);
+        let running = Running::new(block.clone(), parts, since);
         inner.block_number += 1;
         let number = inner.block_number;
         let runner = inner.runner(turn)?;
@@ -417,20 +442,18 @@ impl Queue {
         running.map_or(from, |running| running.claim(from, to, &turn.cells))
     }
 
-    /// Counts records of the running block that are not run: as quarantined, or, with `lost`, as
-    /// discarded.
-    pub(crate) fn skip(&self, turn: &Turn, records: ByKind, lost: bool) {
+    /// Counts records of the running block with these tags that are not run: as quarantined, or,
+    /// with `lost`, as discarded.
+    pub(crate) fn skip(&self, turn: &Turn, tags: &[Tag], lost: bool) {
         let mut inner = self.inner.lock();
         // If another thread has taken over meanwhile, the record is counted when this one retires.
         if turn.is_relieved() {
             return;
         }
         if let Some(runner) = inner.runner(turn) {
-            let skipped = match lost {
-                true => &mut runner.skipped.discarded,
-                false => &mut runner.skipped.quarantined,
-            };
-            skipped.add_all(records);
+            let same = tags.chunk_by(|a, b| a == b);
+            let skipped = same.map(|same| (same[0], same.len(), lost));
+            runner.skipped.extend(skipped);
         }
     }
 
@@ -443,6 +466,7 @@ impl Queue {
         }
         let executed = inner.end_block(turn, reached);
         inner.give_back(turn.lane(), Some(block));
+        self.gauge(&mut inner);
         self.set_running(turn, false);
         // For those who wait for a collection's calls, or for the end.
         self.settled.notify_all();
@@ -460,6 +484,7 @@ impl Queue {
             lanes,
             cancelled,
             stuck,
+            load,
             ..
         } = &mut *inner;
         let in_stuck = || {
@@ -468,7 +493,10 @@ impl Queue {
         };
         // What waits is newer than what runs.
         let found = match cancelled.cancel(id, &allowed, lanes.iter().flat_map(Lane::blocks)) {
-            Some(known) => Some(Found::Cancelled(known.collection)),
+            Some(known) => {
+                load.take(1, known.external.into());
+                Some(Found::Cancelled(known.collection, known.shape))
+            }
             None => lanes
                 .iter_mut()
                 .flat_map(|lane| &mut lane.runners)
@@ -480,11 +508,13 @@ impl Queue {
         };
         let found = found.or_else(in_stuck);
         match found {
-            Some(Found::Cancelled(collection)) => {
+            Some(Found::Cancelled(collection, shape)) => {
                 inner.counts.fates.cancelled.add(id.kind(), 1);
+                inner.ended.cancel(shape, id.kind());
                 if collection.is_some_and(|collection| inner.tickets.done(collection, 1)) {
                     self.settled.notify_all();
                 }
+                self.gauge(&mut inner);
                 CallStage::Queued
             }
             Some(Found::Running) => CallStage::Running,

@@ -11,8 +11,9 @@ use std::sync::atomic::AtomicU64;
 use fing_stubs::Record;
 
 use super::BLOCK_RECORDS;
-use super::block::{Block, set_number};
-use super::record::{CallId, References, Slot, Tag};
+use super::block::Block;
+use super::column::Column;
+use super::record::{CallId, Owned, References, Slot, Tag};
 use crate::base::prefetch::prefetch;
 
 /// Up to a block's number of records, which are of one shape and differ in one word only. Filled
@@ -23,8 +24,10 @@ pub(super) struct Packed {
     common: Slot,
     tag: Tag,
     words: Box<[AtomicU64]>,
-    /// The numbers of cleanups. Empty until there is one.
-    numbers: Box<[u64]>,
+    /// The numbers of cleanups.
+    numbers: Column,
+    /// External bytes of the records' objects.
+    external: Column,
     first: usize,
 }
 
@@ -34,7 +37,8 @@ impl Default for Packed {
             common: Slot::default(),
             tag: Tag::default(),
             words: (0..BLOCK_RECORDS).map(|_| AtomicU64::new(0)).collect(),
-            numbers: Box::default(),
+            numbers: Column::default(),
+            external: Column::default(),
             first: BLOCK_RECORDS,
         }
     }
@@ -53,17 +57,17 @@ impl Packed {
     }
 
     /// Adds the first record.
-    pub(super) fn begin(&mut self, record: &Record, tag: Tag, number: u64) {
+    pub(super) fn begin(&mut self, record: &Record, tag: Tag, owned: Owned) {
         let mut common = *record;
         common.words[tag.own_word()] = 0;
         (self.common, self.tag) = (Slot::new(&common), tag);
-        self.push(record, tag, number);
+        self.push(record, tag, owned);
     }
 
     /// Adds a record before the others. Returns false if there is no space, or the record differs
     /// from them in more than one word.
     #[inline(always)]
-    pub(super) fn push(&mut self, record: &Record, tag: Tag, number: u64) -> bool {
+    pub(super) fn push(&mut self, record: &Record, tag: Tag, owned: Owned) -> bool {
         let own = tag.own_word();
         let common = self.common.record();
         if tag != self.tag
@@ -78,27 +82,25 @@ impl Packed {
         self.first = first;
         self.words[first] = AtomicU64::new(record.words[own]);
         if tag.has(Tag::CLEANUP) {
-            set_number(&mut self.numbers, first, number);
+            self.numbers.set(first, owned.number);
         }
+        self.external.set(first, owned.external);
         true
     }
 
     /// Moves the records into an empty block.
     pub(super) fn unpack(&mut self, into: &mut Block) {
         let (common, words) = (self.common.record(), &self.words[self.first..]);
-        let numbers = match self.tag.has(Tag::CLEANUP) {
-            true => &self.numbers[self.first..],
-            false => &[],
-        };
+        let columns = (&self.numbers, &self.external);
         let [first, second] = common.words;
         match self.tag.own_word() {
-            0 => into.fill(words, numbers, self.tag, |word| {
+            0 => into.fill(words, columns, self.tag, |word| {
                 Slot::new(&Record {
                     words: [word, second],
                     ..common
                 })
             }),
-            _ => into.fill(words, numbers, self.tag, |word| {
+            _ => into.fill(words, columns, self.tag, |word| {
                 Slot::new(&Record {
                     words: [first, word],
                     ..common
@@ -111,9 +113,13 @@ impl Packed {
     /// What identifies the call of record `n`.
     pub(super) fn call_id(&self, n: usize) -> CallId {
         let at = self.first + n;
-        let number = self.numbers.get(at).copied().unwrap_or_default();
         let word = self.words[at].load(std::sync::atomic::Ordering::Relaxed);
-        self.tag.call_id(word, number)
+        self.tag.call_id(word, self.numbers.get(at))
+    }
+
+    /// External bytes of the object of record `n`.
+    pub(super) fn external(&self, n: usize) -> u64 {
+        self.external.get(self.first + n)
     }
 
     /// Removes the records for whose number in the order of running `keep` returns false.
@@ -122,9 +128,8 @@ impl Packed {
         for from in (first..BLOCK_RECORDS).rev().filter(|&at| keep(at - first)) {
             to -= 1;
             self.words.swap(to, from);
-            if !self.numbers.is_empty() {
-                self.numbers.swap(to, from);
-            }
+            self.numbers.swap(to, from);
+            self.external.swap(to, from);
         }
         self.first = to;
     }

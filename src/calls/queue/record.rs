@@ -72,6 +72,15 @@ impl CallId {
     }
 }
 
+/// What the queue keeps of a record that no stub and no tag has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Owned {
+    /// Identifies the call of a cleanup; not looked at for others.
+    pub(crate) number: u64,
+    /// Bytes outside the heap that the object owns.
+    pub(crate) external: u64,
+}
+
 /// Which references of records are meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum References {

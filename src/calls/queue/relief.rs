@@ -148,6 +148,16 @@ impl Stuck {
         self.block.by_kind(self.records.clone())
     }
 
+    /// External bytes of the objects.
+    pub(super) fn external(&self) -> u128 {
+        self.block.external(self.records.clone())
+    }
+
+    /// External bytes of the object of its record `n`.
+    pub(super) fn external_of(&self, n: usize) -> u64 {
+        self.block.owned(self.records.start + n).external
+    }
+
     /// Its records with their tags.
     pub(super) fn entries(&self) -> impl Iterator<Item = (&Slot, Tag)> {
         let entries = self.block.entries().skip(self.records.start);
@@ -371,11 +381,14 @@ impl Inner {
         if let Some(stuck) = found.map(|at| self.stuck.swap_remove(at)) {
             calls = stuck.len() as u64;
             self.counts.fates.executed.add_all(stuck.by_kind());
+            let tags = &stuck.block.tags()[stuck.records.clone()];
+            self.ended.add(tags, |fates| &mut fates.executed);
             for (collection, calls) in &stuck.parts {
                 self.tickets.done(*collection, *calls);
             }
         }
         self.give_back(turn.lane, block);
+        queue.gauge(self);
         queue.settled.notify_all();
         calls
     }

@@ -16,6 +16,7 @@
 use std::cmp::Ordering::{Equal, Greater, Less};
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::time::Instant;
 
 use fing_stubs::Record;
 
@@ -46,6 +47,8 @@ pub(super) struct Cells {
 pub(super) struct Running {
     pub(super) block: Arc<Block>,
     pub(super) parts: Parts,
+    /// When the first of its records was queued.
+    pub(super) since: Instant,
     /// Records that were cancelled and that the running thread has not passed yet.
     pub(super) skip: BTreeSet<usize>,
     /// All that were cancelled while the block was running.
@@ -61,17 +64,18 @@ pub(super) struct Running {
 /// What a cancellation of a record of the running block has come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found {
-    /// It will not be called. Of this collection.
-    Cancelled(Option<u64>),
+    /// It will not be called. Of this collection and shape.
+    Cancelled(Option<u64>, u32),
     Running,
     Done,
 }
 
 impl Running {
-    pub(super) fn new(block: Arc<Block>, parts: Parts) -> Running {
+    pub(super) fn new(block: Arc<Block>, parts: Parts, since: Instant) -> Running {
         Running {
             block,
             parts,
+            since,
             skip: BTreeSet::new(),
             cancelled: BTreeSet::new(),
             marks: BTreeSet::new(),
@@ -208,7 +212,7 @@ impl Running {
         let reached = self.cut(self.boundary(), cells);
         if reached.is_some_and(|reached| reached < n) {
             self.cancelled.insert(n);
-            return Some(Found::Cancelled(self.parts.of(n)));
+            return Some(Found::Cancelled(self.parts.of(n), tags[n].shape()));
         }
         self.skip.remove(&n);
         cells.cut.store(self.at(self.boundary()), Ordering::Relaxed);
@@ -251,8 +255,13 @@ impl Running {
     }
 
     /// Whether record `n` is not this thread's to run.
-    fn is_taken(&self, n: usize) -> bool {
+    pub(super) fn is_taken(&self, n: usize) -> bool {
         self.cancelled.contains(&n) || self.elsewhere.contains(&n)
+    }
+
+    /// The records that are not this thread's to run.
+    pub(super) fn taken(&self) -> impl Iterator<Item = usize> {
+        self.cancelled.union(&self.elsewhere).copied()
     }
 
     /// Of the records in front of `reached` and behind it, adds up those that were not cancelled.
@@ -337,6 +346,23 @@ impl Running {
         let at = self.progress(cells);
         let elsewhere = self.elsewhere.range(at.min(self.len())..);
         (self.len() - at).saturating_sub(self.skip.len() + elsewhere.count())
+    }
+
+    /// How many records have not begun and were not cancelled.
+    pub(super) fn behind(&self, cells: &Cells) -> usize {
+        let from = self.behind_progress(cells);
+        let cancelled = self.cancelled.range(from..).count();
+        let elsewhere = self.elsewhere.range(from..).count();
+        self.len() - from - cancelled - elsewhere
+    }
+
+    /// External bytes of the objects of records that have not returned and were not cancelled.
+    pub(super) fn external_left(&self, cells: &Cells) -> u128 {
+        if !self.block.has_external() {
+            return 0;
+        }
+        let left = (self.progress(cells)..self.len()).filter(|n| !self.is_taken(*n));
+        left.map(|n| u128::from(self.block.owned(n).external)).sum()
     }
 
     /// How many of its records are of a collection, but for those that were cancelled or are called

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::AtomicU64;
+use std::time::Instant;
 
 use fing_stubs::Record;
 
@@ -11,7 +12,7 @@ use super::block::Block;
 use super::cancel::CallStage;
 use super::kinds::ByKind;
 use super::packed::Packed;
-use super::record::{CallId, References, Tag};
+use super::record::{CallId, Owned, References, Tag};
 use super::tickets::Parts;
 use super::withdraw::{Withdrawn, is_wanted};
 
@@ -21,6 +22,8 @@ pub(super) struct Waiting {
     pub(super) form: Form,
     /// Which collections queued them.
     pub(super) parts: Parts,
+    /// When the first of them was queued.
+    pub(super) since: Instant,
 }
 
 #[derive(Debug)]
@@ -42,10 +45,10 @@ impl Waiting {
     }
 
     #[inline(always)]
-    pub(super) fn push(&mut self, record: &Record, tag: Tag, number: u64) -> bool {
+    pub(super) fn push(&mut self, record: &Record, tag: Tag, owned: Owned) -> bool {
         match &mut self.form {
-            Form::Packed(packed) => packed.push(record, tag, number),
-            Form::Plain(block) => block.push(record, tag, number),
+            Form::Packed(packed) => packed.push(record, tag, owned),
+            Form::Plain(block) => block.push(record, tag, owned),
         }
     }
 
@@ -104,6 +107,14 @@ impl Waiting {
         match &self.form {
             Form::Plain(block) => block.call_id(n),
             Form::Packed(packed) => packed.call_id(n),
+        }
+    }
+
+    /// External bytes of the object of record `n`.
+    pub(super) fn external(&self, n: usize) -> u64 {
+        match &self.form {
+            Form::Plain(block) => block.owned(n).external,
+            Form::Packed(packed) => packed.external(n),
         }
     }
 

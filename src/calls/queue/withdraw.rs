@@ -38,6 +38,11 @@ impl Queue {
         }
         let cancelled = &mut inner.counts.fates.cancelled;
         cancelled.add(CallKind::Finalizer, all.len());
+        for (_, tag, _) in &all {
+            inner.ended.cancel(tag.shape(), tag.kind());
+        }
+        inner.weigh();
+        self.gauge(&mut inner);
         self.settled.notify_all();
         let taken_back = all.into_iter().map(|(_, tag, record)| (tag, record));
         taken_back.collect()

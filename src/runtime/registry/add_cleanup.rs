@@ -148,6 +148,7 @@ impl Registry {
         if let (CleanupArgument::Word(word), None) = (argument, options.context)
             && let Some(object) = heap.place(pointer)
             && self.gate.is_open()
+            && self.is_unpressed()
         {
             let mut specials = self.specials.lock();
             let identity = function.identity();
@@ -183,6 +184,7 @@ impl Registry {
         options: CleanupOptions<'_>,
     ) -> Result<Cleanup, AddCleanupError> {
         mutator.start_goroutine()?;
+        self.admit(mutator)?;
         if pointer == 0 {
             return Err(AddCleanupError::Nil);
         }

@@ -12,10 +12,12 @@
 
 use super::argument::referred;
 use super::attached::release;
+use super::external::external_of;
 use super::{Registry, Special, Specials, shape_of};
 use crate::base::events::{drop_guarded, tell};
 use crate::calls::lookup::Lookup;
-use crate::calls::queue::{ByKind, CallKind, Filling, References};
+use crate::calls::queue::{ByKind, CallKind, Filling, Owned, References};
+use crate::calls::shapes::Named;
 use crate::heap::{Bit, Marking};
 use crate::runtime::collect::{Collection, Weakness};
 
@@ -141,7 +143,11 @@ impl Weakness for Registry {
                 marking.mark(due.start);
                 let template = &lookup.get(due.shape).template;
                 let record = template.finalizer(due.addr as u64, due.context);
-                queue.push(&record, template.route(), 0);
+                queue.push(
+                    &record,
+                    template.route(),
+                    specials.owned_by(heap, due.start),
+                );
             }
             specials.bury(marking, &mut lookup, queue);
         });
@@ -161,6 +167,7 @@ impl Weakness for Registry {
             tracing::debug!(waiting = queue.counts().backlog.calls, "queue");
         });
         self.posts.wake(&self.queue);
+        self.pressure.look(&self.queue);
         // In a separate statement, so that the lock is released before.
         let removed = std::mem::take(&mut *self.removed.lock());
         for shape in removed {
@@ -205,13 +212,17 @@ fn revive(
             .for_each(|start| specials.clear_weak(heap, start));
         let template = &lookup.get(shape_of(dying.id)).template;
         let route = template.route();
+        let mut push = |start, context| {
+            let owned = specials.owned_by(heap, start);
+            queue.push(&template.finalizer(start as u64, context), route, owned);
+        };
         if template.has_own_context() {
             for (start, context) in dying.starts_with_words() {
-                queue.push(&template.finalizer(start as u64, context), route, 0);
+                push(start, context);
             }
         } else {
             for start in dying.starts() {
-                queue.push(&template.finalizer(start as u64, 0), route, 0);
+                push(start, 0);
             }
         }
     });
@@ -235,7 +246,7 @@ impl Special {
     }
 
     /// The index of its shape, if it has one.
-    fn shape(&self) -> Option<u32> {
+    pub(super) fn shape(&self) -> Option<u32> {
         match self {
             Special::Finalizer { shape, .. } | Special::Cleanup { shape, .. } => Some(*shape),
             Special::Closure(closure) => Some(closure.shape),
@@ -254,10 +265,17 @@ impl Specials {
             ..
         } = self;
         marking.for_each_dead(Bit::Special, |object| {
-            lists.take_all(object, |id, special| match special {
+            // The first cleanup has the object's bytes, for all of them.
+            let mut bytes = match *external {
+                0 => 0,
+                _ => external_of(lists, object),
+            };
+            lists.take_all(object, |number, special| match special {
                 Special::Cleanup { shape, words, .. } => {
                     let template = &lookup.get(shape).template;
-                    queue.push(&template.cleanup(words), template.route(), id);
+                    let external = std::mem::take(&mut bytes);
+                    let owned = Owned { number, external };
+                    queue.push(&template.cleanup(words), template.route(), owned);
                     *cleanups -= 1;
                 }
                 Special::Closure(closure) => {
@@ -266,7 +284,8 @@ impl Specials {
                         context: closure.context as usize,
                         ..template.cleanup(closure.words)
                     };
-                    queue.push(&record, template.route(), id);
+                    let external = std::mem::take(&mut bytes);
+                    queue.push(&record, template.route(), Owned { number, external });
                     *cleanups -= 1;
                 }
                 Special::Weak(cell) => cell.clear(),
@@ -328,7 +347,7 @@ impl Registry {
     /// Removes the shapes that can no longer be registered and that no object, list or queued
     /// record refers to.
     fn sweep_shapes(&self, specials: &mut Specials, marking: &Marking<'_>) {
-        let removed = self.shapes.sweep(|named| {
+        let name = |named: &mut Named| {
             marking.for_each_id(|id| named.add(shape_of(id)));
             specials.lists.for_each(|special| {
                 special
@@ -337,7 +356,9 @@ impl Registry {
                     .for_each(|shape| named.add(shape))
             });
             self.queue.for_each_shape(|shape| named.add(shape));
-        });
+        };
+        let forget = |shapes: &[u32]| self.queue.forget_shapes(shapes);
+        let removed = self.shapes.sweep(name, forget);
         if !removed.is_empty() {
             specials.known_cleanups.clear();
             self.removed.lock().extend(removed);

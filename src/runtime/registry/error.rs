@@ -5,6 +5,7 @@ use fing_stubs::{Signature, StubError, Type};
 
 use crate::calls::executor::{Closed, StartError};
 use crate::calls::lane::LaneError;
+use crate::calls::pressure::BacklogExceeded;
 use crate::calls::shapes::ShapeError;
 use crate::heap::AllocError;
 use crate::types::TypesError;
@@ -20,6 +21,11 @@ pub enum SetFinalizerError {
     /// Nothing is finalized any more.
     #[error("set_finalizer: {0}")]
     Closed(Closed),
+    /// The backlog exceeds a bound whose action is to refuse
+    /// ([`Builder::bound_backlog`](crate::Builder::bound_backlog)). Nothing is
+    /// wrong with the arguments; it may succeed later.
+    #[error("set_finalizer: {0}")]
+    Backlog(#[from] BacklogExceeded),
     /// The object's type is not one of this runtime.
     #[error("set_finalizer: argument 0: {0}")]
     ObjectType(TypesError),
@@ -261,6 +267,11 @@ pub enum AddCleanupError {
     /// Nothing is finalized any more.
     #[error("add_cleanup: {0}")]
     Closed(Closed),
+    /// The backlog exceeds a bound whose action is to refuse
+    /// ([`Builder::bound_backlog`](crate::Builder::bound_backlog)). Nothing is
+    /// wrong with the arguments; it may succeed later.
+    #[error("add_cleanup: {0}")]
+    Backlog(#[from] BacklogExceeded),
     /// The pointer is nil.
     #[error("add_cleanup: argument 0 is nil, wanted a pointer to an object")]
     Nil,

@@ -9,7 +9,7 @@ use fing_stubs::Record;
 use super::{Registry, Special, Specials, shape_of};
 use crate::calls::exit::{ExitOrder, NotRun};
 use crate::calls::lookup::Lookup;
-use crate::calls::queue::{CallKind, CallStage, Dropped};
+use crate::calls::queue::{CallKind, CallStage, Dropped, Owned};
 use crate::heap::{Bit, Marking};
 use crate::order::{Candidate, Faults, Tracer, plan};
 
@@ -52,7 +52,14 @@ impl Registry {
             .fill_in_order(marking.heap().epoch() + 1, |queue| {
                 for entry in entries.iter().rev() {
                     let route = lookup.get(entry.shape).template.route();
-                    queue.push(&entry.record, route, entry.number);
+                    let external = match entry.kind {
+                        CallKind::Cleanup => 0,
+                        CallKind::Finalizer => {
+                            specials.owned_by(marking.heap(), entry.start).external
+                        }
+                    };
+                    let number = entry.number;
+                    queue.push(&entry.record, route, Owned { number, external });
                 }
             });
         let listed = listed.iter().map(|entry| NotRun {

@@ -1,8 +1,10 @@
 //! Accounting for memory outside the heap that objects own.
 #![forbid(unsafe_code)]
 
+use super::lists::Lists;
 use super::{Registry, Special, Specials};
-use crate::heap::{Bit, Kept, Marking};
+use crate::calls::queue::Owned;
+use crate::heap::{Bit, Heap, Kept, Marking, Place};
 use crate::runtime::collect::Space;
 
 impl Registry {
@@ -42,7 +44,31 @@ impl Registry {
     }
 }
 
+/// External bytes of an object.
+pub(super) fn external_of(lists: &Lists<Special>, object: Place) -> u64 {
+    let bytes = lists.of(object).map(|special| match special {
+        Special::External(bytes) => *bytes,
+        _ => 0,
+    });
+    bytes.sum()
+}
+
 impl Specials {
+    /// What a queued finalizer has beside its record.
+    #[inline]
+    pub(super) fn owned_by(&self, heap: &Heap, start: usize) -> Owned {
+        let external = match self.external {
+            0 => 0,
+            _ => heap
+                .place(start)
+                .map_or(0, |object| external_of(&self.lists, object)),
+        };
+        Owned {
+            number: 0,
+            external,
+        }
+    }
+
     /// Returns the external bytes of the marked objects.
     pub(super) fn live_external(&self, marking: &Marking<'_>) -> u128 {
         if self.external == 0 {

@@ -4,9 +4,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::Registry;
 use super::suspects::{Entry, Registration};
+use super::{Registry, shape_of};
 use crate::calls::queue::CallKind;
+use crate::calls::sites::Registered;
 use crate::heap::{Heap, Marking};
 
 /// How far a registration has come.
@@ -86,6 +87,17 @@ impl Registry {
             all.push(self.listed(heap, &mut texts, &entry, state));
         }
         all
+    }
+
+    /// How many registrations each shape has. The world must be stopped, and nothing marked.
+    pub(crate) fn registered_by_shape(&self, marking: &mut Marking<'_>) -> Registered {
+        let mut registered = Registered::default();
+        marking.for_each_with_id(|_, _, id, _| registered.add(shape_of(id)));
+        let specials = self.specials.lock();
+        specials
+            .lists
+            .for_each(|special| special.shape().into_iter().for_each(|s| registered.add(s)));
+        registered
     }
 
     fn listed(&self, heap: &Heap, texts: &mut Texts, entry: &Entry, state: State) -> Listed {

@@ -53,10 +53,12 @@ use crate::base::lock::{Lock, Rank};
 use crate::calls::function::{ContextKind, Function};
 use crate::calls::goroutine::Calls;
 use crate::calls::post::Posts;
+use crate::calls::pressure::{BacklogExceeded, Pressure};
 use crate::calls::queue::Queue;
 use crate::calls::shape::Shape;
 use crate::calls::shapes::Shapes;
 use crate::order::Declared;
+use crate::runtime::mutator::Mutator;
 use crate::runtime::weak::WeakCell;
 use add_cleanup::{Closure, KnownCleanups};
 use lists::Lists;
@@ -67,6 +69,7 @@ pub(crate) struct Registry {
     shapes: Arc<Shapes>,
     queue: Arc<Queue>,
     posts: Arc<Posts>,
+    pressure: Arc<Pressure>,
     stubs: Arc<StubCache>,
     gate: Arc<Gate>,
     order: FinalizationOrder,
@@ -138,12 +141,28 @@ impl Registry {
             shapes: calls.shapes.clone(),
             queue: calls.queue.clone(),
             posts: calls.posts.clone(),
+            pressure: calls.pressure.clone(),
             stubs: calls.stubs.clone(),
             gate: calls.gate.clone(),
             order,
             removed: Lock::new(Rank::Removed, Vec::new()),
             orphaned: Lock::new(Rank::Orphaned, Vec::new()),
         }
+    }
+
+    /// Whether registrations need not look at the bounds of the backlog.
+    #[inline]
+    fn is_unpressed(&self) -> bool {
+        self.queue.demands() == 0
+    }
+
+    /// Checks that the backlog admits a registration by this thread, which may have to assist later
+    /// on.
+    fn admit(&self, mutator: &Mutator) -> Result<(), BacklogExceeded> {
+        if self.pressure.admit(&self.queue)? {
+            mutator.owe_assistance();
+        }
+        Ok(())
     }
 
     /// Returns how many finalizers of interior pointers, and how many cleanups, are registered and

@@ -89,18 +89,20 @@ impl PreparedFinalizer {
     /// them.
     ///
     /// # Errors
-    /// The object has a finalizer, shares a block, or is of another type or runtime; or the
-    /// function takes a context per registration. Nothing is changed then.
+    /// The object has a finalizer, shares a block, or is of another type or runtime; the function
+    /// takes a context per registration; or the backlog exceeds a bound that
+    /// [refuses](crate::executor::BacklogAction::Refuse). Nothing is changed then.
     #[inline]
     pub fn set(&self, object: Obj<'_>) -> Result<(), SetFinalizerError> {
         if self.0.context == ContextCheck::None
             && self.may_touch()
             && self.0.registry.gate.is_open()
+            && self.0.registry.is_unpressed()
             && self.heap().set_id(object.addr(), &self.0.id, None) == SetId::Set
         {
             return Ok(());
         }
-        self.explain(object, None)
+        self.check_and_set(object, None)
     }
 
     /// As [`set`](Self::set), with a context of this registration.
@@ -116,12 +118,13 @@ impl PreparedFinalizer {
     ) -> Result<(), SetFinalizerError> {
         if self.may_touch()
             && self.0.registry.gate.is_open()
+            && self.0.registry.is_unpressed()
             && let Ok(word) = self.0.context.word(self.heap(), Some(context))
             && self.heap().set_id(object.addr(), &self.0.id, word) == SetId::Set
         {
             return Ok(());
         }
-        self.explain(object, Some(context))
+        self.check_and_set(object, Some(context))
     }
 
     /// Sets it as the finalizer of every object of the type, from its allocation on. This costs no
@@ -182,9 +185,10 @@ impl PreparedFinalizer {
         }
     }
 
-    /// Finds out why it was not set. `Ok` if the object has no size.
+    /// Makes all checks that the fast path makes, tries again, and says what is wrong. `Ok` if it
+    /// is set, or the object has no size.
     #[cold]
-    fn explain(
+    fn check_and_set(
         &self,
         object: Obj<'_>,
         context: Option<HeldValue<Obj<'_>>>,
@@ -193,10 +197,13 @@ impl PreparedFinalizer {
             return Err(not_here(object));
         }
         Closed::check(&self.0.registry.gate).map_err(SetFinalizerError::Closed)?;
+        let registry = &self.0.registry;
+        registry.pressure.admit(&registry.queue)?;
         let function = self.0.function.function();
-        self.0
-            .registry
-            .check_context(&self.0.space, function, self.0.context, context)?;
+        let word = registry.check_context(&self.0.space, function, self.0.context, context)?;
+        if self.heap().set_id(object.addr(), &self.0.id, word) == SetId::Set {
+            return Ok(());
+        }
         self.explain_type(object)?;
         if object.addr() == self.heap().zero() {
             return Ok(());

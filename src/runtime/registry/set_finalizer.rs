@@ -58,6 +58,7 @@ impl Registry {
             && let Some(known) = mutator.known().find(function.identity(), options.handling)
             && let Ok(word) = known.context.word(heap, options.context)
             && self.gate.is_open()
+            && self.is_unpressed()
             && heap.set_id(object.addr(), &known.id, word) == SetId::Set
         {
             return Ok(FinalizerState::Set);
@@ -74,6 +75,7 @@ impl Registry {
         options: FinalizerOptions<Obj<'_>>,
     ) -> Result<FinalizerState, SetFinalizerError> {
         mutator.start_goroutine()?;
+        self.admit(mutator)?;
         let Some(target) = self.target(mutator, pointer)? else {
             return Ok(FinalizerState::Ignored);
         };
