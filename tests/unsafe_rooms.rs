@@ -21,6 +21,7 @@ const CRATES: &[&str] = &[
     "verify/src",
     "verify/abi-cafe/src",
     "examples/mmtk/src",
+    "examples/gc-arena/src",
     "examples/minigo/src",
 ];
 
