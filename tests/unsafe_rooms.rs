@@ -22,6 +22,7 @@ const CRATES: &[&str] = &[
     "verify/abi-cafe/src",
     "examples/mmtk/src",
     "examples/gc-arena/src",
+    "examples/jit/src",
     "examples/minigo/src",
 ];
 
