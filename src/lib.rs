@@ -205,10 +205,16 @@ struct Readme;
 ))]
 #[doc = include_str!("../docs/embedding.md")]
 struct Embedding;
+
 /// So do those of the page for users of libffi.
 #[cfg(all(doctest, target_os = "linux"))]
 #[doc = include_str!("../docs/from-libffi.md")]
 struct FromLibffi;
+
+/// So do those of the page on finalizers that were made by hand.
+#[cfg(all(doctest, target_os = "linux"))]
+#[doc = include_str!("../docs/migrating.md")]
+struct Migrating;
 
 /// So does the program of the guide for collectors.
 #[cfg(doctest)]

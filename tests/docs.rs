@@ -34,6 +34,17 @@ const FOREIGN: &[&str] = &[
     "preserve_frame_pointers",
     "try_call",
     "user_data",
+    "Cleaner",
+    "FinalizableType",
+    "PhantomReference",
+    "ReferenceGlue",
+    "__gc",
+    "add_finalizer",
+    "get_all_finalizers",
+    "get_finalized_object",
+    "get_finalizers_for",
+    "no_finalizer",
+    "weakref",
 ];
 
 /// How the names of libffi's items begin.
@@ -94,14 +105,15 @@ struct Source {
     mentions: BTreeSet<String>,
 }
 
-/// The sources of both libraries, and of an adapter that documents describe. A file defines its
+/// The sources of both libraries, and of the adapters that documents describe. A file defines its
 /// items, and what stands at the start of a line as fields and variants do.
 fn sources() -> Vec<Source> {
     const KEYWORDS: &str = "fn struct enum trait const static type mod union";
     let all = files("src", &[".rs"])
         .into_iter()
         .chain(files("stubs/src", &[".rs"]))
-        .chain(files("examples/gc-arena/src", &[".rs"]));
+        .chain(files("examples/gc-arena/src", &[".rs"]))
+        .chain(files("examples/mmtk/src", &[".rs"]));
     all.map(|file| {
         let code = code(&read(&file));
         let all: Vec<&str> = words(&code).collect();

@@ -18,7 +18,7 @@ use crate::plan::rounds::Plan;
 use crate::plan::scenarios;
 use crate::report::markdown::{self, Document};
 use crate::report::{Report, page};
-use crate::suites::instructions;
+use crate::suites::{instructions, vm};
 
 /// Measures fing beside a loop by hand, libffi, what the machine itself can do, and other runtimes
 #[derive(Parser)]
@@ -82,6 +82,9 @@ enum Hidden {
         kind: String,
         batches: usize,
     },
+    /// Make a number of objects as generated code does, for valgrind to count their instructions
+    #[command(hide = true)]
+    Objects { way: String, objects: usize },
 }
 
 const QUICK: (usize, u32) = (10_000, 3);
@@ -98,6 +101,9 @@ pub(crate) fn run() -> ExitCode {
         }) => alone(subject, work, *objects),
         Some(Hidden::Batches { way, kind, batches }) => {
             instructions::call_batches(way, kind, *batches).map(|()| ExitCode::SUCCESS)
+        }
+        Some(Hidden::Objects { way, objects }) => {
+            vm::make_objects(way, *objects).map(|()| ExitCode::SUCCESS)
         }
     };
     outcome.unwrap_or_else(|error| {

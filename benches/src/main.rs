@@ -18,12 +18,14 @@ mod report;
 mod api {
     pub(crate) mod foreign;
     pub(crate) mod functions;
+    pub(crate) mod vm;
     pub(crate) mod world;
 }
 
 /// Clocks, memory, random orders, arithmetic on samples, and facts about the machine.
 mod measure {
     pub(crate) mod allocator;
+    pub(crate) mod callgrind;
     pub(crate) mod clock;
     pub(crate) mod floor;
     pub(crate) mod machine;
@@ -45,6 +47,7 @@ mod suites {
     pub(crate) mod runtime;
     pub(crate) mod stubs;
     pub(crate) mod values;
+    pub(crate) mod vm;
 }
 
 fn main() -> std::process::ExitCode {

@@ -98,7 +98,7 @@ impl Run {
             "2",
             "--bars",
             "--scenario",
-            "lives,closures,steady,calls,stubs,callbacks,values,runtime,collector",
+            "lives,closures,steady,calls,stubs,callbacks,values,runtime,collector,vm",
             "--n",
             "200",
             "--subject",

@@ -195,6 +195,7 @@ pub(crate) fn scenarios() -> impl Iterator<Item = &'static Scenario> {
         suites::callbacks::SCENARIOS,
         suites::runtime::SCENARIOS,
         suites::collector::SCENARIOS,
+        suites::vm::SCENARIOS,
     ]
     .into_iter()
     .flatten()

@@ -4,11 +4,9 @@
 //! by the difference in records, is what a record costs: start and end of the process fall out.
 #![forbid(unsafe_code)]
 
-use std::process::Command;
-
 use super::batch::{Calls, RECORDS, Way};
 use crate::callees::{Callee, Kind};
-use crate::measure::{Fault, Round, Subject, rounds};
+use crate::measure::{Fault, Round, Subject, callgrind, rounds};
 use crate::plan::{Row, Scenario, Sizes, Source, Suite};
 
 /// Batches of the two runs.
@@ -92,24 +90,7 @@ fn start() -> Box<dyn Subject> {
 
 /// Instructions of a whole process.
 fn count(way: Way, kind: Kind, batches: usize) -> Result<f64, Fault> {
-    let output = Command::new("valgrind")
-        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
-        .arg(std::env::current_exe()?)
-        .args([
-            "batches",
-            &way.to_string(),
-            kind.name(),
-            &batches.to_string(),
-        ])
-        .output()
-        .map_err(|error| format!("running valgrind: {error}"))?;
-    let text = String::from_utf8_lossy(&output.stderr);
-    if !output.status.success() {
-        return Err(format!("valgrind: {way} failed:\n{text}").into());
-    }
-    let line = text
-        .lines()
-        .find_map(|line| line.split("Collected : ").nth(1))
-        .ok_or_else(|| format!("valgrind printed no count:\n{text}"))?;
-    Ok(line.trim().parse()?)
+    let (way, batches) = (way.to_string(), batches.to_string());
+    let counts = callgrind::count(&["batches", &way, kind.name(), &batches])?;
+    Ok(counts.all)
 }

@@ -7,9 +7,9 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering::*};
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use fing::Order;
 use fing::conformance::{Collector, Features, Foreign, Suite};
 use fing::foreign::{Finalizers, Scope};
+use fing::{Abi, FinalizerFn, Order};
 use fing_mmtk::{MmtkFinalizers, Object};
 use mmtk::memory_manager as mm;
 use mmtk::scheduler::GCWorker;
@@ -392,18 +392,103 @@ fn every_plan_conforms() {
     if std::env::var(PLAN).is_ok() {
         return conforms();
     }
-    let this = std::env::current_exe().unwrap();
     for plan in PLANS {
-        let output = Command::new(&this)
-            .args(["--exact", "every_plan_conforms", "--nocapture"])
-            .env(PLAN, plan)
-            .env("RUST_LOG", "warn")
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&output.stdout);
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{plan}: {said}{errors}");
+        let said = run_with(plan, "every_plan_conforms");
         let summaries = said.lines().filter(|line| line.contains("as the model"));
         summaries.for_each(|summary| println!("{plan}, {summary}"));
     }
+}
+
+/// Runs a test of this file in a process of its own, with a plan, and returns what it prints.
+fn run_with(plan: &str, test: &str) -> String {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env(PLAN, plan)
+        .env("RUST_LOG", "warn")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{plan}: {said}{errors}");
+    said
+}
+
+/// Addresses that finalizers were called with.
+static CLOSED: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+
+fn close(object: usize) {
+    held(&CLOSED).push(object);
+}
+
+extern "C" fn close_object(object: usize) {
+    close(object);
+}
+
+/// Finalizes one object of a heap by MMTk's own finalizers, another one by fing's. What is between
+/// the lines `page` and `end` is what docs/migrating.md shows.
+fn migrate() -> Result<(), Box<dyn std::error::Error>> {
+    mm::initialize_collection(mmtk(), thread().0);
+    MUTATOR.store(Box::into_raw(mm::bind_mutator(mmtk(), thread())), Relaxed);
+    let finalizers = Finalizers::<Object>::new()?;
+    let mut heap = Heap::new(1);
+    let mut collect = || heap.collect(&finalizers, Scope::Full, false);
+
+    let object = alloc(1, 0);
+    let mut wanted = vec![object.to_raw_address().as_usize()];
+    // page
+    mm::add_finalizer(mmtk(), object);
+    // end
+    collect();
+    // page
+    // After each collection:
+    while let Some(object) = mm::get_finalized_object(mmtk()) {
+        close(object.to_raw_address().as_usize());
+    }
+    // end
+    assert_eq!(*held(&CLOSED), wanted);
+
+    let object = alloc(2, 0);
+    wanted.push(object.to_raw_address().as_usize());
+    // page
+    let close = FinalizerFn::builder("func(uintptr)".parse()?, Abi::host_native()?);
+    // SAFETY: a C function of a word.
+    let close = unsafe { close.at(close_object as *const ()) };
+    // SAFETY: an object of this MMTk's.
+    unsafe { finalizers.set_finalizer(Object(object), &close)? };
+    // end
+    collect();
+    // page
+    // After each collection:
+    finalizers.finish();
+    finalizers.run_finalizers()?;
+    // end
+    assert_eq!(*held(&CLOSED), wanted);
+    Ok(())
+}
+
+/// The lines that the page shows of this file.
+fn shown() -> Vec<&'static str> {
+    let (mut lines, mut inside) = (Vec::new(), false);
+    for line in include_str!("conformance.rs").lines().map(str::trim) {
+        match line {
+            "// page" => inside = true,
+            "// end" => inside = false,
+            _ if inside => lines.push(line),
+            _ => {}
+        }
+    }
+    lines
+}
+
+#[test]
+fn the_page_on_migrating_is_what_runs() {
+    if std::env::var(PLAN).is_ok() {
+        return migrate().unwrap();
+    }
+    let page = include_str!("../../../docs/migrating.md");
+    let blocks = page.split("```rust,ignore\n").skip(1);
+    let blocks = blocks.flat_map(|block| block.split("```").next());
+    let lines = blocks.flat_map(str::lines).map(str::trim);
+    assert_eq!(lines.collect::<Vec<_>>(), shown());
+    run_with("MarkSweep", "the_page_on_migrating_is_what_runs");
 }
