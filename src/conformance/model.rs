@@ -42,6 +42,17 @@ pub(super) struct Report {
     asking: Set,
 }
 
+/// An entry of a weak map.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Entry {
+    pub(super) map: u64,
+    pub(super) key: u64,
+    pub(super) value: u64,
+}
+
+/// Entries are in sets of objects too, as objects to which only their maps refer.
+const ENTRY: u64 = 1 << 63;
+
 #[derive(Clone, Debug, Default)]
 pub(super) struct Model {
     pub(super) order: Order,
@@ -53,6 +64,8 @@ pub(super) struct Model {
     pub(super) weak: Set,
     /// The objects that are finalized after each object, by declaration.
     pub(super) after: BTreeMap<u64, Set>,
+    /// The entries of weak maps, by number.
+    pub(super) entries: BTreeMap<u64, Entry>,
     pub(super) queue: Vec<Queued>,
     pub(super) reports: Vec<Report>,
     pub(super) collections: u64,
@@ -78,11 +91,16 @@ impl Report {
 }
 
 impl Model {
-    /// What an object refers to, by fields and declarations.
+    /// What an object refers to, by fields and declarations; a weak map refers to its entries, which
+    /// refer to nothing.
     fn references(&self, object: u64) -> impl Iterator<Item = u64> {
         let declared = self.after.get(&object).into_iter().flatten();
-        let fields = self.objects[&object].fields.iter().flatten();
-        fields.chain(declared).copied()
+        let found = self.objects.get(&object);
+        let fields = found.into_iter().flat_map(|found| &found.fields).flatten();
+        let entries = self.entries.iter();
+        let entries = entries.filter(move |(_, entry)| entry.map == object);
+        let entries = entries.map(|(number, _)| ENTRY | number);
+        fields.chain(declared).copied().chain(entries)
     }
 
     /// Declares that an object is finalized after another one. Returns false if there would be a
@@ -106,15 +124,27 @@ impl Model {
         self.references(object).filter(move |&to| to != object)
     }
 
+    /// Everything that is reachable from these objects: by references, and by entries of which the
+    /// key is reachable too.
     fn closure(&self, from: impl IntoIterator<Item = u64>) -> Set {
         let mut line: Vec<u64> = from.into_iter().collect();
         let mut reached = Set::new();
-        while let Some(object) = line.pop() {
-            if reached.insert(object) {
-                line.extend(self.references(object));
+        loop {
+            while let Some(object) = line.pop() {
+                if reached.insert(object) {
+                    line.extend(self.references(object));
+                }
+            }
+            let keeps = |(number, entry): &(&u64, &Entry)| {
+                reached.contains(&(ENTRY | **number)) && reached.contains(&entry.key)
+            };
+            let kept = self.entries.iter().filter(keeps);
+            line.extend(kept.map(|(_, entry)| entry.value));
+            line.retain(|value| !reached.contains(value));
+            if line.is_empty() {
+                return reached;
             }
         }
-        reached
     }
 
     /// Everything that is alive regardless of finalizers, and of the objects of queued ones.
@@ -179,7 +209,12 @@ impl Model {
             Order::Topological => self.decide_topological(&strong),
         };
         let revived = queued.iter().map(|(object, _)| *object);
+        let is_revived = |object: u64| revived.clone().any(|of| of == object);
+        self.entries.retain(|_, entry| !is_revived(entry.key));
         let alive = self.closure(alive.into_iter().chain(revived.clone()));
+        self.entries.retain(|number, entry| {
+            alive.contains(&(ENTRY | number)) && alive.contains(&entry.key)
+        });
         self.weak.retain(|object| alive.contains(object));
         for object in revived {
             self.weak.remove(&object);
@@ -254,6 +289,56 @@ impl Model {
         reached
     }
 
+    /// The dead objects whose entries, or of whose entries as a key, may keep dead values, each with
+    /// such a value. An entry can keep something only if some candidate leads to what is missing.
+    fn weak_references(
+        &self,
+        strong: &Set,
+        candidates: &[u64],
+        dead: &Set,
+    ) -> BTreeSet<(u64, u64)> {
+        let kept = self.closure(strong.iter().chain(candidates).copied());
+        let entries = self.entries.iter().filter(|(number, entry)| {
+            kept.contains(&(ENTRY | *number)) && kept.contains(&entry.key)
+        });
+        let pairs = entries.flat_map(|(_, entry)| {
+            let from = [entry.map, entry.key];
+            from.map(|from| (from, entry.value))
+        });
+        let is_dead = |(from, value): &(u64, u64)| dead.contains(from) && dead.contains(value);
+        pairs.filter(is_dead).collect()
+    }
+
+    /// What each dead object is finalized before: what it reaches by references that count, and by
+    /// weak ones that are on no cycle.
+    fn ordered(
+        &self,
+        dead: &Set,
+        weak: &BTreeSet<(u64, u64)>,
+        counts: &dyn Fn(u64, u64) -> bool,
+    ) -> BTreeMap<u64, Set> {
+        let reach = |use_weak: &dyn Fn(u64, u64) -> bool, counts: &dyn Fn(u64, u64) -> bool| {
+            let beyond = |&from: &u64| {
+                let (mut line, mut reached) = (vec![from], Set::new());
+                while let Some(object) = line.pop() {
+                    let values = weak.iter().filter(|(of, _)| *of == object);
+                    let values = values.map(|(_, value)| *value);
+                    let plain = self.contents(object).filter(|&to| counts(object, to));
+                    for to in plain.chain(values.filter(|&to| use_weak(object, to))) {
+                        if reached.insert(to) {
+                            line.push(to);
+                        }
+                    }
+                }
+                (from, reached)
+            };
+            dead.iter().map(beyond).collect::<BTreeMap<u64, Set>>()
+        };
+        let joined = reach(&|_, _| true, &|_, to| dead.contains(&to));
+        let apart = |from: u64, to: u64| from != to && !joined[&to].contains(&from);
+        reach(&apart, counts)
+    }
+
     fn decide_topological(&mut self, strong: &Set) -> (Vec<(u64, Set)>, Set) {
         let dead: Set = self
             .objects
@@ -284,6 +369,8 @@ impl Model {
             .filter(|object| self.finalizers.contains_key(object))
             .copied()
             .collect();
+        let weak = self.weak_references(strong, &candidates, &dead);
+        let ordered = self.ordered(&dead, &weak, &counts);
         let holding: Vec<u64> = candidates
             .iter()
             .filter(|&&object| {
@@ -299,7 +386,7 @@ impl Model {
             .collect();
         let before = |object: u64| -> Set {
             let earlier = |other: &&u64| {
-                opened[*other].contains(&object) && !opened[&object].contains(*other)
+                ordered[*other].contains(&object) && !ordered[&object].contains(*other)
             };
             queued.iter().filter(earlier).copied().collect()
         };
