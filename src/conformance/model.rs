@@ -370,7 +370,10 @@ impl Model {
             .copied()
             .collect();
         let weak = self.weak_references(strong, &candidates, &dead);
-        let ordered = self.ordered(&dead, &weak, &counts);
+        let ordered = match weak.is_empty() {
+            true => opened.clone(),
+            false => self.ordered(&dead, &weak, &counts),
+        };
         let holding: Vec<u64> = candidates
             .iter()
             .filter(|&&object| {

@@ -240,29 +240,34 @@ impl<R: Reference> Table<R> {
         waiters
     }
 
-    /// The entries, as the plan of the order looks at them; `None` looks at all, as if nothing were
-    /// reached.
+    /// The entries that may keep an unreached value, as the plan of the order looks at them.
     pub(super) fn weak_edges<T: Tracer<Ref = R>>(
         &self,
-        reached: Option<(Scope, &mut T)>,
+        scope: Scope,
+        tracer: &mut T,
     ) -> WeakEdges<R> {
         let mut edges = WeakEdges::default();
-        let (scope, mut tracer) = match reached {
-            Some((scope, tracer)) => (scope, Some(tracer)),
-            None => (Scope::Full, None),
+        let mut unreached = |word: u64| {
+            let object = R::from_word(word);
+            (!tracer.is_reached(object)).then_some(object)
         };
         for (_, Ephemeron { holder, key, value }) in self.ephemerons.of(scope) {
-            let mut dead = |word: u64| {
-                let object = R::from_word(word);
-                let reached = tracer.as_mut().is_some_and(|of| of.is_reached(object));
-                (!reached).then_some(object)
-            };
-            if let Some(value) = dead(value) {
-                let (holder, key) = (dead(holder), dead(key));
+            if let Some(value) = unreached(value) {
+                let (holder, key) = (unreached(holder), unreached(key));
                 if holder.or(key).is_some() {
                     edges.add(holder, key, value);
                 }
             }
+        }
+        edges
+    }
+
+    /// All entries, as the plan of an exit looks at them, which does not know what is alive.
+    pub(super) fn all_weak_edges(&self) -> WeakEdges<R> {
+        let mut edges = WeakEdges::default();
+        for (_, Ephemeron { holder, key, value }) in self.ephemerons.of(Scope::Full) {
+            let [holder, key, value] = [holder, key, value].map(R::from_word);
+            edges.add_each(holder, key, value);
         }
         edges
     }

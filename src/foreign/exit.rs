@@ -180,7 +180,7 @@ impl<R: Reference> Table<R> {
             }
         });
         let candidates: Vec<Candidate<R>> = candidates.collect();
-        let ephemerons = self.weak_edges::<T>(None);
+        let ephemerons = self.all_weak_edges();
         let children = |object: R, visit: &mut dyn FnMut(R)| {
             tracer.children(object, &mut |_, child| visit(child));
             let after = self.declared.after(object.to_word()).iter();

@@ -223,7 +223,7 @@ impl<R: Reference> Table<R> {
                 });
             }
         }
-        let ephemerons = self.weak_edges(Some((scope, &mut *tracer)));
+        let ephemerons = self.weak_edges(scope, tracer);
         let declared = &self.declared;
         let children = |object: R, visit: &mut dyn FnMut(R)| {
             tracer.children(object, &mut |tracer, child| {

@@ -44,6 +44,13 @@ impl<R: Reference> WeakEdges<R> {
         self.waiting.add(from.map(|of| of.map(R::to_word)));
         self.ephemerons.push(Ephemeron { from, value });
     }
+
+    /// Adds an ephemeron of which it is not known whether its holder and its key are alive: each of
+    /// them alone counts as referring to the value.
+    pub(crate) fn add_each(&mut self, holder: R, key: R, value: R) {
+        self.add(Some(holder), None, value);
+        self.add(None, Some(key), value);
+    }
 }
 
 /// Objects by number, with their references to each other. References to themselves are left out.

@@ -133,6 +133,15 @@ impl WeakObjects {
         }
         edges
     }
+
+    /// All ephemerons, for an order in which it is not known what is alive.
+    pub(super) fn all_edges(&self, heap: &Heap) -> WeakEdges<usize> {
+        let mut edges = WeakEdges::default();
+        for (ephemeron, key, value) in self.entries(heap) {
+            edges.add_each(ephemeron, key.unwrap_or(ephemeron), value);
+        }
+        edges
+    }
 }
 
 fn mark_value(ephemeron: usize, marking: &mut Marking<'_>) {

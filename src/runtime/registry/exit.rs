@@ -173,7 +173,7 @@ impl Registry {
         });
         let candidates: Vec<Candidate<usize>> = candidates.collect();
         // Nothing is marked.
-        let ephemerons = specials.weak.edges(marking);
+        let ephemerons = specials.weak.all_edges(marking.heap());
         let children = |object: usize, visit: &mut dyn FnMut(usize)| {
             Tracer::children(marking, object, &mut |_, child| visit(child));
             specials.hidden(object).for_each(visit);
