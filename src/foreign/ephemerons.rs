@@ -30,6 +30,8 @@ struct Slot {
     young: bool,
 }
 
+const _: () = assert!(size_of::<Slot>() == 32);
+
 /// All entries.
 #[derive(Debug, Default)]
 pub(super) struct Ephemerons {
