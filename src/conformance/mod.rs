@@ -21,9 +21,9 @@
 //! What is compared after each collection: which objects exist, which weak handles are alive, which
 //! entries of weak maps are there, with which keys and values, which cycles are reported; and what
 //! runs, with the right object, context and argument, exactly once, in an order that is allowed.
-//! The programs build and drop graphs, register, declare orders, fill weak maps, clear, stop, revive from inside of finalizers, collect inside of finalizers, mix minor, full and
-//! early-rooted collections where the collector has them, and in some cases collect after every
-//! operation.
+//! The programs build and drop graphs, register, declare orders, fill weak maps, clear, stop,
+//! revive from inside of finalizers, collect inside of finalizers, mix minor, full and early-rooted
+//! collections where the collector has them, and in some cases collect after every operation.
 #![deny(unsafe_code)]
 mod embedded;
 mod foreign;

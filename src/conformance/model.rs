@@ -93,8 +93,8 @@ impl Report {
 }
 
 impl Model {
-    /// What an object refers to, by fields and declarations; a weak map refers to its entries, which
-    /// refer to nothing.
+    /// What an object refers to, by fields and declarations; a weak map refers to its entries,
+    /// which refer to nothing.
     fn references(&self, object: u64) -> impl Iterator<Item = u64> {
         let declared = self.after.get(&object).into_iter().flatten();
         let found = self.objects.get(&object);

@@ -1,7 +1,7 @@
 //! Ephemerons of a foreign collector's objects: entries of weak maps, each of a holder (the map), a
-//! key and a value. An entry counts as an object of its own to which only its holder refers: in Go's
-//! order it is kept with the contents of a holder that has a finalizer. While it and its key are
-//! kept, so is its value.
+//! key and a value. An entry counts as an object of its own to which only its holder refers: in
+//! Go's order it is kept with the contents of a holder that has a finalizer. While it and its key
+//! are kept, so is its value.
 //!
 //! What an entry keeps is traced between the steps of a collection, in [`Table::follow_hidden`].
 //! Which entries end is decided before any object is revived. Nothing is changed before the last

@@ -59,8 +59,8 @@ enum Link {
     Turns,
 }
 
-/// Collects a chain of `length` objects from its beginning. Returns the number of the tracer's calls
-/// and of steps; everything must be reached, and all dead when the beginning is.
+/// Collects a chain of `length` objects from its beginning. Returns the number of the tracer's
+/// calls and of steps; everything must be reached, and all dead when the beginning is.
 fn collect_chain(link: Link, length: u32, backward: bool, order: Order) -> (u64, u32) {
     let mut heap = Heap::new(length + 1);
     let finalizers = Finalizers::builder().order(order).build().unwrap();

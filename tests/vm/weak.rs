@@ -137,8 +137,8 @@ fn weak_objects_of_what_another_finalizer_keeps_are_cleared() {
     assert_eq!(words(&mutator, &weak[3]), [0; 2]);
 }
 
-/// The value of an ephemeron is finalized after its key, and after what leads to its key; it is left
-/// with a key that is left.
+/// The value of an ephemeron is finalized after its key, and after what leads to its key; it is
+/// left with a key that is left.
 #[test]
 fn values_are_finalized_after_keys() {
     let (runtime, ty) = in_order(Order::Topological);

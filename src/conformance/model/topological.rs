@@ -21,8 +21,8 @@ impl Model {
         reached
     }
 
-    /// The dead objects whose entries, or of whose entries as a key, may keep dead values, each with
-    /// such a value. An entry can keep something only if some candidate leads to what is missing.
+    /// Dead objects, each with a dead value of an entry of which it is the map or the key. An entry
+    /// can keep something only if some candidate leads to those of the two that are dead.
     fn weak_references(
         &self,
         strong: &Set,
