@@ -1,7 +1,9 @@
 //! Weak cells and ephemerons in collected memory.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
+use fing::ends::ExitPolicy;
 use fing::error::DowngradeError;
 use fing::{Executor, FinalizerFn, Handle, HeapOptions, Mutator, Order, Runtime, TypeId};
 
@@ -172,6 +174,49 @@ fn values_are_finalized_after_keys() {
     assert!(place(7) < place(6), "{made:?}");
     let found = entries.each_ref().map(|entry| words(&mutator, entry)[1]);
     assert_eq!(found, wanted);
+}
+
+/// An exit finalizes keys before values, whatever is alive, and clears what refers to either.
+#[test]
+fn an_exit_clears_what_it_finalizes() {
+    let (runtime, ty) = in_order(Order::Topological);
+    let (log, made) = std::sync::mpsc::channel();
+    let signature = runtime.types().parse_signature("func(*main.T)").unwrap();
+    let finalizer = FinalizerFn::from_rust(signature, move |mutator, object| {
+        let object = object.get(mutator).unwrap();
+        let entry = mutator.load_ref(object, 0).unwrap().unwrap();
+        let key = mutator.load_word(entry, 0).unwrap();
+        log.send((mutator.load_word(object, 16).unwrap(), key))
+            .unwrap();
+    });
+    let mut roots = Vec::new();
+    let mutator = runtime.attach().unwrap();
+    for (number, key_first) in [(0, true), (2, false)] {
+        let [first, second] = [0; 2].map(|_| mutator.alloc(ty).unwrap());
+        let (key, value) = if key_first {
+            (first, second)
+        } else {
+            (second, first)
+        };
+        let entry = mutator.ephemeron(key, value).unwrap();
+        for (number, object) in [(number, key), (number + 1, value)] {
+            mutator.store_ref(object, 0, Some(entry)).unwrap();
+            mutator.store_word(object, 16, number).unwrap();
+        }
+        for object in [first, second] {
+            mutator.set_finalizer(object, &finalizer).unwrap();
+            roots.push(mutator.root(object).unwrap());
+        }
+    }
+    drop(mutator);
+    runtime
+        .exit(ExitPolicy::Topological, Duration::MAX)
+        .unwrap();
+    let made: Vec<(u64, u64)> = made.try_iter().collect();
+    assert_eq!(made.len(), 4);
+    assert!(made.iter().all(|(_, key)| *key == 0), "{made:?}");
+    let place = |number| made.iter().position(|(of, _)| *of == number).unwrap();
+    assert!(place(0) < place(1) && place(2) < place(3), "{made:?}");
 }
 
 #[test]
