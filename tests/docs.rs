@@ -35,6 +35,7 @@ const FOREIGN: &[&str] = &[
     "try_call",
     "user_data",
     "Cleaner",
+    "Drop",
     "FinalizableType",
     "PhantomReference",
     "ReferenceGlue",

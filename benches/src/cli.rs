@@ -18,7 +18,7 @@ use crate::plan::rounds::Plan;
 use crate::plan::scenarios;
 use crate::report::markdown::{self, Document};
 use crate::report::{Report, page};
-use crate::suites::{instructions, vm};
+use crate::suites::{instructions, values, vm};
 
 /// Measures fing beside a loop by hand, libffi, what the machine itself can do, and other runtimes
 #[derive(Parser)]
@@ -85,6 +85,13 @@ enum Hidden {
     /// Make a number of objects as generated code does, for valgrind to count their instructions
     #[command(hide = true)]
     Objects { way: String, objects: usize },
+    /// The same, of calls with C's values
+    #[command(hide = true)]
+    Values {
+        case: String,
+        way: String,
+        batches: usize,
+    },
 }
 
 const QUICK: (usize, u32) = (10_000, 3);
@@ -104,6 +111,9 @@ pub(crate) fn run() -> ExitCode {
         }
         Some(Hidden::Objects { way, objects }) => {
             vm::make_objects(way, *objects).map(|()| ExitCode::SUCCESS)
+        }
+        Some(Hidden::Values { case, way, batches }) => {
+            values::call_batches(case, way, *batches).map(|()| ExitCode::SUCCESS)
         }
     };
     outcome.unwrap_or_else(|error| {

@@ -112,7 +112,10 @@ impl Vm {
         mutator: &'m Mutator,
         cell: Obj<'m>,
     ) -> Result<Option<Obj<'m>>, Fault> {
-        Ok(mutator.load_ref(cell, 0)?)
+        match mutator.load_word(cell, 0)? {
+            0 => Ok(None),
+            object => Ok(Some(mutator.adopt(object as usize)?)),
+        }
     }
 
     pub(crate) fn downgrade(&self, mutator: &Mutator, object: Obj<'_>) -> Result<Weak, Fault> {

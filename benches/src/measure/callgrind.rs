@@ -65,8 +65,8 @@ mod tests {
 
     #[test]
     fn what_calls_took_is_not_counted_twice() {
-        let profile = "events: Ir\n\nob=/bin/x\nfl=a.rs\nfn=f\n12 100\ncfn=memset\n\
-                       calls=3 0\n13 60\n14 7\n\nob=/lib/libc.so.6\nfn=memset\n0 60\n\ntotals: 167\n";
+        let profile = "events: Ir\n\nob=/bin/x\nfl=a.rs\nfn=f\n12 100\ncfn=memset\ncalls=3 0\n\
+                       13 60\n14 7\n\nob=/lib/libc.so.6\nfn=memset\n0 60\n\ntotals: 167\n";
         let counts = sum(profile);
         let wanted = Instructions {
             all: 167.0,

@@ -7,7 +7,7 @@
 use super::batch::{Calls, RECORDS, Way};
 use crate::callees::{Callee, Kind};
 use crate::measure::{Fault, Round, Subject, callgrind, rounds};
-use crate::plan::{Row, Scenario, Sizes, Source, Suite};
+use crate::plan::{Row, Scenario, Source, Suite};
 
 /// Batches of the two runs.
 const BATCHES: [usize; 2] = [20, 120];
@@ -25,15 +25,7 @@ const WAYS: [Way; 8] = [
     Way::Libffi,
 ];
 
-static SUITE: Suite = Suite {
-    name: "instructions",
-    sizes: Sizes::Fixed(RECORDS),
-    rounds: 1,
-    warm_rounds: 0,
-    alone: false,
-    program: Some("valgrind"),
-    start: |_| Ok(start()),
-};
+static SUITE: Suite = Suite::of_instructions("instructions", RECORDS, |_| Ok(start()));
 
 pub(crate) const SCENARIOS: &[Scenario] = &[Scenario {
     name: "instructions",
@@ -78,9 +70,7 @@ fn start() -> Box<dyn Subject> {
         let mut round = Round::new();
         for way in WAYS {
             for kind in Kind::PLAIN {
-                let [few, many] = BATCHES.map(|batches| count(way, kind, batches));
-                let records = (BATCHES[1] - BATCHES[0]) * RECORDS;
-                let each = (many? - few?) / records as f64;
+                let each = of_each(&["batches", &way.to_string(), kind.name()])?;
                 round.insert(way.figure(kind).into(), each);
             }
         }
@@ -88,9 +78,19 @@ fn start() -> Box<dyn Subject> {
     })
 }
 
+/// Instructions of one of the records, or calls, of which this program makes [`RECORDS`] in each
+/// batch, told to do so by these arguments and a number of batches.
+///
+/// # Errors
+/// valgrind's.
+pub(crate) fn of_each(arguments: &[&str]) -> Result<f64, Fault> {
+    let [few, many] = BATCHES.map(|batches| count(arguments, batches));
+    let records = (BATCHES[1] - BATCHES[0]) * RECORDS;
+    Ok((many? - few?) / records as f64)
+}
+
 /// Instructions of a whole process.
-fn count(way: Way, kind: Kind, batches: usize) -> Result<f64, Fault> {
-    let (way, batches) = (way.to_string(), batches.to_string());
-    let counts = callgrind::count(&["batches", &way, kind.name(), &batches])?;
+fn count(arguments: &[&str], batches: usize) -> Result<f64, Fault> {
+    let counts = callgrind::count(&[arguments, &[&batches.to_string()]].concat())?;
     Ok(counts.all)
 }

@@ -43,13 +43,8 @@ static TYPES: Suite = Suite {
     rounds: 5,
     ..suite("vm-types", types)
 };
-static INSTRUCTIONS: Suite = Suite {
-    sizes: Sizes::Fixed(MADE[1] - MADE[0]),
-    rounds: 1,
-    warm_rounds: 0,
-    program: Some("valgrind"),
-    ..suite("vm-instructions", |_| Ok(instructions()))
-};
+static INSTRUCTIONS: Suite =
+    Suite::of_instructions("vm-instructions", MADE[1] - MADE[0], |_| Ok(instructions()));
 
 const fn scenario(
     suite: &'static Suite,
@@ -268,9 +263,11 @@ fn allocate(n: usize) -> Result<Box<dyn Subject>, Fault> {
     }))
 }
 
+/// Makes so many objects.
+type Make = fn(&Vm, &mut Mutator, usize) -> Result<(), Fault>;
+
 /// Ways to make objects, by the names of their figures.
-const WAYS: [(&str, fn(&Vm, &mut Mutator, usize) -> Result<(), Fault>); 2] =
-    [("window", make_in_window), ("call", make_by_call)];
+const WAYS: [(&str, Make); 2] = [("window", make_in_window), ("call", make_by_call)];
 
 /// Makes so many objects in a way, for valgrind to count, beside some that stay alive.
 ///
