@@ -29,8 +29,10 @@ mod sealed {
         fn result() -> Option<Type>;
         /// Whether Rust has the arguments of a call where a block of this layout has them.
         fn lies_as(layout: &BlockLayout) -> bool;
-        /// Whether a result may lie where Rust has it.
-        fn result_lies_as(layout: &BlockLayout) -> bool;
+        /// Size of the result.
+        fn result_size() -> usize;
+        /// Alignment of the result.
+        fn result_align() -> usize;
     }
 }
 
@@ -112,7 +114,7 @@ impl<F: FunctionType> Typed<F> {
         };
         for (n, (found, slot)) in found.iter().zip(&function.params).enumerate() {
             if !same(found, slot) {
-                return Err(function.other_type(Side::Argument(n), &slot.ty, found.to_string()));
+                return Err(function.mismatch(Side::Argument(n), &slot.ty, found.to_string()));
             }
         }
         let result = F::result();
@@ -124,7 +126,7 @@ impl<F: FunctionType> Typed<F> {
         if !is_right {
             let found = result.map_or("nothing".to_owned(), |ty| ty.to_string());
             return Err(match &*function.results {
-                [slot] => function.other_type(Side::Result, &slot.ty, found),
+                [slot] => function.mismatch(Side::Result, &slot.ty, found),
                 slots => FunctionError::Results {
                     signature: Box::new(function.signature.clone()),
                     found,
@@ -133,7 +135,10 @@ impl<F: FunctionType> Typed<F> {
                 },
             });
         }
-        if !F::lies_as(stub.arguments()) || !F::result_lies_as(stub.results()) {
+        let results = stub.results();
+        let result_lies_as =
+            results.size() == F::result_size() as u64 && results.may_lie_at(F::result_align());
+        if !F::lies_as(stub.arguments()) || !result_lies_as {
             return Err(FunctionError::OtherLayout {
                 signature: Box::new(function.signature.clone()),
                 abi: function.abi,
@@ -257,9 +262,12 @@ macro_rules! function_types {
                     && lies_as(&values, layout.offsets())
             }
 
-            fn result_lies_as(layout: &crate::BlockLayout) -> bool {
-                layout.size() <= size_of::<R>() as u64
-                    && (layout.size() == 0 || layout.align() <= align_of::<R>() as u64)
+            fn result_size() -> usize {
+                size_of::<R>()
+            }
+
+            fn result_align() -> usize {
+                align_of::<R>()
             }
         }
 
