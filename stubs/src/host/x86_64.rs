@@ -72,8 +72,8 @@ unsafe extern "C-unwind" {
     pub(super) fn call_image(image: *mut CallImage);
 }
 
-/// Nothing, of which the compiler only knows that it may have written these bytes: from then on each
-/// has a value.
+/// Nothing, of which the compiler only knows that it may have written these bytes: from then on
+/// each has a value.
 pub(super) fn write_unwritten(bytes: &mut [MaybeUninit<u8>]) {
     // SAFETY: I5: there are no instructions.
     unsafe { asm!("/* {} */", in(reg) bytes.as_mut_ptr(), options(nostack, preserves_flags)) };
