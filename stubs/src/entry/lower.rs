@@ -9,7 +9,7 @@
 //!     image and the caller's memory = results
 //! ```
 //! A block that is the words of registers in their order is not moved: it is where the image has
-//! them.
+//! them. If both are, a veneer that can calls the handler itself, and there is no body.
 //!
 //! `image` is where the [veneer](super::veneer) has stored the argument registers and finds the
 //! result registers again; `base` is the caller's argument base, `state` what the veneer read from
@@ -30,12 +30,9 @@ use cranelift_codegen::isa::{CallConv, TargetFrontendConfig};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 
 use super::moves::{Above, ArgumentMove, Destination, EntryKey, HiddenPointer, Origin, ResultMove};
-use super::veneer::Plan;
+use super::veneer::{Direct, HANDLER_OFFSET, Plan};
 use crate::abi::Float32Image;
 use crate::lower::STUB_NAME;
-
-/// Offset in a slot of the handler's address; the [veneer](super::veneer) knows the others.
-pub(super) const HANDLER_OFFSET: i32 = 16;
 
 /// More bytes than this are copied or cleared in a loop.
 const UNROLLED: u32 = 128;
@@ -115,6 +112,17 @@ struct InPlace {
     results: Option<i32>,
 }
 
+/// How the veneer can call the handler itself: if a body would only pass on what is in the image.
+pub(super) fn direct(key: &EntryKey, plan: &Plan, code: u64) -> Option<Direct> {
+    let in_place = InPlace::of(key, plan);
+    Some(Direct {
+        arguments: in_place.arguments?,
+        results: in_place.results?,
+        words: key.result_bytes / 8,
+        code,
+    })
+}
+
 impl InPlace {
     fn of(key: &EntryKey, plan: &Plan) -> InPlace {
         let argument = |m: &ArgumentMove| match m.from {
@@ -129,7 +137,9 @@ impl InPlace {
         let whole = |count: usize, bytes: u32| count as u32 * 8 == bytes;
         let of = |offsets: Option<Vec<i32>>, bytes: u32| {
             let offsets = offsets.filter(|all| whole(all.len(), bytes))?;
-            let first = *offsets.first()?;
+            let Some(&first) = offsets.first() else {
+                return Some(0);
+            };
             // Blocks are at multiples of 16.
             let same = first % 16 == 0 && offsets.iter().all(|&offset| offset == first);
             same.then_some(first)
