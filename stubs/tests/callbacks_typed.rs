@@ -271,6 +271,38 @@ fn they_live_as_all_callbacks() {
     );
 }
 
+/// The address of a hidden result area comes back, as code of Rust's compiler sees it; not if that
+/// is planted as a mistake.
+#[cfg(feature = "faults")]
+#[test]
+fn the_area_of_a_large_result_is_returned() {
+    use fing_stubs::faults::Fault;
+    let right = entries();
+    let wrong = Entries::with_fault(EntryOptions::default(), Fault::AreaNotReturned).unwrap();
+    for (entries, returned) in [(right, true), (wrong, false)] {
+        let at = point(
+            &entries,
+            signature_of::<fn(i64) -> Large>().unwrap(),
+            Abi::system_v(),
+        );
+        let callback = Callback::typed(&at, CallbackOptions::default(), |n: i64| Large {
+            words: [n; 5],
+            last: true,
+        });
+        let callback = callback.unwrap();
+        let mut area = LARGE;
+        // SAFETY: a function of this convention with a hidden result area, which is there.
+        let function = unsafe {
+            std::mem::transmute::<usize, extern "C" fn(*mut Large, i64) -> *mut Large>(
+                callback.address(),
+            )
+        };
+        let found = function(&raw mut area, 7);
+        assert_eq!(found == &raw mut area, returned);
+        assert_eq!(area.words, [7; 5]);
+    }
+}
+
 fn entries() -> Entries {
     Entries::new(EntryOptions::default()).unwrap()
 }

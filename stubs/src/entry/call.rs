@@ -192,7 +192,8 @@ impl sealed::Scalar for bool {
     }
 }
 
-/// Why an argument could not be read, or a result not be written. Always the closure's mistake.
+/// Why an argument could not be read, a result not be written, or a call not be forwarded. Always
+/// the closure's mistake.
 ///
 /// One word, so that it costs nothing where there is none.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -242,6 +243,23 @@ pub enum WrongValue {
         /// What may be asked for.
         wanted: &'static str,
     },
+    /// A call was to be forwarded to a function that is for other callers.
+    #[error(
+        "callback {} by {wanted}: found a function for another point, {} by {abi}, wanted one for \
+         its own",
+        short(.signature),
+        short(.found)
+    )]
+    OtherPoint {
+        /// The callback's signature.
+        signature: Signature,
+        /// The convention of its callers.
+        wanted: Abi,
+        /// The function's signature.
+        found: Signature,
+        /// The convention of the callers that it is for.
+        abi: Abi,
+    },
 }
 
 /// A call of a callback, while it runs.
@@ -274,6 +292,26 @@ impl<'a> Call<'a> {
     /// closure that can't do its work now: its caller's convention has no errors.
     pub fn refuse(&mut self, why: impl Into<String>) {
         self.refused = Some(why.into().into());
+    }
+
+    /// Whether it is of the callers of a point.
+    pub(super) fn is_of(&self, typed: &Typed) -> bool {
+        std::ptr::eq(self.typed, typed)
+    }
+
+    /// Both blocks, which are at multiples of 16.
+    pub(super) fn blocks(&mut self) -> (&[u8], &mut [u8]) {
+        (self.arguments, self.results)
+    }
+
+    #[cold]
+    pub(super) fn other_point(&self, found: &Signature, abi: Abi) -> CallValueError {
+        CallValueError(Box::new(WrongValue::OtherPoint {
+            signature: self.typed.signature.clone(),
+            wanted: self.typed.abi,
+            found: found.clone(),
+            abi,
+        }))
     }
 
     /// Why the closure refused the call, if it did.

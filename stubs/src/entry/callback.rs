@@ -11,14 +11,15 @@ use std::thread;
 use super::call::Call;
 use super::entries::{Entries, EntryPoint, Inner};
 use super::error::CloseError;
-use super::handler::{Callee, Closure, Forward, Handler, owned, shared};
+use super::forward::Forward;
+use super::handler::{Callee, Closure, Handler, owned, shared};
 use super::held::Held;
 use super::options::CallbackOptions;
 use super::report::Freed;
 use super::slot::{Opening, SlotRef, Target};
 use super::state::Ending;
 use super::thread::{ALL_THREADS, thread_number};
-use crate::{Abi, BlockLayout, Family, Gate, Signature, StubError};
+use crate::{Abi, Gate, Signature, StubError};
 
 /// How a callback is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -214,36 +215,6 @@ impl Drop for Lease {
     }
 }
 
-/// A function's stub, if it is of this machine.
-fn function(point: &EntryPoint, function: Function) -> Result<Forward, StubError> {
-    let stubs = &point.0.entries.stubs;
-    let stub = stubs.call_stub(point.signature(), function.abi)?;
-    let (typed, abi) = (&point.0.typed, function.abi);
-    let signature = point.signature();
-    let blocks = [
-        (stub.arguments(), typed.argument_layout()),
-        (stub.results(), typed.result_layout()),
-    ];
-    // Blocks in an entry's frame are at multiples of 16.
-    let same =
-        |(found, wanted): &(&BlockLayout, &BlockLayout)| found == wanted && found.align() <= 16;
-    let mut types = signature.arguments().chain(signature.results());
-    let go = abi.family() == Family::Go || point.abi().family() == Family::Go;
-    let as_go = !go || types.all(|ty| abi.lays_out_as_go(ty) && point.abi().lays_out_as_go(ty));
-    if !blocks.iter().all(same) || !as_go {
-        return Err(StubError::OtherLayout {
-            signature: signature.clone(),
-            found: abi,
-            wanted: point.abi(),
-        });
-    }
-    Ok(Forward {
-        stub,
-        code: function.code,
-        context: function.context,
-    })
-}
-
 impl Callback {
     /// A callback for callers of `signature` under `abi`, which calls `closure`, with the default
     /// options.
@@ -290,7 +261,7 @@ impl Callback {
         options: CallbackOptions,
         function: Function,
     ) -> Result<Callback, StubError> {
-        let callee = self::function(point, function)?;
+        let callee = Forward::to(point, function)?;
         Callback::of(point, &options, callee, Location::caller())
     }
 
@@ -374,7 +345,7 @@ impl SharedCallback {
         options: CallbackOptions,
         function: Function,
     ) -> Result<SharedCallback, StubError> {
-        let callee = self::function(point, function)?;
+        let callee = Forward::to(point, function)?;
         SharedCallback::of(point, &options, callee, Location::caller())
     }
 

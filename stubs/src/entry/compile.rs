@@ -127,8 +127,7 @@ pub fn compile_entry(
         false => None,
     };
     let isa = compiler.isa();
-    let handler = isa.default_call_conv();
-    let function = lower(key, &plan, handler, isa.frontend_config(), number);
+    let function = lower(compiler, key, &plan, number);
     let clif = function.display().to_string();
     let mut context = Context::for_function(function);
     context.set_disasm(listing);

@@ -8,7 +8,6 @@ use super::call::{Call, Typed};
 use super::report::{Failure, forget, message};
 use super::slot::{Slot, Target};
 use super::thread::inside;
-use crate::{CallStub, GBlock};
 
 /// What the body of an entry calls: with the slot, the state that its veneer saw, addresses of
 /// blocks in its frame, and the number of the code.
@@ -143,37 +142,5 @@ impl<F: Fn(&mut Call<'_>) + 'static> Callee for Closure<F> {
         let mut call = Call::new(typed, arguments, results);
         (self.0)(&mut call);
         call.refused()
-    }
-}
-
-/// A function of the callback's signature.
-pub(super) struct Forward {
-    pub(super) stub: CallStub,
-    pub(super) code: usize,
-    pub(super) context: usize,
-}
-
-thread_local! {
-    /// What stands in for Go's goroutine in calls of Go functions.
-    static G: GBlock = const { GBlock::zeroed() };
-}
-
-impl Callee for Forward {
-    unsafe fn call(
-        &self,
-        _typed: &Typed,
-        arguments: *const u8,
-        results: *mut u8,
-    ) -> Option<Box<str>> {
-        G.with(|g| {
-            // SAFETY: I5: the promise of who made the callback; both blocks are of the function's
-            // signature, and at multiples of 16.
-            let called = unsafe {
-                self.stub
-                    .call(self.code, self.context, arguments, results, g)
-            };
-            debug_assert_eq!(called, Ok(()));
-        });
-        None
     }
 }

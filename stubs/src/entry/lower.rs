@@ -26,25 +26,21 @@ use cranelift_codegen::ir::{
     AbiParam, BlockArg, Function, InstBuilder, MemFlagsData, Signature, StackSlot, StackSlotData,
     StackSlotKind, Type, UserFuncName, Value, types,
 };
-use cranelift_codegen::isa::{CallConv, TargetFrontendConfig};
+use cranelift_codegen::isa::CallConv;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 
 use super::moves::{Above, ArgumentMove, Destination, EntryKey, HiddenPointer, Origin, ResultMove};
 use super::veneer::{Direct, HANDLER_OFFSET, Plan};
+use crate::Compiler;
 use crate::abi::Float32Image;
 use crate::lower::STUB_NAME;
 
 /// More bytes than this are copied or cleared in a loop.
 const UNROLLED: u32 = 128;
 
-/// The function of `key`. `handler` is the convention of handlers.
-pub(super) fn lower(
-    key: &EntryKey,
-    plan: &Plan,
-    handler: CallConv,
-    config: TargetFrontendConfig,
-    code: u64,
-) -> Function {
+/// The function of `key`, for a machine. `code` is the number that handlers are told.
+pub(super) fn lower(compiler: &Compiler, key: &EntryKey, plan: &Plan, code: u64) -> Function {
+    let isa = compiler.isa();
     let mut signature = Signature::new(CallConv::SystemV);
     signature.params = vec![AbiParam::new(types::I64); 4];
     let name = UserFuncName::User(STUB_NAME);
@@ -92,15 +88,15 @@ pub(super) fn lower(
         }
     }
     body.clear(results, key.result_bytes);
-    body.call_handler(handler, slot, state, code);
+    body.call_handler(isa.default_call_conv(), slot, state, code);
     if let Some([kept_image, kept_base]) = kept {
         body.image = body.kept(kept_image);
         body.base = body.kept(kept_base);
-        body.set_results(key);
+        body.set_results(key, compiler.gives_area_back());
     }
     builder.ins().return_(&[]);
     builder.seal_all_blocks();
-    builder.finalize(config);
+    builder.finalize(isa.frontend_config());
     function
 }
 
@@ -241,7 +237,7 @@ impl Body<'_, '_> {
         }
     }
 
-    fn set_results(&mut self, key: &EntryKey) {
+    fn set_results(&mut self, key: &EntryKey, gives_area_back: bool) {
         let results = self.address(self.results);
         for n in shared(key, |to| matches!(to, Destination::Int(..))) {
             let zero = self.builder.ins().iconst(types::I64, 0);
@@ -258,7 +254,9 @@ impl Body<'_, '_> {
         let hidden = match key.hidden {
             Some(HiddenPointer::Argument) => {
                 let pointer = self.load(types::I64, self.image, self.plan.int(0));
-                self.store(pointer, self.image, self.plan.int_result(0));
+                if gives_area_back {
+                    self.store(pointer, self.image, self.plan.int_result(0));
+                }
                 pointer
             }
             Some(HiddenPointer::OwnRegister) => {
