@@ -64,7 +64,7 @@ pub(crate) fn check<F: FunctionType>(
             });
         }
     }
-    if F::lies_as(arguments) && results.size() == F::result_size() as u64 {
+    if F::lies_as(arguments) && F::result_lies_as(results) {
         Ok(())
     } else {
         Err(Mismatch::Layout)

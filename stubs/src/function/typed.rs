@@ -42,8 +42,8 @@ mod sealed {
         fn result() -> Option<Type>;
         /// Whether Rust has the arguments of a call where a block of this layout has them.
         fn lies_as(layout: &BlockLayout) -> bool;
-        /// Size of the result.
-        fn result_size() -> usize;
+        /// Whether a result may lie where Rust has it.
+        fn result_lies_as(layout: &BlockLayout) -> bool;
     }
 }
 
@@ -134,22 +134,14 @@ impl<F: FunctionType> Typed<F> {
     unsafe fn enter<Args, R: CResult, T>(&self, args: &Args, then: impl FnOnce() -> T) -> (R, T) {
         let mut result = MaybeUninit::<R>::uninit();
         let from = std::ptr::from_ref(args).cast();
-        // SAFETY: I5: `of` has compared both blocks with the signature's; the rest is the caller's
-        // promise.
-        let called = unsafe {
-            enter(
-                &self.stub,
-                self.code,
-                from,
-                result.as_mut_ptr().cast(),
-                then,
-            )
-        };
-        match called {
-            // SAFETY: I5: the stub has written the result, of the type that `of` has compared, by
-            // the promise of `Function::at`; `()` has no bytes.
-            Ok(then) => (unsafe { result.assume_init() }, then),
-            Err(error) => panic!("a bug of fing: blocks of Rust's alignment are refused: {error}"),
+        let to = result.as_mut_ptr().cast();
+        // SAFETY: I5: `of` has compared both blocks with the signature's, which `CValue` gives the
+        // alignment of the Rust types; the rest is the caller's promise. The stub has written the
+        // result, of the type that `of` has compared, by the promise of `Function::at`; `()` has no
+        // bytes.
+        unsafe {
+            let then = enter(&self.stub, self.code, from, to, then);
+            (result.assume_init(), then)
         }
     }
 }
@@ -266,8 +258,9 @@ macro_rules! function_types {
                     && lies_as(&values, layout.offsets())
             }
 
-            fn result_size() -> usize {
-                size_of::<R>()
+            fn result_lies_as(layout: &crate::BlockLayout) -> bool {
+                layout.size() <= size_of::<R>() as u64
+                    && (layout.size() == 0 || layout.align() <= align_of::<R>() as u64)
             }
         }
 
