@@ -52,6 +52,9 @@ fn compare(flags: &[&str]) {
     }
 }
 
+/// Counts of integer argument registers that Go's ABI has on amd64; other machines have more.
+const COUNTS: std::ops::RangeInclusive<usize> = 0..=9;
+
 #[test]
 fn programs_print_what_go_prints() {
     compare(&[]);
@@ -60,6 +63,50 @@ fn programs_print_what_go_prints() {
 #[test]
 fn collections_at_every_safepoint_change_nothing() {
     compare(&["--gc-stress"]);
+}
+
+#[test]
+fn every_register_count_changes_nothing() {
+    std::thread::scope(|scope| {
+        for half in [0, 1] {
+            scope.spawn(move || {
+                for count in COUNTS.filter(|count| count % 2 == half) {
+                    compare(&["--int-regs", &count.to_string()]);
+                }
+            });
+        }
+    });
+}
+
+/// Each finalizer and cleanup of the seed's test comes through an entry for the count.
+#[test]
+fn finalizers_are_called_by_the_register_abi() {
+    let program = folder().join("register_abi.go");
+    for count in COUNTS {
+        let count = count.to_string();
+        for stress in [&[][..], &["--gc-stress"]] {
+            let flags = [&["--stats", "--int-regs", &count], stress].concat();
+            let output = run(&program, &flags);
+            let errors = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{flags:?}: {errors}");
+            let calls = errors.lines().last();
+            assert_eq!(calls, Some("calls by Go's ABI: 6"), "{flags:?}");
+            let printed = String::from_utf8_lossy(&output.stdout);
+            assert_eq!(printed, expected(&program), "{flags:?}");
+        }
+    }
+    let output = run(&program, &["--stats"]);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(!errors.contains("calls by Go's ABI"), "{errors}");
+}
+
+#[test]
+fn register_counts_that_the_machine_has_not_are_refused() {
+    let output = run(&folder().join("register_abi.go"), &["--int-regs", "99"]);
+    assert_eq!(output.status.code(), Some(1));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let begin = "--int-regs 99: ABI: 99 integer argument registers, wanted at most ";
+    assert!(errors.starts_with(begin), "{errors}");
 }
 
 /// The files beside the programs are what real Go prints. `FING_WRITE_OUTPUTS` writes them.

@@ -278,11 +278,9 @@ impl Body<'_, '_, '_> {
     /// Calls a function of the host through its exit stub. What it returns is no reference until
     /// it is declared to be one.
     pub(super) fn host(&mut self, name: &str, args: &[Value]) -> Value {
-        let Some(&(code, params)) = self.lo.helpers.get(name) else {
-            unreachable!("{name} is no function of the host");
-        };
-        assert_eq!(params, args.len(), "{name}");
-        let callee = self.func_ref(code);
+        let exit = self.lo.exit(name);
+        assert_eq!(exit.params, args.len(), "{name}");
+        let callee = self.func_ref(exit.code);
         let args: Vals = [self.ctx].into_iter().chain(args.iter().copied()).collect();
         let call = self.b.ins().call(callee, &args);
         self.b.inst_results(call)[0]
@@ -507,7 +505,7 @@ impl Body<'_, '_, '_> {
         signature
     }
 
-    pub(super) fn code_of(&self, func: FuncId) -> Code {
-        self.lo.funcs[func.0 as usize]
+    pub(super) fn code_of(&mut self, func: FuncId) -> Code {
+        self.lo.func(func.0 as usize)
     }
 }

@@ -111,10 +111,10 @@ impl<'p> Body<'_, '_, 'p> {
 
     /// Calls a function of the prelude that is written in Rust.
     fn call_host_function(&mut self, func: &'p Func, args: &[Value]) -> Made<Vals> {
-        let Some((name, _)) = self.lo.helpers.get_key_value(&*func.name) else {
+        let Some(exit) = self.lo.helpers.get(&*func.name) else {
             return Err(format!("{} has no body", func.name));
         };
-        let name = *name;
+        let name = exit.name;
         let args: Vals = args.iter().map(|value| self.host_word(*value)).collect();
         let result = self.host_checked(name, &args);
         let words = self.lo.results(func.ty);

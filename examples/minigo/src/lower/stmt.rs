@@ -22,7 +22,7 @@ impl<'p> Body<'_, '_, 'p> {
         let Some(block) = func.body.block() else {
             return Ok(());
         };
-        let code = lo.funcs[index];
+        let code = lo.func(index);
         let (params, results) = (lo.func_params(func), lo.results(func.ty));
         let signature = lo.signature(&params, &results);
         lo.write(code, signature, results, Some(func), |body, args| {

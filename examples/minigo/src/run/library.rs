@@ -23,6 +23,9 @@ impl Vm {
         if self.stats {
             let stats = self.runtime.stats();
             eprintln!("{stats:#?}");
+            if let Some(calls) = self.finalize.calls_by_go() {
+                eprintln!("calls by Go's ABI: {calls}");
+            }
         }
         std::process::exit(code)
     }

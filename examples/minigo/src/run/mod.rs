@@ -1,5 +1,6 @@
 //! What programs run on: the heap, goroutines, and the functions that generated code calls.
 
+mod callers;
 mod chan;
 mod fail;
 mod finalize;
@@ -21,6 +22,7 @@ use fing::{Executor, HeapOptions, Mutator, Runtime};
 use crate::check::entity::Program;
 use crate::lower::{Compiled, Lower};
 use crate::types::Ty;
+use callers::Callers;
 pub(crate) use heap::HeapTypes;
 
 /// Where generated code finds the fields of a [`Ctx`].
@@ -107,6 +109,8 @@ pub struct Options {
     pub gc_stress: bool,
     /// Print the heap's and the finalizers' counters when the program ends.
     pub stats: bool,
+    /// Have finalizers and cleanups called by Go's ABI with so many integer argument registers.
+    pub int_regs: Option<usize>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -242,7 +246,7 @@ pub(crate) fn run(program: Program, options: Options) -> Result<(), String> {
         .collect::<Vec<_>>()
         .leak();
     let heap_types = HeapTypes::new(&program.types, &runtime)?;
-    let lower = Lower::new(program, heap_types, infos, options.clif)?;
+    let lower = Lower::new(program, heap_types, infos, &options)?;
     let compiled = lower.compile(&frames)?;
     if let Some(clif) = compiled.clif {
         println!("{clif}");
@@ -274,7 +278,11 @@ fn start(
             .is_some_and(|named| named.name == "runtime.Fault")
     });
     let fault = named.ok_or("the prelude has no runtime.Fault")?;
-    let finalize = finalize::Finalization::new(&runtime)?;
+    let callers = match options.int_regs {
+        Some(count) => Callers::go(count, compiled.blocks)?,
+        None => Callers::native()?,
+    };
+    let finalize = finalize::Finalization::new(&runtime, callers)?;
     let vm: &'static Vm = Box::leak(Box::new(Vm {
         program,
         runtime,
