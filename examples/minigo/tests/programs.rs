@@ -100,6 +100,31 @@ fn finalizers_are_called_by_the_register_abi() {
     assert!(!errors.contains("calls by Go's ABI"), "{errors}");
 }
 
+/// Generated code takes most objects from windows, without a call; under stress it calls for each.
+#[test]
+fn objects_come_from_windows() {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("windows.go");
+    let program = "package main\n\ntype T struct{ next *T }\n\nfunc main() {\n\tvar list *T\n\
+                   \tfor i := range 20000 {\n\t\tif i%100 == 0 {\n\t\t\tlist = nil\n\t\t}\n\
+                   \t\tlist = &T{list}\n\t}\n}\n";
+    std::fs::write(&path, program).expect("written");
+    let refills = |flags: &[&str]| {
+        let output = run(&path, &[&["--stats"], flags].concat());
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        let line = errors
+            .lines()
+            .find_map(|line| line.strip_prefix("refills of windows: "));
+        let refills = line.and_then(|number| number.parse::<u64>().ok());
+        refills.unwrap_or_else(|| panic!("no refills in {errors}"))
+    };
+    let (usual, stressed) = (refills(&[]), refills(&["--gc-stress"]));
+    assert!(
+        (1..2000).contains(&usual),
+        "{usual} calls for 20000 objects"
+    );
+    assert!(stressed >= 20000, "{stressed} calls for 20000 objects");
+}
+
 #[test]
 fn register_counts_that_the_machine_has_not_are_refused() {
     let output = run(&folder().join("register_abi.go"), &["--int-regs", "99"]);

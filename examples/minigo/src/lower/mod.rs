@@ -23,6 +23,8 @@ use cranelift_frontend::FunctionBuilderContext;
 use cranelift_jit::{JITBuilder, JITModule};
 use cranelift_module::{FuncId as Code, Linkage, Module, default_libcall_names};
 
+use fing::Mutator;
+
 use crate::ast::Name;
 use crate::check::entity::{FuncId, Program};
 use crate::layout::Word;
@@ -106,6 +108,8 @@ pub(crate) struct Lower<'p> {
     clif: Option<String>,
     /// Functions are called by Go's register ABI too.
     blocks: bool,
+    /// Knows how far apart the objects of a window are.
+    mutator: Mutator,
 }
 
 impl<'p> Lower<'p> {
@@ -113,6 +117,7 @@ impl<'p> Lower<'p> {
         p: &'p Program,
         heap: HeapTypes<'p>,
         infos: &'static [TypeInfo],
+        mutator: Mutator,
         options: &Options,
     ) -> Result<Lower<'p>, String> {
         let flags = [
@@ -152,6 +157,7 @@ impl<'p> Lower<'p> {
             global_roots: Vec::new(),
             clif: options.clif.then(String::new),
             blocks: options.int_regs.is_some(),
+            mutator,
         };
         for (name, _, params) in HELPERS.iter() {
             lower.declare_exit(name, *params)?;
@@ -239,6 +245,12 @@ impl<'p> Lower<'p> {
     /// The address that stands for a type in interfaces.
     fn info(&self, ty: Ty) -> usize {
         std::ptr::from_ref(&self.infos[ty.0 as usize]).expose_provenance()
+    }
+
+    /// How far apart objects of a site's window are; none: there are no windows for the type.
+    fn stride(&self, site: usize) -> Option<usize> {
+        let window = self.mutator.window(self.heap.at_site(site));
+        window.ok().map(|window| window.stride())
     }
 
     /// Notes that interfaces may hold values of the type.

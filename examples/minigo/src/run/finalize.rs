@@ -1,12 +1,9 @@
 //! Go's finalizers, cleanups and weak pointers on fing's.
 #![forbid(unsafe_code)]
 
-use std::collections::HashMap;
 use std::sync::Mutex;
 
-use fing::{
-    Cleanup, CleanupArgument, CleanupFn, FinalizerOptions, HeldValue, Pointer, Runtime, Weak,
-};
+use fing::{Cleanup, CleanupArgument, CleanupFn, FinalizerOptions, HeldValue, Pointer, Runtime};
 
 use super::callers::{Callers, Finalizer};
 use super::{Ctx, TypeInfo, fail, lock, sched};
@@ -18,15 +15,6 @@ pub(super) struct Finalization {
     cleanup: CleanupFn,
     /// By number, from 1.
     cleanups: Mutex<Vec<Cleanup>>,
-    weak: Mutex<WeakPointers>,
-}
-
-/// Weak pointers by number, from 1. A weak pointer in an object of the heap is its number, as
-/// fing's own has a destructor; so the table only grows.
-#[derive(Default)]
-struct WeakPointers {
-    all: Vec<Weak>,
-    numbers: HashMap<Weak, u64>,
 }
 
 impl Finalization {
@@ -35,7 +23,6 @@ impl Finalization {
             cleanup: callers.cleanup(runtime)?,
             callers,
             cleanups: Mutex::default(),
-            weak: Mutex::default(),
         })
     }
 
@@ -188,36 +175,18 @@ pub(super) extern "C" fn stop_cleanup(ctx: &mut Ctx, number: u64) -> u64 {
     0
 }
 
+/// The weak cell of a pointer, which is what a weak pointer is.
 pub(super) extern "C" fn weak_make(ctx: &mut Ctx, pointer: u64) -> u64 {
     if pointer == 0 {
         return 0;
     }
-    match ctx.mutator().downgrade(pointer as usize) {
-        Ok(weak) => {
-            let mut table = lock(&ctx.vm.finalize.weak);
-            let next = table.all.len() as u64 + 1;
-            let number = *table.numbers.entry(weak.clone()).or_insert(next);
-            if number == next {
-                table.all.push(weak);
-            }
-            number
-        }
+    let vm = ctx.vm;
+    match ctx.mutator().weak_cell(pointer as usize) {
+        Ok(cell) => cell.addr() as u64,
         Err(error) => {
             let text = error.go_text().unwrap_or_else(|| error.to_string());
-            fail::fatal(ctx.vm, &format!("fatal error: {text}"))
+            fail::fatal(vm, &format!("fatal error: {text}"))
         }
-    }
-}
-
-pub(super) extern "C" fn weak_value(ctx: &mut Ctx, number: u64) -> u64 {
-    let vm = ctx.vm;
-    let Some(at) = (number as usize).checked_sub(1) else {
-        return 0;
-    };
-    let weak = lock(&vm.finalize.weak).all[at].clone();
-    match ctx.mutator().upgrade_addr(&weak) {
-        Ok(address) => address.unwrap_or(0) as u64,
-        Err(error) => fail::fatal(vm, &format!("minigo: {error}")),
     }
 }
 

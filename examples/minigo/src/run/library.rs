@@ -2,8 +2,9 @@
 #![forbid(unsafe_code)]
 
 use std::io::Write;
+use std::sync::atomic::Ordering;
 
-use super::object::bytes;
+use super::object::{self, bytes};
 use super::{Ctx, Vm};
 
 /// Writes to the standard output; who reads it may have gone.
@@ -22,7 +23,8 @@ impl Vm {
         let _gone = std::io::stdout().flush();
         if self.stats {
             let stats = self.runtime.stats();
-            eprintln!("{stats:#?}");
+            let refills = object::REFILLS.load(Ordering::Relaxed);
+            eprintln!("{stats:#?}\nrefills of windows: {refills}");
             if let Some(calls) = self.finalize.calls_by_go() {
                 eprintln!("calls by Go's ABI: {calls}");
             }

@@ -36,8 +36,10 @@ pub(crate) mod ctx {
     /// The frame of a function that calls for the one around it, and that one's frame.
     pub(crate) const BOUND_FRAME: i32 = 24;
     pub(crate) const BOUND_CALLER: i32 = 32;
+    /// The address of a table of windows' addresses, by site.
+    pub(crate) const WINDOWS: i32 = 40;
     /// Results that are not in registers.
-    pub(crate) const RESULTS: i32 = 40;
+    pub(crate) const RESULTS: i32 = 48;
     /// A value on its way to or from the host.
     pub(crate) const BUFFER: i32 = RESULTS + 8 * super::RESULT_WORDS as i32;
 }
@@ -53,6 +55,7 @@ pub(crate) struct Ctx {
     stack_limit: usize,
     bound_frame: usize,
     bound_caller: usize,
+    windows: usize,
     results: [u64; RESULT_WORDS],
     buffer: [u64; BUFFER_WORDS],
     vm: &'static Vm,
@@ -64,6 +67,7 @@ pub(crate) struct Ctx {
     /// The panic that goes up.
     pending: [usize; 2],
     cases: Vec<chan::SelectCase>,
+    sites: object::Sites,
     _stack: Stack,
 }
 
@@ -139,6 +143,7 @@ macro_rules! helpers {
 /// that have no body.
 pub(crate) static HELPERS: HelperTable = HelperTable(helpers![
     "new" object::new(site),
+    "refill" object::refill(site),
     "new_array" object::new_array(elem, count),
     "grow" object::grow(elem, at, length, cap, wanted),
     "move" object::copy(to, from, bytes),
@@ -185,7 +190,6 @@ pub(crate) static HELPERS: HelperTable = HelperTable(helpers![
     "select_run" chan::select_run(default),
     "go" sched::go(closure),
     "weak_make" finalize::weak_make(pointer),
-    "weak_value" finalize::weak_value(weak),
     "add_cleanup" finalize::add_cleanup(pointer, closure, argument),
     "print_text" library::print_text(at, length),
     "print_bool" library::print_bool(value),
@@ -246,7 +250,8 @@ pub(crate) fn run(program: Program, options: Options) -> Result<(), String> {
         .collect::<Vec<_>>()
         .leak();
     let heap_types = HeapTypes::new(&program.types, &runtime)?;
-    let lower = Lower::new(program, heap_types, infos, &options)?;
+    let mutator = runtime.attach().map_err(|error| error.to_string())?;
+    let lower = Lower::new(program, heap_types, infos, mutator, &options)?;
     let compiled = lower.compile(&frames)?;
     if let Some(clif) = compiled.clif {
         println!("{clif}");
