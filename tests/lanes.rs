@@ -6,6 +6,8 @@ mod vm;
 
 #[path = "lanes/combined.rs"]
 mod combined;
+#[path = "lanes/foreign.rs"]
+mod foreign;
 #[path = "lanes/mailbox.rs"]
 mod mailbox;
 #[path = "lanes/pool.rs"]

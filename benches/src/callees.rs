@@ -7,6 +7,7 @@ use std::arch::naked_asm;
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use fing::vm::Field;
 use fing::{Mutator, Obj, Runtime};
 
 /// Functions that do the same thing at addresses of their own.
@@ -151,14 +152,26 @@ pub(crate) extern "C" fn with_context(_object: u64, context: u64) {
     add(&CONTEXTS, context);
 }
 
-/// Takes an object and the mutator: increments the object's first word.
-pub(crate) extern "C" fn with_mutator(object: usize, mutator: &mut Mutator) {
-    // SAFETY: a finalizer is called with its object.
-    increment(mutator, unsafe { mutator.adopt_unchecked(object) });
+/// Address of a System V function that takes an object and the mutator, as machine code of a VM
+/// does: counts, and increments the object's first word, which takes no call.
+pub(crate) fn with_mutator() -> usize {
+    let entry: unsafe extern "C" fn() = count_and_touch_rdi;
+    entry as usize
 }
 
-/// Increments an object's first word.
-pub(crate) fn increment(mutator: &Mutator, object: Obj<'_>) {
+/// Counts, and increments a field of an object.
+#[inline]
+pub(crate) fn increment_field(mutator: &Mutator, object: Obj<'_>, field: Field<u64>) {
+    if let Ok(value) = mutator.load_field(object, field)
+        && mutator.store_field(object, field, value + 1).is_ok()
+    {
+        add(&COUNTS[0], 1);
+    }
+}
+
+/// Counts, and increments an object's first word, whose offset is checked each time.
+#[inline]
+pub(crate) fn increment_word(mutator: &Mutator, object: Obj<'_>) {
     if let Ok(word) = mutator.load_word(object, 0)
         && mutator.store_word(object, 0, word + 1).is_ok()
     {
@@ -169,7 +182,10 @@ pub(crate) fn increment(mutator: &Mutator, object: Obj<'_>) {
 /// Takes an object and a runtime as its context: enters the runtime to increment the object's first
 /// word.
 pub(crate) extern "C" fn with_runtime(object: usize, runtime: &Runtime) {
-    let entered = runtime.enter(|mutator| with_mutator(object, mutator));
+    let entered = runtime.enter(|mutator| {
+        // SAFETY: a finalizer is called with its object.
+        increment_word(mutator, unsafe { mutator.adopt_unchecked(object) });
+    });
     debug_assert!(entered.is_ok(), "a finalizer's thread has no mutator");
 }
 
@@ -197,6 +213,7 @@ assembly! {
     empty: [];
     count_calls: ["inc qword ptr [rip + {counts}]"] counts = COUNTS;
     touch_rdi: ["inc qword ptr [rdi]"];
+    count_and_touch_rdi: ["inc qword ptr [rdi]", "inc qword ptr [rip + {counts}]"] counts = COUNTS;
     touch_rsi: ["inc qword ptr [rsi]"];
     touch_rax: ["inc qword ptr [rax]"];
     touch_rbx: ["inc qword ptr [rbx]"];

@@ -474,6 +474,7 @@ fn run_stub(stub: &Stub, batch: &[Slot], turn: &Turn, g: &GBlock) {
 
 /// Calls the record, which has this stub. `context` replaces that of the record. Returns why the
 /// call has failed, if its status says so.
+#[inline]
 pub(super) fn run_one(
     shape: &Shape,
     stub: &Stub,

@@ -15,7 +15,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use fing_stubs::Record;
+use fing_stubs::{GBlock, Record, Stub};
 
 use crate::base::events::{guarded, tell};
 use crate::calls::failure::Cause;
@@ -40,12 +40,12 @@ pub(crate) trait Lender {
 #[error("lending a mutator: {0}")]
 pub(crate) struct NotLent(pub(crate) String);
 
-/// A mutator that is lent to one call after another.
+/// A mutator that is lent to one call after another. Between two calls a collection that waits for
+/// this thread happens.
 pub(crate) trait Lent: Any {
-    /// Has `call` make one call after another, with the mutator's address, until it returns false
-    /// or a call did not leave the mutators of this thread as it found them. Between two calls a
-    /// collection that waits for this thread happens.
-    fn each(&mut self, call: &mut dyn FnMut(usize) -> bool);
+    /// Makes one call after another with the mutator's address, to the last or until one did not
+    /// leave the mutators of this thread as it found them.
+    fn call_each(&mut self, calls: &mut StubCalls<'_, '_>);
 
     /// Whether it is still the mutator that was lent at first.
     fn is_own(&self) -> bool;
@@ -53,9 +53,71 @@ pub(crate) trait Lent: Any {
 
 /// The body of a finalizer that is a Rust closure.
 pub(crate) trait RustBody: Send + Sync {
-    /// As [`Lent::each`], calls it with the object at each address that `next` returns. `lent` is a
-    /// mutator of the runtime that the function is registered with.
-    fn call_each(&self, lent: &mut dyn Lent, next: &mut dyn FnMut() -> Option<usize>);
+    /// As [`Lent::call_each`], calls it with each of the objects. `lent` is a mutator of the
+    /// runtime that the function is registered with.
+    fn call_each(&self, lent: &mut dyn Lent, records: &mut Records<'_>);
+}
+
+/// The records of a batch, one after another.
+pub(crate) struct Records<'b> {
+    batch: &'b [Slot],
+    /// The first one that was not asked for.
+    next: usize,
+    turn: &'b Turn,
+    object_word: usize,
+}
+
+impl<'b> Records<'b> {
+    /// The next record, published as stubs do; `None` at the end, or where the batch was ended.
+    #[inline]
+    fn next(&mut self) -> Option<&'b Slot> {
+        let slot = self.batch.get(self.next)?;
+        if !self.turn.publish(slot) {
+            return None;
+        }
+        self.next += 1;
+        Some(slot)
+    }
+
+    /// The object of the [next](Self::next) record.
+    #[inline]
+    pub(crate) fn next_object(&mut self) -> Option<usize> {
+        let word = self.object_word;
+        self.next().map(|slot| slot.word(word) as usize)
+    }
+}
+
+/// The calls of a batch, of a function that has a stub.
+pub(crate) struct StubCalls<'c, 'b> {
+    records: &'c mut Records<'b>,
+    shape: &'b Shape,
+    stub: &'b Stub,
+    g: &'b GBlock,
+    /// Why one has failed, if its status said so.
+    cause: Option<Cause>,
+}
+
+impl StubCalls<'_, '_> {
+    /// Makes the next call, with a mutator at this address. Returns false if there is none.
+    #[inline]
+    pub(crate) fn call_next(&mut self, mutator: usize) -> bool {
+        let (shape, stub, g) = (self.shape, self.stub, self.g);
+        if shape.is_bulk() {
+            let all = &self.records.batch[self.records.next..];
+            self.records.next = self.records.batch.len();
+            if !all.is_empty() {
+                self.cause = run_bulk(shape, stub, all, Some(mutator), g);
+            }
+            return !all.is_empty();
+        }
+        let Some(slot) = self.records.next() else {
+            return false;
+        };
+        if let failed @ Some(_) = run_one(shape, stub, slot, mutator, g) {
+            self.cause = failed;
+        }
+        true
+    }
 }
 
 impl Calling for Turn {
@@ -86,6 +148,14 @@ impl Watch {
         let before = std::mem::replace(&mut self.changes, threads::changes());
         before != self.changes
     }
+
+    /// If nothing had changed when there were so many `changes`, and one mutator was made and
+    /// dropped since, nothing has changed: that is the mutator that was lent.
+    fn ignore_one_mutator_since(&mut self, changes: u64) {
+        if self.changes == changes && changes + threads::ONE_MUTATOR == threads::changes() {
+            self.changes = threads::changes();
+        }
+    }
 }
 
 impl Calls {
@@ -97,56 +167,56 @@ impl Calls {
         (shape, callee): (&Shape, Callee<'_>),
         batch: &[Slot],
         tags: &[Tag],
-        with: &With<'_>,
+        with: &mut With<'_>,
     ) -> std::thread::Result<Option<Cause>> {
         let With {
             turn, lender, g, ..
         } = *with;
+        let changes = threads::changes();
         let (mut outcome, mut replaced) = (Ok(None), false);
-        let mut slots = batch.iter();
-        // The next record, published as stubs do.
-        let next = |slots: &mut std::slice::Iter<'_, Slot>| {
-            let slot = batch.get(batch.len() - slots.len())?;
-            turn.publish(slot).then(|| slots.next()).map(|_| slot)
+        let mut records = Records {
+            batch,
+            next: 0,
+            turn,
+            object_word: shape.object_word(),
         };
         let lent = lender.lend(&mut |lent| {
             outcome = catch_unwind(AssertUnwindSafe(|| {
-                let mut cause = None;
-                match callee {
-                    Callee::Stub(stub) if shape.is_bulk() => lent.each(&mut |mutator| {
-                        let all = std::mem::take(&mut slots);
-                        cause = run_bulk(shape, stub, all.as_slice(), Some(mutator), g);
-                        false
-                    }),
-                    Callee::Stub(stub) => lent.each(&mut |mutator| {
-                        let Some(slot) = next(&mut slots) else {
-                            return false;
+                let cause = match callee {
+                    Callee::Stub(stub) => {
+                        let mut calls = StubCalls {
+                            records: &mut records,
+                            shape,
+                            stub,
+                            g,
+                            cause: None,
                         };
-                        cause = run_one(shape, stub, slot, mutator, g);
-                        true
-                    }),
-                    Callee::Rust(body) => body.call_each(lent, &mut || {
-                        let slot = next(&mut slots)?;
-                        Some(slot.word(shape.object_word()) as usize)
-                    }),
-                }
-                turn.reach(batch[batch.len() - slots.len()..].as_ptr());
+                        lent.call_each(&mut calls);
+                        calls.cause
+                    }
+                    Callee::Rust(body) => {
+                        body.call_each(lent, &mut records);
+                        None
+                    }
+                };
+                turn.reach(batch[records.next..].as_ptr());
                 cause
             }));
             replaced = !lent.is_own();
         });
         if let Err(refusal) = lent {
-            while next(&mut slots).is_some() {}
-            let calls = batch.len() - slots.len();
+            while records.next().is_some() {}
+            let calls = records.next;
             tell(|| tracing::error!(%refusal, calls, "calls were dropped"));
             self.queue.skip(turn, &tags[..calls], true);
             turn.reach(batch[calls..].as_ptr());
         }
         if replaced {
             // A mutator is replaced by a call, the last one.
-            let last = &batch[batch.len() - slots.len() - 1];
+            let last = &batch[records.next - 1];
             self.report_misuse(MisuseKind::Replaced, shape, &last.record());
         }
+        with.watch.ignore_one_mutator_since(changes);
         outcome
     }
 

@@ -9,7 +9,7 @@ use crate::calls::budget::Budget;
 use crate::calls::queue::{BacklogBound, Crossing, Limit, Queue, demand};
 
 /// What is done while the backlog exceeds a [`BacklogBound`], beside telling the hook
-/// ([`Builder::on_pressure`](crate::Builder::on_pressure)) once.
+/// ([`Builder::on_pressure`](crate::RuntimeBuilder::on_pressure)) once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BacklogAction {

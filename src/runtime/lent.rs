@@ -12,7 +12,7 @@ use std::sync::Arc;
 use fing_stubs::Signature;
 
 use crate::calls::function::FinalizerFn;
-use crate::calls::lent::{Lender, Lent, NotLent, RustBody};
+use crate::calls::lent::{Lender, Lent, NotLent, Records, RustBody, StubCalls};
 use crate::heap::AccessError;
 use crate::runtime::collect::Space;
 use crate::runtime::mutator::Mutator;
@@ -62,12 +62,12 @@ impl<F> RustBody for Closure<F>
 where
     F: Fn(&mut Mutator, Finalized<'_>) + Send + Sync,
 {
-    fn call_each(&self, lent: &mut dyn Lent, next: &mut dyn FnMut() -> Option<usize>) {
+    fn call_each(&self, lent: &mut dyn Lent, records: &mut Records<'_>) {
         let lent: &mut dyn Any = lent;
         let Some(lent) = lent.downcast_mut::<LentMutator>() else {
             unreachable!("a runtime lends its own mutator");
         };
-        while let Some(addr) = next() {
+        while let Some(addr) = records.next_object() {
             let object = Finalized {
                 addr,
                 space: Arc::as_ptr(&lent.space),
@@ -192,9 +192,9 @@ impl LentMutator {
 }
 
 impl Lent for LentMutator {
-    fn each(&mut self, call: &mut dyn FnMut(usize) -> bool) {
+    fn call_each(&mut self, calls: &mut StubCalls<'_, '_>) {
         // The address is taken anew for each call, as using the mutator makes it invalid.
-        while call((&raw mut self.mutator).expose_provenance()) && self.may_go_on() {}
+        while calls.call_next((&raw mut self.mutator).expose_provenance()) && self.may_go_on() {}
     }
 
     #[inline]

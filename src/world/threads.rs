@@ -162,8 +162,6 @@ impl Place {
 
 struct Here {
     places: RefCell<Vec<Place>>,
-    /// How many members came and went.
-    changes: Cell<u64>,
     calling: RefCell<Option<Arc<dyn Calling>>>,
     depth: Cell<u32>,
     /// The calls whose mutators were revoked because a later call wanted one.
@@ -176,7 +174,7 @@ impl Here {
     }
 
     fn change(&self) {
-        self.changes.set(self.changes.get() + 1);
+        CHANGES.set(CHANGES.get() + 1);
     }
 
     fn has_stopped(&self, world: &Arc<World>) -> bool {
@@ -276,10 +274,11 @@ impl Drop for Here {
 }
 
 thread_local! {
+    /// How many members came and went. By itself, as it is read after each call.
+    static CHANGES: Cell<u64> = const { Cell::new(0) };
     static HERE: Here = const {
         Here {
             places: RefCell::new(Vec::new()),
-            changes: Cell::new(0),
             calling: RefCell::new(None),
             depth: Cell::new(0),
             kept: RefCell::new(Vec::new()),
@@ -396,10 +395,13 @@ fn cannot_go_on(refused: Refused) -> ! {
     panic!("{}", WorldError::of(refused, "going on"))
 }
 
+/// What [`changes`] counts for a member that has come and gone.
+pub(crate) const ONE_MUTATOR: u64 = 2;
+
 /// How many members of this thread came and went, in all worlds: unchanged as long as nothing has.
 #[inline]
 pub(crate) fn changes() -> u64 {
-    HERE.try_with(|here| here.changes.get()).unwrap_or_default()
+    CHANGES.get()
 }
 
 /// Whether other threads may come to wait for this one: it makes calls, or runs with a mutator of

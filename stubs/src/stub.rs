@@ -188,6 +188,7 @@ impl Stub {
     ///
     /// # Safety
     /// As [`Stub::run`].
+    #[inline]
     pub unsafe fn run_all(&self, records: &[Record], g: &GBlock) {
         let range = records.as_ptr_range();
         let progress = AtomicPtr::new(std::ptr::null_mut());

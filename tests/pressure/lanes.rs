@@ -2,6 +2,7 @@
 
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
+use std::time::Duration;
 
 use fing::executor::{BacklogAction, BacklogBound, Lane, MailboxOptions, Pool};
 use fing::{FinalizerFn, FinalizerOptions, Mutator, Runtime};
@@ -69,6 +70,30 @@ fn the_backlog_is_that_of_all_lanes() {
         (stats.refused, stats.executed, stats.discarded),
         (1, 6, 2 + 7)
     );
+}
+
+/// A mailbox that nobody empties grows old without any change of the queue: the next registration
+/// sees it, in whatever lane, until the owner has come.
+#[test]
+fn a_mailbox_that_nobody_empties_grows_old() {
+    let age = Duration::from_millis(5);
+    let (vm, told) = telling(manual().bound_backlog(BacklogBound::Age(age), BacklogAction::Refuse));
+    let nothing = anywhere(&vm, |_| ());
+    let mailbox = vm.runtime.mailbox(MailboxOptions::new()).unwrap();
+    doom(&vm, &nothing, mailbox.lane(), 1);
+    vm.runtime.gc().unwrap();
+    std::thread::sleep(2 * age);
+    vm.doomed(0, |m, object| {
+        assert!(m.set_finalizer(object, &nothing).is_err());
+    });
+    let told = take(&told);
+    assert!(
+        matches!(&told[..], [exceeded] if exceeded.bound == BacklogBound::Age(age)),
+        "{told:?}"
+    );
+    assert_eq!(mailbox.drain(ALL).unwrap().calls, 1);
+    vm.doomed(0, |m, object| m.set_finalizer(object, &nothing).unwrap());
+    assert_eq!(vm.runtime.stats().refused, 1);
 }
 
 /// A mailbox that nobody empties holds up no thread that assists.

@@ -4,7 +4,8 @@
 
 use std::sync::Arc;
 
-use fing::{Abi, Arch, CleanupFn, FinalizerFn, Mutator, Runtime, Types};
+use fing::vm::Field;
+use fing::{Abi, Arch, CleanupFn, FinalizerFn, Runtime, Types};
 
 use crate::callees::{self, Callee, Kind};
 use crate::measure::Fault;
@@ -87,21 +88,32 @@ pub(crate) fn reading() -> Result<Finalizer, Fault> {
     Ok(unsafe { builder.at(read as *const ()) })
 }
 
-/// A System V finalizer that is lent the mutator, and increments the first word of its object.
+/// A System V finalizer that is lent the mutator, and increments the first word of its object, as
+/// machine code of a VM.
 pub(crate) fn lent(types: &Types) -> Result<Finalizer, Fault> {
     let signature = types.parse_signature(signature(Kind::Pointer))?;
     let builder = FinalizerFn::builder(signature, Abi::system_v()).takes_mutator();
-    let code: extern "C" fn(usize, &mut Mutator) = callees::with_mutator;
+    let code = std::ptr::with_exposed_provenance(callees::with_mutator());
     // SAFETY: I8: a System V function of a pointer and the mutator.
-    Ok(unsafe { builder.at(code as *const ()) })
+    Ok(unsafe { builder.at(code) })
 }
 
-/// The same as a Rust closure.
-pub(crate) fn lent_rust(types: &Types) -> Result<Finalizer, Fault> {
+/// The same as a Rust closure, by a field that is checked once.
+pub(crate) fn lent_rust(types: &Types, field: Field<u64>) -> Result<Finalizer, Fault> {
+    let signature = types.parse_signature(signature(Kind::Pointer))?;
+    Ok(FinalizerFn::from_rust(signature, move |mutator, object| {
+        if let Ok(object) = object.get(mutator) {
+            callees::increment_field(mutator, object, field);
+        }
+    }))
+}
+
+/// The same by a word whose offset is checked at each access.
+pub(crate) fn lent_rust_words(types: &Types) -> Result<Finalizer, Fault> {
     let signature = types.parse_signature(signature(Kind::Pointer))?;
     Ok(FinalizerFn::from_rust(signature, |mutator, object| {
         if let Ok(object) = object.get(mutator) {
-            callees::increment(mutator, object);
+            callees::increment_word(mutator, object);
         }
     }))
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use fing::error::SetFinalizerError;
 use fing::executor::DrainOrder;
+use fing::vm::Field;
 pub(crate) use fing::{CallStage, Cleanup, Handle, Mutator, Obj};
 use fing::{
     Executor, FinalizerOptions, FinalizerState, HeapOptions, HeldValue, PreparedFinalizer, Runtime,
@@ -81,6 +82,11 @@ impl World {
             array,
             n,
         })
+    }
+
+    /// The first word of the objects.
+    pub(crate) fn field(&self) -> Result<Field<u64>, Fault> {
+        Ok(self.runtime.field(self.object, 0)?)
     }
 
     /// The runtime's types.

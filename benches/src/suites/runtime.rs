@@ -162,6 +162,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
                 Row::alone("fing.lent-more").bar(Bar::AtMost(10.0)),
                 Row::beside("fing.lent-rust", "fing.counts"),
                 Row::alone("fing.lent-rust-more").bar(Bar::AtMost(10.0)),
+                Row::beside("fing.lent-words", "fing.counts"),
                 Row::beside("fing.entering", "fing.counts"),
                 Row::alone("fing.enter").bar(Bar::AtMost(100.0)),
                 Row::alone("fing.native").bar(Bar::AtMost(50.0)),

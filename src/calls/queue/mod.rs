@@ -98,7 +98,7 @@ pub(crate) struct Counts {
     pub(crate) blocks: usize,
     /// Memory of the blocks.
     pub(crate) bytes: usize,
-    /// In the queue itself only of calls that have ended, a block at a time.
+    /// In the queue itself, as the four sums of them above, only of blocks that have ended.
     pub(crate) fates: Fates,
     pub(crate) backlog: Backlog,
 }
@@ -584,14 +584,13 @@ impl Queue {
         let mut inner = self.inner.lock();
         inner.purge();
         let (fates, backlog) = inner.fates();
-        let ended = inner.counts.fates;
         let plain: usize = inner.lanes.iter().map(|lane| lane.plain.made).sum();
         let packed: usize = inner.lanes.iter().map(|lane| lane.packed.made).sum();
         Counts {
-            executed: ended.executed.all(),
-            cancelled: ended.cancelled.all(),
-            quarantined: ended.quarantined.all(),
-            discarded: ended.discarded.all(),
+            executed: fates.executed.all(),
+            cancelled: fates.cancelled.all(),
+            quarantined: fates.quarantined.all(),
+            discarded: fates.discarded.all(),
             fates,
             backlog,
             stuck: inner.stuck.iter().map(|stuck| stuck.len() as u64).sum(),

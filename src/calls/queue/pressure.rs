@@ -22,7 +22,7 @@ use crate::base::sync::Ordering;
 const LOOK: Duration = Duration::from_millis(1);
 
 /// A measure of the backlog, and a bound of it: see
-/// [`Builder::bound_backlog`](crate::Builder::bound_backlog).
+/// [`Builder::bound_backlog`](crate::RuntimeBuilder::bound_backlog).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BacklogBound {

@@ -22,7 +22,7 @@ pub enum SetFinalizerError {
     #[error("set_finalizer: {0}")]
     Closed(Closed),
     /// The backlog exceeds a bound whose action is to refuse
-    /// ([`Builder::bound_backlog`](crate::Builder::bound_backlog)). Nothing is
+    /// ([`Builder::bound_backlog`](crate::RuntimeBuilder::bound_backlog)). Nothing is
     /// wrong with the arguments; it may succeed later.
     #[error("set_finalizer: {0}")]
     Backlog(#[from] BacklogExceeded),
@@ -268,7 +268,7 @@ pub enum AddCleanupError {
     #[error("add_cleanup: {0}")]
     Closed(Closed),
     /// The backlog exceeds a bound whose action is to refuse
-    /// ([`Builder::bound_backlog`](crate::Builder::bound_backlog)). Nothing is
+    /// ([`Builder::bound_backlog`](crate::RuntimeBuilder::bound_backlog)). Nothing is
     /// wrong with the arguments; it may succeed later.
     #[error("add_cleanup: {0}")]
     Backlog(#[from] BacklogExceeded),

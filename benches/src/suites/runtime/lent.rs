@@ -22,7 +22,11 @@ pub(super) fn lend(n: usize) -> Result<Box<dyn Subject>, Fault> {
         ("fing.lent", world.prepare(&functions::lent(types)?)?),
         (
             "fing.lent-rust",
-            world.prepare(&functions::lent_rust(types)?)?,
+            world.prepare(&functions::lent_rust(types, world.field()?)?)?,
+        ),
+        (
+            "fing.lent-words",
+            world.prepare(&functions::lent_rust_words(types)?)?,
         ),
         (
             "fing.entering",
