@@ -3,10 +3,9 @@
 
 use std::collections::HashMap;
 
-use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{F32, F64, I32, I64};
 use cranelift_codegen::ir::{
-    AbiParam, Block, BlockArg, FuncRef, InstBuilder, MemFlagsData, Signature, Type, Value,
+    AbiParam, Block, FuncRef, InstBuilder, MemFlagsData, Signature, Type, Value,
 };
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
 use cranelift_module::{FuncId as Code, Module};
@@ -55,7 +54,7 @@ pub(super) struct Body<'a, 'f, 'p> {
     /// The list of deferred calls, in functions that have any.
     pub(super) deferred: Option<Variable>,
     refs: HashMap<Code, FuncRef>,
-    nil: Option<Block>,
+    pub(super) nil: Option<Block>,
     pub(super) label: Option<crate::ast::Name>,
 }
 
@@ -194,101 +193,6 @@ impl Body<'_, '_, '_> {
     }
 
     // ------------------------------------------------------------------------------------------
-    // memory
-
-    pub(super) fn load_word(&mut self, word: &Word, at: Value, offset: i32) -> Value {
-        let flags = MemFlagsData::trusted();
-        let value = self
-            .b
-            .ins()
-            .load(word.clif, flags, at, offset + word.offset as i32);
-        if word.reference {
-            self.reference(value)
-        } else {
-            value
-        }
-    }
-
-    pub(super) fn load(&mut self, ty: Ty, at: Value, offset: i32) -> Made<Vals> {
-        let words = self.words(ty)?;
-        Ok(words
-            .iter()
-            .map(|word| self.load_word(word, at, offset))
-            .collect())
-    }
-
-    pub(super) fn load_int(&mut self, at: Value, offset: i32) -> Value {
-        self.b.ins().load(I64, MemFlagsData::trusted(), at, offset)
-    }
-
-    pub(super) fn store_int(&mut self, value: Value, at: Value, offset: i32) {
-        self.b
-            .ins()
-            .store(MemFlagsData::trusted(), value, at, offset);
-    }
-
-    pub(super) fn store(&mut self, ty: Ty, values: &[Value], at: Value, offset: i32) -> Made<()> {
-        for (word, value) in self.words(ty)?.iter().zip(values) {
-            self.store_int(*value, at, offset + word.offset as i32);
-        }
-        Ok(())
-    }
-
-    /// An address that leads into an object.
-    pub(super) fn inside(&mut self, at: Value, offset: i64) -> Value {
-        if offset == 0 {
-            return at;
-        }
-        let inside = self.b.ins().iadd_imm_s(at, offset);
-        self.reference(inside)
-    }
-
-    /// A new object of a type, which is zero.
-    pub(super) fn new_object(&mut self, ty: Ty) -> Made<Value> {
-        let text = self.lo.heap.text(ty)?;
-        self.new_of(&text)
-    }
-
-    /// A new object of a type of the heap's: the next one of this goroutine's window, or, if that
-    /// is empty or the type has none, what the host makes. No function of Go's runs in between, so
-    /// there is no panic to look for.
-    pub(super) fn new_of(&mut self, text: &str) -> Made<Value> {
-        let number = self.lo.heap.site(text)?;
-        let site = self.int(number as i64);
-        let Some(stride) = self.lo.stride(number) else {
-            let object = self.host("new", &[site]);
-            return Ok(self.reference(object));
-        };
-        let (end, object) = self.block_of(&[Word {
-            clif: I64,
-            reference: true,
-            offset: 0,
-        }]);
-        let windows = self.load_int(self.ctx, ctx::WINDOWS);
-        let window = self.load_int(windows, 8 * number as i32);
-        let next = self.load_int(window, 0);
-        let behind = self.b.ins().iadd_imm_s(next, stride as i64);
-        let limit = self.load_int(window, 8);
-        let above = IntCC::UnsignedGreaterThan;
-        let empty = self.b.ins().icmp(above, behind, limit);
-        let (refill, take) = self.branch_if(empty);
-        self.b.set_cold_block(refill);
-        self.b.switch_to_block(refill);
-        let made = self.host("refill", &[site]);
-        self.jump(end, &[made]);
-        self.b.switch_to_block(take);
-        self.store_int(behind, window, 0);
-        self.jump(end, &[next]);
-        self.b.switch_to_block(end);
-        Ok(object[0])
-    }
-
-    /// Leaves a value in the context for the host.
-    pub(super) fn leave_in_buffer(&mut self, ty: Ty, values: &[Value]) -> Made<()> {
-        self.store(ty, values, self.ctx, ctx::BUFFER)
-    }
-
-    // ------------------------------------------------------------------------------------------
     // calls
 
     pub(super) fn func_ref(&mut self, code: Code) -> FuncRef {
@@ -401,97 +305,6 @@ impl Body<'_, '_, '_> {
         let address = self.load_int(closure, 0);
         let (params, results) = (self.lo.params(ty), self.lo.results(ty));
         self.call_address(address, closure, (&params, args), &results)
-    }
-
-    // ------------------------------------------------------------------------------------------
-    // checks
-
-    /// Goes on in a new block if the condition is 0, else in the returned one, which is current
-    /// then and must end in a jump.
-    pub(super) fn branch_if(&mut self, condition: Value) -> (Block, Block) {
-        let (bad, good) = (self.b.create_block(), self.b.create_block());
-        self.b.ins().brif(condition, bad, &[], good, &[]);
-        (bad, good)
-    }
-
-    /// Panics by a function of the host if the condition is not 0.
-    pub(super) fn panic_if(&mut self, condition: Value, name: &str, args: &[Value]) {
-        let (bad, good) = self.branch_if(condition);
-        self.b.set_cold_block(bad);
-        self.b.switch_to_block(bad);
-        self.host(name, args);
-        self.b.ins().jump(self.unwind, &[]);
-        self.b.switch_to_block(good);
-    }
-
-    pub(super) fn check_nil(&mut self, address: Value) {
-        let nil = match self.nil {
-            Some(nil) => nil,
-            None => {
-                let nil = self.b.create_block();
-                self.b.set_cold_block(nil);
-                *self.nil.insert(nil)
-            }
-        };
-        let go_on = self.b.create_block();
-        self.b.ins().brif(address, go_on, &[], nil, &[]);
-        self.b.switch_to_block(go_on);
-    }
-
-    /// Panics unless `index < length`, both unsigned.
-    pub(super) fn check_index(&mut self, index: Value, length: Value) {
-        let outside = self
-            .b
-            .ins()
-            .icmp(IntCC::UnsignedGreaterThanOrEqual, index, length);
-        self.panic_if(outside, "panic_index", &[index, length]);
-    }
-
-    /// A point where a collection may happen.
-    pub(super) fn safepoint(&mut self) {
-        let address = self.lo.heap.flag();
-        let address = self.int(address as i64);
-        let flag = self.b.ins().load(I32, MemFlagsData::trusted(), address, 0);
-        let (poll, go_on) = self.branch_if(flag);
-        self.b.set_cold_block(poll);
-        self.b.switch_to_block(poll);
-        self.host("poll", &[]);
-        self.b.ins().jump(go_on, &[]);
-        self.b.switch_to_block(go_on);
-    }
-
-    /// Panics if the stack is used up.
-    pub(super) fn check_stack(&mut self) {
-        let at = self.b.ins().get_stack_pointer(I64);
-        let limit = self.load_int(self.ctx, ctx::STACK_LIMIT);
-        let below = self.b.ins().icmp(IntCC::UnsignedLessThan, at, limit);
-        self.panic_if(below, "stack_overflow", &[]);
-    }
-
-    /// A merge point with parameters of these words.
-    pub(super) fn block_of(&mut self, words: &[Word]) -> (Block, Vals) {
-        let block = self.b.create_block();
-        let mut values = Vec::new();
-        for word in words {
-            let value = self.b.append_block_param(block, word.clif);
-            values.push(if word.reference {
-                self.reference(value)
-            } else {
-                value
-            });
-        }
-        (block, values)
-    }
-
-    pub(super) fn jump(&mut self, block: Block, values: &[Value]) {
-        let args: Vec<BlockArg> = values.iter().map(|value| BlockArg::Value(*value)).collect();
-        self.b.ins().jump(block, &args);
-    }
-
-    /// After a jump out: what follows is never run.
-    pub(super) fn unreachable(&mut self) {
-        let block = self.b.create_block();
-        self.b.switch_to_block(block);
     }
 
     // ------------------------------------------------------------------------------------------

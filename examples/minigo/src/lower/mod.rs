@@ -4,15 +4,20 @@
 mod body;
 mod builtin;
 mod call;
+mod checks;
 mod closure;
 mod compare;
+mod composite;
 mod control;
 mod convert;
 mod expr;
+mod function;
 mod link;
+mod memory;
 mod operator;
 mod place;
 mod stmt;
+mod switch;
 
 use std::collections::{HashMap, HashSet};
 

@@ -54,7 +54,7 @@ pub(super) extern "C" fn print_uint(_: &mut Ctx, value: u64) -> u64 {
 }
 
 pub(super) extern "C" fn print_float(_: &mut Ctx, bits: u64) -> u64 {
-    let text = super::format::exponent(f64::from_bits(bits), 6, 3);
+    let text = super::show::exponent(f64::from_bits(bits), 6, 3);
     let sign = if text.starts_with('-') { "" } else { "+" };
     write_error(format!("{sign}{text}").as_bytes());
     0

@@ -10,6 +10,7 @@ mod library;
 mod map;
 mod object;
 mod sched;
+mod show;
 mod text;
 
 use std::collections::HashMap;
