@@ -14,6 +14,8 @@ use fing::{
 
 #[path = "support/child.rs"]
 mod child;
+#[path = "collectors/ephemerons.rs"]
+mod ephemerons;
 #[path = "collectors/giving_up.rs"]
 mod giving_up;
 
@@ -92,7 +94,12 @@ impl Heap {
 
     /// A collection without a root. Returns what it reported.
     fn collect(&self, finalizers: &Finalizers<u32>) -> Vec<Vec<u32>> {
-        self.collect_from(&[], finalizers);
+        self.collect_roots(&[], finalizers)
+    }
+
+    /// A collection from these roots. Returns what it reported.
+    fn collect_roots(&self, roots: &[u32], finalizers: &Finalizers<u32>) -> Vec<Vec<u32>> {
+        self.collect_from(roots, finalizers);
         finalizers.finish().cycles
     }
 

@@ -58,7 +58,8 @@ fn conforms<S: Subject>(name: &str) {
             Ok(summary) => {
                 println!("{name}, {order:?} order: {summary}");
                 let topological = [summary.cycles, summary.taken_back];
-                assert!(summary.calls > 0 && (order == Order::Go || !topological.contains(&0)));
+                assert!(summary.calls > 0 && summary.ephemerons > 0);
+                assert!(order == Order::Go || !topological.contains(&0));
             }
             Err(failure) => panic!("{name}, {order:?} order: {failure}"),
         }
@@ -137,6 +138,14 @@ fn the_kit_sees_faults() {
         (Fault::LeftNotKept, &[Topological]),
         (Fault::NotBroken, &[Topological]),
         (Fault::ReportedAgain, &[Topological]),
+        (Fault::EphemeronStrong, &[Go, Topological]),
+        (Fault::EphemeronIgnored, &[Go, Topological]),
+        (Fault::EphemeronOnce, &[Go, Topological]),
+        (Fault::EphemeronOldCleared, &[Go, Topological]),
+        (Fault::EphemeronNotForwarded, &[Go, Topological]),
+        (Fault::EphemeronsLast, &[Go]),
+        (Fault::EphemeronNotRetained, &[Go, Topological]),
+        (Fault::EphemeronsNotPlanned, &[Topological]),
     ];
     let mut missed = Vec::new();
     for &(fault, orders) in faults {

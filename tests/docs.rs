@@ -94,13 +94,14 @@ struct Source {
     mentions: BTreeSet<String>,
 }
 
-/// The sources of both libraries. A file defines its items, and what stands at the start of a line
-/// as fields and variants do.
+/// The sources of both libraries, and of an adapter that documents describe. A file defines its
+/// items, and what stands at the start of a line as fields and variants do.
 fn sources() -> Vec<Source> {
     const KEYWORDS: &str = "fn struct enum trait const static type mod union";
     let all = files("src", &[".rs"])
         .into_iter()
-        .chain(files("stubs/src", &[".rs"]));
+        .chain(files("stubs/src", &[".rs"]))
+        .chain(files("examples/gc-arena/src", &[".rs"]));
     all.map(|file| {
         let code = code(&read(&file));
         let all: Vec<&str> = words(&code).collect();

@@ -21,6 +21,8 @@ const CRATES: &[&str] = &[
     "verify/src",
     "verify/abi-cafe/src",
     "examples/mmtk/src",
+    "examples/gc-arena/src",
+    "examples/jit/src",
     "examples/minigo/src",
 ];
 

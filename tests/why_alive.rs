@@ -2,6 +2,8 @@
 //! against a search of the test's own.
 #![cfg(target_os = "linux")]
 
+use std::collections::BTreeSet;
+
 use fing::check::{Keeper, WhyError};
 use fing::foreign::{CollectionError, Finalizers, Scope, Tracer};
 use fing::{Abi, Executor, FinalizerFn, Handle, Order, Runtime};
@@ -167,6 +169,185 @@ proptest! {
         let refused = unsafe { finalizers.why_alive(&mut tracer, roots, 0) };
         prop_assert_eq!(refused, Err(CollectionError::UnderWay));
         drop(collection);
+    }
+}
+
+/// Entries of weak maps: map, key and value.
+type Entries = Vec<[usize; 3]>;
+
+fn weak_graphs() -> impl Strategy<Value = (Graph, Entries)> {
+    let entry = [0..OBJECTS, 0..OBJECTS, 0..OBJECTS];
+    (graphs(), proptest::collection::vec(entry, 1..ENTRIES))
+}
+
+/// Most entries of a graph.
+const ENTRIES: usize = 6;
+
+/// What is reachable from these objects: also by entries, if their maps and keys are.
+fn reachable(
+    graph: &Graph,
+    entries: &Entries,
+    held: &[bool],
+    from: BTreeSet<usize>,
+) -> BTreeSet<usize> {
+    let mut reached = from;
+    loop {
+        let mut more = reached.clone();
+        for &object in &reached {
+            more.extend(graph.references[object].into_iter().flatten());
+        }
+        for [map, key, value] in entries {
+            if (held[*map] || reached.contains(map)) && reached.contains(key) {
+                more.insert(*value);
+            }
+        }
+        if more.len() == reached.len() {
+            return reached;
+        }
+        reached = more;
+    }
+}
+
+/// A path: what keeps it, and objects, each with the name of the entry of which it is the key.
+type Path = (Keeper<u64>, Vec<(usize, Option<u64>)>);
+
+/// Compares the paths that were found to all objects with what is reachable from roots, and what is
+/// kept in all. `name` is the name of the entry in a place.
+fn paths_are_right(
+    graph: &Graph,
+    entries: &Entries,
+    found: Vec<Option<Path>>,
+    name: impl Fn(usize) -> u64,
+) {
+    let with = |of: &[bool]| (0..OBJECTS).filter(|n| of[*n]).collect::<BTreeSet<_>>();
+    // In Go's order the contents of what has a finalizer are kept, its entries among them.
+    let held = match graph.topological {
+        true => vec![false; OBJECTS],
+        false => graph.finalizers.clone(),
+    };
+    let roots = with(&graph.roots);
+    let strong = reachable(graph, entries, &[false; OBJECTS], roots.clone());
+    let mut contents = roots;
+    for object in with(&held) {
+        let children = graph.references[object].into_iter().flatten();
+        contents.extend(children.filter(|child| *child != object));
+    }
+    let all = reachable(graph, entries, &held, contents);
+    for (n, found) in found.into_iter().enumerate() {
+        assert_eq!(found.is_some(), all.contains(&n), "object {n}");
+        let Some((keeper, path)) = found else {
+            continue;
+        };
+        let first = path.first().map_or(n, |(object, _)| *object);
+        match keeper {
+            Keeper::Root => assert!(graph.roots[first]),
+            Keeper::Finalizable(object) => {
+                assert!(!strong.contains(&n) && object as usize == first && held[first]);
+            }
+            other => panic!("{other:?}"),
+        }
+        let next = path.iter().skip(1).map(|(object, _)| *object);
+        for (&(object, entry), next) in path.iter().zip(next.chain([n])) {
+            match entry {
+                None => assert!(graph.references[object].contains(&Some(next))),
+                Some(entry) => {
+                    let mut named = (0..entries.len()).filter(|place| name(*place) == entry);
+                    let leads = |place| {
+                        let [map, key, value] = entries[place];
+                        let is_held = held[map] || all.contains(&map);
+                        is_held && [key, value] == [object, next]
+                    };
+                    assert!(named.any(leads), "{object} to {next} by {entry:#x}");
+                }
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None,
+        rng_seed: proptest::test_runner::RngSeed::Fixed(13), ..ProptestConfig::default() })]
+
+    #[test]
+    fn paths_lead_through_ephemerons((graph, entries) in weak_graphs()) {
+        let builder = Runtime::builder().executor(Executor::Inline).order(order(&graph));
+        let vm = Vm::with(builder);
+        let ty = format!("struct {{ A, B *main.Node; E [{ENTRIES}]unsafe.Pointer }}");
+        let node = vm.runtime.types().define("main.Node", &ty).unwrap();
+        let finalizer = vm.function("func(*main.Node)", |_| ());
+        let (addresses, ephemerons, _handles) = vm.enter(|m| {
+            let all: Vec<_> = (0..OBJECTS).map(|_| m.alloc(node).unwrap()).collect();
+            for n in 0..OBJECTS {
+                for (slot, to) in graph.references[n].into_iter().enumerate() {
+                    m.store_ref(all[n], 8 * slot, to.map(|to| all[to])).unwrap();
+                }
+                if graph.finalizers[n] {
+                    m.set_finalizer(all[n], &finalizer).unwrap();
+                }
+            }
+            let add = |(n, [map, key, value]): (usize, &[usize; 3])| {
+                let entry = m.ephemeron(all[*key], all[*value]).unwrap();
+                m.store_ref(all[*map], 16 + 8 * n, Some(entry)).unwrap();
+                entry.addr() as u64
+            };
+            let ephemerons: Vec<u64> = entries.iter().enumerate().map(add).collect();
+            let roots = (0..OBJECTS).filter(|n| graph.roots[*n]);
+            let handles: Vec<Handle> = roots.map(|n| m.root(all[n]).unwrap()).collect();
+            let addresses: Vec<usize> = all.iter().map(|object| object.addr()).collect();
+            (addresses, ephemerons, handles)
+        });
+        let number = |address| addresses.iter().position(|at| *at == address).unwrap() as u64;
+        let found = addresses.iter().map(|address| {
+            let found = vm.runtime.why_alive(*address).unwrap()?;
+            let text = found.to_string();
+            for link in &found.path {
+                let named = |entry| format!("main.Node {:#x}[key of the entry in {entry:#x}]",
+                    link.object);
+                assert!(link.entry.is_none_or(|entry| text.contains(&named(entry))), "{text}");
+            }
+            let keeper = match found.keeper {
+                Keeper::Finalizable(object) => Keeper::Finalizable(number(object)),
+                other => {
+                    assert_eq!(other, Keeper::Root);
+                    Keeper::Root
+                }
+            };
+            let links = found.path.iter();
+            let links = links.map(|link| {
+                (number(link.object) as usize, link.entry.map(|entry| entry as u64))
+            });
+            Some((keeper, links.collect()))
+        });
+        paths_are_right(&graph, &entries, found.collect(), |place| ephemerons[place]);
+    }
+
+    #[test]
+    fn paths_lead_through_the_entries_of_foreign_maps((graph, entries) in weak_graphs()) {
+        let order = order(&graph);
+        let finalizers = Finalizers::<u64>::builder().order(order).build().unwrap();
+        let function = nothing();
+        // SAFETY: I16: objects are numbers, which nobody follows.
+        unsafe {
+            for n in (0..OBJECTS).filter(|n| graph.finalizers[*n]) {
+                finalizers.set_finalizer(n as u64, &function).unwrap();
+            }
+            for words in &entries {
+                let [map, key, value] = words.map(|n| n as u64);
+                finalizers.ephemeron(map, key, value);
+            }
+        }
+        let roots = (0..).zip(&graph.roots).filter(|(_, is_root)| **is_root);
+        let roots: Vec<u64> = roots.map(|(n, _)| n).collect();
+        let mut tracer = Numbers(graph.clone());
+        let found = (0..OBJECTS as u64).map(|n| {
+            // SAFETY: I16: as above.
+            let found = unsafe { finalizers.why_alive(&mut tracer, roots.clone(), n) };
+            let found = found.unwrap()?;
+            let links = found.path.iter().map(|link| (link.object as usize, link.entry));
+            Some((found.keeper, links.collect()))
+        });
+        let found = found.collect();
+        paths_are_right(&graph, &entries, found, |place| entries[place][0] as u64);
     }
 }
 

@@ -18,7 +18,7 @@ use crate::plan::rounds::Plan;
 use crate::plan::scenarios;
 use crate::report::markdown::{self, Document};
 use crate::report::{Report, page};
-use crate::suites::instructions;
+use crate::suites::{instructions, values};
 
 /// Measures fing beside a loop by hand, libffi, what the machine itself can do, and other runtimes
 #[derive(Parser)]
@@ -82,6 +82,13 @@ enum Hidden {
         kind: String,
         batches: usize,
     },
+    /// The same, of calls with C's values
+    #[command(hide = true)]
+    Values {
+        case: String,
+        way: String,
+        batches: usize,
+    },
 }
 
 const QUICK: (usize, u32) = (10_000, 3);
@@ -98,6 +105,9 @@ pub(crate) fn run() -> ExitCode {
         }) => alone(subject, work, *objects),
         Some(Hidden::Batches { way, kind, batches }) => {
             instructions::call_batches(way, kind, *batches).map(|()| ExitCode::SUCCESS)
+        }
+        Some(Hidden::Values { case, way, batches }) => {
+            values::call_batches(case, way, *batches).map(|()| ExitCode::SUCCESS)
         }
     };
     outcome.unwrap_or_else(|error| {

@@ -23,11 +23,18 @@ use crate::runtime::weak::Weak;
 use crate::types::TypeId;
 use crate::world::handle::Handle;
 
+/// Where an object has the list of its entries, and where its fields begin.
+const ENTRIES: usize = 8;
+const FIELDS: usize = 16;
+
 /// A [`Subject`] made of a [`Runtime`], with dead objects poisoned.
 pub struct Embedded {
     runtime: Runtime,
-    /// The types of objects: a number, and as many pointers as the type's position says.
+    /// The types of objects: a number, the entries of the object as a weak map, and as many
+    /// pointers as the type's position says.
     types: Vec<TypeId>,
+    /// The type of a list of entries: the next one, and an ephemeron.
+    node: TypeId,
     /// The finalizer functions: without a context, and with one.
     finalizers: [FinalizerFn; 2],
     roots: Rc<RefCell<Vec<Option<Handle>>>>,
@@ -35,6 +42,7 @@ pub struct Embedded {
     addrs: HashMap<u64, usize>,
     cleanups: HashMap<u64, Cleanup>,
     weak: HashMap<u64, Weak>,
+    ephemerons: HashMap<u64, Weak>,
     cycles: Arc<Mutex<Vec<Vec<usize>>>>,
     panics: Panics,
 }
@@ -72,6 +80,18 @@ impl Embedded {
         body(&mutator, roots.map(object))
     }
 
+    /// Does `body` with an ephemeron that has not been cleared.
+    fn with_ephemeron<T>(
+        &self,
+        number: u64,
+        body: impl FnOnce(&Mutator, Obj<'_>) -> T,
+    ) -> Option<T> {
+        let mutator = sure(self.runtime.attach());
+        let ephemeron = sure(mutator.upgrade(self.ephemerons.get(&number)?))?;
+        let cleared = sure(mutator.load_word(ephemeron, 0)) == 0;
+        (!cleared).then(|| body(&mutator, ephemeron))
+    }
+
     fn set_root(&self, root: usize, handle: Option<Handle>) {
         self.roots.borrow_mut()[root] = handle;
     }
@@ -102,8 +122,11 @@ impl Subject for Embedded {
             })
             .build();
         let runtime = sure(runtime);
+        let node = "struct { Next *conformance.Node; Entry unsafe.Pointer }";
+        let node = sure(runtime.types().define("conformance.Node", node));
         let define = |fields: usize| {
-            let text = format!("struct {{ N uint64; P [{fields}]unsafe.Pointer }}");
+            let text =
+                format!("struct {{ N uint64; E *conformance.Node; P [{fields}]unsafe.Pointer }}");
             sure(
                 runtime
                     .types()
@@ -112,12 +135,14 @@ impl Subject for Embedded {
         };
         Embedded {
             types: (0..4).map(define).collect(),
+            node,
             finalizers: [finalizer(false), finalizer(true)],
             runtime,
             roots: Rc::new(RefCell::new(vec![None; setup.roots])),
             addrs: HashMap::new(),
             cleanups: HashMap::new(),
             weak: HashMap::new(),
+            ephemerons: HashMap::new(),
             cycles,
             panics,
         }
@@ -126,6 +151,7 @@ impl Subject for Embedded {
     fn features() -> Features {
         Features {
             weak: true,
+            ephemerons: true,
             ..Features::default()
         }
     }
@@ -147,7 +173,7 @@ impl Subject for Embedded {
 
     fn load(&mut self, to: usize, from: usize, field: usize) {
         let handle = self.with([Some(from)], |mutator, [object]| {
-            let found = sure(mutator.load_ref(held(object), 8 + 8 * field));
+            let found = sure(mutator.load_ref(held(object), FIELDS + 8 * field));
             found.map(|found| sure(mutator.root(found)))
         });
         self.set_root(to, handle);
@@ -155,7 +181,7 @@ impl Subject for Embedded {
 
     fn store(&mut self, object: usize, field: usize, value: Option<usize>) {
         self.with([Some(object), value], |mutator, [object, value]| {
-            sure(mutator.store_ref(held(object), 8 + 8 * field, value));
+            sure(mutator.store_ref(held(object), FIELDS + 8 * field, value));
         });
     }
 
@@ -216,6 +242,45 @@ impl Subject for Embedded {
         let mutator = sure(self.runtime.attach());
         let object = sure(mutator.upgrade(self.weak.get(&number)?))?;
         Some(id(&mutator, object.addr()))
+    }
+
+    fn add_ephemeron(&mut self, number: u64, map: usize, key: usize, value: usize) {
+        let weak = self.with([map, key, value].map(Some), |mutator, objects| {
+            let [map, key, value] = objects.map(held);
+            let ephemeron = sure(mutator.ephemeron(key, value));
+            let node = sure(mutator.alloc(self.node));
+            sure(mutator.store_ref(node, 0, sure(mutator.load_ref(map, ENTRIES))));
+            sure(mutator.store_ref(node, 8, Some(ephemeron)));
+            sure(mutator.store_ref(map, ENTRIES, Some(node)));
+            sure(mutator.downgrade(ephemeron))
+        });
+        self.ephemerons.insert(number, weak);
+    }
+
+    fn ephemeron(&mut self, number: u64) -> Option<(u64, u64)> {
+        self.with_ephemeron(number, |mutator, ephemeron| {
+            let words = [0, 8].map(|at| sure(mutator.load_word(ephemeron, at)) as usize);
+            let [key, value] = words.map(|addr| id(mutator, addr));
+            (key, value)
+        })
+    }
+
+    fn set_ephemeron_value(&mut self, number: u64, value: usize) -> bool {
+        let held = self.roots.borrow()[value].clone();
+        let set = self.with_ephemeron(number, |mutator, ephemeron| {
+            let value = sure(mutator.get(&held?));
+            sure(mutator.store_word(ephemeron, 8, value.addr() as u64));
+            Some(())
+        });
+        set.flatten().is_some()
+    }
+
+    fn remove_ephemeron(&mut self, number: u64) -> bool {
+        let emptied = self.with_ephemeron(number, |mutator, ephemeron| {
+            sure(mutator.store_word(ephemeron, 8, 0));
+        });
+        self.ephemerons.remove(&number);
+        emptied.is_some()
     }
 
     fn collect(&mut self, _: Scope, _: bool) {

@@ -13,7 +13,7 @@ use crate::calls::function::FinalizerFn;
 use crate::calls::options::{FinalizerOptions, HeldValue};
 use crate::calls::queue::CallStage;
 use crate::conformance::probe::{self, Raw, cleanup, listen};
-use crate::foreign::{Cleanup, Finalizers, PreparedFinalizer, RegisterError, Weak};
+use crate::foreign::{Cleanup, Ephemeron, Finalizers, PreparedFinalizer, RegisterError, Weak};
 use crate::order::{CyclePolicy, Order, Reference, Scope};
 
 /// A heap with a collector, as the suite needs it. References are valid until the next collection.
@@ -24,7 +24,8 @@ pub trait Collector: 'static {
     /// Makes an empty heap with this number of roots.
     fn new(roots: usize) -> Self;
 
-    /// Returns what it can do. (Weak handles are always tested, as `Finalizers` has them.)
+    /// Returns what it can do. (Weak handles and ephemerons are always tested, as `Finalizers`
+    /// has them.)
     fn features() -> Features {
         Features::default()
     }
@@ -96,6 +97,7 @@ pub struct Foreign<C: Collector> {
     set: u64,
     cleanups: HashMap<u64, Cleanup>,
     weak: HashMap<u64, Weak>,
+    ephemerons: HashMap<u64, Ephemeron>,
     cycles: Rc<RefCell<Vec<Vec<u64>>>>,
     panics: Panics,
     /// Whether every collection is finished at once, for the cycles that it reports. In Go's order,
@@ -161,6 +163,7 @@ impl<C: Collector> Subject for Foreign<C> {
             set: 0,
             cleanups: HashMap::new(),
             weak: HashMap::new(),
+            ephemerons: HashMap::new(),
             cycles: Rc::default(),
             panics,
             always_finishes: setup.order != Order::Go,
@@ -171,6 +174,7 @@ impl<C: Collector> Subject for Foreign<C> {
     fn features() -> Features {
         Features {
             weak: true,
+            ephemerons: true,
             ..C::features()
         }
     }
@@ -261,6 +265,30 @@ impl<C: Collector> Subject for Foreign<C> {
     fn upgrade(&mut self, id: u64) -> Option<u64> {
         let object = self.finalizers.upgrade(*self.weak.get(&id)?)?;
         Some(self.heap.borrow().id(object))
+    }
+
+    fn add_ephemeron(&mut self, number: u64, map: usize, key: usize, value: usize) {
+        let [map, key, value] = [map, key, value].map(|root| self.held(root));
+        let added = probe::ephemeron(&self.finalizers, map, key, value);
+        self.ephemerons.insert(number, added);
+    }
+
+    fn ephemeron(&mut self, number: u64) -> Option<(u64, u64)> {
+        let ephemeron = self.ephemerons.get(&number)?;
+        let (key, value) = self.finalizers.ephemeron_entry(*ephemeron)?;
+        let heap = self.heap.borrow();
+        Some((heap.id(key), heap.id(value)))
+    }
+
+    fn set_ephemeron_value(&mut self, number: u64, value: usize) -> bool {
+        let value = self.held(value);
+        let ephemeron = self.ephemerons.get(&number);
+        ephemeron.is_some_and(|of| probe::set_ephemeron_value(&self.finalizers, *of, value))
+    }
+
+    fn remove_ephemeron(&mut self, number: u64) -> bool {
+        let ephemeron = self.ephemerons.get(&number);
+        ephemeron.is_some_and(|of| self.finalizers.remove_ephemeron(*of))
     }
 
     fn collect(&mut self, scope: Scope, early: bool) {

@@ -19,11 +19,11 @@
 //! ```
 //!
 //! What is compared after each collection: which objects exist, which weak handles are alive, which
-//! cycles are reported; and what runs, with the right object, context and argument, exactly once,
-//! in an order that is allowed. The programs build and drop graphs, register, declare orders,
-//! clear, stop, revive from inside of finalizers, collect inside of finalizers, mix minor, full and
-//! early-rooted collections where the collector has them, and in some cases collect after every
-//! operation.
+//! entries of weak maps are there, with which keys and values, which cycles are reported; and what
+//! runs, with the right object, context and argument, exactly once, in an order that is allowed.
+//! The programs build and drop graphs, register, declare orders, fill weak maps, clear, stop,
+//! revive from inside of finalizers, collect inside of finalizers, mix minor, full and early-rooted
+//! collections where the collector has them, and in some cases collect after every operation.
 #![deny(unsafe_code)]
 mod embedded;
 mod foreign;
@@ -63,6 +63,8 @@ pub struct Features {
     pub ages: bool,
     /// It has weak handles.
     pub weak: bool,
+    /// It has ephemerons.
+    pub ephemerons: bool,
 }
 
 /// A call that was made. Objects are named by the number they were allocated with.
@@ -143,6 +145,30 @@ pub trait Subject {
     /// Returns the number of the object of the weak handle that was made for `id`, if the handle
     /// still gives one.
     fn upgrade(&mut self, id: u64) -> Option<u64>;
+
+    /// Adds an entry, numbered, to the weak map that `map` is. It counts as an object to which only
+    /// `map` refers. Called only if [`Features::ephemerons`] is set, like the next three.
+    fn add_ephemeron(&mut self, number: u64, map: usize, key: usize, value: usize) {
+        let _ = (number, map, key, value);
+    }
+
+    /// Returns the numbers of an entry's key and value, unless it has ended.
+    fn ephemeron(&mut self, number: u64) -> Option<(u64, u64)> {
+        let _ = number;
+        None
+    }
+
+    /// Replaces the value of an entry. Returns false if it has ended.
+    fn set_ephemeron_value(&mut self, number: u64, value: usize) -> bool {
+        let _ = (number, value);
+        false
+    }
+
+    /// Removes an entry. Returns false if it has ended.
+    fn remove_ephemeron(&mut self, number: u64) -> bool {
+        let _ = number;
+        false
+    }
 
     /// Collects.
     fn collect(&mut self, scope: Scope, early: bool);

@@ -2,6 +2,8 @@
 //! addresses or tables.
 #![forbid(unsafe_code)]
 
+mod topological;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Call;
@@ -42,6 +44,17 @@ pub(super) struct Report {
     asking: Set,
 }
 
+/// An entry of a weak map.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Entry {
+    pub(super) map: u64,
+    pub(super) key: u64,
+    pub(super) value: u64,
+}
+
+/// Entries are in sets of objects too, as objects to which only their maps refer.
+const ENTRY: u64 = 1 << 63;
+
 #[derive(Clone, Debug, Default)]
 pub(super) struct Model {
     pub(super) order: Order,
@@ -53,6 +66,8 @@ pub(super) struct Model {
     pub(super) weak: Set,
     /// The objects that are finalized after each object, by declaration.
     pub(super) after: BTreeMap<u64, Set>,
+    /// The entries of weak maps, by number.
+    pub(super) entries: BTreeMap<u64, Entry>,
     pub(super) queue: Vec<Queued>,
     pub(super) reports: Vec<Report>,
     pub(super) collections: u64,
@@ -78,11 +93,16 @@ impl Report {
 }
 
 impl Model {
-    /// What an object refers to, by fields and declarations.
+    /// What an object refers to, by fields and declarations; a weak map refers to its entries,
+    /// which refer to nothing.
     fn references(&self, object: u64) -> impl Iterator<Item = u64> {
         let declared = self.after.get(&object).into_iter().flatten();
-        let fields = self.objects[&object].fields.iter().flatten();
-        fields.chain(declared).copied()
+        let found = self.objects.get(&object);
+        let fields = found.into_iter().flat_map(|found| &found.fields).flatten();
+        let entries = self.entries.iter();
+        let entries = entries.filter(move |(_, entry)| entry.map == object);
+        let entries = entries.map(|(number, _)| ENTRY | number);
+        fields.chain(declared).copied().chain(entries)
     }
 
     /// Declares that an object is finalized after another one. Returns false if there would be a
@@ -106,15 +126,27 @@ impl Model {
         self.references(object).filter(move |&to| to != object)
     }
 
+    /// Everything that is reachable from these objects: by references, and by entries of which the
+    /// key is reachable too.
     fn closure(&self, from: impl IntoIterator<Item = u64>) -> Set {
         let mut line: Vec<u64> = from.into_iter().collect();
         let mut reached = Set::new();
-        while let Some(object) = line.pop() {
-            if reached.insert(object) {
-                line.extend(self.references(object));
+        loop {
+            while let Some(object) = line.pop() {
+                if reached.insert(object) {
+                    line.extend(self.references(object));
+                }
+            }
+            let keeps = |(number, entry): &(&u64, &Entry)| {
+                reached.contains(&(ENTRY | **number)) && reached.contains(&entry.key)
+            };
+            let kept = self.entries.iter().filter(keeps);
+            line.extend(kept.map(|(_, entry)| entry.value));
+            line.retain(|value| !reached.contains(value));
+            if line.is_empty() {
+                return reached;
             }
         }
-        reached
     }
 
     /// Everything that is alive regardless of finalizers, and of the objects of queued ones.
@@ -179,7 +211,12 @@ impl Model {
             Order::Topological => self.decide_topological(&strong),
         };
         let revived = queued.iter().map(|(object, _)| *object);
+        let is_revived = |object: u64| revived.clone().any(|of| of == object);
+        self.entries.retain(|_, entry| !is_revived(entry.key));
         let alive = self.closure(alive.into_iter().chain(revived.clone()));
+        self.entries.retain(|number, entry| {
+            alive.contains(&(ENTRY | number)) && alive.contains(&entry.key)
+        });
         self.weak.retain(|object| alive.contains(object));
         for object in revived {
             self.weak.remove(&object);
@@ -238,122 +275,6 @@ impl Model {
             .keys()
             .filter(|object| !alive.contains(object));
         (dead.map(|&object| (object, Set::new())).collect(), alive)
-    }
-
-    /// The objects reachable from one by a step or more along references that count.
-    fn beyond(&self, from: u64, counts: &dyn Fn(u64, u64) -> bool) -> Set {
-        let mut line = vec![from];
-        let mut reached = Set::new();
-        while let Some(object) = line.pop() {
-            for to in self.contents(object) {
-                if counts(object, to) && reached.insert(to) {
-                    line.push(to);
-                }
-            }
-        }
-        reached
-    }
-
-    fn decide_topological(&mut self, strong: &Set) -> (Vec<(u64, Set)>, Set) {
-        let dead: Set = self
-            .objects
-            .keys()
-            .filter(|object| !strong.contains(object))
-            .copied()
-            .collect();
-        let is_dead = |_: u64, to: u64| dead.contains(&to);
-        let reach: BTreeMap<u64, Set> = dead
-            .iter()
-            .map(|&object| (object, self.beyond(object, &is_dead)))
-            .collect();
-        let together = |a: u64, b: u64| a == b || reach[&a].contains(&b) && reach[&b].contains(&a);
-        let policy = |object: u64| {
-            self.finalizers
-                .get(&object)
-                .map(|finalizer| finalizer.cycle)
-        };
-        let counts = |from: u64, to: u64| {
-            dead.contains(&to) && !(policy(to) == Some(CyclePolicy::Break) && together(from, to))
-        };
-        let opened: BTreeMap<u64, Set> = dead
-            .iter()
-            .map(|&object| (object, self.beyond(object, &counts)))
-            .collect();
-        let candidates: Vec<u64> = dead
-            .iter()
-            .filter(|object| self.finalizers.contains_key(object))
-            .copied()
-            .collect();
-        let holding: Vec<u64> = candidates
-            .iter()
-            .filter(|&&object| {
-                opened[&object].contains(&object) && policy(object) != Some(CyclePolicy::Unordered)
-            })
-            .copied()
-            .collect();
-        let alive = self.closure(strong.iter().chain(&holding).copied());
-        let queued: Vec<u64> = candidates
-            .iter()
-            .filter(|object| !alive.contains(object))
-            .copied()
-            .collect();
-        let before = |object: u64| -> Set {
-            let earlier = |other: &&u64| {
-                opened[*other].contains(&object) && !opened[&object].contains(*other)
-            };
-            queued.iter().filter(earlier).copied().collect()
-        };
-        let queued: Vec<(u64, Set)> = queued
-            .iter()
-            .map(|&object| (object, before(object)))
-            .collect();
-        // One report for each held cycle that no other one keeps.
-        let mut seen = Set::new();
-        let mut asked = Vec::new();
-        for &object in &holding {
-            let kept = holding
-                .iter()
-                .any(|&other| !together(object, other) && reach[&other].contains(&object));
-            if kept || seen.contains(&object) {
-                continue;
-            }
-            let cycle: Set = dead
-                .iter()
-                .filter(|&&other| together(object, other))
-                .copied()
-                .collect();
-            let asking: Set = cycle
-                .iter()
-                .filter(|&id| {
-                    self.finalizers.get(id).is_some_and(|finalizer| {
-                        finalizer.cycle == CyclePolicy::Report && !finalizer.reported
-                    })
-                })
-                .copied()
-                .collect();
-            seen.extend(&cycle);
-            if !asking.is_empty() {
-                let references = cycle.iter().map(|&id| {
-                    (
-                        id,
-                        self.contents(id).filter(|to| cycle.contains(to)).collect(),
-                    )
-                });
-                asked.push(Report {
-                    references: references.collect(),
-                    asking,
-                });
-            }
-        }
-        for report in &asked {
-            for object in &report.asking {
-                if let Some(finalizer) = self.finalizers.get_mut(object) {
-                    finalizer.reported = true;
-                }
-            }
-        }
-        self.reports.extend(asked);
-        (queued, alive)
     }
 
     /// Cancels a call that was `registered`, or else is queued.

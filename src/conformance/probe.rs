@@ -12,7 +12,7 @@ use fing_stubs::{Abi, Signature, Type};
 
 use crate::calls::function::{CleanupFn, FinalizerFn};
 use crate::calls::options::{FinalizerOptions, HeldValue};
-use crate::foreign::{Cleanup, Finalizers, PreparedFinalizer, RegisterError, Weak};
+use crate::foreign::{Cleanup, Ephemeron, Finalizers, PreparedFinalizer, RegisterError, Weak};
 use crate::order::Reference;
 
 /// A call, as the words it was made with.
@@ -189,4 +189,25 @@ pub(crate) fn finalize_after<R: Reference>(
 ) -> Result<(), RegisterError> {
     // SAFETY: I16: the suite names objects that its collector's roots hold.
     unsafe { finalizers.finalize_after(object, parent) }
+}
+
+/// Adds an entry to a weak map.
+pub(crate) fn ephemeron<R: Reference>(
+    finalizers: &Finalizers<R>,
+    map: R,
+    key: R,
+    value: R,
+) -> Ephemeron {
+    // SAFETY: I16: as above.
+    unsafe { finalizers.ephemeron(map, key, value) }
+}
+
+/// Replaces the value of an entry.
+pub(crate) fn set_ephemeron_value<R: Reference>(
+    finalizers: &Finalizers<R>,
+    ephemeron: Ephemeron,
+    value: R,
+) -> bool {
+    // SAFETY: I16: as above.
+    unsafe { finalizers.set_ephemeron_value(ephemeron, value) }
 }

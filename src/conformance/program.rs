@@ -54,6 +54,18 @@ pub(super) enum Op {
     MakeWeak {
         object: usize,
     },
+    AddEphemeron {
+        map: usize,
+        key: usize,
+        value: usize,
+    },
+    SetEphemeronValue {
+        nth: usize,
+        value: usize,
+    },
+    RemoveEphemeron {
+        nth: usize,
+    },
     Collect {
         minor: bool,
         early: bool,
@@ -189,6 +201,15 @@ fn graph(random: &mut Random, style: usize, ops: &mut Vec<Op>) {
             });
         }
     }
+    if random.chance(50) {
+        for _ in 0..1 + random.below(2 * size) {
+            ops.push(Op::AddEphemeron {
+                map: random.below(size),
+                key: random.below(size),
+                value: random.below(size),
+            });
+        }
+    }
     for root in 0..size {
         if random.chance(85) {
             ops.push(Op::Clear { root });
@@ -206,7 +227,7 @@ fn graph(random: &mut Random, style: usize, ops: &mut Vec<Op>) {
 }
 
 fn any(random: &mut Random, style: usize) -> Op {
-    match random.below(100) {
+    match random.below(112) {
         0..22 => Op::Alloc {
             root: random.root(),
             fields: random.below(4),
@@ -258,6 +279,18 @@ fn any(random: &mut Random, style: usize) -> Op {
                 2 => Some(Scope::Minor),
                 _ => None,
             },
+        },
+        91..100 => Op::AddEphemeron {
+            map: random.root(),
+            key: random.root(),
+            value: random.root(),
+        },
+        100..102 => Op::SetEphemeronValue {
+            nth: random.below(64),
+            value: random.root(),
+        },
+        102 => Op::RemoveEphemeron {
+            nth: random.below(64),
         },
         _ => Op::Collect {
             minor: random.chance(60),

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::model::{Finalizer, Model, Object};
+use super::model::{Entry, Finalizer, Model, Object};
 use super::program::{Op, ROOTS, generate};
 use super::{Call, Fault, Setup, Subject};
 use crate::order::{Order, Scope};
@@ -43,6 +43,8 @@ pub struct Summary {
     pub cycles: u64,
     /// Queued finalizers that became registered again, as their objects were revived.
     pub taken_back: u64,
+    /// Entries of weak maps that collections have ended.
+    pub ephemerons: u64,
 }
 
 impl fmt::Display for Summary {
@@ -53,11 +55,12 @@ impl fmt::Display for Summary {
             calls,
             cycles,
             taken_back,
+            ephemerons,
         } = self;
         write!(
             f,
             "{cases} programs, {collections} collections, {calls} calls, {taken_back} taken back, \
-             {cycles} cycles reported: as the model"
+             {cycles} cycles reported, {ephemerons} ephemerons ended: as the model"
         )
     }
 }
@@ -169,8 +172,12 @@ struct Case<'a, S> {
     model: Model,
     summary: &'a mut Summary,
     weak: BTreeSet<u64>,
+    /// Entries that have not ended.
+    ephemerons: BTreeSet<u64>,
     next: u64,
     cleanups: u64,
+    /// How many entries were added.
+    added: u64,
 }
 
 impl<'a, S: Subject> Case<'a, S> {
@@ -189,8 +196,10 @@ impl<'a, S: Subject> Case<'a, S> {
             },
             summary,
             weak: BTreeSet::new(),
+            ephemerons: BTreeSet::new(),
             next: 1,
             cleanups: 1,
+            added: 0,
         }
     }
 
@@ -318,6 +327,36 @@ impl<'a, S: Subject> Case<'a, S> {
                     self.weak.insert(id);
                 }
             }
+            Op::AddEphemeron { map, key, value } => {
+                let objects = [map, key, value].map(|root| held(&self.model, root));
+                if let [Some(of), Some(with), Some(to)] = objects
+                    && S::features().ephemerons
+                {
+                    self.added += 1;
+                    let number = self.added;
+                    self.subject.add_ephemeron(number, map, key, value);
+                    let (map, key, value) = (of, with, to);
+                    let entry = Entry { map, key, value };
+                    self.model.entries.insert(number, entry);
+                    self.ephemerons.insert(number);
+                }
+            }
+            Op::SetEphemeronValue { nth, value } => {
+                if let (Some(number), Some(to)) = (self.nth(nth), held(&self.model, value)) {
+                    let set = self.subject.set_ephemeron_value(number, value);
+                    let entry = self.model.entries.get_mut(&number);
+                    let there = entry.map(|entry| entry.value = to).is_some();
+                    same("set_ephemeron_value", set, there)?;
+                }
+            }
+            Op::RemoveEphemeron { nth } => {
+                if let Some(number) = self.nth(nth) {
+                    let removed = self.subject.remove_ephemeron(number);
+                    let there = self.model.entries.remove(&number).is_some();
+                    same("remove_ephemeron", removed, there)?;
+                    self.ephemerons.remove(&number);
+                }
+            }
             Op::Collect { minor, early } => {
                 let features = S::features();
                 let scope = if minor && features.minor {
@@ -339,6 +378,11 @@ impl<'a, S: Subject> Case<'a, S> {
         let object = self.model.roots[root]?;
         let fields = self.model.objects[&object].fields.len();
         (fields > 0).then(|| (object, field % fields))
+    }
+
+    /// The number of one of the entries that were added.
+    fn nth(&self, nth: usize) -> Option<u64> {
+        (self.added > 0).then(|| 1 + nth as u64 % self.added)
     }
 
     /// Runs what is due, on both. Returns whether anything was.
@@ -392,6 +436,16 @@ impl<'a, S: Subject> Case<'a, S> {
             same("the weak handle's object", self.subject.upgrade(id), wanted)?;
         }
         self.weak.retain(|id| self.model.weak.contains(id));
+        for &number in &self.ephemerons {
+            let wanted = self.model.entries.get(&number);
+            let wanted = wanted.map(|entry| (entry.key, entry.value));
+            let found = self.subject.ephemeron(number);
+            same("the entry of a weak map", found, wanted)?;
+        }
+        let before = self.ephemerons.len();
+        self.ephemerons
+            .retain(|number| self.model.entries.contains_key(number));
+        self.summary.ephemerons += (before - self.ephemerons.len()) as u64;
         let mut wanted = std::mem::take(&mut self.model.reports);
         for path in self.subject.take_cycles() {
             self.summary.cycles += 1;

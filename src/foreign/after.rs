@@ -1,8 +1,8 @@
 //! `finalize_after` for a foreign collector's objects: declarations are references that only the
-//! table knows, and that it has the tracer follow between the steps of a collection.
+//! table knows ([`Table::follow_hidden`]).
 #![forbid(unsafe_code)]
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use super::entry::Kind;
 use super::error::RegisterError;
@@ -16,47 +16,19 @@ impl<R: Reference> Table<R> {
         declared.map_err(|path| RegisterError::DeclaredCycle { path })
     }
 
-    /// Traces the objects that are finalized after reached ones, and have not been reached. To be
-    /// called when everything reachable so far has been followed. Returns true if it has traced
-    /// any: then these have to be followed.
-    ///
-    /// Those that following these will lead to are found at once, by asking for the contents of
-    /// unreached objects: so this is done in time linear in what it keeps, however many
-    /// declarations and references follow on each other.
-    pub(super) fn follow_declared<T: Tracer<Ref = R>>(&mut self, tracer: &mut T) -> bool {
-        if !self.is_under_way() || self.faults.has(Fault::DeclaredNotFollowed) {
-            return false;
-        }
+    /// The objects that are finalized after reached ones, and have not been reached.
+    pub(super) fn after_reached<T: Tracer<Ref = R>>(&self, tracer: &mut T) -> Vec<R> {
         let mut kept = Vec::new();
+        if self.faults.has(Fault::DeclaredNotFollowed) {
+            return kept;
+        }
         for (parent, after) in self.declared.parents() {
             if tracer.is_reached(R::from_word(parent)) {
                 kept.extend(after.iter().map(|word| R::from_word(*word)));
             }
         }
         kept.retain(|object| !tracer.is_reached(*object));
-        let mut seen: HashSet<u64> = kept.iter().map(|object| object.to_word()).collect();
-        let (mut open, mut declared) = (kept.clone(), Vec::new());
-        while let Some(object) = open.pop() {
-            tracer.children(object, &mut |tracer, child| {
-                if !seen.contains(&child.to_word()) && !tracer.is_reached(child) {
-                    seen.insert(child.to_word());
-                    open.push(child);
-                }
-            });
-            for &word in self.declared.after(object.to_word()) {
-                let after = R::from_word(word);
-                if !tracer.is_reached(after) {
-                    declared.push(after);
-                    if seen.insert(word) {
-                        open.push(after);
-                    }
-                }
-            }
-        }
-        for object in kept.iter().chain(&declared) {
-            tracer.trace(*object);
-        }
-        !kept.is_empty()
+        kept
     }
 
     /// Keeps what is finalized after an object that has not been reached and will be finalized.

@@ -88,8 +88,8 @@ impl<R: Reference> Collection<R> {
     /// that leads to nothing new).
     ///
     /// Two steps in Go's order, four in topological order, and up to as many more if there are
-    /// [declarations](Finalizers::finalize_after). When the collection has ended there is
-    /// nothing left to do, and this returns false at once.
+    /// [declarations](Finalizers::finalize_after) or [ephemerons](Finalizers::ephemeron). When the
+    /// collection has ended there is nothing left to do, and this returns false at once.
     pub fn step<T: Tracer<Ref = R>>(&mut self, tracer: &mut T) -> bool {
         self.advance(tracer, None)
     }
@@ -117,7 +117,7 @@ impl<R: Reference> Collection<R> {
             return false;
         }
         let again = self.attempt(|table, calls| {
-            if table.follow_declared(tracer) {
+            if table.follow_hidden(tracer) {
                 return true;
             }
             table.trace_queue(calls, tracer, false);

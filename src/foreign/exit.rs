@@ -82,6 +82,7 @@ impl<R: Reference> Exit<R> {
         let left = left.iter().map(|at| table.not_run(*at, &calls.shapes));
         let left = left.collect();
         let mut lookup = Lookup::between_sweeps(&calls.shapes);
+        table.end_ephemerons_of(&entries);
         let number = table.next_hand_over();
         calls.queue.fill_in_order(number, |filling| {
             table.take_due(|due| due::queue(&due, &mut lookup, filling));
@@ -179,12 +180,13 @@ impl<R: Reference> Table<R> {
             }
         });
         let candidates: Vec<Candidate<R>> = candidates.collect();
+        let ephemerons = self.all_weak_edges();
         let children = |object: R, visit: &mut dyn FnMut(R)| {
             tracer.children(object, &mut |_, child| visit(child));
             let after = self.declared.after(object.to_word()).iter();
             after.for_each(|word| visit(R::from_word(*word)));
         };
-        let plan = plan(&candidates, children, self.faults);
+        let plan = plan(&candidates, children, ephemerons, self.faults);
         entries.extend(plan.due.iter().map(|n| finalizers[*n as usize]));
         entries.extend(cleanups);
         let sorted: HashSet<u32> = entries.iter().copied().collect();
@@ -203,6 +205,14 @@ impl<R: Reference> Table<R> {
             object: Some(R::from_word(entry.object)),
             function: signature(shapes, entry.shape),
         }
+    }
+
+    /// Ends the ephemerons whose keys are the objects of these finalizers.
+    fn end_ephemerons_of(&mut self, entries: &[u32]) {
+        let finalizers = entries.iter().filter(|at| !self.is_cleanup(**at));
+        let keys: HashSet<u64> = finalizers.map(|at| self.entries.at(*at).object).collect();
+        self.ephemerons
+            .retain(|ephemeron| !keys.contains(&ephemeron.key));
     }
 
     /// Removes a registration, whose call is to be queued. The weak handle of a finalizer's object

@@ -14,8 +14,10 @@ mod collection;
 mod due;
 mod entries;
 mod entry;
+mod ephemerons;
 mod error;
 mod exit;
+mod follow;
 mod index;
 mod part;
 mod prepared;
@@ -175,6 +177,14 @@ pub struct Weak {
     id: Id,
 }
 
+/// An entry of a weak map, for [`Finalizers::ephemeron_entry`]. Only the [`Finalizers`] that
+/// returned it know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Ephemeron {
+    of: u64,
+    id: Id,
+}
+
 /// Why a collection could not begin or go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -216,6 +226,8 @@ pub struct FinalizersStats {
     pub cleanups: u64,
     /// Weak handles of objects that are alive.
     pub weak: u64,
+    /// Entries of weak maps.
+    pub ephemerons: u64,
     /// Number of calls that were queued.
     pub queued: u64,
     /// Calls done.
@@ -524,6 +536,58 @@ impl<R: Reference> Finalizers<R> {
         own.then(|| self.shared.table.lock().upgrade(weak.id))?
     }
 
+    /// Adds an entry to a weak map: an ephemeron. It does not keep its key. It keeps its value as
+    /// long as `map` is alive and the key is, the key by another way than through the value.
+    ///
+    /// `map` is the object whose entry this is, such as the VM's weak map itself: the entry counts
+    /// as an object to which only `map` refers. A collection that finds the entry or its key
+    /// unreachable ends it, when it ends [weak handles](Self::downgrade): before the finalizer of
+    /// the key is queued. In [topological order](crate::Order::Topological) an entry whose key is
+    /// finalized ends too if another object that is finalized refers to the key.
+    ///
+    /// What entries keep is found in time linear in their number and in what they keep, also where
+    /// the value of one is the key or the map of the next. A minor collection looks at entries that
+    /// refer to something young. During a collection that marks while mutators run, the collector
+    /// has to be told of the objects of a new entry, and of what
+    /// [`ephemeron_entry`](Self::ephemeron_entry) returns, as of any new reference.
+    ///
+    /// # Safety
+    /// Those of [`set_finalizer`](Self::set_finalizer), for the three objects.
+    pub unsafe fn ephemeron(&self, map: R, key: R, value: R) -> Ephemeron {
+        Ephemeron {
+            of: self.shared.identity,
+            id: self.shared.table.lock().add_ephemeron(map, key, value),
+        }
+    }
+
+    /// Returns the key and the value of an entry, or `None` if it was removed, a collection has
+    /// ended it, or it is one of other `Finalizers`.
+    pub fn ephemeron_entry(&self, ephemeron: Ephemeron) -> Option<(R, R)> {
+        let id = self.own(ephemeron)?;
+        self.shared.table.lock().ephemeron(id)
+    }
+
+    /// Replaces the value of an entry. Returns whether the entry is there, as
+    /// [`ephemeron_entry`](Self::ephemeron_entry) does.
+    ///
+    /// # Safety
+    /// Those of [`set_finalizer`](Self::set_finalizer), for the value.
+    pub unsafe fn set_ephemeron_value(&self, ephemeron: Ephemeron, value: R) -> bool {
+        let own = self.own(ephemeron);
+        own.is_some_and(|id| self.shared.table.lock().set_ephemeron_value(id, value))
+    }
+
+    /// Removes an entry. Returns whether it was there, as
+    /// [`ephemeron_entry`](Self::ephemeron_entry) does.
+    pub fn remove_ephemeron(&self, ephemeron: Ephemeron) -> bool {
+        let own = self.own(ephemeron);
+        own.is_some_and(|id| self.shared.table.lock().remove_ephemeron(id))
+    }
+
+    fn own(&self, ephemeron: Ephemeron) -> Option<Id> {
+        (ephemeron.of == self.shared.identity).then_some(ephemeron.id)
+    }
+
     // ------------------------------------------------------------------------------------------
     // the collector
 
@@ -620,7 +684,8 @@ impl<R: Reference> Finalizers<R> {
 
     /// Returns what keeps an object alive: the shortest path of references to it from `roots`,
     /// which are the collector's own, from what a registration or a queued call holds, or, in Go's
-    /// order, from the contents of an object with a finalizer. `None` if nothing does: the next
+    /// order, from the contents of an object with a finalizer. An [entry of a weak
+    /// map](Self::ephemeron) leads from its key to its value. `None` if nothing does: the next
     /// collection would find it dead, or queue its finalizer.
     ///
     /// To be called with the world stopped, between collections. It takes time and memory in
@@ -783,6 +848,7 @@ impl<R: Reference> Finalizers<R> {
             finalizers: table.count(Kind::Finalizer),
             cleanups: table.count(Kind::Cleanup),
             weak: table.count(Kind::Weak),
+            ephemerons: table.ephemerons.count,
             queued: counts.queued,
             executed: counts.executed,
             cancelled: counts.cancelled + table.cancelled.all(),

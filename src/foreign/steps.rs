@@ -21,6 +21,7 @@ impl<R: Reference> Table<R> {
         }
         self.plan = Plan::default();
         self.candidates.clear();
+        self.due_objects.clear();
         (self.any_dead, self.queue_traced) = (false, false);
         self.stage = Stage::Idle;
         // Young entries may have been removed from the index for the duration of a step.
@@ -41,6 +42,17 @@ impl<R: Reference> Table<R> {
     /// Whether a collection has begun and has steps to make.
     pub(crate) fn is_under_way(&self) -> bool {
         self.stage != Stage::Idle
+    }
+
+    /// Returns the scope of the collection under way.
+    pub(super) fn scope(&self) -> Option<Scope> {
+        match self.stage {
+            Stage::Idle => None,
+            Stage::Retain(scope)
+            | Stage::TakeBack(scope)
+            | Stage::Plan(scope)
+            | Stage::Decide(scope) => Some(scope),
+        }
     }
 
     /// Returns the scope of the collection under way, if it has made no step.
@@ -186,6 +198,8 @@ impl<R: Reference> Table<R> {
         let named = named.map(|word| (word, new(R::from_word(word)).to_word()));
         let named = named.collect();
         self.rename_declared(named);
+        self.ephemerons
+            .forward(|word| new(R::from_word(word)).to_word());
         self.refill = true;
         self.reindex(false);
     }
@@ -209,6 +223,7 @@ impl<R: Reference> Table<R> {
                 });
             }
         }
+        let ephemerons = self.weak_edges(scope, tracer);
         let declared = &self.declared;
         let children = |object: R, visit: &mut dyn FnMut(R)| {
             tracer.children(object, &mut |tracer, child| {
@@ -223,11 +238,13 @@ impl<R: Reference> Table<R> {
                 }
             }
         };
-        let made = plan(&candidates, children, self.faults);
+        let made = plan(&candidates, children, ephemerons, self.faults);
         let object = |n: u32| candidates[n as usize].object;
         for &n in &made.left {
             tracer.trace(object(n));
         }
+        let due = made.due.iter().map(|&n| object(n).to_word());
+        self.due_objects = due.collect();
         for &n in &made.due {
             // The contents of another object may have reached it.
             if !tracer.is_reached(object(n)) {
@@ -251,6 +268,7 @@ impl<R: Reference> Table<R> {
         mut split: Option<Split<'_, R>>,
     ) {
         let late = self.faults.has(Fault::WeakLast);
+        let mut ephemerons = self.decide_ephemerons(scope, tracer);
         // Young entries are removed from the index and added again later: their objects may move.
         let young = scope == Scope::Minor && tracer.moves();
         if young {
@@ -274,6 +292,9 @@ impl<R: Reference> Table<R> {
             self.make_due(self.candidates[self.plan.due[n] as usize], tracer);
         }
         self.for_each_dead(scope, first, tracer);
+        if self.faults.has(Fault::EphemeronsLast) {
+            ephemerons = self.decide_ephemerons(scope, tracer);
+        }
         if late {
             self.refill |= self.ask(scope, WEAK, tracer, None) && scope == Scope::Full;
             self.for_each_dead(scope, WEAK, tracer);
@@ -297,8 +318,11 @@ impl<R: Reference> Table<R> {
             *object = tracer.trace(*object);
         }
         let named = self.named_after(tracer);
+        self.locate_ephemerons(&mut ephemerons, tracer);
         // Only after the last call of the tracer, whose panic would give the collection up.
         self.rename_declared(named);
+        self.settle_ephemerons(ephemerons);
+        self.due_objects.clear();
         self.reports.append(&mut made.reports);
         for &n in &made.reported {
             let entry = self.entries.at_mut(self.candidates[n as usize]);

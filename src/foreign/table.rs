@@ -6,10 +6,11 @@
 //! allocator and in proportion to what is dead.
 #![forbid(unsafe_code)]
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::entries::{CHUNK, Entries, Walk, Walked};
 use super::entry::{Entry, Kind};
+use super::ephemerons::Ephemerons;
 use super::index::{Index, Key, Place};
 use super::part::Part;
 use crate::calls::options::HeldValue;
@@ -21,8 +22,8 @@ const NONE: u32 = u32::MAX;
 /// Identifies a registration. No other one gets the same id, even in the same entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Id {
-    entry: u32,
-    stamp: u32,
+    pub(super) entry: u32,
+    pub(super) stamp: u32,
 }
 
 impl Id {
@@ -102,6 +103,9 @@ pub(crate) struct Table<R> {
     pub(super) reports: Vec<Vec<R>>,
     /// Which objects are finalized after which others.
     pub(super) declared: Declared<u64>,
+    pub(super) ephemerons: Ephemerons,
+    /// In topological order, the objects that the plan of the collection under way finalizes.
+    pub(super) due_objects: HashSet<u64>,
     numbers: Option<Numbers>,
     /// How many times what is due was handed over.
     pub(crate) handed_over: u64,
@@ -149,6 +153,8 @@ impl<R: Reference> Table<R> {
             queue_traced: false,
             reports: Vec::new(),
             declared: Declared::default(),
+            ephemerons: Ephemerons::default(),
+            due_objects: HashSet::new(),
             numbers: None,
             handed_over: 0,
             cancelled: ByKind::default(),

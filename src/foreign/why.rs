@@ -4,9 +4,7 @@
 use super::entries::{Walk, Walked};
 use super::entry::{Flag, Kind};
 use super::table::Table;
-use crate::order::{
-    KeepPath, Keeper, Order, PathLink, Reference, Scope, Starts, Tracer, find_path,
-};
+use crate::order::{KeepPath, Keeper, Order, Reference, Scope, Starts, Tracer, find_path};
 
 impl<R: Reference> Table<R> {
     /// Returns what keeps `object`: these roots, what is queued (`calls`), or registrations.
@@ -40,18 +38,17 @@ impl<R: Reference> Table<R> {
                 _ => {}
             }
         }
-        let (keeper, path) = find_path(&starts, object.to_word(), &mut |object, visit| {
-            let mut slot = 0;
-            tracer.children(R::from_word(object), &mut |_, child| {
-                visit(slot, child.to_word());
-                slot += 1;
-            });
-        })?;
-        let links = path.into_iter().map(|(object, slot)| PathLink {
-            object: R::from_word(object),
-            ty: String::new(),
-            slot,
-        });
+        let entries = self.weak_entries();
+        let (keeper, path) =
+            find_path(&starts, &entries, object.to_word(), &mut |object, visit| {
+                let mut slot = 0;
+                tracer.children(R::from_word(object), &mut |_, child| {
+                    visit(slot, child.to_word());
+                    slot += 1;
+                });
+            })?;
+        let links = path.into_iter();
+        let links = links.map(|step| step.link(R::from_word, String::new()));
         Some(KeepPath {
             keeper: keeper.map(R::from_word),
             path: links.collect(),

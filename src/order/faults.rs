@@ -51,6 +51,22 @@ pub enum Fault {
     NotBroken,
     /// A cycle is reported in every collection.
     ReportedAgain,
+    /// An ephemeron keeps its value whatever becomes of its key.
+    EphemeronStrong,
+    /// An ephemeron does not keep its value, and is cleared with it.
+    EphemeronIgnored,
+    /// Ephemerons are looked at once in a step, not until nothing changes.
+    EphemeronOnce,
+    /// A minor collection clears the ephemerons of old keys.
+    EphemeronOldCleared,
+    /// What an ephemeron refers to is looked for where it was.
+    EphemeronNotForwarded,
+    /// Ephemerons are cleared after objects have been revived.
+    EphemeronsLast,
+    /// The ephemerons that a map with a finalizer holds are cleared before it is finalized.
+    EphemeronNotRetained,
+    /// The plan of topological order knows no ephemerons.
+    EphemeronsNotPlanned,
 }
 
 /// The deliberate fault in a table, if any.

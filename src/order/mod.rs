@@ -7,9 +7,11 @@
 
 mod declared;
 mod faults;
+mod graph;
 mod path;
 mod plan;
 mod tracer;
+mod waiting;
 
 pub(crate) use declared::Declared;
 #[cfg(feature = "conformance")]
@@ -17,8 +19,10 @@ pub use faults::Fault;
 #[cfg(not(feature = "conformance"))]
 pub(crate) use faults::Fault;
 pub(crate) use faults::Faults;
+pub(crate) use graph::WeakEdges;
 pub use path::{KeepPath, Keeper, PathLink};
-pub(crate) use path::{Starts, find_path};
+pub(crate) use path::{Starts, WeakEntry, find_path};
 pub(crate) use plan::{Candidate, Plan, plan};
 pub use plan::{CyclePolicy, Order};
 pub use tracer::{Reference, Scope, Tracer};
+pub(crate) use waiting::Waiting;

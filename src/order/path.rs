@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry::Vacant;
 use std::fmt;
 
+use super::waiting::Waiting;
+
 /// Where a path of references begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -44,12 +46,18 @@ pub struct PathLink<O> {
     /// its position among those that [`Tracer::children`](crate::foreign::Tracer::children) visits.
     /// [`PathLink::HIDDEN`] if no field shows it.
     pub slot: usize,
+    /// If the next object is the value of an entry of a weak map, and `object` is its key: which
+    /// entry. The [ephemeron](crate::Mutator::ephemeron), or for a foreign collector's object the
+    /// weak map that the entry was [added](crate::foreign::Finalizers::ephemeron) to. The value is
+    /// kept as long as this is alive too, for which there is a path of its own.
+    pub entry: Option<O>,
 }
 
 impl<O> PathLink<O> {
     /// The [`slot`](Self::slot) of a reference that no field shows: the object's callback has
     /// captured the next one ([`Mutator::callback`](crate::Mutator::callback)), or that is
-    /// finalized after it ([`Mutator::finalize_after`](crate::Mutator::finalize_after)).
+    /// finalized after it ([`Mutator::finalize_after`](crate::Mutator::finalize_after)), or the
+    /// object is the key of an [`entry`](Self::entry).
     pub const HIDDEN: usize = usize::MAX;
 }
 
@@ -78,9 +86,10 @@ impl<O: fmt::LowerHex> fmt::Display for KeepPath<O> {
             let sign = if n == 0 { ": " } else { " -> " };
             let space = if link.ty.is_empty() { "" } else { " " };
             write!(f, "{sign}{}{space}{:#x}", link.ty, link.object)?;
-            match link.slot {
-                PathLink::<O>::HIDDEN => f.write_str("[hidden]")?,
-                slot => write!(f, "[{slot}]")?,
+            match (&link.entry, link.slot) {
+                (Some(entry), _) => write!(f, "[key of the entry in {entry:#x}]")?,
+                (None, PathLink::<O>::HIDDEN) => f.write_str("[hidden]")?,
+                (None, slot) => write!(f, "[{slot}]")?,
             }
         }
         Ok(())
@@ -99,77 +108,158 @@ pub(crate) struct Starts {
     pub(crate) finalizable: Vec<u64>,
 }
 
-/// A keeper, and objects with the places of their references.
-pub(crate) type Found = (Keeper<u64>, Vec<(u64, usize)>);
+/// An entry of a weak map, which keeps its value while its key and its holder are kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WeakEntry {
+    /// What it is named by.
+    pub(crate) name: u64,
+    /// `None` if it is kept for sure.
+    pub(crate) holder: Option<u64>,
+    pub(crate) key: u64,
+    pub(crate) value: u64,
+}
 
-/// The shortest path to `target` from what is kept for sure, or else from the contents of objects
-/// with finalizers.
+/// A reference that a search has followed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Step {
+    pub(crate) object: u64,
+    pub(crate) slot: usize,
+    /// The name of the entry whose value the next object is, and the object its key.
+    pub(crate) entry: Option<u64>,
+}
+
+impl Step {
+    fn reference(object: u64, slot: usize) -> Step {
+        Step {
+            object,
+            slot,
+            entry: None,
+        }
+    }
+
+    /// The step as a link, with other names for objects.
+    pub(crate) fn link<O>(self, name: impl Fn(u64) -> O, ty: String) -> PathLink<O> {
+        PathLink {
+            object: name(self.object),
+            ty,
+            slot: self.slot,
+            entry: self.entry.map(name),
+        }
+    }
+}
+
+/// A keeper, and the references from there.
+pub(crate) type Found = (Keeper<u64>, Vec<Step>);
+
+/// A shortest path to `target` from what is kept for sure, or else from the contents of objects
+/// with finalizers. An entry of a weak map leads from its key to its value, once it is known that
+/// its holder is kept too.
 pub(crate) fn find_path(
     starts: &Starts,
+    entries: &[WeakEntry],
     target: u64,
     children: &mut Children<'_>,
 ) -> Option<Found> {
-    let strong = starts.strong.iter();
-    let first = strong.map(|&(keeper, object)| (keeper, None, object));
-    if let Some(found) = search(first.collect(), target, children) {
-        return Some(found);
+    let mut search = Search::new(entries);
+    for &(keeper, object) in &starts.strong {
+        search.start(keeper, None, object);
     }
-    let mut second = Vec::new();
-    for &object in &starts.finalizable {
-        children(object, &mut |slot, child| {
-            // What it refers to by itself does not keep it: it is then finalized.
-            if child != object {
-                second.push((Keeper::Finalizable(object), Some((object, slot)), child));
-            }
-        });
+    search.run(target, children);
+    if !search.seen.contains_key(&target) {
+        for &object in &starts.finalizable {
+            children(object, &mut |slot, child| {
+                // What it refers to by itself does not keep it: it is then finalized.
+                if child != object {
+                    let first = Some(Step::reference(object, slot));
+                    search.start(Keeper::Finalizable(object), first, child);
+                }
+            });
+        }
+        search.run(target, children);
     }
-    search(second, target, children)
+    search.path(target)
 }
 
 /// How an object was reached first.
 #[derive(Clone, Copy)]
 enum From {
-    /// The number of the start.
-    Start(usize),
-    /// A reference in another object.
-    Object(u64, usize),
+    /// What keeps it, and the reference to it, if there is one.
+    Start(Keeper<u64>, Option<Step>),
+    Step(Step),
 }
 
-/// Where a search begins: what keeps an object, the reference to it if there is one, the object.
-type Start = (Keeper<u64>, Option<(u64, usize)>, u64);
+/// A search in breadth.
+struct Search<'e> {
+    seen: HashMap<u64, From>,
+    reached: Vec<u64>,
+    /// How many of these have been followed.
+    followed: usize,
+    entries: &'e [WeakEntry],
+    waiting: Waiting,
+}
 
-fn search(starts: Vec<Start>, target: u64, children: &mut Children<'_>) -> Option<Found> {
-    let mut seen: HashMap<u64, From> = HashMap::new();
-    let mut reached = Vec::new();
-    for (n, &(_, _, object)) in starts.iter().enumerate() {
-        if let Vacant(slot) = seen.entry(object) {
-            slot.insert(From::Start(n));
-            reached.push(object);
+impl<'e> Search<'e> {
+    fn new(entries: &'e [WeakEntry]) -> Search<'e> {
+        let mut waiting = Waiting::default();
+        for entry in entries {
+            waiting.add([entry.holder, Some(entry.key)]);
+        }
+        Search {
+            seen: HashMap::new(),
+            reached: Vec::new(),
+            followed: 0,
+            entries,
+            waiting,
         }
     }
-    let mut next = 0;
-    while !seen.contains_key(&target) {
-        let object = *reached.get(next)?;
-        next += 1;
-        children(object, &mut |slot, child| {
-            if let Vacant(place) = seen.entry(child) {
-                place.insert(From::Object(object, slot));
-                reached.push(child);
-            }
-        });
+
+    fn start(&mut self, keeper: Keeper<u64>, first: Option<Step>, object: u64) {
+        self.reach(object, From::Start(keeper, first));
     }
-    let (mut path, mut at) = (Vec::new(), target);
-    loop {
-        match seen[&at] {
-            From::Object(object, slot) => {
-                path.push((object, slot));
-                at = object;
+
+    fn reach(&mut self, object: u64, from: From) {
+        if let Vacant(place) = self.seen.entry(object) {
+            place.insert(from);
+            self.reached.push(object);
+        }
+    }
+
+    /// Follows references until the target is reached, or everything is.
+    fn run(&mut self, target: u64, children: &mut Children<'_>) {
+        while !self.seen.contains_key(&target)
+            && let Some(&object) = self.reached.get(self.followed)
+        {
+            self.followed += 1;
+            children(object, &mut |slot, child| {
+                self.reach(child, From::Step(Step::reference(object, slot)));
+            });
+            for number in self.waiting.keep(object) {
+                let entry = self.entries[number as usize];
+                let step = Step {
+                    object: entry.key,
+                    slot: PathLink::<u64>::HIDDEN,
+                    entry: Some(entry.name),
+                };
+                self.reach(entry.value, From::Step(step));
             }
-            From::Start(n) => {
-                let (keeper, first, _) = starts[n];
-                path.extend(first);
-                path.reverse();
-                return Some((keeper, path));
+        }
+    }
+
+    /// How an object was reached, if it was.
+    fn path(&self, target: u64) -> Option<Found> {
+        let mut path = Vec::new();
+        let mut from = self.seen.get(&target)?;
+        loop {
+            match *from {
+                From::Step(step) => {
+                    path.push(step);
+                    from = &self.seen[&step.object];
+                }
+                From::Start(keeper, first) => {
+                    path.extend(first);
+                    path.reverse();
+                    return Some((keeper, path));
+                }
             }
         }
     }

@@ -5,11 +5,13 @@
 //! dead, referrers first. What is dead and reachable from one of them is condensed into strongly
 //! connected components (Tarjan's algorithm, without recursion), in time and memory linear in that
 //! part of the heap.
+//!
+//! An ephemeron keeps its value while both its holder and its key are kept. For the order it counts
+//! as a reference from each of them to the value, unless that would close a cycle: if it is the
+//! key that is finalized, the ephemeron is cleared before, and keeps nothing.
 #![forbid(unsafe_code)]
 
-use std::collections::HashMap;
-use std::ops::Range;
-
+use super::graph::{Children, Graph, WeakEdges};
 use super::{Fault, Faults, Reference};
 
 /// Which of the dead finalizable objects are finalized, and when.
@@ -79,192 +81,17 @@ impl<R> Default for Plan<R> {
     }
 }
 
-/// Calls its second argument with what an object refers to.
-pub(crate) trait Children<R>: FnMut(R, &mut dyn FnMut(R)) {}
-
-impl<R, F: FnMut(R, &mut dyn FnMut(R))> Children<R> for F {}
-
-/// Objects by number, with their references to each other. References to themselves are left out.
-struct Graph<R> {
-    objects: Vec<R>,
-    /// Where the references of each object end in `edges`.
-    ends: Vec<usize>,
-    edges: Vec<u32>,
-}
-
-impl<R: Reference> Graph<R> {
-    /// Builds the graph of all dead objects that are reachable from the candidates, which come
-    /// first. No two candidates may be the same object.
-    fn build(candidates: &[Candidate<R>], mut children: impl Children<R>) -> Graph<R> {
-        let mut objects: Vec<R> = candidates
-            .iter()
-            .map(|candidate| candidate.object)
-            .collect();
-        let mut numbers: HashMap<u64, u32> = objects
-            .iter()
-            .map(|object| object.to_word())
-            .zip(0..)
-            .collect();
-        let (mut ends, mut edges) = (Vec::new(), Vec::new());
-        let mut at = 0;
-        while at < objects.len() {
-            let from = objects[at];
-            children(from, &mut |to| {
-                if to != from {
-                    let number = numbers.entry(to.to_word()).or_insert_with(|| {
-                        objects.push(to);
-                        objects.len() as u32 - 1
-                    });
-                    edges.push(*number);
-                }
-            });
-            ends.push(edges.len());
-            at += 1;
-        }
-        Graph {
-            objects,
-            ends,
-            edges,
-        }
-    }
-}
-
-impl<R> Graph<R> {
-    fn len(&self) -> usize {
-        self.objects.len()
-    }
-
-    fn edges(&self, node: u32) -> Range<usize> {
-        let node = node as usize;
-        node.checked_sub(1).map_or(0, |before| self.ends[before])..self.ends[node]
-    }
-
-    fn targets(&self, node: u32) -> &[u32] {
-        &self.edges[self.edges(node)]
-    }
-
-    /// The strongly connected components of the graph, with only the edges for which `counts`
-    /// returns true.
-    fn components(&self, counts: impl Fn(u32, u32) -> bool) -> Components {
-        const NEW: u32 = u32::MAX;
-        let mut found = Components {
-            of: vec![NEW; self.len()],
-            ends: Vec::new(),
-            nodes: Vec::with_capacity(self.len()),
-        };
-        let (mut numbers, mut low) = (vec![NEW; self.len()], vec![0; self.len()]);
-        let (mut open, mut path) = (Vec::new(), Vec::<(u32, usize)>::new());
-        let mut next = 0;
-        for start in 0..self.len() as u32 {
-            if numbers[start as usize] != NEW {
-                continue;
-            }
-            let mut enter = Some(start);
-            loop {
-                if let Some(node) = enter.take() {
-                    (numbers[node as usize], low[node as usize]) = (next, next);
-                    next += 1;
-                    open.push(node);
-                    path.push((node, self.edges(node).start));
-                }
-                let Some((node, edge)) = path.last_mut() else {
-                    break;
-                };
-                let (node, end) = (*node, self.edges(*node).end);
-                if *edge < end {
-                    let to = self.edges[*edge];
-                    *edge += 1;
-                    if !counts(node, to) {
-                        continue;
-                    }
-                    if numbers[to as usize] == NEW {
-                        enter = Some(to);
-                    } else if found.of[to as usize] == NEW {
-                        low[node as usize] = low[node as usize].min(numbers[to as usize]);
-                    }
-                    continue;
-                }
-                path.pop();
-                if let Some((above, _)) = path.last() {
-                    low[*above as usize] = low[*above as usize].min(low[node as usize]);
-                }
-                if low[node as usize] == numbers[node as usize] {
-                    let component = found.ends.len() as u32;
-                    while let Some(member) = open.pop() {
-                        found.of[member as usize] = component;
-                        found.nodes.push(member);
-                        if member == node {
-                            break;
-                        }
-                    }
-                    found.ends.push(found.nodes.len());
-                }
-            }
-        }
-        found
-    }
-
-    /// A shortest path from a node back to itself inside its component; the node comes first, and
-    /// only once. `before` is scratch memory, to be shared by calls for different components.
-    fn cycle(&self, node: u32, components: &Components, before: &mut Vec<u32>) -> Vec<u32> {
-        const NEW: u32 = u32::MAX;
-        before.resize(self.len(), NEW);
-        let inside = components.of[node as usize];
-        let mut line = vec![node];
-        let mut at = 0;
-        while at < line.len() {
-            let from = line[at];
-            at += 1;
-            for &to in self.targets(from) {
-                if to == node {
-                    let mut path = vec![from];
-                    while path.last() != Some(&node) {
-                        path.extend(path.last().map(|&last| before[last as usize]));
-                    }
-                    path.reverse();
-                    return path;
-                }
-                if components.of[to as usize] == inside && before[to as usize] == NEW {
-                    before[to as usize] = from;
-                    line.push(to);
-                }
-            }
-        }
-        line
-    }
-}
-
-/// Components in an order in which each comes after all that it refers to.
-struct Components {
-    /// The component of each node.
-    of: Vec<u32>,
-    /// Where each component ends in `nodes`.
-    ends: Vec<usize>,
-    nodes: Vec<u32>,
-}
-
-impl Components {
-    fn members(&self, component: usize) -> &[u32] {
-        let start = component
-            .checked_sub(1)
-            .map_or(0, |before| self.ends[before]);
-        &self.nodes[start..self.ends[component]]
-    }
-
-    fn count(&self) -> usize {
-        self.ends.len()
-    }
-}
-
 /// Decides about all dead finalizable objects of a collection, or about all there are. `children`
 /// visits the dead objects that an object refers to, by references or declarations.
 pub(crate) fn plan<R: Reference>(
     candidates: &[Candidate<R>],
     children: impl Children<R>,
+    ephemerons: WeakEdges<R>,
     faults: Faults,
 ) -> Plan<R> {
-    let graph = Graph::build(candidates, children);
-    let whole = graph.components(|_, _| true);
+    let graph = Graph::build(candidates, children, ephemerons);
+    let edges = &graph.edges;
+    let whole = edges.components(|_, _| true);
     let policy = |node: u32| {
         candidates
             .get(node as usize)
@@ -276,10 +103,11 @@ pub(crate) fn plan<R: Reference>(
     let any_break = candidates
         .iter()
         .any(|candidate| candidate.policy == CyclePolicy::Break);
-    let opened = if any_break && !faults.has(Fault::NotBroken) {
-        graph.components(|from, to| !breaks(from, to))
+    let opens = any_break && !faults.has(Fault::NotBroken);
+    let opened = if opens {
+        edges.components(|from, to| !breaks(from, to))
     } else {
-        graph.components(|_, _| true)
+        edges.components(|_, _| true)
     };
     // Components that still have a cycle when opened, one that must not be finalized.
     let mut held = vec![false; whole.count()];
@@ -309,7 +137,7 @@ pub(crate) fn plan<R: Reference>(
             };
             if let Some(&node) = members.iter().filter(asks).min() {
                 plan.reported.extend(members.iter().filter(asks));
-                let path = graph.cycle(node, &whole, &mut before);
+                let path = edges.cycle(node, &whole, &mut before);
                 plan.reports.push(
                     path.iter()
                         .map(|&node| graph.objects[node as usize])
@@ -321,16 +149,21 @@ pub(crate) fn plan<R: Reference>(
         }
         let spread = !faults.has(Fault::LeftNotKept);
         kept[component] = true;
-        for &to in members.iter().flat_map(|&node| graph.targets(node)) {
+        for &to in members.iter().flat_map(|&node| edges.of(node)) {
             kept[whole.of[to as usize] as usize] |= spread;
         }
     }
-    for component in (0..opened.count()).rev() {
+    let mut kept: Vec<bool> = whole.of.iter().map(|of| kept[*of as usize]).collect();
+    let mut ordered = opened;
+    if !graph.weak.is_empty() && !faults.has(Fault::EphemeronsNotPlanned) {
+        graph.keep(&mut kept);
+        ordered = graph.ordered(|from, to| !(opens && breaks(from, to)));
+    }
+    for component in (0..ordered.count()).rev() {
         let first = plan.due.len();
-        let runs =
-            |node: &&u32| policy(**node).is_some() && !kept[whole.of[**node as usize] as usize];
+        let runs = |node: &&u32| policy(**node).is_some() && !kept[**node as usize];
         plan.due
-            .extend(opened.members(component).iter().filter(runs));
+            .extend(ordered.members(component).iter().filter(runs));
         plan.due[first..].sort_unstable();
     }
     if faults.has(Fault::Reversed) {

@@ -24,6 +24,8 @@ pub struct BlockLayout {
     offsets: Vec<u64>,
     size: u64,
     align: u64,
+    /// The bits of an address that are 0 where the block may lie.
+    low_bits: usize,
 }
 
 impl BlockLayout {
@@ -47,6 +49,7 @@ impl BlockLayout {
             offsets: Vec::new(),
             size: 0,
             align: 1,
+            low_bits: 0,
         };
         for (size, align) in values {
             let offset = round_up(block.size, align);
@@ -55,6 +58,10 @@ impl BlockLayout {
             block.align = block.align.max(align);
         }
         block.size = round_up(block.size, block.align);
+        // Alignments are powers of two. Without bytes a block may lie anywhere.
+        if block.size > 0 {
+            block.low_bits = block.align as usize - 1;
+        }
         block
     }
 
@@ -71,5 +78,11 @@ impl BlockLayout {
     /// The block's address is a multiple of this many bytes.
     pub fn align(&self) -> u64 {
         self.align
+    }
+
+    /// Whether the block may lie at an address.
+    #[inline]
+    pub(crate) fn may_lie_at(&self, address: usize) -> bool {
+        address & self.low_bits == 0
     }
 }

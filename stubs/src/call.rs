@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicPtr;
 
 use crate::block::BlockLayout;
 use crate::quote::short;
+use crate::stub::Direct;
 use crate::{GBlock, Record, Signature, Stub, StubKey};
 
 /// Calls functions of one signature and ABI. Made by
@@ -41,6 +42,8 @@ use crate::{GBlock, Record, Signature, Stub, StubKey};
 #[derive(Clone, Debug)]
 pub struct CallStub {
     stub: Arc<Stub>,
+    /// The stub's code, if nothing has to be done but to call it.
+    direct: Option<Direct>,
     arguments: BlockLayout,
     results: BlockLayout,
 }
@@ -85,6 +88,7 @@ impl CallStub {
         CallStub {
             arguments: BlockLayout::under(abi, signature.arguments()),
             results: BlockLayout::under(abi, signature.results()),
+            direct: stub.direct(),
             stub,
         }
     }
@@ -126,6 +130,7 @@ impl CallStub {
     ///   may be written;
     /// * the stack has room for the key's frame and the callee's needs;
     /// * no exception but a Rust panic leaves the callee, and none if its ABI can't unwind.
+    #[inline]
     pub unsafe fn call(
         &self,
         code: usize,
@@ -134,20 +139,28 @@ impl CallStub {
         results: *mut u8,
         g: &GBlock,
     ) -> Result<(), CallError> {
-        for (block, layout, found) in [
-            ("arguments", &self.arguments, arguments.addr()),
-            ("results", &self.results, results.addr()),
-        ] {
-            let wanted = layout.align();
-            if layout.size() > 0 && !(found as u64).is_multiple_of(wanted) {
-                return Err(CallError::Misaligned {
-                    key: self.key().to_string(),
-                    block,
-                    found,
-                    wanted,
-                });
-            }
+        if !self.arguments.may_lie_at(arguments.addr()) || !self.results.may_lie_at(results.addr())
+        {
+            return Err(self.misaligned(arguments.addr(), results.addr()));
         }
+        // SAFETY: I5, I6: the caller's promise, and both blocks are where they may be.
+        unsafe { self.call_placed(code, context, arguments, results, g) };
+        Ok(())
+    }
+
+    /// [`CallStub::call`] with blocks that are where their values may be.
+    ///
+    /// # Safety
+    /// As [`CallStub::call`].
+    #[inline(always)]
+    pub(crate) unsafe fn call_placed(
+        &self,
+        code: usize,
+        context: usize,
+        arguments: *const u8,
+        results: *mut u8,
+        g: &GBlock,
+    ) {
         let words = [
             arguments.expose_provenance() as u64,
             results.expose_provenance() as u64,
@@ -161,8 +174,28 @@ impl CallStub {
         let first = &raw const record;
         let end = AtomicPtr::new(first.wrapping_add(1).cast_mut());
         // SAFETY: I5, I6: one record, alive for the whole call; the rest is the caller's promise.
-        unsafe { self.stub.run(first, &end, &progress, g) };
-        Ok(())
+        // I4: `self` holds the stub whose code `direct` is.
+        unsafe {
+            match &self.direct {
+                Some(direct) if direct.is_surely_own() => direct.run(first, &end, &progress, g),
+                _ => self.stub.run(first, &end, &progress, g),
+            }
+        }
+    }
+
+    /// The error of a call with blocks at these addresses, of which at least one may not be there.
+    #[cold]
+    fn misaligned(&self, arguments: usize, results: usize) -> CallError {
+        let (block, layout, found) = match self.arguments.may_lie_at(arguments) {
+            true => ("results", &self.results, results),
+            false => ("arguments", &self.arguments, arguments),
+        };
+        CallError::Misaligned {
+            key: self.key().to_string(),
+            block,
+            found,
+            wanted: layout.align(),
+        }
     }
 
     /// [`CallStub::call`] with blocks whose sizes are checked as well.

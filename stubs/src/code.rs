@@ -210,6 +210,16 @@ impl Arena {
         (start..start + self.mapping.bytes()).contains(&address)
     }
 
+    pub(crate) fn gate(&self) -> &Arc<Gate> {
+        &self.gate
+    }
+
+    /// Whether a look at a word shows that this is the process that made the arena.
+    #[inline]
+    pub(crate) fn is_surely_own(&self) -> bool {
+        self.gate.is_surely_own()
+    }
+
     /// Whether this process is a fork of the one that made the arena.
     #[inline]
     pub(crate) fn is_forked(&self) -> bool {

@@ -50,6 +50,13 @@ impl Gate {
         self.word.cell().load(Ordering::Acquire) == OPEN && self.is_same_process()
     }
 
+    /// Whether a look at its word shows that this is the process that made it. Where that does not
+    /// show it, [`Gate::is_forked`] finds out.
+    #[inline]
+    pub(crate) fn is_surely_own(&self) -> bool {
+        self.word.is_cleared_by_fork() && self.word.cell().load(Ordering::Relaxed) != 0
+    }
+
     /// Whether this is a fork of the process that made it.
     #[inline]
     pub fn is_forked(&self) -> bool {

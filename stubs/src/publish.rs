@@ -32,7 +32,7 @@ use crate::lock::{lock, none_held};
 use crate::lower::{STUB_NAME, VENEER_NAME};
 use crate::tools::Code;
 use crate::unwind::{CallState, Frames};
-use crate::{StubError, StubKey};
+use crate::{Gate, StubError, StubKey};
 
 /// What a piece of generated code is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,6 +103,17 @@ impl Published {
         } else {
             None
         }
+    }
+
+    /// What a fork of the process that published it finds out by.
+    pub(crate) fn gate(&self) -> &Arc<Gate> {
+        self.common.arena.gate()
+    }
+
+    /// Whether a look at a word shows that this is the process that published it.
+    #[inline]
+    pub(crate) fn is_surely_own(&self) -> bool {
+        self.common.arena.is_surely_own()
     }
 
     /// Whether this process is a fork of the one that published it: its code may not be run.

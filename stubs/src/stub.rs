@@ -1,11 +1,12 @@
 //! A call stub: the machine code (or the interpretation) of one key.
 #![expect(unsafe_code, reason = "enters generated code")]
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicPtr;
 
 use crate::interp::Interpreter;
 use crate::publish::{CodePart, Published};
-use crate::{GBlock, Record, StubKey};
+use crate::{GBlock, Gate, Record, StubKey};
 
 // With the two counts of its `Arc` a stub is one allocation of 64 bytes, as most allocators make
 // them.
@@ -42,6 +43,37 @@ pub struct Stub {
 enum Body {
     Generated(Published),
     Interpreted(Box<Interpreter>),
+}
+
+/// The code of a stub that has no entrance, found without a look at the stub, which must be kept.
+#[derive(Clone, Debug)]
+pub(crate) struct Direct {
+    entry: Entry,
+    gate: Arc<Gate>,
+}
+
+impl Direct {
+    /// Whether a look at a word shows that this process made the code.
+    #[inline(always)]
+    pub(crate) fn is_surely_own(&self) -> bool {
+        self.gate.is_surely_own()
+    }
+
+    /// As [`Stub::run`].
+    ///
+    /// # Safety
+    /// As [`Stub::run`] of the stub, which is alive, in the process that made it.
+    #[inline(always)]
+    pub(crate) unsafe fn run(
+        &self,
+        first: *const Record,
+        end: &AtomicPtr<Record>,
+        progress: &AtomicPtr<Record>,
+        g: &GBlock,
+    ) {
+        // SAFETY: I4, I5, I6: the caller's promises are what a stub's code relies on.
+        unsafe { (self.entry)(first, end, progress, g) }
+    }
 }
 
 impl Stub {
@@ -96,6 +128,18 @@ impl Stub {
         }
     }
 
+    /// The code at [`Stub::entry`], if it is called as it is.
+    pub(crate) fn direct(&self) -> Option<Direct> {
+        match &self.body {
+            Body::Generated(published) if published.entrance().is_none() => Some(Direct {
+                // SAFETY: I4: a published stub, compiled with this signature.
+                entry: unsafe { std::mem::transmute::<usize, Entry>(published.entry()) },
+                gate: published.gate().clone(),
+            }),
+            _ => None,
+        }
+    }
+
     /// Which part of this stub's code lies at an address, if any does.
     pub fn part_at(&self, address: usize) -> Option<CodePart> {
         match &self.body {
@@ -140,25 +184,62 @@ impl Stub {
         progress: &AtomicPtr<Record>,
         g: &GBlock,
     ) {
+        if let Body::Generated(published) = &self.body
+            && published.is_surely_own()
+        {
+            // SAFETY: I5, I6: the caller's promises above, in the process that made the code.
+            return unsafe { Stub::enter(published, first, end, progress, g) };
+        }
+        // SAFETY: I5, I6: the caller's promises above.
+        unsafe { self.run_otherwise(first, end, progress, g) }
+    }
+
+    /// # Safety
+    /// As [`Stub::run`], in the process that made the code.
+    #[inline(always)]
+    unsafe fn enter(
+        published: &Published,
+        first: *const Record,
+        end: &AtomicPtr<Record>,
+        progress: &AtomicPtr<Record>,
+        g: &GBlock,
+    ) {
+        if let Some(entrance) = published.entrance() {
+            // SAFETY: I4: an entrance that `self` holds as it holds its stub, compiled with this
+            // signature.
+            let entrance = unsafe { std::mem::transmute::<usize, Entrance>(entrance) };
+            // SAFETY: I5, I6: the caller's promises are what a stub's code relies on.
+            return unsafe { entrance(first, end, progress, g, published.entry()) };
+        }
+        // SAFETY: I4: `entry` is a published stub whose code `self` holds, compiled with this
+        // signature.
+        let entry = unsafe { std::mem::transmute::<usize, Entry>(published.entry()) };
+        // SAFETY: I5, I6: the caller's promises are what a stub's code relies on.
+        unsafe { entry(first, end, progress, g) }
+    }
+
+    /// Where it takes more than a look at a word to know that the code may be run, or there is
+    /// none.
+    ///
+    /// # Safety
+    /// As [`Stub::run`].
+    #[inline(never)]
+    unsafe fn run_otherwise(
+        &self,
+        first: *const Record,
+        end: &AtomicPtr<Record>,
+        progress: &AtomicPtr<Record>,
+        g: &GBlock,
+    ) {
         match &self.body {
-            Body::Generated(published) if published.is_forked() => {
-                // SAFETY: I5, I6: the caller's promises above, for the same key.
-                unsafe { self.run_in_fork(first, end, progress, g) }
-            }
-            Body::Generated(published) => {
-                if let Some(entrance) = published.entrance() {
-                    // SAFETY: I4: an entrance that `self` holds as it holds its stub, compiled with
-                    // this signature.
-                    let entrance = unsafe { std::mem::transmute::<usize, Entrance>(entrance) };
-                    // SAFETY: I5, I6: the caller's promises above are what a stub's code relies on.
-                    return unsafe { entrance(first, end, progress, g, published.entry()) };
-                }
-                // SAFETY: I4: `entry` is a published stub whose code `self` holds, compiled with
-                // this signature.
-                let entry = unsafe { std::mem::transmute::<usize, Entry>(published.entry()) };
-                // SAFETY: I5, I6: the caller's promises above are what a stub's code relies on.
-                unsafe { entry(first, end, progress, g) }
-            }
+            // SAFETY: I5, I6: the caller's promises, for the same key.
+            Body::Generated(published) if published.is_forked() => unsafe {
+                self.run_in_fork(first, end, progress, g)
+            },
+            // SAFETY: I5, I6: the caller's promises.
+            Body::Generated(published) => unsafe {
+                Stub::enter(published, first, end, progress, g)
+            },
             // SAFETY: I5, I6: the same promises.
             Body::Interpreted(interpreter) => unsafe { interpreter.run(first, end, progress, g) },
         }

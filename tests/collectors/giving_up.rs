@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering::Relaxed};
 
-use fing::foreign::{Collection, CollectionError, Finalizers, Part, Scope, Tracer, Weak};
+use fing::foreign::{
+    Collection, CollectionError, Ephemeron, Finalizers, Part, Scope, Tracer, Weak,
+};
 use fing::{CacheOptions, CodePolicy, CyclePolicy, FinalizerOptions, HeldValue, Order};
 
 use super::{Heap, Marker, all, noting, noting_cleanup, noting_contexts, run};
@@ -123,12 +125,17 @@ unsafe impl Tracer for Young<'_> {
 ///
 /// 0 -> 1 -> 2 and 3 -> 4 are chains, 5 -> 6 -> 5 and 7 -> 8 -> 7 are cycles that are reported, 9
 /// has a context, 10 nothing but cleanups and a weak handle, 11 and 12 are queued and due when the
-/// collection begins, 13 is a root until then, and refers to 11.
+/// collection begins, 13 is a root until then, and refers to 11. Entries of weak maps keep 16 while
+/// 13 is alive, 17 while 16 is, and 19 while 18 is, which it is not.
 struct Program {
     heap: Heap,
     finalizers: Finalizers<u32>,
     weak: Weak,
+    ephemerons: [Ephemeron; 3],
 }
+
+/// The maps, keys and values of the entries.
+const ENTRIES: [[u32; 3]; 3] = [[ROOT, ROOT, 16], [16, 16, 17], [ROOT, 18, 19]];
 
 /// Finalizers that run in the end. Those of cycles never do.
 const RUN: [u64; 9] = [0, 1, 2, 3, 4, 914, 11, 12, 13];
@@ -138,7 +145,7 @@ const ROOT: u32 = 13;
 
 impl Program {
     fn new(order: Order) -> Program {
-        let mut heap = Heap::new(16);
+        let mut heap = Heap::new(20);
         for (from, to) in [(0, 1), (1, 2), (3, 4), (5, 6), (6, 5), (7, 8), (8, 7)] {
             heap.fields[from].push(to);
         }
@@ -168,12 +175,20 @@ impl Program {
             let add = |argument| finalizers.add_cleanup(10, &cleanup, argument).unwrap();
             add(HeldValue::Object(15));
             add(HeldValue::Word(77));
+            let entry = |[map, key, value]: [u32; 3]| finalizers.ephemeron(map, key, value);
             Program {
                 weak: finalizers.downgrade(10),
+                ephemerons: ENTRIES.map(entry),
                 heap,
                 finalizers,
             }
         }
+    }
+
+    /// The keys and values of the entries that are there.
+    fn entries(&self) -> [Option<(u32, u32)>; 3] {
+        self.ephemerons
+            .map(|ephemeron| self.finalizers.ephemeron_entry(ephemeron))
     }
 
     fn begin(&self, scope: Scope) -> Collection<u32> {
@@ -297,6 +312,9 @@ fn give_up(order: Order, how: How, call: Call) -> BTreeSet<u32> {
             step: AtomicU32::new(NO_STEP),
         };
         let step = program.try_to_collect(how, &fuse);
+        let [first, second, third] = ENTRIES.map(|[_, key, value]| Some((key, value)));
+        let there = [first, second, third.filter(|_| step.is_some())];
+        assert_eq!(program.entries(), there, "{case}");
         let scope = match step {
             Some(_) => how.scope(),
             // The survivors are old.
@@ -310,6 +328,7 @@ fn give_up(order: Order, how: How, call: Call) -> BTreeSet<u32> {
         assert_eq!(cycles, reports, "{case}");
         let finalizers = &program.finalizers;
         assert_eq!(finalizers.upgrade(program.weak), None, "{case}");
+        assert_eq!(program.entries(), [None; 3], "{case}");
         let stats = finalizers.stats();
         assert_eq!(
             (stats.finalizers, stats.cleanups, stats.weak),
@@ -333,13 +352,15 @@ fn a_tracer_that_panics_gives_the_collection_up() {
                 let steps = give_up(order, how, call);
                 steps.into_iter().collect::<Vec<_>>()
             });
-            // What early roots have traced (step 0) is not traced in the first step.
-            let first = u32::from(how != How::Early);
-            let wanted: [&[u32]; 4] = match order {
-                Order::Go => [&[first, 2], &[first, 2], &[first], &[2]],
-                // A minor collection takes nothing back.
-                Order::Topological if how == How::Minor => [&[3, 4], &[first, 2, 3, 4], &[3], &[4]],
-                Order::Topological => [&[2, 3, 4], &[first, 2, 3, 4], &[3], &[4]],
+            // The first step traces what entries of weak maps keep. What early roots have traced
+            // (step 0) is not traced in the second one.
+            let wanted: [&[u32]; 4] = match (order, how) {
+                (Order::Go, How::Early) => [&[0, 1, 2, 3], &[0, 1, 3], &[0, 1], &[3]],
+                (Order::Go, _) => [&[1, 2, 3], &[1, 2, 3], &[1, 2], &[3]],
+                (Order::Topological, How::Early) => {
+                    [&[1, 2, 3, 4, 5], &[0, 1, 3, 4, 5], &[1, 4], &[5]]
+                }
+                (Order::Topological, _) => [&[1, 2, 3, 4, 5], &[1, 2, 3, 4, 5], &[1, 4], &[5]],
             };
             assert_eq!(found, wanted, "{order:?} order, {how:?}");
         }

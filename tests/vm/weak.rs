@@ -1,7 +1,9 @@
 //! Weak cells and ephemerons in collected memory.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
+use fing::ends::ExitPolicy;
 use fing::error::DowngradeError;
 use fing::{Executor, FinalizerFn, Handle, HeapOptions, Mutator, Order, Runtime, TypeId};
 
@@ -104,6 +106,117 @@ fn weak_objects_are_cleared_before_the_finalizer_runs() {
         mutator.gc().unwrap();
         assert_eq!(mutator.gc().unwrap().live_objects, 0);
     }
+}
+
+/// In topological order an object that is due may refer to another one: what is weak there is
+/// cleared all the same, and does not keep the value.
+#[test]
+fn weak_objects_of_what_another_finalizer_keeps_are_cleared() {
+    let (runtime, ty) = in_order(Order::Topological);
+    let signature = runtime.types().parse_signature("func(*main.T)").unwrap();
+    let finalizer = FinalizerFn::from_rust(signature, |_, _| ());
+    let mut mutator = runtime.attach().unwrap();
+    let [first, second, value, plain, other] = [0; 5].map(|_| mutator.alloc(ty).unwrap());
+    mutator.store_ref(first, 0, Some(second)).unwrap();
+    mutator.store_ref(first, 8, Some(plain)).unwrap();
+    for object in [first, second] {
+        mutator.set_finalizer(object, &finalizer).unwrap();
+    }
+    let weak = [
+        mutator.weak_cell(second).unwrap(),
+        mutator.weak_cell(second.addr() + 8).unwrap(),
+        mutator.ephemeron(second, value).unwrap(),
+        // Its key is kept for the finalizer that is to run, and so is its value.
+        mutator.ephemeron(plain, other).unwrap(),
+    ];
+    let kept = [plain.addr(), other.addr()];
+    let weak = weak.map(|weak| mutator.root(weak).unwrap());
+    assert_eq!(mutator.gc().unwrap().live_objects, 4 + 4);
+    let found = weak.each_ref().map(|weak| words(&mutator, weak));
+    assert_eq!(found, [[0; 2], [0; 2], [0; 2], kept]);
+    assert_eq!(mutator.native(|| runtime.run_finalizers()).unwrap(), 2);
+    assert_eq!(mutator.gc().unwrap().live_objects, 4);
+    assert_eq!(words(&mutator, &weak[3]), [0; 2]);
+}
+
+/// The value of an ephemeron is finalized after its key, and after what leads to its key; it is
+/// left with a key that is left.
+#[test]
+fn values_are_finalized_after_keys() {
+    let (runtime, ty) = in_order(Order::Topological);
+    let (log, made) = std::sync::mpsc::channel();
+    let signature = runtime.types().parse_signature("func(*main.T)").unwrap();
+    let finalizer = FinalizerFn::from_rust(signature, move |mutator, object| {
+        let object = object.get(mutator).unwrap();
+        log.send(mutator.load_word(object, 16).unwrap()).unwrap();
+    });
+    let mut mutator = runtime.attach().unwrap();
+    let objects = [0; 9].map(|_| mutator.alloc(ty).unwrap());
+    let [value, key, leads, ring, back, left, a, b, plain] = objects;
+    // The one that leads back to its key waits for nothing.
+    for (from, to) in [(leads, plain), (ring, back), (back, ring), (b, a)] {
+        mutator.store_ref(from, 0, Some(to)).unwrap();
+    }
+    for (n, object) in (0..).zip(&objects[..8]) {
+        mutator.store_word(*object, 16, n).unwrap();
+        mutator.set_finalizer(*object, &finalizer).unwrap();
+    }
+    let pairs = [(key, value), (plain, key), (ring, left), (a, b)];
+    let wanted = [0, key.addr(), left.addr(), 0];
+    let entries = pairs.map(|(key, value)| mutator.ephemeron(key, value).unwrap());
+    let entries = entries.map(|entry| mutator.root(entry).unwrap());
+    mutator.gc().unwrap();
+    mutator.native(|| runtime.run_finalizers()).unwrap();
+    let made: Vec<u64> = made.try_iter().collect();
+    let place = |n: u64| made.iter().position(|of| *of == n).unwrap();
+    assert_eq!(made.len(), 5, "{made:?}");
+    assert!(place(2) < place(1) && place(1) < place(0), "{made:?}");
+    assert!(place(7) < place(6), "{made:?}");
+    let found = entries.each_ref().map(|entry| words(&mutator, entry)[1]);
+    assert_eq!(found, wanted);
+}
+
+/// An exit finalizes keys before values, whatever is alive, and clears what refers to either.
+#[test]
+fn an_exit_clears_what_it_finalizes() {
+    let (runtime, ty) = in_order(Order::Topological);
+    let (log, made) = std::sync::mpsc::channel();
+    let signature = runtime.types().parse_signature("func(*main.T)").unwrap();
+    let finalizer = FinalizerFn::from_rust(signature, move |mutator, object| {
+        let object = object.get(mutator).unwrap();
+        let entry = mutator.load_ref(object, 0).unwrap().unwrap();
+        let key = mutator.load_word(entry, 0).unwrap();
+        log.send((mutator.load_word(object, 16).unwrap(), key))
+            .unwrap();
+    });
+    let mut roots = Vec::new();
+    let mutator = runtime.attach().unwrap();
+    for (number, key_first) in [(0, true), (2, false)] {
+        let [first, second] = [0; 2].map(|_| mutator.alloc(ty).unwrap());
+        let (key, value) = if key_first {
+            (first, second)
+        } else {
+            (second, first)
+        };
+        let entry = mutator.ephemeron(key, value).unwrap();
+        for (number, object) in [(number, key), (number + 1, value)] {
+            mutator.store_ref(object, 0, Some(entry)).unwrap();
+            mutator.store_word(object, 16, number).unwrap();
+        }
+        for object in [first, second] {
+            mutator.set_finalizer(object, &finalizer).unwrap();
+            roots.push(mutator.root(object).unwrap());
+        }
+    }
+    drop(mutator);
+    runtime
+        .exit(ExitPolicy::Topological, Duration::MAX)
+        .unwrap();
+    let made: Vec<(u64, u64)> = made.try_iter().collect();
+    assert_eq!(made.len(), 4);
+    assert!(made.iter().all(|(_, key)| *key == 0), "{made:?}");
+    let place = |number| made.iter().position(|(of, _)| *of == number).unwrap();
+    assert!(place(0) < place(1) && place(2) < place(3), "{made:?}");
 }
 
 #[test]

@@ -151,6 +151,23 @@ impl Row {
 }
 
 impl Scenario {
+    /// The rows of a suite, under the suite's name.
+    pub(crate) const fn of_suite(
+        suite: &'static Suite,
+        group: &'static str,
+        about: &'static str,
+        unit: &'static str,
+        rows: fn() -> Vec<Row>,
+    ) -> Scenario {
+        Scenario {
+            name: suite.name,
+            group,
+            about,
+            unit,
+            source: Source::Suite(suite, rows),
+        }
+    }
+
     /// Whether a name on the command line chooses it.
     pub(crate) fn is_named(&self, name: &str) -> bool {
         self.name == name || self.group == name
@@ -166,6 +183,37 @@ impl Scenario {
 }
 
 impl Suite {
+    /// Figures of so many calls or things in each of many short rounds, in this process.
+    pub(crate) const fn of_short_rounds(
+        name: &'static str,
+        count: usize,
+        start: fn(usize) -> Result<Box<dyn Subject>, Fault>,
+    ) -> Suite {
+        Suite {
+            name,
+            sizes: Sizes::Fixed(count),
+            rounds: 300,
+            warm_rounds: 1,
+            alone: false,
+            program: None,
+            start,
+        }
+    }
+
+    /// Instructions that valgrind counts, for each of so many calls or things.
+    pub(crate) const fn of_instructions(
+        name: &'static str,
+        count: usize,
+        start: fn(usize) -> Result<Box<dyn Subject>, Fault>,
+    ) -> Suite {
+        Suite {
+            rounds: 1,
+            warm_rounds: 0,
+            program: Some("valgrind"),
+            ..Suite::of_short_rounds(name, count, start)
+        }
+    }
+
     /// The name of its subject.
     pub(crate) fn subject(&self) -> String {
         format!("fing.{}", self.name)

@@ -9,7 +9,7 @@ use std::process::Command;
 use super::batch::{Calls, RECORDS, Way};
 use crate::callees::{Callee, Kind};
 use crate::measure::{Fault, Round, Subject, rounds};
-use crate::plan::{Row, Scenario, Sizes, Source, Suite};
+use crate::plan::{Row, Scenario, Source, Suite};
 
 /// Batches of the two runs.
 const BATCHES: [usize; 2] = [20, 120];
@@ -27,15 +27,7 @@ const WAYS: [Way; 8] = [
     Way::Libffi,
 ];
 
-static SUITE: Suite = Suite {
-    name: "instructions",
-    sizes: Sizes::Fixed(RECORDS),
-    rounds: 1,
-    warm_rounds: 0,
-    alone: false,
-    program: Some("valgrind"),
-    start: |_| Ok(start()),
-};
+static SUITE: Suite = Suite::of_instructions("instructions", RECORDS, |_| Ok(start()));
 
 pub(crate) const SCENARIOS: &[Scenario] = &[Scenario {
     name: "instructions",
@@ -80,9 +72,7 @@ fn start() -> Box<dyn Subject> {
         let mut round = Round::new();
         for way in WAYS {
             for kind in Kind::PLAIN {
-                let [few, many] = BATCHES.map(|batches| count(way, kind, batches));
-                let records = (BATCHES[1] - BATCHES[0]) * RECORDS;
-                let each = (many? - few?) / records as f64;
+                let each = of_each(&["batches", &way.to_string(), kind.name()])?;
                 round.insert(way.figure(kind).into(), each);
             }
         }
@@ -90,22 +80,29 @@ fn start() -> Box<dyn Subject> {
     })
 }
 
+/// Instructions of one of the records, or calls, of which this program makes [`RECORDS`] in each
+/// batch, told to do so by these arguments and a number of batches.
+///
+/// # Errors
+/// valgrind's.
+pub(crate) fn of_each(arguments: &[&str]) -> Result<f64, Fault> {
+    let [few, many] = BATCHES.map(|batches| count(arguments, batches));
+    let records = (BATCHES[1] - BATCHES[0]) * RECORDS;
+    Ok((many? - few?) / records as f64)
+}
+
 /// Instructions of a whole process.
-fn count(way: Way, kind: Kind, batches: usize) -> Result<f64, Fault> {
+fn count(arguments: &[&str], batches: usize) -> Result<f64, Fault> {
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
         .arg(std::env::current_exe()?)
-        .args([
-            "batches",
-            &way.to_string(),
-            kind.name(),
-            &batches.to_string(),
-        ])
+        .args(arguments)
+        .arg(batches.to_string())
         .output()
         .map_err(|error| format!("running valgrind: {error}"))?;
     let text = String::from_utf8_lossy(&output.stderr);
     if !output.status.success() {
-        return Err(format!("valgrind: {way} failed:\n{text}").into());
+        return Err(format!("valgrind: {arguments:?} failed:\n{text}").into());
     }
     let line = text
         .lines()

@@ -2,66 +2,133 @@
 //! Has unsafe code: calls functions by their addresses.
 #![expect(unsafe_code, reason = "calls functions by their addresses")]
 
+use std::convert::Infallible;
 use std::ffi::c_void;
 use std::hint::black_box;
 use std::ptr::{from_mut, from_ref};
-use std::time::Instant;
 
-use fing_stubs::function::{Arg, CResult, Function, FunctionError, Ret, Typed};
-use fing_stubs::function::{UnsafeFunctionType, signature_of};
-use fing_stubs::{Abi, CallStub, GBlock, Signature, StubCache, c_struct};
+use fing_stubs::function::{
+    Arg, CResult, Function, FunctionError, Ret, Typed, UnsafeFunctionType, VariadicFunction,
+    signature_of,
+};
+use fing_stubs::{Abi, CallError, CallStub, GBlock, Signature, StubCache, c_struct};
 use libffi::middle::{Cif, Type};
 use libffi::raw::ffi_call;
 
-use crate::measure::clock::since;
-use crate::measure::{Fault, Round, Subject, rounds};
-use crate::plan::{Row, Scenario, Sizes, Source, Suite};
+use super::instructions;
+use crate::measure::clock::try_time;
+use crate::measure::{Fault, Subject, rounds};
+use crate::plan::{Row, Scenario, Suite};
 
 /// Calls of a sample.
 const COUNT: usize = super::batch::RECORDS;
 
-const fn suite(name: &'static str, start: fn(usize) -> Result<Box<dyn Subject>, Fault>) -> Suite {
-    Suite {
-        name,
-        sizes: Sizes::Fixed(COUNT),
-        rounds: 300,
-        warm_rounds: 1,
-        alone: false,
-        program: None,
-        start,
-    }
+/// What is called, by all ways.
+#[derive(Clone, Copy)]
+enum Case {
+    Structs,
+    Variadic,
 }
 
-static STRUCTS: Suite = suite("values-structs", structs);
-static VARIADIC: Suite = suite("values-variadic", variadic);
+static STRUCTS: Suite = Suite::of_short_rounds("values-structs", COUNT, |_| timed(Case::Structs));
+static VARIADIC: Suite =
+    Suite::of_short_rounds("values-variadic", COUNT, |_| timed(Case::Variadic));
+static STRUCTS_COUNTED: Suite =
+    Suite::of_instructions("values-structs-instructions", COUNT, |_| {
+        counted(Case::Structs)
+    });
+static VARIADIC_COUNTED: Suite =
+    Suite::of_instructions("values-variadic-instructions", COUNT, |_| {
+        counted(Case::Variadic)
+    });
 
-const fn scenario(suite: &'static Suite, about: &'static str) -> Scenario {
-    Scenario {
-        name: suite.name,
-        group: "values",
-        about,
-        unit: "ns/call",
-        source: Source::Suite(suite, rows),
+const fn scenario(suite: &'static Suite, case: Case, unit: &'static str) -> Scenario {
+    match case {
+        Case::Structs => {
+            let about = "a call that takes two structs and returns one";
+            Scenario::of_suite(suite, "values", about, unit, || rows(Case::Structs))
+        }
+        Case::Variadic => {
+            let about = "a call of a variadic function with two floats and an integer";
+            Scenario::of_suite(suite, "values", about, unit, || rows(Case::Variadic))
+        }
     }
 }
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    scenario(&STRUCTS, "a call that takes two structs and returns one"),
-    scenario(
-        &VARIADIC,
-        "a call of a variadic function with two floats and an integer",
-    ),
+    scenario(&STRUCTS, Case::Structs, "ns/call"),
+    scenario(&STRUCTS_COUNTED, Case::Structs, "instructions/call"),
+    scenario(&VARIADIC, Case::Variadic, "ns/call"),
+    scenario(&VARIADIC_COUNTED, Case::Variadic, "instructions/call"),
 ];
 
-/// A call from block to block, one whose arguments are checked each time, and one of Rust types.
-fn rows() -> Vec<Row> {
-    vec![
-        Row::alone("libffi.call"),
-        Row::beside("fing.block", "libffi.call").at_most(0.25),
-        Row::beside("fing.function", "libffi.call").at_most(0.25),
-        Row::beside("fing.typed", "libffi.call").at_most(0.25),
-        Row::beside("floor.call", "libffi.call"),
-    ]
+impl Case {
+    fn name(self) -> &'static str {
+        match self {
+            Case::Structs => "structs",
+            Case::Variadic => "variadic",
+        }
+    }
+
+    fn ways(self) -> Result<Vec<Way>, Fault> {
+        match self {
+            Case::Structs => structs(),
+            Case::Variadic => variadic(),
+        }
+    }
+}
+
+/// A call from block to block, one whose arguments are checked each time, one that also finds its
+/// stub by the types of its arguments, and one of Rust types.
+fn rows(case: Case) -> Vec<Row> {
+    let fing: &[&str] = match case {
+        Case::Structs => &["fing.block", "fing.function", "fing.typed"],
+        Case::Variadic => &["fing.block", "fing.function", "fing.variadic", "fing.typed"],
+    };
+    let fing = fing
+        .iter()
+        .map(|&way| Row::beside(way, LIBFFI).at_most(0.25));
+    let mut rows = vec![Row::alone(LIBFFI)];
+    rows.extend(fing);
+    rows.push(Row::beside(FLOOR, LIBFFI));
+    rows
+}
+
+const LIBFFI: &str = "libffi.call";
+const FLOOR: &str = "floor.call";
+
+/// Nanoseconds of a call.
+fn timed(case: Case) -> Result<Box<dyn Subject>, Fault> {
+    let ways = case.ways()?;
+    Ok(rounds(move || {
+        let time = |(figure, calls): &Way| Ok(((*figure).into(), try_time(COUNT, calls)?));
+        ways.iter().map(time).collect()
+    }))
+}
+
+/// Instructions of a call.
+fn counted(case: Case) -> Result<Box<dyn Subject>, Fault> {
+    let ways = case.ways()?;
+    Ok(rounds(move || {
+        let count = |(figure, _): &Way| {
+            let each = instructions::of_each(&["values", case.name(), figure])?;
+            Ok(((*figure).into(), each))
+        };
+        ways.iter().map(count).collect()
+    }))
+}
+
+/// Makes so many batches of calls by one way, for valgrind to count.
+///
+/// # Errors
+/// There is no such case or way, or it can't be made.
+pub(crate) fn call_batches(case: &str, way: &str, batches: usize) -> Result<(), Fault> {
+    let cases = [Case::Structs, Case::Variadic];
+    let found = cases.into_iter().find(|one| one.name() == case);
+    let ways = found.ok_or_else(|| format!("no case {case:?}"))?.ways()?;
+    let found = ways.iter().find(|(figure, _)| *figure == way);
+    let (_, calls) = found.ok_or_else(|| format!("no way {way:?}"))?;
+    (0..batches).try_for_each(|_| calls())
 }
 
 #[repr(C)]
@@ -97,17 +164,33 @@ extern "C" fn sum(n: i32, a: f64, b: f64, c: i64) -> f64 {
     f64::from(n) + a * b + c as f64
 }
 
-/// Nanoseconds of a call, of which `one` makes the nth.
-fn each<R>(mut one: impl FnMut(i64) -> R) -> f64 {
-    let begun = Instant::now();
-    for n in 0..COUNT as i64 {
-        black_box(one(n));
-    }
-    since(begun, COUNT)
+/// What makes [`COUNT`] calls.
+type Calls = Box<dyn Fn() -> Result<(), Fault>>;
+
+/// A way to call a function: its figure, and the calls.
+type Way = (&'static str, Calls);
+
+/// Calls, of which `one` makes the nth.
+fn each<R, E>(one: impl Fn(i64) -> Result<R, E> + 'static) -> Calls
+where
+    Fault: From<E>,
+{
+    Box::new(move || {
+        for n in 0..COUNT as i64 {
+            black_box(one(n)?);
+        }
+        Ok(())
+    })
+}
+
+/// Calls that can't fail.
+fn each_sure<R>(one: impl Fn(i64) -> R + 'static) -> Calls {
+    each::<R, Infallible>(move |n| Ok(one(n)))
 }
 
 /// One function, by every way to call it.
 struct Ways<F> {
+    cache: StubCache,
     block: CallStub,
     function: Function,
     typed: Typed<F>,
@@ -128,6 +211,7 @@ impl<F: UnsafeFunctionType> Ways<F> {
             block: cache.call_stub(signature, abi)?,
             typed: function.typed()?,
             function,
+            cache,
             cif,
             code,
             g: GBlock::zeroed(),
@@ -139,7 +223,7 @@ impl<F: UnsafeFunctionType> Ways<F> {
     /// # Safety
     /// `Args` is the block of the arguments, `R` the result, and the function may be called so.
     #[inline(always)]
-    unsafe fn by_block<Args, R: CResult + Default>(&self, args: &Args) -> Result<R, Fault> {
+    unsafe fn by_block<Args, R: CResult + Default>(&self, args: &Args) -> Result<R, CallError> {
         let mut result = R::default();
         let (from, to) = (from_ref(args).cast(), from_mut(&mut result).cast());
         // SAFETY: the caller's promise.
@@ -170,45 +254,44 @@ fn place<T>(value: &T) -> *const c_void {
 
 type Walk = unsafe fn(Point, Step) -> Point;
 
-fn structs(_: usize) -> Result<Box<dyn Subject>, Fault> {
+fn structs() -> Result<Vec<Way>, Fault> {
     let point = Type::structure([Type::f64(), Type::f64()]);
     let step = Type::structure([Type::i64(), Type::f64()]);
     let cif = Cif::new([point.clone(), step], point);
     let signature = signature_of::<Walk>()?;
     // SAFETY: `walk` is of these types.
     let ways: Ways<Walk> = unsafe { Ways::new(walk as *const () as usize, &signature, cif)? };
+    let ways: &Ways<Walk> = Box::leak(Box::new(ways));
     let from = Point { x: 1.0, y: 2.0 };
     let step = |count| Step { count, by: 0.5 };
     let by_hand = black_box(walk as extern "C" fn(Point, Step) -> Point);
     #[repr(C)]
     struct Args(Point, Step);
-    Ok(rounds(move || {
-        let function = |n| -> Result<Point, FunctionError> {
-            let (step, mut to) = (step(n), Point::default());
-            let args = [Arg::of(&from), Arg::of(&step)];
-            // SAFETY: `walk` takes any numbers.
-            unsafe { ways.function.call(&args, Ret::of(&mut to))? };
-            Ok(to)
-        };
-        // SAFETY: `walk` is called with a point and a step.
-        let block = |n| unsafe { ways.by_block::<_, Point>(&Args(from, step(n))) };
-        // SAFETY: as above.
-        let typed = |n| unsafe { ways.typed.call(from, step(n)) };
-        // SAFETY: as above.
-        let libffi = |n| unsafe { ways.by_libffi::<Point, 2>([place(&from), place(&step(n))]) };
-        Ok(Round::from_iter([
-            ("libffi.call".into(), each(libffi)),
-            ("fing.block".into(), each(block)),
-            ("fing.function".into(), each(function)),
-            ("fing.typed".into(), each(typed)),
-            ("floor.call".into(), each(|n| by_hand(from, step(n)))),
-        ]))
-    }))
+    let function = move |n| -> Result<Point, FunctionError> {
+        let (step, mut to) = (step(n), Point::default());
+        let args = [Arg::of(&from), Arg::of(&step)];
+        // SAFETY: `walk` takes any numbers.
+        unsafe { ways.function.call(&args, Ret::of(&mut to))? };
+        Ok(to)
+    };
+    // SAFETY: `walk` is called with a point and a step.
+    let block = move |n| unsafe { ways.by_block::<_, Point>(&Args(from, step(n))) };
+    // SAFETY: as above.
+    let typed = move |n| unsafe { ways.typed.call(from, step(n)) };
+    // SAFETY: as above.
+    let libffi = move |n| unsafe { ways.by_libffi::<Point, 2>([place(&from), place(&step(n))]) };
+    Ok(vec![
+        (LIBFFI, each_sure(libffi)),
+        ("fing.block", each(block)),
+        ("fing.function", each(function)),
+        ("fing.typed", each_sure(typed)),
+        (FLOOR, each_sure(move |n| by_hand(from, step(n)))),
+    ])
 }
 
 type Sum = unsafe fn(i32, f64, f64, i64) -> f64;
 
-fn variadic(_: usize) -> Result<Box<dyn Subject>, Fault> {
+fn variadic() -> Result<Vec<Way>, Fault> {
     let cif = Cif::new_variadic(
         [Type::i32(), Type::f64(), Type::f64(), Type::i64()],
         1,
@@ -217,32 +300,41 @@ fn variadic(_: usize) -> Result<Box<dyn Subject>, Fault> {
     let signature = signature_of::<Sum>()?.c_variadic(1)?;
     // SAFETY: `sum` may be called as a variadic function of these types.
     let ways: Ways<Sum> = unsafe { Ways::new(sum as *const () as usize, &signature, cif)? };
+    let ways: &Ways<Sum> = Box::leak(Box::new(ways));
+    // SAFETY: as above.
+    let any = unsafe { VariadicFunction::at(&ways.cache, ways.code, &signature, Abi::system_v())? };
     let by_hand = black_box(sum as extern "C" fn(i32, f64, f64, i64) -> f64);
     let (a, b) = (0.5f64, 3.0f64);
     #[repr(C)]
     struct Args(i32, f64, f64, i64);
-    Ok(rounds(move || {
-        let function = |n: i64| -> Result<f64, FunctionError> {
-            let mut to = 0.0;
-            let args = [Arg::of(&7i32), Arg::of(&a), Arg::of(&b), Arg::of(&n)];
-            // SAFETY: `sum` takes any numbers.
-            unsafe { ways.function.call(&args, Ret::of(&mut to))? };
-            Ok(to)
-        };
-        // SAFETY: `sum` is called with its types.
-        let block = |n| unsafe { ways.by_block::<_, f64>(&Args(7, a, b, n)) };
+    let function = move |n: i64| -> Result<f64, FunctionError> {
+        let mut to = 0.0;
+        let args = [Arg::of(&7i32), Arg::of(&a), Arg::of(&b), Arg::of(&n)];
+        // SAFETY: `sum` takes any numbers.
+        unsafe { ways.function.call(&args, Ret::of(&mut to))? };
+        Ok(to)
+    };
+    let variadic = move |n: i64| -> Result<f64, FunctionError> {
+        let mut to = 0.0;
+        let args = [Arg::of(&7i32), Arg::of(&a), Arg::of(&b), Arg::of(&n)];
         // SAFETY: as above.
-        let typed = |n| unsafe { ways.typed.call(7, a, b, n) };
-        // SAFETY: as above.
-        let libffi = |n: i64| unsafe {
-            ways.by_libffi::<f64, 4>([place(&7i32), place(&a), place(&b), place(&n)])
-        };
-        Ok(Round::from_iter([
-            ("libffi.call".into(), each(libffi)),
-            ("fing.block".into(), each(block)),
-            ("fing.function".into(), each(function)),
-            ("fing.typed".into(), each(typed)),
-            ("floor.call".into(), each(|n| by_hand(7, a, b, n))),
-        ]))
-    }))
+        unsafe { any.call(&args, Ret::of(&mut to))? };
+        Ok(to)
+    };
+    // SAFETY: `sum` is called with its types.
+    let block = move |n| unsafe { ways.by_block::<_, f64>(&Args(7, a, b, n)) };
+    // SAFETY: as above.
+    let typed = move |n| unsafe { ways.typed.call(7, a, b, n) };
+    // SAFETY: as above.
+    let libffi = move |n: i64| unsafe {
+        ways.by_libffi::<f64, 4>([place(&7i32), place(&a), place(&b), place(&n)])
+    };
+    Ok(vec![
+        (LIBFFI, each_sure(libffi)),
+        ("fing.block", each(block)),
+        ("fing.function", each(function)),
+        ("fing.variadic", each(variadic)),
+        ("fing.typed", each_sure(typed)),
+        (FLOOR, each_sure(move |n| by_hand(7, a, b, n))),
+    ])
 }

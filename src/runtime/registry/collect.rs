@@ -84,12 +84,7 @@ impl Weakness for Registry {
             return;
         }
         if self.order.is_topological() {
-            self.plan(marking);
-            let specials = self.specials.lock();
-            if specials.is_followed() {
-                self.follow(&specials, marking);
-            }
-            return;
+            return self.plan(marking);
         }
         marking.mark_children_of_dying();
         let specials = self.specials.lock();

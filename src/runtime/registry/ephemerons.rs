@@ -8,19 +8,23 @@
 //! ephemerons are special objects, so each is seen once when it is marked; whichever of the two is
 //! marked last marks the value ([`Registry::follow`]). That takes one step for each ephemeron,
 //! however they lead to one another.
+//!
+//! In topological order one object that is due may have marked another one: what refers to it
+//! weakly is cleared when that is decided ([`WeakObjects::clear_due`]).
 #![forbid(unsafe_code)]
 
 use std::collections::HashMap;
 
 use super::{DowngradeError, Registry, Specials};
 use crate::heap::{AllocError, Heap, Location, Marking, Word};
+use crate::order::WeakEdges;
 use crate::runtime::mutator::Mutator;
 use crate::runtime::object::Obj;
 use crate::types::{TypeId, Types};
 
 /// Byte offsets in a cell or an ephemeron.
 const KEY: usize = 0;
-const VALUE: usize = 8;
+pub(super) const VALUE: usize = 8;
 
 /// All weak objects.
 #[derive(Debug, Default)]
@@ -66,9 +70,24 @@ impl WeakObjects {
 
     /// Clears what refers to unmarked objects, and forgets what is itself unmarked.
     pub(super) fn clear(&mut self, marking: &Marking<'_>) {
-        let heap = marking.heap();
+        self.retain(marking.heap(), |weak, of| {
+            marking.is_marked(of) && marking.is_marked(weak)
+        });
+    }
+
+    /// Clears what refers to objects whose finalizers are due, whether they are marked or not;
+    /// `is_due` is given where an object starts.
+    pub(super) fn clear_due(&mut self, heap: &Heap, is_due: impl Fn(usize) -> bool) {
+        self.retain(heap, |_, of| {
+            heap.find(of).is_none_or(|(start, _)| !is_due(start))
+        });
+    }
+
+    /// Clears and forgets the weak objects for which `is_kept` returns false; it is given the weak
+    /// object and the address to which that refers.
+    fn retain(&mut self, heap: &Heap, is_kept: impl Fn(usize, usize) -> bool) {
         let is_kept = |weak: usize, of: usize| {
-            let kept = marking.is_marked(of) && marking.is_marked(weak);
+            let kept = is_kept(weak, of);
             if !kept {
                 set(heap, weak, KEY, 0);
                 set(heap, weak, VALUE, 0);
@@ -86,6 +105,42 @@ impl WeakObjects {
                 !all.is_empty()
             });
         }
+    }
+
+    /// All ephemerons whose values are objects: each with where its key starts, unless that is in
+    /// no object and never dies, and where its value does.
+    pub(super) fn entries(
+        &self,
+        heap: &Heap,
+    ) -> impl Iterator<Item = (usize, Option<usize>, usize)> {
+        let start = |addr: usize| Some(heap.find(addr)?.0);
+        self.ephemerons.iter().filter_map(move |(ephemeron, key)| {
+            let value = heap.load(*ephemeron, VALUE, Word::Any).ok()?;
+            Some((*ephemeron, start(*key), start(value as usize)?))
+        })
+    }
+
+    /// The ephemerons that may keep an unmarked value.
+    pub(super) fn edges(&self, marking: &Marking<'_>) -> WeakEdges<usize> {
+        let mut edges = WeakEdges::default();
+        let is_unmarked = |object: &usize| !marking.is_marked(*object);
+        for (ephemeron, key, value) in self.entries(marking.heap()) {
+            let holder = Some(ephemeron).filter(is_unmarked);
+            let key = key.filter(is_unmarked);
+            if is_unmarked(&value) && holder.or(key).is_some() {
+                edges.add(holder, key, value);
+            }
+        }
+        edges
+    }
+
+    /// All ephemerons, for an order in which it is not known what is alive.
+    pub(super) fn all_edges(&self, heap: &Heap) -> WeakEdges<usize> {
+        let mut edges = WeakEdges::default();
+        for (ephemeron, key, value) in self.entries(heap) {
+            edges.add_each(ephemeron, key.unwrap_or(ephemeron), value);
+        }
+        edges
     }
 }
 

@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use fing_stubs::Record;
 
@@ -45,6 +45,13 @@ impl Registry {
             Some(ExitOrder::LastRegisteredFirst) => Vec::new(),
             Some(ExitOrder::Topological) => self.sort(&specials, marking, &mut entries),
         };
+        let finalizers = entries
+            .iter()
+            .filter(|entry| entry.kind == CallKind::Finalizer);
+        let due: HashSet<usize> = finalizers.map(|entry| entry.start).collect();
+        specials
+            .weak
+            .clear_due(marking.heap(), |start| due.contains(&start));
         for entry in &entries {
             specials.unregister(marking, entry);
         }
@@ -166,11 +173,12 @@ impl Registry {
         });
         let candidates: Vec<Candidate<usize>> = candidates.collect();
         // Nothing is marked.
+        let ephemerons = specials.weak.all_edges(marking.heap());
         let children = |object: usize, visit: &mut dyn FnMut(usize)| {
             Tracer::children(marking, object, &mut |_, child| visit(child));
             specials.hidden(object).for_each(visit);
         };
-        let plan = plan(&candidates, children, Faults::default());
+        let plan = plan(&candidates, children, ephemerons, Faults::default());
         let due = plan.due.iter().map(|n| starts[*n as usize]);
         let places: HashMap<usize, usize> = due.zip(0..).collect();
         let is_left =

@@ -140,6 +140,7 @@ impl Registry {
                 reported: state.reported.contains(&object),
             })
             .collect();
+        let ephemerons = specials.weak.edges(marking);
         let children = |object: usize, visit: &mut dyn FnMut(usize)| {
             Tracer::children(marking, object, &mut |marking, child| {
                 if !marking.is_marked(child) {
@@ -151,7 +152,7 @@ impl Registry {
                 .filter(|after| !marking.is_marked(*after))
                 .for_each(visit);
         };
-        let plan = plan(&candidates, children, Faults::default());
+        let plan = plan(&candidates, children, ephemerons, Faults::default());
         for &n in &plan.left {
             marking.mark(starts[n as usize]);
         }
@@ -166,13 +167,17 @@ impl Registry {
             state.reported.remove(&start);
             state.planned.extend(&dying[n as usize].finalizers);
         }
+        let due: HashSet<usize> = plan.due.iter().map(|&n| starts[n as usize]).collect();
+        specials
+            .weak
+            .clear_due(marking.heap(), |start| due.contains(&start));
         let asked = plan.reported.iter().map(|&n| starts[n as usize]);
         state.reported.extend(asked);
         for path in plan.reports {
             let types = path.iter().map(|&addr| marking.type_name(addr)).collect();
             state.reports.push(CycleReport { path, types });
         }
-        if specials.has_hidden() {
+        if specials.is_followed() {
             self.follow(&specials, marking);
         }
         specials.topological = state;

@@ -1,11 +1,13 @@
 //! Why an object is alive.
 #![forbid(unsafe_code)]
 
+use std::collections::HashMap;
+
 use super::suspects::Registration;
-use super::{Registry, suspects};
+use super::{Registry, ephemerons, suspects};
 use crate::calls::queue::Tag;
-use crate::heap::{Heap, Marking};
-use crate::order::{KeepPath, Keeper, PathLink, Starts, find_path};
+use crate::heap::Marking;
+use crate::order::{KeepPath, Keeper, PathLink, Starts, WeakEntry, find_path};
 use crate::world::threads::WorldError;
 
 /// Why [`Runtime::why_alive`](crate::Runtime::why_alive) failed.
@@ -65,25 +67,38 @@ impl Registry {
             starts.finalizable = finalizable.map(|entry| entry.object as u64).collect();
         }
         let specials = self.specials.lock();
-        let found = find_path(&starts, target, &mut |object, visit| {
+        let (mut weak, mut immortal) = (Vec::new(), HashMap::new());
+        for (ephemeron, key, value) in specials.weak.entries(heap) {
+            match key {
+                Some(key) => weak.push(WeakEntry {
+                    name: ephemeron as u64,
+                    holder: Some(ephemeron as u64),
+                    key: key as u64,
+                    value: value as u64,
+                }),
+                // Its key never dies, so it refers to the value as a field would.
+                None => _ = immortal.insert(ephemeron as u64, value as u64),
+            }
+        }
+        let found = find_path(&starts, &weak, target, &mut |object, visit| {
+            if let Some(value) = immortal.get(&object) {
+                visit(ephemerons::VALUE, *value);
+            }
             let object = object as usize;
             heap.for_each_child(object, |offset, child| visit(offset, child as u64));
             let hidden = specials.hidden(object);
             hidden.for_each(|child| visit(PathLink::<usize>::HIDDEN, child as u64));
         });
         drop(specials);
-        Ok(found.map(|(keeper, path)| of_heap(heap, keeper, &path)))
-    }
-}
-
-fn of_heap(heap: &Heap, keeper: Keeper<u64>, path: &[(u64, usize)]) -> KeepPath<usize> {
-    let links = path.iter().map(|&(object, slot)| PathLink {
-        object: object as usize,
-        ty: suspects::name(heap, object as usize),
-        slot,
-    });
-    KeepPath {
-        keeper: keeper.map(|object| object as usize),
-        path: links.collect(),
+        Ok(found.map(|(keeper, path)| KeepPath {
+            keeper: keeper.map(|object| object as usize),
+            path: path
+                .into_iter()
+                .map(|step| {
+                    let ty = suspects::name(heap, step.object as usize);
+                    step.link(|object| object as usize, ty)
+                })
+                .collect(),
+        }))
     }
 }

@@ -8,22 +8,25 @@ use super::CValue;
 use crate::Type;
 use crate::quote::short;
 
-/// A Rust type, as calls compare it.
-#[derive(Clone, Copy, Debug)]
+/// A Rust type, as calls compare it. There is one at each address for ever, and each is of one
+/// type; several may be of the same.
+#[derive(Debug)]
 pub(super) struct Source {
     pub(super) id: TypeId,
     pub(super) ty: fn() -> Type,
     pub(super) size: usize,
 }
 
-impl Source {
-    pub(super) fn of<T: CValue>() -> Source {
-        Source {
-            id: TypeId::of::<T>(),
-            ty: T::c_type,
-            size: size_of::<T>(),
-        }
-    }
+trait HasSource: CValue {
+    const SOURCE: &'static Source;
+}
+
+impl<T: CValue> HasSource for T {
+    const SOURCE: &'static Source = &Source {
+        id: TypeId::of::<T>(),
+        ty: T::c_type,
+        size: size_of::<T>(),
+    };
 }
 
 /// An argument of a call: a value that is borrowed for it.
@@ -32,7 +35,7 @@ pub struct Arg<'a> {
     pub(super) start: *const u8,
     pub(super) size: usize,
     /// `None`: bytes.
-    pub(super) typed: Option<Source>,
+    pub(super) typed: Option<&'static Source>,
     _borrowed: PhantomData<&'a u8>,
 }
 
@@ -43,13 +46,14 @@ impl<'a> Arg<'a> {
         Arg {
             start: std::ptr::from_ref(value).cast(),
             size: size_of::<T>(),
-            typed: Some(Source::of::<T>()),
+            typed: Some(T::SOURCE),
             _borrowed: PhantomData,
         }
     }
 
     /// The bytes of a value of any type, of which only the number is compared: for types that are
     /// known at run time only.
+    #[inline]
     pub fn bytes(bytes: &'a [u8]) -> Arg<'a> {
         Arg {
             start: bytes.as_ptr(),
@@ -57,10 +61,6 @@ impl<'a> Arg<'a> {
             typed: None,
             _borrowed: PhantomData,
         }
-    }
-
-    pub(super) fn found(&self) -> String {
-        found(&self.typed, self.size)
     }
 }
 
@@ -71,12 +71,13 @@ pub struct Ret<'a> {
     pub(super) start: Option<*mut u8>,
     pub(super) size: usize,
     /// `None`: bytes.
-    pub(super) typed: Option<Source>,
+    pub(super) typed: Option<&'static Source>,
     _borrowed: PhantomData<&'a mut u8>,
 }
 
 impl<'a> Ret<'a> {
     /// There is no result, or it is not wanted.
+    #[inline]
     pub fn ignored() -> Ret<'a> {
         Ret {
             start: None,
@@ -92,13 +93,14 @@ impl<'a> Ret<'a> {
         Ret {
             start: Some(std::ptr::from_mut(value).cast()),
             size: size_of::<T>(),
-            typed: Some(Source::of::<T>()),
+            typed: Some(T::SOURCE),
             _borrowed: PhantomData,
         }
     }
 
     /// The bytes of a result of any type; of several results those of their
     /// [block](crate::BlockLayout).
+    #[inline]
     pub fn bytes(bytes: &'a mut [u8]) -> Ret<'a> {
         Ret {
             start: Some(bytes.as_mut_ptr()),
@@ -107,13 +109,10 @@ impl<'a> Ret<'a> {
             _borrowed: PhantomData,
         }
     }
-
-    pub(super) fn found(&self) -> String {
-        found(&self.typed, self.size)
-    }
 }
 
-fn found(typed: &Option<Source>, size: usize) -> String {
+/// What was given, for an error.
+pub(super) fn found(typed: Option<&Source>, size: usize) -> String {
     match typed {
         Some(source) => short(&(source.ty)()).to_string(),
         None => format!("{size} bytes"),

@@ -3,34 +3,35 @@
 
 use std::mem::MaybeUninit;
 
-/// Words in the frame of the caller. Larger blocks are allocated.
-const WORDS: usize = 16;
+use crate::BlockLayout;
 
-/// A block of so many bytes, aligned to 16. Its bytes are not initialized: a stub reads the values
-/// of a block and nothing between them.
-pub(super) struct Block {
-    own: [MaybeUninit<u128>; WORDS],
-    large: Vec<MaybeUninit<u128>>,
+/// Aligned as nearly all blocks want to be.
+type Unit = MaybeUninit<u128>;
+
+/// Units in the frame of the caller. Larger blocks are allocated.
+const UNITS: usize = 16;
+
+/// Room in the frame of the caller.
+pub(super) type Own = [Unit; UNITS];
+
+/// Memory for a block. Its bytes are not initialized: a stub reads the values of a block and
+/// nothing between them.
+pub(super) fn own() -> Own {
+    [const { MaybeUninit::uninit() }; UNITS]
 }
 
-impl Block {
-    #[inline]
-    pub(super) fn new(bytes: usize) -> Block {
-        Block {
-            own: [const { MaybeUninit::uninit() }; WORDS],
-            large: match bytes <= size_of::<[u128; WORDS]>() {
-                true => Vec::new(),
-                false => vec![MaybeUninit::uninit(); bytes.div_ceil(size_of::<u128>())],
-            },
-        }
-    }
+/// Whether a block of this layout is too large for [`Own`], or wants another alignment.
+pub(super) fn is_large(layout: &BlockLayout) -> bool {
+    layout.size() > size_of::<Own>() as u64 || layout.align() > align_of::<Own>() as u64
+}
 
-    /// The first byte. It stays there until the block is moved.
-    #[inline]
-    pub(super) fn start(&mut self) -> *mut u8 {
-        match self.large.is_empty() {
-            true => self.own.as_mut_ptr().cast(),
-            false => self.large.as_mut_ptr().cast(),
-        }
-    }
+/// Memory for a block of this layout, and the block's place in it.
+#[cold]
+pub(super) fn large(layout: &BlockLayout) -> (Vec<Unit>, *mut u8) {
+    let bytes = (layout.size() + layout.align()) as usize;
+    let units = bytes.div_ceil(size_of::<Unit>());
+    let mut memory = vec![Unit::uninit(); units];
+    let start: *mut u8 = memory.as_mut_ptr().cast();
+    let up = start.addr().next_multiple_of(layout.align() as usize) - start.addr();
+    (memory, start.wrapping_add(up))
 }

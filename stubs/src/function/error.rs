@@ -3,7 +3,6 @@
 
 use std::fmt;
 
-use crate::call::CallError;
 use crate::quote::short;
 use crate::{Abi, Signature, StubError, Type};
 
@@ -52,9 +51,9 @@ pub enum FunctionError {
         /// Bytes of all of them.
         bytes: u64,
     },
-    /// The caller's: Rust lays out the arguments otherwise than this ABI's block.
+    /// The caller's: Rust lays out the arguments, or the result, otherwise than this ABI's block.
     #[error(
-        "call of {} by {abi}: Rust lays out the arguments otherwise, wanted an ABI with C's layout",
+        "call of {} by {abi}: Rust lays out its values otherwise, wanted an ABI with C's layout",
         short(.signature)
     )]
     OtherLayout {
@@ -80,9 +79,6 @@ pub enum FunctionError {
     /// There is no stub for such calls.
     #[error(transparent)]
     Stub(#[from] StubError),
-    /// A block of values is not where it may be.
-    #[error(transparent)]
-    Block(#[from] CallError),
 }
 
 /// Which value of a call.

@@ -61,17 +61,17 @@
 
 mod arg;
 mod block;
+mod each;
 mod error;
 mod fits;
+mod slot;
 mod typed;
 mod value;
 mod variadic;
 
-use std::any::TypeId;
-use std::sync::OnceLock;
+use std::convert::Infallible;
 
-use crate::block::BlockLayout;
-use crate::call::{CallError, CallStub};
+use crate::call::CallStub;
 use crate::{Abi, GBlock, Signature, StubCache, StubError, Type};
 
 pub use arg::{Arg, Ret};
@@ -81,8 +81,8 @@ pub use value::{CResult, CValue, Complex, structure};
 pub use variadic::VariadicFunction;
 
 use arg::Source;
-use block::Block;
-use fits::fits;
+use each::each;
+use slot::Slot;
 
 /// A function at an address, with its signature and ABI.
 #[derive(Debug)]
@@ -93,47 +93,8 @@ pub struct Function {
     abi: Abi,
     params: Box<[Slot]>,
     results: Box<[Slot]>,
-}
-
-/// A value in a block.
-#[derive(Debug)]
-struct Slot {
-    ty: Type,
-    at: usize,
-    size: usize,
-    /// The first Rust type that was found to fit: mostly the only one, and told at once.
-    known: OnceLock<TypeId>,
-}
-
-impl Slot {
-    fn all<'a>(
-        abi: Abi,
-        layout: &BlockLayout,
-        types: impl Iterator<Item = &'a Type>,
-    ) -> Box<[Slot]> {
-        let slots = types.zip(layout.offsets()).map(|(ty, &at)| Slot {
-            ty: ty.clone(),
-            at: at as usize,
-            size: abi.layout_of(ty).map_or(0, |layout| layout.size) as usize,
-            known: OnceLock::new(),
-        });
-        slots.collect()
-    }
-
-    /// Whether a value of this source may be given or taken here.
-    #[inline]
-    fn takes(&self, source: &Source) -> bool {
-        self.known.get() == Some(&source.id) || self.takes_at_first(source)
-    }
-
-    #[cold]
-    fn takes_at_first(&self, source: &Source) -> bool {
-        let found = fits(&(source.ty)(), &self.ty) && source.size == self.size;
-        if found {
-            self.known.get_or_init(|| source.id);
-        }
-        found
-    }
+    /// Whether the block of arguments is.
+    is_large: bool,
 }
 
 thread_local! {
@@ -164,6 +125,7 @@ impl Function {
             code,
             params: Slot::all(abi, stub.arguments(), signature.arguments()),
             results: Slot::all(abi, stub.results(), signature.results().iter()),
+            is_large: block::is_large(stub.arguments()),
             stub,
             signature: signature.clone(),
             abi,
@@ -198,7 +160,7 @@ impl Function {
     ///
     /// # Safety
     /// The function may be called with these values now, by this thread; the stack has room for it.
-    #[inline]
+    #[inline(always)]
     pub unsafe fn call(&self, args: &[Arg<'_>], result: Ret<'_>) -> Result<(), FunctionError> {
         // SAFETY: I5: the caller's promise.
         unsafe { self.call_then(args, result, || ()) }
@@ -226,60 +188,125 @@ impl Function {
 
     /// Calls it, and then `then` before anything else.
     ///
+    /// Where the arguments are listed in the call, it is compiled for them: their sizes and sources
+    /// are constants there, and the list is no memory.
+    ///
     /// # Safety
     /// As [`Function::call`].
-    #[inline]
+    #[inline(always)]
     unsafe fn call_then<T>(
         &self,
         args: &[Arg<'_>],
         result: Ret<'_>,
         then: impl FnOnce() -> T,
     ) -> Result<T, FunctionError> {
-        if args.len() != self.params.len() {
-            return Err(self.other_count(args.len()));
-        }
-        for (n, (arg, slot)) in args.iter().zip(&self.params).enumerate() {
-            let is_right = match &arg.typed {
-                Some(source) => slot.takes(source),
-                None => arg.size == slot.size,
-            };
-            if !is_right {
-                return Err(self.mismatch(Side::Argument(n), &slot.ty, arg.found()));
-            }
-        }
-        let result_bytes = self.stub.results().size() as usize;
-        self.check_result(&result, result_bytes)?;
-        let mut from = Block::new(self.stub.arguments().size() as usize);
-        let mut to = Block::new(result_bytes);
-        for (arg, slot) in args.iter().zip(&self.params) {
-            // SAFETY: I5: the slot's bytes lie in the block, and as many are borrowed as `arg`.
-            unsafe {
-                let place = from.start().add(slot.at);
-                std::ptr::copy_nonoverlapping(arg.start, place, slot.size);
-            }
-        }
-        // SAFETY: I5: the function is what `at` was promised, both blocks have the sizes of its
-        // signature, and the values are the caller's to vouch for.
-        let then = unsafe { enter(&self.stub, self.code, from.start(), to.start(), then) }?;
-        if let Some(start) = result.start {
-            // SAFETY: I5: both have the size that was checked, and the result is borrowed mutably.
-            unsafe { std::ptr::copy_nonoverlapping(to.start(), start, result_bytes) };
-        }
-        Ok(then)
+        let params = &*self.params;
+        self.check(params, args)?;
+        // SAFETY: I5: the caller's promise, and the arguments are checked.
+        unsafe { self.call_checked(params, args, result, then) }
     }
 
-    #[inline]
-    fn check_result(&self, result: &Ret<'_>, bytes: usize) -> Result<(), FunctionError> {
-        let is_right = match (&result.typed, &*self.results, result.start) {
-            (Some(source), [slot], _) => slot.takes(source),
+    /// Whether there are as many arguments as parameters, each of which fits.
+    #[inline(always)]
+    fn check(&self, params: &[Slot], args: &[Arg<'_>]) -> Result<(), FunctionError> {
+        if args.len() != params.len() {
+            return Err(self.other_count(args.len()));
+        }
+        let checked = each(args.len(), |n| {
+            let (Arg { typed, size, .. }, slot) = (args[n], &params[n]);
+            match slot.takes(typed, size) {
+                true => Ok(()),
+                false => Err((n, typed, size)),
+            }
+        });
+        checked
+            .map_err(|(n, typed, size)| self.mismatch(Side::Argument(n), &params[n], typed, size))
+    }
+
+    /// [`Function::call_then`] with as many arguments as it has parameters, each of which its slot
+    /// takes.
+    ///
+    /// # Safety
+    /// As [`Function::call`].
+    #[inline(always)]
+    unsafe fn call_checked<T>(
+        &self,
+        params: &[Slot],
+        args: &[Arg<'_>],
+        result: Ret<'_>,
+        then: impl FnOnce() -> T,
+    ) -> Result<T, FunctionError> {
+        let Ret {
+            start, size, typed, ..
+        } = result;
+        let is_right = match (typed, &*self.results, start) {
+            (Some(_), [slot], _) => slot.takes(typed, size),
             (Some(_), _, _) => false,
-            (None, _, Some(_)) => result.size == bytes,
+            (None, _, Some(_)) => size as u64 == self.stub.results().size(),
             (None, _, None) => true,
         };
-        match is_right {
-            true => Ok(()),
-            false => Err(self.other_result(result)),
+        if !is_right {
+            return Err(self.other_result(typed, size));
         }
+        let mut own = block::own();
+        let large = self.is_large.then(|| block::large(self.stub.arguments()));
+        let from = match &large {
+            Some((_, start)) => *start,
+            None => own.as_mut_ptr().cast(),
+        };
+        let params = &params[..args.len()];
+        let Ok(()) = each::<Infallible>(args.len(), |n| {
+            let (Arg { start, size, .. }, slot) = (args[n], &params[n]);
+            // SAFETY: I5: the slot's bytes lie in the block, as many as are borrowed as `arg`.
+            unsafe { copy(start, from.add(slot.at), size) };
+            Ok(())
+        });
+        let results = self.stub.results();
+        let to = match start {
+            Some(start) if results.may_lie_at(start.addr()) => start,
+            None if results.size() == 0 => std::ptr::null_mut(),
+            // SAFETY: I5: as below.
+            _ => return Ok(unsafe { self.call_aside(from, start, size, then) }),
+        };
+        // SAFETY: I5: the function is what `at` was promised, the block has the arguments of its
+        // signature, the result's place has the size that was checked and is borrowed mutably, and
+        // the values are the caller's to vouch for.
+        unsafe { Ok(enter(&self.stub, self.code, from, to, then)) }
+    }
+
+    /// Calls it with a block of arguments, for a result that is not wanted or whose place is not
+    /// aligned.
+    ///
+    /// # Safety
+    /// The function may be called with these arguments; `result` is the place of its results, of
+    /// `size` bytes.
+    #[inline(never)]
+    unsafe fn call_aside<T>(
+        &self,
+        from: *const u8,
+        result: Option<*mut u8>,
+        size: usize,
+        then: impl FnOnce() -> T,
+    ) -> T {
+        let layout = self.stub.results();
+        let mut own = block::own();
+        let large = block::is_large(layout).then(|| block::large(layout));
+        let aside = match &large {
+            Some((_, start)) => *start,
+            None => own.as_mut_ptr().cast(),
+        };
+        // What lies between the values of a result may be read as bytes: it stays what it was.
+        if let Some(start) = result {
+            // SAFETY: I5: the result is borrowed, and the block is no smaller.
+            unsafe { std::ptr::copy_nonoverlapping(start, aside, size) };
+        }
+        // SAFETY: I5: the caller's promise, and a block of results.
+        let then = unsafe { enter(&self.stub, self.code, from, aside, then) };
+        if let Some(start) = result {
+            // SAFETY: I5: the result is borrowed mutably, and the block is no smaller.
+            unsafe { std::ptr::copy_nonoverlapping(aside, start, size) };
+        }
+        then
     }
 
     #[cold]
@@ -292,12 +319,12 @@ impl Function {
     }
 
     #[cold]
-    fn other_result(&self, result: &Ret<'_>) -> FunctionError {
+    fn other_result(&self, typed: Option<&Source>, size: usize) -> FunctionError {
         match &*self.results {
-            [slot] => self.mismatch(Side::Result, &slot.ty, result.found()),
+            [slot] => self.mismatch(Side::Result, slot, typed, size),
             slots => FunctionError::Results {
                 signature: Box::new(self.signature.clone()),
-                found: result.found(),
+                found: arg::found(typed, size),
                 wanted: slots.len(),
                 bytes: self.stub.results().size(),
             },
@@ -305,7 +332,18 @@ impl Function {
     }
 
     #[cold]
-    fn mismatch(&self, side: Side, ty: &Type, found: String) -> FunctionError {
+    fn mismatch(
+        &self,
+        side: Side,
+        slot: &Slot,
+        typed: Option<&Source>,
+        size: usize,
+    ) -> FunctionError {
+        self.other_type(side, &slot.ty, arg::found(typed, size))
+    }
+
+    #[cold]
+    fn other_type(&self, side: Side, ty: &Type, found: String) -> FunctionError {
         FunctionError::OtherType {
             signature: Box::new(self.signature.clone()),
             side,
@@ -349,24 +387,41 @@ impl Function {
     }
 }
 
+/// Copies so many bytes, initialized or not; mostly those of a scalar or of two.
+///
+/// # Safety
+/// As [`std::ptr::copy_nonoverlapping`].
+#[inline(always)]
+unsafe fn copy(from: *const u8, to: *mut u8, size: usize) {
+    // SAFETY: I5: the caller's promise.
+    unsafe {
+        match size {
+            8 => std::ptr::copy_nonoverlapping(from, to, 8),
+            4 => std::ptr::copy_nonoverlapping(from, to, 4),
+            16 => std::ptr::copy_nonoverlapping(from, to, 16),
+            _ => std::ptr::copy_nonoverlapping(from, to, size),
+        }
+    }
+}
+
 /// Calls a function with blocks, and then `then`.
 ///
 /// # Safety
 /// At `code` is a function of the stub's signature and ABI, `from` is a block of arguments with
-/// which it may be called, and `to` one for its results.
-#[inline]
+/// which it may be called, and `to` one for its results; both are where they may be.
+#[inline(always)]
 unsafe fn enter<T>(
     stub: &CallStub,
     code: usize,
     from: *const u8,
     to: *mut u8,
     then: impl FnOnce() -> T,
-) -> Result<T, CallError> {
-    G.with(|g| {
-        // SAFETY: I5: the caller's promise.
-        unsafe { stub.call(code, 0, from, to, g) }?;
-        Ok(then())
-    })
+) -> T {
+    let g = G.with(std::ptr::from_ref);
+    // SAFETY: I5: the thread's block is there as long as the thread; for the rest the caller's
+    // promise.
+    unsafe { stub.call_placed(code, 0, from, to, &*g) };
+    then()
 }
 
 /// The thread's `errno`.

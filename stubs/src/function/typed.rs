@@ -9,6 +9,7 @@ use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 
 use super::fits::fits;
+use super::slot::Slot;
 use super::{CResult, CValue, Function, FunctionError, Side, enter, errno};
 use crate::call::CallStub;
 use crate::{Abi, Signature, StubCache, Type, TypeError};
@@ -28,8 +29,8 @@ mod sealed {
         fn result() -> Option<Type>;
         /// Whether Rust has the arguments of a call where a block of this layout has them.
         fn lies_as(layout: &BlockLayout) -> bool;
-        /// Size of the result.
-        fn result_size() -> usize;
+        /// Whether a result may lie where Rust has it.
+        fn result_lies_as(layout: &BlockLayout) -> bool;
     }
 }
 
@@ -105,36 +106,37 @@ impl<F: FunctionType> Typed<F> {
         if found.len() != function.params.len() {
             return Err(function.other_count(found.len()));
         }
-        let same = |found: &Type, slot: &super::Slot| {
+        let same = |found: &Type, slot: &Slot| {
             let layout = function.abi.layout_of(found);
             fits(found, &slot.ty) && layout == function.abi.layout_of(&slot.ty)
         };
         for (n, (found, slot)) in found.iter().zip(&function.params).enumerate() {
             if !same(found, slot) {
-                return Err(function.mismatch(Side::Argument(n), &slot.ty, found.to_string()));
+                return Err(function.other_type(Side::Argument(n), &slot.ty, found.to_string()));
             }
         }
         let result = F::result();
         let is_right = match (&result, &*function.results) {
             (None, []) => true,
-            (Some(found), [slot]) => same(found, slot) && F::result_size() == slot.size,
+            (Some(found), [slot]) => same(found, slot),
             _ => false,
         };
-        let lies_as = F::lies_as(stub.arguments());
-        if !is_right || !lies_as {
+        if !is_right {
             let found = result.map_or("nothing".to_owned(), |ty| ty.to_string());
-            return Err(match (&*function.results, lies_as) {
-                ([slot], true) => function.mismatch(Side::Result, &slot.ty, found),
-                (slots, true) => FunctionError::Results {
+            return Err(match &*function.results {
+                [slot] => function.other_type(Side::Result, &slot.ty, found),
+                slots => FunctionError::Results {
                     signature: Box::new(function.signature.clone()),
                     found,
                     wanted: slots.len(),
                     bytes: stub.results().size(),
                 },
-                (_, false) => FunctionError::OtherLayout {
-                    signature: Box::new(function.signature.clone()),
-                    abi: function.abi,
-                },
+            });
+        }
+        if !F::lies_as(stub.arguments()) || !F::result_lies_as(stub.results()) {
+            return Err(FunctionError::OtherLayout {
+                signature: Box::new(function.signature.clone()),
+                abi: function.abi,
             });
         }
         Ok(Typed {
@@ -153,22 +155,14 @@ impl<F: FunctionType> Typed<F> {
     unsafe fn enter<Args, R: CResult, T>(&self, args: &Args, then: impl FnOnce() -> T) -> (R, T) {
         let mut result = MaybeUninit::<R>::uninit();
         let from = std::ptr::from_ref(args).cast();
-        // SAFETY: I5: `of` has compared both blocks with the signature's; the rest is the caller's
-        // promise.
-        let called = unsafe {
-            enter(
-                &self.stub,
-                self.code,
-                from,
-                result.as_mut_ptr().cast(),
-                then,
-            )
-        };
-        match called {
-            // SAFETY: I5: the stub has written the result, of the type that `of` has compared, by
-            // the promise of `Function::at`; `()` has no bytes.
-            Ok(then) => (unsafe { result.assume_init() }, then),
-            Err(error) => panic!("a bug of fing: blocks of Rust's alignment are refused: {error}"),
+        let to = result.as_mut_ptr().cast();
+        // SAFETY: I5: `of` has compared both blocks with the signature's, which `CValue` gives the
+        // alignment of the Rust types; the rest is the caller's promise. The stub has written the
+        // result, of the type that `of` has compared, by the promise of `Function::at`; `()` has no
+        // bytes.
+        unsafe {
+            let then = enter(&self.stub, self.code, from, to, then);
+            (result.assume_init(), then)
         }
     }
 }
@@ -263,8 +257,9 @@ macro_rules! function_types {
                     && lies_as(&values, layout.offsets())
             }
 
-            fn result_size() -> usize {
-                size_of::<R>()
+            fn result_lies_as(layout: &crate::BlockLayout) -> bool {
+                layout.size() <= size_of::<R>() as u64
+                    && (layout.size() == 0 || layout.align() <= align_of::<R>() as u64)
             }
         }
 

@@ -2,9 +2,11 @@
 
 use std::any::TypeId;
 use std::collections::HashMap;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, OnceLock, RwLock};
 
-use super::{Arg, Function, FunctionError, Ret};
+use super::arg::Source;
+use super::each::{each, with_copy};
+use super::{Arg, Function, FunctionError, Ret, errno};
 use crate::lock::{read, write};
 use crate::{Abi, Signature, StubCache, StubError, Type};
 
@@ -53,7 +55,35 @@ pub struct VariadicFunction<'c> {
     prototype: Signature,
     fixed: usize,
     abi: Abi,
+    /// The first lists of types, from the first place on: found without a lock.
+    first: [OnceLock<Known>; FIRST],
+    /// All lists of types in place of `...`.
     known: RwLock<HashMap<Box<[TypeId]>, Arc<Function>>>,
+}
+
+/// Lists of types that are found by comparing them one after another.
+const FIRST: usize = 8;
+
+/// The function for one list of types.
+#[derive(Debug)]
+struct Known {
+    /// Of all arguments, each of which fits.
+    sources: Box<[&'static Source]>,
+    function: Arc<Function>,
+}
+
+impl Known {
+    /// Whether these are the arguments' sources. Types may have several; others of the same types
+    /// are not found to be them.
+    #[inline(always)]
+    fn is_for(&self, args: &[Arg<'_>]) -> bool {
+        self.sources.len() == args.len()
+            && each(args.len(), |n| match args[n].typed {
+                Some(source) if std::ptr::eq(source, self.sources[n]) => Ok(()),
+                _ => Err(()),
+            })
+            .is_ok()
+    }
 }
 
 impl<'c> VariadicFunction<'c> {
@@ -82,6 +112,7 @@ impl<'c> VariadicFunction<'c> {
             prototype: prototype.clone(),
             fixed,
             abi,
+            first: Default::default(),
             known: RwLock::default(),
         })
     }
@@ -111,9 +142,10 @@ impl<'c> VariadicFunction<'c> {
     ///
     /// # Safety
     /// As [`Function::call`].
+    #[inline(always)]
     pub unsafe fn call(&self, args: &[Arg<'_>], result: Ret<'_>) -> Result<(), FunctionError> {
         // SAFETY: I5: the caller's promise.
-        unsafe { self.function(args)?.call(args, result) }
+        unsafe { self.call_then(args, result, || ()) }
     }
 
     /// Calls it, and returns the thread's `errno`: [`Function::call_errno`].
@@ -132,10 +164,41 @@ impl<'c> VariadicFunction<'c> {
         result: Ret<'_>,
     ) -> Result<i32, FunctionError> {
         // SAFETY: I5: the caller's promise.
-        unsafe { self.function(args)?.call_errno(args, result) }
+        unsafe { self.call_then(args, result, errno) }
     }
 
-    /// The function for arguments of these types.
+    /// # Safety
+    /// As [`Function::call`].
+    #[inline(always)]
+    unsafe fn call_then<T>(
+        &self,
+        args: &[Arg<'_>],
+        result: Ret<'_>,
+        then: impl FnOnce() -> T,
+    ) -> Result<T, FunctionError> {
+        let mut first = self.first.iter().map_while(OnceLock::get);
+        let looked_up;
+        let function = match first.find(|known| known.is_for(args)) {
+            Some(known) => &known.function,
+            None => {
+                looked_up = with_copy(args, |args| self.look_up(args))?;
+                &looked_up
+            }
+        };
+        // SAFETY: I5: the caller's promise, and each argument fits.
+        unsafe { function.call_checked(&function.params, args, result, then) }
+    }
+
+    /// The function for these arguments, which are not among the first, if each fits.
+    #[cold]
+    fn look_up(&self, args: &[Arg<'_>]) -> Result<Arc<Function>, FunctionError> {
+        let function = self.function(args)?;
+        function.check(&function.params, args)?;
+        self.remember(args, &function);
+        Ok(function)
+    }
+
+    /// The function for arguments of these types, looked up or made.
     fn function(&self, args: &[Arg<'_>]) -> Result<Arc<Function>, FunctionError> {
         let Some(others) = args.get(self.fixed..) else {
             return Err(FunctionError::Count {
@@ -159,5 +222,22 @@ impl<'c> VariadicFunction<'c> {
         let types: Vec<Type> = sources.iter().map(|source| (source.ty)()).collect();
         let made = Arc::new(self.with(&types)?);
         Ok(write(&self.known).entry(ids).or_insert(made).clone())
+    }
+
+    /// Makes these arguments' sources one of the first lists, if they all have one, and there is a
+    /// place.
+    fn remember(&self, args: &[Arg<'_>], function: &Arc<Function>) {
+        let sources: Option<Box<[_]>> = args.iter().map(|arg| arg.typed).collect();
+        let Some(sources) = sources else { return };
+        let mut known = Known {
+            sources,
+            function: function.clone(),
+        };
+        for place in &self.first {
+            match place.set(known) {
+                Ok(()) => return,
+                Err(refused) => known = refused,
+            }
+        }
     }
 }
