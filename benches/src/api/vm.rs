@@ -34,7 +34,8 @@ pub(crate) struct Fields {
 
 impl Vm {
     pub(crate) fn new() -> Result<Vm, Fault> {
-        let heap = HeapOptions::default().limit(64 << 30);
+        // Valgrind reserves no more addresses than this.
+        let heap = HeapOptions::default().limit(2 << 30);
         let runtime = Runtime::builder().heap(heap).build()?;
         let types = runtime.types();
         let cell = types.define(CELL.0, CELL.1)?;
