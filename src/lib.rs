@@ -101,7 +101,7 @@ pub mod callbacks {
     pub use crate::runtime::callback::{
         CallbackCloseError, CallbackError, Captured, OwnedCallback,
     };
-    pub use fing_stubs::entry::{Call, CallbackOptions, Close, EntryPoint};
+    pub use fing_stubs::entry::{Call, CallbackOptions, Close, EntryPoint, PointFunction};
 }
 
 /// Where, when and in which order finalizers run: options of a runtime and of its threads,

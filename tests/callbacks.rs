@@ -16,7 +16,10 @@ use fing::callbacks::{
 use fing::check::{Keeper, PathLink};
 use fing::ends::ExitPolicy;
 use fing::error::AccessError;
-use fing::stubs::entry::{CloseError, Entries, EntryOptions, Failure, Freed, OnFailure, Report};
+use fing::stubs::entry::{
+    CloseError, Entries, EntryOptions, Failure, Freed, Function, OnFailure, PointFunction, Report,
+    SharedCallback,
+};
 use fing::{Abi, Executor, FinalizerFn, HeapOptions, Mutator, Obj, Order, Runtime, Weak};
 use vm::{LONG, Vm, sent};
 
@@ -125,6 +128,86 @@ fn it_lives_as_long_as_its_owner() {
         assert!(text.contains(part), "{text} without {part}");
     }
     assert!(callback.close(Close::Wait).is_ok(), "closing it again");
+}
+
+/// Functions of the VM's, under the convention of C and under Go's with each number of argument
+/// registers, whose context is a captured object. They live as closures do.
+#[test]
+fn an_object_owns_a_function() {
+    fn more(call: &mut Call<'_>) {
+        call.set_result(0, call.argument::<u64>(0).unwrap() + 1)
+            .unwrap();
+    }
+    let test = Test::new();
+    let native = Abi::host_native().unwrap();
+    let go = Abi::go(native.arch());
+    let all = (0..=go.int_regs()).map(|n| go.with_int_arg_regs(n).unwrap());
+    for abi in all.chain([native]) {
+        // The function, as machine code of this ABI: an entry of its own.
+        let code = test.entries.point(test.point.signature(), abi).unwrap();
+        let code = SharedCallback::at(&code, options(), more).unwrap();
+        let callback = test.vm.enter(|m| {
+            let (owner, kept) = (m.alloc(test.vm.t).unwrap(), m.alloc(test.vm.t).unwrap());
+            let function = Function {
+                abi,
+                code: code.address(),
+                context: kept.addr(),
+            };
+            // SAFETY: the entry is of this signature and ABI, and ignores its context.
+            let function = unsafe { PointFunction::new(&test.point, function) }.unwrap();
+            let callback = m.callback_function(owner, &[kept], options(), function);
+            (
+                m.root(owner).unwrap(),
+                m.downgrade(kept).unwrap(),
+                callback.unwrap(),
+            )
+        });
+        let (owner, kept, callback) = callback;
+        test.vm.collect();
+        assert!(test.is_there(&kept), "{abi}");
+        let function = word(&callback);
+        assert_eq!(
+            thread::spawn(move || function(41)).join().unwrap(),
+            42,
+            "{abi}"
+        );
+        assert!(test.told().is_empty());
+        drop(owner);
+        test.vm.collect();
+        assert!(!test.is_there(&kept), "{abi}");
+        assert_eq!(function(41), 0, "{abi}: a late call");
+        assert_eq!(test.told().len(), 1);
+    }
+    assert_eq!(test.entries.stats().alive, 0);
+}
+
+/// A call is forwarded to functions of its own callers only.
+#[test]
+fn a_call_is_not_forwarded_to_functions_of_other_callers() {
+    let test = Test::new();
+    let native = Abi::host_native().unwrap();
+    let other = test.entries.point(&"func(int32)".parse().unwrap(), native);
+    let function = Function {
+        abi: native,
+        code: 1,
+        context: 0,
+    };
+    // SAFETY: it is not called.
+    let function = unsafe { PointFunction::new(&other.unwrap(), function) }.unwrap();
+    let told = Arc::new(Mutex::new(String::new()));
+    let tell = told.clone();
+    let callback = SharedCallback::at(&test.point, options(), move |call| {
+        *tell.lock().unwrap() = call.forward(&function).unwrap_err().to_string();
+    });
+    let callback = callback.unwrap();
+    // SAFETY: a callback of this signature, by the C convention of the host.
+    let call = unsafe { std::mem::transmute::<usize, Word>(callback.address()) };
+    assert_eq!(call(1), 0);
+    let wanted = format!(
+        "callback func(uint64) (uint64) by {native}: found a function for another point, \
+         func(int32) by {native}, wanted one for its own"
+    );
+    assert_eq!(*told.lock().unwrap(), wanted);
 }
 
 /// `why_alive` knows what no field shows.

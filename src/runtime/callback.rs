@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use fing_stubs::StubError;
-use fing_stubs::entry::{Call, CallbackOptions, Close, CloseError, EntryPoint, SharedCallback};
+use fing_stubs::entry::{
+    Call, CallbackOptions, Close, CloseError, EntryPoint, PointFunction, SharedCallback,
+};
 
 use crate::calls::executor::Closed;
 use crate::heap::AccessError;
@@ -352,6 +354,62 @@ impl Mutator {
         let id = id.map_err(CallbackError::Closed)?;
         owned.bond.id.store(id, Ordering::Release);
         Ok(OwnedCallback(owned))
+    }
+
+    /// Makes a callback that an object owns, as [`callback`](Self::callback), of a function instead
+    /// of a closure: machine code of the VM's, of the signature of the callers, under any ABI of
+    /// this machine. While it runs, its thread is in the heap, and `owner` is kept alive.
+    ///
+    /// The function's context may be the address of an object, for a closure of the VM's: `owner`
+    /// itself, or one that is captured.
+    ///
+    /// ```
+    /// # if !cfg!(all(target_arch = "x86_64", target_os = "linux")) { return Ok(()) }
+    /// use fing::stubs::entry::{Entries, Function, PointFunction};
+    /// use fing::{Abi, Runtime};
+    ///
+    /// extern "C" fn twice(n: u64) -> u64 {
+    ///     2 * n
+    /// }
+    /// let runtime = Runtime::new()?;
+    /// let ty = runtime.types().define("main.T", "struct { N uint64 }")?;
+    /// let entries = Entries::new(Default::default())?;
+    /// let abi = Abi::host_native()?;
+    /// let point = entries.point(&"func(uint64) uint64".parse()?, abi)?;
+    /// let function = Function { abi, code: twice as *const () as usize, context: 0 };
+    /// // SAFETY: `twice` is a function of this signature and convention.
+    /// let twice = unsafe { PointFunction::new(&point, function)? };
+    /// let (owner, callback) = runtime.enter(|mutator| {
+    ///     let owner = mutator.alloc(ty)?;
+    ///     let callback = mutator.callback_function(owner, &[], Default::default(), twice)?;
+    ///     Ok::<_, Box<dyn std::error::Error>>((mutator.root(owner)?, callback))
+    /// })??;
+    /// // SAFETY: an address of this signature and convention.
+    /// let function: extern "C" fn(u64) -> u64 =
+    ///     unsafe { std::mem::transmute(callback.address()) };
+    /// assert_eq!(function(21), 42);
+    /// drop(owner);
+    /// runtime.gc()?;
+    /// assert_eq!(function(21), 0, "a late call");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`callback`](Self::callback).
+    #[track_caller]
+    pub fn callback_function(
+        &self,
+        owner: Obj<'_>,
+        captured: &[Obj<'_>],
+        options: CallbackOptions,
+        function: PointFunction,
+    ) -> Result<OwnedCallback, CallbackError> {
+        let point = function.point().clone();
+        self.callback(owner, &point, captured, options, move |_, _, call| {
+            if let Err(error) = call.forward(&function) {
+                unreachable!("the callback is of the function's point: {error}");
+            }
+        })
     }
 }
 

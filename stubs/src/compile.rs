@@ -198,7 +198,7 @@ impl Compiler {
         })
     }
 
-    /// Plants a mistake in every stub that is compiled from now on.
+    /// Plants a mistake in every stub and entry that is compiled from now on.
     #[cfg(feature = "faults")]
     pub fn plant(&mut self, fault: crate::faults::Fault) {
         self.entrance = OnceLock::new();
@@ -223,6 +223,14 @@ impl Compiler {
 
     pub(crate) fn isa(&self) -> &OwnedTargetIsa {
         &self.isa
+    }
+
+    /// Whether bodies of entries give the address of a hidden result area back.
+    pub(crate) fn gives_area_back(&self) -> bool {
+        #[cfg(feature = "faults")]
+        return self.fault != Some(crate::faults::Fault::AreaNotReturned);
+        #[cfg(not(feature = "faults"))]
+        true
     }
 
     /// Compiles the stub for `key`; with `listing`, keeps Cranelift's listing of it.

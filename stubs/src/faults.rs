@@ -28,6 +28,8 @@ pub enum Fault {
     HomogeneousSplit,
     /// A union of a float and an integer is passed as the float that is its first member.
     UnionByFirstMember,
+    /// The body of an entry does not give the address of a hidden result area back.
+    AreaNotReturned,
 }
 
 impl Fault {
@@ -48,12 +50,15 @@ impl Fault {
         Fault::UnionByFirstMember,
     ];
 
+    /// Mistakes in the code of entries.
+    pub const OF_ENTRIES: [Fault; 1] = [Fault::AreaNotReturned];
+
     /// The key to compile instead of `key`.
     pub(crate) fn spoil(self, key: &StubKey) -> StubKey {
         match self {
             Fault::NoSpillRoom => key.with_areas(key.used_frame(), key.hidden()),
             Fault::SmallResultArea => key.with_areas(key.argument_frame(), key.hidden().min(16)),
-            Fault::WrongRegister | Fault::CalleeSaved => key.clone(),
+            Fault::WrongRegister | Fault::CalleeSaved | Fault::AreaNotReturned => key.clone(),
             Fault::MissingVectorCount => key.without_vectors(),
             Fault::WrongExtension => key.with_other_extension(),
             Fault::ClassesSwapped => key.with_classes_swapped(),

@@ -12,6 +12,7 @@
 
 use fing_oracles::emulator::{Isa, Library};
 use fing_stubs::entry::{EntryKey, compile_entry};
+use fing_stubs::faults::Fault;
 use fing_stubs::{
     Abi, Assignment, BlockLayout, Compiler, DEFAULT_FRAME_LIMIT, RegClass, Signature, Value, assign,
 };
@@ -72,6 +73,20 @@ impl Entered {
             compiler: target.compiler().map_err(|e| e.to_string())?,
             random: Random::for_purpose(seed, &format!("entries {}", target.convention)),
         })
+    }
+
+    /// As [`Entered::new`], with a mistake planted in the code.
+    ///
+    /// # Errors
+    /// As [`Entered::new`].
+    pub fn with_fault(
+        library: &'static Library,
+        target: Target,
+        fault: Fault,
+    ) -> Result<Entered, String> {
+        let mut entered = Entered::new(library, target, 1)?;
+        entered.compiler.plant(fault);
+        Ok(entered)
     }
 
     /// Another random signature, and for callers of Go another register count.

@@ -3,6 +3,7 @@
 
 use fing_oracles::emulator::library;
 use fing_stubs::entry::EntryKey;
+use fing_stubs::faults::Fault;
 use fing_stubs::{DEFAULT_FRAME_LIMIT, Signature};
 use fing_verify::c;
 use fing_verify::entries::Entered;
@@ -59,6 +60,31 @@ fn wrong_keys_are_seen() {
             PAIRS.len()
         );
     }
+}
+
+/// A hidden result area whose address does not come back is seen where the convention wants it
+/// back, and nothing else is wrong then.
+#[test]
+fn an_area_that_is_not_returned_is_seen() {
+    let Some(library) = library() else { return };
+    let (hidden, small) = ("func(int64) [5]int64", "func(int64) int64");
+    let [hidden, small] = [hidden, small].map(|text| text.parse::<Signature>().unwrap());
+    let mut seen = Vec::new();
+    for target in TARGETS
+        .iter()
+        .filter(|target| Oracle::Entries.judges(**target) && !target.is_go())
+    {
+        let mut right = Entered::new(library, *target, 1).unwrap();
+        right.verify(&hidden, target.abi()).unwrap();
+        let mut wrong = Entered::with_fault(library, *target, Fault::AreaNotReturned).unwrap();
+        wrong.verify(&small, target.abi()).unwrap();
+        if wrong.verify(&hidden, target.abi()).is_err() {
+            seen.push(target.convention);
+        }
+    }
+    seen.sort_unstable();
+    seen.dedup();
+    assert_eq!(seen, ["fastcall/amd64", "sysv/amd64"]);
 }
 
 /// The same, where code of gcc's calls.

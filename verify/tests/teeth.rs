@@ -1,6 +1,8 @@
 //! The oracles find out what is wrong: stubs made for another key, judged by the right assignment.
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
+use std::path::Path;
+
 use fing_oracles::emulator::library;
 use fing_stubs::faults::Fault;
 use fing_stubs::{Compiler, Signature, StubKey};
@@ -120,6 +122,48 @@ fn the_emulator_finds_planted_mistakes() {
                 .count();
             println!("{} {fault:?}: {found} of 60", target.convention);
             assert!(found > 0, "{}: nobody found {fault:?}", target.convention);
+        }
+    }
+}
+
+/// docs/callbacks.md has a row for each mistake that can be planted, and each test that it names is
+/// there.
+#[test]
+fn the_table_of_mistakes_is_whole() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &str| std::fs::read_to_string(folder.join(path)).unwrap();
+    let text = read("../docs/callbacks.md");
+    let (_, section) = text.split_once("## 8. Mistakes that were planted").unwrap();
+    let rows: Vec<Vec<&str>> = section
+        .lines()
+        .filter(|line| line.starts_with("| "))
+        .skip(1)
+        .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
+        .collect();
+    let mut faults: Vec<String> = [&Fault::ALL[..], &Fault::OF_C, &Fault::OF_ENTRIES]
+        .concat()
+        .iter()
+        .map(|fault| format!("`{fault:?}`"))
+        .collect();
+    faults.push("`assign_without_roll_back`".to_owned());
+    let named = |fault: &String| {
+        let first = rows.iter().map(|row| row[0]);
+        first.filter(|cell| cell.starts_with(fault)).count() == 1
+    };
+    assert!(faults.iter().all(named), "{faults:?} in {rows:?}");
+    let tests = [
+        "tests/teeth.rs",
+        "tests/entries.rs",
+        "../stubs/tests/calls.rs",
+        "../stubs/tests/callbacks_go.rs",
+        "../stubs/tests/callbacks_typed.rs",
+    ]
+    .map(read)
+    .concat();
+    for row in &rows {
+        for test in [row[2], row[4]] {
+            let name = format!("fn {}()", test.trim_matches('`'));
+            assert!(tests.contains(&name), "{name} of {row:?}");
         }
     }
 }

@@ -32,8 +32,10 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         || {
             vec![
                 Row::alone("libffi.closure"),
-                Row::beside("fing.owned", "libffi.closure").at_most(0.25),
-                Row::beside("fing.shared", "libffi.closure"),
+                Row::beside("fing.owned.typed", "libffi.closure").at_most(0.25),
+                Row::beside("fing.owned.checked", "libffi.closure"),
+                Row::beside("fing.shared.typed", "libffi.closure"),
+                Row::beside("fing.shared.checked", "libffi.closure"),
             ]
         },
     ),
@@ -67,12 +69,21 @@ fn calls(address: usize) -> f64 {
     since(begun, COUNT)
 }
 
-fn closure(call: &mut Call<'_>) {
-    let (a, b) = (call.argument::<i64>(0), call.argument::<i64>(1));
-    let sum = a.unwrap_or_default().wrapping_add(b.unwrap_or_default());
-    if call.set_result(0, sum).is_err() {
-        unreachable!("the signature has this result");
+/// A closure whose accesses are checked in each call.
+fn checked() -> impl Fn(&mut Call<'_>) + Send + Sync {
+    |call| {
+        let (Ok(a), Ok(b)) = (call.argument::<i64>(0), call.argument::<i64>(1)) else {
+            unreachable!("the signature has these arguments");
+        };
+        if call.set_result(0, a.wrapping_add(b)).is_err() {
+            unreachable!("the signature has this result");
+        }
     }
+}
+
+/// A closure whose types are checked when the callback is made.
+fn typed() -> impl Fn(i64, i64) -> i64 + Send + Sync {
+    |a, b| a.wrapping_add(b)
 }
 
 /// What libffi calls.
@@ -108,14 +119,22 @@ fn options() -> CallbackOptions {
 
 fn call(_: usize) -> Result<Box<dyn Subject>, Fault> {
     let point = point()?;
-    let owned = Callback::at(&point, options(), closure)?;
-    let shared = SharedCallback::at(&point, options(), closure)?;
+    let owned = [
+        Callback::typed(&point, options(), typed())?,
+        Callback::at(&point, options(), checked())?,
+    ];
+    let shared = [
+        SharedCallback::typed(&point, options(), typed())?,
+        SharedCallback::at(&point, options(), checked())?,
+    ];
     let libffi = libffi();
     Ok(rounds(move || {
         Ok(Round::from_iter([
             ("libffi.closure".into(), calls(*libffi.code_ptr() as usize)),
-            ("fing.owned".into(), calls(owned.address())),
-            ("fing.shared".into(), calls(shared.address())),
+            ("fing.owned.typed".into(), calls(owned[0].address())),
+            ("fing.owned.checked".into(), calls(owned[1].address())),
+            ("fing.shared.typed".into(), calls(shared[0].address())),
+            ("fing.shared.checked".into(), calls(shared[1].address())),
         ]))
     }))
 }

@@ -115,10 +115,10 @@ mod sealed {
             reason = "callers of the sealed trait don't see it"
         )]
         fn fits(class: Class) -> bool;
-        /// From the first bytes, if there are as many as its size.
-        fn read(bytes: &[u8]) -> Option<Self>;
-        /// To the first bytes, if there are as many as its size.
-        fn write(self, bytes: &mut [u8]) -> Option<()>;
+        /// From the bytes at an offset, if there are as many as its size.
+        fn read(bytes: &[u8], at: u32) -> Option<Self>;
+        /// To the bytes at an offset, if there are as many as its size.
+        fn write(self, bytes: &mut [u8], at: u32) -> Option<()>;
     }
 }
 
@@ -136,13 +136,17 @@ macro_rules! scalars {
             }
 
             #[inline]
-            fn read(bytes: &[u8]) -> Option<$ty> {
-                Some(<$ty>::from_ne_bytes(*bytes.first_chunk()?))
+            fn read(bytes: &[u8], at: u32) -> Option<$ty> {
+                let at = at as usize;
+                let bytes = bytes.get(at..at + size_of::<$ty>())?.as_array()?;
+                Some(<$ty>::from_ne_bytes(*bytes))
             }
 
             #[inline]
-            fn write(self, bytes: &mut [u8]) -> Option<()> {
-                *bytes.first_chunk_mut()? = self.to_ne_bytes();
+            fn write(self, bytes: &mut [u8], at: u32) -> Option<()> {
+                let at = at as usize;
+                let bytes = bytes.get_mut(at..at + size_of::<$ty>())?.as_mut_array()?;
+                *bytes = self.to_ne_bytes();
                 Some(())
             }
         }
@@ -177,26 +181,41 @@ impl sealed::Scalar for bool {
 
     /// Any bit set is true: a foreign caller's byte may be anything.
     #[inline]
-    fn read(bytes: &[u8]) -> Option<bool> {
-        Some(*bytes.first()? != 0)
+    fn read(bytes: &[u8], at: u32) -> Option<bool> {
+        Some(*bytes.get(at as usize)? != 0)
     }
 
     #[inline]
-    fn write(self, bytes: &mut [u8]) -> Option<()> {
-        *bytes.first_mut()? = u8::from(self);
+    fn write(self, bytes: &mut [u8], at: u32) -> Option<()> {
+        *bytes.get_mut(at as usize)? = u8::from(self);
         Some(())
     }
 }
 
-/// Why an argument could not be read, or a result not be written. Always the closure's mistake.
+/// Why an argument could not be read, a result not be written, or a call not be forwarded. Always
+/// the closure's mistake.
+///
+/// One word, so that it costs nothing where there is none.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(transparent)]
+pub struct CallValueError(Box<WrongValue>);
+
+impl CallValueError {
+    /// What was wrong.
+    pub fn what(&self) -> &WrongValue {
+        &self.0
+    }
+}
+
+/// What a [`CallValueError`] says.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum CallValueError {
+pub enum WrongValue {
     /// The signature has no such value.
     #[error("callback {}: {side} {index}, wanted one below {count}", short(.signature))]
     NoSuchValue {
         /// The callback's signature.
-        signature: Box<Signature>,
+        signature: Signature,
         /// `argument` or `result`.
         side: &'static str,
         /// The index asked for.
@@ -212,7 +231,7 @@ pub enum CallValueError {
     )]
     OtherType {
         /// The callback's signature.
-        signature: Box<Signature>,
+        signature: Signature,
         /// `argument` or `result`.
         side: &'static str,
         /// Its index.
@@ -223,6 +242,23 @@ pub enum CallValueError {
         found: &'static str,
         /// What may be asked for.
         wanted: &'static str,
+    },
+    /// A call was to be forwarded to a function that is for other callers.
+    #[error(
+        "callback {} by {wanted}: found a function for another point, {} by {abi}, wanted one for \
+         its own",
+        short(.signature),
+        short(.found)
+    )]
+    OtherPoint {
+        /// The callback's signature.
+        signature: Signature,
+        /// The convention of its callers.
+        wanted: Abi,
+        /// The function's signature.
+        found: Signature,
+        /// The convention of the callers that it is for.
+        abi: Abi,
     },
 }
 
@@ -256,6 +292,26 @@ impl<'a> Call<'a> {
     /// closure that can't do its work now: its caller's convention has no errors.
     pub fn refuse(&mut self, why: impl Into<String>) {
         self.refused = Some(why.into().into());
+    }
+
+    /// Whether it is of the callers of a point.
+    pub(super) fn is_of(&self, typed: &Typed) -> bool {
+        std::ptr::eq(self.typed, typed)
+    }
+
+    /// Both blocks, which are at multiples of 16.
+    pub(super) fn blocks(&mut self) -> (&[u8], &mut [u8]) {
+        (self.arguments, self.results)
+    }
+
+    #[cold]
+    pub(super) fn other_point(&self, found: &Signature, abi: Abi) -> CallValueError {
+        CallValueError(Box::new(WrongValue::OtherPoint {
+            signature: self.typed.signature.clone(),
+            wanted: self.typed.abi,
+            found: found.clone(),
+            abi,
+        }))
     }
 
     /// Why the closure refused the call, if it did.
@@ -300,7 +356,7 @@ impl<'a> Call<'a> {
     #[inline]
     pub fn argument<T: Scalar>(&self, index: usize) -> Result<T, CallValueError> {
         let at = offset::<T>(&self.typed.arguments, index);
-        let value = at.and_then(|at| T::read(self.arguments.get(at..)?));
+        let value = at.and_then(|at| T::read(self.arguments, at));
         value.ok_or_else(|| self.mismatch("argument", T::NAME, index))
     }
 
@@ -311,41 +367,43 @@ impl<'a> Call<'a> {
     #[inline]
     pub fn set_result<T: Scalar>(&mut self, index: usize, value: T) -> Result<(), CallValueError> {
         let at = offset::<T>(&self.typed.results, index);
-        let written = at.and_then(|at| value.write(self.results.get_mut(at..)?));
+        let written = at.and_then(|at| value.write(self.results, at));
         written.ok_or_else(|| self.mismatch("result", T::NAME, index))
     }
 
     #[cold]
+    #[inline(never)]
     fn mismatch(&self, side: &'static str, found: &'static str, index: usize) -> CallValueError {
-        let signature = Box::new(self.typed.signature.clone());
+        let signature = self.typed.signature.clone();
         let types: Vec<&Type> = match side {
             "argument" => signature.arguments().collect(),
             _ => signature.results().iter().collect(),
         };
-        match types.get(index) {
-            Some(ty) => CallValueError::OtherType {
+        let count = types.len();
+        CallValueError(Box::new(match types.get(index).map(|ty| (*ty).clone()) {
+            Some(ty) => WrongValue::OtherType {
                 side,
                 index,
-                ty: (*ty).clone(),
                 found,
-                wanted: wanted(class(ty)),
+                wanted: wanted(class(&ty)),
+                ty,
                 signature,
             },
-            None => CallValueError::NoSuchValue {
+            None => WrongValue::NoSuchValue {
                 side,
                 index,
-                count: types.len(),
+                count,
                 signature,
             },
-        }
+        }))
     }
 }
 
 /// The first byte of value `index`, if it is a `T`.
 #[inline]
-fn offset<T: Scalar>(values: &Values, index: usize) -> Option<usize> {
+fn offset<T: Scalar>(values: &Values, index: usize) -> Option<u32> {
     let &(at, class) = values.each.get(index)?;
-    T::fits(class).then_some(at as usize)
+    T::fits(class).then_some(at)
 }
 
 fn wanted(class: Class) -> &'static str {

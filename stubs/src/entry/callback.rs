@@ -4,17 +4,22 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::panic::Location;
+use std::ptr::NonNull;
 use std::sync::Arc;
 use std::thread;
 
 use super::call::Call;
-use super::entries::{Entries, EntryPoint, Inner, SlotRef};
+use super::entries::{Entries, EntryPoint, Inner};
 use super::error::CloseError;
+use super::forward::Forward;
+use super::handler::{Callee, Closure, Handler, owned, shared};
+use super::held::Held;
 use super::options::CallbackOptions;
 use super::report::Freed;
-use super::slot::{Callee, Opening, Target, thread_number};
+use super::slot::{Opening, SlotRef, Target};
 use super::state::Ending;
-use crate::{Abi, BlockLayout, Family, Gate, Signature, StubError};
+use super::thread::{ALL_THREADS, thread_number};
+use crate::{Abi, Gate, Signature, StubError};
 
 /// How a callback is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,35 +103,53 @@ impl fmt::Debug for Lease {
 }
 
 impl Lease {
+    /// A callback of this thread.
+    fn owned<C: Callee>(
+        point: &EntryPoint,
+        options: &CallbackOptions,
+        callee: C,
+        created: &'static Location<'static>,
+    ) -> Result<Lease, StubError> {
+        let callee = Held::new(callee);
+        Lease::new(point, options, callee, owned::<C>, thread_number(), created)
+    }
+
+    /// A callback of all threads.
+    fn shared<C: Callee + Send + Sync>(
+        point: &EntryPoint,
+        options: &CallbackOptions,
+        callee: C,
+        created: &'static Location<'static>,
+    ) -> Result<Lease, StubError> {
+        point.0.entries.share();
+        let callee = Held::new(callee);
+        Lease::new(point, options, callee, shared::<C>, ALL_THREADS, created)
+    }
+
+    /// `handler` is for the type of `callee`, and for `thread`.
     fn new(
         point: &EntryPoint,
-        options: CallbackOptions,
-        callee: Callee,
+        options: &CallbackOptions,
+        callee: Held,
+        handler: Handler,
         thread: u64,
         created: &'static Location<'static>,
     ) -> Result<Lease, StubError> {
-        let inner = &point.0.entries;
-        if thread == 0 {
-            inner.share();
-        }
-        let slot = inner.take(point)?;
-        let generation = slot.open(Opening {
+        let slot = point.0.entries.take(point, options, created)?;
+        slot.open(Opening {
             target: Target {
                 callee,
+                typed: NonNull::from(&*point.0.typed),
                 on_panic: options.on_panic,
-                slot: slot.clone(),
-                point: point.clone(),
             },
-            on_late: options.on_late,
-            owner: options.owner,
-            created,
+            handler,
             thread,
             veneer: point.0.code.veneer(),
             code: point.0.code.number,
         });
         Ok(Lease {
+            generation: slot.generation(),
             slot,
-            generation,
             point: point.clone(),
         })
     }
@@ -152,13 +175,16 @@ impl Lease {
             Close::IfIdle => (true, None),
             Close::Wait => (false, Some(thread::current())),
         };
-        match self.slot.close(self.generation, freed, idle, waiter) {
+        match self
+            .slot
+            .close(self.generation, freed, idle, waiter, &self.point)
+        {
             Ending::Busy(calls) if idle => Err(CloseError::Busy {
                 signature: signature(),
                 calls,
             }),
             Ending::Busy(_) | Ending::Closed if !idle => {
-                while !self.slot.is_free(self.generation) {
+                while !self.slot.is_gone(self.generation) {
                     thread::park();
                 }
                 Ok(())
@@ -173,7 +199,8 @@ impl Lease {
     /// are not in it may have held the locks, and what the closure owns stays.
     fn end(&self, freed: Freed) {
         if !self.gate().is_forked() {
-            self.slot.close(self.generation, freed, false, None);
+            self.slot
+                .close(self.generation, freed, false, None, &self.point);
         }
     }
 
@@ -186,36 +213,6 @@ impl Drop for Lease {
     fn drop(&mut self) {
         self.end(Freed::Dropped);
     }
-}
-
-/// A function's stub, if it is of this machine.
-fn function(point: &EntryPoint, function: Function) -> Result<Callee, StubError> {
-    let stubs = &point.0.entries.stubs;
-    let stub = stubs.call_stub(point.signature(), function.abi)?;
-    let (typed, abi) = (&point.0.typed, function.abi);
-    let signature = point.signature();
-    let blocks = [
-        (stub.arguments(), typed.argument_layout()),
-        (stub.results(), typed.result_layout()),
-    ];
-    // Blocks in an entry's frame are at multiples of 16.
-    let same =
-        |(found, wanted): &(&BlockLayout, &BlockLayout)| found == wanted && found.align() <= 16;
-    let mut types = signature.arguments().chain(signature.results());
-    let go = abi.family() == Family::Go || point.abi().family() == Family::Go;
-    let as_go = !go || types.all(|ty| abi.lays_out_as_go(ty) && point.abi().lays_out_as_go(ty));
-    if !blocks.iter().all(same) || !as_go {
-        return Err(StubError::OtherLayout {
-            signature: signature.clone(),
-            found: abi,
-            wanted: point.abi(),
-        });
-    }
-    Ok(Callee::Function {
-        stub: Arc::new(stub),
-        code: function.code,
-        context: function.context,
-    })
 }
 
 impl Callback {
@@ -245,8 +242,7 @@ impl Callback {
         options: CallbackOptions,
         closure: impl Fn(&mut Call<'_>) + 'static,
     ) -> Result<Callback, StubError> {
-        let callee = Callee::Closure(Box::new(closure));
-        Callback::of(point, options, callee, Location::caller())
+        Callback::of(point, &options, Closure(closure), Location::caller())
     }
 
     /// A callback for these callers, which calls a function with the same arguments.
@@ -265,18 +261,18 @@ impl Callback {
         options: CallbackOptions,
         function: Function,
     ) -> Result<Callback, StubError> {
-        let callee = self::function(point, function)?;
-        Callback::of(point, options, callee, Location::caller())
+        let callee = Forward::to(point, function)?;
+        Callback::of(point, &options, callee, Location::caller())
     }
 
-    fn of(
+    pub(super) fn of(
         point: &EntryPoint,
-        options: CallbackOptions,
-        callee: Callee,
+        options: &CallbackOptions,
+        callee: impl Callee,
         created: &'static Location<'static>,
     ) -> Result<Callback, StubError> {
         Ok(Callback {
-            lease: Lease::new(point, options, callee, thread_number(), created)?,
+            lease: Lease::owned(point, options, callee, created)?,
             _thread: PhantomData,
         })
     }
@@ -333,9 +329,7 @@ impl SharedCallback {
         options: CallbackOptions,
         closure: impl Fn(&mut Call<'_>) + Send + Sync + 'static,
     ) -> Result<SharedCallback, StubError> {
-        let callee = Callee::Closure(Box::new(closure));
-        let lease = Lease::new(point, options, callee, 0, Location::caller())?;
-        Ok(SharedCallback { lease })
+        SharedCallback::of(point, &options, Closure(closure), Location::caller())
     }
 
     /// A callback for these callers, which calls a function with the same arguments.
@@ -351,8 +345,17 @@ impl SharedCallback {
         options: CallbackOptions,
         function: Function,
     ) -> Result<SharedCallback, StubError> {
-        let callee = self::function(point, function)?;
-        let lease = Lease::new(point, options, callee, 0, Location::caller())?;
+        let callee = Forward::to(point, function)?;
+        SharedCallback::of(point, &options, callee, Location::caller())
+    }
+
+    pub(super) fn of(
+        point: &EntryPoint,
+        options: &CallbackOptions,
+        callee: impl Callee + Send + Sync,
+        created: &'static Location<'static>,
+    ) -> Result<SharedCallback, StubError> {
+        let lease = Lease::shared(point, options, callee, created)?;
         Ok(SharedCallback { lease })
     }
 
@@ -368,13 +371,12 @@ impl SharedCallback {
         let (signature, stubs) = (point.signature(), &point.0.entries.stubs);
         let wrong = crate::assign::assign_without_roll_back(signature, function.abi)?;
         let key = crate::StubKey::block_of(signature, &wrong, Default::default())?;
-        let callee = Callee::Function {
-            stub: Arc::new(crate::CallStub::new(stubs.get(&key)?, signature)),
+        let callee = Forward {
+            stub: crate::CallStub::new(stubs.get(&key)?, signature),
             code: function.code,
             context: function.context,
         };
-        let lease = Lease::new(point, options, callee, 0, Location::caller())?;
-        Ok(SharedCallback { lease })
+        SharedCallback::of(point, &options, callee, Location::caller())
     }
 
     /// What foreign code calls: the address of a function of the signature and ABI. After the

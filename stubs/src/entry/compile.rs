@@ -6,7 +6,7 @@ use std::fmt;
 use cranelift_codegen::Context;
 use cranelift_codegen::control::ControlPlane;
 
-use super::lower::lower;
+use super::lower::{direct, lower};
 use super::moves::EntryKey;
 use super::veneer::{self, Plan};
 use crate::lock::none_held;
@@ -19,7 +19,7 @@ pub struct CompiledEntry {
     key: EntryKey,
     /// Its last word is for the body's address.
     pub(super) veneer: Encoded,
-    /// With its landing pad.
+    /// With its landing pad; empty if the veneer calls the handler itself.
     pub(super) body: Vec<u8>,
     pub(super) body_state: Option<CallState>,
     pub(super) veneer_state: Option<CallState>,
@@ -48,7 +48,8 @@ impl CompiledEntry {
         &self.veneer.listing
     }
 
-    /// The body as CLIF, as it was given to the compiler.
+    /// The body as CLIF, as it was given to the compiler. It is in the [image](Self::image) unless
+    /// it would move nothing and the veneer calls the handler itself.
     pub fn clif(&self) -> &str {
         &self.clif
     }
@@ -82,8 +83,8 @@ impl CompiledEntry {
         veneer::entry_bytes(self.key.abi()).next_multiple_of(16)
     }
 
-    /// Bytes of the veneer; its last word is the body's address. The body begins at the next
-    /// multiple of 16 in the [image](CompiledEntry::image).
+    /// Bytes of the veneer; its last word is the body's address, if there is one. It begins at the
+    /// next multiple of 16 in the [image](CompiledEntry::image).
     pub fn veneer_bytes(&self) -> usize {
         self.veneer.bytes.len()
     }
@@ -120,10 +121,13 @@ pub fn compile_entry(
         step,
         detail,
     };
-    let plan = Plan::of(key);
+    let mut plan = Plan::of(key);
+    plan.direct = match veneer::is_direct(arch) {
+        true => direct(key, &plan, number),
+        false => None,
+    };
     let isa = compiler.isa();
-    let handler = isa.default_call_conv();
-    let function = lower(key, &plan, handler, isa.frontend_config(), number);
+    let function = lower(compiler, key, &plan, number);
     let clif = function.display().to_string();
     let mut context = Context::for_function(function);
     context.set_disasm(listing);
@@ -136,8 +140,12 @@ pub fn compile_entry(
     }
     let unwinding = |detail| internal("describing the frame to unwinders", detail);
     let (body_state, _) = compiler.unwinding(code).map_err(unwinding)?;
-    let mut body = veneer::landing_pad(arch).to_vec();
-    body.extend_from_slice(code.code_buffer());
+    // A body that nothing calls is compiled as well: a veneer's call is told to unwinders in the
+    // terms of the body's.
+    let body = match plan.direct {
+        Some(_) => Vec::new(),
+        None => [veneer::landing_pad(arch), code.code_buffer()].concat(),
+    };
     let veneer = veneer::encode(&plan).map_err(|detail| internal("encoding", detail))?;
     let veneer_state = body_state
         .as_ref()

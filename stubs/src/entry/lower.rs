@@ -9,7 +9,7 @@
 //!     image and the caller's memory = results
 //! ```
 //! A block that is the words of registers in their order is not moved: it is where the image has
-//! them.
+//! them. If both are, a veneer that can calls the handler itself, and there is no body.
 //!
 //! `image` is where the [veneer](super::veneer) has stored the argument registers and finds the
 //! result registers again; `base` is the caller's argument base, `state` what the veneer read from
@@ -26,28 +26,21 @@ use cranelift_codegen::ir::{
     AbiParam, BlockArg, Function, InstBuilder, MemFlagsData, Signature, StackSlot, StackSlotData,
     StackSlotKind, Type, UserFuncName, Value, types,
 };
-use cranelift_codegen::isa::{CallConv, TargetFrontendConfig};
+use cranelift_codegen::isa::CallConv;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 
 use super::moves::{Above, ArgumentMove, Destination, EntryKey, HiddenPointer, Origin, ResultMove};
-use super::veneer::Plan;
+use super::veneer::{Direct, HANDLER_OFFSET, Plan};
+use crate::Compiler;
 use crate::abi::Float32Image;
 use crate::lower::STUB_NAME;
-
-/// Offset in a slot of the handler's address; the [veneer](super::veneer) knows the others.
-pub(super) const HANDLER_OFFSET: i32 = 16;
 
 /// More bytes than this are copied or cleared in a loop.
 const UNROLLED: u32 = 128;
 
-/// The function of `key`. `handler` is the convention of handlers.
-pub(super) fn lower(
-    key: &EntryKey,
-    plan: &Plan,
-    handler: CallConv,
-    config: TargetFrontendConfig,
-    code: u64,
-) -> Function {
+/// The function of `key`, for a machine. `code` is the number that handlers are told.
+pub(super) fn lower(compiler: &Compiler, key: &EntryKey, plan: &Plan, code: u64) -> Function {
+    let isa = compiler.isa();
     let mut signature = Signature::new(CallConv::SystemV);
     signature.params = vec![AbiParam::new(types::I64); 4];
     let name = UserFuncName::User(STUB_NAME);
@@ -95,15 +88,15 @@ pub(super) fn lower(
         }
     }
     body.clear(results, key.result_bytes);
-    body.call_handler(handler, slot, state, code);
+    body.call_handler(isa.default_call_conv(), slot, state, code);
     if let Some([kept_image, kept_base]) = kept {
         body.image = body.kept(kept_image);
         body.base = body.kept(kept_base);
-        body.set_results(key);
+        body.set_results(key, compiler.gives_area_back());
     }
     builder.ins().return_(&[]);
     builder.seal_all_blocks();
-    builder.finalize(config);
+    builder.finalize(isa.frontend_config());
     function
 }
 
@@ -113,6 +106,17 @@ struct InPlace {
     /// Their offsets in the image.
     arguments: Option<i32>,
     results: Option<i32>,
+}
+
+/// How the veneer can call the handler itself: if a body would only pass on what is in the image.
+pub(super) fn direct(key: &EntryKey, plan: &Plan, code: u64) -> Option<Direct> {
+    let in_place = InPlace::of(key, plan);
+    Some(Direct {
+        arguments: in_place.arguments?,
+        results: in_place.results?,
+        words: key.result_bytes / 8,
+        code,
+    })
 }
 
 impl InPlace {
@@ -129,7 +133,9 @@ impl InPlace {
         let whole = |count: usize, bytes: u32| count as u32 * 8 == bytes;
         let of = |offsets: Option<Vec<i32>>, bytes: u32| {
             let offsets = offsets.filter(|all| whole(all.len(), bytes))?;
-            let first = *offsets.first()?;
+            let Some(&first) = offsets.first() else {
+                return Some(0);
+            };
             // Blocks are at multiples of 16.
             let same = first % 16 == 0 && offsets.iter().all(|&offset| offset == first);
             same.then_some(first)
@@ -231,7 +237,7 @@ impl Body<'_, '_> {
         }
     }
 
-    fn set_results(&mut self, key: &EntryKey) {
+    fn set_results(&mut self, key: &EntryKey, gives_area_back: bool) {
         let results = self.address(self.results);
         for n in shared(key, |to| matches!(to, Destination::Int(..))) {
             let zero = self.builder.ins().iconst(types::I64, 0);
@@ -248,7 +254,9 @@ impl Body<'_, '_> {
         let hidden = match key.hidden {
             Some(HiddenPointer::Argument) => {
                 let pointer = self.load(types::I64, self.image, self.plan.int(0));
-                self.store(pointer, self.image, self.plan.int_result(0));
+                if gives_area_back {
+                    self.store(pointer, self.image, self.plan.int_result(0));
+                }
                 pointer
             }
             Some(HiddenPointer::OwnRegister) => {

@@ -31,6 +31,7 @@
 //! | [`Callback`], [`SharedCallback`] | one address, for one thread or for all |
 //! | [`FunctionCallback`] | one address, for all who ask for the same function |
 //! | [`Call`] | a call, as a closure sees it |
+//! | [`PointFunction`] | a function to which a closure forwards its calls |
 //! | [`Report`] | a call that has no result: late, by another thread, or panicked |
 //! | [`windows`] | the rules of Go's callbacks on Windows |
 //! | [`EntryKey`], [`CompiledEntry`] | the code, for any machine, to look at |
@@ -43,24 +44,31 @@ mod callback;
 mod compile;
 mod entries;
 mod error;
+mod forward;
 mod function;
+mod handler;
+mod held;
 mod lower;
 mod moves;
 mod options;
+mod pool;
 mod report;
 mod slot;
 mod state;
 mod sync;
 #[cfg(test)]
 mod tests;
+mod thread;
+mod typed;
 mod veneer;
 pub mod windows;
 
-pub use call::{Call, CallValueError, Scalar};
+pub use call::{Call, CallValueError, Scalar, WrongValue};
 pub use callback::{Callback, Close, Function, SharedCallback};
 pub use compile::{CompiledEntry, compile_entry};
 pub use entries::{Entries, EntryPoint, EntryStats};
-pub use error::CloseError;
+pub use error::{CallbackTypeError, CloseError};
+pub use forward::PointFunction;
 pub use function::FunctionCallback;
 pub use moves::EntryKey;
 pub use options::{CallbackOptions, EntryOptions};

@@ -73,6 +73,7 @@ impl State {
     }
 
     /// Enters a call that saw `seen` when it began.
+    #[inline]
     pub(crate) fn enter(&self, seen: u64) -> Result<(), Late> {
         let mut word = self.0.load(Ordering::Relaxed);
         loop {
@@ -89,10 +90,13 @@ impl State {
         }
     }
 
-    /// As [`State::enter`], by the only thread that ever enters, leaves and closes this generation.
-    pub(crate) fn enter_alone(&self, seen: u64) -> Result<(), Late> {
+    /// Enters a call if the generation that is open now is one that only this thread ever enters,
+    /// leaves and closes; `is_own` says that of the one that was opened last.
+    #[inline]
+    pub(crate) fn enter_alone(&self, is_own: impl FnOnce() -> bool) -> Result<(), Late> {
+        // Acquire: `is_own` looks at what was put into the slot before it was opened.
         let word = self.0.load(Ordering::Acquire);
-        if word & CLOSED != 0 || generation(word) != generation(seen) {
+        if word & CLOSED != 0 || !is_own() {
             return Err(Late);
         }
         self.0.store(word + 1, Ordering::Relaxed);
@@ -100,18 +104,21 @@ impl State {
     }
 
     /// Leaves a call that was entered.
+    #[inline]
     pub(crate) fn leave(&self) -> Ending {
         let word = self.0.fetch_sub(1, Ordering::AcqRel) - 1;
         State::ending(word)
     }
 
     /// As [`State::leave`], for [`State::enter_alone`].
+    #[inline]
     pub(crate) fn leave_alone(&self) -> Ending {
         let word = self.0.load(Ordering::Relaxed) - 1;
         self.0.store(word, Ordering::Release);
         State::ending(word)
     }
 
+    #[inline]
     fn ending(word: u64) -> Ending {
         if word & (CLOSED | CALLS) == CLOSED {
             Ending::Free
@@ -128,6 +135,23 @@ impl State {
     /// As [`State::close`], unless calls are under way: then nothing happens.
     pub(crate) fn close_idle(&self, of: u32) -> Ending {
         self.close_if(of, |calls| calls == 0)
+    }
+
+    /// As [`State::close`] or [`State::close_idle`], for [`State::enter_alone`]: if the generation
+    /// is still there, by its thread.
+    pub(crate) fn close_alone(&self, of: u32, idle: bool) -> Ending {
+        let word = self.0.load(Ordering::Relaxed);
+        if generation(word) != of || word & CLOSED != 0 {
+            return Ending::Closed;
+        }
+        let calls = (word & CALLS) as u32;
+        if calls == 0 || !idle {
+            self.0.store(word | CLOSED, Ordering::Release);
+        }
+        match calls {
+            0 => Ending::Free,
+            calls => Ending::Busy(calls),
+        }
     }
 
     fn close_if(&self, of: u32, may: impl Fn(u32) -> bool) -> Ending {

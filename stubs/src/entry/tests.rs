@@ -10,24 +10,41 @@ fn a_generation_lives_once() {
     assert_eq!(state.open(), Some(1));
     let first = state.word();
     state.enter(first).unwrap();
-    state.enter_alone(first).unwrap();
+    state.enter_alone(|| true).unwrap();
+    assert_eq!(state.enter_alone(|| false), Err(Late));
     assert_eq!(state.close_idle(1), Ending::Busy(2));
     assert_eq!(state.leave(), Ending::Busy(1));
     assert_eq!(state.close(1), Ending::Busy(1));
     assert_eq!(
-        (state.enter(first), state.enter_alone(first)),
+        (state.enter(first), state.enter_alone(|| true)),
         (Err(Late), Err(Late))
     );
     assert_eq!(state.close(1), Ending::Closed);
     assert_eq!(state.leave_alone(), Ending::Free);
     assert_eq!(state.open(), Some(2));
     // A call that began in the first generation.
-    assert_eq!(
-        (state.enter(first), state.enter_alone(first)),
-        (Err(Late), Err(Late))
-    );
+    assert_eq!(state.enter(first), Err(Late));
     assert_eq!(state.close(1), Ending::Closed);
     assert_eq!(state.close(2), Ending::Free);
+}
+
+/// What one thread does alone, with plain stores, is what all do together.
+#[test]
+fn one_thread_alone() {
+    let state = State::new();
+    assert_eq!(state.enter_alone(|| true), Err(Late));
+    assert_eq!(state.open(), Some(1));
+    state.enter_alone(|| true).unwrap();
+    assert_eq!(state.close_alone(1, true), Ending::Busy(1));
+    state.enter_alone(|| true).unwrap();
+    assert_eq!(state.leave_alone(), Ending::Busy(1));
+    assert_eq!(state.close_alone(1, false), Ending::Busy(1));
+    assert_eq!(state.close_alone(1, false), Ending::Closed);
+    assert_eq!(state.leave_alone(), Ending::Free);
+    assert_eq!(state.open(), Some(2));
+    assert_eq!(state.close_alone(1, false), Ending::Closed);
+    assert_eq!(state.close_alone(2, true), Ending::Free);
+    assert_eq!(state.enter_alone(|| true), Err(Late));
 }
 
 /// The last generation is never followed by one that was there before.

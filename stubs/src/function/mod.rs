@@ -61,6 +61,7 @@
 
 mod arg;
 mod block;
+mod check;
 mod each;
 mod enter;
 mod error;
@@ -75,9 +76,11 @@ use std::convert::Infallible;
 use crate::call::CallStub;
 use crate::{Abi, Signature, StubCache, StubError, Type};
 
+pub(crate) use check::{Mismatch, check};
+
 pub use arg::{Arg, Ret};
 pub use error::{FunctionError, Side};
-pub use typed::{FunctionType, Typed, UnsafeFunctionType, signature_of};
+pub use typed::{FunctionType, Typed, TypedClosure, UnsafeFunctionType, signature_of};
 pub use value::{CResult, CValue, Complex, structure};
 pub use variadic::VariadicFunction;
 
@@ -323,6 +326,25 @@ impl Function {
                 found: arg::found(typed, size),
                 wanted: slots.len(),
                 bytes: self.stub.results().size(),
+            },
+        }
+    }
+
+    #[cold]
+    fn mismatched(&self, mismatch: Mismatch) -> FunctionError {
+        let signature = Box::new(self.signature.clone());
+        match mismatch {
+            Mismatch::Count { found, .. } => self.other_count(found),
+            Mismatch::Value { side, ty, found } => self.mismatch(side, &ty, found),
+            Mismatch::Results { found, wanted } => FunctionError::Results {
+                signature,
+                found,
+                wanted,
+                bytes: self.stub.results().size(),
+            },
+            Mismatch::Layout => FunctionError::OtherLayout {
+                signature,
+                abi: self.abi,
             },
         }
     }

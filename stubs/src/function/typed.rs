@@ -8,9 +8,8 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 
-use super::fits::fits;
-use super::slot::Slot;
-use super::{CResult, CValue, Function, FunctionError, Side, enter, errno};
+use super::check::check;
+use super::{CResult, CValue, Function, FunctionError, enter, errno};
 use crate::call::CallStub;
 use crate::{Abi, Signature, StubCache, Type, TypeError};
 
@@ -21,8 +20,22 @@ pub trait FunctionType: sealed::FunctionType + 'static {}
 /// An `unsafe fn`: what any function may be called as.
 pub trait UnsafeFunctionType: FunctionType {}
 
+/// A closure `Fn(A, B) -> R + 'static` as what functions of type `fn(A, B) -> R` do: what a
+/// [typed callback](crate::entry::Callback::typed) calls. `F` follows from the closure if its
+/// parameters have types: `|a: i32, b: f64| ..`.
+pub trait TypedClosure<F: FunctionType>: sealed::TypedClosure<F> + 'static {}
+
 mod sealed {
     use crate::{BlockLayout, Type};
+
+    pub trait TypedClosure<F> {
+        /// Calls it with a block of arguments, and writes the block of its result.
+        ///
+        /// # Safety
+        /// The blocks are those of a signature that `check` has compared with `F`, at multiples of
+        /// their alignment; that of results is nobody else's.
+        unsafe fn call_with(&self, arguments: *const u8, results: *mut u8);
+    }
 
     pub trait FunctionType {
         fn params() -> Vec<Type>;
@@ -104,46 +117,9 @@ impl<F: FunctionType> Typed<F> {
     }
 
     pub(super) fn of(function: &Function) -> Result<Typed<F>, FunctionError> {
-        let (found, stub) = (F::params(), &function.stub);
-        if found.len() != function.params.len() {
-            return Err(function.other_count(found.len()));
-        }
-        let same = |found: &Type, slot: &Slot| {
-            let layout = function.abi.layout_of(found);
-            fits(found, &slot.ty) && layout == function.abi.layout_of(&slot.ty)
-        };
-        for (n, (found, slot)) in found.iter().zip(&function.params).enumerate() {
-            if !same(found, slot) {
-                return Err(function.mismatch(Side::Argument(n), &slot.ty, found.to_string()));
-            }
-        }
-        let result = F::result();
-        let is_right = match (&result, &*function.results) {
-            (None, []) => true,
-            (Some(found), [slot]) => same(found, slot),
-            _ => false,
-        };
-        if !is_right {
-            let found = result.map_or("nothing".to_owned(), |ty| ty.to_string());
-            return Err(match &*function.results {
-                [slot] => function.mismatch(Side::Result, &slot.ty, found),
-                slots => FunctionError::Results {
-                    signature: Box::new(function.signature.clone()),
-                    found,
-                    wanted: slots.len(),
-                    bytes: stub.results().size(),
-                },
-            });
-        }
-        let results = stub.results();
-        let result_lies_as =
-            results.size() == F::result_size() as u64 && results.may_lie_at(F::result_align());
-        if !F::lies_as(stub.arguments()) || !result_lies_as {
-            return Err(FunctionError::OtherLayout {
-                signature: Box::new(function.signature.clone()),
-                abi: function.abi,
-            });
-        }
+        let (stub, signature) = (&function.stub, &function.signature);
+        check::<F>(signature, function.abi, stub.arguments(), stub.results())
+            .map_err(|mismatch| function.mismatched(mismatch))?;
         Ok(Typed {
             stub: stub.clone(),
             code: function.code,
@@ -191,6 +167,28 @@ macro_rules! function_types {
 
         function_types!(@type [fn($($ty),*) -> R] $args($($ty),*));
         function_types!(@type [unsafe fn($($ty),*) -> R] $args($($ty),*));
+
+        impl<$($ty: CValue,)* R: CResult, Closure> TypedClosure<fn($($ty),*) -> R> for Closure
+        where
+            Closure: Fn($($ty),*) -> R + 'static,
+        {
+        }
+
+        impl<$($ty: CValue,)* R: CResult, Closure> sealed::TypedClosure<fn($($ty),*) -> R>
+            for Closure
+        where
+            Closure: Fn($($ty),*) -> R,
+        {
+            #[inline]
+            unsafe fn call_with(&self, arguments: *const u8, results: *mut u8) {
+                // SAFETY: I5: the caller's promise: a block of these types, as Rust has them.
+                let block: $args<$($ty),*> = unsafe { std::ptr::read(arguments.cast()) };
+                let $args($($value),*) = block;
+                let result = self($($value),*);
+                // SAFETY: I5: the caller's promise: a block of this size.
+                unsafe { results.cast::<R>().write(result) };
+            }
+        }
 
         impl<$($ty: CValue,)* R: CResult> UnsafeFunctionType for unsafe fn($($ty),*) -> R {}
 

@@ -18,6 +18,7 @@ pub(super) static MACHINE: Machine = Machine {
     landing_pad: &[0x5f, 0x24, 0x03, 0xd5],
     entry,
     veneer,
+    is_direct: false,
     frame_pointer: 29,
     return_address: 30,
     cfa: 16,
@@ -57,7 +58,9 @@ fn veneer(plan: &Plan) -> Result<Encoded, String> {
     }
     add(&mut code, 0, SP, 0);
     code.word("mov x1, x17".into(), 0xaa00_03e0 | SLOT << 16 | 1);
-    load(&mut code, 2, 1, STATE_OFFSET);
+    // Acquire: the handler is read after the state.
+    add(&mut code, 2, 1, STATE_OFFSET as u32);
+    code.word("ldar x2, [x2]".into(), 0xc8df_fc00 | 2 << 5 | 2);
     add(&mut code, 3, FRAME, 16 + plan.argument_base() as u32);
     let from = code.bytes.len();
     literal(&mut code, TARGET, 0);

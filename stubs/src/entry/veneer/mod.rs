@@ -8,7 +8,8 @@
 //!    once and never changed.
 //! 2. The *veneer*, one for each key: it makes a frame, stores the argument registers to the
 //!    *image* there, calls the body, and loads the result registers from the image.
-//! 3. The *body*, one for each key, made by Cranelift: see [`lower`](super::lower).
+//! 3. The *body*, one for each key, made by Cranelift: see [`lower`](super::lower). Where it would
+//!    move nothing, the veneer for amd64 calls the handler itself.
 //!
 //! | the veneer puts | into |
 //! |---|---|
@@ -36,6 +37,8 @@ use crate::{Abi, Arch, Convention, Family, RegClass};
 pub(super) const VENEER_OFFSET: i32 = 0;
 /// Offset in a slot of its state.
 pub(super) const STATE_OFFSET: i32 = 8;
+/// Offset in a slot of the handler's address.
+pub(super) const HANDLER_OFFSET: i32 = 16;
 
 /// What a veneer has to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +50,20 @@ pub(super) struct Plan {
     int_results: Vec<u8>,
     float_results: Vec<u8>,
     has_hidden: bool,
+    /// The veneer calls the handler itself: the blocks are in the image.
+    pub(super) direct: Option<Direct>,
+}
+
+/// A call of the handler without a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Direct {
+    /// Offsets of the blocks in the image.
+    pub(super) arguments: i32,
+    pub(super) results: i32,
+    /// Words of results.
+    pub(super) words: u32,
+    /// Number of the code.
+    pub(super) code: u64,
 }
 
 /// A register, by the machine's name, and its word in the image.
@@ -61,6 +78,7 @@ impl Plan {
             int_results: key.results_in(RegClass::Int),
             float_results: key.results_in(RegClass::Float),
             has_hidden: key.hidden == Some(HiddenPointer::OwnRegister),
+            direct: None,
         }
     }
 
@@ -198,8 +216,11 @@ struct Machine {
     /// An entry for callers of a family, up to the slot's address, which follows at the next
     /// multiple of 8.
     entry: fn(Family) -> Vec<u8>,
-    /// A veneer up to the body's address, which follows at the next multiple of 8.
+    /// A veneer up to the body's address, which follows at the next multiple of 8 also where
+    /// there is no body.
     veneer: fn(&Plan) -> Result<Encoded, String>,
+    /// Whether the veneer can call the handler itself.
+    is_direct: bool,
     /// DWARF numbers: of the frame pointer and of the return address; and where the caller's
     /// registers are from the canonical frame address, which lies so many bytes above the frame
     /// pointer.
@@ -223,6 +244,11 @@ fn machine(arch: Arch) -> Option<&'static Machine> {
 pub(super) fn has_entries(abi: Abi) -> bool {
     let is_tail = abi.convention().is_some_and(Convention::is_tail);
     machine(abi.arch()).is_some() && !is_tail
+}
+
+/// Whether veneers of this machine do without a body where it would move nothing.
+pub(super) fn is_direct(arch: Arch) -> bool {
+    machine(arch).is_some_and(|machine| machine.is_direct)
 }
 
 /// Instructions where an indirect branch may land.

@@ -21,6 +21,7 @@ pub(super) static MACHINE: Machine = Machine {
     landing_pad: &[],
     entry,
     veneer,
+    is_direct: false,
     frame_pointer: 8,
     return_address: 1,
     cfa: 16,
@@ -70,6 +71,8 @@ fn veneer(plan: &Plan) -> Result<Encoded, String> {
     add(&mut code, 10, SP, 0);
     add(&mut code, 11, SLOT, 0);
     load(&mut code, 12, 11, STATE_OFFSET);
+    // Acquire: the handler is read after the state.
+    code.word("fence r, rw".into(), 0x0230_000f);
     add(&mut code, 13, FRAME, 16 + plan.argument_base());
     let from = code.bytes.len();
     auipc(&mut code, SCRATCH);

@@ -21,6 +21,7 @@ pub(super) static MACHINE: Machine = Machine {
     landing_pad: &[],
     entry,
     veneer,
+    is_direct: false,
     frame_pointer: 11,
     return_address: 14,
     cfa: 160,

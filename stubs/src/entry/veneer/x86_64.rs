@@ -13,7 +13,7 @@
 //! has its callee keep more. To callers of Go xmm15 is 0.
 #![forbid(unsafe_code)]
 
-use super::{Machine, Plan, STATE_OFFSET, VENEER_OFFSET};
+use super::{Direct, HANDLER_OFFSET, Machine, Plan, STATE_OFFSET, VENEER_OFFSET};
 use crate::Family;
 use crate::veneer::Encoded;
 
@@ -21,6 +21,7 @@ pub(super) static MACHINE: Machine = Machine {
     landing_pad: &[0xf3, 0x0f, 0x1e, 0xfa],
     entry,
     veneer,
+    is_direct: true,
     frame_pointer: 6,
     return_address: 16,
     cfa: 16,
@@ -32,6 +33,8 @@ const NAMES: [&str; 16] = [
     "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13",
     "r14", "r15",
 ];
+const RCX: u8 = 1;
+const RDX: u8 = 2;
 const RSI: u8 = 6;
 const RDI: u8 = 7;
 const R10: u8 = 10;
@@ -85,18 +88,13 @@ fn veneer(plan: &Plan) -> Result<Encoded, String> {
         windows(&mut code, true, kept);
     }
     let slot = slot_register(plan.abi.family());
-    code.push("mov rdi, rsp".into(), &[0x48, 0x89, 0xe7]);
-    let text = format!("mov rsi, {}", NAMES[usize::from(slot)]);
-    code.push(text, &[0x4c, 0x89, 0xc0 | (slot & 7) << 3 | RSI]);
-    let text = format!("mov rdx, [rsi + {STATE_OFFSET}]");
-    code.push(text, &[0x48, 0x8b, 0x56, STATE_OFFSET as u8]);
-    let base = 16 + plan.argument_base();
-    let mut bytes = vec![0x48, 0x8d, 0x8d];
-    bytes.extend(base.to_le_bytes());
-    code.push(format!("lea rcx, [rbp + {base}]"), &bytes);
-    let call = code.bytes.len();
-    code.push("call [rip + body]".into(), &[0xff, 0x15, 0, 0, 0, 0]);
-    let after = code.bytes.len();
+    let body = match &plan.direct {
+        Some(direct) => {
+            call_handler(&mut code, slot, direct);
+            None
+        }
+        None => Some(call_body(&mut code, slot, plan.argument_base())),
+    };
     for (name, offset) in plan.loads() {
         int(&mut code, 0x8b, register(name)?, offset);
     }
@@ -111,10 +109,50 @@ fn veneer(plan: &Plan) -> Result<Encoded, String> {
     }
     code.push("leave".into(), &[0xc9]);
     code.push("ret".into(), &[0xc3]);
-    let word = code.bytes.len().next_multiple_of(8);
-    let distance = ((word - after) as i32).to_le_bytes();
-    code.bytes[call + 2..after].copy_from_slice(&distance);
+    if let Some(after) = body {
+        let word = code.bytes.len().next_multiple_of(8);
+        let distance = ((word - after) as i32).to_le_bytes();
+        code.bytes[after - 4..after].copy_from_slice(&distance);
+    }
     Ok(code)
+}
+
+/// Calls the body, whose address follows the veneer. Returns where the call ends: the distance to
+/// the address is its last four bytes.
+fn call_body(code: &mut Encoded, slot: u8, base: i32) -> usize {
+    code.push("mov rdi, rsp".into(), &[0x48, 0x89, 0xe7]);
+    let text = format!("mov rsi, {}", NAMES[usize::from(slot)]);
+    code.push(text, &[0x4c, 0x89, 0xc0 | (slot & 7) << 3 | RSI]);
+    let text = format!("mov rdx, [rsi + {STATE_OFFSET}]");
+    code.push(text, &[0x48, 0x8b, 0x56, STATE_OFFSET as u8]);
+    let base = 16 + base;
+    let mut bytes = vec![0x48, 0x8d, 0x8d];
+    bytes.extend(base.to_le_bytes());
+    code.push(format!("lea rcx, [rbp + {base}]"), &bytes);
+    code.push("call [rip + body]".into(), &[0xff, 0x15, 0, 0, 0, 0]);
+    code.bytes.len()
+}
+
+/// Calls the handler with the blocks in the image, that of results zeroed.
+fn call_handler(code: &mut Encoded, slot: u8, direct: &Direct) {
+    let text = format!("mov rdi, {}", NAMES[usize::from(slot)]);
+    code.push(text, &[0x4c, 0x89, 0xc0 | (slot & 7) << 3 | RDI]);
+    let text = format!("mov rsi, [rdi + {STATE_OFFSET}]");
+    code.push(text, &[0x48, 0x8b, 0x77, STATE_OFFSET as u8]);
+    for n in 0..direct.words as i32 {
+        let offset = direct.results + 8 * n;
+        let mut bytes = vec![0x48, 0xc7, 0x84];
+        from_stack(&mut bytes, offset);
+        bytes.extend([0; 4]);
+        code.push(format!("mov qword ptr [rsp + {offset}], 0"), &bytes);
+    }
+    int(code, 0x8d, RDX, direct.arguments);
+    int(code, 0x8d, RCX, direct.results);
+    let mut bytes = vec![0x49, 0xb8];
+    bytes.extend(direct.code.to_le_bytes());
+    code.push(format!("mov r8, {}", direct.code), &bytes);
+    let text = format!("call [rdi + {HANDLER_OFFSET}]");
+    code.push(text, &[0xff, 0x57, HANDLER_OFFSET as u8]);
 }
 
 fn register(name: &str) -> Result<u8, String> {
@@ -137,7 +175,7 @@ fn from_stack(bytes: &mut Vec<u8>, offset: i32) {
     bytes.extend(offset.to_le_bytes());
 }
 
-/// REX.W 89 /r stores, 8b /r loads.
+/// REX.W 89 /r stores, 8b /r loads, 8d /r takes the address.
 fn int(code: &mut Encoded, opcode: u8, register: u8, offset: i32) {
     let mut bytes = vec![
         0x48 | register >> 3 << 2,
@@ -148,6 +186,7 @@ fn int(code: &mut Encoded, opcode: u8, register: u8, offset: i32) {
     let (name, place) = (NAMES[usize::from(register)], format!("[rsp + {offset}]"));
     let text = match opcode {
         0x89 => format!("mov {place}, {name}"),
+        0x8d => format!("lea {name}, {place}"),
         _ => format!("mov {name}, {place}"),
     };
     code.push(text, &bytes);
