@@ -1,5 +1,5 @@
 //! The values of calls by their addresses: how many, how large, how aligned, of which Rust types.
-//! By generated stubs and by the interpreter, where the host has one.
+//! By generated stubs and by the interpreter.
 #![cfg(target_os = "linux")]
 
 use std::ffi::CStr;
@@ -8,7 +8,7 @@ use fing_stubs::function::{Arg, Function, FunctionError, Ret, Typed, VariadicFun
 use fing_stubs::{Abi, CacheOptions, CodePolicy, Signature, StubCache, c_struct};
 
 fn caches() -> [StubCache; 2] {
-    [CodePolicy::GenerateOrInterpret, CodePolicy::Interpret]
+    [CodePolicy::Generate, CodePolicy::Interpret]
         .map(|policy| StubCache::new(CacheOptions::default().policy(policy)).unwrap())
 }
 
