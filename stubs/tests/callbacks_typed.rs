@@ -140,7 +140,8 @@ fn few_values() {
             ($($ty:ty: $value:expr,)*) => {$(
                 let at = point(&entries, signature_of::<fn() -> $ty>().unwrap(), abi);
                 let callback =
-                    SharedCallback::typed(&at, CallbackOptions::default(), || -> $ty { $value }).unwrap();
+                    SharedCallback::typed(&at, CallbackOptions::default(), || -> $ty { $value });
+                let callback = callback.unwrap();
                 let found = call!(&cache, callback.address(), abi, fn() -> $ty,);
                 assert_eq!(found, $value, "{abi}");
             )*};
