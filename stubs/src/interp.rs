@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 use crate::abi::Float32Image;
-use crate::host::{CallImage, HAS_INTERPRETER, HAS_VECTORS, IS_BIG_ENDIAN, Place};
+use crate::host::{CallImage, HAS_INTERPRETER, HAS_VECTORS, IS_BIG_ENDIAN, Place, Read};
 use crate::key::{Move, ResultMove, ResultSource, Source, Target};
 use crate::{Abi, Family, GBlock, Record, RegClass, StubError, StubKey};
 
@@ -191,13 +191,26 @@ impl Interpreter {
         for (bytes, word) in own.chunks_exact_mut(8).zip(record.words) {
             bytes.copy_from_slice(&word.to_ne_bytes());
         }
+        let mut read = Read::new();
         for &m in &*self.moves {
+            if let (Source::Bytes { from, size, .. }, Target::Frame(offset), true) =
+                (m.source, m.to, self.is_block)
+            {
+                let block = std::ptr::with_exposed_provenance::<u8>(record.words[0] as usize);
+                for at in (0..size).step_by(Read::MOST) {
+                    let count = Read::MOST.min((size - at) as usize);
+                    // SAFETY: I5: the bytes are the argument's, which this block holds by the
+                    // caller's promise.
+                    let bytes = unsafe { read.bytes(block.add((from + at) as usize), count) };
+                    areas.store(offset + at, bytes);
+                }
+                continue;
+            }
             let bytes = match m.source {
-                // SAFETY: I5: the bytes are the argument's, which this block holds by the caller's
-                // promise.
+                // SAFETY: I5: as above. No register takes more.
                 Source::Bytes { from, size, .. } if self.is_block => unsafe {
                     let block = std::ptr::with_exposed_provenance::<u8>(record.words[0] as usize);
-                    std::slice::from_raw_parts(block.add(from as usize), size as usize)
+                    read.bytes(block.add(from as usize), size as usize)
                 },
                 Source::Bytes { from, size, .. } => &own[from as usize..(from + size) as usize],
                 Source::Context => &record.context.to_ne_bytes(),

@@ -139,9 +139,9 @@ fn few_values() {
         macro_rules! returns {
             ($($ty:ty: $value:expr,)*) => {$(
                 let at = point(&entries, signature_of::<fn() -> $ty>().unwrap(), abi);
+                let closure = || -> $ty { $value };
                 let callback =
-                    SharedCallback::typed(&at, CallbackOptions::default(), || -> $ty { $value });
-                let callback = callback.unwrap();
+                    SharedCallback::typed(&at, CallbackOptions::default(), closure).unwrap();
                 let found = call!(&cache, callback.address(), abi, fn() -> $ty,);
                 assert_eq!(found, $value, "{abi}");
             )*};

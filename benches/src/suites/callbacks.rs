@@ -15,44 +15,18 @@ use libffi::middle::{Cif, Closure, Type};
 
 use crate::measure::clock::since;
 use crate::measure::{Fault, Round, Subject, rounds};
-use crate::plan::{Bar, Row, Scenario, Sizes, Source, Suite};
+use crate::plan::{Bar, Row, Scenario, Suite};
 
 /// Calls, or callbacks, of a sample.
 const COUNT: usize = super::batch::RECORDS;
 
-const fn suite(name: &'static str, start: fn(usize) -> Result<Box<dyn Subject>, Fault>) -> Suite {
-    Suite {
-        name,
-        sizes: Sizes::Fixed(COUNT),
-        rounds: 300,
-        warm_rounds: 1,
-        alone: false,
-        program: None,
-        start,
-    }
-}
-
-static CALLS: Suite = suite("callbacks-call", call);
-static MAKING: Suite = suite("callbacks-make", make);
-
-const fn scenario(
-    suite: &'static Suite,
-    about: &'static str,
-    unit: &'static str,
-    rows: fn() -> Vec<Row>,
-) -> Scenario {
-    Scenario {
-        name: suite.name,
-        group: "callbacks",
-        about,
-        unit,
-        source: Source::Suite(suite, rows),
-    }
-}
+static CALLS: Suite = Suite::of_short_rounds("callbacks-call", COUNT, call);
+static MAKING: Suite = Suite::of_short_rounds("callbacks-make", COUNT, make);
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    scenario(
+    Scenario::of_suite(
         &CALLS,
+        "callbacks",
         "a call by C code of a closure that adds two numbers",
         "ns/call",
         || {
@@ -65,8 +39,9 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             ]
         },
     ),
-    scenario(
+    Scenario::of_suite(
         &MAKING,
+        "callbacks",
         "making and freeing a callback whose address was used before",
         "ns/callback",
         || {

@@ -12,6 +12,7 @@ use fing_stubs::function::{
     signature_of,
 };
 use fing_stubs::{Abi, CallError, CallStub, GBlock, Signature, StubCache, c_struct};
+use libffi::low::{ffi_abi_FFI_DEFAULT_ABI, ffi_cif, prep_cif_var, types};
 use libffi::middle::{Cif, Type};
 use libffi::raw::ffi_call;
 
@@ -78,23 +79,23 @@ impl Case {
     }
 }
 
-/// A call from block to block, one whose arguments are checked each time, one that also finds its
-/// stub by the types of its arguments, and one of Rust types.
+/// A call from block to block, one whose arguments are checked each time, and one of Rust types.
+/// And beside libffi that is told the types of a variadic call each time, one that finds its stub
+/// by the types of its arguments.
 fn rows(case: Case) -> Vec<Row> {
-    let fing: &[&str] = match case {
-        Case::Structs => &["fing.block", "fing.function", "fing.typed"],
-        Case::Variadic => &["fing.block", "fing.function", "fing.variadic", "fing.typed"],
-    };
-    let fing = fing
-        .iter()
-        .map(|&way| Row::beside(way, LIBFFI).at_most(0.25));
+    let bar = |way, beside| Row::beside(way, beside).at_most(0.25);
     let mut rows = vec![Row::alone(LIBFFI)];
-    rows.extend(fing);
+    let fing = ["fing.block", "fing.function", "fing.typed"];
+    rows.extend(fing.map(|way| bar(way, LIBFFI)));
+    if let Case::Variadic = case {
+        rows.extend([Row::alone(LIBFFI_ANEW), bar("fing.variadic", LIBFFI_ANEW)]);
+    }
     rows.push(Row::beside(FLOOR, LIBFFI));
     rows
 }
 
 const LIBFFI: &str = "libffi.call";
+const LIBFFI_ANEW: &str = "libffi.prepare-and-call";
 const FLOOR: &str = "floor.call";
 
 /// Nanoseconds of a call.
@@ -248,6 +249,31 @@ impl<F: UnsafeFunctionType> Ways<F> {
     }
 }
 
+/// Has libffi prepare a variadic call of [`sum`], and make it.
+///
+/// # Safety
+/// The addresses are of arguments of `sum`.
+unsafe fn by_libffi_anew(code: usize, args: [*const c_void; 4]) -> Result<f64, Fault> {
+    let mut args = args.map(<*const c_void>::cast_mut);
+    let [int, long, float] = [
+        &raw mut types::sint32,
+        &raw mut types::sint64,
+        &raw mut types::double,
+    ];
+    let (mut cif, mut result) = (ffi_cif::default(), 0f64);
+    let mut params = [int, float, float, long];
+    // SAFETY: the caller's promise; libffi's own types, and places for what it is told.
+    unsafe {
+        let abi = ffi_abi_FFI_DEFAULT_ABI;
+        prep_cif_var(&raw mut cif, abi, 1, 4, float, params.as_mut_ptr())
+            .map_err(|error| format!("ffi_prep_cif_var: {error:?}"))?;
+        let code = std::mem::transmute::<usize, unsafe extern "C" fn()>(code);
+        let to = from_mut(&mut result).cast();
+        ffi_call(&raw mut cif, Some(code), to, args.as_mut_ptr());
+    }
+    Ok(result)
+}
+
 fn place<T>(value: &T) -> *const c_void {
     from_ref(value).cast()
 }
@@ -329,10 +355,15 @@ fn variadic() -> Result<Vec<Way>, Fault> {
     let libffi = move |n: i64| unsafe {
         ways.by_libffi::<f64, 4>([place(&7i32), place(&a), place(&b), place(&n)])
     };
+    // SAFETY: as above.
+    let anew = move |n: i64| unsafe {
+        by_libffi_anew(ways.code, [place(&7i32), place(&a), place(&b), place(&n)])
+    };
     Ok(vec![
         (LIBFFI, each_sure(libffi)),
         ("fing.block", each(block)),
         ("fing.function", each(function)),
+        (LIBFFI_ANEW, each(anew)),
         ("fing.variadic", each(variadic)),
         ("fing.typed", each_sure(typed)),
         (FLOOR, each_sure(move |n| by_hand(7, a, b, n))),

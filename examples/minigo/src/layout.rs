@@ -122,7 +122,6 @@ impl Types {
                 }
             }
             Kind::Tuple(all) => all.iter().for_each(|ty| self.add_words(*ty, offset, words)),
-            Kind::Weak(_) => add(types::I64, false, 0),
             _ => add(types::I64, true, 0),
         }
     }

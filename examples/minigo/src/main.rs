@@ -22,6 +22,9 @@ struct Arguments {
     /// Print the heap's and the finalizers' counters at the end.
     #[arg(long)]
     stats: bool,
+    /// Call finalizers and cleanups by Go's ABI with so many integer argument registers.
+    #[arg(long, value_name = "N")]
+    int_regs: Option<usize>,
 }
 
 fn main() -> ExitCode {
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
         clif: arguments.clif,
         gc_stress: arguments.gc_stress,
         stats: arguments.stats,
+        int_regs: arguments.int_regs,
     };
     match run_program(&name, &text, options) {
         Ok(()) => ExitCode::SUCCESS,

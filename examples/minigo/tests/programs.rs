@@ -52,6 +52,9 @@ fn compare(flags: &[&str]) {
     }
 }
 
+/// Counts of integer argument registers that Go's ABI has on amd64; other machines have more.
+const COUNTS: std::ops::RangeInclusive<usize> = 0..=9;
+
 #[test]
 fn programs_print_what_go_prints() {
     compare(&[]);
@@ -60,6 +63,75 @@ fn programs_print_what_go_prints() {
 #[test]
 fn collections_at_every_safepoint_change_nothing() {
     compare(&["--gc-stress"]);
+}
+
+#[test]
+fn every_register_count_changes_nothing() {
+    std::thread::scope(|scope| {
+        for half in [0, 1] {
+            scope.spawn(move || {
+                for count in COUNTS.filter(|count| count % 2 == half) {
+                    compare(&["--int-regs", &count.to_string()]);
+                }
+            });
+        }
+    });
+}
+
+/// Each finalizer and cleanup of the seed's test comes through an entry for the count.
+#[test]
+fn finalizers_are_called_by_the_register_abi() {
+    let program = folder().join("register_abi.go");
+    for count in COUNTS {
+        let count = count.to_string();
+        for stress in [&[][..], &["--gc-stress"]] {
+            let flags = [&["--stats", "--int-regs", &count], stress].concat();
+            let output = run(&program, &flags);
+            let errors = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{flags:?}: {errors}");
+            let calls = errors.lines().last();
+            assert_eq!(calls, Some("calls by Go's ABI: 6"), "{flags:?}");
+            let printed = String::from_utf8_lossy(&output.stdout);
+            assert_eq!(printed, expected(&program), "{flags:?}");
+        }
+    }
+    let output = run(&program, &["--stats"]);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(!errors.contains("calls by Go's ABI"), "{errors}");
+}
+
+/// Generated code takes most objects from windows, without a call; under stress it calls for each.
+#[test]
+fn objects_come_from_windows() {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("windows.go");
+    let program = "package main\n\ntype T struct{ next *T }\n\nfunc main() {\n\tvar list *T\n\
+                   \tfor i := range 20000 {\n\t\tif i%100 == 0 {\n\t\t\tlist = nil\n\t\t}\n\
+                   \t\tlist = &T{list}\n\t}\n}\n";
+    std::fs::write(&path, program).expect("written");
+    let refills = |flags: &[&str]| {
+        let output = run(&path, &[&["--stats"], flags].concat());
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        let line = errors
+            .lines()
+            .find_map(|line| line.strip_prefix("refills of windows: "));
+        let refills = line.and_then(|number| number.parse::<u64>().ok());
+        refills.unwrap_or_else(|| panic!("no refills in {errors}"))
+    };
+    let (usual, stressed) = (refills(&[]), refills(&["--gc-stress"]));
+    assert!(
+        (1..2000).contains(&usual),
+        "{usual} calls for 20000 objects"
+    );
+    assert!(stressed >= 20000, "{stressed} calls for 20000 objects");
+}
+
+#[test]
+fn register_counts_that_the_machine_has_not_are_refused() {
+    let output = run(&folder().join("register_abi.go"), &["--int-regs", "99"]);
+    assert_eq!(output.status.code(), Some(1));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let begin = "--int-regs 99: ABI: 99 integer argument registers, wanted at most ";
+    assert!(errors.starts_with(begin), "{errors}");
 }
 
 /// The files beside the programs are what real Go prints. `FING_WRITE_OUTPUTS` writes them.

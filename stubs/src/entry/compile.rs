@@ -83,8 +83,8 @@ impl CompiledEntry {
         veneer::entry_bytes(self.key.abi()).next_multiple_of(16)
     }
 
-    /// Bytes of the veneer; its last word is the body's address, if there is one. That begins at
-    /// the next multiple of 16 in the [image](CompiledEntry::image).
+    /// Bytes of the veneer; its last word is the body's address, if there is one. It begins at the
+    /// next multiple of 16 in the [image](CompiledEntry::image).
     pub fn veneer_bytes(&self) -> usize {
         self.veneer.bytes.len()
     }

@@ -1,5 +1,5 @@
 //! Handlers: the functions that every call of a callback comes through, one for each type of what
-//! is called, so that this is compiled into it, and one each for callbacks of one thread and of
+//! is called, so that this is compiled into it; and one each for callbacks of one thread and of
 //! all.
 #![expect(unsafe_code, reason = "is called by generated code, with addresses")]
 

@@ -64,7 +64,9 @@ pub(crate) fn check<F: FunctionType>(
             });
         }
     }
-    if F::lies_as(arguments) && F::result_lies_as(results) {
+    let result_lies_as =
+        results.size() == F::result_size() as u64 && results.may_lie_at(F::result_align());
+    if F::lies_as(arguments) && result_lies_as {
         Ok(())
     } else {
         Err(Mismatch::Layout)

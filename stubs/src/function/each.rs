@@ -28,8 +28,8 @@ pub(super) fn each<E>(count: usize, mut one: impl FnMut(usize) -> Result<(), E>)
 
 /// Calls `then` with the arguments, of which a few are copied for it.
 ///
-/// A list whose address a function is given has to be in memory. Here only the copy's is given away,
-/// so a list that is written where a function is called stays in registers until this is needed.
+/// A list whose address a function is given has to be in memory. Here only the copy's is given
+/// away, so a list that is written where a function is called stays in registers until then.
 #[inline(always)]
 pub(super) fn with_copy<T>(args: &[Arg<'_>], then: impl FnOnce(&[Arg<'_>]) -> T) -> T {
     if args.len() > STEPS {

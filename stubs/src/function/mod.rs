@@ -63,6 +63,7 @@ mod arg;
 mod block;
 mod check;
 mod each;
+mod enter;
 mod error;
 mod fits;
 mod slot;
@@ -73,7 +74,7 @@ mod variadic;
 use std::convert::Infallible;
 
 use crate::call::CallStub;
-use crate::{Abi, GBlock, Signature, StubCache, StubError, Type};
+use crate::{Abi, Signature, StubCache, StubError, Type};
 
 pub(crate) use check::{Mismatch, check};
 
@@ -85,6 +86,7 @@ pub use variadic::VariadicFunction;
 
 use arg::Source;
 use each::each;
+use enter::{copy, enter, errno};
 use slot::Slot;
 
 /// A function at an address, with its signature and ABI.
@@ -96,13 +98,8 @@ pub struct Function {
     abi: Abi,
     params: Box<[Slot]>,
     results: Box<[Slot]>,
-    /// Whether the block of arguments is.
+    /// Whether the block of arguments is too large for the frame of a caller.
     is_large: bool,
-}
-
-thread_local! {
-    /// What stands in for a goroutine, for functions of Go's ABIs.
-    static G: GBlock = const { GBlock::zeroed() };
 }
 
 impl Function {
@@ -222,8 +219,7 @@ impl Function {
                 false => Err((n, typed, size)),
             }
         });
-        checked
-            .map_err(|(n, typed, size)| self.mismatch(Side::Argument(n), &params[n], typed, size))
+        checked.map_err(|(n, typed, size)| self.misfit(Side::Argument(n), &params[n], typed, size))
     }
 
     /// [`Function::call_then`] with as many arguments as it has parameters, each of which its slot
@@ -324,7 +320,7 @@ impl Function {
     #[cold]
     fn other_result(&self, typed: Option<&Source>, size: usize) -> FunctionError {
         match &*self.results {
-            [slot] => self.mismatch(Side::Result, slot, typed, size),
+            [slot] => self.misfit(Side::Result, slot, typed, size),
             slots => FunctionError::Results {
                 signature: Box::new(self.signature.clone()),
                 found: arg::found(typed, size),
@@ -339,7 +335,7 @@ impl Function {
         let signature = Box::new(self.signature.clone());
         match mismatch {
             Mismatch::Count { found, .. } => self.other_count(found),
-            Mismatch::Value { side, ty, found } => self.other_type(side, &ty, found),
+            Mismatch::Value { side, ty, found } => self.mismatch(side, &ty, found),
             Mismatch::Results { found, wanted } => FunctionError::Results {
                 signature,
                 found,
@@ -354,18 +350,18 @@ impl Function {
     }
 
     #[cold]
-    fn mismatch(
+    fn misfit(
         &self,
         side: Side,
         slot: &Slot,
         typed: Option<&Source>,
         size: usize,
     ) -> FunctionError {
-        self.other_type(side, &slot.ty, arg::found(typed, size))
+        self.mismatch(side, &slot.ty, arg::found(typed, size))
     }
 
     #[cold]
-    fn other_type(&self, side: Side, ty: &Type, found: String) -> FunctionError {
+    fn mismatch(&self, side: Side, ty: &Type, found: String) -> FunctionError {
         FunctionError::OtherType {
             signature: Box::new(self.signature.clone()),
             side,
@@ -407,49 +403,6 @@ impl Function {
     pub unsafe fn into_safe(self) -> SafeFunction {
         SafeFunction(self)
     }
-}
-
-/// Copies so many bytes, initialized or not; mostly those of a scalar or of two.
-///
-/// # Safety
-/// As [`std::ptr::copy_nonoverlapping`].
-#[inline(always)]
-unsafe fn copy(from: *const u8, to: *mut u8, size: usize) {
-    // SAFETY: I5: the caller's promise.
-    unsafe {
-        match size {
-            8 => std::ptr::copy_nonoverlapping(from, to, 8),
-            4 => std::ptr::copy_nonoverlapping(from, to, 4),
-            16 => std::ptr::copy_nonoverlapping(from, to, 16),
-            _ => std::ptr::copy_nonoverlapping(from, to, size),
-        }
-    }
-}
-
-/// Calls a function with blocks, and then `then`.
-///
-/// # Safety
-/// At `code` is a function of the stub's signature and ABI, `from` is a block of arguments with
-/// which it may be called, and `to` one for its results; both are where they may be.
-#[inline(always)]
-unsafe fn enter<T>(
-    stub: &CallStub,
-    code: usize,
-    from: *const u8,
-    to: *mut u8,
-    then: impl FnOnce() -> T,
-) -> T {
-    let g = G.with(std::ptr::from_ref);
-    // SAFETY: I5: the thread's block is there as long as the thread; for the rest the caller's
-    // promise.
-    unsafe { stub.call_placed(code, 0, from, to, &*g) };
-    then()
-}
-
-/// The thread's `errno`.
-fn errno() -> i32 {
-    let error = std::io::Error::last_os_error();
-    error.raw_os_error().unwrap_or(0)
 }
 
 /// A function that may be called with any values of its types ([`Function::into_safe`]).

@@ -42,8 +42,10 @@ mod sealed {
         fn result() -> Option<Type>;
         /// Whether Rust has the arguments of a call where a block of this layout has them.
         fn lies_as(layout: &BlockLayout) -> bool;
-        /// Whether a result may lie where Rust has it.
-        fn result_lies_as(layout: &BlockLayout) -> bool;
+        /// Size of the result.
+        fn result_size() -> usize;
+        /// Alignment of the result.
+        fn result_align() -> usize;
     }
 }
 
@@ -258,9 +260,12 @@ macro_rules! function_types {
                     && lies_as(&values, layout.offsets())
             }
 
-            fn result_lies_as(layout: &crate::BlockLayout) -> bool {
-                layout.size() <= size_of::<R>() as u64
-                    && (layout.size() == 0 || layout.align() <= align_of::<R>() as u64)
+            fn result_size() -> usize {
+                size_of::<R>()
+            }
+
+            fn result_align() -> usize {
+                align_of::<R>()
             }
         }
 

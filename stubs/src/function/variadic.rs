@@ -227,6 +227,9 @@ impl<'c> VariadicFunction<'c> {
     /// Makes these arguments' sources one of the first lists, if they all have one, and there is a
     /// place.
     fn remember(&self, args: &[Arg<'_>], function: &Arc<Function>) {
+        if self.first[FIRST - 1].get().is_some() {
+            return;
+        }
         let sources: Option<Box<[_]>> = args.iter().map(|arg| arg.typed).collect();
         let Some(sources) = sources else { return };
         let mut known = Known {

@@ -3,7 +3,7 @@
 
 use super::CallImage;
 use std::arch::asm;
-use std::mem::offset_of;
+use std::mem::{MaybeUninit, offset_of};
 
 pub(super) const MISSING: Option<&str> = None;
 
@@ -61,6 +61,11 @@ pub(super) const FLOAT_WORDS: usize = 2;
 unsafe extern "C-unwind" {
     #[link_name = "fing_stubs_call_image"]
     pub(super) fn call_image(image: *mut CallImage);
+}
+
+pub(super) fn write_unwritten(bytes: &mut [MaybeUninit<u8>]) {
+    // SAFETY: I5: there are no instructions.
+    unsafe { asm!("/* {} */", in(reg) bytes.as_mut_ptr(), options(nostack, preserves_flags)) };
 }
 
 /// Data and instruction caches are separate. Lines that hold the new bytes are cleaned to the point

@@ -8,9 +8,11 @@
 //! | registering code with the unwinder | operating system and C library | unwinding |
 //!
 //! Every file of an instruction set has the same list of operations: `INTS`, `FLOATS`,
-//! `FLOAT_WORDS`, the function `fing_stubs_call_image` in assembly, and `make_visible`. `x86_64.rs`
-//! explains them.
+//! `FLOAT_WORDS`, the function `fing_stubs_call_image` in assembly, `write_unwritten`, and
+//! `make_visible`. `x86_64.rs` explains them.
 #![expect(unsafe_code, reason = "assembly")]
+
+use std::mem::MaybeUninit;
 
 use crate::abi::Machine;
 use crate::{Arch, GBlock};
@@ -55,6 +57,35 @@ pub(crate) const HAS_INTERPRETER: bool = isa::MISSING.is_none();
 
 /// Whether an image has float registers of 16 bytes.
 pub(crate) const HAS_VECTORS: bool = isa::FLOAT_WORDS == 2;
+
+/// Room for bytes that are read as generated code reads them: those between the members of a struct
+/// may be ones that nobody has written, and have some value all the same.
+pub(crate) struct Read([MaybeUninit<u8>; Read::MOST]);
+
+impl Read {
+    /// The most bytes at once: those of the largest register.
+    pub(crate) const MOST: usize = 16;
+
+    pub(crate) fn new() -> Read {
+        Read([MaybeUninit::uninit(); Read::MOST])
+    }
+
+    /// Reads so many bytes.
+    ///
+    /// # Panics
+    /// More than [`Read::MOST`].
+    ///
+    /// # Safety
+    /// There are so many readable bytes.
+    pub(crate) unsafe fn bytes(&mut self, from: *const u8, count: usize) -> &[u8] {
+        let room = &mut self.0[..count];
+        // SAFETY: I5: the caller's promise, and as much room.
+        unsafe { std::ptr::copy_nonoverlapping(from, room.as_mut_ptr().cast(), count) };
+        isa::write_unwritten(room);
+        // SAFETY: I5: all of it was written just now.
+        unsafe { room.assume_init_ref() }
+    }
+}
 
 /// The register file and the frame of one call, before it and, afterwards, after it.
 ///

@@ -2,7 +2,8 @@
 #![expect(unsafe_code, reason = "assembly")]
 
 use super::CallImage;
-use std::mem::offset_of;
+use std::arch::asm;
+use std::mem::{MaybeUninit, offset_of};
 
 pub(super) const MISSING: Option<&str> = None;
 
@@ -89,6 +90,11 @@ pub(super) const FLOAT_WORDS: usize = 1;
 unsafe extern "C-unwind" {
     #[link_name = "fing_stubs_call_image"]
     pub(super) fn call_image(image: *mut CallImage);
+}
+
+pub(super) fn write_unwritten(bytes: &mut [MaybeUninit<u8>]) {
+    // SAFETY: I5: there are no instructions.
+    unsafe { asm!("/* {} */", in(reg) bytes.as_mut_ptr(), options(nostack, preserves_flags)) };
 }
 
 /// `fence.i` concerns one hart only, and a thread may be moved to another one right after it. The

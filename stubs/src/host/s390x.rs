@@ -2,7 +2,8 @@
 #![expect(unsafe_code, reason = "assembly")]
 
 use super::CallImage;
-use std::mem::offset_of;
+use std::arch::asm;
+use std::mem::{MaybeUninit, offset_of};
 
 pub(super) const MISSING: Option<&str> = None;
 
@@ -79,11 +80,16 @@ unsafe extern "C-unwind" {
     pub(super) fn call_image(image: *mut CallImage);
 }
 
+pub(super) fn write_unwritten(bytes: &mut [MaybeUninit<u8>]) {
+    // SAFETY: I5: there are no instructions.
+    unsafe { asm!("/* {} */", in(reg) bytes.as_mut_ptr(), options(nostack, preserves_flags)) };
+}
+
 /// Instruction fetches see every store, through any alias, once the processor has serialized
 /// (*z/Architecture Principles of Operation*, "Conceptual Sequence"), which `bcr 15,0` does.
 pub(crate) fn make_visible(_writable: *const u8, _executable: usize, _bytes: usize) {
     // SAFETY: I4: an instruction without operands in memory.
-    unsafe { std::arch::asm!("bcr 15, 0", options(nostack, preserves_flags)) };
+    unsafe { asm!("bcr 15, 0", options(nostack, preserves_flags)) };
 }
 
 // r6 to r15 go to the register save area of the caller. The frame of this function, from r11 up: f8

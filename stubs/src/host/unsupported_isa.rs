@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "has the signatures of the other files")]
 
 use super::CallImage;
+use std::mem::MaybeUninit;
 
 pub(super) const MISSING: Option<&str> =
     Some("instruction-cache maintenance and the interpreter's call: a file in stubs/src/host/");
@@ -11,6 +12,10 @@ pub(super) const FLOATS: [&str; 0] = [];
 pub(super) const FLOAT_WORDS: usize = 1;
 
 pub(super) unsafe fn call_image(_image: *mut CallImage) {
+    unreachable!("no interpreter is made where HAS_INTERPRETER is false")
+}
+
+pub(super) fn write_unwritten(_bytes: &mut [MaybeUninit<u8>]) {
     unreachable!("no interpreter is made where HAS_INTERPRETER is false")
 }
 

@@ -3,7 +3,8 @@
 #![expect(unsafe_code, reason = "assembly")]
 
 use super::CallImage;
-use std::mem::offset_of;
+use std::arch::asm;
+use std::mem::{MaybeUninit, offset_of};
 
 /// What this instruction set lacks to run stubs: nothing.
 pub(super) const MISSING: Option<&str> = None;
@@ -69,6 +70,13 @@ unsafe extern "C-unwind" {
     /// stores registers and frame back.
     #[link_name = "fing_stubs_call_image"]
     pub(super) fn call_image(image: *mut CallImage);
+}
+
+/// Nothing, of which the compiler only knows that it may have written these bytes: from then on
+/// each has a value.
+pub(super) fn write_unwritten(bytes: &mut [MaybeUninit<u8>]) {
+    // SAFETY: I5: there are no instructions.
+    unsafe { asm!("/* {} */", in(reg) bytes.as_mut_ptr(), options(nostack, preserves_flags)) };
 }
 
 /// Makes instructions visible to instruction fetches of this thread, written through the alias at

@@ -3,10 +3,9 @@
 
 use std::collections::HashMap;
 
-use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{F32, F64, I32, I64};
 use cranelift_codegen::ir::{
-    AbiParam, Block, BlockArg, FuncRef, InstBuilder, MemFlagsData, Signature, Type, Value,
+    AbiParam, Block, FuncRef, InstBuilder, MemFlagsData, Signature, Type, Value,
 };
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
 use cranelift_module::{FuncId as Code, Module};
@@ -55,7 +54,7 @@ pub(super) struct Body<'a, 'f, 'p> {
     /// The list of deferred calls, in functions that have any.
     pub(super) deferred: Option<Variable>,
     refs: HashMap<Code, FuncRef>,
-    nil: Option<Block>,
+    pub(super) nil: Option<Block>,
     pub(super) label: Option<crate::ast::Name>,
 }
 
@@ -194,76 +193,6 @@ impl Body<'_, '_, '_> {
     }
 
     // ------------------------------------------------------------------------------------------
-    // memory
-
-    pub(super) fn load_word(&mut self, word: &Word, at: Value, offset: i32) -> Value {
-        let flags = MemFlagsData::trusted();
-        let value = self
-            .b
-            .ins()
-            .load(word.clif, flags, at, offset + word.offset as i32);
-        if word.reference {
-            self.reference(value)
-        } else {
-            value
-        }
-    }
-
-    pub(super) fn load(&mut self, ty: Ty, at: Value, offset: i32) -> Made<Vals> {
-        let words = self.words(ty)?;
-        Ok(words
-            .iter()
-            .map(|word| self.load_word(word, at, offset))
-            .collect())
-    }
-
-    pub(super) fn load_int(&mut self, at: Value, offset: i32) -> Value {
-        self.b.ins().load(I64, MemFlagsData::trusted(), at, offset)
-    }
-
-    pub(super) fn store_int(&mut self, value: Value, at: Value, offset: i32) {
-        self.b
-            .ins()
-            .store(MemFlagsData::trusted(), value, at, offset);
-    }
-
-    pub(super) fn store(&mut self, ty: Ty, values: &[Value], at: Value, offset: i32) -> Made<()> {
-        for (word, value) in self.words(ty)?.iter().zip(values) {
-            self.store_int(*value, at, offset + word.offset as i32);
-        }
-        Ok(())
-    }
-
-    /// An address that leads into an object.
-    pub(super) fn inside(&mut self, at: Value, offset: i64) -> Value {
-        if offset == 0 {
-            return at;
-        }
-        let inside = self.b.ins().iadd_imm_s(at, offset);
-        self.reference(inside)
-    }
-
-    /// A new object of a type, which is zero.
-    pub(super) fn new_object(&mut self, ty: Ty) -> Made<Value> {
-        let text = self.lo.heap.text(ty)?;
-        self.new_of(&text)
-    }
-
-    /// A new object of a type of the heap's.
-    pub(super) fn new_of(&mut self, text: &str) -> Made<Value> {
-        let site = self.lo.heap.site(text)?;
-        let site = self.int(site as i64);
-        let object = self.host("new", &[site]);
-        self.check_panic();
-        Ok(self.reference(object))
-    }
-
-    /// Leaves a value in the context for the host.
-    pub(super) fn leave_in_buffer(&mut self, ty: Ty, values: &[Value]) -> Made<()> {
-        self.store(ty, values, self.ctx, ctx::BUFFER)
-    }
-
-    // ------------------------------------------------------------------------------------------
     // calls
 
     pub(super) fn func_ref(&mut self, code: Code) -> FuncRef {
@@ -278,11 +207,9 @@ impl Body<'_, '_, '_> {
     /// Calls a function of the host through its exit stub. What it returns is no reference until
     /// it is declared to be one.
     pub(super) fn host(&mut self, name: &str, args: &[Value]) -> Value {
-        let Some(&(code, params)) = self.lo.helpers.get(name) else {
-            unreachable!("{name} is no function of the host");
-        };
-        assert_eq!(params, args.len(), "{name}");
-        let callee = self.func_ref(code);
+        let exit = self.lo.exit(name);
+        assert_eq!(exit.params, args.len(), "{name}");
+        let callee = self.func_ref(exit.code);
         let args: Vals = [self.ctx].into_iter().chain(args.iter().copied()).collect();
         let call = self.b.ins().call(callee, &args);
         self.b.inst_results(call)[0]
@@ -381,97 +308,6 @@ impl Body<'_, '_, '_> {
     }
 
     // ------------------------------------------------------------------------------------------
-    // checks
-
-    /// Goes on in a new block if the condition is 0, else in the returned one, which is current
-    /// then and must end in a jump.
-    pub(super) fn branch_if(&mut self, condition: Value) -> (Block, Block) {
-        let (bad, good) = (self.b.create_block(), self.b.create_block());
-        self.b.ins().brif(condition, bad, &[], good, &[]);
-        (bad, good)
-    }
-
-    /// Panics by a function of the host if the condition is not 0.
-    pub(super) fn panic_if(&mut self, condition: Value, name: &str, args: &[Value]) {
-        let (bad, good) = self.branch_if(condition);
-        self.b.set_cold_block(bad);
-        self.b.switch_to_block(bad);
-        self.host(name, args);
-        self.b.ins().jump(self.unwind, &[]);
-        self.b.switch_to_block(good);
-    }
-
-    pub(super) fn check_nil(&mut self, address: Value) {
-        let nil = match self.nil {
-            Some(nil) => nil,
-            None => {
-                let nil = self.b.create_block();
-                self.b.set_cold_block(nil);
-                *self.nil.insert(nil)
-            }
-        };
-        let go_on = self.b.create_block();
-        self.b.ins().brif(address, go_on, &[], nil, &[]);
-        self.b.switch_to_block(go_on);
-    }
-
-    /// Panics unless `index < length`, both unsigned.
-    pub(super) fn check_index(&mut self, index: Value, length: Value) {
-        let outside = self
-            .b
-            .ins()
-            .icmp(IntCC::UnsignedGreaterThanOrEqual, index, length);
-        self.panic_if(outside, "panic_index", &[index, length]);
-    }
-
-    /// A point where a collection may happen.
-    pub(super) fn safepoint(&mut self) {
-        let address = self.lo.heap.flag();
-        let address = self.int(address as i64);
-        let flag = self.b.ins().load(I32, MemFlagsData::trusted(), address, 0);
-        let (poll, go_on) = self.branch_if(flag);
-        self.b.set_cold_block(poll);
-        self.b.switch_to_block(poll);
-        self.host("poll", &[]);
-        self.b.ins().jump(go_on, &[]);
-        self.b.switch_to_block(go_on);
-    }
-
-    /// Panics if the stack is used up.
-    pub(super) fn check_stack(&mut self) {
-        let at = self.b.ins().get_stack_pointer(I64);
-        let limit = self.load_int(self.ctx, ctx::STACK_LIMIT);
-        let below = self.b.ins().icmp(IntCC::UnsignedLessThan, at, limit);
-        self.panic_if(below, "stack_overflow", &[]);
-    }
-
-    /// A merge point with parameters of these words.
-    pub(super) fn block_of(&mut self, words: &[Word]) -> (Block, Vals) {
-        let block = self.b.create_block();
-        let mut values = Vec::new();
-        for word in words {
-            let value = self.b.append_block_param(block, word.clif);
-            values.push(if word.reference {
-                self.reference(value)
-            } else {
-                value
-            });
-        }
-        (block, values)
-    }
-
-    pub(super) fn jump(&mut self, block: Block, values: &[Value]) {
-        let args: Vec<BlockArg> = values.iter().map(|value| BlockArg::Value(*value)).collect();
-        self.b.ins().jump(block, &args);
-    }
-
-    /// After a jump out: what follows is never run.
-    pub(super) fn unreachable(&mut self) {
-        let block = self.b.create_block();
-        self.b.switch_to_block(block);
-    }
-
-    // ------------------------------------------------------------------------------------------
     // words of the host
 
     /// A word as the host takes it.
@@ -507,7 +343,7 @@ impl Body<'_, '_, '_> {
         signature
     }
 
-    pub(super) fn code_of(&self, func: FuncId) -> Code {
-        self.lo.funcs[func.0 as usize]
+    pub(super) fn code_of(&mut self, func: FuncId) -> Code {
+        self.lo.func(func.0 as usize)
     }
 }

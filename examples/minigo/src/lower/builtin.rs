@@ -75,7 +75,8 @@ impl<'p> Body<'_, '_, 'p> {
             Builtin::AddCleanup => self.add_cleanup(call),
             Builtin::WeakMake => {
                 let pointer = self.value(&call.args[0])?[0];
-                Ok(vec![self.host_checked("weak_make", &[pointer])])
+                let cell = self.host_checked("weak_make", &[pointer]);
+                Ok(vec![self.reference(cell)])
             }
         }
     }

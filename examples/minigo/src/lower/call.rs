@@ -8,6 +8,7 @@ use super::body::{Body, Made, Vals};
 use super::place::Place;
 use crate::ast::*;
 use crate::check::entity::{CallKind, Entity, Func, FuncId, Selection};
+use crate::layout::Word;
 use crate::run::ctx;
 use crate::types::{DeclaredMethod, Kind, Method, Ty};
 
@@ -28,9 +29,8 @@ impl<'p> Body<'_, '_, 'p> {
                 if let Some(Selection::WeakValue) = self.lo.p.selections.get(&call.callee.id)
                     && let ExprKind::Selector(of, _) = &call.callee.kind
                 {
-                    let word = self.value(of)?[0];
-                    let object = self.host_checked("weak_value", &[word]);
-                    return Ok(vec![self.reference(object)]);
+                    let cell = self.value(of)?[0];
+                    return Ok(vec![self.weak_value(cell)]);
                 }
                 let callee = self.callee(&call.callee)?;
                 let ty = self.ty(&call.callee);
@@ -38,6 +38,24 @@ impl<'p> Body<'_, '_, 'p> {
                 self.call_callee(&callee, &args)
             }
         }
+    }
+
+    /// What a weak pointer points to: the word in its cell, or nil if there is no cell.
+    fn weak_value(&mut self, cell: Value) -> Value {
+        let word = Word {
+            clif: I64,
+            reference: true,
+            offset: 0,
+        };
+        let (end, value) = self.block_of(&[word]);
+        let (follow, nil) = self.branch_if(cell);
+        self.b.switch_to_block(follow);
+        let found = self.load_word(&word, cell, 0);
+        self.jump(end, &[found]);
+        self.b.switch_to_block(nil);
+        self.jump(end, &[cell]);
+        self.b.switch_to_block(end);
+        value[0]
     }
 
     /// Evaluates what is called.
@@ -111,10 +129,10 @@ impl<'p> Body<'_, '_, 'p> {
 
     /// Calls a function of the prelude that is written in Rust.
     fn call_host_function(&mut self, func: &'p Func, args: &[Value]) -> Made<Vals> {
-        let Some((name, _)) = self.lo.helpers.get_key_value(&*func.name) else {
+        let Some(exit) = self.lo.helpers.get(&*func.name) else {
             return Err(format!("{} has no body", func.name));
         };
-        let name = *name;
+        let name = exit.name;
         let args: Vals = args.iter().map(|value| self.host_word(*value)).collect();
         let result = self.host_checked(name, &args);
         let words = self.lo.results(func.ty);

@@ -10,11 +10,20 @@ use super::body::{Body, Made, Storage, Vals};
 use super::{Extra, Lower};
 use crate::ast::Name;
 use crate::check::entity::FuncId;
+use crate::layout::Word;
 use crate::types::{Kind, Member, Ty, basic};
+
+/// The address of a block of memory outside the heap.
+const BLOCK: Word = Word {
+    clif: I64,
+    reference: false,
+    offset: 0,
+};
 
 impl<'p> Lower<'p> {
     pub(super) fn extra_signature(&self, extra: Extra) -> Signature {
         match self.extra_type(extra) {
+            None if matches!(extra, Extra::Block(_)) => self.signature(&[BLOCK; 2], &[]),
             None => self.signature(&[], &[]),
             Some(ty) => self.signature(&self.params(ty), &self.results(ty)),
         }
@@ -23,7 +32,7 @@ impl<'p> Lower<'p> {
     /// The type of an extra function; none: `func()`.
     fn extra_type(&self, extra: Extra) -> Option<Ty> {
         match extra {
-            Extra::Bound(_) | Extra::Close | Extra::Panic(_) => None,
+            Extra::Bound(_) | Extra::Close | Extra::Panic(_) | Extra::Block(_) => None,
             Extra::MethodValue(func, _) | Extra::Host(func) => {
                 Some(self.p.funcs[func.0 as usize].ty)
             }
@@ -91,7 +100,11 @@ impl<'p> Lower<'p> {
 
     /// Where the values of a closure begin.
     fn closure_offsets(&self, types: &[Ty]) -> Vec<i32> {
-        let mut at = 8u64;
+        self.offsets_from(8, types)
+    }
+
+    /// Where values begin that lie in memory as a struct's fields do, from an offset on.
+    fn offsets_from(&self, mut at: u64, types: &[Ty]) -> Vec<i32> {
         let place = |ty: &Ty| {
             let (size, align) = self.p.types.size_align(*ty);
             let offset = at.next_multiple_of(align);
@@ -223,6 +236,7 @@ impl<'p> Body<'_, '_, 'p> {
                     body.host_checked("chan_close", &[chan]);
                     body.b.ins().return_(&[]);
                 }
+                Extra::Block(ty) => body.call_by_blocks(ty, args[0], args[1])?,
                 Extra::Panic(any) => {
                     let value = body.closure_values(&[any])?;
                     body.host("panic_value", &value);
@@ -245,6 +259,28 @@ impl<'p> Body<'_, '_, 'p> {
             }
         }
         args
+    }
+
+    /// Calls this closure with the arguments in one block, and leaves its results in another.
+    fn call_by_blocks(&mut self, ty: Ty, arguments: Value, results: Value) -> Made<()> {
+        let sig = self.lo.sig(ty);
+        let mut args = Vals::new();
+        for (ty, offset) in sig.params.iter().zip(self.lo.offsets_from(0, &sig.params)) {
+            args.extend(self.load(*ty, arguments, offset)?);
+        }
+        let found = self.call_closure(self.closure, ty, &args);
+        let mut rest = &*found;
+        for (ty, offset) in sig
+            .results
+            .iter()
+            .zip(self.lo.offsets_from(0, &sig.results))
+        {
+            let (values, after) = rest.split_at(self.lo.p.types.word_count(*ty) as usize);
+            self.store(*ty, values, results, offset)?;
+            rest = after;
+        }
+        self.b.ins().return_(&[]);
+        Ok(())
     }
 
     fn wrapper(&mut self, number: usize, ty: Ty, args: &[Value]) -> Made<()> {

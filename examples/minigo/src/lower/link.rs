@@ -1,5 +1,7 @@
 //! Exit stubs, entries, and making functions executable with their stack maps.
 
+use std::collections::HashMap;
+
 use cranelift_codegen::ir::types::I64;
 use cranelift_codegen::ir::{
     AbiParam, InstBuilder, MemFlagsData, Signature, StackSlotData, StackSlotKind,
@@ -10,9 +12,9 @@ use cranelift_module::{FuncId as Code, Linkage, Module};
 use fing::vm::{Callers, Frames, RegisteredCode};
 
 use super::body::Body;
-use super::{Lower, Registered};
+use super::{Exit, Extra, Lower, Open, Registered};
 use crate::run::{Entry, HeapTypes, ctx};
-use crate::types::Ty;
+use crate::types::{Kind, Ty};
 
 /// A program as machine code.
 pub(crate) struct Compiled<'p> {
@@ -24,6 +26,8 @@ pub(crate) struct Compiled<'p> {
     pub(crate) roots: Vec<usize>,
     /// For each type that interfaces may hold: the code of its methods, by number.
     pub(crate) methods: Vec<(Ty, Vec<usize>)>,
+    /// By type of function that interfaces may hold: see [`Extra::Block`].
+    pub(crate) blocks: HashMap<Ty, usize>,
     /// Numbers of the methods that the runtime calls: `Error` and `String`.
     pub(crate) error: Option<usize>,
     pub(crate) string: Option<usize>,
@@ -33,23 +37,38 @@ pub(crate) struct Compiled<'p> {
 }
 
 impl<'p> Lower<'p> {
-    /// Defines the stub by which generated code calls a function of the host; see
-    /// [`fing::stubs::frames`] for what it leaves on the stack.
-    pub(super) fn define_exit(&mut self, name: &'static str, params: usize) -> Result<(), String> {
-        let text = |error: cranelift_module::ModuleError| error.to_string();
+    fn exit_signature(&self, params: usize) -> Signature {
         let mut signature = Signature::new(self.module.isa().default_call_conv());
         signature.params = vec![AbiParam::new(I64); params + 1];
         signature.returns = vec![AbiParam::new(I64)];
-        let host = format!("host.{name}");
+        signature
+    }
+
+    pub(super) fn declare_exit(&mut self, name: &'static str, params: usize) -> Result<(), String> {
+        let signature = self.exit_signature(params);
+        let code = self
+            .module
+            .declare_function(&format!("exit.{name}"), Linkage::Local, &signature)
+            .map_err(|error| error.to_string())?;
+        let exit = Exit {
+            name,
+            code,
+            params,
+            wanted: false,
+        };
+        self.helpers.insert(name, exit);
+        Ok(())
+    }
+
+    /// Defines the stub by which generated code calls a function of the host; see
+    /// [`fing::stubs::frames`] for what it leaves on the stack.
+    fn define_exit(&mut self, exit: Exit) -> Result<(), String> {
+        let signature = self.exit_signature(exit.params);
+        let host = format!("host.{}", exit.name);
         let host = self
             .module
             .declare_function(&host, Linkage::Import, &signature)
-            .map_err(text)?;
-        let exit = format!("exit.{name}");
-        let exit = self
-            .module
-            .declare_function(&exit, Linkage::Local, &signature)
-            .map_err(text)?;
+            .map_err(|error| error.to_string())?;
         self.context.func.signature = signature;
         let mut b = FunctionBuilder::new(&mut self.context.func, &mut self.builder);
         let block = b.create_block();
@@ -73,9 +92,7 @@ impl<'p> Lower<'p> {
         b.ins().return_(&[result]);
         b.seal_all_blocks();
         b.finalize(self.module.target_config());
-        self.define(exit)?;
-        self.helpers.insert(name, (exit, params));
-        Ok(())
+        self.define(exit.code)
     }
 
     /// The function by which the host calls closures with up to two words. It leaves the registers
@@ -135,23 +152,32 @@ impl<'p> Lower<'p> {
         Ok(())
     }
 
-    /// Makes all functions.
+    /// Makes the program's own functions, and of the library what they come to.
     pub(crate) fn compile(mut self, frames: &Frames) -> Result<Compiled<'p>, String> {
-        for index in 0..self.p.funcs.len() {
-            Body::function(&mut self, index)?;
+        for (index, func) in self.p.funcs.iter().enumerate() {
+            if &*func.package == "main" {
+                self.func(index);
+            }
         }
         let start = Body::start(&mut self)?;
         let string = self.text_method("String");
         let error = self.text_method("Error");
         // Wrappers may need further ones.
         let tables = loop {
-            while let Some(extra) = self.open.pop() {
-                Body::extra(&mut self, extra)?;
+            while let Some(open) = self.open.pop() {
+                match open {
+                    Open::Func(index) => Body::function(&mut self, index)?,
+                    Open::Extra(extra) => Body::extra(&mut self, extra)?,
+                    Open::Exit(name) => self.define_exit(self.helpers[name])?,
+                }
             }
             let known = (self.held.len(), self.methods.len());
             let mut tables = Vec::new();
             for ty in self.held.clone() {
                 tables.push((ty, self.method_table(ty)?));
+                if self.blocks && matches!(self.p.types.kind(ty), Kind::Func(_)) {
+                    self.extra(Extra::Block(ty))?;
+                }
             }
             if self.open.is_empty() && known == (self.held.len(), self.methods.len()) {
                 break tables;
@@ -172,6 +198,11 @@ impl<'p> Lower<'p> {
             )
         };
         let methods = tables.into_iter().map(table).collect();
+        let blocks = self.extras.iter().filter_map(|(extra, code)| match extra {
+            Extra::Block(ty) => Some((*ty, address(*code))),
+            _ => None,
+        });
+        let blocks = blocks.collect();
         let registered = self.register(frames, entry)?;
         Ok(Compiled {
             start: address(start),
@@ -179,6 +210,7 @@ impl<'p> Lower<'p> {
             heap: self.heap,
             roots: self.global_roots,
             methods,
+            blocks,
             error,
             string,
             clif: self.clif,

@@ -4,15 +4,20 @@
 mod body;
 mod builtin;
 mod call;
+mod checks;
 mod closure;
 mod compare;
+mod composite;
 mod control;
 mod convert;
 mod expr;
+mod function;
 mod link;
+mod memory;
 mod operator;
 mod place;
 mod stmt;
+mod switch;
 
 use std::collections::{HashMap, HashSet};
 
@@ -23,11 +28,13 @@ use cranelift_frontend::FunctionBuilderContext;
 use cranelift_jit::{JITBuilder, JITModule};
 use cranelift_module::{FuncId as Code, Linkage, Module, default_libcall_names};
 
+use fing::Mutator;
+
 use crate::ast::Name;
 use crate::check::entity::{FuncId, Program};
 use crate::layout::Word;
-use crate::run::{HELPERS, HeapTypes, TypeInfo};
-use crate::types::{Kind, Sig, Ty};
+use crate::run::{HELPERS, HeapTypes, Options, TypeInfo};
+use crate::types::{Sig, Ty};
 pub(crate) use link::Compiled;
 
 /// Results that are returned in registers; further ones are left in the context.
@@ -53,6 +60,26 @@ enum Extra {
     Close,
     /// `panic` with the value in its closure, of type `any`.
     Panic(Ty),
+    /// Calls its closure, a function of this type, with the arguments in one block of memory, and
+    /// leaves the results in another: what callers by Go's register ABI come to.
+    Block(Ty),
+}
+
+/// What is declared, and has to be made.
+#[derive(Clone, Copy, Debug)]
+enum Open {
+    Func(usize),
+    Extra(Extra),
+    Exit(&'static str),
+}
+
+/// The stub by which generated code calls a function of the host.
+#[derive(Clone, Copy, Debug)]
+struct Exit {
+    name: &'static str,
+    code: Code,
+    params: usize,
+    wanted: bool,
 }
 
 struct Registered {
@@ -67,11 +94,11 @@ pub(crate) struct Lower<'p> {
     module: JITModule,
     context: Context,
     builder: FunctionBuilderContext,
-    /// By function of the program.
-    funcs: Vec<Code>,
-    helpers: HashMap<&'static str, (Code, usize)>,
+    /// By function of the program: its code, and whether something refers to that.
+    funcs: Vec<(Code, bool)>,
+    helpers: HashMap<&'static str, Exit>,
     extras: HashMap<Extra, Code>,
-    open: Vec<Extra>,
+    open: Vec<Open>,
     registered: Vec<Registered>,
     heap: HeapTypes<'p>,
     infos: &'static [TypeInfo],
@@ -84,6 +111,10 @@ pub(crate) struct Lower<'p> {
     globals: HashMap<crate::check::entity::VarId, usize>,
     global_roots: Vec<usize>,
     clif: Option<String>,
+    /// Functions are called by Go's register ABI too.
+    blocks: bool,
+    /// Knows how far apart the objects of a window are.
+    mutator: Mutator,
 }
 
 impl<'p> Lower<'p> {
@@ -91,7 +122,8 @@ impl<'p> Lower<'p> {
         p: &'p Program,
         heap: HeapTypes<'p>,
         infos: &'static [TypeInfo],
-        clif: bool,
+        mutator: Mutator,
+        options: &Options,
     ) -> Result<Lower<'p>, String> {
         let flags = [
             ("preserve_frame_pointers", "true"),
@@ -128,10 +160,12 @@ impl<'p> Lower<'p> {
             methods: HashMap::new(),
             globals: HashMap::new(),
             global_roots: Vec::new(),
-            clif: clif.then(String::new),
+            clif: options.clif.then(String::new),
+            blocks: options.int_regs.is_some(),
+            mutator,
         };
         for (name, _, params) in HELPERS.iter() {
-            lower.define_exit(name, *params)?;
+            lower.declare_exit(name, *params)?;
         }
         for func in &p.funcs {
             let index = lower.funcs.len();
@@ -140,7 +174,8 @@ impl<'p> Lower<'p> {
             let code = lower
                 .module
                 .declare_function(&name, Linkage::Local, &signature);
-            lower.funcs.push(code.map_err(|error| error.to_string())?);
+            let code = code.map_err(|error| error.to_string())?;
+            lower.funcs.push((code, false));
         }
         lower.place_globals();
         Ok(lower)
@@ -182,9 +217,9 @@ impl<'p> Lower<'p> {
     }
 
     fn sig(&self, ty: Ty) -> &'p Sig {
-        match self.p.types.kind(ty) {
-            Kind::Func(sig) => sig,
-            other => unreachable!("checked to be a function, found {other:?}"),
+        match self.p.types.sig(ty) {
+            Some(sig) => sig,
+            None => unreachable!("checked to be a function"),
         }
     }
 
@@ -217,6 +252,12 @@ impl<'p> Lower<'p> {
         std::ptr::from_ref(&self.infos[ty.0 as usize]).expose_provenance()
     }
 
+    /// How far apart objects of a site's window are; none: there are no windows for the type.
+    fn stride(&self, site: usize) -> Option<usize> {
+        let window = self.mutator.window(self.heap.at_site(site));
+        window.ok().map(|window| window.stride())
+    }
+
     /// Notes that interfaces may hold values of the type.
     fn hold(&mut self, ty: Ty) {
         if self.held_set.insert(ty) {
@@ -242,7 +283,27 @@ impl<'p> Lower<'p> {
             .declare_function(&name, Linkage::Local, &signature);
         let code = code.map_err(|error| error.to_string())?;
         self.extras.insert(extra, code);
-        self.open.push(extra);
+        self.open.push(Open::Extra(extra));
         Ok(code)
+    }
+
+    /// The code of a function of the program, which will be made.
+    fn func(&mut self, func: usize) -> Code {
+        let (code, wanted) = &mut self.funcs[func];
+        if !std::mem::replace(wanted, true) {
+            self.open.push(Open::Func(func));
+        }
+        *code
+    }
+
+    /// The exit stub to a function of the host, which will be made.
+    fn exit(&mut self, name: &str) -> Exit {
+        let Some(exit) = self.helpers.get_mut(name) else {
+            unreachable!("{name} is no function of the host");
+        };
+        if !std::mem::replace(&mut exit.wanted, true) {
+            self.open.push(Open::Exit(exit.name));
+        }
+        *exit
     }
 }

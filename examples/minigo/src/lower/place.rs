@@ -7,6 +7,7 @@ use cranelift_frontend::Variable;
 use super::body::{Body, Made, Storage, Vals};
 use crate::ast::*;
 use crate::check::entity::{Entity, Selection, VarId};
+use crate::constant::Const;
 use crate::types::{Kind, Ty, basic};
 
 /// What is assigned to.
@@ -261,6 +262,15 @@ impl<'p> Body<'_, '_, 'p> {
         let Kind::Array(length, elem) = *self.lo.p.types.kind(array) else {
             unreachable!("checked to be an array");
         };
+        // A constant index was checked with the program.
+        let constant = match self.lo.p.consts.get(&index.id) {
+            Some(Const::Int(n)) => u64::try_from(*n).ok().filter(|n| *n < length),
+            _ => None,
+        };
+        let offset = constant.map(|n| i32::try_from(n * self.lo.p.types.size(elem)));
+        if let Some(Ok(offset)) = offset {
+            return Ok(Place::Memory(at, offset));
+        }
         let index = self.index_value(index)?;
         let length = self.int(length as i64);
         self.check_index(index, length);

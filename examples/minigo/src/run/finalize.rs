@@ -1,116 +1,34 @@
 //! Go's finalizers, cleanups and weak pointers on fing's.
-#![expect(unsafe_code, reason = "states which functions fing is to call")]
+#![forbid(unsafe_code)]
 
-use std::collections::HashMap;
 use std::sync::Mutex;
 
-use fing::{
-    Abi, Cleanup, CleanupArgument, CleanupFn, FinalizerFn, FinalizerOptions, HeldValue, Pointer,
-    Runtime, Weak,
-};
+use fing::{Cleanup, CleanupArgument, CleanupFn, FinalizerOptions, HeldValue, Pointer, Runtime};
 
-use super::object::write;
+use super::callers::{Callers, Finalizer};
 use super::{Ctx, TypeInfo, fail, lock, sched};
-use crate::types::{Kind, Ty};
-
-/// What is registered with a finalizer whose parameter is an interface: the closure, and the type
-/// of the pointer that it is called with.
-const HELD: &str = "struct { closure unsafe.Pointer; info uintptr }";
+use crate::types::Kind;
 
 /// Finalizers and cleanups of a program.
 pub(super) struct Finalization {
+    callers: Callers,
     cleanup: CleanupFn,
-    /// By parameter, and whether the closure is an object.
-    functions: Mutex<HashMap<(Ty, bool), FinalizerFn>>,
     /// By number, from 1.
     cleanups: Mutex<Vec<Cleanup>>,
-    weak: Mutex<WeakPointers>,
-}
-
-/// Weak pointers by number, from 1. A weak pointer in an object of the heap is its number, as
-/// fing's own has a destructor; so the table only grows.
-#[derive(Default)]
-struct WeakPointers {
-    all: Vec<Weak>,
-    numbers: HashMap<Weak, u64>,
-}
-
-/// Runs a call of fing's in the goroutine of this thread.
-fn in_goroutine(body: impl FnOnce(&mut Ctx)) {
-    sched::with_ctx(|ctx| {
-        let vm = ctx.vm;
-        let entered = vm.runtime.enter(|mutator| {
-            ctx.mutator = mutator;
-            body(ctx);
-            fail::check(ctx);
-            ctx.mutator = std::ptr::null_mut();
-        });
-        if let Err(error) = entered {
-            fail::fatal(vm, &format!("minigo: {error}"));
-        }
-    });
-}
-
-extern "C" fn run_pointer(object: usize, closure: usize) {
-    in_goroutine(|ctx| ctx.call(closure, object, 0));
-}
-
-extern "C" fn run_interface(_type: usize, object: usize, held: usize) {
-    in_goroutine(|ctx| {
-        let (closure, info) = (super::object::read(held), super::object::read(held + 8));
-        ctx.call(closure as usize, info as usize, object);
-    });
-}
-
-extern "C" fn run_cleanup(closure: usize) {
-    in_goroutine(|ctx| ctx.call(closure, 0, 0));
 }
 
 impl Finalization {
-    pub(super) fn new(runtime: &Runtime) -> Result<Finalization, String> {
-        let signature = runtime.types().parse_signature("func(unsafe.Pointer)");
-        let signature = signature.map_err(|error| error.to_string())?;
-        let abi = Abi::host_native().map_err(|error| error.to_string())?;
-        // SAFETY: M6: `run_cleanup` is a C function of a word, which is a closure: the cleanups of
-        // this runtime are added with closures only.
-        let cleanup = unsafe { CleanupFn::builder(signature, abi).at(run_cleanup as *const ()) };
+    pub(super) fn new(runtime: &Runtime, callers: Callers) -> Result<Finalization, String> {
         Ok(Finalization {
-            cleanup,
-            functions: Mutex::default(),
+            cleanup: callers.cleanup(runtime)?,
+            callers,
             cleanups: Mutex::default(),
-            weak: Mutex::default(),
         })
     }
 
-    /// fing's function for Go functions of this parameter.
-    fn function(&self, ctx: &Ctx, param: Ty, in_heap: bool) -> Result<FinalizerFn, String> {
-        let mut functions = lock(&self.functions);
-        if let Some(function) = functions.get(&(param, in_heap)) {
-            return Ok(function.clone());
-        }
-        let vm = ctx.vm;
-        let interface = vm.program.types.is_interface(param);
-        let text = lock(&vm.heap).text(param)?;
-        let signature = vm.runtime.types().parse_signature(&format!("func({text})"));
-        let signature = signature.map_err(|error| error.to_string())?;
-        let abi = Abi::host_native().map_err(|error| error.to_string())?;
-        let builder = FinalizerFn::builder(signature, abi);
-        let any_object = vm.runtime.types().parse("unsafe.Pointer");
-        let any_object = any_object.map_err(|error| error.to_string())?;
-        let builder = match in_heap {
-            true => builder.context_object(any_object),
-            false => builder.context_word(),
-        };
-        let code = if interface {
-            run_interface as *const ()
-        } else {
-            run_pointer as *const ()
-        };
-        // SAFETY: M6: a C function of a pointer or an interface, and of a closure as its context:
-        // it is registered with such contexts only.
-        let function = unsafe { builder.at(code) };
-        functions.insert((param, in_heap), function.clone());
-        Ok(function)
+    /// How many calls were made by Go's ABI, with `--int-regs`.
+    pub(super) fn calls_by_go(&self) -> Option<u64> {
+        self.callers.calls()
     }
 }
 
@@ -170,34 +88,31 @@ pub(super) extern "C" fn set_finalizer(
     if sig.variadic {
         throw(ctx, &format!("{cannot} because dotdotdot"));
     }
-    let interface = types.is_interface(*param);
-    if interface && types.missing_method(info.ty(), *param).is_some() {
+    if types.is_interface(*param) && types.missing_method(info.ty(), *param).is_some() {
         throw(ctx, &cannot);
     }
-    let mut closure = finalizer as usize;
-    if interface {
-        let held = ctx.object_of(HELD);
-        write(held, finalizer);
-        write(
-            held + 8,
-            std::ptr::from_ref(info).expose_provenance() as u64,
-        );
-        closure = held;
-    }
-    let mutator = ctx.mutator() as *mut fing::Mutator;
-    // SAFETY: M3: the context's mutator, which nothing else uses while this function runs.
-    let mutator = unsafe { &*mutator };
-    let in_heap = mutator.adopt(closure);
-    let function = match vm.finalize.function(ctx, *param, in_heap.is_ok()) {
-        Ok(function) => function,
-        Err(error) => throw(ctx, &error),
-    };
+    let mutator = ctx.mutator();
+    let in_heap = mutator.adopt(finalizer as usize);
+    let function = vm.finalize.callers.finalizer(
+        vm,
+        Finalizer {
+            function: function_info.ty(),
+            param: *param,
+            pointer: info,
+            closure: finalizer as usize,
+            in_heap: in_heap.is_ok(),
+        },
+    );
     let held = match in_heap {
         Ok(object) => HeldValue::Object(object),
-        Err(_) => HeldValue::Word(closure as u64),
+        Err(_) => HeldValue::Word(finalizer),
     };
     let options = FinalizerOptions::new().context(held);
-    if let Err(error) = mutator.set_finalizer_with(value, &function, options) {
+    let set = match &function {
+        Ok(function) => mutator.set_finalizer_with(value, function, options),
+        Err(error) => fail::fatal(vm, &format!("minigo: {error}")),
+    };
+    if let Err(error) = set {
         refused(ctx, &error);
     }
     0
@@ -260,36 +175,18 @@ pub(super) extern "C" fn stop_cleanup(ctx: &mut Ctx, number: u64) -> u64 {
     0
 }
 
+/// The weak cell of a pointer, which is what a weak pointer is.
 pub(super) extern "C" fn weak_make(ctx: &mut Ctx, pointer: u64) -> u64 {
     if pointer == 0 {
         return 0;
     }
-    match ctx.mutator().downgrade(pointer as usize) {
-        Ok(weak) => {
-            let mut table = lock(&ctx.vm.finalize.weak);
-            let next = table.all.len() as u64 + 1;
-            let number = *table.numbers.entry(weak.clone()).or_insert(next);
-            if number == next {
-                table.all.push(weak);
-            }
-            number
-        }
+    let vm = ctx.vm;
+    match ctx.mutator().weak_cell(pointer as usize) {
+        Ok(cell) => cell.addr() as u64,
         Err(error) => {
             let text = error.go_text().unwrap_or_else(|| error.to_string());
-            fail::fatal(ctx.vm, &format!("fatal error: {text}"))
+            fail::fatal(vm, &format!("fatal error: {text}"))
         }
-    }
-}
-
-pub(super) extern "C" fn weak_value(ctx: &mut Ctx, number: u64) -> u64 {
-    let vm = ctx.vm;
-    let Some(at) = (number as usize).checked_sub(1) else {
-        return 0;
-    };
-    let weak = lock(&vm.finalize.weak).all[at].clone();
-    match ctx.mutator().upgrade_addr(&weak) {
-        Ok(address) => address.unwrap_or(0) as u64,
-        Err(error) => fail::fatal(vm, &format!("minigo: {error}")),
     }
 }
 

@@ -20,7 +20,8 @@ pub(crate) struct HeapTypes<'p> {
     /// Named types that the heap knows, with their names there.
     defined: HashMap<Ty, String>,
     names: HashSet<String>,
-    arrays: HashMap<(Ty, u64), TypeId>,
+    /// By the text of their elements.
+    arrays: HashMap<String, TypeId>,
     texts: HashMap<Vec<u8>, usize>,
     closures: HashMap<Code, usize>,
     any: Ty,
@@ -79,8 +80,9 @@ impl<'p> HeapTypes<'p> {
                 }
                 text + " }"
             }
-            Kind::Weak(_) => "uintptr".to_owned(),
-            Kind::Map(..) | Kind::Chan(..) | Kind::Func(_) => "unsafe.Pointer".to_owned(),
+            Kind::Weak(_) | Kind::Map(..) | Kind::Chan(..) | Kind::Func(_) => {
+                "unsafe.Pointer".to_owned()
+            }
             _ => "any".to_owned(),
         })
     }
@@ -137,7 +139,12 @@ impl<'p> HeapTypes<'p> {
         Ok(self.sites.len() - 1)
     }
 
-    pub(super) fn at_site(&self, site: usize) -> TypeId {
+    /// How many sites there are.
+    pub(super) fn sites(&self) -> usize {
+        self.sites.len()
+    }
+
+    pub(crate) fn at_site(&self, site: usize) -> TypeId {
         self.sites[site]
     }
 
@@ -148,20 +155,20 @@ impl<'p> HeapTypes<'p> {
         Ok(self.sites[site])
     }
 
-    /// The type of an array with room for so many elements, and how many it has.
-    pub(super) fn array(&mut self, elem: Ty, count: u64) -> Result<(TypeId, u64), String> {
-        let count = rounded(count);
-        if let Some(id) = self.arrays.get(&(elem, count)) {
-            return Ok((*id, count));
+    /// The type of arrays of any length, whose elements are of a type with this text. The first
+    /// element is the value that each object has, as a finalizer may be set for it.
+    pub(super) fn array(&mut self, text: &str) -> Result<TypeId, String> {
+        if let Some(id) = self.arrays.get(text) {
+            return Ok(*id);
         }
-        let text = format!("[{count}]{}", self.text(elem)?);
-        let id = self
-            .runtime
-            .types()
-            .id(&text)
-            .map_err(|error| error.to_string())?;
-        self.arrays.insert((elem, count), id);
-        Ok((id, count))
+        let types = self.runtime.types();
+        let id = types.id(text).and_then(|elem| {
+            let name = format!("array.A{}", self.arrays.len());
+            types.define_array(&name, &format!("struct {{ first {text} }}"), elem)
+        });
+        let id = id.map_err(|error| error.to_string())?;
+        self.arrays.insert(text.to_owned(), id);
+        Ok(id)
     }
 
     /// The address of text that is never freed.
@@ -183,13 +190,4 @@ impl<'p> HeapTypes<'p> {
             .entry(code)
             .or_insert_with(|| make().expose_provenance())
     }
-}
-
-/// So many elements, or up to an eighth more, so that there are few types of arrays.
-fn rounded(count: u64) -> u64 {
-    if count <= 16 {
-        return count;
-    }
-    let step = 1 << (count.ilog2() - 3);
-    count.next_multiple_of(step)
 }

@@ -2,8 +2,9 @@
 #![forbid(unsafe_code)]
 
 use std::io::Write;
+use std::sync::atomic::Ordering;
 
-use super::object::bytes;
+use super::object::{self, bytes};
 use super::{Ctx, Vm};
 
 /// Writes to the standard output; who reads it may have gone.
@@ -22,7 +23,11 @@ impl Vm {
         let _gone = std::io::stdout().flush();
         if self.stats {
             let stats = self.runtime.stats();
-            eprintln!("{stats:#?}");
+            let refills = object::REFILLS.load(Ordering::Relaxed);
+            eprintln!("{stats:#?}\nrefills of windows: {refills}");
+            if let Some(calls) = self.finalize.calls_by_go() {
+                eprintln!("calls by Go's ABI: {calls}");
+            }
         }
         std::process::exit(code)
     }
@@ -49,7 +54,7 @@ pub(super) extern "C" fn print_uint(_: &mut Ctx, value: u64) -> u64 {
 }
 
 pub(super) extern "C" fn print_float(_: &mut Ctx, bits: u64) -> u64 {
-    let text = super::format::exponent(f64::from_bits(bits), 6, 3);
+    let text = super::show::exponent(f64::from_bits(bits), 6, 3);
     let sign = if text.starts_with('-') { "" } else { "+" };
     write_error(format!("{sign}{text}").as_bytes());
     0

@@ -184,7 +184,7 @@ fn grow(ctx: &mut Ctx, layout: &Layout, map: usize) {
     let key: Vec<u64> = ctx.buffer.to_vec();
     let (used, old) = (read(map + USED) as usize, read(map + ENTRIES) as usize);
     let cap = (2 * read(map + COUNT)).max(8);
-    let entries = ctx.object_of(&format!("[{cap}]{}", layout.text));
+    let entries = ctx.array_of(&layout.text, layout.size as u64, cap);
     let index = ctx.array(basic::UINTPTR, 2 * cap);
     write(map + CAP, cap);
     write(map + USED, 0);

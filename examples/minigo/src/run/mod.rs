@@ -1,5 +1,6 @@
 //! What programs run on: the heap, goroutines, and the functions that generated code calls.
 
+mod callers;
 mod chan;
 mod fail;
 mod finalize;
@@ -9,6 +10,7 @@ mod library;
 mod map;
 mod object;
 mod sched;
+mod show;
 mod text;
 
 use std::collections::HashMap;
@@ -21,6 +23,7 @@ use fing::{Executor, HeapOptions, Mutator, Runtime};
 use crate::check::entity::Program;
 use crate::lower::{Compiled, Lower};
 use crate::types::Ty;
+use callers::Callers;
 pub(crate) use heap::HeapTypes;
 
 /// Where generated code finds the fields of a [`Ctx`].
@@ -34,8 +37,10 @@ pub(crate) mod ctx {
     /// The frame of a function that calls for the one around it, and that one's frame.
     pub(crate) const BOUND_FRAME: i32 = 24;
     pub(crate) const BOUND_CALLER: i32 = 32;
+    /// The address of a table of windows' addresses, by site.
+    pub(crate) const WINDOWS: i32 = 40;
     /// Results that are not in registers.
-    pub(crate) const RESULTS: i32 = 40;
+    pub(crate) const RESULTS: i32 = 48;
     /// A value on its way to or from the host.
     pub(crate) const BUFFER: i32 = RESULTS + 8 * super::RESULT_WORDS as i32;
 }
@@ -51,6 +56,7 @@ pub(crate) struct Ctx {
     stack_limit: usize,
     bound_frame: usize,
     bound_caller: usize,
+    windows: usize,
     results: [u64; RESULT_WORDS],
     buffer: [u64; BUFFER_WORDS],
     vm: &'static Vm,
@@ -62,6 +68,7 @@ pub(crate) struct Ctx {
     /// The panic that goes up.
     pending: [usize; 2],
     cases: Vec<chan::SelectCase>,
+    sites: object::Sites,
     _stack: Stack,
 }
 
@@ -107,6 +114,8 @@ pub struct Options {
     pub gc_stress: bool,
     /// Print the heap's and the finalizers' counters when the program ends.
     pub stats: bool,
+    /// Have finalizers and cleanups called by Go's ABI with so many integer argument registers.
+    pub int_regs: Option<usize>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -135,6 +144,7 @@ macro_rules! helpers {
 /// that have no body.
 pub(crate) static HELPERS: HelperTable = HelperTable(helpers![
     "new" object::new(site),
+    "refill" object::refill(site),
     "new_array" object::new_array(elem, count),
     "grow" object::grow(elem, at, length, cap, wanted),
     "move" object::copy(to, from, bytes),
@@ -181,7 +191,6 @@ pub(crate) static HELPERS: HelperTable = HelperTable(helpers![
     "select_run" chan::select_run(default),
     "go" sched::go(closure),
     "weak_make" finalize::weak_make(pointer),
-    "weak_value" finalize::weak_value(weak),
     "add_cleanup" finalize::add_cleanup(pointer, closure, argument),
     "print_text" library::print_text(at, length),
     "print_bool" library::print_bool(value),
@@ -242,7 +251,8 @@ pub(crate) fn run(program: Program, options: Options) -> Result<(), String> {
         .collect::<Vec<_>>()
         .leak();
     let heap_types = HeapTypes::new(&program.types, &runtime)?;
-    let lower = Lower::new(program, heap_types, infos, options.clif)?;
+    let mutator = runtime.attach().map_err(|error| error.to_string())?;
+    let lower = Lower::new(program, heap_types, infos, mutator, &options)?;
     let compiled = lower.compile(&frames)?;
     if let Some(clif) = compiled.clif {
         println!("{clif}");
@@ -274,7 +284,11 @@ fn start(
             .is_some_and(|named| named.name == "runtime.Fault")
     });
     let fault = named.ok_or("the prelude has no runtime.Fault")?;
-    let finalize = finalize::Finalization::new(&runtime)?;
+    let callers = match options.int_regs {
+        Some(count) => Callers::go(count, compiled.blocks)?,
+        None => Callers::native()?,
+    };
+    let finalize = finalize::Finalization::new(&runtime, callers)?;
     let vm: &'static Vm = Box::leak(Box::new(Vm {
         program,
         runtime,

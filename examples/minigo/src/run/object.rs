@@ -5,10 +5,12 @@
 )]
 
 use std::sync::OnceLock;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use fing::Mutator;
+use fing::vm::Window;
 
+use super::sched::FINALIZERS;
 use super::{Ctx, TypeInfo, Vm, fail, lock};
 use crate::types::{Basic, Kind, Ty};
 
@@ -121,22 +123,104 @@ impl Ctx {
 
     /// A new array.
     pub(super) fn array(&mut self, elem: Ty, count: u64) -> usize {
-        let size = self.vm.program.types.size(elem);
+        let text = lock(&self.vm.heap).text(elem);
+        match text {
+            Ok(text) => self.array_of(&text, self.vm.program.types.size(elem), count),
+            Err(error) => fail::fatal(self.vm, &format!("minigo: {error}")),
+        }
+    }
+
+    /// A new array of elements of a type with this text and so many bytes.
+    pub(super) fn array_of(&mut self, elem: &str, size: u64, count: u64) -> usize {
         if size.checked_mul(count).is_none_or(|bytes| bytes > 1 << 40) {
             fail::fatal(self.vm, "fatal error: runtime: out of memory");
         }
-        let found = lock(&self.vm.heap).array(elem, count);
-        match found {
-            Ok((id, _)) => self.object(id),
-            Err(error) => fail::fatal(self.vm, &format!("minigo: {error}")),
+        if size == 0 {
+            return self.object_of(elem);
+        }
+        let array = lock(&self.vm.heap).array(elem);
+        let array = array.unwrap_or_else(|error| fail::fatal(self.vm, &error));
+        // The first element is there in any case.
+        let more = (count as usize).saturating_sub(1);
+        match self.mutator().alloc_array(array, more) {
+            Ok(object) => object.addr(),
+            Err(error) => fail::fatal(self.vm, &format!("fatal error: out of memory: {error}")),
         }
     }
 }
 
+/// The two words of a window that is always empty.
+static EMPTY: [u64; 2] = [0; 2];
+
+/// Objects that a goroutine makes at a site before it has a window there, as a window takes a
+/// block of the heap.
+const BEFORE_WINDOW: u32 = 16;
+
+/// How often generated code has found no object in a window.
+pub(super) static REFILLS: AtomicU64 = AtomicU64::new(0);
+
+/// Where a goroutine makes objects: the windows that it has, by the number that generated code
+/// passes.
+#[derive(Debug)]
+pub(super) struct Sites {
+    addresses: Box<[usize]>,
+    sites: Vec<Site>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Site {
+    made: u32,
+    window: Option<Window>,
+}
+
+impl Sites {
+    pub(super) fn new(count: usize) -> Sites {
+        let empty = EMPTY.as_ptr().expose_provenance();
+        Sites {
+            addresses: vec![empty; count].into(),
+            sites: vec![Site::default(); count],
+        }
+    }
+
+    /// The address of the table of the windows' addresses.
+    pub(super) fn address(&self) -> usize {
+        self.addresses.as_ptr().expose_provenance()
+    }
+}
+
+/// A new object of a type that has no windows.
 pub(super) extern "C" fn new(ctx: &mut Ctx, site: u64) -> u64 {
     let id = lock(&ctx.vm.heap).at_site(site as usize);
     ctx.mutator().collect_at_safepoint();
     ctx.object(id) as u64
+}
+
+/// A new object where the goroutine's window is empty or is not there yet.
+pub(super) extern "C" fn refill(ctx: &mut Ctx, number: u64) -> u64 {
+    REFILLS.fetch_add(1, Ordering::Relaxed);
+    let at = number as usize;
+    let site = &mut ctx.sites.sites[at];
+    site.made = site.made.saturating_add(1);
+    // Finalizers run with a mutator for each call, and windows end with their mutators.
+    if site.made <= BEFORE_WINDOW || ctx.number == FINALIZERS {
+        return new(ctx, number);
+    }
+    // SAFETY: M3: the context's mutator, which nothing else uses while this function runs.
+    let mutator = unsafe { &mut *ctx.mutator };
+    mutator.collect_at_safepoint();
+    if site.window.is_none() {
+        let id = lock(&ctx.vm.heap).at_site(at);
+        site.window = mutator.window(id).ok();
+        if let Some(window) = &site.window {
+            ctx.sites.addresses[at] = window.address();
+        }
+    }
+    let made = site.window.as_ref().map(|window| mutator.alloc_in(window));
+    match made {
+        Some(Ok(object)) => object.addr() as u64,
+        Some(Err(error)) => fail::fatal(ctx.vm, &format!("fatal error: out of memory: {error}")),
+        None => new(ctx, number),
+    }
 }
 
 pub(super) extern "C" fn poll(ctx: &mut Ctx) -> u64 {

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use fing::executor::Budget;
 
-use super::object::read;
+use super::object::{Sites, read};
 use super::{BUFFER_WORDS, Ctx, Entry, RESULT_WORDS, Vm, fail, lock};
 
 pub(super) static VM: OnceLock<&'static Vm> = OnceLock::new();
@@ -26,7 +26,7 @@ const STACK: usize = 64 << 20;
 /// Bytes of it that are left to the host.
 const HOST_STACK: usize = 512 << 10;
 /// The goroutine that runs finalizers.
-const FINALIZERS: usize = 2;
+pub(super) const FINALIZERS: usize = 2;
 
 thread_local! {
     /// The context of this thread's goroutine.
@@ -124,12 +124,14 @@ impl Ctx {
     fn new(vm: &'static Vm, number: usize) -> Box<Ctx> {
         let stack = vm.frames.stack();
         let here = std::ptr::from_ref(&stack).addr();
+        let sites = Sites::new(lock(&vm.heap).sites());
         let ctx = Box::new(Ctx {
             stack_word: stack.address(),
             panicking: 0,
             stack_limit: here - STACK + HOST_STACK,
             bound_frame: 0,
             bound_caller: 0,
+            windows: sites.address(),
             results: [0; RESULT_WORDS],
             buffer: [0; BUFFER_WORDS],
             vm,
@@ -139,6 +141,7 @@ impl Ctx {
             panics: Vec::new(),
             pending: [0; 2],
             cases: Vec::new(),
+            sites,
             _stack: stack,
         });
         lock(&vm.contexts).push(std::ptr::from_ref(&*ctx).expose_provenance());
