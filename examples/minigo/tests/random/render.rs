@@ -22,8 +22,8 @@ pub(crate) enum Form {
 }
 
 /// A Go program that runs all of these cases, which have numbers. As text they are run by an
-/// interpreter in Go, which takes less time to compile. So many are run together: what is due of all
-/// of them is waited for at once.
+/// interpreter in Go, which takes less time to compile. So many are run together: what is due of
+/// all of them is waited for at once.
 pub(crate) fn source(cases: &[(u64, Program)], form: Form, together: usize) -> String {
     let mut text = LIBRARY.to_owned();
     text += &format!("\nconst together = {together}\n");
