@@ -31,7 +31,7 @@ const STUBS: &str = "
     code, compile < publish;
     compile < fuzzing;
     record, compile, host < interp;
-    barrier, interp, publish < stub < call < cache < entry, function;
+    barrier, interp, publish < stub < call < cache < function < entry;
     lock < frames, function;
     record < seed;
 ";

@@ -162,7 +162,7 @@ fn the_table_of_mistakes_is_whole() {
     .concat();
     for row in &rows {
         for test in [row[2], row[4]] {
-            let name = format!("fn {}()", test.trim_matches('`'));
+            let name = format!("fn {test}()");
             assert!(tests.contains(&name), "{name} of {row:?}");
         }
     }

@@ -104,7 +104,7 @@ mod tests {
         let wide = held(Wide(9), false);
         let nothing = held((), true);
         let all = Box::new((small, most, large, wide, nothing));
-        // SAFETY: of the types with which they were made.
+        // SAFETY: I10: of the types with which they were made.
         unsafe {
             let cell = &all.0.get::<(Cell<u64>, Rc<()>)>().0;
             cell.set(cell.get() + 1);
