@@ -45,7 +45,6 @@ const FOREIGN: &[&str] = &[
     "get_finalized_object",
     "get_finalizers_for",
     "no_finalizer",
-    "weakref",
 ];
 
 /// How the names of libffi's items begin.

@@ -47,12 +47,12 @@ pub(super) unsafe extern "C" fn owned<C: Callee>(
     // SAFETY: I10: the address stands in the entry, which lives as long as the slot.
     let slot = unsafe { &*slot };
     // SAFETY: I10: left below.
-    let Ok(target) = (unsafe { slot.enter_alone() }) else {
+    let Ok((target, entered)) = (unsafe { slot.enter_alone() }) else {
         return slot.refuse(seen, code);
     };
     // SAFETY: I10: entered, so target and handler are of one callback, and the code is its.
     unsafe { run::<C>(slot, target, arguments, results) };
-    slot.leave_alone();
+    slot.leave_alone(entered);
 }
 
 /// The handler of a callback of all threads.

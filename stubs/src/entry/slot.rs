@@ -31,7 +31,7 @@ use super::handler::Handler;
 use super::held::Held;
 use super::pool::Pool;
 use super::report::{Described, Failure, Freed, OnFailure, Report, forget, message, tell};
-use super::state::{Ending, Late, State, generation};
+use super::state::{Ending, Entered, Late, State, generation};
 use super::thread::{ALL_THREADS, is_inside, is_this_thread, thread_number};
 use super::veneer::{HANDLER_OFFSET, STATE_OFFSET, VENEER_OFFSET};
 use crate::lock::none_held;
@@ -200,11 +200,11 @@ impl Slot {
     /// # Safety
     /// What is entered is [left](Slot::leave_alone).
     #[inline]
-    pub(super) unsafe fn enter_alone(&self) -> Result<&Target, Late> {
+    pub(super) unsafe fn enter_alone(&self) -> Result<(&Target, Entered), Late> {
         let is_own = || is_this_thread(self.owner.load(Ordering::Relaxed));
-        self.state.enter_alone(is_own)?;
+        let entered = self.state.enter_alone(is_own)?;
         // SAFETY: I10: as above.
-        Ok(unsafe { (*self.target.get()).assume_init_ref() })
+        Ok((unsafe { (*self.target.get()).assume_init_ref() }, entered))
     }
 
     #[inline]
@@ -215,8 +215,8 @@ impl Slot {
     }
 
     #[inline]
-    pub(super) fn leave_alone(&self) {
-        if self.state.leave_alone() == Ending::Free {
+    pub(super) fn leave_alone(&self, entered: Entered) {
+        if self.state.leave_alone(entered) == Ending::Free {
             self.free_after_call();
         }
     }

@@ -34,6 +34,10 @@ pub(crate) struct State(AtomicU64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Late;
 
+/// A call that was entered by [`State::enter_alone`]: the state before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Entered(u64);
+
 /// What whoever ends something has to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
@@ -92,15 +96,17 @@ impl State {
 
     /// Enters a call if the generation that is open now is one that only this thread ever enters,
     /// leaves and closes; `is_own` says that of the one that was opened last.
+    ///
+    /// Returns what [leaving](State::leave_alone) needs.
     #[inline]
-    pub(crate) fn enter_alone(&self, is_own: impl FnOnce() -> bool) -> Result<(), Late> {
+    pub(crate) fn enter_alone(&self, is_own: impl FnOnce() -> bool) -> Result<Entered, Late> {
         // Acquire: `is_own` looks at what was put into the slot before it was opened.
         let word = self.0.load(Ordering::Acquire);
         if word & CLOSED != 0 || !is_own() {
             return Err(Late);
         }
         self.0.store(word + 1, Ordering::Relaxed);
-        Ok(())
+        Ok(Entered(word))
     }
 
     /// Leaves a call that was entered.
@@ -112,8 +118,14 @@ impl State {
 
     /// As [`State::leave`], for [`State::enter_alone`].
     #[inline]
-    pub(crate) fn leave_alone(&self) -> Ending {
+    pub(crate) fn leave_alone(&self, entered: Entered) -> Ending {
+        let Entered(before) = entered;
         let word = self.0.load(Ordering::Relaxed) - 1;
+        if word == before {
+            // Not `word`: so the next call does not wait for this load.
+            self.0.store(before, Ordering::Release);
+            return Ending::Busy((before & CALLS) as u32);
+        }
         self.0.store(word, Ordering::Release);
         State::ending(word)
     }

@@ -10,7 +10,7 @@ fn a_generation_lives_once() {
     assert_eq!(state.open(), Some(1));
     let first = state.word();
     state.enter(first).unwrap();
-    state.enter_alone(|| true).unwrap();
+    let entered = state.enter_alone(|| true).unwrap();
     assert_eq!(state.enter_alone(|| false), Err(Late));
     assert_eq!(state.close_idle(1), Ending::Busy(2));
     assert_eq!(state.leave(), Ending::Busy(1));
@@ -20,7 +20,7 @@ fn a_generation_lives_once() {
         (Err(Late), Err(Late))
     );
     assert_eq!(state.close(1), Ending::Closed);
-    assert_eq!(state.leave_alone(), Ending::Free);
+    assert_eq!(state.leave_alone(entered), Ending::Free);
     assert_eq!(state.open(), Some(2));
     // A call that began in the first generation.
     assert_eq!(state.enter(first), Err(Late));
@@ -34,13 +34,13 @@ fn one_thread_alone() {
     let state = State::new();
     assert_eq!(state.enter_alone(|| true), Err(Late));
     assert_eq!(state.open(), Some(1));
-    state.enter_alone(|| true).unwrap();
+    let outer = state.enter_alone(|| true).unwrap();
     assert_eq!(state.close_alone(1, true), Ending::Busy(1));
-    state.enter_alone(|| true).unwrap();
-    assert_eq!(state.leave_alone(), Ending::Busy(1));
+    let inner = state.enter_alone(|| true).unwrap();
+    assert_eq!(state.leave_alone(inner), Ending::Busy(1));
     assert_eq!(state.close_alone(1, false), Ending::Busy(1));
     assert_eq!(state.close_alone(1, false), Ending::Closed);
-    assert_eq!(state.leave_alone(), Ending::Free);
+    assert_eq!(state.leave_alone(outer), Ending::Free);
     assert_eq!(state.open(), Some(2));
     assert_eq!(state.close_alone(1, false), Ending::Closed);
     assert_eq!(state.close_alone(2, true), Ending::Free);
