@@ -83,9 +83,16 @@ impl<T: FieldValue> Field<T> {
         self.spot.ty()
     }
 
+    /// How many bits of the word are below the value.
+    #[inline(always)]
+    fn shift(&self) -> u8 {
+        if T::BYTES == 8 { 0 } else { self.spot.shift }
+    }
+
     /// The bits of the word that the value has.
+    #[inline(always)]
     fn mask(&self) -> u64 {
-        (u64::MAX >> (64 - 8 * T::BYTES)) << self.spot.shift
+        (u64::MAX >> (64 - 8 * T::BYTES)) << self.shift()
     }
 }
 
@@ -173,9 +180,9 @@ impl Mutator {
         object: Obj<'_>,
         field: Field<T>,
     ) -> Result<T, AccessError> {
-        match self.load_spot(object, &field.spot) {
-            Ok(word) => Ok(T::from_bits(word >> field.spot.shift)),
-            Err(error) => Err(error),
+        match self.load_spot(object, field.spot) {
+            Ok(word) => Ok(T::from_bits(word >> field.shift())),
+            Err(error) => Err(*error),
         }
     }
 
@@ -191,8 +198,9 @@ impl Mutator {
         field: Field<T>,
         value: T,
     ) -> Result<(), AccessError> {
-        let (mask, bits) = (field.mask(), value.to_bits() << field.spot.shift);
-        self.store_spot(object, &field.spot, mask, bits)
+        let (mask, bits) = (field.mask(), value.to_bits() << field.shift());
+        let stored = self.store_spot(object, field.spot, mask, bits);
+        stored.map_err(|error| *error)
     }
 
     /// Reads a reference, `None` if it is nil. What is read is looked up, unless the field is
@@ -207,11 +215,11 @@ impl Mutator {
         object: Obj<'_>,
         field: RefField,
     ) -> Result<Option<Obj<'_>>, AccessError> {
-        match self.load_spot(object, &field.spot) {
+        match self.load_spot(object, field.spot) {
             Ok(0) => Ok(None),
             Ok(addr) if field.trusted => Ok(Some(Obj::at(addr as usize))),
             Ok(addr) => self.adopt(addr as usize).map(Some),
-            Err(error) => Err(error),
+            Err(error) => Err(*error),
         }
     }
 
@@ -230,38 +238,55 @@ impl Mutator {
         if addr != 0 && !self.space().heap().names_object(addr) {
             return Err(AccessError::NotInHeap { addr });
         }
-        self.store_spot(object, &field.spot, u64::MAX, addr as u64)
+        let stored = self.store_spot(object, field.spot, u64::MAX, addr as u64);
+        stored.map_err(|error| *error)
     }
 
+    // Errors are in boxes here, and what is looked up is looked up elsewhere, so that what is mostly
+    // returned, and a field, are in registers.
+
     #[inline(always)]
-    fn load_spot(&self, object: Obj<'_>, spot: &Spot) -> Result<u64, AccessError> {
+    fn load_spot(&self, object: Obj<'_>, spot: Spot) -> Result<u64, Box<AccessError>> {
         // Without doubt no mutator of the heap was revoked, so this one runs.
-        match self.reach().word(object.addr(), spot) {
+        match self.reach().word(object.addr(), &spot) {
             Some(word) => Ok(word.load(Relaxed)),
-            None => self.space().heap().load_spot(object.addr(), spot),
+            None => self.find_and_load(object.addr(), spot),
         }
+    }
+
+    #[cold]
+    fn find_and_load(&self, object: usize, spot: Spot) -> Result<u64, Box<AccessError>> {
+        let loaded = self.space().heap().load_spot(object, &spot);
+        loaded.map_err(Box::new)
     }
 
     #[inline(always)]
     fn store_spot(
         &self,
         object: Obj<'_>,
-        spot: &Spot,
+        spot: Spot,
         mask: u64,
         bits: u64,
-    ) -> Result<(), AccessError> {
-        match self.reach().word(object.addr(), spot) {
+    ) -> Result<(), Box<AccessError>> {
+        match self.reach().word(object.addr(), &spot) {
             Some(word) if mask == u64::MAX => word.store(bits, Relaxed),
             Some(word) => {
                 word.update(Relaxed, Relaxed, |word| word & !mask | bits);
             }
-            None => {
-                return self
-                    .space()
-                    .heap()
-                    .store_spot(object.addr(), spot, mask, bits);
-            }
+            None => return self.find_and_store(object.addr(), spot, mask, bits),
         }
         Ok(())
+    }
+
+    #[cold]
+    fn find_and_store(
+        &self,
+        object: usize,
+        spot: Spot,
+        mask: u64,
+        bits: u64,
+    ) -> Result<(), Box<AccessError>> {
+        let stored = self.space().heap().store_spot(object, &spot, mask, bits);
+        stored.map_err(Box::new)
     }
 }
