@@ -472,26 +472,22 @@ fn run_stub(stub: &Stub, batch: &[Slot], turn: &Turn, g: &GBlock) {
     unsafe { stub.run(batch.as_ptr().cast(), turn.end(), turn.progress(), g) }
 }
 
-/// Calls the record, which has this stub. `context` replaces that of the record. Returns why the
-/// call has failed, if its status says so.
+/// A record with this context in place of its own.
 #[inline]
-pub(super) fn run_one(
-    shape: &Shape,
-    stub: &Stub,
-    slot: &Slot,
-    context: usize,
-    g: &GBlock,
-) -> Option<Cause> {
-    let call = Record {
+pub(super) fn with_context(slot: &Slot, context: usize) -> Record {
+    Record {
         context,
         ..slot.record()
-    };
-    if let Some(status) = shape.status() {
-        return run_with_status(stub, &call, shape.argument_in_memory(&call), status, g);
     }
+}
+
+/// Calls the record, which has this stub, whose function has no status. `context` replaces that of
+/// the record.
+#[inline]
+pub(super) fn run_one(stub: &Stub, slot: &Slot, context: usize, g: &GBlock) {
+    let call = with_context(slot, context);
     // SAFETY: I6: the queue roots what the record refers to. I8: as in `run_stub`.
-    unsafe { stub.run_all(std::slice::from_ref(&call), g) };
-    None
+    unsafe { stub.run_all(std::slice::from_ref(&call), g) }
 }
 
 /// Makes one call for all records of a batch, which have the same shape. All of them are roots
@@ -525,7 +521,7 @@ pub(super) fn run_bulk(
 
 /// Calls a function that returns a status, for the argument that is at `record.words[0]`, or is
 /// `argument`. Returns why the call has failed, if the status says so.
-fn run_with_status(
+pub(super) fn run_with_status(
     stub: &Stub,
     record: &Record,
     argument: Option<[u64; 2]>,

@@ -19,7 +19,7 @@ use fing_stubs::{GBlock, Record, Stub};
 
 use crate::base::events::{guarded, tell};
 use crate::calls::failure::Cause;
-use crate::calls::goroutine::{Calls, With, run_bulk, run_one};
+use crate::calls::goroutine::{Calls, With, run_bulk, run_one, run_with_status, with_context};
 use crate::calls::lookup::Lookup;
 use crate::calls::misuse::{MisuseKind, MutatorMisuse};
 use crate::calls::queue::{Block, Slot, Tag, Turn};
@@ -93,6 +93,8 @@ pub(crate) struct StubCalls<'c, 'b> {
     shape: &'b Shape,
     stub: &'b Stub,
     g: &'b GBlock,
+    /// Whether a call is of one record, and has no status.
+    plain: bool,
     /// Why one has failed, if its status said so.
     cause: Option<Cause>,
 }
@@ -101,19 +103,33 @@ impl StubCalls<'_, '_> {
     /// Makes the next call, with a mutator at this address. Returns false if there is none.
     #[inline]
     pub(crate) fn call_next(&mut self, mutator: usize) -> bool {
+        if !self.plain {
+            return self.call_other(mutator);
+        }
+        let Some(slot) = self.records.next() else {
+            return false;
+        };
+        run_one(self.stub, slot, mutator, self.g);
+        true
+    }
+
+    #[inline(never)]
+    fn call_other(&mut self, mutator: usize) -> bool {
         let (shape, stub, g) = (self.shape, self.stub, self.g);
-        if shape.is_bulk() {
+        let Some(status) = shape.status().filter(|_| !shape.is_bulk()) else {
             let all = &self.records.batch[self.records.next..];
             self.records.next = self.records.batch.len();
             if !all.is_empty() {
                 self.cause = run_bulk(shape, stub, all, Some(mutator), g);
             }
             return !all.is_empty();
-        }
+        };
         let Some(slot) = self.records.next() else {
             return false;
         };
-        if let failed @ Some(_) = run_one(shape, stub, slot, mutator, g) {
+        let record = with_context(slot, mutator);
+        let argument = shape.argument_in_memory(&record);
+        if let failed @ Some(_) = run_with_status(stub, &record, argument, status, g) {
             self.cause = failed;
         }
         true
@@ -189,6 +205,7 @@ impl Calls {
                             shape,
                             stub,
                             g,
+                            plain: shape.status().is_none() && !shape.is_bulk(),
                             cause: None,
                         };
                         lent.call_each(&mut calls);

@@ -118,8 +118,12 @@ fn the_last_handle_may_go_in_a_finalizer() {
     let weak = told.recv_timeout(LONG).unwrap();
     drop((vm, f));
     assert!(weak.upgrade().is_some());
-    // Nobody makes a handle from here on: the finalizer's is the last one.
+    // Nobody makes a handle from here on, as waiting does: the finalizer's is the last one.
     go_on.send(()).unwrap();
+    wait_until(|| {
+        let left = ticket.outstanding();
+        (left.queued, left.running) == (0, 0)
+    });
     let dropped = fing::error::ExecutorError::Discarded { calls: 2 };
     assert_eq!(ticket.wait(LONG), Err(dropped));
     assert!(weak.upgrade().is_none());
