@@ -242,8 +242,8 @@ impl Mutator {
         stored.map_err(|error| *error)
     }
 
-    // Errors are in boxes here, and what is looked up is looked up elsewhere, so that what is mostly
-    // returned, and a field, are in registers.
+    // Errors are in boxes here, and what is looked up is looked up elsewhere, so that what is
+    // mostly returned, and a field, are in registers.
 
     #[inline(always)]
     fn load_spot(&self, object: Obj<'_>, spot: Spot) -> Result<u64, Box<AccessError>> {
