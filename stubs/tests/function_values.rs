@@ -191,8 +191,9 @@ fn over_aligned_values() {
         if cfg!(target_arch = "s390x") {
             // In memory there, where the stack is aligned to 8.
             let (signature, native) = (text.parse().unwrap(), Abi::host_native().unwrap());
+            let code = (sixteen as *const ()).addr();
             // SAFETY: I5: a function of the signature.
-            let made = unsafe { Function::at(&cache, sixteen as usize, &signature, native) };
+            let made = unsafe { Function::at(&cache, code, &signature, native) };
             let refused = made.unwrap_err().to_string();
             assert!(
                 refused.contains("aligned to more bytes than the stack is"),
