@@ -357,8 +357,8 @@ impl Entered {
         for (n, value) in [(0, SLOT), (1, STATE), (4, NUMBER)] {
             same(&format!("argument {n} of the handler"), word(n), value)?;
         }
-        let layout = BlockLayout::under(given.assignment.abi, signature.arguments());
-        for (n, (offset, value)) in layout.offsets().iter().zip(&given.arguments).enumerate() {
+        let taken = BlockLayout::under(given.assignment.abi, signature.arguments());
+        for (n, (offset, value)) in taken.offsets().iter().zip(&given.arguments).enumerate() {
             let found = machine.get(arguments + offset, value.bytes.len() as u64);
             if !value.is(&found) {
                 let wanted = &value.bytes;
@@ -375,7 +375,7 @@ impl Entered {
         {
             return Err("the block of results is not zero".into());
         }
-        for (at, size) in [(arguments, layout.size()), (results, layout.size())] {
+        for (at, size) in [(arguments, taken.size()), (results, layout.size())] {
             if at < sp || at + size > entered {
                 return Err(format!("a block is at {at:#x}, outside the entry's frame"));
             }
