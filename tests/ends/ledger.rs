@@ -1,7 +1,7 @@
 //! A ledger of many calls of which some panic, some are queued again, some block and one for good,
 //! while other threads collect and cancel: each is made or cancelled, exactly once.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
@@ -282,19 +282,18 @@ struct Foreign {
 }
 
 /// What a collection has reached: only what fing has it trace.
-#[derive(Default)]
-struct Nothing(HashSet<u32>);
+struct Nothing(Vec<bool>);
 
 // SAFETY: I16: objects are numbers, which nobody follows.
 unsafe impl Tracer for Nothing {
     type Ref = u32;
 
     fn is_reached(&mut self, object: u32) -> bool {
-        self.0.contains(&object)
+        self.0[object as usize]
     }
 
     fn trace(&mut self, object: u32) -> u32 {
-        self.0.insert(object);
+        self.0[object as usize] = true;
         object
     }
 
@@ -317,7 +316,7 @@ impl Subject for Foreign {
 
     /// Both threads may try at the same time; only one collects then.
     fn collect(&self) {
-        let mut tracer = Nothing::default();
+        let mut tracer = Nothing(vec![false; calls() as usize]);
         // SAFETY: I16: this is the collector of these numbers.
         let collected = unsafe { self.finalizers.collect(Scope::Full, &mut tracer, |_| ()) };
         assert!(matches!(collected, Ok(()) | Err(CollectionError::UnderWay)));

@@ -31,6 +31,7 @@ mod withdraw;
 // Not `sync`'s: see `record`.
 use std::sync::atomic::AtomicU64;
 
+use std::cell::Cell;
 use std::ops::Range;
 
 use fing_stubs::Record;
@@ -529,21 +530,35 @@ impl Queue {
 
     /// As [`Queue::visit_references`], with references of these only.
     pub(crate) fn visit(&self, of: References, visit: &mut dyn FnMut(u64)) {
-        self.for_each_reference(of, &mut |word| visit(word.load(Ordering::Relaxed)));
+        self.for_each_reference(of, &mut |word| visit(word.load(Ordering::Relaxed)), || {
+            false
+        });
     }
 
     /// Replaces every reference of these by what `trace` returns for it. The thread that runs a
     /// block is inside a call or stopped: it does not read a record while this writes.
     pub(crate) fn trace(&self, of: References, trace: &mut dyn FnMut(u64) -> u64) {
-        self.for_each_reference(of, &mut |word| {
-            word.store(trace(word.load(Ordering::Relaxed)), Ordering::Relaxed);
-        });
+        let moved = Cell::new(false);
+        let mut follow = |word: &AtomicU64| {
+            let before = word.load(Ordering::Relaxed);
+            let after = trace(before);
+            if after != before {
+                moved.set(true);
+                word.store(after, Ordering::Relaxed);
+            }
+        };
+        self.for_each_reference(of, &mut follow, || moved.get());
     }
 
-    fn for_each_reference(&self, of: References, visit: &mut dyn FnMut(&AtomicU64)) {
+    /// `moved` says afterwards whether `visit` has changed a reference.
+    fn for_each_reference(
+        &self,
+        of: References,
+        visit: &mut dyn FnMut(&AtomicU64),
+        moved: impl FnOnce() -> bool,
+    ) {
         let mut inner = self.inner.lock();
         inner.purge();
-        inner.cancelled.forget_index();
         for block in inner.blocks() {
             block.for_each_reference(of, visit);
         }
@@ -554,6 +569,9 @@ impl Queue {
         }
         for (slot, tag) in inner.stuck.iter().flat_map(Stuck::entries) {
             tag.references(of, slot).for_each(&mut *visit);
+        }
+        if moved() {
+            inner.cancelled.forget_index();
         }
     }
 
