@@ -568,6 +568,41 @@ fn data_models_differ() {
     }
 }
 
+/// Microsoft's compiler has an `int` for every enumeration, gcc for Windows another type of 32 bits,
+/// or of 64, which is refused.
+#[test]
+fn enumerations_of_windows() {
+    let mut c = declarations(Convention::Fastcall);
+    for text in [
+        "enum { A, B = 7, C }",
+        "enum { A = -1, B }",
+        "enum { A = 0xffffffff }",
+        "enum { A = -2147483647 - 1, B = 2147483647 }",
+    ] {
+        let found = Declarations::new(*c.model()).ty(text).unwrap();
+        assert_eq!(found.to_string(), "int32", "{text}");
+    }
+    for text in [
+        "enum e { A = 1ull << 32 }",
+        "enum e { A = -1, B = 0x80000000 }",
+        "enum e { A = -1 - 2147483648 }",
+    ] {
+        let error = Declarations::new(*c.model()).ty(text).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "C type: column 1: found enumerators of more than 32 bits, wanted at most 32, as \
+             Microsoft's compiler has an int and gcc has 64 bits",
+            "{text}"
+        );
+    }
+    c.declare("enum kind { A, B }; struct s { enum kind kind : 2; };")
+        .unwrap();
+    assert_eq!(
+        c.ty("struct s").unwrap().to_string(),
+        "C.struct { kind int32 : 2 }"
+    );
+}
+
 /// What is spelled is read as a type of the same layout, and that one as itself; so are
 /// signatures. `FING_CASES` says how many.
 #[test]

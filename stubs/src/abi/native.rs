@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use super::{AbiError, Arch, Feature};
 use crate::quote::short;
-use crate::signature::{BitFields, DataModel, LongDouble, WideChar};
+use crate::signature::{BitFields, DataModel, Enumeration, LongDouble, WideChar};
 
 /// A native convention: a C compiler's on some machine, or Cranelift's own.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -252,6 +252,7 @@ static FASTCALL: NativeConvention = NativeConvention {
         bit_fields: BitFields::Units,
         long: 4,
         wchar: WideChar::UnsignedShort,
+        enumeration: Enumeration::Int,
         ..DataModel::SYSTEM_V
     },
     undefined: &[

@@ -40,7 +40,8 @@
 //! * A pointer keeps the type that it points to if that is a scalar or such a pointer; to anything
 //!   else it is `unsafe.Pointer`. All pointers travel alike.
 //! * A parameter that is an array or a function is a pointer, as in C.
-//! * An enumeration is `unsigned int`, `int` if it has negative enumerators, or 64 bits wide.
+//! * An enumeration is `unsigned int`, `int` if it has negative enumerators, or 64 bits wide; for
+//!   programs of Windows an `int`, and refused where that has not the bits.
 //! * A member whose name is one of Go's keywords gets a `_` before it, as cgo has it.
 //! * Attributes that don't change how a value travels are read and forgotten; others are refused.
 //! * Variables, bodies, `_Atomic`, `va_list`, `_Alignas` of a type and functions without a

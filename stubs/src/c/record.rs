@@ -7,7 +7,7 @@ use super::attributes::Attributes;
 use super::lex::Token;
 use super::parse::{Declared, Parser, Refusal};
 use crate::quote::short;
-use crate::signature::{Field, Member, Record, Type, TypeError, is_identifier};
+use crate::signature::{Enumeration, Field, Member, Record, Type, TypeError, is_identifier};
 
 /// The name of a member: C's, with `_` before it if it is one of Go's keywords, as cgo has it.
 fn member_name(name: &str) -> Cow<'_, str> {
@@ -197,9 +197,16 @@ impl<'a> Parser<'a, '_> {
                 self.expect(",", "\",\" or \"}\"")?;
             }
         }
-        // gcc's and clang's choice, on every machine.
+        let only_int = self.scope.model.enumeration == Enumeration::Int;
         let fits = |low: i128, high: i128| least >= low && most <= high;
-        let ty = if least >= 0 && fits(0, u32::MAX.into()) {
+        let has_32_bits = fits(i32::MIN.into(), i32::MAX.into()) || fits(0, u32::MAX.into());
+        let ty = if only_int && has_32_bits {
+            Type::int32()
+        } else if only_int {
+            let found = "enumerators of more than 32 bits".to_owned();
+            let wanted = "at most 32, as Microsoft's compiler has an int and gcc has 64 bits";
+            return Err(self.refusal(at, found, wanted));
+        } else if least >= 0 && fits(0, u32::MAX.into()) {
             Type::uint32()
         } else if fits(i32::MIN.into(), i32::MAX.into()) {
             Type::int32()

@@ -34,7 +34,8 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 pub use c::{
-    BitFields, CLayout, CType, DataModel, LongDouble, MAX_ALIGN, Member, Placed, Record, WideChar,
+    BitFields, CLayout, CType, DataModel, Enumeration, LongDouble, MAX_ALIGN, Member, Placed,
+    Record, WideChar,
 };
 pub use error::{ParseError, ParseReason, Role, TypeError};
 pub use layout::{Layout, Need, WORD, round_up};

@@ -21,6 +21,20 @@ pub struct DataModel {
     pub char_is_signed: bool,
     /// What `wchar_t` is.
     pub wchar: WideChar,
+    /// Which integer an enumeration is.
+    pub enumeration: Enumeration,
+}
+
+/// Which integer an enumeration is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Enumeration {
+    /// `unsigned int`, `int` if an enumerator is negative, and 64 bits where these don't have all
+    /// enumerators: to gcc and clang.
+    AsNeeded,
+    /// `int`, to Microsoft's compiler whatever the enumerators are, which gcc for Windows only
+    /// shares as long as they have 32 bits.
+    Int,
 }
 
 /// What `wchar_t` is.
@@ -92,6 +106,7 @@ impl DataModel {
         long: 8,
         char_is_signed: true,
         wchar: WideChar::Int,
+        enumeration: Enumeration::AsNeeded,
     };
 
     /// Size and alignment; `None` for an opaque type.

@@ -15,7 +15,7 @@ use super::build::check_name;
 use super::{Kind, Type, TypeError};
 use crate::quote::short;
 
-pub use layout::{BitFields, CLayout, DataModel, LongDouble, Placed, WideChar};
+pub use layout::{BitFields, CLayout, DataModel, Enumeration, LongDouble, Placed, WideChar};
 
 /// Largest alignment that can be asked for.
 pub const MAX_ALIGN: u64 = 4096;
