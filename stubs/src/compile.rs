@@ -205,6 +205,14 @@ impl Compiler {
         self.fault = Some(fault);
     }
 
+    /// Whether a mistake is planted.
+    pub(crate) fn has_fault(&self) -> bool {
+        #[cfg(feature = "faults")]
+        return self.fault.is_some();
+        #[cfg(not(feature = "faults"))]
+        false
+    }
+
     /// The machine code is for.
     pub fn triple(&self) -> &Triple {
         self.isa.triple()

@@ -1,18 +1,22 @@
 //! Callbacks of closures of Rust types: what arrives, what is refused when they are made, and that
 //! they live and die as all callbacks do.
-#![cfg(all(target_arch = "x86_64", target_os = "linux"))]
+#![cfg(target_os = "linux")]
+
+#[path = "support/conventions.rs"]
+mod conventions;
 
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+use conventions::{go, native};
 use fing_stubs::entry::{
     Callback, CallbackOptions, CallbackTypeError, Entries, EntryOptions, EntryPoint, Failure,
     OnFailure, Report, SharedCallback,
 };
 use fing_stubs::function::{Typed, signature_of};
-use fing_stubs::{Abi, Arch, Convention, StubCache, c_struct};
+use fing_stubs::{Abi, Convention, StubCache, c_struct};
 
 /// Two floats in registers; eight bytes of three kinds; too large for registers.
 #[repr(C)]
@@ -58,14 +62,13 @@ const LARGE: Large = Large {
     last: true,
 };
 
-/// Every convention that C or Go code of this machine calls by.
-fn conventions() -> [Abi; 4] {
-    [
-        Abi::system_v(),
-        Abi::native(Convention::Fastcall),
-        Abi::go(Arch::Amd64),
-        Abi::go(Arch::Amd64).with_int_arg_regs(0).unwrap(),
-    ]
+/// Every convention that C code of this machine calls by, and two of Go's.
+fn every_convention() -> Vec<Abi> {
+    let mut all = vec![native(), go(), go().with_int_arg_regs(0).unwrap()];
+    if cfg!(target_arch = "x86_64") {
+        all.push(Abi::native(Convention::Fastcall));
+    }
+    all
 }
 
 /// An address of this signature under `abi`, which a stub calls.
@@ -80,7 +83,7 @@ macro_rules! call {
 #[test]
 fn values_of_all_kinds_arrive_under_every_convention() {
     let (cache, entries) = (StubCache::new(Default::default()).unwrap(), entries());
-    for abi in conventions() {
+    for abi in every_convention() {
         type Values = fn(Pair, i8, Mixed, Large, u64, f32, bool) -> Large;
         let at = point(&entries, signature_of::<Values>().unwrap(), abi);
         let seen = Rc::new(Cell::new(0));
@@ -135,7 +138,7 @@ fn values_of_all_kinds_arrive_under_every_convention() {
 #[test]
 fn few_values() {
     let (cache, entries) = (StubCache::new(Default::default()).unwrap(), entries());
-    for abi in conventions() {
+    for abi in every_convention() {
         macro_rules! returns {
             ($($ty:ty: $value:expr,)*) => {$(
                 let at = point(&entries, signature_of::<fn() -> $ty>().unwrap(), abi);
@@ -174,7 +177,7 @@ fn few_values() {
 fn other_types_are_refused_when_it_is_made() {
     let entries = entries();
     let of = |text: &str, abi| point(&entries, text.parse().unwrap(), abi);
-    let at = of("func(int32, float64) int64", Abi::system_v());
+    let at = of("func(int32, float64) int64", native());
     let options = CallbackOptions::default;
     let found = [
         Callback::typed(&at, options(), |_: i32| 0i64).map(drop),
@@ -194,7 +197,7 @@ fn other_types_are_refused_when_it_is_made() {
     for (found, wanted) in found.into_iter().zip(wanted) {
         assert_eq!(found.unwrap_err().to_string(), format!("{name}{wanted}"));
     }
-    let two = of("func() (int, int)", Abi::go(Arch::Amd64));
+    let two = of("func() (int, int)", go());
     let error = Callback::typed(&two, options(), || 0i64).unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -218,7 +221,7 @@ fn layouts_that_are_not_rusts_are_refused() {
     });
     let entries = entries();
     let signature = signature_of::<fn(Tail) -> i64>().unwrap();
-    for (abi, fits) in [(Abi::system_v(), true), (Abi::go(Arch::Amd64), false)] {
+    for (abi, fits) in [(native(), true), (go(), false)] {
         let at = point(&entries, signature.clone(), abi);
         let made = Callback::typed(&at, CallbackOptions::default(), |tail: Tail| tail.a);
         match made {
@@ -241,7 +244,7 @@ fn they_live_as_all_callbacks() {
     let at = point(
         &entries,
         signature_of::<fn(u64) -> u64>().unwrap(),
-        Abi::system_v(),
+        native(),
     );
     let options = CallbackOptions::default().on_panic(OnFailure::ReturnZeroes);
     let twice = |n: u64| {
@@ -284,7 +287,7 @@ fn the_area_of_a_large_result_is_returned() {
         let at = point(
             &entries,
             signature_of::<fn(i64) -> Large>().unwrap(),
-            Abi::system_v(),
+            native(),
         );
         let callback = Callback::typed(&at, CallbackOptions::default(), |n: i64| Large {
             words: [n; 5],

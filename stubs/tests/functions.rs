@@ -1,10 +1,14 @@
 //! Functions at addresses: what is called with what, what is refused, by generated stubs and by the
 //! interpreter.
-#![cfg(all(target_arch = "x86_64", target_os = "linux"))]
+#![cfg(target_os = "linux")]
+
+#[path = "support/conventions.rs"]
+mod conventions;
 
 use std::cell::Cell;
 use std::sync::{Arc, Mutex};
 
+use conventions::{go, go_by_registers, native};
 use fing_stubs::c::Declarations;
 use fing_stubs::entry::{CallbackOptions, Entries, SharedCallback};
 use fing_stubs::function::{
@@ -12,9 +16,7 @@ use fing_stubs::function::{
 };
 use fing_stubs::fuzzing::{Rng, c_signature};
 use fing_stubs::signature::{CType, DataModel, Kind, Type};
-use fing_stubs::{
-    Abi, Arch, BlockLayout, CacheOptions, CodePolicy, Signature, StubCache, c_struct,
-};
+use fing_stubs::{BlockLayout, CacheOptions, CodePolicy, Signature, StubCache, c_struct};
 
 fn caches() -> [StubCache; 2] {
     [CodePolicy::Generate, CodePolicy::Interpret]
@@ -30,7 +32,7 @@ fn signature(text: &str) -> Signature {
 /// A function of the signature that its prototype says.
 fn function(cache: &StubCache, code: *const (), text: &str) -> Function {
     // SAFETY: I5: each test gives a function of the prototype, which takes any values.
-    let made = unsafe { Function::at(cache, code.addr(), &signature(text), Abi::system_v()) };
+    let made = unsafe { Function::at(cache, code.addr(), &signature(text), native()) };
     made.unwrap_or_else(|e| panic!("{text}: {e}"))
 }
 
@@ -287,8 +289,7 @@ fn no_result_or_several() {
 fn functions_of_gos_abis() {
     let entries = Entries::new(Default::default()).unwrap();
     let signature: Signature = "func(int32, float64) (float64, int32)".parse().unwrap();
-    for registers in [0, 1, 9] {
-        let abi = Abi::go(Arch::Amd64).with_int_arg_regs(registers).unwrap();
+    for abi in go_by_registers() {
         let swap = SharedCallback::new(&entries, &signature, abi, |call| {
             let (a, b): (i32, f64) = (call.argument(0).unwrap(), call.argument(1).unwrap());
             call.set_result(0, b).unwrap();
@@ -333,7 +334,7 @@ fn a_layout_that_is_not_rusts() {
         end: [i8; 0]
     });
     let cache = StubCache::new(Default::default()).unwrap();
-    let abi = Abi::go(Arch::Amd64);
+    let abi = go();
     // SAFETY: I5: nothing is called.
     let typed = unsafe { Typed::<unsafe fn(Tail)>::at(&cache, 1, abi) };
     let error = typed.unwrap_err();
@@ -342,7 +343,7 @@ fn a_layout_that_is_not_rusts() {
         "{error}"
     );
     // SAFETY: I5: nothing is called.
-    let typed = unsafe { Typed::<unsafe fn(Tail)>::at(&cache, 1, Abi::system_v()) };
+    let typed = unsafe { Typed::<unsafe fn(Tail)>::at(&cache, 1, native()) };
     assert!(typed.is_ok());
 }
 
@@ -355,9 +356,8 @@ fn variadic_functions() {
         let prototype = signature("int snprintf(char *, size_t, const char *, ...)");
         let code = snprintf as *const ();
         // SAFETY: I5: the C library's function has this prototype.
-        let print = unsafe {
-            VariadicFunction::at(&cache, code.addr(), &prototype, Abi::system_v()).unwrap()
-        };
+        let print =
+            unsafe { VariadicFunction::at(&cache, code.addr(), &prototype, native()).unwrap() };
         let mut buffer = [0u8; 64];
         let (start, size) = (buffer.as_mut_ptr(), buffer.len());
         let text = |format: &std::ffi::CStr, others: &[Arg<'_>]| {
@@ -396,16 +396,11 @@ fn variadic_functions() {
         let error = unsafe { print.call(&[Arg::of(&size)], Ret::ignored()) }.unwrap_err();
         assert_eq!(
             error.to_string(),
-            "call of func(*int8, uint64, *int8, ...) (int32): found 1 arguments, wanted 3"
+            format!("call of {prototype}: found 1 arguments, wanted 3")
         );
         // SAFETY: I5: nothing is called.
         let error = unsafe {
-            VariadicFunction::at(
-                &cache,
-                code.addr(),
-                &signature("int f(int)"),
-                Abi::system_v(),
-            )
+            VariadicFunction::at(&cache, code.addr(), &signature("int f(int)"), native())
         };
         assert!(matches!(error, Err(FunctionError::NotVariadic { .. })));
     }
@@ -529,7 +524,7 @@ fn same(ty: &Type, a: &[u8], b: &[u8]) -> bool {
 fn random_signatures() {
     let given = std::env::var("FING_CASES").ok();
     let cases = given.and_then(|n| n.parse().ok()).unwrap_or(150);
-    let abi = Abi::system_v();
+    let abi = native();
     let entries = Entries::new(Default::default()).unwrap();
     let caches = caches();
     let (mut rng, mut large) = (Rng::new(8), 0);

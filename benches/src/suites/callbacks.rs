@@ -47,8 +47,10 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         || {
             vec![
                 Row::alone("libffi.closure"),
-                Row::alone("fing.owned").bar(Bar::AtMost(100.0)),
-                Row::alone("fing.shared"),
+                Row::alone("fing.owned.typed").bar(Bar::AtMost(100.0)),
+                Row::alone("fing.owned.checked").bar(Bar::AtMost(100.0)),
+                Row::alone("fing.shared.typed"),
+                Row::alone("fing.shared.checked"),
             ]
         },
     ),
@@ -153,7 +155,8 @@ fn make(_: usize) -> Result<Box<dyn Subject>, Fault> {
     Ok(rounds(move || {
         // A closure that owns something, as most do.
         let n = black_box(7i64);
-        let closure = move |call: &mut Call<'_>| {
+        let typed = move |a: i64, _: i64| a.wrapping_add(n);
+        let checked = move |call: &mut Call<'_>| {
             if call.set_result(0, n).is_err() {
                 unreachable!("the signature has this result");
             }
@@ -161,12 +164,20 @@ fn make(_: usize) -> Result<Box<dyn Subject>, Fault> {
         Ok(Round::from_iter([
             ("libffi.closure".into(), each(libffi)),
             (
-                "fing.owned".into(),
-                each(|| Callback::at(&point, options(), closure)),
+                "fing.owned.typed".into(),
+                each(|| Callback::typed(&point, options(), typed)),
             ),
             (
-                "fing.shared".into(),
-                each(|| SharedCallback::at(&point, options(), closure)),
+                "fing.owned.checked".into(),
+                each(|| Callback::at(&point, options(), checked)),
+            ),
+            (
+                "fing.shared.typed".into(),
+                each(|| SharedCallback::typed(&point, options(), typed)),
+            ),
+            (
+                "fing.shared.checked".into(),
+                each(|| SharedCallback::at(&point, options(), checked)),
             ),
         ]))
     }))

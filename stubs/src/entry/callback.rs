@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::thread;
 
 use super::call::Call;
-use super::entries::{Entries, EntryPoint, Inner};
+use super::entries::{Entries, EntryPoint, Inner, Landing};
 use super::error::CloseError;
 use super::forward::Forward;
 use super::handler::{Callee, Closure, Handler, owned, shared};
@@ -108,10 +108,11 @@ impl Lease {
         point: &EntryPoint,
         options: &CallbackOptions,
         callee: C,
+        landing: Landing,
         created: &'static Location<'static>,
     ) -> Result<Lease, StubError> {
-        let callee = Held::new(callee);
-        Lease::new(point, options, callee, owned::<C>, thread_number(), created)
+        let handler = (owned::<C> as Handler, thread_number());
+        Lease::new(point, options, Held::new(callee), handler, landing, created)
     }
 
     /// A callback of all threads.
@@ -119,20 +120,21 @@ impl Lease {
         point: &EntryPoint,
         options: &CallbackOptions,
         callee: C,
+        landing: Landing,
         created: &'static Location<'static>,
     ) -> Result<Lease, StubError> {
         point.0.entries.share();
-        let callee = Held::new(callee);
-        Lease::new(point, options, callee, shared::<C>, ALL_THREADS, created)
+        let handler = (shared::<C> as Handler, ALL_THREADS);
+        Lease::new(point, options, Held::new(callee), handler, landing, created)
     }
 
-    /// `handler` is for the type of `callee`, and for `thread`.
+    /// `handler` is for the type of `callee`, and for `thread`; `landing` too, if its veneer jumps.
     fn new(
         point: &EntryPoint,
         options: &CallbackOptions,
         callee: Held,
-        handler: Handler,
-        thread: u64,
+        (handler, thread): (Handler, u64),
+        landing: Landing,
         created: &'static Location<'static>,
     ) -> Result<Lease, StubError> {
         let slot = point.0.entries.take(point, options, created)?;
@@ -144,8 +146,7 @@ impl Lease {
             },
             handler,
             thread,
-            veneer: point.0.code.veneer(),
-            code: point.0.code.number,
+            landing,
         });
         Ok(Lease {
             generation: slot.generation(),
@@ -265,14 +266,25 @@ impl Callback {
         Callback::of(point, &options, callee, Location::caller())
     }
 
-    pub(super) fn of(
+    fn of(
+        point: &EntryPoint,
+        options: &CallbackOptions,
+        callee: impl Callee,
+        created: &'static Location<'static>,
+    ) -> Result<Callback, StubError> {
+        Callback::by(point.0.code.landing(), point, options, callee, created)
+    }
+
+    /// `landing` is the point's, or jumps to such callees of this thread.
+    pub(super) fn by(
+        landing: Landing,
         point: &EntryPoint,
         options: &CallbackOptions,
         callee: impl Callee,
         created: &'static Location<'static>,
     ) -> Result<Callback, StubError> {
         Ok(Callback {
-            lease: Lease::owned(point, options, callee, created)?,
+            lease: Lease::owned(point, options, callee, landing, created)?,
             _thread: PhantomData,
         })
     }
@@ -355,7 +367,18 @@ impl SharedCallback {
         callee: impl Callee + Send + Sync,
         created: &'static Location<'static>,
     ) -> Result<SharedCallback, StubError> {
-        let lease = Lease::shared(point, options, callee, created)?;
+        SharedCallback::by(point.0.code.landing(), point, options, callee, created)
+    }
+
+    /// `landing` is the point's, or jumps to such callees of all threads.
+    pub(super) fn by(
+        landing: Landing,
+        point: &EntryPoint,
+        options: &CallbackOptions,
+        callee: impl Callee + Send + Sync,
+        created: &'static Location<'static>,
+    ) -> Result<SharedCallback, StubError> {
+        let lease = Lease::shared(point, options, callee, landing, created)?;
         Ok(SharedCallback { lease })
     }
 

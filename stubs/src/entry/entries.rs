@@ -2,6 +2,7 @@
 //! slots, which grow by pages and are used again.
 #![forbid(unsafe_code)]
 
+use std::any::TypeId;
 use std::collections::HashMap;
 use std::fmt;
 use std::panic::Location;
@@ -15,12 +16,14 @@ use super::moves::EntryKey;
 use super::options::{CallbackOptions, EntryOptions};
 use super::pool::{Page, Pool};
 use super::slot::{Slot, SlotRef};
+use super::typed::Closures;
 use super::veneer;
 use crate::code::{Arena, CodeSlice, WriteAccess};
 use crate::lock::lock;
 use crate::publish::{CodePart, Publisher};
 use crate::tools::Tools;
 use crate::unwind::CallState;
+use crate::veneer::Encoded;
 use crate::{Abi, CacheOptions, Compiler, Family, Signature, StubCache, StubError, StubKey};
 
 /// Bytes of the code of a page of entries.
@@ -37,6 +40,9 @@ const SHIFT: usize = 8;
 pub struct EntryStats {
     /// Keys with code.
     pub keys: usize,
+    /// Types of [typed closures](super::Callback::typed) that take the caller's arguments where
+    /// they are, each counted for each key, and apart for callbacks of one thread and of all.
+    pub jumps: usize,
     /// Addresses that callbacks have now.
     pub alive: usize,
     /// Addresses that were freed and can be used again.
@@ -68,6 +74,8 @@ pub(super) struct Inner {
     /// For functions that callbacks call.
     pub(super) stubs: StubCache,
     codes: Mutex<HashMap<EntryKey, Arc<Code>>>,
+    /// Veneers that jump, by key and type of closure.
+    jumps: Mutex<HashMap<(EntryKey, TypeId), Arc<Code>>>,
     numbers: AtomicU64,
     go: Arc<Pool>,
     native: Arc<Pool>,
@@ -78,18 +86,27 @@ pub(super) struct Inner {
     arenas: Mutex<Vec<Arc<Publisher>>>,
 }
 
-/// Veneer and body of a key.
+/// Veneer and body of a key, or one [veneer that jumps](super::jump).
 pub(super) struct Code {
-    pub(super) number: u64,
+    number: u64,
     veneer: CodeSlice,
-    /// `None`: the veneer calls the handler itself.
+    /// `None`: the veneer calls the handler itself, or jumps.
     body: Option<CodeSlice>,
 }
 
+/// Where entries jump to, and the number of the code there, which stays as long as the entries.
+#[derive(Clone, Copy)]
+pub(super) struct Landing {
+    pub(super) veneer: usize,
+    pub(super) number: u64,
+}
+
 impl Code {
-    /// Where entries jump to.
-    pub(super) fn veneer(&self) -> usize {
-        self.veneer.executable()
+    pub(super) fn landing(&self) -> Landing {
+        Landing {
+            veneer: self.veneer.executable(),
+            number: self.number,
+        }
     }
 
     fn bytes(&self) -> usize {
@@ -106,6 +123,7 @@ pub(super) struct Point {
     pub(super) code: Arc<Code>,
     pub(super) typed: Arc<Typed>,
     pub(super) key: EntryKey,
+    pub(super) closures: Closures,
 }
 
 impl fmt::Debug for Entries {
@@ -158,6 +176,7 @@ impl Entries {
             options,
             compiler,
             codes: Mutex::default(),
+            jumps: Mutex::default(),
             numbers: AtomicU64::new(1),
             go: Pool::new(observer.clone()),
             native: Pool::new(observer),
@@ -190,16 +209,23 @@ impl Entries {
             code: self.0.code(&key)?,
             typed: Arc::new(Typed::new(signature, abi, layout)),
             key,
+            closures: Closures::default(),
         })))
     }
 
     /// The figures now.
     pub fn stats(&self) -> EntryStats {
         let [go, native] = [&self.0.go, &self.0.native].map(|pool| pool.stats());
+        let bytes = |code: &Arc<Code>| code.bytes();
+        let (jumps, jump_bytes) = {
+            let jumps = lock(&self.0.jumps);
+            (jumps.len(), jumps.values().map(bytes).sum::<usize>())
+        };
         let codes = lock(&self.0.codes);
-        let code: usize = codes.values().map(|code| code.bytes()).sum();
+        let code = codes.values().map(bytes).sum::<usize>() + jump_bytes;
         EntryStats {
             keys: codes.len(),
+            jumps,
             alive: go.alive + native.alive,
             free: go.free + native.free,
             slots: go.slots + native.slots,
@@ -263,6 +289,38 @@ impl Inner {
             body,
         });
         Ok(lock(&self.codes).entry(key.clone()).or_insert(code).clone())
+    }
+
+    /// The veneer that jumps to closures of one type, which `make` makes with its number.
+    /// word of its function.
+    pub(super) fn jump(
+        &self,
+        key: &EntryKey,
+        closure: TypeId,
+        make: impl FnOnce(u64) -> Result<Encoded, String>,
+    ) -> Result<Arc<Code>, StubError> {
+        let own = (key.clone(), closure);
+        let known = lock(&self.jumps).get(&own).cloned();
+        if let Some(code) = known {
+            return Ok(code);
+        }
+        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
+        let jump = make(number).map_err(|detail| StubError::Internal {
+            key: key.to_string(),
+            step: "encoding a veneer that jumps",
+            detail,
+        })?;
+        let code = Arc::new(Code {
+            number,
+            veneer: self.place(key.call(), &jump.bytes, &None)?,
+            body: None,
+        });
+        Ok(lock(&self.jumps).entry(own).or_insert(code).clone())
+    }
+
+    /// Whether a mistake is planted in the code of entries.
+    pub(super) fn is_faulty(&self) -> bool {
+        self.compiler.has_fault()
     }
 
     /// Puts code into the last arena, or into a new one if that is full.
@@ -341,6 +399,7 @@ impl Drop for Inner {
     fn drop(&mut self) {
         if *self.was_shared.get_mut() {
             std::mem::forget(std::mem::take(&mut *lock(&self.codes)));
+            std::mem::forget(std::mem::take(&mut *lock(&self.jumps)));
             std::mem::forget(std::mem::take(&mut *lock(&self.arenas)));
         } else {
             self.go.clear();

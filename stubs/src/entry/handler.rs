@@ -85,42 +85,49 @@ pub(super) unsafe extern "C" fn shared<C: Callee>(
 /// As [`Handler`], and the target's callee is a `C`.
 #[inline]
 unsafe fn run<C: Callee>(slot: &Slot, target: &Target, arguments: *const u8, results: *mut u8) {
-    let called = catch_unwind(AssertUnwindSafe(|| {
-        // SAFETY: I5, I10: the caller's promise; who keeps the target keeps its point.
-        unsafe {
-            let callee = target.callee.get::<C>();
-            callee.call(target.typed.as_ref(), arguments, results)
-        }
-    }));
-    if let Ok(None) = called {
+    // SAFETY: I10: the caller's promise.
+    let why = unsafe {
+        guarded(slot, target, |callee: &C, typed| {
+            // SAFETY: I5, I10: the caller's promise.
+            callee.call(typed, arguments, results)
+        })
+    };
+    if let Some(None) = why {
         return;
     }
-    // SAFETY: I5, I10: the block of results of the call; what was called is over.
-    unsafe { failed(slot, target, called, results) };
+    if let Some(Some(why)) = why {
+        slot.fail(Failure::Refused(why.into()), target.on_panic);
+    }
+    // SAFETY: I5, I10: the block of results of the call; what was called is over. Who keeps the
+    // target keeps its point.
+    unsafe { results.write_bytes(0, target.typed.as_ref().result_bytes()) };
 }
 
-/// A call that was entered has no result.
+/// Runs `call` with the callee of a slot that was entered. A panic is reported, and returns `None`.
 ///
 /// # Safety
-/// As [`run`].
-#[cold]
-#[inline(never)]
-unsafe fn failed(
+/// The target's callee is a `C`.
+#[inline]
+pub(super) unsafe fn guarded<C: 'static, R>(
     slot: &Slot,
     target: &Target,
-    called: std::thread::Result<Option<Box<str>>>,
-    results: *mut u8,
-) {
-    let failure = match called {
-        Ok(why) => Failure::Refused(why.unwrap_or_default().into()),
-        Err(payload) => {
-            let failure = Failure::Panicked(message(&*payload));
-            forget(payload);
-            failure
-        }
-    };
-    // SAFETY: I5, I10: the caller's promise; nobody else has the block any more.
-    unsafe { results.write_bytes(0, target.typed.as_ref().result_bytes()) };
+    call: impl FnOnce(&C, &Typed) -> R,
+) -> Option<R> {
+    let called = catch_unwind(AssertUnwindSafe(|| {
+        // SAFETY: I10: the caller's promise; who keeps the target keeps its point.
+        unsafe { call(target.callee.get::<C>(), target.typed.as_ref()) }
+    }));
+    called
+        .map_err(|payload| panicked(slot, target, payload))
+        .ok()
+}
+
+/// Reports a call that was entered and panicked.
+#[cold]
+#[inline(never)]
+fn panicked(slot: &Slot, target: &Target, payload: Box<dyn std::any::Any + Send>) {
+    let failure = Failure::Panicked(message(&*payload));
+    forget(payload);
     slot.fail(failure, target.on_panic);
 }
 

@@ -48,6 +48,7 @@ mod forward;
 mod function;
 mod handler;
 mod held;
+mod jump;
 mod lower;
 mod moves;
 mod options;

@@ -9,6 +9,7 @@
 //! * The code that a call came by may be another callback's, if the slot was freed and given away
 //!   while the call was on its way: the veneer was read before the state. So a call also brings the
 //!   number of its code, and is late unless that is the slot's.
+//! * A veneer that jumps is read by the entry and reads nothing, so its number says it all.
 //! * The handler is read after the state, which veneers load with acquire ordering. So it is that
 //!   of the generation that the call has seen, or of a later one; and then the call is not entered.
 #![expect(
@@ -26,7 +27,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::thread::Thread;
 
 use super::call::Typed;
-use super::entries::EntryPoint;
+use super::entries::{EntryPoint, Landing};
 use super::handler::Handler;
 use super::held::Held;
 use super::pool::Pool;
@@ -84,8 +85,7 @@ pub(super) struct Opening {
     pub(super) handler: Handler,
     /// Number of the only thread that may call, or [`ALL_THREADS`].
     pub(super) thread: u64,
-    pub(super) veneer: usize,
-    pub(super) code: u64,
+    pub(super) landing: Landing,
 }
 
 /// A slot, in memory that its pool keeps.
@@ -152,6 +152,12 @@ impl Slot {
         std::ptr::from_ref(self).expose_provenance() as u64
     }
 
+    /// The state's word, as a veneer reads it.
+    #[inline]
+    pub(super) fn word(&self) -> u64 {
+        self.state.word()
+    }
+
     /// Number of callbacks that have had it, the one that has it included.
     pub(super) fn generation(&self) -> u32 {
         generation(self.state.word())
@@ -169,10 +175,10 @@ impl Slot {
         // SAFETY: I10: the slot is free: no call enters, and its last target was taken out.
         unsafe { (*self.target.get()).write(opening.target) };
         self.owner.store(opening.thread, Ordering::Relaxed);
-        self.code.store(opening.code, Ordering::Relaxed);
+        self.code.store(opening.landing.number, Ordering::Relaxed);
         let handler = opening.handler as *const () as usize;
         self.handler.store(handler, Ordering::Relaxed);
-        self.veneer.store(opening.veneer, Ordering::Relaxed);
+        self.veneer.store(opening.landing.veneer, Ordering::Relaxed);
         self.state.open();
     }
 

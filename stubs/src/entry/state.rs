@@ -62,6 +62,7 @@ impl State {
     }
 
     /// The word as it is.
+    #[inline]
     pub(crate) fn word(&self) -> u64 {
         self.0.load(Ordering::Acquire)
     }

@@ -46,14 +46,15 @@ pub(super) fn is_this_thread(number: u64) -> bool {
 
 /// Runs a call of a slot, which must not unwind. Meanwhile [`is_inside`] knows of it.
 #[inline]
-pub(super) fn inside(slot: &Slot, call: impl FnOnce()) {
+pub(super) fn inside<R>(slot: &Slot, call: impl FnOnce() -> R) -> R {
     let frame = Frame {
         slot,
         outer: INNERMOST.get(),
     };
     INNERMOST.set(&raw const frame);
-    call();
+    let result = call();
     INNERMOST.set(frame.outer);
+    result
 }
 
 /// Whether this thread is inside a call of a slot.

@@ -4,19 +4,31 @@
     reason = "a closure's arguments are read as its Rust types"
 )]
 
+use std::any::TypeId;
+use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::panic::Location;
+use std::sync::Mutex;
 
 use super::call::Typed;
 use super::callback::{Callback, SharedCallback};
-use super::entries::EntryPoint;
+use super::entries::{EntryPoint, Landing};
 use super::error::CallbackTypeError;
 use super::handler::Callee;
+use super::jump::{self, AllThreads, OneThread, closure_type};
 use super::options::CallbackOptions;
-use crate::function::{FunctionType, Mismatch, TypedClosure, check};
+use crate::function::{Enter, FunctionType, Mismatch, TypedClosure, check};
+use crate::lock::lock;
 
-/// A closure that was [checked](checked) against the signature of its callers.
-struct Checked<F, C>(C, PhantomData<fn() -> F>);
+/// A closure that was [checked](Closures::landing) against the signature of its callers.
+pub(super) struct Checked<F, C>(C, PhantomData<fn() -> F>);
+
+impl<F, C> Checked<F, C> {
+    #[inline]
+    pub(super) fn closure(&self) -> &C {
+        &self.0
+    }
+}
 
 impl<F: FunctionType, C: TypedClosure<F>> Callee for Checked<F, C> {
     #[inline]
@@ -33,12 +45,35 @@ impl<F: FunctionType, C: TypedClosure<F>> Callee for Checked<F, C> {
     }
 }
 
-/// A closure, if it is of the signature of the callers of `point`.
-fn checked<F: FunctionType, C: TypedClosure<F>>(
-    point: &EntryPoint,
-    closure: C,
-) -> Result<Checked<F, C>, CallbackTypeError> {
-    let typed = &point.0.typed;
+/// The types of closures that callers of one point may call, each with where its calls go: to a
+/// function of theirs, or through blocks.
+#[derive(Default)]
+pub(super) struct Closures(Mutex<BTreeMap<TypeId, Landing>>);
+
+impl Closures {
+    /// Where calls of closures of a type go, if it is of the signature of the callers of `point`.
+    fn landing<E, F, C>(point: &EntryPoint) -> Result<Landing, CallbackTypeError>
+    where
+        E: Enter<C> + 'static,
+        F: FunctionType,
+        C: TypedClosure<F>,
+    {
+        let point = &*point.0;
+        let ty = closure_type::<E, F, C>();
+        let known = lock(&point.closures.0).get(&ty).copied();
+        if let Some(landing) = known {
+            return Ok(landing);
+        }
+        check_closure::<F>(&point.typed)?;
+        let jump = jump::code(point, ty, C::c_function::<E>())?;
+        let landing = jump.as_ref().unwrap_or(&point.code).landing();
+        lock(&point.closures.0).insert(ty, landing);
+        Ok(landing)
+    }
+}
+
+/// Whether `F` is of the signature of the callers.
+fn check_closure<F: FunctionType>(typed: &Typed) -> Result<(), CallbackTypeError> {
     let (signature, abi) = (&typed.signature, typed.abi);
     let (arguments, results) = (typed.argument_layout(), typed.result_layout());
     let found = check::<F>(signature, abi, arguments, results).and_then(|()| {
@@ -46,10 +81,21 @@ fn checked<F: FunctionType, C: TypedClosure<F>>(
         let fits = arguments.align() <= 16 && results.align() <= 16;
         fits.then_some(()).ok_or(Mismatch::Layout)
     });
-    match found {
-        Ok(()) => Ok(Checked(closure, PhantomData)),
-        Err(mismatch) => Err(CallbackTypeError::of(mismatch, signature, abi)),
-    }
+    found.map_err(|mismatch| CallbackTypeError::of(mismatch, signature, abi))
+}
+
+/// A closure and where its calls go, if it is of the signature of the callers of `point`.
+fn checked<E, F, C>(
+    point: &EntryPoint,
+    closure: C,
+) -> Result<(Landing, Checked<F, C>), CallbackTypeError>
+where
+    E: Enter<C> + 'static,
+    F: FunctionType,
+    C: TypedClosure<F>,
+{
+    let landing = Closures::landing::<E, F, C>(point)?;
+    Ok((landing, Checked(closure, PhantomData)))
 }
 
 impl Callback {
@@ -98,8 +144,9 @@ impl Callback {
         options: CallbackOptions,
         closure: impl TypedClosure<F>,
     ) -> Result<Callback, CallbackTypeError> {
-        let callee = checked::<F, _>(point, closure)?;
-        Ok(Callback::of(point, &options, callee, Location::caller())?)
+        let (landing, callee) = checked::<OneThread<F>, F, _>(point, closure)?;
+        let at = Location::caller();
+        Ok(Callback::by(landing, point, &options, callee, at)?)
     }
 }
 
@@ -114,8 +161,8 @@ impl SharedCallback {
         options: CallbackOptions,
         closure: impl TypedClosure<F> + Send + Sync,
     ) -> Result<SharedCallback, CallbackTypeError> {
-        let callee = checked::<F, _>(point, closure)?;
+        let (landing, callee) = checked::<AllThreads<F>, F, _>(point, closure)?;
         let at = Location::caller();
-        Ok(SharedCallback::of(point, &options, callee, at)?)
+        Ok(SharedCallback::by(landing, point, &options, callee, at)?)
     }
 }

@@ -77,6 +77,7 @@ use crate::call::CallStub;
 use crate::{Abi, Signature, StubCache, StubError, Type};
 
 pub(crate) use check::{Mismatch, check};
+pub(crate) use typed::sealed::Enter;
 
 pub use arg::{Arg, Ret};
 pub use error::{FunctionError, Side};

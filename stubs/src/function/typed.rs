@@ -25,7 +25,7 @@ pub trait UnsafeFunctionType: FunctionType {}
 /// parameters have types: `|a: i32, b: f64| ..`.
 pub trait TypedClosure<F: FunctionType>: sealed::TypedClosure<F> + 'static {}
 
-mod sealed {
+pub(crate) mod sealed {
     use crate::{BlockLayout, Type};
 
     pub trait TypedClosure<F> {
@@ -35,6 +35,20 @@ mod sealed {
         /// The blocks are those of a signature that `check` has compared with `F`, at multiples of
         /// their alignment; that of results is nobody else's.
         unsafe fn call_with(&self, arguments: *const u8, results: *mut u8);
+
+        /// Address of a function of the platform's C convention, whose parameters are those of `F`
+        /// and then an address and a number, by which `E` finds the closure. Where `E` has none, it
+        /// returns zeroes.
+        fn c_function<E: Enter<Self>>() -> *const ();
+    }
+
+    /// How a function that is called from outside comes to its closure.
+    pub trait Enter<C: ?Sized> {
+        /// Calls `call` with the closure of a call that came with `at` and `number`.
+        ///
+        /// # Safety
+        /// They are what the type that implements this wants.
+        unsafe fn enter<R>(at: *const (), number: u64, call: impl FnOnce(&C) -> R) -> Option<R>;
     }
 
     pub trait FunctionType {
@@ -187,6 +201,28 @@ macro_rules! function_types {
                 let result = self($($value),*);
                 // SAFETY: I5: the caller's promise: a block of this size.
                 unsafe { results.cast::<R>().write(result) };
+            }
+
+            fn c_function<By: sealed::Enter<Self>>() -> *const () {
+                /// # Safety
+                /// That of [`sealed::Enter::enter`].
+                unsafe extern "C" fn function<$($ty: CValue,)* R: CResult, Closure, By>(
+                    $($value: $ty,)*
+                    at: *const (),
+                    number: u64,
+                ) -> R
+                where
+                    Closure: Fn($($ty),*) -> R,
+                    By: sealed::Enter<Closure>,
+                {
+                    let call = |closure: &Closure| closure($($value),*);
+                    // SAFETY: I5: the caller's promise.
+                    let result = unsafe { By::enter(at, number, call) };
+                    // SAFETY: I5: zeroes are a value that C can make of its type, so `CValue` says
+                    // that they are one of Rust's; `()` has no bytes.
+                    result.unwrap_or_else(|| unsafe { std::mem::zeroed() })
+                }
+                function::<$($ty,)* R, Closure, By> as *const ()
             }
         }
 

@@ -19,6 +19,7 @@ pub(super) static MACHINE: Machine = Machine {
     entry,
     veneer,
     is_direct: false,
+    jump: None,
     frame_pointer: 29,
     return_address: 30,
     cfa: 16,

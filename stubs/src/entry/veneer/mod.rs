@@ -11,6 +11,8 @@
 //! 3. The *body*, one for each key, made by Cranelift: see [`lower`](super::lower). Where it would
 //!    move nothing, the veneer for amd64 calls the handler itself.
 //!
+//! Typed closures can have a veneer of their own, which [jumps](super::jump) to them.
+//!
 //! | the veneer puts | into |
 //! |---|---|
 //! | the address of the image | integer argument 0 of the C convention |
@@ -221,6 +223,10 @@ struct Machine {
     veneer: fn(&Plan) -> Result<Encoded, String>,
     /// Whether the veneer can call the handler itself.
     is_direct: bool,
+    /// A [veneer that jumps](super::jump) for callers of the native convention, up to its function's address,
+    /// which follows at the next multiple of 8: the registers of the slot's address and of a
+    /// number.
+    jump: Option<fn([&str; 2], u64) -> Result<Encoded, String>>,
     /// DWARF numbers: of the frame pointer and of the return address; and where the caller's
     /// registers are from the canonical frame address, which lies so many bytes above the frame
     /// pointer.
@@ -277,6 +283,26 @@ pub(super) fn encode(plan: &Plan) -> Result<Encoded, String> {
     let machine = machine(arch).ok_or_else(|| format!("no veneer for {arch}"))?;
     let mut code = (machine.veneer)(plan)?;
     code.bytes = with_word(code.bytes, arch, 0);
+    Ok(code)
+}
+
+/// Whether typed closures can do without a veneer.
+pub(super) fn has_jumps(arch: Arch) -> bool {
+    machine(arch).is_some_and(|machine| machine.jump.is_some())
+}
+
+/// A veneer that jumps to `function`.
+pub(super) fn jump(
+    abi: Abi,
+    registers: [&str; 2],
+    number: u64,
+    function: u64,
+) -> Result<Encoded, String> {
+    let arch = abi.arch();
+    let jump = machine(arch).and_then(|machine| machine.jump);
+    let mut code =
+        jump.ok_or_else(|| format!("no veneer that jumps for {arch}"))?(registers, number)?;
+    code.bytes = with_word(code.bytes, arch, function);
     Ok(code)
 }
 

@@ -22,6 +22,7 @@ pub(super) static MACHINE: Machine = Machine {
     entry,
     veneer,
     is_direct: false,
+    jump: None,
     frame_pointer: 8,
     return_address: 1,
     cfa: 16,

@@ -22,6 +22,7 @@ pub(super) static MACHINE: Machine = Machine {
     entry,
     veneer,
     is_direct: true,
+    jump: Some(jump),
     frame_pointer: 6,
     return_address: 16,
     cfa: 16,
@@ -114,6 +115,24 @@ fn veneer(plan: &Plan) -> Result<Encoded, String> {
         let distance = ((word - after) as i32).to_le_bytes();
         code.bytes[after - 4..after].copy_from_slice(&distance);
     }
+    Ok(code)
+}
+
+/// `endbr64; mov slot register, r10; mov number register, number; jmp [rip + function]`
+fn jump([slot, number]: [&str; 2], value: u64) -> Result<Encoded, String> {
+    let mut code = Encoded::default();
+    code.push("endbr64".into(), MACHINE.landing_pad);
+    let to = register(slot)?;
+    let bytes = [0x4c | to >> 3, 0x89, 0xc0 | (R10 & 7) << 3 | to & 7];
+    code.push(format!("mov {slot}, r10"), &bytes);
+    let to = register(number)?;
+    let mut bytes = vec![0x48 | to >> 3, 0xb8 | to & 7];
+    bytes.extend(value.to_le_bytes());
+    code.push(format!("mov {number}, {value}"), &bytes);
+    let end = code.bytes.len() + 6;
+    let mut bytes = vec![0xff, 0x25];
+    bytes.extend(((end.next_multiple_of(8) - end) as i32).to_le_bytes());
+    code.push("jmp [rip + function]".into(), &bytes);
     Ok(code)
 }
 
