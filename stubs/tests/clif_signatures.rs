@@ -2,177 +2,31 @@
 //! process from the signature as it was before, so that it and not our rules says where their
 //! values are.
 
-use cranelift_codegen::ir::{
-    AbiParam, ArgumentPurpose, InstBuilder, MemFlagsData, Signature as Clif, Type as ClifType,
-    Value, types,
-};
+use cranelift_codegen::ir::{AbiParam, ArgumentPurpose, Signature as Clif, types};
 use cranelift_codegen::isa::CallConv;
-use cranelift_codegen::settings::{self, Configurable};
-use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
-use cranelift_jit::{JITBuilder, JITModule};
-use cranelift_module::{Linkage, Module, default_libcall_names};
-use fing_stubs::clif::{ClifError, ClifSignature, convention};
+use fing_stubs::clif::{ClifError, ClifSignature};
 use fing_stubs::function::{Arg, Function, Ret};
 use fing_stubs::fuzzing::Rng;
 use fing_stubs::signature::Type;
-use fing_stubs::{
-    Abi, BlockLayout, CacheOptions, CallStub, CodePolicy, Convention, GBlock, StubCache,
-};
+use fing_stubs::{Abi, CacheOptions, CallStub, CodePolicy, Convention, GBlock, StubCache};
 use target_lexicon::Triple;
 
-/// Random signatures for each convention of the host; `FING_CASES` has another number.
-fn cases() -> usize {
-    let asked = std::env::var("FING_CASES");
-    asked.map_or(300, |text| text.parse().expect("FING_CASES is a number"))
-}
+#[path = "support/clif.rs"]
+mod support;
 
-fn module() -> JITModule {
-    let mut flags = settings::builder();
-    // Without it there is no i128 in signatures of x86-64.
-    flags.set("enable_llvm_abi_extensions", "true").unwrap();
-    let isa = cranelift_codegen::isa::lookup(Triple::host()).unwrap();
-    let isa = isa.finish(settings::Flags::new(flags)).unwrap();
-    JITModule::new(JITBuilder::with_isa(isa, default_libcall_names()))
-}
-
-/// A function of this signature that writes its arguments to a block at `dump`, and takes its
-/// results from one at `given`.
-fn callee(
-    module: &mut JITModule,
-    clif: &Clif,
-    blocks: (&BlockLayout, &BlockLayout),
-    (dump, given): (usize, usize),
-) -> usize {
-    let mut context = module.make_context();
-    context.func.signature = clif.clone();
-    let mut builder_context = FunctionBuilderContext::new();
-    let mut builder = FunctionBuilder::new(&mut context.func, &mut builder_context);
-    let block = builder.create_block();
-    builder.append_block_params_for_function_params(block);
-    builder.switch_to_block(block);
-    let params: Vec<Value> = builder.block_params(block).to_vec();
-    let flags = MemFlagsData::new().with_notrap();
-    let to = builder.ins().iconst(types::I64, dump as i64);
-    let from = builder.ins().iconst(types::I64, given as i64);
-    for (&value, &at) in params.iter().zip(blocks.0.offsets()) {
-        builder.ins().store(flags, value, to, at as i32);
-    }
-    let returned: Vec<Value> = clif
-        .returns
-        .iter()
-        .zip(blocks.1.offsets())
-        .map(|(result, &at)| {
-            builder
-                .ins()
-                .load(result.value_type, flags, from, at as i32)
-        })
-        .collect();
-    builder.ins().return_(&returned);
-    builder.seal_all_blocks();
-    builder.finalize(module.target_config());
-    let id = module
-        .declare_function("callee", Linkage::Export, clif)
-        .unwrap();
-    module.define_function(id, &mut context).unwrap();
-    module.finalize_definitions().unwrap();
-    module.get_finalized_function(id).addr()
-}
-
-/// The conventions that have a table for this host.
-fn conventions() -> Vec<CallConv> {
-    let all = [
-        CallConv::SystemV,
-        CallConv::WindowsFastcall,
-        CallConv::AppleAarch64,
-        CallConv::Tail,
-    ];
-    let known = |call_conv: &CallConv| convention(*call_conv, &Triple::host()).is_ok();
-    all.into_iter().filter(known).collect()
-}
-
-const SCALARS: &[ClifType] = &[
-    types::I8,
-    types::I16,
-    types::I32,
-    types::I64,
-    types::F32,
-    types::F64,
-];
-
-const WIDE: &[ClifType] = &[
-    types::I128,
-    types::I8X16,
-    types::I32X4,
-    types::F64X2,
-    types::F32X4,
-];
-
-fn random_value(rng: &mut Rng, has_vectors: bool, is_param: bool) -> AbiParam {
-    let ty = match rng.below(24) {
-        0 if has_vectors => *rng.pick(WIDE),
-        1 => types::I128,
-        _ => *rng.pick(SCALARS),
-    };
-    let value = AbiParam::new(ty);
-    match rng.below(3) {
-        0 if ty.is_int() => value.sext(),
-        1 if ty.is_int() => value.uext(),
-        _ if ty == types::I64 && is_param && rng.one_in(4) => {
-            AbiParam::special(ty, ArgumentPurpose::VMContext)
-        }
-        _ => value,
-    }
-}
-
-fn random_signature(rng: &mut Rng, call_conv: CallConv) -> Clif {
-    // Only there does Cranelift have them in the registers that compilers of C have.
-    let has_vectors = cfg!(any(target_arch = "x86_64", target_arch = "aarch64"));
-    let mut clif = Clif::new(call_conv);
-    let params = rng.below(14);
-    let results = [0, 1, 1, 1, 2, 2, 3, 5][rng.below(8)];
-    clif.params = (0..params)
-        .map(|_| random_value(rng, has_vectors, true))
-        .collect();
-    clif.returns = (0..results)
-        .map(|_| random_value(rng, has_vectors, false))
-        .collect();
-    clif
-}
-
-/// A block's memory, which is aligned to 16 bytes.
-fn block(rng: &mut Rng, layout: &BlockLayout) -> Vec<u128> {
-    let words = layout.size().div_ceil(16) as usize;
-    (0..words)
-        .map(|_| u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64()))
-        .collect()
-}
-
-fn bytes(block: &[u128]) -> Vec<u8> {
-    block.iter().flat_map(|word| word.to_ne_bytes()).collect()
-}
-
-/// Whether two blocks hold the same values; what is between them may be anything.
-fn same(layout: &BlockLayout, values: &[AbiParam], a: &[u128], b: &[u128]) -> bool {
-    let (a, b) = (bytes(a), bytes(b));
-    values.iter().zip(layout.offsets()).all(|(value, &at)| {
-        let range = at as usize..at as usize + value.value_type.bytes() as usize;
-        a[range.clone()] == b[range]
-    })
-}
+use support::{block, callee, cases, conventions, jit, random_signature, same};
 
 fn call(stub: &CallStub, clif: &Clif, rng: &mut Rng, what: &str) {
     let given = block(rng, stub.results());
     let arguments = block(rng, stub.arguments());
     let inverted = |block: &[u128]| block.iter().map(|word| !word).collect::<Vec<u128>>();
     let (mut dump, mut found) = (inverted(&arguments), inverted(&given));
-    let mut module = module();
+    let mut module = jit();
     let addresses = (dump.as_mut_ptr().addr(), given.as_ptr().addr());
-    let code = callee(
-        &mut module,
-        clif,
-        (stub.arguments(), stub.results()),
-        addresses,
-    );
+    let blocks = (stub.arguments(), stub.results());
+    let id = callee(&mut module, "callee", clif, blocks, addresses);
+    module.finalize_definitions().unwrap();
+    let code = module.get_finalized_function(id).addr();
     // SAFETY: the callee is a function of the signature that was converted, and the blocks are of
     // the stub's layouts.
     unsafe {
@@ -211,10 +65,11 @@ fn values_of_random_signatures_arrive() {
     let policies = [CodePolicy::Generate, CodePolicy::Interpret];
     let caches =
         policies.map(|policy| StubCache::new(CacheOptions::default().policy(policy)).unwrap());
+    let cases = cases(300);
     for call_conv in conventions() {
         let mut rng = Rng::new(13);
         let (mut called, mut refused, mut many, mut wide) = (0, 0, 0, 0);
-        for case in 0..cases() {
+        for case in 0..cases {
             let clif = random_signature(&mut rng, call_conv);
             let (signature, abi) = match ClifSignature::new(&clif, &Triple::host()).convert() {
                 Ok(converted) => converted,
@@ -242,9 +97,9 @@ fn values_of_random_signatures_arrive() {
             wide += usize::from(values.any(|value| value.value_type.bytes() > 8));
         }
         println!("{call_conv}: {called} called, {refused} refused, {many} of several, {wide} wide");
-        assert!(called * 4 > cases(), "{call_conv}: {called} called");
+        assert!(called * 4 > cases, "{call_conv}: {called} called");
         assert!(
-            refused > 0 && refused < cases(),
+            refused > 0 && refused < cases,
             "{call_conv}: {refused} refused"
         );
     }
@@ -273,9 +128,11 @@ fn a_function_is_called_without_a_text() {
     let stub = cache.call_stub(&signature, abi).unwrap();
     let (mut dump, given) = ([0u64; 3], 2.5f64);
     let addresses = (dump.as_mut_ptr().addr(), (&raw const given).addr());
-    let mut module = module();
+    let mut module = jit();
     let blocks = (stub.arguments(), stub.results());
-    let code = callee(&mut module, &clif, blocks, addresses);
+    let id = callee(&mut module, "callee", &clif, blocks, addresses);
+    module.finalize_definitions().unwrap();
+    let code = module.get_finalized_function(id).addr();
     // SAFETY: the function has the signature it was made for.
     let function = unsafe { Function::at(&cache, code, &signature, abi).unwrap() };
     let pointer: *const u8 = (&raw const dump).cast();

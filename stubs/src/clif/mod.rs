@@ -1,5 +1,6 @@
-//! Cranelift's own types as this crate's: signatures of functions that a JIT compiled. Feature
-//! `clif`; with it `cranelift_codegen`'s types are part of this crate's API, in the range of
+//! For embedders with a Cranelift of their own: signatures of functions that their JIT compiled, as
+//! this crate's; stubs in their modules ([`define_stub`]). Feature `clif`; with it types of `cranelift_codegen` and
+//! `cranelift_module` are part of this crate's API, in the range of
 //! versions that `Cargo.toml` names.
 //!
 //! [`ClifSignature`] makes a [`Signature`] and an [`Abi`] of a `cranelift_codegen::ir::Signature`,
@@ -67,6 +68,7 @@
 #![forbid(unsafe_code)]
 
 mod error;
+mod module;
 mod places;
 
 use cranelift_codegen::ir::{self, AbiParam, ArgumentExtension, ArgumentPurpose, types};
@@ -74,6 +76,7 @@ use cranelift_codegen::isa::CallConv;
 use target_lexicon::Triple;
 
 pub use error::ClifError;
+pub use module::{DefineError, define_stub, stub_signature};
 
 use crate::abi::{Abi, Arch, Convention};
 use crate::assign::{AssignError, assign};
