@@ -1,5 +1,5 @@
-//! Stubs in Cranelift modules that are not this crate's: a JIT's, and an object file that gcc links.
-//! A module has it all: callee, stub, and the function that calls the stub.
+//! Stubs in Cranelift modules that are not this crate's: a JIT's, and an object file that gcc
+//! links. A module has it all: callee, stub, and the function that calls the stub.
 
 use std::sync::atomic::AtomicPtr;
 

@@ -1,6 +1,6 @@
 //! For embedders with a Cranelift of their own: signatures of functions that their JIT compiled, as
-//! this crate's; stubs in their modules ([`define_stub`]). Feature `clif`; with it types of `cranelift_codegen` and
-//! `cranelift_module` are part of this crate's API, in the range of
+//! this crate's; stubs in their modules ([`define_stub`]). Feature `clif`; with it types of
+//! `cranelift_codegen` and `cranelift_module` are part of this crate's API, in the range of
 //! versions that `Cargo.toml` names.
 //!
 //! [`ClifSignature`] makes a [`Signature`] and an [`Abi`] of a `cranelift_codegen::ir::Signature`,

@@ -19,7 +19,10 @@ const ALIGNMENT: u64 = 16;
 #[non_exhaustive]
 pub enum DefineError {
     /// The caller's: module and compiler are for two targets.
-    #[error("stub {}: the module is for {found}, wanted {wanted}, the compiler's target", short(.key))]
+    #[error(
+        "stub {}: the module is for {found}, wanted {wanted}, the compiler's target",
+        short(.key)
+    )]
     Target {
         /// The key asked for.
         key: String,
