@@ -136,7 +136,7 @@ pub struct FuncType {
 }
 
 /// One field of a struct.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Field {
     /// Name; `_` may occur more than once.
@@ -160,6 +160,20 @@ impl Field {
             offset: 0,
             is_embedded: false,
             tag: None,
+        }
+    }
+}
+
+impl Hash for Field {
+    /// Offsets follow from the types, and most fields are neither embedded nor have a tag.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+        self.ty.hash(state);
+        if self.is_embedded {
+            state.write_u8(1);
+        }
+        if let Some(tag) = &self.tag {
+            tag.hash(state);
         }
     }
 }
