@@ -1,6 +1,8 @@
 //! Where finalizers run: options of the runtime's thread, drains with a budget on threads of the
 //! embedder, and how these are told that calls are due.
 
+#[path = "support/numbers.rs"]
+mod numbers;
 #[path = "support/vm.rs"]
 #[expect(
     dead_code,
@@ -353,19 +355,8 @@ fn options_of_the_thread() {
 /// All of it with a collector of the embedder's.
 #[test]
 fn foreign_finalizers_have_the_same() {
-    use fing::foreign::{Finalizers, Scope, Tracer};
-    struct Nothing;
-    // SAFETY: I16: nothing is reached, and nothing followed.
-    unsafe impl Tracer for Nothing {
-        type Ref = usize;
-        fn is_reached(&mut self, _: usize) -> bool {
-            false
-        }
-        fn trace(&mut self, object: usize) -> usize {
-            object
-        }
-        fn children(&mut self, _: usize, _: &mut dyn FnMut(&mut Self, usize)) {}
-    }
+    use fing::foreign::{Finalizers, Scope};
+    use numbers::NoneReached;
     extern "C" fn add(number: u64, sum: &AtomicU64) {
         sum.fetch_add(number, SeqCst);
     }
@@ -391,7 +382,8 @@ fn foreign_finalizers_have_the_same() {
     }
     let due = finalizers.due_descriptor().unwrap();
     // SAFETY: I16: as above.
-    unsafe { finalizers.collect(Scope::Full, &mut Nothing, |_| ()) }.unwrap();
+    unsafe { finalizers.collect(Scope::Full, &mut NoneReached { external_bytes: 0 }, |_| ()) }
+        .unwrap();
     assert_eq!(told.load(SeqCst), 0);
     finalizers.finish();
     assert_eq!(told.load(SeqCst), 1);

@@ -2,6 +2,8 @@
 //! or its runtime is done.
 #![cfg(target_os = "linux")]
 
+#[path = "support/numbers.rs"]
+mod numbers;
 #[path = "support/runner.rs"]
 mod runner;
 #[path = "support/vm.rs"]
@@ -13,11 +15,12 @@ use std::sync::{Arc, Mutex};
 
 use fing::error::{AddCleanupError, SetFinalizerError};
 use fing::failure::{CallKind, Cause, Decision, Failure, FailurePolicy, Handling};
-use fing::foreign::{Finalizers, Scope, Tracer};
+use fing::foreign::{Finalizers, Scope};
 use fing::{
     Abi, Arch, CleanupFn, CleanupOptions, CyclePolicy, FinalizerFn, FinalizerOptions, HeldValue,
     Runtime, RuntimeBuilder,
 };
+use numbers::NoneReached;
 use vm::{LONG, Vm};
 
 /// What a hook was told.
@@ -467,21 +470,6 @@ fn a_status_that_cannot_be_read_is_refused() {
     });
 }
 
-/// A collector of objects none of which is ever reached.
-struct Nothing;
-
-// SAFETY: I16: the functions of these tests follow no reference.
-unsafe impl Tracer for Nothing {
-    type Ref = usize;
-    fn is_reached(&mut self, _: usize) -> bool {
-        false
-    }
-    fn trace(&mut self, object: usize) -> usize {
-        object
-    }
-    fn children(&mut self, _: usize, _: &mut dyn FnMut(&mut Self, usize)) {}
-}
-
 extern "C" fn word_status(word: usize) -> i32 {
     (word % 3) as i32
 }
@@ -523,7 +511,7 @@ fn foreign_objects_have_the_same_policies() {
             finalizers.set_finalizer(object, &function).unwrap();
         }
         finalizers
-            .collect(Scope::Full, &mut Nothing, |_| ())
+            .collect(Scope::Full, &mut NoneReached { external_bytes: 0 }, |_| ())
             .unwrap();
     }
     finalizers.finish();

@@ -1,5 +1,7 @@
 //! Calls apart from those of the executor: mailboxes that an owner's thread drains, and the pool.
 
+#[path = "support/numbers.rs"]
+mod numbers;
 #[path = "support/vm.rs"]
 #[expect(dead_code, reason = "not every test crate uses all of it")]
 mod vm;

@@ -7,6 +7,8 @@ mod assist;
 mod foreign;
 #[path = "pressure/lanes.rs"]
 mod lanes;
+#[path = "support/numbers.rs"]
+mod numbers;
 #[path = "pressure/refuse.rs"]
 mod refuse;
 #[path = "pressure/tell.rs"]

@@ -1,6 +1,8 @@
 //! Calls that are stuck, and threads that end in a call: they are noticed, and the others go on.
 #![cfg(target_os = "linux")]
 
+#[path = "support/numbers.rs"]
+mod numbers;
 #[path = "support/vm.rs"]
 #[expect(dead_code, reason = "not every test crate uses all of it")]
 mod vm;
@@ -12,8 +14,9 @@ use std::time::Duration;
 
 use fing::error::{CallsError, ExecutorError, RuntimeError};
 use fing::failure::{Cause, Failure, FailurePolicy, Watchdog};
-use fing::foreign::{Finalizers, Scope, Tracer};
+use fing::foreign::{Finalizers, Scope};
 use fing::{Abi, CleanupFn, Executor, FinalizerFn, HeldValue, Runtime};
+use numbers::NoneReached;
 use vm::{LONG, Vm};
 
 /// Short, so that tests are; nothing depends on it.
@@ -431,21 +434,6 @@ extern "C" fn waits(door: *const Door) {
     }
 }
 
-/// A collector of objects none of which is ever reached.
-struct Nothing;
-
-// SAFETY: I16: the functions of these tests follow no reference.
-unsafe impl Tracer for Nothing {
-    type Ref = usize;
-    fn is_reached(&mut self, _: usize) -> bool {
-        false
-    }
-    fn trace(&mut self, object: usize) -> usize {
-        object
-    }
-    fn children(&mut self, _: usize, _: &mut dyn FnMut(&mut Self, usize)) {}
-}
-
 #[test]
 fn finalizers_of_a_foreign_collector_are_watched_too() {
     let stuck = Arc::new(AtomicU64::new(0));
@@ -483,7 +471,7 @@ fn finalizers_of_a_foreign_collector_are_watched_too() {
     // SAFETY: I16: as above.
     unsafe {
         finalizers
-            .collect(Scope::Full, &mut Nothing, |_| ())
+            .collect(Scope::Full, &mut NoneReached { external_bytes: 0 }, |_| ())
             .unwrap()
     };
     finalizers.finish();

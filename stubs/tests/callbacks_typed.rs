@@ -3,6 +3,7 @@
 #![cfg(target_os = "linux")]
 
 #[path = "support/conventions.rs"]
+#[expect(dead_code, reason = "not every test crate uses all of it")]
 mod conventions;
 
 use std::cell::Cell;
@@ -277,7 +278,7 @@ fn they_live_as_all_callbacks() {
 
 /// The address of a hidden result area comes back, as code of Rust's compiler sees it; not if that
 /// is planted as a mistake.
-#[cfg(feature = "faults")]
+#[cfg(all(feature = "faults", target_arch = "x86_64"))]
 #[test]
 fn the_area_of_a_large_result_is_returned() {
     use fing_stubs::faults::Fault;

@@ -6,6 +6,7 @@
 mod conventions;
 
 use std::cell::Cell;
+use std::ffi::c_char;
 use std::sync::{Arc, Mutex};
 
 use conventions::{go, go_by_registers, native};
@@ -15,7 +16,7 @@ use fing_stubs::function::{
     Arg, CValue, Complex, Function, FunctionError, Ret, Typed, VariadicFunction, signature_of,
 };
 use fing_stubs::fuzzing::{Rng, c_signature};
-use fing_stubs::signature::{CType, DataModel, Kind, Type};
+use fing_stubs::signature::{CType, Kind, LongDouble, Type};
 use fing_stubs::{BlockLayout, CacheOptions, CodePolicy, Signature, StubCache, c_struct};
 
 fn caches() -> [StubCache; 2] {
@@ -420,7 +421,7 @@ fn errno_of_the_call() {
         assert_eq!((result, errno.unwrap()), (-1, libc::EBADF));
 
         let chdir = function(&cache, chdir as *const (), "int chdir(const char *)");
-        let chdir = chdir.typed::<unsafe fn(*const i8) -> i32>().unwrap();
+        let chdir = chdir.typed::<unsafe fn(*const c_char) -> i32>().unwrap();
         // SAFETY: I5: a text.
         let found = unsafe { chdir.call_errno(c"/no/such/folder".as_ptr()) };
         assert_eq!(found, (-1, libc::ENOENT));
@@ -482,7 +483,7 @@ fn several_threads_call_one_function() {
 
 /// Sets the bits of `mask` that a value of this type at byte `at` has a meaning for.
 fn mark(ty: &Type, at: usize, mask: &mut [u8]) {
-    let model = DataModel::SYSTEM_V;
+    let model = native().native_table().unwrap().data;
     let size = model.layout(ty).unwrap().size as usize;
     match ty.underlying() {
         Kind::Array(len, elem) => {
@@ -501,8 +502,10 @@ fn mark(ty: &Type, at: usize, mask: &mut [u8]) {
                 }
             }
         }
-        Kind::C(CType::LongDouble) => mask[at..at + 10].fill(0xff),
-        Kind::C(CType::ComplexLongDouble) => {
+        Kind::C(CType::LongDouble) if model.long_double == LongDouble::X87 => {
+            mask[at..at + 10].fill(0xff);
+        }
+        Kind::C(CType::ComplexLongDouble) if model.long_double == LongDouble::X87 => {
             mask[at..at + 10].fill(0xff);
             mask[at + 16..at + 26].fill(0xff);
         }

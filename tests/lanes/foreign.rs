@@ -7,26 +7,12 @@ use std::thread::{self, ThreadId};
 
 use fing::executor::{Lane, MailboxOptions, Pool};
 use fing::failure::Handling;
-use fing::foreign::{Finalizers, Scope, Tracer};
+use fing::foreign::{Finalizers, Scope};
 use fing::{Abi, CleanupFn, Executor, FinalizerFn, FinalizerOptions, HeldValue};
 
 use super::{ALL, drained};
+use crate::numbers::NoneReached;
 use crate::vm::LONG;
-
-/// A collector of numbers that finds all of them dead.
-struct Nothing;
-
-// SAFETY: I16: there are no objects, only numbers, which finalizers do not follow.
-unsafe impl Tracer for Nothing {
-    type Ref = usize;
-    fn is_reached(&mut self, _: usize) -> bool {
-        false
-    }
-    fn trace(&mut self, object: usize) -> usize {
-        object
-    }
-    fn children(&mut self, _: usize, _: &mut dyn FnMut(&mut Self, usize)) {}
-}
 
 /// Which thread has made the call of each number. Those of the pool meet, two at a time.
 #[derive(Default)]
@@ -104,7 +90,8 @@ fn each_lane_makes_its_calls() {
     doom(&finalizers, 10, mailbox.lane(), owner);
     doom(&finalizers, 20, Lane::Pool, pool);
     // SAFETY: I16: no finalizer follows a number.
-    unsafe { finalizers.collect(Scope::Full, &mut Nothing, |_| ()) }.unwrap();
+    unsafe { finalizers.collect(Scope::Full, &mut NoneReached { external_bytes: 0 }, |_| ()) }
+        .unwrap();
     let ticket = finalizers.finish().ticket;
     assert_eq!(mailbox.due(), 6);
     assert_eq!(drained(&mailbox, ALL.calls(2)), (2, 4));
@@ -144,7 +131,8 @@ fn a_mailbox_that_is_dropped_or_left() {
         let calls = leaked(None);
         doom(&finalizers, 0, mailbox.lane(), calls);
         // SAFETY: I16: no finalizer follows a number.
-        unsafe { finalizers.collect(Scope::Full, &mut Nothing, |_| ()) }.unwrap();
+        unsafe { finalizers.collect(Scope::Full, &mut NoneReached { external_bytes: 0 }, |_| ()) }
+            .unwrap();
         let ticket = finalizers.finish().ticket;
         if drops {
             drop(mailbox);

@@ -4,28 +4,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fing::executor::{BacklogAction, BacklogBound};
-use fing::foreign::{Finalizers, FinalizersBuilder, RegisterError, Scope, Tracer};
+use fing::foreign::{Finalizers, FinalizersBuilder, RegisterError, Scope};
 use fing::{Abi, CleanupFn, CyclePolicy, Executor, FinalizerFn, HeldValue};
 
 use super::{ALL, bounds};
+use crate::numbers::NoneReached;
 
-/// A collector of numbers that finds all of them dead. Each owns 10 external bytes.
-struct Nothing;
-
-// SAFETY: I16: there are no objects, only numbers, which finalizers do not follow.
-unsafe impl Tracer for Nothing {
-    type Ref = usize;
-    fn is_reached(&mut self, _: usize) -> bool {
-        false
-    }
-    fn trace(&mut self, object: usize) -> usize {
-        object
-    }
-    fn children(&mut self, _: usize, _: &mut dyn FnMut(&mut Self, usize)) {}
-    fn external_bytes(&mut self, _: usize) -> usize {
-        10
-    }
-}
+/// What each object owns.
+const OBJECTS: NoneReached = NoneReached { external_bytes: 10 };
 
 extern "C" fn nothing(_: usize) {}
 
@@ -56,7 +42,7 @@ fn queue(finalizers: &Finalizers<usize>, objects: std::ops::Range<usize>) {
         unsafe { finalizers.set_finalizer(16 * object, &finalizer()) }.unwrap();
     }
     // SAFETY: I16: as above.
-    unsafe { finalizers.collect(Scope::Full, &mut Nothing, |_| ()) }.unwrap();
+    unsafe { finalizers.collect(Scope::Full, &mut { OBJECTS }, |_| ()) }.unwrap();
     finalizers.finish();
 }
 
@@ -142,7 +128,7 @@ fn cancelled_calls_count_no_more() {
         unsafe { finalizers.set_finalizer(16 * object, &finalizer()) }.unwrap();
     }
     // SAFETY: I16: as above.
-    unsafe { finalizers.collect(Scope::Full, &mut Nothing, |_| ()) }.unwrap();
+    unsafe { finalizers.collect(Scope::Full, &mut { OBJECTS }, |_| ()) }.unwrap();
     assert!(finalizers.clear_finalizer(16).is_cancelled());
     finalizers.finish();
     let external = || finalizers.stats().backlog.external_bytes;

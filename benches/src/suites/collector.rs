@@ -9,7 +9,7 @@ use crate::measure::floor::Floor;
 use crate::measure::memory::Mappings;
 use crate::measure::random::permutation;
 use crate::measure::{Fault, Round, Subject, expect, rounds};
-use crate::plan::{Bar, Row, Scenario, Sizes, Source, Suite};
+use crate::plan::{Bar, Row, Scenario, Sizes, Suite};
 
 const fn suite(name: &'static str, start: fn(usize) -> Result<Box<dyn Subject>, Fault>) -> Suite {
     Suite {
@@ -65,13 +65,7 @@ const fn scenario(
     unit: &'static str,
     rows: fn() -> Vec<Row>,
 ) -> Scenario {
-    Scenario {
-        name: suite.name,
-        group: "collector",
-        about,
-        unit,
-        source: Source::Suite(suite, rows),
-    }
+    Scenario::of_suite(suite, "collector", about, unit, rows)
 }
 
 const OBJECT: &str = "ns/object";

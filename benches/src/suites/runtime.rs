@@ -11,7 +11,7 @@ use crate::api::world::{Mutator, Prepared, Setup, World};
 use crate::callees::Kind;
 use crate::measure::clock::try_time;
 use crate::measure::{Fault, Subject, expect, rounds};
-use crate::plan::{Bar, Row, Scenario, Sizes, Source, Suite};
+use crate::plan::{Bar, Row, Scenario, Sizes, Suite};
 use lent::lend;
 use lives::{churn, drain, drain_mixed, grow, live, live_and_die};
 use registrations::{allocate, attach, clean_up, memory, set};
@@ -68,13 +68,7 @@ const fn scenario(
     unit: &'static str,
     rows: fn() -> Vec<Row>,
 ) -> Scenario {
-    Scenario {
-        name: suite.name,
-        group: "runtime",
-        about,
-        unit,
-        source: Source::Suite(suite, rows),
-    }
+    Scenario::of_suite(suite, "runtime", about, unit, rows)
 }
 
 const OBJECT: &str = "ns/object";

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::api::vm::{Mutator, Obj, Vm};
 use crate::measure::clock::{time, try_time};
 use crate::measure::{Fault, Round, Subject, callgrind, expect, rounds};
-use crate::plan::{Bar, Row, Scenario, Sizes, Source, Suite};
+use crate::plan::{Bar, Row, Scenario, Sizes, Suite};
 
 /// Objects whose fields are read and written again and again: they stay in the first cache.
 const NEAR: usize = 512;
@@ -52,13 +52,7 @@ const fn scenario(
     unit: &'static str,
     rows: fn() -> Vec<Row>,
 ) -> Scenario {
-    Scenario {
-        name: suite.name,
-        group: "vm",
-        about,
-        unit,
-        source: Source::Suite(suite, rows),
-    }
+    Scenario::of_suite(suite, "vm", about, unit, rows)
 }
 
 /// All scenarios, in the order of reports.

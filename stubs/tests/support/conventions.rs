@@ -1,5 +1,4 @@
 //! The conventions of this host, whichever it is.
-#![allow(dead_code, reason = "not every test uses all")]
 
 use fing_stubs::{Abi, Arch};
 
