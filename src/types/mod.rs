@@ -29,7 +29,7 @@ use fing_stubs::signature::{
     Kind, Named, ParseError, Signature, Type, TypeError, parse_signature_with, parse_type_with,
 };
 use methods::Declared;
-use names::Names;
+use names::{Name, Names};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
@@ -106,9 +106,49 @@ impl Types {
     /// # Errors
     /// When `name` is not a type name.
     pub fn declare(&self, name: &str) -> Result<(), TypesError> {
-        let own = self.opaque(name)?;
+        let own = self.own(name)?;
         self.books.lock().names.entry(own).or_insert(None);
         Ok(())
+    }
+
+    /// Declares a name, as [`Types::declare`], whose type is shown to people as `display`: in
+    /// messages that have Go's text, and in the alternate form (`{:#}`) of types. It may be any
+    /// text, also one that other types are shown as: for types of one name in different functions,
+    /// and instances of generic types. A declaration with the same display has no effect again.
+    ///
+    /// ```
+    /// let types = fing::Types::new();
+    /// types.declare_local("main.T_2", "main.T")?;
+    /// let ty = types.define("main.T_2", "struct { Next *main.T_2 }")?;
+    /// let pointer = types.desc(types.pointer_to(ty)?)?;
+    /// assert_eq!(format!("{} {:#}", pointer.ty(), pointer.ty()), "*main.T_2 *main.T");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When `name` is not a type name, `display` is empty or longer than
+    /// [`MAX_NAME`](fing_stubs::signature::MAX_NAME), or the name was declared or defined with
+    /// another display, or with none.
+    pub fn declare_local(&self, name: &str, display: &str) -> Result<(), TypesError> {
+        let displayed = self.opaque(name)?.displayed_as(display)?;
+        let mut books = self.books.lock();
+        let own = books.names.own(name, || Ok(displayed))?;
+        let there = own.opaque.clone();
+        books.names.entry(own).or_insert(None);
+        match there.kind() {
+            Kind::Named(there) if there.display() != display => Err(TypesError::Display {
+                name: name.into(),
+                found: display.into(),
+                there: there.display().into(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The name, as it was declared if it was.
+    fn own(&self, name: &str) -> Result<Name, TypeError> {
+        let books = self.books.lock();
+        books.names.own(name, || self.opaque(name))
     }
 
     /// Defines a type: `define("main.Node", "struct { Next *main.Node; V int }")`. The same
@@ -117,8 +157,8 @@ impl Types {
     /// # Errors
     /// When the text is no type or uses unknown names, or the name has another definition already.
     pub fn define(&self, name: &str, underlying: &str) -> Result<TypeId, TypesError> {
-        let own = self.opaque(name)?;
-        let underlying = self.parse_in(&own, underlying)?;
+        let own = self.own(name)?;
+        let underlying = self.parse_in(&own.opaque, underlying)?;
         self.define_value(own, &underlying, None)
     }
 
@@ -127,7 +167,7 @@ impl Types {
     /// # Errors
     /// As [`Types::define`].
     pub fn define_as(&self, name: &str, underlying: &Type) -> Result<TypeId, TypesError> {
-        self.define_value(self.opaque(name)?, underlying, None)
+        self.define_value(self.own(name)?, underlying, None)
     }
 
     /// The opaque type of a name in this universe.
@@ -145,14 +185,14 @@ impl Types {
 
     fn define_value(
         &self,
-        own: Type,
+        own: Name,
         underlying: &Type,
         element: Option<&TypeDesc>,
     ) -> Result<TypeId, TypesError> {
-        self.check(underlying, own.name())?;
+        self.check(underlying, own.opaque.name())?;
         check_go(underlying)?;
         let underlying = shape::shallow(&self.complete(underlying)?, self.universe)?;
-        let ty = own.defined_as(underlying)?;
+        let ty = own.opaque.defined_as(underlying)?;
         let mut books = self.books.lock();
         let Books { names, count, .. } = &mut *books;
         match names.entry(own) {
@@ -248,8 +288,8 @@ impl Types {
             let ty = element.ty().to_string();
             return Err(TypesError::NoElement { ty });
         }
-        let own = self.opaque(name)?;
-        let underlying = self.parse_in(&own, underlying)?;
+        let own = self.own(name)?;
+        let underlying = self.parse_in(&own.opaque, underlying)?;
         let id = self.define_value(own, &underlying, Some(element))?;
         let desc = self.desc(id)?;
         if desc.tail() == Some(&element.as_tail(desc.size())) {

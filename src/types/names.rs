@@ -1,7 +1,7 @@
 //! The names of a universe: for each its opaque type, and the descriptor of what it is defined as.
 #![forbid(unsafe_code)]
 
-use fing_stubs::signature::Type;
+use fing_stubs::signature::{Type, TypeError};
 use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::collections::hash_map::{Entry, RandomState};
@@ -27,10 +27,26 @@ impl Names {
         Some((&known.opaque, *index))
     }
 
-    /// The place of the name of an opaque type.
-    pub(super) fn entry(&mut self, opaque: Type) -> Entry<'_, Name, Option<u32>> {
-        let hash = self.key.hash_one(name_of(&opaque));
-        self.table.entry(Name { hash, opaque })
+    /// The name as it is known here, or a new one that `make` makes the opaque type of.
+    pub(super) fn own(
+        &self,
+        name: &str,
+        make: impl FnOnce() -> Result<Type, TypeError>,
+    ) -> Result<Name, TypeError> {
+        let hash = self.key.hash_one(name);
+        let wanted: &dyn Hashed = &(hash, name);
+        match self.table.get_key_value(wanted) {
+            Some((known, _)) => Ok(known.clone()),
+            None => Ok(Name {
+                hash,
+                opaque: make()?,
+            }),
+        }
+    }
+
+    /// The place of a name.
+    pub(super) fn entry(&mut self, own: Name) -> Entry<'_, Name, Option<u32>> {
+        self.table.entry(own)
     }
 }
 
@@ -38,10 +54,12 @@ fn name_of(opaque: &Type) -> &str {
     opaque.name().unwrap_or_default()
 }
 
-#[derive(Debug)]
+/// A name with its hash in the table.
+#[derive(Clone, Debug)]
 pub(super) struct Name {
     hash: u64,
-    opaque: Type,
+    /// The type of the name without its definition.
+    pub(super) opaque: Type,
 }
 
 /// What the table compares: a name's hash, then the name.
@@ -135,10 +153,12 @@ mod tests {
     fn every_name_is_found_as_the_table_grows() {
         let mut names = Names::default();
         for index in 0..2000 {
-            let opaque = Type::opaque(&format!("main.T{index}")).unwrap();
-            names.entry(opaque.clone()).or_insert(None);
+            let name = format!("main.T{index}");
+            let own = names.own(&name, || Type::opaque(&name)).unwrap();
+            names.entry(own).or_insert(None);
             // The second entry is the first one's.
-            let again = names.entry(opaque).or_insert(Some(0));
+            let own = names.own(&name, || unreachable!("it is known")).unwrap();
+            let again = names.entry(own).or_insert(Some(0));
             assert_eq!(*again, None);
             *again = Some(index);
         }

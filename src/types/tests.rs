@@ -591,3 +591,61 @@ fn a_definition_is_one_however_it_is_given() {
     assert!(!shape::is_shallow(&part, types.universe, false));
     assert!(!shape::is_shallow(&part, types.universe + 1, false));
 }
+
+#[test]
+fn local_types_have_one_display_and_names_of_their_own() {
+    let types = Types::new();
+    for (name, display) in [("main.T_1", "main.T"), ("main.T_2", "main.T")] {
+        types.declare_local(name, display).unwrap();
+        types.declare_local(name, display).unwrap();
+        types.declare(name).unwrap();
+    }
+    // Mentioned before it is defined, by itself, as a part, and embedded.
+    let mentions = "struct { P *main.T_1; F func(main.T_2) }";
+    let before = types.define("main.U", mentions).unwrap();
+    let first = types
+        .define("main.T_1", "struct { Next *main.T_1 }")
+        .unwrap();
+    let second = types
+        .define("main.T_2", "struct { Next *main.T_2; V int }")
+        .unwrap();
+    let parts = types.id("struct { A [2]main.T_1; main.T_2 }").unwrap();
+    assert_ne!(first, second);
+    let show = |id| {
+        let ty = types.desc(id).unwrap().ty();
+        let under = definition(ty).unwrap_or(ty);
+        format!("{ty} {ty:#} {under:#}")
+    };
+    assert_eq!(
+        show(before),
+        "main.U main.U struct { P *main.T; F func(main.T) }"
+    );
+    assert_eq!(show(first), "main.T_1 main.T struct { Next *main.T }");
+    assert_eq!(
+        show(second),
+        "main.T_2 main.T struct { Next *main.T; V int }"
+    );
+    let text = "struct { A [2]main.T_1; main.T_2 }";
+    let shown = "struct { A [2]main.T; main.T }";
+    assert_eq!(show(parts), format!("{text} {shown} {shown}"));
+    // The plain form is still a text that is parsed to the same type.
+    assert_eq!(types.id(text), Ok(parts));
+    let [first, second] = [first, second].map(|id| types.pointer_to(id).unwrap());
+    assert!(types.assignable(first, first).is_ok());
+    assert!(types.assignable(first, second).is_err());
+    // A display is one for all.
+    for (name, display) in [("main.T_1", "main.V"), ("main.U", "main.V")] {
+        let error = types.declare_local(name, display).unwrap_err();
+        let TypesError::Display { found, there, .. } = &error else {
+            panic!("{error}");
+        };
+        assert_eq!(
+            (&**found, there == name || there == "main.T"),
+            ("main.V", true)
+        );
+    }
+    for bad in ["", &"x".repeat(256)] {
+        assert!(types.declare_local("main.W", bad).is_err());
+        assert!(types.parse("*main.W").is_err());
+    }
+}

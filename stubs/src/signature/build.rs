@@ -184,6 +184,7 @@ static ERROR: LazyLock<Type> = LazyLock::new(|| {
     let interface = Type::leaf(Kind::Interface(vec![method]));
     Type::leaf(Kind::Named(Named {
         scope: 0,
+        display: None,
         name: "error".into(),
         underlying: Some(interface),
     }))
@@ -399,9 +400,8 @@ impl Type {
             _ => underlying,
         };
         Type::make(Kind::Named(Named {
-            name: named.name.clone(),
             underlying: Some(underlying),
-            scope: named.scope,
+            ..named.clone()
         }))
     }
 
@@ -425,12 +425,44 @@ impl Type {
                     scope,
                     ..named.clone()
                 };
-                // No rule looks at the scope.
-                let (kind, facts) = (Kind::Named(named), self.0.facts);
-                Ok(Type(Arc::new(Node { kind, facts })))
+                Ok(self.marked(named))
             }
             _ => Ok(self.clone()),
         }
+    }
+
+    /// The same defined type, whose name `{:#}` prints as `display`: types of one name in different
+    /// functions, instances of generic types (`main.Pair[int]`). Other types stay as they are.
+    ///
+    /// ```
+    /// use fing_stubs::signature::Type;
+    ///
+    /// let pair = Type::opaque("main.Pair_1")?.displayed_as("main.Pair[int]")?;
+    /// let pointer = Type::pointer_to(pair)?;
+    /// assert_eq!(format!("{pointer} {pointer:#}"), "*main.Pair_1 *main.Pair[int]");
+    /// # Ok::<(), fing_stubs::signature::TypeError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When `display` is empty or longer than [`MAX_NAME`].
+    pub fn displayed_as(&self, display: &str) -> Result<Type, TypeError> {
+        if display.is_empty() || display.len() > MAX_NAME {
+            let wanted = "a text of 1 to 255 bytes";
+            return Err(bad_name("displayed type", display, wanted));
+        }
+        Ok(match self.kind() {
+            Kind::Named(named) => self.marked(Named {
+                display: Some(display.into()),
+                ..named.clone()
+            }),
+            _ => self.clone(),
+        })
+    }
+
+    /// The same type with another scope or display, of which nothing else depends.
+    fn marked(&self, named: Named) -> Type {
+        let (kind, facts) = (Kind::Named(named), self.0.facts);
+        Type(Arc::new(Node { kind, facts }))
     }
 
     /// The defined type `name`, of which nothing else is known. It may only stand behind a pointer,
@@ -446,6 +478,7 @@ impl Type {
             name: name.into(),
             underlying: None,
             scope,
+            display: None,
         })))
     }
 }

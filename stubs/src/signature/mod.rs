@@ -59,7 +59,8 @@ pub const MAX_NAME: usize = 255;
 /// A Go type. Cheap to clone (one reference count) and to compare.
 ///
 /// `Display` prints `struct{}` and `interface{}`; the alternate form `{:#}` prints the text Go
-/// itself would print (`struct {}`, `interface {}`, no parameter names in methods).
+/// itself would print (`struct {}`, `interface {}`, no parameter names in methods, names as
+/// [displayed](Type::displayed_as)).
 #[derive(Clone)]
 pub struct Type(Arc<Node>);
 
@@ -223,6 +224,8 @@ pub struct Named {
     name: Arc<str>,
     underlying: Option<Type>,
     scope: u64,
+    /// What `{:#}` prints, if that is not the name.
+    display: Option<Arc<str>>,
 }
 
 impl Named {
@@ -234,6 +237,11 @@ impl Named {
     /// The name, `main.Node`.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The name that is shown to people ([`Type::displayed_as`]). It does not count for equality.
+    pub fn display(&self) -> &str {
+        self.display.as_ref().unwrap_or(&self.name)
     }
 
     /// The type it is defined as (never itself a defined type); `None` for an opaque type.
