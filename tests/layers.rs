@@ -29,7 +29,7 @@ const STUBS: &str = "
     error, veneer < unwind < tools < code;
     unwind < compile;
     code, compile < publish;
-    compile < fuzzing;
+    compile < fuzzing, clif;
     record, compile, host < interp;
     barrier, interp, publish < stub < call < cache < function < entry;
     lock < frames, function;

@@ -23,6 +23,7 @@
 //! | feature | default | what it adds |
 //! |---|---|---|
 //! | `all-arch` | no | code for every machine that Cranelift has ([`Compiler::for_target`]) |
+//! | `clif` | no | `clif`: functions of the embedder's JIT; Cranelift's types in the API |
 //! | `explain` | no | `Assignment::to_json`; `go_frame`, the frames that Go reserves |
 //! | `testing` | no | no part of the API: random signatures, callees in assembly |
 //! | `faults` | no | for tests, no part of the API: mistakes planted on purpose |
@@ -74,6 +75,8 @@ pub mod c;
 mod cache;
 mod call;
 pub mod check;
+#[cfg(feature = "clif")]
+pub mod clif;
 mod code;
 mod compile;
 pub mod entry;

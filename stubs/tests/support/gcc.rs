@@ -1,11 +1,9 @@
 //! gcc's code in the process of a test, on every host.
 
-use std::ffi::CString;
-use std::path::Path;
-use std::process::Command;
-
-use fing_oracles::tool;
 use fing_stubs::{Abi, Convention};
+
+#[path = "library.rs"]
+mod library;
 
 /// The conventions of this host's gcc, with the attribute of a function that is of each.
 pub(crate) fn conventions() -> Vec<(Abi, &'static str)> {
@@ -18,43 +16,7 @@ pub(crate) fn conventions() -> Vec<(Abi, &'static str)> {
     }
 }
 
-/// Compiles a shared library for this host and opens it, for the rest of the process's life: what
-/// is returned gives a function's address.
-///
-/// `None` if gcc is not on this machine, which has been said aloud.
+/// Compiles a shared library for this host and opens it; see [`library::open`].
 pub(crate) fn open(name: &str, source: &str) -> Option<impl Fn(&str) -> usize + use<>> {
-    // Under an emulator too, the compiler is the one of the machine around it.
-    let gcc = match std::env::consts::ARCH {
-        "x86_64" => "gcc".to_owned(),
-        arch => format!("{arch}-linux-gnu-gcc"),
-    };
-    let gcc = tool(&gcc, "callers compiled by gcc")?;
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let folder = folder.join(format!("{name}-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let (c, so) = (folder.join("callers.c"), folder.join("callers.so"));
-    std::fs::write(&c, source).unwrap();
-    let mut command = Command::new(gcc);
-    command
-        .args(["-O1", "-w", "-shared", "-fPIC", "-o"])
-        .arg(&so)
-        .arg(&c);
-    let output = command.output().unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let path = CString::new(so.to_str().unwrap()).unwrap();
-    // SAFETY: a library of plain functions, which has no initializers.
-    let library = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW) };
-    assert!(!library.is_null(), "{}", so.display());
-    std::fs::remove_dir_all(folder).unwrap();
-    Some(move |name: &str| {
-        let name = CString::new(name).unwrap();
-        // SAFETY: an open library and a C string.
-        let found = unsafe { libc::dlsym(library, name.as_ptr()) };
-        assert!(!found.is_null());
-        found.expose_provenance()
-    })
+    library::open(name, "callers.c", source.as_bytes())
 }

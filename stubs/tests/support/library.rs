@@ -1,0 +1,49 @@
+//! Shared libraries that gcc makes for a test, in its process, on every host.
+
+use std::ffi::CString;
+use std::path::Path;
+use std::process::Command;
+
+use fing_oracles::tool;
+
+/// Makes a shared library for this host of a file of that name with these bytes, C or an object
+/// file, and opens it for the rest of the process's life: what is returned gives a function's
+/// address.
+///
+/// `None` if gcc is not on this machine, which has been said aloud.
+pub(crate) fn open(name: &str, file: &str, bytes: &[u8]) -> Option<impl Fn(&str) -> usize + use<>> {
+    // Under an emulator too, the compiler is the one of the machine around it.
+    let gcc = match std::env::consts::ARCH {
+        "x86_64" => "gcc".to_owned(),
+        arch => format!("{arch}-linux-gnu-gcc"),
+    };
+    let gcc = tool(&gcc, "what gcc compiles and links")?;
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let folder = folder.join(format!("{name}-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let (input, so) = (folder.join(file), folder.join("library.so"));
+    std::fs::write(&input, bytes).unwrap();
+    let mut command = Command::new(gcc);
+    command
+        .args(["-O1", "-w", "-shared", "-fPIC", "-o"])
+        .arg(&so)
+        .arg(&input);
+    let output = command.output().unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let path = CString::new(so.to_str().unwrap()).unwrap();
+    // SAFETY: a library of plain functions, which has no initializers.
+    let library = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW) };
+    assert!(!library.is_null(), "{}", so.display());
+    std::fs::remove_dir_all(folder).unwrap();
+    Some(move |name: &str| {
+        let name = CString::new(name).unwrap();
+        // SAFETY: an open library and a C string.
+        let found = unsafe { libc::dlsym(library, name.as_ptr()) };
+        assert!(!found.is_null());
+        found.expose_provenance()
+    })
+}
