@@ -568,8 +568,8 @@ fn data_models_differ() {
     }
 }
 
-/// Microsoft's compiler has an `int` for every enumeration, gcc for Windows another type of 32 bits,
-/// or of 64, which is refused.
+/// Microsoft's compiler has an `int` for every enumeration, gcc for Windows another type of 32
+/// bits, or of 64, which is refused.
 #[test]
 fn enumerations_of_windows() {
     let mut c = declarations(Convention::Fastcall);

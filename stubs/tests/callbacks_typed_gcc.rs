@@ -87,7 +87,9 @@ type Caller = extern "C" fn(usize, *const u8, *mut u8);
 /// For each row a C function and a test: closures of these types are called once each, of one
 /// thread and of all.
 macro_rules! rows {
-    ($($name:ident($($arg:ident: $ty:ty as $c:literal),*) -> $result:ty as $c_result:literal;)*) => {
+    ($(
+        $name:ident($($arg:ident: $ty:ty as $c:literal),*) -> $result:ty as $c_result:literal;
+    )*) => {
         fn source() -> String {
             let mut text = STRUCTS.to_owned();
             $(
@@ -129,7 +131,6 @@ macro_rules! rows {
                 let caller = unsafe { std::mem::transmute::<usize, Caller>(caller) };
                 let given = Block { $($arg: <$ty>::sample(),)* end: 0 };
                 for address in [owned.address(), shared.address()] {
-                    // One byte more than `()` has, and never what a result is.
                     let mut result = std::mem::MaybeUninit::<$result>::zeroed();
                     let (from, to) = (&raw const given, result.as_mut_ptr());
                     caller(address, from.cast(), to.cast());
@@ -182,10 +183,13 @@ rows! {
     flag(a: bool as "_Bool") -> i64 as "int64_t";
     float_pair(a: Pair as "struct pair", b: i64 as "int64_t") -> Pair as "struct pair";
     both_kinds(a: Both as "struct both", b: Both as "struct both") -> Both as "struct both";
-    one_register(a: Mixed as "struct mixed", b: Floats as "struct floats") -> Mixed as "struct mixed";
+    one_register(
+        a: Mixed as "struct mixed", b: Floats as "struct floats"
+    ) -> Mixed as "struct mixed";
     two_words(a: Words as "struct words", b: Words as "struct words") -> Words as "struct words";
     in_memory(
-        a: Large as "struct large", b: i64 as "int64_t", c: Large as "struct large", d: f64 as "double"
+        a: Large as "struct large", b: i64 as "int64_t", c: Large as "struct large",
+        d: f64 as "double"
     ) -> Floats as "struct floats";
     hidden(a: i64 as "int64_t", b: Words as "struct words") -> Large as "struct large";
     hidden_and_four(

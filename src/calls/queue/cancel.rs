@@ -5,8 +5,8 @@
 //! call stays where it is until then.
 //!
 //! A call is found by looking at all records, the first few times; then an index is made, which is
-//! kept until the queue is empty or objects of it move. So programs that cancel nothing pay nothing,
-//! and cancelling all of a million calls is linear.
+//! kept until the queue is empty or objects of it move. So programs that cancel nothing pay
+//! nothing, and cancelling all of a million calls is linear.
 #![forbid(unsafe_code)]
 
 use std::collections::{HashMap, HashSet};

@@ -1,17 +1,18 @@
 //! Veneers that jump: for callbacks whose closures take the caller's arguments where they are.
 //!
 //! Rust's compiler passes arguments by the platform's C convention as well. So where a typed
-//! closure's callers use that, nothing has to be moved: a veneer of its own puts the
-//! slot's address and the number of its code into the two integer argument registers behind those
-//! in use, and jumps to a Rust function of the closure's parameters and these two. It has no frame,
-//! so stack arguments are where they were.
+//! closure's callers use that, nothing has to be moved: a veneer of its own puts the slot's address
+//! and the number of its code into the two integer argument registers behind those in use, and
+//! jumps to a Rust function of the closure's parameters and these two. It has no frame, so stack
+//! arguments are where they were.
 //!
-//! It is made for one key and one type of closure, since its function is: the number says
-//! that it is still the slot's, as with every code.
+//! It is made for one key and one type of closure, since its function is: the number says that it
+//! is still the slot's, as with every code.
 //!
 //! Calls go through blocks, by the key's veneer and a handler, where that can't be:
 //!
-//! * callers of another convention, C's variadic ones, and machines but amd64, where none is written;
+//! * callers of another convention, C's variadic ones, and machines but amd64, where none is
+//!   written;
 //! * fewer than two integer argument registers are left;
 //! * types that are not the same for both compilers beyond doubt: scalars of less than 32 bits as
 //!   arguments, of which Rust's compiler wants an extension that x86-64's ABI does not demand of
