@@ -18,7 +18,7 @@ use crate::plan::rounds::Plan;
 use crate::plan::scenarios;
 use crate::report::markdown::{self, Document};
 use crate::report::{Report, page};
-use crate::suites::{instructions, values, vm};
+use crate::suites::{callbacks, instructions, values, vm};
 
 /// Measures fing beside a loop by hand, libffi, what the machine itself can do, and other runtimes
 #[derive(Parser)]
@@ -92,6 +92,13 @@ enum Hidden {
         way: String,
         batches: usize,
     },
+    /// The same, of callbacks that are called or made
+    #[command(hide = true)]
+    Callbacks {
+        case: String,
+        way: String,
+        batches: usize,
+    },
 }
 
 const QUICK: (usize, u32) = (10_000, 3);
@@ -114,6 +121,9 @@ pub(crate) fn run() -> ExitCode {
         }
         Some(Hidden::Values { case, way, batches }) => {
             values::call_batches(case, way, *batches).map(|()| ExitCode::SUCCESS)
+        }
+        Some(Hidden::Callbacks { case, way, batches }) => {
+            callbacks::batches(case, way, *batches).map(|()| ExitCode::SUCCESS)
         }
     };
     outcome.unwrap_or_else(|error| {

@@ -3,7 +3,7 @@
 
 use super::pointers::Pointers;
 use fing_stubs::signature::{Kind, Type};
-use std::fmt;
+use std::fmt::{self, Write};
 use std::num::NonZeroU32;
 use std::sync::OnceLock;
 
@@ -230,8 +230,22 @@ impl TypeDesc {
     }
 }
 
-/// FNV-1a, 32 bits, of the printed type.
+/// FNV-1a, 32 bits, of what is written.
+struct Fnv(u32);
+
+impl fmt::Write for Fnv {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let step = |hash: u32, byte: u8| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+        self.0 = text.bytes().fold(self.0, step);
+        Ok(())
+    }
+}
+
+/// The hash of the printed type, of which no copy is made.
 fn hash(ty: &Type) -> u32 {
-    let step = |hash: u32, byte: u8| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
-    ty.to_string().bytes().fold(0x811c_9dc5, step)
+    let mut hash = Fnv(0x811c_9dc5);
+    match write!(hash, "{ty}") {
+        Ok(()) => hash.0,
+        Err(_) => unreachable!("neither a type nor the hash returns an error"),
+    }
 }

@@ -23,6 +23,16 @@ pub enum TypesError {
         /// The definition it has.
         there: String,
     },
+    /// The name is shown to people in another way already.
+    #[error("declare {name}: shown as {found:?}, wanted {there:?} as before")]
+    Display {
+        /// The name.
+        name: String,
+        /// The display given now.
+        found: String,
+        /// The display it has.
+        there: String,
+    },
     /// A name was never declared, or has no definition where the type's size is needed.
     #[error("type {ty}: {name} is not defined in this runtime")]
     Undefined {

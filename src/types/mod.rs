@@ -11,6 +11,7 @@
 mod desc;
 mod error;
 mod methods;
+mod names;
 mod pointers;
 mod shape;
 #[cfg(test)]
@@ -24,9 +25,13 @@ pub use methods::{Itab, Passing};
 use crate::base::append_table::Table;
 use crate::base::identity;
 use crate::base::lock::{Lock, Rank};
-use fing_stubs::signature::{Kind, Named, Signature, Type, parse_signature_with, parse_type_with};
+use fing_stubs::signature::{
+    Kind, Named, ParseError, Signature, Type, TypeError, parse_signature_with, parse_type_with,
+};
 use methods::Declared;
+use names::{Name, Names};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 /// All types of one runtime.
@@ -40,9 +45,11 @@ pub struct Types {
 
 #[derive(Debug, Default)]
 struct Books {
-    /// The type of each name; `None`: declared and not yet defined.
-    names: HashMap<Arc<str>, Option<Type>>,
+    names: Names,
+    /// The descriptors of types without a name, and of Go's own.
     ids: HashMap<Type, u32>,
+    /// How many descriptors there are.
+    count: u32,
     /// Declared methods, by the name of the base type.
     methods: HashMap<Arc<str>, Vec<Declared>>,
     /// Itabs, by interface and concrete type.
@@ -67,7 +74,9 @@ impl Types {
             .ok()
             .and_then(|ty| TypeDesc::new(empty, ty.clone()))
         {
-            types.books.lock().ids.insert(desc.ty().clone(), 0);
+            let mut books = types.books.lock();
+            books.ids.insert(desc.ty().clone(), 0);
+            books.count = 1;
             types.descs.put(0, desc);
         }
         types
@@ -97,9 +106,49 @@ impl Types {
     /// # Errors
     /// When `name` is not a type name.
     pub fn declare(&self, name: &str) -> Result<(), TypesError> {
-        Type::opaque(name)?;
-        self.books.lock().names.entry(name.into()).or_insert(None);
+        let own = self.own(name)?;
+        self.books.lock().names.entry(own).or_insert(None);
         Ok(())
+    }
+
+    /// Declares a name, as [`Types::declare`], whose type is shown to people as `display`: in
+    /// messages that have Go's text, and in the alternate form (`{:#}`) of types. It may be any
+    /// text, also one that other types are shown as: for types of one name in different functions,
+    /// and instances of generic types. A declaration with the same display has no effect again.
+    ///
+    /// ```
+    /// let types = fing::Types::new();
+    /// types.declare_local("main.T_2", "main.T")?;
+    /// let ty = types.define("main.T_2", "struct { Next *main.T_2 }")?;
+    /// let pointer = types.desc(types.pointer_to(ty)?)?;
+    /// assert_eq!(format!("{} {:#}", pointer.ty(), pointer.ty()), "*main.T_2 *main.T");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When `name` is not a type name, `display` is empty or longer than
+    /// [`MAX_NAME`](fing_stubs::signature::MAX_NAME), or the name was declared or defined with
+    /// another display, or with none.
+    pub fn declare_local(&self, name: &str, display: &str) -> Result<(), TypesError> {
+        let displayed = self.opaque(name)?.displayed_as(display)?;
+        let mut books = self.books.lock();
+        let own = books.names.own(name, || Ok(displayed))?;
+        let there = own.opaque.clone();
+        books.names.entry(own).or_insert(None);
+        match there.kind() {
+            Kind::Named(there) if there.display() != display => Err(TypesError::Display {
+                name: name.into(),
+                found: display.into(),
+                there: there.display().into(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The name, as it was declared if it was.
+    fn own(&self, name: &str) -> Result<Name, TypeError> {
+        let books = self.books.lock();
+        books.names.own(name, || self.opaque(name))
     }
 
     /// Defines a type: `define("main.Node", "struct { Next *main.Node; V int }")`. The same
@@ -108,15 +157,9 @@ impl Types {
     /// # Errors
     /// When the text is no type or uses unknown names, or the name has another definition already.
     pub fn define(&self, name: &str, underlying: &str) -> Result<TypeId, TypesError> {
-        let own = Type::opaque(name)?.in_scope(self.universe)?;
-        let resolve = |other: &str| {
-            if other == name {
-                Some(own.clone())
-            } else {
-                self.named(other)
-            }
-        };
-        self.define_as(name, &parse_type_with(underlying, &resolve)?)
+        let own = self.own(name)?;
+        let underlying = self.parse_in(&own.opaque, underlying)?;
+        self.define_value(own, &underlying, None)
     }
 
     /// Defines a type from a [`Type`], which refers to itself by an opaque type of that name.
@@ -124,41 +167,95 @@ impl Types {
     /// # Errors
     /// As [`Types::define`].
     pub fn define_as(&self, name: &str, underlying: &Type) -> Result<TypeId, TypesError> {
-        self.define_value(name, underlying, None)
+        self.define_value(self.own(name)?, underlying, None)
+    }
+
+    /// The opaque type of a name in this universe.
+    fn opaque(&self, name: &str) -> Result<Type, TypeError> {
+        Type::opaque_in(name, self.universe)
+    }
+
+    /// Parses the definition of `own`, which may mention that.
+    fn parse_in(&self, own: &Type, text: &str) -> Result<Type, ParseError> {
+        parse_type_with(text, &|name| match own.name() == Some(name) {
+            true => Some(own.clone()),
+            false => self.named(name),
+        })
     }
 
     fn define_value(
         &self,
-        name: &str,
+        own: Name,
         underlying: &Type,
         element: Option<&TypeDesc>,
     ) -> Result<TypeId, TypesError> {
-        Type::opaque(name)?;
-        self.check(underlying, Some(name))?;
+        self.check(underlying, own.opaque.name())?;
         check_go(underlying)?;
         let underlying = shape::shallow(&self.complete(underlying)?, self.universe)?;
-        let ty = Type::named(name, underlying)?.in_scope(self.universe)?;
-        let definition = |ty: &Type| match ty.kind() {
-            Kind::Named(named) => named.underlying().map_or_else(String::new, Type::to_string),
-            _ => String::new(),
-        };
+        let ty = own.opaque.defined_as(underlying)?;
         let mut books = self.books.lock();
-        match books.names.get(name) {
-            Some(Some(there)) if !same_definition(there, &ty) => {
-                let (found, there) = (definition(&ty), definition(there));
-                return Err(TypesError::Redefined {
-                    name: name.into(),
-                    found,
-                    there,
-                });
+        let Books { names, count, .. } = &mut *books;
+        match names.entry(own) {
+            Entry::Occupied(entry) if let Some(index) = *entry.get() => {
+                drop(books);
+                self.same_definition(index, &ty)
             }
-            Some(Some(_)) => {}
-            _ => {
-                books.names.insert(name.into(), Some(ty.clone()));
+            Entry::Occupied(mut entry) => {
+                let id = self.add(count, ty, element)?;
+                entry.insert(Some(id.index));
+                Ok(id)
+            }
+            Entry::Vacant(entry) => {
+                let id = self.add(count, ty, element)?;
+                entry.insert(Some(id.index));
+                Ok(id)
             }
         }
-        drop(books);
-        self.intern_with(&ty, element)
+    }
+
+    /// The id of a type that is defined already, if `ty` defines it as it is.
+    fn same_definition(&self, index: u32, ty: &Type) -> Result<TypeId, TypesError> {
+        let id = self.id_of(index);
+        let there = self.desc(id)?.ty();
+        if definition(there) == definition(ty) {
+            return Ok(id);
+        }
+        let text = |ty| definition(ty).map_or_else(String::new, Type::to_string);
+        Err(TypesError::Redefined {
+            name: ty.name().unwrap_or_default().into(),
+            found: text(ty),
+            there: text(there),
+        })
+    }
+
+    fn id_of(&self, index: u32) -> TypeId {
+        TypeId {
+            universe: self.universe,
+            index,
+        }
+    }
+
+    /// Adds a type that is not there yet. The caller holds the lock of `count`, the number of
+    /// descriptors.
+    fn add(
+        &self,
+        count: &mut u32,
+        ty: Type,
+        element: Option<&TypeDesc>,
+    ) -> Result<TypeId, TypesError> {
+        let id = self.id_of(*count);
+        let mut desc = TypeDesc::new(id, ty.clone()).ok_or_else(|| TypesError::Undefined {
+            ty: ty.to_string(),
+            name: ty.name().unwrap_or_default().into(),
+        })?;
+        if let Some(element) = element {
+            desc = desc.with_tail(element);
+        }
+        let full = || TypesError::Full { ty: ty.to_string() };
+        let next = count.checked_add(1).ok_or_else(full)?;
+        self.descs.put(*count, desc).ok_or_else(full)?;
+        *count = next;
+        Ok(id)
     }
 
     /// Defines an array type: objects of it are a value of the underlying type and, behind that,
@@ -191,13 +288,9 @@ impl Types {
             let ty = element.ty().to_string();
             return Err(TypesError::NoElement { ty });
         }
-        let own = Type::opaque(name)?.in_scope(self.universe)?;
-        let resolve = |other: &str| match other == name {
-            true => Some(own.clone()),
-            false => self.named(other),
-        };
-        let underlying = parse_type_with(underlying, &resolve)?;
-        let id = self.define_value(name, &underlying, Some(element))?;
+        let own = self.own(name)?;
+        let underlying = self.parse_in(&own.opaque, underlying)?;
+        let id = self.define_value(own, &underlying, Some(element))?;
         let desc = self.desc(id)?;
         if desc.tail() == Some(&element.as_tail(desc.size())) {
             return Ok(id);
@@ -243,38 +336,24 @@ impl Types {
     /// When it uses names that are not defined here, or have another definition here, or it is a
     /// type that only C has, or the universe is full.
     pub fn intern(&self, ty: &Type) -> Result<TypeId, TypesError> {
-        self.intern_with(ty, None)
-    }
-
-    /// As [`Types::intern`]; a new type has elements behind its value.
-    fn intern_with(&self, ty: &Type, element: Option<&TypeDesc>) -> Result<TypeId, TypesError> {
         self.check(ty, None)?;
         check_go(ty)?;
         let ty = shape::shallow(&self.complete(ty)?, self.universe)?;
         let mut books = self.books.lock();
-        if let Some(&index) = books.ids.get(&ty) {
-            return Ok(TypeId {
-                universe: self.universe,
-                index,
-            });
+        let Books {
+            names, ids, count, ..
+        } = &mut *books;
+        if let Some((_, Some(index))) = ty.name().and_then(|name| names.get(name)) {
+            return Ok(self.id_of(index));
         }
-        let full = || TypesError::Full { ty: ty.to_string() };
-        let index = u32::try_from(books.ids.len()).map_err(|_| full())?;
-        let id = TypeId {
-            universe: self.universe,
-            index,
-        };
-        let undefined = || TypesError::Undefined {
-            ty: ty.to_string(),
-            name: ty.name().unwrap_or_default().into(),
-        };
-        let mut desc = TypeDesc::new(id, ty.clone()).ok_or_else(undefined)?;
-        if let Some(element) = element {
-            desc = desc.with_tail(element);
+        match ids.entry(ty) {
+            Entry::Occupied(entry) => Ok(self.id_of(*entry.get())),
+            Entry::Vacant(entry) => {
+                let id = self.add(count, entry.key().clone(), None)?;
+                entry.insert(id.index);
+                Ok(id)
+            }
         }
-        self.descs.put(index, desc).ok_or_else(full)?;
-        books.ids.insert(ty, index);
-        Ok(id)
     }
 
     /// The type of pointers to a type.
@@ -311,11 +390,10 @@ impl Types {
 
     /// The type that a name stands for in this universe: opaque while it is only declared.
     fn named(&self, name: &str) -> Option<Type> {
-        match self.books.lock().names.get(name)? {
-            Some(ty) => Some(ty.clone()),
-            None => Type::opaque(name)
-                .and_then(|ty| ty.in_scope(self.universe))
-                .ok(),
+        let books = self.books.lock();
+        match books.names.get(name)? {
+            (_, Some(index)) => Some(self.descs.get(index)?.ty().clone()),
+            (opaque, None) => Some(opaque.clone()),
         }
     }
 
@@ -354,9 +432,8 @@ impl Types {
     fn check(&self, ty: &Type, own: Option<&str>) -> Result<(), TypesError> {
         shape::for_each_name(ty, &mut |named| {
             let name = named.name();
-            if Type::predeclared(name).is_some()
-                || Some(name) == own && named.underlying().is_none()
-            {
+            let is_own = Some(name) == own && named.underlying().is_none();
+            if is_own || Type::predeclared(name).is_some() {
                 return Ok(());
             }
             if named.scope() != 0 && named.scope() != self.universe {
@@ -365,26 +442,24 @@ impl Types {
                     name: name.into(),
                 });
             }
-            let (text, name) = (|| ty.to_string(), || name.to_string());
-            let books = self.books.lock();
-            let there = books
-                .names
-                .get(named.name())
-                .ok_or_else(|| TypesError::Undefined {
-                    ty: text(),
-                    name: name(),
-                })?;
-            let (Some(found), Some(Kind::Named(there))) =
-                (named.underlying(), there.as_ref().map(Type::kind))
-            else {
+            let undefined = || TypesError::Undefined {
+                ty: ty.to_string(),
+                name: name.into(),
+            };
+            let index = self.books.lock().names.get(name).map(|(_, index)| index);
+            let index = index.ok_or_else(undefined)?;
+            // A name without its definition may stand behind a pointer. Where its size is needed,
+            // the constructors of types have refused it.
+            let Some(found) = named.underlying() else {
                 return Ok(());
             };
-            match there.underlying() {
+            let there = self.desc(self.id_of(index.ok_or_else(undefined)?))?;
+            match definition(there.ty()) {
                 Some(there) if there != found => {
                     let (found, there) = (found.to_string(), there.to_string());
                     Err(TypesError::Mismatch {
-                        ty: text(),
-                        name: name(),
+                        ty: ty.to_string(),
+                        name: name.into(),
                         found,
                         there,
                     })
@@ -409,10 +484,10 @@ fn check_go(ty: &Type) -> Result<(), TypesError> {
     Err(TypesError::OnlyC { ty: ty.to_string() })
 }
 
-/// Compares the definitions of two types that are equal because their names are.
-fn same_definition(a: &Type, b: &Type) -> bool {
-    match (a.kind(), b.kind()) {
-        (Kind::Named(a), Kind::Named(b)) => a.underlying() == b.underlying(),
-        _ => false,
+/// What a defined type is defined as.
+fn definition(ty: &Type) -> Option<&Type> {
+    match ty.kind() {
+        Kind::Named(named) => named.underlying(),
+        _ => None,
     }
 }

@@ -39,6 +39,37 @@ pub(super) fn for_each_name<E>(
 /// slice, map, channel, function or interface) is opaque, and every name is of the scope. So a type
 /// never contains more than its own memory, however many types refer to one another.
 pub(super) fn shallow(ty: &Type, scope: u64) -> Result<Type, TypeError> {
+    // Most types are: a type from a text that mentions itself, basic types and types it contains.
+    match is_shallow(ty, scope, false) {
+        true => Ok(ty.clone()),
+        false => reduce(ty, scope),
+    }
+}
+
+/// Whether [`shallow`] returns the type as it is. `behind` a pointer a name has no definition.
+pub(super) fn is_shallow(ty: &Type, scope: u64, behind: bool) -> bool {
+    let all = |func: &FuncType| {
+        let mut types = func.params.iter().chain(&func.results);
+        types.all(|ty| is_shallow(ty, scope, true))
+    };
+    match ty.kind() {
+        Kind::Pointer(of) | Kind::Slice(of) | Kind::Chan(_, of) => is_shallow(of, scope, true),
+        Kind::Map(key, value) => is_shallow(key, scope, true) && is_shallow(value, scope, true),
+        Kind::Func(func) => all(func),
+        // Its methods lose the names of their parameters.
+        Kind::Interface(methods) => methods.is_empty(),
+        Kind::Array(_, of) => is_shallow(of, scope, false),
+        Kind::Struct(fields) => {
+            let mut types = fields.iter().map(|field| &field.ty);
+            types.all(|ty| is_shallow(ty, scope, false))
+        }
+        Kind::Named(named) if named.scope() == scope => !behind || named.underlying().is_none(),
+        Kind::Named(named) => Type::predeclared(named.name()).is_some(),
+        _ => true,
+    }
+}
+
+pub(super) fn reduce(ty: &Type, scope: u64) -> Result<Type, TypeError> {
     match ty.kind() {
         Kind::Pointer(of) => Type::pointer_to(behind(of, scope)?),
         Kind::Slice(of) => Type::slice(behind(of, scope)?),
@@ -58,11 +89,11 @@ pub(super) fn shallow(ty: &Type, scope: u64) -> Result<Type, TypeError> {
                     .collect::<Result<_, TypeError>>()?,
             )
         }
-        Kind::Array(count, of) => Type::array(*count, shallow(of, scope)?),
+        Kind::Array(count, of) => Type::array(*count, reduce(of, scope)?),
         Kind::Struct(fields) => {
             let field = |field: &Field| {
                 let mut field = field.clone();
-                field.ty = shallow(&field.ty, scope)?;
+                field.ty = reduce(&field.ty, scope)?;
                 Ok(field)
             };
             Type::structure(fields.iter().map(field).collect::<Result<_, TypeError>>()?)
@@ -91,8 +122,8 @@ fn signature(func: &FuncType, scope: u64) -> Result<FuncType, TypeError> {
 fn behind(ty: &Type, scope: u64) -> Result<Type, TypeError> {
     match ty.kind() {
         Kind::Named(named) if Type::predeclared(named.name()).is_none() => {
-            Type::opaque(named.name())?.in_scope(scope)
+            ty.without_definition().in_scope(scope)
         }
-        _ => shallow(ty, scope),
+        _ => reduce(ty, scope),
     }
 }

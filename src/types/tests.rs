@@ -512,3 +512,140 @@ fn types_that_only_c_has_are_refused() {
     // Behind a pointer it is no value of the heap.
     types.id("*C.int128").unwrap();
 }
+
+#[test]
+fn a_declared_name_is_not_defined_by_an_interned_type() {
+    let types = Types::new();
+    types.declare("main.T").unwrap();
+    let by_hand = Type::named("main.T", Type::int()).unwrap();
+    let array = Type::array(2, by_hand.clone()).unwrap();
+    for ty in [&by_hand, &array] {
+        let error = types.intern(ty).unwrap_err();
+        assert!(
+            matches!(&error, TypesError::Undefined { name, .. } if name == "main.T"),
+            "{error}"
+        );
+    }
+    let id = types.define("main.T", "struct { A, B int }").unwrap();
+    assert_eq!(types.desc(id).unwrap().size(), 16);
+    let error = types.intern(&by_hand).unwrap_err();
+    assert!(matches!(error, TypesError::Mismatch { .. }), "{error}");
+}
+
+#[test]
+fn a_refused_definition_leaves_the_name_free() {
+    let types = Types::new();
+    for refused in [
+        "struct { T main.T }",
+        "struct { A, A int }",
+        "C.int128",
+        "[",
+    ] {
+        assert!(types.define("main.T", refused).is_err(), "{refused}");
+        assert!(types.parse("*main.T").is_err(), "{refused}");
+    }
+    types.define("main.T", "struct { T *main.T }").unwrap();
+}
+
+/// Types by text, by constructors, and with parts that were defined before, are defined alike.
+#[test]
+fn a_definition_is_one_however_it_is_given() {
+    let types = Types::new();
+    types
+        .define("main.Part", "struct { Next *main.Part }")
+        .unwrap();
+    types.declare("main.Later").unwrap();
+    let texts = [
+        "struct { Self *main.T; Value int }",
+        "struct { P main.Part; Q *main.Part; R [2]*main.Part; L *main.Later }",
+        "struct { S []main.T; M map[string]main.T; C chan main.Part; F func(main.T) main.Part }",
+        "struct { I interface{ Get(at int) main.Part }; E error; A *any }",
+        "*struct { P main.Part; S [3]struct { P *main.Part } }",
+        "[]int",
+    ];
+    for (at, text) in texts.iter().enumerate() {
+        let name = format!("main.T{at}");
+        let text = text.replace("main.T", &name);
+        let id = types.define(&name, &text).unwrap();
+        assert_eq!(types.define(&name, &text), Ok(id));
+        let parsed = types.parse(&text).unwrap();
+        assert_eq!(types.define_as(&name, &parsed), Ok(id));
+        // Names of no scope, as constructors make them.
+        let opaque = |name: &str| Type::opaque(name).ok();
+        if let Ok(built) = parse_type_with(&text, &opaque) {
+            assert_eq!(types.define_as(&name, &built), Ok(id));
+        }
+        // Behind a pointer, names have no definition; all are of this universe.
+        let desc = types.desc(id).unwrap();
+        let again = definition(desc.ty()).unwrap();
+        assert_eq!(
+            again.to_string(),
+            shape::reduce(again, types.universe).unwrap().to_string()
+        );
+        assert!(desc.ty().weight() <= parsed.weight() + 1);
+        types.check_own(desc.ty()).unwrap();
+        let quick = shape::is_shallow(again, types.universe, false);
+        assert_eq!(quick, !text.contains("Get("), "{text}");
+    }
+    let part = types.parse("struct { P *main.Part }").unwrap();
+    assert!(!shape::is_shallow(&part, types.universe, false));
+    assert!(!shape::is_shallow(&part, types.universe + 1, false));
+}
+
+#[test]
+fn local_types_have_one_display_and_names_of_their_own() {
+    let types = Types::new();
+    for (name, display) in [("main.T_1", "main.T"), ("main.T_2", "main.T")] {
+        types.declare_local(name, display).unwrap();
+        types.declare_local(name, display).unwrap();
+        types.declare(name).unwrap();
+    }
+    // Mentioned before it is defined, by itself, as a part, and embedded.
+    let mentions = "struct { P *main.T_1; F func(main.T_2) }";
+    let before = types.define("main.U", mentions).unwrap();
+    let first = types
+        .define("main.T_1", "struct { Next *main.T_1 }")
+        .unwrap();
+    let second = types
+        .define("main.T_2", "struct { Next *main.T_2; V int }")
+        .unwrap();
+    let parts = types.id("struct { A [2]main.T_1; main.T_2 }").unwrap();
+    assert_ne!(first, second);
+    let show = |id| {
+        let ty = types.desc(id).unwrap().ty();
+        let under = definition(ty).unwrap_or(ty);
+        format!("{ty} {ty:#} {under:#}")
+    };
+    assert_eq!(
+        show(before),
+        "main.U main.U struct { P *main.T; F func(main.T) }"
+    );
+    assert_eq!(show(first), "main.T_1 main.T struct { Next *main.T }");
+    assert_eq!(
+        show(second),
+        "main.T_2 main.T struct { Next *main.T; V int }"
+    );
+    let text = "struct { A [2]main.T_1; main.T_2 }";
+    let shown = "struct { A [2]main.T; main.T }";
+    assert_eq!(show(parts), format!("{text} {shown} {shown}"));
+    // The plain form is still a text that is parsed to the same type.
+    assert_eq!(types.id(text), Ok(parts));
+    let [first, second] = [first, second].map(|id| types.pointer_to(id).unwrap());
+    assert!(types.assignable(first, first).is_ok());
+    assert!(types.assignable(first, second).is_err());
+    // A display is one for all.
+    for (name, display) in [("main.T_1", "main.V"), ("main.U", "main.V")] {
+        let error = types.declare_local(name, display).unwrap_err();
+        let TypesError::Display { found, there, .. } = &error else {
+            panic!("{error}");
+        };
+        assert_eq!(
+            (&**found, there == name || there == "main.T"),
+            ("main.V", true)
+        );
+    }
+    for bad in ["", &"x".repeat(256)] {
+        assert!(types.declare_local("main.W", bad).is_err());
+        assert!(types.parse("*main.W").is_err());
+    }
+}

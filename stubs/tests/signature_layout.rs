@@ -1,5 +1,6 @@
 //! Layout, pointer words and identity of types.
-use fing_stubs::signature::{Field, Need, Type, TypeError, parse_type_with};
+use fing_stubs::signature::{Field, Kind, Need, Type, TypeError, parse_type_with};
+use std::collections::HashSet;
 
 fn layout(text: &str) -> (u64, u64, Option<(u8, u8)>) {
     let layout = text.parse::<Type>().unwrap().layout().unwrap();
@@ -161,4 +162,122 @@ fn constructors_have_the_limits_of_the_parser() {
             "{bad}"
         );
     }
+}
+
+const KEYWORDS: &str = "break case chan const continue default defer else fallthrough for func go \
+    goto if import interface map package range return select struct switch type var";
+
+#[test]
+fn a_name_is_letters_and_digits_and_no_keyword() {
+    let field = |name: &str| Type::structure(vec![Field::new(name, Type::int())]);
+    for good in [
+        "x", "_x", "été", "aé1", "é_9", "breaks", "Break", "世界", "x9z",
+    ] {
+        assert!(field(good).is_ok(), "{good}");
+        let text = format!("struct {{ {good} int }}");
+        assert_eq!(text.parse::<Type>().unwrap().to_string(), text);
+        assert!(Type::opaque(&format!("{good}.{good}")).is_ok(), "{good}");
+    }
+    let words = KEYWORDS.split_whitespace();
+    for bad in words.chain(["", "9", "9a", "é·", "a b", "a\u{301}", "a-", "١a", "a.b"]) {
+        assert!(
+            matches!(field(bad), Err(TypeError::BadName { .. })),
+            "{bad}"
+        );
+        // `struct { int }` has an embedded field.
+        let text = format!("struct {{ {bad} int }}");
+        assert!(bad.is_empty() || text.parse::<Type>().is_err(), "{bad}");
+        if bad != "a.b" {
+            assert!(Type::opaque(&format!("main.{bad}")).is_err(), "{bad}");
+            assert!(Type::opaque(&format!("{bad}.main")).is_err(), "{bad}");
+        }
+    }
+}
+
+/// Names of a struct of any number of fields: each pair of equal ones is seen, but for `_`.
+#[test]
+fn two_fields_of_one_name_are_seen() {
+    for count in [2, 15, 16, 17, 18, 40] {
+        let name = |at: usize| format!("F{at}");
+        let names: Vec<String> = (0..count).map(name).collect();
+        let structure = |names: &[String]| {
+            Type::structure(names.iter().map(|n| Field::new(n, Type::int())).collect())
+        };
+        assert!(structure(&names).is_ok(), "{count}");
+        for (first, second) in (0..count).flat_map(|to| (0..to).map(move |from| (from, to))) {
+            let mut names = names.clone();
+            names[second] = name(first);
+            let error = structure(&names).unwrap_err();
+            let wanted = TypeError::DuplicateField { name: name(first) };
+            assert_eq!(error, wanted, "{count} {first} {second}");
+            names[first] = "_".into();
+            names[second] = "_".into();
+            assert!(structure(&names).is_ok());
+        }
+    }
+}
+
+#[test]
+fn a_name_is_checked_once_for_many_types() {
+    let opaque = Type::opaque_in("main.T", 7).unwrap();
+    let defined = opaque.defined_as(Type::int()).unwrap();
+    assert_eq!(defined.layout(), Type::int().layout());
+    for ty in [&opaque, &defined, &defined.without_definition()] {
+        let Kind::Named(named) = ty.kind() else {
+            panic!("{ty} has a name");
+        };
+        assert_eq!((named.name(), named.scope()), ("main.T", 7));
+    }
+    assert!(defined.without_definition().layout().is_none());
+    assert_eq!(Type::int().without_definition(), Type::int());
+    let elsewhere = defined.in_scope(8).unwrap();
+    let Kind::Named(named) = elsewhere.kind() else {
+        panic!("{elsewhere} has a name");
+    };
+    assert_eq!((named.scope(), elsewhere.layout()), (8, defined.layout()));
+    let refused = opaque.defined_as(Type::opaque("main.U").unwrap());
+    assert!(matches!(refused, Err(TypeError::Opaque { .. })));
+    let refused = Type::int().defined_as(Type::int()).unwrap_err();
+    assert!(matches!(refused, TypeError::BadName { .. }), "{refused}");
+}
+
+/// Whatever counts for equality is told apart, whatever does not count is not hashed.
+#[test]
+fn equal_types_have_one_hash() {
+    let texts = [
+        "struct { A int }",
+        "struct { A int \"tag\" }",
+        "struct { A int \"gat\" }",
+        "struct { B int }",
+        "struct { A, B int }",
+        "struct { int }",
+        "struct { error }",
+        "struct { Error error }",
+        "struct { int int }",
+        "[2]int",
+        "[3]int",
+        "*int",
+        "[]int",
+        "chan int",
+        "<-chan int",
+        "func(int)",
+        "func() int",
+        "func(...int)",
+        "func([]int)",
+        "interface{ A() }",
+        "interface{ B() }",
+    ];
+    let parse = |text: &str| text.parse::<Type>().unwrap();
+    let all: HashSet<Type> = texts.into_iter().map(parse).collect();
+    assert_eq!(all.len(), texts.len());
+    assert!(texts.iter().all(|text| all.contains(&parse(text))));
+    assert!(all.contains(&parse("interface { A() }")));
+    let labels = ["interface{ M(a int) }", "interface{ M(b int) }"].map(parse);
+    assert_eq!(HashSet::from(labels).len(), 1);
+    let names = [
+        Type::opaque("main.T").unwrap(),
+        Type::opaque_in("main.T", 7).unwrap(),
+        Type::named("main.T", Type::int()).unwrap(),
+    ];
+    assert_eq!(HashSet::from(names).len(), 1);
 }

@@ -11,41 +11,84 @@ use super::{
 };
 use crate::quote::short;
 
-/// Words that can't be names, as in Go.
-const KEYWORDS: [&str; 25] = [
-    "break",
-    "case",
-    "chan",
-    "const",
-    "continue",
-    "default",
-    "defer",
-    "else",
-    "fallthrough",
-    "for",
-    "func",
-    "go",
-    "goto",
-    "if",
-    "import",
-    "interface",
-    "map",
-    "package",
-    "range",
-    "return",
-    "select",
-    "struct",
-    "switch",
-    "type",
-    "var",
-];
+/// Whether it is a word that can't be a name, as in Go.
+pub(super) fn is_keyword(word: &str) -> bool {
+    matches!(
+        word,
+        "break"
+            | "case"
+            | "chan"
+            | "const"
+            | "continue"
+            | "default"
+            | "defer"
+            | "else"
+            | "fallthrough"
+            | "for"
+            | "func"
+            | "go"
+            | "goto"
+            | "if"
+            | "import"
+            | "interface"
+            | "map"
+            | "package"
+            | "range"
+            | "return"
+            | "select"
+            | "struct"
+            | "switch"
+            | "type"
+            | "var"
+    )
+}
 
 /// Whether it may name a field or method: a letter or `_`, then letters, digits and `_`, and no
 /// keyword.
 pub(crate) fn is_identifier(name: &str) -> bool {
-    let mut chars = name.chars();
-    let starts_well = chars.next().is_some_and(is_name_start);
-    starts_well && chars.all(is_name_part) && !KEYWORDS.contains(&name)
+    let is_word = name.starts_with(is_name_start) && word_len(name) == name.len();
+    is_word && !is_keyword(name)
+}
+
+/// Whether it is identifiers joined by dots.
+fn is_path(name: &str) -> bool {
+    let mut rest = name;
+    loop {
+        let (word, behind) = rest.split_at(word_len(rest));
+        if !word.starts_with(is_name_start) || is_keyword(word) {
+            return false;
+        }
+        match behind.strip_prefix('.') {
+            Some(behind) => rest = behind,
+            None => return behind.is_empty(),
+        }
+    }
+}
+
+/// [`is_name_part`] of each ASCII character.
+static IS_NAME_PART: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        let c = byte as u8;
+        table[byte] = c.is_ascii_alphanumeric() || c == b'_';
+        byte += 1;
+    }
+    table
+};
+
+/// How many bytes at the text's start are letters, digits and `_`.
+pub(super) fn word_len(text: &str) -> usize {
+    let mut bytes = text.bytes();
+    let ascii = bytes.position(|byte| !IS_NAME_PART[usize::from(byte)]);
+    let ascii = ascii.unwrap_or(text.len());
+    match text.as_bytes().get(ascii) {
+        Some(byte) if !byte.is_ascii() => {
+            let rest = &text[ascii..];
+            ascii + rest.find(|c| !is_name_part(c)).unwrap_or(rest.len())
+        }
+        _ => ascii,
+    }
 }
 
 pub(super) fn is_name_start(c: char) -> bool {
@@ -74,6 +117,9 @@ fn bad_name(what: &'static str, name: &str, wanted: &'static str) -> TypeError {
         wanted,
     }
 }
+
+/// Up to so many fields a struct's names are compared one with another.
+const FEW_FIELDS: usize = 16;
 
 fn check_variadic(func: &FuncType) -> Result<(), TypeError> {
     match func.params.last() {
@@ -138,6 +184,7 @@ static ERROR: LazyLock<Type> = LazyLock::new(|| {
     let interface = Type::leaf(Kind::Interface(vec![method]));
     Type::leaf(Kind::Named(Named {
         scope: 0,
+        display: None,
         name: "error".into(),
         underlying: Some(interface),
     }))
@@ -268,14 +315,24 @@ impl Type {
     /// ```
     pub fn structure(mut fields: Vec<Field>) -> Result<Type, TypeError> {
         let mut seen = HashSet::new();
-        for field in &fields {
+        for (at, field) in fields.iter().enumerate() {
             check_name("field", &field.name)?;
             if field.is_embedded && !embeds(field) {
                 return Err(TypeError::Embedded {
                     found: short(&field.ty).to_string(),
                 });
             }
-            if &*field.name != "_" && !seen.insert(&*field.name) {
+            let is_taken = match at {
+                _ if &*field.name == "_" => false,
+                // As fast as hashing, and without memory for the set.
+                ..FEW_FIELDS => fields[..at].iter().any(|other| other.name == field.name),
+                FEW_FIELDS => {
+                    seen.extend(fields[..at].iter().map(|field| &*field.name));
+                    !seen.insert(&*field.name)
+                }
+                _ => !seen.insert(&*field.name),
+            };
+            if is_taken {
                 return Err(TypeError::DuplicateField {
                     name: field.name.to_string(),
                 });
@@ -306,7 +363,29 @@ impl Type {
     /// The defined type `name` over `underlying` (over what *that* is defined as, if it has a name
     /// itself).
     pub fn named(name: &str, underlying: Type) -> Result<Type, TypeError> {
-        check_type_name(name)?;
+        Type::opaque(name)?.defined_as(underlying)
+    }
+
+    /// The defined type of this one's name and scope over `underlying`, as [`Type::named`] makes
+    /// it. The name is checked and stored once, however many types are made of it.
+    ///
+    /// ```
+    /// use fing_stubs::signature::{Kind, Type};
+    ///
+    /// let celsius = Type::opaque("main.Celsius")?.defined_as(Type::float64())?;
+    /// assert_eq!(celsius.to_string(), "main.Celsius");
+    /// assert_eq!(celsius.underlying(), &Kind::Float64);
+    /// # Ok::<(), fing_stubs::signature::TypeError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When this type has no name, `underlying` is opaque, or the type would nest too deeply or be
+    /// too heavy.
+    pub fn defined_as(&self, underlying: Type) -> Result<Type, TypeError> {
+        let Kind::Named(named) = self.kind() else {
+            let found = short(self).to_string();
+            return Err(bad_name("type", &found, "a defined or opaque type"));
+        };
         let underlying = match underlying.kind() {
             Kind::Named(Named {
                 underlying: Some(ty),
@@ -321,33 +400,86 @@ impl Type {
             _ => underlying,
         };
         Type::make(Kind::Named(Named {
-            name: name.into(),
             underlying: Some(underlying),
-            scope: 0,
+            ..named.clone()
         }))
+    }
+
+    /// The opaque type of this one's name and scope. Other types stay as they are.
+    pub fn without_definition(&self) -> Type {
+        match self.kind() {
+            Kind::Named(named) if named.underlying.is_some() => Type::leaf(Kind::Named(Named {
+                underlying: None,
+                ..named.clone()
+            })),
+            _ => self.clone(),
+        }
     }
 
     /// The same defined type as one of a scope: a number, not 0, by which those who define names
     /// tell apart what they have defined. Other types stay as they are.
     pub fn in_scope(&self, scope: u64) -> Result<Type, TypeError> {
         match self.kind() {
-            Kind::Named(named) => Type::make(Kind::Named(Named {
-                scope,
-                ..named.clone()
-            })),
+            Kind::Named(named) if named.scope != scope => {
+                let named = Named {
+                    scope,
+                    ..named.clone()
+                };
+                Ok(self.marked(named))
+            }
             _ => Ok(self.clone()),
         }
+    }
+
+    /// The same defined type, whose name `{:#}` prints as `display`: types of one name in different
+    /// functions, instances of generic types (`main.Pair[int]`). Other types stay as they are.
+    ///
+    /// ```
+    /// use fing_stubs::signature::Type;
+    ///
+    /// let pair = Type::opaque("main.Pair_1")?.displayed_as("main.Pair[int]")?;
+    /// let pointer = Type::pointer_to(pair)?;
+    /// assert_eq!(format!("{pointer} {pointer:#}"), "*main.Pair_1 *main.Pair[int]");
+    /// # Ok::<(), fing_stubs::signature::TypeError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When `display` is empty or longer than [`MAX_NAME`].
+    pub fn displayed_as(&self, display: &str) -> Result<Type, TypeError> {
+        if display.is_empty() || display.len() > MAX_NAME {
+            let wanted = "a text of 1 to 255 bytes";
+            return Err(bad_name("displayed type", display, wanted));
+        }
+        Ok(match self.kind() {
+            Kind::Named(named) => self.marked(Named {
+                display: Some(display.into()),
+                ..named.clone()
+            }),
+            _ => self.clone(),
+        })
+    }
+
+    /// The same type with another scope or display, of which nothing else depends.
+    fn marked(&self, named: Named) -> Type {
+        let (kind, facts) = (Kind::Named(named), self.0.facts);
+        Type(Arc::new(Node { kind, facts }))
     }
 
     /// The defined type `name`, of which nothing else is known. It may only stand behind a pointer,
     /// slice, map, channel or function.
     pub fn opaque(name: &str) -> Result<Type, TypeError> {
+        Type::opaque_in(name, 0)
+    }
+
+    /// The same as one of a scope, as [`Type::in_scope`] makes it.
+    pub fn opaque_in(name: &str, scope: u64) -> Result<Type, TypeError> {
         check_type_name(name)?;
-        Type::make(Kind::Named(Named {
+        Ok(Type::leaf(Kind::Named(Named {
             name: name.into(),
             underlying: None,
-            scope: 0,
-        }))
+            scope,
+            display: None,
+        })))
     }
 }
 
@@ -372,7 +504,7 @@ fn embeds(field: &Field) -> bool {
 
 /// `main.Node`: identifiers joined by dots, and none of Go's own types.
 fn check_type_name(name: &str) -> Result<(), TypeError> {
-    let well_formed = name.len() <= MAX_NAME && name.split('.').all(is_identifier) && name != "_";
+    let well_formed = name.len() <= MAX_NAME && is_path(name) && name != "_";
     if well_formed && Type::predeclared(name).is_none() {
         return Ok(());
     }

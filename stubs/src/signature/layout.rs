@@ -2,7 +2,8 @@
 //! construction settles for good.
 #![forbid(unsafe_code)]
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::sync::LazyLock;
 
 use super::{CType, ChanDir, DataModel, Field, FuncType, Kind, MAX_SIZE, Role, Type, TypeError};
 use crate::quote::short;
@@ -48,6 +49,7 @@ impl Need {
 }
 
 /// What is settled when a type is built.
+#[derive(Clone, Copy)]
 pub(super) struct Facts {
     pub(super) layout: Option<Layout>,
     pub(super) depth: u32,
@@ -243,11 +245,61 @@ pub(super) fn for_each_child(kind: &Kind, f: &mut dyn FnMut(&Type)) {
     }
 }
 
-/// The same in every process, so that it may go into names of things.
+/// By a key of this process, so that no text can be written whose types all have the same hash.
 pub(super) fn hash_of(kind: &Kind) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    kind.hash(&mut hasher);
-    hasher.finish()
+    static KEY: LazyLock<(u64, u64)> = LazyLock::new(|| {
+        let key = RandomState::new();
+        (key.hash_one(0), key.hash_one(1) | 1)
+    });
+    let (state, factor) = *KEY;
+    let mut mixed = Mixed { state, factor };
+    kind.hash(&mut mixed);
+    mixed.finish()
+}
+
+/// A hash by one wide multiplication for each word.
+struct Mixed {
+    state: u64,
+    factor: u64,
+}
+
+impl Mixed {
+    fn mix(&mut self, word: u64) {
+        let wide = u128::from(self.state ^ word) * u128::from(self.factor);
+        self.state = (wide as u64) ^ (wide >> 64) as u64;
+    }
+}
+
+impl Hasher for Mixed {
+    fn write(&mut self, bytes: &[u8]) {
+        let (words, rest) = bytes.as_chunks::<8>();
+        for word in words {
+            self.mix(u64::from_le_bytes(*word));
+        }
+        let mut last = [0; 8];
+        last[..rest.len()].copy_from_slice(rest);
+        self.mix(u64::from_le_bytes(last) ^ (bytes.len() as u64) << 56);
+    }
+
+    fn write_u8(&mut self, value: u8) {
+        self.mix(u64::from(value));
+    }
+
+    fn write_u64(&mut self, value: u64) {
+        self.mix(value);
+    }
+
+    fn write_usize(&mut self, value: usize) {
+        self.mix(value as u64);
+    }
+
+    fn write_isize(&mut self, value: isize) {
+        self.mix(value as u64);
+    }
+
+    fn finish(&self) -> u64 {
+        self.state
+    }
 }
 
 impl Type {

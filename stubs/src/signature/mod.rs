@@ -59,7 +59,8 @@ pub const MAX_NAME: usize = 255;
 /// A Go type. Cheap to clone (one reference count) and to compare.
 ///
 /// `Display` prints `struct{}` and `interface{}`; the alternate form `{:#}` prints the text Go
-/// itself would print (`struct {}`, `interface {}`, no parameter names in methods).
+/// itself would print (`struct {}`, `interface {}`, no parameter names in methods, names as
+/// [displayed](Type::displayed_as)).
 #[derive(Clone)]
 pub struct Type(Arc<Node>);
 
@@ -136,7 +137,7 @@ pub struct FuncType {
 }
 
 /// One field of a struct.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Field {
     /// Name; `_` may occur more than once.
@@ -160,6 +161,20 @@ impl Field {
             offset: 0,
             is_embedded: false,
             tag: None,
+        }
+    }
+}
+
+impl Hash for Field {
+    /// Offsets follow from the types, and most fields are neither embedded nor have a tag.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+        self.ty.hash(state);
+        if self.is_embedded {
+            state.write_u8(1);
+        }
+        if let Some(tag) = &self.tag {
+            tag.hash(state);
         }
     }
 }
@@ -209,6 +224,8 @@ pub struct Named {
     name: Arc<str>,
     underlying: Option<Type>,
     scope: u64,
+    /// What `{:#}` prints, if that is not the name.
+    display: Option<Arc<str>>,
 }
 
 impl Named {
@@ -220,6 +237,11 @@ impl Named {
     /// The name, `main.Node`.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The name that is shown to people ([`Type::displayed_as`]). It does not count for equality.
+    pub fn display(&self) -> &str {
+        self.display.as_ref().unwrap_or(&self.name)
     }
 
     /// The type it is defined as (never itself a defined type); `None` for an opaque type.

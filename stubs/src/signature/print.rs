@@ -43,6 +43,7 @@ impl Display for Type {
                 write_braced(f, "interface ", methods, write_method)
             }
             Kind::Interface(methods) => write_braced(f, "interface", methods, write_method),
+            Kind::Named(named) if f.alternate() => f.write_str(named.display()),
             Kind::Named(named) => f.write_str(named.name()),
             Kind::C(ty) => ty.fmt(f),
             basic => f.write_str(basic.basic_name().unwrap_or_default()),
@@ -93,7 +94,10 @@ fn write_field(f: &mut Formatter<'_>, field: &Field) -> fmt::Result {
 /// The name of an embedded type; of Go's own the one it has in the text, which may be `byte` or
 /// `any`.
 fn write_embedded(f: &mut Formatter<'_>, field: &Field, ty: &Type) -> fmt::Result {
-    f.write_str(ty.name().unwrap_or(&field.name))
+    match ty.kind() {
+        Kind::Named(_) => ty.fmt(f),
+        _ => f.write_str(&field.name),
+    }
 }
 
 fn write_method(f: &mut Formatter<'_>, method: &Method) -> fmt::Result {

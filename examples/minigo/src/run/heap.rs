@@ -103,7 +103,9 @@ impl<'p> HeapTypes<'p> {
         let underlying = named.underlying;
         self.defined.insert(ty, name.clone());
         let types = self.runtime.types();
-        types.declare(&name).map_err(|error| error.to_string())?;
+        types
+            .declare_local(&name, &named.name)
+            .map_err(|error| error.to_string())?;
         let text = self.text(underlying)?;
         let id = self
             .runtime

@@ -212,6 +212,11 @@ fn number(name: &str) -> Result<u32, String> {
         .ok_or_else(|| format!("register {name:?}, wanted a letter and a number below 32"))
 }
 
+/// Encodes a [veneer that jumps](super::jump) for callers of the native convention: the registers
+/// of the slot's address and of the number, and the number. The function's address follows at the
+/// next multiple of 8.
+type Jump = fn([&str; 2], u64) -> Result<Encoded, String>;
+
 /// The machine-dependent part.
 struct Machine {
     landing_pad: &'static [u8],
@@ -223,10 +228,7 @@ struct Machine {
     veneer: fn(&Plan) -> Result<Encoded, String>,
     /// Whether the veneer can call the handler itself.
     is_direct: bool,
-    /// A [veneer that jumps](super::jump) for callers of the native convention, up to its function's address,
-    /// which follows at the next multiple of 8: the registers of the slot's address and of a
-    /// number.
-    jump: Option<fn([&str; 2], u64) -> Result<Encoded, String>>,
+    jump: Option<Jump>,
     /// DWARF numbers: of the frame pointer and of the return address; and where the caller's
     /// registers are from the canonical frame address, which lies so many bytes above the frame
     /// pointer.

@@ -195,7 +195,7 @@ impl Record {
 }
 
 /// Names of the types that are a name only, with what they are.
-const NAMES: [(&str, CType); 5] = [
+static NAMES: [(&str, CType); 5] = [
     ("C.int128", CType::Int128),
     ("C.uint128", CType::Uint128),
     ("C.longdouble", CType::LongDouble),
@@ -206,12 +206,12 @@ const NAMES: [(&str, CType); 5] = [
 impl CType {
     /// The type that has this name in a signature's text.
     pub(super) fn of_name(name: &str) -> Option<CType> {
-        let (_, ty) = NAMES.into_iter().find(|(own, _)| *own == name)?;
-        Some(ty)
+        let (_, ty) = NAMES.iter().find(|(own, _)| *own == name)?;
+        Some(ty.clone())
     }
 
     fn name(&self) -> &'static str {
-        let found = NAMES.into_iter().find(|(_, ty)| ty == self);
+        let found = NAMES.iter().find(|(_, ty)| ty == self);
         found.map_or("", |(name, _)| name)
     }
 

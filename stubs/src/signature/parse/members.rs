@@ -30,30 +30,21 @@ impl<'a> Parser<'a> {
         if self.peek() == Some('*') {
             return self.embedded(level, fields);
         }
-        let mut names = Vec::new();
-        loop {
-            let name = self.name(if names.is_empty() {
-                "a field name or \"}\""
-            } else {
-                "a field name"
-            })?;
-            let start = self.at - name.len();
-            names.push((start, name));
-            let next = self.peek();
-            let is_embedded = names.len() == 1 && matches!(next, Some('.' | ';' | '}' | '"' | '`'));
-            if is_embedded {
-                self.at = start;
-                return self.embedded(level, fields);
-            }
-            if !self.take(",") {
-                break;
-            }
+        let first = self.name("a field name or \"}\"")?;
+        let start = self.at - first.len();
+        if matches!(self.peek(), Some('.' | ';' | '}' | '"' | '`')) {
+            self.at = start;
+            return self.embedded(level, fields);
+        }
+        let mut others = Vec::new();
+        while self.take(",") {
+            let name = self.name("a field name")?;
+            others.push((self.at - name.len(), name));
         }
         let ty = self.ty(level + 1)?;
-        for (i, (at, name)) in names.into_iter().enumerate() {
-            if i > 0 {
-                self.count(at)?;
-            }
+        fields.push(Field::new(first, ty.clone()));
+        for (at, name) in others {
+            self.count(at)?;
             fields.push(Field::new(name, ty.clone()));
         }
         Ok(())

@@ -12,7 +12,7 @@ pub(super) use tag::write_tag;
 
 use std::str::FromStr;
 
-use super::build::{is_identifier, is_name_part, is_name_start};
+use super::build::{is_identifier, is_keyword, is_name_start, word_len};
 use super::{ChanDir, MAX_DEPTH, MAX_WEIGHT, ParseError, ParseReason, Signature, Type, TypeError};
 use crate::quote::short;
 
@@ -126,14 +126,19 @@ impl<'a> Parser<'a> {
 
     /// Next character that is no white space, without taking it.
     fn peek(&mut self) -> Option<char> {
-        let rest = &self.text.as_bytes()[self.at..];
-        let is_space = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
-        let spaces = rest.iter().take_while(|byte| is_space(byte)).count();
-        self.step(spaces + 1);
-        self.at += spaces;
-        self.text[self.at..].chars().next()
+        let bytes = self.text.as_bytes();
+        let start = self.at;
+        while let Some(b' ' | b'\t' | b'\r' | b'\n') = bytes.get(self.at) {
+            self.at += 1;
+        }
+        self.step(self.at - start + 1);
+        match *bytes.get(self.at)? {
+            ascii if ascii.is_ascii() => Some(char::from(ascii)),
+            _ => self.text[self.at..].chars().next(),
+        }
     }
 
+    #[inline]
     fn take(&mut self, token: &str) -> bool {
         self.peek();
         let found = self.text[self.at..].starts_with(token);
@@ -155,7 +160,7 @@ impl<'a> Parser<'a> {
         if !rest.starts_with(is_name_start) {
             return "";
         }
-        let end = rest.find(|c| !is_name_part(c)).unwrap_or(rest.len());
+        let end = word_len(rest);
         self.step(end);
         &rest[..end]
     }
@@ -174,6 +179,11 @@ impl<'a> Parser<'a> {
     /// `main.Node` without taking it: identifiers joined by dots, no space between.
     fn peek_path(&mut self) -> &'a str {
         let word = self.peek_word();
+        self.path_of(word)
+    }
+
+    /// The path that begins with the word that starts here.
+    fn path_of(&self, word: &str) -> &'a str {
         let start = self.at;
         let mut end = start + word.len();
         while self.text[end..].starts_with('.') {
@@ -248,11 +258,11 @@ impl<'a> Parser<'a> {
             }
             "struct" => return self.structure(start, level),
             "interface" => return self.interface(start, level),
-            _ => match self.peek_path() {
+            word => match self.path_of(word) {
                 "C.struct" => return self.record(start, level, false),
                 "C.union" => return self.record(start, level, true),
                 "C.vector" => return self.vector(start, level),
-                _ => return self.by_name(),
+                path => return self.by_name(path),
             },
         };
         Parser::built(start, made)
@@ -272,8 +282,7 @@ impl<'a> Parser<'a> {
         Type::predeclared(path).or_else(|| (self.resolve)(path))
     }
 
-    fn by_name(&mut self) -> Result<Type, Refusal> {
-        let path = self.peek_path();
+    fn by_name(&mut self, path: &str) -> Result<Type, Refusal> {
         let Some(ty) = self.known(path) else {
             self.step(path.len());
             if !path.split('.').all(is_identifier) {
@@ -366,7 +375,7 @@ impl<'a> Parser<'a> {
     fn name(&mut self, wanted: &'static str) -> Result<&'a str, Refusal> {
         let word = self.peek_word();
         self.step(word.len());
-        if !is_identifier(word) {
+        if word.is_empty() || is_keyword(word) {
             return Err(self.unexpected(wanted));
         }
         self.at += word.len();
