@@ -20,7 +20,7 @@ pub(super) enum Places {
     /// Its bytes, run by run.
     Direct(Vec<Run>),
     /// Its address is passed.
-    Reference(Spot),
+    Reference(Vec<Run>),
     /// A result in memory whose address the caller passes.
     Memory {
         /// Whether all results are in it, as one C struct; Cranelift puts those there that find no
@@ -56,31 +56,32 @@ pub(super) enum Spot {
 
 /// Where this crate has a value.
 pub(super) fn of_value(value: &Value) -> Places {
-    let run = |piece: &Piece| Run {
+    match &value.place {
+        Place::Hidden { .. } => Places::Memory { whole: true },
+        Place::Reference { pointer, .. } => Places::Reference(runs(pointer, WORD)),
+        place => Places::Direct(runs(place, value.size)),
+    }
+}
+
+/// The bytes of a value that is passed itself.
+fn runs(place: &Place, size: u64) -> Vec<Run> {
+    let in_register = |piece: &Piece| Run {
         off: piece.off,
         size: piece.size,
         at: Spot::Register(piece.class, piece.index, piece.reg_off),
     };
     let on_stack = |off: u64, offset: u64| Run {
         off,
-        size: value.size - off,
+        size: size - off,
         at: Spot::Stack(offset),
     };
-    match &value.place {
-        Place::Regs { pieces, .. } => Places::Direct(pieces.iter().map(run).collect()),
+    match place {
+        Place::Regs { pieces, .. } => pieces.iter().map(in_register).collect(),
         Place::Split { piece, offset } => {
-            Places::Direct(vec![run(piece), on_stack(piece.size, *offset)])
+            vec![in_register(piece), on_stack(piece.size, *offset)]
         }
-        Place::Stack { offset } => Places::Direct(vec![on_stack(0, *offset)]),
-        Place::Hidden { .. } => Places::Memory { whole: true },
-        Place::Reference { pointer, .. } => Places::Reference(match &**pointer {
-            Place::Stack { offset } => Spot::Stack(*offset),
-            other => {
-                let piece = other.pieces().first();
-                let register = |p: &Piece| Spot::Register(p.class, p.index, p.reg_off);
-                piece.map_or(Spot::Stack(u64::MAX), register)
-            }
-        }),
+        Place::Stack { offset } => vec![on_stack(0, *offset)],
+        Place::Reference { .. } | Place::Hidden { .. } => Vec::new(),
     }
 }
 
@@ -148,10 +149,10 @@ impl Next<'_> {
         if !self.is_result {
             match self.native.arch {
                 Arch::Amd64 if is_wide_vector && self.is_positional() => {
-                    return Places::Reference(self.part(RegClass::Int, WORD));
+                    return self.reference();
                 }
                 Arch::S390x if is_wide || ty.is_vector() => {
-                    return Places::Reference(self.part(RegClass::Int, WORD));
+                    return self.reference();
                 }
                 Arch::Amd64 if is_wide && self.call_conv == CallConv::SystemV => {
                     // Two registers count as taken even if one is left and both halves are in
@@ -260,6 +261,15 @@ impl Next<'_> {
         Spot::Stack(offset)
     }
 
+    /// The address of a copy, as any address.
+    fn reference(&mut self) -> Places {
+        Places::Reference(vec![Run {
+            off: 0,
+            size: WORD,
+            at: self.part(RegClass::Int, WORD),
+        }])
+    }
+
     fn whole_on_stack(&mut self, size: u64) -> Places {
         if self.is_result {
             return Places::Memory { whole: false };
@@ -311,7 +321,10 @@ impl Places {
                 };
                 runs.iter().map(run).collect::<Vec<_>>().join(", ")
             }
-            Places::Reference(at) => format!("the address of a copy {}", spot(at)),
+            Places::Reference(runs) => {
+                let spots: Vec<String> = runs.iter().map(|run| spot(&run.at)).collect();
+                format!("the address of a copy {}", spots.join(", "))
+            }
             Places::Memory { whole: true } => "part of one struct in the caller's memory".into(),
             Places::Memory { whole: false } => "a value in Cranelift's area of results".into(),
         }
