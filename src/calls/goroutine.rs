@@ -14,7 +14,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use fing_stubs::{
-    AbiError, Arch, CacheOptions, GBlock, Gate, Machine, Record, RegClass, Stub, StubCache,
+    AbiError, Arch, CacheOptions, GBlock, Gate, Machine, Record, RegClass, RepeatedStub, Stub,
+    StubCache,
 };
 
 use crate::base::events::{guarded, span, tell, wants_calls};
@@ -484,10 +485,10 @@ pub(super) fn with_context(slot: &Slot, context: usize) -> Record {
 /// Calls the record, which has this stub, whose function has no status. `context` replaces that of
 /// the record.
 #[inline]
-pub(super) fn run_one(stub: &Stub, slot: &Slot, context: usize, g: &GBlock) {
+pub(super) fn run_one(stub: &RepeatedStub<'_>, slot: &Slot, context: usize, g: &GBlock) {
     let call = with_context(slot, context);
     // SAFETY: I6: the queue roots what the record refers to. I8: as in `run_stub`.
-    unsafe { stub.run_all(std::slice::from_ref(&call), g) }
+    unsafe { stub.run_one(&call, g) }
 }
 
 /// Makes one call for all records of a batch, which have the same shape. All of them are roots

@@ -15,7 +15,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use fing_stubs::{GBlock, Record, Stub};
+use fing_stubs::{GBlock, Record, RepeatedStub, Stub};
 
 use crate::base::events::{guarded, tell};
 use crate::calls::failure::Cause;
@@ -92,6 +92,7 @@ pub(crate) struct StubCalls<'c, 'b> {
     records: &'c mut Records<'b>,
     shape: &'b Shape,
     stub: &'b Stub,
+    repeated: RepeatedStub<'b>,
     g: &'b GBlock,
     /// Whether a call is of one record, and has no status.
     plain: bool,
@@ -109,7 +110,7 @@ impl StubCalls<'_, '_> {
         let Some(slot) = self.records.next() else {
             return false;
         };
-        run_one(self.stub, slot, mutator, self.g);
+        run_one(&self.repeated, slot, mutator, self.g);
         true
     }
 
@@ -204,6 +205,7 @@ impl Calls {
                             records: &mut records,
                             shape,
                             stub,
+                            repeated: stub.repeated(),
                             g,
                             plain: shape.status().is_none() && !shape.is_bulk(),
                             cause: None,

@@ -43,7 +43,10 @@ fn stubs_share_what_is_the_same_in_all() {
     };
     for stub in &others {
         // SAFETY: I5: the callee reads and changes nothing.
-        unsafe { stub.run_all(&[record; 3], &GBlock::zeroed()) };
+        unsafe {
+            stub.run_all(&[record; 3], &GBlock::zeroed());
+            stub.repeated().run_one(&record, &GBlock::zeroed());
+        }
     }
     drop(others);
     assert!(cache.trim() > 0);
