@@ -1,6 +1,8 @@
 //! Functions that are lent the mutator, Rust closures among them, and calls that do not leave
 //! mutators as they found them.
 
+#[path = "support/numbers.rs"]
+mod numbers;
 #[path = "support/vm.rs"]
 #[expect(
     dead_code,
@@ -20,6 +22,7 @@ use fing::{
     Abi, CleanupFn, Executor, Finalized, FinalizerFn, HeapOptions, Mutator, Obj, Runtime,
     RuntimeBuilder,
 };
+use numbers::NoneReached;
 use vm::{LONG, Vm, sent};
 
 /// A runtime whose misuses are sent.
@@ -557,20 +560,9 @@ fn mutators_of_other_runtimes_are_watched() {
     let forget = unsafe { builder.at(forget as *const ()) };
     // SAFETY: I16: the object is not followed.
     unsafe { finalizers.set_finalizer(16, &forget) }.unwrap();
-    struct Nothing;
-    // SAFETY: I16: nothing is reached, and nothing followed.
-    unsafe impl fing::foreign::Tracer for Nothing {
-        type Ref = usize;
-        fn is_reached(&mut self, _: usize) -> bool {
-            false
-        }
-        fn trace(&mut self, object: usize) -> usize {
-            object
-        }
-        fn children(&mut self, _: usize, _: &mut dyn FnMut(&mut Self, usize)) {}
-    }
+    let mut tracer = NoneReached { external_bytes: 0 };
     // SAFETY: I16: as above.
-    unsafe { finalizers.collect(fing::foreign::Scope::Full, &mut Nothing, |_| ()) }.unwrap();
+    unsafe { finalizers.collect(fing::foreign::Scope::Full, &mut tracer, |_| ()) }.unwrap();
     finalizers.finish();
     assert_eq!(finalizers.run_finalizers().unwrap(), 1);
     assert_eq!(sent(&told), [MisuseKind::Kept]);

@@ -49,13 +49,16 @@ pub(super) struct Known {
     pub(super) external: u64,
 }
 
+/// Where waiting records that can be cancelled are found.
+pub(super) type Index = HashMap<CallId, Known>;
+
 /// Which waiting records were cancelled, and where those that can be are found.
 #[derive(Debug, Default)]
 pub(super) struct Cancelled {
     /// Cancelled, but still in their blocks.
     gone: HashSet<CallId>,
     /// All that wait and are not cancelled, if there is an index.
-    index: Option<HashMap<CallId, Known>>,
+    index: Option<Index>,
     searches: u32,
 }
 
@@ -91,7 +94,7 @@ impl Cancelled {
         index.remove(&id)
     }
 
-    fn make_index<'b>(&self, blocks: impl Iterator<Item = &'b Waiting>) -> HashMap<CallId, Known> {
+    fn make_index<'b>(&self, blocks: impl Iterator<Item = &'b Waiting>) -> Index {
         let mut index = HashMap::new();
         for block in blocks {
             for (collection, records) in block.parts.iter() {
@@ -124,9 +127,19 @@ impl Cancelled {
         }
     }
 
-    /// Forgets the index: objects have moved.
+    /// Forgets the index.
     pub(super) fn forget_index(&mut self) {
         self.index = None;
+    }
+
+    /// Takes the index, as objects may move. If none has, it is [put back](Self::put_index).
+    pub(super) fn take_index(&mut self) -> Option<Index> {
+        self.index.take()
+    }
+
+    /// Puts back what was taken, before which no record was added or taken.
+    pub(super) fn put_index(&mut self, index: Option<Index>) {
+        self.index = index;
     }
 
     /// Takes the cancelled records out of a block.

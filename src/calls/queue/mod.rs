@@ -559,6 +559,8 @@ impl Queue {
     ) {
         let mut inner = self.inner.lock();
         inner.purge();
+        // Out of the way, so that it is forgotten too if `visit` panics after it has changed some.
+        let index = inner.cancelled.take_index();
         for block in inner.blocks() {
             block.for_each_reference(of, visit);
         }
@@ -570,8 +572,8 @@ impl Queue {
         for (slot, tag) in inner.stuck.iter().flat_map(Stuck::entries) {
             tag.references(of, slot).for_each(&mut *visit);
         }
-        if moved() {
-            inner.cancelled.forget_index();
+        if !moved() {
+            inner.cancelled.put_index(index);
         }
     }
 

@@ -2,11 +2,13 @@
 //! module, which is compiled a second time under a model checker.)
 #![forbid(unsafe_code)]
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use fing_stubs::Record;
 use fing_stubs::fuzzing::Rng;
 
 use crate::calls::queue::{
-    BLOCK_RECORDS, DrainOrder, Queue, References, Tag, Taken, WORTH_PACKING,
+    BLOCK_RECORDS, CallId, CallStage, DrainOrder, Queue, References, Tag, Taken, WORTH_PACKING,
 };
 
 /// A record of a shape, in each form that records have, and its number.
@@ -126,6 +128,39 @@ fn a_collector_moves_what_waits() {
         records.reverse();
         assert!(drained(&queue) == records, "seed {seed}");
     }
+}
+
+/// A call is found by the address that its object has now: after a look at all references, and
+/// after a collector that has panicked between two objects that it moved.
+#[test]
+fn calls_are_cancelled_by_where_their_objects_are() {
+    let queue = Queue::new(9, DrainOrder::Lifo, 0);
+    queue.push((1..=100).map(|number| record(0, number)));
+    let cancel = |address| queue.cancel(CallId::Finalizer(address), |_| true);
+    // More than are looked for one by one.
+    for address in 1..=30 {
+        assert_eq!(cancel(address), CallStage::Queued);
+    }
+    assert_eq!(references(&queue), (31..=100).collect::<Vec<u64>>());
+    assert_eq!([30, 31].map(cancel), [CallStage::Done, CallStage::Queued]);
+    let mut moved = Vec::new();
+    let collection = catch_unwind(AssertUnwindSafe(|| {
+        queue.trace(References::All, &mut |word| {
+            assert!(moved.len() < 10, "the collector's");
+            moved.push(word);
+            word + 1000
+        });
+    }));
+    assert!(collection.is_err());
+    for address in 32..=100 {
+        let (there, gone) = match moved.contains(&address) {
+            true => (address + 1000, address),
+            false => (address, address + 1000),
+        };
+        let found = [gone, there].map(cancel);
+        assert_eq!(found, [CallStage::Done, CallStage::Queued], "{address}");
+    }
+    assert!(drained(&queue).is_empty());
 }
 
 #[test]
