@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex};
 
 use fing::error::{AccessError, WorldError};
 use fing::observe::{Call, MisuseKind, MutatorMisuse, Observer};
+use fing::vm::Parked;
 use fing::{
     Abi, CleanupFn, Executor, Finalized, FinalizerFn, HeapOptions, Mutator, Obj, Runtime,
     RuntimeBuilder,
@@ -295,6 +296,58 @@ fn a_collection_gets_its_turn_between_two_calls() {
     assert_eq!(calls.load(SeqCst), CALLS);
 }
 
+static MADE: AtomicU64 = AtomicU64::new(0);
+/// Finished collections when the first of these calls ended.
+static BEFORE: AtomicU64 = AtomicU64::new(0);
+
+/// The first call returns when another thread waits to collect; the second one tells whether that
+/// collection is over.
+extern "C-unwind" fn wait_for_a_collector(_object: usize, mutator: &mut Mutator) {
+    let runtime = mutator.runtime();
+    let flag = runtime.safepoint_flag();
+    match MADE.fetch_add(1, SeqCst) {
+        0 => {
+            while !flag.is_set() {
+                std::thread::yield_now();
+            }
+            // Asking takes the lock that the other thread has until it waits.
+            BEFORE.store(runtime.stats().heap.collections, SeqCst);
+        }
+        1 => {
+            let collections = runtime.stats().heap.collections;
+            assert_eq!(
+                collections,
+                BEFORE.load(SeqCst) + 1,
+                "it waits for all calls"
+            );
+        }
+        _ => (),
+    }
+}
+
+/// The same for machine code, whose calls a stub makes in a loop: that ends in front of the very
+/// next call.
+#[test]
+fn a_loop_of_calls_ends_for_a_collection() {
+    for round in 0..20 {
+        MADE.store(0, SeqCst);
+        let vm = Vm::with(Runtime::builder().on_failure(|report| panic!("{report}")));
+        let signature = vm.runtime.types().parse_signature("func(*main.T)").unwrap();
+        let builder = FinalizerFn::builder(signature, Abi::host_native().unwrap()).takes_mutator();
+        // SAFETY: I8: a System V function of a pointer and the mutator.
+        let finalizer = unsafe { builder.at(wait_for_a_collector as *const ()) };
+        doom(&vm, 100, &finalizer);
+        vm.runtime.gc().unwrap();
+        while MADE.load(SeqCst) == 0 {
+            std::thread::yield_now();
+        }
+        vm.runtime.gc().unwrap();
+        vm.runtime.block_until_finalizer_queue_empty(LONG).unwrap();
+        let stats = vm.runtime.stats();
+        assert_eq!((stats.executed, stats.failed), (100, 0), "round {round}");
+    }
+}
+
 /// With a collection at each safepoint there is one after each call, and every object is whole in
 /// its own call.
 #[test]
@@ -486,6 +539,55 @@ fn objects_of_a_leaked_mutator_are_looked_up() {
         assert_eq!(m.load_word(object, 0), Ok(3));
         m.root(object).unwrap();
     });
+}
+
+thread_local! {
+    static OTHER: RefCell<Option<Parked>> = const { RefCell::new(None) };
+}
+
+/// Whether [`exchange`] was called by itself, and not behind a call that left it a wrong mutator.
+static EXCHANGED: AtomicU64 = AtomicU64::new(0);
+
+/// Exchanges the lent mutator for one of another runtime that was parked on this thread before.
+extern "C-unwind" fn exchange(object: usize, mutator: &mut Mutator) {
+    mutator.adopt(object).expect("the right mutator was lent");
+    EXCHANGED.fetch_add(1, SeqCst);
+    if let Some(other) = OTHER.take() {
+        let other = other.resume().map_err(|(_, refusal)| refusal).unwrap();
+        let lent = std::mem::replace(mutator, other);
+        KEPT.with_borrow_mut(|kept| kept.push(lent));
+    }
+}
+
+/// What comes into the place of the lent mutator need not have been made by the call. No other call
+/// gets it, neither one of a closure nor one that a stub makes in a loop.
+#[test]
+fn a_resumed_mutator_is_lent_to_no_call() {
+    for in_a_loop in [false, true] {
+        EXCHANGED.store(0, SeqCst);
+        let (vm, misuses) = watched(Runtime::builder().executor(Executor::Inline));
+        let other = Vm::new();
+        OTHER.set(Some(other.runtime.attach().unwrap().park()));
+        let finalizer = match in_a_loop {
+            false => rust(&vm, "func(*main.T)", |m, object| exchange(object.addr(), m)),
+            true => {
+                let signature = vm.runtime.types().parse_signature("func(*main.T)").unwrap();
+                let builder =
+                    FinalizerFn::builder(signature, Abi::host_native().unwrap()).takes_mutator();
+                // SAFETY: I8: a System V function of a pointer and the mutator.
+                unsafe { builder.at(exchange as *const ()) }
+            }
+        };
+        doom(&vm, 10, &finalizer);
+        vm.collect();
+        assert_eq!(kinds(&misuses), [MisuseKind::Replaced]);
+        let stats = vm.runtime.stats();
+        assert_eq!((stats.executed, stats.failed), (10, 0));
+        assert_eq!(EXCHANGED.load(SeqCst), 10);
+        KEPT.with_borrow_mut(Vec::clear);
+        vm.runtime.gc().unwrap();
+        other.runtime.gc().unwrap();
+    }
 }
 
 /// The lent mutator is exchanged for one of another runtime, and kept.

@@ -16,6 +16,7 @@
 //! | `register` leaves out STOP | `a_slot_is_made` |
 //! | `Stopped::drop` leaves STOP | `one_collector` |
 //! | `Stopped::drop` does not notify | all |
+//! | `stop` interrupts nothing, or before STOP, or without a fence | `calls_are_interrupted` |
 //! | `revoke` does not notify | `a_revoked_member_is_not_waited_for` |
 #![forbid(unsafe_code)]
 
@@ -26,7 +27,8 @@ use loom::thread;
 
 use crate::base::deadline::Deadline;
 use crate::base::lock::WAITS_TOO_LATE;
-use crate::safepoint::{Slot, World};
+use crate::base::sync::{AtomicU32, Ordering::*, fence};
+use crate::safepoint::{Interrupt, Slot, World};
 
 /// As the models of the queue.
 const PREEMPTIONS: usize = 3;
@@ -218,6 +220,48 @@ fn a_slot_is_made() {
         model.collect(None);
         join(mutator);
         model.collect(None);
+    });
+}
+
+/// Calls without end, each of which looks at one word in front of the next.
+#[derive(Debug)]
+struct Calls(AtomicU32);
+
+impl Interrupt for Calls {
+    fn interrupt(&self) {
+        self.0.store(0, Relaxed);
+    }
+}
+
+/// A thread that makes calls learns of a collector by its own word alone, however it begins them.
+#[test]
+fn calls_are_interrupted() {
+    check(|| {
+        let model = Model::new();
+        let slot = model.world.register(model.key);
+        let collected = Arc::new(AtomicU32::new(0));
+        let seen = collected.clone();
+        let caller = model.spawn(2, move |model| {
+            let calls = Arc::new(Calls(AtomicU32::new(0)));
+            model.enter(&slot);
+            let interruptible = model.world.interrupts(&slot, calls.clone());
+            while seen.load(Relaxed) == 0 {
+                calls.0.store(1, Relaxed);
+                fence(SeqCst);
+                if !slot.runs_on() {
+                    model.poll(&slot);
+                }
+                while calls.0.load(Relaxed) != 0 && seen.load(Relaxed) == 0 {
+                    thread::yield_now();
+                }
+            }
+            drop(interruptible);
+            model.leave(&slot);
+        });
+        model.collect(None);
+        collected.store(1, Relaxed);
+        join(caller);
+        assert_eq!(model.world.members(), (0, 0));
     });
 }
 

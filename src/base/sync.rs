@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub(crate) use std::sync::Arc;
-pub(crate) use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+pub(crate) use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering, fence};
 
 /// The cheap half of a pair of fences: of a thread that stores one cell and then loads another one,
 /// and must not be slowed down. Only the compiler is kept from changing the order; the other

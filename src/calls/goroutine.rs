@@ -14,8 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use fing_stubs::{
-    AbiError, Arch, CacheOptions, GBlock, Gate, Machine, Record, RegClass, RepeatedStub, Stub,
-    StubCache,
+    AbiError, Arch, CacheOptions, GBlock, Gate, Machine, Record, RegClass, Stub, StubCache,
 };
 
 use crate::base::events::{guarded, span, tell, wants_calls};
@@ -465,7 +464,7 @@ impl Calls {
 }
 
 /// Calls the records of a batch, which have the same stub, up to the turn's end.
-fn run_stub(stub: &Stub, batch: &[Slot], turn: &Turn, g: &GBlock) {
+pub(super) fn run_stub(stub: &Stub, batch: &[Slot], turn: &Turn, g: &GBlock) {
     // SAFETY: I6: the block is shared, and rooted by the queue, as is an argument that has an
     // object of its own; a collection changes its references only while this thread is inside a
     // call. I8: `choose_codes` set each record's code for the register count by which the stub was
@@ -485,10 +484,10 @@ pub(super) fn with_context(slot: &Slot, context: usize) -> Record {
 /// Calls the record, which has this stub, whose function has no status. `context` replaces that of
 /// the record.
 #[inline]
-pub(super) fn run_one(stub: &RepeatedStub<'_>, slot: &Slot, context: usize, g: &GBlock) {
+pub(super) fn run_one(stub: &Stub, slot: &Slot, context: usize, g: &GBlock) {
     let call = with_context(slot, context);
     // SAFETY: I6: the queue roots what the record refers to. I8: as in `run_stub`.
-    unsafe { stub.run_one(&call, g) }
+    unsafe { stub.run_all(std::slice::from_ref(&call), g) }
 }
 
 /// Makes one call for all records of a batch, which have the same shape. All of them are roots

@@ -1,9 +1,10 @@
 //! Calls that are lent a mutator, and mutators that calls have kept.
 //!
-//! A function that is declared to take the mutator is not called from a loop in generated code, but
-//! one call at a time: between two calls a collection may happen, and the mutator is looked at. The
-//! thread enters the heap once for a run of such calls, and leaves it before any other code of the
-//! embedder's runs.
+//! The thread enters the heap once for a run of calls of functions that are declared to take the
+//! mutator, and leaves it before any other code of the embedder's runs. Between two calls a
+//! collection may happen, and the mutator is looked at. Where the lent mutator is the only one of
+//! its thread, that takes no look after each call: whatever there is to look at interrupts the
+//! batch, which then ends in front of the next call.
 //!
 //! What a call does with mutators is watched for all functions: what this thread has made and not
 //! dropped when a run of calls is over, is revoked and reported.
@@ -15,15 +16,18 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use fing_stubs::{GBlock, Record, RepeatedStub, Stub};
+use fing_stubs::{GBlock, Record, Stub};
 
 use crate::base::events::{guarded, tell};
 use crate::calls::failure::Cause;
-use crate::calls::goroutine::{Calls, With, run_bulk, run_one, run_with_status, with_context};
+use crate::calls::goroutine::{
+    Calls, With, run_bulk, run_one, run_stub, run_with_status, with_context,
+};
 use crate::calls::lookup::Lookup;
 use crate::calls::misuse::{MisuseKind, MutatorMisuse};
 use crate::calls::queue::{Block, Slot, Tag, Turn};
 use crate::calls::shape::{Callee, Shape};
+use crate::world::safepoint::Interrupt;
 use crate::world::threads::{self, Calling, CallingHere, Members};
 
 /// Has mutators to lend.
@@ -63,11 +67,26 @@ pub(crate) struct Records<'b> {
     batch: &'b [Slot],
     /// The first one that was not asked for.
     next: usize,
-    turn: &'b Turn,
+    turn: &'b Arc<Turn>,
     object_word: usize,
 }
 
 impl<'b> Records<'b> {
+    /// The calls, if they can be [begun](Self::begin) so that they can be interrupted, and there
+    /// are several.
+    pub(crate) fn interruptible(&self) -> Option<Arc<Turn>> {
+        let several = self.next + 1 < self.batch.len();
+        (several && self.turn.is_divisible()).then(|| self.turn.clone())
+    }
+
+    /// Begins what is left, so that it can be interrupted. Returns false if nothing is, or if the
+    /// batch was ended.
+    pub(crate) fn begin(&mut self) -> bool {
+        let left = &self.batch[self.next..];
+        self.turn.begin_interruptible(left.as_ptr_range().end);
+        left.first().is_some_and(|first| !self.turn.is_cut(first))
+    }
+
     /// The next record, published as stubs do; `None` at the end, or where the batch was ended.
     #[inline]
     fn next(&mut self) -> Option<&'b Slot> {
@@ -92,15 +111,39 @@ pub(crate) struct StubCalls<'c, 'b> {
     records: &'c mut Records<'b>,
     shape: &'b Shape,
     stub: &'b Stub,
-    repeated: RepeatedStub<'b>,
     g: &'b GBlock,
     /// Whether a call is of one record, and has no status.
     plain: bool,
+    /// The context that the records have; 0 before they have the mutator's address.
+    context: usize,
     /// Why one has failed, if its status said so.
     cause: Option<Cause>,
 }
 
 impl StubCalls<'_, '_> {
+    /// As [`Records::interruptible`]. Such calls are made by [`StubCalls::run`].
+    pub(crate) fn interruptible(&self) -> Option<Arc<Turn>> {
+        self.records.interruptible().filter(|_| self.plain)
+    }
+
+    /// As [`Records::begin`].
+    pub(crate) fn begin(&mut self) -> bool {
+        self.records.begin()
+    }
+
+    /// Makes the calls that were begun, with a mutator at this address, up to the last or until
+    /// they are interrupted.
+    pub(crate) fn run(&mut self, mutator: usize) {
+        let batch = self.records.batch;
+        let left = &batch[self.records.next..];
+        if self.context != mutator {
+            left.iter().for_each(|slot| slot.set_context(mutator));
+            self.context = mutator;
+        }
+        run_stub(self.stub, left, self.records.turn, self.g);
+        self.records.next = self.records.turn.reached(batch);
+    }
+
     /// Makes the next call, with a mutator at this address. Returns false if there is none.
     #[inline]
     pub(crate) fn call_next(&mut self, mutator: usize) -> bool {
@@ -110,7 +153,7 @@ impl StubCalls<'_, '_> {
         let Some(slot) = self.records.next() else {
             return false;
         };
-        run_one(&self.repeated, slot, mutator, self.g);
+        run_one(self.stub, slot, mutator, self.g);
         true
     }
 
@@ -134,6 +177,12 @@ impl StubCalls<'_, '_> {
             self.cause = failed;
         }
         true
+    }
+}
+
+impl Interrupt for Turn {
+    fn interrupt(&self) {
+        Turn::interrupt(self);
     }
 }
 
@@ -205,8 +254,8 @@ impl Calls {
                             records: &mut records,
                             shape,
                             stub,
-                            repeated: stub.repeated(),
                             g,
+                            context: 0,
                             plain: shape.status().is_none() && !shape.is_bulk(),
                             cause: None,
                         };
@@ -223,6 +272,7 @@ impl Calls {
             }));
             replaced = !lent.is_own();
         });
+        turn.is_not_interrupted();
         if let Err(refusal) = lent {
             while records.next().is_some() {}
             let calls = records.next;

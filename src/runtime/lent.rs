@@ -13,12 +13,13 @@ use fing_stubs::Signature;
 
 use crate::calls::function::FinalizerFn;
 use crate::calls::lent::{Lender, Lent, NotLent, Records, RustBody, StubCalls};
+use crate::calls::queue::Turn;
 use crate::heap::AccessError;
 use crate::runtime::collect::Space;
 use crate::runtime::mutator::Mutator;
 use crate::runtime::object::Obj;
 use crate::runtime::shared::Shared;
-use crate::world::safepoint::Slot;
+use crate::world::safepoint::{Interruptible, Slot};
 use crate::world::threads::{self, Join, Members};
 
 /// The object that a [Rust finalizer](FinalizerFn::from_rust) is called with. It is whole until the
@@ -67,14 +68,21 @@ where
         let Some(lent) = lent.downcast_mut::<LentMutator>() else {
             unreachable!("a runtime lends its own mutator");
         };
-        while let Some(addr) = records.next_object() {
-            let object = Finalized {
-                addr,
-                space: Arc::as_ptr(&lent.space),
-                _call: PhantomData,
-            };
-            (self.0)(&mut lent.mutator, object);
-            if !lent.may_go_on() {
+        let interruptible = lent.interrupts(records.interruptible());
+        let looks = interruptible.is_none();
+        while looks || records.begin() && lent.may_go_on() {
+            while let Some(addr) = records.next_object() {
+                let object = Finalized {
+                    addr,
+                    space: Arc::as_ptr(&lent.space),
+                    _call: PhantomData,
+                };
+                (self.0)(&mut lent.mutator, object);
+                if looks && !lent.may_go_on() {
+                    return;
+                }
+            }
+            if looks {
                 return;
             }
         }
@@ -179,6 +187,15 @@ impl LentMutator {
         usual && !self.stressed || self.may_go_on_slowly()
     }
 
+    /// If nothing but an interruption needs to be looked at between two calls, has these be
+    /// interrupted until the result is dropped. That holds if the thread runs with no other
+    /// mutator: then none can take the place of this one before one was made or resumed, which
+    /// interrupts them.
+    fn interrupts(&self, calls: Option<Arc<Turn>>) -> Option<Interruptible> {
+        let calls = calls.filter(|_| !self.stressed && self.members.run_alone(&self.slot))?;
+        Some(self.space.world().interrupts(&self.slot, calls))
+    }
+
     #[cold]
     fn may_go_on_slowly(&mut self) -> bool {
         // Mutators may have come and gone.
@@ -193,7 +210,13 @@ impl LentMutator {
 
 impl Lent for LentMutator {
     fn call_each(&mut self, calls: &mut StubCalls<'_, '_>) {
-        // The address is taken anew for each call, as using the mutator makes it invalid.
+        // The address is taken anew each time, as using the mutator makes it invalid.
+        if let Some(_interruptible) = self.interrupts(calls.interruptible()) {
+            while calls.begin() && self.may_go_on() {
+                calls.run((&raw mut self.mutator).expose_provenance());
+            }
+            return;
+        }
         while calls.call_next((&raw mut self.mutator).expose_provenance()) && self.may_go_on() {}
     }
 

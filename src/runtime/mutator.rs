@@ -253,7 +253,7 @@ impl Mutator {
         if self.member.slot().is_revoked() {
             return;
         }
-        self.space.world().unpark_with(&self.member);
+        self.space.world().resume_with(&self.member);
         drop(Refresh(self));
     }
 

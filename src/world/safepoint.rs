@@ -10,6 +10,9 @@
 //! fail, so that it waits; and that of one that parks, so that it wakes the collector. As both
 //! sides use one word, neither can miss the other.
 //!
+//! A thread that makes many calls with its member, and looks between two of them at a word of its
+//! own, can have that word changed by who stops the world: [`World::interrupts`].
+//!
 //! A thread that has to wait states for whom, in the table of `waiting`, and is refused if one of
 //! those waits for it, in whatever runtime.
 //!
@@ -25,7 +28,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32 as Flag};
 use super::waiting::{ThreadKey, Waiting};
 use crate::base::deadline::Deadline;
 use crate::base::lock::{Condvar, Held, Lock, Rank};
-use crate::base::sync::{AtomicU32, Ordering};
+use crate::base::sync::{AtomicU32, Ordering, fence};
 
 /// How often a thread that waits looks whether it has to give up.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -97,6 +100,12 @@ impl Slot {
     }
 }
 
+/// Calls that a thread makes one after another.
+pub(crate) trait Interrupt: std::fmt::Debug + Send + Sync {
+    /// Has the thread look at its member in front of the next call.
+    fn interrupt(&self);
+}
+
 /// Why a thread does not wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refused {
@@ -121,6 +130,8 @@ struct State {
     collector: Option<ThreadKey>,
     /// Whether the collector waits no more: no member is running.
     stopped: bool,
+    /// Calls that members make, to be interrupted by who stops the world.
+    calls: Vec<(Arc<Slot>, Arc<dyn Interrupt>)>,
 }
 
 /// The members of one runtime.
@@ -313,6 +324,9 @@ impl World {
         for slot in &state.slots {
             slot.state.fetch_or(STOP, Ordering::AcqRel);
         }
+        // Whoever does not see STOP behind its own fence is interrupted after it has begun.
+        fence(Ordering::SeqCst);
+        state.calls.iter().for_each(|(_, calls)| calls.interrupt());
         let stopped = Stopped { world: self, own };
         let waited = self.wait_for_members(state, thread, deadline);
         waited.map(|()| stopped)
@@ -368,6 +382,22 @@ impl World {
         }
     }
 
+    /// Has `calls`, which the slot's member makes, be interrupted by whoever begins to stop the
+    /// world, until the result is dropped. A stop that has begun before the thread's last
+    /// [`fence`] may not interrupt them: behind that the thread looks whether it
+    /// [runs on](Slot::runs_on).
+    pub(crate) fn interrupts(
+        self: &Arc<World>,
+        slot: &Arc<Slot>,
+        calls: Arc<dyn Interrupt>,
+    ) -> Interruptible {
+        self.state.lock().calls.push((slot.clone(), calls));
+        Interruptible {
+            world: self.clone(),
+            slot: slot.clone(),
+        }
+    }
+
     /// Whether this thread has stopped the world.
     pub(crate) fn is_stopped_by(&self, thread: ThreadKey) -> bool {
         self.state.lock().collector == Some(thread)
@@ -406,6 +436,22 @@ impl World {
     #[cfg(test)]
     pub(crate) fn slots(&self) -> usize {
         self.state.lock().slots.len()
+    }
+}
+
+/// Calls are interrupted when the world is stopped. Dropping this ends it.
+#[derive(Debug)]
+pub(crate) struct Interruptible {
+    world: Arc<World>,
+    slot: Arc<Slot>,
+}
+
+impl Drop for Interruptible {
+    fn drop(&mut self) {
+        let mut state = self.world.state.lock();
+        state
+            .calls
+            .retain(|(slot, _)| !Arc::ptr_eq(slot, &self.slot));
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crate::base::deadline::Deadline;
-use crate::world::safepoint::{Refused, Slot, Stopped, World};
+use crate::world::safepoint::{Interrupt, Refused, Slot, Stopped, World};
 use crate::world::waiting::ThreadKey;
 
 /// An operation that the calling thread must not start now, because it would wait for itself for
@@ -133,8 +133,9 @@ impl Member {
     }
 }
 
-/// Tells which call a thread is making, as a number that its owner understands.
-pub(crate) trait Calling {
+/// Calls that a thread makes. They are interrupted when a member of the thread comes or goes.
+pub(crate) trait Calling: Interrupt {
+    /// Which call it is making, as a number that its owner understands.
     fn call(&self) -> usize;
 }
 
@@ -175,6 +176,9 @@ impl Here {
 
     fn change(&self) {
         CHANGES.set(CHANGES.get() + 1);
+        if let Some(calling) = &*self.calling.borrow() {
+            calling.interrupt();
+        }
     }
 
     fn has_stopped(&self, world: &Arc<World>) -> bool {
@@ -339,6 +343,12 @@ impl World {
         self.park(&member.0);
     }
 
+    /// As [`World::unpark_with`], for a member that may be moved afterwards.
+    pub(crate) fn resume_with(&self, member: &Member) {
+        self.unpark_with(member);
+        let _ = HERE.try_with(Here::change);
+    }
+
     /// Makes a parked member running again, after any collection under way.
     ///
     /// # Panics
@@ -437,6 +447,10 @@ impl Drop for CallingHere {
         let before = self.before.take();
         let _ = HERE.try_with(|here| {
             here.depth.update(|depth| depth - self.deeper);
+            // What came and went meanwhile did not interrupt it.
+            if let Some(before) = &before {
+                before.interrupt();
+            }
             here.calling.replace(before)
         });
     }
@@ -454,6 +468,12 @@ impl Members {
             in_use.map(|place| place.slot.clone()).collect()
         };
         Members(HERE.try_with(in_use).unwrap_or_default())
+    }
+
+    /// Whether no other one runs.
+    pub(crate) fn run_alone(&self, slot: &Arc<Slot>) -> bool {
+        let mut others = self.0.iter().filter(|one| !Arc::ptr_eq(one, slot));
+        others.all(|one| !one.is_running())
     }
 
     fn is_later(&self, place: &Place) -> bool {
@@ -634,7 +654,13 @@ mod tests {
 
     #[test]
     fn what_came_later_is_revoked() {
-        struct Number(AtomicUsize);
+        #[derive(Debug)]
+        struct Number(AtomicUsize, AtomicUsize);
+        impl Interrupt for Number {
+            fn interrupt(&self) {
+                self.1.fetch_add(1, SeqCst);
+            }
+        }
         impl Calling for Number {
             fn call(&self) -> usize {
                 self.0.load(SeqCst)
@@ -646,7 +672,7 @@ mod tests {
         );
         let kept = first.join(Join::Attach).unwrap();
         let (before, from) = (Members::here(), changes());
-        let number = Arc::new(Number(AtomicUsize::new(7)));
+        let number = Arc::new(Number(AtomicUsize::new(7), AtomicUsize::new(0)));
         let calls = calling(Some(number.clone()));
         let later = second.join(Join::Attach).unwrap();
         // In the same call it stands in the way; in the next one it does not.

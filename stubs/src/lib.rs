@@ -125,7 +125,7 @@ pub use key::{
 pub use publish::CodePart;
 pub use record::{GBlock, RECORD_ARGUMENT, Record};
 pub use signature::{Kind, ParseError, Signature, Type, TypeError};
-pub use stub::{RepeatedStub, Stub};
+pub use stub::Stub;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -76,39 +76,6 @@ impl Direct {
     }
 }
 
-/// A stub that is to be called with one record after another, where something is to be done between
-/// two calls: what is the same for all has been looked up. Made by [`Stub::repeated`].
-#[derive(Debug)]
-pub struct RepeatedStub<'s> {
-    stub: &'s Stub,
-    direct: Option<Direct>,
-}
-
-impl RepeatedStub<'_> {
-    /// Calls one record, as [`Stub::run_all`] a slice of one.
-    ///
-    /// # Panics
-    /// As [`Stub::run`].
-    ///
-    /// # Safety
-    /// As [`Stub::run`].
-    #[inline]
-    pub unsafe fn run_one(&self, record: &Record, g: &GBlock) {
-        let range = std::slice::from_ref(record).as_ptr_range();
-        let progress = AtomicPtr::new(std::ptr::null_mut());
-        let end = AtomicPtr::new(range.end.cast_mut());
-        if let Some(direct) = &self.direct
-            && direct.is_surely_own()
-        {
-            // SAFETY: I5, I6: the caller's promises, in the process that made the code, which
-            // `stub` keeps.
-            return unsafe { direct.run(range.start, &end, &progress, g) };
-        }
-        // SAFETY: I5, I6: the caller's promises.
-        unsafe { self.stub.run(range.start, &end, &progress, g) }
-    }
-}
-
 impl Stub {
     pub(crate) fn generated(key: StubKey, published: Published) -> Stub {
         Stub {
@@ -158,14 +125,6 @@ impl Stub {
         match &self.body {
             Body::Generated(published) => published.entrance(),
             Body::Interpreted(_) => None,
-        }
-    }
-
-    /// The stub, to be called with one record after another.
-    pub fn repeated(&self) -> RepeatedStub<'_> {
-        RepeatedStub {
-            stub: self,
-            direct: self.direct(),
         }
     }
 

@@ -91,7 +91,7 @@ fn run(
         words,
     };
     // SAFETY: I5: each callee in this file is of the signature it is called by.
-    unsafe { stub.repeated().run_one(&record, &GBlock::zeroed()) };
+    unsafe { stub.run_all(&[record], &GBlock::zeroed()) };
 }
 
 #[test]

@@ -3,10 +3,8 @@
 
 use std::cell::Cell;
 
-use loom::sync::atomic::fence;
-
 pub(crate) use loom::sync::Arc;
-pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU32, Ordering, fence};
 
 thread_local! {
     /// A fault to be found: neither thread's accesses are ordered.

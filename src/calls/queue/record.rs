@@ -47,6 +47,12 @@ impl Slot {
         words[n].load(Ordering::Relaxed)
     }
 
+    /// Sets the context. Only by the thread that runs the block, for a context that is no
+    /// reference.
+    pub(crate) fn set_context(&self, context: usize) {
+        self.0[1].store(context as u64, Ordering::Relaxed);
+    }
+
     /// Sets the address that is called.
     pub(crate) fn set_code(&self, code: usize) {
         self.0[0].store(code as u64, Ordering::Relaxed);

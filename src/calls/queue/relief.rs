@@ -22,7 +22,7 @@ use super::record::{CallId, Slot, Tag};
 use super::running::Cells;
 use super::tickets::Outstanding;
 use super::{Inner, Queue, status};
-use crate::base::sync::{Arc, AtomicPtr, Ordering};
+use crate::base::sync::{Arc, AtomicPtr, Ordering, fence};
 
 /// A shared turn. Not `sync`'s: how often it is shared orders nothing.
 pub(crate) type TurnRef = std::sync::Arc<Turn>;
@@ -39,6 +39,8 @@ pub(crate) struct Turn {
     relieved: AtomicBool,
     /// Whether calls are made one by one, as a batch can't be ended early.
     single: bool,
+    /// Whether [`Turn::interrupt`] may end the batch. Written by the thread itself.
+    interruptible: AtomicBool,
 }
 
 impl Turn {
@@ -49,6 +51,7 @@ impl Turn {
             seat,
             relieved: AtomicBool::new(false),
             single,
+            interruptible: AtomicBool::new(false),
         })
     }
 
@@ -78,6 +81,32 @@ impl Turn {
     #[inline]
     pub(crate) fn publish(&self, at: &Slot) -> bool {
         self.cells.publish(at)
+    }
+
+    /// Whether a batch can be ended while it runs.
+    pub(crate) fn is_divisible(&self) -> bool {
+        self.cells.is_divisible()
+    }
+
+    /// Begins what is left of a batch, up to `end`. Until [`Turn::is_not_interrupted`],
+    /// [interrupting](Turn::interrupt) ends it in front of the next call; what the thread looks at
+    /// behind this was changed before any interruption that it misses.
+    pub(crate) fn begin_interruptible(&self, end: *const Slot) {
+        self.interruptible.store(true, Ordering::Relaxed);
+        self.cells.begin(end);
+        fence(Ordering::SeqCst);
+    }
+
+    /// The batch is over, or is not to be interrupted.
+    pub(crate) fn is_not_interrupted(&self) {
+        self.interruptible.store(false, Ordering::Relaxed);
+    }
+
+    /// Ends the batch in front of the next call, if it was begun to be interrupted.
+    pub(crate) fn interrupt(&self) {
+        if self.interruptible.load(Ordering::Relaxed) {
+            self.cells.interrupt();
+        }
     }
 
     /// States that this record of a batch, or its end, is the next one; it is not about to run.

@@ -146,9 +146,11 @@ impl Running {
     fn cut(&self, n: usize, cells: &Cells) -> Option<usize> {
         cells.cut.store(self.at(n), Ordering::Relaxed);
         let first = heavy_fence();
-        if cells.end.load(Ordering::Relaxed) > self.at(n) {
-            cells.end.store(self.at(n), Ordering::Relaxed);
-        }
+        // It may be interrupted at the same time, which lowers it further.
+        let lower = |end: *mut Record| (end > self.at(n)).then(|| self.at(n));
+        let _ = cells
+            .end
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, lower);
         (first && heavy_fence()).then(|| self.progress(cells))
     }
 
@@ -434,5 +436,10 @@ impl Cells {
         if cut < end {
             self.end.store(cut, Ordering::Relaxed);
         }
+    }
+
+    /// Has no further record of the batch run before the running thread has begun it anew.
+    pub(super) fn interrupt(&self) {
+        self.end.store(std::ptr::null_mut(), Ordering::Relaxed);
     }
 }
