@@ -109,6 +109,7 @@ pub mod callbacks {
 pub mod executor {
     pub use crate::calls::budget::{Budget, Drained};
     pub use crate::calls::builder::{Buildable, Builder};
+    pub use crate::calls::due::Due;
     pub use crate::calls::lane::{Lane, LaneError, MailboxId, Pool};
     pub use crate::calls::mailbox::{Mailbox, MailboxOptions};
     pub use crate::calls::pressure::{BacklogAction, BacklogExceeded};

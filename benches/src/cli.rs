@@ -271,8 +271,11 @@ fn prepare(subjects: &mut Vec<Spec>) -> (Facts, Facts) {
                     Err(reason) => skip(peer.name, reason.to_string()),
                 });
         }
-        let needs = subject.suite().and_then(|suite| suite.program);
-        match needs.filter(|program| peers::program(program).is_none()) {
+        let mut needs = subject
+            .suite()
+            .map_or(&[][..], |suite| suite.programs)
+            .iter();
+        match needs.find(|program| peers::program(program).is_none()) {
             Some(program) => skip(&subject.name, format!("no program {program}")),
             None => true,
         }

@@ -44,6 +44,7 @@ mod suites {
     pub(crate) mod calls;
     pub(crate) mod collector;
     pub(crate) mod instructions;
+    pub(crate) mod minigo;
     pub(crate) mod runtime;
     pub(crate) mod stubs;
     pub(crate) mod values;

@@ -14,7 +14,7 @@ use crate::calls::goroutine::Calls;
 use crate::calls::lane::{Lane, MailboxId};
 use crate::calls::lent::Lender;
 use crate::calls::mailbox::{Mailbox, MailboxOptions};
-use crate::calls::post::{Post, Taken};
+use crate::calls::post::{Draining, Post, Taken};
 use crate::calls::queue::{Dropped, LaneId, status};
 use crate::calls::thread::ThreadOptions;
 use crate::calls::watchdog;
@@ -212,6 +212,10 @@ impl Goroutine {
         self.owner.calls()
     }
 
+    pub(super) fn owner(&self) -> &Arc<dyn Owner> {
+        &self.owner
+    }
+
     pub(super) fn executor(&self) -> Executor {
         self.executor
     }
@@ -311,6 +315,26 @@ impl Goroutine {
         })
     }
 
+    /// Checks that this thread may make a call that was handed out.
+    pub(super) fn may_call(owner: &dyn Owner) -> Result<(), ExecutorError> {
+        let operation = "Due::call";
+        let gate = &owner.calls().gate;
+        if gate.is_forked() {
+            return Err(ExecutorError::Forked {
+                operation,
+                owner: gate.owner(),
+                found: std::process::id(),
+            });
+        }
+        if owner.is_running_here() {
+            return Err(ExecutorError::HoldsMutator { operation });
+        }
+        match threads::key() {
+            0 => Err(ExecutorError::ThreadEnds),
+            _ => Ok(()),
+        }
+    }
+
     fn check_no_mutator(&self, operation: &'static str) -> Result<(), ExecutorError> {
         if self.owner.is_running_here() {
             return Err(ExecutorError::HoldsMutator { operation });
@@ -340,15 +364,29 @@ impl Goroutine {
 
     /// Runs what is due on this thread, until the budget is used up.
     pub(crate) fn drain(&self, budget: Budget) -> Result<Drained, ExecutorError> {
+        self.check_executor("run_finalizers")?;
+        self.drain_post(&self.owner.calls().posts.executor, budget)
+    }
+
+    /// Checks that the executor's calls may be made on this thread.
+    pub(super) fn check_executor(&self, operation: &'static str) -> Result<(), ExecutorError> {
         if self.executor == Executor::Thread {
             return Err(ExecutorError::NotInline);
         }
-        self.check_fork("run_finalizers")?;
+        self.check_fork(operation)?;
         let found = thread::current().id();
-        if let Some(wanted) = self.thread.filter(|&wanted| wanted != found) {
-            return Err(ExecutorError::WrongThread { found, wanted });
+        match self.thread.filter(|&wanted| wanted != found) {
+            Some(wanted) => Err(ExecutorError::WrongThread { found, wanted }),
+            None => Ok(()),
         }
-        self.drain_post(&self.owner.calls().posts.executor, budget)
+    }
+
+    /// Has this thread be the one that takes calls out of a lane.
+    pub(super) fn begin(post: &Post) -> Result<Draining<'_>, ExecutorError> {
+        post.begin().map_err(|taken| match taken {
+            Taken::Here => ExecutorError::Reentered,
+            Taken::Elsewhere => ExecutorError::Busy,
+        })
     }
 
     /// Runs what is due in a lane on this thread, until the budget is used up.
@@ -358,10 +396,7 @@ impl Goroutine {
         if threads::key() == 0 {
             return Err(ExecutorError::ThreadEnds);
         }
-        let _draining = post.begin().map_err(|taken| match taken {
-            Taken::Here => ExecutorError::Reentered,
-            Taken::Elsewhere => ExecutorError::Busy,
-        })?;
+        let _draining = Goroutine::begin(post)?;
         let calls = self.owner.calls();
         post.signal.begin();
         let made = calls.run_due(post.lane, budget, &*self.owner);

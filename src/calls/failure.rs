@@ -29,6 +29,8 @@ pub enum Cause {
     ThreadEnded,
     /// It was not run, because its function is in quarantine.
     Quarantined,
+    /// An embedder that [made the call itself](crate::executor::Due) says so.
+    Told(String),
 }
 
 impl fmt::Display for Cause {
@@ -42,6 +44,7 @@ impl fmt::Display for Cause {
             Cause::Stuck(time) => write!(f, "still running after {time:?}"),
             Cause::ThreadEnded => f.write_str("its thread ended without returning from it"),
             Cause::Quarantined => f.write_str("not run, as the function is in quarantine"),
+            Cause::Told(message) => write!(f, "failed: {message}"),
         }
     }
 }

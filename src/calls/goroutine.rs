@@ -31,7 +31,8 @@ use crate::calls::observer::{Call, Observer, ParkReason};
 use crate::calls::post::Posts;
 use crate::calls::pressure::{Pressure, PressureOptions};
 use crate::calls::queue::{
-    Block, CallKind, CallStats, Counts, DrainOrder, LaneId, Queue, Slot, Tag, Taken, Turn,
+    Block, CallKind, CallStats, Counts, DrainOrder, HandedOut, LaneId, Queue, Slot, Tag, Taken,
+    Turn,
 };
 use crate::calls::samples::{Sample, Samples};
 use crate::calls::shape::{Callee, Shape};
@@ -297,6 +298,25 @@ impl Calls {
         (executed, most > 0)
     }
 
+    /// Makes a call that was handed out, and ends it.
+    pub(super) fn call_handed_out(&self, call: &HandedOut, int_arg_regs: u8, lender: &dyn Lender) {
+        let mut watch = Watch::begin(&call.turn);
+        let mut lookup = Lookup::beside_sweeps(&self.shapes);
+        let mut with = With {
+            turn: &call.turn,
+            lender,
+            watch: &mut watch,
+            g: &GBlock::zeroed(),
+        };
+        self.run_block(
+            call.block.clone(),
+            call.at,
+            int_arg_regs,
+            &mut lookup,
+            &mut with,
+        );
+    }
+
     /// Runs the records of a block from number `from` on.
     fn run_block(
         &self,
@@ -309,7 +329,9 @@ impl Calls {
         let With { turn, g, .. } = *with;
         let (slots, tags) = (block.slots(), block.tags());
         let mut at = from;
-        self.queue.set_running(turn, true);
+        if !turn.is_relieved() {
+            self.queue.set_running(turn, true);
+        }
         while at < slots.len() {
             if turn.is_cut(&slots[at]) {
                 match self.queue.pass(turn, at) {

@@ -7,6 +7,7 @@
 pub(crate) mod assist;
 pub(crate) mod budget;
 pub(crate) mod builder;
+pub(crate) mod due;
 pub(crate) mod executor;
 pub(crate) mod exit;
 pub(crate) mod failing;

@@ -44,6 +44,7 @@ use crate::base::events::drop_guarded;
 use crate::base::lock::Lock;
 use crate::calls::budget::{Budget, Drained};
 use crate::calls::builder::{Builder, CallsError};
+use crate::calls::due::Due;
 use crate::calls::executor::{Closed, Executor, ExecutorError, Goroutine, Owner};
 use crate::calls::exit::ExitPolicy;
 use crate::calls::function::{CleanupFn, FinalizerFn, Function};
@@ -736,6 +737,16 @@ impl<R: Reference> Finalizers<R> {
     /// Those of [`run_finalizers`](Self::run_finalizers).
     pub fn drain(&self, budget: Budget) -> Result<Drained, ExecutorError> {
         self.goroutine.drain(budget)
+    }
+
+    /// Takes the next call that is due out of the queue, for the caller to make; see
+    /// [`Runtime::next_due`](crate::Runtime::next_due). What it takes is traced, and updated where
+    /// a collector moves objects, until the call has ended.
+    ///
+    /// # Errors
+    /// Those of [`Runtime::next_due`](crate::Runtime::next_due).
+    pub fn next_due(&self) -> Result<Option<Due>, ExecutorError> {
+        self.goroutine.next_due()
     }
 
     /// If the backlog exceeds a bound that asks for assistance, makes calls on

@@ -89,6 +89,28 @@ impl Arena {
         self.word(addr).store(value, Relaxed);
     }
 
+    /// Stores a word at `first`, and `count` times in all, each `stride` bytes behind the last one.
+    ///
+    /// # Panics
+    /// When one of them is not an aligned word of the arena: always a bug of this crate.
+    pub(super) fn store_each(&self, first: usize, stride: usize, count: usize, value: u64) {
+        let Some(more) = count.checked_sub(1) else {
+            return;
+        };
+        let base = std::ptr::from_ref(self.word(first));
+        let room = (self.last - first.wrapping_sub(self.start)) / WORD;
+        let step = stride / WORD;
+        assert!(
+            stride.is_multiple_of(WORD) && more.checked_mul(step).is_some_and(|all| all <= room),
+            "{count} words, {stride:#x} bytes apart, at {first:#x}, wanted words of the arena"
+        );
+        for n in 0..count {
+            // SAFETY: I12: the last one was checked to be in the arena, whose words lie behind each
+            // other; accesses are as those of `word`.
+            unsafe { &*base.add(n * step) }.store(value, Relaxed);
+        }
+    }
+
     /// Replaces the word at `addr` by what `change` returns for it, even while other threads do.
     pub(super) fn update(&self, addr: usize, change: impl Fn(u64) -> u64) {
         self.word(addr).update(Relaxed, Relaxed, change);

@@ -176,9 +176,8 @@ impl Heap {
     /// Turns zeroed free cells, which only the caller may use, into objects.
     fn make_objects(&self, block: &Block, first: usize, count: usize, header: u64) {
         block.announce(header);
-        for index in first..first + count {
-            self.arena.store(block.header(index), header);
-        }
+        let at = block.header(first);
+        self.arena.store_each(at, block.cell, count, header);
         block.set_owned_run(Bit::Used, first, count);
     }
 

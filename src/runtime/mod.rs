@@ -27,6 +27,7 @@ use fing_stubs::AbiError;
 
 use crate::calls::budget::{Budget, Drained};
 use crate::calls::builder::Builder;
+use crate::calls::due::Due;
 use crate::calls::executor::{Closed, Executor, ExecutorError, Goroutine, StartError};
 use crate::calls::function::FinalizerFn;
 use crate::calls::mailbox::{Mailbox, MailboxOptions};
@@ -370,6 +371,48 @@ impl Runtime {
     /// Those of [`run_finalizers`](Self::run_finalizers).
     pub fn drain(&self, budget: Budget) -> Result<Drained, ExecutorError> {
         self.goroutine.drain(budget)
+    }
+
+    /// Takes the next call that is due out of the queue, for the caller to make: see [`Due`]. With
+    /// [`Executor::Inline`] or [`Executor::Manual`]; `None` if nothing is due, or finalization was
+    /// shut down. The order is that of a [drain](Self::drain). The thread may run with a mutator.
+    ///
+    /// ```
+    /// # if !cfg!(all(target_arch = "x86_64", target_os = "linux")) { return Ok(()) }
+    /// use fing::{Abi, Executor, FinalizerFn, Runtime};
+    ///
+    /// extern "C" fn close(_file: usize) {}
+    ///
+    /// let runtime = Runtime::builder().executor(Executor::Manual).build()?;
+    /// let file = runtime.types().define("main.File", "struct { FD uint64 }")?;
+    /// let signature = runtime.types().parse_signature("func(*main.File)")?;
+    /// // SAFETY: `close` is a System V function of one pointer.
+    /// let close = unsafe {
+    ///     FinalizerFn::builder(signature, Abi::system_v()).at(close as *const ())
+    /// };
+    /// let mut mutator = runtime.attach()?;
+    /// let object = mutator.alloc(file)?;
+    /// mutator.store_word(object, 0, 3)?;
+    /// mutator.set_finalizer(object, &close)?;
+    /// mutator.gc()?;
+    /// let due = runtime.next_due()?.unwrap();
+    /// // The VM looks its function up by the address, and runs it on a stack of its own. However
+    /// // long that takes, the object is there.
+    /// mutator.gc()?;
+    /// let object = mutator.adopt(due.words()[0] as usize)?;
+    /// assert_eq!(mutator.load_word(object, 0)?, 3);
+    /// assert!(due.code().is_some() && runtime.next_due()?.is_none());
+    /// drop(due);
+    /// assert_eq!(runtime.stats().executed, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The executor is [`Executor::Thread`]; it is [`Executor::Inline`] and another thread built
+    /// the runtime; another thread runs finalizers, or a finalizer that a drain runs has called
+    /// this; or this process is a fork.
+    pub fn next_due(&self) -> Result<Option<Due>, ExecutorError> {
+        self.goroutine.next_due()
     }
 
     /// Makes a [`Mailbox`]: calls that a thread of the embedder makes, apart from those of the

@@ -359,3 +359,34 @@ fn a_fork_of_a_fork() {
         own.for_signature(&signature, native).unwrap();
     });
 }
+
+/// Calls that the parent was handed out are the parent's.
+#[test]
+fn calls_that_were_handed_out_in_a_forked_child() {
+    let vm = Vm::with(Runtime::builder().executor(Executor::Manual));
+    let finalizer = vm.function("func(*main.T)", |_| ());
+    for number in 0..3 {
+        vm.doomed(number, |m, object| {
+            m.set_finalizer(object, &finalizer).unwrap();
+        });
+    }
+    vm.runtime.gc().unwrap();
+    let mut due = [(); 2].map(|()| vm.runtime.next_due().unwrap());
+    in_child(|| {
+        let [first, second] = due.each_mut().map(|due| due.take().unwrap());
+        assert!(first.words()[0] != 0 && first.code().is_some());
+        let forked = |refusal: ExecutorError| matches!(refusal, ExecutorError::Forked { .. });
+        let (first, refusal) = first.call().unwrap_err();
+        assert!(forked(refusal));
+        first.fail("in the child");
+        drop(second);
+        assert!(forked(vm.runtime.next_due().map(drop).unwrap_err()));
+    });
+    let stats = vm.runtime.stats();
+    assert_eq!((stats.executed, stats.failed), (0, 0));
+    for due in due.iter_mut().filter_map(Option::take) {
+        due.call().unwrap();
+    }
+    assert_eq!(vm.runtime.run_finalizers(), Ok(1));
+    assert_eq!(vm.runtime.stats().executed, 3);
+}

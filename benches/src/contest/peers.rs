@@ -296,7 +296,7 @@ pub(crate) enum Skip {
 }
 
 /// The checkout.
-fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
@@ -306,7 +306,8 @@ const OWN_PROGRAMS: &[(&str, &str)] = &[
     ("dotnet", ".oracles/dotnet/dotnet"),
 ];
 
-/// A program by name: what `FING_<NAME>` says, one of the checkout's own, or the first in the path.
+/// A program by name: what `FING_<NAME>` says, one of the checkout's own, one that was built with
+/// this one, or the first in the path.
 pub(crate) fn program(name: &str) -> Option<PathBuf> {
     let own = OWN_PROGRAMS.iter().filter(|(own, _)| *own == name);
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -315,6 +316,7 @@ pub(crate) fn program(name: &str) -> Option<PathBuf> {
         .map(PathBuf::from)
         .into_iter()
         .chain(own.map(|(_, path)| root().join(path)))
+        .chain(std::env::current_exe().map(|this| this.with_file_name(name)))
         .chain(std::env::split_paths(&path).map(|folder| folder.join(name)))
         .find(|path| path.is_file())
 }

@@ -65,8 +65,8 @@ pub(crate) struct Suite {
     pub(crate) warm_rounds: usize,
     /// Whether each round is a new process.
     pub(crate) alone: bool,
-    /// A program that it takes.
-    pub(crate) program: Option<&'static str>,
+    /// Programs that it takes.
+    pub(crate) programs: &'static [&'static str],
     /// Makes the subject, for a number of objects.
     pub(crate) start: fn(usize) -> Result<Box<dyn Subject>, Fault>,
 }
@@ -195,7 +195,7 @@ impl Suite {
             rounds: 300,
             warm_rounds: 1,
             alone: false,
-            program: None,
+            programs: &[],
             start,
         }
     }
@@ -209,7 +209,7 @@ impl Suite {
         Suite {
             rounds: 1,
             warm_rounds: 0,
-            program: Some("valgrind"),
+            programs: &["valgrind"],
             ..Suite::of_short_rounds(name, count, start)
         }
     }
@@ -244,6 +244,7 @@ pub(crate) fn scenarios() -> impl Iterator<Item = &'static Scenario> {
         suites::runtime::SCENARIOS,
         suites::collector::SCENARIOS,
         suites::vm::SCENARIOS,
+        suites::minigo::SCENARIOS,
     ]
     .into_iter()
     .flatten()

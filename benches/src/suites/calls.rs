@@ -19,7 +19,7 @@ const fn suite(name: &'static str, start: fn(usize) -> Result<Box<dyn Subject>, 
         rounds: 300,
         warm_rounds: 0,
         alone: false,
-        program: None,
+        programs: &[],
         start,
     }
 }

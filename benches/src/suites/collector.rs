@@ -19,7 +19,7 @@ const fn suite(name: &'static str, start: fn(usize) -> Result<Box<dyn Subject>, 
         // The first round meets a table that has yet to grow.
         warm_rounds: 1,
         alone: false,
-        program: None,
+        programs: &[],
         start,
     }
 }

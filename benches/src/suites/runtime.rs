@@ -24,7 +24,7 @@ const fn suite(name: &'static str, start: fn(usize) -> Result<Box<dyn Subject>, 
         // The first round meets memory that was never touched.
         warm_rounds: 1,
         alone: false,
-        program: None,
+        programs: &[],
         start,
     }
 }

@@ -21,7 +21,7 @@ static MAKING: Suite = Suite {
     rounds: 3,
     warm_rounds: 0,
     alone: true,
-    program: None,
+    programs: &[],
     start: |n| Ok(rounds(move || make(n))),
 };
 
@@ -31,7 +31,7 @@ static FINDING: Suite = Suite {
     rounds: 51,
     warm_rounds: 1,
     alone: false,
-    program: None,
+    programs: &[],
     start: find,
 };
 
@@ -41,7 +41,7 @@ static FRAMES: Suite = Suite {
     rounds: 300,
     warm_rounds: 1,
     alone: false,
-    program: None,
+    programs: &[],
     start: call_with_frames,
 };
 

@@ -27,7 +27,7 @@ const fn suite(name: &'static str, start: fn(usize) -> Result<Box<dyn Subject>, 
         rounds: 15,
         warm_rounds: 1,
         alone: false,
-        program: None,
+        programs: &[],
         start,
     }
 }

@@ -14,6 +14,7 @@ use super::lane::{Lane, LaneId, Next, Route, Runner};
 use super::pressure::Gauge;
 use super::record::Owned;
 use super::relief::{Stuck, Turn};
+use super::running::Running;
 use super::tickets::Tickets;
 use super::waiting::Waiting;
 use super::{Counts, DrainOrder};
@@ -83,6 +84,11 @@ impl Inner {
     /// The place of the thread of this turn.
     pub(super) fn runner(&mut self, turn: &Turn) -> Option<&mut Runner> {
         Some(&mut self.lane(turn.lane)?.runners[turn.seat])
+    }
+
+    /// Calls that are stuck, without those that were handed out.
+    pub(super) fn stuck(&self) -> impl Iterator<Item = &Stuck> {
+        self.stuck.iter().filter(|stuck| !stuck.is_handed_out())
     }
 
     pub(super) fn runners(&self) -> impl Iterator<Item = &Runner> {
@@ -248,6 +254,32 @@ impl Inner {
         let int_arg_regs = lane.drain_int_arg_regs;
         self.counts.drains += u64::from(began);
         Some(int_arg_regs)
+    }
+
+    /// Begins with the next block of the turn's drain; see [`Queue::next_block`].
+    ///
+    /// [`Queue::next_block`]: super::Queue::next_block
+    pub(super) fn begin_next(
+        &mut self,
+        turn: &Turn,
+        at_most: usize,
+        prepare: impl FnOnce(&Block),
+    ) -> Option<Arc<Block>> {
+        let Next {
+            block,
+            parts,
+            since,
+        } = self.next(turn, at_most)?;
+        prepare(&block);
+        let block = Arc::new(block);
+        let running = Running::new(block.clone(), parts, since);
+        self.block_number += 1;
+        let number = self.block_number;
+        let runner = self.runner(turn)?;
+        running.begin(&runner.turn.cells);
+        runner.block_number = number;
+        runner.running = Some(running);
+        Some(block)
     }
 
     /// Ends the block that the thread of this turn runs, of which the records in front of number

@@ -45,7 +45,7 @@ pub(crate) use self::inner::Filling;
 use self::inner::{Inner, Load};
 pub use self::kinds::{Backlog, CallKind, CallStats};
 pub(crate) use self::kinds::{ByKind, Fates};
-use self::lane::{Lane, Next};
+use self::lane::Lane;
 pub(crate) use self::lane::{LaneId, Route};
 use self::packed::Packed;
 pub use self::pressure::BacklogBound;
@@ -53,8 +53,8 @@ use self::pressure::Gauge;
 pub(crate) use self::pressure::{Crossing, Limit, demand};
 pub(crate) use self::record::{CallId, Owned, References, Slot, Tag};
 use self::relief::Stuck;
-pub(crate) use self::relief::{Sight, Turn, TurnRef, Watched};
-use self::running::{Found, Running};
+pub(crate) use self::relief::{HandedOut, Sight, Turn, TurnRef, Watched};
+use self::running::Found;
 pub use self::tickets::Outstanding;
 use self::tickets::Tickets;
 use self::waiting::Waiting;
@@ -302,6 +302,13 @@ impl Queue {
         due.map(|lane| lane.id).collect()
     }
 
+    /// The number of records of a lane that are not done and are in no call.
+    pub(crate) fn left_in(&self, lane: LaneId) -> u64 {
+        let mut inner = self.inner.lock();
+        inner.purge();
+        inner.lane(lane).map_or(0, |lane| lane.due()) as u64
+    }
+
     /// The number of records of a lane that are not done.
     pub(crate) fn due_in(&self, lane: LaneId) -> u64 {
         self.inner.lock().due_in(lane)
@@ -385,21 +392,7 @@ impl Queue {
         if inner.stop {
             return None;
         }
-        let Next {
-            block,
-            parts,
-            since,
-        } = inner.next(turn, at_most)?;
-        prepare(&block);
-        let block = Arc::new(block);
-        let running = Running::new(block.clone(), parts, since);
-        inner.block_number += 1;
-        let number = inner.block_number;
-        let runner = inner.runner(turn)?;
-        running.begin(&runner.turn.cells);
-        runner.block_number = number;
-        runner.running = Some(running);
-        Some((block, 0))
+        Some((inner.begin_next(turn, at_most, prepare)?, 0))
     }
 
     /// Of the running block's records from number `from` on, returns the number of the first one
@@ -433,7 +426,7 @@ impl Queue {
     fn claim(&self, turn: &Turn, from: usize, to: usize) -> usize {
         let mut inner = self.inner.lock();
         if turn.is_relieved() {
-            return from;
+            return inner.claimed_by_relieved(turn, (from, to));
         }
         let stop = inner.stop;
         let to = if stop { from } else { to };
@@ -463,7 +456,8 @@ impl Queue {
     pub(crate) fn finish_block(&self, turn: &TurnRef, block: Arc<Block>, reached: usize) -> u64 {
         let mut inner = self.inner.lock();
         if turn.is_relieved() {
-            return inner.retire(turn, Some(block), self);
+            let call = (turn, Some(block));
+            return inner.retire(call, |fates| &mut fates.executed, self);
         }
         let executed = inner.end_block(turn, reached);
         inner.give_back(turn.lane(), Some(block));
@@ -613,7 +607,7 @@ impl Queue {
             discarded: fates.discarded.all(),
             fates,
             backlog,
-            stuck: inner.stuck.iter().map(|stuck| stuck.len() as u64).sum(),
+            stuck: inner.stuck().map(|stuck| stuck.len() as u64).sum(),
             blocks: plain + packed,
             bytes: plain * Block::BYTES + packed * Packed::BYTES,
             ..inner.counts

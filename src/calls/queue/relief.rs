@@ -16,7 +16,7 @@ use std::time::Duration;
 use fing_stubs::Record;
 
 use super::block::Block;
-use super::kinds::ByKind;
+use super::kinds::{ByKind, Fates};
 use super::lane::{Lane, LaneId, Runner};
 use super::record::{CallId, Slot, Tag};
 use super::running::Cells;
@@ -152,9 +152,11 @@ fn turns(runners: &[Runner]) -> impl Iterator<Item = TurnRef> {
     runners.iter().map(|runner| runner.turn.clone())
 }
 
-/// Records whose call has not returned, of a thread that was relieved or has ended.
+/// Records whose call has not returned, of a thread that was relieved or has ended, or of one that
+/// was handed out.
 #[derive(Debug)]
 pub(super) struct Stuck {
+    handed_out: bool,
     turn: TurnRef,
     block: Arc<Block>,
     records: Range<usize>,
@@ -163,6 +165,10 @@ pub(super) struct Stuck {
 }
 
 impl Stuck {
+    pub(super) fn is_handed_out(&self) -> bool {
+        self.handed_out
+    }
+
     /// The lane that they are of.
     pub(super) fn lane(&self) -> LaneId {
         self.turn.lane
@@ -216,6 +222,16 @@ impl Stuck {
     }
 }
 
+/// A call that was taken out of a drain, for whoever has this. It is running until
+/// [`Queue::retire_as`].
+#[derive(Debug)]
+pub(crate) struct HandedOut {
+    /// With cells of its own.
+    pub(crate) turn: TurnRef,
+    pub(crate) block: Arc<Block>,
+    pub(crate) at: usize,
+}
+
 /// A call that the thread of an ended turn has left behind. Its records are roots until
 /// [`Queue::retire`].
 #[derive(Debug)]
@@ -266,12 +282,12 @@ impl Inner {
         };
         let running = runner.running.as_ref().filter(|_| !records.is_empty());
         let stuck = running.map(|running| Stuck {
+            handed_out: false,
             turn: old.clone(),
             block: running.block.clone(),
             parts: running.parts.iter().map(part).collect(),
             records: records.clone(),
         });
-        self.counts.taken_over += 1;
         self.stuck.extend(stuck);
         if self.stop {
             self.end_block(&new, records.end);
@@ -356,7 +372,7 @@ impl Queue {
     /// for the calling thread.
     pub(crate) fn relieve(&self, sight: Sight, most: usize) -> Option<TurnRef> {
         let mut inner = self.inner.lock();
-        if inner.stuck.len() >= most || inner.stop {
+        if inner.stuck().count() >= most || inner.stop {
             return None;
         }
         let runner = inner.seen(sight)?;
@@ -370,6 +386,7 @@ impl Queue {
             return None;
         }
         self.set_running(&turn, false);
+        inner.counts.taken_over += 1;
         Some(inner.hand_over(&turn, records)?.0)
     }
 
@@ -386,22 +403,87 @@ impl Queue {
         let records = records.unwrap_or_default();
         self.set_running(ended, false);
         let replaced = inner.hand_over(ended, records);
+        inner.counts.taken_over += u64::from(replaced.is_some());
         self.settled.notify_all();
         replaced
+    }
+
+    /// Takes the next record of the turn's drain out of it, as if its call were stuck; the turn is
+    /// that of the call from now on, and the lane has a new one. Calls `prepare` with its block.
+    /// `None` if nothing is left, or the queue is stopped.
+    pub(crate) fn hand_out(&self, turn: &TurnRef, prepare: impl Fn(&Block)) -> Option<HandedOut> {
+        let mut inner = self.inner.lock();
+        while !inner.stop {
+            let cells = &turn.cells;
+            let from = match &inner.runner(turn)?.running {
+                // One that was interrupted.
+                Some(running) => {
+                    prepare(&running.block);
+                    running.behind_progress(cells)
+                }
+                None => {
+                    inner.begin_next(turn, 1, &prepare)?;
+                    0
+                }
+            };
+            let running = inner.runner(turn)?.running.as_mut()?;
+            let block = running.block.clone();
+            let end = block.slots().len();
+            let Some(at) = running.pass(from, cells) else {
+                inner.end_block(turn, end);
+                continue;
+            };
+            running.end_at(at + 1, cells);
+            let (new, _) = inner.hand_over(turn, at..at + 1)?;
+            if let Some(call) = inner.stuck.last_mut() {
+                call.handed_out = true;
+            }
+            if at + 1 == end {
+                inner.end_block(&new, end);
+            }
+            self.gauge(&mut inner);
+            return Some(HandedOut {
+                turn: turn.clone(),
+                block,
+                at,
+            });
+        }
+        None
     }
 
     /// Ends the calls that a relieved thread was in, or one that has ended: they are no longer
     /// roots. Returns how many these were.
     pub(crate) fn retire(&self, turn: &TurnRef, block: Option<Arc<Block>>) -> u64 {
-        self.inner.lock().retire(turn, block, self)
+        self.retire_as(turn, block, |fates| &mut fates.executed)
+    }
+
+    /// As [`Queue::retire`], counted as this.
+    pub(crate) fn retire_as(
+        &self,
+        turn: &TurnRef,
+        block: Option<Arc<Block>>,
+        fate: fn(&mut Fates) -> &mut ByKind,
+    ) -> u64 {
+        self.inner.lock().retire((turn, block), fate, self)
     }
 }
 
 impl Inner {
+    /// Where a batch of a relieved thread ends that begins with `from`: behind that record if it is
+    /// that thread's.
+    pub(super) fn claimed_by_relieved(&self, turn: &Turn, (from, to): (usize, usize)) -> usize {
+        let is_it =
+            |stuck: &Stuck| std::ptr::eq(&*stuck.turn, turn) && stuck.records.contains(&from);
+        match self.stuck.iter().any(is_it) {
+            true => (from + 1).min(to),
+            false => from,
+        }
+    }
+
     pub(super) fn retire(
         &mut self,
-        turn: &TurnRef,
-        block: Option<Arc<Block>>,
+        (turn, block): (&TurnRef, Option<Arc<Block>>),
+        fate: fn(&mut Fates) -> &mut ByKind,
         queue: &Queue,
     ) -> u64 {
         let mine = |stuck: &Stuck| TurnRef::ptr_eq(&stuck.turn, turn);
@@ -409,9 +491,9 @@ impl Inner {
         let mut calls = 0;
         if let Some(stuck) = found.map(|at| self.stuck.swap_remove(at)) {
             calls = stuck.len() as u64;
-            self.counts.fates.executed.add_all(stuck.by_kind());
+            fate(&mut self.counts.fates).add_all(stuck.by_kind());
             let tags = &stuck.block.tags()[stuck.records.clone()];
-            self.ended.add(tags, |fates| &mut fates.executed);
+            self.ended.add(tags, fate);
             for (collection, calls) in &stuck.parts {
                 self.tickets.done(*collection, *calls);
             }

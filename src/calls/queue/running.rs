@@ -182,6 +182,12 @@ impl Running {
         there
     }
 
+    /// Has the thread of these cells, which has begun none of these records, run none from number
+    /// `n` on.
+    pub(super) fn end_at(&self, n: usize, cells: &Cells) {
+        cells.cut.store(self.at(n), Ordering::Relaxed);
+    }
+
     /// Goes on behind these records, which another thread is at, with the cells of a new turn.
     pub(super) fn resume(&mut self, elsewhere: Range<usize>, cells: &Cells) {
         self.elsewhere.extend(elsewhere.clone());
