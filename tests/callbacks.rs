@@ -737,7 +737,7 @@ fn what_is_not_ones_own_is_refused() {
 /// time. `FING_CASES=100000` has a million come and go, and a hundred thousand live.
 #[test]
 fn very_many_come_and_go() {
-    let many: u64 = std::env::var("FING_CASES").map_or(5_000, |n| n.parse().unwrap());
+    let many = fing_oracles::cases(5_000);
     const BATCH: u64 = 1000;
     let test = Test::new();
     let made = |count: u64| {

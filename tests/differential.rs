@@ -27,14 +27,6 @@ const CASES: u64 = 600;
 /// Programs that one Go process runs.
 const BATCH: usize = 500;
 
-fn number(variable: &str) -> Option<u64> {
-    let text = std::env::var(variable).ok()?;
-    Some(
-        text.parse()
-            .unwrap_or_else(|e| panic!("{variable}={text}: {e}")),
-    )
-}
-
 /// Fails with a minimal program if one of them does not do the same.
 fn compare(go_side: &Path, programs: &[Program]) {
     for batch in programs.chunks(BATCH) {
@@ -62,8 +54,7 @@ fn compare(go_side: &Path, programs: &[Program]) {
 #[test]
 fn random_programs() {
     let Some(go_side) = go_side() else { return };
-    let (first, cases) = (number("FING_SEED").unwrap_or(0), number("FING_CASES"));
-    let cases = cases.unwrap_or(CASES);
+    let (first, cases) = (fing_oracles::seed(), fing_oracles::cases(CASES));
     for from in (first..first + cases).step_by(BATCH) {
         let to = (from + BATCH as u64).min(first + cases);
         let programs: Vec<_> = (from..to).map(generate::program).collect();

@@ -451,9 +451,7 @@ fn program(seed: u64, order: Order, moves: bool) {
 
 #[test]
 fn random_programs_do_as_sets_do() {
-    let cases = std::env::var("FING_CASES").ok();
-    let cases: u64 = cases.and_then(|text| text.parse().ok()).unwrap_or(25);
-    for seed in 0..cases {
+    for seed in 0..fing_oracles::cases(25) {
         for order in [Order::Go, Order::Topological] {
             for moves in [false, true] {
                 program(seed, order, moves);

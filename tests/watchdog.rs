@@ -101,8 +101,7 @@ const FOR_GOOD: u64 = 123;
 
 /// How many objects: `FING_CASES`, or else 10,000. The million takes about a minute.
 fn objects() -> u64 {
-    let cases = std::env::var("FING_CASES").ok();
-    cases.and_then(|cases| cases.parse().ok()).unwrap_or(10_000)
+    fing_oracles::cases(10_000)
 }
 
 /// Objects of which some panic, some block until all others are done, and one blocks for good. Each

@@ -1,5 +1,5 @@
 //! What fing's tests compare it with, on the four Linux machines that it runs on: x86-64, arm64,
-//! riscv64 and s390x (the crate is empty elsewhere).
+//! riscv64 and s390x (elsewhere there are only [`cases`] and [`seed`]).
 //!
 //! * [`go`]: functions that the real Go compiler made, mapped into this process ([`Image`]) and
 //!   called without Go's runtime.
@@ -11,30 +11,43 @@
 //! * [`c`]: C compilers for four machines, and what runs their programs.
 //! * [`elf`]: an executable's segments and symbols, for the emulator.
 //! * [`tool`]: finds a program the tests need.
+//! * [`cases`], [`seed`]: how much a test tries of what could go on for ever.
 //!
 //! An oracle that is not on the machine is said aloud and its test is skipped, unless
 //! `FING_REQUIRE_ORACLES=1` is set (as `./test` and CI do): then the test fails.
 //! `scripts/install-oracles` installs them all.
-#![cfg(all(
-    target_os = "linux",
-    any(
-        target_arch = "x86_64",
-        target_arch = "aarch64",
-        target_arch = "riscv64",
-        target_arch = "s390x"
-    )
-))]
 
-pub mod c;
-pub mod call;
-pub mod convention;
-pub mod elf;
-pub mod emulator;
-pub mod image;
+mod amount;
 
-mod find;
-mod program;
+pub use amount::{cases, seed};
 
-pub use find::tool;
-pub use image::Image;
-pub use program::{Go, go, go_program};
+macro_rules! on_tested_machines {
+    ($($item:item)*) => {
+        $(
+            #[cfg(all(
+                target_os = "linux",
+                any(
+                    target_arch = "x86_64",
+                    target_arch = "aarch64",
+                    target_arch = "riscv64",
+                    target_arch = "s390x"
+                )
+            ))]
+            $item
+        )*
+    };
+}
+
+on_tested_machines! {
+    pub mod c;
+    pub mod call;
+    pub mod convention;
+    pub mod elf;
+    pub mod emulator;
+    pub mod image;
+    mod find;
+    mod program;
+    pub use find::tool;
+    pub use image::Image;
+    pub use program::{Go, go, go_program};
+}

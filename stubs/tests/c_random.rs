@@ -16,8 +16,7 @@ const C: [Convention; 6] = [
 /// `FING_CASES` says how many for each convention; 10,000 take half a minute.
 #[test]
 fn random_signatures_for_each_convention() {
-    let given = std::env::var("FING_CASES").ok();
-    let cases = given.and_then(|n| n.parse().ok()).unwrap_or(1500);
+    let cases = fing_oracles::cases(1500);
     for convention in C {
         let abi = Abi::native(convention);
         let mut rng = Rng::new(11);

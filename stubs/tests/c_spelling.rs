@@ -607,8 +607,7 @@ fn enumerations_of_windows() {
 /// signatures. `FING_CASES` says how many.
 #[test]
 fn spelled_and_read_again() {
-    let given = std::env::var("FING_CASES").ok();
-    let cases = given.and_then(|n| n.parse().ok()).unwrap_or(300);
+    let cases = fing_oracles::cases(300);
     for convention in CONVENTIONS {
         let (mut rng, abi) = (Rng::new(5), Abi::native(convention));
         let model = convention.table().data;

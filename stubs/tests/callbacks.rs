@@ -93,7 +93,7 @@ fn closures_are_called_by_rust_compilers_conventions() {
 /// closure leaves, the stub hands back; directly, and through functions of other ABIs on the way.
 #[test]
 fn entries_are_the_other_side_of_stubs() {
-    let count = std::env::var("FING_CASES").map_or(150, |n| n.parse().unwrap());
+    let count = fing_oracles::cases(150);
     let (entries, cache) = (entries(), StubCache::new(Default::default()).unwrap());
     let mut rng = Rng::new(11);
     let mut abis: Vec<Abi> = (0..=9)
@@ -466,7 +466,7 @@ fn late_calls_race_with_reuse() {
 /// A million come and go, and a hundred thousand live; with `FING_CASES` so many live.
 #[test]
 fn very_many_come_and_go_and_live() {
-    let many: usize = std::env::var("FING_CASES").map_or(100_000, |n| n.parse().unwrap());
+    let many = fing_oracles::cases(100_000);
     let entries = entries();
     let text = signature("func(uint64) uint64");
     let point = entries.point(&text, Abi::system_v()).unwrap();
@@ -476,7 +476,7 @@ fn very_many_come_and_go_and_live() {
         };
         Callback::at(&point, CallbackOptions::default(), closure).unwrap()
     };
-    for n in 0..10 * many as u64 {
+    for n in 0..10 * many {
         let callback = make(n);
         if n.is_multiple_of(1000) {
             assert_eq!(word(callback.address())(0), n);
@@ -485,10 +485,13 @@ fn very_many_come_and_go_and_live() {
     let stats = entries.stats();
     assert!(stats.free < 1000 && stats.alive == 0, "{stats:?}");
     assert!(stats.code_bytes < 64 << 10, "{stats:?}");
-    let alive: Vec<Callback> = (0..many as u64).map(make).collect();
-    assert_eq!((entries.stats().alive, entries.stats().keys), (many, 1));
+    let alive: Vec<Callback> = (0..many).map(make).collect();
+    assert_eq!(
+        (entries.stats().alive, entries.stats().keys),
+        (many as usize, 1)
+    );
     for n in [0, many / 2, many - 1] {
-        assert_eq!(word(alive[n].address())(0), n as u64);
+        assert_eq!(word(alive[n as usize].address())(0), n);
     }
 }
 

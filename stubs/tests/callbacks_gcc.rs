@@ -121,7 +121,7 @@ fn block<'a>(types: impl Iterator<Item = &'a fing_stubs::Type>, rng: &mut Rng) -
 
 #[test]
 fn gcc_calls_entries() {
-    let count = std::env::var("FING_CASES").map_or(250, |n| n.parse().unwrap());
+    let count = fing_oracles::cases(250);
     let mut rng = Rng::new(5);
     let cases: Vec<Case> = (0..count).map(|_| random(&mut rng)).collect();
     let mut source = "#include <string.h>\nstruct pair { void *a, *b; };\n".to_owned();

@@ -30,9 +30,8 @@ static TURN: Mutex<()> = Mutex::new(());
 const UNTOUCHED: u8 = 0xee;
 
 /// Random signatures per ABI; `FING_CASES` overrides.
-fn cases() -> usize {
-    let set = std::env::var("FING_CASES").ok();
-    set.and_then(|n| n.parse().ok()).unwrap_or(150)
+fn cases() -> u64 {
+    fing_oracles::cases(150)
 }
 
 /// This machine.
@@ -327,7 +326,7 @@ fn property_of(
         }
         for cache in caches {
             let stub = cache.call_stub(&signature, abi).unwrap();
-            let mut rng = Rng::new(seed ^ case as u64);
+            let mut rng = Rng::new(seed ^ case);
             let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
                 check(&stub, &signature, abi, &mut rng);
             }));

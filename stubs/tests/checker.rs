@@ -10,10 +10,7 @@ use fing_stubs::signature::{Signature, Type};
 
 /// Random signatures for each machine; `FING_CASES` overrides.
 fn cases() -> u64 {
-    std::env::var("FING_CASES")
-        .ok()
-        .and_then(|n| n.parse().ok())
-        .unwrap_or(10_000)
+    fing_oracles::cases(10_000)
 }
 
 fn accept(sig: &Signature, abi: Abi) -> Assignment {

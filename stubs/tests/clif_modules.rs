@@ -23,7 +23,7 @@ mod library;
 #[path = "support/clif.rs"]
 mod support;
 
-use support::{block, callee, cases, conventions, isa, jit, random_signature, same};
+use support::{block, callee, conventions, isa, jit, random_signature, same};
 
 /// A function in C's convention of three addresses (arguments, results, g) that calls `callee`
 /// once, through `stub`, with a record that it makes on its stack.
@@ -154,7 +154,7 @@ fn generated_code_calls_through_stubs_of_its_own_module() {
     let compiler = Compiler::host().unwrap();
     let mut rng = Rng::new(14);
     let mut module = jit();
-    let number = cases(100);
+    let number = fing_oracles::cases(100) as usize;
     let define = |n| Case::define(&mut module, &compiler, &mut rng, n);
     let defined: Vec<Case> = (0..number).filter_map(define).collect();
     module.finalize_definitions().unwrap();

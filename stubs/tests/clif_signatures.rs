@@ -14,7 +14,7 @@ use target_lexicon::Triple;
 #[path = "support/clif.rs"]
 mod support;
 
-use support::{block, callee, cases, conventions, jit, random_signature, same};
+use support::{block, callee, conventions, jit, random_signature, same};
 
 fn call(stub: &CallStub, clif: &Clif, rng: &mut Rng, what: &str) {
     let given = block(rng, stub.results());
@@ -65,7 +65,7 @@ fn values_of_random_signatures_arrive() {
     let policies = [CodePolicy::Generate, CodePolicy::Interpret];
     let caches =
         policies.map(|policy| StubCache::new(CacheOptions::default().policy(policy)).unwrap());
-    let cases = cases(300);
+    let cases = fing_oracles::cases(300) as usize;
     for call_conv in conventions() {
         let mut rng = Rng::new(13);
         let (mut called, mut refused, mut many, mut wide) = (0, 0, 0, 0);

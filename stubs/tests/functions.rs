@@ -525,8 +525,7 @@ fn same(ty: &Type, a: &[u8], b: &[u8]) -> bool {
 /// as they are given, and come back. `FING_CASES` says how many.
 #[test]
 fn random_signatures() {
-    let given = std::env::var("FING_CASES").ok();
-    let cases = given.and_then(|n| n.parse().ok()).unwrap_or(150);
+    let cases = fing_oracles::cases(150) as usize;
     let abi = native();
     let entries = Entries::new(Default::default()).unwrap();
     let caches = caches();

@@ -8,10 +8,7 @@ use fing_stubs::fuzzing::{
 use fing_stubs::{Abi, Compiler};
 
 fn cases(default: u64) -> std::ops::Range<u64> {
-    let given = std::env::var("FING_CASES")
-        .ok()
-        .and_then(|n| n.parse().ok());
-    0..given.unwrap_or(default)
+    0..fing_oracles::cases(default)
 }
 
 /// Signatures with some characters changed, dropped or doubled.

@@ -66,9 +66,8 @@ const CASES: &[(&str, &str, bool)] = &[
 ];
 
 /// Random signatures for each ABI; `FING_CASES` overrides.
-fn cases() -> usize {
-    let set = env::var("FING_CASES").ok();
-    set.and_then(|n| n.parse().ok()).unwrap_or(25)
+fn cases() -> u64 {
+    fing_oracles::cases(25)
 }
 
 fn compiler(target: &str) -> Compiler {

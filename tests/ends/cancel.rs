@@ -171,10 +171,7 @@ fn a_finalizer_of_an_interior_pointer_is_cancelled() {
 /// once, and who cancelled it was told.
 #[test]
 fn each_call_is_made_or_cancelled() {
-    let objects: u64 = std::env::var("FING_CASES")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(30_000);
+    let objects = fing_oracles::cases(30_000);
     const THREADS: usize = 2;
     for builder in builders() {
         let vm = Vm::with(builder);

@@ -22,8 +22,7 @@ const FOR_GOOD: u32 = 123;
 
 /// How many calls: `FING_CASES`, or else 10,000.
 fn calls() -> u32 {
-    let cases = std::env::var("FING_CASES").ok();
-    cases.and_then(|cases| cases.parse().ok()).unwrap_or(10_000)
+    fing_oracles::cases(10_000).try_into().unwrap()
 }
 
 fn panics(number: u32) -> bool {

@@ -55,7 +55,7 @@ struct Ledger {
 /// pool, in every executor: each call is made once, or cancelled, and is counted so.
 #[test]
 fn each_call_once_under_load() {
-    let objects: u64 = std::env::var("FING_CASES").map_or(20_000, |count| count.parse().unwrap());
+    let objects = fing_oracles::cases(20_000);
     for executor in [Executor::Thread, Executor::Inline] {
         let ledger = Arc::new(Ledger {
             runs: (0..objects).map(|_| AtomicU8::new(0)).collect(),

@@ -444,7 +444,5 @@ fn compare(seed: u64) {
 
 #[test]
 fn the_heap_does_what_the_model_does() {
-    let cases = std::env::var("FING_CASES").ok();
-    let cases = cases.and_then(|cases| cases.parse().ok()).unwrap_or(200);
-    (1..=cases).for_each(compare);
+    (1..=fing_oracles::cases(200)).for_each(compare);
 }

@@ -209,10 +209,7 @@ fn garbage_is_an_error() {
         .map(|path| std::fs::read_to_string(path).expect("a program"))
         .collect();
     sources.sort();
-    let rounds = std::env::var("FING_CASES")
-        .ok()
-        .and_then(|n| n.parse().ok())
-        .unwrap_or(400);
+    let rounds = fing_oracles::cases(400) as usize;
     let mut random = Random(1);
     let mut refused = 0;
     for _ in 0..rounds {

@@ -45,12 +45,6 @@ const RUNS: [Run; 2] = [
 /// Cases of one source file.
 const FILE: usize = 2000;
 
-fn number(variable: &str) -> Option<u64> {
-    let text = std::env::var(variable).ok()?;
-    let number = text.parse();
-    Some(number.unwrap_or_else(|e| panic!("{variable}={text}: {e}")))
-}
-
 /// What a program prints: a line for each group of operations of each case.
 fn output(command: &mut Command, what: &str) -> Vec<String> {
     let output = command.output().expect("the program runs");
@@ -107,8 +101,7 @@ fn write(name: &str, source: &str) -> PathBuf {
 }
 
 fn run(run: &Run) {
-    let first = number("FING_SEED").unwrap_or(0);
-    let cases = number("FING_CASES").unwrap_or(run.cases);
+    let (first, cases) = (fing_oracles::seed(), fing_oracles::cases(run.cases));
     let numbers: Vec<u64> = (first..first + cases).collect();
     for numbers in numbers.chunks(FILE) {
         let cases = numbers.iter().map(|n| (*n, generate::program(*n)));

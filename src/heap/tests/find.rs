@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 #[test]
 fn every_address_finds_its_object_or_none() {
-    for seed in 0..3 {
+    for seed in 0..fing_oracles::cases(3) {
         let mut rng = Rng::new(seed);
         let space = space(HeapOptions {
             limit: 40 * BLOCK,

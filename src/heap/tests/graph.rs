@@ -146,7 +146,11 @@ const SHAPES: [usize; 9] = [0, 1, 2, 3, 5, 9, 70, 1100, 9000];
 
 #[test]
 fn random_graphs_equal_the_model() {
-    let seeds = if cfg!(miri) { 1 } else { 40 };
+    let seeds = if cfg!(miri) {
+        1
+    } else {
+        fing_oracles::cases(40)
+    };
     for seed in 0..seeds {
         run(seed);
     }

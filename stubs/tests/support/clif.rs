@@ -14,12 +14,6 @@ use fing_stubs::clif::convention;
 use fing_stubs::fuzzing::Rng;
 use target_lexicon::Triple;
 
-/// How many random signatures there are for each convention: `FING_CASES`, or so many.
-pub(crate) fn cases(usual: usize) -> usize {
-    let asked = std::env::var("FING_CASES");
-    asked.map_or(usual, |text| text.parse().expect("FING_CASES is a number"))
-}
-
 /// An ISA for this host.
 pub(crate) fn isa(settings: &[(&str, &str)]) -> OwnedTargetIsa {
     let mut flags = settings::builder();
