@@ -28,6 +28,7 @@ use loom::thread;
 use crate::base::deadline::Deadline;
 use crate::base::lock::WAITS_TOO_LATE;
 use crate::base::sync::{AtomicU32, Ordering::*, fence};
+use crate::base::trust::Trust;
 use crate::safepoint::{Interrupt, Slot, World};
 
 /// As the models of the queue.
@@ -85,7 +86,7 @@ struct Model {
 impl Model {
     fn new() -> Model {
         Model {
-            world: World::new(Arc::default(), Arc::default()),
+            world: World::new(Trust::default(), Arc::default()),
             heap: Arc::default(),
             key: 1,
         }

@@ -12,3 +12,4 @@ pub(crate) mod prefetch;
 #[cfg(test)]
 pub(crate) mod random;
 pub(crate) mod sync;
+pub(crate) mod trust;

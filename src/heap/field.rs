@@ -1,29 +1,57 @@
 //! Access to a word of objects of one type, which was checked once.
 
 use super::{AccessError, Heap, Word};
-use crate::types::TypeId;
+use crate::base::trust::Trust;
+use crate::types::{TypeDesc, TypeId, TypesError};
 use std::ptr::with_exposed_provenance_mut;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 const WORD: usize = 8;
 
-/// Where a value lies in all objects of a type.
+/// Where a value lies in all objects of a type: what an access has to know, in two words, so that
+/// it is in registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Spot {
-    ty: TypeId,
-    /// The header of such objects.
-    header: u64,
-    /// Byte offset of the word that the value is in.
-    word: u32,
-    /// Bits of that word below the value.
-    pub(crate) shift: u8,
+    /// The header of such objects, mixed with the number of their universe: the address of a
+    /// descriptor may be that of another one once its runtime is gone.
+    key: u64,
+    /// The type's number in the upper half. In the lower one the offset of the word that the value
+    /// is in, a multiple of 8, plus the number of bytes of that word below the value.
+    place: u64,
+}
+
+/// [`Spot::key`].
+fn key(desc: &TypeDesc) -> u64 {
+    desc.address() as u64 ^ desc.id().universe()
 }
 
 impl Spot {
-    pub(crate) fn ty(&self) -> TypeId {
-        self.ty
+    fn new(desc: &TypeDesc, word: u32, below: u32) -> Spot {
+        let index = u64::from(desc.id().index());
+        Spot {
+            key: key(desc),
+            place: index << 32 | u64::from(word + below),
+        }
     }
+
+    /// Byte offset of the word that the value is in.
+    #[inline(always)]
+    fn word(self) -> usize {
+        (self.place as u32 & !7) as usize
+    }
+
+    /// Bits of that word below the value.
+    #[inline(always)]
+    pub(crate) fn shift(self) -> u32 {
+        8 * (self.place as u32 & 7)
+    }
+}
+
+/// [`Spot`], with the type that it is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FieldAt {
+    pub(crate) ty: TypeId,
+    pub(crate) spot: Spot,
 }
 
 /// What an access has to know of the heap, in one place: each atomic load makes the compiler load
@@ -31,27 +59,24 @@ impl Spot {
 #[derive(Debug)]
 pub(crate) struct Reach {
     start: usize,
-    bytes: usize,
     universe: u64,
-    doubtful: Arc<AtomicBool>,
+    trust: Trust,
 }
 
 impl Reach {
     /// The word of an object that an `Obj` names. `None`: it is of another type or heap, or has to
     /// be looked up.
     #[inline(always)]
-    pub(crate) fn word(&self, object: usize, spot: &Spot) -> Option<&AtomicU64> {
-        // The address of a descriptor may be that of another one once its runtime is gone.
-        let same = spot.ty.universe() == self.universe;
-        if !same || object.wrapping_sub(self.start) >= self.bytes || self.doubtful.load(Relaxed) {
+    pub(crate) fn word(&self, object: usize, spot: Spot) -> Option<&AtomicU64> {
+        if object.wrapping_sub(self.start) >= self.trust.bytes() {
             return None;
         }
         // SAFETY: I12, I13: the address is in the heap's range, which the mutator keeps mapped; so
         // an object of this heap starts there, behind its header. I15: accesses are atomic.
         let header = unsafe { AtomicU64::from_ptr(with_exposed_provenance_mut(object - 8)) };
-        let at = object + spot.word as usize;
-        // SAFETY: I12, I13: objects of the type have an aligned word at that offset.
-        (header.load(Relaxed) == spot.header)
+        let at = object + spot.word();
+        // SAFETY: I12, I13, I28: objects of the type have an aligned word at that offset.
+        (header.load(Relaxed) ^ self.universe == spot.key)
             .then(|| unsafe { AtomicU64::from_ptr(with_exposed_provenance_mut(at)) })
     }
 }
@@ -61,9 +86,8 @@ impl Heap {
     pub(crate) fn reach(&self) -> Reach {
         Reach {
             start: self.arena.start(),
-            bytes: self.table.len() * super::BLOCK,
             universe: self.types.empty().id().universe(),
-            doubtful: self.doubtful.clone(),
+            trust: self.trust.clone(),
         }
     }
 
@@ -74,7 +98,7 @@ impl Heap {
         offset: usize,
         bytes: usize,
         wanted: Word,
-    ) -> Result<Spot, AccessError> {
+    ) -> Result<FieldAt, AccessError> {
         let desc = self.types.desc(ty)?;
         let name = || desc.ty().to_string();
         if self.is_tiny(desc) {
@@ -127,19 +151,21 @@ impl Heap {
             bytes,
             size: u32::MAX as usize,
         })?;
-        Ok(Spot {
+        Ok(FieldAt {
             ty,
-            header: desc.address() as u64,
-            word,
-            shift: (below * 8) as u8,
+            spot: Spot::new(desc, word, below as u32),
         })
     }
 
     /// The address of the word of an object that an `Obj` names: as [`Reach::word`], for objects
     /// that have to be looked up, and with an error.
     #[cold]
-    fn at(&self, start: usize, spot: &Spot) -> Result<usize, AccessError> {
-        let wanted = self.types.desc(spot.ty)?;
+    fn at(&self, start: usize, spot: Spot) -> Result<usize, AccessError> {
+        let index = (spot.place >> 32) as u32;
+        let wanted = self.types.at(index);
+        let wanted = wanted
+            .filter(|desc| key(desc) == spot.key)
+            .ok_or(TypesError::Foreign { index })?;
         let found = self.type_at(start)?;
         if !std::ptr::eq(found, wanted) {
             return Err(AccessError::OtherType {
@@ -147,11 +173,11 @@ impl Heap {
                 wanted: wanted.ty().to_string(),
             });
         }
-        Ok(start + spot.word as usize)
+        Ok(start + spot.word())
     }
 
     #[cold]
-    pub(crate) fn load_spot(&self, start: usize, spot: &Spot) -> Result<u64, AccessError> {
+    pub(crate) fn load_spot(&self, start: usize, spot: Spot) -> Result<u64, AccessError> {
         Ok(self.arena.load(self.at(start, spot)?))
     }
 
@@ -160,7 +186,7 @@ impl Heap {
     pub(crate) fn store_spot(
         &self,
         start: usize,
-        spot: &Spot,
+        spot: Spot,
         mask: u64,
         value: u64,
     ) -> Result<(), AccessError> {

@@ -60,7 +60,7 @@ impl Heap {
     #[inline]
     pub(crate) fn names_object(&self, addr: usize) -> bool {
         let is_object = || addr == self.zero() || self.cell_at(addr).is_some();
-        self.contains(addr) && (!self.is_doubtful() || is_object())
+        self.contains(addr) && (!self.must_look_up() || is_object())
     }
 
     /// The block that covers an address; `None` if it is free or the address is not in the heap.

@@ -41,8 +41,8 @@ pub(crate) enum SetId {
 
 impl Heap {
     /// The cell of the object that starts at `start`, if it is of the id's type. `start` must be
-    /// the start of an object that is not freed, or an address outside this heap; in a doubtful
-    /// heap it may be any address.
+    /// the start of an object that is not freed, or an address outside this heap; where
+    /// addresses are looked up it may be any.
     #[inline(always)]
     fn typed(&self, start: usize, of: &TypedId) -> Option<(&Block, usize)> {
         let block = self.block_at(start)?;
@@ -52,7 +52,7 @@ impl Heap {
             Some((index, 0))
                 if (block.common_header() == Some(of.header)
                     || self.header_is(block, index, of.header))
-                    && (!self.is_doubtful() || block.get(Bit::Used, index)) =>
+                    && (!self.must_look_up() || block.get(Bit::Used, index)) =>
             {
                 Some((block, index))
             }

@@ -56,7 +56,7 @@ pub(crate) use access::Word;
 pub(crate) use alloc::Cache;
 pub(crate) use block::Bit;
 pub use error::{AccessError, AllocError, HeapError};
-pub(crate) use field::{Reach, Spot};
+pub(crate) use field::{FieldAt, Reach, Spot};
 pub(crate) use find::Location;
 pub(crate) use id::{SetId, TypedId};
 pub(crate) use marking::Marking;
@@ -68,6 +68,7 @@ pub use verify::{HeapFault, HeapReport};
 pub(crate) use window::Window;
 
 use crate::base::lock::{Lock, Rank};
+use crate::base::trust::Trust;
 use crate::types::{TypeDesc, TypeId, Types};
 use arena::Arena;
 use block::Block;
@@ -174,8 +175,8 @@ pub(crate) struct Heap {
     /// The type of blocks of tiny values, if there are any.
     tiny: Option<TypeId>,
     pacing: Pacing,
-    /// Whether what an `Obj` names must be looked up; see [`Heap::is_doubtful`].
-    doubtful: Arc<AtomicBool>,
+    /// Lost if what an `Obj` names must be looked up; see [`Heap::must_look_up`].
+    trust: Trust,
     /// Collections finished. A cache of another epoch is stale.
     epoch: AtomicU64,
     /// Whether collections tell which special objects they mark.
@@ -214,6 +215,8 @@ impl Heap {
             true => Some(tiny::block_type(&types)?),
             false => None,
         };
+        // Values in tiny blocks have no header of their own.
+        let trust = Trust::new(if tiny.is_some() { 0 } else { blocks * BLOCK });
         Ok(Heap {
             types,
             tiny,
@@ -222,8 +225,7 @@ impl Heap {
             books: Lock::new(Rank::Heap, books),
             pacing: Pacing::new(options.percent, options.stress),
             options,
-            // Values in tiny blocks have no header of their own.
-            doubtful: Arc::new(AtomicBool::new(tiny.is_some())),
+            trust,
             epoch: AtomicU64::new(0),
             specials_watched: AtomicBool::new(false),
             next_number: AtomicU64::new(0),
@@ -261,14 +263,13 @@ impl Heap {
     /// calling thread may have an `Obj` of a mutator that was revoked, whose object a collection
     /// may have freed.
     #[inline]
-    pub(crate) fn is_doubtful(&self) -> bool {
-        // An `Obj` stays on its thread, which is the one that wrote this.
-        self.doubtful.load(Relaxed)
+    pub(crate) fn must_look_up(&self) -> bool {
+        self.trust.is_lost()
     }
 
-    /// The flag that is to be set before a mutator of this heap is revoked, on its thread.
-    pub(crate) fn doubtful(&self) -> &Arc<AtomicBool> {
-        &self.doubtful
+    /// Is to be lost before a mutator of this heap is revoked, on its thread.
+    pub(crate) fn trust(&self) -> &Trust {
+        &self.trust
     }
 
     /// Records that an object owns `bytes` more bytes outside the heap than was stated before.
@@ -331,7 +332,7 @@ impl Heap {
     /// of their own.
     #[inline]
     fn desc_at(&self, start: usize) -> Option<&TypeDesc> {
-        if self.is_doubtful() || !self.contains(start) {
+        if self.must_look_up() || !self.contains(start) {
             return None;
         }
         debug_assert!(start == self.zero() || self.object_at(start).is_some());

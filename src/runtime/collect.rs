@@ -119,7 +119,7 @@ impl Space {
     ) -> Result<Arc<Space>, HeapError> {
         let heap = Heap::new(types, options)?;
         Ok(Arc::new(Space {
-            world: World::new(heap.doubtful().clone(), heap.wanted().clone()),
+            world: World::new(heap.trust().clone(), heap.wanted().clone()),
             heap,
             roots: Roots::new(),
             sources: Sources::new(),

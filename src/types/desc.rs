@@ -22,6 +22,12 @@ impl TypeId {
         self.universe
     }
 
+    /// Its number in that.
+    #[inline]
+    pub(crate) fn index(self) -> u32 {
+        self.index
+    }
+
     /// The type's slot in a direct-mapped cache of `of` slots (a power of two).
     #[inline]
     pub(crate) fn slot(self, of: usize) -> usize {

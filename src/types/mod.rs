@@ -95,9 +95,14 @@ impl Types {
         desc.ok_or(TypesError::Foreign { index: id.index })
     }
 
+    /// The descriptor of the type of this number, if there are so many.
+    pub(crate) fn at(&self, index: u32) -> Option<&TypeDesc> {
+        self.descs.get(index)
+    }
+
     /// All descriptors, in the order of their ids.
     pub(crate) fn descriptors(&self) -> impl Iterator<Item = &TypeDesc> {
-        (0..).map_while(|index| self.descs.get(index))
+        (0..).map_while(|index| self.at(index))
     }
 
     /// Declares a name that will be defined later. Until then it may be used only behind pointers,

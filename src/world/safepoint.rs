@@ -22,13 +22,14 @@
 
 use std::sync::Arc;
 use std::time::Duration;
-// Not `sync`'s: one is read by the thread that wrote it only, the other orders nothing.
-use std::sync::atomic::{AtomicBool, AtomicU32 as Flag};
+// Not `sync`'s: it orders nothing.
+use std::sync::atomic::AtomicU32 as Flag;
 
 use super::waiting::{ThreadKey, Waiting};
 use crate::base::deadline::Deadline;
 use crate::base::lock::{Condvar, Held, Lock, Rank};
 use crate::base::sync::{AtomicU32, Ordering, fence};
+use crate::base::trust::Trust;
 
 /// How often a thread that waits looks whether it has to give up.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -139,8 +140,8 @@ struct State {
 pub(crate) struct World {
     state: Lock<State>,
     changed: Condvar,
-    /// Whether a member was revoked.
-    revoked: Arc<AtomicBool>,
+    /// Lost before a member is revoked.
+    trust: Trust,
     /// Bit [`STOP_WANTED`], for code that looks at one word for all members.
     wanted: Arc<Flag>,
     /// The process that made it.
@@ -148,13 +149,13 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// A world without members, that sets `revoked` before it revokes one, and has
+    /// A world without members, whose heap is trusted until it revokes one, and that has
     /// [`STOP_WANTED`] set in `wanted` from when a thread begins to stop it until it goes on.
-    pub(crate) fn new(revoked: Arc<AtomicBool>, wanted: Arc<Flag>) -> Arc<World> {
+    pub(crate) fn new(trust: Trust, wanted: Arc<Flag>) -> Arc<World> {
         Arc::new(World {
             state: Lock::new(Rank::World, State::default()),
             changed: Condvar::new(),
-            revoked,
+            trust,
             wanted,
             owner: std::process::id(),
         })
@@ -274,7 +275,7 @@ impl World {
     /// Takes the right to touch objects from a member for good, and removes its slot. Only on the
     /// member's own thread.
     pub(crate) fn revoke(&self, slot: &Arc<Slot>) {
-        self.revoked.store(true, Ordering::Relaxed);
+        self.trust.lose();
         slot.set(REVOKED);
         self.unregister(slot);
     }

@@ -511,12 +511,13 @@ impl Members {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::trust::Trust;
     use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
     use std::thread;
 
     #[test]
     fn a_thread_never_waits_for_itself() {
-        let world = World::new(Arc::default(), Arc::default());
+        let world = World::new(Trust::default(), Arc::default());
         let me = world.join(Join::Attach).unwrap();
         let stop = |member| world.stop_with(member).map(drop).unwrap_err();
         assert_eq!(world.join(Join::Attach).unwrap_err(), WorldError::Attached);
@@ -549,7 +550,7 @@ mod tests {
         const THREADS: usize = 4;
         const STOPS: usize = 50;
         let (world, running, done) = (
-            World::new(Arc::default(), Arc::default()),
+            World::new(Trust::default(), Arc::default()),
             AtomicUsize::new(0),
             AtomicUsize::new(0),
         );
@@ -589,7 +590,7 @@ mod tests {
 
     #[test]
     fn a_thread_keeps_one_slot_and_gives_it_back_when_it_ends() {
-        let world = World::new(Arc::default(), Arc::default());
+        let world = World::new(Trust::default(), Arc::default());
         for _ in 0..3 {
             let one = world.join(Join::Attach).unwrap();
             assert_eq!((world.members(), world.slots()), ((1, 1), 1));
@@ -607,7 +608,7 @@ mod tests {
     #[test]
     fn worlds_that_are_gone_leave_nothing_behind() {
         for _ in 0..100 {
-            let world = World::new(Arc::default(), Arc::default());
+            let world = World::new(Trust::default(), Arc::default());
             world.leave_with(&world.join(Join::Attach).unwrap());
         }
         HERE.with(|here| assert!(here.places.borrow().len() <= 2));
@@ -634,7 +635,7 @@ mod tests {
         }
         thread_local!(static LAST: RefCell<Last> = const { RefCell::new(Last(None)) });
         for keeps in [false, true] {
-            let world = World::new(Arc::default(), Arc::default());
+            let world = World::new(Trust::default(), Arc::default());
             let there = world.clone();
             let ended = thread::spawn(move || {
                 // Values are destroyed in the order of their first use, the last one first here.
@@ -667,8 +668,8 @@ mod tests {
             }
         }
         let (first, second) = (
-            World::new(Arc::default(), Arc::default()),
-            World::new(Arc::default(), Arc::default()),
+            World::new(Trust::default(), Arc::default()),
+            World::new(Trust::default(), Arc::default()),
         );
         let kept = first.join(Join::Attach).unwrap();
         let (before, from) = (Members::here(), changes());

@@ -28,6 +28,7 @@ pub(crate) fn time(n: usize, body: impl FnOnce()) -> f64 {
 ///
 /// # Errors
 /// The body's.
+#[inline(always)]
 pub(crate) fn try_time<E>(n: usize, body: impl FnOnce() -> Result<(), E>) -> Result<f64, E> {
     let from = thread_time();
     body()?;

@@ -6,3 +6,6 @@ pub(crate) mod deadline;
 pub(crate) mod lock;
 pub(crate) mod prefetch;
 pub(crate) mod sync;
+#[expect(dead_code, reason = "the models have no heap")]
+#[path = "../../../src/base/trust.rs"]
+pub(crate) mod trust;

@@ -7,7 +7,7 @@
 use std::marker::PhantomData;
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::heap::{AccessError, Spot, Word};
+use crate::heap::{AccessError, FieldAt, Spot, Word};
 use crate::runtime::Runtime;
 use crate::runtime::mutator::Mutator;
 use crate::runtime::object::Obj;
@@ -65,7 +65,7 @@ numbers! {
 /// Where a value of plain data lies in all objects of one type. See [`Runtime::field`].
 #[derive(Debug)]
 pub struct Field<T> {
-    spot: Spot,
+    at: FieldAt,
     _value: PhantomData<fn() -> T>,
 }
 
@@ -80,13 +80,17 @@ impl<T> Copy for Field<T> {}
 impl<T: FieldValue> Field<T> {
     /// Returns the type whose objects have it.
     pub fn ty(&self) -> TypeId {
-        self.spot.ty()
+        self.at.ty
     }
 
     /// How many bits of the word are below the value.
     #[inline(always)]
-    fn shift(&self) -> u8 {
-        if T::BYTES == 8 { 0 } else { self.spot.shift }
+    fn shift(&self) -> u32 {
+        if T::BYTES == 8 {
+            0
+        } else {
+            self.at.spot.shift()
+        }
     }
 
     /// The bits of the word that the value has.
@@ -99,7 +103,7 @@ impl<T: FieldValue> Field<T> {
 /// Where a reference lies in all objects of one type. See [`Runtime::ref_field`].
 #[derive(Clone, Copy, Debug)]
 pub struct RefField {
-    spot: Spot,
+    at: FieldAt,
     /// Whether only objects of the runtime are ever stored there.
     trusted: bool,
 }
@@ -107,7 +111,7 @@ pub struct RefField {
 impl RefField {
     /// Returns the type whose objects have it.
     pub fn ty(&self) -> TypeId {
-        self.spot.ty()
+        self.at.ty
     }
 
     /// Returns the field as one whose words are not checked when they are read.
@@ -151,7 +155,7 @@ impl Runtime {
     pub fn field<T: FieldValue>(&self, ty: TypeId, offset: usize) -> Result<Field<T>, AccessError> {
         let heap = self.space().heap();
         Ok(Field {
-            spot: heap.spot(ty, offset, T::BYTES, Word::Data)?,
+            at: heap.spot(ty, offset, T::BYTES, Word::Data)?,
             _value: PhantomData,
         })
     }
@@ -163,7 +167,7 @@ impl Runtime {
     pub fn ref_field(&self, ty: TypeId, offset: usize) -> Result<RefField, AccessError> {
         let heap = self.space().heap();
         Ok(RefField {
-            spot: heap.spot(ty, offset, 8, Word::Pointer)?,
+            at: heap.spot(ty, offset, 8, Word::Pointer)?,
             trusted: false,
         })
     }
@@ -180,7 +184,7 @@ impl Mutator {
         object: Obj<'_>,
         field: Field<T>,
     ) -> Result<T, AccessError> {
-        match self.load_spot(object, field.spot) {
+        match self.load_spot(object, field.at.spot) {
             Ok(word) => Ok(T::from_bits(word >> field.shift())),
             Err(error) => Err(*error),
         }
@@ -199,7 +203,7 @@ impl Mutator {
         value: T,
     ) -> Result<(), AccessError> {
         let (mask, bits) = (field.mask(), value.to_bits() << field.shift());
-        let stored = self.store_spot(object, field.spot, mask, bits);
+        let stored = self.store_spot(object, field.at.spot, mask, bits);
         stored.map_err(|error| *error)
     }
 
@@ -215,7 +219,7 @@ impl Mutator {
         object: Obj<'_>,
         field: RefField,
     ) -> Result<Option<Obj<'_>>, AccessError> {
-        match self.load_spot(object, field.spot) {
+        match self.load_spot(object, field.at.spot) {
             Ok(0) => Ok(None),
             Ok(addr) if field.trusted => Ok(Some(Obj::at(addr as usize))),
             Ok(addr) => self.adopt(addr as usize).map(Some),
@@ -238,7 +242,7 @@ impl Mutator {
         if addr != 0 && !self.space().heap().names_object(addr) {
             return Err(AccessError::NotInHeap { addr });
         }
-        let stored = self.store_spot(object, field.spot, u64::MAX, addr as u64);
+        let stored = self.store_spot(object, field.at.spot, u64::MAX, addr as u64);
         stored.map_err(|error| *error)
     }
 
@@ -247,8 +251,8 @@ impl Mutator {
 
     #[inline(always)]
     fn load_spot(&self, object: Obj<'_>, spot: Spot) -> Result<u64, Box<AccessError>> {
-        // Without doubt no mutator of the heap was revoked, so this one runs.
-        match self.reach().word(object.addr(), &spot) {
+        // While the heap is trusted no mutator of it was revoked, so this one runs.
+        match self.reach().word(object.addr(), spot) {
             Some(word) => Ok(word.load(Relaxed)),
             None => self.find_and_load(object.addr(), spot),
         }
@@ -256,7 +260,7 @@ impl Mutator {
 
     #[cold]
     fn find_and_load(&self, object: usize, spot: Spot) -> Result<u64, Box<AccessError>> {
-        let loaded = self.space().heap().load_spot(object, &spot);
+        let loaded = self.space().heap().load_spot(object, spot);
         loaded.map_err(Box::new)
     }
 
@@ -268,7 +272,7 @@ impl Mutator {
         mask: u64,
         bits: u64,
     ) -> Result<(), Box<AccessError>> {
-        match self.reach().word(object.addr(), &spot) {
+        match self.reach().word(object.addr(), spot) {
             Some(word) if mask == u64::MAX => word.store(bits, Relaxed),
             Some(word) => {
                 word.update(Relaxed, Relaxed, |word| word & !mask | bits);
@@ -286,7 +290,7 @@ impl Mutator {
         mask: u64,
         bits: u64,
     ) -> Result<(), Box<AccessError>> {
-        let stored = self.space().heap().store_spot(object, &spot, mask, bits);
+        let stored = self.space().heap().store_spot(object, spot, mask, bits);
         stored.map_err(Box::new)
     }
 }

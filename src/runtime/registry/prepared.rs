@@ -79,7 +79,7 @@ impl PreparedFinalizer {
     /// mutator that was revoked.
     #[inline]
     fn may_touch(&self) -> bool {
-        !self.heap().is_doubtful() || self.0.space.world().is_running_here()
+        !self.heap().must_look_up() || self.0.space.world().is_running_here()
     }
 
     /// Sets it as the finalizer of `object`, as
