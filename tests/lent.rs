@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 
-use fing::error::{AccessError, WorldError};
+use fing::error::{AccessError, AccessErrorKind, WorldError};
 use fing::observe::{Call, MisuseKind, MutatorMisuse, Observer};
 use fing::vm::Parked;
 use fing::{
@@ -222,7 +222,10 @@ fn an_object_is_of_its_own_runtime() {
     });
     doom_one(&vm, 1, &finalizer);
     vm.collect();
-    assert_eq!(sent(&results), [(Err(AccessError::ForeignHandle), Ok(1))]);
+    assert_eq!(
+        sent(&results),
+        [(Err(AccessErrorKind::ForeignHandle.into()), Ok(1))]
+    );
 }
 
 /// A signature that does not fit the object is refused as for any other function, and so is a
@@ -518,9 +521,9 @@ fn objects_of_a_leaked_mutator_are_looked_up() {
     }
     vm.enter(|m| {
         for object in objects {
-            let gone = AccessError::NotInHeap {
+            let gone = AccessError::from(AccessErrorKind::NotInHeap {
                 addr: object.addr(),
-            };
+            });
             assert_eq!(m.load_word(object, 0), Err(gone.clone()));
             assert_eq!(m.store_word(object, 0, 1), Err(gone.clone()));
             assert_eq!(m.load_ref(object, 8).unwrap_err(), gone);
@@ -547,6 +550,7 @@ thread_local! {
 
 /// Whether [`exchange`] was called by itself, and not behind a call that left it a wrong mutator.
 static EXCHANGED: AtomicU64 = AtomicU64::new(0);
+static PANICS: AtomicBool = AtomicBool::new(false);
 
 /// Exchanges the lent mutator for one of another runtime that was parked on this thread before.
 extern "C-unwind" fn exchange(object: usize, mutator: &mut Mutator) {
@@ -556,15 +560,17 @@ extern "C-unwind" fn exchange(object: usize, mutator: &mut Mutator) {
         let other = other.resume().map_err(|(_, refusal)| refusal).unwrap();
         let lent = std::mem::replace(mutator, other);
         KEPT.with_borrow_mut(|kept| kept.push(lent));
+        assert!(!PANICS.load(SeqCst), "with another mutator in its place");
     }
 }
 
 /// What comes into the place of the lent mutator need not have been made by the call. No other call
-/// gets it, neither one of a closure nor one that a stub makes in a loop.
+/// gets it, neither one of a closure nor one that a stub makes in a loop, also if the call panics.
 #[test]
 fn a_resumed_mutator_is_lent_to_no_call() {
-    for in_a_loop in [false, true] {
+    for (in_a_loop, panics) in [(false, false), (false, true), (true, false), (true, true)] {
         EXCHANGED.store(0, SeqCst);
+        PANICS.store(panics, SeqCst);
         let (vm, misuses) = watched(Runtime::builder().executor(Executor::Inline));
         let other = Vm::new();
         OTHER.set(Some(other.runtime.attach().unwrap().park()));
@@ -582,7 +588,7 @@ fn a_resumed_mutator_is_lent_to_no_call() {
         vm.collect();
         assert_eq!(kinds(&misuses), [MisuseKind::Replaced]);
         let stats = vm.runtime.stats();
-        assert_eq!((stats.executed, stats.failed), (10, 0));
+        assert_eq!((stats.executed, stats.failed), (10, u64::from(panics)));
         assert_eq!(EXCHANGED.load(SeqCst), 10);
         KEPT.with_borrow_mut(Vec::clear);
         vm.runtime.gc().unwrap();

@@ -98,11 +98,23 @@ impl<'b> Records<'b> {
         Some(slot)
     }
 
-    /// The object of the [next](Self::next) record.
-    #[inline]
-    pub(crate) fn next_object(&mut self) -> Option<usize> {
-        let word = self.object_word;
-        self.next().map(|slot| slot.word(word) as usize)
+    /// Calls with the objects of the records that are left, each published as stubs do: to the last,
+    /// to where the batch was ended, or until a call returns false. After a call that panics,
+    /// [`Records::next`] does not count what was called.
+    #[inline(always)]
+    pub(crate) fn each_object(&mut self, mut call: impl FnMut(usize) -> bool) {
+        let (turn, word) = (&**self.turn, self.object_word);
+        let mut left = self.batch[self.next..].iter();
+        while let Some(slot) = left.as_slice().first() {
+            if !turn.publish(slot) {
+                break;
+            }
+            left.next();
+            if !call(slot.word(word) as usize) {
+                break;
+            }
+        }
+        self.next = self.batch.len() - left.len();
     }
 }
 
@@ -272,6 +284,10 @@ impl Calls {
             }));
             replaced = !lent.is_own();
         });
+        if outcome.is_err() {
+            // The one that panicked was published last.
+            records.next = turn.reached(batch) + 1;
+        }
         turn.is_not_interrupted();
         if let Err(refusal) = lent {
             while records.next().is_some() {}

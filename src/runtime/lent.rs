@@ -14,7 +14,7 @@ use fing_stubs::Signature;
 use crate::calls::function::FinalizerFn;
 use crate::calls::lent::{Lender, Lent, NotLent, Records, RustBody, StubCalls};
 use crate::calls::queue::Turn;
-use crate::heap::AccessError;
+use crate::heap::{AccessError, AccessErrorKind};
 use crate::runtime::collect::Space;
 use crate::runtime::mutator::Mutator;
 use crate::runtime::object::Obj;
@@ -36,11 +36,11 @@ impl Finalized<'_> {
     /// Returns the object.
     ///
     /// # Errors
-    /// [`AccessError::ForeignHandle`] if the mutator is of another runtime.
+    /// [`AccessErrorKind::ForeignHandle`](crate::error::AccessErrorKind::ForeignHandle) if the mutator is of another runtime.
     #[inline]
     pub fn get<'m>(&self, mutator: &'m Mutator) -> Result<Obj<'m>, AccessError> {
         if !std::ptr::eq(self.space, Arc::as_ptr(mutator.space())) {
-            return Err(AccessError::ForeignHandle);
+            return Err(AccessErrorKind::ForeignHandle.into());
         }
         Ok(Obj::at(self.addr))
     }
@@ -71,17 +71,15 @@ where
         let interruptible = lent.interrupts(records.interruptible());
         let looks = interruptible.is_none();
         while looks || records.begin() && lent.may_go_on() {
-            while let Some(addr) = records.next_object() {
+            records.each_object(|addr| {
                 let object = Finalized {
                     addr,
                     space: Arc::as_ptr(&lent.space),
                     _call: PhantomData,
                 };
                 (self.0)(&mut lent.mutator, object);
-                if looks && !lent.may_go_on() {
-                    return;
-                }
-            }
+                !looks || lent.may_go_on()
+            });
             if looks {
                 return;
             }
