@@ -180,7 +180,7 @@ pub mod check {
 pub mod error {
     pub use crate::calls::builder::CallsError;
     pub use crate::calls::executor::{Closed, ExecutorError};
-    pub use crate::heap::{AccessError, AllocError, HeapError};
+    pub use crate::heap::{AccessError, AccessErrorKind, AllocError, HeapError};
     pub use crate::runtime::builder::RuntimeError;
     pub use crate::runtime::exit::ExitError;
     pub use crate::runtime::registry::{

@@ -15,7 +15,7 @@ use fing::callbacks::{
 };
 use fing::check::{Keeper, PathLink};
 use fing::ends::ExitPolicy;
-use fing::error::AccessError;
+use fing::error::AccessErrorKind;
 use fing::stubs::entry::{
     CloseError, Entries, EntryOptions, Failure, Freed, Function, OnFailure, PointFunction, Report,
     SharedCallback,
@@ -729,7 +729,7 @@ fn what_is_not_ones_own_is_refused() {
         (made, m.root(owner).unwrap())
     });
     word(&callback)(0);
-    let foreign = Some(AccessError::ForeignHandle);
+    let foreign = Some(AccessErrorKind::ForeignHandle.into());
     assert_eq!(sent(&asked), [(foreign.clone(), foreign)]);
 }
 

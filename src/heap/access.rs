@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::find::Cell;
-use super::{AccessError, Heap};
+use super::{AccessError, AccessErrorKind, Heap};
 use crate::types::TypeDesc;
 
 /// Which words an access may touch.
@@ -23,7 +23,7 @@ impl Heap {
     fn object(&self, start: usize) -> Result<Cell<'_>, AccessError> {
         self.cell_at(start)
             .filter(|cell| cell.offset == 0 || self.is_tiny_block(cell.desc))
-            .ok_or(AccessError::NotInHeap { addr: start })
+            .ok_or_else(|| AccessErrorKind::NotInHeap { addr: start }.into())
     }
 
     /// The type of the object at `start`.
@@ -44,12 +44,13 @@ impl Heap {
             (object.desc, object.size() - object.offset)
         };
         if offset > size || bytes > size - offset {
-            return Err(AccessError::OutOfBounds {
+            return Err(AccessErrorKind::OutOfBounds {
                 ty: desc.ty().to_string(),
                 offset,
                 bytes,
                 size,
-            });
+            }
+            .into());
         }
         Ok(desc)
     }
@@ -84,14 +85,14 @@ impl Heap {
         let ty = || desc.ty().to_string();
         // A tiny value's own address need not be aligned, so the sum is checked.
         if !(start + offset).is_multiple_of(WORD) {
-            return Err(AccessError::Misaligned { ty: ty(), offset });
+            return Err(AccessErrorKind::Misaligned { ty: ty(), offset }.into());
         }
         match (
             wanted,
             wanted != Word::Any && desc.is_pointer_word(offset / WORD),
         ) {
-            (Word::Pointer, false) => Err(AccessError::NotPointer { ty: ty(), offset }),
-            (Word::Data, true) => Err(AccessError::IsPointer { ty: ty(), offset }),
+            (Word::Pointer, false) => Err(AccessErrorKind::NotPointer { ty: ty(), offset }.into()),
+            (Word::Data, true) => Err(AccessErrorKind::IsPointer { ty: ty(), offset }.into()),
             _ => Ok(start + offset),
         }
     }
@@ -148,10 +149,11 @@ impl Heap {
             words.into_iter().find(|&word| desc.is_pointer_word(word))
         };
         if let Some(word) = pointer {
-            return Err(AccessError::IsPointer {
+            return Err(AccessErrorKind::IsPointer {
                 ty: desc.ty().to_string(),
                 offset: word * WORD,
-            });
+            }
+            .into());
         }
         self.arena.store_bytes(start + offset, from);
         Ok(())

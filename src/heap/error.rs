@@ -83,9 +83,37 @@ pub enum AllocError {
 }
 
 /// An object or one of its words could not be accessed.
+///
+/// One word: what an access returns is in registers, whether it has read something or failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(transparent)]
+pub struct AccessError(Box<AccessErrorKind>);
+
+impl AccessError {
+    /// Returns what was wrong.
+    pub fn kind(&self) -> &AccessErrorKind {
+        &self.0
+    }
+}
+
+impl From<AccessErrorKind> for AccessError {
+    #[cold]
+    fn from(kind: AccessErrorKind) -> AccessError {
+        AccessError(Box::new(kind))
+    }
+}
+
+impl From<TypesError> for AccessError {
+    #[cold]
+    fn from(error: TypesError) -> AccessError {
+        AccessErrorKind::Type(error).into()
+    }
+}
+
+/// What was wrong with an access.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum AccessError {
+pub enum AccessErrorKind {
     /// The address is 0.
     #[error("address is nil, wanted an object")]
     Nil,

@@ -1,6 +1,6 @@
 //! Access to a word of objects of one type, which was checked once.
 
-use super::{AccessError, Heap, Word};
+use super::{AccessError, AccessErrorKind, Heap, Word};
 use crate::base::trust::Trust;
 use crate::types::{TypeDesc, TypeId, TypesError};
 use std::ptr::with_exposed_provenance_mut;
@@ -64,20 +64,27 @@ pub(crate) struct Reach {
 }
 
 impl Reach {
-    /// The word of an object that an `Obj` names. `None`: it is of another type or heap, or has to
-    /// be looked up.
+    /// Does something with the word of an object that an `Obj` names. `None`, and nothing was done:
+    /// it is of another type or heap, or has to be looked up.
     #[inline(always)]
-    pub(crate) fn word(&self, object: usize, spot: Spot) -> Option<&AtomicU64> {
+    pub(crate) fn access<R>(
+        &self,
+        object: usize,
+        spot: Spot,
+        access: impl FnOnce(&AtomicU64) -> R,
+    ) -> Option<R> {
         if object.wrapping_sub(self.start) >= self.trust.bytes() {
             return None;
         }
         // SAFETY: I12, I13: the address is in the heap's range, which the mutator keeps mapped; so
         // an object of this heap starts there, behind its header. I15: accesses are atomic.
         let header = unsafe { AtomicU64::from_ptr(with_exposed_provenance_mut(object - 8)) };
-        let at = object + spot.word();
+        if header.load(Relaxed) ^ self.universe != spot.key {
+            return None;
+        }
+        let at = with_exposed_provenance_mut(object + spot.word());
         // SAFETY: I12, I13, I28: objects of the type have an aligned word at that offset.
-        (header.load(Relaxed) ^ self.universe == spot.key)
-            .then(|| unsafe { AtomicU64::from_ptr(with_exposed_provenance_mut(at)) })
+        Some(access(unsafe { AtomicU64::from_ptr(at) }))
     }
 }
 
@@ -102,7 +109,7 @@ impl Heap {
         let desc = self.types.desc(ty)?;
         let name = || desc.ty().to_string();
         if self.is_tiny(desc) {
-            return Err(AccessError::SharesBlock { ty: name() });
+            return Err(AccessErrorKind::SharesBlock { ty: name() }.into());
         }
         if desc
             .size()
@@ -110,33 +117,37 @@ impl Heap {
             .is_none_or(|left| left < bytes)
         {
             let size = desc.size();
-            return Err(AccessError::OutOfBounds {
+            return Err(AccessErrorKind::OutOfBounds {
                 ty: name(),
                 offset,
                 bytes,
                 size,
-            });
+            }
+            .into());
         }
         if !offset.is_multiple_of(bytes) {
-            return Err(AccessError::MisalignedField {
+            return Err(AccessErrorKind::MisalignedField {
                 ty: name(),
                 offset,
                 bytes,
-            });
+            }
+            .into());
         }
         let ty_name = name();
         match (wanted, desc.pointers().contains(offset / WORD)) {
             (Word::Pointer, false) => {
-                return Err(AccessError::NotPointer {
+                return Err(AccessErrorKind::NotPointer {
                     ty: ty_name,
                     offset,
-                });
+                }
+                .into());
             }
             (Word::Data, true) => {
-                return Err(AccessError::IsPointer {
+                return Err(AccessErrorKind::IsPointer {
                     ty: ty_name,
                     offset,
-                });
+                }
+                .into());
             }
             _ => {}
         }
@@ -145,7 +156,7 @@ impl Heap {
             true => WORD - bytes - within,
             false => within,
         };
-        let word = u32::try_from(offset - within).map_err(|_| AccessError::OutOfBounds {
+        let word = u32::try_from(offset - within).map_err(|_| AccessErrorKind::OutOfBounds {
             ty: name(),
             offset,
             bytes,
@@ -157,7 +168,7 @@ impl Heap {
         })
     }
 
-    /// The address of the word of an object that an `Obj` names: as [`Reach::word`], for objects
+    /// The address of the word of an object that an `Obj` names: as [`Reach::access`], for objects
     /// that have to be looked up, and with an error.
     #[cold]
     fn at(&self, start: usize, spot: Spot) -> Result<usize, AccessError> {
@@ -168,10 +179,11 @@ impl Heap {
             .ok_or(TypesError::Foreign { index })?;
         let found = self.type_at(start)?;
         if !std::ptr::eq(found, wanted) {
-            return Err(AccessError::OtherType {
+            return Err(AccessErrorKind::OtherType {
                 found: found.ty().to_string(),
                 wanted: wanted.ty().to_string(),
-            });
+            }
+            .into());
         }
         Ok(start + spot.word())
     }

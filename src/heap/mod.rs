@@ -55,7 +55,7 @@ mod window;
 pub(crate) use access::Word;
 pub(crate) use alloc::Cache;
 pub(crate) use block::Bit;
-pub use error::{AccessError, AllocError, HeapError};
+pub use error::{AccessError, AccessErrorKind, AllocError, HeapError};
 pub(crate) use field::{FieldAt, Reach, Spot};
 pub(crate) use find::Location;
 pub(crate) use id::{SetId, TypedId};

@@ -12,7 +12,7 @@ use fing_stubs::entry::{
 };
 
 use crate::calls::executor::Closed;
-use crate::heap::AccessError;
+use crate::heap::{AccessError, AccessErrorKind};
 use crate::runtime::collect::Space;
 use crate::runtime::mutator::Mutator;
 use crate::runtime::object::Obj;
@@ -98,7 +98,7 @@ impl Captured<'_> {
     /// Returns the object that owns the callback.
     ///
     /// # Errors
-    /// [`AccessError::ForeignHandle`] if the mutator is of another runtime.
+    /// [`AccessErrorKind::ForeignHandle`](crate::error::AccessErrorKind::ForeignHandle) if the mutator is of another runtime.
     pub fn owner<'m>(&self, mutator: &'m Mutator) -> Result<Obj<'m>, AccessError> {
         mutator.get(self.owner)
     }
@@ -106,13 +106,13 @@ impl Captured<'_> {
     /// Returns a captured object, by its index among those with which the callback was made.
     ///
     /// # Errors
-    /// [`AccessError::ForeignHandle`] if the mutator is of another runtime.
+    /// [`AccessErrorKind::ForeignHandle`](crate::error::AccessErrorKind::ForeignHandle) if the mutator is of another runtime.
     ///
     /// # Panics
     /// If `index` is not below [`len`](Self::len), as for a slice.
     pub fn get<'m>(&self, mutator: &'m Mutator, index: usize) -> Result<Obj<'m>, AccessError> {
         if !Arc::ptr_eq(self.space, mutator.space()) {
-            return Err(AccessError::ForeignHandle);
+            return Err(AccessErrorKind::ForeignHandle.into());
         }
         Ok(Obj::at(self.objects[index]))
     }

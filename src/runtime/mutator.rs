@@ -3,7 +3,7 @@
 
 use crate::base::events::{span, tell};
 use crate::calls::executor::StartError;
-use crate::heap::{AccessError, AllocError, Cache, Location, Reach, Word};
+use crate::heap::{AccessError, AccessErrorKind, AllocError, Cache, Location, Reach, Word};
 use crate::runtime::Runtime;
 use crate::runtime::collect::Space;
 use crate::runtime::collected::Collected;
@@ -407,7 +407,7 @@ impl Mutator {
     #[inline]
     pub fn get(&self, handle: &Handle) -> Result<Obj<'_>, AccessError> {
         if !handle.is_of(self.space().roots()) {
-            return Err(AccessError::ForeignHandle);
+            return Err(AccessErrorKind::ForeignHandle.into());
         }
         Ok(self.obj(handle.addr()))
     }
@@ -418,9 +418,10 @@ impl Mutator {
     /// When the object is of another runtime.
     pub fn root(&self, object: Obj<'_>) -> Result<Handle, AccessError> {
         if !self.space().heap().names_object(object.addr()) {
-            return Err(AccessError::NotInHeap {
+            return Err(AccessErrorKind::NotInHeap {
                 addr: object.addr(),
-            });
+            }
+            .into());
         }
         Ok(self.root_own(object))
     }
@@ -450,7 +451,7 @@ impl Mutator {
     /// When it is one of another runtime.
     pub fn upgrade_addr(&self, weak: &Weak) -> Result<Option<usize>, AccessError> {
         let addr = weak.addr(self.space().roots());
-        let addr = addr.ok_or(AccessError::ForeignHandle)?;
+        let addr = addr.ok_or(AccessErrorKind::ForeignHandle)?;
         Ok((addr != 0).then_some(addr))
     }
 
@@ -475,14 +476,15 @@ impl Mutator {
             {
                 Ok(self.obj(addr))
             }
-            Location::Object { start, desc, .. } => Err(AccessError::Interior {
+            Location::Object { start, desc, .. } => Err(AccessErrorKind::Interior {
                 addr,
                 base: start,
                 ty: desc.ty().to_string(),
-            }),
+            }
+            .into()),
             Location::Zero => Ok(self.obj(addr)),
-            Location::Nil => Err(AccessError::Nil),
-            Location::NoObject => Err(AccessError::NotInHeap { addr }),
+            Location::Nil => Err(AccessErrorKind::Nil.into()),
+            Location::NoObject => Err(AccessErrorKind::NotInHeap { addr }.into()),
         }
     }
 
@@ -526,7 +528,7 @@ impl Mutator {
         if let Some(addr) = value.map(Obj::addr)
             && !self.space().heap().contains(addr)
         {
-            return Err(AccessError::NotInHeap { addr });
+            return Err(AccessErrorKind::NotInHeap { addr }.into());
         }
         self.store_addr(object, offset, value.map_or(0, Obj::addr))
     }

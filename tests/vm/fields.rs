@@ -1,6 +1,6 @@
 //! Fields that are checked once.
 
-use fing::error::AccessError;
+use fing::error::{AccessError, AccessErrorKind};
 use fing::vm::{Field, FieldValue};
 use fing::{HeapOptions, Mutator, Obj, Runtime, TypeId};
 
@@ -76,7 +76,10 @@ fn references_are_looked_up_unless_trusted() {
     }
     mutator.store_addr(a, 0, b.addr() + 8).unwrap();
     let error = mutator.load_ref_field(a, next).unwrap_err();
-    assert!(matches!(error, AccessError::Interior { .. }), "{error}");
+    assert!(
+        matches!(error.kind(), AccessErrorKind::Interior { .. }),
+        "{error}"
+    );
     mutator.store_ref_field(a, next, None).unwrap();
     let a = mutator.root(a).unwrap();
     assert_eq!(
@@ -114,21 +117,24 @@ fn objects_of_other_types_and_runtimes_are_refused() {
         .alloc(runtime.types().id("struct{}").unwrap())
         .unwrap();
     let error = refused(&mutator, nothing, &runtime, ty);
-    assert!(matches!(error, AccessError::OtherType { .. }), "{error}");
+    assert!(
+        matches!(error.kind(), AccessErrorKind::OtherType { .. }),
+        "{error}"
+    );
     // An object of the other runtime, and a field of it.
     let object = foreign.alloc(theirs).unwrap();
     let addr = object.addr();
     let error = refused(&mutator, object, &runtime, ty);
-    assert_eq!(error, AccessError::NotInHeap { addr });
+    assert_eq!(*error.kind(), AccessErrorKind::NotInHeap { addr });
     let own = mutator.alloc(ty).unwrap();
     let error = refused(&mutator, own, &other, theirs);
-    assert!(matches!(error, AccessError::Type(_)), "{error}");
+    assert!(matches!(error.kind(), AccessErrorKind::Type(_)), "{error}");
     // One to be stored.
     let next = runtime.ref_field(ty, 0).unwrap();
     let error = mutator
         .store_ref_field(own, next, Some(object))
         .unwrap_err();
-    assert_eq!(error, AccessError::NotInHeap { addr });
+    assert_eq!(*error.kind(), AccessErrorKind::NotInHeap { addr });
 }
 
 #[test]
@@ -146,7 +152,7 @@ fn a_field_of_a_runtime_that_is_gone_is_refused() {
         let mutator = runtime.attach().unwrap();
         let object = mutator.alloc(ty).unwrap();
         let error = mutator.store_field(object, field, u64::MAX).unwrap_err();
-        assert!(matches!(error, AccessError::Type(_)), "{error}");
+        assert!(matches!(error.kind(), AccessErrorKind::Type(_)), "{error}");
     }
 }
 
@@ -181,7 +187,10 @@ fn fields_that_are_not_there_are_refused() {
     let tiny = tiny.build().unwrap();
     let word = tiny.types().id("uint64").unwrap();
     let error = tiny.field::<u64>(word, 0).unwrap_err();
-    assert!(matches!(error, AccessError::SharesBlock { .. }), "{error}");
+    assert!(
+        matches!(error.kind(), AccessErrorKind::SharesBlock { .. }),
+        "{error}"
+    );
     // In such a heap other types have fields as ever.
     let pair = tiny.types().id("[2]uint64").unwrap();
     let field = tiny.field::<u64>(pair, 8).unwrap();
@@ -196,7 +205,10 @@ fn fields_that_are_not_there_are_refused() {
     let behind = mutator.alloc(word).unwrap();
     assert_eq!(behind.addr(), eight.addr() + 8);
     let error = mutator.load_field(behind, field).unwrap_err();
-    assert!(matches!(error, AccessError::OtherType { .. }), "{error}");
+    assert!(
+        matches!(error.kind(), AccessErrorKind::OtherType { .. }),
+        "{error}"
+    );
 }
 
 #[test]

@@ -100,14 +100,15 @@ fn adopting_takes_starts_only() {
         .unwrap();
     let addr = m.alloc(ty).unwrap().addr();
     assert_eq!(m.adopt(addr).map(crate::Obj::addr), Ok(addr));
-    assert_eq!(m.adopt(0), Err(AccessError::Nil));
+    assert_eq!(m.adopt(0), Err(AccessErrorKind::Nil.into()));
     assert_eq!(
         m.adopt(addr + 8),
-        Err(AccessError::Interior {
+        Err(AccessErrorKind::Interior {
             addr: addr + 8,
             base: addr,
             ty: "main.T".into()
-        })
+        }
+        .into())
     );
     let local = 5;
     for foreign in [
@@ -120,11 +121,14 @@ fn adopting_takes_starts_only() {
     ] {
         assert_eq!(
             m.adopt(foreign),
-            Err(AccessError::NotInHeap { addr: foreign })
+            Err(AccessErrorKind::NotInHeap { addr: foreign }.into())
         );
     }
     m.gc().unwrap();
-    assert_eq!(m.adopt(addr), Err(AccessError::NotInHeap { addr }));
+    assert_eq!(
+        m.adopt(addr),
+        Err(AccessErrorKind::NotInHeap { addr }.into())
+    );
 }
 
 #[test]
@@ -138,10 +142,10 @@ fn runtimes_do_not_mix() {
     assert!(matches!(n.alloc(ty), Err(AllocError::Type(_))));
     let (mine, object) = (m.alloc(ty).unwrap(), n.alloc(theirs).unwrap());
     let handle = n.root(object).unwrap();
-    assert_eq!(m.get(&handle), Err(AccessError::ForeignHandle));
-    let foreign = AccessError::NotInHeap {
+    assert_eq!(m.get(&handle), Err(AccessErrorKind::ForeignHandle.into()));
+    let foreign = AccessError::from(AccessErrorKind::NotInHeap {
         addr: object.addr(),
-    };
+    });
     assert_eq!(m.load_ref(object, 0), Err(foreign.clone()));
     assert_eq!(m.store_ref(mine, 0, Some(object)), Err(foreign.clone()));
     assert_eq!(m.store_ref(object, 0, Some(mine)), Err(foreign.clone()));

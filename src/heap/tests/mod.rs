@@ -11,7 +11,7 @@ mod threads;
 mod verify;
 mod windows;
 
-use super::{AccessError, AllocError, Bit, HeapError, HeapOptions, Marking};
+use super::{AccessError, AccessErrorKind, AllocError, Bit, HeapError, HeapOptions, Marking};
 use super::{SetId, TypedId};
 use crate::base::random::Rng;
 use crate::runtime::Runtime;

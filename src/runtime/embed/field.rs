@@ -5,9 +5,9 @@
 )]
 
 use std::marker::PhantomData;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use crate::heap::{AccessError, FieldAt, Spot, Word};
+use crate::heap::{AccessError, AccessErrorKind, FieldAt, Spot, Word};
 use crate::runtime::Runtime;
 use crate::runtime::mutator::Mutator;
 use crate::runtime::object::Obj;
@@ -184,10 +184,8 @@ impl Mutator {
         object: Obj<'_>,
         field: Field<T>,
     ) -> Result<T, AccessError> {
-        match self.load_spot(object, field.at.spot) {
-            Ok(word) => Ok(T::from_bits(word >> field.shift())),
-            Err(error) => Err(*error),
-        }
+        let word = self.load_spot(object, field.at.spot)?;
+        Ok(T::from_bits(word >> field.shift()))
     }
 
     /// Writes a field. Values of 8 bytes by one store; of others, the rest of their word stays as
@@ -203,8 +201,7 @@ impl Mutator {
         value: T,
     ) -> Result<(), AccessError> {
         let (mask, bits) = (field.mask(), value.to_bits() << field.shift());
-        let stored = self.store_spot(object, field.at.spot, mask, bits);
-        stored.map_err(|error| *error)
+        self.store_spot(object, field.at.spot, mask, bits)
     }
 
     /// Reads a reference, `None` if it is nil. What is read is looked up, unless the field is
@@ -219,11 +216,10 @@ impl Mutator {
         object: Obj<'_>,
         field: RefField,
     ) -> Result<Option<Obj<'_>>, AccessError> {
-        match self.load_spot(object, field.at.spot) {
-            Ok(0) => Ok(None),
-            Ok(addr) if field.trusted => Ok(Some(Obj::at(addr as usize))),
-            Ok(addr) => self.adopt(addr as usize).map(Some),
-            Err(error) => Err(*error),
+        match self.load_spot(object, field.at.spot)? {
+            0 => Ok(None),
+            addr if field.trusted => Ok(Some(Obj::at(addr as usize))),
+            addr => self.adopt(addr as usize).map(Some),
         }
     }
 
@@ -240,28 +236,27 @@ impl Mutator {
     ) -> Result<(), AccessError> {
         let addr = value.map_or(0, Obj::addr);
         if addr != 0 && !self.space().heap().names_object(addr) {
-            return Err(AccessError::NotInHeap { addr });
+            return Err(AccessErrorKind::NotInHeap { addr }.into());
         }
-        let stored = self.store_spot(object, field.at.spot, u64::MAX, addr as u64);
-        stored.map_err(|error| *error)
+        self.store_spot(object, field.at.spot, u64::MAX, addr as u64)
     }
 
-    // Errors are in boxes here, and what is looked up is looked up elsewhere, so that what is
-    // mostly returned, and a field, are in registers.
+    // What is looked up is looked up elsewhere, so that what is mostly returned, and a field, are
+    // in registers.
 
     #[inline(always)]
-    fn load_spot(&self, object: Obj<'_>, spot: Spot) -> Result<u64, Box<AccessError>> {
+    fn load_spot(&self, object: Obj<'_>, spot: Spot) -> Result<u64, AccessError> {
         // While the heap is trusted no mutator of it was revoked, so this one runs.
-        match self.reach().word(object.addr(), spot) {
-            Some(word) => Ok(word.load(Relaxed)),
+        let load = |word: &AtomicU64| word.load(Relaxed);
+        match self.reach().access(object.addr(), spot, load) {
+            Some(word) => Ok(word),
             None => self.find_and_load(object.addr(), spot),
         }
     }
 
     #[cold]
-    fn find_and_load(&self, object: usize, spot: Spot) -> Result<u64, Box<AccessError>> {
-        let loaded = self.space().heap().load_spot(object, spot);
-        loaded.map_err(Box::new)
+    fn find_and_load(&self, object: usize, spot: Spot) -> Result<u64, AccessError> {
+        self.space().heap().load_spot(object, spot)
     }
 
     #[inline(always)]
@@ -271,15 +266,17 @@ impl Mutator {
         spot: Spot,
         mask: u64,
         bits: u64,
-    ) -> Result<(), Box<AccessError>> {
-        match self.reach().word(object.addr(), spot) {
-            Some(word) if mask == u64::MAX => word.store(bits, Relaxed),
-            Some(word) => {
+    ) -> Result<(), AccessError> {
+        let store = |word: &AtomicU64| match mask {
+            u64::MAX => word.store(bits, Relaxed),
+            _ => {
                 word.update(Relaxed, Relaxed, |word| word & !mask | bits);
             }
-            None => return self.find_and_store(object.addr(), spot, mask, bits),
+        };
+        match self.reach().access(object.addr(), spot, store) {
+            Some(()) => Ok(()),
+            None => self.find_and_store(object.addr(), spot, mask, bits),
         }
-        Ok(())
     }
 
     #[cold]
@@ -289,8 +286,7 @@ impl Mutator {
         spot: Spot,
         mask: u64,
         bits: u64,
-    ) -> Result<(), Box<AccessError>> {
-        let stored = self.space().heap().store_spot(object, spot, mask, bits);
-        stored.map_err(Box::new)
+    ) -> Result<(), AccessError> {
+        self.space().heap().store_spot(object, spot, mask, bits)
     }
 }
