@@ -15,7 +15,8 @@ use fing::error::ExecutorError;
 use fing::executor::{Budget, Due};
 use fing::failure::{CallKind, Cause, FailurePolicy};
 use fing::{
-    CallStage, Executor, FinalizerFn, FinalizerState, HeapOptions, Runtime, RuntimeBuilder,
+    Abi, CallStage, CleanupArgument, CleanupFn, Executor, FinalizerFn, FinalizerState, HeapOptions,
+    Runtime, RuntimeBuilder,
 };
 use vm::Vm;
 
@@ -134,6 +135,50 @@ fn what_a_drain_has_left_is_handed_out() {
     assert!(stopped <= 5 && taken <= all - made);
     assert_eq!(vm.runtime.stats().executed + stopped, 20);
     assert_eq!(sum.load(SeqCst), 0, "nobody else makes what was handed out");
+}
+
+/// The argument of a cleanup that is larger than two words.
+#[repr(C)]
+struct Four([u64; 4]);
+
+static FOUR: AtomicU64 = AtomicU64::new(0);
+
+extern "C" fn add_four(Four(words): Four) {
+    FOUR.fetch_add(words.iter().sum(), SeqCst);
+}
+
+/// What an argument of more than two words holds can be read from the address that is given in
+/// their place, also after collections, and while others are outstanding.
+#[test]
+fn large_arguments_are_in_memory() {
+    let vm = Vm::with(manual());
+    let text = "func(struct { A, B, C, D uint64 })";
+    let signature = vm.runtime.types().parse_signature(text).unwrap();
+    let builder = CleanupFn::builder(signature, Abi::host_native().unwrap());
+    // SAFETY: I8: a function of the platform's C convention that takes such a struct.
+    let cleanup = unsafe { builder.at(add_four as *const ()) };
+    for n in 0..100_u64 {
+        let bytes: Vec<u8> = (1..=4).flat_map(|k| (n * k).to_ne_bytes()).collect();
+        vm.doomed(0, |m, object| {
+            let argument = CleanupArgument::Bytes(&bytes);
+            m.add_cleanup(object, &cleanup, argument).unwrap();
+        });
+    }
+    vm.runtime.gc().unwrap();
+    let outstanding: Vec<Due> = (0..100).map(|_| next(&vm)).collect();
+    vm.runtime.gc().unwrap();
+    for (due, n) in outstanding.into_iter().zip((0..100).rev()) {
+        let [at, second] = due.words();
+        // SAFETY: the call is outstanding, and its argument has four words.
+        let words = unsafe { *std::ptr::with_exposed_provenance::<[u64; 4]>(at as usize) };
+        assert_eq!((words, second), ([n, 2 * n, 3 * n, 4 * n], 0));
+        if n % 2 == 0 {
+            due.call().unwrap();
+        }
+    }
+    let even: u64 = (0..100).step_by(2).sum();
+    assert_eq!(FOUR.load(SeqCst), 10 * even);
+    assert_eq!(vm.runtime.stats().executed, 100);
 }
 
 /// A call can be made as a drain would: Rust closures, mutators, panics.

@@ -73,10 +73,16 @@ impl Due {
     }
 
     /// The argument's words as they are now: of a finalizer the object's address, behind an
-    /// interface's first word if it takes one. The second word is 0 if there is one. For an
-    /// argument of more than two words, the first is the address where it is.
+    /// interface's first word if it takes one. An argument of one word is the first, and the
+    /// second is 0. Of one of more than two words the first is the address where it is until this
+    /// is dropped, and the second is 0.
     pub fn words(&self) -> [u64; 2] {
-        self.with_call(|block, at| block.slots()[at].record().words)
+        let words = self.with_call(|block, at| block.slots()[at].record().words);
+        if self.shape.is_in_memory() {
+            [words[0], 0]
+        } else {
+            words
+        }
     }
 
     /// Whether the function takes the runtime's mutator in place of a context.

@@ -258,6 +258,11 @@ impl Shape {
         self.argument == Argument::Bulk
     }
 
+    /// Whether the argument is not in a record, whose word 0 is its address.
+    pub(super) fn is_in_memory(&self) -> bool {
+        self.argument == Argument::Block
+    }
+
     /// The argument of a record as it lies in memory. `None` if word 0 is its address.
     pub(super) fn argument_in_memory(&self, record: &Record) -> Option<[u64; 2]> {
         let words = record.words;

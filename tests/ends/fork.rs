@@ -1,13 +1,14 @@
 //! A forked child: each use of what its parent made works, or says that it is a fork. Nothing
 //! crashes, waits for ever, or is accepted and never done.
 
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
 use fing::ends::ExitPolicy;
 use fing::error::{AddCleanupError, Closed, ExecutorError, SetFinalizerError, WorldError};
 use fing::foreign::{ExitError, Finalizers, RegisterError};
 use fing::stubs::{GBlock, StubCache, StubError};
-use fing::{Abi, Arch, CacheOptions, CodePolicy, CyclePolicy, Executor, Runtime};
+use fing::{Abi, Arch, CacheOptions, CodePolicy, CyclePolicy, Executor, FinalizerFn, Runtime};
 
 use super::vm::{LONG, Vm};
 use super::{Blocking, Reaching, collect_foreign, set_foreign};
@@ -237,6 +238,36 @@ fn a_mutator_in_a_forked_child() {
         drop(root);
     });
     m.gc().unwrap();
+}
+
+/// A finalizer forks, and the child ends in it, as it must: it can use the heap with the mutator
+/// that was lent, and the parent makes the other calls.
+#[test]
+fn a_finalizer_forks() {
+    let vm = Vm::with(Runtime::builder().executor(Executor::Inline));
+    let (t, first) = (vm.t, AtomicBool::new(true));
+    let signature = vm.runtime.types().parse_signature("func(*main.T)").unwrap();
+    let finalizer = FinalizerFn::from_rust(signature, move |m, object| {
+        let number = m.load_word(object.get(m).unwrap(), 0);
+        if first.swap(false, SeqCst) {
+            in_child(|| {
+                assert_eq!(m.load_word(object.get(m).unwrap(), 0), number);
+                let made = m.alloc(t).unwrap();
+                let made = m.root(made).unwrap();
+                m.gc().unwrap();
+                assert_eq!(m.load_word(object.get(m).unwrap(), 0), number);
+                drop(made);
+            });
+        }
+    });
+    for number in 0..10 {
+        vm.doomed(number, |m, object| {
+            m.set_finalizer(object, &finalizer).unwrap()
+        });
+    }
+    vm.collect();
+    let stats = vm.runtime.stats();
+    assert_eq!((stats.executed, stats.failed, stats.mutators), (10, 0, 0));
 }
 
 #[test]
