@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::types::TypesError;
+use std::fmt;
 
 /// The heap could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -85,7 +86,7 @@ pub enum AllocError {
 /// An object or one of its words could not be accessed.
 ///
 /// One word: what an access returns is in registers, whether it has read something or failed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error(transparent)]
 pub struct AccessError(Box<AccessErrorKind>);
 
@@ -93,6 +94,12 @@ impl AccessError {
     /// Returns what was wrong.
     pub fn kind(&self) -> &AccessErrorKind {
         &self.0
+    }
+}
+
+impl fmt::Debug for AccessError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.kind(), f)
     }
 }
 
