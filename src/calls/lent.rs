@@ -98,9 +98,9 @@ impl<'b> Records<'b> {
         Some(slot)
     }
 
-    /// Calls with the objects of the records that are left, each published as stubs do: to the last,
-    /// to where the batch was ended, or until a call returns false. After a call that panics,
-    /// [`Records::next`] does not count what was called.
+    /// Calls with the objects of the records that are left, each published as stubs do: to the
+    /// last, or to where the batch was ended, or until a call returns false. If a call panics, what
+    /// is left is what it was.
     #[inline(always)]
     pub(crate) fn each_object(&mut self, mut call: impl FnMut(usize) -> bool) {
         let (turn, word) = (&**self.turn, self.object_word);

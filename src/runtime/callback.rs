@@ -98,7 +98,8 @@ impl Captured<'_> {
     /// Returns the object that owns the callback.
     ///
     /// # Errors
-    /// [`AccessErrorKind::ForeignHandle`](crate::error::AccessErrorKind::ForeignHandle) if the mutator is of another runtime.
+    /// [`ForeignHandle`](crate::error::AccessErrorKind::ForeignHandle) if the mutator is of
+    /// another runtime.
     pub fn owner<'m>(&self, mutator: &'m Mutator) -> Result<Obj<'m>, AccessError> {
         mutator.get(self.owner)
     }
@@ -106,7 +107,8 @@ impl Captured<'_> {
     /// Returns a captured object, by its index among those with which the callback was made.
     ///
     /// # Errors
-    /// [`AccessErrorKind::ForeignHandle`](crate::error::AccessErrorKind::ForeignHandle) if the mutator is of another runtime.
+    /// [`ForeignHandle`](crate::error::AccessErrorKind::ForeignHandle) if the mutator is of
+    /// another runtime.
     ///
     /// # Panics
     /// If `index` is not below [`len`](Self::len), as for a slice.

@@ -36,7 +36,8 @@ impl Finalized<'_> {
     /// Returns the object.
     ///
     /// # Errors
-    /// [`AccessErrorKind::ForeignHandle`](crate::error::AccessErrorKind::ForeignHandle) if the mutator is of another runtime.
+    /// [`ForeignHandle`](crate::error::AccessErrorKind::ForeignHandle) if the mutator is of
+    /// another runtime.
     #[inline]
     pub fn get<'m>(&self, mutator: &'m Mutator) -> Result<Obj<'m>, AccessError> {
         if !std::ptr::eq(self.space, Arc::as_ptr(mutator.space())) {
