@@ -64,7 +64,8 @@ On arm64, riscv64 and s390x everything was only emulated: no real machine of the
 shows no weak memory order, so there the models under loom are the judge. Its user mode honours
 arm64's cache maintenance; on riscv64 and s390x it does not see changed code behind a second mapping
 by any of the machine's own means, so the tests there have the mapping made again
-(`FING_EMULATOR_MAPS_CODE_AGAIN`).
+(`FING_EMULATOR_MAPS_CODE_AGAIN`). Tests of random cases try a quarter of them in an emulator,
+which is ten times as slow; `FING_CASES=n` has them try n (`oracles/src/amount.rs`).
 ";
 
 /// Hosts beside the one that tests run on natively: name in `scripts/hosts.tsv`, target, and what
