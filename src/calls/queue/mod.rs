@@ -279,7 +279,8 @@ impl Queue {
         if due {
             self.status.fetch_or(status::WAKE, Ordering::AcqRel);
         }
-        if due || !inner.lanes[1].waiting.is_empty() {
+        // Also if a thread of the pool has begun with them already: it leaves some for the others.
+        if due || inner.lanes[1].blocks().next().is_some() {
             self.work.notify_all();
         }
         due
