@@ -525,7 +525,8 @@ fn same(ty: &Type, a: &[u8], b: &[u8]) -> bool {
 /// as they are given, and come back. `FING_CASES` says how many.
 #[test]
 fn random_signatures() {
-    let cases = fing_oracles::cases(150) as usize;
+    // So many have large blocks among them, which are to be tried on every host.
+    let cases = fing_oracles::cases(150).max(150) as usize;
     let abi = native();
     let entries = Entries::new(Default::default()).unwrap();
     let caches = caches();
@@ -578,5 +579,5 @@ fn random_signatures() {
             );
         }
     }
-    assert!(large > 0 || cases < 100, "no large block among {cases}");
+    assert!(large > 0, "no large block among {cases}");
 }
