@@ -70,7 +70,7 @@ pub use calls::function::{CleanupFn, FinalizerFn};
 pub use calls::options::{FinalizerOptions, HeldValue};
 pub use calls::queue::CallStage;
 pub use fing_stubs as stubs;
-pub use fing_stubs::{Abi, Arch, CacheOptions, CodePolicy, Signature};
+pub use fing_stubs::{Abi, Arch, Signature};
 pub use heap::HeapOptions;
 pub use order::{CyclePolicy, Order};
 pub use runtime::Runtime;
@@ -81,7 +81,7 @@ pub use runtime::lent::Finalized;
 pub use runtime::mutator::Mutator;
 pub use runtime::object::Obj;
 pub use runtime::registry::{
-    Cleanup, CleanupArgument, CleanupOptions, FinalizerState, Pointer, PreparedFinalizer,
+    Cleanup, CleanupArgument, CleanupOptions, FinalizerState, Pointer, PreparedFinalizer, Watcher,
 };
 pub use runtime::stats::RuntimeStats;
 pub use runtime::weak::Weak;
@@ -184,7 +184,7 @@ pub mod error {
     pub use crate::runtime::builder::RuntimeError;
     pub use crate::runtime::exit::ExitError;
     pub use crate::runtime::registry::{
-        AddCleanupError, AfterError, DowngradeError, SetFinalizerError,
+        AddCleanupError, AddWatcherError, AfterError, DowngradeError, SetFinalizerError,
     };
     pub use crate::world::threads::WorldError;
 }

@@ -148,6 +148,9 @@ fn the_kit_sees_faults() {
         (Fault::EphemeronsLast, &[Go]),
         (Fault::EphemeronNotRetained, &[Go, Topological]),
         (Fault::EphemeronsNotPlanned, &[Topological]),
+        (Fault::OneWatcherHears, &[Topological]),
+        (Fault::WatcherRenamed, &[Topological]),
+        (Fault::WatchedNotRetained, &[Go]),
     ];
     let mut missed = Vec::new();
     for &(fault, orders) in faults {

@@ -32,7 +32,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
 use fing::foreign::{Finalizers, Scope, Tracer};
-use fing::{CleanupFn, CodePolicy, FinalizerFn, HeldValue, Runtime, RuntimeBuilder};
+use fing::stubs::CodePolicy;
+use fing::{CleanupFn, FinalizerFn, HeldValue, Runtime, RuntimeBuilder};
 
 use vm::{LONG, Vm};
 
@@ -85,7 +86,7 @@ fn clean_foreign(
 fn builders() -> Vec<RuntimeBuilder> {
     struct Watch;
     impl fing::observe::Observer for Watch {}
-    let interpreted = fing::CacheOptions::default().policy(CodePolicy::Interpret);
+    let interpreted = fing::stubs::CacheOptions::default().policy(CodePolicy::Interpret);
     vec![
         Runtime::builder(),
         Runtime::builder().code(interpreted),

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use fing::error::{
     AllocError, CallsError, ExecutorError, RuntimeError, SetFinalizerError, WorldError,
 };
+use fing::stubs::{CacheOptions, CodePolicy};
 use fing::{
-    Abi, Arch, CacheOptions, CleanupFn, CodePolicy, Executor, FinalizerFn, FinalizerState,
-    HeapOptions, Pointer, Runtime,
+    Abi, Arch, CleanupFn, Executor, FinalizerFn, FinalizerState, HeapOptions, Pointer, Runtime,
 };
 
 const LONG: Duration = Duration::from_secs(30);

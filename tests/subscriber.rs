@@ -7,10 +7,8 @@ use std::time::Duration;
 
 use fing::executor::DrainOrder;
 use fing::observe::{Call, Observer, ParkReason};
-use fing::{
-    Abi, Arch, CacheOptions, CodePolicy, Executor, FinalizerFn, Order, Runtime, RuntimeBuilder,
-    TypeId,
-};
+use fing::stubs::{CacheOptions, CodePolicy};
+use fing::{Abi, Arch, Executor, FinalizerFn, Order, Runtime, RuntimeBuilder, TypeId};
 
 const LONG: Duration = Duration::from_secs(30);
 

@@ -514,7 +514,7 @@ fn take_back_at_any_moment() {
     let taken_back = world.queue.withdraw(|_, _| true);
     let gone: Vec<u64> = taken_back
         .iter()
-        .map(|(_, record)| record.words[0])
+        .map(|taken| taken.record.words[0])
         .collect();
     let cancelled = join(cancelling);
     let left = world.queue.wait_for_collection(1, Deadline::after(LONG));

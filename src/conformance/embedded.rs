@@ -12,13 +12,13 @@ use crate::calls::executor::Executor;
 use crate::calls::function::FinalizerFn;
 use crate::calls::options::{FinalizerOptions, HeldValue};
 use crate::calls::queue::CallStage;
-use crate::conformance::probe::{Raw, cleanup, finalizer, listen};
+use crate::conformance::probe::{cleanup, finalizer, listen, watcher};
 use crate::heap::HeapOptions;
 use crate::order::{CyclePolicy, Scope};
 use crate::runtime::Runtime;
 use crate::runtime::mutator::Mutator;
 use crate::runtime::object::Obj;
-use crate::runtime::registry::{AfterError, Cleanup, CleanupArgument, FinalizerState};
+use crate::runtime::registry::{AfterError, Cleanup, CleanupArgument, FinalizerState, Watcher};
 use crate::runtime::weak::Weak;
 use crate::types::TypeId;
 use crate::world::handle::Handle;
@@ -40,7 +40,9 @@ pub struct Embedded {
     roots: Rc<RefCell<Vec<Option<Handle>>>>,
     /// Where each object was allocated.
     addrs: HashMap<u64, usize>,
+    watcher: FinalizerFn,
     cleanups: HashMap<u64, Cleanup>,
+    watchers: HashMap<u64, Watcher>,
     weak: HashMap<u64, Weak>,
     ephemerons: HashMap<u64, Weak>,
     cycles: Arc<Mutex<Vec<Vec<usize>>>>,
@@ -140,7 +142,9 @@ impl Subject for Embedded {
             runtime,
             roots: Rc::new(RefCell::new(vec![None; setup.roots])),
             addrs: HashMap::new(),
+            watcher: watcher(),
             cleanups: HashMap::new(),
+            watchers: HashMap::new(),
             weak: HashMap::new(),
             ephemerons: HashMap::new(),
             cycles,
@@ -220,6 +224,20 @@ impl Subject for Embedded {
         cleanup.map_or(CallStage::Done, Cleanup::stop)
     }
 
+    fn add_watcher(&mut self, object: usize, number: u64, cycle: CyclePolicy) {
+        let added = self.with([Some(object)], |mutator, [object]| {
+            let context = HeldValue::Word(number);
+            let options = FinalizerOptions::new().cycle(cycle).context(context);
+            sure(mutator.add_watcher(held(object), &self.watcher, options))
+        });
+        self.watchers.insert(number, added);
+    }
+
+    fn stop_watcher(&mut self, number: u64) -> CallStage {
+        let watcher = self.watchers.get(&number);
+        watcher.map_or(CallStage::Done, Watcher::stop)
+    }
+
     fn finalize_after(&mut self, object: usize, parent: usize) -> bool {
         self.with([Some(object), Some(parent)], |mutator, [object, parent]| {
             let declared = mutator.finalize_after(held(object), held(parent));
@@ -294,7 +312,7 @@ impl Subject for Embedded {
             let tell = |mutator: &mut Mutator| {
                 let id = |word: u64| id(mutator, word as usize);
                 made.borrow_mut().push(Call::of(raw, id));
-                if let (Some(root), Raw::Finalizer { object, .. }) = (revive, raw) {
+                if let (Some(root), Some(object)) = (revive, raw.object()) {
                     let object = sure(mutator.adopt(object as usize));
                     roots.borrow_mut()[root] = Some(sure(mutator.root(object)));
                 }

@@ -12,8 +12,10 @@ use super::{Call, Features, Setup, Subject};
 use crate::calls::function::FinalizerFn;
 use crate::calls::options::{FinalizerOptions, HeldValue};
 use crate::calls::queue::CallStage;
-use crate::conformance::probe::{self, Raw, cleanup, listen};
-use crate::foreign::{Cleanup, Ephemeron, Finalizers, PreparedFinalizer, RegisterError, Weak};
+use crate::conformance::probe::{self, cleanup, listen};
+use crate::foreign::{
+    Cleanup, Ephemeron, Finalizers, PreparedFinalizer, RegisterError, Watcher, Weak,
+};
 use crate::order::{CyclePolicy, Order, Reference, Scope};
 
 /// A heap with a collector, as the suite needs it. References are valid until the next collection.
@@ -95,7 +97,9 @@ pub struct Foreign<C: Collector> {
     /// needed, and dropped at times.
     prepared: HashMap<(CyclePolicy, bool), PreparedFinalizer<C::Ref>>,
     set: u64,
+    watcher: FinalizerFn,
     cleanups: HashMap<u64, Cleanup>,
+    watchers: HashMap<u64, Watcher>,
     weak: HashMap<u64, Weak>,
     ephemerons: HashMap<u64, Ephemeron>,
     cycles: Rc<RefCell<Vec<Vec<u64>>>>,
@@ -161,7 +165,9 @@ impl<C: Collector> Subject for Foreign<C> {
             with_context: probe::pointer_finalizer(true),
             prepared: HashMap::new(),
             set: 0,
+            watcher: probe::pointer_watcher(),
             cleanups: HashMap::new(),
+            watchers: HashMap::new(),
             weak: HashMap::new(),
             ephemerons: HashMap::new(),
             cycles: Rc::default(),
@@ -248,6 +254,22 @@ impl<C: Collector> Subject for Foreign<C> {
         })
     }
 
+    fn add_watcher(&mut self, object: usize, number: u64, cycle: CyclePolicy) {
+        let context = HeldValue::Word(number);
+        let options = FinalizerOptions::new().cycle(cycle).context(context);
+        let object = self.held(object);
+        let added = probe::add_watcher(&self.finalizers, object, &self.watcher, options);
+        self.watchers
+            .insert(number, added.unwrap_or_else(|error| panic!("{error}")));
+    }
+
+    fn stop_watcher(&mut self, number: u64) -> CallStage {
+        let watcher = self.watchers.get(&number);
+        watcher.map_or(CallStage::Done, |&watcher| {
+            self.finalizers.stop_watcher(watcher)
+        })
+    }
+
     fn finalize_after(&mut self, object: usize, parent: usize) -> bool {
         let (object, parent) = (self.held(object), self.held(parent));
         match probe::finalize_after(&self.finalizers, object, parent) {
@@ -308,7 +330,7 @@ impl<C: Collector> Subject for Foreign<C> {
         let listener = Rc::new(move |raw| {
             let id = |word: u64| heap.borrow().id(C::Ref::from_word(word));
             made.borrow_mut().push(Call::of(raw, id));
-            if let (Some(root), Raw::Finalizer { object, .. }) = (revive, raw) {
+            if let (Some(root), Some(object)) = (revive, raw.object()) {
                 heap.borrow_mut().roots()[root] = Some(C::Ref::from_word(object));
             }
             if let Some(scope) = scope {

@@ -84,9 +84,24 @@ pub enum Call {
         /// The object that is its argument.
         argument: Option<u64>,
     },
+    /// A watcher's.
+    Watcher {
+        /// The number it was added with.
+        number: u64,
+        /// Its object.
+        object: u64,
+    },
 }
 
 impl Call {
+    /// The object of a finalizer or a watcher.
+    pub(self) fn object(&self) -> Option<u64> {
+        match *self {
+            Call::Finalizer { object, .. } | Call::Watcher { object, .. } => Some(object),
+            Call::Cleanup { .. } => None,
+        }
+    }
+
     /// Turns a call into one that names objects by number; `id` returns the number of an object.
     fn of(raw: Raw, id: impl Fn(u64) -> u64) -> Call {
         match raw {
@@ -97,6 +112,10 @@ impl Call {
             Raw::Cleanup { number, argument } => Call::Cleanup {
                 number,
                 argument: argument.map(id),
+            },
+            Raw::Watcher { number, object } => Call::Watcher {
+                number,
+                object: id(object),
             },
         }
     }
@@ -134,6 +153,12 @@ pub trait Subject {
 
     /// Stops a cleanup, or cancels its call.
     fn stop_cleanup(&mut self, number: u64) -> CallStage;
+
+    /// Adds a watcher, numbered.
+    fn add_watcher(&mut self, object: usize, number: u64, cycle: CyclePolicy);
+
+    /// Stops a watcher, or cancels its call.
+    fn stop_watcher(&mut self, number: u64) -> CallStage;
 
     /// Declares that an object is finalized after another. Returns false if that is refused, as the
     /// declarations would go round in a circle.

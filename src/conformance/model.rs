@@ -25,6 +25,12 @@ pub(super) struct Finalizer {
     pub(super) reported: bool,
 }
 
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Watcher {
+    pub(super) object: u64,
+    pub(super) cycle: CyclePolicy,
+}
+
 /// A call that is due.
 #[derive(Clone, Debug)]
 pub(super) struct Queued {
@@ -32,7 +38,7 @@ pub(super) struct Queued {
     collection: u64,
     /// Objects whose finalizers, queued by the same collection, have to run before this one.
     before: Set,
-    /// What it was registered with, if it is a finalizer's.
+    /// What it was registered with, if it is a finalizer's or a watcher's.
     cycle: CyclePolicy,
     begun: bool,
 }
@@ -61,6 +67,8 @@ pub(super) struct Model {
     pub(super) objects: BTreeMap<u64, Object>,
     pub(super) roots: Vec<Option<u64>>,
     pub(super) finalizers: BTreeMap<u64, Finalizer>,
+    /// By number.
+    pub(super) watchers: BTreeMap<u64, Watcher>,
     /// Object and argument.
     pub(super) cleanups: BTreeMap<u64, (u64, Option<u64>)>,
     pub(super) weak: Set,
@@ -155,6 +163,7 @@ impl Model {
         for queued in &self.queue {
             match queued.call {
                 Call::Finalizer { context, .. } => roots.extend(context),
+                Call::Watcher { .. } => {}
                 Call::Cleanup { argument, .. } => roots.extend(argument),
             }
         }
@@ -171,11 +180,31 @@ impl Model {
         roots
     }
 
+    /// All objects that have a finalizer or a watcher.
+    fn finalizable(&self) -> Set {
+        let watched = self.watchers.values().map(|watcher| watcher.object);
+        self.finalizers.keys().copied().chain(watched).collect()
+    }
+
+    /// The most cautious of the policies with which an object is registered.
+    fn policy(&self, object: u64) -> Option<CyclePolicy> {
+        use CyclePolicy::{Break, Leave, Report, Unordered};
+        let watchers = self.watchers.values();
+        let watchers = watchers.filter(|watcher| watcher.object == object);
+        let own = self.finalizers.get(&object);
+        let own = own.map(|finalizer| finalizer.cycle);
+        let all: Vec<CyclePolicy> = own.into_iter().chain(watchers.map(|of| of.cycle)).collect();
+        [Leave, Report, Break, Unordered]
+            .into_iter()
+            .find(|policy| all.contains(policy))
+    }
+
     /// In topological order: registers the finalizers anew whose calls have not begun though their
     /// objects are reachable, as a finalizer has revived them.
     fn take_back(&mut self) {
         let reachable = self.closure(self.strong(Scope::Full));
-        let (finalizers, before) = (&mut self.finalizers, self.queue.len());
+        let (finalizers, watchers) = (&mut self.finalizers, &mut self.watchers);
+        let before = self.queue.len();
         self.queue.retain(|queued| match queued.call {
             Call::Finalizer { object, context } => {
                 let waits = !queued.begun
@@ -191,6 +220,14 @@ impl Model {
                 }
                 !waits
             }
+            Call::Watcher { number, object } => {
+                let waits = !queued.begun && reachable.contains(&object);
+                if waits {
+                    let cycle = queued.cycle;
+                    watchers.insert(number, Watcher { object, cycle });
+                }
+                !waits
+            }
             Call::Cleanup { .. } => true,
         });
         self.taken_back += (before - self.queue.len()) as u64;
@@ -201,10 +238,7 @@ impl Model {
         if (self.order, scope) == (Order::Topological, Scope::Full) {
             self.take_back();
         }
-        let queued = self.queue.iter().filter_map(|queued| match queued.call {
-            Call::Finalizer { object, .. } => Some(object),
-            Call::Cleanup { .. } => None,
-        });
+        let queued = self.queue.iter().filter_map(|queued| queued.call.object());
         let strong = self.closure(self.strong(scope).into_iter().chain(queued));
         let (queued, alive) = match self.order {
             Order::Go => self.decide_go(&strong),
@@ -227,7 +261,14 @@ impl Model {
                     object,
                     context: finalizer.context,
                 };
-                self.push(call, before, finalizer.cycle);
+                self.push(call, before.clone(), finalizer.cycle);
+            }
+            let watchers = self
+                .watchers
+                .extract_if(.., |_, watcher| watcher.object == object);
+            for (number, watcher) in watchers.collect::<Vec<_>>() {
+                let call = Call::Watcher { number, object };
+                self.push(call, before.clone(), watcher.cycle);
             }
         }
         let gone: Vec<u64> = self
@@ -265,15 +306,10 @@ impl Model {
     /// Go's order: what any finalizable object refers to is alive. Finalizable objects that are not
     /// alive then are finalized.
     fn decide_go(&self, strong: &Set) -> (Vec<(u64, Set)>, Set) {
-        let contents = self
-            .finalizers
-            .keys()
-            .flat_map(|&object| self.contents(object));
+        let finalizable = self.finalizable();
+        let contents = finalizable.iter().flat_map(|&object| self.contents(object));
         let alive = self.closure(strong.iter().copied().chain(contents));
-        let dead = self
-            .finalizers
-            .keys()
-            .filter(|object| !alive.contains(object));
+        let dead = finalizable.iter().filter(|object| !alive.contains(object));
         (dead.map(|&object| (object, Set::new())).collect(), alive)
     }
 
@@ -300,11 +336,10 @@ impl Model {
         let at = at
             .ok_or_else(|| format!("{call:?} was made, which is not due; due: {:?}", self.due()))?;
         let queued = &self.queue[at];
-        let early = self.queue.iter().find(|other| match other.call {
-            Call::Finalizer { object, .. } => {
-                other.collection == queued.collection && queued.before.contains(&object)
-            }
-            Call::Cleanup { .. } => false,
+        let early = self.queue.iter().find(|other| {
+            let object = other.call.object();
+            other.collection == queued.collection
+                && object.is_some_and(|object| queued.before.contains(&object))
         });
         match early {
             Some(other) => Err(format!("{call:?} was made before {:?}", other.call)),

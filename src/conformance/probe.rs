@@ -12,7 +12,9 @@ use fing_stubs::{Abi, Signature, Type};
 
 use crate::calls::function::{CleanupFn, FinalizerFn};
 use crate::calls::options::{FinalizerOptions, HeldValue};
-use crate::foreign::{Cleanup, Ephemeron, Finalizers, PreparedFinalizer, RegisterError, Weak};
+use crate::foreign::{
+    Cleanup, Ephemeron, Finalizers, PreparedFinalizer, RegisterError, Watcher, Weak,
+};
 use crate::order::Reference;
 
 /// A call, as the words it was made with.
@@ -20,6 +22,17 @@ use crate::order::Reference;
 pub(crate) enum Raw {
     Finalizer { object: u64, context: Option<u64> },
     Cleanup { number: u64, argument: Option<u64> },
+    Watcher { number: u64, object: u64 },
+}
+
+impl Raw {
+    /// The object of a finalizer or a watcher.
+    pub(crate) fn object(self) -> Option<u64> {
+        match self {
+            Raw::Finalizer { object, .. } | Raw::Watcher { object, .. } => Some(object),
+            Raw::Cleanup { .. } => None,
+        }
+    }
 }
 
 type Listener = Rc<dyn Fn(Raw)>;
@@ -68,6 +81,10 @@ extern "C-unwind" fn clean_with(argument: u64, number: u64) {
     tell(Raw::Cleanup { number, argument });
 }
 
+extern "C-unwind" fn hear(object: u64, number: u64) {
+    tell(Raw::Watcher { number, object });
+}
+
 /// An interface by value, which C conventions pass as this struct: in two registers, or as the
 /// address of a copy.
 #[repr(C)]
@@ -85,6 +102,10 @@ extern "C-unwind" fn finalize_any_with(Interface([_, object]): Interface, contex
     tell(Raw::Finalizer { object, context });
 }
 
+extern "C-unwind" fn hear_any(Interface([_, object]): Interface, number: u64) {
+    tell(Raw::Watcher { number, object });
+}
+
 fn signature(text: &str) -> Signature {
     let signature = text.parse();
     signature.unwrap_or_else(|_| unreachable!("a signature of Go"))
@@ -99,14 +120,42 @@ fn native() -> Abi {
 const POINTER: &str = "func(unsafe.Pointer)";
 const ANY: &str = "func(interface {})";
 
-fn function(parameter: &str, code: *const (), with: bool) -> FinalizerFn {
-    let mut builder = FinalizerFn::builder(signature(parameter), native());
-    if with {
-        builder = builder.context_object(Type::unsafe_pointer());
+/// What the functions above are given beside the object.
+enum Beside {
+    Nothing,
+    Object,
+    Number,
+}
+
+impl Beside {
+    fn context(with: bool) -> Beside {
+        match with {
+            true => Beside::Object,
+            false => Beside::Nothing,
+        }
     }
+}
+
+fn function(parameter: &str, code: *const (), beside: Beside) -> FinalizerFn {
+    let builder = FinalizerFn::builder(signature(parameter), native());
+    let builder = match beside {
+        Beside::Nothing => builder,
+        Beside::Object => builder.context_object(Type::unsafe_pointer()),
+        Beside::Number => builder.context_word(),
+    };
     // SAFETY: I8: a C function of this signature, and of a context if it takes one; it looks
     // at neither.
     unsafe { builder.at(code) }
+}
+
+/// The function of watchers of any object, with a number as the context of each.
+pub(crate) fn watcher() -> FinalizerFn {
+    function(ANY, hear_any as *const (), Beside::Number)
+}
+
+/// The function of watchers that are given a pointer.
+pub(crate) fn pointer_watcher() -> FinalizerFn {
+    function(POINTER, hear as *const (), Beside::Number)
 }
 
 /// The function of finalizers of any object, with an object as the context of each registration or
@@ -116,7 +165,7 @@ pub(crate) fn finalizer(with: bool) -> FinalizerFn {
         true => finalize_any_with as *const (),
         false => finalize_any as *const (),
     };
-    function(ANY, code, with)
+    function(ANY, code, Beside::context(with))
 }
 
 /// The function of a cleanup.
@@ -135,7 +184,7 @@ pub(crate) fn pointer_finalizer(with: bool) -> FinalizerFn {
         true => finalize_with as *const (),
         false => finalize as *const (),
     };
-    function(POINTER, code, with)
+    function(POINTER, code, Beside::context(with))
 }
 
 /// Sets one of the finalizers above.
@@ -173,6 +222,17 @@ pub(crate) fn add_cleanup<R: Reference>(
 ) -> Result<Cleanup, RegisterError> {
     // SAFETY: I16: as above.
     unsafe { finalizers.add_cleanup(object, function, argument) }
+}
+
+/// Adds one of the watchers above.
+pub(crate) fn add_watcher<R: Reference>(
+    finalizers: &Finalizers<R>,
+    object: R,
+    function: &FinalizerFn,
+    options: FinalizerOptions<R>,
+) -> Result<Watcher, RegisterError> {
+    // SAFETY: I16: as above.
+    unsafe { finalizers.add_watcher(object, function, options) }
 }
 
 /// Makes a weak handle.

@@ -47,6 +47,13 @@ pub(super) enum Op {
     StopCleanup {
         nth: usize,
     },
+    AddWatcher {
+        object: usize,
+        cycle: CyclePolicy,
+    },
+    StopWatcher {
+        nth: usize,
+    },
     FinalizeAfter {
         object: usize,
         parent: usize,
@@ -126,6 +133,15 @@ fn cycle(random: &mut Random, style: usize) -> CyclePolicy {
     STYLES[style][random.below(4)]
 }
 
+/// The policy of a watcher, which asks for no report: which of an object's registrations was
+/// reported last is not told apart.
+fn watcher_cycle(random: &mut Random, style: usize) -> CyclePolicy {
+    match cycle(random, style) {
+        CyclePolicy::Report => CyclePolicy::Unordered,
+        other => other,
+    }
+}
+
 /// Returns the program of a seed.
 pub(super) fn generate(seed: u64) -> Vec<Op> {
     let mut random = Random::new(seed);
@@ -188,6 +204,10 @@ fn graph(random: &mut Random, style: usize, ops: &mut Vec<Op>) {
         if random.chance(15) {
             ops.push(Op::MakeWeak { object });
         }
+        if random.chance(20) {
+            let cycle = watcher_cycle(random, style);
+            ops.push(Op::AddWatcher { object, cycle });
+        }
         if random.chance(10) {
             let argument = random.maybe_root(30);
             ops.push(Op::AddCleanup { object, argument });
@@ -227,7 +247,7 @@ fn graph(random: &mut Random, style: usize, ops: &mut Vec<Op>) {
 }
 
 fn any(random: &mut Random, style: usize) -> Op {
-    match random.below(112) {
+    match random.below(118) {
         0..22 => Op::Alloc {
             root: random.root(),
             fields: random.below(4),
@@ -290,6 +310,13 @@ fn any(random: &mut Random, style: usize) -> Op {
             value: random.root(),
         },
         102 => Op::RemoveEphemeron {
+            nth: random.below(64),
+        },
+        103..107 => Op::AddWatcher {
+            object: random.root(),
+            cycle: watcher_cycle(random, style),
+        },
+        107..109 => Op::StopWatcher {
             nth: random.below(64),
         },
         _ => Op::Collect {

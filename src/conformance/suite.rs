@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::model::{Entry, Finalizer, Model, Object};
+use super::model::{Entry, Finalizer, Model, Object, Watcher};
 use super::program::{Op, ROOTS, generate};
 use super::{Call, Fault, Setup, Subject};
 use crate::order::{Order, Scope};
@@ -176,6 +176,7 @@ struct Case<'a, S> {
     ephemerons: BTreeSet<u64>,
     next: u64,
     cleanups: u64,
+    watchers: u64,
     /// How many entries were added.
     added: u64,
 }
@@ -199,6 +200,7 @@ impl<'a, S: Subject> Case<'a, S> {
             ephemerons: BTreeSet::new(),
             next: 1,
             cleanups: 1,
+            watchers: 1,
             added: 0,
         }
     }
@@ -313,6 +315,27 @@ impl<'a, S: Subject> Case<'a, S> {
                     same("stop_cleanup", stopped, wanted)?;
                 }
             }
+            Op::AddWatcher { object, cycle } => {
+                if let Some(id) = held(&self.model, object) {
+                    let number = self.watchers;
+                    self.watchers += 1;
+                    self.subject.add_watcher(object, number, cycle);
+                    let watcher = Watcher { object: id, cycle };
+                    self.model.watchers.insert(number, watcher);
+                }
+            }
+            Op::StopWatcher { nth } => {
+                if self.watchers > 1 {
+                    let number = 1 + nth as u64 % (self.watchers - 1);
+                    let stopped = self.subject.stop_watcher(number);
+                    let there = self.model.watchers.remove(&number).is_some();
+                    let wanted = self.model.cancelled(
+                        there,
+                        |call| matches!(call, Call::Watcher { number: of, .. } if *of == number),
+                    );
+                    same("stop_watcher", stopped, wanted)?;
+                }
+            }
             Op::FinalizeAfter { object, parent } => {
                 let both = held(&self.model, object).zip(held(&self.model, parent));
                 if let Some((id, before)) = both {
@@ -394,8 +417,8 @@ impl<'a, S: Subject> Case<'a, S> {
         let calls = self.subject.run(revive, collect);
         for call in &calls {
             self.model.begin(call)?;
-            if let (Some(root), Call::Finalizer { object, .. }) = (revive, call) {
-                self.model.roots[root] = Some(*object);
+            if let (Some(root), Some(object)) = (revive, call.object()) {
+                self.model.roots[root] = Some(object);
             }
             if let Some(scope) = collect {
                 self.model.collect(scope);

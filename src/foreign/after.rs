@@ -4,7 +4,6 @@
 
 use std::collections::HashMap;
 
-use super::entry::Kind;
 use super::error::RegisterError;
 use super::table::Table;
 use crate::order::{Fault, Reference, Tracer};
@@ -40,9 +39,13 @@ impl<R: Reference> Table<R> {
 
     /// In Go's order: does so for all that have a finalizer.
     pub(super) fn keep_after_finalizable<T: Tracer<Ref = R>>(&self, tracer: &mut T) {
+        if self.declared.is_empty() {
+            return;
+        }
+        let watched = self.watched();
         for (parent, after) in self.declared.parents() {
             let parent = R::from_word(parent);
-            if !tracer.is_reached(parent) && self.find(Kind::Finalizer, parent).is_some() {
+            if !tracer.is_reached(parent) && self.is_finalizable(parent, &watched) {
                 for &object in after {
                     tracer.trace(R::from_word(object));
                 }

@@ -16,5 +16,9 @@ pub(super) fn queue(due: &Due, lookup: &mut Lookup<'_>, queue: &mut Filling<'_>)
         number: due.number,
         external: due.external,
     };
-    queue.push(&record, template.route(), owned);
+    let route = match due.is_watcher {
+        true => template.route().of_watcher(),
+        false => template.route(),
+    };
+    queue.push(&record, route, owned);
 }

@@ -28,11 +28,13 @@ pub(super) enum Flag {
     Due = 1 << 6,
     /// Its cycle was reported.
     Reported = 1 << 7,
+    /// The finalizer is a watcher.
+    Watcher = 1 << 8,
 }
 
 /// Where the stamp begins, which changes whenever an entry gets reused, so that old ids are
-/// recognized. Finalizers have no ids, and leave the stamp as it is.
-const STAMP: u32 = 8;
+/// recognized. Finalizers that are no watchers have no ids, and leave the stamp as it is.
+const STAMP: u32 = 9;
 const LAST_STAMP: u32 = u32::MAX >> STAMP;
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -45,7 +47,7 @@ pub(super) struct Entry {
 const _: () = assert!(size_of::<Entry>() == 16);
 
 impl Entry {
-    /// Makes this a registration.
+    /// Makes this a registration, with these flags.
     #[inline]
     pub(super) fn fill(
         &mut self,
@@ -53,7 +55,7 @@ impl Entry {
         object: u64,
         shape: u32,
         policy: CyclePolicy,
-        reference: bool,
+        flags: u32,
     ) {
         let policy = match policy {
             CyclePolicy::Leave => 0,
@@ -61,18 +63,17 @@ impl Entry {
             CyclePolicy::Break => 2,
             CyclePolicy::Report => 3,
         };
-        let reference = if reference { Flag::Reference as u32 } else { 0 };
         *self = Entry {
             object,
             shape,
-            meta: self.meta & LAST_STAMP << STAMP | reference | policy << 2 | kind as u32,
+            meta: self.meta & LAST_STAMP << STAMP | flags | policy << 2 | kind as u32,
         };
     }
 
     /// Frees the entry. Returns false if it has no more stamps and must not be used again.
     #[inline]
     pub(super) fn empty(&mut self) -> bool {
-        let named = !matches!(self.kind(), Some(Kind::Finalizer) | None);
+        let named = self.is_watcher() || !matches!(self.kind(), Some(Kind::Finalizer) | None);
         let stamp = self.stamp();
         let again = !named || stamp < LAST_STAMP;
         *self = Entry {
@@ -90,6 +91,11 @@ impl Entry {
             3 => Some(Kind::Cleanup),
             _ => None,
         }
+    }
+
+    #[inline]
+    pub(super) fn is_watcher(&self) -> bool {
+        self.has(Flag::Watcher)
     }
 
     pub(super) fn policy(&self) -> CyclePolicy {
@@ -137,7 +143,7 @@ impl Entry {
     #[inline]
     pub(super) fn key(&self) -> Option<(Kind, u64)> {
         let kind = self.kind().filter(|kind| *kind != Kind::Cleanup)?;
-        self.is_registered().then_some((kind, self.object))
+        (self.is_registered() && !self.is_watcher()).then_some((kind, self.object))
     }
 }
 
@@ -148,7 +154,9 @@ mod tests {
     #[test]
     fn old_names_are_known_until_the_numbers_are_used_up() {
         let mut entry = Entry::default();
-        let fill = |entry: &mut Entry, kind| entry.fill(kind, 7, 3, CyclePolicy::Report, true);
+        let fill = |entry: &mut Entry, kind| {
+            entry.fill(kind, 7, 3, CyclePolicy::Report, Flag::Reference as u32);
+        };
         fill(&mut entry, Kind::Weak);
         assert_eq!((entry.key(), entry.stamp()), (Some((Kind::Weak, 7)), 0));
         assert_eq!(entry.policy(), CyclePolicy::Report);
@@ -158,7 +166,11 @@ mod tests {
         entry.set(Flag::Due, true);
         assert!(entry.key().is_none() && !entry.is_registered());
         assert!(entry.empty());
-        for stamp in 1..=LAST_STAMP {
+        let watcher = Flag::Watcher as u32;
+        entry.fill(Kind::Finalizer, 7, 3, CyclePolicy::Leave, watcher);
+        assert!(entry.is_watcher() && entry.key().is_none() && entry.stamp() == 1);
+        assert!(entry.empty() && !entry.is_watcher());
+        for stamp in 2..=LAST_STAMP {
             assert_eq!(entry.stamp(), stamp);
             fill(&mut entry, Kind::Cleanup);
             assert!(entry.key().is_none() && entry.is_registered());

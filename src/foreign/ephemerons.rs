@@ -8,7 +8,9 @@
 //! call of the tracer, whose panic would give the collection up.
 #![forbid(unsafe_code)]
 
-use super::entry::Kind;
+use std::cell::LazyCell;
+use std::collections::HashSet;
+
 use super::table::{Id, Table};
 use crate::order::{Fault, Order, Reference, Scope, Tracer, Waiting, WeakEdges, WeakEntry};
 
@@ -197,10 +199,15 @@ impl<R: Reference> Table<R> {
         found
     }
 
-    /// Whether what a holder refers to is kept.
-    fn is_held<T: Tracer<Ref = R>>(&self, holder: R, tracer: &mut T) -> bool {
+    /// Whether what a holder refers to is kept. `watched`: the objects that have watchers.
+    fn is_held<T: Tracer<Ref = R>>(
+        &self,
+        holder: R,
+        watched: &HashSet<u64>,
+        tracer: &mut T,
+    ) -> bool {
         let retains = || match self.order {
-            Order::Go => self.find(Kind::Finalizer, holder).is_some(),
+            Order::Go => self.is_finalizable(holder, watched),
             Order::Topological => self.due_objects.contains(&holder.to_word()),
         };
         tracer.is_reached(holder) || !self.faults.has(Fault::EphemeronNotRetained) && retains()
@@ -224,13 +231,14 @@ impl<R: Reference> Table<R> {
         if self.faults.has(Fault::EphemeronIgnored) {
             return waiters;
         }
+        let watched = LazyCell::new(|| self.watched());
         for (_, ephemeron) in self.ephemerons.of(scope) {
             let Ephemeron { holder, key, value } = ephemeron;
             let [of_holder, of_key, of_value] = [holder, key, value].map(R::from_word);
             if tracer.is_reached(of_value) {
                 continue;
             }
-            let for_holder = (!self.is_held(of_holder, tracer)).then_some(holder);
+            let for_holder = (!self.is_held(of_holder, &watched, tracer)).then_some(holder);
             let for_key = (!self.is_key(of_key, tracer)).then_some(key);
             if for_holder.or(for_key).is_none() || self.faults.has(Fault::EphemeronStrong) {
                 kept.push(of_value);
@@ -290,9 +298,10 @@ impl<R: Reference> Table<R> {
                 }
         };
         let mut decided = Decided::default();
+        let watched = LazyCell::new(|| self.watched());
         for (at, ephemeron) in self.ephemerons.of(scope) {
             let [holder, key] = [ephemeron.holder, ephemeron.key].map(R::from_word);
-            let kept = self.is_held(holder, tracer) && self.is_key(key, tracer);
+            let kept = self.is_held(holder, &watched, tracer) && self.is_key(key, tracer);
             if kept && !faulty(ephemeron, tracer) {
                 decided.kept.push((at, ephemeron, false));
             } else {
@@ -327,9 +336,10 @@ impl<R: Reference> Table<R> {
     /// All entries, for the search for what keeps an object. The contents of a holder that has a
     /// finalizer are kept in Go's order in any case.
     pub(super) fn weak_entries(&self) -> Vec<WeakEntry> {
+        let watched = self.watched();
         let entries = self.ephemerons.of(Scope::Full).map(|(_, ephemeron)| {
             let Ephemeron { holder, key, value } = ephemeron;
-            let finalizable = self.find(Kind::Finalizer, R::from_word(holder)).is_some();
+            let finalizable = self.is_finalizable(R::from_word(holder), &watched);
             WeakEntry {
                 name: holder,
                 holder: Some(holder).filter(|_| self.order != Order::Go || !finalizable),

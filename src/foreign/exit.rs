@@ -16,7 +16,7 @@ use crate::calls::exit::{ExitOrder, ExitPolicy, ExitReport, NotRun};
 use crate::calls::lookup::Lookup;
 use crate::calls::queue::{CallKind, CallStage};
 use crate::calls::shapes::Shapes;
-use crate::order::{Candidate, Reference, Scope, Tracer, plan};
+use crate::order::{Reference, Scope, Tracer, plan};
 
 /// Why [`Finalizers::begin_exit`] ended nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -171,15 +171,8 @@ impl<R: Reference> Table<R> {
         let all = std::mem::take(entries);
         let (cleanups, finalizers): (Vec<u32>, Vec<u32>) =
             all.into_iter().partition(|at| self.is_cleanup(*at));
-        let candidates = finalizers.iter().map(|at| {
-            let entry = self.entries.at(*at);
-            Candidate {
-                object: R::from_word(entry.object),
-                policy: entry.policy(),
-                reported: true,
-            }
-        });
-        let candidates: Vec<Candidate<R>> = candidates.collect();
+        let (of, mut candidates) = self.candidates_of(finalizers.iter().copied());
+        candidates.iter_mut().for_each(|of| of.reported = true);
         let ephemerons = self.all_weak_edges();
         let children = |object: R, visit: &mut dyn FnMut(R)| {
             tracer.children(object, &mut |_, child| visit(child));
@@ -187,7 +180,7 @@ impl<R: Reference> Table<R> {
             after.for_each(|word| visit(R::from_word(*word)));
         };
         let plan = plan(&candidates, children, ephemerons, self.faults);
-        entries.extend(plan.due.iter().map(|n| finalizers[*n as usize]));
+        entries.extend(plan.due.iter().flat_map(|n| of.entries(*n)));
         entries.extend(cleanups);
         let sorted: HashSet<u32> = entries.iter().copied().collect();
         let is_left = |at: &u32| !sorted.contains(at);

@@ -10,6 +10,7 @@
 
 mod after;
 pub(crate) mod builder;
+mod candidates;
 mod collection;
 mod due;
 mod entries;
@@ -25,6 +26,7 @@ mod set;
 mod steps;
 mod table;
 mod take_back;
+mod watch;
 mod why;
 
 use std::sync::{Arc, Weak as WeakArc};
@@ -170,6 +172,14 @@ pub struct Cleanup {
     id: Id,
 }
 
+/// A watcher that was added, for [`Finalizers::stop_watcher`]. Only the [`Finalizers`] that
+/// returned it know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Watcher {
+    of: u64,
+    id: Id,
+}
+
 /// A weak handle of an object, for [`Finalizers::upgrade`]. Only the [`Finalizers`] that returned
 /// it know it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -221,7 +231,7 @@ pub struct FinalizersStats {
     pub cleanup_calls: CallStats,
     /// Calls that are queued and have not begun.
     pub backlog: Backlog,
-    /// Objects that have a finalizer.
+    /// Finalizers that are set, and watchers.
     pub finalizers: u64,
     /// Cleanups that are neither stopped nor due.
     pub cleanups: u64,
@@ -330,20 +340,77 @@ impl<R: Reference> Finalizers<R> {
         finalizer: &FinalizerFn,
         options: FinalizerOptions<R>,
     ) -> Result<(), RegisterError> {
+        let registration = self.finalizer(object, finalizer, options)?;
+        let added = self.shared.table.lock().add(registration);
+        added.map(drop).ok_or(RegisterError::AlreadySet {
+            word: object.to_word(),
+        })
+    }
+
+    /// Adds a watcher: a finalizer of the object beside its own. An object may have any number. A
+    /// collection that finds the object unreachable queues all their calls, and that of the
+    /// object's finalizer, in an order that is not promised; the object is kept until all have
+    /// returned. The rules are those of
+    /// [`Mutator::add_watcher`](crate::Mutator::add_watcher).
+    ///
+    /// # Safety
+    /// Those of [`set_finalizer_with`](Self::set_finalizer_with).
+    ///
+    /// # Errors
+    /// Those of [`set_finalizer_with`](Self::set_finalizer_with), except that the object may have
+    /// finalizers already. Nothing is added then.
+    pub unsafe fn add_watcher(
+        &self,
+        object: R,
+        finalizer: &FinalizerFn,
+        options: FinalizerOptions<R>,
+    ) -> Result<Watcher, RegisterError> {
+        let registration = Registration {
+            watches: true,
+            ..self.finalizer(object, finalizer, options)?
+        };
+        let added = self.shared.table.lock().add(registration);
+        let id = added.unwrap_or_else(|| unreachable!("an object may have any number of watchers"));
+        let of = self.shared.identity;
+        Ok(Watcher { of, id })
+    }
+
+    /// Removes a watcher, or cancels its call if that is queued and has not begun. Returns how far
+    /// it had come; [`CallStage::Done`] for a watcher of other `Finalizers`.
+    pub fn stop_watcher(&self, watcher: Watcher) -> CallStage {
+        if watcher.of != self.shared.identity {
+            return CallStage::Done;
+        }
+        let mut table = self.shared.table.lock();
+        if table.stop_watcher(watcher.id) {
+            return CallStage::Registered;
+        }
+        if table.cancel_due_watcher(watcher.id) {
+            return CallStage::Queued;
+        }
+        drop(table);
+        let id = CallId::Watcher(watcher.id.number());
+        self.shared.calls.queue.cancel(id, |_| true)
+    }
+
+    /// Checks a finalizer of an object, and returns its registration.
+    fn finalizer(
+        &self,
+        object: R,
+        finalizer: &FinalizerFn,
+        options: FinalizerOptions<R>,
+    ) -> Result<Registration<R>, RegisterError> {
         self.admit()?;
         let function = finalizer.function();
         let argument = error::check(function)?;
         let context = error::check_context(function, options.context)?;
-        let registration = Registration {
+        Ok(Registration {
             kind: Kind::Finalizer,
+            watches: false,
             object,
             shape: self.shape(function, argument, options.handling)?,
             held: context,
             policy: options.handling.cycle,
-        };
-        let added = self.shared.table.lock().add(registration);
-        added.map(drop).ok_or(RegisterError::AlreadySet {
-            word: object.to_word(),
         })
     }
 
@@ -452,6 +519,7 @@ impl<R: Reference> Finalizers<R> {
         };
         let registration = Registration {
             kind: Kind::Cleanup,
+            watches: false,
             object,
             shape: self.shape(function, word, options)?,
             held: Some(argument),
@@ -473,7 +541,7 @@ impl<R: Reference> Finalizers<R> {
         if table.stop_cleanup(cleanup.id) {
             return CallStage::Registered;
         }
-        if table.cancel_due_cleanup(cleanup.id) {
+        if table.cancel_due_id(cleanup.id) {
             return CallStage::Queued;
         }
         drop(table);

@@ -59,6 +59,7 @@ impl<R: Reference> Inner<R> {
     fn registration(&self, object: R, context: Option<HeldValue<R>>) -> Registration<R> {
         Registration {
             kind: Kind::Finalizer,
+            watches: false,
             object,
             shape: self.shape,
             held: context,

@@ -4,11 +4,12 @@
 use std::marker::PhantomData;
 use std::sync::atomic::Ordering;
 
+use super::candidates::Candidates;
 use super::entries::{Chunk, Walk, Walked};
 use super::entry::{CLEANUPS, FINALIZERS, Flag, Kind, WEAK};
 use super::part::{Found, Part, Task, keep_contents};
 use super::table::{Split, Stage, Table};
-use crate::order::{Candidate, Fault, Order, Plan, Reference, Scope, Tracer, plan};
+use crate::order::{CyclePolicy, Fault, Order, Plan, Reference, Scope, Tracer, plan};
 
 impl<R: Reference> Table<R> {
     /// Gives up the collection under way. Calls that it has found due remain due; everything else
@@ -20,7 +21,7 @@ impl<R: Reference> Table<R> {
             self.entries.at_mut(at).set(Flag::Early, false);
         }
         self.plan = Plan::default();
-        self.candidates.clear();
+        self.candidates = Candidates::default();
         self.due_objects.clear();
         (self.any_dead, self.queue_traced) = (false, false);
         self.stage = Stage::Idle;
@@ -205,24 +206,19 @@ impl<R: Reference> Table<R> {
     }
 
     fn make_plan<T: Tracer<Ref = R>>(&mut self, scope: Scope, tracer: &mut T) {
-        self.candidates.clear();
-        let mut candidates = Vec::new();
         let mut walk = Walk::over(Walked::Scope(scope));
-        while let Some(at) = walk.next(&self.entries) {
-            let entry = self.entries.at(at);
-            if entry.kind() != Some(Kind::Finalizer) || !entry.is_registered() {
-                continue;
+        let dead = std::iter::from_fn(|| {
+            loop {
+                let at = walk.next(&self.entries)?;
+                let entry = self.entries.at(at);
+                let is_registered = entry.kind() == Some(Kind::Finalizer) && entry.is_registered();
+                if is_registered && !tracer.is_reached(R::from_word(entry.object)) {
+                    return Some(at);
+                }
             }
-            let object = R::from_word(entry.object);
-            if !tracer.is_reached(object) {
-                self.candidates.push(at);
-                candidates.push(Candidate {
-                    object,
-                    policy: entry.policy(),
-                    reported: entry.has(Flag::Reported),
-                });
-            }
-        }
+        });
+        let candidates;
+        (self.candidates, candidates) = self.candidates_of(dead);
         let ephemerons = self.weak_edges(scope, tracer);
         let declared = &self.declared;
         let children = |object: R, visit: &mut dyn FnMut(R)| {
@@ -251,8 +247,9 @@ impl<R: Reference> Table<R> {
                 keep_contents(object(n), self.faults, tracer);
                 self.keep_after(object(n), tracer);
             }
-            let at = self.candidates[n as usize];
-            self.entries.set_dead(at);
+            for at in self.candidates.entries(n) {
+                self.entries.set_dead(at);
+            }
             if let Some(weak) = self.find(Kind::Weak, object(n)) {
                 self.entries.set_dead(weak);
                 self.any_dead = true;
@@ -288,8 +285,10 @@ impl<R: Reference> Table<R> {
         let many = || self.entries.dead() * 4 > self.index.used();
         self.refill =
             scope == Scope::Full && !self.faults.has(Fault::NoRehash) && (moved || many());
+        let candidates = std::mem::take(&mut self.candidates);
         for n in 0..self.plan.due.len() {
-            self.make_due(self.candidates[self.plan.due[n] as usize], tracer);
+            let entries = candidates.entries(self.plan.due[n]);
+            entries.for_each(|at| self.make_due(at, tracer));
         }
         self.for_each_dead(scope, first, tracer);
         if self.faults.has(Fault::EphemeronsLast) {
@@ -325,8 +324,12 @@ impl<R: Reference> Table<R> {
         self.due_objects.clear();
         self.reports.append(&mut made.reports);
         for &n in &made.reported {
-            let entry = self.entries.at_mut(self.candidates[n as usize]);
-            entry.set(Flag::Reported, !self.faults.has(Fault::ReportedAgain));
+            for entry in candidates.entries(n) {
+                let entry = self.entries.at_mut(entry);
+                let reported = entry.policy() == CyclePolicy::Report;
+                let remembered = reported && !self.faults.has(Fault::ReportedAgain);
+                entry.set(Flag::Reported, remembered);
+            }
         }
     }
 

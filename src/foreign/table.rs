@@ -8,11 +8,13 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::candidates::Candidates;
 use super::entries::{CHUNK, Entries, Walk, Walked};
-use super::entry::{Entry, Kind};
+use super::entry::{Entry, Flag, Kind};
 use super::ephemerons::Ephemerons;
 use super::index::{Index, Key, Place};
 use super::part::Part;
+use super::watch::Watchers;
 use crate::calls::options::HeldValue;
 use crate::calls::queue::{ByKind, CallKind};
 use crate::order::{CyclePolicy, Declared, Fault, Faults, Order, Plan, Reference, Scope};
@@ -27,7 +29,7 @@ pub(crate) struct Id {
 }
 
 impl Id {
-    /// The number by which the call of a cleanup with this id is found in the queue.
+    /// The number by which the call of a cleanup or a watcher with this id is found in the queue.
     pub(crate) fn number(self) -> u64 {
         u64::from(self.stamp) << 32 | u64::from(self.entry)
     }
@@ -48,6 +50,8 @@ fn call_kind(entry: &Entry) -> ByKind {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Registration<R> {
     pub(crate) kind: Kind,
+    /// Whether it is a watcher, if it is a finalizer.
+    pub(crate) watches: bool,
     pub(crate) object: R,
     pub(crate) shape: u32,
     /// A finalizer's context, or a cleanup's argument.
@@ -60,10 +64,11 @@ pub(crate) struct Registration<R> {
 pub(crate) struct Due {
     /// Or else a cleanup.
     pub(crate) is_finalizer: bool,
+    pub(crate) is_watcher: bool,
     pub(crate) object: u64,
     pub(crate) word: u64,
     pub(crate) shape: u32,
-    /// The number by which a queued cleanup is found.
+    /// The number by which a queued cleanup or watcher is found.
     pub(crate) number: u64,
     /// Bytes outside the heap that the object owns.
     pub(crate) external: u64,
@@ -89,7 +94,7 @@ pub(crate) struct Table<R> {
     pub(super) order: Order,
     /// The plan of the collection under way.
     pub(super) plan: Plan<R>,
-    pub(super) candidates: Vec<u32>,
+    pub(super) candidates: Candidates,
     /// In topological order, the entries that are due, in the order in which that was decided.
     pub(super) sequence: Vec<u32>,
     /// External bytes of the objects of entries that are due, for those with any.
@@ -107,6 +112,7 @@ pub(crate) struct Table<R> {
     /// In topological order, the objects that the plan of the collection under way finalizes.
     pub(super) due_objects: HashSet<u64>,
     numbers: Option<Numbers>,
+    pub(super) watchers: Watchers,
     /// How many times what is due was handed over.
     pub(crate) handed_over: u64,
     /// Calls that were cancelled between the collection that found them due and the hand-over.
@@ -145,7 +151,8 @@ impl<R: Reference> Table<R> {
             stage: Stage::Idle,
             order,
             plan: Plan::default(),
-            candidates: Vec::new(),
+            candidates: Candidates::default(),
+            watchers: Watchers::default(),
             sequence: Vec::new(),
             external: HashMap::new(),
             any_dead: false,
@@ -168,7 +175,7 @@ impl<R: Reference> Table<R> {
     pub(crate) fn add(&mut self, new: Registration<R>) -> Option<Id> {
         let (kind, object) = (new.kind, new.object.to_word());
         let young = !self.faults.has(Fault::NoYoungList);
-        let at = if kind == Kind::Cleanup {
+        let at = if kind == Kind::Cleanup || new.watches {
             self.entries.take(young)
         } else {
             self.take_indexed((kind, object), young)?
@@ -180,7 +187,9 @@ impl<R: Reference> Table<R> {
             Some(HeldValue::Word(word)) => (word, false),
             Some(HeldValue::Object(held)) => (held.to_word(), true),
         };
-        entry.fill(kind, object, new.shape, new.policy, reference);
+        let flag = |on, flag: Flag| if on { flag as u32 } else { 0 };
+        let flags = flag(reference, Flag::Reference) | flag(new.watches, Flag::Watcher);
+        entry.fill(kind, object, new.shape, new.policy, flags);
         let id = Id {
             entry: at,
             stamp: entry.stamp(),
@@ -191,6 +200,7 @@ impl<R: Reference> Table<R> {
             chunk.set_word(n, 0);
         }
         self.live[kind as usize] += 1;
+        self.watchers.count += usize::from(new.watches);
         if let Some(numbers) = &mut self.numbers {
             numbers.note(at);
         }
@@ -249,6 +259,7 @@ impl<R: Reference> Table<R> {
     pub(super) fn remove(&mut self, at: u32) {
         let entry = *self.entries.at(at);
         self.strike_out(at, &entry);
+        self.watchers.forget(at);
         self.entries.release(at);
     }
 
@@ -261,6 +272,7 @@ impl<R: Reference> Table<R> {
         if let Some(kind) = entry.kind() {
             self.live[kind as usize] -= 1;
         }
+        self.watchers.count -= usize::from(entry.is_watcher());
     }
 
     #[inline]
@@ -282,7 +294,7 @@ impl<R: Reference> Table<R> {
         self.entries.release(place.entry);
     }
 
-    fn registered(&self, id: Id, kind: Kind) -> Option<&Entry> {
+    pub(super) fn registered(&self, id: Id, kind: Kind) -> Option<&Entry> {
         let entry = self.entries.get(id.entry)?;
         let is_it = entry.stamp() == id.stamp && entry.kind() == Some(kind);
         (is_it && entry.is_registered()).then_some(entry)
@@ -311,14 +323,15 @@ impl<R: Reference> Table<R> {
     ) -> bool {
         let word = object.to_word();
         self.cancel_due(|_, entry| {
-            entry.kind() == Some(Kind::Finalizer) && entry.object == word && allowed(entry.shape)
+            let is_own = entry.kind() == Some(Kind::Finalizer) && !entry.is_watcher();
+            is_own && entry.object == word && allowed(entry.shape)
         })
     }
 
-    /// As [`Table::cancel_due_finalizer`], for a cleanup.
-    pub(crate) fn cancel_due_cleanup(&mut self, id: Id) -> bool {
+    /// As [`Table::cancel_due_finalizer`], for the cleanup or the watcher with this id.
+    pub(super) fn cancel_due_id(&mut self, id: Id) -> bool {
         self.cancel_due(|at, entry| {
-            at == id.entry && entry.stamp() == id.stamp && entry.kind() == Some(Kind::Cleanup)
+            at == id.entry && entry.stamp() == id.stamp && entry.kind().is_some()
         })
     }
 
@@ -330,6 +343,7 @@ impl<R: Reference> Table<R> {
                 let kind = call_kind(entry);
                 self.sequence.retain(|due| *due != at);
                 self.external.remove(&at);
+                self.watchers.forget(at);
                 self.entries.release(at);
                 self.cancelled.add_all(kind);
                 return true;
@@ -356,6 +370,7 @@ impl<R: Reference> Table<R> {
         }
         self.sequence.clear();
         self.external.clear();
+        self.watchers.forget_all();
         dropped
     }
 
@@ -374,6 +389,7 @@ impl<R: Reference> Table<R> {
         let made = || {
             self.add(Registration {
                 kind: Kind::Weak,
+                watches: false,
                 object,
                 shape: NONE,
                 held: None,
@@ -434,10 +450,11 @@ impl<R: Reference> Table<R> {
         let entry = self.entries.at(at);
         Due {
             is_finalizer: entry.kind() == Some(Kind::Finalizer),
+            is_watcher: entry.is_watcher(),
             object: entry.object,
             word: self.entries.word(at),
             shape: entry.shape,
-            number: self.id_of(at).number(),
+            number: self.watchers.number(self.id_of(at)),
             external: self.external.get(&at).copied().unwrap_or_default(),
         }
     }
@@ -446,6 +463,7 @@ impl<R: Reference> Table<R> {
         if self.entries.at(at).kind().is_some() {
             take(self.due_of(at));
         }
+        self.watchers.forget(at);
         self.entries.release(at);
     }
 

@@ -17,7 +17,7 @@ use super::table::{Registration, Stage, Table};
 use crate::calls::goroutine::Calls;
 use crate::calls::lookup::Lookup;
 use crate::calls::options::HeldValue;
-use crate::calls::queue::{CallKind, References, Tag};
+use crate::calls::queue::{CallKind, References, Tag, Withdrawn};
 use crate::order::{Fault, Order, Reference, Scope, Tracer};
 
 impl<R: Reference> Table<R> {
@@ -64,7 +64,7 @@ impl<R: Reference> Table<R> {
     /// been reached. (In a minor collection old objects count as reached, so that it can't tell.)
     ///
     /// A call that has been queued again after a failure stays: it has begun before. So does that
-    /// of an object that has been given another finalizer meanwhile.
+    /// of an object that has been given another finalizer meanwhile, unless it is a watcher's.
     fn take_back<T: Tracer<Ref = R>>(&mut self, calls: &Calls, tracer: &mut T) {
         let mut lookup = Lookup::between_sweeps(&calls.shapes);
         let mut reachable = HashSet::new();
@@ -79,9 +79,9 @@ impl<R: Reference> Table<R> {
             let word = tag.object_of(record);
             let object = R::from_word(word);
             if (tracer.is_reached(object) || self.faults.has(Fault::AllTakenBack))
-                && self.find(Kind::Finalizer, object).is_none()
+                && (tag.has(Tag::WATCHER) || self.find(Kind::Finalizer, object).is_none())
             {
-                reachable.insert(word);
+                reachable.insert((word, tag));
             }
         });
         if reachable.is_empty() {
@@ -90,8 +90,9 @@ impl<R: Reference> Table<R> {
         // From here on the tracer is not called, whose panic would lose what was taken back.
         let taken_back = calls
             .queue
-            .withdraw(|object, _| reachable.contains(&object));
-        for (tag, record) in taken_back {
+            .withdraw(|object, tag| reachable.contains(&(object, tag)));
+        for taken in taken_back {
+            let Withdrawn { tag, record, .. } = taken;
             let found = lookup.get(tag.shape());
             // The context was traced by the step before, the object is where it was.
             let context = record.context as u64;
@@ -103,12 +104,17 @@ impl<R: Reference> Table<R> {
             let lost = self.faults.has(Fault::TakenBackBare);
             let added = self.add(Registration {
                 kind: Kind::Finalizer,
+                watches: tag.has(Tag::WATCHER),
                 object: R::from_word(tag.object_of(&record)),
                 shape: tag.shape(),
                 held: held.filter(|_| !lost),
                 policy: found.shape.cycle(),
             });
             debug_assert!(added.is_some(), "looked for before");
+            let named = tag.has(Tag::WATCHER) && !self.faults.has(Fault::WatcherRenamed);
+            if let Some(id) = added.filter(|_| named) {
+                self.watchers.note_moved(taken.number, id);
+            }
         }
     }
 }

@@ -67,6 +67,12 @@ pub enum Fault {
     EphemeronNotRetained,
     /// The plan of topological order knows no ephemerons.
     EphemeronsNotPlanned,
+    /// Of the finalizers of an object that topological order plans, one is called.
+    OneWatcherHears,
+    /// A watcher that was taken back is not found under the name it was given.
+    WatcherRenamed,
+    /// An object that only has watchers keeps nothing that is declared to be finalized after it.
+    WatchedNotRetained,
 }
 
 /// The deliberate fault in a table, if any.

@@ -48,6 +48,17 @@ pub enum CyclePolicy {
     Report,
 }
 
+impl CyclePolicy {
+    /// Returns the more cautious of two policies, for an object with several finalizers.
+    pub(crate) fn more_cautious(self, other: CyclePolicy) -> CyclePolicy {
+        use CyclePolicy::{Break, Leave, Report, Unordered};
+        [Leave, Report, Break, Unordered]
+            .into_iter()
+            .find(|policy| [self, other].contains(policy))
+            .unwrap_or_default()
+    }
+}
+
 /// A dead finalizable object: the input of [`plan`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Candidate<R> {

@@ -8,8 +8,8 @@ use crate::heap::AccessError;
 use crate::runtime::mutator::Mutator;
 use crate::runtime::object::Obj;
 use crate::runtime::registry::{
-    AddCleanupError, AfterError, Cleanup, CleanupArgument, CleanupOptions, DowngradeError,
-    FinalizerState, Pointer, SetFinalizerError,
+    AddCleanupError, AddWatcherError, AfterError, Cleanup, CleanupArgument, CleanupOptions,
+    DowngradeError, FinalizerState, Pointer, SetFinalizerError, Watcher,
 };
 use crate::runtime::weak::Weak;
 
@@ -85,6 +85,65 @@ impl Mutator {
     ) -> Result<FinalizerState, SetFinalizerError> {
         let registry = self.runtime().registry();
         registry.clear_finalizer(self, object.into())
+    }
+
+    /// Adds a watcher: a finalizer of the object beside its own. An object may have any number, of
+    /// one function or of several, whether it has a finalizer or not. When a collection finds the
+    /// object unreachable, it queues all their calls, and that of the object's finalizer, and
+    /// clears these registrations: each is called once with the object, which is reachable until
+    /// all of them have returned. In which order they are called is not promised.
+    ///
+    /// In everything else a watcher is a finalizer: it may revive the object, cleanups wait for it,
+    /// and an object with a watcher is finalized in the order in which one with a finalizer is, so
+    /// that one on a cycle may never be. Of the policies for cycles of an object's registrations
+    /// the most cautious counts: [`Leave`](crate::CyclePolicy::Leave),
+    /// [`Report`](crate::CyclePolicy::Report), [`Break`](crate::CyclePolicy::Break),
+    /// [`Unordered`](crate::CyclePolicy::Unordered). [`clear_finalizer`](Self::clear_finalizer)
+    /// leaves watchers as they are; [`Watcher::stop`] removes one.
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicUsize, Ordering};
+    /// use fing::{Abi, Executor, FinalizerFn, FinalizerOptions, HeldValue, Runtime};
+    ///
+    /// static HEARD: AtomicUsize = AtomicUsize::new(0);
+    /// extern "C" fn hear(_object: *const u64, who: usize) {
+    ///     HEARD.fetch_add(who, Ordering::Relaxed);
+    /// }
+    ///
+    /// let runtime = Runtime::builder().executor(Executor::Inline).build()?;
+    /// let ty = runtime.types().define("main.T", "struct { N int }")?;
+    /// let signature = runtime.types().parse_signature("func(*main.T)")?;
+    /// let builder = FinalizerFn::builder(signature, Abi::host_native()?).context_word();
+    /// // SAFETY: `hear` is a C function of a pointer and a word.
+    /// let hear = unsafe { builder.at(hear as *const ()) };
+    ///
+    /// let mut mutator = runtime.attach()?;
+    /// let object = mutator.alloc(ty)?;
+    /// for who in [1, 10, 100] {
+    ///     let options = FinalizerOptions::new().context(HeldValue::Word(who));
+    ///     let watcher = mutator.add_watcher(object, &hear, options)?;
+    ///     if who == 10 {
+    ///         assert!(watcher.stop().is_cancelled());
+    ///     }
+    /// }
+    /// mutator.gc()?;
+    /// drop(mutator);
+    /// runtime.run_finalizers()?;
+    /// assert_eq!(HEARD.load(Ordering::Relaxed), 101);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`set_finalizer_with`](Self::set_finalizer_with), except that the object may have
+    /// finalizers already. Nothing is added then.
+    pub fn add_watcher<'a>(
+        &self,
+        object: impl Into<Pointer<'a>>,
+        finalizer: &FinalizerFn,
+        options: FinalizerOptions<Obj<'_>>,
+    ) -> Result<Watcher, AddWatcherError> {
+        let registry = self.runtime().registry();
+        registry.add_watcher(self, object.into(), finalizer.function(), options)
     }
 
     /// Declares that `object` is finalized after `parent`, though no reference may show it: a

@@ -19,7 +19,7 @@ pub struct RuntimeStats {
     pub cleanup_calls: CallStats,
     /// Calls that are queued and have not begun.
     pub backlog: Backlog,
-    /// Objects that have a finalizer.
+    /// Finalizers that are set, and watchers.
     pub finalizers: u64,
     /// Cleanups that were added and are neither stopped nor queued.
     pub cleanups: u64,
@@ -78,8 +78,8 @@ pub struct RuntimeStats {
 impl RuntimeStats {
     pub(crate) fn of(shared: &Shared) -> RuntimeStats {
         let counts = shared.calls.queue.counts();
-        let (interior, cleanups) = shared.registry.registered();
-        let finalizers = interior + shared.space.heap().count_ids() as u64;
+        let (listed, cleanups) = shared.registry.registered();
+        let finalizers = listed + shared.space.heap().count_ids() as u64;
         let [finalizer_calls, cleanup_calls] = shared.calls.stats(&counts, [finalizers, cleanups]);
         RuntimeStats {
             finalizer_calls,

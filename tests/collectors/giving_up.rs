@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicI64, AtomicU32, Ordering::Relaxed};
 use fing::foreign::{
     Collection, CollectionError, Ephemeron, Finalizers, Part, Scope, Tracer, Weak,
 };
-use fing::{CacheOptions, CodePolicy, CyclePolicy, FinalizerOptions, HeldValue, Order};
+use fing::stubs::{CacheOptions, CodePolicy};
+use fing::{CyclePolicy, FinalizerOptions, HeldValue, Order};
 
 use super::{Heap, Marker, all, noting, noting_cleanup, noting_contexts, run};
 

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use fing::function::UncheckedBytes;
+use fing::stubs::{CacheOptions, CodePolicy};
 use fing::{
-    Abi, CacheOptions, Cleanup, CleanupArgument, CleanupFn, CodePolicy, Executor, FinalizerFn,
-    Handle, HeapOptions, Mutator, Obj, Runtime, Signature, TypeId, Weak,
+    Abi, Cleanup, CleanupArgument, CleanupFn, Executor, FinalizerFn, Handle, HeapOptions, Mutator,
+    Obj, Runtime, Signature, TypeId, Weak,
 };
 
 use super::program::{Deed, Op, Param, Place, Program, ROOTS, Story, Type};

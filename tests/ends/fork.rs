@@ -7,8 +7,8 @@ use std::time::Duration;
 use fing::ends::ExitPolicy;
 use fing::error::{AddCleanupError, Closed, ExecutorError, SetFinalizerError, WorldError};
 use fing::foreign::{ExitError, Finalizers, RegisterError};
-use fing::stubs::{GBlock, StubCache, StubError};
-use fing::{Abi, Arch, CacheOptions, CodePolicy, CyclePolicy, Executor, FinalizerFn, Runtime};
+use fing::stubs::{CacheOptions, CodePolicy, GBlock, StubCache, StubError};
+use fing::{Abi, Arch, CyclePolicy, Executor, FinalizerFn, Runtime};
 
 use super::vm::{LONG, Vm};
 use super::{Blocking, Reaching, collect_foreign, set_foreign};

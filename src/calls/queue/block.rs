@@ -82,7 +82,7 @@ impl Block {
             return false;
         };
         self.first = first;
-        if tag.has(Tag::CLEANUP) {
+        if tag.has(Tag::NUMBERED) {
             self.numbers.set(first, owned.number);
         }
         self.external.set(first, owned.external);
@@ -106,7 +106,7 @@ impl Block {
             *slot = make(word.load(std::sync::atomic::Ordering::Relaxed));
         }
         self.tags[self.first..].fill(tag);
-        if tag.has(Tag::CLEANUP) {
+        if tag.has(Tag::NUMBERED) {
             self.numbers.copy(self.first..BLOCK_RECORDS, numbers);
         }
         self.external.copy(self.first..BLOCK_RECORDS, external);

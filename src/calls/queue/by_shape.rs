@@ -86,7 +86,7 @@ impl Inner {
             };
             for (n, tag) in tags.iter().enumerate() {
                 let records = n..n + each;
-                let external = records.map(|n| u128::from(waiting.external(n))).sum();
+                let external = records.map(|n| u128::from(waiting.owned(n).external)).sum();
                 let of = all.entry(tag.shape()).or_default();
                 of.fates.waiting.add(tag.kind(), each);
                 of.wait(each, age, each * bytes, external);

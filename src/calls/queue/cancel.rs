@@ -104,7 +104,7 @@ impl Cancelled {
                         let known = Known {
                             collection: Some(collection),
                             shape: block.tag(n).shape(),
-                            external: block.external(n),
+                            external: block.owned(n).external,
                         };
                         index.insert(id, known);
                     }
@@ -179,7 +179,7 @@ fn search<'b>(id: CallId, blocks: impl Iterator<Item = &'b Waiting>) -> Option<K
             return Some(Known {
                 collection: block.parts.of(n),
                 shape: block.tag(n).shape(),
-                external: block.external(n),
+                external: block.owned(n).external,
             });
         }
     }

@@ -176,7 +176,7 @@ impl Inner {
     pub(super) fn weigh(&mut self) {
         let mut load = Load::default();
         for waiting in self.blocks() {
-            let external = (0..waiting.len()).map(|n| u128::from(waiting.external(n)));
+            let external = (0..waiting.len()).map(|n| u128::from(waiting.owned(n).external));
             load.add(waiting.len() as u64, external.sum());
         }
         self.load = load;

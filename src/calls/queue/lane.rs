@@ -43,6 +43,14 @@ pub(crate) struct Route {
 }
 
 impl Route {
+    /// The route of a watcher's record, where this is that of a finalizer's.
+    pub(crate) fn of_watcher(self) -> Route {
+        Route {
+            tag: self.tag.of_watcher(),
+            ..self
+        }
+    }
+
     /// To the executor's lane.
     #[cfg(test)]
     pub(crate) fn to_executor(tag: Tag) -> Route {

@@ -58,6 +58,7 @@ use self::running::Found;
 pub use self::tickets::Outstanding;
 use self::tickets::Tickets;
 use self::waiting::Waiting;
+pub(crate) use self::withdraw::Withdrawn;
 use crate::base::lock::{Condvar, Lock, Rank};
 use crate::base::sync::{Arc, AtomicU32, Ordering};
 

@@ -24,7 +24,7 @@ pub(super) struct Packed {
     common: Slot,
     tag: Tag,
     words: Box<[AtomicU64]>,
-    /// The numbers of cleanups.
+    /// The numbers of cleanups and watchers.
     numbers: Column,
     /// External bytes of the records' objects.
     external: Column,
@@ -81,7 +81,7 @@ impl Packed {
         };
         self.first = first;
         self.words[first] = AtomicU64::new(record.words[own]);
-        if tag.has(Tag::CLEANUP) {
+        if tag.has(Tag::NUMBERED) {
             self.numbers.set(first, owned.number);
         }
         self.external.set(first, owned.external);
@@ -117,9 +117,12 @@ impl Packed {
         self.tag.call_id(word, self.numbers.get(at))
     }
 
-    /// External bytes of the object of record `n`.
-    pub(super) fn external(&self, n: usize) -> u64 {
-        self.external.get(self.first + n)
+    /// What the queue keeps of record `n` beside the record.
+    pub(super) fn owned(&self, n: usize) -> Owned {
+        Owned {
+            number: self.numbers.get(self.first + n),
+            external: self.external.get(self.first + n),
+        }
     }
 
     /// Removes the records for whose number in the order of running `keep` returns false.

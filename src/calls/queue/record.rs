@@ -59,20 +59,22 @@ impl Slot {
     }
 }
 
-/// Identifies a queued call. An object has one queued finalizer at a time: it is a root until the
-/// call has returned, so that no collection finds it dead again.
+/// Identifies a queued call. An object has one queued finalizer of its own at a time: it is a root
+/// until the call has returned, so that no collection finds it dead again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum CallId {
     /// The finalizer that is called with this word.
     Finalizer(u64),
     /// The cleanup with this number, which its registry has given out.
     Cleanup(u64),
+    /// The watcher with this number, which its registry has given out.
+    Watcher(u64),
 }
 
 impl CallId {
     pub(crate) fn kind(self) -> CallKind {
         match self {
-            CallId::Finalizer(_) => CallKind::Finalizer,
+            CallId::Finalizer(_) | CallId::Watcher(_) => CallKind::Finalizer,
             CallId::Cleanup(_) => CallKind::Cleanup,
         }
     }
@@ -81,7 +83,7 @@ impl CallId {
 /// What the queue keeps of a record that no stub and no tag has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Owned {
-    /// Identifies the call of a cleanup; not looked at for others.
+    /// Identifies the call of a cleanup or a watcher; not looked at for others.
     pub(crate) number: u64,
     /// Bytes outside the heap that the object owns.
     pub(crate) external: u64,
@@ -98,8 +100,8 @@ pub(crate) enum References {
 }
 
 /// What the collector and the finalizer goroutine know of a record beside its words: its shape,
-/// whether it is a cleanup's, and which of its words are references.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// whether it is a cleanup's or a watcher's, and which of its words are references.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Tag(u32);
 
 impl Tag {
@@ -109,16 +111,28 @@ impl Tag {
     pub(crate) const WORD_1: u8 = 2;
     /// The context is a reference.
     pub(crate) const CONTEXT: u8 = 4;
-    /// The record is a cleanup's, and has a number by which it can be cancelled.
+    /// The record is a cleanup's.
     pub(crate) const CLEANUP: u8 = 8;
+    /// The record is a watcher's.
+    pub(crate) const WATCHER: u8 = 16;
+    /// The record has a number by which it can be cancelled.
+    pub(super) const NUMBERED: u8 = Tag::CLEANUP | Tag::WATCHER;
 
-    /// `shape` is an index into the table of shapes, below 2^28; `bits` are those above.
+    const BITS: u32 = 5;
+    const MASK: u8 = (1 << Tag::BITS) - 1;
+
+    /// `shape` is an index into the table of shapes, below 2^27; `bits` are those above.
     pub(crate) fn new(shape: u32, bits: u8) -> Tag {
-        Tag(shape << 4 | u32::from(bits & 15))
+        Tag(shape << Tag::BITS | u32::from(bits & Tag::MASK))
     }
 
     pub(crate) fn shape(self) -> u32 {
-        self.0 >> 4
+        self.0 >> Tag::BITS
+    }
+
+    /// The tag of a watcher's record, where this is that of a finalizer's.
+    pub(crate) fn of_watcher(self) -> Tag {
+        Tag(self.0 | u32::from(Tag::WATCHER))
     }
 
     pub(crate) fn kind(self) -> CallKind {
@@ -130,7 +144,7 @@ impl Tag {
 
     /// The same tag for a record of another shape.
     pub(crate) fn with_shape(self, shape: u32) -> Tag {
-        Tag::new(shape, (self.0 & 15) as u8)
+        Tag::new(shape, self.0 as u8 & Tag::MASK)
     }
 
     /// Whether it has one of these bits.
@@ -153,12 +167,13 @@ impl Tag {
     }
 
     /// By what the call of a record is found to be cancelled: the object of a finalizer, or the
-    /// number of a cleanup.
+    /// number of a cleanup or a watcher.
     #[inline]
     pub(super) fn call_id(self, own_word: u64, number: u64) -> CallId {
-        match self.has(Tag::CLEANUP) {
-            true => CallId::Cleanup(number),
-            false => CallId::Finalizer(own_word),
+        match (self.kind(), self.has(Tag::WATCHER)) {
+            (CallKind::Cleanup, _) => CallId::Cleanup(number),
+            (CallKind::Finalizer, true) => CallId::Watcher(number),
+            (CallKind::Finalizer, false) => CallId::Finalizer(own_word),
         }
     }
 

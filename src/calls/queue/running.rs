@@ -252,8 +252,12 @@ impl Running {
         for n in found {
             if reached.is_some_and(|reached| reached < n) {
                 self.cancelled.insert(n);
-                let record = self.block.slots()[n].record();
-                withdrawn.push((self.parts.of(n), self.block.tags()[n], record));
+                withdrawn.push(Withdrawn {
+                    collection: self.parts.of(n),
+                    tag: self.block.tags()[n],
+                    record: self.block.slots()[n].record(),
+                    number: self.block.owned(n).number,
+                });
             } else {
                 self.skip.remove(&n);
             }

@@ -110,11 +110,11 @@ impl Waiting {
         }
     }
 
-    /// External bytes of the object of record `n`.
-    pub(super) fn external(&self, n: usize) -> u64 {
+    /// What the queue keeps of record `n` beside the record.
+    pub(super) fn owned(&self, n: usize) -> Owned {
         match &self.form {
-            Form::Plain(block) => block.owned(n).external,
-            Form::Packed(packed) => packed.external(n),
+            Form::Plain(block) => block.owned(n),
+            Form::Packed(packed) => packed.owned(n),
         }
     }
 
@@ -133,7 +133,12 @@ impl Waiting {
         self.for_each_record(&mut |record, tag| {
             if is_wanted(tag, tag.object_of(record), &wanted) {
                 numbers.push(n);
-                withdrawn.push((self.parts.of(n), tag, *record));
+                withdrawn.push(Withdrawn {
+                    collection: self.parts.of(n),
+                    tag,
+                    record: *record,
+                    number: self.owned(n).number,
+                });
             }
             n += 1;
         });

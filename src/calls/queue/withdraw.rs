@@ -9,8 +9,15 @@ use super::kinds::CallKind;
 use super::lane::Lane;
 use super::record::Tag;
 
-/// A record that was taken back, with its tag and the collection that queued it.
-pub(super) type Withdrawn = (Option<u64>, Tag, Record);
+/// A record that was taken back.
+pub(crate) struct Withdrawn {
+    /// The collection that queued it.
+    pub(super) collection: Option<u64>,
+    pub(crate) tag: Tag,
+    pub(crate) record: Record,
+    /// That of a watcher.
+    pub(crate) number: u64,
+}
 
 /// Whether a record with this object is that of a finalizer, and `wanted` takes it.
 pub(super) fn is_wanted(tag: Tag, object: u64, wanted: impl Fn(u64, Tag) -> bool) -> bool {
@@ -20,7 +27,7 @@ pub(super) fn is_wanted(tag: Tag, object: u64, wanted: impl Fn(u64, Tag) -> bool
 impl Queue {
     /// Takes back the finalizers whose object and tag `wanted` takes and whose call has not begun,
     /// and returns them. They count as cancelled. What waits keeps its order.
-    pub(crate) fn withdraw(&self, wanted: impl Fn(u64, Tag) -> bool) -> Vec<(Tag, Record)> {
+    pub(crate) fn withdraw(&self, wanted: impl Fn(u64, Tag) -> bool) -> Vec<Withdrawn> {
         let mut inner = self.inner.lock();
         inner.purge();
         inner.cancelled.forget_index();
@@ -31,20 +38,17 @@ impl Queue {
                 all.extend(running.withdraw(&wanted, &runner.turn.cells));
             }
         }
-        for (collection, ..) in &all {
-            if let Some(collection) = collection {
-                inner.tickets.done(*collection, 1);
-            }
+        for collection in all.iter().filter_map(|taken| taken.collection) {
+            inner.tickets.done(collection, 1);
         }
         let cancelled = &mut inner.counts.fates.cancelled;
         cancelled.add(CallKind::Finalizer, all.len());
-        for (_, tag, _) in &all {
-            inner.ended.cancel(tag.shape(), tag.kind());
+        for taken in &all {
+            inner.ended.cancel(taken.tag.shape(), taken.tag.kind());
         }
         inner.weigh();
         self.gauge(&mut inner);
         self.settled.notify_all();
-        let taken_back = all.into_iter().map(|(_, tag, record)| (tag, record));
-        taken_back.collect()
+        all
     }
 }

@@ -84,11 +84,8 @@ impl Model {
             .map(|&object| (object, self.beyond(object, &is_dead)))
             .collect();
         let together = |a: u64, b: u64| a == b || reach[&a].contains(&b) && reach[&b].contains(&a);
-        let policy = |object: u64| {
-            self.finalizers
-                .get(&object)
-                .map(|finalizer| finalizer.cycle)
-        };
+        let policy = |object: u64| self.policy(object);
+        let finalizable = self.finalizable();
         let counts = |from: u64, to: u64| {
             dead.contains(&to) && !(policy(to) == Some(CyclePolicy::Break) && together(from, to))
         };
@@ -98,7 +95,7 @@ impl Model {
             .collect();
         let candidates: Vec<u64> = dead
             .iter()
-            .filter(|object| self.finalizers.contains_key(object))
+            .filter(|object| finalizable.contains(object))
             .copied()
             .collect();
         let weak = self.weak_references(strong, &candidates, &dead);
@@ -147,9 +144,9 @@ impl Model {
             let asking: Set = cycle
                 .iter()
                 .filter(|&id| {
-                    self.finalizers.get(id).is_some_and(|finalizer| {
-                        finalizer.cycle == CyclePolicy::Report && !finalizer.reported
-                    })
+                    let own = self.finalizers.get(id);
+                    policy(*id) == Some(CyclePolicy::Report)
+                        && own.is_some_and(|finalizer| !finalizer.reported)
                 })
                 .copied()
                 .collect();

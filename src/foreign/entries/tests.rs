@@ -37,7 +37,7 @@ fn agree_with_sets() {
                 let first = (0..).find(|at| !used.contains(at));
                 assert_eq!(Some(at), first);
                 let entry = entries.at_mut(at);
-                entry.fill(Kind::Finalizer, 7, 0, CyclePolicy::Leave, false);
+                entry.fill(Kind::Finalizer, 7, 0, CyclePolicy::Leave, 0);
                 used.insert(at);
                 young.extend(is_young.then_some(at));
                 if random & 6 == 0 {

@@ -30,6 +30,21 @@ pub(super) struct Due {
     pub(super) addr: usize,
     pub(super) shape: u32,
     pub(super) context: u64,
+    /// The number of a watcher.
+    pub(super) watcher: Option<u64>,
+}
+
+impl Due {
+    /// Queues its call. `external`: bytes outside the heap that the object owns.
+    pub(super) fn queue(&self, lookup: &mut Lookup<'_>, queue: &mut Filling<'_>, external: u64) {
+        let template = &lookup.get(self.shape).template;
+        let record = template.finalizer(self.addr as u64, self.context);
+        let (route, number) = match self.watcher {
+            None => (template.route(), 0),
+            Some(number) => (template.route().of_watcher(), number),
+        };
+        queue.push(&record, route, Owned { number, external });
+    }
 }
 
 impl Weakness for Registry {
@@ -88,9 +103,9 @@ impl Weakness for Registry {
         }
         marking.mark_children_of_dying();
         let specials = self.specials.lock();
-        if specials.interior > 0 {
+        if specials.listed > 0 {
             marking.for_each_unmarked(Bit::Special, |marking, start| {
-                if specials.has_interior(marking.heap(), start) {
+                if specials.has_listed(marking.heap(), start) {
                     marking.mark_children(start);
                 }
             });
@@ -99,7 +114,7 @@ impl Weakness for Registry {
             self.follow(&specials, marking);
             marking.for_each_unmarked(Bit::Special, |marking, start| {
                 let heap = marking.heap();
-                if marking.has_id(start) || specials.has_interior(heap, start) {
+                if marking.has_id(start) || specials.has_listed(heap, start) {
                     for hidden in specials.hidden(start) {
                         marking.mark(hidden);
                     }
@@ -122,8 +137,9 @@ impl Weakness for Registry {
         let heap = marking.heap();
         let due = match self.order.is_topological() {
             true => specials.take_planned(heap),
-            false => take_interior(&mut specials, marking),
+            false => take_listed(&mut specials, marking),
         };
+        let external = specials.external_of_each(marking, &due, !self.order.is_topological());
         if self.order.is_topological() {
             due.iter().for_each(|due| _ = marking.take_id(due.start));
         }
@@ -133,16 +149,10 @@ impl Weakness for Registry {
             if !self.order.is_topological() {
                 revive(&mut specials, marking, &mut lookup, queue);
             }
-            for due in due {
+            for (due, external) in due.iter().zip(external) {
                 specials.clear_weak(heap, due.start);
                 marking.mark(due.start);
-                let template = &lookup.get(due.shape).template;
-                let record = template.finalizer(due.addr as u64, due.context);
-                queue.push(
-                    &record,
-                    template.route(),
-                    specials.owned_by(heap, due.start),
-                );
+                due.queue(&mut lookup, queue, external);
             }
             specials.bury(marking, &mut lookup, queue);
         });
@@ -174,21 +184,21 @@ impl Weakness for Registry {
     }
 }
 
-/// Takes the finalizers of interior pointers of all unmarked objects.
-fn take_interior(specials: &mut Specials, marking: &mut Marking<'_>) -> Vec<Due> {
+/// Takes the watchers of all unmarked objects, and the finalizers of interior pointers.
+fn take_listed(specials: &mut Specials, marking: &mut Marking<'_>) -> Vec<Due> {
     let mut taken = Vec::new();
-    if specials.interior > 0 {
+    if specials.listed > 0 {
         marking.for_each_unmarked(Bit::Special, |marking, start| {
             let Some(object) = marking.heap().place(start) else {
                 return;
             };
             specials
                 .lists
-                .take_if(object, Special::is_finalizer, |special| {
-                    taken.extend(special.due(start));
+                .take_if(object, Special::is_finalizer, |number, special| {
+                    taken.extend(special.due(start, number));
                 });
         });
-        specials.interior -= taken.len() as u64;
+        specials.listed -= taken.len() as u64;
     }
     taken
 }
@@ -224,17 +234,20 @@ fn revive(
 }
 
 impl Special {
-    pub(super) fn due(&self, start: usize) -> Option<Due> {
+    /// Its call, if it is a finalizer: that of the object at `start`, with this number in its list.
+    pub(super) fn due(&self, start: usize, number: u64) -> Option<Due> {
         match *self {
             Special::Finalizer {
                 addr,
                 shape,
                 context,
+                watches,
             } => Some(Due {
                 start,
                 addr,
                 shape,
                 context,
+                watcher: watches.then_some(number),
             }),
             _ => None,
         }
@@ -304,7 +317,7 @@ impl Registry {
         let Specials {
             lists,
             cleanups,
-            interior,
+            listed,
             external,
             ..
         } = &mut *specials;
@@ -315,7 +328,7 @@ impl Registry {
                     dropped.add(CallKind::Cleanup, 1);
                 }
                 Special::Finalizer { .. } => {
-                    *interior -= 1;
+                    *listed -= 1;
                     dropped.add(CallKind::Finalizer, 1);
                 }
                 Special::Weak(cell) => cell.clear(),

@@ -13,7 +13,7 @@ impl Specials {
     pub(super) fn clear_weak(&mut self, heap: &Heap, start: usize) {
         if let Some(object) = heap.place(start) {
             let is_weak = |special: &Special| matches!(special, Special::Weak(_));
-            self.lists.take_if(object, is_weak, |special| {
+            self.lists.take_if(object, is_weak, |_, special| {
                 if let Special::Weak(cell) = special {
                     cell.clear();
                 }

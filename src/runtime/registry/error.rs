@@ -256,6 +256,34 @@ impl SetFinalizerError {
     }
 }
 
+/// Why [`add_watcher`](crate::Mutator::add_watcher) added nothing: one of the reasons for which
+/// [`set_finalizer_with`](crate::Mutator::set_finalizer_with) sets nothing.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", of_watcher(.reason))]
+pub struct AddWatcherError {
+    reason: SetFinalizerError,
+}
+
+/// The text of an error, as one of `add_watcher`.
+fn of_watcher(reason: &SetFinalizerError) -> String {
+    let text = reason.to_string();
+    match text.strip_prefix("set_finalizer: ") {
+        Some(rest) => format!("add_watcher: {rest}"),
+        None => text,
+    }
+}
+
+impl AddWatcherError {
+    pub(super) fn new(reason: SetFinalizerError) -> AddWatcherError {
+        AddWatcherError { reason }
+    }
+
+    /// Returns the error that setting a finalizer would have had.
+    pub fn reason(&self) -> &SetFinalizerError {
+        &self.reason
+    }
+}
+
 /// Why [`add_cleanup`](crate::Mutator::add_cleanup) added nothing. Argument 0 is the object,
 /// argument 1 the cleanup, argument 2 what it is called with.
 #[derive(Debug, thiserror::Error)]

@@ -24,6 +24,7 @@ struct Entry {
     record: Record,
     /// Its number: of those registered later it is greater.
     number: u64,
+    watches: bool,
 }
 
 impl Registry {
@@ -55,15 +56,19 @@ impl Registry {
         for entry in &entries {
             specials.unregister(marking, entry);
         }
+        let mut counted = HashSet::new();
         self.queue
             .fill_in_order(marking.heap().epoch() + 1, |queue| {
                 for entry in entries.iter().rev() {
                     let route = lookup.get(entry.shape).template.route();
-                    let external = match entry.kind {
-                        CallKind::Cleanup => 0,
-                        CallKind::Finalizer => {
-                            specials.owned_by(marking.heap(), entry.start).external
-                        }
+                    let route = match entry.watches {
+                        true => route.of_watcher(),
+                        false => route,
+                    };
+                    let counts = entry.kind == CallKind::Finalizer && counted.insert(entry.start);
+                    let external = match counts {
+                        true => specials.owned_by(marking.heap(), entry.start).external,
+                        false => 0,
                     };
                     let number = entry.number;
                     queue.push(&entry.record, route, Owned { number, external });
@@ -112,6 +117,7 @@ impl Registry {
                 shape,
                 record,
                 number: heap.id_number(start),
+                watches: false,
             });
         });
         marking.for_each_unmarked(Bit::Special, |marking, start| {
@@ -125,6 +131,7 @@ impl Registry {
                         addr,
                         shape,
                         context,
+                        ..
                     } => {
                         let template = &lookup.get(*shape).template;
                         let record = template.finalizer(*addr as u64, *context);
@@ -151,6 +158,7 @@ impl Registry {
                     shape,
                     record,
                     number,
+                    watches: special.watches(),
                 });
             }
         });
@@ -204,10 +212,11 @@ impl Specials {
         match entry.kind {
             CallKind::Finalizer => {
                 self.clear_weak(heap, entry.start);
-                if entry.addr == entry.start && marking.take_id(entry.start).is_some() {
+                let is_own = entry.addr == entry.start && !entry.watches;
+                if is_own && marking.take_id(entry.start).is_some() {
                     return;
                 }
-                self.interior -= 1;
+                self.listed -= 1;
             }
             CallKind::Cleanup => self.cleanups -= 1,
         }

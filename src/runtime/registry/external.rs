@@ -1,6 +1,9 @@
 //! Accounting for memory outside the heap that objects own.
 #![forbid(unsafe_code)]
 
+use std::collections::HashSet;
+
+use super::collect::Due;
 use super::lists::Lists;
 use super::{Registry, Special, Specials};
 use crate::calls::queue::Owned;
@@ -18,7 +21,7 @@ impl Registry {
         let is_external = |special: &Special| matches!(special, Special::External(_));
         let mut specials = self.specials.lock();
         let mut before = 0;
-        specials.lists.take_if(object, is_external, |special| {
+        specials.lists.take_if(object, is_external, |_, special| {
             if let Special::External(bytes) = special {
                 before = bytes;
             }
@@ -67,6 +70,29 @@ impl Specials {
             number: 0,
             external,
         }
+    }
+
+    /// The external bytes that each of these calls is to be queued with: of the calls of an object
+    /// one has them. `after_ids`: the finalizers of objects' starts are not among these, and are
+    /// queued too.
+    pub(super) fn external_of_each(
+        &self,
+        marking: &Marking<'_>,
+        due: &[Due],
+        after_ids: bool,
+    ) -> Vec<u64> {
+        if self.external == 0 {
+            return vec![0; due.len()];
+        }
+        let heap = marking.heap();
+        let mut counted = HashSet::new();
+        let mut external = |due: &Due| {
+            let counts = counted.insert(due.start) && !(after_ids && marking.has_id(due.start));
+            counts.then(|| self.owned_by(heap, due.start).external)
+        };
+        due.iter()
+            .map(|due| external(due).unwrap_or_default())
+            .collect()
     }
 
     /// Returns the external bytes of the marked objects.

@@ -101,9 +101,19 @@ impl<T> Lists<T> {
     /// visits it.
     #[inline]
     pub(super) fn push(&mut self, of: Place, value: T, refers: bool) -> Name {
-        let node = self.take_node();
         self.last += 1;
-        let id = self.last;
+        self.put(of, self.last, value, refers)
+    }
+
+    /// Adds a value again that was taken, and had this id.
+    pub(super) fn put_back(&mut self, of: Place, id: u64, value: T, refers: bool) {
+        debug_assert!(id <= self.last);
+        self.put(of, id, value, refers);
+    }
+
+    #[inline]
+    fn put(&mut self, of: Place, id: u64, value: T, refers: bool) -> Name {
+        let node = self.take_node();
         let heads = self.heads(of);
         let first = heads.first[usize::from(of.cell)];
         let (next, previous) = if first == NONE {
@@ -228,21 +238,25 @@ impl<T> Lists<T> {
     }
 
     /// Removes those values of an object for which `wanted` returns true, and passes them to
-    /// `taken`, oldest first.
+    /// `taken` with their ids, oldest first.
     pub(super) fn take_if(
         &mut self,
         of: Place,
         wanted: impl Fn(&T) -> bool,
-        mut taken: impl FnMut(T),
+        mut taken: impl FnMut(u64, T),
     ) {
         let mut node = self.first(of);
         let last = self.nodes[node as usize].previous;
         while node != NONE {
-            let Node { value, next, .. } = &self.nodes[node as usize];
-            let next = if node == last { NONE } else { *next };
+            let Node {
+                value, next, id, ..
+            } = &self.nodes[node as usize];
+            let (next, id) = (if node == last { NONE } else { *next }, *id);
             if value.as_ref().is_some_and(&wanted) {
                 self.unlink(of, node);
-                self.release(node).into_iter().for_each(&mut taken);
+                if let Some(value) = self.release(node) {
+                    taken(id, value);
+                }
             }
             node = next;
         }

@@ -3,8 +3,8 @@
 //!
 //! A finalizer that is set for an object's start is an id of the object, and its context is the
 //! id's word; the heap keeps both. What is rarer is kept in lists here: finalizers of interior
-//! pointers, cleanups, weak pointers, external bytes. `collect` decides what a collection does with
-//! them.
+//! pointers, watchers, cleanups, weak pointers, external bytes. `collect` decides what a collection
+//! does with them.
 #![forbid(unsafe_code)]
 
 mod add_cleanup;
@@ -26,6 +26,7 @@ mod suspects;
 mod take_back;
 mod topological;
 mod value;
+mod watch;
 mod why;
 
 use std::collections::HashMap;
@@ -39,7 +40,7 @@ pub use add_cleanup::{Cleanup, CleanupOptions};
 pub use after::AfterError;
 pub use argument::CleanupArgument;
 pub(crate) use attached::{AttachError, Attachment};
-pub use error::{AddCleanupError, DowngradeError, SetFinalizerError};
+pub use error::{AddCleanupError, AddWatcherError, DowngradeError, SetFinalizerError};
 pub use list::{Listed, State};
 pub use pointer::Pointer;
 pub use prepared::PreparedFinalizer;
@@ -47,6 +48,7 @@ pub use set_finalizer::FinalizerState;
 pub use suspects::{Link, Reason, Registration, Suspect};
 pub use topological::CycleReport;
 pub(crate) use topological::Ordering as FinalizationOrder;
+pub use watch::Watcher;
 pub use why::WhyError;
 
 use crate::base::lock::{Lock, Rank};
@@ -83,8 +85,9 @@ pub(crate) struct Registry {
 struct Specials {
     lists: Lists<Special>,
     known_cleanups: KnownCleanups,
-    /// Finalizers of interior pointers. The heap counts the others.
-    interior: u64,
+    /// Finalizers in the lists: those of interior pointers, and watchers. The heap counts the
+    /// others.
+    listed: u64,
     cleanups: u64,
     /// External bytes of all objects.
     external: u128,
@@ -106,11 +109,12 @@ struct Specials {
 
 #[derive(Debug)]
 enum Special {
-    /// A finalizer of a pointer into the object.
+    /// A watcher, or the finalizer of a pointer into the object.
     Finalizer {
         addr: usize,
         shape: u32,
         context: u64,
+        watches: bool,
     },
     Cleanup {
         shape: u32,
@@ -165,11 +169,11 @@ impl Registry {
         Ok(())
     }
 
-    /// Returns how many finalizers of interior pointers, and how many cleanups, are registered and
-    /// not yet queued.
+    /// Returns how many finalizers in the lists, and how many cleanups, are registered and not yet
+    /// queued.
     pub(crate) fn registered(&self) -> (u64, u64) {
         let specials = self.specials.lock();
-        (specials.interior, specials.cleanups)
+        (specials.listed, specials.cleanups)
     }
 
     /// Declares these addresses as globals.

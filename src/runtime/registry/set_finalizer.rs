@@ -3,6 +3,7 @@
 
 use fing_stubs::{Kind, Type};
 
+use super::lists::Name;
 use super::pointer::{Held, lies_at};
 use super::{Pointer, Registry, SetFinalizerError, Special, Specials, is_traced, shape_id};
 use crate::calls::function::{ContextKind, Entry, Function};
@@ -33,14 +34,25 @@ pub enum FinalizerState {
 }
 
 /// Argument 0, after it has passed the checks.
-struct Target<'h> {
-    addr: usize,
+pub(super) struct Target<'h> {
+    pub(super) addr: usize,
     /// Where its object begins.
-    base: usize,
+    pub(super) base: usize,
     /// The pointer's type.
     ty: TypeId,
     /// The object's type.
     object: &'h TypeDesc,
+}
+
+/// A registration that has passed the checks.
+pub(super) struct Checked<'h> {
+    pub(super) target: Target<'h>,
+    pub(super) shape: u32,
+    context: ContextCheck,
+    /// The context, if the registration has one.
+    pub(super) word: Option<u64>,
+    /// Whether the context is an object.
+    pub(super) traced: bool,
 }
 
 impl Registry {
@@ -74,23 +86,16 @@ impl Registry {
         function: &Function,
         options: FinalizerOptions<Obj<'_>>,
     ) -> Result<FinalizerState, SetFinalizerError> {
-        mutator.start_goroutine()?;
-        self.admit(mutator)?;
-        let Some(target) = self.target(mutator, pointer)? else {
+        let Some(checked) = self.checked(mutator, pointer, function, &options)? else {
             return Ok(FinalizerState::Ignored);
         };
         let (space, handling) = (mutator.space(), options.handling);
-        let shape = self.shape_for(space, target.ty, function, handling)?;
-        let context = self.context_check(space, function)?;
-        let word = self.check_context(space, function, context, options.context)?;
-        let id = TypedId::new(target.object, shape_id(shape), is_traced(function));
+        let target = &checked.target;
+        let id = TypedId::new(target.object, shape_id(checked.shape), checked.traced);
         let set = if target.addr == target.base {
-            space.heap().set_id(target.base, &id, word) == SetId::Set
+            space.heap().set_id(target.base, &id, checked.word) == SetId::Set
         } else {
-            {
-                let traced = is_traced(function);
-                self.set_interior(mutator, &target, (shape, word.unwrap_or_default(), traced))
-            }
+            self.set_interior(mutator, &checked)
         };
         if !set {
             return Err(SetFinalizerError::AlreadySet {
@@ -103,13 +108,39 @@ impl Registry {
                 function: function.identity(),
                 handling,
                 id,
-                context,
+                context: checked.context,
             });
         }
         if options.external_bytes > 0 {
             self.set_external_bytes(space, target.base, options.external_bytes);
         }
         Ok(FinalizerState::Set)
+    }
+
+    /// Makes all checks of a registration. Returns `None` for what never dies.
+    pub(super) fn checked<'m>(
+        &self,
+        mutator: &'m Mutator,
+        pointer: Pointer<'_>,
+        function: &Function,
+        options: &FinalizerOptions<Obj<'_>>,
+    ) -> Result<Option<Checked<'m>>, SetFinalizerError> {
+        mutator.start_goroutine()?;
+        self.admit(mutator)?;
+        let Some(target) = self.target(mutator, pointer)? else {
+            return Ok(None);
+        };
+        let space = mutator.space();
+        let shape = self.shape_for(space, target.ty, function, options.handling)?;
+        let context = self.context_check(space, function)?;
+        let word = self.check_context(space, function, context, options.context)?;
+        Ok(Some(Checked {
+            target,
+            shape,
+            context,
+            word,
+            traced: is_traced(function),
+        }))
     }
 
     #[inline]
@@ -305,22 +336,18 @@ impl Registry {
     }
 
     /// False if there is one.
-    fn set_interior(
-        &self,
-        mutator: &Mutator,
-        target: &Target<'_>,
-        (shape, context, traced): (u32, u64, bool),
-    ) -> bool {
-        let (heap, addr) = (mutator.space().heap(), target.addr);
-        let Some(object) = heap.place(target.base) else {
+    fn set_interior(&self, mutator: &Mutator, checked: &Checked<'_>) -> bool {
+        let heap = mutator.space().heap();
+        let Some(object) = heap.place(checked.target.base) else {
             return false;
         };
         let mut specials = self.specials.lock();
-        let is_it = |special: &Special| special.is_finalizer_of(addr);
+        let is_it = |special: &Special| special.is_finalizer_of(checked.target.addr);
         if specials.lists.of(object).any(is_it) {
             return false;
         }
-        specials.add_interior(heap, object, (addr, shape, context), traced);
+        let special = checked.special(false);
+        specials.add_finalizer(heap, object, special, checked.traced);
         true
     }
 
@@ -331,8 +358,8 @@ impl Registry {
         let mut specials = self.specials.lock();
         let mut cleared = false;
         let is_it = |special: &Special| special.is_finalizer_of(target.addr);
-        specials.lists.take_if(object, is_it, |_| cleared = true);
-        specials.interior -= u64::from(cleared);
+        specials.lists.take_if(object, is_it, |_, _| cleared = true);
+        specials.listed -= u64::from(cleared);
         cleared
     }
 }
@@ -471,24 +498,32 @@ fn print(types: &Types, ty: TypeId) -> Type {
     desc.map_or_else(|_| Type::unsafe_pointer(), |desc| desc.ty().clone())
 }
 
+impl Checked<'_> {
+    /// The registration as one that is kept in the object's list.
+    pub(super) fn special(&self, watches: bool) -> Special {
+        Special::Finalizer {
+            addr: self.target.addr,
+            shape: self.shape,
+            context: self.word.unwrap_or_default(),
+            watches,
+        }
+    }
+}
+
 impl Specials {
-    /// Adds a finalizer of an interior pointer: its address, its shape and its context.
-    pub(super) fn add_interior(
+    /// Adds a finalizer to the list of its object. `traced`: whether its context is an object.
+    pub(super) fn add_finalizer(
         &mut self,
         heap: &Heap,
         object: Place,
-        (addr, shape, context): (usize, u32, u64),
+        special: Special,
         traced: bool,
-    ) {
-        let special = Special::Finalizer {
-            addr,
-            shape,
-            context,
-        };
+    ) -> Name {
         self.number(heap);
-        self.lists.push(object, special, traced);
-        self.interior += 1;
+        let name = self.lists.push(object, special, traced);
+        self.listed += 1;
         heap.set_special(object);
+        name
     }
 }
 
@@ -497,7 +532,11 @@ impl Special {
         matches!(self, Special::Finalizer { .. })
     }
 
+    /// Whether it is the finalizer of this pointer, and no watcher.
     pub(super) fn is_finalizer_of(&self, pointer: usize) -> bool {
-        matches!(self, Special::Finalizer { addr, .. } if *addr == pointer)
+        match self {
+            Special::Finalizer { addr, watches, .. } => *addr == pointer && !watches,
+            _ => false,
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 
 use super::{Registry, Special, Specials, shape_id};
 use crate::calls::lookup::Lookup;
-use crate::calls::queue::{CallKind, Tag};
+use crate::calls::queue::{CallKind, Tag, Withdrawn};
 use crate::heap::{Heap, Marking, TypedId};
 
 impl Registry {
@@ -18,7 +18,7 @@ impl Registry {
     /// of a queued finalizer.
     ///
     /// A call that has been queued again after a failure stays: it has begun before. So does that
-    /// of an object that has been given another finalizer meanwhile.
+    /// of an object that has been given another finalizer meanwhile, unless it is a watcher's.
     pub(super) fn take_back(&self, specials: &mut Specials, marking: &Marking<'_>) {
         let heap = marking.heap();
         let mut lookup = Lookup::between_sweeps(&self.shapes);
@@ -30,16 +30,19 @@ impl Registry {
                 && !lookup.get(tag.shape()).shape.is_requeued()
                 && let Some((start, _)) = heap.find(addr)
                 && marking.is_marked(start)
-                && !specials.has_finalizer(heap, start, addr)
+                && (tag.has(Tag::WATCHER) || !specials.has_finalizer(heap, start, addr))
             {
-                reachable.insert(addr as u64);
+                reachable.insert((addr as u64, tag));
             }
         });
         if reachable.is_empty() {
             return;
         }
-        let taken_back = self.queue.withdraw(|object, _| reachable.contains(&object));
-        for (tag, record) in taken_back {
+        let taken_back = self
+            .queue
+            .withdraw(|object, tag| reachable.contains(&(object, tag)));
+        for taken in taken_back {
+            let Withdrawn { tag, record, .. } = taken;
             let addr = tag.object_of(&record) as usize;
             let Some((start, desc)) = heap.find(addr) else {
                 continue;
@@ -47,12 +50,21 @@ impl Registry {
             let own_context = lookup.get(tag.shape()).template.has_own_context();
             let context = own_context.then_some(record.context as u64);
             let traced = tag.has(Tag::CONTEXT);
-            if addr == start {
+            let watches = tag.has(Tag::WATCHER);
+            if addr == start && !watches {
                 let id = TypedId::new(desc, shape_id(tag.shape()), traced);
                 heap.set_id(start, &id, context);
             } else if let Some(object) = heap.place(start) {
-                let special = (addr, tag.shape(), context.unwrap_or_default());
-                specials.add_interior(heap, object, special, traced);
+                let special = Special::Finalizer {
+                    addr,
+                    shape: tag.shape(),
+                    context: context.unwrap_or_default(),
+                    watches,
+                };
+                match watches {
+                    true => specials.put_back_watcher(heap, object, special, taken.number, traced),
+                    false => _ = specials.add_finalizer(heap, object, special, traced),
+                }
             }
         }
     }

@@ -86,23 +86,13 @@ pub(super) struct Dying {
     finalizers: Vec<Due>,
 }
 
-/// Returns the more cautious of two policies, for an object with several finalizers.
-fn more_cautious(a: CyclePolicy, b: CyclePolicy) -> CyclePolicy {
-    use CyclePolicy::{Break, Leave, Report, Unordered};
-    [Leave, Report, Break, Unordered]
-        .into_iter()
-        .find(|policy| [a, b].contains(policy))
-        .unwrap_or_default()
-}
-
 impl Specials {
-    /// Takes the finalizers that were planned, and removes those of interior pointers from the
-    /// lists.
+    /// Takes the finalizers that were planned, and removes those that are in lists from these.
     pub(super) fn take_planned(&mut self, heap: &Heap) -> Vec<Due> {
         let planned = std::mem::take(&mut self.topological.planned);
-        if self.interior > 0 {
+        if self.listed > 0 {
             for object in planned.iter().filter_map(|due| heap.place(due.start)) {
-                let taken = |_| self.interior -= 1;
+                let taken = |_, _| self.listed -= 1;
                 self.lists.take_if(object, Special::is_finalizer, taken);
             }
         }
@@ -114,9 +104,9 @@ impl Specials {
         self.topological.reported.remove(&start);
     }
 
-    /// Whether a pointer into the object at `start` has a finalizer.
-    pub(super) fn has_interior(&self, heap: &Heap, start: usize) -> bool {
-        let object = heap.place(start).filter(|_| self.interior > 0);
+    /// Whether the object at `start` has a watcher, or a pointer into it a finalizer.
+    pub(super) fn has_listed(&self, heap: &Heap, start: usize) -> bool {
+        let object = heap.place(start).filter(|_| self.listed > 0);
         object.is_some_and(|object| self.lists.of(object).any(Special::is_finalizer))
     }
 }
@@ -129,7 +119,7 @@ impl Registry {
         let mut state = std::mem::take(&mut specials.topological);
         state
             .reported
-            .retain(|&start| marking.has_id(start) || specials.has_interior(marking.heap(), start));
+            .retain(|&start| marking.has_id(start) || specials.has_listed(marking.heap(), start));
         let (starts, dying) = self.dying(&specials, marking);
         let candidates: Vec<Candidate<usize>> = starts
             .iter()
@@ -203,7 +193,7 @@ impl Registry {
                 dying.len() - 1
             });
             let found = &mut dying[number];
-            found.policy = more_cautious(found.policy, policy);
+            found.policy = found.policy.more_cautious(policy);
             found.finalizers.push(due);
         };
         marking.for_each_with_id(|_, start, id, context| {
@@ -212,13 +202,14 @@ impl Registry {
                 addr: start,
                 shape: shape_of(id),
                 context,
+                watcher: None,
             });
         });
-        if specials.interior > 0 {
+        if specials.listed > 0 {
             marking.for_each_unmarked(Bit::Special, |marking, start| {
-                let of = marking.heap().place(start);
-                for special in of.into_iter().flat_map(|object| specials.lists.of(object)) {
-                    special.due(start).into_iter().for_each(&mut add);
+                let of = marking.heap().place(start).into_iter();
+                for (number, special) in of.flat_map(|object| specials.lists.of_with_ids(object)) {
+                    special.due(start, number).into_iter().for_each(&mut add);
                 }
             });
         }

@@ -68,7 +68,7 @@ fn lists_are_as_a_map_of_vectors() {
                 14..16 => {
                     let mut taken = Vec::new();
                     let third = |value: &u32| value.is_multiple_of(3);
-                    lists.take_if(of, third, |value| taken.push(value));
+                    lists.take_if(of, third, |_, value| taken.push(value));
                     let all = model.entry(key).or_default();
                     let gone = all.extract_if(.., |(value, _)| third(value));
                     let gone: Vec<u32> = gone.map(|(value, _)| value).collect();
@@ -107,7 +107,7 @@ fn nothing_has_no_list() {
     let of = place(3, 5);
     assert_eq!(lists.remove(of, Name::NOTHING), None);
     lists.take_all(of, |_, _| panic!("there is none"));
-    lists.take_if(of, |_| true, |_| panic!("there is none"));
+    lists.take_if(of, |_| true, |_, _| panic!("there is none"));
     assert_eq!(lists.of(of).count(), 0);
     let name = lists.push(of, 1, false);
     assert_eq!(lists.remove(of, name), Some(1));
