@@ -8,6 +8,7 @@
 //! | change | models that fail |
 //! |---|---|
 //! | `wake` does not notify | `no_wake_up_is_lost` and others |
+//! | `wake` takes no account of a drain of the pool that has begun | `who_is_first_does_not_...` |
 //! | `stop` does not notify `work` | all that end by themselves |
 //! | `take` does not notify `settled` when it parks | `no_wake_up_is_lost` and others |
 //! | `take` leaves WAIT set when a drain begins | all |
@@ -32,6 +33,7 @@
 #![forbid(unsafe_code)]
 
 mod lanes;
+mod meeting;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

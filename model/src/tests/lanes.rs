@@ -2,8 +2,9 @@
 //! mailbox that is drained beside the goroutine, or closed.
 #![forbid(unsafe_code)]
 
+use super::meeting::Meeting;
 use super::{
-    Arc, CallId, CallStage, Deadline, LONG, LaneId, Publishing, TurnRef, World, check,
+    Arc, CallId, CallStage, Deadline, LONG, LaneId, Publishing, Taken, TurnRef, World, check,
     check_within, join, thread,
 };
 
@@ -30,6 +31,36 @@ fn a_pool_runs_each_call_once() {
         threads.into_iter().for_each(join);
         assert_eq!(world.queue.counts().executed, 2);
         assert!(world.log.fates().values().all(|fate| fate.entered == 1));
+    });
+}
+
+/// Two calls that wait for each other need both threads of the pool. One of these may have begun a
+/// drain, and be in its call, before the threads are woken; the other one, asleep, is woken then.
+#[test]
+fn who_is_first_does_not_keep_the_other_asleep() {
+    check_within(2, || {
+        let world = World::with_pool(9, 2);
+        let calls = Meeting::of(2);
+        let run = |turn: TurnRef| {
+            let calls = calls.clone();
+            world.spawn(move |world| {
+                while let Taken::Drain { .. } = world.queue.take(&turn, true) {
+                    while let Some((block, _)) = world.queue.next_block(&turn, 1, |_| ()) {
+                        calls.come();
+                        world.queue.finish_block(&turn, block, 1);
+                    }
+                }
+            })
+        };
+        let turns = world.queue.turns_of(LaneId::POOL);
+        let threads: Vec<_> = turns.into_iter().map(run).collect();
+        world.collect_for(LaneId::POOL, 1, [1, 2]);
+        world.queue.wake();
+        let left = world.queue.wait_for_collection(1, Deadline::after(LONG));
+        assert!(left.is_nothing(), "{left:?}");
+        world.queue.stop();
+        threads.into_iter().for_each(join);
+        assert_eq!(world.queue.counts().executed, 2);
     });
 }
 
