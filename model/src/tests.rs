@@ -3,7 +3,7 @@
 //! `cargo test -p fing-model`. Each model states what must hold however the threads are
 //! interleaved; a wake-up that is lost leaves a thread waiting for ever, which loom reports as a
 //! deadlock. That the models bite is shown by those that must fail (`should_panic`), and by changes
-//! to src/calls/queue/mod.rs that were tried; each of these fails the models named:
+//! to src/calls/queue that were tried; each of these fails the models named:
 //!
 //! | change | models that fail |
 //! |---|---|
@@ -26,6 +26,11 @@
 //! | `pass` does not skip what was cancelled | `cancelling_is_exact` |
 //! | `withdraw` takes the record that was reached for one in front of it | `taking_back_is_exact` |
 //! | `finish_block` does not notify | `a_ticket_is_over_when_its_calls_are` and others |
+//! | `next_block` never notifies | `a_ticket_is_over_though_its_block_is_not` and others |
+//! | `begin` marks nothing without barriers | `..._its_block_is_not_without_barriers` |
+//! | `claim` takes no account of marks | `...calls_are_claimed_as_a_whole` and others |
+//! | `cancel` notifies only if the ticket has no call left | `a_ticket_..._is_cancelled` |
+//! | `hand_out` does not notify | `a_ticket_..._is_handed_out` |
 //! | `finish_block` or `fill` does not compare with the bounds | `demands_agree_with_the_queue` |
 //! | `take_crossings` leaves what it returns | `demands_agree_with_the_queue` |
 //!
@@ -34,6 +39,7 @@
 
 mod lanes;
 mod meeting;
+mod tickets;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -42,6 +48,7 @@ use std::time::Duration;
 use fing_stubs::Record;
 use loom::thread;
 
+use self::meeting::Meeting;
 use crate::base::deadline::Deadline;
 use crate::base::lock::WAITS_TOO_LATE;
 use crate::base::sync::{NO_BARRIERS, NO_FENCES, Ordering, light_fence};
@@ -97,6 +104,8 @@ enum Publishing {
 struct World {
     queue: Arc<Queue>,
     log: Log,
+    /// The call with this number waits for others.
+    meets: Option<(u64, Arc<Meeting>)>,
 }
 
 impl World {
@@ -110,6 +119,7 @@ impl World {
         World {
             queue: Arc::new(queue),
             log: Log::default(),
+            meets: None,
         }
     }
 
@@ -235,6 +245,11 @@ impl World {
         let parked = self.queue.status() & status::WAIT != 0;
         let relieved = self.queue.counts().taken_over > 0 || lane != LaneId::EXECUTOR;
         assert!(!parked || relieved, "parked in a call");
+        if let Some((of, meeting)) = &self.meets
+            && *of == number
+        {
+            meeting.come();
+        }
         self.log.fates().entry(number).or_default().returned += 1;
     }
 

@@ -107,7 +107,7 @@ impl Queue {
         inner.lanes.iter().filter_map(of_lane).collect()
     }
 
-    fn outstanding_of(&self, inner: &Inner, collection: u64) -> Outstanding {
+    pub(super) fn outstanding_of(&self, inner: &Inner, collection: u64) -> Outstanding {
         let mut outstanding = inner.tickets.of(collection);
         for (runner, running) in inner.lanes.iter().flat_map(Lane::running) {
             running.correct(collection, &mut outstanding, &runner.turn.cells);

@@ -272,7 +272,7 @@ impl Inner {
         } = self.next(turn, at_most)?;
         prepare(&block);
         let block = Arc::new(block);
-        let running = Running::new(block.clone(), parts, since);
+        let mut running = Running::new(block.clone(), parts, since);
         self.block_number += 1;
         let number = self.block_number;
         let runner = self.runner(turn)?;

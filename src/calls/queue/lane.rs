@@ -77,7 +77,7 @@ pub(super) struct Runner {
 }
 
 impl Runner {
-    fn running(&self) -> Option<&Running> {
+    pub(super) fn running(&self) -> Option<&Running> {
         self.running.as_ref()
     }
 

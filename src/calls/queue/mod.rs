@@ -394,7 +394,14 @@ impl Queue {
         if inner.stop {
             return None;
         }
-        Some((inner.begin_next(turn, at_most, prepare)?, 0))
+        let block = inner.begin_next(turn, at_most, prepare)?;
+        let running = inner.runner(turn).and_then(|runner| runner.running());
+        // Who waits for the calls of one of several collections marks where they end, to be told
+        // before the block does.
+        if running.is_some_and(|running| running.parts.are_mixed()) {
+            self.settled.notify_all();
+        }
+        Some((block, 0))
     }
 
     /// Of the running block's records from number `from` on, returns the number of the first one
@@ -508,8 +515,13 @@ impl Queue {
             Some(Found::Cancelled(collection, shape)) => {
                 inner.counts.fates.cancelled.add(id.kind(), 1);
                 inner.ended.cancel(shape, id.kind());
-                if collection.is_some_and(|collection| inner.tickets.done(collection, 1)) {
-                    self.settled.notify_all();
+                if let Some(collection) = collection {
+                    inner.tickets.done(collection, 1);
+                    // It may have been the last one that was left, though blocks that run have
+                    // others of them, which are done.
+                    if self.outstanding_of(&inner, collection).is_over() {
+                        self.settled.notify_all();
+                    }
                 }
                 self.gauge(&mut inner);
                 CallStage::Queued

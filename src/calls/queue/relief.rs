@@ -442,6 +442,8 @@ impl Queue {
                 inner.end_block(&new, end);
             }
             self.gauge(&mut inner);
+            // The calls in front of this one are done, that of the interrupted record as well.
+            self.settled.notify_all();
             return Some(HandedOut {
                 turn: turn.clone(),
                 block,

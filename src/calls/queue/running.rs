@@ -116,8 +116,14 @@ impl Running {
     }
 
     /// Makes the block's first record the one that is running.
-    pub(super) fn begin(&self, cells: &Cells) {
-        cells.cut.store(self.at(self.len()), Ordering::Relaxed);
+    pub(super) fn begin(&mut self, cells: &Cells) {
+        if !cells.divisible {
+            // Who comes to wait when a batch was claimed can't have it end earlier.
+            let ends = self.parts.iter().map(|(_, records)| records.end);
+            let len = self.len();
+            self.marks.extend(ends.filter(|end| *end < len));
+        }
+        cells.cut.store(self.at(self.boundary()), Ordering::Relaxed);
         cells.progress.store(self.at(0), Ordering::Release);
     }
 
@@ -133,10 +139,10 @@ impl Running {
         (at < self.len()).then_some(at)
     }
 
-    /// Claims the records from `from` to `to` as a whole, or up to the first that was cancelled.
-    /// Returns the end.
+    /// Claims the records from `from` to `to` as a whole, or up to the first before which the
+    /// thread must pass. Returns the end.
     pub(super) fn claim(&mut self, from: usize, to: usize, cells: &Cells) -> usize {
-        self.claimed = to.min(self.first_skipped()).max(from);
+        self.claimed = to.min(self.boundary()).max(from);
         cells.end.store(self.at(self.claimed), Ordering::Relaxed);
         self.claimed
     }

@@ -55,6 +55,11 @@ impl Parts {
         }
     }
 
+    /// Whether several collections have queued them.
+    pub(super) fn are_mixed(&self) -> bool {
+        self.0.len() > 1
+    }
+
     /// Takes out the records that run first, at most `count`.
     pub(super) fn take_first(&mut self, count: usize) -> Parts {
         let (mut left, mut first) = (count, Vec::new());
@@ -135,18 +140,15 @@ impl Tickets {
         self.0.binary_search_by_key(&collection, found).ok()
     }
 
-    /// Some of its calls are done or cancelled. Returns true if they were the last.
-    pub(super) fn done(&mut self, collection: u64, calls: u64) -> bool {
-        let Some(at) = self.position(collection) else {
-            return false;
-        };
-        let ticket = &mut self.0[at];
-        ticket.left -= calls;
-        let over = ticket.left == 0;
-        if over && ticket.discarded == 0 {
-            self.0.remove(at);
+    /// Some of its calls are done or cancelled.
+    pub(super) fn done(&mut self, collection: u64, calls: u64) {
+        if let Some(at) = self.position(collection) {
+            let ticket = &mut self.0[at];
+            ticket.left -= calls;
+            if ticket.left == 0 && ticket.discarded == 0 {
+                self.0.remove(at);
+            }
         }
-        over
     }
 
     /// Some of its calls are dropped.
