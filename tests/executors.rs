@@ -117,6 +117,30 @@ fn budgets_of_time() {
     assert_eq!(drained(&vm.runtime, ALL.time(Duration::MAX)), (2, 0));
 }
 
+/// A budget that is used up by the last call leaves nothing that another thread waits for, and
+/// neither does a call that was taken and made.
+#[test]
+fn who_waits_does_not_wait_for_an_empty_drain() {
+    for taken in [false, true] {
+        let (vm, log, finalizers) = logged(Runtime::builder().executor(Executor::Inline));
+        doom(&vm, 2, &finalizers);
+        std::thread::scope(|scope| {
+            let runtime = &vm.runtime;
+            let waiting = scope.spawn(|| runtime.block_until_finalizer_queue_empty(LONG));
+            for left in [1, 0] {
+                if taken {
+                    let due = runtime.next_due().unwrap().expect("a call");
+                    due.call().unwrap();
+                } else {
+                    assert_eq!(drained(runtime, ALL.calls(1)), (1, left));
+                }
+            }
+            assert_eq!(waiting.join().unwrap(), Ok(()), "taken: {taken}");
+        });
+        assert_eq!(log.lock().unwrap().len(), 2);
+    }
+}
+
 /// Bulk finalizers take no more objects than the budget allows.
 #[test]
 fn budgets_cut_bulk_calls() {

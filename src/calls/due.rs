@@ -158,6 +158,7 @@ impl Calls {
         while let Taken::Drain { int_arg_regs } = self.queue.take(&turn, false) {
             let choose = |block: &Block| self.shapes.choose_codes(block, int_arg_regs);
             if let Some(call) = self.queue.hand_out(&turn, choose) {
+                self.queue.rest(&turn);
                 return Some((call, int_arg_regs));
             }
         }

@@ -240,6 +240,7 @@ impl Calls {
                     let (done, whole) = self.drain(int_arg_regs, &mut limit, lender, &turn);
                     executed += done;
                     if !whole {
+                        self.queue.rest(&turn);
                         return executed;
                     }
                 }

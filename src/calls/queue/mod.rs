@@ -345,6 +345,16 @@ impl Queue {
         }
     }
 
+    /// The turn's thread, one of the embedder's, looks for no more work. If none is left, it is
+    /// parked, as if it had found that out itself.
+    pub(crate) fn rest(&self, turn: &Turn) {
+        let mut inner = self.inner.lock();
+        if inner.lane(turn.lane()).is_some_and(|lane| lane.is_empty()) {
+            self.set_parked(turn, true);
+            self.settled.notify_all();
+        }
+    }
+
     /// Whether the thread of the executor's lane is parked, in the status word.
     fn set_parked(&self, turn: &Turn, on: bool) {
         if turn.lane() != LaneId::EXECUTOR {
