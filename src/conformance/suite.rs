@@ -3,6 +3,7 @@
 
 use std::any::Any;
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -11,7 +12,9 @@ use super::program::{Op, ROOTS, generate};
 use super::{Call, Fault, Setup, Subject};
 use crate::order::{Order, Scope};
 
-/// How many programs are tried with `FING_CASES` unset.
+/// Says how many programs are tried.
+const VARIABLE: &str = "FING_CASES";
+/// How many programs are tried with that unset.
 const CASES: u64 = 250;
 /// How many shorter programs are tried to explain a failure.
 const TRIES: usize = 600;
@@ -88,13 +91,23 @@ impl fmt::Display for Failure {
     }
 }
 
+/// How many programs are tried with this value of [`VARIABLE`].
+fn cases(value: Option<OsString>) -> u64 {
+    let Some(value) = value else { return CASES };
+    let text = value.to_string_lossy();
+    let number = text.parse();
+    number.unwrap_or_else(|e| panic!("{VARIABLE}={text}: {e}, wanted a number"))
+}
+
 impl Suite {
     /// The default suite for an order of finalization.
+    ///
+    /// # Panics
+    /// If `FING_CASES` is set to something else than a number.
     pub fn new(order: Order) -> Suite {
-        let cases = std::env::var("FING_CASES").ok();
         Suite {
             order,
-            cases: cases.and_then(|text| text.parse().ok()).unwrap_or(CASES),
+            cases: cases(std::env::var_os(VARIABLE)),
             seed: 1,
             fault: None,
         }
@@ -506,5 +519,29 @@ fn same<T: PartialEq + fmt::Debug>(what: &str, found: T, wanted: T) -> Result<()
         Ok(())
     } else {
         Err(format!("{what}: found {found:?}, wanted {wanted:?}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_number_of_cases_is_refused() {
+        assert_eq!(cases(None), CASES);
+        assert_eq!(cases(Some("20000".into())), 20_000);
+        for (value, why) in [
+            ("", "cannot parse integer from empty string"),
+            ("all", "invalid digit found in string"),
+            ("-1", "invalid digit found in string"),
+            (
+                "99999999999999999999",
+                "number too large to fit in target type",
+            ),
+        ] {
+            let refused = catch_unwind(|| cases(Some(value.into()))).unwrap_err();
+            let wanted = format!("panic: FING_CASES={value}: {why}, wanted a number");
+            assert_eq!(text_of(&*refused), wanted);
+        }
     }
 }
