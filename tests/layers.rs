@@ -29,7 +29,8 @@ const STUBS: &str = "
     error, veneer < unwind < tools < code;
     unwind < compile;
     code, compile < publish;
-    compile < fuzzing, clif;
+    compile < fuzzing, inward;
+    inward < clif, entry;
     record, compile, host < interp;
     barrier, interp, publish < stub < call < cache < function < entry;
     lock < frames, function;

@@ -92,6 +92,7 @@ mod gate;
 pub mod go_frame;
 mod host;
 mod interp;
+mod inward;
 mod key;
 mod lock;
 mod lower;

@@ -10,15 +10,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::call::Typed;
-use super::compile::compile_entry;
 use super::function::Functions;
-use super::moves::EntryKey;
 use super::options::{CallbackOptions, EntryOptions};
 use super::pool::{Page, Pool};
 use super::slot::{Slot, SlotRef};
 use super::typed::Closures;
-use super::veneer;
 use crate::code::{Arena, CodeSlice, WriteAccess};
+use crate::inward::{EntryKey, compile_entry, veneer};
 use crate::lock::lock;
 use crate::publish::{CodePart, Publisher};
 use crate::tools::Tools;

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, Weak};
 
 use super::callback::{Function, SharedCallback};
 use super::entries::EntryPoint;
-use super::moves::EntryKey;
 use super::options::CallbackOptions;
+use crate::inward::EntryKey;
 use crate::lock::lock;
 use crate::{Signature, StubError};
 

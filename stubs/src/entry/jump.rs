@@ -29,8 +29,8 @@ use super::handler::guarded;
 use super::slot::Slot;
 use super::thread::inside;
 use super::typed::Checked;
-use super::veneer;
 use crate::function::{Enter, FunctionType};
+use crate::inward::veneer;
 use crate::signature::{Kind, Type};
 use crate::{Abi, Assignment, Place, RegClass, Signature, StubError, assign};
 

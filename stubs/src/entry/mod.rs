@@ -41,7 +41,6 @@
 
 mod call;
 mod callback;
-mod compile;
 mod entries;
 mod error;
 mod forward;
@@ -49,8 +48,6 @@ mod function;
 mod handler;
 mod held;
 mod jump;
-mod lower;
-mod moves;
 mod options;
 mod pool;
 mod report;
@@ -61,16 +58,15 @@ mod sync;
 mod tests;
 mod thread;
 mod typed;
-mod veneer;
 pub mod windows;
 
 pub use call::{Call, CallValueError, Scalar, WrongValue};
 pub use callback::{Callback, Close, Function, SharedCallback};
-pub use compile::{CompiledEntry, compile_entry};
 pub use entries::{Entries, EntryPoint, EntryStats};
 pub use error::{CallbackTypeError, CloseError};
 pub use forward::PointFunction;
 pub use function::FunctionCallback;
-pub use moves::EntryKey;
 pub use options::{CallbackOptions, EntryOptions};
 pub use report::{Described, Failure, Freed, Observer, OnFailure, Report};
+
+pub use crate::inward::{CompiledEntry, EntryKey, compile_entry};

@@ -34,7 +34,7 @@ use super::pool::Pool;
 use super::report::{Described, Failure, Freed, OnFailure, Report, forget, message, tell};
 use super::state::{Ending, Entered, Late, State, generation};
 use super::thread::{ALL_THREADS, is_inside, is_this_thread, thread_number};
-use super::veneer::{HANDLER_OFFSET, STATE_OFFSET, VENEER_OFFSET};
+use crate::inward::veneer::{HANDLER_OFFSET, STATE_OFFSET, VENEER_OFFSET};
 use crate::lock::none_held;
 
 /// What an entry leads to. The first three fields are read by its code.

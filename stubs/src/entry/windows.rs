@@ -17,8 +17,8 @@ use std::sync::{Arc, Mutex};
 
 use super::callback::{Function, SharedCallback};
 use super::entries::Entries;
-use super::moves::{EntryKey, words_of};
 use super::options::CallbackOptions;
+use crate::inward::{EntryKey, words_of};
 use crate::lock::lock;
 use crate::quote::short;
 use crate::signature::{Kind, WORD};

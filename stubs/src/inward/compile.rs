@@ -18,11 +18,11 @@ use crate::{Compiler, StubError};
 pub struct CompiledEntry {
     key: EntryKey,
     /// Its last word is for the body's address.
-    pub(super) veneer: Encoded,
+    pub(crate) veneer: Encoded,
     /// With its landing pad; empty if the veneer calls the handler itself.
-    pub(super) body: Vec<u8>,
-    pub(super) body_state: Option<CallState>,
-    pub(super) veneer_state: Option<CallState>,
+    pub(crate) body: Vec<u8>,
+    pub(crate) body_state: Option<CallState>,
+    pub(crate) veneer_state: Option<CallState>,
     clif: String,
     listing: Option<String>,
 }

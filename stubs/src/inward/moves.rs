@@ -19,7 +19,7 @@ use crate::{
 
 /// Where a pointer to an argument's bytes is, or the bytes themselves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) enum Origin {
+pub(crate) enum Origin {
     /// Integer argument register by position, from this byte on, counted from the least
     /// significant.
     Int(u8, u8),
@@ -31,19 +31,19 @@ pub(super) enum Origin {
 
 /// One move from the caller's side to the block of arguments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct ArgumentMove {
-    pub(super) from: Origin,
+pub(crate) struct ArgumentMove {
+    pub(crate) from: Origin,
     /// `from` holds the address of the bytes.
-    pub(super) by_reference: bool,
+    pub(crate) by_reference: bool,
     /// Bytes: at most 8 from a register.
-    pub(super) size: u32,
+    pub(crate) size: u32,
     /// First byte in the block of arguments.
-    pub(super) to: u32,
+    pub(crate) to: u32,
 }
 
 /// Where a result's bytes go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) enum Destination {
+pub(crate) enum Destination {
     /// Integer result register by position, from this byte on.
     Int(u8, u8),
     /// Float result register by position, from this byte on.
@@ -56,7 +56,7 @@ pub(super) enum Destination {
 
 /// What stands above a result in its integer register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Above {
+pub(crate) enum Above {
     /// Other results, or nothing that counts.
     Rest,
     /// Zeroes: the value is alone in its register.
@@ -67,12 +67,12 @@ pub(super) enum Above {
 
 /// One move from the block of results to the caller's side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct ResultMove {
+pub(crate) struct ResultMove {
     /// First byte in the block of results.
-    pub(super) from: u32,
-    pub(super) size: u32,
-    pub(super) to: Destination,
-    pub(super) above: Above,
+    pub(crate) from: u32,
+    pub(crate) size: u32,
+    pub(crate) to: Destination,
+    pub(crate) above: Above,
 }
 
 /// What the code of an entry depends on: the caller's ABI, and where each byte is found and left.
@@ -90,19 +90,19 @@ pub(super) struct ResultMove {
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct EntryKey {
     call: StubKey,
-    pub(super) arguments: Vec<ArgumentMove>,
-    pub(super) results: Vec<ResultMove>,
+    pub(crate) arguments: Vec<ArgumentMove>,
+    pub(crate) results: Vec<ResultMove>,
     /// Bytes of the two blocks.
-    pub(super) argument_bytes: u32,
-    pub(super) result_bytes: u32,
+    pub(crate) argument_bytes: u32,
+    pub(crate) result_bytes: u32,
     /// The hidden result pointer is argument 0 (and comes back as result 0), or is in a register
     /// of its own.
-    pub(super) hidden: Option<HiddenPointer>,
+    pub(crate) hidden: Option<HiddenPointer>,
 }
 
 /// How the caller passes the address of its result area.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum HiddenPointer {
+pub(crate) enum HiddenPointer {
     Argument,
     OwnRegister,
 }
@@ -141,7 +141,7 @@ impl EntryKey {
     /// As [`EntryKey::new`] for a caller that passes every argument of `signature` as one word
     /// whatever its type, as Go's Windows callbacks want it, with blocks by Go's layout: `words` is
     /// the signature of the caller, with an unsigned word for each argument that has bytes.
-    pub(super) fn of_words(
+    pub(crate) fn of_words(
         signature: &Signature,
         words: &Signature,
         abi: Abi,
@@ -235,7 +235,7 @@ impl EntryKey {
 
     /// Positions of the argument registers of a class that are read, ascending, each once. A hidden
     /// result pointer in an argument register is among them.
-    pub(super) fn arguments_in(&self, class: RegClass) -> Vec<u8> {
+    pub(crate) fn arguments_in(&self, class: RegClass) -> Vec<u8> {
         let position = |m: &ArgumentMove| match (class, m.from) {
             (RegClass::Int, Origin::Int(n, _)) | (RegClass::Float, Origin::Float(n, _)) => Some(n),
             _ => None,
@@ -249,7 +249,7 @@ impl EntryKey {
     }
 
     /// Positions of the result registers of a class that are set, ascending, each once.
-    pub(super) fn results_in(&self, class: RegClass) -> Vec<u8> {
+    pub(crate) fn results_in(&self, class: RegClass) -> Vec<u8> {
         let position = |m: &ResultMove| match (class, m.to) {
             (RegClass::Int, Destination::Int(n, _))
             | (RegClass::Float, Destination::Float(n, _)) => Some(n),
@@ -395,7 +395,7 @@ fn extension(ty: &Type, abi: Abi) -> Above {
 }
 
 /// The signature of a caller that passes a word for each argument of `signature` that has bytes.
-pub(super) fn words_of(signature: &Signature) -> Result<Signature, StubError> {
+pub(crate) fn words_of(signature: &Signature) -> Result<Signature, StubError> {
     let has_bytes = |ty: &&Type| ty.layout().is_some_and(|layout| layout.size > 0);
     let params = signature.arguments().filter(has_bytes);
     let params = params.map(|_| Type::uintptr()).collect();

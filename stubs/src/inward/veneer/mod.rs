@@ -11,7 +11,7 @@
 //! 3. The *body*, one for each key, made by Cranelift: see [`lower`](super::lower). Where it would
 //!    move nothing, the veneer for amd64 calls the handler itself.
 //!
-//! Typed closures can have a veneer of their own, which [jumps](super::jump) to them.
+//! Typed closures can have a veneer of their own, which [jumps](crate::entry) to them.
 //!
 //! | the veneer puts | into |
 //! |---|---|
@@ -36,16 +36,16 @@ use crate::veneer::Encoded;
 use crate::{Abi, Arch, Convention, Family, RegClass};
 
 /// Offset in a slot of the veneer's address.
-pub(super) const VENEER_OFFSET: i32 = 0;
+pub(crate) const VENEER_OFFSET: i32 = 0;
 /// Offset in a slot of its state.
-pub(super) const STATE_OFFSET: i32 = 8;
+pub(crate) const STATE_OFFSET: i32 = 8;
 /// Offset in a slot of the handler's address.
-pub(super) const HANDLER_OFFSET: i32 = 16;
+pub(crate) const HANDLER_OFFSET: i32 = 16;
 
 /// What a veneer has to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Plan {
-    pub(super) abi: Abi,
+pub(crate) struct Plan {
+    pub(crate) abi: Abi,
     /// Positions of the argument and result registers in use.
     int_arguments: Vec<u8>,
     float_arguments: Vec<u8>,
@@ -53,26 +53,26 @@ pub(super) struct Plan {
     float_results: Vec<u8>,
     has_hidden: bool,
     /// The veneer calls the handler itself: the blocks are in the image.
-    pub(super) direct: Option<Direct>,
+    pub(crate) direct: Option<Direct>,
 }
 
 /// A call of the handler without a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Direct {
+pub(crate) struct Direct {
     /// Offsets of the blocks in the image.
-    pub(super) arguments: i32,
-    pub(super) results: i32,
+    pub(crate) arguments: i32,
+    pub(crate) results: i32,
     /// Words of results.
-    pub(super) words: u32,
+    pub(crate) words: u32,
     /// Number of the code.
-    pub(super) code: u64,
+    pub(crate) code: u64,
 }
 
 /// A register, by the machine's name, and its word in the image.
 type Word = (&'static str, i32);
 
 impl Plan {
-    pub(super) fn of(key: &EntryKey) -> Plan {
+    pub(crate) fn of(key: &EntryKey) -> Plan {
         Plan {
             abi: key.abi(),
             int_arguments: key.arguments_in(RegClass::Int),
@@ -85,19 +85,19 @@ impl Plan {
     }
 
     /// The word of an argument register.
-    pub(super) fn int(&self, position: u8) -> i32 {
+    pub(crate) fn int(&self, position: u8) -> i32 {
         8 * place(&self.int_arguments, position)
     }
 
     /// The 16 bytes of a float argument register, which hold it as memory would; where a float
     /// register has 8, the first 8.
-    pub(super) fn float(&self, position: u8) -> i32 {
+    pub(crate) fn float(&self, position: u8) -> i32 {
         let ints = words(&self.int_arguments);
         ints + 16 * place(&self.float_arguments, position)
     }
 
     /// The word of a hidden result pointer with a register of its own.
-    pub(super) fn hidden(&self) -> i32 {
+    pub(crate) fn hidden(&self) -> i32 {
         words(&self.int_arguments) + 16 * self.float_arguments.len() as i32
     }
 
@@ -106,12 +106,12 @@ impl Plan {
     }
 
     /// The word of a result register.
-    pub(super) fn int_result(&self, position: u8) -> i32 {
+    pub(crate) fn int_result(&self, position: u8) -> i32 {
         self.results() + 8 * place(&self.int_results, position)
     }
 
     /// The 16 bytes of a float result register.
-    pub(super) fn float_result(&self, position: u8) -> i32 {
+    pub(crate) fn float_result(&self, position: u8) -> i32 {
         self.results() + words(&self.int_results) + 16 * place(&self.float_results, position)
     }
 
@@ -122,7 +122,7 @@ impl Plan {
 
     /// First of `size` bytes in the word of an integer register, from byte `byte` on, counted from
     /// the least significant.
-    pub(super) fn byte_of_int(&self, byte: u8, size: u32) -> i32 {
+    pub(crate) fn byte_of_int(&self, byte: u8, size: u32) -> i32 {
         if self.abi.machine().big_endian {
             8 - i32::from(byte) - size as i32
         } else {
@@ -212,7 +212,7 @@ fn number(name: &str) -> Result<u32, String> {
         .ok_or_else(|| format!("register {name:?}, wanted a letter and a number below 32"))
 }
 
-/// Encodes a [veneer that jumps](super::jump) for callers of the native convention: the registers
+/// Encodes a [veneer that jumps](crate::entry) for callers of the native convention: the registers
 /// of the slot's address and of the number, and the number. The function's address follows at the
 /// next multiple of 8.
 type Jump = fn([&str; 2], u64) -> Result<Encoded, String>;
@@ -249,30 +249,30 @@ fn machine(arch: Arch) -> Option<&'static Machine> {
 }
 
 /// Whether callers of this ABI can be served.
-pub(super) fn has_entries(abi: Abi) -> bool {
+pub(crate) fn has_entries(abi: Abi) -> bool {
     let is_tail = abi.convention().is_some_and(Convention::is_tail);
     machine(abi.arch()).is_some() && !is_tail
 }
 
 /// Whether veneers of this machine do without a body where it would move nothing.
-pub(super) fn is_direct(arch: Arch) -> bool {
+pub(crate) fn is_direct(arch: Arch) -> bool {
     machine(arch).is_some_and(|machine| machine.is_direct)
 }
 
 /// Instructions where an indirect branch may land.
-pub(super) fn landing_pad(arch: Arch) -> &'static [u8] {
+pub(crate) fn landing_pad(arch: Arch) -> &'static [u8] {
     machine(arch).map_or(&[], |machine| machine.landing_pad)
 }
 
 /// Bytes of an entry: instructions, and the slot's address in its last 8.
-pub(super) fn entry_bytes(abi: Abi) -> usize {
+pub(crate) fn entry_bytes(abi: Abi) -> usize {
     machine(abi.arch()).map_or(0, |machine| {
         (machine.entry)(abi.family()).len().next_multiple_of(8) + 8
     })
 }
 
 /// The entry of the slot at `slot`, for callers of the family of `abi`.
-pub(super) fn entry(abi: Abi, slot: u64) -> Vec<u8> {
+pub(crate) fn entry(abi: Abi, slot: u64) -> Vec<u8> {
     let Some(machine) = machine(abi.arch()) else {
         return Vec::new();
     };
@@ -280,7 +280,7 @@ pub(super) fn entry(abi: Abi, slot: u64) -> Vec<u8> {
 }
 
 /// The veneer's instructions; its last 8 bytes are for [the body's address](aim).
-pub(super) fn encode(plan: &Plan) -> Result<Encoded, String> {
+pub(crate) fn encode(plan: &Plan) -> Result<Encoded, String> {
     let arch = plan.abi.arch();
     let machine = machine(arch).ok_or_else(|| format!("no veneer for {arch}"))?;
     let mut code = (machine.veneer)(plan)?;
@@ -289,12 +289,12 @@ pub(super) fn encode(plan: &Plan) -> Result<Encoded, String> {
 }
 
 /// Whether typed closures can do without a veneer.
-pub(super) fn has_jumps(arch: Arch) -> bool {
+pub(crate) fn has_jumps(arch: Arch) -> bool {
     machine(arch).is_some_and(|machine| machine.jump.is_some())
 }
 
 /// A veneer that jumps to `function`.
-pub(super) fn jump(
+pub(crate) fn jump(
     abi: Abi,
     registers: [&str; 2],
     number: u64,
@@ -309,7 +309,7 @@ pub(super) fn jump(
 }
 
 /// Writes the body's address into a veneer.
-pub(super) fn aim(veneer: &mut [u8], arch: Arch, body: u64) {
+pub(crate) fn aim(veneer: &mut [u8], arch: Arch, body: u64) {
     let at = veneer.len().saturating_sub(8);
     veneer[at..].copy_from_slice(&word(arch, body));
 }
@@ -329,7 +329,7 @@ fn word(arch: Arch, value: u64) -> [u8; 8] {
 }
 
 /// How unwinders see a veneer's call, in the terms of the body's.
-pub(super) fn call_state(arch: Arch, body: &CallState) -> CallState {
+pub(crate) fn call_state(arch: Arch, body: &CallState) -> CallState {
     machine(arch).map_or_else(
         || body.clone(),
         |machine| {

@@ -39,7 +39,7 @@ use crate::lower::STUB_NAME;
 const UNROLLED: u32 = 128;
 
 /// The function of `key`, for a machine. `code` is the number that handlers are told.
-pub(super) fn lower(compiler: &Compiler, key: &EntryKey, plan: &Plan, code: u64) -> Function {
+pub(crate) fn lower(compiler: &Compiler, key: &EntryKey, plan: &Plan, code: u64) -> Function {
     let isa = compiler.isa();
     let mut signature = Signature::new(CallConv::SystemV);
     signature.params = vec![AbiParam::new(types::I64); 4];
@@ -109,7 +109,7 @@ struct InPlace {
 }
 
 /// How the veneer can call the handler itself: if a body would only pass on what is in the image.
-pub(super) fn direct(key: &EntryKey, plan: &Plan, code: u64) -> Option<Direct> {
+pub(crate) fn direct(key: &EntryKey, plan: &Plan, code: u64) -> Option<Direct> {
     let in_place = InPlace::of(key, plan);
     Some(Direct {
         arguments: in_place.arguments?,
