@@ -12,7 +12,7 @@ use std::sync::{Arc, OnceLock};
 
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::isa::unwind::{UnwindInfo, systemv};
-use cranelift_codegen::isa::{self, CallConv, OwnedTargetIsa};
+use cranelift_codegen::isa::{self, CallConv, OwnedTargetIsa, TargetIsa};
 use cranelift_codegen::settings::{self, Configurable};
 use cranelift_codegen::{CompiledCode, Context, FinalizedMachReloc};
 use target_lexicon::{Architecture, Triple};
@@ -101,6 +101,32 @@ impl Compiled {
         })
     }
 
+    /// How unwinders see the calls of each part of the [image](Compiled::image), by its range;
+    /// empty where Cranelift has no System V information.
+    #[cfg(feature = "clif")]
+    pub(crate) fn states(&self) -> Vec<(Range<u32>, CallState)> {
+        let stub = self.stub_offset();
+        let veneer = link::veneer_offset(stub, self.code.len());
+        let entrance = self.entrance.as_ref();
+        let parts = [
+            (
+                0..stub,
+                entrance.and_then(|entrance| entrance.state.as_ref()),
+            ),
+            (stub..veneer, self.call_state.as_ref()),
+            (
+                veneer..veneer + self.veneer().len(),
+                self.veneer_state.as_ref(),
+            ),
+        ];
+        let parts = parts.into_iter().filter(|(range, _)| !range.is_empty());
+        parts
+            .filter_map(|(range, state)| {
+                Some((range.start as u32..range.end as u32, state?.clone()))
+            })
+            .collect()
+    }
+
     /// Where the stub begins in the [image](Compiled::image).
     pub fn stub_offset(&self) -> usize {
         link::stub_offset(self.entrance.as_ref().map(|entrance| entrance.code.len()))
@@ -156,42 +182,8 @@ impl Compiler {
     /// # Errors
     /// The machine is none that Cranelift or this build has.
     pub fn for_target(triple: Triple) -> Result<Compiler, StubError> {
-        let none = |reason: String| StubError::NoTarget {
-            target: triple.to_string(),
-            reason,
-        };
-        let mut flags = settings::builder();
-        let verify = if cfg!(debug_assertions) {
-            "true"
-        } else {
-            "false"
-        };
-        let is_s390x = match triple.architecture {
-            Architecture::S390x => "true",
-            _ => "false",
-        };
-        // The code of a stub is the same at every optimization level, and `none` compiles fastest.
-        for (name, value) in [
-            ("opt_level", "none"),
-            ("is_pic", "false"),
-            ("unwind_info", "true"),
-            ("machine_code_cfg_info", "true"),
-            ("enable_verifier", verify),
-            ("enable_probestack", "true"),
-            ("probestack_strategy", "inline"),
-            // On s390x, the back chain, which `unwind::Cfa` goes by.
-            ("preserve_frame_pointers", is_s390x),
-        ] {
-            flags
-                .set(name, value)
-                .map_err(|e| none(format!("Cranelift setting {name}={value}: {e}")))?;
-        }
-        let builder = isa::lookup(triple.clone()).map_err(|e| none(e.to_string()))?;
-        let isa = builder
-            .finish(settings::Flags::new(flags))
-            .map_err(|e| none(e.to_string()))?;
         Ok(Compiler {
-            isa,
+            isa: isa_for(&triple, false)?,
             entrance: OnceLock::new(),
             #[cfg(feature = "faults")]
             fault: None,
@@ -231,6 +223,15 @@ impl Compiler {
 
     pub(crate) fn isa(&self) -> &OwnedTargetIsa {
         &self.isa
+    }
+
+    /// As [`Compiler::isa`], for code that names symbols as a module with this setting does.
+    #[cfg(feature = "clif")]
+    pub(crate) fn isa_for_module(&self, is_pic: bool) -> Result<OwnedTargetIsa, StubError> {
+        match is_pic {
+            true => isa_for(self.triple(), true),
+            false => Ok(self.isa.clone()),
+        }
     }
 
     /// Whether bodies of entries give the address of a hidden result area back.
@@ -276,8 +277,7 @@ impl Compiler {
         };
         let layout = Slots::of(code, lowered.frame, lowered.save)
             .map_err(|detail| internal("placing the frame", detail, &context))?;
-        let (call_state, unwind) = self
-            .unwinding(code)
+        let (call_state, unwind) = unwinding(self.isa.as_ref(), code)
             .map_err(|detail| internal("describing the frame to unwinders", detail, &context))?;
         let veneer = match callee {
             Callee::Go(plan) => {
@@ -328,7 +328,7 @@ impl Compiler {
         let code = context
             .compile(self.isa.as_ref(), &mut ControlPlane::default())
             .map_err(|e| internal(format!("{:?}", e.inner)))?;
-        let (state, unwind) = self.unwinding(code).map_err(internal)?;
+        let (state, unwind) = unwinding(self.isa.as_ref(), code).map_err(internal)?;
         let entrance = Arc::new(Entrance {
             code: code.code_buffer().to_vec(),
             state,
@@ -383,24 +383,6 @@ impl Compiler {
         }
     }
 
-    /// What an unwinder must know at the code's calls, and all that Cranelift says; `None` where it
-    /// has no System V information.
-    pub(crate) fn unwinding(
-        &self,
-        code: &CompiledCode,
-    ) -> Result<(Option<CallState>, Option<systemv::UnwindInfo>), String> {
-        let isa = self.isa.as_ref();
-        match code.create_unwind_info(isa) {
-            Ok(Some(UnwindInfo::SystemV(info))) => {
-                let calls: Vec<u32> = code.buffer.call_sites().map(|site| site.ret_addr).collect();
-                let state = CallState::at_calls(isa, &info, &calls)?;
-                Ok((Some(state), Some(info)))
-            }
-            Ok(_) => Ok((None, None)),
-            Err(e) => Err(e.to_string()),
-        }
-    }
-
     fn check_machine(&self, key: &StubKey) -> Result<(), StubError> {
         if arch_of(self.triple()) == Some(key.abi().arch()) {
             return Ok(());
@@ -410,6 +392,61 @@ impl Compiler {
             wanted: key.abi().arch().to_string(),
             found: self.triple().to_string(),
         })
+    }
+}
+
+/// The ISA with the settings of stubs.
+fn isa_for(triple: &Triple, is_pic: bool) -> Result<OwnedTargetIsa, StubError> {
+    let none = |reason: String| StubError::NoTarget {
+        target: triple.to_string(),
+        reason,
+    };
+    let mut flags = settings::builder();
+    let verify = if cfg!(debug_assertions) {
+        "true"
+    } else {
+        "false"
+    };
+    let is_s390x = match triple.architecture {
+        Architecture::S390x => "true",
+        _ => "false",
+    };
+    // The code of a stub is the same at every optimization level, and `none` compiles fastest.
+    for (name, value) in [
+        ("opt_level", "none"),
+        ("is_pic", if is_pic { "true" } else { "false" }),
+        ("unwind_info", "true"),
+        ("machine_code_cfg_info", "true"),
+        ("enable_verifier", verify),
+        ("enable_probestack", "true"),
+        ("probestack_strategy", "inline"),
+        // On s390x, the back chain, which `unwind::Cfa` goes by.
+        ("preserve_frame_pointers", is_s390x),
+    ] {
+        flags
+            .set(name, value)
+            .map_err(|e| none(format!("Cranelift setting {name}={value}: {e}")))?;
+    }
+    let builder = isa::lookup(triple.clone()).map_err(|e| none(e.to_string()))?;
+    builder
+        .finish(settings::Flags::new(flags))
+        .map_err(|e| none(e.to_string()))
+}
+
+/// What an unwinder must know at the code's calls, and all that Cranelift says; `None` where it has
+/// no System V information.
+pub(crate) fn unwinding(
+    isa: &dyn TargetIsa,
+    code: &CompiledCode,
+) -> Result<(Option<CallState>, Option<systemv::UnwindInfo>), String> {
+    match code.create_unwind_info(isa) {
+        Ok(Some(UnwindInfo::SystemV(info))) => {
+            let calls: Vec<u32> = code.buffer.call_sites().map(|site| site.ret_addr).collect();
+            let state = CallState::at_calls(isa, &info, &calls)?;
+            Ok((Some(state), Some(info)))
+        }
+        Ok(_) => Ok((None, None)),
+        Err(e) => Err(e.to_string()),
     }
 }
 

@@ -7,6 +7,8 @@
 #![expect(unsafe_code, reason = "the unwinder's registry is two C functions")]
 
 mod frames;
+#[cfg(feature = "clif")]
+mod relocatable;
 
 use cranelift_codegen::isa::TargetIsa;
 use cranelift_codegen::isa::unwind::systemv::UnwindInfo;
@@ -21,6 +23,8 @@ use gimli::{
 use target_lexicon::Architecture;
 
 pub(crate) use self::frames::Frames;
+#[cfg(feature = "clif")]
+pub(crate) use self::relocatable::Relocatable;
 use crate::host::{IS_BIG_ENDIAN, UNWINDER_TAKES_SECTIONS, deregister_frame, register_frame};
 use crate::veneer::{Unwind, image};
 

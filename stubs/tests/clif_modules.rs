@@ -110,7 +110,7 @@ impl Case {
             addresses,
         );
         let stub = define_stub(compiler, module, &format!("stub_{n}"), Linkage::Local, &key);
-        let caller = caller(module, &name, stub.unwrap(), callee);
+        let caller = caller(module, &name, stub.unwrap().id, callee);
         Some(Case {
             clif,
             arguments,
@@ -180,7 +180,7 @@ fn an_object_file_has_stubs_too() {
     let defined: Vec<Case> = (0..40).filter_map(define).collect();
     assert!(defined.len() > 10, "{}", defined.len());
     let object = module.finish().emit().unwrap();
-    let Some(function) = library::open("clif_modules", "object.o", &object) else {
+    let Some(function) = library::open("clif_modules", &[("object.o", &object)]) else {
         return;
     };
     for case in defined {
@@ -207,7 +207,7 @@ fn go_functions_are_called_for_every_register_count() {
             let key = StubKey::new(&signature, abi, KeyOptions::default()).unwrap();
             let name = format!("go_{count}");
             let stub = define_stub(&compiler, &mut module, &name, Linkage::Export, &key);
-            (count, stub.unwrap())
+            (count, stub.unwrap().id)
         })
         .collect();
     module.finalize_definitions().unwrap();

@@ -1,7 +1,7 @@
 //! For embedders with a Cranelift of their own: signatures of functions that their JIT compiled, as
-//! this crate's; stubs in their modules ([`define_stub`]). Feature `clif`; with it types of
-//! `cranelift_codegen` and `cranelift_module` are part of this crate's API, in the range of
-//! versions that `Cargo.toml` names.
+//! this crate's; stubs and entries in their modules ([`define_stub`], [`define_entry`]). Feature
+//! `clif`; with it types of `cranelift_codegen` and `cranelift_module` are part of this crate's
+//! API, in the range of versions that `Cargo.toml` names.
 //!
 //! [`ClifSignature`] makes a [`Signature`] and an [`Abi`] of a `cranelift_codegen::ir::Signature`,
 //! so that a JIT need not write Go's types to have its functions called:
@@ -67,16 +67,20 @@
 //! keep a register that their convention has them keep.
 #![forbid(unsafe_code)]
 
+mod entry;
 mod error;
 mod module;
 mod places;
+mod unwind;
 
 use cranelift_codegen::ir::{self, AbiParam, ArgumentExtension, ArgumentPurpose, types};
 use cranelift_codegen::isa::CallConv;
 use target_lexicon::Triple;
 
+pub use entry::{EntryContext, EntryHandler, define_entry, handler_signature};
 pub use error::ClifError;
-pub use module::{DefineError, define_stub, stub_signature};
+pub use module::{DefineError, Defined, Definition, define_stub, stub_signature};
+pub use unwind::{RelocatableTable, TableAddress, UnwindTable};
 
 use crate::abi::{Abi, Arch, Convention};
 use crate::assign::{AssignError, assign};

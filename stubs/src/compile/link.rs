@@ -14,6 +14,11 @@ pub(super) fn stub_offset(entrance: Option<usize>) -> usize {
     entrance.map_or(0, |bytes| (LEAD_IN + bytes).next_multiple_of(ALIGNMENT))
 }
 
+/// Where the veneer begins behind a stub of so many bytes that begins at `start`.
+pub(super) fn veneer_offset(start: usize, stub: usize) -> usize {
+    (start + stub).next_multiple_of(ALIGNMENT)
+}
+
 /// `entrance`, if there is one, told where the stub is; `stub` followed by `veneer`, with each of
 /// the stub's relocations aimed at the veneer.
 pub(super) fn link(
@@ -31,7 +36,7 @@ pub(super) fn link(
         image.resize(start, 0);
     }
     image.extend_from_slice(stub);
-    let target = image.len().next_multiple_of(ALIGNMENT);
+    let target = veneer_offset(start, stub.len());
     image.resize(target, 0);
     image.extend_from_slice(veneer);
     for relocation in relocations {

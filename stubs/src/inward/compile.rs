@@ -3,12 +3,14 @@
 
 use std::fmt;
 
-use cranelift_codegen::Context;
 use cranelift_codegen::control::ControlPlane;
+use cranelift_codegen::isa::OwnedTargetIsa;
+use cranelift_codegen::{Context, FinalizedMachReloc};
 
-use super::lower::{direct, lower};
+use super::lower::{direct, lower, through_slot};
 use super::moves::EntryKey;
-use super::veneer::{self, Plan};
+use super::veneer::{self, Plan, Way};
+use crate::compile::unwinding;
 use crate::lock::none_held;
 use crate::unwind::CallState;
 use crate::veneer::Encoded;
@@ -106,57 +108,100 @@ pub fn compile_entry(
     number: u64,
     listing: bool,
 ) -> Result<CompiledEntry, StubError> {
+    check_machine(compiler, key)?;
     let arch = key.abi().arch();
-    if compiler.arch() != Some(arch) {
-        return Err(StubError::WrongHost {
-            key: key.to_string(),
-            wanted: arch.to_string(),
-            found: compiler.triple().to_string(),
-        });
-    }
-    // Cranelift writes log records.
-    none_held();
-    let internal = |step, detail| StubError::Internal {
-        key: key.to_string(),
-        step,
-        detail,
-    };
     let mut plan = Plan::of(key);
-    plan.direct = match veneer::is_direct(arch) {
-        true => direct(key, &plan, number),
-        false => None,
-    };
+    if let (true, Some(direct)) = (veneer::is_direct(arch), direct(key, &plan, number)) {
+        plan.way = Way::Handler(direct);
+    }
     let isa = compiler.isa();
-    let function = lower(compiler, key, &plan, number);
+    let call = through_slot(isa.default_call_conv(), number);
+    let function = lower(compiler, key, &plan, call);
     let clif = function.display().to_string();
     let mut context = Context::for_function(function);
     context.set_disasm(listing);
-    let code = context
-        .compile(isa.as_ref(), &mut ControlPlane::default())
-        .map_err(|e| internal("compiling", format!("{:?}\n{clif}", e.inner)))?;
-    if !code.buffer.relocs().is_empty() {
-        let detail = format!("{:?}: wanted no relocation", code.buffer.relocs());
-        return Err(internal("compiling", detail));
+    let parts = Parts::new(isa, key, &plan, &mut context)?;
+    if !parts.relocations.is_empty() {
+        let detail = format!("{:?}: wanted no relocation", parts.relocations);
+        return Err(internal(key, "compiling", detail));
     }
-    let unwinding = |detail| internal("describing the frame to unwinders", detail);
-    let (body_state, _) = compiler.unwinding(code).map_err(unwinding)?;
     // A body that nothing calls is compiled as well: a veneer's call is told to unwinders in the
     // terms of the body's.
-    let body = match plan.direct {
-        Some(_) => Vec::new(),
-        None => [veneer::landing_pad(arch), code.code_buffer()].concat(),
+    let body = match plan.way {
+        Way::Handler(_) => Vec::new(),
+        _ => [veneer::landing_pad(arch), &parts.body].concat(),
     };
-    let veneer = veneer::encode(&plan).map_err(|detail| internal("encoding", detail))?;
-    let veneer_state = body_state
-        .as_ref()
-        .map(|state| veneer::call_state(arch, state));
     Ok(CompiledEntry {
         key: key.clone(),
-        veneer,
+        veneer: parts.veneer,
         body,
-        body_state,
-        veneer_state,
+        body_state: parts.body_state,
+        veneer_state: parts.veneer_state,
         clif,
-        listing: code.vcode.clone(),
+        listing: parts.listing,
     })
+}
+
+pub(crate) fn check_machine(compiler: &Compiler, key: &EntryKey) -> Result<(), StubError> {
+    let arch = key.abi().arch();
+    if compiler.arch() == Some(arch) {
+        return Ok(());
+    }
+    Err(StubError::WrongHost {
+        key: key.to_string(),
+        wanted: arch.to_string(),
+        found: compiler.triple().to_string(),
+    })
+}
+
+pub(crate) fn internal(key: &EntryKey, step: &'static str, detail: String) -> StubError {
+    StubError::Internal {
+        key: key.to_string(),
+        step,
+        detail,
+    }
+}
+
+/// A veneer, and a body as Cranelift compiles it.
+pub(crate) struct Parts {
+    pub(crate) veneer: Encoded,
+    pub(crate) body: Vec<u8>,
+    pub(crate) relocations: Vec<FinalizedMachReloc>,
+    pub(crate) body_state: Option<CallState>,
+    pub(crate) veneer_state: Option<CallState>,
+    listing: Option<String>,
+}
+
+impl Parts {
+    pub(crate) fn new(
+        isa: &OwnedTargetIsa,
+        key: &EntryKey,
+        plan: &Plan,
+        context: &mut Context,
+    ) -> Result<Parts, StubError> {
+        // Cranelift writes log records.
+        none_held();
+        if let Err(e) = context.compile(isa.as_ref(), &mut ControlPlane::default()) {
+            let detail = format!("{:?}\n{}", e.inner, e.func.display());
+            return Err(internal(key, "compiling", detail));
+        }
+        let Some(code) = context.take_compiled_code() else {
+            return Err(internal(key, "compiling", "no code".to_owned()));
+        };
+        let described = unwinding(isa.as_ref(), &code);
+        let (body_state, _) = described
+            .map_err(|detail| internal(key, "describing the frame to unwinders", detail))?;
+        let veneer = veneer::encode(plan).map_err(|detail| internal(key, "encoding", detail))?;
+        let veneer_state = body_state
+            .as_ref()
+            .map(|state| veneer::call_state(key.abi().arch(), state));
+        Ok(Parts {
+            veneer,
+            body: code.code_buffer().to_vec(),
+            relocations: code.buffer.relocs().to_vec(),
+            body_state,
+            veneer_state,
+            listing: code.vcode,
+        })
+    }
 }

@@ -5,7 +5,7 @@
 //! body(image, slot, state, base):
 //!     arguments = bytes of the image, the caller's stack, and what its pointers point to
 //!     results   = zeroes
-//!     slot.handler(slot, state, arguments, results, code)
+//!     slot.handler(slot, state, arguments, results, code)      or a call that is given
 //!     image and the caller's memory = results
 //! ```
 //! A block that is the words of registers in their order is not moved: it is where the image has
@@ -38,8 +38,41 @@ use crate::lower::STUB_NAME;
 /// More bytes than this are copied or cleared in a loop.
 const UNROLLED: u32 = 128;
 
-/// The function of `key`, for a machine. `code` is the number that handlers are told.
-pub(crate) fn lower(compiler: &Compiler, key: &EntryKey, plan: &Plan, code: u64) -> Function {
+/// What a call of the handler can be made of.
+pub(crate) struct HandlerCall {
+    slot: Value,
+    state: Value,
+    /// The addresses of the two blocks.
+    pub(crate) arguments: Value,
+    pub(crate) results: Value,
+}
+
+/// The handler's call: through the slot, in the machine's C convention. `code` is the number that
+/// handlers are told.
+pub(crate) fn through_slot(
+    convention: CallConv,
+    code: u64,
+) -> impl FnOnce(&mut FunctionBuilder<'_>, HandlerCall) {
+    move |builder, call| {
+        let mut signature = Signature::new(convention);
+        signature.params = vec![AbiParam::new(types::I64); 5];
+        let signature = builder.import_signature(signature);
+        let handler = builder
+            .ins()
+            .load(types::I64, unaligned(), call.slot, HANDLER_OFFSET);
+        let code = builder.ins().iconst(types::I64, code as i64);
+        let all = [call.slot, call.state, call.arguments, call.results, code];
+        builder.ins().call_indirect(signature, handler, &all);
+    }
+}
+
+/// The function of `key`, for a machine, which calls the handler by what `call` adds.
+pub(crate) fn lower(
+    compiler: &Compiler,
+    key: &EntryKey,
+    plan: &Plan,
+    call: impl FnOnce(&mut FunctionBuilder<'_>, HandlerCall),
+) -> Function {
     let isa = compiler.isa();
     let mut signature = Signature::new(CallConv::SystemV);
     signature.params = vec![AbiParam::new(types::I64); 4];
@@ -88,7 +121,13 @@ pub(crate) fn lower(compiler: &Compiler, key: &EntryKey, plan: &Plan, code: u64)
         }
     }
     body.clear(results, key.result_bytes);
-    body.call_handler(isa.default_call_conv(), slot, state, code);
+    let blocks = HandlerCall {
+        slot,
+        state,
+        arguments: body.address(arguments),
+        results: body.address(results),
+    };
+    call(body.builder, blocks);
     if let Some([kept_image, kept_base]) = kept {
         body.image = body.kept(kept_image);
         body.base = body.kept(kept_base);
@@ -199,19 +238,6 @@ impl Body<'_, '_> {
 
     fn store(&mut self, value: Value, to: Value, offset: i32) {
         self.builder.ins().store(unaligned(), value, to, offset);
-    }
-
-    fn call_handler(&mut self, convention: CallConv, slot: Value, state: Value, code: u64) {
-        let mut signature = Signature::new(convention);
-        signature.params = vec![AbiParam::new(types::I64); 5];
-        let signature = self.builder.import_signature(signature);
-        let handler = self.load(types::I64, slot, HANDLER_OFFSET);
-        let (arguments, results) = (self.arguments, self.results);
-        let arguments = self.address(arguments);
-        let results = self.address(results);
-        let code = self.builder.ins().iconst(types::I64, code as i64);
-        let all = [slot, state, arguments, results, code];
-        self.builder.ins().call_indirect(signature, handler, &all);
     }
 
     fn argument(&mut self, m: &ArgumentMove) {

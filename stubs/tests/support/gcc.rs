@@ -3,7 +3,7 @@
 use fing_stubs::{Abi, Convention};
 
 #[path = "library.rs"]
-mod library;
+pub(crate) mod library;
 
 /// The conventions of this host's gcc, with the attribute of a function that is of each.
 pub(crate) fn conventions() -> Vec<(Abi, &'static str)> {
@@ -18,5 +18,5 @@ pub(crate) fn conventions() -> Vec<(Abi, &'static str)> {
 
 /// Compiles a shared library for this host and opens it; see [`library::open`].
 pub(crate) fn open(name: &str, source: &str) -> Option<impl Fn(&str) -> usize + use<>> {
-    library::open(name, "callers.c", source.as_bytes())
+    library::open(name, &[("callers.c", source.as_bytes())])
 }

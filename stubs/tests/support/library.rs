@@ -6,12 +6,12 @@ use std::process::Command;
 
 use fing_oracles::tool;
 
-/// Makes a shared library for this host of a file of that name with these bytes, C or an object
-/// file, and opens it for the rest of the process's life: what is returned gives a function's
-/// address.
+/// Makes a shared library for this host of files of these names with these bytes, C or object
+/// files, and opens it for the rest of the process's life: what is returned gives a symbol's
+/// address. No file may need its code changed when it is loaded.
 ///
 /// `None` if gcc is not on this machine, which has been said aloud.
-pub(crate) fn open(name: &str, file: &str, bytes: &[u8]) -> Option<impl Fn(&str) -> usize + use<>> {
+pub(crate) fn open(name: &str, files: &[(&str, &[u8])]) -> Option<impl Fn(&str) -> usize + use<>> {
     // Under an emulator too, the compiler is the one of the machine around it.
     let gcc = match std::env::consts::ARCH {
         "x86_64" => "gcc".to_owned(),
@@ -21,13 +21,17 @@ pub(crate) fn open(name: &str, file: &str, bytes: &[u8]) -> Option<impl Fn(&str)
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let folder = folder.join(format!("{name}-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
-    let (input, so) = (folder.join(file), folder.join("library.so"));
-    std::fs::write(&input, bytes).unwrap();
+    let so = folder.join("library.so");
     let mut command = Command::new(gcc);
     command
-        .args(["-O1", "-w", "-shared", "-fPIC", "-o"])
-        .arg(&so)
-        .arg(&input);
+        .args(["-O1", "-w", "-shared", "-fPIC", "-funwind-tables"])
+        .args(["-Wl,-z,text", "-o"])
+        .arg(&so);
+    for (file, bytes) in files {
+        let input = folder.join(file);
+        std::fs::write(&input, bytes).unwrap();
+        command.arg(&input);
+    }
     let output = command.output().unwrap();
     assert!(
         output.status.success(),

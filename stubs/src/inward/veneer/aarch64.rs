@@ -10,7 +10,7 @@
 //! everybody's scratch at a function's entry, C's and Go's. What C keeps, Go's g among it, is kept.
 #![forbid(unsafe_code)]
 
-use super::{Machine, Plan, STATE_OFFSET, VENEER_OFFSET, number};
+use super::{BODY_ALIGNMENT, Machine, Plan, STATE_OFFSET, VENEER_OFFSET, number};
 use crate::Family;
 use crate::veneer::Encoded;
 
@@ -30,6 +30,8 @@ const TARGET: u32 = 16;
 const SLOT: u32 = 17;
 const FRAME: u32 = 29;
 const SP: u32 = 31;
+/// BL to itself.
+const BL: u32 = 0x9400_0000;
 
 /// `bti c; ldr x17, slot; ldr x16, [x17]; br x16`
 fn entry(_family: Family) -> Vec<u8> {
@@ -58,14 +60,20 @@ fn veneer(plan: &Plan) -> Result<Encoded, String> {
         float(&mut code, "str", 0x3d80_0000, number(name)?, offset);
     }
     add(&mut code, 0, SP, 0);
-    code.word("mov x1, x17".into(), 0xaa00_03e0 | SLOT << 16 | 1);
-    // Acquire: the handler is read after the state.
-    add(&mut code, 2, 1, STATE_OFFSET as u32);
-    code.word("ldar x2, [x2]".into(), 0xc8df_fc00 | 2 << 5 | 2);
+    if plan.has_slot() {
+        code.word("mov x1, x17".into(), 0xaa00_03e0 | SLOT << 16 | 1);
+        // Acquire: the handler is read after the state.
+        add(&mut code, 2, 1, STATE_OFFSET as u32);
+        code.word("ldar x2, [x2]".into(), 0xc8df_fc00 | 2 << 5 | 2);
+    }
     add(&mut code, 3, FRAME, 16 + plan.argument_base() as u32);
     let from = code.bytes.len();
-    literal(&mut code, TARGET, 0);
-    code.word("blr x16".into(), 0xd63f_0000 | TARGET << 5);
+    if plan.has_slot() {
+        literal(&mut code, TARGET, 0);
+        code.word("blr x16".into(), 0xd63f_0000 | TARGET << 5);
+    } else {
+        code.word("bl body".into(), BL);
+    }
     for (name, offset) in plan.loads() {
         load(&mut code, number(name)?, SP, offset);
     }
@@ -75,9 +83,13 @@ fn veneer(plan: &Plan) -> Result<Encoded, String> {
     add(&mut code, SP, FRAME, 0);
     code.word("ldp x29, x30, [sp], #16".into(), 0xa8c1_7bfd);
     code.word("ret".into(), 0xd65f_03c0);
-    let distance = (code.bytes.len().next_multiple_of(8) - from) as u32;
-    let patched = load_literal(TARGET, distance).to_le_bytes();
-    code.bytes[from..from + 4].copy_from_slice(&patched);
+    let distance = |alignment| (code.bytes.len().next_multiple_of(alignment) - from) as u32;
+    let patched = match plan.has_slot() {
+        true => load_literal(TARGET, distance(8)),
+        // The distance counts words.
+        false => BL | (distance(BODY_ALIGNMENT) / 4),
+    };
+    code.bytes[from..from + 4].copy_from_slice(&patched.to_le_bytes());
     Ok(code)
 }
 

@@ -13,6 +13,9 @@
 //!
 //! Typed closures can have a veneer of their own, which [jumps](crate::entry) to them.
 //!
+//! An entry of a module of the embedder's is a veneer alone, which the body
+//! [follows](Way::Following): it belongs to one handler, and there is no slot.
+//!
 //! | the veneer puts | into |
 //! |---|---|
 //! | the address of the image | integer argument 0 of the C convention |
@@ -21,8 +24,8 @@
 //! | the caller's argument base | integer argument 3 |
 //!
 //! Entry, veneer and body begin with the machine's landing pad (`endbr64`, `bti c`), since all
-//! three are reached by an indirect branch. Every veneer of a machine has its frame pointer at the
-//! same place, so unwinders see them alike.
+//! three are reached by an indirect branch; a body that follows its veneer is not. Every veneer of
+//! a machine has its frame pointer at the same place, so unwinders see them alike.
 #![forbid(unsafe_code)]
 
 mod aarch64;
@@ -52,9 +55,23 @@ pub(crate) struct Plan {
     int_results: Vec<u8>,
     float_results: Vec<u8>,
     has_hidden: bool,
-    /// The veneer calls the handler itself: the blocks are in the image.
-    pub(crate) direct: Option<Direct>,
+    pub(crate) way: Way,
 }
+
+/// What a veneer calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// The body, whose address follows the veneer.
+    Body,
+    /// The handler: the blocks are in the image.
+    Handler(Direct),
+    /// The body, which itself follows the veneer, at the next multiple of [`BODY_ALIGNMENT`]. There
+    /// is no slot: integer arguments 1 and 2 are anything.
+    Following,
+}
+
+/// Where a body that [follows](Way::Following) its veneer begins.
+pub(crate) const BODY_ALIGNMENT: usize = 16;
 
 /// A call of the handler without a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,8 +97,13 @@ impl Plan {
             int_results: key.results_in(RegClass::Int),
             float_results: key.results_in(RegClass::Float),
             has_hidden: key.hidden == Some(HiddenPointer::OwnRegister),
-            direct: None,
+            way: Way::Body,
         }
+    }
+
+    /// Whether the call is of a slot, whose address comes in a register.
+    fn has_slot(&self) -> bool {
+        self.way != Way::Following
     }
 
     /// The word of an argument register.
@@ -224,7 +246,7 @@ struct Machine {
     /// multiple of 8.
     entry: fn(Family) -> Vec<u8>,
     /// A veneer up to the body's address, which follows at the next multiple of 8 also where
-    /// there is no body.
+    /// there is no body; or up to a [body that follows](Way::Following).
     veneer: fn(&Plan) -> Result<Encoded, String>,
     /// Whether the veneer can call the handler itself.
     is_direct: bool,
@@ -279,12 +301,15 @@ pub(crate) fn entry(abi: Abi, slot: u64) -> Vec<u8> {
     with_word((machine.entry)(abi.family()), abi.arch(), slot)
 }
 
-/// The veneer's instructions; its last 8 bytes are for [the body's address](aim).
+/// The veneer's instructions; its last 8 bytes are for [the body's address](aim), unless the body
+/// [follows](Way::Following).
 pub(crate) fn encode(plan: &Plan) -> Result<Encoded, String> {
     let arch = plan.abi.arch();
     let machine = machine(arch).ok_or_else(|| format!("no veneer for {arch}"))?;
     let mut code = (machine.veneer)(plan)?;
-    code.bytes = with_word(code.bytes, arch, 0);
+    if plan.way != Way::Following {
+        code.bytes = with_word(code.bytes, arch, 0);
+    }
     Ok(code)
 }
 

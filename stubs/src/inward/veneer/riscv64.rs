@@ -12,7 +12,7 @@
 //! for x8 as a result.
 #![forbid(unsafe_code)]
 
-use super::{Machine, Plan, STATE_OFFSET, VENEER_OFFSET, number};
+use super::{BODY_ALIGNMENT, Machine, Plan, STATE_OFFSET, VENEER_OFFSET, number};
 use crate::Family;
 use crate::veneer::Encoded;
 
@@ -70,14 +70,18 @@ fn veneer(plan: &Plan) -> Result<Encoded, String> {
         code.word(text, s_type(0x27, register, SP, offset));
     }
     add(&mut code, 10, SP, 0);
-    add(&mut code, 11, SLOT, 0);
-    load(&mut code, 12, 11, STATE_OFFSET);
-    // Acquire: the handler is read after the state.
-    code.word("fence r, rw".into(), 0x0230_000f);
+    if plan.has_slot() {
+        add(&mut code, 11, SLOT, 0);
+        load(&mut code, 12, 11, STATE_OFFSET);
+        // Acquire: the handler is read after the state.
+        code.word("fence r, rw".into(), 0x0230_000f);
+    }
     add(&mut code, 13, FRAME, 16 + plan.argument_base());
     let from = code.bytes.len();
     auipc(&mut code, SCRATCH);
-    load(&mut code, SCRATCH, SCRATCH, 0);
+    if plan.has_slot() {
+        load(&mut code, SCRATCH, SCRATCH, 0);
+    }
     jalr(&mut code, LINK, SCRATCH);
     let mut frame_result = None;
     for (name, offset) in plan.loads() {
@@ -102,9 +106,12 @@ fn veneer(plan: &Plan) -> Result<Encoded, String> {
     }
     add(&mut code, SP, SP, 16);
     jalr(&mut code, 0, LINK);
-    let distance = (code.bytes.len().next_multiple_of(8) - from) as i32;
-    let patched = i_type(0x03, 3, SCRATCH, SCRATCH, distance).to_le_bytes();
-    code.bytes[from + 4..from + 8].copy_from_slice(&patched);
+    let distance = |alignment| (code.bytes.len().next_multiple_of(alignment) - from) as i32;
+    let patched = match plan.has_slot() {
+        true => i_type(0x03, 3, SCRATCH, SCRATCH, distance(8)),
+        false => i_type(0x67, 0, LINK, SCRATCH, distance(BODY_ALIGNMENT)),
+    };
+    code.bytes[from + 4..from + 8].copy_from_slice(&patched.to_le_bytes());
     Ok(code)
 }
 

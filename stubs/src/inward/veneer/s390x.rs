@@ -13,7 +13,7 @@
 //! callers of Go r0 is 0 at the return. What C keeps is kept, but for r6 to r9 as results of Go's.
 #![forbid(unsafe_code)]
 
-use super::{Machine, Plan, STATE_OFFSET, VENEER_OFFSET, number};
+use super::{BODY_ALIGNMENT, Machine, Plan, STATE_OFFSET, VENEER_OFFSET, number};
 use crate::Family;
 use crate::veneer::Encoded;
 
@@ -62,12 +62,21 @@ fn veneer(plan: &Plan) -> Result<Encoded, String> {
         float(&mut code, "stdy", 0x67, number(name)?, SAVE_AREA + offset);
     }
     address(&mut code, 2, SP, SAVE_AREA);
-    move_register(&mut code, 3, 0);
-    load(&mut code, 4, 3, STATE_OFFSET);
+    if plan.has_slot() {
+        move_register(&mut code, 3, 0);
+        load(&mut code, 4, 3, STATE_OFFSET);
+    }
     address(&mut code, 5, FRAME, plan.argument_base());
     let from = code.bytes.len();
-    literal(&mut code, 0);
-    code.push("basr %r14, %r1".into(), &[0x0d, (LINK << 4 | TARGET) as u8]);
+    let alignment = if plan.has_slot() {
+        literal(&mut code, 0);
+        code.push("basr %r14, %r1".into(), &[0x0d, (LINK << 4 | TARGET) as u8]);
+        8
+    } else {
+        let bytes = [0xc0, (LINK << 4) as u8 | 5, 0, 0, 0, 0];
+        code.push("brasl %r14, body".into(), &bytes);
+        BODY_ALIGNMENT
+    };
     for (name, offset) in plan.loads() {
         load(&mut code, number(name)?, SP, SAVE_AREA + offset);
     }
@@ -81,7 +90,8 @@ fn veneer(plan: &Plan) -> Result<Encoded, String> {
         load(&mut code, register, SP, offset);
     }
     branch(&mut code, LINK);
-    let distance = code.bytes.len().next_multiple_of(8) - from;
+    // Both count halfwords, from their first byte.
+    let distance = code.bytes.len().next_multiple_of(alignment) - from;
     let halves = (distance as u32 / 2).to_be_bytes();
     code.bytes[from + 2..from + 6].copy_from_slice(&halves);
     Ok(code)

@@ -13,7 +13,9 @@
 //! has its callee keep more. To callers of Go xmm15 is 0.
 #![forbid(unsafe_code)]
 
-use super::{Direct, HANDLER_OFFSET, Machine, Plan, STATE_OFFSET, VENEER_OFFSET};
+use super::{
+    BODY_ALIGNMENT, Direct, HANDLER_OFFSET, Machine, Plan, STATE_OFFSET, VENEER_OFFSET, Way,
+};
 use crate::Family;
 use crate::veneer::Encoded;
 
@@ -89,12 +91,22 @@ fn veneer(plan: &Plan) -> Result<Encoded, String> {
         windows(&mut code, true, kept);
     }
     let slot = slot_register(plan.abi.family());
-    let body = match &plan.direct {
-        Some(direct) => {
+    let body = match &plan.way {
+        Way::Handler(direct) => {
             call_handler(&mut code, slot, direct);
             None
         }
-        None => Some(call_body(&mut code, slot, plan.argument_base())),
+        Way::Body => {
+            pass_slot(&mut code, slot);
+            pass_image(&mut code, plan.argument_base());
+            code.push("call [rip + body]".into(), &[0xff, 0x15, 0, 0, 0, 0]);
+            Some((code.bytes.len(), 8))
+        }
+        Way::Following => {
+            pass_image(&mut code, plan.argument_base());
+            code.push("call body".into(), &[0xe8, 0, 0, 0, 0]);
+            Some((code.bytes.len(), BODY_ALIGNMENT))
+        }
     };
     for (name, offset) in plan.loads() {
         int(&mut code, 0x8b, register(name)?, offset);
@@ -110,9 +122,9 @@ fn veneer(plan: &Plan) -> Result<Encoded, String> {
     }
     code.push("leave".into(), &[0xc9]);
     code.push("ret".into(), &[0xc3]);
-    if let Some(after) = body {
-        let word = code.bytes.len().next_multiple_of(8);
-        let distance = ((word - after) as i32).to_le_bytes();
+    if let Some((after, alignment)) = body {
+        let target = code.bytes.len().next_multiple_of(alignment);
+        let distance = ((target - after) as i32).to_le_bytes();
         code.bytes[after - 4..after].copy_from_slice(&distance);
     }
     Ok(code)
@@ -136,20 +148,21 @@ fn jump([slot, number]: [&str; 2], value: u64) -> Result<Encoded, String> {
     Ok(code)
 }
 
-/// Calls the body, whose address follows the veneer. Returns where the call ends: the distance to
-/// the address is its last four bytes.
-fn call_body(code: &mut Encoded, slot: u8, base: i32) -> usize {
-    code.push("mov rdi, rsp".into(), &[0x48, 0x89, 0xe7]);
+/// The body's arguments 1 and 2.
+fn pass_slot(code: &mut Encoded, slot: u8) {
     let text = format!("mov rsi, {}", NAMES[usize::from(slot)]);
     code.push(text, &[0x4c, 0x89, 0xc0 | (slot & 7) << 3 | RSI]);
     let text = format!("mov rdx, [rsi + {STATE_OFFSET}]");
     code.push(text, &[0x48, 0x8b, 0x56, STATE_OFFSET as u8]);
+}
+
+/// The body's arguments 0 and 3.
+fn pass_image(code: &mut Encoded, base: i32) {
+    code.push("mov rdi, rsp".into(), &[0x48, 0x89, 0xe7]);
     let base = 16 + base;
     let mut bytes = vec![0x48, 0x8d, 0x8d];
     bytes.extend(base.to_le_bytes());
     code.push(format!("lea rcx, [rbp + {base}]"), &bytes);
-    code.push("call [rip + body]".into(), &[0xff, 0x15, 0, 0, 0, 0]);
-    code.bytes.len()
 }
 
 /// Calls the handler with the blocks in the image, that of results zeroed.
