@@ -20,8 +20,8 @@ use fing::error::{AccessError, AccessErrorKind, WorldError};
 use fing::observe::{Call, MisuseKind, MutatorMisuse, Observer};
 use fing::vm::Parked;
 use fing::{
-    Abi, CleanupFn, Executor, Finalized, FinalizerFn, HeapOptions, Mutator, Obj, Runtime,
-    RuntimeBuilder,
+    Abi, CleanupFn, Executor, Finalized, FinalizerFn, FinalizerOptions, HeapOptions, HeldValue,
+    Mutator, Obj, Runtime, RuntimeBuilder,
 };
 use numbers::NoneReached;
 use vm::{LONG, Vm, sent};
@@ -807,6 +807,70 @@ fn the_last_handle_goes_under_lent_calls() {
         assert_eq!(
             ran.try_recv(),
             Err(std::sync::mpsc::TryRecvError::Disconnected)
+        );
+    }
+}
+
+/// Each registration of one Rust closure has a word or an object of its own.
+#[test]
+fn rust_closures_are_given_contexts() {
+    const COUNT: u64 = 1500;
+    for builder in both() {
+        let vm = Vm::with(builder.on_failure(|_| ()));
+        let signature = || vm.runtime.types().parse_signature("func(*main.T)").unwrap();
+        let sums: Arc<[AtomicU64; 2]> = Arc::default();
+        let (words, objects) = (sums.clone(), sums.clone());
+        let with_word = FinalizerFn::from_rust_with_word(signature(), move |m, object, word| {
+            let object = object.get(m).unwrap();
+            assert_eq!(m.load_word(object, 0), Ok(word));
+            words[0].fetch_add(word, SeqCst);
+            assert!(word % 700 != 13, "some fail, and shift no other's context");
+        });
+        let pointer = fing::stubs::signature::Type::unsafe_pointer();
+        let with_object =
+            FinalizerFn::from_rust_with_object(signature(), pointer, move |m, object, context| {
+                m.gc().unwrap();
+                let [object, context] = [object, context].map(|of| of.get(m).unwrap());
+                let [number, twice] = [object, context].map(|of| m.load_word(of, 0).unwrap());
+                assert_eq!(2 * number, twice);
+                objects[1].fetch_add(number, SeqCst);
+            });
+        for number in 0..COUNT {
+            vm.doomed(number, |m, object| {
+                let options = FinalizerOptions::new().context(HeldValue::Word(number));
+                m.set_finalizer_with(object, &with_word, options).unwrap();
+            });
+        }
+        let prepared = vm.runtime.prepare_finalizer(vm.t, &with_object).unwrap();
+        let few = COUNT / 50;
+        for number in 0..few {
+            vm.doomed(number, |m, object| {
+                let context = m.alloc(vm.t).unwrap();
+                m.store_word(context, 0, 2 * number).unwrap();
+                prepared
+                    .set_with(object, HeldValue::Object(context))
+                    .unwrap();
+            });
+        }
+        vm.doomed(0, |m, object| {
+            let none = m.set_finalizer(object, &with_word).unwrap_err();
+            assert!(
+                none.to_string().ends_with("is none, wanted a word"),
+                "{none}"
+            );
+            let word = prepared.set_with(object, HeldValue::Word(1)).unwrap_err();
+            let text = "an object that a unsafe.Pointer points to";
+            assert!(word.to_string().ends_with(text), "{word}");
+        });
+        vm.collect();
+        let sum = |count: u64| count * (count - 1) / 2;
+        assert_eq!(sums[0].load(SeqCst), sum(COUNT));
+        assert_eq!(sums[1].load(SeqCst), sum(few));
+        let stats = vm.runtime.stats();
+        assert_eq!((stats.executed, stats.failed), (COUNT + few, 3));
+        assert_eq!(
+            (stats.misuses, vm.runtime.gc().unwrap().live_objects),
+            (0, 0)
         );
     }
 }

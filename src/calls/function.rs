@@ -105,7 +105,8 @@ pub(crate) enum ContextKind {
     Word,
     /// Each registration has its own object, which is traced. Pointers to it are of this type.
     Object(Type),
-    /// Each call is lent the runtime's mutator, in place of a context.
+    /// Each call is lent the runtime's mutator, in place of a context. (Rust closures are lent it
+    /// in any case.)
     Mutator,
 }
 
@@ -228,11 +229,15 @@ impl FinalizerFn {
 
     /// A function that is a Rust closure, which is lent the mutator. Without a signature it
     /// takes objects of all types.
-    pub(crate) fn of_rust(signature: Option<Signature>, body: Arc<dyn RustBody>) -> FinalizerFn {
+    pub(crate) fn of_rust(
+        signature: Option<Signature>,
+        context: ContextKind,
+        body: Arc<dyn RustBody>,
+    ) -> FinalizerFn {
         let takes_any = signature.is_none();
         let signature = signature.unwrap_or_else(one_word);
         let mut builder = FunctionBuilder::<FinalizerFn, ()>::begin(signature, ());
-        builder.context = ContextKind::Mutator;
+        builder.context = context;
         builder.takes_any = takes_any;
         // The closure is `Fn + Send + Sync`.
         builder.free_threaded = true;
@@ -302,7 +307,7 @@ impl Function {
 
     /// Whether each call is lent the mutator.
     pub(crate) fn takes_mutator(&self) -> bool {
-        self.0.context == ContextKind::Mutator
+        self.0.context == ContextKind::Mutator || matches!(self.0.entry, Entry::Rust(_))
     }
 
     pub(crate) fn interface_word(&self) -> Option<usize> {

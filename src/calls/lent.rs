@@ -98,11 +98,11 @@ impl<'b> Records<'b> {
         Some(slot)
     }
 
-    /// Calls with the objects of the records that are left, each published as stubs do: to the
-    /// last, or to where the batch was ended, or until a call returns false. If a call panics, what
-    /// is left is what it was.
+    /// Calls with the objects of the records that are left, and with the records, each published as
+    /// stubs do: to the last, or to where the batch was ended, or until a call returns false. If a
+    /// call panics, what is left is what it was.
     #[inline(always)]
-    pub(crate) fn each_object(&mut self, mut call: impl FnMut(usize) -> bool) {
+    pub(crate) fn each_object(&mut self, mut call: impl FnMut(usize, &Slot) -> bool) {
         let (turn, word) = (&**self.turn, self.object_word);
         let mut left = self.batch[self.next..].iter();
         while let Some(slot) = left.as_slice().first() {
@@ -110,7 +110,7 @@ impl<'b> Records<'b> {
                 break;
             }
             left.next();
-            if !call(slot.word(word) as usize) {
+            if !call(slot.word(word) as usize, slot) {
                 break;
             }
         }

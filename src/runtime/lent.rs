@@ -9,9 +9,9 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use fing_stubs::Signature;
+use fing_stubs::{Signature, Type};
 
-use crate::calls::function::FinalizerFn;
+use crate::calls::function::{ContextKind, FinalizerFn};
 use crate::calls::lent::{Lender, Lent, NotLent, Records, RustBody, StubCalls};
 use crate::calls::queue::Turn;
 use crate::heap::{AccessError, AccessErrorKind};
@@ -22,8 +22,8 @@ use crate::runtime::shared::Shared;
 use crate::world::safepoint::{Interruptible, Slot};
 use crate::world::threads::{self, Join, Members};
 
-/// The object that a [Rust finalizer](FinalizerFn::from_rust) is called with. It is whole until the
-/// call returns, whatever is collected meanwhile.
+/// An object that a [Rust finalizer](FinalizerFn::from_rust) is called with: the one that is
+/// finalized, or its context. It is whole until the call returns, whatever is collected meanwhile.
 #[derive(Clone, Copy)]
 pub struct Finalized<'c> {
     addr: usize,
@@ -58,11 +58,12 @@ impl fmt::Debug for Finalized<'_> {
     }
 }
 
+/// A closure that is called with the object and the word of the context.
 struct Closure<F>(F);
 
 impl<F> RustBody for Closure<F>
 where
-    F: Fn(&mut Mutator, Finalized<'_>) + Send + Sync,
+    F: Fn(&mut Mutator, Finalized<'_>, u64) + Send + Sync,
 {
     fn call_each(&self, lent: &mut dyn Lent, records: &mut Records<'_>) {
         let lent: &mut dyn Any = lent;
@@ -72,13 +73,13 @@ where
         let interruptible = lent.interrupts(records.interruptible());
         let looks = interruptible.is_none();
         while looks || records.begin() && lent.may_go_on() {
-            records.each_object(|addr| {
+            records.each_object(|addr, record| {
                 let object = Finalized {
                     addr,
                     space: Arc::as_ptr(&lent.space),
                     _call: PhantomData,
                 };
-                (self.0)(&mut lent.mutator, object);
+                (self.0)(&mut lent.mutator, object, record.context());
                 !looks || lent.may_go_on()
             });
             if looks {
@@ -129,14 +130,91 @@ impl FinalizerFn {
         signature: Signature,
         finalizer: impl Fn(&mut Mutator, Finalized<'_>) + Send + Sync + 'static,
     ) -> FinalizerFn {
-        FinalizerFn::of_rust(Some(signature), Arc::new(Closure(finalizer)))
+        let body = Closure(move |mutator: &mut Mutator, object: Finalized<'_>, _| {
+            finalizer(mutator, object);
+        });
+        FinalizerFn::of_rust(Some(signature), ContextKind::Mutator, Arc::new(body))
+    }
+
+    /// As [`from_rust`](Self::from_rust), with a word of each registration's own as context, which
+    /// [`FinalizerOptions::context`](crate::FinalizerOptions::context) gives it.
+    pub fn from_rust_with_word(
+        signature: Signature,
+        finalizer: impl Fn(&mut Mutator, Finalized<'_>, u64) + Send + Sync + 'static,
+    ) -> FinalizerFn {
+        let body = Arc::new(Closure(finalizer));
+        FinalizerFn::of_rust(Some(signature), ContextKind::Word, body)
+    }
+
+    /// As [`from_rust`](Self::from_rust), with an object of each registration's own as context: a
+    /// closure of the VM's, which the one Rust closure calls. It is the second object that the
+    /// finalizer is called with. `pointer` and the rest are as for
+    /// [`context_object`](crate::function::FunctionBuilder::context_object).
+    ///
+    /// ```
+    /// # if !cfg!(all(target_arch = "x86_64", target_os = "linux")) { return Ok(()) }
+    /// use std::sync::{Arc, atomic::{AtomicU64, Ordering}};
+    /// use fing::stubs::signature::Type;
+    /// use fing::{Executor, FinalizerFn, FinalizerOptions, HeldValue, Runtime};
+    ///
+    /// let runtime = Runtime::builder().executor(Executor::Inline).build()?;
+    /// let value = runtime.types().define("main.Value", "struct { N uint64 }")?;
+    /// let signature = runtime.types().parse_signature("func(*main.Value)")?;
+    /// let sum = Arc::new(AtomicU64::new(0));
+    /// let total = sum.clone();
+    /// let call = FinalizerFn::from_rust_with_object(
+    ///     signature,
+    ///     Type::unsafe_pointer(),
+    ///     move |mutator, object, closure| {
+    ///         let [object, closure] = [object, closure].map(|of| of.get(mutator).unwrap());
+    ///         let load = |of| mutator.load_word(of, 0).unwrap();
+    ///         total.fetch_add(load(object) * load(closure), Ordering::Relaxed);
+    ///     },
+    /// );
+    /// runtime.enter(|mutator| {
+    ///     for n in 1..=10 {
+    ///         let (object, closure) = (mutator.alloc(value)?, mutator.alloc(value)?);
+    ///         mutator.store_word(object, 0, n)?;
+    ///         mutator.store_word(closure, 0, 100)?;
+    ///         let options = FinalizerOptions::new().context(HeldValue::Object(closure));
+    ///         mutator.set_finalizer_with(object, &call, options)?;
+    ///     }
+    ///     Ok::<(), Box<dyn std::error::Error>>(())
+    /// })??;
+    /// runtime.gc()?;
+    /// runtime.run_finalizers()?;
+    /// assert_eq!(sum.load(Ordering::Relaxed), 5500);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn from_rust_with_object(
+        signature: Signature,
+        pointer: Type,
+        finalizer: impl Fn(&mut Mutator, Finalized<'_>, Finalized<'_>) + Send + Sync + 'static,
+    ) -> FinalizerFn {
+        let body = Closure(
+            move |mutator: &mut Mutator, object: Finalized<'_>, context| {
+                let context = Finalized {
+                    addr: context as usize,
+                    ..object
+                };
+                finalizer(mutator, object, context);
+            },
+        );
+        FinalizerFn::of_rust(
+            Some(signature),
+            ContextKind::Object(pointer),
+            Arc::new(body),
+        )
     }
 
     /// As [`from_rust`](Self::from_rust), for objects of every type.
     pub fn from_rust_of_any_object(
         finalizer: impl Fn(&mut Mutator, Finalized<'_>) + Send + Sync + 'static,
     ) -> FinalizerFn {
-        FinalizerFn::of_rust(None, Arc::new(Closure(finalizer)))
+        let body = Closure(move |mutator: &mut Mutator, object: Finalized<'_>, _| {
+            finalizer(mutator, object);
+        });
+        FinalizerFn::of_rust(None, ContextKind::Mutator, Arc::new(body))
     }
 }
 

@@ -49,7 +49,6 @@ pub struct TypeDesc {
     ty: Type,
     size: usize,
     align: usize,
-    hash: u32,
     pointers: Pointers,
     /// Elements behind the value, in objects of the type.
     tail: Option<Tail>,
@@ -105,7 +104,6 @@ impl TypeDesc {
             id,
             size,
             align,
-            hash: hash(&ty),
             pointers: Pointers::of(&ty),
             tail: None,
             implied: OnceLock::new(),
@@ -200,7 +198,7 @@ impl TypeDesc {
     /// The type hash in the third word of an itab: computed from the printed type, so it is the
     /// same in every run.
     pub fn hash(&self) -> u32 {
-        self.hash
+        hash(&self.ty)
     }
 
     /// Whether a value holds anything the collector follows, or an object of the type does.

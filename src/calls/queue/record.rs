@@ -47,6 +47,12 @@ impl Slot {
         words[n].load(Ordering::Relaxed)
     }
 
+    /// The context.
+    #[inline]
+    pub(crate) fn context(&self) -> u64 {
+        self.0[1].load(Ordering::Relaxed)
+    }
+
     /// Sets the context. Only by the thread that runs the block, for a context that is no
     /// reference.
     pub(crate) fn set_context(&self, context: usize) {

@@ -1,6 +1,7 @@
 //! How fing calls finalizers and cleanups.
 //!
-//! By default they are C functions of the host, and the closure is the context of the registration.
+//! By default they are Rust closures that are lent the mutator, one for all closures of a type,
+//! which are the contexts of registrations.
 //! With `--int-regs N` they are functions of Go's ABI with N integer argument registers: fing's
 //! call stub passes the arguments by that ABI, an *entry* takes them from there into a block of
 //! memory, and generated code calls the closure with what is in the block
@@ -13,9 +14,9 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use fing::function::FunctionBuilder;
 use fing::stubs::entry::{Call, CallbackOptions, Entries, SharedCallback};
-use fing::{Abi, Arch, CleanupFn, FinalizerFn, Runtime, Signature};
+use fing::stubs::signature::Type;
+use fing::{Abi, Arch, CleanupFn, FinalizerFn, Mutator, Runtime, Signature};
 
 use super::{Ctx, TypeInfo, Vm, fail, lock, sched};
 use crate::types::Ty;
@@ -69,12 +70,17 @@ fn in_goroutine(body: impl FnOnce(&mut Ctx)) {
     });
 }
 
-extern "C" fn run_pointer(object: usize, closure: usize) {
-    in_goroutine(|ctx| ctx.call(closure, object, 0));
-}
-
-extern "C" fn run_interface(info: usize, object: usize, closure: usize) {
-    in_goroutine(|ctx| ctx.call(closure, info, object));
+/// Calls a closure with an object, behind the type word of an interface if there is one.
+fn run_finalizer(mutator: &mut Mutator, info: Option<usize>, object: usize, closure: usize) {
+    sched::with_ctx(|ctx| {
+        ctx.mutator = mutator;
+        match info {
+            None => ctx.call(closure, object, 0),
+            Some(info) => ctx.call(closure, info, object),
+        }
+        fail::check(ctx);
+        ctx.mutator = std::ptr::null_mut();
+    });
 }
 
 extern "C" fn run_cleanup(closure: usize) {
@@ -92,6 +98,11 @@ impl Callers {
             go: None,
             functions: Mutex::default(),
         })
+    }
+
+    /// Whether one function is that of all closures of a type.
+    pub(super) fn are_common(&self) -> bool {
+        self.go.is_none()
     }
 
     /// By Go's ABI with so many integer argument registers.
@@ -139,19 +150,11 @@ impl Callers {
             return Ok(function.clone());
         }
         let signature = signature(vm, of.function, self.go.is_some())?;
-        let mut builder = FinalizerFn::builder(signature.clone(), self.abi);
-        if interface {
-            builder = builder.interface_word(std::ptr::from_ref(of.pointer).expose_provenance());
-        }
-        if of.in_heap {
-            let any = vm.runtime.types().parse("unsafe.Pointer").map_err(text)?;
-            builder = builder.context_object(any);
-        } else {
-            builder = builder.context_word();
-        }
+        let word = std::ptr::from_ref(of.pointer).expose_provenance();
+        let word = interface.then_some(word);
         let function = match &self.go {
-            None => native(builder, interface),
-            Some(go) => go.finalizer(builder, &signature, self.abi, of)?,
+            None => lent(signature, word, of.in_heap),
+            Some(go) => go.finalizer(signature, word, self.abi, of)?,
         };
         // With entries, a function is of one closure: that of one in the heap ends with it.
         if self.go.is_none() || !of.in_heap {
@@ -182,14 +185,21 @@ fn signature(vm: &Vm, function: Ty, with_results: bool) -> Result<Signature, Str
     vm.runtime.types().parse_signature(&signature).map_err(text)
 }
 
-/// A C function of a pointer or an interface, with the closure as its context.
-fn native(builder: FunctionBuilder<FinalizerFn>, interface: bool) -> FinalizerFn {
-    let code = match interface {
-        true => run_interface as *const (),
-        false => run_pointer as *const (),
-    };
-    // SAFETY: M6: such a function, which is registered with a closure as context only.
-    unsafe { builder.at(code) }
+/// A function that is lent the mutator, and calls the closure that is the registration's context.
+fn lent(signature: Signature, info: Option<usize>, in_heap: bool) -> FinalizerFn {
+    if in_heap {
+        let any = Type::unsafe_pointer();
+        return FinalizerFn::from_rust_with_object(
+            signature,
+            any,
+            move |mutator, object, closure| {
+                run_finalizer(mutator, info, object.addr(), closure.addr());
+            },
+        );
+    }
+    FinalizerFn::from_rust_with_word(signature, move |mutator, object, closure| {
+        run_finalizer(mutator, info, object.addr(), closure as usize);
+    })
 }
 
 impl Go {
@@ -211,8 +221,8 @@ impl Go {
 
     fn finalizer(
         &self,
-        builder: FunctionBuilder<FinalizerFn>,
-        signature: &Signature,
+        signature: Signature,
+        info: Option<usize>,
         abi: Abi,
         of: Finalizer<'_>,
     ) -> Result<FinalizerFn, String> {
@@ -220,11 +230,19 @@ impl Go {
         let block = block.ok_or("no code calls the finalizer by blocks")?;
         // The registration's context keeps the closure until the call has returned.
         let closure = of.closure;
-        let entry = self.entry(signature, abi, move |call| {
+        let entry = self.entry(&signature, abi, move |call| {
             let arguments = call.arguments().as_ptr().expose_provenance();
             let results = call.results().as_mut_ptr().expose_provenance();
             in_goroutine(|ctx| ctx.call_code(block, closure, arguments, results));
         })?;
+        let mut builder = FinalizerFn::builder(signature, abi);
+        if let Some(info) = info {
+            builder = builder.interface_word(info);
+        }
+        let builder = match of.in_heap {
+            true => builder.context_object(Type::unsafe_pointer()),
+            false => builder.context_word(),
+        };
         let code = entry.address() as *const ();
         // SAFETY: M6: an entry for callers of this signature and ABI, of a closure whose parameter
         // the type of the object was checked for, which is there as long as the function.

@@ -3,11 +3,14 @@
 
 use std::sync::Mutex;
 
-use fing::{Cleanup, CleanupArgument, CleanupFn, FinalizerOptions, HeldValue, Pointer, Runtime};
+use fing::{
+    Cleanup, CleanupArgument, CleanupFn, FinalizerFn, FinalizerOptions, HeldValue, Mutator,
+    Pointer, PreparedFinalizer, Runtime,
+};
 
 use super::callers::{Callers, Finalizer};
 use super::{Ctx, TypeInfo, fail, lock, sched};
-use crate::types::Kind;
+use crate::types::{Kind, Ty};
 
 /// Finalizers and cleanups of a program.
 pub(super) struct Finalization {
@@ -46,8 +49,12 @@ pub(super) extern "C" fn set_finalizer(
     finalizer_info: u64,
     finalizer: u64,
 ) -> u64 {
+    if ctx.set_known_finalizer((info, finalizer_info), word, finalizer) {
+        return 0;
+    }
     let vm = ctx.vm;
     let types = &vm.program.types;
+    let words = (info, finalizer_info);
     let Some(info) = TypeInfo::of(info) else {
         throw(ctx, "first argument is nil");
     };
@@ -112,10 +119,72 @@ pub(super) extern "C" fn set_finalizer(
         Ok(function) => mutator.set_finalizer_with(value, function, options),
         Err(error) => fail::fatal(vm, &format!("minigo: {error}")),
     };
-    if let Err(error) = set {
-        refused(ctx, &error);
+    let is_object = in_heap.is_ok();
+    match (set, &function) {
+        (Err(error), _) => refused(ctx, &error),
+        (Ok(_), Ok(function)) if vm.finalize.callers.are_common() => {
+            ctx.note_finalizer(words, elem, is_object, function);
+        }
+        (Ok(_), _) => {}
     }
     0
+}
+
+/// The finalizer that a goroutine has set last, to be set for other objects of its type.
+pub(super) struct Known {
+    /// The type words of the pointer and of the function.
+    infos: (u64, u64),
+    /// Whether closures of it are objects of the heap.
+    in_heap: bool,
+    prepared: PreparedFinalizer,
+}
+
+impl Known {
+    /// Sets it for the object at `word`. Returns false, without effect, if that is not as usual.
+    fn set(&self, mutator: &Mutator, word: u64, closure: u64) -> bool {
+        let Ok(object) = mutator.adopt(word as usize) else {
+            return false;
+        };
+        let context = match (self.in_heap, mutator.adopt(closure as usize)) {
+            (true, Ok(closure)) => HeldValue::Object(closure),
+            (false, Err(_)) => HeldValue::Word(closure),
+            _ => return false,
+        };
+        self.prepared.set_with(object, context).is_ok()
+    }
+}
+
+impl Ctx {
+    /// Sets a finalizer whose types are those of the last one. Returns false, without effect, if it
+    /// is another one, or anything is out of the ordinary.
+    fn set_known_finalizer(&mut self, infos: (u64, u64), word: u64, closure: u64) -> bool {
+        // Out of the way while the mutator is borrowed.
+        let Some(known) = self.finalizer.take_if(|known| known.infos == infos) else {
+            return false;
+        };
+        let set = known.set(self.mutator(), word, closure);
+        self.finalizer = Some(known);
+        set
+    }
+
+    fn note_finalizer(
+        &mut self,
+        infos: (u64, u64),
+        elem: Ty,
+        in_heap: bool,
+        function: &FinalizerFn,
+    ) {
+        let vm = self.vm;
+        let Ok(id) = lock(&vm.heap).id(elem) else {
+            return;
+        };
+        let prepared = vm.runtime.prepare_finalizer(id, function);
+        self.finalizer = prepared.ok().map(|prepared| Known {
+            infos,
+            in_heap,
+            prepared,
+        });
+    }
 }
 
 /// Ends the program with Go's words for what fing has refused. A pointer to a variable of the

@@ -69,6 +69,7 @@ pub(crate) struct Ctx {
     pending: [usize; 2],
     cases: Vec<chan::SelectCase>,
     sites: object::Sites,
+    finalizer: Option<finalize::Known>,
     _stack: Stack,
 }
 

@@ -11,7 +11,7 @@ use fing::Mutator;
 use fing::vm::Window;
 
 use super::sched::FINALIZERS;
-use super::{Ctx, TypeInfo, Vm, fail, lock};
+use super::{Ctx, TypeInfo, Vm, fail, lock, sched};
 use crate::types::{Basic, Kind, Ty};
 
 /// All types, by number.
@@ -192,6 +192,7 @@ impl Sites {
 pub(super) extern "C" fn new(ctx: &mut Ctx, site: u64) -> u64 {
     let id = lock(&ctx.vm.heap).at_site(site as usize);
     ctx.mutator().collect_at_safepoint();
+    sched::make_way(ctx);
     ctx.object(id) as u64
 }
 
@@ -205,9 +206,11 @@ pub(super) extern "C" fn refill(ctx: &mut Ctx, number: u64) -> u64 {
     if site.made <= BEFORE_WINDOW || ctx.number == FINALIZERS {
         return new(ctx, number);
     }
+    ctx.mutator().collect_at_safepoint();
+    sched::make_way(ctx);
+    let site = &mut ctx.sites.sites[at];
     // SAFETY: M3: the context's mutator, which nothing else uses while this function runs.
     let mutator = unsafe { &mut *ctx.mutator };
-    mutator.collect_at_safepoint();
     if site.window.is_none() {
         let id = lock(&ctx.vm.heap).at_site(at);
         site.window = mutator.window(id).ok();

@@ -11,6 +11,7 @@
 use std::cell::Cell;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -142,6 +143,7 @@ impl Ctx {
             pending: [0; 2],
             cases: Vec::new(),
             sites,
+            finalizer: None,
             _stack: stack,
         });
         lock(&vm.contexts).push(std::ptr::from_ref(&*ctx).expose_provenance());
@@ -281,6 +283,9 @@ pub(super) extern "C" fn sleep(ctx: &mut Ctx, nanoseconds: u64) -> u64 {
 // ----------------------------------------------------------------------------------------------
 // finalizers
 
+/// Whether the finalizers' goroutine can go on, and nobody has made way for it yet.
+static DUE: AtomicBool = AtomicBool::new(false);
+
 /// fing has queued calls: the finalizers' goroutine can go on.
 pub(super) fn finalizers_due() {
     let Some(vm) = VM.get() else { return };
@@ -288,6 +293,16 @@ pub(super) fn finalizers_due() {
     if state.finalizers && state.idle {
         state.idle = false;
         state.ready.push_back(FINALIZERS);
+        DUE.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Lets the finalizers' goroutine run if it can, so that a program that makes objects for a long
+/// time does not keep those that are due. To be called where a goroutine makes an object.
+pub(super) fn make_way(ctx: &mut Ctx) {
+    if DUE.load(Ordering::Relaxed) && ctx.number != FINALIZERS {
+        DUE.store(false, Ordering::Relaxed);
+        gosched(ctx);
     }
 }
 
