@@ -73,17 +73,19 @@ impl Reach {
         spot: Spot,
         access: impl FnOnce(&AtomicU64) -> R,
     ) -> Option<R> {
-        if object.wrapping_sub(self.start) >= self.trust.bytes() {
+        if !Trust::is_everywhere() && object.wrapping_sub(self.start) >= self.trust.bytes() {
             return None;
         }
-        // SAFETY: I12, I13: the address is in the heap's range, which the mutator keeps mapped; so
-        // an object of this heap starts there, behind its header. I15: accesses are atomic.
+        // SAFETY: I12, I13: the address is in the range of this heap, or I29 of another one, which
+        // a mutator keeps mapped; so an object starts there, behind its header. I15: accesses are
+        // atomic.
         let header = unsafe { AtomicU64::from_ptr(with_exposed_provenance_mut(object - 8)) };
         if header.load(Relaxed) ^ self.universe != spot.key {
             return None;
         }
         let at = with_exposed_provenance_mut(object + spot.word());
-        // SAFETY: I12, I13, I28: objects of the type have an aligned word at that offset.
+        // SAFETY: I12, I13, I28: objects of the type have an aligned word at that offset, and this
+        // is one, of this heap.
         Some(access(unsafe { AtomicU64::from_ptr(at) }))
     }
 }

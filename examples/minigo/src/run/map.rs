@@ -1,9 +1,11 @@
 //! Maps: an array of keys and values in the order in which they were added, and an index by hash.
 #![forbid(unsafe_code)]
 
+use std::sync::OnceLock;
+
 use super::object::{bytes, copy_bytes, equal, read, write};
 use super::{Ctx, TypeInfo, Vm, fail, lock};
-use crate::types::{Basic, Kind, Ty, basic};
+use crate::types::{Basic, Kind, Ty, Types, basic};
 
 const MAP: &str = "struct { count, used, cap uintptr; entries, index unsafe.Pointer }";
 /// Keys that are there.
@@ -24,7 +26,20 @@ struct Layout {
     text: String,
 }
 
-fn layout(vm: &Vm, ty: Ty) -> Layout {
+/// The layouts of all types of maps, by number of type, each made when it is first needed.
+pub(super) struct Layouts(Box<[OnceLock<Layout>]>);
+
+impl Layouts {
+    pub(super) fn of(types: &Types) -> Layouts {
+        Layouts(types.all().map(|_| OnceLock::new()).collect())
+    }
+}
+
+fn layout(vm: &Vm, ty: Ty) -> &Layout {
+    vm.maps.0[ty.0 as usize].get_or_init(|| make_layout(vm, ty))
+}
+
+fn make_layout(vm: &Vm, ty: Ty) -> Layout {
     let types = &vm.program.types;
     let Kind::Map(key, value) = *types.kind(ty) else {
         unreachable!("generated code passes the type of a map");
@@ -145,7 +160,7 @@ pub(super) extern "C" fn get(ctx: &mut Ctx, ty: u64, at: u64) -> u64 {
             Err(ty) => unhashable(ctx, ty),
         };
     }
-    match find(ctx, &layout, at as usize) {
+    match find(ctx, layout, at as usize) {
         Ok((entry, _)) => entry.map_or(0, |entry| (entry + layout.value_at) as u64),
         Err(ty) => unhashable(ctx, ty),
     }
@@ -157,14 +172,14 @@ pub(super) extern "C" fn set(ctx: &mut Ctx, ty: u64, at: u64) -> u64 {
     if map == 0 {
         return fail::begin(ctx, b"assignment to entry in nil map");
     }
-    let mut slot = match find(ctx, &layout, map) {
+    let mut slot = match find(ctx, layout, map) {
         Ok((Some(entry), _)) => return (entry + layout.value_at) as u64,
         Ok((None, slot)) => slot,
         Err(ty) => return unhashable(ctx, ty),
     };
     if read(map + USED) == read(map + CAP) {
-        grow(ctx, &layout, map);
-        slot = match find(ctx, &layout, map) {
+        grow(ctx, layout, map);
+        slot = match find(ctx, layout, map) {
             Ok((_, slot)) => slot,
             Err(ty) => return unhashable(ctx, ty),
         };
@@ -213,7 +228,7 @@ pub(super) extern "C" fn delete(ctx: &mut Ctx, ty: u64, at: u64) -> u64 {
     if map == 0 {
         return 0;
     }
-    match find(ctx, &layout, map) {
+    match find(ctx, layout, map) {
         Ok((Some(entry), _)) => {
             let zeros = vec![0u8; layout.size];
             copy_bytes(entry, zeros.as_ptr().expose_provenance(), layout.size);

@@ -101,6 +101,7 @@ pub(crate) struct Vm {
     /// The addresses of contexts, whose roots collections ask for.
     contexts: Mutex<Vec<usize>>,
     implements: Mutex<HashMap<(Ty, Ty), bool>>,
+    maps: map::Layouts,
     /// Of the type of run-time panics.
     fault: Ty,
     stats: bool,
@@ -303,6 +304,7 @@ fn start(
         finalize,
         contexts: Mutex::default(),
         implements: Mutex::default(),
+        maps: map::Layouts::of(&program.types),
         fault,
         stats: options.stats,
     }));
