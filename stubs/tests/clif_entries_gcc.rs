@@ -225,7 +225,7 @@ fn gcc_calls_entries_of_an_object_file() {
     }
     let object = module.finish().emit().unwrap();
     let files: [(&str, &[u8]); 2] = [("entries.o", &object), ("callers.c", source.as_bytes())];
-    let Some(symbol) = library::open("clif-entries-gcc", &files) else {
+    let Some(symbol) = library::open("clif-entries-gcc", &[library::CODE_STAYS], &files) else {
         return;
     };
     for (n, case) in cases.iter().enumerate() {
@@ -331,7 +331,7 @@ fn an_unwinder_finds_the_caller_by_the_entrys_table() {
         let source = format!("{DECLARATIONS}{TRACE}");
         let files: [(&str, &[u8]); 2] = [("entries.o", &object), ("trace.c", source.as_bytes())];
         let name = format!("clif-entries-unwind-{with_table}");
-        let Some(symbol) = library::open(&name, &files) else {
+        let Some(symbol) = library::open(&name, &[library::CODE_STAYS], &files) else {
             return;
         };
         // SAFETY: a function of C's of this type.

@@ -18,5 +18,9 @@ pub(crate) fn conventions() -> Vec<(Abi, &'static str)> {
 
 /// Compiles a shared library for this host and opens it; see [`library::open`].
 pub(crate) fn open(name: &str, source: &str) -> Option<impl Fn(&str) -> usize + use<>> {
-    library::open(name, &[("callers.c", source.as_bytes())])
+    library::open(
+        name,
+        &[library::CODE_STAYS],
+        &[("callers.c", source.as_bytes())],
+    )
 }

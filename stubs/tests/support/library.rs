@@ -6,12 +6,19 @@ use std::process::Command;
 
 use fing_oracles::tool;
 
+/// The linker refuses files whose code would have to be changed when it is loaded.
+pub(crate) const CODE_STAYS: &str = "-Wl,-z,text";
+
 /// Makes a shared library for this host of files of these names with these bytes, C or object
 /// files, and opens it for the rest of the process's life: what is returned gives a symbol's
-/// address. No file may need its code changed when it is loaded.
+/// address. `options`: more of gcc's.
 ///
 /// `None` if gcc is not on this machine, which has been said aloud.
-pub(crate) fn open(name: &str, files: &[(&str, &[u8])]) -> Option<impl Fn(&str) -> usize + use<>> {
+pub(crate) fn open(
+    name: &str,
+    options: &[&str],
+    files: &[(&str, &[u8])],
+) -> Option<impl Fn(&str) -> usize + use<>> {
     // Under an emulator too, the compiler is the one of the machine around it.
     let gcc = match std::env::consts::ARCH {
         "x86_64" => "gcc".to_owned(),
@@ -25,7 +32,8 @@ pub(crate) fn open(name: &str, files: &[(&str, &[u8])]) -> Option<impl Fn(&str) 
     let mut command = Command::new(gcc);
     command
         .args(["-O1", "-w", "-shared", "-fPIC", "-funwind-tables"])
-        .args(["-Wl,-z,text", "-o"])
+        .args(options)
+        .arg("-o")
         .arg(&so);
     for (file, bytes) in files {
         let input = folder.join(file);
