@@ -14,7 +14,8 @@ static DOUBT: AtomicBool = AtomicBool::new(false);
 /// As long as no heap has lost it, each `Obj` of whichever heap is an object behind a header: an
 /// access need not even ask for the range.
 ///
-/// Trust is lost and asked for on one thread, as an `Obj` stays on its thread.
+/// Trust is lost and asked for on one thread, as an `Obj` stays on its thread. A heap that has none
+/// from the beginning says so before another thread can have a handle of it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Trust(Arc<AtomicUsize>);
 

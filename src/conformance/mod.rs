@@ -95,7 +95,7 @@ pub enum Call {
 
 impl Call {
     /// The object of a finalizer or a watcher.
-    pub(self) fn object(&self) -> Option<u64> {
+    fn object(&self) -> Option<u64> {
         match *self {
             Call::Finalizer { object, .. } | Call::Watcher { object, .. } => Some(object),
             Call::Cleanup { .. } => None,

@@ -322,34 +322,37 @@ impl<R: Reference> Table<R> {
         allowed: impl Fn(u32) -> bool,
     ) -> bool {
         let word = object.to_word();
-        self.cancel_due(|_, entry| {
-            let is_own = entry.kind() == Some(Kind::Finalizer) && !entry.is_watcher();
-            is_own && entry.object == word && allowed(entry.shape)
-        })
-    }
-
-    /// As [`Table::cancel_due_finalizer`], for the cleanup or the watcher with this id.
-    pub(super) fn cancel_due_id(&mut self, id: Id) -> bool {
-        self.cancel_due(|at, entry| {
-            at == id.entry && entry.stamp() == id.stamp && entry.kind().is_some()
-        })
-    }
-
-    fn cancel_due(&mut self, wanted: impl Fn(u32, &Entry) -> bool) -> bool {
         let mut walk = Walk::over(Walked::Due);
         while let Some(at) = walk.next(&self.entries) {
             let entry = self.entries.at(at);
-            if wanted(at, entry) {
-                let kind = call_kind(entry);
-                self.sequence.retain(|due| *due != at);
-                self.external.remove(&at);
-                self.watchers.forget(at);
-                self.entries.release(at);
-                self.cancelled.add_all(kind);
+            let is_own = entry.kind() == Some(Kind::Finalizer) && !entry.is_watcher();
+            if is_own && entry.object == word && allowed(entry.shape) {
+                self.cancel_due(at);
                 return true;
             }
         }
         false
+    }
+
+    /// As [`Table::cancel_due_finalizer`], for the cleanup or the watcher with this id, whose entry
+    /// is known.
+    pub(super) fn cancel_due_id(&mut self, id: Id) -> bool {
+        let found = self.entries.get(id.entry);
+        let is_due = found.is_some_and(|entry| {
+            entry.stamp() == id.stamp && entry.kind().is_some() && entry.has(Flag::Due)
+        });
+        if is_due {
+            self.cancel_due(id.entry);
+        }
+        is_due
+    }
+
+    fn cancel_due(&mut self, at: u32) {
+        self.cancelled.add_all(call_kind(self.entries.at(at)));
+        self.sequence.retain(|due| *due != at);
+        self.external.remove(&at);
+        self.watchers.forget(at);
+        self.entries.release(at);
     }
 
     /// Drops all finalizers and cleanups, those that are due as well, as nothing is finalized any

@@ -54,16 +54,19 @@ struct Go {
 /// How many calls have come through entries.
 static CALLS: AtomicU64 = AtomicU64::new(0);
 
+/// Runs a call of fing's with a mutator that the context has meanwhile.
+fn run_with(ctx: &mut Ctx, mutator: &mut Mutator, body: impl FnOnce(&mut Ctx)) {
+    ctx.mutator = mutator;
+    body(ctx);
+    fail::check(ctx);
+    ctx.mutator = std::ptr::null_mut();
+}
+
 /// Runs a call of fing's in the goroutine of this thread.
 fn in_goroutine(body: impl FnOnce(&mut Ctx)) {
     sched::with_ctx(|ctx| {
         let vm = ctx.vm;
-        let entered = vm.runtime.enter(|mutator| {
-            ctx.mutator = mutator;
-            body(ctx);
-            fail::check(ctx);
-            ctx.mutator = std::ptr::null_mut();
-        });
+        let entered = vm.runtime.enter(|mutator| run_with(ctx, mutator, body));
         if let Err(error) = entered {
             fail::fatal(vm, &format!("minigo: {error}"));
         }
@@ -73,13 +76,10 @@ fn in_goroutine(body: impl FnOnce(&mut Ctx)) {
 /// Calls a closure with an object, behind the type word of an interface if there is one.
 fn run_finalizer(mutator: &mut Mutator, info: Option<usize>, object: usize, closure: usize) {
     sched::with_ctx(|ctx| {
-        ctx.mutator = mutator;
-        match info {
+        run_with(ctx, mutator, |ctx| match info {
             None => ctx.call(closure, object, 0),
             Some(info) => ctx.call(closure, info, object),
-        }
-        fail::check(ctx);
-        ctx.mutator = std::ptr::null_mut();
+        });
     });
 }
 
