@@ -19,7 +19,10 @@ use std::time::Duration;
 use fing::error::{ExecutorError, SetFinalizerError};
 use fing::executor::DrainOrder;
 use fing::executor::{Budget, Drained, ThreadOptions};
-use fing::{Abi, Executor, FinalizerFn, HeldValue, Order, Runtime, RuntimeBuilder};
+use fing::{
+    Abi, CallStage, CleanupArgument, Executor, FinalizerFn, HeldValue, Order, Runtime,
+    RuntimeBuilder,
+};
 use vm::{LONG, Vm};
 
 const ALL: Budget = Budget::unlimited();
@@ -138,6 +141,44 @@ fn who_waits_does_not_wait_for_an_empty_drain() {
             assert_eq!(waiting.join().unwrap(), Ok(()), "taken: {taken}");
         });
         assert_eq!(log.lock().unwrap().len(), 2);
+    }
+}
+
+/// Neither do calls that were cancelled and are left behind those that the budget allows.
+#[test]
+fn who_waits_does_not_wait_for_cancelled_calls() {
+    let order = Log::default();
+    for cancels in [false, true] {
+        let vm = Vm::with(Runtime::builder().executor(Executor::Inline));
+        let log = order.clone();
+        let cleanup = vm.cleanup("func(uint64)", move |[number, _]| {
+            log.lock().unwrap().push(number as u64);
+        });
+        // More than a block has.
+        let cleanups = (0..600).map(|number| {
+            vm.doomed(number, |m, object| {
+                m.add_cleanup(object, &cleanup, CleanupArgument::Word(number))
+                    .unwrap()
+            })
+        });
+        let cleanups: Vec<_> = cleanups.collect();
+        vm.runtime.gc().unwrap();
+        if !cancels {
+            assert_eq!(drained(&vm.runtime, ALL), (600, 0));
+            continue;
+        }
+        let first = std::mem::take(&mut *order.lock().unwrap())[0];
+        std::thread::scope(|scope| {
+            let runtime = &vm.runtime;
+            let waiting = scope.spawn(|| runtime.block_until_finalizer_queue_empty(LONG));
+            for (number, cleanup) in (0..).zip(cleanups) {
+                let stage = (number != first).then(|| cleanup.stop());
+                assert!(stage.is_none_or(|stage| stage == CallStage::Queued));
+            }
+            assert_eq!(drained(runtime, ALL.calls(1)), (1, 0));
+            assert_eq!(waiting.join().unwrap(), Ok(()));
+        });
+        assert_eq!(*order.lock().unwrap(), [first]);
     }
 }
 

@@ -226,6 +226,19 @@ impl Inner {
         }
     }
 
+    /// Whether nothing runs or waits in a lane. Forgets blocks of which all records were cancelled.
+    pub(super) fn is_used_up(&mut self, id: LaneId) -> bool {
+        self.purge();
+        let Some(at) = self.position(id) else {
+            return true;
+        };
+        let used_up = self.lanes[at].due() == 0 && self.lanes[at].running().next().is_none();
+        if used_up {
+            self.discard_lane(at);
+        }
+        used_up
+    }
+
     /// Removes a lane that no thread runs. What waits there is dropped and counted.
     pub(super) fn close(&mut self, id: LaneId) {
         let Some(at) = self.position(id) else {

@@ -349,7 +349,7 @@ impl Queue {
     /// parked, as if it had found that out itself.
     pub(crate) fn rest(&self, turn: &Turn) {
         let mut inner = self.inner.lock();
-        if inner.lane(turn.lane()).is_some_and(|lane| lane.is_empty()) {
+        if inner.is_used_up(turn.lane()) {
             self.set_parked(turn, true);
             self.settled.notify_all();
         }
