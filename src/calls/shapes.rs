@@ -6,7 +6,7 @@
 //! of it, and no registration and no queued record holds the shape's index.
 #![forbid(unsafe_code)]
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -167,6 +167,12 @@ impl Shapes {
     ) {
         let key = (function.identity(), handling, pointer);
         self.table.lock().by_type.insert(key, index);
+    }
+
+    /// Forgets what [`Shapes::note`] stored for pointer types that were given back.
+    pub(crate) fn forget_types(&self, gone: &HashSet<TypeId>) {
+        let mut table = self.table.lock();
+        table.by_type.retain(|(_, _, ty), _| !gone.contains(ty));
     }
 
     /// Returns the shape at `index`, which must be held by a registration or a queued record, or be

@@ -98,7 +98,7 @@ impl Heap {
 
     #[cold]
     fn alloc_slow(&self, cache: &mut Cache, ty: TypeId) -> Result<usize, AllocError> {
-        let desc = self.types.desc(ty)?;
+        let desc = self.known(ty)?;
         if desc.size() == 0 {
             return Ok(self.zero());
         }
@@ -136,7 +136,7 @@ impl Heap {
         elements: usize,
     ) -> Result<usize, AllocError> {
         debug_assert_eq!(cache.epoch, self.epoch());
-        let desc = self.types.desc(ty)?;
+        let desc = self.known(ty)?;
         let Some(tail) = desc.tail() else {
             let ty = desc.ty().to_string();
             return Err(AllocError::NoArray { ty });

@@ -101,6 +101,7 @@ impl Heap {
     }
 
     /// Checks that objects of the type have a value of so many bytes (1, 2, 4 or 8) at this offset.
+    /// The type stays for good from then on, as a spot does not hold it.
     pub(crate) fn spot(
         &self,
         ty: TypeId,
@@ -110,7 +111,7 @@ impl Heap {
     ) -> Result<FieldAt, AccessError> {
         let desc = self.types.desc(ty)?;
         let name = || desc.ty().to_string();
-        if self.is_tiny(desc) {
+        if self.is_tiny(&desc) {
             return Err(AccessErrorKind::SharesBlock { ty: name() }.into());
         }
         if desc
@@ -164,9 +165,10 @@ impl Heap {
             bytes,
             size: u32::MAX as usize,
         })?;
+        desc.keep();
         Ok(FieldAt {
             ty,
-            spot: Spot::new(desc, word, below as u32),
+            spot: Spot::new(&desc, word, below as u32),
         })
     }
 
@@ -175,8 +177,10 @@ impl Heap {
     #[cold]
     fn at(&self, start: usize, spot: Spot) -> Result<usize, AccessError> {
         let index = (spot.place >> 32) as u32;
-        let wanted = self.types.at(index);
+        // The type of a field stays for good.
+        let wanted = self.types.address_at(index);
         let wanted = wanted
+            .map(|address| self.desc(address as u64))
             .filter(|desc| key(desc) == spot.key)
             .ok_or(TypesError::Foreign { index })?;
         let found = self.type_at(start)?;

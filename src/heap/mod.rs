@@ -21,12 +21,13 @@
 //! * I12: the range stays mapped, readable and writable, as long as the heap; addresses are checked
 //!   against it.
 //! * I13: the header of a cell whose bit `Used` is set, and the common header that its block
-//!   records, is the address of a descriptor of the heap's own universe, which the heap keeps alive
-//!   and which never moves.
+//!   records, is the address of a descriptor of the heap's own universe, which never moves.
 //! * I14: blocks are taken away, and their cells reused, only by a sweep, with every mutator
 //!   stopped.
 //! * I15: a cell that is not `Used` is touched only by the owner of its block, or by the sweep; a
 //!   cell that is, only by atomic accesses of one word.
+//! * I33: a type is given back at the end of a collection only, with the world stopped, when the
+//!   heap has no object of it.
 
 mod access;
 mod alloc;
@@ -69,7 +70,8 @@ pub(crate) use window::Window;
 
 use crate::base::lock::{Lock, Rank};
 use crate::base::trust::Trust;
-use crate::types::{TypeDesc, TypeId, Types};
+use crate::types::{TypeDesc, TypeId, Types, TypesError};
+use crate::world::safepoint::Stopped;
 use arena::Arena;
 use block::Block;
 use books::Books;
@@ -339,12 +341,42 @@ impl Heap {
         Some(self.desc(self.arena.load(start - HEADER)))
     }
 
-    /// The descriptor whose address is an object's header.
+    /// Calls `visit` with the types of all objects, and of the windows that someone besides their
+    /// mutators has. Once for all objects of a block that has objects of one type only.
+    pub(crate) fn for_each_type(&self, _proof: &Stopped<'_>, visit: &mut dyn FnMut(&TypeDesc)) {
+        for block in &self.books.lock().all {
+            if let Some(header) = block.common_header() {
+                visit(self.desc(header));
+                continue;
+            }
+            for word in 0..block.words() {
+                for index in marking::cells(word, block.word(Bit::Used, word)) {
+                    visit(self.desc_of(block, index));
+                }
+            }
+        }
+        self.for_each_held_window(&mut |ty| {
+            if let Ok(desc) = self.known(ty) {
+                visit(desc);
+            }
+        });
+    }
+
+    /// The descriptor of a type. Only for a thread whose mutator runs, or that has stopped the
+    /// world.
+    #[inline]
+    fn known(&self, ty: TypeId) -> Result<&TypeDesc, TypesError> {
+        Ok(self.desc(self.types.address(ty)? as u64))
+    }
+
+    /// The descriptor whose address is an object's header. Only for a thread whose mutator runs, or
+    /// that has stopped the world.
     #[inline]
     fn desc(&self, header: u64) -> &TypeDesc {
-        // SAFETY: I13: every caller has read the header from a cell that is or was `Used`, or in
-        // front of an object that an `Obj` names, so this is the address of a descriptor that lives
-        // as long as `self.types`.
+        // SAFETY: I13: every caller has read the header from a cell that is `Used`, or in front of
+        // an object that an `Obj` names, or has it from `self.types`, so this is the address of a
+        // descriptor. I33: it is there at least until the world is stopped the next time, and the
+        // caller does not keep it longer.
         unsafe { &*std::ptr::with_exposed_provenance::<TypeDesc>(header as usize) }
     }
 }

@@ -19,7 +19,9 @@ pub(super) struct Open {
 
 /// Defines the type of tiny blocks.
 pub(super) fn block_type(types: &Types) -> Result<TypeId, HeapError> {
-    Ok(types.define("runtime.tinyBlock", "[16]uint8")?)
+    let ty = types.define("runtime.tinyBlock", "[16]uint8")?;
+    types.desc(ty)?.keep();
+    Ok(ty)
 }
 
 /// Go's rule: the alignment follows from the size, whatever the type.

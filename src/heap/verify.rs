@@ -67,11 +67,8 @@ impl Heap {
     /// Checks every block and object, and returns the first fault found.
     pub(crate) fn verify(&self, stopped: &Stopped<'_>) -> Result<HeapReport, HeapFault> {
         self.close_windows(stopped);
-        let headers: HashSet<u64> = self
-            .types
-            .descriptors()
-            .map(|desc| desc.address() as u64)
-            .collect();
+        let headers = self.types.addresses().into_iter();
+        let headers: HashSet<u64> = headers.map(|address| address as u64).collect();
         let books = self.books.lock();
         let mut report = HeapReport::default();
         let mut span = 0;

@@ -10,10 +10,14 @@
 use super::block::{Bit, Block};
 use super::{AllocError, Heap, class};
 use crate::base::lock::{Lock, Rank};
-use crate::types::{TypeDesc, TypeId};
+use crate::types::TypeId;
 use crate::world::safepoint::Stopped;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
+
+/// Who has a window that no one else uses: the heap's list and its mutator.
+const OWNERS: usize = 2;
 
 /// What generated code reads and writes: see [`Words::take`].
 #[derive(Debug, Default)]
@@ -87,6 +91,11 @@ impl Window {
         self.ty
     }
 
+    /// Whether no object can be taken any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Relaxed)
+    }
+
     /// Objects that no one has taken.
     pub(super) fn left(&self) -> usize {
         let end = self.words.end.load(Relaxed);
@@ -97,7 +106,7 @@ impl Window {
 impl Heap {
     /// A window for objects of the type, without objects.
     pub(crate) fn window(&self, ty: TypeId) -> Result<Arc<Window>, AllocError> {
-        let desc = self.types.desc(ty)?;
+        let desc = self.known(ty)?;
         let refuse = |reason| {
             let ty = desc.ty().to_string();
             Err(AllocError::NoWindow { ty, reason })
@@ -139,7 +148,7 @@ impl Heap {
 
     #[cold]
     fn refill_window(&self, window: &Window) -> Result<usize, AllocError> {
-        let desc = self.types.desc(window.ty)?;
+        let desc = self.known(window.ty)?;
         if window.closed.load(Relaxed) {
             let ty = desc.ty().to_string();
             return Err(AllocError::ClosedWindow { ty });
@@ -188,6 +197,28 @@ impl Heap {
         windows.retain(|window| !window.closed.load(Relaxed));
     }
 
+    /// Calls `visit` with the type of each window that someone besides its mutator has.
+    pub(super) fn for_each_held_window(&self, visit: &mut dyn FnMut(TypeId)) {
+        let windows = self.windows.lock();
+        let held = windows
+            .iter()
+            .filter(|window| Arc::strong_count(window) > OWNERS);
+        held.for_each(|window| visit(window.ty));
+    }
+
+    /// Ends the windows of types that are given back. Only with the world stopped.
+    pub(crate) fn end_windows_of(&self, gone: &HashSet<TypeId>, _proof: &Stopped<'_>) {
+        let mut windows = self.windows.lock();
+        windows.retain(|window| {
+            let stays = !gone.contains(&window.ty);
+            if !stays {
+                window.closed.store(true, Relaxed);
+                *window.owned.lock() = Owned::default();
+            }
+            stays
+        });
+    }
+
     /// Ends a window whose mutator goes, on its thread. `runs`: whether that mutator still runs. If
     /// it does not, the next thread that stops the world removes the window.
     pub(crate) fn end_window(&self, window: &Arc<Window>, runs: bool) {
@@ -233,7 +264,7 @@ impl Heap {
             let desc = self.types.desc(window.ty);
             all.objects += left;
             all.bytes += left * window.stride;
-            all.with_ids += match desc.is_ok_and(TypeDesc::implies) {
+            all.with_ids += match desc.is_ok_and(|desc| desc.implies()) {
                 true => left,
                 false => 0,
             };

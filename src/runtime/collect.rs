@@ -5,18 +5,19 @@
 //!
 //! ```text
 //! stop -> handles, sources, roots -> drain -> queued -> drain -> retain -> drain -> decide ->
-//! drain      -> sweep -> go on -> resumed
+//! drain      -> sweep -> types -> go on -> resumed
 //! ```
 #![forbid(unsafe_code)]
 
 use crate::base::deadline::Deadline;
 use crate::base::events::{span, tell};
 use crate::heap::{Heap, HeapError, HeapFault, HeapOptions, HeapReport, Marking};
-use crate::types::Types;
+use crate::types::{TypeDesc, TypeId, Types};
 use crate::world::handle::Roots;
 use crate::world::safepoint::{Stopped, World};
 use crate::world::sources::Sources;
 use crate::world::threads::WorldError;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -41,6 +42,11 @@ pub(crate) trait Weakness: Send + Sync {
     /// Called when all that is kept is marked: what is unmarked is dead. Clears weak handles, marks
     /// and queues what is to be finalized, queues cleanups.
     fn decide(&self, marking: &mut Marking<'_>);
+
+    /// Called when types were given back. Forgets what it has stored for them.
+    fn forget_types(&self, gone: &HashSet<TypeId>) {
+        let _ = gone;
+    }
 
     /// Called when the collection is over and the world runs, with no lock held. The place to wake
     /// other threads and to run user code.
@@ -205,6 +211,19 @@ impl Space {
         Ok(self.heap.verify(&stopped))
     }
 
+    /// Takes back the types that nothing names. The caller drops their descriptors.
+    fn give_back_types(&self, stopped: &Stopped<'_>) -> Vec<Arc<TypeDesc>> {
+        let gone = self
+            .types()
+            .give_back(|visit| self.heap.for_each_type(stopped, visit));
+        if !gone.is_empty() {
+            let ids = gone.iter().map(|desc| desc.id()).collect();
+            self.heap.end_windows_of(&ids, stopped);
+            self.weakness.forget_types(&ids);
+        }
+        gone
+    }
+
     /// Runs a collection. `from` is when it was asked for.
     ///
     /// # Errors
@@ -234,6 +253,7 @@ impl Space {
         heap.drain();
         let deciding = lap();
         let swept = heap.sweep();
+        let types = self.give_back_types(&stopped);
         let collection = Collection {
             number: self.heap.epoch(),
             live_objects: swept.live_objects,
@@ -247,6 +267,7 @@ impl Space {
             sweeping: lap(),
         };
         drop(stopped);
+        drop(types);
         tell(|| {
             tracing::debug!(
                 number = collection.number,

@@ -6,13 +6,17 @@ use fing_stubs::signature::{Kind, Type};
 use std::fmt::{self, Write};
 use std::num::NonZeroU32;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 /// Identifies a type of one runtime. Using it with another runtime is refused with
-/// [`TypesError::Foreign`](super::TypesError::Foreign).
+/// [`TypesError::Foreign`](super::TypesError::Foreign), and after the type was given back with
+/// [`TypesError::GivenBack`](super::TypesError::GivenBack).
 #[derive(Copy, Clone, PartialEq, Eq, Hash)]
 pub struct TypeId {
     pub(super) universe: u64,
     pub(super) index: u32,
+    /// How many types with this index were given back before.
+    pub(super) generation: u32,
 }
 
 impl TypeId {
@@ -41,8 +45,9 @@ impl fmt::Debug for TypeId {
     }
 }
 
-/// The descriptor of a type. It never moves and lives as long as the runtime: its address is in the
-/// header of every object of the type, and in interface values.
+/// The descriptor of a type. It never moves and lives as long as its type, which is as long as the
+/// runtime unless it is [released](super::Types::release): its address is in the header of every
+/// object of the type, and in interface values.
 #[derive(Debug)]
 pub struct TypeDesc {
     id: TypeId,
@@ -55,7 +60,34 @@ pub struct TypeDesc {
     /// What all its objects have from the beginning; fixed when the first is made at the latest.
     implied: OnceLock<Option<Implied>>,
     /// The type of pointers to it, once that was asked for.
-    pub(super) pointer: OnceLock<TypeId>,
+    pub(super) pointer: PointerId,
+    /// Whether the type stays for good, even if it is released.
+    kept: AtomicBool,
+}
+
+/// The id of a type's pointer type, 0 while it is not known: the index plus one, the generation.
+#[derive(Debug)]
+pub(super) struct PointerId {
+    universe: u64,
+    bits: AtomicU64,
+}
+
+impl PointerId {
+    pub(super) fn get(&self) -> Option<TypeId> {
+        let bits = self.bits.load(Relaxed);
+        Some(TypeId {
+            universe: self.universe,
+            index: (bits as u32).checked_sub(1)?,
+            generation: (bits >> 32) as u32,
+        })
+    }
+
+    pub(super) fn set(&self, id: TypeId) {
+        // The last index has none to stand for it, and is looked up each time.
+        let index = id.index.wrapping_add(1);
+        let bits = u64::from(id.generation) << 32 | u64::from(index);
+        self.bits.store(bits, Relaxed);
+    }
 }
 
 /// What all objects of a type have from the beginning.
@@ -107,7 +139,11 @@ impl TypeDesc {
             pointers: Pointers::of(&ty),
             tail: None,
             implied: OnceLock::new(),
-            pointer: OnceLock::new(),
+            pointer: PointerId {
+                universe: id.universe,
+                bits: AtomicU64::new(0),
+            },
+            kept: AtomicBool::new(false),
             ty,
         })
     }
@@ -211,6 +247,16 @@ impl TypeDesc {
         !self.pointers.is_empty() || tail()
     }
 
+    /// From now on the type stays for good: something that is not counted names it.
+    pub(crate) fn keep(&self) {
+        self.kept.store(true, Relaxed);
+    }
+
+    /// Whether the type stays for good.
+    pub(super) fn is_kept(&self) -> bool {
+        self.kept.load(Relaxed)
+    }
+
     /// Fixes what all objects of the type have from the beginning. Only the first call has an
     /// effect; every call returns what was fixed.
     pub(crate) fn imply(&self, implied: Option<Implied>) -> Option<Implied> {
@@ -228,7 +274,8 @@ impl TypeDesc {
         &self.pointers
     }
 
-    /// The descriptor's address: first word of an empty interface that holds such a value.
+    /// The descriptor's address: first word of an empty interface that holds such a value. It is
+    /// valid until the type is given back: an interface that holds no object names no type.
     pub fn address(&self) -> usize {
         std::ptr::from_ref(self).expose_provenance()
     }

@@ -53,10 +53,11 @@ pub enum TypesError {
         /// Its definition in this runtime.
         there: String,
     },
-    /// A name in the type was not defined by this runtime.
+    /// A name in the type was not defined by this runtime, or was
+    /// [given back](super::Types::release) and means another type now.
     #[error(
-        "type {ty}: {name} is not of this runtime, wanted a type that its Types::parse or \
-         parse_signature has read"
+        "type {ty}: {name} is not of this runtime, or was given back, wanted a type that its \
+         Types::parse or parse_signature has read"
     )]
     OtherRuntime {
         /// The type in which the name is.
@@ -74,6 +75,12 @@ pub enum TypesError {
     #[error("type id {index} belongs to another runtime, wanted one of this runtime")]
     Foreign {
         /// Index of the type in that runtime.
+        index: u32,
+    },
+    /// The type was [released](super::Types::release), and given back since nothing named it.
+    #[error("type id {index} is of a type that was given back, wanted one that is still there")]
+    GivenBack {
+        /// The index that the type had.
         index: u32,
     },
     /// A type that only C has: Go's rules of layout and of pointers in it do not say what it is.

@@ -113,7 +113,7 @@ impl Types {
             return Err(refused());
         }
         let ty = self.parse(signature)?;
-        let Kind::Func(func) = super::shape::shallow(&ty, self.universe)?.kind().clone() else {
+        let Kind::Func(func) = self.shallow(&ty)?.kind().clone() else {
             let (receiver, method) = (receiver.into(), name.into());
             return Err(TypesError::MethodSignature {
                 receiver,
@@ -155,7 +155,7 @@ impl Types {
     /// When the id is of another runtime.
     pub fn method_set(&self, ty: TypeId) -> Result<Vec<Method>, TypesError> {
         Ok(self
-            .methods_of(self.desc(ty)?)
+            .methods_of(&*self.desc(ty)?)
             .into_iter()
             .map(|declared| declared.method)
             .collect())
@@ -194,7 +194,7 @@ impl Types {
         let desc = self.desc(ty)?;
         let named = desc.ty().name().is_some() || desc.ty().kind().basic_name().is_some();
         let unnamed_interface = matches!(desc.ty().kind(), Kind::Interface(_));
-        Ok(named || !unnamed_interface && !self.methods_of(desc).is_empty())
+        Ok(named || !unnamed_interface && !self.methods_of(&desc).is_empty())
     }
 
     /// Whether the type has all methods of the interface, with the same signatures.
@@ -204,7 +204,7 @@ impl Types {
     /// name; [`TypesError::NotInterface`]; [`TypesError::Foreign`] when an id is of another
     /// runtime.
     pub fn implements(&self, ty: TypeId, interface: TypeId) -> Result<(), TypesError> {
-        self.matching(self.desc(ty)?, self.desc(interface)?)
+        self.matching(&*self.desc(ty)?, &*self.desc(interface)?)
             .map(drop)
     }
 
@@ -253,7 +253,7 @@ impl Types {
         if let Some(itab) = self.books.lock().itabs.get(&key) {
             return Ok(itab.clone());
         }
-        let code = self.matching(desc, face)?;
+        let code = self.matching(&desc, &face)?;
         if code.is_empty() {
             return Err(TypesError::NotInterface {
                 found: face.ty().to_string(),

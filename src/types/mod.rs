@@ -1,8 +1,9 @@
 //! The types of one runtime: names, descriptors, method sets, itabs.
 //!
-//! A universe is the set of all types of one runtime; it only grows. Descriptors and itabs never
-//! move, because their addresses are stored in the headers of objects and in interface values.
-//! Reading a descriptor takes no lock.
+//! A universe is the set of all types of one runtime. Descriptors and itabs never move, because
+//! their addresses are stored in the headers of objects and in interface values. A type stays for
+//! ever unless it is [released](Types::release); then it stays as long as something names it.
+//! Allocation and collections find a descriptor without a lock, by its address.
 //!
 //! A type that refers to itself is written with its own name: `define("main.Node", "struct { Next
 //! *main.Node }")`. Types that refer to each other are declared first ([`Types::declare`]).
@@ -13,7 +14,9 @@ mod error;
 mod methods;
 mod names;
 mod pointers;
+mod release;
 mod shape;
+mod slots;
 #[cfg(test)]
 mod tests;
 
@@ -22,7 +25,6 @@ pub use desc::{TypeDesc, TypeId};
 pub use error::TypesError;
 pub use methods::{Itab, Passing};
 
-use crate::base::append_table::Table;
 use crate::base::identity;
 use crate::base::lock::{Lock, Rank};
 use fing_stubs::signature::{
@@ -30,8 +32,9 @@ use fing_stubs::signature::{
 };
 use methods::Declared;
 use names::{Name, Names};
+use release::{Released, Waiting};
+use slots::Slots;
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 /// All types of one runtime.
@@ -39,7 +42,11 @@ use std::sync::Arc;
 pub struct Types {
     /// Tells the ids of different runtimes apart.
     universe: u64,
-    descs: Table<TypeDesc>,
+    /// Where the descriptors are.
+    slots: Slots,
+    /// The descriptor of `struct {}`.
+    empty: Arc<TypeDesc>,
+    released: Released,
     books: Lock<Books>,
 }
 
@@ -48,8 +55,14 @@ struct Books {
     names: Names,
     /// The descriptors of types without a name, and of Go's own.
     ids: HashMap<Type, u32>,
-    /// How many descriptors there are.
-    count: u32,
+    /// The descriptors by index.
+    descs: Vec<Option<Arc<TypeDesc>>>,
+    /// Indices of types that were given back.
+    free: Vec<u32>,
+    /// The scope of names that are new. It changes when names are given back, so that a type with
+    /// such a name is told from one that has the name later.
+    scope: u64,
+    waiting: Waiting,
     /// Declared methods, by the name of the base type.
     methods: HashMap<Arc<str>, Vec<Declared>>,
     /// Itabs, by interface and concrete type.
@@ -62,47 +75,75 @@ impl Types {
         // If two universes get the same number by chance, an id of the other one names a wrong
         // type, never a wrong address. 0 is the number of types of no universe.
         let universe = identity::random();
-        let empty = TypeId { universe, index: 0 };
-        let types = Types {
+        let slots = Slots::default();
+        let id = TypeId {
             universe,
-            descs: Table::new(),
-            books: Lock::new(Rank::Types, Books::default()),
+            index: 0,
+            generation: 0,
         };
-        let nothing = Type::structure(Vec::new());
-        if let Some(desc) = nothing
-            .as_ref()
-            .ok()
-            .and_then(|ty| TypeDesc::new(empty, ty.clone()))
-        {
-            let mut books = types.books.lock();
-            books.ids.insert(desc.ty().clone(), 0);
-            books.count = 1;
-            types.descs.put(0, desc);
+        let empty = Type::structure(Vec::new());
+        let empty = empty.ok().and_then(|ty| TypeDesc::new(id, ty));
+        let Some(empty) = empty.map(Arc::new) else {
+            unreachable!("struct {{}} has a layout")
+        };
+        empty.keep();
+        slots.fill(0, &empty);
+        let books = Books {
+            ids: HashMap::from([(empty.ty().clone(), 0)]),
+            descs: vec![Some(empty.clone())],
+            scope: universe,
+            ..Books::default()
+        };
+        Types {
+            universe,
+            slots,
+            empty,
+            released: Released::default(),
+            books: Lock::new(Rank::Types, books),
         }
-        types
     }
 
-    /// The descriptor of a type.
+    /// The descriptor of a type. Who holds it names the type: see [`Types::release`].
     ///
     /// # Errors
-    /// When the id is of another runtime.
+    /// When the id is of another runtime, or the type was given back.
+    pub fn desc(&self, id: TypeId) -> Result<Arc<TypeDesc>, TypesError> {
+        self.books.lock().desc(self.own_id(id)?).cloned()
+    }
+
+    /// The id, if it is of this universe.
+    fn own_id(&self, id: TypeId) -> Result<TypeId, TypesError> {
+        match id.universe == self.universe {
+            true => Ok(id),
+            false => Err(TypesError::Foreign { index: id.index }),
+        }
+    }
+
+    /// The address of a type's descriptor. It is valid as long as the type is not given back, which
+    /// happens with the world stopped only.
     #[inline]
-    pub fn desc(&self, id: TypeId) -> Result<&TypeDesc, TypesError> {
-        let desc = self
-            .descs
-            .get(id.index)
-            .filter(|_| id.universe == self.universe);
-        desc.ok_or(TypesError::Foreign { index: id.index })
+    pub(crate) fn address(&self, id: TypeId) -> Result<usize, TypesError> {
+        self.slots
+            .address(self.own_id(id)?)
+            .ok_or(TypesError::GivenBack { index: id.index })
     }
 
-    /// The descriptor of the type of this number, if there are so many.
-    pub(crate) fn at(&self, index: u32) -> Option<&TypeDesc> {
-        self.descs.get(index)
+    /// As [`Types::address`], by the index of a type that stays for good.
+    pub(crate) fn address_at(&self, index: u32) -> Option<usize> {
+        self.slots.address_at(index)
     }
 
-    /// All descriptors, in the order of their ids.
-    pub(crate) fn descriptors(&self) -> impl Iterator<Item = &TypeDesc> {
-        (0..).map_while(|index| self.at(index))
+    /// How many types there are, Go's predeclared ones included as far as they were used.
+    pub fn count(&self) -> usize {
+        let books = self.books.lock();
+        books.descs.len() - books.free.len()
+    }
+
+    /// The addresses of all descriptors.
+    pub(crate) fn addresses(&self) -> Vec<usize> {
+        let books = self.books.lock();
+        let descs = books.descs.iter().flatten();
+        descs.map(|desc| desc.address()).collect()
     }
 
     /// Declares a name that will be defined later. Until then it may be used only behind pointers,
@@ -135,8 +176,8 @@ impl Types {
     /// [`MAX_NAME`](fing_stubs::signature::MAX_NAME), or the name was declared or defined with
     /// another display, or with none.
     pub fn declare_local(&self, name: &str, display: &str) -> Result<(), TypesError> {
-        let displayed = self.opaque(name)?.displayed_as(display)?;
         let mut books = self.books.lock();
+        let displayed = books.opaque(name)?.displayed_as(display)?;
         let own = books.names.own(name, || Ok(displayed))?;
         let there = own.opaque.clone();
         books.names.entry(own).or_insert(None);
@@ -153,7 +194,7 @@ impl Types {
     /// The name, as it was declared if it was.
     fn own(&self, name: &str) -> Result<Name, TypeError> {
         let books = self.books.lock();
-        books.names.own(name, || self.opaque(name))
+        books.names.own(name, || books.opaque(name))
     }
 
     /// Defines a type: `define("main.Node", "struct { Next *main.Node; V int }")`. The same
@@ -175,11 +216,6 @@ impl Types {
         self.define_value(self.own(name)?, underlying, None)
     }
 
-    /// The opaque type of a name in this universe.
-    fn opaque(&self, name: &str) -> Result<Type, TypeError> {
-        Type::opaque_in(name, self.universe)
-    }
-
     /// Parses the definition of `own`, which may mention that.
     fn parse_in(&self, own: &Type, text: &str) -> Result<Type, ParseError> {
         parse_type_with(text, &|name| match own.name() == Some(name) {
@@ -196,71 +232,32 @@ impl Types {
     ) -> Result<TypeId, TypesError> {
         self.check(underlying, own.opaque.name())?;
         check_go(underlying)?;
-        let underlying = shape::shallow(&self.complete(underlying)?, self.universe)?;
+        let underlying = self.shallow(&self.complete(underlying)?)?;
         let ty = own.opaque.defined_as(underlying)?;
         let mut books = self.books.lock();
-        let Books { names, count, .. } = &mut *books;
-        match names.entry(own) {
-            Entry::Occupied(entry) if let Some(index) = *entry.get() => {
-                drop(books);
-                self.same_definition(index, &ty)
-            }
-            Entry::Occupied(mut entry) => {
-                let id = self.add(count, ty, element)?;
-                entry.insert(Some(id.index));
-                Ok(id)
-            }
-            Entry::Vacant(entry) => {
-                let id = self.add(count, ty, element)?;
-                entry.insert(Some(id.index));
-                Ok(id)
-            }
-        }
-    }
-
-    /// The id of a type that is defined already, if `ty` defines it as it is.
-    fn same_definition(&self, index: u32, ty: &Type) -> Result<TypeId, TypesError> {
-        let id = self.id_of(index);
-        let there = self.desc(id)?.ty();
-        if definition(there) == definition(ty) {
+        // As it is known now: it may have been given back meanwhile.
+        let known = books.names.get(own.opaque.name().unwrap_or_default());
+        if let Some(index) = known.and_then(|(_, index)| index) {
+            let id = same_definition(books.known(index), &ty)?;
+            self.retain(&mut books, index);
             return Ok(id);
         }
-        let text = |ty| definition(ty).map_or_else(String::new, Type::to_string);
-        Err(TypesError::Redefined {
-            name: ty.name().unwrap_or_default().into(),
-            found: text(ty),
-            there: text(there),
-        })
-    }
-
-    fn id_of(&self, index: u32) -> TypeId {
-        TypeId {
-            universe: self.universe,
-            index,
-        }
-    }
-
-    /// Adds a type that is not there yet. The caller holds the lock of `count`, the number of
-    /// descriptors.
-    fn add(
-        &self,
-        count: &mut u32,
-        ty: Type,
-        element: Option<&TypeDesc>,
-    ) -> Result<TypeId, TypesError> {
-        let id = self.id_of(*count);
-        let mut desc = TypeDesc::new(id, ty.clone()).ok_or_else(|| TypesError::Undefined {
-            ty: ty.to_string(),
-            name: ty.name().unwrap_or_default().into(),
-        })?;
-        if let Some(element) = element {
-            desc = desc.with_tail(element);
-        }
-        let full = || TypesError::Full { ty: ty.to_string() };
-        let next = count.checked_add(1).ok_or_else(full)?;
-        self.descs.put(*count, desc).ok_or_else(full)?;
-        *count = next;
+        let id = books.add(self, ty, element)?;
+        *books.names.entry(own).or_insert(None) = Some(id.index);
         Ok(id)
+    }
+
+    /// The type as it is kept: see [`shape::shallow`].
+    fn shallow(&self, ty: &Type) -> Result<Type, TypeError> {
+        shape::shallow(ty, &|named| self.scope_of(named.name()))
+    }
+
+    /// The scope of a name, or the one that it would get.
+    fn scope_of(&self, name: &str) -> u64 {
+        if !self.released.were_given_back() {
+            return self.universe;
+        }
+        self.books.lock().scope_of(name)
     }
 
     /// Defines an array type: objects of it are a value of the underlying type and, behind that,
@@ -295,7 +292,7 @@ impl Types {
         }
         let own = self.own(name)?;
         let underlying = self.parse_in(&own.opaque, underlying)?;
-        let id = self.define_value(own, &underlying, Some(element))?;
+        let id = self.define_value(own, &underlying, Some(&element))?;
         let desc = self.desc(id)?;
         if desc.tail() == Some(&element.as_tail(desc.size())) {
             return Ok(id);
@@ -343,22 +340,15 @@ impl Types {
     pub fn intern(&self, ty: &Type) -> Result<TypeId, TypesError> {
         self.check(ty, None)?;
         check_go(ty)?;
-        let ty = shape::shallow(&self.complete(ty)?, self.universe)?;
+        let ty = self.shallow(&self.complete(ty)?)?;
         let mut books = self.books.lock();
-        let Books {
-            names, ids, count, ..
-        } = &mut *books;
-        if let Some((_, Some(index))) = ty.name().and_then(|name| names.get(name)) {
-            return Ok(self.id_of(index));
+        let named = ty.name().and_then(|name| books.names.get(name)?.1);
+        if let Some(index) = named.or_else(|| books.ids.get(&ty).copied()) {
+            return Ok(books.known(index).id());
         }
-        match ids.entry(ty) {
-            Entry::Occupied(entry) => Ok(self.id_of(*entry.get())),
-            Entry::Vacant(entry) => {
-                let id = self.add(count, entry.key().clone(), None)?;
-                entry.insert(id.index);
-                Ok(id)
-            }
-        }
+        let id = books.add(self, ty.clone(), None)?;
+        books.ids.insert(ty, id.index);
+        Ok(id)
     }
 
     /// The type of pointers to a type.
@@ -367,11 +357,14 @@ impl Types {
     /// When the id is of another runtime.
     pub fn pointer_to(&self, ty: TypeId) -> Result<TypeId, TypesError> {
         let desc = self.desc(ty)?;
-        if let Some(pointer) = desc.pointer.get() {
-            return Ok(*pointer);
+        if let Some(pointer) = desc.pointer.get()
+            && self.slots.address(pointer).is_some()
+        {
+            return Ok(pointer);
         }
         let pointer = self.intern(&Type::pointer_to(desc.ty().clone())?)?;
-        Ok(*desc.pointer.get_or_init(|| pointer))
+        desc.pointer.set(pointer);
+        Ok(pointer)
     }
 
     /// What a pointer type points to; `None` for other types.
@@ -387,17 +380,14 @@ impl Types {
 
     /// The descriptor of `struct {}`.
     pub(crate) fn empty(&self) -> &TypeDesc {
-        match self.descs.get(0) {
-            Some(desc) => desc,
-            None => unreachable!("every universe starts with struct {{}}"),
-        }
+        &self.empty
     }
 
     /// The type that a name stands for in this universe: opaque while it is only declared.
     fn named(&self, name: &str) -> Option<Type> {
         let books = self.books.lock();
         match books.names.get(name)? {
-            (_, Some(index)) => Some(self.descs.get(index)?.ty().clone()),
+            (_, Some(index)) => Some(books.at(index)?.ty().clone()),
             (opaque, None) => Some(opaque.clone()),
         }
     }
@@ -421,7 +411,7 @@ impl Types {
     /// meaning of a name from elsewhere is not known, even if it is spelled alike.
     pub(crate) fn check_own(&self, ty: &Type) -> Result<(), TypesError> {
         shape::for_each_name(ty, &mut |named| {
-            let own = named.scope() == self.universe;
+            let own = named.scope() == self.scope_of(named.name());
             if own || Type::predeclared(named.name()).is_some() {
                 return Ok(());
             }
@@ -441,7 +431,7 @@ impl Types {
             if is_own || Type::predeclared(name).is_some() {
                 return Ok(());
             }
-            if named.scope() != 0 && named.scope() != self.universe {
+            if named.scope() != 0 && named.scope() != self.scope_of(name) {
                 return Err(TypesError::OtherRuntime {
                     ty: ty.to_string(),
                     name: name.into(),
@@ -451,15 +441,15 @@ impl Types {
                 ty: ty.to_string(),
                 name: name.into(),
             };
-            let index = self.books.lock().names.get(name).map(|(_, index)| index);
-            let index = index.ok_or_else(undefined)?;
+            let books = self.books.lock();
+            let (_, index) = books.names.get(name).ok_or_else(undefined)?;
             // A name without its definition may stand behind a pointer. Where its size is needed,
             // the constructors of types have refused it.
             let Some(found) = named.underlying() else {
                 return Ok(());
             };
-            let there = self.desc(self.id_of(index.ok_or_else(undefined)?))?;
-            match definition(there.ty()) {
+            let there = index.and_then(|index| books.at(index));
+            match definition(there.ok_or_else(undefined)?.ty()) {
                 Some(there) if there != found => {
                     let (found, there) = (found.to_string(), there.to_string());
                     Err(TypesError::Mismatch {
@@ -475,6 +465,74 @@ impl Types {
     }
 }
 
+impl Books {
+    /// The descriptor of the type of an id of this universe.
+    fn desc(&self, id: TypeId) -> Result<&Arc<TypeDesc>, TypesError> {
+        let (there, index) = (self.at(id.index), id.index);
+        there
+            .filter(|there| there.id() == id)
+            .ok_or(TypesError::GivenBack { index })
+    }
+
+    /// The descriptor with this index, which is one that a name or a type has.
+    fn known(&self, index: u32) -> &TypeDesc {
+        match self.at(index) {
+            Some(desc) => desc,
+            None => unreachable!("names and types have indices of descriptors"),
+        }
+    }
+
+    /// The descriptor with this index.
+    fn at(&self, index: u32) -> Option<&Arc<TypeDesc>> {
+        self.descs.get(index as usize)?.as_ref()
+    }
+
+    /// The opaque type of a name that is not known.
+    fn opaque(&self, name: &str) -> Result<Type, TypeError> {
+        Type::opaque_in(name, self.scope)
+    }
+
+    /// The scope of a name, or the one that it would get.
+    fn scope_of(&self, name: &str) -> u64 {
+        match self.names.get(name).map(|(opaque, _)| opaque.kind()) {
+            Some(Kind::Named(known)) => known.scope(),
+            _ => self.scope,
+        }
+    }
+
+    /// Adds a type that is not there yet.
+    fn add(
+        &mut self,
+        types: &Types,
+        ty: Type,
+        element: Option<&TypeDesc>,
+    ) -> Result<TypeId, TypesError> {
+        let full = || TypesError::Full { ty: ty.to_string() };
+        let reused = self.free.last().copied();
+        let next = u32::try_from(self.descs.len()).ok();
+        let index = reused.or(next).ok_or_else(full)?;
+        let id = TypeId {
+            universe: types.universe,
+            index,
+            generation: types.slots.generation(index),
+        };
+        let mut desc = TypeDesc::new(id, ty.clone()).ok_or_else(|| TypesError::Undefined {
+            ty: ty.to_string(),
+            name: ty.name().unwrap_or_default().into(),
+        })?;
+        if let Some(element) = element {
+            desc = desc.with_tail(element);
+        }
+        let desc = Arc::new(desc);
+        types.slots.fill(index, &desc).ok_or_else(full)?;
+        match self.free.pop() {
+            Some(index) => self.descs[index as usize] = Some(desc),
+            None => self.descs.push(Some(desc)),
+        }
+        Ok(id)
+    }
+}
+
 impl Default for Types {
     fn default() -> Types {
         Types::new()
@@ -487,6 +545,19 @@ fn check_go(ty: &Type) -> Result<(), TypesError> {
         return Ok(());
     }
     Err(TypesError::OnlyC { ty: ty.to_string() })
+}
+
+/// The id of a type that is defined already, if `ty` defines it as it is.
+fn same_definition(there: &TypeDesc, ty: &Type) -> Result<TypeId, TypesError> {
+    if definition(there.ty()) == definition(ty) {
+        return Ok(there.id());
+    }
+    let text = |ty| definition(ty).map_or_else(String::new, Type::to_string);
+    Err(TypesError::Redefined {
+        name: ty.name().unwrap_or_default().into(),
+        found: text(ty),
+        there: text(there.ty()),
+    })
 }
 
 /// What a defined type is defined as.

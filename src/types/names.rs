@@ -44,6 +44,13 @@ impl Names {
         }
     }
 
+    /// Forgets a name.
+    pub(super) fn remove(&mut self, name: &str) {
+        let hash = self.key.hash_one(name);
+        let unwanted: &dyn Hashed = &(hash, name);
+        self.table.remove(unwanted);
+    }
+
     /// The place of a name.
     pub(super) fn entry(&mut self, own: Name) -> Entry<'_, Name, Option<u32>> {
         self.table.entry(own)

@@ -3,6 +3,9 @@
 
 use fing_stubs::signature::{Field, FuncType, Kind, Method, Named, Type, TypeError};
 
+/// The scope of a name in a universe.
+pub(super) type Scope<'s> = &'s dyn Fn(&Named) -> u64;
+
 /// Calls `visit` with every defined or opaque type in `ty`, including itself. Nesting is bounded by
 /// [`fing_stubs::signature::MAX_DEPTH`].
 pub(super) fn for_each_name<E>(
@@ -36,9 +39,9 @@ pub(super) fn for_each_name<E>(
 }
 
 /// The same type, in which every defined type that is not part of its memory (behind a pointer,
-/// slice, map, channel, function or interface) is opaque, and every name is of the scope. So a type
+/// slice, map, channel, function or interface) is opaque, and every name is of its scope. So a type
 /// never contains more than its own memory, however many types refer to one another.
-pub(super) fn shallow(ty: &Type, scope: u64) -> Result<Type, TypeError> {
+pub(super) fn shallow(ty: &Type, scope: Scope<'_>) -> Result<Type, TypeError> {
     // Most types are: a type from a text that mentions itself, basic types and types it contains.
     match is_shallow(ty, scope, false) {
         true => Ok(ty.clone()),
@@ -47,7 +50,7 @@ pub(super) fn shallow(ty: &Type, scope: u64) -> Result<Type, TypeError> {
 }
 
 /// Whether [`shallow`] returns the type as it is. `behind` a pointer a name has no definition.
-pub(super) fn is_shallow(ty: &Type, scope: u64, behind: bool) -> bool {
+pub(super) fn is_shallow(ty: &Type, scope: Scope<'_>, behind: bool) -> bool {
     let all = |func: &FuncType| {
         let mut types = func.params.iter().chain(&func.results);
         types.all(|ty| is_shallow(ty, scope, true))
@@ -63,13 +66,15 @@ pub(super) fn is_shallow(ty: &Type, scope: u64, behind: bool) -> bool {
             let mut types = fields.iter().map(|field| &field.ty);
             types.all(|ty| is_shallow(ty, scope, false))
         }
-        Kind::Named(named) if named.scope() == scope => !behind || named.underlying().is_none(),
+        Kind::Named(named) if named.scope() == scope(named) => {
+            !behind || named.underlying().is_none()
+        }
         Kind::Named(named) => Type::predeclared(named.name()).is_some(),
         _ => true,
     }
 }
 
-pub(super) fn reduce(ty: &Type, scope: u64) -> Result<Type, TypeError> {
+pub(super) fn reduce(ty: &Type, scope: Scope<'_>) -> Result<Type, TypeError> {
     match ty.kind() {
         Kind::Pointer(of) => Type::pointer_to(behind(of, scope)?),
         Kind::Slice(of) => Type::slice(behind(of, scope)?),
@@ -98,12 +103,14 @@ pub(super) fn reduce(ty: &Type, scope: u64) -> Result<Type, TypeError> {
             };
             Type::structure(fields.iter().map(field).collect::<Result<_, TypeError>>()?)
         }
-        Kind::Named(named) if Type::predeclared(named.name()).is_none() => ty.in_scope(scope),
+        Kind::Named(named) if Type::predeclared(named.name()).is_none() => {
+            ty.in_scope(scope(named))
+        }
         _ => Ok(ty.clone()),
     }
 }
 
-fn signature(func: &FuncType, scope: u64) -> Result<FuncType, TypeError> {
+fn signature(func: &FuncType, scope: Scope<'_>) -> Result<FuncType, TypeError> {
     let all = |types: &[Type]| {
         types
             .iter()
@@ -119,10 +126,10 @@ fn signature(func: &FuncType, scope: u64) -> Result<FuncType, TypeError> {
 
 /// The type as it is written behind a pointer: a defined type is reduced to its name. Arrays and
 /// structs keep their parts even there, or they would have no size.
-fn behind(ty: &Type, scope: u64) -> Result<Type, TypeError> {
+fn behind(ty: &Type, scope: Scope<'_>) -> Result<Type, TypeError> {
     match ty.kind() {
         Kind::Named(named) if Type::predeclared(named.name()).is_none() => {
-            ty.without_definition().in_scope(scope)
+            ty.without_definition().in_scope(scope(named))
         }
         _ => reduce(ty, scope),
     }

@@ -22,6 +22,8 @@ pub(crate) struct Vm {
     cell: TypeId,
     table: TypeId,
     fields: Fields,
+    /// How many types there are.
+    types: usize,
 }
 
 /// The fields of an object, as a VM has them at hand where it uses them: by value.
@@ -51,6 +53,7 @@ impl Vm {
             },
             cell,
             table,
+            types: types.count(),
             runtime,
         })
     }
@@ -155,6 +158,24 @@ impl Vm {
     /// Defines a type as a VM does that makes one for each class of its program.
     pub(crate) fn define(&self, name: &str, layout: &str) -> Result<TypeId, Fault> {
         Ok(self.runtime.types().define(name, layout)?)
+    }
+
+    /// Defines a type that the next collection gives back.
+    pub(crate) fn define_in_passing(&self, name: &str, layout: &str) -> Result<(), Fault> {
+        let types = self.runtime.types();
+        drop(types.release(types.define(name, layout)?)?);
+        Ok(())
+    }
+
+    /// Collects.
+    pub(crate) fn collect(&self) -> Result<(), Fault> {
+        self.runtime.gc()?;
+        Ok(())
+    }
+
+    /// How many types there are that [`Vm::new`] has not defined.
+    pub(crate) fn types_left(&self) -> u64 {
+        (self.runtime.types().count() - self.types) as u64
     }
 }
 

@@ -121,7 +121,12 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         &TYPES,
         "defining a type of its own for each class of a program",
         "ns/type",
-        || vec![Row::alone("fing.define").bar(Bar::AtMost(1000.0))],
+        || {
+            vec![
+                Row::alone("fing.define").bar(Bar::AtMost(1000.0)),
+                Row::alone("fing.define-and-give-back"),
+            ]
+        },
     ),
 ];
 
@@ -405,6 +410,17 @@ fn types(n: usize) -> Result<Box<dyn Subject>, Fault> {
             all.into_iter()
                 .try_for_each(|(name, layout)| vm.define(name, layout).map(drop))
         })?;
-        Ok(Round::from([("fing.define".into(), define)]))
+        let vm = Vm::new()?;
+        let passing = try_time(n, || {
+            let all = names.iter().zip(&layouts);
+            all.into_iter()
+                .try_for_each(|(name, layout)| vm.define_in_passing(name, layout))?;
+            vm.collect()
+        })?;
+        expect("types left", vm.types_left(), 0)?;
+        Ok(Round::from([
+            ("fing.define".into(), define),
+            ("fing.define-and-give-back".into(), passing),
+        ]))
     }))
 }

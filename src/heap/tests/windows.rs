@@ -17,7 +17,7 @@ fn taken(keep: bool) -> (usize, usize) {
     heap.keep_windows.store(keep, Relaxed);
     let ty = shape(&space, 1);
     let desc = space.types().desc(ty).unwrap();
-    assert!(heap.imply(desc, NonZeroU32::new(7).unwrap()));
+    assert!(heap.imply(&desc, NonZeroU32::new(7).unwrap()));
     let mutator = attach(&space).unwrap();
     let window = mutator.window(ty).unwrap();
     for _ in 0..3 {

@@ -101,6 +101,8 @@ impl Mutator {
     /// another runtime.
     pub fn window(&self, ty: TypeId) -> Result<Window, AllocError> {
         let mut windows = self.windows().0.borrow_mut();
+        // Those of types that were given back.
+        windows.retain(|window| !window.inner.is_closed());
         if let Some(window) = windows.iter().find(|window| window.ty() == ty) {
             return Ok(window.clone());
         }

@@ -211,6 +211,7 @@ impl Registry {
         }
         let context = self
             .context_check(space, function)
+            .map(|(check, _)| check)
             .and_then(|check| self.check_context(space, function, check, options.context))
             .map_err(AddCleanupError::of_context)?;
         if let Some(HeldValue::Object(context)) = options.context {

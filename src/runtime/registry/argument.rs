@@ -198,10 +198,10 @@ fn boxed(
     ];
     let ty = types.intern(&Type::structure(fields).map_err(TypesError::from)?)?;
     let object = mutator.alloc(ty)?;
-    let pointers = types.desc(ty)?.pointers();
+    let desc = types.desc(ty)?;
     for (word, bytes) in bytes.chunks(8).enumerate() {
         let stored = match <[u8; 8]>::try_from(bytes) {
-            Ok(addr) if pointers.contains(word) => {
+            Ok(addr) if desc.pointers().contains(word) => {
                 mutator.store_addr(object, 8 * word, usize::from_ne_bytes(addr))
             }
             _ => mutator.store_bytes(object, 8 * word, bytes),

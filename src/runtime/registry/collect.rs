@@ -20,6 +20,8 @@ use crate::calls::queue::{ByKind, CallKind, Filling, Owned, References};
 use crate::calls::shapes::Named;
 use crate::heap::{Bit, Marking};
 use crate::runtime::collect::{Collection, Weakness};
+use crate::types::TypeId;
+use std::collections::HashSet;
 
 /// A finalizer that is due.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +50,10 @@ impl Due {
 }
 
 impl Weakness for Registry {
+    fn forget_types(&self, gone: &HashSet<TypeId>) {
+        self.shapes.forget_types(gone);
+    }
+
     fn roots(&self, marking: &mut Marking<'_>) {
         let mut specials = self.specials.lock();
         specials.dropping = !self.gate.is_open();

@@ -45,6 +45,7 @@ impl WeakObjects {
             return Ok(ty);
         }
         let ty = types.define("runtime.weakObject", "[2]uintptr")?;
+        types.desc(ty)?.keep();
         self.ty = Some(ty);
         Ok(ty)
     }

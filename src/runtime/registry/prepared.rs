@@ -14,7 +14,7 @@ use crate::heap::{Heap, SetId, TypedId};
 use crate::runtime::collect::Space;
 use crate::runtime::known::ContextCheck;
 use crate::runtime::object::Obj;
-use crate::types::TypeId;
+use crate::types::{TypeDesc, TypeId};
 
 /// A finalizer that was checked for all objects of one type, by
 /// [`Runtime::prepare_finalizer`](crate::Runtime::prepare_finalizer). Setting it for an object
@@ -53,16 +53,19 @@ struct Inner {
     registry: Arc<Registry>,
     space: Arc<Space>,
     function: FinalizerFn,
-    ty: TypeId,
+    /// Of the objects. It names their type.
+    desc: Arc<TypeDesc>,
     shape: u32,
     id: TypedId,
     context: ContextCheck,
+    /// Of the contexts, if these are of one type: the check is for its address.
+    _context_desc: Option<Arc<TypeDesc>>,
 }
 
 impl PreparedFinalizer {
     /// Returns the type of the objects it can be set for.
     pub fn ty(&self) -> TypeId {
-        self.0.ty
+        self.0.desc.id()
     }
 
     /// Returns the function it was prepared from.
@@ -143,8 +146,7 @@ impl PreparedFinalizer {
             let function = inner.function.function();
             return Err(SetFinalizerError::no_context(function));
         }
-        let desc = inner.space.types().desc(inner.ty);
-        let desc = desc.map_err(SetFinalizerError::ObjectType)?;
+        let desc = &*inner.desc;
         let ty = || desc.ty().clone();
         if self.heap().is_tiny(desc) {
             return Err(SetFinalizerError::Tiny { ty: ty() });
@@ -155,7 +157,8 @@ impl PreparedFinalizer {
         if desc.size() > 0 && !self.heap().imply(desc, shape_id(inner.shape)) {
             return Err(SetFinalizerError::HasObjects { ty: ty() });
         }
-        // The type keeps the function from now on. Until here `self` does.
+        // From now on the type stays, and keeps the function. Until here `self` does both.
+        desc.keep();
         inner.registry.keep_for_ever(inner.function.function());
         Ok(())
     }
@@ -209,7 +212,7 @@ impl PreparedFinalizer {
             return Ok(());
         }
         let types = self.0.space.types();
-        let pointer = types.pointer_to(self.0.ty);
+        let pointer = types.pointer_to(self.0.desc.id());
         let pointer = pointer.and_then(|pointer| types.desc(pointer));
         Err(SetFinalizerError::AlreadySet {
             object: pointer.map_or_else(|_| Type::unsafe_pointer(), |desc| desc.ty().clone()),
@@ -222,8 +225,7 @@ impl PreparedFinalizer {
     #[cold]
     fn explain_type(&self, object: Obj<'_>) -> Result<(), SetFinalizerError> {
         let (addr, heap) = (object.addr(), self.heap());
-        let own = self.0.space.types().desc(self.0.ty);
-        let own = own.map_err(SetFinalizerError::ObjectType)?;
+        let own = &*self.0.desc;
         let found = heap.type_at(addr).map_err(|_| not_here(object))?;
         if addr == heap.zero() {
             return Ok(());
@@ -254,7 +256,7 @@ fn not_here(object: Obj<'_>) -> SetFinalizerError {
 impl std::fmt::Debug for PreparedFinalizer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("PreparedFinalizer")
-            .field("ty", &self.0.ty)
+            .field("ty", &self.0.desc.id())
             .field("function", &self.0.function)
             .finish_non_exhaustive()
     }
@@ -273,16 +275,17 @@ impl Registry {
         let desc = types.desc(ty).map_err(unknown)?;
         let pointer = types.pointer_to(ty).map_err(unknown)?;
         let function = finalizer.function();
-        let context = self.context_check(space, function)?;
+        let (context, context_desc) = self.context_check(space, function)?;
         let shape = self.shape_for(space, pointer, function, handling)?;
         Ok(PreparedFinalizer(Arc::new(Inner {
             registry: self.clone(),
             space: space.clone(),
             function: finalizer.clone(),
-            ty,
             shape,
-            id: TypedId::new(desc, shape_id(shape), super::is_traced(function)),
+            id: TypedId::new(&desc, shape_id(shape), super::is_traced(function)),
             context,
+            desc,
+            _context_desc: context_desc,
         })))
     }
 }

@@ -1,6 +1,8 @@
 //! `set_finalizer` and `clear_finalizer`: Go's checks, in Go's order.
 #![forbid(unsafe_code)]
 
+use std::sync::Arc;
+
 use fing_stubs::{Kind, Type};
 
 use super::lists::Name;
@@ -132,7 +134,7 @@ impl Registry {
         };
         let space = mutator.space();
         let shape = self.shape_for(space, target.ty, function, options.handling)?;
-        let context = self.context_check(space, function)?;
+        let (context, _) = self.context_check(space, function)?;
         let word = self.check_context(space, function, context, options.context)?;
         Ok(Some(Checked {
             target,
@@ -210,12 +212,13 @@ impl Registry {
         &self,
         space: &Space,
         function: &Function,
-    ) -> Result<ContextCheck, SetFinalizerError> {
+    ) -> Result<(ContextCheck, Option<Arc<TypeDesc>>), SetFinalizerError> {
         let ContextKind::Object(pointer) = function.context() else {
-            return Ok(match function.context() {
+            let check = match function.context() {
                 ContextKind::Word => ContextCheck::Word,
                 _ => ContextCheck::None,
-            });
+            };
+            return Ok((check, None));
         };
         let types = space.types();
         let wrong = |reason| SetFinalizerError::ContextType {
@@ -227,11 +230,12 @@ impl Registry {
             .check_own(pointer)
             .map_err(|error| wrong(Some(Box::new(error))))?;
         match pointer.underlying() {
-            Kind::UnsafePointer => Ok(ContextCheck::Object),
+            Kind::UnsafePointer => Ok((ContextCheck::Object, None)),
             Kind::Pointer(of) => {
                 let desc = types.intern(of).and_then(|of| types.desc(of));
                 let desc = desc.map_err(|error| wrong(Some(Box::new(error))))?;
-                Ok(ContextCheck::ObjectOf(desc.address() as u64))
+                let check = ContextCheck::ObjectOf(desc.address() as u64);
+                Ok((check, Some(desc)))
             }
             _ => Err(wrong(None)),
         }
@@ -306,7 +310,7 @@ impl Registry {
         };
         let element = types.intern(element).and_then(|id| types.desc(id));
         let element = element.map_err(SetFinalizerError::ObjectType)?;
-        if addr != base && !may_be_inside(element) {
+        if addr != base && !may_be_inside(&element) {
             return Err(SetFinalizerError::Interior {
                 object: desc.ty().clone(),
                 addr,
@@ -317,7 +321,7 @@ impl Registry {
         // The types of values that share a block are not remembered; none of them has pointers.
         let fits = match heap.is_tiny_block(object) {
             true => !element.has_pointers() && element.size() <= object.size() - offset,
-            false => lies_at(types, object.ty(), offset as u64, element),
+            false => lies_at(types, object.ty(), offset as u64, &element),
         };
         if !fits {
             return Err(SetFinalizerError::Mismatch {

@@ -110,7 +110,7 @@ impl Check<'_> {
                 let offset = addr - start;
                 let fits = match heap.is_tiny_block(desc) {
                     true => !wanted.has_pointers() && wanted.size() <= desc.size() - offset,
-                    false => lies_at(types, desc.ty(), offset as u64, wanted),
+                    false => lies_at(types, desc.ty(), offset as u64, &wanted),
                 };
                 if fits {
                     return Ok(());
