@@ -197,15 +197,16 @@ fn check_handler(
     what: &Definition,
 ) -> Result<(), DefineError> {
     let function = |id: FuncId, role| {
-        let mut all = declarations.get_functions();
-        let found = all.find(|(known, _)| *known == id);
-        found
-            .map(|(_, declared)| declared)
-            .ok_or_else(|| DefineError::Unknown {
+        // The declarations are a table by number, which panics on one that it has not.
+        let (count, _) = declarations.get_functions().size_hint();
+        match (id.as_u32() as usize) < count {
+            true => Ok(declarations.get_function_decl(id)),
+            false => Err(DefineError::Unknown {
                 what: what.clone(),
                 role,
                 found: id.to_string(),
-            })
+            }),
+        }
     };
     let declared = function(handler.function, "handler")?;
     if declared.signature != *wanted {
