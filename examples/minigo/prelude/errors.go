@@ -18,6 +18,9 @@ func Is(err, target error) bool {
 		if err == target {
 			return true
 		}
+		if is, ok := err.(interface{ Is(error) bool }); ok && is.Is(target) {
+			return true
+		}
 		err = Unwrap(err)
 	}
 	return false

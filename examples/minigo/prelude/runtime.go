@@ -1,10 +1,89 @@
 package runtime
 
+import (
+	"internal/value"
+	"strconv"
+)
+
+// panicText is what the host prints of the value of a panic that nothing has recovered.
+func panicText(v any) string {
+	switch v := v.(type) {
+	case error:
+		return indented(v.Error())
+	case interface{ String() string }:
+		return indented(v.String())
+	case string:
+		return indented(v)
+	}
+	text := ""
+	switch value.Kind(v) {
+	case value.Bool:
+		text = strconv.FormatBool(value.Bits(v) != 0)
+	case value.Int:
+		text = strconv.FormatInt(int64(value.Bits(v)), 10)
+	case value.Uint:
+		text = strconv.FormatUint(value.Bits(v), 10)
+	case value.Float:
+		text = strconv.FormatFloat(value.AsFloat(v), 'g', -1, 8*value.Size(v))
+	case value.String:
+		text = "\"" + indented(value.AsString(v)) + "\""
+	default:
+		return "(" + value.TypeName(v) + ") 0x" + strconv.FormatUint(uint64(value.Word(v)), 16)
+	}
+	if value.IsNamed(v) {
+		return value.TypeName(v) + "(" + text + ")"
+	}
+	return text
+}
+
+// indented has a tab in front of each line but the first.
+func indented(text string) string {
+	for i := len(text) - 1; i >= 0; i-- {
+		if text[i] == '\n' {
+			text = text[:i+1] + "\t" + text[i+1:]
+		}
+	}
+	return text
+}
+
 // Fault is the type of the panics of the runtime.
 type Fault string
 
 func (f Fault) Error() string { return string(f) }
 func (f Fault) RuntimeError() {}
+
+func fault(text string) { panic(Fault(text)) }
+
+func panicIndex(index, length int) {
+	text := "runtime error: index out of range [" + strconv.Itoa(index) + "]"
+	if index >= 0 {
+		text += " with length " + strconv.Itoa(length)
+	}
+	fault(text)
+}
+
+// panicSlice: kind says which bound is out of range.
+func panicSlice(found, limit, kind int) {
+	from, to := strconv.Itoa(found), strconv.Itoa(limit)
+	bounds := ":" + from + "] with capacity " + to
+	switch {
+	case kind == 1 && found < 0:
+		bounds = from + ":]"
+	case kind == 1:
+		bounds = from + ":" + to + "]"
+	case kind == 2 && found < 0:
+		bounds = "::" + from + "]"
+	case kind == 2:
+		bounds = ":" + bounds
+	case found < 0:
+		bounds = ":" + from + "]"
+	case kind == 3:
+		bounds = ":" + from + "] with length " + to
+	case kind == 4:
+		bounds = ":" + from + ":" + to + "]"
+	}
+	fault("runtime error: slice bounds out of range [" + bounds)
+}
 
 type Error interface {
 	error

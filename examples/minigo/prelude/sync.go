@@ -5,6 +5,9 @@ type Locker interface {
 	Unlock()
 }
 
+// Another goroutine may run where an object is made. So channels are made before conditions are
+// tested that must still hold when a goroutine waits.
+
 // A goroutine that waits for a lock waits to receive from turns.
 type Mutex struct {
 	locked  bool
@@ -16,6 +19,7 @@ func (m *Mutex) Lock() {
 	for m.locked {
 		if m.turns == nil {
 			m.turns = make(chan struct{})
+			continue
 		}
 		m.waiting++
 		<-m.turns
@@ -64,6 +68,48 @@ func (m *RWMutex) RUnlock() {
 	}
 }
 
+func (m *RWMutex) TryLock() bool { return m.m.TryLock() }
+
+func (m *RWMutex) TryRLock() bool {
+	if m.readers == 0 && !m.m.TryLock() {
+		return false
+	}
+	m.readers++
+	return true
+}
+
+// A goroutine that waits for a condition waits to receive from turns.
+type Cond struct {
+	L       Locker
+	waiting int
+	turns   chan struct{}
+}
+
+func NewCond(l Locker) *Cond { return &Cond{L: l} }
+
+func (c *Cond) Wait() {
+	if c.turns == nil {
+		c.turns = make(chan struct{})
+	}
+	c.waiting++
+	c.L.Unlock()
+	<-c.turns
+	c.L.Lock()
+}
+
+func (c *Cond) Signal() {
+	if c.waiting > 0 {
+		c.waiting--
+		c.turns <- struct{}{}
+	}
+}
+
+func (c *Cond) Broadcast() {
+	for range c.waiting {
+		c.Signal()
+	}
+}
+
 type WaitGroup struct {
 	count   int
 	waiting int
@@ -87,11 +133,11 @@ func (w *WaitGroup) Add(n int) {
 func (w *WaitGroup) Done() { w.Add(-1) }
 
 func (w *WaitGroup) Wait() {
-	if w.count == 0 {
-		return
-	}
 	if w.done == nil {
 		w.done = make(chan struct{})
+	}
+	if w.count == 0 {
+		return
 	}
 	w.waiting++
 	<-w.done

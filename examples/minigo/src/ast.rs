@@ -43,7 +43,7 @@ pub(crate) enum ExprKind {
     ChanType(Dir, Box<Expr>),
     FuncType(Arc<FuncType>),
     StructType(Vec<FieldDecl>),
-    InterfaceType(Vec<InterfaceElem>),
+    InterfaceType(Vec<FieldDecl>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,22 +61,9 @@ pub(crate) struct Call {
     pub(crate) spread: bool,
 }
 
+/// A field, a method of an interface, a parameter or a result; embedded ones have no name.
 #[derive(Clone, Debug)]
 pub(crate) struct FieldDecl {
-    pub(crate) pos: Pos,
-    pub(crate) name: Name,
-    pub(crate) ty: Expr,
-    pub(crate) embedded: bool,
-}
-
-#[derive(Clone, Debug)]
-pub(crate) enum InterfaceElem {
-    Method(Name, Arc<FuncType>),
-    Embedded(Expr),
-}
-
-#[derive(Clone, Debug)]
-pub(crate) struct Param {
     pub(crate) pos: Pos,
     pub(crate) name: Option<Name>,
     pub(crate) ty: Expr,
@@ -84,9 +71,9 @@ pub(crate) struct Param {
 
 #[derive(Clone, Debug)]
 pub(crate) struct FuncType {
-    pub(crate) params: Vec<Param>,
+    pub(crate) params: Vec<FieldDecl>,
     pub(crate) variadic: bool,
-    pub(crate) results: Vec<Param>,
+    pub(crate) results: Vec<FieldDecl>,
 }
 
 #[derive(Debug)]
@@ -95,7 +82,7 @@ pub(crate) struct FuncLit {
     pub(crate) body: Block,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Block {
     pub(crate) stmts: Vec<Stmt>,
     /// The closing brace.
@@ -173,8 +160,6 @@ pub(crate) struct Case {
     pub(crate) exprs: Vec<Expr>,
     pub(crate) default: bool,
     pub(crate) body: Block,
-    /// Names the variable of a type switch's clause in the checker's tables.
-    pub(crate) id: ExprId,
 }
 
 #[derive(Clone, Debug)]
@@ -228,7 +213,7 @@ pub(crate) struct TypeSpec {
 pub(crate) struct FuncDecl {
     pub(crate) pos: Pos,
     pub(crate) name: Name,
-    pub(crate) receiver: Option<Param>,
+    pub(crate) receiver: Option<FieldDecl>,
     pub(crate) ty: Arc<FuncType>,
     /// None: written in Rust, which only the prelude may say.
     pub(crate) body: Option<Block>,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::types::{Ty, Types};
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, PartialOrd)]
 pub(crate) enum Const {
     Bool(bool),
     Int(i128),
@@ -14,14 +14,6 @@ pub(crate) enum Const {
 }
 
 impl Const {
-    fn float(&self) -> Option<f64> {
-        match self {
-            Const::Int(value) => Some(*value as f64),
-            Const::Float(value) => Some(*value),
-            _ => None,
-        }
-    }
-
     pub(crate) fn int(&self) -> Option<i128> {
         match self {
             Const::Int(value) => Some(*value),
@@ -33,48 +25,32 @@ impl Const {
     }
 }
 
-/// `a op b`; `None` where the operator isn't defined, or the result is too large.
-pub(crate) fn binary(op: &str, a: &Const, b: &Const, integers: bool) -> Option<Const> {
-    use std::cmp::Ordering::*;
-    let order = match (a, b) {
-        (Const::Int(a), Const::Int(b)) => Some(a.cmp(b)),
-        (Const::Str(a), Const::Str(b)) => Some(a.cmp(b)),
-        (Const::Bool(a), Const::Bool(b)) => Some(a.cmp(b)),
-        _ => a.float()?.partial_cmp(&b.float()?),
-    };
-    let compared = match op {
-        "==" => Some(order == Some(Equal)),
-        "!=" => Some(order != Some(Equal)),
-        "<" => Some(order == Some(Less)),
-        "<=" => Some(matches!(order, Some(Less | Equal))),
-        ">" => Some(order == Some(Greater)),
-        ">=" => Some(matches!(order, Some(Greater | Equal))),
+/// `a op b` of two constants of one type; `None` where the operator isn't defined, or the result
+/// is too large.
+pub(crate) fn binary(op: &str, a: &Const, b: &Const) -> Option<Const> {
+    Some(match (op, a, b) {
+        ("==", ..) => Const::Bool(a == b),
+        ("!=", ..) => Const::Bool(a != b),
+        ("<", ..) => Const::Bool(a < b),
+        ("<=", ..) => Const::Bool(a <= b),
+        (">", ..) => Const::Bool(a > b),
+        (">=", ..) => Const::Bool(a >= b),
+        ("&&", Const::Bool(a), Const::Bool(b)) => Const::Bool(*a && *b),
+        ("||", Const::Bool(a), Const::Bool(b)) => Const::Bool(*a || *b),
+        ("+", Const::Str(a), Const::Str(b)) => Const::Str([&**a, &**b].concat().into()),
+        (_, Const::Int(a), Const::Int(b)) => Const::Int(int(op, *a, *b)?),
+        (_, Const::Float(a), Const::Float(b)) => Const::Float(float(op, *a, *b)?),
+        _ => return None,
+    })
+}
+
+fn float(op: &str, a: f64, b: f64) -> Option<f64> {
+    match op {
+        "+" => Some(a + b),
+        "-" => Some(a - b),
+        "*" => Some(a * b),
+        "/" if b != 0.0 => Some(a / b),
         _ => None,
-    };
-    if let Some(result) = compared {
-        return Some(Const::Bool(result));
-    }
-    match (a, b) {
-        (Const::Bool(a), Const::Bool(b)) => match op {
-            "&&" => Some(Const::Bool(*a && *b)),
-            "||" => Some(Const::Bool(*a || *b)),
-            _ => None,
-        },
-        (Const::Str(a), Const::Str(b)) if op == "+" => {
-            Some(Const::Str([&**a, &**b].concat().into()))
-        }
-        (Const::Int(a), Const::Int(b)) if integers => int(op, *a, *b).map(Const::Int),
-        _ => {
-            let (a, b) = (a.float()?, b.float()?);
-            let result = match op {
-                "+" => a + b,
-                "-" => a - b,
-                "*" => a * b,
-                "/" if b != 0.0 => a / b,
-                _ => return None,
-            };
-            Some(Const::Float(result))
-        }
     }
 }
 
@@ -101,32 +77,30 @@ fn int(op: &str, a: i128, b: i128) -> Option<i128> {
 
 /// Returns the constant as a value of the type, or why it can't be one.
 pub(crate) fn represent(types: &Types, value: &Const, ty: Ty) -> Result<Const, String> {
-    let cannot = |kind: &str| Err(format!("cannot use {kind} as {} value", types.show(ty)));
-    match value {
-        Const::Bool(_) if types.is_bool(ty) => Ok(value.clone()),
-        Const::Str(_) if types.is_string(ty) => Ok(value.clone()),
-        Const::Bool(_) => cannot("untyped bool constant"),
-        Const::Str(_) => cannot("untyped string constant"),
-        _ if types.is_float(ty) => Ok(value.float().map_or(Const::Float(0.0), Const::Float)),
-        _ => {
-            let Some((bits, signed)) = types.integer(ty) else {
-                return cannot("untyped number constant");
-            };
-            let Some(int) = value.int() else {
-                return Err(format!("constant truncated to {}", types.show(ty)));
-            };
-            if types.is_untyped(ty) {
-                return Ok(Const::Int(int));
-            }
-            let (low, high) = match signed {
-                true => (-(1i128 << (bits - 1)), (1i128 << (bits - 1)) - 1),
-                false => (0, (1i128 << bits) - 1),
-            };
-            if int < low || int > high {
-                let ty = types.show(ty);
-                return Err(format!("constant {int} overflows {ty}"));
-            }
-            Ok(Const::Int(int))
-        }
+    let what = match value {
+        Const::Bool(_) if types.is_bool(ty) => return Ok(value.clone()),
+        Const::Str(_) if types.is_string(ty) => return Ok(value.clone()),
+        Const::Int(value) if types.is_float(ty) => return Ok(Const::Float(*value as f64)),
+        Const::Float(_) if types.is_float(ty) => return Ok(value.clone()),
+        Const::Bool(_) => "bool",
+        Const::Str(_) => "string",
+        _ => "number",
+    };
+    let ty_text = types.show(ty);
+    let bounds = types.integer(ty).filter(|_| what == "number");
+    let Some((bits, signed)) = bounds else {
+        return Err(format!(
+            "cannot use untyped {what} constant as {ty_text} value"
+        ));
+    };
+    let int = value
+        .int()
+        .ok_or_else(|| format!("constant truncated to {ty_text}"))?;
+    // Unsigned values have one bit more, and none below 0.
+    let high = (1i128 << (bits - u32::from(signed))) - 1;
+    let low = if signed { -high - 1 } else { 0 };
+    match types.is_untyped(ty) || (low..=high).contains(&int) {
+        true => Ok(Const::Int(int)),
+        false => Err(format!("constant {int} overflows {ty_text}")),
     }
 }

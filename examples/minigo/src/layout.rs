@@ -1,9 +1,10 @@
 //! How values lie in memory, which is Go's layout, and as which words generated code holds them.
 #![forbid(unsafe_code)]
 
-use cranelift_codegen::ir::{Type, types};
+use cranelift_codegen::ir::Type;
+use cranelift_codegen::ir::types::{F32, F64, I8, I16, I32, I64};
 
-use crate::types::{Basic, Field, Kind, Ty, Types};
+use crate::types::{Basic, Field, Kind, Sig, Ty, Types};
 
 /// One word of a value, in a register or in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,34 +20,50 @@ pub(crate) struct Word {
 pub(crate) const MAX_WORDS: usize = 32;
 
 impl Types {
+    /// The words of a value without parts, and which of them may be references.
+    fn scalars(&self, ty: Ty) -> &'static [(Type, bool)] {
+        use Basic::*;
+        match self.kind(ty) {
+            Kind::Basic(Void) => &[],
+            Kind::Basic(Bool | UntypedBool | Int8 | Uint8) => &[(I8, false)],
+            Kind::Basic(Int16 | Uint16) => &[(I16, false)],
+            Kind::Basic(Int32 | Uint32 | UntypedRune) => &[(I32, false)],
+            Kind::Basic(Float32) => &[(F32, false)],
+            Kind::Basic(Float64 | UntypedFloat) => &[(F64, false)],
+            Kind::Basic(String | UntypedString) => &[(I64, true), (I64, false)],
+            Kind::Basic(UnsafePointer) => &[(I64, true)],
+            Kind::Basic(_) => &[(I64, false)],
+            Kind::Slice(_) => &[(I64, true), (I64, false), (I64, false)],
+            Kind::Interface(_) => &[(I64, false), (I64, true)],
+            _ => &[(I64, true)],
+        }
+    }
+
     /// Bytes, and their alignment.
     pub(crate) fn size_align(&self, ty: Ty) -> (u64, u64) {
-        let whole = |size: u64| (size, size.clamp(1, 8));
         match self.kind(ty) {
-            Kind::Basic(basic) => match basic {
-                Basic::Void => (0, 1),
-                Basic::String | Basic::UntypedString => (16, 8),
-                _ => whole(scalar(*basic).bytes().into()),
-            },
-            Kind::Slice(_) => (24, 8),
-            Kind::Interface(_) => (16, 8),
             Kind::Array(n, of) => {
                 let (size, align) = self.size_align(*of);
                 (size * n, align)
             }
             Kind::Struct(fields) => {
-                let align = fields.iter().map(|field| self.size_align(field.ty).1);
-                let align = align.max().unwrap_or(1);
-                let offsets = self.offsets(fields);
-                let mut end = offsets.last().copied().unwrap_or(0);
-                if let Some(last) = fields.last() {
-                    let size = self.size_align(last.ty).0;
-                    // Go keeps the address of a last field without size inside the object.
-                    end += if size == 0 && end > 0 { 1 } else { size };
-                }
+                let align = fields.iter().map(|field| self.size_align(field.ty).1).max();
+                let end = match (fields.last(), self.offsets(fields).last()) {
+                    (Some(last), Some(offset)) => match self.size(last.ty) {
+                        // Go keeps the address of a last field without size inside the object.
+                        0 if *offset > 0 => offset + 1,
+                        size => offset + size,
+                    },
+                    _ => 0,
+                };
+                let align = align.unwrap_or(1);
                 (end.next_multiple_of(align), align)
             }
-            _ => (8, 8),
+            _ => {
+                let words = self.scalars(ty);
+                let align = words.first().map_or(1, |(clif, _)| clif.bytes().into());
+                (align * words.len() as u64, align)
+            }
         }
     }
 
@@ -54,76 +71,87 @@ impl Types {
         self.size_align(ty).0
     }
 
-    /// Where the fields of a struct begin.
-    pub(crate) fn offsets(&self, fields: &[Field]) -> Vec<u64> {
-        let mut at = 0u64;
-        let place = |field: &Field| {
-            let (size, align) = self.size_align(field.ty);
+    /// Where values begin that lie one behind the other, from an offset on.
+    pub(crate) fn places(&self, mut at: u64, types: impl Iterator<Item = Ty>) -> Vec<u64> {
+        let place = |ty| {
+            let (size, align) = self.size_align(ty);
             let offset = at.next_multiple_of(align);
             at = offset + size;
             offset
         };
-        fields.iter().map(place).collect()
+        types.map(place).collect()
     }
 
-    /// How many words a value has, without listing them.
-    pub(crate) fn word_count(&self, ty: Ty) -> u64 {
+    /// Where the fields of a struct begin.
+    pub(crate) fn offsets(&self, fields: &[Field]) -> Vec<u64> {
+        self.places(0, fields.iter().map(|field| field.ty))
+    }
+
+    /// The fields of a struct and where they begin, or the elements of an array. As large arrays
+    /// are not held in registers, not more elements are listed than show that one is large.
+    pub(crate) fn parts(&self, ty: Ty) -> Vec<(Ty, u64)> {
         match self.kind(ty) {
-            Kind::Basic(Basic::Void) => 0,
-            Kind::Basic(Basic::String | Basic::UntypedString) | Kind::Interface(_) => 2,
-            Kind::Slice(_) => 3,
-            Kind::Array(n, of) => n * self.word_count(*of),
-            Kind::Struct(fields) => fields.iter().map(|f| self.word_count(f.ty)).sum(),
-            Kind::Tuple(all) => all.iter().map(|ty| self.word_count(*ty)).sum(),
-            _ => 1,
-        }
-    }
-
-    /// The words of a value, of which there are not too many.
-    pub(crate) fn words(&self, ty: Ty) -> Vec<Word> {
-        let mut words = Vec::new();
-        self.add_words(ty, 0, &mut words);
-        words
-    }
-
-    fn add_words(&self, ty: Ty, offset: u32, words: &mut Vec<Word>) {
-        let mut add = |clif, reference, at: u32| {
-            words.push(Word {
-                clif,
-                reference,
-                offset: offset + at,
-            });
-        };
-        match self.kind(ty) {
-            Kind::Basic(Basic::Void) => {}
-            Kind::Basic(Basic::String | Basic::UntypedString) => {
-                add(types::I64, true, 0);
-                add(types::I64, false, 8);
-            }
-            Kind::Basic(basic) => add(scalar(*basic), *basic == Basic::UnsafePointer, 0),
-            Kind::Slice(_) => {
-                add(types::I64, true, 0);
-                add(types::I64, false, 8);
-                add(types::I64, false, 16);
-            }
-            Kind::Interface(_) => {
-                add(types::I64, false, 0);
-                add(types::I64, true, 8);
+            Kind::Struct(fields) => {
+                let types = fields.iter().map(|field| field.ty);
+                types.zip(self.offsets(fields)).collect()
             }
             Kind::Array(n, of) => {
-                let size = self.size(*of) as u32;
-                for index in 0..*n as u32 {
-                    self.add_words(*of, offset + index * size, words);
-                }
+                let listed = 0..(*n).min(MAX_WORDS as u64 + 1);
+                listed.map(|index| (*of, index * self.size(*of))).collect()
             }
-            Kind::Struct(fields) => {
-                for (field, at) in fields.iter().zip(self.offsets(fields)) {
-                    self.add_words(field.ty, offset + at as u32, words);
-                }
-            }
-            Kind::Tuple(all) => all.iter().for_each(|ty| self.add_words(*ty, offset, words)),
-            _ => add(types::I64, true, 0),
+            _ => Vec::new(),
         }
+    }
+
+    /// The words of a value: of large arrays, too many, but not all.
+    pub(crate) fn words(&self, ty: Ty) -> Vec<Word> {
+        if self.has_parts(ty) {
+            let of_part = |(part, before): (Ty, u64)| {
+                let words = self.words(part).into_iter();
+                words.map(move |word| Word {
+                    offset: word.offset + before as u32,
+                    ..word
+                })
+            };
+            return self.parts(ty).into_iter().flat_map(of_part).collect();
+        }
+        let words = self.scalars(ty).iter().zip(0u32..);
+        let word = |(&(clif, reference), index)| Word {
+            clif,
+            reference,
+            offset: 8 * index,
+        };
+        words.map(word).collect()
+    }
+
+    /// The words of values one behind the other.
+    pub(crate) fn words_of<'t>(&self, types: impl IntoIterator<Item = &'t Ty>) -> Vec<Word> {
+        types.into_iter().flat_map(|ty| self.words(*ty)).collect()
+    }
+
+    /// What a function takes and returns.
+    pub(crate) fn func(&self, ty: Ty) -> &Sig {
+        match self.sig(ty) {
+            Some(sig) => sig,
+            None => unreachable!("checked to be a function"),
+        }
+    }
+
+    /// The types of several results.
+    pub(crate) fn tuple(&self, ty: Ty) -> Option<&[Ty]> {
+        match self.own_kind(ty) {
+            Kind::Tuple(types) => Some(types),
+            _ => None,
+        }
+    }
+
+    /// Whether a value is not held in registers.
+    pub(crate) fn is_large(&self, ty: Ty) -> bool {
+        self.words(ty).len() > MAX_WORDS
+    }
+
+    pub(crate) fn has_parts(&self, ty: Ty) -> bool {
+        matches!(self.kind(ty), Kind::Struct(_) | Kind::Array(..))
     }
 
     /// Whether an interface holds the value itself, not the address of a copy.
@@ -136,16 +164,5 @@ impl Types {
                 | Kind::Func(_)
                 | Kind::Basic(Basic::UnsafePointer)
         )
-    }
-}
-
-fn scalar(basic: Basic) -> Type {
-    match basic {
-        Basic::Bool | Basic::UntypedBool | Basic::Int8 | Basic::Uint8 => types::I8,
-        Basic::Int16 | Basic::Uint16 => types::I16,
-        Basic::Int32 | Basic::Uint32 | Basic::UntypedRune => types::I32,
-        Basic::Float32 => types::F32,
-        Basic::Float64 | Basic::UntypedFloat => types::F64,
-        _ => types::I64,
     }
 }

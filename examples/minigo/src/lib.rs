@@ -18,55 +18,108 @@ pub use source::CompileError;
 
 use std::collections::HashSet;
 
+use ast::{Decl, File};
 use check::entity::Program;
-use source::{Sources, fault};
+use source::{Checked, Pos, Sources, fault};
 
 /// The library, in Go: by the path that imports it.
 const PRELUDE: &[(&str, &str)] = &[
     ("runtime", include_str!("../prelude/runtime.go")),
+    ("runtime/debug", include_str!("../prelude/debug.go")),
+    ("internal/channel", include_str!("../prelude/channel.go")),
+    ("internal/value", include_str!("../prelude/value.go")),
     ("fmt", include_str!("../prelude/fmt.go")),
     ("errors", include_str!("../prelude/errors.go")),
-    ("time", include_str!("../prelude/time.go")),
+    ("io", include_str!("../prelude/io.go")),
+    ("os", include_str!("../prelude/os.go")),
+    ("sort", include_str!("../prelude/sort.go")),
+    ("strconv", include_str!("../prelude/strconv.go")),
+    ("strings", include_str!("../prelude/strings.go")),
     ("sync", include_str!("../prelude/sync.go")),
     ("sync/atomic", include_str!("../prelude/atomic.go")),
-    ("strings", include_str!("../prelude/strings.go")),
-    ("strconv", include_str!("../prelude/strconv.go")),
-    ("sort", include_str!("../prelude/sort.go")),
-    ("os", include_str!("../prelude/os.go")),
+    ("testing", include_str!("../prelude/testing.go")),
+    ("time", include_str!("../prelude/time.go")),
     ("weak", include_str!("../prelude/weak.go")),
 ];
 
-/// Parses and checks a program with what it imports.
-fn front(name: &str, text: &str) -> Result<Program, CompileError> {
-    let mut sources = Sources::default();
-    let start = sources.add(name, text);
-    let checked = (|| {
-        let mut next_id = 0;
-        let main = parse::parse(text, start, &mut next_id)?;
+/// The files of a program, each behind those that it imports.
+#[derive(Default)]
+struct Loader {
+    sources: Sources,
+    next_id: ast::ExprId,
+    files: Vec<File>,
+    known: HashSet<String>,
+}
+
+impl Loader {
+    fn parse(&mut self, name: &str, text: &str) -> Checked<(File, Pos)> {
+        let start = self.sources.add(name, text);
+        Ok((parse::parse(text, start, &mut self.next_id)?, start))
+    }
+
+    fn import(&mut self, path: &str, pos: Pos) -> Checked<()> {
+        if !self.known.insert(path.to_owned()) {
+            return Ok(());
+        }
+        let Some((_, text)) = PRELUDE.iter().find(|(known, _)| *known == path) else {
+            return fault(pos, format!("package {path} is outside minigo's subset"));
+        };
+        let (file, _) = self.parse(&format!("{path}.go"), text)?;
+        self.add(file)
+    }
+
+    fn add(&mut self, file: File) -> Checked<()> {
+        for (pos, path) in &file.imports {
+            self.import(path, *pos)?;
+        }
+        self.files.push(file);
+        Ok(())
+    }
+
+    /// Parses and checks a program with what it imports.
+    fn program(&mut self, name: &str, text: &str, tests: bool) -> Checked<Program> {
+        let (mut main, start) = self.parse(name, text)?;
+        if tests {
+            let text = main_of_tests(&main, start)?;
+            let (with_main, _) = self.parse("main of tests", &text)?;
+            main.package = with_main.package;
+            main.decls.extend(with_main.decls);
+        }
         if &*main.package != "main" {
             return fault(start, "the program is not package main");
         }
-        let mut open: Vec<(source::Pos, String)> = main.imports.clone();
-        open.push((start, "runtime".to_owned()));
-        let mut files = vec![main];
-        let mut known = HashSet::new();
-        while let Some((pos, path)) = open.pop() {
-            if !known.insert(path.clone()) {
-                continue;
-            }
-            let Some((_, text)) = PRELUDE.iter().find(|(known, _)| *known == path) else {
-                return fault(pos, format!("package {path} is outside minigo's subset"));
-            };
-            let start = sources.add(&format!("{path}.go"), text);
-            let file = parse::parse(text, start, &mut next_id)?;
-            open.extend(file.imports.iter().cloned());
-            files.push(file);
+        let mut imports = main.imports.iter();
+        if let Some((pos, path)) = imports.find(|(_, path)| path.starts_with("internal/")) {
+            return fault(*pos, format!("use of internal package {path} not allowed"));
         }
-        // The program itself is checked last, but imports are found in the order of its own list.
-        files.reverse();
-        check::check(files, next_id)
-    })();
-    checked.map_err(|fault| sources.error(&fault))
+        self.import("runtime", start)?;
+        self.import("internal/channel", start)?;
+        self.add(main)?;
+        check::check(std::mem::take(&mut self.files), self.next_id)
+    }
+}
+
+/// A function `main` that runs the tests of a file, as `go test` makes one.
+fn main_of_tests(file: &File, start: Pos) -> Checked<String> {
+    let tests = file.decls.iter().filter_map(|decl| match decl {
+        Decl::Func(func) if func.receiver.is_none() && func.name.starts_with("Test") => {
+            Some(format!("{{{0:?}, {0}}}", func.name))
+        }
+        _ => None,
+    });
+    let tests: Vec<String> = tests.collect();
+    if tests.is_empty() {
+        return fault(start, "no tests to run");
+    }
+    let tests = format!("[]testing.InternalTest{{{}}}", tests.join(", "));
+    let main = format!("func main() {{ testing.Main(nil, {tests}, nil, nil) }}");
+    Ok(format!("package main\n{main}\n"))
+}
+
+fn compile(name: &str, text: &str, tests: bool) -> Result<Program, CompileError> {
+    let mut loader = Loader::default();
+    let checked = loader.program(name, text, tests);
+    checked.map_err(|fault| loader.sources.error(&fault))
 }
 
 /// Checks a program without compiling it.
@@ -74,35 +127,15 @@ fn front(name: &str, text: &str) -> Result<Program, CompileError> {
 /// # Errors
 /// The first mistake in the program, or what is outside the subset.
 pub fn check_program(name: &str, text: &str) -> Result<(), CompileError> {
-    front(name, text).map(drop)
+    compile(name, text, false).map(drop)
 }
-
-/// Why a program was not run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Error {
-    /// A mistake in the program, or something outside the subset.
-    Compile(CompileError),
-    /// A limit of minigo's, or of this machine.
-    Run(String),
-}
-
-impl std::fmt::Display for Error {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Error::Compile(error) => error.fmt(f),
-            Error::Run(text) => f.write_str(text),
-        }
-    }
-}
-
-impl std::error::Error for Error {}
 
 /// Compiles a program and runs it. The process ends when the program ends, so this returns only
 /// with [`Options::clif`].
 ///
 /// # Errors
-/// The program is no valid Go or outside the subset, or the machine lacks something.
-pub fn run_program(name: &str, text: &str, options: Options) -> Result<(), Error> {
-    let program = front(name, text).map_err(Error::Compile)?;
-    run::run(program, options).map_err(Error::Run)
+/// What is wrong with the program, or what this machine lacks, as text.
+pub fn run_program(name: &str, text: &str, options: Options) -> Result<(), String> {
+    let program = compile(name, text, options.test).map_err(|error| error.to_string())?;
+    run::run(program, options)
 }

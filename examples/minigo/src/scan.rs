@@ -1,313 +1,177 @@
 //! Source text to tokens, with Go's rule for semicolons at the ends of lines.
 #![forbid(unsafe_code)]
 
-use std::sync::Arc;
-
+use crate::ast::ExprKind;
 use crate::source::{Checked, Pos, fault};
 
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Tok {
-    Ident(Arc<str>),
-    Int(i128),
-    Float(f64),
-    Char(i128),
-    Str(Arc<[u8]>),
-    /// A keyword or an operator.
-    Sym(&'static str),
-    End,
-}
-
 #[derive(Clone, Debug)]
-pub(crate) struct Token {
-    pub(crate) tok: Tok,
-    pub(crate) pos: Pos,
+pub(crate) enum Tok {
+    /// A name or a literal, as the tree has it.
+    Operand(ExprKind),
+    /// A keyword, an operator, or [`END`].
+    Sym(&'static str),
 }
 
-const KEYWORDS: &[&str] = &[
-    "break",
-    "case",
-    "chan",
-    "const",
-    "continue",
-    "default",
-    "defer",
-    "else",
-    "fallthrough",
-    "for",
-    "func",
-    "go",
-    "goto",
-    "if",
-    "import",
-    "interface",
-    "map",
-    "package",
-    "range",
-    "return",
-    "select",
-    "struct",
-    "switch",
-    "type",
-    "var",
-];
+/// The last token.
+pub(crate) const END: &str = "end of file";
+
+const KEYWORDS: &str = "break case chan const continue default defer else fallthrough for func go \
+    goto if import interface map package range return select struct switch type var";
 
 /// Longer ones first.
-const OPERATORS: &[&str] = &[
-    "&^=", "<<=", ">>=", "...", "&&", "||", "<-", "++", "--", "==", "!=", "<=", ">=", ":=", "+=",
-    "-=", "*=", "/=", "%=", "&=", "|=", "^=", "<<", ">>", "&^", "+", "-", "*", "/", "%", "&", "|",
-    "^", "<", ">", "=", "!", "(", ")", "[", "]", "{", "}", ",", ";", ".", ":", "~",
-];
+const OPERATORS: &str = "&^= <<= >>= ... && || <- ++ -- == != <= >= := += -= *= /= %= &= |= ^= << \
+    >> &^ + - * / % & | ^ < > = ! ( ) [ ] { } , ; . : ~";
 
-/// Tokens after which the end of a line is a semicolon, besides names and literals.
-const ENDS: &[&str] = &[
-    "break",
-    "continue",
-    "fallthrough",
-    "return",
-    "++",
-    "--",
-    ")",
-    "]",
-    "}",
-];
-
-struct Scanner<'a> {
-    text: &'a str,
-    at: usize,
-    start: Pos,
-    out: Vec<Token>,
-}
+/// Behind these, and operands, the end of a line is a semicolon.
+const ENDS: &str = "break continue fallthrough return ++ -- ) ] }";
 
 /// Scans a file whose text begins at `start`.
-pub(crate) fn scan(text: &str, start: Pos) -> Checked<Vec<Token>> {
-    let mut scanner = Scanner {
-        text,
-        at: 0,
-        start,
-        out: Vec::new(),
-    };
-    while scanner.token()? {}
-    Ok(scanner.out)
+pub(crate) fn scan(text: &str, start: Pos) -> Checked<Vec<(Tok, Pos)>> {
+    let mut tokens: Vec<(Tok, Pos)> = Vec::new();
+    let mut at = 0;
+    loop {
+        let rest = &text[at..];
+        let pos = Pos(start.0 + at as u32);
+        let (tok, length) = token(rest, pos)?;
+        let ends_line = rest.is_empty() || tok.is_none() && rest[..length].contains('\n');
+        let ends_statement = tokens.last().is_some_and(|(tok, _)| match tok {
+            Tok::Sym(symbol) => ENDS.split(' ').any(|end| end == *symbol),
+            Tok::Operand(_) => true,
+        });
+        if ends_line && ends_statement {
+            tokens.push((Tok::Sym(";"), pos));
+        }
+        tokens.extend(tok.map(|tok| (tok, pos)));
+        if rest.is_empty() {
+            return Ok(tokens);
+        }
+        at += length;
+    }
 }
 
-impl<'a> Scanner<'a> {
-    fn pos(&self, at: usize) -> Pos {
-        Pos(self.start.0 + at as u32)
-    }
-
-    fn rest(&self) -> &'a str {
-        &self.text[self.at..]
-    }
-
-    fn push(&mut self, tok: Tok, at: usize) {
-        let pos = self.pos(at);
-        self.out.push(Token { tok, pos });
-    }
-
-    fn end_line(&mut self) {
-        let ends = match self.out.last().map(|token| &token.tok) {
-            Some(Tok::Sym(symbol)) => ENDS.contains(symbol),
-            Some(_) => true,
-            None => false,
-        };
-        if ends {
-            self.push(Tok::Sym(";"), self.at);
-        }
-    }
-
-    /// Scans one token; returns false at the end.
-    fn token(&mut self) -> Checked<bool> {
-        let Some(c) = self.rest().chars().next() else {
-            self.end_line();
-            self.push(Tok::End, self.at);
-            return Ok(false);
-        };
-        let from = self.at;
-        if c == '\n' {
-            self.end_line();
-            self.at += 1;
-        } else if matches!(c, ' ' | '\t' | '\r') {
-            self.at += 1;
-        } else if self.rest().starts_with("//") {
-            self.at += self.rest().find('\n').unwrap_or(self.rest().len());
-        } else if self.rest().starts_with("/*") {
-            let Some(length) = self.rest().find("*/") else {
-                return fault(self.pos(from), "comment not terminated");
+/// The token that is next, none for a blank or a comment, and its length.
+fn token(rest: &str, pos: Pos) -> Checked<(Option<Tok>, usize)> {
+    let symbol = |symbol: &'static str| Ok((Some(Tok::Sym(symbol)), symbol.len()));
+    let first = rest.chars().next().unwrap_or_default();
+    let (operand, length) = match first {
+        _ if rest.is_empty() => return symbol(END),
+        ' ' | '\t' | '\r' | '\n' => return Ok((None, 1)),
+        '/' if rest.starts_with("//") => return Ok((None, rest.find('\n').unwrap_or(rest.len()))),
+        '/' if rest.starts_with("/*") => match rest[2..].find("*/") {
+            Some(length) => return Ok((None, length + 4)),
+            None => return fault(pos, "comment not terminated"),
+        },
+        '0'..='9' => number(rest, pos)?,
+        '.' if rest[1..].starts_with(|c: char| c.is_ascii_digit()) => number(rest, pos)?,
+        '"' | '\'' => quoted(rest, first, pos)?,
+        '`' => {
+            let Some(length) = rest[1..].find('`') else {
+                return fault(pos, "string not terminated");
             };
-            if self.rest()[..length].contains('\n') {
-                self.end_line();
+            let text = rest[1..=length].replace('\r', "");
+            (ExprKind::Str(text.into_bytes().into()), length + 2)
+        }
+        _ if first.is_alphabetic() || first == '_' => {
+            let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_');
+            let word = &rest[..end.unwrap_or(rest.len())];
+            match KEYWORDS.split(' ').find(|keyword| *keyword == word) {
+                Some(keyword) => return symbol(keyword),
+                None => (ExprKind::Ident(word.into()), word.len()),
             }
-            self.at += length + 2;
-        } else if c.is_alphabetic() || c == '_' {
-            let rest = self.rest();
-            let length = rest.find(|c: char| !c.is_alphanumeric() && c != '_');
-            let word = &rest[..length.unwrap_or(rest.len())];
-            let keyword = KEYWORDS.iter().find(|keyword| **keyword == word);
-            let tok = keyword.map_or_else(|| Tok::Ident(word.into()), |word| Tok::Sym(word));
-            self.at += word.len();
-            self.push(tok, from);
-        } else if c.is_ascii_digit() || c == '.' && self.digit_follows() {
-            let tok = self.number()?;
-            self.push(tok, from);
-        } else if c == '"' || c == '\'' {
-            self.quoted(c)?;
-        } else if c == '`' {
-            let Some(length) = self.rest()[1..].find('`') else {
-                return fault(self.pos(from), "string not terminated");
-            };
-            let bytes = self.rest()[1..=length].bytes().filter(|&b| b != b'\r');
-            let bytes: Vec<u8> = bytes.collect();
-            self.at += length + 2;
-            self.push(Tok::Str(bytes.into()), from);
-        } else {
-            let operator = OPERATORS.iter().find(|op| self.rest().starts_with(**op));
-            let Some(operator) = operator else {
-                return fault(self.pos(from), format!("invalid character {c:?}"));
-            };
-            self.at += operator.len();
-            self.push(Tok::Sym(operator), from);
         }
-        Ok(true)
-    }
+        _ => match OPERATORS.split(' ').find(|op| rest.starts_with(*op)) {
+            Some(operator) => return symbol(operator),
+            None => return fault(pos, format!("invalid character {first:?}")),
+        },
+    };
+    Ok((Some(Tok::Operand(operand)), length))
+}
 
-    fn digit_follows(&self) -> bool {
-        let next = self.rest().as_bytes().get(1);
-        next.is_some_and(u8::is_ascii_digit)
+fn number(rest: &str, pos: Pos) -> Checked<(ExprKind, usize)> {
+    let hex = rest.starts_with("0x") || rest.starts_with("0X");
+    let mut last = ' ';
+    let end = rest.find(|c: char| {
+        let exponent = !hex && matches!(std::mem::replace(&mut last, c), 'e' | 'E');
+        !(c.is_ascii_alphanumeric() || "._".contains(c) || exponent && "+-".contains(c))
+    });
+    let length = end.unwrap_or(rest.len());
+    let text = rest[..length].replace('_', "").to_ascii_lowercase();
+    if text.ends_with('i') {
+        return fault(pos, "complex numbers are outside minigo's subset");
     }
-
-    fn number(&mut self) -> Checked<Tok> {
-        let pos = self.pos(self.at);
-        let rest = self.rest();
-        let lower = rest.as_bytes().get(1).map(u8::to_ascii_lowercase);
-        let radix = match (rest.as_bytes()[0], lower) {
-            (b'0', Some(b'x')) => Some(16),
-            (b'0', Some(b'o')) => Some(8),
-            (b'0', Some(b'b')) => Some(2),
-            _ => None,
+    if !hex && text.contains(['.', 'e']) {
+        return match text.parse() {
+            Ok(value) => Ok((ExprKind::Float(value), length)),
+            Err(_) => fault(pos, "malformed number"),
         };
-        if let Some(radix) = radix {
-            let digits = &rest[2..];
-            let end = digits.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-            let text = &digits[..end.unwrap_or(digits.len())];
-            let value = i128::from_str_radix(&text.replace('_', ""), radix);
-            self.at += 2 + text.len();
-            return match value {
-                Ok(value) => Ok(Tok::Int(value)),
-                Err(_) => fault(
-                    pos,
-                    "integer literal is malformed or has more than 127 bits",
-                ),
-            };
-        }
-        let bytes = rest.as_bytes();
-        let mut end = 0;
-        while let Some(&b) = bytes.get(end) {
-            let sign = matches!(b, b'+' | b'-') && matches!(bytes[end - 1], b'e' | b'E');
-            if !(b.is_ascii_digit() || matches!(b, b'.' | b'_' | b'e' | b'E') || end > 0 && sign) {
-                break;
-            }
-            end += 1;
-        }
-        let text = rest[..end].replace('_', "");
-        self.at += end;
-        if bytes.get(end) == Some(&b'i') {
-            return fault(pos, "complex numbers are outside minigo's subset");
-        }
-        if text.contains(['.', 'e', 'E']) {
-            return match text.parse() {
-                Ok(value) => Ok(Tok::Float(value)),
-                Err(_) => fault(pos, "malformed number"),
-            };
-        }
-        let octal = text.len() > 1 && text.starts_with('0');
-        match i128::from_str_radix(&text, if octal { 8 } else { 10 }) {
-            Ok(value) => Ok(Tok::Int(value)),
-            Err(_) => fault(
-                pos,
-                "integer literal is malformed or has more than 127 bits",
-            ),
-        }
     }
+    let (digits, radix) = match text.as_bytes() {
+        [b'0', b'x', ..] => (&text[2..], 16),
+        [b'0', b'o', ..] => (&text[2..], 8),
+        [b'0', b'b', ..] => (&text[2..], 2),
+        [b'0', _, ..] => (&text[1..], 8),
+        _ => (&*text, 10),
+    };
+    match i128::from_str_radix(digits, radix) {
+        Ok(value) => Ok((ExprKind::Int(value), length)),
+        Err(_) => fault(
+            pos,
+            "integer literal is malformed or has more than 127 bits",
+        ),
+    }
+}
 
-    /// A string or character in quotes.
-    fn quoted(&mut self, quote: char) -> Checked<()> {
-        let from = self.at;
-        let mut bytes = Vec::new();
-        let (mut values, mut value) = (0, 0);
-        self.at += 1;
-        loop {
-            let Some(c) = self.rest().chars().next().filter(|&c| c != '\n') else {
-                return fault(self.pos(from), "literal not terminated");
-            };
-            self.at += c.len_utf8();
-            if c == quote {
-                break;
+/// A string or a character in quotes.
+fn quoted(rest: &str, quote: char, pos: Pos) -> Checked<(ExprKind, usize)> {
+    let (mut bytes, mut values, mut length) = (Vec::new(), Vec::new(), 1);
+    loop {
+        let (value, width) = match rest[length..].chars().next() {
+            None | Some('\n') => return fault(pos, "literal not terminated"),
+            Some(c) if c == quote => break,
+            Some('\\') => {
+                let pos = Pos(pos.0 + length as u32);
+                escape(&rest[length..], quote, pos, &mut bytes)?
             }
-            values += 1;
-            if c != '\\' {
-                value = c as i128;
+            Some(c) => {
                 bytes.extend(c.encode_utf8(&mut [0; 4]).bytes());
-                continue;
+                (c.into(), c.len_utf8())
             }
-            value = self.escape(quote, &mut bytes)?;
-        }
-        if quote == '"' {
-            self.push(Tok::Str(bytes.into()), from);
-            return Ok(());
-        }
-        if values != 1 {
-            return fault(self.pos(from), "character literal must have one character");
-        }
-        self.push(Tok::Char(value), from);
-        Ok(())
+        };
+        values.push(value);
+        length += width;
     }
+    match values[..] {
+        _ if quote == '"' => Ok((ExprKind::Str(bytes.into()), length + 1)),
+        [value] => Ok((ExprKind::Char(value.into()), length + 1)),
+        _ => fault(pos, "character literal must have one character"),
+    }
+}
 
-    /// What follows a backslash: adds its bytes, returns its value.
-    fn escape(&mut self, quote: char, bytes: &mut Vec<u8>) -> Checked<i128> {
-        let at = self.at - 1;
-        let Some(c) = self.rest().chars().next() else {
-            return fault(self.pos(at), "literal not terminated");
-        };
-        self.at += c.len_utf8();
-        let simple = match c {
-            'n' => Some(b'\n'),
-            't' => Some(b'\t'),
-            'r' => Some(b'\r'),
-            'a' => Some(7),
-            'b' => Some(8),
-            'f' => Some(12),
-            'v' => Some(11),
-            '\\' => Some(b'\\'),
-            _ if c == quote => Some(c as u8),
-            _ => None,
-        };
-        if let Some(byte) = simple {
-            bytes.push(byte);
-            return Ok(byte.into());
-        }
-        let (digits, radix, skipped) = match c {
-            'x' => (2, 16, 0),
-            'u' => (4, 16, 0),
-            'U' => (8, 16, 0),
-            '0'..='7' => (3, 8, 1),
-            _ => return fault(self.pos(at), "unknown escape"),
-        };
-        let begin = self.at - skipped;
-        let text = self.text.get(begin..begin + digits).unwrap_or("");
-        let Ok(value) = u32::from_str_radix(text, radix) else {
-            return fault(self.pos(at), "malformed escape");
-        };
-        self.at = begin + digits;
-        if matches!(c, 'u' | 'U') {
-            let Some(c) = char::from_u32(value) else {
-                return fault(self.pos(at), "escape is not a Unicode character");
-            };
-            bytes.extend(c.encode_utf8(&mut [0; 4]).bytes());
-        } else if let Ok(byte) = u8::try_from(value) {
-            bytes.push(byte);
-        } else {
-            return fault(self.pos(at), "escape is not a byte");
-        }
-        Ok(value.into())
+/// A backslash and what belongs to it: adds its bytes, returns its value and its length.
+fn escape(rest: &str, quote: char, pos: Pos, bytes: &mut Vec<u8>) -> Checked<(u32, usize)> {
+    const SIMPLE: &[u8] = b"\x07\x08\x0c\n\r\t\x0b\\";
+    let first = rest[1..].chars().next().unwrap_or_default();
+    let simple = "abfnrtv\\".find(first).map(|index| SIMPLE[index]);
+    if let Some(byte) = simple.or((first == quote).then_some(quote as u8)) {
+        bytes.push(byte);
+        return Ok((byte.into(), 2));
     }
+    let (skipped, digits, radix) = match first {
+        'x' => (2, 2, 16),
+        'u' => (2, 4, 16),
+        'U' => (2, 8, 16),
+        '0'..='7' => (1, 3, 8),
+        _ => return fault(pos, "unknown escape"),
+    };
+    let length = skipped + digits;
+    let Ok(value) = u32::from_str_radix(rest.get(skipped..length).unwrap_or(""), radix) else {
+        return fault(pos, "malformed escape");
+    };
+    match (first, char::from_u32(value), u8::try_from(value)) {
+        ('u' | 'U', Some(c), _) => bytes.extend(c.encode_utf8(&mut [0; 4]).bytes()),
+        ('u' | 'U', None, _) => return fault(pos, "escape is not a Unicode character"),
+        (_, _, Ok(byte)) => bytes.push(byte),
+        _ => return fault(pos, "escape is not a byte"),
+    }
+    Ok((value, length))
 }

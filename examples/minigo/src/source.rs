@@ -18,10 +18,8 @@ pub(crate) type Checked<T> = Result<T, Fault>;
 
 /// Returns a fault as an error.
 pub(crate) fn fault<T>(pos: Pos, message: impl Into<String>) -> Checked<T> {
-    Err(Fault {
-        pos,
-        message: message.into(),
-    })
+    let message = message.into();
+    Err(Fault { pos, message })
 }
 
 /// A compile error, with its place in the program's text.
@@ -39,61 +37,40 @@ pub struct CompileError {
 
 impl fmt::Display for CompileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let CompileError {
-            file,
-            line,
-            column,
-            message,
-        } = self;
-        write!(f, "{file}:{line}:{column}: {message}")
+        let (file, line, column) = (&self.file, self.line, self.column);
+        write!(f, "{file}:{line}:{column}: {}", self.message)
     }
 }
 
 impl std::error::Error for CompileError {}
 
-#[derive(Debug)]
-struct File {
-    name: String,
-    start: u32,
-    text: String,
-}
-
-/// All files of a program.
+/// The texts of all files of a program in a row, and where each begins.
 #[derive(Debug, Default)]
 pub(crate) struct Sources {
-    files: Vec<File>,
+    text: String,
+    files: Vec<(String, usize)>,
 }
 
 impl Sources {
     /// Adds a file; returns the place where it begins.
     pub(crate) fn add(&mut self, name: &str, text: &str) -> Pos {
-        let last = self.files.last();
-        let start = last.map_or(0, |file| file.start + file.text.len() as u32 + 1);
-        self.files.push(File {
-            name: name.to_owned(),
-            start,
-            text: text.to_owned(),
-        });
-        Pos(start)
+        let start = self.text.len();
+        self.files.push((name.to_owned(), start));
+        self.text += text;
+        self.text += "\n";
+        Pos(start as u32)
     }
 
     /// Returns the error with file, line and column.
     pub(crate) fn error(&self, fault: &Fault) -> CompileError {
-        let found = self.files.iter().rfind(|file| file.start <= fault.pos.0);
-        let (file, line, column) = found.map_or((String::new(), 1, 1), |file| {
-            let at = ((fault.pos.0 - file.start) as usize).min(file.text.len());
-            let before = &file.text.as_bytes()[..at];
-            let line = before.iter().filter(|&&b| b == b'\n').count() + 1;
-            let start = before
-                .iter()
-                .rposition(|&b| b == b'\n')
-                .map_or(0, |n| n + 1);
-            (file.name.clone(), line, at - start + 1)
-        });
+        let at = fault.pos.0 as usize;
+        let found = self.files.iter().rfind(|(_, start)| *start <= at);
+        let (file, start) = found.cloned().unwrap_or_default();
+        let before = &self.text[start..at];
         CompileError {
             file,
-            line,
-            column,
+            line: before.matches('\n').count() + 1,
+            column: before.len() - before.rfind('\n').map_or(0, |at| at + 1) + 1,
             message: fault.message.clone(),
         }
     }

@@ -1,91 +1,55 @@
 //! The types of a program. Equal types have equal numbers.
 #![forbid(unsafe_code)]
 
-mod members;
-mod show;
-
 use std::collections::HashMap;
 
 use crate::ast::{Dir, Name};
 use crate::check::entity::FuncId;
 
 /// The number of a type in [`Types`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Ty(pub(crate) u32);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Basic {
-    Bool,
-    Int,
-    Int8,
-    Int16,
-    Int32,
-    Int64,
-    Uint,
-    Uint8,
-    Uint16,
-    Uint32,
-    Uint64,
-    Uintptr,
-    Float32,
-    Float64,
-    String,
-    UnsafePointer,
-    UntypedBool,
-    UntypedInt,
-    UntypedRune,
-    UntypedFloat,
-    UntypedString,
-    UntypedNil,
-    /// The type of what has none: statements, packages, builtins.
-    Void,
+/// Makes of a table of the basic types the enum, what is known of each, and the numbers as types.
+macro_rules! basics {
+    ($($number:ident $basic:ident $name:literal $integer:expr;)*) => {
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub(crate) enum Basic { $($basic,)* }
+        const BASICS: &[(Basic, &str, Option<(u32, bool)>)] =
+            &[$((Basic::$basic, $name, $integer),)*];
+        #[expect(dead_code, reason = "not all types have a meaning for the compiler")]
+        pub(crate) mod basic {
+            $(pub(crate) const $number: super::Ty = super::Ty(super::Basic::$basic as u32);)*
+        }
+    };
 }
 
-/// Each basic type with its name; the position is the type's number.
-const BASICS: &[(Basic, &str)] = &[
-    (Basic::Void, "no value"),
-    (Basic::Bool, "bool"),
-    (Basic::Int, "int"),
-    (Basic::Int8, "int8"),
-    (Basic::Int16, "int16"),
-    (Basic::Int32, "int32"),
-    (Basic::Int64, "int64"),
-    (Basic::Uint, "uint"),
-    (Basic::Uint8, "uint8"),
-    (Basic::Uint16, "uint16"),
-    (Basic::Uint32, "uint32"),
-    (Basic::Uint64, "uint64"),
-    (Basic::Uintptr, "uintptr"),
-    (Basic::Float32, "float32"),
-    (Basic::Float64, "float64"),
-    (Basic::String, "string"),
-    (Basic::UnsafePointer, "unsafe.Pointer"),
-    (Basic::UntypedBool, "untyped bool"),
-    (Basic::UntypedInt, "untyped int"),
-    (Basic::UntypedRune, "untyped rune"),
-    (Basic::UntypedFloat, "untyped float"),
-    (Basic::UntypedString, "untyped string"),
-    (Basic::UntypedNil, "untyped nil"),
-];
-
-/// Numbers of basic types.
-pub(crate) mod basic {
-    use super::Ty;
-    pub(crate) const VOID: Ty = Ty(0);
-    pub(crate) const BOOL: Ty = Ty(1);
-    pub(crate) const INT: Ty = Ty(2);
-    pub(crate) const INT32: Ty = Ty(5);
-    pub(crate) const UINT8: Ty = Ty(8);
-    pub(crate) const UINTPTR: Ty = Ty(12);
-    pub(crate) const FLOAT64: Ty = Ty(14);
-    pub(crate) const STRING: Ty = Ty(15);
-    pub(crate) const UNSAFE_POINTER: Ty = Ty(16);
-    pub(crate) const UNTYPED_BOOL: Ty = Ty(17);
-    pub(crate) const UNTYPED_INT: Ty = Ty(18);
-    pub(crate) const UNTYPED_RUNE: Ty = Ty(19);
-    pub(crate) const UNTYPED_FLOAT: Ty = Ty(20);
-    pub(crate) const UNTYPED_STRING: Ty = Ty(21);
-    pub(crate) const UNTYPED_NIL: Ty = Ty(22);
+// Number, type, name, and of integers the bits and whether they are signed. What has no value has
+// the type void: statements, packages, builtins.
+basics! {
+    VOID Void "no value" None;
+    BOOL Bool "bool" None;
+    INT Int "int" Some((64, true));
+    INT8 Int8 "int8" Some((8, true));
+    INT16 Int16 "int16" Some((16, true));
+    INT32 Int32 "int32" Some((32, true));
+    INT64 Int64 "int64" Some((64, true));
+    UINT Uint "uint" Some((64, false));
+    UINT8 Uint8 "uint8" Some((8, false));
+    UINT16 Uint16 "uint16" Some((16, false));
+    UINT32 Uint32 "uint32" Some((32, false));
+    UINT64 Uint64 "uint64" Some((64, false));
+    UINTPTR Uintptr "uintptr" Some((64, false));
+    FLOAT32 Float32 "float32" None;
+    FLOAT64 Float64 "float64" None;
+    STRING String "string" None;
+    UNSAFE_POINTER UnsafePointer "unsafe.Pointer" None;
+    UNTYPED_BOOL UntypedBool "untyped bool" None;
+    UNTYPED_INT UntypedInt "untyped int" Some((64, true));
+    UNTYPED_RUNE UntypedRune "untyped rune" Some((32, true));
+    UNTYPED_FLOAT UntypedFloat "untyped float" None;
+    UNTYPED_STRING UntypedString "untyped string" None;
+    UNTYPED_NIL UntypedNil "untyped nil" None;
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -102,7 +66,7 @@ pub(crate) struct Field {
     pub(crate) embedded: bool,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Method {
     pub(crate) name: Name,
     /// A function type.
@@ -147,11 +111,11 @@ pub(crate) struct DeclaredMethod {
     pub(crate) ty: Ty,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Types {
     kinds: Vec<Kind>,
     ids: HashMap<Kind, Ty>,
-    pub(crate) named: Vec<Named>,
+    named: Vec<Named>,
 }
 
 /// A field or method that a selector found.
@@ -159,6 +123,8 @@ pub(crate) struct Types {
 pub(crate) struct Found {
     /// Fields that lead to it, the last one being the field itself unless it is a method.
     pub(crate) path: Vec<usize>,
+    /// Whether an embedded pointer leads to it.
+    pub(crate) by_pointer: bool,
     pub(crate) member: Member,
 }
 
@@ -173,56 +139,59 @@ pub(crate) enum Member {
 
 impl Types {
     pub(crate) fn new() -> Types {
-        let mut types = Types {
-            kinds: Vec::new(),
-            ids: HashMap::new(),
-            named: Vec::new(),
-        };
-        for (basic, _) in BASICS {
+        let mut types = Types::default();
+        for (basic, ..) in BASICS {
             types.intern(Kind::Basic(*basic));
         }
         types
     }
 
     pub(crate) fn intern(&mut self, kind: Kind) -> Ty {
-        if let Some(&ty) = self.ids.get(&kind) {
-            return ty;
+        let next = Ty(self.kinds.len() as u32);
+        let ty = *self.ids.entry(kind.clone()).or_insert(next);
+        if ty == next {
+            self.kinds.push(kind);
         }
-        let ty = Ty(self.kinds.len() as u32);
-        self.kinds.push(kind.clone());
-        self.ids.insert(kind, ty);
         ty
-    }
-
-    pub(crate) fn pointer(&mut self, to: Ty) -> Ty {
-        self.intern(Kind::Pointer(to))
     }
 
     pub(crate) fn any(&mut self) -> Ty {
         self.intern(Kind::Interface(Vec::new()))
     }
 
-    pub(crate) fn new_named(&mut self, name: String) -> Ty {
+    pub(crate) fn pointer(&mut self, to: Ty) -> Ty {
+        self.intern(Kind::Pointer(to))
+    }
+
+    pub(crate) fn func_type(&mut self, params: Vec<Ty>, variadic: bool, results: Vec<Ty>) -> Ty {
+        self.intern(Kind::Func(Sig {
+            params,
+            variadic,
+            results,
+        }))
+    }
+
+    pub(crate) fn new_named(&mut self, name: String, underlying: Ty) -> Ty {
         let index = self.named.len() as u32;
         self.named.push(Named {
             name,
-            underlying: basic::VOID,
+            underlying,
             methods: Vec::new(),
         });
         self.intern(Kind::Named(index))
     }
 
     pub(crate) fn named(&self, ty: Ty) -> Option<&Named> {
-        match self.kinds[ty.0 as usize] {
-            Kind::Named(index) => self.named.get(index as usize),
+        match self.own_kind(ty) {
+            Kind::Named(index) => self.named.get(*index as usize),
             _ => None,
         }
     }
 
-    pub(crate) fn named_mut(&mut self, ty: Ty) -> Option<&mut Named> {
-        match self.kinds[ty.0 as usize] {
-            Kind::Named(index) => self.named.get_mut(index as usize),
-            _ => None,
+    pub(crate) fn named_mut(&mut self, ty: Ty) -> &mut Named {
+        match *self.own_kind(ty) {
+            Kind::Named(index) => &mut self.named[index as usize],
+            _ => unreachable!("a type with a name"),
         }
     }
 
@@ -233,7 +202,7 @@ impl Types {
 
     /// What the type is, whatever it is called.
     pub(crate) fn kind(&self, ty: Ty) -> &Kind {
-        &self.kinds[self.underlying(ty).0 as usize]
+        self.own_kind(self.underlying(ty))
     }
 
     /// What the type is called, if it is.
@@ -250,18 +219,11 @@ impl Types {
 
     /// Bits, and whether it is signed.
     pub(crate) fn integer(&self, ty: Ty) -> Option<(u32, bool)> {
-        use Basic::*;
-        match self.basic(ty)? {
-            Int | Int64 | UntypedInt => Some((64, true)),
-            Int32 | UntypedRune => Some((32, true)),
-            Int16 => Some((16, true)),
-            Int8 => Some((8, true)),
-            Uint | Uint64 | Uintptr => Some((64, false)),
-            Uint32 => Some((32, false)),
-            Uint16 => Some((16, false)),
-            Uint8 => Some((8, false)),
-            _ => None,
-        }
+        BASICS[self.basic(ty)? as usize].2
+    }
+
+    pub(crate) fn is_integer(&self, ty: Ty) -> bool {
+        self.integer(ty).is_some()
     }
 
     pub(crate) fn is_float(&self, ty: Ty) -> bool {
@@ -270,7 +232,7 @@ impl Types {
     }
 
     pub(crate) fn is_number(&self, ty: Ty) -> bool {
-        self.integer(ty).is_some() || self.is_float(ty)
+        self.is_integer(ty) || self.is_float(ty)
     }
 
     pub(crate) fn is_string(&self, ty: Ty) -> bool {
@@ -282,24 +244,17 @@ impl Types {
     }
 
     pub(crate) fn is_untyped(&self, ty: Ty) -> bool {
-        use Basic::*;
-        matches!(
-            self.own_kind(ty),
-            Kind::Basic(
-                UntypedBool | UntypedInt | UntypedRune | UntypedFloat | UntypedString | UntypedNil
-            )
-        )
+        (basic::UNTYPED_BOOL..=basic::UNTYPED_NIL).contains(&ty)
     }
 
     /// The type that a variable gets from a value of this type.
     pub(crate) fn default_type(&self, ty: Ty) -> Ty {
-        use Basic::*;
-        match self.own_kind(ty) {
-            Kind::Basic(UntypedBool) => basic::BOOL,
-            Kind::Basic(UntypedInt) => basic::INT,
-            Kind::Basic(UntypedRune) => basic::INT32,
-            Kind::Basic(UntypedFloat) => basic::FLOAT64,
-            Kind::Basic(UntypedString) => basic::STRING,
+        match ty {
+            basic::UNTYPED_BOOL => basic::BOOL,
+            basic::UNTYPED_INT => basic::INT,
+            basic::UNTYPED_RUNE => basic::INT32,
+            basic::UNTYPED_FLOAT => basic::FLOAT64,
+            basic::UNTYPED_STRING => basic::STRING,
             _ => ty,
         }
     }
@@ -310,16 +265,11 @@ impl Types {
 
     /// Whether nil is a value of it.
     pub(crate) fn has_nil(&self, ty: Ty) -> bool {
-        matches!(
-            self.kind(ty),
-            Kind::Pointer(_)
-                | Kind::Slice(_)
-                | Kind::Map(..)
-                | Kind::Chan(..)
-                | Kind::Func(_)
-                | Kind::Interface(_)
-                | Kind::Basic(Basic::UnsafePointer)
-        )
+        match self.kind(ty) {
+            Kind::Basic(basic) => *basic == Basic::UnsafePointer,
+            Kind::Struct(_) | Kind::Array(..) | Kind::Weak(_) | Kind::Tuple(_) => false,
+            _ => true,
+        }
     }
 
     /// Whether `==` is defined on it.
@@ -351,5 +301,155 @@ impl Types {
     /// All types, in the order of their numbers.
     pub(crate) fn all(&self) -> impl Iterator<Item = Ty> + use<> {
         (0..self.kinds.len() as u32).map(Ty)
+    }
+
+    /// Finds a field or method by name, at the least depth of embedding. Pointers to interfaces
+    /// have none.
+    pub(crate) fn find(&self, ty: Ty, name: &str) -> Option<Found> {
+        let behind = |ty: Ty| match self.own_kind(ty) {
+            Kind::Pointer(to) if !self.is_interface(*to) => Some(*to),
+            _ => None,
+        };
+        let mut level = vec![(behind(ty).unwrap_or(ty), Vec::new(), false)];
+        for _depth in 0..8 {
+            let mut found = Vec::new();
+            let mut next = Vec::new();
+            for (ty, path, by_pointer) in level {
+                let inside = |index: usize| path.iter().copied().chain([index]).collect();
+                found.extend(self.declared(ty, name).map(|(field, member)| Found {
+                    path: field.map_or_else(|| path.clone(), inside),
+                    by_pointer,
+                    member,
+                }));
+                for (index, field) in self.fields(ty).iter().enumerate() {
+                    let to = behind(field.ty);
+                    let by_pointer = by_pointer || to.is_some();
+                    if field.embedded {
+                        next.push((to.unwrap_or(field.ty), inside(index), by_pointer));
+                    }
+                }
+            }
+            if !found.is_empty() {
+                return found.pop().filter(|_| found.is_empty());
+            }
+            level = next;
+        }
+        None
+    }
+
+    /// A member that the type itself declares; of a field, its position too.
+    pub(crate) fn declared(&self, ty: Ty, name: &str) -> Option<(Option<usize>, Member)> {
+        let mut methods = self.named(ty).into_iter().flat_map(|named| &named.methods);
+        if let Some(method) = methods.find(|method| &*method.name == name) {
+            return Some((None, Member::Method(ty, method.clone())));
+        }
+        if let Kind::Interface(methods) = self.kind(ty) {
+            let method = methods.iter().find(|method| &*method.name == name)?;
+            return Some((None, Member::Abstract(ty, method.clone())));
+        }
+        let mut fields = self.fields(ty).iter();
+        let index = fields.position(|field| &*field.name == name)?;
+        Some((Some(index), Member::Field(self.fields(ty)[index].ty)))
+    }
+
+    /// The fields of a struct; others have none.
+    fn fields(&self, ty: Ty) -> &[Field] {
+        match self.kind(ty) {
+            Kind::Struct(fields) => fields,
+            _ => &[],
+        }
+    }
+
+    /// A field of a struct, or of that behind a pointer.
+    pub(crate) fn field(&self, ty: Ty, index: usize) -> Option<&Field> {
+        self.fields(self.pointee(ty).unwrap_or(ty)).get(index)
+    }
+
+    /// The array that a pointer points to, which is indexed by it, or the type itself.
+    pub(crate) fn indexed(&self, ty: Ty) -> Ty {
+        let to = self.pointee(ty);
+        let array = to.filter(|to| matches!(self.kind(*to), Kind::Array(..)));
+        array.unwrap_or(ty)
+    }
+
+    /// Whether a method that was found is in the method set of the type, not only of pointers to
+    /// variables of it.
+    pub(crate) fn in_method_set(&self, ty: Ty, found: &Found, method: &DeclaredMethod) -> bool {
+        !method.by_pointer || found.by_pointer || self.pointee(ty).is_some()
+    }
+
+    /// Returns why the type does not implement the interface; `None` if it does.
+    pub(crate) fn missing_method(&self, ty: Ty, interface: Ty) -> Option<String> {
+        let Kind::Interface(wanted) = self.kind(interface) else {
+            return Some(format!("{} is no interface", self.show(interface)));
+        };
+        wanted.iter().find_map(|method| {
+            let name = &method.name;
+            let found = self.find(ty, name);
+            match found.as_ref().map(|found| (found, &found.member)) {
+                None | Some((_, Member::Field(_))) => Some(format!("missing method {name}")),
+                Some((_, Member::Abstract(_, there))) if there.ty == method.ty => None,
+                Some((found, Member::Method(_, there))) if there.ty == method.ty => {
+                    let lacks = !self.in_method_set(ty, found, there);
+                    lacks.then(|| format!("method {name} has pointer receiver"))
+                }
+                _ => Some(format!("wrong type for method {name}")),
+            }
+        })
+    }
+
+    /// The type as Go prints it.
+    pub(crate) fn show(&self, ty: Ty) -> String {
+        match self.own_kind(ty) {
+            Kind::Basic(basic) => BASICS[*basic as usize].1.to_owned(),
+            Kind::Pointer(to) => format!("*{}", self.show(*to)),
+            Kind::Slice(of) => format!("[]{}", self.show(*of)),
+            Kind::Array(n, of) => format!("[{n}]{}", self.show(*of)),
+            Kind::Map(key, value) => format!("map[{}]{}", self.show(*key), self.show(*value)),
+            Kind::Chan(Dir::Both, of) => format!("chan {}", self.show(*of)),
+            Kind::Chan(Dir::Send, of) => format!("chan<- {}", self.show(*of)),
+            Kind::Chan(Dir::Receive, of) => format!("<-chan {}", self.show(*of)),
+            Kind::Func(_) => format!("func{}", self.show_sig(ty)),
+            Kind::Struct(fields) => braced("struct", fields, |field| match field.embedded {
+                true => self.show(field.ty),
+                false => format!("{} {}", field.name, self.show(field.ty)),
+            }),
+            Kind::Interface(methods) => braced("interface", methods, |method| {
+                format!("{}{}", method.name, self.show_sig(method.ty))
+            }),
+            Kind::Weak(of) => format!("weak.Pointer[{}]", self.show(*of)),
+            Kind::Tuple(of) => format!("({})", self.show_all(of)),
+            Kind::Named(index) => self.named[*index as usize].name.clone(),
+        }
+    }
+
+    fn show_all(&self, types: &[Ty]) -> String {
+        let types: Vec<String> = types.iter().map(|&ty| self.show(ty)).collect();
+        types.join(", ")
+    }
+
+    fn show_sig(&self, ty: Ty) -> String {
+        let Some(sig) = self.sig(ty) else {
+            return String::new();
+        };
+        let mut params: Vec<String> = sig.params.iter().map(|&ty| self.show(ty)).collect();
+        if let Some(last) = params.last_mut().filter(|_| sig.variadic) {
+            last.replace_range(0..2, "...");
+        }
+        let results = match &*sig.results {
+            [] => String::new(),
+            [one] => format!(" {}", self.show(*one)),
+            all => format!(" ({})", self.show_all(all)),
+        };
+        format!("({}){results}", params.join(", "))
+    }
+}
+
+/// The parts of a struct or an interface.
+fn braced<T>(what: &str, parts: &[T], show: impl Fn(&T) -> String) -> String {
+    let parts: Vec<String> = parts.iter().map(show).collect();
+    match parts.is_empty() {
+        true => format!("{what} {{}}"),
+        false => format!("{what} {{ {} }}", parts.join("; ")),
     }
 }

@@ -84,6 +84,12 @@ const WRONG: &[(&str, usize, usize, &str)] = &[
         "package net is outside",
     ),
     (
+        "import \"internal/value\"\nfunc main() {}",
+        1,
+        8,
+        "use of internal package internal/value not allowed",
+    ),
+    (
         "import \"fmt\"\nfunc main() {}",
         1,
         8,

@@ -134,29 +134,86 @@ fn register_counts_that_the_machine_has_not_are_refused() {
     assert!(errors.starts_with(begin), "{errors}");
 }
 
-/// The files beside the programs are what real Go prints. `FING_WRITE_OUTPUTS` writes them.
+/// What a test prints, without what differs from run to run, and without the lines of source files,
+/// which minigo does not know when it runs.
+fn report(printed: &[u8]) -> String {
+    let mut report = String::new();
+    for line in String::from_utf8_lossy(printed).lines() {
+        let line = match line.split_once(" (0.") {
+            Some((name, _)) => name.to_owned(),
+            None => match line.split_once("_test.go:") {
+                Some((file, said)) => {
+                    let depth = file.len() - file.trim_start().len();
+                    let said = said.split_once(": ").expect("a place").1;
+                    format!("{}{said}", " ".repeat(depth))
+                }
+                None => line.to_owned(),
+            },
+        };
+        report.push_str(&format!("{line}\n"));
+        if line == "FAIL" || line == "PASS" {
+            break;
+        }
+    }
+    report
+}
+
+/// `--test` prints what `go test` prints.
 #[test]
-fn outputs_are_those_of_go() {
+fn tests_run_as_those_of_go() {
+    let file = folder().join("tests/list_test.go");
+    if let Some((mut test, _)) = go("test") {
+        let output = test.arg("-vet=off").arg(&file).output().expect("Go runs");
+        let found = report(&output.stdout);
+        if std::env::var_os("FING_WRITE_OUTPUTS").is_some() {
+            std::fs::write(file.with_extension("out"), &found).expect("written");
+        }
+        assert_eq!(found, expected(&file));
+    }
+    let wanted = expected(&file);
+    for flags in [&["--test"][..], &["--test", "--gc-stress"]] {
+        let output = run(&file, flags);
+        assert_eq!(report(&output.stdout), wanted, "{flags:?}");
+        assert_eq!(output.status.code(), Some(1), "{flags:?}");
+    }
+    let program = "package p\n\nimport \"testing\"\n\nfunc TestNothing(t *testing.T) {}\n";
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("nothing_test.go");
+    std::fs::write(&path, program).expect("written");
+    let output = run(&path, &["--test"]);
+    assert_eq!(shown(&output), "PASS\n");
+    assert!(output.status.success());
+}
+
+/// A command of real Go, if it is there, and its cache.
+fn go(command: &str) -> Option<(Command, PathBuf)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let go = root.join(".oracles/go/bin/go");
     if !go.exists() {
         let required = std::env::var_os("FING_REQUIRE_ORACLES").is_some();
         assert!(!required, "{} is required and not there", go.display());
         eprintln!("skipped: no Go at {}", go.display());
-        return;
+        return None;
     }
     let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("go");
+    let mut go = Command::new(&go);
+    go.arg(command)
+        .env("GOCACHE", cache.join("cache"))
+        .env("GOTOOLCHAIN", "local")
+        .env("GO111MODULE", "off")
+        .env("GOFLAGS", "")
+        .env("GOPATH", cache.join("path"));
+    Some((go, cache))
+}
+
+/// The files beside the programs are what real Go prints. `FING_WRITE_OUTPUTS` writes them.
+#[test]
+fn outputs_are_those_of_go() {
     for program in programs() {
+        let Some((mut build, cache)) = go("build") else {
+            return;
+        };
         let built = cache.join(program.file_stem().expect("a name"));
-        let mut build = Command::new(&go);
-        build.args(["build", "-o"]).arg(&built).arg(&program);
-        build
-            .env("GOCACHE", cache.join("cache"))
-            .env("GOTOOLCHAIN", "local");
-        build
-            .env("GO111MODULE", "off")
-            .env("GOFLAGS", "")
-            .env("GOPATH", cache.join("path"));
+        build.arg("-o").arg(&built).arg(&program);
         let status = build.status().expect("Go runs");
         assert!(status.success(), "{} is no valid Go", program.display());
         let output = Command::new(&built).output().expect("the program runs");

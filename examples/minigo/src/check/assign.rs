@@ -1,187 +1,152 @@
-//! Which values may be used where a type is wanted, and conversions.
-#![forbid(unsafe_code)]
+//! Which values may be used where a type is wanted, lists of values, and conversions.
 
-use super::{Checker, Mode, Operand};
-use crate::ast::*;
-use crate::constant::{Const, represent};
-use crate::source::{Checked, Pos, fault};
-use crate::types::{Basic, Kind, Ty, basic};
+use super::*;
 
 impl Checker {
     /// Why a value can't be assigned to a type; `None` if it can.
-    pub(super) fn assign_fault(&self, operand: &Operand, ty: Ty) -> Option<String> {
-        let types = &self.out.types;
+    fn assign_fault(&self, operand: &Operand, ty: Ty) -> Option<String> {
+        let types = &self.types;
         let from = operand.ty;
-        let cannot = || {
-            let (from, to) = (types.show(from), types.show(ty));
-            Some(format!("cannot use value of type {from} as {to} value"))
-        };
-        if let Mode::Const(value) = &operand.mode
-            && types.is_untyped(from)
-            && !types.is_interface(ty)
-        {
-            return represent(types, value, ty).err();
-        }
-        if operand.mode == Mode::Nil {
-            return match types.has_nil(ty) {
-                true => None,
-                false => Some(format!("cannot use nil as {} value", types.show(ty))),
-            };
-        }
-        if from == ty {
-            return None;
-        }
-        if types.is_interface(ty) {
-            if from == basic::VOID {
-                return cannot();
+        let to_interface = types.is_interface(ty);
+        match &operand.mode {
+            Mode::Const(value) if types.is_untyped(from) && !to_interface => {
+                return represent(types, value, ty).err();
             }
-            return types
-                .missing_method(types.default_type(from), ty)
-                .map(|reason| {
-                    let (from, to) = (types.show(from), types.show(ty));
-                    format!(
-                        "cannot use value of type {from} as {to} value: {from} does not implement \
-                     {to} ({reason})"
-                    )
-                });
+            Mode::Nil if types.has_nil(ty) => return None,
+            Mode::Nil => return Some(self.text("cannot use nil as %T value", &[ty])),
+            _ => {}
+        }
+        let cannot = self.text("cannot use value of type %T as %T value", &[from, ty]);
+        if to_interface && from != ty && from != basic::VOID {
+            let reason = types.missing_method(types.default_type(from), ty)?;
+            let lacks = self.text("%T does not implement %T", &[from, ty]);
+            return Some(format!("{cannot}: {lacks} ({reason})"));
         }
         let fits = match from {
+            _ if from == ty => true,
             basic::UNTYPED_BOOL => types.is_bool(ty),
-            basic::UNTYPED_INT | basic::UNTYPED_RUNE => types.integer(ty).is_some(),
+            basic::UNTYPED_INT | basic::UNTYPED_RUNE => types.is_integer(ty),
             basic::UNTYPED_FLOAT => types.is_float(ty),
-            _ => {
-                let unnamed = types.named(from).is_none() || types.named(ty).is_none();
-                let structural =
-                    types.kind(from) == types.kind(ty) && !matches!(types.kind(ty), Kind::Basic(_));
-                let chan = match (types.kind(from), types.kind(ty)) {
-                    (Kind::Chan(Dir::Both, a), Kind::Chan(_, b)) => a == b,
-                    _ => false,
-                };
-                unnamed && (structural || chan)
-            }
+            _ if types.named(from).is_some() && types.named(ty).is_some() => false,
+            _ => match (types.kind(from), types.kind(ty)) {
+                (Kind::Basic(_), _) => false,
+                (Kind::Chan(Dir::Both, a), Kind::Chan(_, b)) => a == b,
+                (a, b) => a == b,
+            },
         };
-        if fits { None } else { cannot() }
+        (!fits).then_some(cannot)
     }
 
-    pub(super) fn assignable(
-        &self,
-        operand: &Operand,
-        ty: Ty,
-        pos: Pos,
-        context: &str,
-    ) -> Checked<()> {
-        match self.assign_fault(operand, ty) {
+    pub(super) fn fits(&self, operand: &Operand, ty: Ty) -> bool {
+        self.assign_fault(operand, ty).is_none()
+    }
+
+    /// Checks that a value can be assigned to a type; the context says for what.
+    pub(super) fn assignable(&self, value: &Operand, ty: Ty, context: &str) -> Checked<()> {
+        match self.assign_fault(value, ty) {
             None => Ok(()),
-            Some(text) => fault(pos, format!("{text} in {context}")),
+            Some(text) => fault(value.pos, format!("{text} in {context}")),
         }
     }
 
-    /// Checks the right side of `n` assignments; returns each value with its place.
-    pub(super) fn values(
-        &mut self,
-        exprs: &[Expr],
-        n: usize,
-        pos: Pos,
-    ) -> Checked<Vec<(Operand, Pos)>> {
-        let mismatch = |found: usize| {
-            fault(
-                pos,
-                format!("assignment mismatch: {n} variables but {found} values"),
-            )
+    /// Checks an expression that is to be a value of a type.
+    pub(super) fn value_for(&mut self, expr: &Expr, ty: Ty, context: &str) -> Checked<()> {
+        let operand = self.expr(expr)?;
+        self.assignable(&operand, ty, context)
+    }
+
+    /// Gives values to what wants these types, and returns the types. What wants none gets the type
+    /// of a variable that the value declares.
+    pub(super) fn give(&self, from: &[Operand], to: &[Option<Ty>], what: &str) -> Checked<Vec<Ty>> {
+        let types = from.iter().zip(to).map(|(value, wanted)| {
+            let nil = wanted.is_none() && value.mode == Mode::Nil;
+            let message = "use of untyped nil in variable declaration";
+            ensure(!nil, value.pos, message)?;
+            let ty = wanted.unwrap_or(self.types.default_type(value.ty));
+            let what = wanted.map_or("variable declaration", |_| what);
+            self.assignable(value, ty, what).map(|()| ty)
+        });
+        types.collect()
+    }
+
+    /// The values of a list, of which `n` are wanted unless that is 0. One expression gives several
+    /// if it is a call, or a value with whether there was one.
+    pub(super) fn values(&mut self, exprs: &[Expr], n: usize) -> Checked<Vec<Operand>> {
+        let [one] = exprs else {
+            return exprs.iter().map(|expr| self.expr(expr)).collect();
         };
-        if let [one] = exprs
-            && n > 1
-        {
-            let operand = self.operand(one)?;
-            if n == 2 && matches!(operand.mode, Mode::CommaOk | Mode::MapElem) {
-                let ok = Operand::value(basic::UNTYPED_BOOL);
-                let first = Operand::value(operand.ty);
-                return Ok(vec![(first, one.pos), (ok, one.pos)]);
-            }
-            return match self.out.types.own_kind(operand.ty) {
-                Kind::Tuple(types) if types.len() == n => {
-                    let values = types.iter().map(|ty| (Operand::value(*ty), one.pos));
-                    Ok(values.collect())
-                }
-                Kind::Tuple(types) => mismatch(types.len()),
-                _ => mismatch(1),
-            };
-        }
-        if exprs.len() != n {
-            return mismatch(exprs.len());
-        }
-        let mut values = Vec::new();
-        for expr in exprs {
-            values.push((self.expr(expr)?, expr.pos));
-        }
+        let operand = self.operand(one)?;
+        let comma_ok = n == 2 && matches!(operand.mode, Mode::CommaOk | Mode::MapElem);
+        let types = match self.types.own_kind(operand.ty) {
+            Kind::Tuple(types) if n != 1 => types.clone(),
+            _ if comma_ok => vec![operand.ty, basic::UNTYPED_BOOL],
+            _ if n > 1 => vec![operand.ty],
+            _ => return Ok(vec![self.single(operand)?]),
+        };
+        let value = |ty| Operand::value(ty).at(one.pos);
+        Ok(types.into_iter().map(value).collect())
+    }
+
+    /// The right side of `n` assignments.
+    pub(super) fn exactly(&mut self, exprs: &[Expr], n: usize, pos: Pos) -> Checked<Vec<Operand>> {
+        let values = self.values(exprs, n)?;
+        let found = values.len();
+        let message = format!("assignment mismatch: {n} variables but {found} values");
+        ensure(found == n, pos, message)?;
         Ok(values)
     }
 
     /// `T(x)`.
-    pub(super) fn conversion(&mut self, operand: Operand, ty: Ty, pos: Pos) -> Checked<Operand> {
-        let types = &self.out.types;
-        if let Mode::Const(value) = &operand.mode
-            && let Kind::Basic(_) = types.kind(ty)
-        {
-            if types.is_string(ty) && types.integer(operand.ty).is_some() {
+    pub(super) fn conversion(&self, operand: Operand, ty: Ty) -> Checked<Operand> {
+        let (types, from, pos) = (&self.types, operand.ty, operand.pos);
+        let Some(value) = operand.constant().filter(|_| types.basic(ty).is_some()) else {
+            let converts = self.fits(&operand, ty) || self.converts(from, ty);
+            let message = "cannot convert value of type %T to type %T";
+            self.require(converts, pos, message, &[from, ty])?;
+            return Ok(Operand::value(ty));
+        };
+        let value = match value {
+            _ if types.is_string(ty) && types.is_integer(from) => {
                 let c = value.int().and_then(|value| u32::try_from(value).ok());
                 let c = c.and_then(char::from_u32).unwrap_or('\u{fffd}');
-                let bytes = c.to_string().into_bytes();
-                return Ok(Operand::new(Mode::Const(Const::Str(bytes.into())), ty));
+                Const::Str(c.to_string().into_bytes().into())
             }
-            let typed = !types.is_untyped(operand.ty);
-            let truncated = match value {
-                Const::Float(float) if typed && types.integer(ty).is_some() => {
-                    Some(Const::Int(float.trunc() as i128))
-                }
-                _ => None,
-            };
-            let exact = truncated.is_none() || value.int().is_some();
-            return match represent(types, &truncated.unwrap_or_else(|| value.clone()), ty) {
-                Ok(value) if exact => Ok(Operand::new(Mode::Const(value), ty)),
-                Ok(_) => fault(pos, "cannot convert constant (truncated)"),
-                Err(text) => {
-                    let text = text.replace("cannot use", "cannot convert");
-                    fault(pos, text.replace(" as ", " to type ").replace(" value", ""))
-                }
-            };
+            // A typed one is converted as a variable is.
+            Const::Float(float) if !types.is_untyped(from) && types.is_integer(ty) => {
+                let whole = value.int().is_some();
+                ensure(whole, pos, "cannot convert constant (truncated)")?;
+                Const::Int(*float as i128)
+            }
+            _ => value.clone(),
+        };
+        match represent(types, &value, ty) {
+            Ok(value) => Ok(Operand::new(Mode::Const(value), ty)),
+            Err(text) => {
+                let text = text.replace("cannot use", "cannot convert");
+                fault(pos, text.replace(" as ", " to type ").replace(" value", ""))
+            }
         }
-        if self.assign_fault(&operand, ty).is_none() || self.converts(operand.ty, ty) {
-            return Ok(Operand::value(ty));
-        }
-        let (from, to) = (self.show(operand.ty), self.show(ty));
-        fault(
-            pos,
-            format!("cannot convert value of type {from} to type {to}"),
-        )
     }
 
     fn converts(&self, from: Ty, to: Ty) -> bool {
-        let types = &self.out.types;
-        if types.is_number(from) && types.is_number(to) {
-            return true;
-        }
-        if types.is_string(to) {
-            return types.is_string(from) || types.integer(from).is_some() || self.is_text(from);
-        }
-        if types.is_string(from) && self.is_text(to) {
-            return true;
-        }
-        let same = |a: Ty, b: Ty| types.underlying(a) == types.underlying(b);
-        let both = |a: Ty, b: Ty| types.pointee(a).zip(types.pointee(b));
-        let pointer_word = |ty: Ty| types.basic(ty) == Some(Basic::UnsafePointer);
-        same(from, to)
-            || both(from, to).is_some_and(|(a, b)| same(a, b))
-            || pointer_word(to) && types.pointee(from).is_some()
-            || types.basic(to) == Some(Basic::Uintptr) && pointer_word(from)
-    }
-
-    /// `[]byte` or `[]rune`.
-    fn is_text(&self, ty: Ty) -> bool {
-        let types = &self.out.types;
-        match types.kind(ty) {
+        let types = &self.types;
+        // `[]byte` or `[]rune`.
+        let is_text = |ty: Ty| match types.kind(ty) {
             Kind::Slice(of) => matches!(types.basic(*of), Some(Basic::Uint8 | Basic::Int32)),
             _ => false,
+        };
+        let same = |a: Ty, b: Ty| types.underlying(a) == types.underlying(b);
+        let pointees = types.pointee(from).zip(types.pointee(to));
+        let pointer = |ty: Ty| types.basic(ty) == Some(Basic::UnsafePointer);
+        match (types.is_string(from), types.is_string(to)) {
+            (true, true) => true,
+            (false, true) => types.is_integer(from) || is_text(from),
+            (true, false) if is_text(to) => true,
+            _ if types.is_number(from) && types.is_number(to) => true,
+            _ if pointees.is_some_and(|(a, b)| same(a, b)) => true,
+            _ if pointer(to) => pointer(from) || types.pointee(from).is_some(),
+            _ if pointer(from) && types.basic(to) == Some(Basic::Uintptr) => true,
+            _ => same(from, to),
         }
     }
 }

@@ -1,14 +1,16 @@
-//! Calls of functions and conversions.
-#![forbid(unsafe_code)]
+//! Calls of functions, conversions, and calls of builtin functions.
 
-use super::{Checker, Mode, Operand};
-use crate::ast::*;
-use crate::check::entity::CallKind;
-use crate::source::{Checked, Pos, fault};
-use crate::types::{Kind, Sig, Ty, basic};
+use super::*;
+
+/// Checks that there are enough arguments or results, and not too many.
+pub(super) fn count(n: usize, (least, most): (usize, usize), pos: Pos, what: &str) -> Checked<()> {
+    ensure(n >= least, pos, format!("not enough {what}"))?;
+    ensure(n <= most, pos, format!("too many {what}"))
+}
 
 impl Checker {
     pub(super) fn call(&mut self, expr: &Expr, call: &Call) -> Checked<Operand> {
+        self.effects += 1;
         let callee = self.operand(&call.callee)?;
         match callee.mode {
             Mode::Type => {
@@ -17,82 +19,188 @@ impl Checker {
                 };
                 self.out.calls.insert(expr.id, CallKind::Convert(callee.ty));
                 let operand = self.expr(argument)?;
-                self.conversion(operand, callee.ty, argument.pos)
+                self.conversion(operand, callee.ty)
             }
             Mode::Builtin(builtin) => {
                 self.out.calls.insert(expr.id, CallKind::Builtin(builtin));
-                self.builtin(expr, builtin, call)
+                self.builtin(expr.pos, builtin, call)
             }
-            Mode::NoValue | Mode::Nil => fault(call.callee.pos, "cannot call this"),
+            Mode::NoValue | Mode::Nil => fault(callee.pos, "cannot call this"),
             _ => {
-                let Some(sig) = self.out.types.sig(callee.ty).cloned() else {
-                    let ty = self.show(callee.ty);
-                    let text = format!("invalid operation: cannot call value of type {ty}");
-                    return fault(call.callee.pos, text);
+                let Kind::Func(sig) = self.kind(callee.ty) else {
+                    let message = illegal("cannot call value of type %T");
+                    return self.wrong(callee.pos, &message, &[callee.ty]);
                 };
                 self.arguments(call, &sig, expr.pos)?;
-                Ok(self.results(&sig.results))
-            }
-        }
-    }
-
-    fn results(&mut self, results: &[Ty]) -> Operand {
-        match results {
-            [] => Operand::new(Mode::NoValue, basic::VOID),
-            [one] => Operand::value(*one),
-            all => {
-                let ty = self.types().intern(Kind::Tuple(all.to_vec()));
-                Operand::value(ty)
+                Ok(match &*sig.results {
+                    [] => Operand::nothing(),
+                    [one] => Operand::value(*one),
+                    _ => Operand::value(self.types.intern(Kind::Tuple(sig.results))),
+                })
             }
         }
     }
 
     /// Checks the arguments of a function; several may come from one call.
     fn arguments(&mut self, call: &Call, sig: &Sig, pos: Pos) -> Checked<()> {
-        let mut found = Vec::new();
-        if let [one] = &*call.args {
-            let operand = self.operand(one)?;
-            match self.out.types.own_kind(operand.ty).clone() {
-                Kind::Tuple(types) => {
-                    found.extend(types.iter().map(|ty| (Operand::value(*ty), one.pos)));
-                }
-                _ => found.push((self.expr(one)?, one.pos)),
-            }
-        } else {
-            for argument in &call.args {
-                found.push((self.expr(argument)?, argument.pos));
-            }
-        }
-        if call.spread && !sig.variadic {
-            return fault(pos, "have (...) but function is not variadic");
-        }
+        let values = self.values(&call.args, 0)?;
+        let spread = sig.variadic || !call.spread;
+        ensure(spread, pos, "have (...) but function is not variadic")?;
+        let mut wanted: Vec<_> = sig.params.iter().copied().map(Some).collect();
         let packs = sig.variadic && !call.spread;
-        let fixed = sig.params.len() - usize::from(packs);
-        let enough = if packs {
-            found.len() >= fixed
-        } else {
-            found.len() == fixed
-        };
-        if !enough {
-            let what = if found.len() < fixed {
-                "not enough"
-            } else {
-                "too many"
-            };
-            return fault(pos, format!("{what} arguments in call"));
+        let rest = wanted.pop_if(|_| packs).flatten();
+        let least = wanted.len();
+        if let Some(Kind::Slice(elem)) = rest.map(|ty| self.types.kind(ty)) {
+            wanted.resize(least.max(values.len()), Some(*elem));
         }
-        let elem = match sig.params.last().map(|ty| self.out.types.kind(*ty)) {
-            Some(Kind::Slice(elem)) => *elem,
-            _ => basic::VOID,
-        };
-        for (index, (operand, pos)) in found.iter().enumerate() {
-            let ty = if packs && index >= fixed {
-                elem
-            } else {
-                sig.params[index]
-            };
-            self.assignable(operand, ty, *pos, "argument")?;
+        let range = (least, wanted.len());
+        count(values.len(), range, pos, "arguments in call")?;
+        self.give(&values, &wanted, "argument").map(drop)
+    }
+
+    fn builtin(&mut self, pos: Pos, builtin: Builtin, call: &Call) -> Checked<Operand> {
+        use Builtin::*;
+        let (_, _, name, least, most) = BUILTINS[builtin as usize];
+        count(call.args.len(), (least, most), pos, "arguments in call")?;
+        let spread = call.spread && builtin != Append;
+        ensure(!spread, pos, illegal("invalid use of ... in call"))?;
+        // What `make` and `new` have first is a type.
+        let typed = usize::from(matches!(builtin, Make | New));
+        let (types, values) = call.args.split_at(typed);
+        let ty = types.first().map(|ty| self.ty(ty)).transpose()?;
+        let effects = self.effects;
+        let args = values.iter().map(|arg| self.expr(arg));
+        let args = args.collect::<Checked<Vec<Operand>>>()?;
+        let ty = ty.or(args.first().map(|arg| arg.ty)).unwrap_or(basic::VOID);
+        let at = call.args.first().map_or(pos, |arg| arg.pos);
+        let int = Operand::value(basic::INT);
+        let length = |n| Operand::new(Mode::Const(Const::Int(n)), basic::INT);
+        let nothing = |()| Operand::nothing();
+        // Arrays have their length also behind a pointer.
+        let measured = matches!(builtin, Len | Cap).then(|| self.types.indexed(ty));
+        match (builtin, self.kind(measured.unwrap_or(ty))) {
+            (New, _) => Ok(Operand::value(self.types.pointer(ty))),
+            (Make, _) => self.make(pos, Operand::value(ty).at(at), &args),
+            (Recover, _) => Ok(Operand::value(self.types.any())),
+            (Print | Println, _) => {
+                let outside = args.iter().find(|arg| self.types.basic(arg.ty).is_none());
+                let pos = outside.map_or(pos, |arg| arg.pos);
+                let message = "print of such values is outside minigo's subset";
+                ensure(outside.is_none(), pos, message).map(nothing)
+            }
+            (Len, _) if self.types.is_string(ty) => Ok(match args[0].constant() {
+                Some(Const::Str(bytes)) => length(bytes.len() as i128),
+                _ => int,
+            }),
+            // It is no constant if something is called or received for it.
+            (Len | Cap, Kind::Array(n, _)) if self.effects == effects => Ok(length(n.into())),
+            (Len | Cap, Kind::Array(..) | Kind::Slice(_) | Kind::Chan(..)) => Ok(int),
+            (Len, Kind::Map(..)) => Ok(int),
+            (Append, Kind::Slice(elem)) => {
+                self.append(call.spread, &args, elem)?;
+                Ok(Operand::value(ty))
+            }
+            (Append, _) => fault(at, "invalid argument for built-in append: not a slice"),
+            (Copy, Kind::Slice(elem)) => {
+                let fits = match *self.types.kind(args[1].ty) {
+                    Kind::Slice(from) => from == elem,
+                    _ => self.types.is_string(args[1].ty) && elem == basic::UINT8,
+                };
+                ensure(fits, args[1].pos, "invalid argument for built-in copy")?;
+                Ok(int)
+            }
+            (Delete, Kind::Map(key, _)) => {
+                let fits = self.assignable(&args[1], key, "argument to delete");
+                fits.map(nothing)
+            }
+            (Clear, Kind::Slice(_)) => fault(at, "clear of slices is outside minigo's subset"),
+            (Close, Kind::Chan(Dir::Receive, _)) => fault(at, "cannot close receive-only channel"),
+            (Clear, Kind::Map(..)) | (Close, Kind::Chan(..)) => Ok(Operand::nothing()),
+            (Panic, _) => {
+                let any = self.types.any();
+                let fits = self.assignable(&args[0], any, "argument to panic");
+                fits.map(nothing)
+            }
+            (Min | Max, _) => self.min_max(pos, &args, if builtin == Min { "<" } else { ">" }),
+            (AddCleanup, Kind::Pointer(_)) => self.add_cleanup(&args),
+            (AddCleanup, _) => fault(at, "runtime.AddCleanup: argument 1 is not a pointer"),
+            (WeakMake, Kind::Pointer(to)) => Ok(Operand::value(self.types.intern(Kind::Weak(to)))),
+            (WeakMake, _) => fault(at, "weak.Make: argument is not a pointer"),
+            _ => {
+                let message = format!("invalid argument for built-in {name}: value of type %T");
+                self.wrong(at, &message, &[ty])
+            }
         }
-        Ok(())
+    }
+
+    fn make(&self, pos: Pos, made: Operand, sizes: &[Operand]) -> Checked<Operand> {
+        let mut known = Vec::new();
+        for size in sizes {
+            let constant = "invalid argument: size must be a non-negative integer";
+            let other = "invalid argument: size must be an integer";
+            known.push(self.int(size, 0, [constant, other].map(String::from))?);
+            if size.constant().is_some() {
+                self.assignable(size, basic::INT, "argument")?;
+            }
+        }
+        match (self.types.kind(made.ty), &*known) {
+            (Kind::Slice(_), []) => fault(pos, illegal("make expects 2 or 3 arguments")),
+            (Kind::Slice(_), [Some(len), Some(cap)]) if len > cap => fault(
+                sizes[0].pos,
+                "invalid argument: length and capacity swapped",
+            ),
+            (Kind::Slice(_), _) | (Kind::Map(..) | Kind::Chan(..), [] | [_]) => Ok(made),
+            _ => self.wrong(made.pos, "invalid argument: cannot make %T", &[made.ty]),
+        }
+    }
+
+    fn append(&mut self, spread: bool, args: &[Operand], elem: Ty) -> Checked<()> {
+        let rest = &args[1..];
+        if !spread {
+            let wanted = vec![Some(elem); rest.len()];
+            return self.give(rest, &wanted, "argument to append").map(drop);
+        }
+        let [second] = rest else {
+            return fault(args[0].pos, "can only use ... with one argument");
+        };
+        let text = self.types.is_string(second.ty) && elem == basic::UINT8;
+        if text || second.mode == Mode::Nil {
+            return Ok(());
+        }
+        let slice = self.types.intern(Kind::Slice(elem));
+        let unnamed = Operand::value(self.types.underlying(second.ty));
+        self.assignable(&unnamed.at(second.pos), slice, "argument")
+    }
+
+    fn min_max(&self, pos: Pos, args: &[Operand], op: &str) -> Checked<Operand> {
+        let types = args.iter().map(|arg| arg.ty);
+        let typed = types.clone().find(|ty| !self.types.is_untyped(*ty));
+        let ty = typed.or(types.max()).unwrap_or(basic::INT);
+        let message = "min and max of such values are outside minigo's subset";
+        ensure(self.types.is_number(ty), pos, message)?;
+        self.give(args, &vec![Some(ty); args.len()], "argument")?;
+        let constant = |arg: &Operand| represent(&self.types, arg.constant()?, ty).ok();
+        let constants = args.iter().map(constant).collect::<Option<Vec<Const>>>();
+        let better = |a, b| match constant::binary(op, &b, &a) {
+            Some(Const::Bool(true)) => b,
+            _ => a,
+        };
+        let best = constants.and_then(|all| all.into_iter().reduce(better));
+        Ok(Operand::new(best.map_or(Mode::Value, Mode::Const), ty))
+    }
+
+    fn add_cleanup(&mut self, args: &[Operand]) -> Checked<Operand> {
+        let param = match self.types.sig(args[1].ty) {
+            Some(sig) if !sig.variadic && sig.results.is_empty() => &*sig.params,
+            _ => &[],
+        };
+        let &[param] = param else {
+            return fault(args[1].pos, "runtime.AddCleanup: argument 2 is no func(S)");
+        };
+        self.assignable(&args[2], param, "argument")?;
+        match self.member(&"runtime".into(), &"Cleanup".into(), args[0].pos)? {
+            Some(Entity::Type(ty)) => Ok(Operand::value(ty)),
+            _ => fault(args[0].pos, "undefined: runtime.Cleanup"),
+        }
     }
 }

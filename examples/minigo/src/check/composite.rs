@@ -1,150 +1,101 @@
 //! Composite literals.
-#![forbid(unsafe_code)]
 
-use std::collections::HashSet;
-
-use super::{Checker, Operand};
-use crate::ast::*;
-use crate::constant::Const;
-use crate::source::{Checked, fault};
-use crate::types::{Field, Kind, Ty, basic};
+use super::*;
 
 type Elems = [(Option<Expr>, Expr)];
 
 impl Checker {
-    pub(super) fn composite(
-        &mut self,
-        expr: &Expr,
-        ty: Option<&Expr>,
-        elems: &Elems,
-    ) -> Checked<Operand> {
+    pub(super) fn compose(&mut self, pos: Pos, ty: Option<&Expr>, of: &Elems) -> Checked<Operand> {
         let Some(ty) = ty else {
-            return fault(expr.pos, "invalid composite literal type: missing");
+            return fault(pos, "invalid composite literal type: missing");
         };
-        if let ExprKind::ArrayType(None, of) = &ty.kind {
-            let of = self.ty(of)?;
-            let length = self.listed(elems, of, None)?;
-            let array = self.types().intern(Kind::Array(length, of));
-            return Ok(Operand::value(array));
+        if let ExprKind::ArrayType(None, elem) = &ty.kind {
+            let elem = self.ty(elem)?;
+            let slice = self.types.intern(Kind::Slice(elem));
+            let length = self.literal_of(pos, slice, of)?;
+            return Ok(Operand::value(self.types.intern(Kind::Array(length, elem))));
         }
         let ty = self.ty(ty)?;
-        self.literal_of(expr, ty, elems)?;
-        Ok(Operand::value(ty))
-    }
-
-    fn literal_of(&mut self, expr: &Expr, ty: Ty, elems: &Elems) -> Checked<()> {
-        match self.out.types.kind(ty).clone() {
-            Kind::Struct(fields) => self.struct_literal(expr, ty, &fields, elems),
-            Kind::Array(n, of) => self.listed(elems, of, Some(n)).map(drop),
-            Kind::Slice(of) => self.listed(elems, of, None).map(drop),
-            Kind::Map(key, value) => {
-                let mut seen = HashSet::new();
-                for (k, v) in elems {
-                    let Some(k) = k else {
-                        return fault(v.pos, "missing key in map literal");
-                    };
-                    self.element(k, key)?;
-                    self.element(v, value)?;
-                    let known = self.out.consts.get(&k.id);
-                    if let Some(known) = known.filter(|_| !self.out.types.is_interface(key))
-                        && !seen.insert(format!("{known:?}"))
-                    {
-                        return fault(k.pos, "duplicate key in map literal");
-                    }
-                }
-                Ok(())
-            }
-            _ => {
-                let ty = self.show(ty);
-                fault(expr.pos, format!("invalid composite literal type {ty}"))
-            }
-        }
+        self.literal_of(pos, ty, of).map(|_| Operand::value(ty))
     }
 
     /// A value inside a literal, whose own type may be left out.
     fn element(&mut self, expr: &Expr, ty: Ty) -> Checked<()> {
-        if let ExprKind::Composite(None, elems) = &expr.kind {
-            let pointee = match *self.out.types.own_kind(ty) {
-                Kind::Pointer(to) => Some(to),
-                _ => None,
-            };
-            self.out.ty[expr.id as usize] = ty;
-            return self.literal_of(expr, pointee.unwrap_or(ty), elems);
-        }
-        let operand = self.expr(expr)?;
-        self.assignable(&operand, ty, expr.pos, "literal")
+        let ExprKind::Composite(None, elems) = &expr.kind else {
+            return self.value_for(expr, ty, "literal");
+        };
+        self.out.ty[expr.id as usize] = ty;
+        let literal = match *self.types.own_kind(ty) {
+            Kind::Pointer(to) => to,
+            _ => ty,
+        };
+        self.literal_of(expr.pos, literal, elems).map(drop)
     }
 
-    /// The elements of an array or slice; returns the length.
-    fn listed(&mut self, elems: &Elems, of: Ty, limit: Option<u64>) -> Checked<u64> {
-        let (mut next, mut length) = (0u64, 0u64);
-        let mut seen = HashSet::new();
-        for (key, value) in elems {
-            if let Some(key) = key {
-                self.expr(key)?;
-                let index = self.out.consts.get(&key.id).and_then(Const::int);
-                let index = index.and_then(|index| u64::try_from(index).ok());
-                match index.filter(|index| *index < 1 << 24) {
-                    Some(index) => next = index,
-                    None => return fault(key.pos, "index must be non-negative integer constant"),
-                }
-            }
-            if limit.is_some_and(|limit| next >= limit) {
-                return fault(value.pos, format!("index {next} out of bounds"));
-            }
-            if !seen.insert(next) {
-                return fault(value.pos, format!("duplicate index {next} in literal"));
-            }
-            self.element(value, of)?;
-            next += 1;
-            length = length.max(next);
-        }
-        Ok(limit.unwrap_or(length))
-    }
-
-    fn struct_literal(
-        &mut self,
-        expr: &Expr,
-        ty: Ty,
-        fields: &[Field],
-        elems: &Elems,
-    ) -> Checked<()> {
+    /// Checks the elements of a literal of a type; returns how many places of a list they need.
+    fn literal_of(&mut self, pos: Pos, ty: Ty, elems: &Elems) -> Checked<u64> {
+        let kind = self.kind(ty);
         let keyed = elems.iter().any(|(key, _)| key.is_some());
-        if !keyed && !elems.is_empty() && elems.len() != fields.len() {
-            let what = if elems.len() < fields.len() {
-                "few"
-            } else {
-                "many"
-            };
-            return fault(expr.pos, format!("too {what} values in struct literal"));
+        match &kind {
+            Kind::Struct(fields) if !keyed && !elems.is_empty() => {
+                let few = elems.len() < fields.len();
+                let what = if few { "few" } else { "many" };
+                let message = format!("too {what} values in struct literal");
+                ensure(elems.len() == fields.len(), pos, message)?;
+            }
+            Kind::Struct(_) | Kind::Array(..) | Kind::Slice(_) | Kind::Map(..) => {}
+            _ => return self.wrong(pos, "invalid composite literal type %T", &[ty]),
         }
+        let (mut next, mut length) = (0, 0);
         let mut seen = HashSet::new();
         for (index, (key, value)) in elems.iter().enumerate() {
-            let field = match key.as_ref().map(|key| (&key.kind, key.pos)) {
-                None if keyed => {
+            let of = match (&kind, key) {
+                (Kind::Struct(_), None) if keyed => {
                     return fault(value.pos, "mixture of field:value and value elements");
                 }
-                None => &fields[index],
-                Some((ExprKind::Ident(name), pos)) => {
-                    let found = fields.iter().find(|field| field.name == *name);
-                    let Some(field) = found else {
-                        let ty = self.show(ty);
-                        return fault(
-                            pos,
-                            format!("unknown field {name} in struct literal of {ty}"),
-                        );
+                (Kind::Struct(fields), None) => fields[index].ty,
+                (Kind::Struct(fields), Some(key)) => {
+                    let ExprKind::Ident(name) = &key.kind else {
+                        return fault(key.pos, "invalid field name in struct literal");
                     };
-                    if !seen.insert(name.clone()) {
-                        return fault(pos, format!("duplicate field name {name} in literal"));
-                    }
-                    field
+                    let Some(field) = fields.iter().find(|field| field.name == *name) else {
+                        let message = format!("unknown field {name} in struct literal of %T");
+                        return self.wrong(key.pos, &message, &[ty]);
+                    };
+                    let message = format!("duplicate field name {name} in literal");
+                    ensure(seen.insert(message.clone()), key.pos, message)?;
+                    field.ty
                 }
-                Some((_, pos)) => return fault(pos, "invalid field name in struct literal"),
+                (Kind::Map(..), None) => return fault(value.pos, "missing key in map literal"),
+                (Kind::Map(key_ty, of), Some(key)) => {
+                    self.element(key, *key_ty)?;
+                    let constant = self.out.consts.get(&key.id);
+                    let constant = constant.filter(|_| !self.types.is_interface(*key_ty));
+                    let new = constant.is_none_or(|value| seen.insert(format!("{value:?}")));
+                    ensure(new, key.pos, "duplicate key in map literal")?;
+                    *of
+                }
+                (Kind::Array(_, of) | Kind::Slice(of), key) => {
+                    if let Some(key) = key {
+                        let index = self.expr(key)?.constant().and_then(Const::int);
+                        next = index
+                            .filter(|index| (0..1 << 24).contains(index))
+                            .unwrap_or(-1);
+                        let message = "index must be non-negative integer constant";
+                        ensure(next >= 0, key.pos, message)?;
+                    }
+                    let inside = !matches!(kind, Kind::Array(n, _) if next >= n.into());
+                    ensure(inside, value.pos, format!("index {next} out of bounds"))?;
+                    let message = format!("duplicate index {next} in literal");
+                    ensure(seen.insert(message.clone()), value.pos, message)?;
+                    next += 1;
+                    length = length.max(next);
+                    *of
+                }
+                _ => unreachable!("other kinds have no literals"),
             };
-            let ty = field.ty;
-            debug_assert!(ty != basic::VOID);
-            self.element(value, ty)?;
+            self.element(value, of)?;
         }
-        Ok(())
+        Ok(length as u64)
     }
 }

@@ -1,339 +1,347 @@
 //! Declarations: what is known of package-level names is found when they are first used.
-#![forbid(unsafe_code)]
 
-use std::sync::Arc;
+use super::*;
+use crate::types::DeclaredMethod;
 
-use super::{Checker, Mode, Node, Operand, PendingVar, Slot};
-use crate::ast::*;
-use crate::check::entity::*;
-use crate::constant::represent;
-use crate::source::{Checked, Pos, fault};
-use crate::types::{Kind, Ty, basic};
+/// The names that a declaration gives to its package.
+fn names<'d>(package: &str, decl: &'d Decl) -> Checked<Vec<(&'d Name, Pos)>> {
+    match decl {
+        Decl::Var(spec) | Decl::Const(spec, _) => {
+            let names = spec.names.iter();
+            names.map(|name| Ok((name_of(name)?, name.pos))).collect()
+        }
+        Decl::Type(spec) => Ok(vec![(&spec.name, spec.pos)]),
+        Decl::Func(decl) if has_no_name(package, decl) => Ok(Vec::new()),
+        Decl::Func(decl) => Ok(vec![(&decl.name, decl.pos)]),
+    }
+}
+
+/// Whether a function is no member of its package: a method, or `init`.
+fn has_no_name(package: &str, decl: &FuncDecl) -> bool {
+    decl.receiver.is_some() || package == "main" && &*decl.name == "init"
+}
 
 impl Checker {
-    /// Enters the names of a file's declarations.
+    /// Enters the names of a file's imports and declarations.
     pub(super) fn collect(&mut self, file: &File) -> Checked<()> {
-        let package = file.package.clone();
-        let imports = file.imports.iter();
-        let imports = imports
-            .map(|(pos, path)| (*pos, Name::from(&**path), false))
-            .collect();
-        self.imports.insert(package.clone(), imports);
+        let package = &file.package;
+        for (pos, path) in &file.imports {
+            let entity = Entity::Package(short(path).into());
+            self.enter(package, short(path), *pos, Slot::Known(entity))?;
+        }
         for decl in &file.decls {
-            match decl {
-                Decl::Const(spec, iota) => {
-                    let spec = Arc::new(spec.clone());
-                    for (index, name) in spec.names.iter().enumerate() {
-                        self.enter(&package, name, Slot::Const(spec.clone(), index, *iota))?;
-                    }
-                }
-                Decl::Var(spec) => {
-                    let index = self.pending_vars.len();
-                    let global = Global {
-                        spec: Arc::new(spec.clone()),
-                        vars: Vec::new(),
-                        package: package.clone(),
-                    };
-                    let done = false;
-                    self.pending_vars.push(PendingVar { global, done });
-                    for name in &spec.names {
-                        self.enter(&package, name, Slot::Var(index))?;
-                    }
-                }
-                Decl::Type(spec) => {
-                    self.enter_name(&package, &spec.name, spec.pos, Slot::Type(spec.clone()))?;
-                }
-                Decl::Func(decl) if decl.receiver.is_none() && !is_init(&package, decl) => {
-                    self.enter_name(&package, &decl.name, decl.pos, Slot::Func(decl.clone()))?;
-                }
-                Decl::Func(_) => {}
+            let (is_var, global) = (matches!(decl, Decl::Var(_)), self.out.globals.len());
+            for (index, (name, pos)) in names(package, decl)?.into_iter().enumerate() {
+                let index = if is_var { global } else { index };
+                self.enter(package, name, pos, Slot::Open(decl.clone(), index))?;
+            }
+            if let Decl::Var(spec) = decl {
+                self.out.globals.push(Global {
+                    spec: Arc::new(spec.clone()),
+                    vars: Vec::new(),
+                    package: package.clone(),
+                });
             }
         }
         Ok(())
     }
 
-    fn enter(&mut self, package: &Name, name: &Expr, slot: Slot) -> Checked<()> {
-        let ExprKind::Ident(text) = &name.kind else {
-            return fault(name.pos, "expected name");
-        };
-        self.enter_name(package, text, name.pos, slot)
+    fn enter(&mut self, package: &Name, name: &str, pos: Pos, slot: Slot) -> Checked<()> {
+        let known = name != "_" && self.set(package, name, slot).is_some();
+        ensure(!known, pos, format!("{name} redeclared in this block"))
     }
 
-    fn enter_name(&mut self, package: &Name, name: &Name, pos: Pos, slot: Slot) -> Checked<()> {
-        if &**name == "_" {
-            return Ok(());
-        }
-        let scope = self.packages.entry(package.clone()).or_default();
-        match scope.insert(name.clone(), slot) {
-            Some(_) => fault(pos, format!("{name} redeclared in this block")),
-            None => Ok(()),
-        }
-    }
-
-    /// Looks at all declarations of a file, methods first, as types are known by them.
+    /// Looks at the declarations of a file, methods first, as types are known by them.
     pub(super) fn declare_all(&mut self, file: &File) -> Checked<()> {
-        let package = file.package.clone();
-        let names = file.decls.iter().filter_map(|decl| match decl {
-            Decl::Type(spec) => Some((spec.name.clone(), spec.pos)),
-            _ => None,
-        });
-        for (name, pos) in names {
-            self.member(&package, &name, pos)?;
-        }
-        for decl in &file.decls {
-            if let Decl::Type(spec) = decl {
-                self.check_finite(&package, spec)?;
-            }
-        }
+        let package = &file.package;
         for decl in &file.decls {
             if let Decl::Func(decl) = decl
-                && (decl.receiver.is_some() || is_init(&package, decl))
+                && has_no_name(package, decl)
             {
-                self.at_package(package.clone(), None, |checker| checker.method(decl))?;
+                self.at_package(package, None, |this| this.method(decl))?;
             }
         }
         for decl in &file.decls {
-            match decl {
-                Decl::Const(spec, _) => self.members(&package, &spec.names)?,
-                Decl::Func(decl) if decl.receiver.is_none() && &*decl.name != "_" => {
-                    self.member(&package, &decl.name, decl.pos)?;
-                }
-                _ => {}
-            }
-        }
-        for index in 0..self.pending_vars.len() {
-            if self.pending_vars[index].global.package == package {
-                self.global(index)?;
+            for (name, pos) in names(package, decl)? {
+                self.member(package, name, pos)?;
             }
         }
         Ok(())
-    }
-
-    fn members(&mut self, package: &Name, names: &[Expr]) -> Checked<()> {
-        for name in names {
-            if let ExprKind::Ident(text) = &name.kind {
-                self.member(package, text, name.pos)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn check_finite(&mut self, package: &Name, spec: &TypeSpec) -> Checked<()> {
-        match self.member(package, &spec.name, spec.pos)? {
-            Some(Entity::Type(ty)) => self.check_size(ty, spec.pos),
-            _ => Ok(()),
-        }
-    }
-
-    /// Refuses a type that contains itself, or is too large.
-    fn check_size(&self, ty: Ty, pos: Pos) -> Checked<()> {
-        /// Words of a value, at least 1 for each part; `None`: contains itself, or too large.
-        fn weigh(checker: &Checker, ty: Ty, open: &mut Vec<Ty>) -> Option<u64> {
-            if open.contains(&ty) || open.len() > 64 {
-                return None;
-            }
-            open.push(ty);
-            let weight = match checker.out.types.kind(ty) {
-                Kind::Array(n, of) => weigh(checker, *of, open)?.checked_mul((*n).max(1)),
-                Kind::Struct(fields) => {
-                    let mut sum = 1u64;
-                    for field in fields {
-                        sum = sum.checked_add(weigh(checker, field.ty, open)?)?;
-                    }
-                    Some(sum)
-                }
-                _ => Some(1),
-            };
-            open.pop();
-            weight.filter(|weight| *weight <= 1 << 27)
-        }
-        match weigh(self, ty, &mut Vec::new()) {
-            Some(_) => Ok(()),
-            None => {
-                let text = format!("invalid recursive type {}, or too large", self.show(ty));
-                fault(pos, text)
-            }
-        }
     }
 
     /// What a name of a package stands for.
-    pub(super) fn member(
-        &mut self,
-        package: &Name,
-        name: &Name,
-        pos: Pos,
-    ) -> Checked<Option<Entity>> {
-        let Some(slot) = self.packages.get(package).and_then(|scope| scope.get(name)) else {
-            return Ok(None);
-        };
-        let slot = slot.clone();
-        let entity = match slot {
-            Slot::Known(entity) => entity,
-            Slot::Busy => return fault(pos, format!("invalid recursive declaration: {name}")),
-            Slot::Var(index) => {
-                self.global(index)?;
-                match self.packages.get(package).and_then(|scope| scope.get(name)) {
-                    Some(Slot::Known(entity)) => entity.clone(),
-                    _ => return fault(pos, format!("initialization cycle: {name}")),
-                }
+    pub(super) fn member(&mut self, of: &Name, name: &Name, pos: Pos) -> Checked<Option<Entity>> {
+        let entity = match self.slot(of, name) {
+            None => return Ok(None),
+            Some(Slot::Known(entity)) => entity,
+            Some(Slot::Busy) => {
+                return fault(pos, format!("invalid recursive declaration: {name}"));
             }
-            Slot::Const(spec, index, iota) => {
-                self.set(package, name, Slot::Busy);
-                self.at_package(package.clone(), None, |checker| {
-                    checker.constant(&spec, index, iota)
+            Some(Slot::Open(Decl::Var(_), index)) => {
+                self.global(index)?;
+                return self.member(of, name, pos);
+            }
+            Some(Slot::Open(decl, index)) => {
+                self.set(of, name, Slot::Busy);
+                self.at_package(of, None, |this| match &decl {
+                    Decl::Const(spec, iota) => this.constant(spec, index, *iota),
+                    Decl::Type(spec) => this.type_decl(spec),
+                    Decl::Func(decl) => this.func_decl(decl).map(Entity::Func),
+                    Decl::Var(_) => unreachable!("variables are globals"),
                 })?
             }
-            Slot::Type(spec) => self.at_package(package.clone(), None, |checker| {
-                checker.type_decl(&spec, true)
-            })?,
-            Slot::Func(decl) => {
-                let func = self.at_package(package.clone(), None, |checker| {
-                    checker.func_decl(&decl, None)
-                })?;
-                Entity::Func(func)
-            }
         };
-        self.set(package, name, Slot::Known(entity.clone()));
-        match entity {
+        self.known(of, name, entity.clone());
+        match &entity {
             Entity::Var(var) => {
-                let owner = self.pending_vars.iter();
-                let owner = owner.map(|pending| &pending.global.vars);
-                if let Some(index) = owner.into_iter().position(|vars| vars.contains(&var)) {
+                let mut globals = self.out.globals.iter();
+                let index = globals.position(|global| global.vars.contains(var));
+                if let Some(index) = index {
                     self.refer(Node::Global(index));
                 }
             }
-            Entity::Func(func) => self.refer(Node::Func(func)),
+            Entity::Func(func) => self.refer(Node::Func(*func)),
+            Entity::Package(import) if &*self.place.package == "main" => {
+                self.imported.insert(import.clone());
+            }
             _ => {}
         }
         Ok(Some(entity))
     }
 
-    fn set(&mut self, package: &Name, name: &Name, slot: Slot) {
-        let scope = self.packages.entry(package.clone()).or_default();
-        scope.insert(name.clone(), slot);
-    }
-
-    /// Finds the types of a package-level declaration's variables.
-    fn global(&mut self, index: usize) -> Checked<()> {
-        let PendingVar { global, done } = self.pending_vars[index].clone();
-        if done {
+    /// Declares the variables of a package-level declaration.
+    pub(super) fn global(&mut self, index: usize) -> Checked<()> {
+        let global = self.out.globals[index].clone();
+        if !global.vars.is_empty() {
             return Ok(());
         }
-        let (package, spec) = (global.package, global.spec);
-        for name in &spec.names {
-            if let ExprKind::Ident(text) = &name.kind {
-                self.set(&package, text, Slot::Busy);
-            }
+        for name in &global.spec.names {
+            self.set(&global.package, name_of(name)?, Slot::Busy);
         }
         let node = Some(Node::Global(index));
-        let types = self.at_package(package.clone(), node, |checker| checker.var_types(&spec))?;
-        self.pending_vars[index].done = true;
-        for (name, ty) in spec.names.iter().zip(types) {
-            let ExprKind::Ident(text) = &name.kind else {
-                continue;
-            };
-            let var = self.at_package(package.clone(), node, |checker| {
-                Ok(checker.new_var(text, ty, name.pos, true))
-            })?;
-            self.out.uses.insert(name.id, Entity::Var(var));
-            self.out.ty[name.id as usize] = ty;
-            self.pending_vars[index].global.vars.push(var);
-            if &**text != "_" {
-                self.set(&package, text, Slot::Known(Entity::Var(var)));
-            }
-        }
+        let declare = |this: &mut Self| this.var_decl(&global.spec);
+        self.out.globals[index].vars = self.at_package(&global.package, node, declare)?;
         Ok(())
     }
 
-    /// The types of the variables of a declaration, whose values are checked.
-    pub(super) fn var_types(&mut self, spec: &ValueSpec) -> Checked<Vec<Ty>> {
+    /// Declares the variables of a declaration; returns those that are kept.
+    pub(super) fn var_decl(&mut self, spec: &ValueSpec) -> Checked<Vec<VarId>> {
+        let n = spec.names.len();
         let declared = spec.ty.as_ref().map(|ty| self.ty(ty)).transpose()?;
-        if spec.values.is_empty() {
-            let Some(ty) = declared else {
-                return fault(spec.pos, "missing type or init expr");
-            };
-            return Ok(vec![ty; spec.names.len()]);
-        }
-        let found = self.values(&spec.values, spec.names.len(), spec.pos)?;
-        let mut types = Vec::new();
-        for (operand, pos) in found {
-            types.push(match declared {
-                Some(ty) => {
-                    self.assignable(&operand, ty, pos, "variable declaration")?;
-                    ty
-                }
-                None => self.variable_type(&operand, pos)?,
-            });
-        }
-        Ok(types)
+        let types = match declared {
+            Some(ty) if spec.values.is_empty() => vec![ty; n],
+            None if spec.values.is_empty() => return fault(spec.pos, "missing type or init expr"),
+            _ => {
+                let values = self.exactly(&spec.values, n, spec.pos)?;
+                self.give(&values, &vec![declared; n], "variable declaration")?
+            }
+        };
+        let vars = spec.names.iter().zip(types);
+        let vars = vars.map(|(name, ty)| self.declare_name(name, ty));
+        Ok(vars
+            .collect::<Checked<Vec<_>>>()?
+            .into_iter()
+            .flatten()
+            .collect())
     }
 
-    /// The type of a variable that is declared by a value.
-    pub(super) fn variable_type(&mut self, operand: &Operand, pos: Pos) -> Checked<Ty> {
-        if operand.mode == Mode::Nil {
-            return fault(pos, "use of untyped nil in variable declaration");
+    /// Declares the variable of a name, unless it is a local `_`.
+    pub(super) fn declare_name(&mut self, name: &Expr, ty: Ty) -> Checked<Option<VarId>> {
+        self.out.ty[name.id as usize] = ty;
+        let global = self.place.scopes.is_empty();
+        if is_blank(name) && !global {
+            return Ok(None);
         }
-        let ty = self.out.types.default_type(operand.ty);
-        self.assignable(operand, ty, pos, "variable declaration")?;
-        Ok(ty)
+        let var = self.declare_var(name_of(name)?, ty, name.pos, global)?;
+        self.out.uses.insert(name.id, Entity::Var(var));
+        Ok(Some(var))
     }
 
-    pub(super) fn constant(
-        &mut self,
-        spec: &ValueSpec,
-        index: usize,
-        iota: i128,
-    ) -> Checked<Entity> {
-        let Some(value) = spec.values.get(index) else {
+    /// The constant that one name of a declaration stands for.
+    pub(super) fn constant(&mut self, spec: &ValueSpec, n: usize, iota: i128) -> Checked<Entity> {
+        let Some(value) = spec.values.get(n) else {
             return fault(spec.pos, "missing init expr for const declaration");
         };
         let outer = self.place.iota.replace(iota);
-        let operand = self.expr(value);
+        let operand = self.expr(value)?;
         self.place.iota = outer;
-        let operand = operand?;
-        let Mode::Const(mut found) = operand.mode else {
+        let Some(found) = operand.constant() else {
             return fault(value.pos, "value is not constant");
         };
-        let mut ty = operand.ty;
-        if let Some(wanted) = &spec.ty {
-            ty = self.ty(wanted)?;
-            found = match represent(&self.out.types, &found, ty) {
-                Ok(found) => found,
-                Err(text) => return fault(value.pos, text),
-            };
-        }
-        Ok(Entity::Const(found, ty))
+        let ty = spec.ty.as_ref().map(|ty| self.ty(ty)).transpose()?;
+        let ty = ty.unwrap_or(operand.ty);
+        Ok(Entity::Const(self.represent(found, ty, value.pos)?, ty))
     }
 
-    /// Declares a type; at package level its name is entered before it is known.
-    pub(super) fn type_decl(&mut self, spec: &TypeSpec, global: bool) -> Checked<Entity> {
+    /// Declares a type, whose name is entered before it is known.
+    pub(super) fn type_decl(&mut self, spec: &TypeSpec) -> Checked<Entity> {
         if spec.alias {
-            let ty = self.ty(&spec.ty)?;
-            return Ok(Entity::Type(ty));
+            let entity = Entity::Type(self.ty(&spec.ty)?);
+            self.declare(&spec.name, entity.clone(), spec.pos)?;
+            return Ok(entity);
         }
-        let package = self.package();
-        let name = format!("{package}.{}", spec.name);
-        let ty = self.types().new_named(name);
-        if global {
-            self.set(&package, &spec.name, Slot::Known(Entity::Type(ty)));
-        } else {
-            self.declare(&spec.name, Entity::Type(ty), spec.pos)?;
-        }
+        let name = format!("{}.{}", self.place.package, spec.name);
+        let ty = self.types.new_named(name, basic::VOID);
+        self.declare(&spec.name, Entity::Type(ty), spec.pos)?;
         let inner = self.ty(&spec.ty)?;
-        let underlying = self.out.types.underlying(inner);
-        if underlying == basic::VOID {
-            return fault(spec.pos, format!("invalid recursive type {}", spec.name));
-        }
-        if let Some(named) = self.types().named_mut(ty) {
-            named.underlying = underlying;
-        }
-        if !global {
-            self.check_size(ty, spec.pos)?;
-        }
+        let underlying = self.types.underlying(inner);
+        let message = format!("invalid recursive type {}", spec.name);
+        ensure(underlying != basic::VOID, spec.pos, message)?;
+        self.types.named_mut(ty).underlying = underlying;
+        let (fits, pos) = (self.weight(ty, 0).is_some(), spec.pos);
+        self.require(fits, pos, "invalid recursive type %T, or too large", &[ty])?;
         Ok(Entity::Type(ty))
     }
-}
 
-fn is_init(package: &str, decl: &FuncDecl) -> bool {
-    package == "main" && &*decl.name == "init" && decl.receiver.is_none()
+    /// Words of a value, at least 1 for each part; `None`: contains itself, or too large.
+    fn weight(&self, ty: Ty, depth: u32) -> Option<u64> {
+        let inside = depth.checked_add(1).filter(|depth| *depth < 64)?;
+        let weight = match self.types.kind(ty) {
+            Kind::Array(n, of) => self.weight(*of, inside)?.checked_mul((*n).max(1)),
+            Kind::Struct(fields) => fields.iter().try_fold(1u64, |sum, field| {
+                sum.checked_add(self.weight(field.ty, inside)?)
+            }),
+            _ => Some(1),
+        };
+        weight.filter(|weight| *weight <= 1 << 27)
+    }
+
+    /// Adds a function, whose body is checked later.
+    pub(super) fn new_func(&mut self, name: String, body: Body) -> Checked<FuncId> {
+        let ty = self.func_type(body.ty())?;
+        self.out.funcs.push(Func {
+            name,
+            package: self.place.package.clone(),
+            ty,
+            receiver: None,
+            receiver_ty: None,
+            params: Vec::new(),
+            results: Vec::new(),
+            body,
+            parent: self.place.func,
+            captures: Vec::new(),
+            has_defer: false,
+        });
+        Ok(FuncId(self.out.funcs.len() as u32 - 1))
+    }
+
+    fn func_decl(&mut self, decl: &Arc<FuncDecl>) -> Checked<FuncId> {
+        let package = &self.place.package;
+        let made = decl.body.is_some() || &**package != "main";
+        let message = format!("missing function body of {}", decl.name);
+        ensure(made, decl.pos, message)?;
+        let name = format!("{package}.{}", decl.name);
+        let func = self.new_func(name, Body::Decl(decl.clone()))?;
+        self.bodies.push(func);
+        Ok(func)
+    }
+
+    /// A method, or an `init` function.
+    fn method(&mut self, decl: &Arc<FuncDecl>) -> Checked<()> {
+        let func = self.func_decl(decl)?;
+        let Some(receiver) = &decl.receiver else {
+            self.out.inits.push(func);
+            let plain = decl.ty.params.is_empty() && decl.ty.results.is_empty();
+            let message = "func init must have no arguments and no return values";
+            return ensure(plain, decl.pos, message);
+        };
+        let (ty, name) = (self.ty(&receiver.ty)?, &decl.name);
+        let (base, by_pointer) = match *self.types.own_kind(ty) {
+            Kind::Pointer(to) => (to, true),
+            _ => (ty, false),
+        };
+        let named = self.types.named(base);
+        let own = named.map_or(String::new(), |named| named.name.clone());
+        let local = own.starts_with(&format!("{}.", self.place.package));
+        self.require(local, receiver.pos, "invalid receiver type %T", &[ty])?;
+        let allowed = self.types.pointee(base).is_none() && !self.types.is_interface(base);
+        self.require(allowed, receiver.pos, "invalid receiver type %T", &[base])?;
+        let free = self.types.declared(base, name).is_none();
+        let message = format!("field or method {name} redeclared: {own}");
+        ensure(free, decl.pos, message)?;
+        self.func(func).receiver_ty = Some(ty);
+        self.func(func).name = format!("{own}.{name}");
+        let ty = self.func(func).ty;
+        let methods = &mut self.types.named_mut(base).methods;
+        methods.push(DeclaredMethod {
+            name: name.clone(),
+            func,
+            by_pointer,
+            ty,
+        });
+        Ok(())
+    }
+
+    /// Declares receiver, parameters and results of a function, and checks its statements.
+    pub(super) fn body(&mut self, id: FuncId) -> Checked<()> {
+        let func = self.func(id).clone();
+        let Kind::Func(sig) = self.kind(func.ty) else {
+            unreachable!("functions have function types");
+        };
+        let receiver = match &func.body {
+            Body::Decl(decl) => decl.receiver.as_ref(),
+            Body::Literal(_) => None,
+        };
+        let ty = func.body.ty();
+        let params = receiver.into_iter().chain(&ty.params).chain(&ty.results);
+        let types = func.receiver_ty.into_iter().chain(sig.params);
+        let params = params.zip(types.chain(sig.results));
+        self.place.func = Some(id);
+        let targets = std::mem::take(&mut self.place.targets);
+        self.scoped(|this| {
+            let mut vars = Vec::new();
+            for (param, ty) in params {
+                let name = param.name.clone().unwrap_or_else(|| "_".into());
+                vars.push(this.declare_var(&name, ty, param.pos, true)?);
+            }
+            let entry = this.func(id);
+            entry.results = vars.split_off(vars.len() - ty.results.len());
+            entry.params = vars.split_off(usize::from(receiver.is_some()));
+            entry.receiver = vars.pop();
+            // Go has parameters and the outermost declarations in one block.
+            match func.body.block() {
+                Some(body) if !this.stmts(&body.stmts)? && !ty.results.is_empty() => {
+                    fault(body.end, "missing return")
+                }
+                _ => Ok(()),
+            }
+        })?;
+        self.place.func = func.parent;
+        self.place.targets = targets;
+        Ok(())
+    }
+
+    /// All globals that one refers to, directly or through functions; itself only if it leads back.
+    fn reachable(&self, from: usize) -> HashSet<usize> {
+        let mut open = vec![Node::Global(from)];
+        let mut seen = HashSet::new();
+        while let Some(node) = open.pop() {
+            let refs = self.refs.get(&node).into_iter().flatten();
+            open.extend(refs.filter(|to| seen.insert(**to)));
+        }
+        let globals = seen.into_iter().filter_map(|node| match node {
+            Node::Global(global) => Some(global),
+            Node::Func(_) => None,
+        });
+        globals.collect()
+    }
+
+    /// Orders the package-level variables as they are initialized: by what they refer to.
+    pub(super) fn order_globals(&mut self) -> Checked<()> {
+        let globals = std::mem::take(&mut self.out.globals);
+        let globals = globals.into_iter().enumerate();
+        let globals = globals.map(|(index, global)| (index, self.reachable(index), global));
+        let mut left: Vec<_> = globals.collect();
+        let mut done = HashSet::new();
+        while let Some((_, _, first)) = left.first() {
+            let ready = left.iter().position(|(_, needs, _)| needs.is_subset(&done));
+            let Some(next) = ready else {
+                return fault(first.spec.pos, "initialization cycle");
+            };
+            let (index, _, global) = left.remove(next);
+            done.insert(index);
+            self.out.globals.push(global);
+        }
+        Ok(())
+    }
 }

@@ -1,10 +1,9 @@
 //! What names stand for, and what the checker knows of each expression.
-#![forbid(unsafe_code)]
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::ast::{Block, Call, ExprId, FuncDecl, FuncLit, Name, ValueSpec};
+use crate::ast::{Block, Call, ExprId, FuncDecl, FuncLit, FuncType, Name, ValueSpec};
 use crate::constant::Const;
 use crate::source::Pos;
 use crate::types::{DeclaredMethod, Method, Ty, Types};
@@ -12,50 +11,39 @@ use crate::types::{DeclaredMethod, Method, Ty, Types};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct VarId(pub(crate) u32);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct FuncId(pub(crate) u32);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Builtin {
-    Append,
-    Cap,
-    Clear,
-    Close,
-    Copy,
-    Delete,
-    Len,
-    Make,
-    Max,
-    Min,
-    New,
-    Panic,
-    Print,
-    Println,
-    Recover,
-    /// `runtime.AddCleanup`.
-    AddCleanup,
-    /// `weak.Make`.
-    WeakMake,
+/// Makes of a table of the builtin functions the enum, and what is known of each.
+macro_rules! builtins {
+    ($($builtin:ident $package:literal $name:literal $least:literal $most:expr;)*) => {
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Builtin { $($builtin,)* }
+        pub(crate) const BUILTINS: &[(Builtin, &str, &str, usize, usize)] =
+            &[$((Builtin::$builtin, $package, $name, $least, $most),)*];
+    };
 }
 
-/// Names of the builtin functions of no package.
-pub(crate) const BUILTINS: &[(&str, Builtin)] = &[
-    ("append", Builtin::Append),
-    ("cap", Builtin::Cap),
-    ("clear", Builtin::Clear),
-    ("close", Builtin::Close),
-    ("copy", Builtin::Copy),
-    ("delete", Builtin::Delete),
-    ("len", Builtin::Len),
-    ("make", Builtin::Make),
-    ("max", Builtin::Max),
-    ("min", Builtin::Min),
-    ("new", Builtin::New),
-    ("panic", Builtin::Panic),
-    ("print", Builtin::Print),
-    ("println", Builtin::Println),
-    ("recover", Builtin::Recover),
-];
+// Package, unless it is predeclared, name, the least and the most arguments.
+builtins! {
+    Append "" "append" 1 usize::MAX;
+    Cap "" "cap" 1 1;
+    Clear "" "clear" 1 1;
+    Close "" "close" 1 1;
+    Copy "" "copy" 2 2;
+    Delete "" "delete" 2 2;
+    Len "" "len" 1 1;
+    Make "" "make" 1 3;
+    Max "" "max" 1 usize::MAX;
+    Min "" "min" 1 usize::MAX;
+    New "" "new" 1 1;
+    Panic "" "panic" 1 1;
+    Print "" "print" 0 usize::MAX;
+    Println "" "println" 0 usize::MAX;
+    Recover "" "recover" 0 0;
+    AddCleanup "runtime" "AddCleanup" 3 3;
+    WeakMake "weak" "Make" 1 1;
+}
 
 #[derive(Clone, Debug)]
 pub(crate) enum Entity {
@@ -88,6 +76,13 @@ pub(crate) enum Body {
 }
 
 impl Body {
+    pub(crate) fn ty(&self) -> &FuncType {
+        match self {
+            Body::Decl(decl) => &decl.ty,
+            Body::Literal(literal) => &literal.ty,
+        }
+    }
+
     pub(crate) fn block(&self) -> Option<&Block> {
         match self {
             Body::Decl(decl) => decl.body.as_ref(),
@@ -112,7 +107,6 @@ pub(crate) struct Func {
     pub(crate) parent: Option<FuncId>,
     pub(crate) captures: Vec<VarId>,
     pub(crate) has_defer: bool,
-    pub(crate) named_results: bool,
 }
 
 /// What a selector selects.
@@ -143,12 +137,13 @@ pub(crate) enum CallKind {
 #[derive(Clone, Debug)]
 pub(crate) struct Global {
     pub(crate) spec: Arc<ValueSpec>,
+    /// None while the declaration is not checked.
     pub(crate) vars: Vec<VarId>,
     pub(crate) package: Name,
 }
 
 /// A checked program.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Program {
     pub(crate) types: Types,
     pub(crate) vars: Vec<Var>,
@@ -160,8 +155,8 @@ pub(crate) struct Program {
     pub(crate) selections: HashMap<ExprId, Selection>,
     pub(crate) calls: HashMap<ExprId, CallKind>,
     pub(crate) literals: HashMap<ExprId, FuncId>,
-    /// The variables that clauses of type switches bind.
-    pub(crate) clause_vars: HashMap<ExprId, VarId>,
+    /// The variables that clauses of type switches bind, by the clause.
+    pub(crate) clause_vars: HashMap<Pos, VarId>,
     /// In the order in which they are initialized.
     pub(crate) globals: Vec<Global>,
     pub(crate) main: FuncId,

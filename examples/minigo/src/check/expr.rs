@@ -1,42 +1,43 @@
 //! Expressions.
-#![forbid(unsafe_code)]
 
-use super::{Checker, Mode, Operand};
-use crate::ast::*;
-use crate::check::entity::*;
-use crate::constant::Const;
-use crate::source::{Checked, fault};
-use crate::types::{Kind, Ty, basic};
+use super::*;
+
+/// What an expression in parentheses is.
+pub(super) fn inside_parens(mut expr: &Expr) -> &Expr {
+    while let ExprKind::Paren(inside) = &expr.kind {
+        expr = inside;
+    }
+    expr
+}
 
 impl Checker {
     /// Checks an expression that may be anything: a value, a type, a builtin.
     pub(super) fn operand(&mut self, expr: &Expr) -> Checked<Operand> {
-        let operand = self.operand_inner(expr)?;
+        let operand = self.any_operand(expr)?;
         self.out.ty[expr.id as usize] = operand.ty;
-        if let Mode::Const(value) = &operand.mode {
-            self.out.consts.insert(expr.id, value.clone());
-        }
-        Ok(operand)
+        let value = operand.constant().cloned();
+        self.out.consts.extend(value.map(|value| (expr.id, value)));
+        Ok(operand.at(expr.pos))
     }
 
     /// Checks an expression that must be one value, or nil.
     pub(super) fn expr(&mut self, expr: &Expr) -> Checked<Operand> {
         let operand = self.operand(expr)?;
-        match operand.mode {
-            Mode::NoValue => fault(expr.pos, "expression is used as value, and has none"),
-            Mode::Type => {
-                let ty = self.show(operand.ty);
-                fault(expr.pos, format!("{ty} (type) is not an expression"))
-            }
-            Mode::Builtin(_) => fault(expr.pos, "builtin must be called"),
-            _ => match self.out.types.own_kind(operand.ty) {
-                Kind::Tuple(_) => fault(expr.pos, "multiple-value in single-value context"),
-                _ => Ok(operand),
-            },
+        self.single(operand)
+    }
+
+    pub(super) fn single(&self, operand: Operand) -> Checked<Operand> {
+        let (pos, ty) = (operand.pos, operand.ty);
+        match (&operand.mode, self.types.own_kind(ty)) {
+            (Mode::NoValue, _) => fault(pos, "expression is used as value, and has none"),
+            (Mode::Type, _) => self.wrong(pos, "%T (type) is not an expression", &[ty]),
+            (Mode::Builtin(_), _) => fault(pos, "builtin must be called"),
+            (_, Kind::Tuple(_)) => fault(pos, "multiple-value in single-value context"),
+            _ => Ok(operand),
         }
     }
 
-    fn operand_inner(&mut self, expr: &Expr) -> Checked<Operand> {
+    fn any_operand(&mut self, expr: &Expr) -> Checked<Operand> {
         let constant = |value, ty| Ok(Operand::new(Mode::Const(value), ty));
         match &expr.kind {
             ExprKind::Ident(name) => self.ident(expr, name),
@@ -44,44 +45,34 @@ impl Checker {
             ExprKind::Float(value) => constant(Const::Float(*value), basic::UNTYPED_FLOAT),
             ExprKind::Char(value) => constant(Const::Int(*value), basic::UNTYPED_RUNE),
             ExprKind::Str(bytes) => constant(Const::Str(bytes.clone()), basic::UNTYPED_STRING),
-            ExprKind::Composite(ty, elems) => self.composite(expr, ty.as_deref(), elems),
+            ExprKind::Composite(ty, elems) => self.compose(expr.pos, ty.as_deref(), elems),
             ExprKind::Func(literal) => self.literal(expr, literal),
             ExprKind::Paren(inner) => self.operand(inner),
             ExprKind::Selector(of, name) => self.selector(expr, of, name),
             ExprKind::Index(of, index) => self.index(expr, of, index),
             ExprKind::Slice(of, bounds) => self.slice(expr, of, bounds),
-            ExprKind::Assert(of, ty) => {
-                let Some(ty) = ty else {
-                    return fault(expr.pos, "use of .(type) outside type switch");
-                };
+            ExprKind::Assert(_, None) => fault(expr.pos, "use of .(type) outside type switch"),
+            ExprKind::Assert(of, Some(ty)) => {
                 let operand = self.expr(of)?;
                 let ty = self.ty(ty)?;
-                self.assertable(&operand, ty, of.pos)?;
+                self.assertable(operand.ty, ty, of.pos)?;
                 Ok(Operand::new(Mode::CommaOk, ty))
             }
             ExprKind::Call(call) => self.call(expr, call),
             ExprKind::Star(inner) => self.star(inner),
-            ExprKind::Unary(op, inner) => self.unary(expr, op, inner),
-            ExprKind::Binary(op, left, right) => self.binary(expr, op, left, right),
-            _ => {
-                let ty = self.ty(expr)?;
-                Ok(Operand::new(Mode::Type, ty))
-            }
+            ExprKind::Unary(op, inner) => self.unary(expr.pos, op, inner),
+            ExprKind::Binary(op, left, right) => self.binary(expr.pos, op, left, right),
+            _ => Ok(Operand::new(Mode::Type, self.type_literal(expr)?)),
         }
     }
 
     fn ident(&mut self, expr: &Expr, name: &Name) -> Checked<Operand> {
-        if &**name == "_" {
-            return fault(expr.pos, "cannot use _ as value");
-        }
+        ensure(!is_blank(expr), expr.pos, "cannot use _ as value")?;
         let entity = self.lookup(name, expr.pos)?;
         self.out.uses.insert(expr.id, entity.clone());
-        if let Entity::Package(package) = &entity {
-            return fault(
-                expr.pos,
-                format!("use of package {package} without selector"),
-            );
-        }
+        let import = matches!(entity, Entity::Package(_));
+        let message = format!("use of package {name} without selector");
+        ensure(!import, expr.pos, message)?;
         Ok(self.entity_operand(entity))
     }
 
@@ -89,239 +80,127 @@ impl Checker {
         match entity {
             Entity::Var(var) => {
                 self.use_var(var);
-                Operand::new(Mode::Variable, self.out.vars[var.0 as usize].ty)
+                Operand::new(Mode::Variable(Some(var)), self.var(var).ty)
             }
-            Entity::Func(func) => Operand::value(self.out.funcs[func.0 as usize].ty),
+            Entity::Func(func) => Operand::value(self.func(func).ty),
             Entity::Type(ty) => Operand::new(Mode::Type, ty),
             Entity::Const(value, ty) => Operand::new(Mode::Const(value), ty),
             Entity::Nil => Operand::new(Mode::Nil, basic::UNTYPED_NIL),
             Entity::Builtin(builtin) => Operand::new(Mode::Builtin(builtin), basic::VOID),
-            Entity::Package(_) => Operand::new(Mode::NoValue, basic::VOID),
+            Entity::Package(_) => Operand::nothing(),
         }
     }
 
-    fn literal(&mut self, expr: &Expr, literal: &std::sync::Arc<FuncLit>) -> Checked<Operand> {
-        let ty = self.func_type(&literal.ty)?;
-        let id = FuncId(self.out.funcs.len() as u32);
-        let package = self.package();
-        let parent = self.place.func;
-        let outer = parent.map(|func| self.out.funcs[func.0 as usize].name.clone());
-        self.out.funcs.push(Func {
-            name: format!("{}.func{}", outer.as_deref().unwrap_or(&package), id.0),
-            package,
-            ty,
-            receiver: None,
-            receiver_ty: None,
-            params: Vec::new(),
-            results: Vec::new(),
-            body: Body::Literal(literal.clone()),
-            parent,
-            captures: Vec::new(),
-            has_defer: false,
-            named_results: literal
-                .ty
-                .results
-                .iter()
-                .any(|result| result.name.is_some()),
-        });
-        self.out.literals.insert(expr.id, id);
-        let labels = std::mem::take(&mut self.place.labels);
-        let loops = std::mem::take(&mut self.place.loops);
-        let breakable = std::mem::take(&mut self.place.breakable);
-        self.place.func = Some(id);
-        let result = self.scoped(|checker| checker.func_body(id, &literal.ty, Some(&literal.body)));
-        self.place.func = parent;
-        self.place.labels = labels;
-        self.place.loops = loops;
-        self.place.breakable = breakable;
-        result?;
-        Ok(Operand::value(ty))
+    fn literal(&mut self, expr: &Expr, literal: &Arc<FuncLit>) -> Checked<Operand> {
+        let outer = match self.place.func {
+            Some(func) => self.func(func).name.clone(),
+            None => self.place.package.to_string(),
+        };
+        let name = format!("{outer}.func{}", self.out.funcs.len());
+        let func = self.new_func(name, Body::Literal(literal.clone()))?;
+        self.out.literals.insert(expr.id, func);
+        self.body(func)?;
+        Ok(Operand::value(self.func(func).ty))
     }
 
     fn star(&mut self, inner: &Expr) -> Checked<Operand> {
-        let operand = self.operand(inner)?;
-        if operand.mode == Mode::Type {
-            let ty = self.types().pointer(operand.ty);
-            return Ok(Operand::new(Mode::Type, ty));
-        }
-        match self.out.types.pointee(operand.ty) {
-            Some(to) => Ok(Operand::new(Mode::Variable, to)),
-            None if operand.mode == Mode::Nil => {
-                fault(inner.pos, "invalid operation: cannot indirect nil")
-            }
-            None => {
-                let ty = self.show(operand.ty);
-                fault(
-                    inner.pos,
-                    format!("invalid operation: cannot indirect value of type {ty}"),
-                )
-            }
+        let Operand { mode, ty, pos } = self.operand(inner)?;
+        match (mode, self.types.pointee(ty)) {
+            (Mode::Type, _) => Ok(Operand::new(Mode::Type, self.types.pointer(ty))),
+            (_, Some(to)) => Ok(Operand::new(Mode::Variable(None), to)),
+            (Mode::Nil, None) => fault(pos, illegal("cannot indirect nil")),
+            _ => self.wrong(pos, &illegal("cannot indirect value of type %T"), &[ty]),
         }
     }
 
-    /// An index: an integer, not negative if constant, below the limit if that is known.
-    fn index_value(&mut self, index: &Expr, limit: Option<u64>) -> Checked<()> {
+    /// An index, which if constant is not negative, and below the limit if that is known.
+    fn index_value(&mut self, index: &Expr, limit: Option<u64>) -> Checked<Option<i128>> {
         let operand = self.expr(index)?;
-        if let Mode::Const(value) = &operand.mode {
-            let Some(value) = value.int() else {
-                return fault(index.pos, "invalid argument: index must be integer");
-            };
-            let inside = u64::try_from(value).is_ok_and(|value| limit.is_none_or(|n| value < n));
-            if !inside {
-                return fault(
-                    index.pos,
-                    format!("invalid argument: index {value} out of bounds"),
-                );
-            }
-            return self.assignable(&operand, basic::INT, index.pos, "index");
-        }
-        match self.out.types.integer(operand.ty) {
-            Some(_) => Ok(()),
-            None => fault(index.pos, "invalid argument: index must be integer"),
-        }
+        let message = "invalid argument: index must be integer";
+        let messages = [message; 2].map(String::from);
+        let Some(value) = self.int(&operand, i128::MIN, messages)? else {
+            return Ok(None);
+        };
+        let inside = value >= 0 && limit.is_none_or(|limit| value < limit.into());
+        let message = format!("invalid argument: index {value} out of bounds");
+        ensure(inside, index.pos, message)?;
+        self.assignable(&operand, basic::INT, "index")?;
+        Ok(Some(value))
     }
 
     fn index(&mut self, expr: &Expr, of: &Expr, index: &Expr) -> Checked<Operand> {
-        if let Some(ty) = self.weak_type(expr)? {
-            return Ok(Operand::new(Mode::Type, ty));
+        if let ExprKind::Selector(package, name) = &of.kind
+            && let ExprKind::Ident(package) = &package.kind
+            && let (Entity::Package(package), "Pointer") = (self.lookup(package, of.pos)?, &**name)
+            && &*package == "weak"
+        {
+            let to = self.ty(index)?;
+            return Ok(Operand::new(Mode::Type, self.types.intern(Kind::Weak(to))));
         }
-        let operand = self.expr(of)?;
-        let pointee = self.out.types.pointee(operand.ty);
-        let array = pointee.filter(|to| matches!(self.out.types.kind(*to), Kind::Array(..)));
-        let (mode, elem, limit) = match self.out.types.kind(array.unwrap_or(operand.ty)).clone() {
-            Kind::Map(key, value) => {
-                let found = self.expr(index)?;
-                self.assignable(&found, key, index.pos, "map index")?;
+        let Operand { mode, ty, .. } = self.expr(of)?;
+        let indexed = self.types.indexed(ty);
+        let (mode, elem, limit) = match (self.kind(indexed), mode) {
+            (Kind::Map(key, value), _) => {
+                self.value_for(index, key, "map index")?;
                 return Ok(Operand::new(Mode::MapElem, value));
             }
-            Kind::Slice(elem) => (Mode::Variable, elem, None),
-            Kind::Array(n, elem) if array.is_some() => (Mode::Variable, elem, Some(n)),
-            Kind::Array(n, elem) => (operand.mode.clone(), elem, Some(n)),
-            Kind::Basic(_) if self.out.types.is_string(operand.ty) => {
-                let limit = match &operand.mode {
-                    Mode::Const(Const::Str(bytes)) => Some(bytes.len() as u64),
-                    _ => None,
-                };
-                (Mode::Value, basic::UINT8, limit)
+            (Kind::Slice(elem), _) => (Mode::Variable(None), elem, None),
+            (Kind::Array(n, elem), mode) if indexed == ty => (mode, elem, Some(n)),
+            (Kind::Array(n, elem), _) => (Mode::Variable(None), elem, Some(n)),
+            (_, Mode::Const(Const::Str(bytes))) => {
+                (Mode::Value, basic::UINT8, Some(bytes.len() as u64))
             }
-            _ => {
-                let ty = self.show(operand.ty);
-                let text = format!("invalid operation: cannot index value of type {ty}");
-                return fault(expr.pos, text);
-            }
+            _ if self.types.is_string(ty) => (Mode::Value, basic::UINT8, None),
+            _ => return self.wrong(expr.pos, &illegal("cannot index value of type %T"), &[ty]),
         };
         self.index_value(index, limit)?;
         Ok(Operand::new(mode, elem))
     }
 
-    /// `weak.Pointer[T]`, if the expression is that.
-    fn weak_type(&mut self, expr: &Expr) -> Checked<Option<Ty>> {
-        match &expr.kind {
-            ExprKind::Index(of, _) if matches!(of.kind, ExprKind::Selector(..)) => {
-                let ExprKind::Selector(package, name) = &of.kind else {
-                    return Ok(None);
-                };
-                let is_pointer = &**name == "Pointer"
-                    && matches!(&package.kind, ExprKind::Ident(_))
-                    && self.is_package(package)?;
-                if is_pointer {
-                    self.try_ty(expr)
-                } else {
-                    Ok(None)
-                }
-            }
-            _ => Ok(None),
-        }
-    }
-
     fn slice(&mut self, expr: &Expr, of: &Expr, bounds: &[Option<Box<Expr>>]) -> Checked<Operand> {
-        let operand = self.expr(of)?;
+        let (pos, operand) = (expr.pos, self.expr(of)?);
+        let ty = operand.ty;
         let mut indices = Vec::new();
         for bound in bounds.iter().flatten() {
-            self.index_value(bound, None)?;
-            indices.extend(self.out.consts.get(&bound.id).and_then(Const::int));
+            indices.extend(self.index_value(bound, None)?);
         }
-        if indices.windows(2).any(|pair| pair[0] > pair[1]) {
-            return fault(expr.pos, "invalid slice indices");
-        }
-        let pointee = self.out.types.pointee(operand.ty);
-        let array = match pointee.map(|to| self.out.types.kind(to)) {
-            Some(Kind::Array(_, elem)) => Some(*elem),
-            _ => None,
-        };
-        let ty = match self.out.types.kind(operand.ty).clone() {
-            Kind::Slice(_) => operand.ty,
+        ensure(indices.is_sorted(), pos, "invalid slice indices")?;
+        let indexed = self.types.indexed(ty);
+        let result = match self.kind(indexed) {
+            Kind::Slice(_) => ty,
             Kind::Array(_, elem) => {
-                if operand.mode != Mode::Variable {
-                    let text = "invalid operation: slice of unaddressable value";
-                    return fault(expr.pos, text);
+                if indexed == ty {
+                    let place = matches!(operand.mode, Mode::Variable(_));
+                    ensure(place, pos, illegal("slice of unaddressable value"))?;
+                    self.take_address(&operand.mode);
                 }
-                self.take_address(of);
-                self.types().intern(Kind::Slice(elem))
+                self.types.intern(Kind::Slice(elem))
             }
-            Kind::Basic(_) if self.out.types.is_string(operand.ty) => {
-                if bounds[2].is_some() {
-                    return fault(expr.pos, "invalid operation: 3-index slice of string");
-                }
-                self.out.types.default_type(operand.ty)
+            _ if self.types.is_string(ty) => {
+                let two = bounds[2].is_none();
+                ensure(two, pos, illegal("3-index slice of string"))?;
+                self.types.default_type(ty)
             }
-            _ => match array {
-                Some(elem) => self.types().intern(Kind::Slice(elem)),
-                None => {
-                    let ty = self.show(operand.ty);
-                    return fault(expr.pos, format!("cannot slice value of type {ty}"));
-                }
-            },
+            _ => return self.wrong(pos, "cannot slice value of type %T", &[ty]),
         };
-        Ok(Operand::value(ty))
+        Ok(Operand::value(result))
     }
 
-    /// The variable that an address leads into lives in an object of its own.
-    pub(super) fn take_address(&mut self, expr: &Expr) {
-        match &expr.kind {
-            ExprKind::Ident(_) => {
-                if let Some(Entity::Var(var)) = self.out.uses.get(&expr.id) {
-                    let var = &mut self.out.vars[var.0 as usize];
-                    var.boxed |= var.func.is_some();
-                }
-            }
-            ExprKind::Paren(inner) => self.take_address(inner),
-            ExprKind::Selector(of, _) if !self.goes_through_pointer(of) => self.take_address(of),
-            ExprKind::Index(of, _) if !self.goes_through_pointer(of) => self.take_address(of),
-            _ => {}
+    /// A variable whose address is taken lives in an object of its own.
+    pub(super) fn take_address(&mut self, mode: &Mode) {
+        if let Mode::Variable(Some(var)) = *mode {
+            let var = self.var(var);
+            var.boxed |= var.func.is_some();
         }
-    }
-
-    fn goes_through_pointer(&self, expr: &Expr) -> bool {
-        let ty = self.out.ty[expr.id as usize];
-        self.out.types.pointee(ty).is_some() || matches!(self.out.types.kind(ty), Kind::Slice(_))
     }
 
     /// Whether `x.(T)` may hold.
-    pub(super) fn assertable(
-        &mut self,
-        operand: &Operand,
-        ty: Ty,
-        pos: crate::source::Pos,
-    ) -> Checked<()> {
-        if !self.out.types.is_interface(operand.ty) {
-            let found = self.show(operand.ty);
-            return fault(
-                pos,
-                format!("invalid operation: {found} is not an interface"),
-            );
-        }
-        if self.out.types.is_interface(ty) {
-            return Ok(());
-        }
-        match self.out.types.missing_method(ty, operand.ty) {
-            Some(reason) => {
-                let (ty, interface) = (self.show(ty), self.show(operand.ty));
-                let text = format!(
-                    "impossible type assertion: {ty} does not implement {interface} ({reason})"
-                );
-                fault(pos, text)
-            }
+    pub(super) fn assertable(&self, from: Ty, ty: Ty, pos: Pos) -> Checked<()> {
+        let (interface, concrete) = (self.types.is_interface(from), !self.types.is_interface(ty));
+        self.require(interface, pos, &illegal("%T is not an interface"), &[from])?;
+        let message = "impossible type assertion: %T does not implement %T";
+        match self.types.missing_method(ty, from).filter(|_| concrete) {
+            Some(reason) => self.wrong(pos, &format!("{message} ({reason})"), &[ty, from]),
             None => Ok(()),
         }
     }

@@ -1,18 +1,13 @@
 //! The checker: finds what each name stands for and what type each expression has, and refuses
-//! what is no Go or outside the subset.
+//! what is no Go or outside the subset. No module of it has unsafe code.
 #![forbid(unsafe_code)]
 
 mod assign;
-mod builtin;
 mod call;
 mod composite;
-mod control;
 mod decl;
 pub(crate) mod entity;
 mod expr;
-mod flow;
-mod func;
-mod globals;
 mod operator;
 mod select;
 mod stmt;
@@ -22,20 +17,17 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::ast::*;
-use crate::constant::Const;
+use crate::constant::{self, Const, represent};
 use crate::source::{Checked, Pos, fault};
-use crate::types::{Ty, Types, basic};
+use crate::types::{Basic, Field, Kind, Member, Method, Sig, Ty, Types, basic};
 use entity::*;
 
-/// What a package-level name stands for, before it is looked at.
+/// What a package-level name stands for.
 #[derive(Clone, Debug)]
 enum Slot {
     Known(Entity),
-    Const(Arc<ValueSpec>, usize, i128),
-    /// The position in `Checker::pending_vars`.
-    Var(usize),
-    Type(Arc<TypeSpec>),
-    Func(Arc<FuncDecl>),
+    /// A declaration that is to be looked at, and which of its names this is, or which global.
+    Open(Decl, usize),
     /// Being looked at.
     Busy,
 }
@@ -46,8 +38,8 @@ enum Mode {
     /// A statement's call, or a package.
     NoValue,
     Value,
-    /// Has an address.
-    Variable,
+    /// Has an address: in a variable, or behind a pointer.
+    Variable(Option<VarId>),
     /// Can be assigned to, but has no address.
     MapElem,
     /// May give a second value that says whether there was a first.
@@ -62,23 +54,33 @@ enum Mode {
 struct Operand {
     mode: Mode,
     ty: Ty,
+    pos: Pos,
 }
 
 impl Operand {
     fn new(mode: Mode, ty: Ty) -> Operand {
-        Operand { mode, ty }
+        let pos = Pos::default();
+        Operand { mode, ty, pos }
     }
 
     fn value(ty: Ty) -> Operand {
         Operand::new(Mode::Value, ty)
     }
-}
 
-/// A package-level variable declaration that is still to be checked.
-#[derive(Clone, Debug)]
-struct PendingVar {
-    global: Global,
-    done: bool,
+    fn nothing() -> Operand {
+        Operand::new(Mode::NoValue, basic::VOID)
+    }
+
+    fn at(self, pos: Pos) -> Operand {
+        Operand { pos, ..self }
+    }
+
+    fn constant(&self) -> Option<&Const> {
+        match &self.mode {
+            Mode::Const(value) => Some(value),
+            _ => None,
+        }
+    }
 }
 
 /// Who refers to globals, for the order of initialization.
@@ -88,194 +90,239 @@ enum Node {
     Func(FuncId),
 }
 
+/// A statement that `break` leaves.
+#[derive(Debug)]
+struct Target {
+    label: Option<Name>,
+    is_loop: bool,
+    broken: bool,
+}
+
 /// Where the checker is.
 #[derive(Debug, Default)]
 struct Place {
-    package: Option<Name>,
+    package: Name,
     func: Option<FuncId>,
     scopes: Vec<HashMap<Name, Entity>>,
     iota: Option<i128>,
     node: Option<Node>,
-    /// Labels, and whether they name a loop.
-    labels: Vec<(Name, bool)>,
-    loops: u32,
-    /// Loops, switches and selects.
-    breakable: u32,
+    targets: Vec<Target>,
 }
 
-pub(crate) struct Checker {
+/// The package of predeclared names.
+const UNIVERSE: &str = "";
+
+#[derive(Default)]
+struct Checker {
+    types: Types,
     out: Program,
-    packages: HashMap<Name, HashMap<Name, Slot>>,
-    /// Of each file's package: what it imports.
-    imports: HashMap<Name, Vec<(Pos, Name, bool)>>,
-    pending_vars: Vec<PendingVar>,
+    /// The names of all packages.
+    names: HashMap<(Name, Name), Slot>,
+    /// The packages that names of the program stand for.
+    imported: HashSet<Name>,
     place: Place,
     refs: HashMap<Node, HashSet<Node>>,
     bodies: Vec<FuncId>,
-    /// Types whose keys must be comparable.
+    /// Calls and receives so far.
+    effects: usize,
+    /// Types of keys, which must be comparable.
     keys: Vec<(Pos, Ty)>,
 }
 
 /// Checks the files of a program, `main`'s last.
 pub(crate) fn check(files: Vec<File>, expressions: ExprId) -> Checked<Program> {
-    let mut checker = Checker {
-        out: Program {
-            types: Types::new(),
-            vars: Vec::new(),
-            funcs: Vec::new(),
-            ty: vec![basic::VOID; expressions as usize],
-            consts: HashMap::new(),
-            uses: HashMap::new(),
-            selections: HashMap::new(),
-            calls: HashMap::new(),
-            literals: HashMap::new(),
-            clause_vars: HashMap::new(),
-            globals: Vec::new(),
-            main: FuncId(0),
-            inits: Vec::new(),
-        },
-        packages: HashMap::new(),
-        imports: HashMap::new(),
-        pending_vars: Vec::new(),
-        place: Place::default(),
-        refs: HashMap::new(),
-        bodies: Vec::new(),
-        keys: Vec::new(),
-    };
+    let mut checker = Checker::default();
+    checker.universe();
+    checker.out.ty = vec![basic::VOID; expressions as usize];
     for file in &files {
         checker.collect(file)?;
     }
     for file in &files {
         checker.declare_all(file)?;
     }
-    checker.check_bodies()?;
-    checker.finish()
+    for index in 0..checker.out.globals.len() {
+        checker.global(index)?;
+    }
+    while let Some(func) = checker.bodies.pop() {
+        let package = checker.func(func).package.clone();
+        checker.at_package(&package, Some(Node::Func(func)), |this| this.body(func))?;
+    }
+    for (pos, ty) in &checker.keys {
+        let comparable = checker.types.is_comparable(*ty);
+        checker.require(comparable, *pos, "invalid map key type %T", &[*ty])?;
+    }
+    for (pos, path) in files.last().into_iter().flat_map(|main| &main.imports) {
+        let used = checker.imported.contains(short(path));
+        ensure(used, *pos, format!("{path:?} imported and not used"))?;
+    }
+    let Some(Slot::Known(Entity::Func(main))) = checker.slot("main", "main") else {
+        return fault(Pos(0), "function main is undeclared in the main package");
+    };
+    checker.out.main = main;
+    checker.order_globals()?;
+    checker.out.types = checker.types;
+    Ok(checker.out)
+}
+
+/// The name of a package that is imported by this path.
+fn short(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+fn is_exported(name: &str) -> bool {
+    name.starts_with(char::is_uppercase)
+}
+
+/// The name that an expression must be.
+fn name_of(expr: &Expr) -> Checked<&Name> {
+    match &expr.kind {
+        ExprKind::Ident(name) => Ok(name),
+        _ => fault(expr.pos, "non-name on left side of :="),
+    }
+}
+
+fn is_blank(expr: &Expr) -> bool {
+    matches!(&expr.kind, ExprKind::Ident(name) if &**name == "_")
+}
+
+/// Goes on if the condition holds.
+fn ensure(holds: bool, pos: Pos, message: impl Into<String>) -> Checked<()> {
+    match holds {
+        true => Ok(()),
+        false => fault(pos, message),
+    }
+}
+
+/// The message of an operation that its operands do not have.
+fn illegal(message: &str) -> String {
+    format!("invalid operation: {message}")
 }
 
 impl Checker {
-    fn types(&mut self) -> &mut Types {
-        &mut self.out.types
+    /// Goes on if the condition holds; `%T` stands for the types in the message.
+    fn require(&self, holds: bool, pos: Pos, message: &str, types: &[Ty]) -> Checked<()> {
+        ensure(holds, pos, self.text(message, types))
     }
 
-    fn show(&self, ty: Ty) -> String {
-        self.out.types.show(ty)
+    fn wrong<T>(&self, pos: Pos, message: &str, types: &[Ty]) -> Checked<T> {
+        fault(pos, self.text(message, types))
     }
 
-    fn check_bodies(&mut self) -> Checked<()> {
-        while let Some(func) = self.bodies.pop() {
-            self.body(func)?;
-        }
-        Ok(())
+    fn text(&self, message: &str, types: &[Ty]) -> String {
+        let types = types.iter().map(|ty| self.types.show(*ty));
+        types.fold(message.to_owned(), |text, ty| text.replacen("%T", &ty, 1))
     }
 
-    fn finish(mut self) -> Checked<Program> {
-        for (pos, ty) in std::mem::take(&mut self.keys) {
-            if !self.out.types.is_comparable(ty) {
-                return fault(pos, format!("invalid map key type {}", self.show(ty)));
-            }
+    fn kind(&self, ty: Ty) -> Kind {
+        self.types.kind(ty).clone()
+    }
+
+    fn var(&mut self, id: VarId) -> &mut Var {
+        &mut self.out.vars[id.0 as usize]
+    }
+
+    fn func(&mut self, id: FuncId) -> &mut Func {
+        &mut self.out.funcs[id.0 as usize]
+    }
+
+    fn slot(&self, package: &str, name: &str) -> Option<Slot> {
+        self.names.get(&(package.into(), name.into())).cloned()
+    }
+
+    fn set(&mut self, package: &str, name: &str, slot: Slot) -> Option<Slot> {
+        self.names.insert((package.into(), name.into()), slot)
+    }
+
+    fn known(&mut self, package: &str, name: &str, entity: Entity) {
+        self.set(package, name, Slot::Known(entity));
+    }
+
+    /// Makes the basic types, and declares the predeclared names.
+    fn universe(&mut self) {
+        self.types = Types::new();
+        let ty = self.types.func_type(Vec::new(), false, vec![basic::STRING]);
+        let name = "Error".into();
+        let error = Kind::Interface(vec![Method { name, ty }]);
+        let error = self.types.intern(error);
+        let error = self.types.new_named("error".to_owned(), error);
+        let any = self.types.any();
+        self.known(UNIVERSE, "error", Entity::Type(error));
+        self.known(UNIVERSE, "any", Entity::Type(any));
+        self.known(UNIVERSE, "byte", Entity::Type(basic::UINT8));
+        self.known(UNIVERSE, "rune", Entity::Type(basic::INT32));
+        for ty in (basic::BOOL.0..=basic::STRING.0).map(Ty) {
+            self.known(UNIVERSE, &self.types.show(ty), Entity::Type(ty));
         }
-        let imports = self.imports.get("main").into_iter().flatten();
-        for (pos, name, used) in imports {
-            if !used {
-                return fault(*pos, format!("{name:?} imported and not used"));
-            }
+        self.known(UNIVERSE, "nil", Entity::Nil);
+        let truth = |value| Entity::Const(Const::Bool(value), basic::UNTYPED_BOOL);
+        self.known(UNIVERSE, "true", truth(true));
+        self.known(UNIVERSE, "false", truth(false));
+        for (builtin, package, name, ..) in BUILTINS {
+            self.known(package, name, Entity::Builtin(*builtin));
         }
-        let main = self
-            .packages
-            .get("main")
-            .and_then(|scope| scope.get("main"));
-        let Some(Slot::Known(Entity::Func(main))) = main else {
-            return fault(Pos(0), "function main is undeclared in the main package");
-        };
-        self.out.main = *main;
-        self.order_globals()?;
-        Ok(self.out)
     }
 
     /// Runs `body` at package level, as seen from another place.
     fn at_package<T>(
         &mut self,
-        package: Name,
+        package: &Name,
         node: Option<Node>,
         body: impl FnOnce(&mut Self) -> Checked<T>,
     ) -> Checked<T> {
-        let inside = Place {
-            package: Some(package),
-            node,
-            ..Place::default()
-        };
-        let outside = std::mem::replace(&mut self.place, inside);
-        let result = body(self);
-        self.place = outside;
-        result
-    }
-
-    fn package(&self) -> Name {
-        self.place.package.clone().unwrap_or_else(|| "main".into())
-    }
-
-    fn push_scope(&mut self) {
-        self.place.scopes.push(HashMap::new());
-    }
-
-    /// Leaves a scope, whose variables must have been used.
-    fn pop_scope(&mut self) -> Checked<()> {
-        let scope = self.place.scopes.pop().unwrap_or_default();
-        let unused = scope.into_values().filter_map(|entity| match entity {
-            Entity::Var(var) => Some(&self.out.vars[var.0 as usize]),
-            _ => None,
-        });
-        let first = unused.filter(|var| !var.used).min_by_key(|var| var.pos);
-        match first {
-            Some(var) => fault(var.pos, format!("declared and not used: {}", var.name)),
-            None => Ok(()),
-        }
-    }
-
-    fn scoped<T>(&mut self, body: impl FnOnce(&mut Self) -> Checked<T>) -> Checked<T> {
-        self.push_scope();
+        let outside = std::mem::take(&mut self.place);
+        self.place.package = package.clone();
+        self.place.node = node;
         let result = body(self)?;
-        self.pop_scope()?;
+        self.place = outside;
         Ok(result)
     }
 
-    fn new_var(&mut self, name: &Name, ty: Ty, pos: Pos, used: bool) -> VarId {
-        let var = VarId(self.out.vars.len() as u32);
-        let boxed = self.place.func.is_some() && self.has_array(ty);
+    /// Runs `body` in a scope, whose variables must then have been used.
+    fn scoped<T>(&mut self, body: impl FnOnce(&mut Self) -> Checked<T>) -> Checked<T> {
+        self.place.scopes.push(HashMap::new());
+        let result = body(self)?;
+        let scope = self.place.scopes.pop().unwrap_or_default();
+        let vars = scope.into_values().filter_map(|entity| match entity {
+            Entity::Var(var) => Some(&self.out.vars[var.0 as usize]),
+            _ => None,
+        });
+        match vars.filter(|var| !var.used).min_by_key(|var| var.pos) {
+            Some(var) => fault(var.pos, format!("declared and not used: {}", var.name)),
+            None => Ok(result),
+        }
+    }
+
+    /// Declares a variable.
+    fn declare_var(&mut self, name: &Name, ty: Ty, pos: Pos, used: bool) -> Checked<VarId> {
+        let id = VarId(self.out.vars.len() as u32);
+        let func = self.place.func;
         self.out.vars.push(Var {
             name: name.clone(),
             ty,
             pos,
-            func: self.place.func,
-            boxed,
+            func,
+            boxed: func.is_some() && self.has_array(ty),
             used,
         });
-        var
+        self.declare(name, Entity::Var(id), pos)?;
+        Ok(id)
     }
 
-    /// Declares a local variable; `_` is declared nowhere.
-    fn declare_var(&mut self, name: &Name, ty: Ty, pos: Pos, used: bool) -> Checked<VarId> {
-        let var = self.new_var(name, ty, pos, used);
-        if &**name != "_" {
-            self.declare(name, Entity::Var(var), pos)?;
-        }
-        Ok(var)
-    }
-
+    /// Declares a name in the innermost scope, or in the package; `_` is declared nowhere.
     fn declare(&mut self, name: &Name, entity: Entity, pos: Pos) -> Checked<()> {
-        let Some(scope) = self.place.scopes.last_mut() else {
-            return fault(pos, "declaration outside a function");
+        let package = self.place.package.clone();
+        let known = match self.place.scopes.last_mut() {
+            _ if &**name == "_" => false,
+            Some(scope) => scope.insert(name.clone(), entity).is_some(),
+            // It was entered before.
+            None => self.set(&package, name, Slot::Known(entity)).is_none(),
         };
-        match scope.insert(name.clone(), entity) {
-            Some(_) => fault(pos, format!("{name} redeclared in this block")),
-            None => Ok(()),
-        }
+        ensure(!known, pos, format!("{name} redeclared in this block"))
     }
 
     /// Values with arrays live in memory, as arrays are indexed by what is known at run time only.
     fn has_array(&self, ty: Ty) -> bool {
-        use crate::types::Kind;
-        match self.out.types.kind(ty) {
+        match self.types.kind(ty) {
             Kind::Array(..) => true,
             Kind::Struct(fields) => fields.iter().any(|field| self.has_array(field.ty)),
             _ => false,
@@ -284,94 +331,32 @@ impl Checker {
 
     /// Finds what a name stands for.
     fn lookup(&mut self, name: &Name, pos: Pos) -> Checked<Entity> {
-        for scope in self.place.scopes.iter().rev() {
-            if let Some(entity) = scope.get(name) {
-                return Ok(entity.clone());
-            }
+        let mut scopes = self.place.scopes.iter().rev();
+        if let Some(entity) = scopes.find_map(|scope| scope.get(name)) {
+            return Ok(entity.clone());
         }
-        let package = self.package();
-        if let Some(entity) = self.member(&package, name, pos)? {
+        if let Some(entity) = self.member(&self.place.package.clone(), name, pos)? {
             return Ok(entity);
         }
-        let imports = self.imports.get_mut(&package).into_iter().flatten();
-        for (_, import, used) in imports {
-            if import.rsplit('/').next() == Some(name) {
-                *used = true;
-                return Ok(Entity::Package(import.clone()));
+        match (self.place.iota, self.slot(UNIVERSE, name)) {
+            (Some(iota), None) if &**name == "iota" => {
+                Ok(Entity::Const(Const::Int(iota), basic::UNTYPED_INT))
             }
+            (_, Some(Slot::Known(entity))) => Ok(entity),
+            _ => fault(pos, format!("undefined: {name}")),
         }
-        match self.predeclared(name) {
-            Some(entity) => Ok(entity),
-            None => fault(pos, format!("undefined: {name}")),
-        }
-    }
-
-    fn predeclared(&mut self, name: &str) -> Option<Entity> {
-        if let Some((_, builtin)) = BUILTINS.iter().find(|(known, _)| *known == name) {
-            return Some(Entity::Builtin(*builtin));
-        }
-        let ty = match name {
-            "byte" => basic::UINT8,
-            "rune" => basic::INT32,
-            "any" => self.types().any(),
-            "error" => self.error_type(),
-            "nil" => return Some(Entity::Nil),
-            "true" | "false" => {
-                let value = Const::Bool(name == "true");
-                return Some(Entity::Const(value, basic::UNTYPED_BOOL));
-            }
-            "iota" => {
-                let iota = self.place.iota?;
-                return Some(Entity::Const(Const::Int(iota), basic::UNTYPED_INT));
-            }
-            _ => {
-                let first = basic::BOOL.0..=basic::STRING.0;
-                first.map(Ty).find(|ty| self.out.types.show(*ty) == name)?
-            }
-        };
-        Some(Entity::Type(ty))
-    }
-
-    /// The interface with `Error() string`, which is a type of this name.
-    fn error_type(&mut self) -> Ty {
-        use crate::types::{Kind, Method, Sig};
-        let known = self.out.types.all();
-        let mut named = known.filter(|ty| {
-            let named = self.out.types.named(*ty);
-            named.is_some_and(|named| named.name == "error")
-        });
-        if let Some(ty) = named.next() {
-            return ty;
-        }
-        let sig = Sig {
-            params: Vec::new(),
-            variadic: false,
-            results: vec![basic::STRING],
-        };
-        let ty = self.types().intern(Kind::Func(sig));
-        let name = "Error".into();
-        let underlying = Kind::Interface(vec![Method { name, ty }]);
-        let underlying = self.types().intern(underlying);
-        let error = self.types().new_named("error".to_owned());
-        if let Some(named) = self.types().named_mut(error) {
-            named.underlying = underlying;
-        }
-        error
     }
 
     /// A variable is used: inside a literal that does not declare it, it is captured.
-    fn use_var(&mut self, var: VarId) {
-        let owner = self.out.vars[var.0 as usize].func;
-        self.out.vars[var.0 as usize].used = true;
-        if owner.is_none() {
-            return;
-        }
+    fn use_var(&mut self, id: VarId) {
         let mut at = self.place.func;
-        while let Some(func) = at.filter(|_| at != owner) {
-            self.out.vars[var.0 as usize].boxed = true;
+        let var = &mut self.out.vars[id.0 as usize];
+        var.used = true;
+        while let Some(func) = at.filter(|_| var.func.is_some() && at != var.func) {
+            var.boxed = true;
             let func = &mut self.out.funcs[func.0 as usize];
-            if !func.captures.contains(&var) {
-                func.captures.push(var);
+            if !func.captures.contains(&id) {
+                func.captures.push(id);
             }
             at = func.parent;
         }

@@ -1,362 +1,402 @@
-//! Statements.
-#![forbid(unsafe_code)]
+//! Statements. Each tells whether it is one of Go's terminating statements, which are never left at
+//! their end.
 
-use std::collections::HashSet;
+use super::call::count;
+use super::expr::inside_parens;
+use super::*;
 
-use super::{Checker, Mode, Operand};
-use crate::ast::*;
-use crate::check::entity::*;
-use crate::source::{Checked, Pos, fault};
-use crate::types::{Kind, Ty};
+/// Whether `break` leaves the statement.
+fn is_breakable(stmt: &Stmt) -> bool {
+    use StmtKind::*;
+    matches!(
+        stmt.kind,
+        For(_) | Range(_) | Switch(_) | TypeSwitch(_) | Select(_)
+    )
+}
 
 impl Checker {
-    pub(super) fn stmts(&mut self, stmts: &[Stmt]) -> Checked<()> {
-        for stmt in stmts {
-            self.stmt(stmt, None)?;
+    /// Checks statements; returns whether the last one terminates.
+    pub(super) fn stmts(&mut self, stmts: &[Stmt]) -> Checked<bool> {
+        let mut stmts = stmts.iter();
+        stmts.try_fold(false, |_, stmt| self.stmt(stmt, None))
+    }
+
+    fn block(&mut self, block: &Block) -> Checked<bool> {
+        self.scoped(|this| this.stmts(&block.stmts))
+    }
+
+    fn stmt(&mut self, stmt: &Stmt, label: Option<&Name>) -> Checked<bool> {
+        if !is_breakable(stmt) {
+            return self.any_stmt(stmt);
         }
-        Ok(())
+        self.place.targets.push(Target {
+            label: label.cloned(),
+            is_loop: matches!(stmt.kind, StmtKind::For(_) | StmtKind::Range(_)),
+            broken: false,
+        });
+        let ends = self.scoped(|this| this.any_stmt(stmt))?;
+        let target = self.place.targets.pop();
+        Ok(ends && target.is_some_and(|target| !target.broken))
     }
 
-    pub(super) fn block(&mut self, block: &Block) -> Checked<()> {
-        self.scoped(|checker| checker.stmts(&block.stmts))
-    }
-
-    fn stmt(&mut self, stmt: &Stmt, label: Option<&Name>) -> Checked<()> {
+    fn any_stmt(&mut self, stmt: &Stmt) -> Checked<bool> {
+        let pos = stmt.pos;
+        let goes_on = |()| false;
         match &stmt.kind {
-            StmtKind::Empty => Ok(()),
+            StmtKind::Empty => Ok(false),
             StmtKind::Expr(expr) => self.expr_stmt(expr),
-            StmtKind::Send(chan, value) => self.send(chan, value),
-            StmtKind::OpAssign(op, target, value) => self.op_assign(stmt, op, target, value),
+            StmtKind::Send(chan, value) => self.send(chan, value).map(goes_on),
+            StmtKind::OpAssign(op, to, value) => self.op_assign(pos, op, to, value).map(goes_on),
             StmtKind::Assign(left, right) => {
                 // The left sides first: they may name what the right sides give no type.
-                let mut wanted = Vec::new();
-                for target in left {
-                    wanted.push(self.target(target)?);
-                }
-                let values = self.values(right, left.len(), stmt.pos)?;
-                for ((operand, pos), ty) in values.iter().zip(wanted) {
-                    match ty {
-                        Some(ty) => self.assignable(operand, ty, *pos, "assignment")?,
-                        None => self.variable_type(operand, *pos).map(drop)?,
-                    }
-                }
-                Ok(())
+                let wanted = self.targets(left)?;
+                let values = self.exactly(right, left.len(), pos)?;
+                self.give(&values, &wanted, "assignment").map(|_| false)
             }
-            StmtKind::Define(left, right) => self.define(stmt.pos, left, right),
-            StmtKind::Decl(decls) => self.local_decls(decls),
-            StmtKind::Go(call) => self.call_stmt(call),
+            StmtKind::Define(left, right) => {
+                let values = self.exactly(right, left.len(), pos)?;
+                self.define(pos, left, &values).map(goes_on)
+            }
+            StmtKind::Decl(decls) => {
+                let mut decls = decls.iter();
+                let checked = decls.try_for_each(|decl| self.local_decl(decl));
+                checked.map(goes_on)
+            }
+            StmtKind::Go(call) => self.expr_stmt(call).map(|_| false),
             StmtKind::Defer(call) => {
-                if let Some(func) = self.place.func {
-                    self.out.funcs[func.0 as usize].has_defer = true;
-                }
-                self.call_stmt(call)
+                let func = self.place.func.map(|func| self.func(func));
+                func.into_iter().for_each(|func| func.has_defer = true);
+                self.expr_stmt(call).map(|_| false)
             }
-            StmtKind::Return(values) => self.return_stmt(stmt.pos, values),
-            StmtKind::Break(to) => self.jump(stmt.pos, to.as_ref(), "break"),
-            StmtKind::Continue(to) => self.jump(stmt.pos, to.as_ref(), "continue"),
-            StmtKind::Fallthrough => fault(stmt.pos, "fallthrough statement out of place"),
+            StmtKind::Return(values) => self.return_stmt(pos, values).map(|()| true),
+            StmtKind::Break(to) => self.jump(pos, to.as_ref(), "break").map(goes_on),
+            StmtKind::Continue(to) => self.jump(pos, to.as_ref(), "continue").map(goes_on),
+            StmtKind::Fallthrough => fault(pos, "fallthrough statement out of place"),
             StmtKind::Block(block) => self.block(block),
-            StmtKind::If(inner) => self.scoped(|checker| {
-                checker.optional(inner.init.as_ref())?;
-                checker.condition(&inner.cond)?;
-                checker.block(&inner.then)?;
-                checker.optional(inner.otherwise.as_ref())
+            StmtKind::If(inner) => self.scoped(|this| {
+                this.stmts(inner.init.as_slice())?;
+                this.condition(&inner.cond)?;
+                let then = this.block(&inner.then)?;
+                Ok(this.stmts(inner.otherwise.as_slice())? && then)
             }),
-            StmtKind::For(inner) => self.labeled(label, true, |checker| {
-                checker.scoped(|checker| {
-                    checker.optional(inner.init.as_ref())?;
-                    if let Some(cond) = &inner.cond {
-                        checker.condition(cond)?;
-                    }
-                    checker.optional(inner.post.as_ref())?;
-                    checker.block(&inner.body)
-                })
-            }),
-            StmtKind::Range(inner) => self.labeled(label, true, |checker| checker.range(inner)),
-            StmtKind::Switch(inner) => self.labeled(label, false, |checker| {
-                checker.scoped(|checker| checker.switch(inner))
-            }),
-            StmtKind::TypeSwitch(inner) => self.labeled(label, false, |checker| {
-                checker.scoped(|checker| checker.type_switch(inner))
-            }),
-            StmtKind::Select(clauses) => self.labeled(label, false, |checker| {
-                clauses.iter().try_for_each(|clause| checker.clause(clause))
-            }),
+            StmtKind::For(inner) => {
+                self.stmts(inner.init.as_slice())?;
+                let mut cond = inner.cond.iter();
+                cond.try_for_each(|cond| self.condition(cond))?;
+                self.stmts(inner.post.as_slice())?;
+                self.block(&inner.body)?;
+                Ok(inner.cond.is_none())
+            }
+            StmtKind::Range(inner) => self.range(pos, inner).map(goes_on),
+            StmtKind::Switch(inner) => self.switch(inner),
+            StmtKind::TypeSwitch(inner) => self.type_switch(inner),
+            StmtKind::Select(clauses) => {
+                let mut clauses = clauses.iter();
+                clauses.try_fold(true, |ends, clause| Ok(self.clause(clause)? && ends))
+            }
             StmtKind::Labeled(name, inner) => {
-                let known = self.place.labels.iter().any(|(label, _)| label == name);
-                if known {
-                    return fault(stmt.pos, format!("label {name} already defined"));
-                }
-                if !matches!(
-                    inner.kind,
-                    StmtKind::For(_)
-                        | StmtKind::Range(_)
-                        | StmtKind::Switch(_)
-                        | StmtKind::TypeSwitch(_)
-                        | StmtKind::Select(_)
-                ) {
-                    let text = "labels of other statements are outside minigo's subset";
-                    return fault(stmt.pos, text);
-                }
+                let named = |target: &Target| target.label.as_ref() == Some(name);
+                let known = self.place.targets.iter().any(named);
+                ensure(!known, pos, format!("label {name} already defined"))?;
+                let message = "labels of other statements are outside minigo's subset";
+                ensure(is_breakable(inner), pos, message)?;
                 self.stmt(inner, Some(name))
             }
         }
     }
 
-    pub(super) fn optional(&mut self, stmt: Option<&Stmt>) -> Checked<()> {
-        stmt.map_or(Ok(()), |stmt| self.stmt(stmt, None))
-    }
-
-    fn labeled(
-        &mut self,
-        label: Option<&Name>,
-        is_loop: bool,
-        body: impl FnOnce(&mut Self) -> Checked<()>,
-    ) -> Checked<()> {
-        self.place
-            .labels
-            .extend(label.map(|label| (label.clone(), is_loop)));
-        self.place.loops += u32::from(is_loop);
-        self.place.breakable += 1;
-        body(self)?;
-        self.place.breakable -= 1;
-        self.place.loops -= u32::from(is_loop);
-        if label.is_some() {
-            self.place.labels.pop();
-        }
-        Ok(())
-    }
-
     fn jump(&mut self, pos: Pos, label: Option<&Name>, what: &str) -> Checked<()> {
-        let inside = match (label, what) {
-            (Some(name), _) => {
-                let found = self
-                    .place
-                    .labels
-                    .iter()
-                    .rev()
-                    .find(|(label, _)| label == name);
-                found.is_some_and(|(_, is_loop)| what == "break" || *is_loop)
+        let breaks = what == "break";
+        let mut targets = self.place.targets.iter_mut().rev();
+        let found = targets.find(|target| match label {
+            Some(_) => target.label.as_ref() == label,
+            None => breaks || target.is_loop,
+        });
+        match (found, label) {
+            (Some(target), _) if breaks || target.is_loop => {
+                target.broken |= breaks;
+                Ok(())
             }
-            (None, "break") => self.place.breakable > 0,
-            (None, _) => self.place.loops > 0,
-        };
-        match (inside, label) {
-            (true, _) => Ok(()),
-            (false, Some(label)) => fault(pos, format!("invalid {what} label {label}")),
-            (false, None) => fault(pos, format!("{what} is not in a loop, switch, or select")),
+            (_, Some(label)) => fault(pos, format!("invalid {what} label {label}")),
+            (_, None) => fault(pos, format!("{what} is not in a loop, switch, or select")),
         }
     }
 
     fn condition(&mut self, cond: &Expr) -> Checked<()> {
         let operand = self.expr(cond)?;
-        match self.out.types.is_bool(operand.ty) {
-            true => Ok(()),
-            false => fault(cond.pos, "non-boolean condition"),
-        }
+        let is_bool = self.types.is_bool(operand.ty);
+        ensure(is_bool, cond.pos, "non-boolean condition")
     }
 
-    fn expr_stmt(&mut self, expr: &Expr) -> Checked<()> {
+    /// A call or a receive.
+    fn expr_stmt(&mut self, expr: &Expr) -> Checked<bool> {
+        use Builtin::*;
         let operand = self.operand(expr)?;
-        let mut inner = expr;
-        while let ExprKind::Paren(inside) = &inner.kind {
-            inner = inside;
-        }
-        let effect = match &inner.kind {
-            ExprKind::Unary("<-", _) => true,
-            ExprKind::Call(_) => match self.out.calls.get(&inner.id) {
-                Some(CallKind::Convert(_)) => false,
-                Some(CallKind::Builtin(builtin)) => {
-                    use Builtin::*;
-                    operand.mode == Mode::NoValue || matches!(builtin, Copy | Recover | AddCleanup)
-                }
-                _ => true,
-            },
+        let inner = inside_parens(expr);
+        let call = self.out.calls.get(&inner.id);
+        let effect = match (&inner.kind, call) {
+            (ExprKind::Unary("<-", _), _) => true,
+            (ExprKind::Call(_), Some(CallKind::Convert(_))) => false,
+            (ExprKind::Call(_), Some(CallKind::Builtin(Copy | Recover | AddCleanup))) => true,
+            (ExprKind::Call(_), Some(_)) => operand.mode == Mode::NoValue,
+            (ExprKind::Call(_), None) => true,
             _ => false,
         };
-        match effect {
-            true => Ok(()),
-            false => fault(expr.pos, "expression is not used"),
-        }
+        ensure(effect, expr.pos, "expression is not used")?;
+        Ok(call == Some(&CallKind::Builtin(Panic)))
     }
 
-    /// The call of `go` or `defer`.
-    fn call_stmt(&mut self, call: &Expr) -> Checked<()> {
-        self.expr_stmt(call)
-    }
-
-    pub(super) fn send(&mut self, chan: &Expr, value: &Expr) -> Checked<()> {
+    fn send(&mut self, chan: &Expr, value: &Expr) -> Checked<()> {
         let channel = self.expr(chan)?;
-        let operand = self.expr(value)?;
-        match *self.out.types.kind(channel.ty) {
-            Kind::Chan(Dir::Receive, _) => fault(
-                chan.pos,
-                "invalid operation: cannot send to receive-only channel",
-            ),
-            Kind::Chan(_, elem) => self.assignable(&operand, elem, value.pos, "send"),
-            _ => fault(chan.pos, "invalid operation: cannot send to non-channel"),
-        }
+        let message = match *self.types.kind(channel.ty) {
+            Kind::Chan(Dir::Receive, _) => "cannot send to receive-only channel",
+            Kind::Chan(_, elem) => return self.value_for(value, elem, "send"),
+            _ => "cannot send to non-channel",
+        };
+        fault(chan.pos, illegal(message))
     }
 
-    /// The type that an assignment's left side wants; `None` for `_`.
-    pub(super) fn target(&mut self, expr: &Expr) -> Checked<Option<Ty>> {
-        if let ExprKind::Ident(name) = &expr.kind {
-            if &**name == "_" {
-                return Ok(None);
-            }
-            // An assignment is no use.
-            if let Entity::Var(var) = self.lookup(name, expr.pos)? {
-                let used = self.out.vars[var.0 as usize].used;
-                let operand = self.expr(expr)?;
-                self.out.vars[var.0 as usize].used = used;
-                return Ok(Some(operand.ty));
-            }
+    /// The types that the left sides of an assignment want; `None` for `_`.
+    fn targets(&mut self, left: &[Expr]) -> Checked<Vec<Option<Ty>>> {
+        left.iter().map(|target| self.target(target)).collect()
+    }
+
+    fn target(&mut self, expr: &Expr) -> Checked<Option<Ty>> {
+        if is_blank(expr) {
+            return Ok(None);
+        }
+        // An assignment is no use.
+        if let ExprKind::Ident(name) = &expr.kind
+            && let Entity::Var(var) = self.lookup(name, expr.pos)?
+        {
+            let used = self.var(var).used;
+            let ty = self.expr(expr)?.ty;
+            self.var(var).used = used;
+            return Ok(Some(ty));
         }
         let operand = self.expr(expr)?;
-        match operand.mode {
-            Mode::Variable | Mode::MapElem => Ok(Some(operand.ty)),
-            _ => fault(
-                expr.pos,
-                "cannot assign to expression (neither addressable nor a map index)",
-            ),
-        }
+        let assignable = matches!(operand.mode, Mode::Variable(_) | Mode::MapElem);
+        let message = "cannot assign to expression (neither addressable nor a map index)";
+        ensure(assignable, expr.pos, message)?;
+        Ok(Some(operand.ty))
     }
 
-    fn op_assign(&mut self, stmt: &Stmt, op: &'static str, to: &Expr, value: &Expr) -> Checked<()> {
+    fn op_assign(&mut self, pos: Pos, op: &str, to: &Expr, value: &Expr) -> Checked<()> {
         let Some(ty) = self.target(to)? else {
             return fault(to.pos, "cannot use _ as value");
         };
-        let position = if matches!(value.kind, ExprKind::Int(1)) {
-            stmt.pos
-        } else {
-            value.pos
-        };
-        let result = self.binary(to, op, to, value)?;
+        let step = matches!(value.kind, ExprKind::Int(1));
+        let result = self.binary(to.pos, op, to, value)?;
         self.out.ty[to.id as usize] = ty;
         self.out.consts.remove(&to.id);
-        self.assignable(&Operand::value(result.ty), ty, position, "assignment")
+        let result = Operand::value(result.ty).at(if step { pos } else { value.pos });
+        self.assignable(&result, ty, "assignment")
     }
 
-    fn define(&mut self, pos: Pos, left: &[Expr], right: &[Expr]) -> Checked<()> {
-        let values = self.values(right, left.len(), pos)?;
-        self.bind(pos, left, values)
-    }
-
-    /// Declares or assigns the names of `:=`.
-    pub(super) fn bind(
-        &mut self,
-        pos: Pos,
-        left: &[Expr],
-        values: Vec<(Operand, Pos)>,
-    ) -> Checked<()> {
-        let mut any_new = false;
+    /// Gives values to the names of `:=`, of which one at least is new.
+    fn define(&mut self, pos: Pos, left: &[Expr], values: &[Operand]) -> Checked<()> {
+        let mut wanted = Vec::new();
         let mut seen = HashSet::new();
-        let mut new = Vec::new();
-        for (name, (operand, at)) in left.iter().zip(values) {
-            let ExprKind::Ident(text) = &name.kind else {
-                return fault(name.pos, "non-name on left side of :=");
-            };
-            if &**text != "_" && !seen.insert(text.clone()) {
-                return fault(name.pos, format!("{text} repeated on left side of :="));
-            }
-            let here = self
-                .place
-                .scopes
-                .last()
-                .and_then(|scope| scope.get(text))
-                .cloned();
-            if let Some(Entity::Var(var)) = here {
-                let ty = self.out.vars[var.0 as usize].ty;
-                self.assignable(&operand, ty, at, "assignment")?;
-                self.out.uses.insert(name.id, Entity::Var(var));
-                self.out.ty[name.id as usize] = ty;
-                continue;
-            }
-            let ty = self.variable_type(&operand, at)?;
-            any_new |= &**text != "_";
-            new.push((name, text, ty));
+        for name in left {
+            let text = name_of(name)?;
+            let first = is_blank(name) || seen.insert(text);
+            let message = format!("{text} repeated on left side of :=");
+            ensure(first, name.pos, message)?;
+            let here = self.place.scopes.last().and_then(|scope| scope.get(text));
+            let known = matches!(here, Some(Entity::Var(_)));
+            wanted.push(if known { self.target(name)? } else { None });
         }
-        if !any_new {
-            return fault(pos, "no new variables on left side of :=");
-        }
-        for (name, text, ty) in new {
-            self.declare_name(name, text, ty)?;
-        }
-        Ok(())
-    }
-
-    pub(super) fn declare_name(&mut self, name: &Expr, text: &Name, ty: Ty) -> Checked<()> {
-        self.out.ty[name.id as usize] = ty;
-        if &**text != "_" {
-            let var = self.declare_var(text, ty, name.pos, false)?;
-            self.out.uses.insert(name.id, Entity::Var(var));
-        }
-        Ok(())
-    }
-
-    fn local_decls(&mut self, decls: &[Decl]) -> Checked<()> {
-        for decl in decls {
-            match decl {
-                Decl::Var(spec) => {
-                    let types = self.var_types(spec)?;
-                    for (name, ty) in spec.names.iter().zip(types) {
-                        if let ExprKind::Ident(text) = &name.kind {
-                            self.declare_name(name, text, ty)?;
-                        }
-                    }
-                }
-                Decl::Const(spec, iota) => {
-                    for (index, name) in spec.names.iter().enumerate() {
-                        let entity = self.constant(spec, index, *iota)?;
-                        if let ExprKind::Ident(text) = &name.kind
-                            && &**text != "_"
-                        {
-                            self.declare(text, entity, name.pos)?;
-                        }
-                    }
-                }
-                Decl::Type(spec) => {
-                    let entity = self.type_decl(spec, false)?;
-                    if spec.alias {
-                        self.declare(&spec.name, entity, spec.pos)?;
-                    }
-                }
-                Decl::Func(decl) => return fault(decl.pos, "function declared inside a function"),
+        let types = self.give(values, &wanted, "assignment")?;
+        let mut any_new = false;
+        for ((name, ty), known) in left.iter().zip(types).zip(wanted) {
+            if known.is_none() {
+                any_new |= !is_blank(name);
+                self.declare_name(name, ty)?;
             }
         }
-        Ok(())
+        ensure(any_new, pos, "no new variables on left side of :=")
     }
 
-    fn return_stmt(&mut self, pos: Pos, values: &[Expr]) -> Checked<()> {
-        let Some(func) = self.place.func.map(|func| &self.out.funcs[func.0 as usize]) else {
+    fn local_decl(&mut self, decl: &Decl) -> Checked<()> {
+        match decl {
+            Decl::Var(spec) => self.var_decl(spec).map(drop),
+            Decl::Const(spec, iota) => {
+                let mut names = spec.names.iter().enumerate();
+                names.try_for_each(|(index, name)| {
+                    let entity = self.constant(spec, index, *iota)?;
+                    self.declare(name_of(name)?, entity, name.pos)
+                })
+            }
+            Decl::Type(spec) => self.type_decl(spec).map(drop),
+            Decl::Func(decl) => fault(decl.pos, "function declared inside a function"),
+        }
+    }
+
+    fn return_stmt(&mut self, pos: Pos, exprs: &[Expr]) -> Checked<()> {
+        let Some(func) = self.place.func.map(|func| self.func(func).clone()) else {
             return fault(pos, "return outside a function");
         };
-        let named = func.named_results;
-        let results = self.out.types.sig(func.ty).map(|sig| sig.results.clone());
-        let results = results.unwrap_or_default();
-        if values.is_empty() && (results.is_empty() || named) {
+        let mut named = func.body.ty().results.iter();
+        if exprs.is_empty() && named.any(|result| result.name.is_some()) {
             return Ok(());
         }
-        if values.is_empty() || results.is_empty() {
-            let what = if values.is_empty() {
-                "not enough"
-            } else {
-                "too many"
-            };
-            return fault(pos, format!("{what} return values"));
+        let wanted = func.results.iter().map(|var| Some(self.var(*var).ty));
+        let wanted: Vec<Option<Ty>> = wanted.collect();
+        let n = wanted.len();
+        if exprs.len() != 1 || n == 0 {
+            count(exprs.len(), (n, n), pos, "return values")?;
         }
-        let found = match self.values(values, results.len(), pos) {
-            Err(mut error) if error.message.starts_with("assignment mismatch") => {
-                let few = values.len() < results.len();
-                let what = if few { "not enough" } else { "too many" };
-                error.message = format!("{what} return values");
-                return Err(error);
-            }
-            other => other?,
+        let values = self.values(exprs, n)?;
+        count(values.len(), (n, n), pos, "return values")?;
+        self.give(&values, &wanted, "return statement").map(drop)
+    }
+
+    fn range(&mut self, pos: Pos, range: &Range) -> Checked<()> {
+        let Operand { ty, pos: at, .. } = self.expr(&range.over)?;
+        let (key, value) = match *self.types.kind(self.types.indexed(ty)) {
+            Kind::Slice(elem) | Kind::Array(_, elem) => (basic::INT, Some(elem)),
+            Kind::Map(key, value) => (key, Some(value)),
+            Kind::Chan(Dir::Send, _) => return fault(at, "cannot range over send-only channel"),
+            Kind::Chan(_, elem) => (elem, None),
+            _ if self.types.is_string(ty) => (basic::INT, Some(basic::INT32)),
+            _ if self.types.is_integer(ty) => (self.types.default_type(ty), None),
+            Kind::Func(_) => return fault(at, "range over functions is outside minigo's subset"),
+            _ => return self.wrong(at, "cannot range over value of type %T", &[ty]),
         };
-        for ((operand, at), ty) in found.iter().zip(results) {
-            self.assignable(operand, ty, *at, "return statement")?;
+        let single = value.is_some() || range.value.is_none();
+        let second = range.value.as_ref().map_or(pos, |second| second.pos);
+        ensure(single, second, "range permits only one iteration variable")?;
+        let left: Vec<Expr> = range.key.iter().chain(&range.value).cloned().collect();
+        let types = [Some(key), value].into_iter().flatten().zip(&left);
+        let values = types.map(|(ty, target)| Operand::value(ty).at(target.pos));
+        let values: Vec<Operand> = values.collect();
+        if range.define {
+            self.define(pos, &left, &values)?;
+        } else {
+            let wanted = self.targets(&left)?;
+            self.give(&values, &wanted, "range clause")?;
         }
-        Ok(())
+        self.block(&range.body).map(drop)
+    }
+
+    /// The cases of a switch; `before` checks what is left of the colon, and may declare a
+    /// variable. Returns whether all cases terminate, and whether such a variable is used.
+    fn cases(
+        &mut self,
+        cases: &[Case],
+        may_fall: bool,
+        mut before: impl FnMut(&mut Self, &Case) -> Checked<Option<VarId>>,
+    ) -> Checked<(bool, bool)> {
+        let mut defaults = cases.iter().filter(|case| case.default);
+        let (mut ends, mut used) = (defaults.next().is_some(), false);
+        if let Some(case) = defaults.next() {
+            return fault(case.pos, "multiple defaults in switch");
+        }
+        for (index, case) in cases.iter().enumerate() {
+            ends &= self.scoped(|this| {
+                let var = before(this, case)?;
+                let ends = match &*case.body.stmts {
+                    [rest @ .., last] if matches!(last.kind, StmtKind::Fallthrough) => {
+                        let falls = may_fall && index + 1 < cases.len();
+                        let message = "cannot fallthrough final case in switch";
+                        ensure(falls, last.pos, message)?;
+                        this.stmts(rest).map(|_| true)?
+                    }
+                    stmts => this.stmts(stmts)?,
+                };
+                if let Some(var) = var {
+                    used |= std::mem::replace(&mut this.var(var).used, true);
+                }
+                Ok(ends)
+            })?;
+        }
+        Ok((ends, used))
+    }
+
+    fn switch(&mut self, switch: &Switch) -> Checked<bool> {
+        self.stmts(switch.init.as_slice())?;
+        let mut tag = None;
+        if let Some(expr) = &switch.tag {
+            let operand = self.expr(expr)?;
+            let ty = self.give(&[operand], &[None], "switch")?[0];
+            let message = "cannot switch on a value that can't be compared";
+            ensure(self.types.is_comparable(ty), expr.pos, message)?;
+            tag = Some(ty);
+        }
+        let mut seen = HashSet::new();
+        let (ends, _) = self.cases(&switch.cases, true, |this, case| {
+            for expr in &case.exprs {
+                let operand = this.expr(expr)?;
+                let fits = tag.map_or(this.types.is_bool(operand.ty), |tag| {
+                    let backwards = this.fits(&Operand::value(tag), operand.ty);
+                    this.fits(&operand, tag) || backwards
+                });
+                let message = "invalid case in switch (mismatched types)";
+                ensure(fits, expr.pos, message)?;
+                let once = tag.is_some_and(|tag| !this.types.is_interface(tag));
+                let constant = operand.constant().filter(|_| once);
+                let new = constant.is_none_or(|value| seen.insert(format!("{value:?}")));
+                ensure(new, expr.pos, "duplicate case in expression switch")?;
+            }
+            Ok(None)
+        })?;
+        Ok(ends)
+    }
+
+    fn type_switch(&mut self, switch: &TypeSwitch) -> Checked<bool> {
+        self.stmts(switch.init.as_slice())?;
+        let Operand { ty: over, pos, .. } = self.expr(&switch.over)?;
+        let message = "type switch on a value that is not an interface";
+        ensure(self.types.is_interface(over), pos, message)?;
+        let (ends, used) = self.cases(&switch.cases, false, |this, case| {
+            let mut ty = over;
+            for expr in &case.exprs {
+                if matches!(&expr.kind, ExprKind::Ident(name) if &**name == "nil") {
+                    continue;
+                }
+                let found = this.ty(expr)?;
+                this.assertable(over, found, expr.pos)?;
+                ty = if case.exprs.len() == 1 { found } else { over };
+            }
+            let Some((name, pos)) = &switch.bind else {
+                return Ok(None);
+            };
+            let var = this.declare_var(name, ty, *pos, false)?;
+            this.out.clause_vars.insert(case.pos, var);
+            Ok(Some(var))
+        })?;
+        match &switch.bind {
+            Some((name, pos)) if !used => fault(*pos, format!("declared and not used: {name}")),
+            _ => Ok(ends),
+        }
+    }
+
+    fn clause(&mut self, clause: &CommClause) -> Checked<bool> {
+        self.scoped(|this| {
+            match &clause.comm {
+                Comm::Default => {}
+                Comm::Send(chan, value) => this.send(chan, value)?,
+                Comm::Receive(left, define, chan) => {
+                    this.receive(clause.pos, left, *define, chan)?
+                }
+            }
+            this.stmts(&clause.body.stmts)
+        })
+    }
+
+    /// The receive of a clause of `select`.
+    fn receive(&mut self, pos: Pos, left: &[Expr], define: bool, chan: &Expr) -> Checked<()> {
+        let channel = self.expr(chan)?;
+        let Kind::Chan(Dir::Both | Dir::Receive, elem) = *self.types.kind(channel.ty) else {
+            return fault(chan.pos, illegal("cannot receive from this"));
+        };
+        let n = left.len();
+        ensure(n <= 2, pos, "assignment mismatch: at most 2 variables")?;
+        let values = [elem, basic::UNTYPED_BOOL].map(|ty| Operand::value(ty).at(chan.pos));
+        if define {
+            return self.define(pos, left, &values[..n]);
+        }
+        let wanted = self.targets(left)?;
+        self.give(&values[..n], &wanted, "assignment").map(drop)
     }
 }

@@ -1,349 +1,284 @@
-//! One function on its way to Cranelift's instructions: values, memory, calls, checks.
+//! The units of machine code: functions of Go's and what goes between them and the host.
 #![forbid(unsafe_code)]
 
-use std::collections::HashMap;
+use std::cell::{Cell, RefCell, RefMut};
+use std::collections::BTreeMap;
 
-use cranelift_codegen::ir::types::{F32, F64, I32, I64};
-use cranelift_codegen::ir::{
-    AbiParam, Block, FuncRef, InstBuilder, MemFlagsData, Signature, Type, Value,
-};
-use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
-use cranelift_module::{FuncId as Code, Module};
+use cranelift_codegen::ir::{FuncRef, StackSlotData, StackSlotKind};
+use cranelift_frontend::{FuncInstBuilder, FunctionBuilder, Variable};
 
-use super::{Lower, RESULTS};
-use crate::check::entity::{Func, FuncId, VarId};
-use crate::layout::Word;
-use crate::run::ctx;
-use crate::types::Ty;
+use super::*;
+use crate::check::entity::Func;
 
 /// The words of a value.
 pub(super) type Vals = Vec<Value>;
 
-/// Why a function could not be made: a limit of minigo's or of Cranelift's.
-pub(super) type Made<T> = Result<T, String>;
-
-/// Where a variable is.
-#[derive(Clone, Debug)]
-pub(super) enum Storage {
-    Words(Vec<Variable>),
-    /// In an object, whose address is in a variable.
-    Object(Variable),
-    /// At an address outside the heap.
-    Global(usize),
-}
-
 /// What `break` and `continue` leave.
-#[derive(Clone, Debug)]
-pub(super) struct Target {
-    pub(super) label: Option<crate::ast::Name>,
+pub(super) struct Jumps {
+    pub(super) label: Option<Name>,
     pub(super) end: Block,
     pub(super) next: Option<Block>,
 }
 
+/// One unit on its way to Cranelift's instructions. What changes is in cells, so that calls that
+/// write instructions can stand inside one another.
 pub(super) struct Body<'a, 'f, 'p> {
-    pub(super) lo: &'a mut Lower<'p>,
-    pub(super) b: FunctionBuilder<'f>,
+    lo: RefCell<&'a mut Lower<'p>>,
+    b: RefCell<FunctionBuilder<'f>>,
+    pub(super) p: &'p Program,
+    pub(super) types: &'p Types,
     pub(super) ctx: Value,
     pub(super) closure: Value,
-    pub(super) vars: HashMap<VarId, Storage>,
+    /// The words of local variables; those of a variable that is in an object are its address.
+    pub(super) vars: RefCell<HashMap<VarId, Vec<Variable>>>,
     pub(super) func: Option<&'p Func>,
-    pub(super) results: Vec<Word>,
-    pub(super) targets: Vec<Target>,
+    pub(super) jumps: RefCell<Vec<Jumps>>,
+    /// The label of the statement that comes next.
+    pub(super) label: Cell<Option<Name>>,
     /// Where a panic goes on: to the deferred calls, or out of the function.
     pub(super) unwind: Block,
+    /// Where panics without arguments begin, by the function of the host.
+    pub(super) panics: RefCell<BTreeMap<&'static str, Block>>,
     /// The list of deferred calls, in functions that have any.
-    pub(super) deferred: Option<Variable>,
-    refs: HashMap<Code, FuncRef>,
-    pub(super) nil: Option<Block>,
-    pub(super) label: Option<crate::ast::Name>,
+    pub(super) deferred: Cell<Option<Variable>>,
+    pub(super) refs: RefCell<HashMap<Code, FuncRef>>,
 }
 
-impl<'p> Lower<'p> {
-    /// Runs `write` with a builder of a function, and defines that.
-    pub(super) fn write(
-        &mut self,
-        code: Code,
-        signature: Signature,
-        results: Vec<Word>,
-        func: Option<&'p Func>,
-        write: impl FnOnce(&mut Body<'_, '_, 'p>, Vals) -> Made<()>,
-    ) -> Made<()> {
-        let mut context = std::mem::replace(&mut self.context, self.module.make_context());
-        let mut parts = std::mem::replace(&mut self.builder, FunctionBuilderContext::new());
-        context.func.signature = signature;
-        let mut b = FunctionBuilder::new(&mut context.func, &mut parts);
-        let block = b.create_block();
+impl<'a, 'f, 'p> Body<'a, 'f, 'p> {
+    /// Writes a unit's instructions.
+    pub(super) fn write(lo: &'a mut Lower<'p>, mut b: FunctionBuilder<'f>, unit: &Unit) {
+        let [block, unwind] = [b.create_block(), b.create_block()];
         b.append_block_params_for_function_params(block);
         b.switch_to_block(block);
-        let params = b.block_params(block).to_vec();
-        let unwind = b.create_block();
-        b.declare_value_needs_stack_map(params[1]);
-        let mut body = Body {
-            lo: self,
-            ctx: params[0],
-            closure: params[1],
-            b,
-            vars: HashMap::new(),
-            func,
-            results,
-            targets: Vec::new(),
-            unwind,
-            deferred: None,
-            refs: HashMap::new(),
-            nil: None,
-            label: None,
+        let args = b.block_params(block).to_vec();
+        let (params, results) = lo.shape(unit);
+        let func = match unit {
+            Unit::Func(id) => lo.p.funcs.get(id.0 as usize),
+            _ => None,
         };
-        write(&mut body, params[2..].to_vec())?;
-        body.finish();
-        self.context = context;
-        self.builder = parts;
-        self.define(code)
-    }
-}
-
-impl Body<'_, '_, '_> {
-    fn finish(mut self) {
-        if self.deferred.is_none() {
-            self.b.switch_to_block(self.unwind);
-            self.return_zeros();
+        let body = Body {
+            p: lo.p,
+            types: lo.types,
+            lo: RefCell::new(lo),
+            b: RefCell::new(b),
+            ctx: args[0],
+            closure: args[args.len().min(2) - 1],
+            vars: RefCell::default(),
+            func,
+            jumps: RefCell::default(),
+            label: Cell::default(),
+            unwind,
+            panics: RefCell::default(),
+            deferred: Cell::default(),
+            refs: RefCell::default(),
+        };
+        for (word, value) in params.iter().zip(&args) {
+            body.declared_as(word, *value);
         }
-        if let Some(nil) = self.nil {
-            self.b.switch_to_block(nil);
-            self.host("panic_nil", &[]);
-            self.b.ins().jump(self.unwind, &[]);
+        match unit {
+            Unit::Exit(name, _) => body.exit(name, &args),
+            Unit::Entry => body.entry(&args),
+            Unit::Start => body.start(),
+            Unit::Func(id) => body.function_body(body.func_of(*id), &args[2..]),
+            Unit::Bound(target, later) => body.bound_call(target, *later, &args[2..]),
+            Unit::Wrapper(number, ty) => body.wrapper(*number, *ty, &args[2..]),
+            Unit::Block(ty) => body.call_by_blocks(*ty, args[2], args[3]),
         }
-        self.b.seal_all_blocks();
-        let config = self.lo.module.target_config();
-        self.b.finalize(config);
-    }
-
-    fn return_zeros(&mut self) {
-        let words: Vec<Word> = self.results.iter().take(RESULTS).copied().collect();
-        let zeros: Vals = words.iter().map(|word| self.zero_word(word.clif)).collect();
-        self.b.ins().return_(&zeros);
-    }
-
-    // ------------------------------------------------------------------------------------------
-    // values
-
-    pub(super) fn int(&mut self, value: i64) -> Value {
-        self.b.ins().iconst(I64, value)
-    }
-
-    pub(super) fn zero_word(&mut self, ty: Type) -> Value {
-        match ty {
-            F64 => self.b.ins().f64const(0.0),
-            F32 => self.b.ins().f32const(0.0),
-            _ => self.b.ins().iconst(ty, 0),
+        for (name, block) in body.panics.take() {
+            body.begin(block);
+            body.cold();
+            body.host(name, &[]);
+            body.go_to(body.unwind);
         }
-    }
-
-    pub(super) fn words(&self, ty: Ty) -> Made<Vec<Word>> {
-        let types = &self.lo.p.types;
-        if types.word_count(ty) > crate::layout::MAX_WORDS as u64 {
-            let (ty, most) = (types.show(ty), crate::layout::MAX_WORDS);
-            return Err(format!(
-                "copying a {ty} is outside minigo's subset: over {most} words"
-            ));
+        if body.deferred.get().is_none() {
+            body.begin(unwind);
+            body.return_words(&body.zero_words(&results));
         }
-        Ok(types.words(ty))
+        let config = body.lo().module.target_config();
+        let mut b = body.b.into_inner();
+        b.seal_all_blocks();
+        b.finalize(config);
     }
 
-    pub(super) fn zeros(&mut self, ty: Ty) -> Made<Vals> {
-        let words = self.words(ty)?;
-        Ok(words.iter().map(|word| self.zero_word(word.clif)).collect())
+    pub(super) fn lo(&self) -> RefMut<'_, &'a mut Lower<'p>> {
+        self.lo.borrow_mut()
     }
 
-    /// Declares a value to be a reference.
-    pub(super) fn reference(&mut self, value: Value) -> Value {
-        self.b.declare_value_needs_stack_map(value);
-        value
+    pub(super) fn b(&self) -> RefMut<'_, FunctionBuilder<'f>> {
+        self.b.borrow_mut()
     }
 
-    pub(super) fn variables(&mut self, ty: Ty) -> Made<Vec<Variable>> {
-        let words = self.words(ty)?;
-        Ok(words.iter().map(|word| self.variable(word)).collect())
+    pub(super) fn ins<T>(&self, write: impl FnOnce(FuncInstBuilder<'_, 'f>) -> T) -> T {
+        write(self.b().ins())
     }
 
-    fn variable(&mut self, word: &Word) -> Variable {
-        let variable = self.b.declare_var(word.clif);
-        if word.reference {
-            self.b.declare_var_needs_stack_map(variable);
+    // Functions of the program.
+
+    fn function_body(&self, func: &'p Func, args: &[Value]) {
+        let at = self.ins(|ins| ins.get_stack_pointer(I64));
+        let limit = self.load_int(self.ctx, ctx::STACK_LIMIT);
+        let enough = self.compared(IntCC::UnsignedGreaterThanOrEqual, at, limit);
+        self.panic_unless(enough, "stack_overflow");
+        self.safepoint();
+        self.take_captures(&func.captures);
+        let params: Vec<VarId> = func.receiver.iter().chain(&func.params).copied().collect();
+        let types: Vec<Ty> = params.iter().map(|var| self.var_ty(*var)).collect();
+        for (var, values) in params.iter().zip(self.split(args, &types)) {
+            self.make_var(*var, Some(&values));
         }
-        variable
-    }
-
-    pub(super) fn reference_variable(&mut self) -> Variable {
-        let variable = self.b.declare_var(I64);
-        self.b.declare_var_needs_stack_map(variable);
-        variable
-    }
-
-    pub(super) fn get(&mut self, variables: &[Variable]) -> Vals {
-        variables
-            .iter()
-            .map(|variable| self.b.use_var(*variable))
-            .collect()
-    }
-
-    pub(super) fn set(&mut self, variables: &[Variable], values: &[Value]) {
-        for (variable, value) in variables.iter().zip(values) {
-            self.b.def_var(*variable, *value);
+        for var in &func.results {
+            self.make_var(*var, None);
+        }
+        if func.has_defer {
+            let list = self.variables(basic::UNSAFE_POINTER, &[self.int(0)]);
+            self.deferred.set(Some(list[0]));
+        }
+        if let Some(block) = func.body.block() {
+            self.stmts(&block.stmts);
+        }
+        self.return_results(func);
+        if let Some(list) = self.deferred.get() {
+            self.run_deferred(list);
+            self.return_words(&self.result_values(func));
         }
     }
 
-    // ------------------------------------------------------------------------------------------
-    // calls
-
-    pub(super) fn func_ref(&mut self, code: Code) -> FuncRef {
-        if let Some(found) = self.refs.get(&code) {
-            return *found;
+    fn start(&self) {
+        for global in &self.p.globals {
+            if !global.spec.values.is_empty() {
+                self.assign_all(&global.spec.names, &global.spec.values);
+            }
         }
-        let found = self.lo.module.declare_func_in_func(code, self.b.func);
-        self.refs.insert(code, found);
-        found
+        for func in self.p.inits.iter().chain([&self.p.main]) {
+            self.call_target(&Target::Func(*func), &[]);
+        }
+        self.return_words(&[]);
     }
 
-    /// Calls a function of the host through its exit stub. What it returns is no reference until
-    /// it is declared to be one.
-    pub(super) fn host(&mut self, name: &str, args: &[Value]) -> Value {
-        let exit = self.lo.exit(name);
-        assert_eq!(exit.params, args.len(), "{name}");
-        let callee = self.func_ref(exit.code);
-        let args: Vals = [self.ctx].into_iter().chain(args.iter().copied()).collect();
-        let call = self.b.ins().call(callee, &args);
-        self.b.inst_results(call)[0]
+    fn result_values(&self, func: &Func) -> Vals {
+        let value = |var: &VarId| self.read(&self.var_place(*var), self.var_ty(*var));
+        func.results.iter().flat_map(value).collect()
     }
 
-    /// [`Body::host`] of a function that may panic in Go's sense.
-    pub(super) fn host_checked(&mut self, name: &str, args: &[Value]) -> Value {
-        let result = self.host(name, args);
-        self.check_panic();
-        result
-    }
-
-    /// A word of the results that the host has left in the context.
-    pub(super) fn result(&mut self, index: i32, ty: Type, reference: bool) -> Value {
-        let at = ctx::RESULTS + 8 * index;
-        let value = self.b.ins().load(ty, MemFlagsData::trusted(), self.ctx, at);
-        if reference {
-            self.reference(value)
-        } else {
-            value
+    /// Returns what is in the variables of the results, through the deferred calls if there are
+    /// any.
+    pub(super) fn return_results(&self, func: &Func) {
+        match self.deferred.get() {
+            Some(_) => self.go_to(self.unwind),
+            None => self.return_words(&self.result_values(func)),
         }
     }
 
-    pub(super) fn check_panic(&mut self) {
-        let panicking = self.load_int(self.ctx, ctx::PANICKING);
-        let go_on = self.b.create_block();
-        self.b.ins().brif(panicking, self.unwind, &[], go_on, &[]);
-        self.b.switch_to_block(go_on);
-    }
-
-    /// Calls a function of the program.
-    pub(super) fn call_code(
-        &mut self,
-        code: Code,
-        closure: Value,
-        args: &[Value],
-        results: &[Word],
-    ) -> Vals {
-        let callee = self.func_ref(code);
-        let args: Vals = [self.ctx, closure]
-            .into_iter()
-            .chain(args.iter().copied())
-            .collect();
-        let call = self.b.ins().call(callee, &args);
-        let first = self.b.inst_results(call).to_vec();
-        self.take_results(first, results)
-    }
-
-    /// Calls the function at an address.
-    pub(super) fn call_address(
-        &mut self,
-        address: Value,
-        closure: Value,
-        args: (&[Word], &[Value]),
-        results: &[Word],
-    ) -> Vals {
-        let signature = self.lo.signature(args.0, results);
-        let signature = self.b.import_signature(signature);
-        let args: Vals = [self.ctx, closure]
-            .into_iter()
-            .chain(args.1.iter().copied())
-            .collect();
-        let call = self.b.ins().call_indirect(signature, address, &args);
-        let first = self.b.inst_results(call).to_vec();
-        self.take_results(first, results)
-    }
-
-    fn take_results(&mut self, first: Vals, results: &[Word]) -> Vals {
-        self.check_panic();
-        let mut values = Vec::new();
-        for (index, word) in results.iter().enumerate() {
-            values.push(match first.get(index) {
-                Some(value) if word.reference => self.reference(*value),
-                Some(value) => *value,
-                None => self.result(index as i32, word.clif, word.reference),
-            });
-        }
-        values
-    }
-
-    /// Returns values, the first ones in registers.
-    pub(super) fn return_values(&mut self, values: &[Value]) {
+    /// Returns words, the first ones in registers.
+    pub(super) fn return_words(&self, values: &[Value]) {
         for (index, value) in values.iter().enumerate().skip(RESULTS) {
             self.store_int(*value, self.ctx, ctx::RESULTS + 8 * index as i32);
         }
-        let first: Vals = values.iter().take(RESULTS).copied().collect();
-        self.b.ins().return_(&first);
+        self.ins(|ins| ins.return_(&values[..values.len().min(RESULTS)]));
     }
 
-    /// Calls a closure with arguments.
-    pub(super) fn call_closure(&mut self, closure: Value, ty: Ty, args: &[Value]) -> Vals {
-        self.check_nil(closure);
-        let address = self.load_int(closure, 0);
-        let (params, results) = (self.lo.params(ty), self.lo.results(ty));
-        self.call_address(address, closure, (&params, args), &results)
+    /// Where a function that defers ends: runs the deferred calls, also while it panics.
+    fn run_deferred(&self, list: Variable) {
+        self.begin(self.unwind);
+        self.host("defer_begin", &[self.frame()]);
+        let [head, done] = self.blocks();
+        self.go_to(head);
+        self.begin(head);
+        let first = self.b().use_var(list);
+        self.go_on_if(first, done);
+        let next = self.load_reference(first, 0);
+        self.b().def_var(list, next);
+        let closure = self.load_reference(first, 8);
+        let code = self.load_int(closure, 0);
+        let signature = self.lo().signature(&[WORD, REFERENCE], &[]);
+        let signature = self.b().import_signature(signature);
+        let args = [self.ctx, closure];
+        self.ins(|ins| ins.call_indirect(signature, code, &args));
+        self.host("defer_after", &[self.frame()]);
+        self.go_to(head);
+        self.begin(done);
+        self.host("defer_end", &[self.frame()]);
     }
 
-    // ------------------------------------------------------------------------------------------
-    // words of the host
+    pub(super) fn frame(&self) -> Value {
+        self.ins(|ins| ins.get_frame_pointer(I64))
+    }
 
-    /// A word as the host takes it.
-    pub(super) fn host_word(&mut self, value: Value) -> Value {
-        match self.b.func.dfg.value_type(value) {
-            I64 => value,
-            F64 => self.b.ins().bitcast(I64, MemFlagsData::new(), value),
-            F32 => {
-                let bits = self.b.ins().bitcast(I32, MemFlagsData::new(), value);
-                self.b.ins().uextend(I64, bits)
-            }
-            _ => self.b.ins().uextend(I64, value),
+    // Functions between others.
+
+    fn bound_call(&self, target: &Target, later: bool, args: &[Value]) {
+        let types = self.lo().bound_types(target, later);
+        let words = [&*self.load_all(&types, self.closure, 8), args].concat();
+        if !later {
+            return self.return_words(&self.call_target(target, &words));
         }
+        // This frame calls for the one around it, so `recover` looks for that.
+        let frame = self.frame();
+        self.store_int(frame, self.ctx, ctx::BOUND_FRAME);
+        self.store_int(self.load_int(frame, 0), self.ctx, ctx::BOUND_CALLER);
+        self.call_target(target, &words);
+        self.store_int(self.int(0), self.ctx, ctx::BOUND_FRAME);
+        self.return_words(&[]);
     }
 
-    /// A word that the host has returned.
-    pub(super) fn take_word(&mut self, value: Value, word: &Word) -> Value {
-        match word.clif {
-            I64 if word.reference => self.reference(value),
-            I64 => value,
-            F64 => self.b.ins().bitcast(F64, MemFlagsData::new(), value),
-            F32 => {
-                let bits = self.b.ins().ireduce(I32, value);
-                self.b.ins().bitcast(F32, MemFlagsData::new(), bits)
-            }
-            ty => self.b.ins().ireduce(ty, value),
+    fn wrapper(&self, number: usize, ty: Ty, args: &[Value]) {
+        let (name, _) = self.lo().methods[number].clone();
+        let Some(found) = self.types.find(ty, &name) else {
+            unreachable!("a wrapper is of a method that the type has");
+        };
+        // The host's panics, of a nil receiver, need a frame; the stack is checked by the method.
+        let place = match self.types.is_pointer_shaped(ty) {
+            true => Place::Words(self.variables(ty, &[self.closure])),
+            false => Place::Memory(self.closure, 0),
+        };
+        let (target, owner) = match &found.member {
+            Member::Method(owner, method) => (Target::Func(method.func), *owner),
+            Member::Abstract(owner, method) => (self.lo().abstract_target(method), *owner),
+            Member::Field(_) => unreachable!("checked to be a method"),
+        };
+        let receiver = self.receiver((place, ty), &found.path, (&target, owner));
+        self.return_words(&self.call_target(&target, &[&*receiver, args].concat()));
+    }
+
+    fn call_by_blocks(&self, ty: Ty, arguments: Value, results: Value) {
+        let sig = self.types.func(ty);
+        let args = self.load_all(&sig.params, arguments, 0);
+        let words = [vec![self.closure], args].concat();
+        let found = self.call_target(&Target::Closure(ty), &words);
+        self.store_all(&sig.results, &found, results, 0);
+        self.return_words(&[]);
+    }
+
+    /// See [`fing::stubs::frames`] for what an exit stub leaves on the stack.
+    fn exit(&self, name: &str, args: &[Value]) {
+        let signature = self.b().func.signature.clone();
+        let name = format!("host.{name}");
+        let host = self.lo().declare(&name, Linkage::Import, &signature);
+        let slot = StackSlotData::new(StackSlotKind::ExplicitSlot, 16, 3);
+        let slot = self.b().create_sized_stack_slot(slot);
+        let word = self.load_int(self.ctx, ctx::STACK);
+        let previous = self.load_int(word, 0);
+        let record = self.ins(|ins| ins.stack_addr(I64, slot, 0));
+        self.store_int(previous, record, 0);
+        self.store_int(self.frame(), record, 8);
+        self.store_int(record, word, 0);
+        let host = self.lo().module.declare_func_in_func(host, self.b().func);
+        let call = self.ins(|ins| ins.call(host, args));
+        self.store_int(previous, word, 0);
+        let result = self.b().inst_results(call)[0];
+        self.return_words(&[result]);
+    }
+
+    /// Calls the code at the first argument with the others, and leaves the registers of two
+    /// results in the context, whatever the code returns.
+    fn entry(&self, args: &[Value]) {
+        let signature = self.lo().signature(&[WORD; 6], &[WORD; RESULTS]);
+        let signature = self.b().import_signature(signature);
+        let call = self.ins(|ins| ins.call_indirect(signature, args[0], &args[1..]));
+        let results = self.b().inst_results(call).to_vec();
+        for (result, offset) in results.into_iter().zip([0, 8]) {
+            self.store_int(result, args[1], ctx::RESULTS + offset);
         }
-    }
-
-    pub(super) fn param_signature(&self, params: usize) -> Signature {
-        let mut signature = Signature::new(self.lo.module.isa().default_call_conv());
-        signature.params = vec![AbiParam::new(I64); params];
-        signature
-    }
-
-    pub(super) fn code_of(&mut self, func: FuncId) -> Code {
-        self.lo.func(func.0 as usize)
+        self.return_words(&[]);
     }
 }

@@ -1,350 +1,247 @@
-//! Calls.
+//! Calls, methods, and closures.
 #![forbid(unsafe_code)]
 
-use cranelift_codegen::ir::types::I64;
-use cranelift_codegen::ir::{InstBuilder, Value};
-
-use super::body::{Body, Made, Vals};
-use super::place::Place;
-use crate::ast::*;
-use crate::check::entity::{CallKind, Entity, Func, FuncId, Selection};
-use crate::layout::Word;
-use crate::run::ctx;
-use crate::types::{DeclaredMethod, Kind, Method, Ty};
-
-/// What is called, with what it is called with besides the arguments.
-pub(super) enum Callee {
-    Function(FuncId, Vals),
-    Closure(Value, Ty),
-    /// The method's number and type, the interface's words.
-    Abstract(usize, Ty, Vals),
-}
+use super::*;
+use crate::check::entity::{Builtin, CallKind, Func};
 
 impl<'p> Body<'_, '_, 'p> {
-    pub(super) fn call(&mut self, expr: &'p Expr, call: &'p Call) -> Made<Vals> {
-        match self.lo.p.call_kind(expr.id) {
-            CallKind::Convert(ty) => self.conversion(&call.args[0], ty),
-            CallKind::Builtin(builtin) => self.builtin(expr, builtin, call),
+    pub(super) fn call(&self, expr: &'p Expr, call: &'p Call) -> Vals {
+        if let Some((target, words)) = self.target_of(expr.id, call) {
+            return self.call_target(&target, &words);
+        }
+        match (self.p.call_kind(expr.id), &call.callee.kind) {
+            (CallKind::Convert(ty), _) => self.conversion(&call.args[0], ty),
+            (CallKind::Builtin(builtin), _) => self.builtin(expr, builtin, call),
+            (_, ExprKind::Selector(of, _)) => {
+                // What a weak pointer points to: the word in its cell, or nil without a cell.
+                let cell = self.value(of)[0];
+                let follow = || vec![self.load_reference(cell, 0)];
+                self.choose(&[REFERENCE], cell, follow, || vec![cell])
+            }
+            _ => unreachable!("checked to be a call"),
+        }
+    }
+
+    /// What a call calls and all words that it is called with, if it is no call in name only.
+    fn target_of(&self, id: ExprId, call: &'p Call) -> Option<(Target, Vals)> {
+        let (name, ty) = match self.p.call_kind(id) {
             CallKind::Function => {
-                if let Some(Selection::WeakValue) = self.lo.p.selections.get(&call.callee.id)
-                    && let ExprKind::Selector(of, _) = &call.callee.kind
-                {
-                    let cell = self.value(of)?[0];
-                    return Ok(vec![self.weak_value(cell)]);
+                if let Some(Selection::WeakValue) = self.p.selections.get(&call.callee.id) {
+                    return None;
                 }
-                let callee = self.callee(&call.callee)?;
-                let ty = self.ty(&call.callee);
-                let args = self.arguments(call, ty)?;
-                self.call_callee(&callee, &args)
+                let (target, first) = self.callee(&call.callee);
+                let args = self.arguments(call, self.ty(&call.callee));
+                return Some((target, [first, args].concat()));
             }
-        }
-    }
-
-    /// What a weak pointer points to: the word in its cell, or nil if there is no cell.
-    fn weak_value(&mut self, cell: Value) -> Value {
-        let word = Word {
-            clif: I64,
-            reference: true,
-            offset: 0,
+            CallKind::Builtin(Builtin::Clear) => ("map_clear", basic::UNSAFE_POINTER),
+            CallKind::Builtin(Builtin::Close) => ("chan_close", basic::UNSAFE_POINTER),
+            CallKind::Builtin(Builtin::WeakMake) => ("weak_make", basic::UNSAFE_POINTER),
+            CallKind::Builtin(Builtin::Panic) => ("panic_value", self.lo().heap.any()),
+            _ => return None,
         };
-        let (end, value) = self.block_of(&[word]);
-        let (follow, nil) = self.branch_if(cell);
-        self.b.switch_to_block(follow);
-        let found = self.load_word(&word, cell, 0);
-        self.jump(end, &[found]);
-        self.b.switch_to_block(nil);
-        self.jump(end, &[cell]);
-        self.b.switch_to_block(end);
-        value[0]
+        Some((Target::Host(name, ty), self.value_as(&call.args[0], ty)))
     }
 
-    /// Evaluates what is called.
-    pub(super) fn callee(&mut self, expr: &'p Expr) -> Made<Callee> {
-        match &expr.kind {
-            ExprKind::Paren(inner) => return self.callee(inner),
-            ExprKind::Ident(_) => {
-                if let Some(Entity::Func(func)) = self.lo.p.uses.get(&expr.id) {
-                    return Ok(Callee::Function(*func, Vec::new()));
-                }
-            }
-            ExprKind::Selector(of, _) => match self.lo.p.selections.get(&expr.id) {
-                Some(Selection::Package(Entity::Func(func)) | Selection::MethodExpr(func)) => {
-                    return Ok(Callee::Function(*func, Vec::new()));
-                }
-                Some(Selection::Method(path, declaring, method)) => {
-                    let receiver = self.receiver(of, path, *declaring, method)?;
-                    return Ok(Callee::Function(method.func, receiver));
-                }
-                Some(Selection::Abstract(path, interface, method)) => {
-                    let receiver = self.interface_receiver(of, path, *interface)?;
-                    let number = self.lo.method_number(&method.name, method.ty);
-                    return Ok(Callee::Abstract(number, method.ty, receiver));
-                }
-                _ => {}
-            },
-            _ => {}
+    fn callee(&self, expr: &'p Expr) -> (Target, Vals) {
+        if let ExprKind::Paren(inner) = &expr.kind {
+            return self.callee(inner);
         }
-        let closure = self.value(expr)?[0];
-        Ok(Callee::Closure(closure, self.ty(expr)))
+        let known = self.function(expr);
+        known.unwrap_or_else(|| (Target::Closure(self.ty(expr)), self.value(expr)))
     }
 
-    pub(super) fn call_callee(&mut self, callee: &Callee, args: &[Value]) -> Made<Vals> {
-        match callee {
-            Callee::Function(func, receiver) => {
-                let all: Vals = receiver.iter().chain(args).copied().collect();
-                self.call_function(*func, &all)
+    /// The function or method that an expression names, and its receiver.
+    pub(super) fn function(&self, expr: &'p Expr) -> Option<(Target, Vals)> {
+        let (target, path, owner) = match (self.p.selections.get(&expr.id), self.entity(expr)) {
+            (Some(Selection::Method(path, owner, method)), _) => {
+                (Target::Func(method.func), path, owner)
             }
-            Callee::Closure(closure, ty) => Ok(self.call_closure(*closure, *ty, args)),
-            Callee::Abstract(number, ty, receiver) => {
-                Ok(self.call_abstract(*number, *ty, receiver, args))
+            (Some(Selection::Abstract(path, owner, method)), _) => {
+                (self.lo().abstract_target(method), path, owner)
             }
-        }
-    }
-
-    /// Calls a method of an interface value.
-    pub(super) fn call_abstract(
-        &mut self,
-        number: usize,
-        ty: Ty,
-        receiver: &[Value],
-        args: &[Value],
-    ) -> Vals {
-        self.check_nil(receiver[0]);
-        let methods = self.load_int(receiver[0], 0);
-        let code = self.load_int(methods, 8 * number as i32);
-        let (params, results) = (self.lo.params(ty), self.lo.results(ty));
-        self.call_address(code, receiver[1], (&params, args), &results)
-    }
-
-    pub(super) fn call_function(&mut self, id: FuncId, args: &[Value]) -> Made<Vals> {
-        let func: &'p Func = &self.lo.p.funcs[id.0 as usize];
-        if func.body.block().is_none() {
-            return self.call_host_function(func, args);
-        }
-        let results = self.lo.results(func.ty);
-        let nothing = self.int(0);
-        let code = self.code_of(id);
-        Ok(self.call_code(code, nothing, args, &results))
-    }
-
-    /// Calls a function of the prelude that is written in Rust.
-    fn call_host_function(&mut self, func: &'p Func, args: &[Value]) -> Made<Vals> {
-        let Some(exit) = self.lo.helpers.get(&*func.name) else {
-            return Err(format!("{} has no body", func.name));
+            (Some(Selection::MethodExpr(func)), _) | (_, Some(Entity::Func(func))) => {
+                return Some((Target::Func(*func), Vals::new()));
+            }
+            _ => return None,
         };
-        let name = exit.name;
-        let args: Vals = args.iter().map(|value| self.host_word(*value)).collect();
-        let result = self.host_checked(name, &args);
-        let words = self.lo.results(func.ty);
-        if let [word] = &*words {
-            return Ok(vec![self.take_word(result, word)]);
+        let ExprKind::Selector(of, _) = &expr.kind else {
+            unreachable!("methods are selected");
+        };
+        let receiver = self.receiver((self.place(of), self.ty(of)), path, (&target, *owner));
+        Some((target, receiver))
+    }
+
+    /// The receiver of a method, at the end of a path of fields: of the type that has the method,
+    /// or a pointer to it.
+    pub(super) fn receiver(&self, of: (Place, Ty), path: &[usize], method: (&Target, Ty)) -> Vals {
+        let ((place, ty), (target, owner)) = (of, method);
+        let (place, ty) = self.walk(place, ty, path);
+        let wanted = match target {
+            Target::Func(id) => self.func_of(*id).receiver_ty.unwrap_or(ty),
+            _ => ty,
+        };
+        match wanted {
+            _ if ty == wanted => self.read(&place, ty),
+            _ if ty == owner => vec![self.address(&place, ty)],
+            _ => self.read(&self.pointed_to(self.read(&place, ty)[0]), owner),
         }
-        let mut values = Vec::new();
-        for (index, word) in words.iter().enumerate() {
-            values.push(self.result(index as i32, word.clif, word.reference));
+    }
+
+    pub(super) fn func_of(&self, id: FuncId) -> &'p Func {
+        &self.p.funcs[id.0 as usize]
+    }
+
+    /// Calls a target with all of its words.
+    pub(super) fn call_target(&self, target: &Target, words: &[Value]) -> Vals {
+        let ty = self.lo().type_of(target);
+        match *target {
+            Target::Host(name, _) => {
+                vec![self.reference(self.host_checked(name, words))]
+            }
+            Target::Func(id) if self.func_of(id).body.block().is_none() => {
+                let words: Vals = words.iter().map(|value| self.host_word(*value)).collect();
+                let result = self.host_checked(&self.func_of(id).name, &words);
+                let results = self.types.words_of(&self.types.func(ty).results);
+                match &*results {
+                    [word] => vec![self.taken_word(word, result)],
+                    _ => self.results(&results, &[]),
+                }
+            }
+            Target::Func(id) => {
+                let results = self.types.words_of(&self.types.func(ty).results);
+                let callee = self.func_ref(&Unit::Func(id));
+                let args = [&[self.ctx, self.int(0)], words].concat();
+                let call = self.ins(|ins| ins.call(callee, &args));
+                self.returned(call, &results)
+            }
+            Target::Closure(_) => {
+                self.check_nil(words[0]);
+                self.call_address(self.load_int(words[0], 0), ty, words)
+            }
+            Target::Abstract(number, _) => {
+                self.check_nil(words[0]);
+                let methods = self.load_int(words[0], 0);
+                let code = self.load_int(methods, 8 * number as i32);
+                self.call_address(code, ty, &words[1..])
+            }
         }
-        Ok(values)
+    }
+
+    /// Calls code with a closure and arguments.
+    fn call_address(&self, code: Value, ty: Ty, words: &[Value]) -> Vals {
+        let (params, results) = self.lo().shape_of(&[], ty);
+        let signature = self.lo().signature(&params, &results);
+        let signature = self.b().import_signature(signature);
+        let args = [&[self.ctx], words].concat();
+        let call = self.ins(|ins| ins.call_indirect(signature, code, &args));
+        self.returned(call, &results)
     }
 
     /// The arguments of a function of this type, the last ones packed if it is variadic.
-    pub(super) fn arguments(&mut self, call: &'p Call, ty: Ty) -> Made<Vals> {
-        let sig = self.lo.sig(ty);
-        let mut found: Vec<(Vals, Ty)> = Vec::new();
-        let packs = self.lo.p.packs(call, sig.variadic);
+    fn arguments(&self, call: &'p Call, ty: Ty) -> Vals {
+        let sig = self.types.func(ty);
+        let packs = self.p.packs(call, sig.variadic);
         let fixed = sig.params.len() - usize::from(packs);
-        let elem = match sig.params.last().map(|ty| self.lo.p.types.kind(*ty)) {
-            Some(Kind::Slice(elem)) => Some(*elem),
+        let several = match &*call.args {
+            [one] => self.types.tuple(self.ty(one)),
             _ => None,
         };
-        let wanted = |index: usize| match elem {
-            Some(elem) if packs && index >= fixed => elem,
-            _ => sig.params[index],
-        };
-        if let [one] = &*call.args
-            && let Kind::Tuple(types) = self.lo.p.types.own_kind(self.ty(one))
-        {
-            let mut values = self.value(one)?.into_iter();
-            for (index, ty) in types.iter().enumerate() {
-                let count = self.lo.p.types.word_count(*ty) as usize;
-                let part: Vals = values.by_ref().take(count).collect();
-                found.push((self.assign(part, *ty, wanted(index))?, wanted(index)));
-            }
-        } else {
-            for (index, arg) in call.args.iter().enumerate() {
-                found.push((self.value_as(arg, wanted(index))?, wanted(index)));
-            }
-        }
-        let rest = found.split_off(fixed.min(found.len()));
-        let mut values: Vals = found.into_iter().flat_map(|(values, _)| values).collect();
-        if !packs {
-            values.extend(rest.into_iter().flat_map(|(values, _)| values));
-        } else if rest.is_empty() {
-            let zero = self.int(0);
-            values.extend([zero; 3]);
-        } else if let Some(elem) = elem {
+        let count = several.map_or(call.args.len(), <[Ty]>::len);
+        let elem = sig
+            .params
+            .last()
+            .map_or(basic::VOID, |last| self.elem(*last));
+        let mut wanted = sig.params[..fixed].to_vec();
+        wanted.resize(count.max(fixed), elem);
+        let mut values = self.values_for(&call.args, &wanted);
+        if packs {
+            let rest = values.split_off(fixed);
             let count = self.int(rest.len() as i64);
-            let at = self.new_array(elem, count);
-            let size = self.lo.p.types.size(elem) as i32;
-            for (index, (part, _)) in rest.iter().enumerate() {
-                self.store(elem, part, at, index as i32 * size)?;
+            let at = match rest.is_empty() {
+                true => count,
+                false => self.new_array(elem, count),
+            };
+            self.store_all(&vec![elem; rest.len()], &rest.concat(), at, 0);
+            values.push(vec![at, count, count]);
+        }
+        values.concat()
+    }
+
+    // Closures.
+
+    /// A closure that calls a target with these words: the first ones, or all of them if the call
+    /// is one for later.
+    pub(super) fn bound(&self, target: &Target, words: &[Value], later: bool) -> Value {
+        match (target, words) {
+            (Target::Closure(_), [closure]) => return *closure,
+            (Target::Abstract(..), _) => self.check_nil(words[0]),
+            (Target::Func(id), []) if self.func_of(*id).body.block().is_some() => {
+                return self.closure_with(&Unit::Func(*id), &[], &[]);
             }
-            values.extend([at, count, count]);
+            _ => {}
         }
-        Ok(values)
+        let types = self.lo().bound_types(target, later);
+        self.closure_with(&Unit::Bound(target.clone(), later), &types, words)
     }
 
-    /// The receiver that a method is called with.
-    pub(super) fn receiver(
-        &mut self,
-        of: &'p Expr,
-        path: &[usize],
-        declaring: Ty,
-        method: &DeclaredMethod,
-    ) -> Made<Vals> {
-        let of_ty = self.ty(of);
-        let (last, pointer) = self.after_path(of_ty, path);
-        debug_assert_eq!(last, declaring);
-        if path.is_empty() {
-            return match (method.by_pointer, pointer) {
-                (true, true) => self.value(of),
-                (true, false) => Ok(vec![self.address_of(of)?]),
-                (false, true) => {
-                    let at = self.value(of)?[0];
-                    self.check_nil(at);
-                    self.load(declaring, at, 0)
-                }
-                (false, false) => self.value(of),
-            };
-        }
-        let place = self.field_place(of, path)?;
-        self.receiver_at(place, declaring, pointer, method.by_pointer)
-    }
-
-    /// The type that fields lead to, without a pointer, and whether there is one.
-    fn after_path(&self, ty: Ty, path: &[usize]) -> (Ty, bool) {
-        let mut at = ty;
-        for &index in path {
-            at = self
-                .lo
-                .p
-                .types
-                .field(at, index)
-                .map_or(at, |field| field.ty);
-        }
-        match *self.lo.p.types.own_kind(at) {
-            Kind::Pointer(to) => (to, true),
-            _ => (at, false),
-        }
-    }
-
-    fn receiver_at(&mut self, place: Place, ty: Ty, pointer: bool, wanted: bool) -> Made<Vals> {
-        if !pointer {
-            return match (wanted, &place) {
-                (true, Place::Memory(at, offset)) => Ok(vec![self.inside(*at, (*offset).into())]),
-                (true, _) => unreachable!("checked to be addressable"),
-                (false, _) => self.read(&place, ty),
-            };
-        }
-        let at = match place {
-            Place::Memory(at, offset) => {
-                let at = self.load_int(at, offset);
-                self.reference(at)
-            }
-            Place::Words(variables) => self.b.use_var(variables[0]),
-            _ => unreachable!("checked to be a field"),
+    /// The closure of a call that `go` or `defer` makes, whose parts are evaluated now.
+    pub(super) fn later(&self, expr: &'p Expr) -> Value {
+        let call = match &expr.kind {
+            ExprKind::Paren(inner) => return self.later(inner),
+            ExprKind::Call(call) => call,
+            _ => unreachable!("checked to be a call"),
         };
-        if wanted {
-            return Ok(vec![at]);
-        }
-        self.check_nil(at);
-        self.load(ty, at, 0)
-    }
-
-    /// The interface whose method is called.
-    pub(super) fn interface_receiver(
-        &mut self,
-        of: &'p Expr,
-        path: &[usize],
-        interface: Ty,
-    ) -> Made<Vals> {
-        if path.is_empty() {
-            return self.value(of);
-        }
-        let place = self.field_place(of, path)?;
-        self.read(&place, interface)
-    }
-
-    /// The receiver of a method that an interface calls with its word for a value of this type.
-    pub(super) fn wrapped_receiver(
-        &mut self,
-        word: Value,
-        ty: Ty,
-        path: &[usize],
-        declaring: Ty,
-        method: &DeclaredMethod,
-    ) -> Made<Vals> {
-        let start = self.lo.p.types.pointee(ty);
-        let direct = self.lo.p.types.is_pointer_shaped(ty);
-        if path.is_empty() {
-            return match start {
-                Some(_) if method.by_pointer => Ok(vec![word]),
-                Some(_) => {
-                    self.check_nil(word);
-                    self.load(declaring, word, 0)
-                }
-                None if direct => Ok(vec![word]),
-                None => self.load(ty, word, 0),
+        let Some((target, words)) = self.target_of(expr.id, call) else {
+            let what = match self.p.call_kind(expr.id) {
+                CallKind::Convert(_) => "conversions",
+                _ => "this builtin",
             };
-        }
-        self.check_nil(word);
-        let place = self.walk(Place::Memory(word, 0), start.unwrap_or(ty), path)?;
-        let (_, pointer) = self.after_path(ty, path);
-        self.receiver_at(place, declaring, pointer, method.by_pointer)
-    }
-
-    /// The interface in a value whose embedded field it is.
-    pub(super) fn wrapped_interface(&mut self, word: Value, ty: Ty, path: &[usize]) -> Made<Vals> {
-        self.check_nil(word);
-        let start = self.lo.p.types.pointee(ty).unwrap_or(ty);
-        let place = self.walk(Place::Memory(word, 0), start, path)?;
-        let (last, _) = self.after_path(ty, path);
-        self.read(&place, last)
-    }
-
-    /// `recover()`.
-    pub(super) fn recover(&mut self) -> Vals {
-        let fp = self.b.ins().get_frame_pointer(I64);
-        let caller = self.load_int(fp, 0);
-        self.host("recover", &[caller]);
-        vec![self.result(0, I64, false), self.result(1, I64, true)]
-    }
-
-    /// Says that this frame calls for the one around it, so that `recover` finds that.
-    pub(super) fn calls_for_caller(&mut self, on: bool) {
-        let fp = self.b.ins().get_frame_pointer(I64);
-        let caller = self.load_int(fp, 0);
-        let zero = self.int(0);
-        self.store_int(if on { fp } else { zero }, self.ctx, ctx::BOUND_FRAME);
-        self.store_int(caller, self.ctx, ctx::BOUND_CALLER);
-    }
-
-    /// A method of an interface as a value.
-    pub(super) fn abstract_value(
-        &mut self,
-        receiver: &[Value],
-        method: &Method,
-        interface: Ty,
-    ) -> Made<Vals> {
-        self.check_nil(receiver[0]);
-        let number = self.lo.method_number(&method.name, method.ty);
-        let extra = super::Extra::AbstractValue(number, method.ty, interface);
-        self.bound_closure(extra, &[interface], receiver)
-    }
-
-    pub(super) fn method_value(&mut self, func: FuncId, receiver: &[Value]) -> Made<Vals> {
-        let Some(ty) = self.lo.p.funcs[func.0 as usize].receiver_ty else {
-            unreachable!("a method has a receiver");
+            self.refuse(&format!(
+                "go and defer of {what} are outside minigo's subset"
+            ));
+            return self.int(0);
         };
-        self.bound_closure(super::Extra::MethodValue(func, ty), &[ty], receiver)
+        if let Target::Closure(_) = target {
+            self.check_nil(words[0]);
+        }
+        self.bound(&target, &words, true)
+    }
+
+    /// A function literal: its code, and the objects of what it captures.
+    pub(super) fn literal(&self, id: FuncId) -> Value {
+        let object = |var: &VarId| self.b().use_var(self.vars.borrow()[var][0]);
+        let objects: Vals = self.func_of(id).captures.iter().map(object).collect();
+        let types = vec![basic::UNSAFE_POINTER; objects.len()];
+        self.closure_with(&Unit::Func(id), &types, &objects)
+    }
+
+    /// Finds what the function has captured in its closure.
+    pub(super) fn take_captures(&self, captures: &[VarId]) {
+        for (var, offset) in captures.iter().zip((8..).step_by(8)) {
+            let object = self.load_reference(self.closure, offset);
+            let variables = self.variables(basic::UNSAFE_POINTER, &[object]);
+            self.vars.borrow_mut().insert(*var, variables);
+        }
+    }
+
+    /// A closure of a unit: its code's address, and values of these types. Without values it is
+    /// outside the heap.
+    fn closure_with(&self, unit: &Unit, types: &[Ty], values: &[Value]) -> Value {
+        let callee = self.func_ref(unit);
+        let closure = if values.is_empty() {
+            let code = self.lo().code(unit);
+            let word = self.lo().heap.closure_word(code);
+            self.int(word as i64)
+        } else {
+            let texts = types.iter().enumerate();
+            let texts = texts.map(|(index, ty)| format!("; v{index} {}", self.heap_text(*ty)));
+            let text = format!("struct {{ code uintptr{} }}", texts.collect::<String>());
+            self.new_of(&text)
+        };
+        // Written when it is used, as no function has an address while it is compiled.
+        let address = self.ins(|ins| ins.func_addr(I64, callee));
+        self.store_int(address, closure, 0);
+        self.store_all(types, values, closure, 8);
+        closure
     }
 }

@@ -1,303 +1,244 @@
 //! Expressions.
 #![forbid(unsafe_code)]
 
-use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::types::{F32, F64, I8, I64};
-use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Value};
-
-use super::body::{Body, Made, Vals};
-use super::place::Place;
-use crate::ast::*;
-use crate::check::entity::{Entity, FuncId, Selection};
+use super::*;
 use crate::constant::Const;
-use crate::types::{Kind, Ty, basic};
 
 impl<'p> Body<'_, '_, 'p> {
     pub(super) fn ty(&self, expr: &Expr) -> Ty {
-        self.lo.p.ty_of(expr.id)
+        self.p.ty_of(expr.id)
     }
 
     /// The value of an expression; an untyped one gets its default type.
-    pub(super) fn value(&mut self, expr: &'p Expr) -> Made<Vals> {
-        let ty = self.lo.p.types.default_type(self.ty(expr));
+    pub(super) fn value(&self, expr: &'p Expr) -> Vals {
+        let ty = self.types.default_type(self.ty(expr));
         self.value_of(expr, ty)
     }
 
-    /// The value of an expression as one of a type that it is assignable to.
-    pub(super) fn value_as(&mut self, expr: &'p Expr, ty: Ty) -> Made<Vals> {
-        let from = self.lo.p.types.default_type(self.ty(expr));
+    /// The value of an expression as one of a type that it is assignable to; `_` has none.
+    pub(super) fn value_as(&self, expr: &'p Expr, ty: Ty) -> Vals {
+        let from = self.types.default_type(self.ty(expr));
         if from == basic::UNTYPED_NIL {
             return self.zeros(ty);
         }
-        if self.lo.p.types.is_interface(ty) && !self.lo.p.types.is_interface(from) {
-            let values = self.value_of(expr, from)?;
-            return self.interface_of(&values, from);
-        }
-        self.value_of(expr, ty)
+        let own = ty == basic::VOID || self.types.is_interface(ty);
+        let values = self.value_of(expr, if own { from } else { ty });
+        self.as_type(values, from, ty)
     }
 
-    /// Words as those of a type that theirs is assignable to.
-    pub(super) fn assign(&mut self, values: Vals, from: Ty, to: Ty) -> Made<Vals> {
-        let from = self.lo.p.types.default_type(from);
-        if self.lo.p.types.is_interface(to) && !self.lo.p.types.is_interface(from) {
-            return self.interface_of(&values, from);
+    /// A value as one of a type that its own is assignable to.
+    pub(super) fn as_type(&self, values: Vals, from: Ty, to: Ty) -> Vals {
+        let from = self.types.default_type(from);
+        if !self.types.is_interface(to) || self.types.is_interface(from) {
+            return values;
         }
-        Ok(values)
+        let info = self.lo().hold(from);
+        let word = match self.types.is_pointer_shaped(from) {
+            true => values[0],
+            false => self.object_with(from, &values),
+        };
+        vec![self.int(info), word]
     }
 
-    /// The address of text that is never freed.
-    pub(super) fn text(&mut self, bytes: &[u8]) -> Vals {
-        let address = self.lo.heap.text_bytes(bytes);
+    /// The address of text that is never freed, and its length.
+    pub(super) fn text(&self, bytes: &[u8]) -> Vals {
+        let address = self.lo().heap.text_bytes(bytes);
         vec![self.int(address as i64), self.int(bytes.len() as i64)]
     }
 
-    pub(super) fn constant(&mut self, value: &Const, ty: Ty) -> Made<Vals> {
-        let word = self.words(ty)?.first().map_or(I64, |word| word.clif);
-        Ok(match value {
-            Const::Bool(value) => vec![self.b.ins().iconst(I8, i64::from(*value))],
-            Const::Str(bytes) => self.text(bytes),
-            Const::Int(value) if word == F64 => vec![self.b.ins().f64const(*value as f64)],
-            Const::Float(value) if word == F64 => vec![self.b.ins().f64const(*value)],
-            Const::Int(value) if word == F32 => vec![self.b.ins().f32const(*value as f32)],
-            Const::Float(value) if word == F32 => vec![self.b.ins().f32const(*value as f32)],
-            number => {
-                let value = number.int().unwrap_or(0);
+    fn constant(&self, value: &Const, ty: Ty) -> Vals {
+        let word = self.words(ty).first().map_or(I64, |word| word.clif);
+        vec![match (value, word) {
+            (Const::Str(bytes), _) => return self.text(bytes),
+            (Const::Bool(value), _) => self.ins(|ins| ins.iconst(I8, i64::from(*value))),
+            (Const::Int(value), F64) => self.ins(|ins| ins.f64const(*value as f64)),
+            (Const::Int(value), F32) => self.ins(|ins| ins.f32const(*value as f32)),
+            (Const::Float(value), F64) => self.ins(|ins| ins.f64const(*value)),
+            (Const::Float(value), F32) => self.ins(|ins| ins.f32const(*value as f32)),
+            (number, _) => {
                 // Only the low bits count: the checker has seen that the value fits.
-                let bits = word.bits();
-                let low = (value as u64) << (64 - bits) >> (64 - bits);
-                vec![self.b.ins().iconst(word, low as i64)]
+                let unused = 64 - word.bits();
+                let low = (number.int().unwrap_or(0) as u64) << unused >> unused;
+                self.ins(|ins| ins.iconst(word, low as i64))
             }
-        })
+        }]
     }
 
     /// The value of an expression of this type, or of an untyped one that becomes this type.
-    fn value_of(&mut self, expr: &'p Expr, ty: Ty) -> Made<Vals> {
-        if let Some(value) = self.lo.p.consts.get(&expr.id) {
+    fn value_of(&self, expr: &'p Expr, ty: Ty) -> Vals {
+        if let Some(value) = self.p.consts.get(&expr.id) {
             return self.constant(value, ty);
         }
         match &expr.kind {
             ExprKind::Paren(inner) => self.value_of(inner, ty),
-            ExprKind::Ident(_) => {
-                let entity = self.lo.p.uses.get(&expr.id);
-                self.entity(entity, ty)
-            }
-            ExprKind::Func(_) => {
-                let func = self.lo.p.literals[&expr.id];
-                self.closure_of(func)
-            }
+            ExprKind::Func(_) => vec![self.literal(self.p.literals[&expr.id])],
             ExprKind::Composite(_, elems) => self.composite(expr, elems),
-            ExprKind::Selector(of, _) => self.selector(expr, of, ty),
-            ExprKind::Index(of, index) => self.index(expr, of, index),
             ExprKind::Slice(of, bounds) => self.slice(of, bounds),
-            ExprKind::Assert(of, _) => self.assertion(expr, of, false).map(|(values, _)| values),
+            ExprKind::Assert(of, _) => self.assertion(expr, of, false).0,
             ExprKind::Call(call) => self.call(expr, call),
-            ExprKind::Star(inner) => {
-                let at = self.value(inner)?[0];
-                self.check_nil(at);
-                self.load(self.ty(expr), at, 0)
-            }
+            ExprKind::Unary("&", inner) => vec![self.address_of(inner)],
+            ExprKind::Unary("<-", inner) => self.receive(inner).0,
             ExprKind::Unary(op, inner) => self.unary(op, inner, ty),
             ExprKind::Binary(op, left, right) => self.binary(op, left, right, ty),
-            _ => unreachable!("checked to be a value"),
+            _ => match (self.function(expr), self.entity(expr)) {
+                (Some((target, first)), _) => vec![self.bound(&target, &first, false)],
+                (None, Some(Entity::Nil)) => self.zeros(ty),
+                (None, Some(Entity::Const(value, _))) => self.constant(value, ty),
+                _ => self.read(&self.place(expr), self.ty(expr)),
+            },
         }
     }
 
-    fn entity(&mut self, entity: Option<&'p Entity>, ty: Ty) -> Made<Vals> {
-        match entity {
-            Some(Entity::Var(var)) => {
-                let place = self.var_place(*var);
-                let ty = self.lo.p.vars[var.0 as usize].ty;
-                self.read(&place, ty)
-            }
-            Some(Entity::Func(func)) => self.static_closure(*func),
-            Some(Entity::Nil) => self.zeros(ty),
-            Some(Entity::Const(value, _)) => self.constant(value, ty),
-            _ => unreachable!("checked to be a value"),
-        }
-    }
-
-    /// The closure of a function that captures nothing: its code's address, outside the heap.
-    pub(super) fn static_closure(&mut self, func: FuncId) -> Made<Vals> {
-        if self.lo.p.funcs[func.0 as usize].body.block().is_none() {
-            return Ok(vec![self.host_closure(func)?]);
-        }
-        let code = self.code_of(func);
-        self.closure_outside(code)
-    }
-
-    pub(super) fn closure_outside(&mut self, code: cranelift_module::FuncId) -> Made<Vals> {
-        let word = self.lo.heap.closure_word(code);
-        let address = self.int(word as i64);
-        // Written when it is first used, as no function has an address while it is compiled.
-        let callee = self.func_ref(code);
-        let entry = self.b.ins().func_addr(I64, callee);
-        self.store_int(entry, address, 0);
-        Ok(vec![address])
-    }
-
-    fn selector(&mut self, expr: &'p Expr, of: &'p Expr, ty: Ty) -> Made<Vals> {
-        match self.lo.p.selections.get(&expr.id) {
-            Some(Selection::Package(entity)) => self.entity(Some(entity), ty),
-            Some(Selection::Field(path)) => {
-                let of_ty = self.ty(of);
-                let by_value = self.lo.p.types.pointee(of_ty).is_none() && !self.has_place(of);
-                if let ([index], true) = (&**path, by_value) {
-                    let values = self.value(of)?;
-                    return Ok(self.field_values(&values, of_ty, *index));
-                }
-                let place = self.field_place(of, path)?;
-                self.read(&place, self.ty(expr))
-            }
-            Some(Selection::Method(path, declaring, method)) => {
-                let receiver = self.receiver(of, path, *declaring, method)?;
-                self.method_value(method.func, &receiver)
-            }
-            Some(Selection::Abstract(path, interface, method)) => {
-                let receiver = self.interface_receiver(of, path, *interface)?;
-                self.abstract_value(&receiver, method, *interface)
-            }
-            Some(Selection::MethodExpr(func)) => self.static_closure(*func),
-            _ => unreachable!("checked to be a value"),
-        }
-    }
-
-    fn index(&mut self, expr: &'p Expr, of: &'p Expr, index: &'p Expr) -> Made<Vals> {
-        let ty = self.ty(of);
-        if self.lo.p.types.is_string(ty) {
-            let text = self.value(of)?;
-            let index = self.index_value(index)?;
-            self.check_index(index, text[1]);
-            let at = self.b.ins().iadd(text[0], index);
-            return Ok(vec![self.b.ins().load(I8, MemFlagsData::trusted(), at, 0)]);
-        }
-        let place = self.place(expr)?;
-        self.read(&place, self.ty(expr))
-    }
-
-    fn slice(&mut self, of: &'p Expr, bounds: &'p [Option<Box<Expr>>; 3]) -> Made<Vals> {
-        let ty = self.ty(of);
-        let types = &self.lo.p.types;
-        let (at, size, length, cap, text) = match *types.kind(ty) {
-            Kind::Slice(elem) => {
-                let size = types.size(elem);
-                let slice = self.value(of)?;
-                (slice[0], size, slice[1], slice[2], false)
-            }
-            Kind::Array(n, elem) => {
-                let size = types.size(elem);
-                let at = self.address_of(of)?;
-                let n = self.int(n as i64);
-                (at, size, n, n, false)
-            }
-            Kind::Pointer(array) => {
-                let Kind::Array(n, elem) = *types.kind(array) else {
-                    unreachable!("checked to be an array");
-                };
-                let size = types.size(elem);
-                let at = self.value(of)?[0];
-                self.check_nil(at);
-                let n = self.int(n as i64);
-                (at, size, n, n, false)
-            }
-            _ => {
-                let text = self.value(of)?;
-                (text[0], 1, text[1], text[1], true)
-            }
+    fn slice(&self, of: &'p Expr, bounds: &'p [Option<Box<Expr>>; 3]) -> Vals {
+        let (at, length, cap, elem) = self.elements(of);
+        let text = self.types.is_string(self.ty(of));
+        let value = |bound: &'p Option<Box<Expr>>| Some(self.index_value(bound.as_deref()?));
+        let bounds = bounds.each_ref().map(value);
+        let low = bounds[0].unwrap_or_else(|| self.int(0));
+        let high = bounds[1].unwrap_or(length);
+        let max = bounds[2].unwrap_or(cap);
+        let above = |found, limit, kind| {
+            let above = self.compared(IntCC::UnsignedGreaterThan, found, limit);
+            self.panic_if(above, "panic_slice", &[found, limit, self.int(kind)]);
         };
-        let mut given = Vec::new();
-        for bound in bounds {
-            given.push(
-                bound
-                    .as_deref()
-                    .map(|bound| self.index_value(bound))
-                    .transpose()?,
-            );
+        match bounds {
+            [_, _, Some(_)] => {
+                above(max, cap, 2);
+                above(high, max, 4);
+            }
+            [_, Some(_), _] => above(high, max, if text { 3 } else { 0 }),
+            _ => {}
         }
-        let low = given[0].unwrap_or_else(|| self.int(0));
-        let high = given[1].unwrap_or(length);
-        let max = given[2].unwrap_or(cap);
-        let above = |body: &mut Self, a: Value, b: Value, kind: i64| {
-            let above = body.b.ins().icmp(IntCC::UnsignedGreaterThan, a, b);
-            let kind = body.int(kind);
-            body.panic_if(above, "panic_slice", &[a, b, kind]);
-        };
-        if given[2].is_some() {
-            above(self, max, cap, 2);
-        }
-        if given[1].is_some() || given[2].is_some() {
-            above(
-                self,
-                high,
-                max,
-                if text {
-                    3
-                } else {
-                    i64::from(given[2].is_some()) * 4
-                },
-            );
-        }
-        above(self, low, high, 1);
-        let new_length = self.b.ins().isub(high, low);
-        let new_cap = self.b.ins().isub(max, low);
-        let offset = self.b.ins().imul_imm_s(low, size as i64);
-        let moved = self.b.ins().iadd(at, offset);
+        above(low, high, 1);
+        let new_length = self.ins(|ins| ins.isub(high, low));
+        let new_cap = self.ins(|ins| ins.isub(max, low));
+        let moved = self.element(at, elem, low);
         // An address behind the last element is in no object, or in another one.
         let left = if text { new_length } else { new_cap };
-        let moved = self.b.ins().select(left, moved, at);
+        let moved = self.ins(|ins| ins.select(left, moved, at));
         let moved = self.reference(moved);
-        Ok(if text {
-            vec![moved, new_length]
-        } else {
-            vec![moved, new_length, new_cap]
-        })
+        match text {
+            true => vec![moved, new_length],
+            false => vec![moved, new_length, new_cap],
+        }
     }
 
-    // ------------------------------------------------------------------------------------------
-    // maps
+    // Literals.
 
-    /// The value of a key, zero if there is none, and whether there is one.
-    pub(super) fn map_get(&mut self, ty: Ty, map: Value, key: &[Value]) -> Made<(Vals, Value)> {
-        let Kind::Map(key_ty, value_ty) = *self.lo.p.types.kind(ty) else {
-            unreachable!("checked to be a map");
-        };
-        self.leave_in_buffer(key_ty, key)?;
-        let info = self.int(i64::from(ty.0));
-        let at = self.host_checked("map_get", &[info, map]);
-        let at = self.reference(at);
-        let words = self.words(value_ty)?;
-        let (end, values) = self.block_of(&words);
-        let (found, missing) = self.branch_if(at);
-        self.b.switch_to_block(found);
-        let there = self.load(value_ty, at, 0)?;
-        self.jump(end, &there);
-        self.b.switch_to_block(missing);
-        let zeros = self.zeros(value_ty)?;
-        self.jump(end, &zeros);
-        self.b.switch_to_block(end);
-        let ok = self.b.ins().icmp_imm_s(IntCC::NotEqual, at, 0);
-        Ok((values, ok))
+    fn composite(&self, expr: &'p Expr, elems: &'p [(Option<Expr>, Expr)]) -> Vals {
+        let ty = self.ty(expr);
+        // Inside another literal, `&T` may be left out.
+        if let Kind::Pointer(to) = *self.types.own_kind(ty) {
+            return vec![self.literal_object(to, elems)];
+        }
+        match *self.types.kind(ty) {
+            Kind::Slice(elem) => {
+                let indices = self.indices(ty, elems);
+                let length = indices.iter().map(|index| index + 1).max().unwrap_or(0);
+                let count = self.int(length as i64);
+                let at = self.new_array(elem, count);
+                for (index, (_, value)) in indices.iter().zip(elems) {
+                    let offset = *index as u64 * self.types.size(elem);
+                    self.fill(&Place::Memory(at, offset as i32), elem, value);
+                }
+                vec![at, count, count]
+            }
+            Kind::Map(key_ty, value_ty) => {
+                let map = self.reference(self.host_of("map_new", ty, &[]));
+                for (key, value) in elems {
+                    let key = key.as_ref().map(|key| self.value_as(key, key_ty));
+                    let place = Place::Element(ty, map, key.unwrap_or_default());
+                    self.assign(&place, value_ty, &self.value_as(value, value_ty));
+                }
+                vec![map]
+            }
+            _ => {
+                let place = Place::Words(self.variables(ty, &self.zeros(ty)));
+                self.fill_parts(&place, ty, elems);
+                self.read(&place, ty)
+            }
+        }
     }
 
-    /// Where the value of a key is, which is added if need be.
-    pub(super) fn map_slot(&mut self, ty: Ty, map: Value, key: &[Value]) -> Made<Value> {
-        let Kind::Map(key_ty, _) = *self.lo.p.types.kind(ty) else {
-            unreachable!("checked to be a map");
-        };
-        self.leave_in_buffer(key_ty, key)?;
-        let info = self.int(i64::from(ty.0));
-        let at = self.host_checked("map_set", &[info, map]);
-        Ok(self.reference(at))
+    /// A new object with what the literal of a struct or array says.
+    pub(super) fn literal_object(&self, ty: Ty, elems: &'p [(Option<Expr>, Expr)]) -> Value {
+        let at = self.new_object(ty);
+        self.fill_parts(&Place::Memory(at, 0), ty, elems);
+        at
     }
 
-    /// Copies a value that may be too large for registers.
-    pub(super) fn copy_large(&mut self, to: &Place, from: &'p Expr, ty: Ty) -> Made<()> {
-        let from = self.address_of(from)?;
-        let Place::Memory(at, offset) = to else {
-            return Err("copying such large values is outside minigo's subset".to_owned());
+    /// Writes what a literal says to a place of zeros.
+    fn fill_parts(&self, place: &Place, ty: Ty, elems: &'p [(Option<Expr>, Expr)]) {
+        for (index, (_, value)) in self.indices(ty, elems).into_iter().zip(elems) {
+            let (part, part_ty) = self.part(place, ty, index);
+            self.fill(&part, part_ty, value);
+        }
+    }
+
+    fn fill(&self, place: &Place, ty: Ty, value: &'p Expr) {
+        match &value.kind {
+            ExprKind::Composite(_, elems) if self.ty(value) == ty && self.types.has_parts(ty) => {
+                self.fill_parts(place, ty, elems);
+            }
+            _ => self.assign(place, ty, &self.value_as(value, ty)),
+        }
+    }
+
+    /// Which parts the values of a literal are.
+    fn indices(&self, ty: Ty, elems: &[(Option<Expr>, Expr)]) -> Vec<usize> {
+        let mut next = 0;
+        let index = |(key, _): &(Option<Expr>, Expr)| {
+            let known = key
+                .as_ref()
+                .and_then(|key| match (self.types.kind(ty), &key.kind) {
+                    (Kind::Struct(fields), ExprKind::Ident(name)) => {
+                        fields.iter().position(|field| field.name == *name)
+                    }
+                    _ => Some(self.p.consts.get(&key.id)?.int()? as usize),
+                });
+            let index = known.unwrap_or(next);
+            next = index + 1;
+            index
         };
-        let to = self.inside(*at, i64::from(*offset));
-        let size = self.int(self.lo.p.types.size(ty) as i64);
-        self.host("move", &[to, from, size]);
-        Ok(())
+        elems.iter().map(index).collect()
+    }
+
+    // Interfaces.
+
+    /// Whether an interface value is of a type: 0 or 1.
+    pub(super) fn is_of(&self, interface: &[Value], ty: Ty) -> Value {
+        if let Kind::Interface(methods) = self.types.kind(ty) {
+            for method in methods {
+                self.lo().method_number(&method.name, method.ty);
+            }
+            let args = [interface[0], self.type_number(ty)];
+            return self.bool_of(self.host("implements", &args));
+        }
+        let info = self.lo().hold(ty);
+        self.compared_int(IntCC::Equal, interface[0], info)
+    }
+
+    /// An interface's value as one of a type that it has.
+    pub(super) fn held(&self, interface: &[Value], ty: Ty) -> Vals {
+        match ty {
+            _ if self.types.is_interface(ty) => interface.to_vec(),
+            _ if self.types.is_pointer_shaped(ty) => vec![interface[1]],
+            _ => self.load(ty, interface[1], 0),
+        }
+    }
+
+    /// `x.(T)`: panics if it does not hold, unless both results are wanted.
+    pub(super) fn assertion(&self, expr: &'p Expr, of: &'p Expr, ok: bool) -> (Vals, Value) {
+        let (from, ty) = (self.ty(of), self.ty(expr));
+        let interface = self.value(of);
+        let is = self.is_of(&interface, ty);
+        if !ok {
+            let not = self.ins(|ins| ins.bxor_imm_s(is, 1));
+            let args = [interface[0], self.type_number(ty), self.type_number(from)];
+            self.panic_if(not, "panic_assertion", &args);
+            return (self.held(&interface, ty), is);
+        }
+        let (held, zeros) = (|| self.held(&interface, ty), || self.zeros(ty));
+        (self.choose(&self.words(ty), is, held, zeros), is)
     }
 }

@@ -4,117 +4,116 @@
 mod body;
 mod builtin;
 mod call;
-mod checks;
-mod closure;
-mod compare;
-mod composite;
-mod control;
-mod convert;
+mod emit;
 mod expr;
-mod function;
+mod flow;
 mod link;
-mod memory;
 mod operator;
 mod place;
 mod stmt;
-mod switch;
 
-use std::collections::{HashMap, HashSet};
+// The parts of the module share these names.
+use std::collections::HashMap;
 
-use cranelift_codegen::Context;
-use cranelift_codegen::ir::types::I64;
-use cranelift_codegen::ir::{AbiParam, Signature};
-use cranelift_frontend::FunctionBuilderContext;
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::types::{F32, F64, I8, I32, I64};
+use cranelift_codegen::ir::{AbiParam, Block, InstBuilder, MemFlagsData, Signature, Value};
 use cranelift_jit::{JITBuilder, JITModule};
 use cranelift_module::{FuncId as Code, Linkage, Module, default_libcall_names};
 
 use fing::Mutator;
 
-use crate::ast::Name;
-use crate::check::entity::{FuncId, Program};
+use crate::ast::*;
+use crate::check::entity::{Entity, FuncId, Program, Selection, VarId};
 use crate::layout::Word;
-use crate::run::{HELPERS, HeapTypes, Options, TypeInfo};
-use crate::types::{Sig, Ty};
+use crate::run::{CALLED, HELPERS, HeapTypes, Options, TypeInfo, ctx};
+use crate::types::{Kind, Member, Method, Ty, Types, basic};
+use body::{Body, Vals};
 pub(crate) use link::Compiled;
+use place::Place;
 
 /// Results that are returned in registers; further ones are left in the context.
 const RESULTS: usize = 2;
 
-/// A function to be made, besides those of the program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Extra {
-    /// Calls the function whose closure is in its own closure, with the arguments that are there:
-    /// what `go`, `defer` and cleanups call. The function's type.
-    Bound(Ty),
-    /// The same for a method value: only the receiver is in the closure. The method's type and the
-    /// receiver's.
-    MethodValue(FuncId, Ty),
-    /// The same for a method of an interface: its number and type, the interface.
-    AbstractValue(usize, Ty, Ty),
-    /// A method as an interface calls it, with the value's word: the method's number and the type
-    /// of the value.
+/// A word that is no reference, and one that is.
+const WORD: Word = Word {
+    clif: I64,
+    reference: false,
+    offset: 0,
+};
+const REFERENCE: Word = Word {
+    reference: true,
+    ..WORD
+};
+
+/// What a call calls. The words of a call are the first ones that the target needs, and then the
+/// arguments.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Target {
+    /// A function; a method's first argument is the receiver.
+    Func(FuncId),
+    /// A value of this function type, whose word is the first one.
+    Closure(Ty),
+    /// The method of an interface with this number and type. The interface's words come first.
+    Abstract(usize, Ty),
+    /// A function of the host, and the type of what it is called with.
+    Host(&'static str, Ty),
+}
+
+/// A function of machine code. It is made if something refers to it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Unit {
+    /// Initializes the globals and calls `main`.
+    Start,
+    /// A function of the program, or of the prelude.
+    Func(FuncId),
+    /// Calls a target with the first words from its closure, and the arguments that it is called
+    /// with itself; or with all words from its closure, which is what `go`, `defer` and cleanups
+    /// call.
+    Bound(Target, bool),
+    /// A method as an interface calls it, with the value's word as the closure: the method's number
+    /// and the type of the value.
     Wrapper(usize, Ty),
-    /// A function of the prelude that is written in Rust, as a closure's code.
-    Host(FuncId),
-    /// `close` of the channel in its closure.
-    Close,
-    /// `panic` with the value in its closure, of type `any`.
-    Panic(Ty),
     /// Calls its closure, a function of this type, with the arguments in one block of memory, and
     /// leaves the results in another: what callers by Go's register ABI come to.
     Block(Ty),
+    /// The stub by which generated code calls a function of the host: its name and how many words
+    /// it takes.
+    Exit(&'static str, usize),
+    /// What the host calls closures by.
+    Entry,
 }
 
-/// What is declared, and has to be made.
-#[derive(Clone, Copy, Debug)]
-enum Open {
-    Func(usize),
-    Extra(Extra),
-    Exit(&'static str),
-}
-
-/// The stub by which generated code calls a function of the host.
-#[derive(Clone, Copy, Debug)]
-struct Exit {
-    name: &'static str,
-    code: Code,
-    params: usize,
-    wanted: bool,
-}
-
-struct Registered {
-    code: Code,
-    bytes: u32,
-    maps: Vec<(u32, Vec<u32>)>,
-}
+/// A unit's code, how many bytes it has, and its stack maps.
+type Made = (Code, u32, Vec<(u32, Vec<u32>)>);
 
 /// A program on its way to machine code.
 pub(crate) struct Lower<'p> {
     p: &'p Program,
+    types: &'p Types,
     module: JITModule,
-    context: Context,
-    builder: FunctionBuilderContext,
-    /// By function of the program: its code, and whether something refers to that.
-    funcs: Vec<(Code, bool)>,
-    helpers: HashMap<&'static str, Exit>,
-    extras: HashMap<Extra, Code>,
-    open: Vec<Open>,
-    registered: Vec<Registered>,
+    units: HashMap<Unit, Code>,
+    /// The units that are not made yet.
+    open: Vec<Unit>,
+    made: Vec<Made>,
     heap: HeapTypes<'p>,
     infos: &'static [TypeInfo],
     /// Types that interfaces may hold.
     held: Vec<Ty>,
-    held_set: HashSet<Ty>,
-    /// Numbers of methods that interfaces have.
-    methods: HashMap<(Name, Ty), usize>,
+    /// Methods that interfaces have, with their types, by number.
+    methods: Vec<(Name, Ty)>,
     /// Where the globals are.
-    globals: HashMap<crate::check::entity::VarId, usize>,
+    globals: HashMap<VarId, usize>,
     global_roots: Vec<usize>,
+    /// Functions of the prelude that the host calls, by name.
+    called: HashMap<&'static str, Code>,
     clif: Option<String>,
     /// Functions are called by Go's register ABI too.
     blocks: bool,
     /// Knows how far apart the objects of a window are.
     mutator: Mutator,
+    /// Why there is no program: the first limit of minigo's or of Cranelift's that was met.
+    refused: Option<String>,
 }
 
 impl<'p> Lower<'p> {
@@ -125,185 +124,207 @@ impl<'p> Lower<'p> {
         mutator: Mutator,
         options: &Options,
     ) -> Result<Lower<'p>, String> {
+        let verify = cfg!(debug_assertions).to_string();
         let flags = [
             ("preserve_frame_pointers", "true"),
             ("opt_level", "speed"),
-            (
-                "enable_verifier",
-                if cfg!(debug_assertions) {
-                    "true"
-                } else {
-                    "false"
-                },
-            ),
+            ("enable_verifier", &*verify),
         ];
         let mut builder = JITBuilder::with_flags(&flags, default_libcall_names())
             .map_err(|error| error.to_string())?;
         for (name, address, _) in HELPERS.iter() {
             builder.symbol(format!("host.{name}"), address.cast());
         }
-        let module = JITModule::new(builder);
         let mut lower = Lower {
             p,
-            context: module.make_context(),
-            module,
-            builder: FunctionBuilderContext::new(),
-            funcs: Vec::new(),
-            helpers: HashMap::new(),
-            extras: HashMap::new(),
+            types: &p.types,
+            module: JITModule::new(builder),
+            units: HashMap::new(),
             open: Vec::new(),
-            registered: Vec::new(),
+            made: Vec::new(),
             heap,
             infos,
             held: Vec::new(),
-            held_set: HashSet::new(),
-            methods: HashMap::new(),
+            methods: Vec::new(),
             globals: HashMap::new(),
             global_roots: Vec::new(),
+            called: HashMap::new(),
             clif: options.clif.then(String::new),
             blocks: options.int_regs.is_some(),
             mutator,
+            refused: None,
         };
-        for (name, _, params) in HELPERS.iter() {
-            lower.declare_exit(name, *params)?;
+        for var in p.globals.iter().flat_map(|global| &global.vars) {
+            lower.place_global(*var);
         }
-        for func in &p.funcs {
-            let index = lower.funcs.len();
-            let signature = lower.signature(&lower.func_params(func), &lower.results(func.ty));
-            let name = format!("{}.{index}", func.name);
-            let code = lower
-                .module
-                .declare_function(&name, Linkage::Local, &signature);
-            let code = code.map_err(|error| error.to_string())?;
-            lower.funcs.push((code, false));
-        }
-        lower.place_globals();
         Ok(lower)
     }
 
     /// Globals lie outside the heap; their references are roots.
-    fn place_globals(&mut self) {
-        for global in &self.p.globals {
-            for var in &global.vars {
-                let ty = self.p.vars[var.0 as usize].ty;
-                let words = self.p.types.size(ty).div_ceil(8).max(1);
-                let memory = vec![0u64; words as usize].leak();
-                let address = memory.as_ptr().expose_provenance();
-                self.globals.insert(*var, address);
-                if self.p.types.word_count(ty) <= crate::layout::MAX_WORDS as u64 {
-                    let words = self.p.types.words(ty).into_iter();
-                    let roots = words.filter(|word| word.reference);
-                    self.global_roots
-                        .extend(roots.map(|word| address + word.offset as usize));
-                } else {
-                    // Whole, as a value that is no address is ignored.
-                    self.global_roots
-                        .extend((0..words as usize).map(|n| address + 8 * n));
-                }
-            }
+    fn place_global(&mut self, var: VarId) {
+        let ty = self.p.vars[var.0 as usize].ty;
+        let count = self.types.size(ty).div_ceil(8).max(1) as usize;
+        let address = vec![0u64; count].leak().as_ptr().expose_provenance();
+        self.globals.insert(var, address);
+        let (large, words) = (self.types.is_large(ty), self.types.words(ty));
+        // A large one is a root whole, as a value that is no address is ignored.
+        let is_root = |offset: &usize| {
+            let mut references = words.iter().filter(|word| word.reference);
+            large || references.any(|word| word.offset as usize == *offset)
+        };
+        let roots = (0..count).map(|index| 8 * index).filter(is_root);
+        self.global_roots
+            .extend(roots.map(|offset| address + offset));
+    }
+
+    /// What a result says; the first error is kept, and ends the compilation when it is over.
+    fn keep<T: Default>(&mut self, result: Result<T, String>) -> T {
+        result.unwrap_or_else(|error| {
+            self.refused.get_or_insert(error);
+            T::default()
+        })
+    }
+
+    // Types.
+
+    /// Notes that interfaces may hold values of the type, and parts of them, as `fmt` has them.
+    fn note_held(&mut self, ty: Ty) {
+        if self.held.contains(&ty) {
+            return;
+        }
+        self.held.push(ty);
+        match self.types.kind(ty) {
+            Kind::Pointer(of) | Kind::Slice(of) | Kind::Array(_, of) => self.note_held(*of),
+            Kind::Map(key, value) => [key, value].into_iter().for_each(|ty| self.note_held(*ty)),
+            Kind::Struct(fields) => fields.iter().for_each(|field| self.note_held(field.ty)),
+            _ => {}
         }
     }
 
-    /// The signature of a function of the program: context, closure, arguments.
-    fn signature(&self, params: &[Word], results: &[Word]) -> Signature {
-        let mut signature = Signature::new(self.module.isa().default_call_conv());
-        signature.params = vec![AbiParam::new(I64); 2];
-        signature
-            .params
-            .extend(params.iter().map(|word| AbiParam::new(word.clif)));
-        let results = results.iter().take(RESULTS);
-        signature.returns = results.map(|word| AbiParam::new(word.clif)).collect();
-        signature
-    }
-
-    fn sig(&self, ty: Ty) -> &'p Sig {
-        match self.p.types.sig(ty) {
-            Some(sig) => sig,
-            None => unreachable!("checked to be a function"),
-        }
-    }
-
-    fn words_of(&self, types: &[Ty]) -> Vec<Word> {
-        types
-            .iter()
-            .flat_map(|ty| self.p.types.words(*ty))
-            .collect()
-    }
-
-    fn params(&self, ty: Ty) -> Vec<Word> {
-        self.words_of(&self.sig(ty).params)
-    }
-
-    fn results(&self, ty: Ty) -> Vec<Word> {
-        self.words_of(&self.sig(ty).results)
-    }
-
-    /// The words of a function's receiver and parameters.
-    fn func_params(&self, func: &crate::check::entity::Func) -> Vec<Word> {
-        let receiver = func
-            .receiver_ty
-            .iter()
-            .flat_map(|ty| self.p.types.words(*ty));
-        receiver.chain(self.params(func.ty)).collect()
-    }
-
-    /// The address that stands for a type in interfaces.
-    fn info(&self, ty: Ty) -> usize {
-        std::ptr::from_ref(&self.infos[ty.0 as usize]).expose_provenance()
-    }
-
-    /// How far apart objects of a site's window are; none: there are no windows for the type.
-    fn stride(&self, site: usize) -> Option<usize> {
-        let window = self.mutator.window(self.heap.at_site(site));
-        window.ok().map(|window| window.stride())
-    }
-
-    /// Notes that interfaces may hold values of the type.
-    fn hold(&mut self, ty: Ty) {
-        if self.held_set.insert(ty) {
-            self.held.push(ty);
-        }
+    /// The address that stands for a type in interfaces, which may hold values of it.
+    fn hold(&mut self, ty: Ty) -> i64 {
+        self.note_held(ty);
+        std::ptr::from_ref(&self.infos[ty.0 as usize]).expose_provenance() as i64
     }
 
     /// The number of a method that interfaces have.
     fn method_number(&mut self, name: &Name, ty: Ty) -> usize {
-        let next = self.methods.len();
-        *self.methods.entry((name.clone(), ty)).or_insert(next)
+        let mut known = self.methods.iter();
+        let found = known.position(|(known, of)| known == name && *of == ty);
+        found.unwrap_or_else(|| {
+            self.methods.push((name.clone(), ty));
+            self.methods.len() - 1
+        })
     }
 
-    /// The code of an extra function, which will be made.
-    fn extra(&mut self, extra: Extra) -> Result<Code, String> {
-        if let Some(code) = self.extras.get(&extra) {
-            return Ok(*code);
-        }
-        let signature = self.extra_signature(extra);
-        let name = format!("extra.{}", self.extras.len());
-        let code = self
-            .module
-            .declare_function(&name, Linkage::Local, &signature);
-        let code = code.map_err(|error| error.to_string())?;
-        self.extras.insert(extra, code);
-        self.open.push(Open::Extra(extra));
-        Ok(code)
+    fn abstract_target(&mut self, method: &Method) -> Target {
+        Target::Abstract(self.method_number(&method.name, method.ty), method.ty)
     }
 
-    /// The code of a function of the program, which will be made.
-    fn func(&mut self, func: usize) -> Code {
-        let (code, wanted) = &mut self.funcs[func];
-        if !std::mem::replace(wanted, true) {
-            self.open.push(Open::Func(func));
-        }
-        *code
-    }
-
-    /// The exit stub to a function of the host, which will be made.
-    fn exit(&mut self, name: &str) -> Exit {
-        let Some(exit) = self.helpers.get_mut(name) else {
-            unreachable!("{name} is no function of the host");
+    /// The number of a type of the heap's, and how far apart the objects of its windows are; none:
+    /// there are no windows for the type.
+    fn site(&mut self, text: &str) -> (usize, Option<usize>) {
+        let site = self.heap.site(text).map(Some);
+        let Some(site) = self.keep(site) else {
+            return (0, None);
         };
-        if !std::mem::replace(&mut exit.wanted, true) {
-            self.open.push(Open::Exit(exit.name));
+        let window = self.mutator.window(self.heap.at_site(site));
+        (site, window.ok().map(|window| window.stride()))
+    }
+
+    // Units.
+
+    /// The code of a unit, which will be made.
+    fn code(&mut self, unit: &Unit) -> Code {
+        if let Some(code) = self.units.get(unit) {
+            return *code;
         }
-        *exit
+        let name = match unit {
+            Unit::Func(id) => format!("{}.{}", self.p.funcs[id.0 as usize].name, id.0),
+            Unit::Exit(name, _) => format!("exit.{name}"),
+            _ => format!("{unit:?}"),
+        };
+        let (params, results) = self.shape(unit);
+        let signature = self.signature(&params, &results);
+        let code = self.declare(&name, Linkage::Local, &signature);
+        self.units.insert(unit.clone(), code);
+        self.open.push(unit.clone());
+        if let Unit::Exit(name, _) = unit {
+            self.called_by(name);
+        }
+        code
+    }
+
+    /// Has the functions of the prelude made that a function of the host calls.
+    fn called_by(&mut self, host: &str) {
+        for (_, name) in CALLED.iter().filter(|(by, _)| *by == host) {
+            let mut funcs = self.p.funcs.iter().zip(0..);
+            if let Some((_, id)) = funcs.find(|(func, _)| func.name == *name) {
+                let code = self.code(&Unit::Func(FuncId(id)));
+                self.called.insert(name, code);
+            }
+        }
+    }
+
+    fn declare(&mut self, name: &str, linkage: Linkage, signature: &Signature) -> Code {
+        let code = self.module.declare_function(name, linkage, signature);
+        let code = code.map(Some).map_err(|error| error.to_string());
+        self.keep(code).unwrap_or(Code::from_u32(0))
+    }
+
+    /// The words that a unit takes and returns.
+    fn shape(&self, unit: &Unit) -> (Vec<Word>, Vec<Word>) {
+        match unit {
+            Unit::Exit(_, params) => (vec![WORD; 1 + params], vec![WORD]),
+            // An address, the context, the closure, four words.
+            Unit::Entry => (vec![WORD; 7], Vec::new()),
+            Unit::Block(_) => (vec![WORD, REFERENCE, WORD, WORD], Vec::new()),
+            Unit::Start | Unit::Bound(_, true) => (vec![WORD, REFERENCE], Vec::new()),
+            Unit::Wrapper(number, _) => self.shape_of(&[], self.methods[*number].1),
+            Unit::Bound(target, false) => self.shape_of(&[], self.type_of(target)),
+            Unit::Func(id) => {
+                let func = &self.p.funcs[id.0 as usize];
+                self.shape_of(func.receiver_ty.as_slice(), func.ty)
+            }
+        }
+    }
+
+    /// The words of a function of this type: the context, the closure, and the arguments.
+    fn shape_of(&self, receiver: &[Ty], ty: Ty) -> (Vec<Word>, Vec<Word>) {
+        let sig = self.types.func(ty);
+        let args = self.types.words_of(receiver.iter().chain(&sig.params));
+        let params = [vec![WORD, REFERENCE], args].concat();
+        (params, self.types.words_of(&sig.results))
+    }
+
+    /// The type of a target, without the receiver.
+    fn type_of(&self, target: &Target) -> Ty {
+        match target {
+            Target::Func(id) => self.p.funcs[id.0 as usize].ty,
+            Target::Closure(ty) | Target::Abstract(_, ty) | Target::Host(_, ty) => *ty,
+        }
+    }
+
+    fn signature(&self, params: &[Word], results: &[Word]) -> Signature {
+        let mut signature = Signature::new(self.module.isa().default_call_conv());
+        let words = |words: &[Word]| words.iter().map(|word| AbiParam::new(word.clif)).collect();
+        signature.params = words(params);
+        signature.returns = words(&results[..results.len().min(RESULTS)]);
+        signature
+    }
+
+    /// The types of the values in the closure of [`Unit::Bound`].
+    fn bound_types(&self, target: &Target, later: bool) -> Vec<Ty> {
+        let first = match target {
+            Target::Func(id) => self.p.funcs[id.0 as usize].receiver_ty,
+            Target::Closure(_) => Some(basic::UNSAFE_POINTER),
+            Target::Abstract(..) => Some(self.heap.any()),
+            Target::Host(_, ty) => return vec![*ty],
+        };
+        let params = match later {
+            true => &*self.types.func(self.type_of(target)).params,
+            false => &[],
+        };
+        first.iter().chain(params).copied().collect()
     }
 }

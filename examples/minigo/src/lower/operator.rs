@@ -1,238 +1,284 @@
-//! Operators.
+//! Operators, comparisons and conversions.
 #![forbid(unsafe_code)]
 
-use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
-use cranelift_codegen::ir::types::{I8, I64};
-use cranelift_codegen::ir::{InstBuilder, Value};
+use std::cmp::Ordering;
 
-use super::body::{Body, Made, Vals};
-use crate::ast::*;
-use crate::types::{Kind, Ty, basic};
+use cranelift_codegen::ir::condcodes::FloatCC;
+use cranelift_codegen::ir::{Opcode, Type};
+
+use super::*;
+use crate::types::Basic;
+
+/// Comparisons: of integers and results of the host, and of floats.
+const COMPARISONS: [(&str, IntCC, FloatCC); 6] = [
+    ("==", IntCC::Equal, FloatCC::Equal),
+    ("!=", IntCC::NotEqual, FloatCC::NotEqual),
+    ("<", IntCC::SignedLessThan, FloatCC::LessThan),
+    ("<=", IntCC::SignedLessThanOrEqual, FloatCC::LessThanOrEqual),
+    (">", IntCC::SignedGreaterThan, FloatCC::GreaterThan),
+    (
+        ">=",
+        IntCC::SignedGreaterThanOrEqual,
+        FloatCC::GreaterThanOrEqual,
+    ),
+];
+
+/// Operators on two numbers: on signed integers, on unsigned ones, on floats.
+const OPERATORS: [(&str, Opcode, Opcode, Opcode); 8] = [
+    ("+", Opcode::Iadd, Opcode::Iadd, Opcode::Fadd),
+    ("-", Opcode::Isub, Opcode::Isub, Opcode::Fsub),
+    ("*", Opcode::Imul, Opcode::Imul, Opcode::Fmul),
+    ("/", Opcode::Sdiv, Opcode::Udiv, Opcode::Fdiv),
+    ("%", Opcode::Srem, Opcode::Urem, Opcode::Nop),
+    ("&", Opcode::Band, Opcode::Band, Opcode::Nop),
+    ("|", Opcode::Bor, Opcode::Bor, Opcode::Nop),
+    ("^", Opcode::Bxor, Opcode::Bxor, Opcode::Nop),
+];
 
 impl<'p> Body<'_, '_, 'p> {
-    /// An integer as a word of 64 bits.
-    pub(super) fn widen(&mut self, value: Value, ty: Ty) -> Value {
-        match self.lo.p.types.integer(ty) {
-            Some((64, _)) | None => value,
-            Some((_, true)) => self.b.ins().sextend(I64, value),
-            Some((_, false)) => self.b.ins().uextend(I64, value),
+    /// A word of the host's as a `bool`.
+    pub(super) fn bool_of(&self, value: Value) -> Value {
+        self.ins(|ins| ins.ireduce(I8, value))
+    }
+
+    pub(super) fn is_signed(&self, ty: Ty) -> bool {
+        self.types.integer(ty).is_none_or(|(_, signed)| signed)
+    }
+
+    pub(super) fn unary(&self, op: &str, inner: &'p Expr, ty: Ty) -> Vals {
+        let value = self.value_as(inner, ty)[0];
+        vec![match op {
+            "-" if self.types.is_float(ty) => self.ins(|ins| ins.fneg(value)),
+            "-" => self.ins(|ins| ins.ineg(value)),
+            "^" => self.ins(|ins| ins.bnot(value)),
+            "!" => self.ins(|ins| ins.bxor_imm_s(value, 1)),
+            _ => value,
+        }]
+    }
+
+    pub(super) fn binary(&self, op: &str, left: &'p Expr, right: &'p Expr, ty: Ty) -> Vals {
+        if matches!(op, "&&" | "||") {
+            let first = self.value(left);
+            let (more, stop) = (|| self.value(right), || first.clone());
+            let words = self.words(basic::BOOL);
+            return match op {
+                "&&" => self.choose(&words, first[0], more, stop),
+                _ => self.choose(&words, first[0], stop, more),
+            };
+        }
+        if COMPARISONS.iter().any(|(known, ..)| *known == op) {
+            let ty = self.compared_as(self.ty(left), self.ty(right));
+            return vec![self.compare_with(op, &self.value_as(left, ty), right, ty)];
+        }
+        let value = self.value_as(left, ty);
+        self.operate(op, &value, ty, &self.operand(op, right, ty))
+    }
+
+    /// The right side of an operator, and its type.
+    pub(super) fn operand(&self, op: &str, right: &'p Expr, ty: Ty) -> (Vals, Ty) {
+        match op {
+            "<<" | ">>" => (self.value(right), self.types.default_type(self.ty(right))),
+            _ => (self.value_as(right, ty), ty),
         }
     }
 
-    pub(super) fn unary(&mut self, op: &str, inner: &'p Expr, ty: Ty) -> Made<Vals> {
-        match op {
-            "&" => return self.address(inner),
-            "<-" => return self.receive(inner).map(|(values, _)| values),
+    pub(super) fn operate(&self, op: &str, left: &[Value], ty: Ty, right: &(Vals, Ty)) -> Vals {
+        let (right, right_ty) = right;
+        if self.types.is_string(ty) {
+            self.host_checked("concat", &[left, right].concat());
+            return self.left(basic::STRING);
+        }
+        vec![match op {
+            "<<" | ">>" => self.shift(op, left[0], ty, right[0], *right_ty),
+            _ => self.arithmetic(op, left[0], right[0], ty),
+        }]
+    }
+
+    fn arithmetic(&self, op: &str, a: Value, b: Value, ty: Ty) -> Value {
+        let found = OPERATORS.iter().find(|(known, ..)| *known == op);
+        let Some((_, signed, unsigned, float)) = found else {
+            return self.ins(|ins| ins.band_not(a, b));
+        };
+        let opcode = match ty {
+            _ if self.types.is_float(ty) => *float,
+            _ if self.is_signed(ty) => *signed,
+            _ => *unsigned,
+        };
+        let clif = self.type_of(a);
+        match opcode {
+            Opcode::Udiv | Opcode::Urem => self.panic_unless(b, "panic_divide"),
+            Opcode::Sdiv | Opcode::Srem => {
+                self.panic_unless(b, "panic_divide");
+                // The least number divided by -1 is itself in Go, and a trap in hardware.
+                let minus_one = self.compared_int(IntCC::Equal, b, -1);
+                let one = self.ins(|ins| ins.iconst(clif, 1));
+                let divisor = self.ins(|ins| ins.select(minus_one, one, b));
+                let result = self.op(opcode, clif, &[a, divisor]);
+                if opcode == Opcode::Srem {
+                    return result;
+                }
+                let negated = self.ins(|ins| ins.ineg(a));
+                return self.ins(|ins| ins.select(minus_one, negated, result));
+            }
             _ => {}
         }
-        let value = self.value_as(inner, ty)?[0];
-        let float = self.lo.p.types.is_float(ty);
-        Ok(vec![match op {
-            "-" if float => self.b.ins().fneg(value),
-            "-" => self.b.ins().ineg(value),
-            "^" => self.b.ins().bnot(value),
-            "!" => self.b.ins().bxor_imm_s(value, 1),
-            _ => value,
-        }])
+        self.op(opcode, clif, &[a, b])
     }
 
-    pub(super) fn binary(
-        &mut self,
-        op: &'static str,
-        left: &'p Expr,
-        right: &'p Expr,
-        ty: Ty,
-    ) -> Made<Vals> {
-        match op {
-            "&&" | "||" => self.short_circuit(op, left, right),
-            "==" | "!=" | "<" | "<=" | ">" | ">=" => self.comparison(op, left, right),
-            "<<" | ">>" => {
-                let value = self.value_as(left, ty)?[0];
-                let count_ty = self.lo.p.types.default_type(self.ty(right));
-                let count = self.value(right)?[0];
-                Ok(vec![self.shift(op, value, ty, count, count_ty)])
-            }
-            _ => {
-                let a = self.value_as(left, ty)?;
-                let b = self.value_as(right, ty)?;
-                self.arithmetic(op, &a, &b, ty)
-            }
+    fn shift(&self, op: &str, a: Value, ty: Ty, count: Value, by: Ty) -> Value {
+        let count = self.number(count, by, basic::INT);
+        if self.is_signed(by) {
+            let valid = self.compared_int(IntCC::SignedGreaterThanOrEqual, count, 0);
+            self.panic_unless(valid, "panic_shift");
         }
-    }
-
-    pub(super) fn arithmetic(&mut self, op: &str, a: &[Value], b: &[Value], ty: Ty) -> Made<Vals> {
-        if self.lo.p.types.is_string(ty) {
-            return Ok(self.concat(a, b));
-        }
-        let (a, b) = (a[0], b[0]);
-        if self.lo.p.types.is_float(ty) {
-            return Ok(vec![match op {
-                "+" => self.b.ins().fadd(a, b),
-                "-" => self.b.ins().fsub(a, b),
-                "*" => self.b.ins().fmul(a, b),
-                _ => self.b.ins().fdiv(a, b),
-            }]);
-        }
-        Ok(vec![match op {
-            "+" => self.b.ins().iadd(a, b),
-            "-" => self.b.ins().isub(a, b),
-            "*" => self.b.ins().imul(a, b),
-            "&" => self.b.ins().band(a, b),
-            "|" => self.b.ins().bor(a, b),
-            "^" => self.b.ins().bxor(a, b),
-            "&^" => self.b.ins().band_not(a, b),
-            _ => self.divide(op, a, b, ty),
-        }])
-    }
-
-    fn divide(&mut self, op: &str, a: Value, b: Value, ty: Ty) -> Value {
-        let zero = self.b.ins().icmp_imm_s(IntCC::Equal, b, 0);
-        self.panic_if(zero, "panic_divide", &[]);
-        let quotient = op == "/";
-        if self
-            .lo
-            .p
-            .types
-            .integer(ty)
-            .is_some_and(|(_, signed)| !signed)
-        {
-            return match quotient {
-                true => self.b.ins().udiv(a, b),
-                false => self.b.ins().urem(a, b),
-            };
-        }
-        // The least number divided by -1 is itself in Go, and a trap in hardware.
-        let minus_one = self.b.ins().icmp_imm_s(IntCC::Equal, b, -1);
-        let clif = self.b.func.dfg.value_type(b);
-        let one = self.b.ins().iconst(clif, 1);
-        let divisor = self.b.ins().select(minus_one, one, b);
-        if quotient {
-            let negated = self.b.ins().ineg(a);
-            let divided = self.b.ins().sdiv(a, divisor);
-            return self.b.ins().select(minus_one, negated, divided);
-        }
-        self.b.ins().srem(a, divisor)
-    }
-
-    pub(super) fn shift(&mut self, op: &str, a: Value, ty: Ty, count: Value, by: Ty) -> Value {
-        let signed = |body: &Self, ty| body.lo.p.types.integer(ty).is_none_or(|(_, s)| s);
-        let count_signed = signed(self, by);
-        let count = self.widen(count, by);
-        if count_signed {
-            let negative = self.b.ins().icmp_imm_s(IntCC::SignedLessThan, count, 0);
-            self.panic_if(negative, "panic_shift", &[]);
-        }
-        let clif = self.b.func.dfg.value_type(a);
+        let clif = self.type_of(a);
         let bits = i64::from(clif.bits());
-        let large = self
-            .b
-            .ins()
-            .icmp_imm_s(IntCC::UnsignedGreaterThanOrEqual, count, bits);
-        if op == ">>" && signed(self, ty) {
+        if op == ">>" && self.is_signed(ty) {
             let most = self.int(bits - 1);
-            let count = self.b.ins().select(large, most, count);
-            return self.b.ins().sshr(a, count);
+            let count = self.ins(|ins| ins.umin(count, most));
+            return self.ins(|ins| ins.sshr(a, count));
         }
         let shifted = match op {
-            "<<" => self.b.ins().ishl(a, count),
-            _ => self.b.ins().ushr(a, count),
+            "<<" => self.ins(|ins| ins.ishl(a, count)),
+            _ => self.ins(|ins| ins.ushr(a, count)),
         };
-        let zero = self.b.ins().iconst(clif, 0);
-        self.b.ins().select(large, zero, shifted)
+        let large = self.compared_int(IntCC::UnsignedGreaterThanOrEqual, count, bits);
+        let zero = self.ins(|ins| ins.iconst(clif, 0));
+        self.ins(|ins| ins.select(large, zero, shifted))
     }
 
-    pub(super) fn concat(&mut self, a: &[Value], b: &[Value]) -> Vals {
-        self.host_checked("concat", &[a[0], a[1], b[0], b[1]]);
-        self.text_result()
+    // Comparisons.
+
+    /// The type as which two values are compared: that of the interface, of the typed one, of the
+    /// wider constant.
+    pub(super) fn compared_as(&self, left: Ty, right: Ty) -> Ty {
+        let types = self.types;
+        match (types.is_untyped(left), types.is_untyped(right)) {
+            _ if left == basic::UNTYPED_NIL => right,
+            _ if right == basic::UNTYPED_NIL => left,
+            (true, true) => types.default_type(left.max(right)),
+            (true, false) => right,
+            (false, true) => left,
+            _ if types.is_interface(right) && !types.is_interface(left) => right,
+            _ => left,
+        }
     }
 
-    /// The text that the host has left as its results.
-    pub(super) fn text_result(&mut self) -> Vals {
-        vec![self.result(0, I64, true), self.result(1, I64, false)]
+    /// Compares a value of this type with that of an expression.
+    pub(super) fn compare_with(&self, op: &str, a: &[Value], right: &'p Expr, ty: Ty) -> Value {
+        let b = self.value_as(right, ty);
+        match self.ty(right) == basic::UNTYPED_NIL {
+            true => self.compare(op, a, &b, basic::UINTPTR),
+            false => self.compare(op, a, &b, ty),
+        }
     }
 
-    fn short_circuit(&mut self, op: &str, left: &'p Expr, right: &'p Expr) -> Made<Vals> {
-        let first = self.value(left)?[0];
-        let end = self.b.create_block();
-        let result = self.b.append_block_param(end, I8);
-        let more = self.b.create_block();
-        let stop = self.b.create_block();
+    /// 1 if a comparison holds.
+    pub(super) fn compare(&self, op: &str, a: &[Value], b: &[Value], ty: Ty) -> Value {
+        let found = COMPARISONS.iter().find(|(known, ..)| *known == op);
+        let Some(&(_, condition, float)) = found else {
+            unreachable!("{op} compares");
+        };
+        let equal = match self.types.kind(ty) {
+            _ if self.types.is_string(ty) => {
+                let order = self.host("compare", &[a, b].concat());
+                return self.compared_int(condition, order, 0);
+            }
+            _ if self.types.is_float(ty) => return self.ins(|ins| ins.fcmp(float, a[0], b[0])),
+            Kind::Interface(_) => {
+                self.bool_of(self.host_checked("interfaces_equal", &[a, b].concat()))
+            }
+            Kind::Struct(_) | Kind::Array(..) => {
+                let types: Vec<Ty> = self.types.parts(ty).iter().map(|(ty, _)| *ty).collect();
+                let (a, b) = (self.split(a, &types), self.split(b, &types));
+                let all = self.ins(|ins| ins.iconst(I8, 1));
+                let equal = |all, (ty, (a, b)): (&Ty, (&Vals, &Vals))| {
+                    let equal = self.compare("==", a, b, *ty);
+                    self.ins(|ins| ins.band(all, equal))
+                };
+                types.iter().zip(a.iter().zip(&b)).fold(all, equal)
+            }
+            _ if self.is_signed(ty) => return self.compared(condition, a[0], b[0]),
+            _ => return self.compared(condition.unsigned(), a[0], b[0]),
+        };
         match op {
-            "&&" => self.b.ins().brif(first, more, &[], stop, &[]),
-            _ => self.b.ins().brif(first, stop, &[], more, &[]),
-        };
-        self.b.switch_to_block(stop);
-        self.jump(end, &[first]);
-        self.b.switch_to_block(more);
-        let second = self.value(right)?[0];
-        self.jump(end, &[second]);
-        self.b.switch_to_block(end);
-        Ok(vec![result])
+            "!=" => self.ins(|ins| ins.bxor_imm_s(equal, 1)),
+            _ => equal,
+        }
     }
 
-    fn comparison(&mut self, op: &str, left: &'p Expr, right: &'p Expr) -> Made<Vals> {
-        let types = &self.lo.p.types;
-        let (a_ty, b_ty) = (self.ty(left), self.ty(right));
-        // The type that both have: that of the interface, of the typed one, of the wider constant.
-        let ty = if a_ty == basic::UNTYPED_NIL {
-            b_ty
-        } else if b_ty == basic::UNTYPED_NIL {
-            a_ty
-        } else if types.is_untyped(a_ty) && types.is_untyped(b_ty) {
-            types.default_type(a_ty.max(b_ty))
-        } else if types.is_untyped(a_ty) || types.is_interface(b_ty) && !types.is_interface(a_ty) {
-            b_ty
-        } else {
-            a_ty
+    // Conversions.
+
+    /// `T(x)`.
+    pub(super) fn conversion(&self, expr: &'p Expr, to: Ty) -> Vals {
+        let types = self.types;
+        let from = types.default_type(self.ty(expr));
+        if types.is_number(from) && types.is_number(to) {
+            let untyped = types.is_untyped(self.ty(expr)) && types.integer(to).is_some();
+            let from = if untyped { to } else { from };
+            let value = self.value_as(expr, from)[0];
+            return vec![self.number(value, from, to)];
+        }
+        let elem = |ty: Ty| match types.kind(ty) {
+            Kind::Slice(of) => types.basic(*of),
+            _ => None,
         };
-        let nil = a_ty == basic::UNTYPED_NIL || b_ty == basic::UNTYPED_NIL;
-        let a = self.value_as(left, ty)?;
-        let b = self.value_as(right, ty)?;
-        let equal = if nil {
-            self.b.ins().icmp(IntCC::Equal, a[0], b[0])
-        } else if matches!(op, "==" | "!=") {
-            self.equal(&a, &b, ty)?
-        } else {
-            return Ok(vec![self.order(op, &a, &b, ty)]);
+        let (from_text, to_text) = (types.is_string(from), types.is_string(to));
+        let host = match (elem(from), elem(to)) {
+            (Some(Basic::Uint8), _) if to_text => "text_of_bytes",
+            (Some(Basic::Int32), _) if to_text => "text_of_runes",
+            (_, Some(Basic::Uint8)) if from_text => "bytes_of_text",
+            (_, Some(Basic::Int32)) if from_text => "runes_of_text",
+            _ if to_text && !from_text => "text_of_rune",
+            _ => return self.value_as(expr, to),
         };
-        Ok(vec![if op == "!=" {
-            self.b.ins().bxor_imm_s(equal, 1)
-        } else {
-            equal
-        }])
+        let mut values = self.value(expr);
+        if types.integer(from).is_some() {
+            values[0] = self.number(values[0], from, basic::INT);
+        }
+        self.host_checked(host, &values[..values.len().min(2)]);
+        let result = self.left(basic::STRING);
+        match to_text {
+            true => result,
+            false => vec![result[0], result[1], result[1]],
+        }
     }
 
-    /// `<`, `<=`, `>` or `>=`.
-    pub(super) fn order(&mut self, op: &str, a: &[Value], b: &[Value], ty: Ty) -> Value {
-        let types = &self.lo.p.types;
-        if types.is_float(ty) {
-            let condition = match op {
-                "<" => FloatCC::LessThan,
-                "<=" => FloatCC::LessThanOrEqual,
-                ">" => FloatCC::GreaterThan,
-                _ => FloatCC::GreaterThanOrEqual,
+    /// A number as one of another type.
+    pub(super) fn number(&self, value: Value, from: Ty, to: Ty) -> Value {
+        let clif = self.words(to)[0].clif;
+        let sizes = clif.bits().cmp(&self.type_of(value).bits());
+        let (from_float, to_float) = (self.types.is_float(from), self.types.is_float(to));
+        let signed = self.is_signed(if from_float { to } else { from });
+        let opcode = match (from_float, to_float, sizes) {
+            (true, false, _) => {
+                let opcode = match signed {
+                    true => Opcode::FcvtToSintSat,
+                    false => Opcode::FcvtToUintSat,
+                };
+                return self.number(self.op(opcode, I64, &[value]), basic::INT, to);
+            }
+            (false, true, _) if signed => Opcode::FcvtFromSint,
+            (false, true, _) => Opcode::FcvtFromUint,
+            (_, _, Ordering::Equal) => return value,
+            (true, _, Ordering::Less) => Opcode::Fdemote,
+            (true, _, Ordering::Greater) => Opcode::Fpromote,
+            (false, _, Ordering::Less) => Opcode::Ireduce,
+            (false, _, Ordering::Greater) if signed => Opcode::Sextend,
+            (false, _, Ordering::Greater) => Opcode::Uextend,
+        };
+        self.op(opcode, clif, &[value])
+    }
+
+    /// An instruction of one or two arguments, whose result has this type.
+    fn op(&self, opcode: Opcode, ty: Type, args: &[Value]) -> Value {
+        self.ins(|ins| {
+            let (inst, dfg) = match *args {
+                [a] => ins.Unary(opcode, ty, a),
+                [a, b] => ins.Binary(opcode, ty, a, b),
+                _ => unreachable!("one or two arguments"),
             };
-            return self.b.ins().fcmp(condition, a[0], b[0]);
-        }
-        let signed = types.integer(ty).is_none_or(|(_, signed)| signed);
-        let condition = match (op, signed) {
-            ("<", true) => IntCC::SignedLessThan,
-            ("<=", true) => IntCC::SignedLessThanOrEqual,
-            (">", true) => IntCC::SignedGreaterThan,
-            (_, true) => IntCC::SignedGreaterThanOrEqual,
-            ("<", false) => IntCC::UnsignedLessThan,
-            ("<=", false) => IntCC::UnsignedLessThanOrEqual,
-            (">", false) => IntCC::UnsignedGreaterThan,
-            (_, false) => IntCC::UnsignedGreaterThanOrEqual,
-        };
-        if types.is_string(ty) {
-            let order = self.host("compare", &[a[0], a[1], b[0], b[1]]);
-            return self.b.ins().icmp_imm_s(condition, order, 0);
-        }
-        self.b.ins().icmp(condition, a[0], b[0])
-    }
-
-    pub(super) fn is_slice(&self, ty: Ty) -> bool {
-        matches!(self.lo.p.types.kind(ty), Kind::Slice(_))
+            dfg.first_result(inst)
+        })
     }
 }

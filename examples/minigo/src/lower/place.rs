@@ -1,20 +1,18 @@
-//! Variables, and other things that are assigned to.
+//! Variables and their parts, and other things that are read and assigned to.
 #![forbid(unsafe_code)]
 
-use cranelift_codegen::ir::{InstBuilder, Value};
 use cranelift_frontend::Variable;
 
-use super::body::{Body, Made, Storage, Vals};
-use crate::ast::*;
-use crate::check::entity::{Entity, Selection, VarId};
+use super::*;
 use crate::constant::Const;
-use crate::types::{Kind, Ty, basic};
 
-/// What is assigned to.
+/// Where a value is.
 pub(super) enum Place {
     /// `_`.
     Nowhere,
-    /// Words of a variable that is in no object.
+    /// A variable that is declared when it is assigned to.
+    New(VarId),
+    /// In variables of Cranelift's: a local variable that is in no object, or a value in between.
     Words(Vec<Variable>),
     /// In memory, so many bytes behind an address.
     Memory(Value, i32),
@@ -23,276 +21,214 @@ pub(super) enum Place {
 }
 
 impl<'p> Body<'_, '_, 'p> {
+    pub(super) fn var_ty(&self, var: VarId) -> Ty {
+        self.p.vars[var.0 as usize].ty
+    }
+
     /// Makes a variable, with a value or zero.
-    pub(super) fn make_var(&mut self, id: VarId, value: Option<&[Value]>) -> Made<()> {
-        let var = &self.lo.p.vars[id.0 as usize];
-        let (ty, boxed) = (var.ty, var.boxed);
-        if boxed {
-            let object = self.new_object(ty)?;
-            if let Some(value) = value {
-                self.store(ty, value, object, 0)?;
-            }
-            let variable = self.reference_variable();
-            self.b.def_var(variable, object);
-            self.vars.insert(id, Storage::Object(variable));
-            return Ok(());
-        }
-        let variables = self.variables(ty)?;
-        let zeros;
-        let value = match value {
-            Some(value) => value,
-            None => {
-                zeros = self.zeros(ty)?;
-                &zeros
-            }
+    pub(super) fn make_var(&self, id: VarId, value: Option<&[Value]>) {
+        let ty = self.var_ty(id);
+        let (ty, value) = match (self.p.vars[id.0 as usize].boxed, value) {
+            (true, Some(value)) => (basic::UNSAFE_POINTER, vec![self.object_with(ty, value)]),
+            (true, None) => (basic::UNSAFE_POINTER, vec![self.new_object(ty)]),
+            (false, Some(value)) => (ty, value.to_vec()),
+            (false, None) => (ty, self.zeros(ty)),
         };
-        self.set(&variables, value);
-        self.vars.insert(id, Storage::Words(variables));
-        Ok(())
+        let variables = self.variables(ty, &value);
+        self.vars.borrow_mut().insert(id, variables);
     }
 
-    pub(super) fn var_place(&mut self, id: VarId) -> Place {
-        let global = self
-            .lo
-            .globals
-            .get(&id)
-            .map(|address| Storage::Global(*address));
-        match global.or_else(|| self.vars.get(&id).cloned()) {
-            Some(Storage::Words(variables)) => Place::Words(variables),
-            Some(Storage::Object(variable)) => Place::Memory(self.b.use_var(variable), 0),
-            Some(Storage::Global(address)) => Place::Memory(self.int(address as i64), 0),
-            None => unreachable!("variable {} has no storage", id.0),
+    pub(super) fn var_place(&self, id: VarId) -> Place {
+        if let Some(address) = self.lo().globals.get(&id) {
+            return Place::Memory(self.int(*address as i64), 0);
+        }
+        let variables = &self.vars.borrow()[&id];
+        match self.p.vars[id.0 as usize].boxed {
+            true => Place::Memory(self.b().use_var(variables[0]), 0),
+            false => Place::Words(variables.clone()),
         }
     }
 
-    pub(super) fn read(&mut self, place: &Place, ty: Ty) -> Made<Vals> {
+    pub(super) fn read(&self, place: &Place, ty: Ty) -> Vals {
         match place {
-            Place::Nowhere => self.zeros(ty),
-            Place::Words(variables) => Ok(self.get(variables)),
-            Place::Memory(at, offset) => self.load(ty, *at, *offset),
-            Place::Element(map_ty, map, key) => {
-                let (map_ty, map, key) = (*map_ty, *map, key.clone());
-                self.map_get(map_ty, map, &key).map(|(value, _)| value)
-            }
-        }
-    }
-
-    pub(super) fn write_place(&mut self, place: &Place, ty: Ty, values: &[Value]) -> Made<()> {
-        match place {
-            Place::Nowhere => Ok(()),
+            Place::Nowhere | Place::New(_) => self.zeros(ty),
             Place::Words(variables) => {
-                self.set(variables, values);
-                Ok(())
+                let word = |variable: &Variable| self.b().use_var(*variable);
+                variables.iter().map(word).collect()
             }
+            Place::Memory(at, offset) => self.load(ty, *at, *offset),
+            Place::Element(of, map, key) => self.map_get(*of, *map, key).0,
+        }
+    }
+
+    pub(super) fn assign(&self, place: &Place, ty: Ty, values: &[Value]) {
+        match place {
+            Place::Nowhere => {}
+            Place::New(var) => self.make_var(*var, Some(values)),
+            Place::Words(variables) => self.set(variables, values),
             Place::Memory(at, offset) => self.store(ty, values, *at, *offset),
-            Place::Element(map_ty, map, key) => {
-                let (map_ty, map, key) = (*map_ty, *map, key.clone());
-                let at = self.map_slot(map_ty, map, &key)?;
-                self.store(ty, values, at, 0)
+            Place::Element(of, map, key) => {
+                self.leave_in_buffer(self.map_types(*of).0, key);
+                let at = self.host_of("map_set", *of, &[*map]);
+                self.store(ty, values, self.reference(at), 0);
             }
         }
     }
 
-    /// The address of what an expression denotes.
-    pub(super) fn address_of(&mut self, expr: &'p Expr) -> Made<Value> {
-        match self.place(expr)? {
-            Place::Memory(at, offset) => Ok(self.inside(at, offset.into())),
-            _ => unreachable!("checked to be addressable"),
+    /// The address of a place; a value that is not in memory is put in an object of its own.
+    pub(super) fn address(&self, place: &Place, ty: Ty) -> Value {
+        match place {
+            Place::Memory(at, offset) => self.inside(*at, *offset),
+            _ => self.object_with(ty, &self.read(place, ty)),
         }
     }
 
-    /// The place of an expression; a value that has none is put in an object of its own.
-    pub(super) fn place(&mut self, expr: &'p Expr) -> Made<Place> {
-        match &expr.kind {
-            ExprKind::Paren(inner) => self.place(inner),
-            ExprKind::Ident(name) if &**name == "_" => Ok(Place::Nowhere),
-            ExprKind::Ident(_) => match self.lo.p.uses.get(&expr.id) {
-                Some(Entity::Var(var)) => Ok(self.var_place(*var)),
-                _ => self.place_of_value(expr),
-            },
-            ExprKind::Star(inner) => {
-                let at = self.value(inner)?[0];
-                self.check_nil(at);
-                Ok(Place::Memory(at, 0))
-            }
-            ExprKind::Selector(of, _) => match self.lo.p.selections.get(&expr.id) {
-                Some(Selection::Package(Entity::Var(var))) => Ok(self.var_place(*var)),
-                Some(Selection::Field(path)) => self.field_place(of, path),
-                _ => self.place_of_value(expr),
-            },
-            ExprKind::Index(of, index) => self.index_place(expr, of, index),
-            _ => self.place_of_value(expr),
-        }
+    /// What a pointer points to.
+    pub(super) fn pointed_to(&self, pointer: Value) -> Place {
+        self.check_nil(pointer);
+        Place::Memory(pointer, 0)
     }
 
-    fn place_of_value(&mut self, expr: &'p Expr) -> Made<Place> {
-        let ty = self.ty(expr);
-        let values = self.value(expr)?;
-        let object = self.new_object(ty)?;
-        self.store(ty, &values, object, 0)?;
-        Ok(Place::Memory(object, 0))
-    }
-
-    /// The place of a field, through embedded ones and pointers.
-    pub(super) fn field_place(&mut self, of: &'p Expr, path: &[usize]) -> Made<Place> {
-        let ty = self.ty(of);
-        let place = match self.lo.p.types.pointee(ty) {
-            Some(_) => None,
-            None if self.has_place(of) => Some(self.place(of)?),
-            None => Some(self.place_of_value(of)?),
+    /// A field of a struct, or an element of an array.
+    pub(super) fn part(&self, place: &Place, ty: Ty, index: usize) -> (Place, Ty) {
+        let (part, offset) = match *self.types.kind(ty) {
+            Kind::Array(_, elem) => (elem, index as u64 * self.types.size(elem)),
+            _ => self.types.parts(ty)[index],
         };
         let place = match place {
-            Some(place) => place,
-            None => {
-                let at = self.value(of)?[0];
-                self.check_nil(at);
-                Place::Memory(at, 0)
+            Place::Memory(at, before) => Place::Memory(*at, before + offset as i32),
+            Place::Words(variables) => {
+                let count = |ty: Ty| self.types.words(ty).len();
+                let before = self.types.parts(ty).into_iter().take(index);
+                let first = before.map(|(ty, _)| count(ty)).sum();
+                let words = variables.iter().skip(first).take(count(part));
+                Place::Words(words.copied().collect())
+            }
+            _ => {
+                let whole = self.variables(ty, &self.read(place, ty));
+                return self.part(&Place::Words(whole), ty, index);
             }
         };
-        let start = self.lo.p.types.pointee(ty).unwrap_or(ty);
-        self.walk(place, start, path)
+        (place, part)
     }
 
-    /// Whether an expression denotes a variable or a part of one.
-    pub(super) fn has_place(&self, expr: &Expr) -> bool {
-        match &expr.kind {
-            ExprKind::Paren(inner) => self.has_place(inner),
-            ExprKind::Ident(_) => matches!(self.lo.p.uses.get(&expr.id), Some(Entity::Var(_))),
-            ExprKind::Star(_) => true,
-            ExprKind::Selector(of, _) => match self.lo.p.selections.get(&expr.id) {
-                Some(Selection::Package(Entity::Var(_))) => true,
-                Some(Selection::Field(_)) => {
-                    self.lo.p.types.pointee(self.ty(of)).is_some() || self.has_place(of)
-                }
-                _ => false,
-            },
-            ExprKind::Index(of, _) => match self.lo.p.types.kind(self.ty(of)) {
-                Kind::Slice(_) | Kind::Pointer(_) => true,
-                Kind::Array(..) => self.has_place(of),
-                _ => false,
-            },
-            _ => false,
-        }
-    }
-
-    /// Follows fields from a struct of this type.
-    pub(super) fn walk(&mut self, mut place: Place, ty: Ty, path: &[usize]) -> Made<Place> {
-        let mut at_ty = ty;
+    /// Follows fields, embedded ones and pointers.
+    pub(super) fn walk(&self, mut place: Place, mut ty: Ty, path: &[usize]) -> (Place, Ty) {
         for &index in path {
-            if let Some(to) = self.lo.p.types.pointee(at_ty) {
-                let at = self.read(&place, at_ty)?[0];
-                self.check_nil(at);
-                place = Place::Memory(at, 0);
-                at_ty = to;
+            if let Some(to) = self.types.pointee(ty) {
+                place = self.pointed_to(self.read(&place, ty)[0]);
+                ty = to;
             }
-            let Kind::Struct(fields) = self.lo.p.types.kind(at_ty) else {
-                unreachable!("checked to be a struct");
-            };
-            let field = fields[index].ty;
-            place = match place {
-                Place::Words(variables) => {
-                    let before = fields[..index].iter();
-                    let skip: u64 = before.map(|f| self.lo.p.types.word_count(f.ty)).sum();
-                    let count = self.lo.p.types.word_count(field);
-                    let range = skip as usize..(skip + count) as usize;
-                    Place::Words(variables[range].to_vec())
-                }
-                Place::Memory(at, offset) => {
-                    let field_offset = self.lo.p.types.offsets(fields)[index];
-                    Place::Memory(at, offset + field_offset as i32)
-                }
-                Place::Element(..) | Place::Nowhere => {
-                    unreachable!("checked to be addressable")
-                }
-            };
-            at_ty = field;
+            (place, ty) = self.part(&place, ty, index);
         }
-        Ok(place)
+        (place, ty)
     }
 
-    /// Words of a value's field.
-    pub(super) fn field_values(&self, values: &[Value], ty: Ty, index: usize) -> Vals {
-        let Kind::Struct(fields) = self.lo.p.types.kind(ty) else {
-            unreachable!("checked to be a struct");
-        };
-        let skip: u64 = fields[..index]
-            .iter()
-            .map(|f| self.lo.p.types.word_count(f.ty))
-            .sum();
-        let count = self.lo.p.types.word_count(fields[index].ty);
-        values[skip as usize..(skip + count) as usize].to_vec()
+    /// The variable or other thing that an identifier or a member of a package is.
+    pub(super) fn entity(&self, expr: &Expr) -> Option<&'p Entity> {
+        match self.p.selections.get(&expr.id) {
+            Some(Selection::Package(entity)) => Some(entity),
+            _ => self.p.uses.get(&expr.id),
+        }
     }
 
-    fn index_place(&mut self, expr: &'p Expr, of: &'p Expr, index: &'p Expr) -> Made<Place> {
+    /// The place of an expression, which may be one of its own.
+    pub(super) fn place(&self, expr: &'p Expr) -> Place {
+        if let Some(Entity::Var(var)) = self.entity(expr) {
+            return self.var_place(*var);
+        }
+        match (&expr.kind, self.p.selections.get(&expr.id)) {
+            (ExprKind::Paren(inner), _) => self.place(inner),
+            (ExprKind::Ident(name), _) if &**name == "_" => Place::Nowhere,
+            (ExprKind::Star(inner), _) => self.pointed_to(self.value(inner)[0]),
+            (ExprKind::Selector(of, _), Some(Selection::Field(path))) => {
+                self.walk(self.place(of), self.ty(of), path).0
+            }
+            (ExprKind::Index(of, index), _) => self.index_place(of, index),
+            (ExprKind::Composite(..), _) if self.types.is_large(self.ty(expr)) => {
+                Place::Memory(self.address_of(expr), 0)
+            }
+            _ => Place::Words(self.variables(self.ty(expr), &self.value(expr))),
+        }
+    }
+
+    /// The address of what an expression denotes, or of a new object with its value.
+    pub(super) fn address_of(&self, expr: &'p Expr) -> Value {
+        let ty = self.ty(expr);
+        match &expr.kind {
+            ExprKind::Paren(inner) => self.address_of(inner),
+            ExprKind::Composite(_, elems) if self.types.has_parts(ty) => {
+                self.literal_object(ty, elems)
+            }
+            _ => self.address(&self.place(expr), ty),
+        }
+    }
+
+    fn index_place(&self, of: &'p Expr, index: &'p Expr) -> Place {
         let ty = self.ty(of);
-        match *self.lo.p.types.kind(ty) {
-            Kind::Map(key, _) => {
-                let map = self.value(of)?[0];
-                let key = self.value_as(index, key)?;
-                Ok(Place::Element(ty, map, key))
-            }
-            Kind::Slice(elem) => {
-                let slice = self.value(of)?;
-                let index = self.index_value(index)?;
-                self.check_index(index, slice[1]);
-                Ok(self.element(slice[0], elem, index))
-            }
-            Kind::Pointer(array) => {
-                let at = self.value(of)?[0];
-                self.check_nil(at);
-                self.array_element(at, array, index)
-            }
-            Kind::Array(..) => match self.place(of)? {
-                Place::Memory(at, offset) => {
-                    let at = self.inside(at, offset.into());
-                    self.array_element(at, ty, index)
-                }
-                _ => {
-                    let values = self.value(of)?;
-                    let at = self.new_object(ty)?;
-                    self.store(ty, &values, at, 0)?;
-                    self.array_element(at, ty, index)
-                }
-            },
-            _ => self.place_of_value(expr),
+        if let Kind::Map(key, _) = *self.types.kind(ty) {
+            return Place::Element(ty, self.value(of)[0], self.value_as(index, key));
         }
+        let (at, length, _, elem) = self.elements(of);
+        // A constant index of an array was checked with the program.
+        if let (Some(_), Some(Const::Int(index))) = (self.array(ty), self.p.consts.get(&index.id))
+            && let Ok(offset) = i32::try_from(*index as u64 * self.types.size(elem))
+        {
+            return Place::Memory(at, offset);
+        }
+        let index = self.index_value(index);
+        let outside = self.compared(IntCC::UnsignedGreaterThanOrEqual, index, length);
+        self.panic_if(outside, "panic_index", &[index, length]);
+        Place::Memory(self.reference(self.element(at, elem, index)), 0)
     }
 
-    fn array_element(&mut self, at: Value, array: Ty, index: &'p Expr) -> Made<Place> {
-        let Kind::Array(length, elem) = *self.lo.p.types.kind(array) else {
-            unreachable!("checked to be an array");
-        };
-        // A constant index was checked with the program.
-        let constant = match self.lo.p.consts.get(&index.id) {
-            Some(Const::Int(n)) => u64::try_from(*n).ok().filter(|n| *n < length),
+    /// The length and element of an array or of one that is pointed to.
+    pub(super) fn array(&self, ty: Ty) -> Option<(u64, Ty)> {
+        match *self.types.kind(self.types.pointee(ty).unwrap_or(ty)) {
+            Kind::Array(length, elem) => Some((length, elem)),
             _ => None,
-        };
-        let offset = constant.map(|n| i32::try_from(n * self.lo.p.types.size(elem)));
-        if let Some(Ok(offset)) = offset {
-            return Ok(Place::Memory(at, offset));
         }
-        let index = self.index_value(index)?;
-        let length = self.int(length as i64);
-        self.check_index(index, length);
-        Ok(self.element(at, elem, index))
     }
 
-    fn element(&mut self, at: Value, elem: Ty, index: Value) -> Place {
-        let size = self.lo.p.types.size(elem);
-        let offset = self.b.ins().imul_imm_s(index, size as i64);
-        let at = self.b.ins().iadd(at, offset);
-        Place::Memory(self.reference(at), 0)
+    /// The elements of a slice, an array or a text: their address, length, capacity, and type.
+    pub(super) fn elements(&self, of: &'p Expr) -> (Value, Value, Value, Ty) {
+        let ty = self.ty(of);
+        if let Some((length, elem)) = self.array(ty) {
+            let at = match self.types.pointee(ty) {
+                Some(_) => self.address(&self.pointed_to(self.value(of)[0]), elem),
+                None => self.address_of(of),
+            };
+            let length = self.int(length as i64);
+            return (at, length, length, elem);
+        }
+        let values = self.value(of);
+        match *self.types.kind(ty) {
+            Kind::Slice(elem) => (values[0], values[1], values[2], elem),
+            _ => (values[0], values[1], values[1], basic::UINT8),
+        }
     }
 
     /// An index as a word, negative ones as very large ones.
-    pub(super) fn index_value(&mut self, index: &'p Expr) -> Made<Value> {
-        let ty = self.lo.p.types.default_type(self.ty(index));
-        let ty = if self.lo.p.types.integer(ty).is_some() {
-            ty
-        } else {
-            basic::INT
-        };
-        let value = self.value_as(index, ty)?[0];
-        Ok(self.widen(value, ty))
+    pub(super) fn index_value(&self, index: &'p Expr) -> Value {
+        let ty = self.types.default_type(self.ty(index));
+        let ty = self.types.integer(ty).map_or(basic::INT, |_| ty);
+        self.number(self.value_as(index, ty)[0], ty, basic::INT)
+    }
+
+    pub(super) fn map_types(&self, ty: Ty) -> (Ty, Ty) {
+        match *self.types.kind(ty) {
+            Kind::Map(key, value) => (key, value),
+            _ => unreachable!("checked to be a map"),
+        }
+    }
+
+    /// The value of a key, zero if there is none, and whether there is one.
+    pub(super) fn map_get(&self, ty: Ty, map: Value, key: &[Value]) -> (Vals, Value) {
+        let (key_ty, value_ty) = self.map_types(ty);
+        self.leave_in_buffer(key_ty, key);
+        let at = self.reference(self.host_of("map_get", ty, &[map]));
+        let (found, missing) = (|| self.load(value_ty, at, 0), || self.zeros(value_ty));
+        let values = self.choose(&self.words(value_ty), at, found, missing);
+        (values, self.compared_int(IntCC::NotEqual, at, 0))
     }
 }

@@ -1,269 +1,336 @@
-//! Expressions.
+//! Expressions and types, which are parsed alike: only the checker tells them apart.
 #![forbid(unsafe_code)]
 
 use std::sync::Arc;
 
-use super::Parser;
+use super::{Parser, Place};
 use crate::ast::*;
 use crate::scan::Tok;
 use crate::source::{Checked, fault};
 
+/// How many operators or selectors may follow each other: a chain is as deep as it is long.
+const MAX_CHAIN: u32 = 200;
+
 /// Binary operators by how tightly they bind.
-const LEVELS: &[&[&str]] = &[
-    &["||"],
-    &["&&"],
-    &["==", "!=", "<", "<=", ">", ">="],
-    &["+", "-", "|", "^"],
-    &["*", "/", "%", "<<", ">>", "&", "&^"],
-];
+const LEVELS: [&str; 5] = ["||", "&&", "== != < <= > >=", "+ - | ^", "* / % << >> & &^"];
+
+/// How tightly a binary operator binds; 0 is none.
+fn precedence(operator: &str) -> usize {
+    let has = |level: &&str| level.split(' ').any(|found| found == operator);
+    LEVELS.iter().position(has).map_or(0, |level| level + 1)
+}
 
 impl Parser<'_> {
     pub(super) fn expr(&mut self) -> Checked<Expr> {
-        self.nested(|parser| parser.binary(0))
+        self.nested(self.place, |parser| parser.binary(0))
     }
 
-    pub(super) fn expr_list(&mut self) -> Checked<Vec<Expr>> {
-        let mut list = vec![self.expr()?];
-        while self.eat(",") {
-            list.push(self.expr()?);
-        }
-        Ok(list)
+    pub(super) fn exprs(&mut self) -> Checked<Vec<Expr>> {
+        self.separated(Self::expr)
     }
 
-    fn binary(&mut self, level: usize) -> Checked<Expr> {
-        if level == LEVELS.len() {
-            return self.unary();
+    /// An expression in brackets, where literals may be.
+    fn inner(&mut self) -> Checked<Box<Expr>> {
+        let inner = self.nested(Place::Anywhere, |parser| parser.binary(0))?;
+        Ok(Box::new(inner))
+    }
+
+    /// A type, where no other expression may be.
+    pub(super) fn ty(&mut self) -> Checked<Expr> {
+        match self.starts_type() {
+            true => self.nested(Place::Type, Self::unary),
+            false => self.unexpected("type"),
         }
-        let mut left = self.binary(level + 1)?;
-        let mut length = 0;
-        while let Tok::Sym(op) = *self.tok()
-            && LEVELS[level].contains(&op)
-        {
-            // A chain of operators is as deep as it is long.
-            length += 1;
-            if length > 500 {
-                return fault(self.pos(), "nested too deeply for minigo");
+    }
+
+    pub(super) fn optional_ty(&mut self) -> Checked<Option<Expr>> {
+        self.starts_type().then(|| self.ty()).transpose()
+    }
+
+    fn starts_type(&self) -> bool {
+        const STARTS: &str = "* [ ( <- map chan func struct interface";
+        self.is_name() || STARTS.split(' ').any(|start| self.is(start))
+    }
+
+    /// Operators that bind more tightly than `outer`, with their operands.
+    fn binary(&mut self, outer: usize) -> Checked<Expr> {
+        let mut left = self.unary()?;
+        for _ in 0..MAX_CHAIN {
+            let (pos, op) = (self.pos(), self.symbol());
+            if precedence(op) <= outer {
+                return Ok(left);
             }
-            let pos = self.advance().pos;
-            let right = self.binary(level + 1)?;
-            let kind = ExprKind::Binary(op, Box::new(left), Box::new(right));
-            left = self.expr_of(pos, kind);
+            self.at += 1;
+            let right = self.binary(precedence(op))?;
+            left = self.make(pos, ExprKind::Binary(op, Box::new(left), Box::new(right)));
         }
-        Ok(left)
+        self.too_deep()
     }
 
     fn unary(&mut self) -> Checked<Expr> {
-        let pos = self.pos();
-        let Tok::Sym(op) = *self.tok() else {
+        let (pos, op) = (self.pos(), self.symbol());
+        if !["+", "-", "!", "^", "&", "<-", "*"].contains(&op) {
             return self.primary();
+        }
+        self.at += 1;
+        let kind = match self.nested(self.place, Self::unary)? {
+            Expr {
+                kind: ExprKind::ChanType(Dir::Both, of),
+                ..
+            } if op == "<-" => ExprKind::ChanType(Dir::Receive, of),
+            inner if op == "*" => ExprKind::Star(Box::new(inner)),
+            inner => ExprKind::Unary(op, Box::new(inner)),
         };
-        if op == "*" {
-            self.advance();
-            let inner = self.nested(Self::unary)?;
-            return Ok(self.expr_of(pos, ExprKind::Star(Box::new(inner))));
-        }
-        if op == "<-" && matches!(self.tokens[self.at + 1].tok, Tok::Sym("chan")) {
-            return self.primary();
-        }
-        if !["+", "-", "!", "^", "&", "<-"].contains(&op) {
-            return self.primary();
-        }
-        self.advance();
-        let inner = self.nested(Self::unary)?;
-        Ok(self.expr_of(pos, ExprKind::Unary(op, Box::new(inner))))
+        Ok(self.make(pos, kind))
     }
 
-    fn operand(&mut self) -> Checked<Expr> {
-        let pos = self.pos();
-        let kind = match self.tok().clone() {
-            Tok::Ident(name) => ExprKind::Ident(name),
-            Tok::Int(value) => ExprKind::Int(value),
-            Tok::Float(value) => ExprKind::Float(value),
-            Tok::Char(value) => ExprKind::Char(value),
-            Tok::Str(bytes) => ExprKind::Str(bytes),
-            Tok::Sym("(") => {
-                self.advance();
-                let level = std::mem::replace(&mut self.literal_level, 1);
-                let inner = if self.is("*") && self.is_type_behind_star() {
-                    self.ty()?
-                } else {
-                    self.expr()?
-                };
-                self.literal_level = level;
-                self.expect(")")?;
-                return Ok(self.expr_of(pos, ExprKind::Paren(Box::new(inner))));
-            }
-            Tok::Sym("func") => {
-                self.advance();
-                let ty = self.signature()?;
-                if !self.is("{") {
-                    return Ok(self.expr_of(pos, ExprKind::FuncType(ty)));
-                }
-                let level = std::mem::replace(&mut self.literal_level, 0);
-                let body = self.block()?;
-                self.literal_level = level;
-                let literal = Arc::new(FuncLit { ty, body });
-                return Ok(self.expr_of(pos, ExprKind::Func(literal)));
-            }
-            Tok::Sym("[" | "map" | "chan" | "struct" | "interface" | "<-") => return self.ty(),
-            _ => return self.unexpected("expression"),
-        };
-        self.advance();
-        Ok(self.expr_of(pos, kind))
-    }
-
-    /// `(*[]T)(x)`: a type that no expression looks like.
-    fn is_type_behind_star(&self) -> bool {
-        let next = self.tokens.get(self.at + 1).map(|token| &token.tok);
-        matches!(
-            next,
-            Some(Tok::Sym("[" | "map" | "chan" | "struct" | "interface"))
-        )
-    }
-
+    /// An operand with what follows it: selectors, indices, arguments, the body of a literal.
     fn primary(&mut self) -> Checked<Expr> {
         let mut expr = self.operand()?;
-        let mut length = 0;
-        loop {
-            length += 1;
-            if length > 200 {
-                return fault(self.pos(), "nested too deeply for minigo");
-            }
-            let pos = self.pos();
-            if self.eat(".") {
-                expr = if self.eat("(") {
-                    let ty = match self.eat("type") {
-                        true => None,
-                        false => Some(Box::new(self.ty()?)),
-                    };
+        for _ in 0..MAX_CHAIN {
+            let mut pos = self.pos();
+            let in_type = self.place == Place::Type;
+            let kind = if self.eat(".") {
+                if self.eat("(") {
+                    let ty = self.optional_ty()?.map(Box::new);
+                    if ty.is_none() {
+                        self.expect("type")?;
+                    }
                     self.expect(")")?;
-                    self.expr_of(pos, ExprKind::Assert(Box::new(expr), ty))
+                    ExprKind::Assert(Box::new(expr), ty)
                 } else {
-                    let at = self.pos();
-                    let name = self.name()?;
-                    self.expr_of(at, ExprKind::Selector(Box::new(expr), name))
-                };
-            } else if self.is("[") {
-                expr = self.index(expr)?;
-            } else if self.is("(") {
-                expr = self.call(expr)?;
+                    pos = self.pos();
+                    ExprKind::Selector(Box::new(expr), self.name()?)
+                }
+            } else if self.is("[") && (!in_type || matches!(expr.kind, ExprKind::Selector(..))) {
+                self.index(expr)?
+            } else if self.is("(") && !in_type {
+                self.call(expr)?
             } else if self.is("{") && self.may_be_literal(&expr) {
-                let at = expr.pos;
-                let elems = self.elements()?;
-                expr = self.expr_of(at, ExprKind::Composite(Some(Box::new(expr)), elems));
+                pos = expr.pos;
+                match expr.kind {
+                    ExprKind::FuncType(ty) => {
+                        let body = self.block()?;
+                        ExprKind::Func(Arc::new(FuncLit { ty, body }))
+                    }
+                    _ => self.composite(Some(Box::new(expr)))?,
+                }
             } else {
                 return Ok(expr);
-            }
+            };
+            expr = self.make(pos, kind);
         }
+        self.too_deep()
     }
 
+    /// Whether the expression may be the type of a literal whose `{` is next.
     fn may_be_literal(&self, expr: &Expr) -> bool {
-        match &expr.kind {
-            ExprKind::Ident(_) => self.literal_level >= 0,
-            ExprKind::Selector(of, _) => {
-                self.literal_level >= 0 && matches!(of.kind, ExprKind::Ident(_))
-            }
+        match expr.kind {
+            ExprKind::Ident(_) | ExprKind::Selector(..) => self.place == Place::Anywhere,
             ExprKind::ArrayType(..)
             | ExprKind::SliceType(_)
             | ExprKind::MapType(..)
-            | ExprKind::StructType(_) => true,
+            | ExprKind::StructType(_)
+            | ExprKind::FuncType(_) => self.place != Place::Type,
             _ => false,
         }
     }
 
-    /// `{k: v, ...}`.
-    fn elements(&mut self) -> Checked<Vec<(Option<Expr>, Expr)>> {
-        self.expect("{")?;
-        let level = std::mem::replace(&mut self.literal_level, 1);
-        let mut elems = Vec::new();
-        while !self.is("}") {
-            let first = self.element()?;
-            elems.push(match self.eat(":") {
-                true => (Some(first), self.element()?),
-                false => (None, first),
-            });
-            if !self.eat(",") {
-                break;
+    fn operand(&mut self) -> Checked<Expr> {
+        let pos = self.pos();
+        let kind = if let Tok::Operand(kind) = self.ahead(0).clone() {
+            self.at += 1;
+            kind
+        } else if self.eat("(") {
+            let inner = self.inner()?;
+            self.expect(")")?;
+            ExprKind::Paren(inner)
+        } else if self.eat("[") {
+            let slice = self.is("]");
+            let length = match slice || self.eat("...") {
+                true => None,
+                false => Some(self.inner()?),
+            };
+            self.expect("]")?;
+            let of = Box::new(self.ty()?);
+            match slice {
+                true => ExprKind::SliceType(of),
+                false => ExprKind::ArrayType(length, of),
             }
-        }
-        self.literal_level = level;
-        if !self.is("}") {
-            return self.unexpected("comma or }");
-        }
-        self.advance();
-        Ok(elems)
+        } else if self.eat("map") {
+            self.expect("[")?;
+            let key = self.ty()?;
+            self.expect("]")?;
+            ExprKind::MapType(Box::new(key), Box::new(self.ty()?))
+        } else if self.eat("chan") {
+            let dir = if self.eat("<-") { Dir::Send } else { Dir::Both };
+            ExprKind::ChanType(dir, Box::new(self.ty()?))
+        } else if self.eat("func") {
+            ExprKind::FuncType(self.signature()?)
+        } else if self.eat("struct") {
+            ExprKind::StructType(self.list(["{", ";", "}"], Self::fields)?.concat())
+        } else if self.eat("interface") {
+            ExprKind::InterfaceType(self.list(["{", ";", "}"], Self::interface_elem)?)
+        } else {
+            return self.unexpected("expression");
+        };
+        Ok(self.make(pos, kind))
     }
 
-    fn element(&mut self) -> Checked<Expr> {
-        if !self.is("{") {
-            return self.expr();
-        }
-        let pos = self.pos();
-        let elems = self.nested(Self::elements)?;
-        Ok(self.expr_of(pos, ExprKind::Composite(None, elems)))
+    /// `{k: v, ...}`, where elements may be literals that leave out their types.
+    fn composite(&mut self, ty: Option<Box<Expr>>) -> Checked<ExprKind> {
+        let element = |parser: &mut Self| {
+            let pos = parser.pos();
+            if !parser.is("{") {
+                return parser.expr();
+            }
+            let kind = parser.nested(Place::Anywhere, |parser| parser.composite(None))?;
+            Ok(parser.make(pos, kind))
+        };
+        let elems = self.list(["{", ",", "}"], |parser| {
+            let first = element(parser)?;
+            Ok(match parser.eat(":") {
+                true => (Some(first), element(parser)?),
+                false => (None, first),
+            })
+        })?;
+        Ok(ExprKind::Composite(ty, elems))
     }
 
     /// `x[i]`, `x[i:j:k]`, `weak.Pointer[T]`.
-    fn index(&mut self, expr: Expr) -> Checked<Expr> {
-        let pos = self.expect("[")?;
-        let level = std::mem::replace(&mut self.literal_level, 1);
+    fn index(&mut self, of: Expr) -> Checked<ExprKind> {
+        let pos = self.pos();
+        self.expect("[")?;
         let mut bounds = [None, None, None];
         let mut colons = 0;
-        loop {
-            if !self.is(":") && !self.is("]") {
-                let index = match self.is("*") && self.is_type_behind_star() {
-                    true => self.ty()?,
-                    false => self.expr()?,
-                };
-                bounds[colons] = Some(Box::new(index));
+        while colons == 0 || !self.is("]") {
+            if !self.is(":") {
+                bounds[colons] = Some(self.inner()?);
             }
             if colons == 2 || !self.eat(":") {
                 break;
             }
             colons += 1;
         }
-        self.literal_level = level;
         if self.is(",") {
             return fault(self.pos(), "type arguments are outside minigo's subset");
         }
         self.expect("]")?;
-        if colons > 0 {
-            if colons == 2 && (bounds[1].is_none() || bounds[2].is_none()) {
-                return fault(pos, "syntax error: index missing in 3-index slice");
+        match (colons, bounds) {
+            (0, [Some(index), ..]) => Ok(ExprKind::Index(Box::new(of), index)),
+            (2, [_, None, _] | [_, _, None]) => {
+                fault(pos, "syntax error: index missing in 3-index slice")
             }
-            return Ok(self.expr_of(pos, ExprKind::Slice(Box::new(expr), bounds)));
+            (_, bounds) => Ok(ExprKind::Slice(Box::new(of), bounds)),
         }
-        let [Some(index), ..] = bounds else {
-            return fault(pos, "syntax error: expected operand");
-        };
-        Ok(self.expr_of(pos, ExprKind::Index(Box::new(expr), index)))
     }
 
-    fn call(&mut self, callee: Expr) -> Checked<Expr> {
-        let pos = self.expect("(")?;
-        let level = std::mem::replace(&mut self.literal_level, 1);
-        let (mut args, mut spread) = (Vec::new(), false);
-        while !self.is(")") {
+    fn call(&mut self, callee: Expr) -> Checked<ExprKind> {
+        let mut spread = false;
+        let args = self.list(["(", ",", ")"], |parser| {
             if spread {
-                return fault(self.pos(), "can only use ... with final argument in list");
+                return fault(parser.pos(), "can only use ... with final argument in list");
             }
-            let star = self.is("*") && self.is_type_behind_star();
-            args.push(if star { self.ty()? } else { self.expr()? });
-            spread = self.eat("...");
-            if !self.eat(",") {
-                break;
-            }
-        }
-        self.literal_level = level;
-        if !self.is(")") {
-            return self.unexpected("comma or )");
-        }
-        self.advance();
-        let call = Call {
+            let arg = parser.expr()?;
+            spread = parser.eat("...");
+            Ok(arg)
+        })?;
+        Ok(ExprKind::Call(Box::new(Call {
             callee,
             args,
             spread,
+        })))
+    }
+
+    pub(super) fn signature(&mut self) -> Checked<Arc<FuncType>> {
+        let (params, variadic) = self.params(false)?;
+        let pos = self.pos();
+        let (results, spread) = self.params(true)?;
+        if spread {
+            return fault(pos, "can only use ... with final parameter in list");
+        }
+        Ok(Arc::new(FuncType {
+            params,
+            variadic,
+            results,
+        }))
+    }
+
+    /// `(a, b int, c ...T)`, and whether there is `...`; results may also be one type or nothing.
+    pub(super) fn params(&mut self, results: bool) -> Checked<(Vec<FieldDecl>, bool)> {
+        let (mut variadic, mut named) = (false, false);
+        let mut entry = |parser: &mut Self| {
+            let pos = parser.pos();
+            if variadic {
+                return fault(pos, "can only use ... with final parameter in list");
+            }
+            let first = (!parser.is("...")).then(|| parser.ty()).transpose()?;
+            variadic = parser.eat("...");
+            let second = match variadic {
+                true => Some(parser.ty()?),
+                false => parser.optional_ty()?,
+            };
+            named |= first.is_some() && second.is_some();
+            Ok((pos, first, second))
         };
-        Ok(self.expr_of(pos, ExprKind::Call(Box::new(call))))
+        let entries = match results && !self.is("(") {
+            true if self.starts_type() => vec![entry(self)?],
+            true => Vec::new(),
+            false => self.list(["(", ",", ")"], entry)?,
+        };
+        // Either all have names or none has; a name without a type has that of the next one.
+        let mut following: Option<Expr> = None;
+        let mut params = Vec::new();
+        for (pos, first, second) in entries.into_iter().rev() {
+            let (name, ty) = match first.as_ref().map(|first| &first.kind) {
+                _ if !named => (None, second.or(first)),
+                Some(ExprKind::Ident(name)) => (Some(name.clone()), second.or(following.take())),
+                _ => (None, None),
+            };
+            let Some(ty) = ty else {
+                return fault(pos, "syntax error: mixed named and unnamed parameters");
+            };
+            following = Some(ty.clone());
+            params.push(FieldDecl { pos, name, ty });
+        }
+        params.reverse();
+        Ok((params, variadic))
+    }
+
+    /// `a, b T`, or an embedded `T`, `*T` or `p.T`.
+    fn fields(&mut self) -> Checked<Vec<FieldDecl>> {
+        let firsts = self.separated(Self::ty)?;
+        let ty = match firsts.len() {
+            1 => self.optional_ty()?,
+            _ => Some(self.ty()?),
+        };
+        if let Tok::Operand(ExprKind::Str(_)) = self.ahead(0) {
+            return fault(self.pos(), "struct tags are outside minigo's subset");
+        }
+        let mut fields = Vec::new();
+        for first in firsts {
+            let pos = first.pos;
+            let (name, ty) = match (&ty, &first.kind) {
+                (None, _) => (None, first),
+                (Some(ty), ExprKind::Ident(name)) => (Some(name.clone()), ty.clone()),
+                _ => return fault(pos, "syntax error: expected a field's name"),
+            };
+            fields.push(FieldDecl { pos, name, ty });
+        }
+        Ok(fields)
+    }
+
+    /// A method, or an embedded interface.
+    fn interface_elem(&mut self) -> Checked<FieldDecl> {
+        let mut ty = self.ty()?;
+        let (pos, mut name) = (ty.pos, None);
+        if self.is("|") {
+            return fault(pos, "type sets are outside minigo's subset");
+        }
+        if let (ExprKind::Ident(found), true) = (&ty.kind, self.is("(")) {
+            name = Some(found.clone());
+            ty.kind = ExprKind::FuncType(self.signature()?);
+        }
+        Ok(FieldDecl { pos, name, ty })
     }
 }

@@ -1,29 +1,36 @@
-//! Tokens to a syntax tree: files, declarations and types.
+//! Tokens to a syntax tree: what all of the parser uses, files and declarations.
 #![forbid(unsafe_code)]
 
 mod expr;
 mod stmt;
-mod switch;
-mod ty;
 
 use std::sync::Arc;
 
 use crate::ast::*;
-use crate::scan::{Tok, Token, scan};
+use crate::scan::{END, Tok, scan};
 use crate::source::{Checked, Pos, fault};
 
 /// How deep expressions, types and statements may nest, so that no program overflows the stack of
 /// the compiler.
 const MAX_DEPTH: u32 = 100;
 
-pub(crate) struct Parser<'a> {
-    tokens: Vec<Token>,
+/// Where the parser is, which says what may follow an operand.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Anywhere,
+    /// In the head of a statement, where `{` begins its block.
+    Head,
+    /// In a type, behind which something else may begin with a bracket.
+    Type,
+}
+
+struct Parser<'a> {
+    tokens: Vec<(Tok, Pos)>,
     at: usize,
     /// The next expression's number, of all files.
     next_id: &'a mut ExprId,
     depth: u32,
-    /// Below 0: in the head of a statement, where `{` begins its block.
-    literal_level: i32,
+    place: Place,
 }
 
 /// Parses one file whose text begins at `start`.
@@ -33,258 +40,244 @@ pub(crate) fn parse(text: &str, start: Pos, next_id: &mut ExprId) -> Checked<Fil
         at: 0,
         next_id,
         depth: 0,
-        literal_level: 0,
+        place: Place::Anywhere,
     };
-    parser.file()
+    parser.expect("package")?;
+    let mut file = File {
+        package: parser.name()?,
+        imports: Vec::new(),
+        decls: Vec::new(),
+    };
+    parser.expect(";")?;
+    while !parser.is(END) {
+        if parser.is("import") && !file.decls.is_empty() {
+            let message = "syntax error: imports must appear before others";
+            return fault(parser.pos(), message);
+        }
+        if parser.eat("import") {
+            file.imports.extend(parser.group(Parser::import)?);
+        } else if parser.eat("func") {
+            file.decls.push(parser.func_decl()?);
+        } else {
+            file.decls.extend(parser.decl()?);
+        }
+        parser.expect(";")?;
+    }
+    Ok(file)
 }
 
 impl Parser<'_> {
-    fn tok(&self) -> &Tok {
-        &self.tokens[self.at].tok
+    /// The token `n` behind the next one; nothing is behind the last one, [`END`].
+    fn ahead(&self, n: usize) -> &Tok {
+        &self.tokens[self.at + n].0
     }
 
     fn pos(&self) -> Pos {
-        self.tokens[self.at].pos
+        self.tokens[self.at].1
+    }
+
+    /// The keyword or operator that is next, else nothing.
+    fn symbol(&self) -> &'static str {
+        match self.ahead(0) {
+            Tok::Sym(symbol) => symbol,
+            Tok::Operand(_) => "",
+        }
     }
 
     fn is(&self, symbol: &str) -> bool {
-        matches!(self.tok(), Tok::Sym(found) if *found == symbol)
+        self.symbol() == symbol
     }
 
-    fn advance(&mut self) -> Token {
-        let token = self.tokens[self.at].clone();
-        // The last token is the end, which stays.
-        self.at = (self.at + 1).min(self.tokens.len() - 1);
-        token
+    fn is_name(&self) -> bool {
+        matches!(self.ahead(0), Tok::Operand(ExprKind::Ident(_)))
     }
 
     fn eat(&mut self, symbol: &str) -> bool {
         let found = self.is(symbol);
-        if found {
-            self.advance();
-        }
+        self.at += usize::from(found);
         found
     }
 
-    fn unexpected<T>(&self, wanted: &str) -> Checked<T> {
-        let found = match self.tok() {
-            Tok::Ident(name) => format!("name {name}"),
-            Tok::Sym(";") => "newline or semicolon".to_owned(),
-            Tok::Sym(symbol) => (*symbol).to_owned(),
-            Tok::End => "end of file".to_owned(),
-            _ => "literal".to_owned(),
-        };
-        fault(
-            self.pos(),
-            format!("syntax error: unexpected {found}, expected {wanted}"),
-        )
+    fn expect(&mut self, symbol: &str) -> Checked<()> {
+        match self.eat(symbol) {
+            true => Ok(()),
+            false => self.unexpected(symbol),
+        }
     }
 
-    fn expect(&mut self, symbol: &str) -> Checked<Pos> {
-        let pos = self.pos();
-        if self.eat(symbol) {
-            return Ok(pos);
-        }
-        self.unexpected(symbol)
+    fn unexpected<T>(&self, wanted: &str) -> Checked<T> {
+        let found = match self.ahead(0) {
+            Tok::Operand(ExprKind::Ident(name)) => &format!("name {name}"),
+            Tok::Operand(_) => "literal",
+            Tok::Sym(symbol) => symbol,
+        };
+        let show = |symbol| match symbol {
+            ";" => "newline or semicolon",
+            "," => "comma",
+            symbol => symbol,
+        };
+        let (found, wanted) = (show(found), show(wanted));
+        let message = format!("syntax error: unexpected {found}, expected {wanted}");
+        fault(self.pos(), message)
     }
 
     fn name(&mut self) -> Checked<Name> {
-        match self.tok().clone() {
-            Tok::Ident(name) => {
-                self.advance();
-                Ok(name)
-            }
-            _ => self.unexpected("name"),
-        }
-    }
-
-    fn id(&mut self) -> ExprId {
-        let id = *self.next_id;
-        *self.next_id += 1;
-        id
-    }
-
-    fn expr_of(&mut self, pos: Pos, kind: ExprKind) -> Expr {
-        let id = self.id();
-        Expr { id, pos, kind }
+        let Tok::Operand(ExprKind::Ident(name)) = self.ahead(0).clone() else {
+            return self.unexpected("name");
+        };
+        self.at += 1;
+        Ok(name)
     }
 
     fn ident(&mut self) -> Checked<Expr> {
         let pos = self.pos();
         let name = self.name()?;
-        Ok(self.expr_of(pos, ExprKind::Ident(name)))
+        Ok(self.make(pos, ExprKind::Ident(name)))
     }
 
-    /// Runs `body` one level deeper.
-    fn nested<T>(&mut self, body: impl FnOnce(&mut Self) -> Checked<T>) -> Checked<T> {
+    fn make(&mut self, pos: Pos, kind: ExprKind) -> Expr {
+        let id = *self.next_id;
+        *self.next_id += 1;
+        Expr { id, pos, kind }
+    }
+
+    /// Runs a part of the parser at a place, one level deeper.
+    fn nested<T>(&mut self, place: Place, run: impl FnOnce(&mut Self) -> Checked<T>) -> Checked<T> {
         if self.depth == MAX_DEPTH {
-            return fault(self.pos(), "nested too deeply for minigo");
+            return self.too_deep();
         }
+        let outer = std::mem::replace(&mut self.place, place);
         self.depth += 1;
-        let result = body(self);
+        let result = run(self);
         self.depth -= 1;
+        self.place = outer;
         result
     }
 
-    /// Ends a statement or declaration: a semicolon, which may be left out before `)` or `}`.
-    fn end_statement(&mut self) -> Checked<()> {
-        if self.is(")") || self.is("}") || matches!(self.tok(), Tok::End) || self.eat(";") {
-            return Ok(());
-        }
-        self.unexpected("newline or semicolon")
+    fn too_deep<T>(&self) -> Checked<T> {
+        fault(self.pos(), "nested too deeply for minigo")
     }
 
-    fn file(&mut self) -> Checked<File> {
-        self.expect("package")?;
-        let package = self.name()?;
-        self.end_statement()?;
-        let mut imports = Vec::new();
-        while self.eat("import") {
-            if self.eat("(") {
-                while !self.eat(")") {
-                    imports.push(self.import()?);
-                    self.end_statement()?;
-                }
-            } else {
-                imports.push(self.import()?);
-            }
-            self.end_statement()?;
+    /// One item or more, with commas between.
+    fn separated<T>(&mut self, item: impl Fn(&mut Self) -> Checked<T>) -> Checked<Vec<T>> {
+        let mut items = vec![item(self)?];
+        while self.eat(",") {
+            items.push(item(self)?);
         }
-        let mut decls = Vec::new();
-        while !matches!(self.tok(), Tok::End) {
-            if self.is("func") {
-                decls.push(self.func_decl()?);
-            } else if self.is("var") || self.is("const") || self.is("type") {
-                decls.extend(self.decl()?);
-            } else if self.is("import") {
-                return fault(
-                    self.pos(),
-                    "syntax error: imports must appear before others",
-                );
-            } else {
-                return self.unexpected("declaration");
+        Ok(items)
+    }
+
+    /// Items in brackets, with separators between and perhaps behind the last one.
+    fn list<T>(
+        &mut self,
+        [open, separator, close]: [&str; 3],
+        mut item: impl FnMut(&mut Self) -> Checked<T>,
+    ) -> Checked<Vec<T>> {
+        self.expect(open)?;
+        let outer = std::mem::replace(&mut self.place, Place::Anywhere);
+        let mut items = Vec::new();
+        while !self.eat(close) {
+            items.push(item(self)?);
+            if !self.is(close) {
+                self.expect(separator)?;
             }
-            self.end_statement()?;
         }
-        Ok(File {
-            package,
-            imports,
-            decls,
-        })
+        self.place = outer;
+        Ok(items)
+    }
+
+    /// One item, or a group of them in brackets.
+    fn group<T>(&mut self, mut item: impl FnMut(&mut Self) -> Checked<T>) -> Checked<Vec<T>> {
+        match self.is("(") {
+            true => self.list(["(", ";", ")"], item),
+            false => Ok(vec![item(self)?]),
+        }
     }
 
     fn import(&mut self) -> Checked<(Pos, String)> {
         let pos = self.pos();
-        match self.tok().clone() {
-            Tok::Str(path) => {
-                self.advance();
-                Ok((pos, String::from_utf8_lossy(&path).into_owned()))
-            }
-            Tok::Ident(_) | Tok::Sym(".") => {
-                fault(pos, "renamed imports are outside minigo's subset")
-            }
-            _ => self.unexpected("import path"),
-        }
+        let Tok::Operand(ExprKind::Str(path)) = self.ahead(0).clone() else {
+            return self.unexpected("import path (minigo's subset has no other names for imports)");
+        };
+        self.at += 1;
+        Ok((pos, String::from_utf8_lossy(&path).into_owned()))
     }
 
     /// `var`, `const` or `type`, one or a group.
     fn decl(&mut self) -> Checked<Vec<Decl>> {
-        let keyword = self.advance().tok;
-        let mut decls = Vec::new();
-        let mut last = None;
-        if !self.eat("(") {
-            decls.push(self.spec(&keyword, &mut last, 0)?);
-            return Ok(decls);
+        if self.eat("type") {
+            return self.group(Self::type_spec);
         }
-        let mut iota = 0;
-        while !self.eat(")") {
-            decls.push(self.spec(&keyword, &mut last, iota)?);
+        if self.eat("var") {
+            return self.group(|parser| parser.value_spec().map(Decl::Var));
+        }
+        if !self.eat("const") {
+            return self.unexpected("declaration");
+        }
+        let mut iota = -1;
+        let mut last: Option<ValueSpec> = None;
+        self.group(|parser| {
+            let mut spec = parser.value_spec()?;
+            // Without values, those of the constants before are repeated.
+            if let Some(last) = last.take_if(|_| spec.values.is_empty()) {
+                (spec.ty, spec.values) = (last.ty, last.values);
+            }
+            last = Some(spec.clone());
             iota += 1;
-            self.end_statement()?;
-        }
-        Ok(decls)
+            Ok(Decl::Const(spec, iota))
+        })
     }
 
-    /// One declaration; `last` is the constant declaration that is repeated if there are no values.
-    fn spec(&mut self, keyword: &Tok, last: &mut Option<ValueSpec>, iota: i128) -> Checked<Decl> {
-        let pos = self.pos();
-        if *keyword == Tok::Sym("type") {
-            let name = self.name()?;
-            if self.is("[") && matches!(self.tokens[self.at + 1].tok, Tok::Ident(_)) {
-                let after = self.tokens.get(self.at + 2).map(|token| &token.tok);
-                if !matches!(after, Some(Tok::Sym("]"))) {
-                    return fault(self.pos(), "type parameters are outside minigo's subset");
-                }
-            }
-            let alias = self.eat("=");
-            let ty = self.ty()?;
-            return Ok(Decl::Type(Arc::new(TypeSpec {
-                pos,
-                name,
-                alias,
-                ty,
-            })));
-        }
-        let mut names = vec![self.ident()?];
-        while self.eat(",") {
-            names.push(self.ident()?);
-        }
-        let constant = *keyword == Tok::Sym("const");
-        let mut ty = None;
-        if !self.is("=") && !self.is(";") && !self.is(")") {
-            ty = Some(self.ty()?);
-        }
-        let mut values = Vec::new();
-        if self.eat("=") {
-            values = self.expr_list()?;
-        }
-        let mut spec = ValueSpec {
-            pos,
-            names,
-            ty,
-            values,
-        };
-        if !constant {
-            return Ok(Decl::Var(spec));
-        }
-        if spec.values.is_empty()
-            && let Some(last) = &*last
+    /// The name that a type or a function is declared with.
+    fn declared_name(&mut self) -> Checked<Name> {
+        let name = self.name()?;
+        if self.is("[")
+            && let Tok::Operand(ExprKind::Ident(_)) = self.ahead(1)
+            && let Tok::Operand(ExprKind::Ident(_)) | Tok::Sym("," | "interface") = self.ahead(2)
         {
-            spec.ty = last.ty.clone();
-            spec.values = last.values.clone();
+            return fault(self.pos(), "type parameters are outside minigo's subset");
         }
-        *last = Some(spec.clone());
-        Ok(Decl::Const(spec, iota))
+        Ok(name)
+    }
+
+    fn type_spec(&mut self) -> Checked<Decl> {
+        Ok(Decl::Type(Arc::new(TypeSpec {
+            pos: self.pos(),
+            name: self.declared_name()?,
+            alias: self.eat("="),
+            ty: self.ty()?,
+        })))
+    }
+
+    /// Names with a type, values or both.
+    fn value_spec(&mut self) -> Checked<ValueSpec> {
+        Ok(ValueSpec {
+            pos: self.pos(),
+            names: self.separated(Self::ident)?,
+            ty: self.optional_ty()?,
+            values: match self.eat("=") {
+                true => self.exprs()?,
+                false => Vec::new(),
+            },
+        })
     }
 
     fn func_decl(&mut self) -> Checked<Decl> {
-        self.expect("func")?;
         let mut receiver = None;
         if self.is("(") {
             let pos = self.pos();
-            let (mut params, _) = self.params()?;
-            if params.len() != 1 {
+            let (mut params, _) = self.params(false)?;
+            receiver = params.pop();
+            if receiver.is_none() || !params.is_empty() {
                 return fault(pos, "method has not exactly one receiver");
             }
-            receiver = params.pop();
-        }
-        let pos = self.pos();
-        let name = self.name()?;
-        if self.is("[") {
-            return fault(self.pos(), "type parameters are outside minigo's subset");
-        }
-        let ty = self.signature()?;
-        let mut body = None;
-        if self.is("{") {
-            self.literal_level = 0;
-            body = Some(self.block()?);
         }
         Ok(Decl::Func(Arc::new(FuncDecl {
-            pos,
-            name,
+            pos: self.pos(),
+            name: self.declared_name()?,
             receiver,
-            ty,
-            body,
+            ty: self.signature()?,
+            body: self.is("{").then(|| self.block()).transpose()?,
         })))
     }
 }

@@ -1,279 +1,267 @@
 //! Statements.
 #![forbid(unsafe_code)]
 
-use super::Parser;
+use super::{Parser, Place};
 use crate::ast::*;
-use crate::scan::Tok;
-use crate::source::{Checked, fault};
-
-const ASSIGNMENTS: &[(&str, &str)] = &[
-    ("+=", "+"),
-    ("-=", "-"),
-    ("*=", "*"),
-    ("/=", "/"),
-    ("%=", "%"),
-    ("&=", "&"),
-    ("|=", "|"),
-    ("^=", "^"),
-    ("<<=", "<<"),
-    (">>=", ">>"),
-    ("&^=", "&^"),
-];
-
-/// A simple statement, or the head of a range loop.
-enum Simple {
-    Stmt(Stmt),
-    Range(Option<Expr>, Option<Expr>, bool, Expr),
-}
+use crate::scan::{END, Tok};
+use crate::source::{Checked, Pos, fault};
 
 impl Parser<'_> {
     pub(super) fn block(&mut self) -> Checked<Block> {
         self.expect("{")?;
-        let stmts = self.stmts()?;
-        let end = self.expect("}")?;
-        Ok(Block { stmts, end })
+        let block = self.stmts()?;
+        self.expect("}")?;
+        Ok(block)
     }
 
-    /// Statements up to `}`, `case` or `default`.
-    pub(super) fn stmts(&mut self) -> Checked<Vec<Stmt>> {
-        let mut stmts = Vec::new();
-        while !self.is("}") && !self.is("case") && !self.is("default") {
-            if matches!(self.tok(), Tok::End) {
-                return self.unexpected("}");
+    /// Statements up to the end of a block or clause.
+    fn stmts(&mut self) -> Checked<Block> {
+        self.nested(Place::Anywhere, |parser| {
+            let mut stmts = Vec::new();
+            while !["}", "case", "default", END].contains(&parser.symbol()) {
+                if !parser.eat(";") {
+                    stmts.push(parser.stmt()?);
+                    if !parser.is("}") {
+                        parser.expect(";")?;
+                    }
+                }
             }
-            let stmt = self.nested(Self::stmt)?;
-            if !matches!(stmt.kind, StmtKind::Empty) {
-                stmts.push(stmt);
-            }
-            if !self.is("case") && !self.is("default") {
-                self.end_statement()?;
-            }
-        }
-        Ok(stmts)
+            let end = parser.pos();
+            Ok(Block { stmts, end })
+        })
     }
 
     fn stmt(&mut self) -> Checked<Stmt> {
-        let pos = self.pos();
-        let label = |parser: &mut Self| match parser.tok() {
-            Tok::Ident(_) => parser.name().map(Some),
-            _ => Ok(None),
-        };
-        let Tok::Sym(symbol) = *self.tok() else {
-            if matches!(self.tok(), Tok::Ident(_))
-                && matches!(self.tokens[self.at + 1].tok, Tok::Sym(":"))
-            {
+        const KEYWORDS: &str = "return break continue fallthrough go defer if for switch select";
+        let (pos, symbol) = (self.pos(), self.symbol());
+        self.at += usize::from(KEYWORDS.split(' ').any(|keyword| keyword == symbol));
+        let kind = match symbol {
+            "" if self.is_name() && matches!(self.ahead(1), Tok::Sym(":")) => {
                 let name = self.name()?;
                 self.expect(":")?;
-                let inner = match self.is("}") {
-                    true => Stmt {
-                        pos,
-                        kind: StmtKind::Empty,
-                    },
-                    false => self.nested(Self::stmt)?,
-                };
-                let kind = StmtKind::Labeled(name, Box::new(inner));
-                return Ok(Stmt { pos, kind });
+                StmtKind::Labeled(name, Box::new(self.nested(self.place, Self::stmt)?))
             }
-            return self.simple();
-        };
-        let kind = match symbol {
-            ";" => StmtKind::Empty,
+            ";" | "}" => StmtKind::Empty,
             "{" => StmtKind::Block(self.block()?),
             "var" | "const" | "type" => StmtKind::Decl(self.decl()?),
-            "return" => {
-                self.advance();
-                let none = self.is(";") || self.is("}");
-                StmtKind::Return(if none { Vec::new() } else { self.expr_list()? })
-            }
-            "break" => {
-                self.advance();
-                StmtKind::Break(label(self)?)
-            }
-            "continue" => {
-                self.advance();
-                StmtKind::Continue(label(self)?)
-            }
-            "fallthrough" => {
-                self.advance();
-                StmtKind::Fallthrough
-            }
+            "return" if self.is(";") || self.is("}") => StmtKind::Return(Vec::new()),
+            "return" => StmtKind::Return(self.exprs()?),
+            "break" => StmtKind::Break(self.jump_label()?),
+            "continue" => StmtKind::Continue(self.jump_label()?),
+            "fallthrough" => StmtKind::Fallthrough,
             "goto" => return fault(pos, "goto is outside minigo's subset"),
-            "go" | "defer" => {
-                self.advance();
-                let at = self.pos();
-                let call = self.expr()?;
-                if !matches!(call.kind, ExprKind::Call(_)) {
-                    let text = format!("expression in {symbol} must be function call");
-                    return fault(at, text);
-                }
-                match symbol {
-                    "go" => StmtKind::Go(call),
-                    _ => StmtKind::Defer(call),
-                }
-            }
-            "if" => return self.if_stmt(),
+            "go" => StmtKind::Go(self.later_call(symbol)?),
+            "defer" => StmtKind::Defer(self.later_call(symbol)?),
+            "if" => self.if_stmt()?,
             "for" => self.for_stmt()?,
             "switch" => self.switch()?,
             "select" => self.select()?,
-            _ => return self.simple(),
+            _ => return self.simple(false),
         };
         Ok(Stmt { pos, kind })
     }
 
-    pub(super) fn simple(&mut self) -> Checked<Stmt> {
-        let pos = self.pos();
-        match self.simple_or_range()? {
-            Simple::Stmt(stmt) => Ok(stmt),
-            Simple::Range(..) => fault(pos, "syntax error: unexpected range"),
-        }
+    fn jump_label(&mut self) -> Checked<Option<Name>> {
+        self.is_name().then(|| self.name()).transpose()
     }
 
-    fn simple_or_range(&mut self) -> Checked<Simple> {
-        let pos = self.pos();
-        if self.eat("range") {
-            return Ok(Simple::Range(None, None, false, self.expr()?));
+    fn later_call(&mut self, keyword: &str) -> Checked<Expr> {
+        let call = self.expr()?;
+        if !matches!(call.kind, ExprKind::Call(_)) {
+            let message = format!("expression in {keyword} must be function call");
+            return fault(call.pos, message);
         }
-        let mut left = self.expr_list()?;
-        let at = self.pos();
-        let Tok::Sym(op) = *self.tok() else {
-            return self.unexpected("operator or newline");
+        Ok(call)
+    }
+
+    /// A statement that may be in the head of another one; with `range`, also a range clause,
+    /// which is a loop that has no body yet.
+    fn simple(&mut self, range: bool) -> Checked<Stmt> {
+        let start = self.pos();
+        let mut left = match range && self.is("range") {
+            true => Vec::new(),
+            false => self.exprs()?,
         };
-        let one = |left: &mut Vec<Expr>| match left.pop() {
-            Some(expr) if left.is_empty() => Ok(expr),
-            _ => fault(at, "syntax error: expected one expression"),
-        };
+        let (pos, op) = (self.pos(), self.symbol());
+        // What compares belongs to the expressions, so what ends in `=` assigns.
+        self.at += usize::from(op.ends_with('=') || ["<-", "++", "--"].contains(&op));
+        if range && (left.is_empty() || op == ":=" || op == "=") && self.eat("range") {
+            let over = self.expr()?;
+            if left.len() > 2 {
+                return fault(pos, "range clause permits at most two iteration variables");
+            }
+            if !self.is("{") {
+                return self.unexpected("{");
+            }
+            let mut left = left.into_iter();
+            let kind = StmtKind::Range(Box::new(Range {
+                key: left.next(),
+                value: left.next(),
+                define: op == ":=",
+                over,
+                body: Block::default(),
+            }));
+            return Ok(Stmt { pos, kind });
+        }
         let kind = match op {
-            ":=" | "=" => {
-                self.advance();
-                if self.eat("range") {
-                    let over = self.expr()?;
-                    if left.len() > 2 {
-                        return fault(pos, "range clause permits at most two iteration variables");
-                    }
-                    let mut names = left.into_iter();
-                    let (key, value) = (names.next(), names.next());
-                    return Ok(Simple::Range(key, value, op == ":=", over));
-                }
-                let right = self.expr_list()?;
-                match op {
-                    ":=" => StmtKind::Define(left, right),
-                    _ => StmtKind::Assign(left, right),
-                }
-            }
+            ":=" => StmtKind::Define(left, self.exprs()?),
+            "=" => StmtKind::Assign(left, self.exprs()?),
+            _ if left.len() > 1 => return fault(pos, "syntax error: expected one expression"),
+            "<-" => StmtKind::Send(left.remove(0), self.expr()?),
             "++" | "--" => {
-                self.advance();
-                let target = one(&mut left)?;
-                let step = self.expr_of(at, ExprKind::Int(1));
-                StmtKind::OpAssign(if op == "++" { "+" } else { "-" }, target, step)
+                let step = self.make(pos, ExprKind::Int(1));
+                StmtKind::OpAssign(&op[..1], left.remove(0), step)
             }
-            "<-" => {
-                self.advance();
-                let chan = one(&mut left)?;
-                StmtKind::Send(chan, self.expr()?)
-            }
-            _ => match ASSIGNMENTS.iter().find(|(assignment, _)| *assignment == op) {
-                Some((_, operator)) => {
-                    self.advance();
-                    let target = one(&mut left)?;
-                    StmtKind::OpAssign(operator, target, self.expr()?)
-                }
-                None => StmtKind::Expr(one(&mut left)?),
+            _ => match op.strip_suffix('=') {
+                Some(op) => StmtKind::OpAssign(op, left.remove(0), self.expr()?),
+                None => StmtKind::Expr(left.remove(0)),
             },
         };
-        let pos = if matches!(kind, StmtKind::Define(..) | StmtKind::Assign(..)) {
-            at
-        } else {
-            pos
+        let pos = if op == ":=" || op == "=" { pos } else { start };
+        Ok(Stmt { pos, kind })
+    }
+
+    /// What is between a keyword and its block: nothing, `cond`, `init; cond`, and in a loop also
+    /// `init; cond; post` or a range clause.
+    fn head(&mut self, is_loop: bool) -> Checked<(Option<Stmt>, Option<StmtKind>, Option<Stmt>)> {
+        let part = |parser: &mut Self, range| match parser.is(";") || parser.is("{") {
+            true => Ok(None),
+            false => parser.simple(range).map(Some),
         };
-        Ok(Simple::Stmt(Stmt { pos, kind }))
-    }
-
-    /// Runs `body` where `{` begins a block.
-    fn head<T>(&mut self, body: impl FnOnce(&mut Self) -> Checked<T>) -> Checked<T> {
-        let level = std::mem::replace(&mut self.literal_level, -1);
-        let result = body(self);
-        self.literal_level = level;
-        result
-    }
-
-    fn if_stmt(&mut self) -> Checked<Stmt> {
-        let pos = self.expect("if")?;
-        let (init, cond) = self.head(|parser| {
-            let first = match parser.is(";") {
-                true => None,
-                false => Some(parser.simple()?),
-            };
+        self.nested(Place::Head, |parser| {
+            let (mut init, mut post) = (None, None);
+            let mut cond = part(parser, is_loop)?;
             if parser.eat(";") {
-                return Ok((first, parser.expr()?));
+                init = cond;
+                cond = part(parser, false)?;
+                if is_loop {
+                    parser.expect(";")?;
+                    post = part(parser, false)?;
+                }
             }
-            match first.map(|stmt| stmt.kind) {
-                Some(StmtKind::Expr(cond)) => Ok((None, cond)),
-                _ => fault(parser.pos(), "syntax error: cannot use statement as value"),
-            }
-        })?;
+            Ok((init, cond.map(|stmt| stmt.kind), post))
+        })
+    }
+
+    fn if_stmt(&mut self) -> Checked<StmtKind> {
+        let (init, Some(StmtKind::Expr(cond)), _) = self.head(false)? else {
+            return self.unexpected("condition");
+        };
         let then = self.block()?;
-        let mut otherwise = None;
-        if self.eat("else") {
-            otherwise = Some(if self.is("if") {
-                self.nested(Self::if_stmt)?
-            } else {
-                let pos = self.pos();
-                let kind = StmtKind::Block(self.block()?);
-                Stmt { pos, kind }
-            });
-        }
-        let kind = StmtKind::If(Box::new(If {
+        let otherwise = match self.eat("else") {
+            false => None,
+            true if self.is("if") || self.is("{") => Some(self.nested(self.place, Self::stmt)?),
+            true => return self.unexpected("if or {"),
+        };
+        Ok(StmtKind::If(Box::new(If {
             init,
             cond,
             then,
             otherwise,
-        }));
-        Ok(Stmt { pos, kind })
+        })))
     }
 
     fn for_stmt(&mut self) -> Checked<StmtKind> {
-        self.expect("for")?;
-        let (mut init, mut cond, mut post) = (None, None, None);
-        let level = std::mem::replace(&mut self.literal_level, -1);
-        if !self.is("{") {
-            if !self.is(";") {
-                match self.simple_or_range()? {
-                    Simple::Range(key, value, define, over) => {
-                        self.literal_level = level;
-                        let body = self.block()?;
-                        return Ok(StmtKind::Range(Box::new(Range {
-                            key,
-                            value,
-                            define,
-                            over,
-                            body,
-                        })));
-                    }
-                    Simple::Stmt(stmt) => init = Some(stmt),
-                }
+        let (init, cond, post) = self.head(true)?;
+        let cond = match cond {
+            None => None,
+            Some(StmtKind::Expr(cond)) => Some(cond),
+            Some(StmtKind::Range(mut range)) => {
+                range.body = self.block()?;
+                return Ok(StmtKind::Range(range));
             }
-            if self.eat(";") {
-                if !self.is(";") {
-                    cond = Some(self.expr()?);
-                }
-                self.expect(";")?;
-                if !self.is("{") {
-                    post = Some(self.simple()?);
-                }
-            } else {
-                match init.take().map(|stmt| stmt.kind) {
-                    Some(StmtKind::Expr(found)) => cond = Some(found),
-                    _ => return self.unexpected("for loop condition"),
-                }
-            }
-        }
-        self.literal_level = level;
-        let body = self.block()?;
+            Some(_) => return self.unexpected("for loop condition"),
+        };
         Ok(StmtKind::For(Box::new(For {
             init,
             cond,
             post,
-            body,
+            body: self.block()?,
         })))
+    }
+
+    fn switch(&mut self) -> Checked<StmtKind> {
+        let (init, tag, _) = self.head(false)?;
+        let mut bind = None;
+        let tag = match tag {
+            None => None,
+            Some(StmtKind::Expr(tag)) => Some(tag),
+            Some(StmtKind::Define(ref left, ref right))
+                if let ([name], [guard]) = (&left[..], &right[..])
+                    && let ExprKind::Ident(text) = &name.kind
+                    && let ExprKind::Assert(_, None) = guard.kind =>
+            {
+                bind = Some((text.clone(), name.pos));
+                Some(guard.clone())
+            }
+            Some(_) => return self.unexpected("value to switch on"),
+        };
+        let clauses = self.clauses(Self::exprs)?.into_iter();
+        let cases = clauses.map(|(pos, exprs, body)| Case {
+            pos,
+            default: exprs.is_none(),
+            exprs: exprs.unwrap_or_default(),
+            body,
+        });
+        let cases = cases.collect();
+        match tag {
+            Some(Expr {
+                kind: ExprKind::Assert(over, None),
+                ..
+            }) => Ok(StmtKind::TypeSwitch(Box::new(TypeSwitch {
+                init,
+                bind,
+                over: *over,
+                cases,
+            }))),
+            tag => Ok(StmtKind::Switch(Box::new(Switch { init, tag, cases }))),
+        }
+    }
+
+    fn select(&mut self) -> Checked<StmtKind> {
+        let clauses = self.clauses(Self::comm)?.into_iter();
+        let clauses = clauses.map(|(pos, comm, body)| CommClause {
+            pos,
+            comm: comm.unwrap_or(Comm::Default),
+            body,
+        });
+        Ok(StmtKind::Select(clauses.collect()))
+    }
+
+    /// The clauses of a switch or select, with what is behind `case`.
+    fn clauses<T>(
+        &mut self,
+        head: impl Fn(&mut Self) -> Checked<T>,
+    ) -> Checked<Vec<(Pos, Option<T>, Block)>> {
+        self.expect("{")?;
+        let mut clauses = Vec::new();
+        while !self.eat("}") {
+            let pos = self.pos();
+            let mut case = None;
+            if !self.eat("default") {
+                self.expect("case")?;
+                case = Some(head(self)?);
+            }
+            self.expect(":")?;
+            clauses.push((pos, case, self.stmts()?));
+        }
+        Ok(clauses)
+    }
+
+    fn comm(&mut self) -> Checked<Comm> {
+        let stmt = self.simple(false)?;
+        let (left, define, mut right) = match stmt.kind {
+            StmtKind::Send(chan, value) => return Ok(Comm::Send(chan, value)),
+            StmtKind::Expr(expr) => (Vec::new(), false, vec![expr]),
+            StmtKind::Define(left, right) => (left, true, right),
+            StmtKind::Assign(left, right) => (left, false, right),
+            _ => (Vec::new(), false, Vec::new()),
+        };
+        match right.pop().map(|expr| expr.kind) {
+            Some(ExprKind::Unary("<-", chan)) if right.is_empty() => {
+                Ok(Comm::Receive(left, define, *chan))
+            }
+            _ => fault(stmt.pos, "select case must be receive, send or assign recv"),
+        }
     }
 }

@@ -1,273 +1,285 @@
 //! Go's finalizers, cleanups and weak pointers on fing's.
-#![forbid(unsafe_code)]
+//!
+//! By default fing calls Rust closures that are lent the mutator, one for all closures of a type,
+//! which are the contexts of registrations. With `--int-regs N` it calls functions of Go's ABI
+//! ([`Go`]), one for each closure.
+#![expect(unsafe_code, reason = "states which functions fing is to call")]
 
+use std::collections::HashMap;
 use std::sync::Mutex;
 
+use fing::error::SetFinalizerError;
+use fing::stubs::signature::Type;
 use fing::{
-    Cleanup, CleanupArgument, CleanupFn, FinalizerFn, FinalizerOptions, HeldValue, Mutator,
-    Pointer, PreparedFinalizer, Runtime,
+    Abi, Cleanup, CleanupArgument, CleanupFn, FinalizerFn, FinalizerOptions, HeldValue, Mutator,
+    Pointer, PreparedFinalizer, Runtime, Signature,
 };
 
-use super::callers::{Callers, Finalizer};
-use super::{Ctx, TypeInfo, fail, lock, sched};
-use crate::types::{Kind, Ty};
+use super::callers::Go;
+use super::fail::{self, OrFatal};
+use super::object::{read, write};
+use super::{Ctx, TypeInfo, Vm, lock, message, sched};
+use crate::types::{Kind, Sig, Ty};
+
+/// A finalizer as it is registered.
+#[derive(Clone, Copy)]
+pub(super) struct Finalizer {
+    /// The function's type.
+    pub(super) function: Ty,
+    pub(super) closure: usize,
+    /// The type word of the pointer that it is called with, if it takes an interface.
+    pub(super) word: Option<usize>,
+}
 
 /// Finalizers and cleanups of a program.
-pub(super) struct Finalization {
-    callers: Callers,
+pub(super) struct Finalizers {
+    /// With `--int-regs`.
+    pub(super) go: Option<Go>,
     cleanup: CleanupFn,
     /// By number, from 1.
     cleanups: Mutex<Vec<Cleanup>>,
 }
 
-impl Finalization {
-    pub(super) fn new(runtime: &Runtime, callers: Callers) -> Result<Finalization, String> {
-        Ok(Finalization {
-            cleanup: callers.cleanup(runtime)?,
-            callers,
+impl Finalizers {
+    /// `blocks`: by type of function, the code that calls its closures with a block of arguments.
+    pub(super) fn new(
+        runtime: &Runtime,
+        int_regs: Option<usize>,
+        blocks: HashMap<Ty, usize>,
+    ) -> Result<Finalizers, String> {
+        let go = int_regs.map(|count| Go::new(count, blocks)).transpose()?;
+        let signature = runtime.types().parse_signature("func(unsafe.Pointer)");
+        let signature = signature.map_err(message)?;
+        let cleanup = match &go {
+            Some(go) => go.cleanup(&signature)?,
+            None => {
+                let abi = Abi::host_native().map_err(message)?;
+                let builder = CleanupFn::builder(signature, abi);
+                // SAFETY: M5: a C function of a closure: the cleanups of this runtime are added
+                // with closures only.
+                unsafe { builder.at(run_cleanup as *const ()) }
+            }
+        };
+        Ok(Finalizers {
+            go,
+            cleanup,
             cleanups: Mutex::default(),
         })
     }
-
-    /// How many calls were made by Go's ABI, with `--int-regs`.
-    pub(super) fn calls_by_go(&self) -> Option<u64> {
-        self.callers.calls()
-    }
 }
 
-fn throw(ctx: &Ctx, text: &str) -> ! {
-    fail::fatal(
-        ctx.vm,
-        &format!("fatal error: runtime.SetFinalizer: {text}"),
-    )
-}
-
-pub(super) extern "C" fn set_finalizer(
-    ctx: &mut Ctx,
-    info: u64,
-    word: u64,
-    finalizer_info: u64,
-    finalizer: u64,
-) -> u64 {
-    if ctx.set_known_finalizer((info, finalizer_info), word, finalizer) {
-        return 0;
-    }
-    let vm = ctx.vm;
-    let types = &vm.program.types;
-    let words = (info, finalizer_info);
-    let Some(info) = TypeInfo::of(info) else {
-        throw(ctx, "first argument is nil");
-    };
-    let Some(elem) = types.pointee(info.ty()) else {
-        throw(
-            ctx,
-            &format!("first argument is {}, not pointer", types.show(info.ty())),
-        );
-    };
-    sched::start_finalizers(vm);
-    let pointer = {
+/// The function that fing calls for a finalizer.
+fn function(vm: &Vm, of: Finalizer, sig: &Sig) -> Result<FinalizerFn, String> {
+    let go = vm.finalizers.go.as_ref();
+    let text_of = |types: &[Ty]| -> Result<String, String> {
         let mut heap = lock(&vm.heap);
-        heap.id(info.ty())
-            .and_then(|pointer| heap.id(elem).map(|_| pointer))
+        let texts = types.iter().map(|ty| heap.text(*ty));
+        Ok(texts.collect::<Result<Vec<String>, String>>()?.join(", "))
     };
-    let Ok(pointer) = pointer else {
-        throw(ctx, "the pointer's type is too large for minigo");
-    };
-    let value = Pointer::typed(pointer, word as usize);
-    let Some(function_info) = TypeInfo::of(finalizer_info) else {
-        if let Err(error) = ctx.mutator().clear_finalizer(value) {
-            refused(ctx, &error);
+    let results = if go.is_some() { &*sig.results } else { &[] };
+    let text = format!("func({}) ({})", text_of(&sig.params)?, text_of(results)?);
+    let signature = vm.runtime.types().parse_signature(&text).map_err(message)?;
+    match go {
+        Some(go) => go.finalizer(signature, of),
+        None => Ok(lent(signature, of.word)),
+    }
+}
+
+/// A function that is lent the mutator, and calls the closure that is the registration's context.
+fn lent(signature: Signature, word: Option<usize>) -> FinalizerFn {
+    let pointer = Type::unsafe_pointer();
+    FinalizerFn::from_rust_with_object(signature, pointer, move |mutator, object, closure| {
+        sched::with_ctx(|ctx| {
+            run_with(ctx, mutator, |ctx| match word {
+                None => ctx.call(closure.addr(), object.addr(), 0),
+                Some(word) => ctx.call(closure.addr(), word, object.addr()),
+            });
+        });
+    })
+}
+
+/// Runs a call of fing's with a mutator that the context has meanwhile.
+fn run_with(ctx: &mut Ctx, mutator: &mut Mutator, body: impl FnOnce(&mut Ctx)) {
+    ctx.mutator = mutator;
+    body(ctx);
+    fail::check(ctx);
+    ctx.mutator = std::ptr::null_mut();
+}
+
+/// Runs a call of fing's in the goroutine of this thread.
+pub(super) fn in_goroutine(body: impl FnOnce(&mut Ctx)) {
+    sched::with_ctx(|ctx| {
+        let vm = ctx.vm;
+        let entered = vm.runtime.enter(|mutator| run_with(ctx, mutator, body));
+        entered.or_fatal("minigo");
+    });
+}
+
+pub(super) extern "C" fn run_cleanup(closure: usize) {
+    in_goroutine(|ctx| ctx.call(closure, 0, 0));
+}
+
+/// The words of an interface: its type's, and the value.
+type Interface = [u64; 2];
+
+/// A closure as an object of the heap, which those that capture nothing are not.
+fn in_heap(ctx: &mut Ctx, closure: usize) -> usize {
+    if closure == 0 || ctx.mutator().adopt(closure).is_ok() {
+        return closure;
+    }
+    let copy = ctx.object_of("struct { code uintptr }");
+    write(copy, read(closure));
+    copy
+}
+
+/// Finalizers that a goroutine has set, to be set for other objects of their types: by the type
+/// words of the pointer and of the function.
+pub(super) type Prepared = Vec<([u64; 2], PreparedFinalizer)>;
+
+/// Sets a finalizer that was set before; false, without effect, if anything is out of the ordinary.
+fn set_again(ctx: &mut Ctx, known: &PreparedFinalizer, object: u64, closure: u64) -> bool {
+    let mutator = ctx.mutator();
+    match [object, closure].map(|at| mutator.adopt(at as usize)) {
+        [Ok(object), Ok(closure)] => {
+            let context = HeldValue::Object(closure);
+            known.set_with(object, context).is_ok()
         }
-        return 0;
+        _ => false,
+    }
+}
+
+/// `runtime.SetFinalizer`.
+pub(super) fn set_finalizer(ctx: &mut Ctx, object: Interface, mut finalizer: Interface) {
+    let infos = [object[0], finalizer[0]];
+    // Out of the way while the mutator is borrowed.
+    let mut prepared = std::mem::take(&mut ctx.prepared);
+    let known = prepared.iter().find(|(of, _)| *of == infos);
+    let set = |ctx: &mut Ctx, closure| {
+        known.is_some_and(|(_, known)| set_again(ctx, known, object[1], closure))
     };
-    let Kind::Func(sig) = types.kind(function_info.ty()) else {
-        let ty = types.show(function_info.ty());
-        throw(ctx, &format!("second argument is {ty}, not a function"));
+    if !set(ctx, finalizer[1]) {
+        finalizer[1] = in_heap(ctx, finalizer[1] as usize) as u64;
+        if !set(ctx, finalizer[1]) {
+            let new = register(ctx, object, finalizer);
+            let new = new.or_fatal("fatal error: runtime.SetFinalizer");
+            if known.is_none() {
+                prepared.extend(new.map(|new| (infos, new)));
+            }
+        }
+    }
+    ctx.prepared = prepared;
+}
+
+/// Sets or clears a finalizer with all of Go's checks.
+fn register(
+    ctx: &mut Ctx,
+    object: Interface,
+    finalizer: Interface,
+) -> Result<Option<PreparedFinalizer>, String> {
+    let (vm, types) = (ctx.vm, ctx.types());
+    let info = TypeInfo::of(object[0]).ok_or("first argument is nil")?;
+    let shown = types.show(info.ty);
+    let elem = types.pointee(info.ty);
+    let elem = elem.ok_or_else(|| format!("first argument is {shown}, not pointer"))?;
+    sched::start_finalizers(vm);
+    let ids = {
+        let mut heap = lock(&vm.heap);
+        heap.id(info.ty)
+            .and_then(|pointer| Ok((pointer, heap.id(elem)?)))
     };
-    let cannot = format!(
-        "cannot pass {} to finalizer {}",
-        types.show(info.ty()),
-        types.show(function_info.ty())
-    );
-    let [param] = &*sig.params else {
-        throw(ctx, &cannot);
+    let (pointer, elem) = ids.map_err(|_| "the pointer's type is too large for minigo")?;
+    let value = Pointer::typed(pointer, object[1] as usize);
+    let mutator = ctx.mutator();
+    let Some(function_info) = TypeInfo::of(finalizer[0]) else {
+        return mutator
+            .clear_finalizer(value)
+            .map(|_| None)
+            .or_else(refused);
+    };
+    let shown_function = types.show(function_info.ty);
+    let Kind::Func(sig) = types.kind(function_info.ty) else {
+        let what = format!("second argument is {shown_function}, not a function");
+        return Err(what);
+    };
+    let cannot = format!("cannot pass {shown} to finalizer {shown_function}");
+    let [param] = *sig.params else {
+        return Err(cannot);
     };
     if sig.variadic {
-        throw(ctx, &format!("{cannot} because dotdotdot"));
+        return Err(format!("{cannot} because dotdotdot"));
     }
-    if types.is_interface(*param) && types.missing_method(info.ty(), *param).is_some() {
-        throw(ctx, &cannot);
+    let by_interface = types.is_interface(param);
+    if by_interface && types.missing_method(info.ty, param).is_some() {
+        return Err(cannot);
     }
-    let mutator = ctx.mutator();
-    let in_heap = mutator.adopt(finalizer as usize);
-    let function = vm.finalize.callers.finalizer(
-        vm,
-        Finalizer {
-            function: function_info.ty(),
-            param: *param,
-            pointer: info,
-            closure: finalizer as usize,
-            in_heap: in_heap.is_ok(),
-        },
-    );
-    let held = match in_heap {
-        Ok(object) => HeldValue::Object(object),
-        Err(_) => HeldValue::Word(finalizer),
+    let of = Finalizer {
+        function: function_info.ty,
+        closure: finalizer[1] as usize,
+        word: by_interface.then_some(object[0] as usize),
     };
+    let function = function(vm, of, sig)?;
+    let held = HeldValue::Object(mutator.adopt(of.closure).map_err(message)?);
     let options = FinalizerOptions::new().context(held);
-    let set = match &function {
-        Ok(function) => mutator.set_finalizer_with(value, function, options),
-        Err(error) => fail::fatal(vm, &format!("minigo: {error}")),
-    };
-    let is_object = in_heap.is_ok();
-    match (set, &function) {
-        (Err(error), _) => refused(ctx, &error),
-        (Ok(_), Ok(function)) if vm.finalize.callers.are_common() => {
-            ctx.note_finalizer(words, elem, is_object, function);
-        }
-        (Ok(_), _) => {}
+    if let Err(error) = mutator.set_finalizer_with(value, &function, options) {
+        return refused(error);
     }
-    0
+    let reusable = vm.finalizers.go.is_none();
+    let prepare = || vm.runtime.prepare_finalizer(elem, &function).ok();
+    Ok(reusable.then(prepare).flatten())
 }
 
-/// The finalizer that a goroutine has set last, to be set for other objects of its type.
-pub(super) struct Known {
-    /// The type words of the pointer and of the function.
-    infos: (u64, u64),
-    /// Whether closures of it are objects of the heap.
-    in_heap: bool,
-    prepared: PreparedFinalizer,
+/// Go's words for what fing has refused. A pointer to a variable of the package is no error in Go,
+/// and has no effect.
+fn refused<T>(error: SetFinalizerError) -> Result<Option<T>, String> {
+    if matches!(error, SetFinalizerError::NotInHeap { addr, .. } if addr != 0) {
+        return Ok(None);
+    }
+    let text = error.go_text().unwrap_or_else(|| message(&error));
+    Err(text.trim_start_matches("runtime.SetFinalizer: ").to_owned())
 }
 
-impl Known {
-    /// Sets it for the object at `word`. Returns false, without effect, if that is not as usual.
-    fn set(&self, mutator: &Mutator, word: u64, closure: u64) -> bool {
-        let Ok(object) = mutator.adopt(word as usize) else {
-            return false;
-        };
-        let context = match (self.in_heap, mutator.adopt(closure as usize)) {
-            (true, Ok(closure)) => HeldValue::Object(closure),
-            (false, Err(_)) => HeldValue::Word(closure),
-            _ => return false,
-        };
-        self.prepared.set_with(object, context).is_ok()
-    }
-}
-
-impl Ctx {
-    /// Sets a finalizer whose types are those of the last one. Returns false, without effect, if it
-    /// is another one, or anything is out of the ordinary.
-    fn set_known_finalizer(&mut self, infos: (u64, u64), word: u64, closure: u64) -> bool {
-        // Out of the way while the mutator is borrowed.
-        let Some(known) = self.finalizer.take_if(|known| known.infos == infos) else {
-            return false;
-        };
-        let set = known.set(self.mutator(), word, closure);
-        self.finalizer = Some(known);
-        set
-    }
-
-    fn note_finalizer(
-        &mut self,
-        infos: (u64, u64),
-        elem: Ty,
-        in_heap: bool,
-        function: &FinalizerFn,
-    ) {
-        let vm = self.vm;
-        let Ok(id) = lock(&vm.heap).id(elem) else {
-            return;
-        };
-        let prepared = vm.runtime.prepare_finalizer(id, function);
-        self.finalizer = prepared.ok().map(|prepared| Known {
-            infos,
-            in_heap,
-            prepared,
-        });
-    }
-}
-
-/// Ends the program with Go's words for what fing has refused. A pointer to a variable of the
-/// package is no error in Go, and has no effect.
-fn refused(ctx: &Ctx, error: &fing::error::SetFinalizerError) {
-    use fing::error::SetFinalizerError::NotInHeap;
-    if matches!(error, NotInHeap { addr, .. } if *addr != 0) {
-        return;
-    }
-    let text = error.go_text().unwrap_or_else(|| error.to_string());
-    let text = text.trim_start_matches("runtime.SetFinalizer: ");
-    throw(ctx, text)
-}
-
-pub(super) extern "C" fn add_cleanup(
-    ctx: &mut Ctx,
-    pointer: u64,
-    closure: u64,
-    argument: u64,
-) -> u64 {
+/// `runtime.AddCleanup`: the number of the cleanup.
+pub(super) fn add_cleanup(ctx: &mut Ctx, pointer: usize, closure: usize, argument: usize) -> usize {
     let vm = ctx.vm;
-    if pointer == 0 {
-        return fail::begin(ctx, b"runtime.AddCleanup: ptr is nil");
-    }
-    if argument == pointer {
-        let text = b"runtime.AddCleanup: ptr is equal to arg, cleanup will never run";
-        return fail::begin(ctx, text);
+    let wrong = match pointer {
+        0 => "ptr is nil",
+        _ if argument == pointer => "ptr is equal to arg, cleanup will never run",
+        _ => "",
+    };
+    if !wrong.is_empty() {
+        fail::begin(ctx, &format!("runtime.AddCleanup: {wrong}"));
+        return 0;
     }
     sched::start_finalizers(vm);
+    let closure = in_heap(ctx, closure);
     let mutator = ctx.mutator();
-    let held = match mutator.adopt(closure as usize) {
-        Ok(object) => CleanupArgument::Object(object),
-        Err(_) => CleanupArgument::Word(closure),
-    };
-    let added = mutator.add_cleanup(pointer as usize, &vm.finalize.cleanup, held);
-    match added {
-        Ok(cleanup) => {
-            let mut cleanups = lock(&vm.finalize.cleanups);
-            cleanups.push(cleanup);
-            cleanups.len() as u64
-        }
-        Err(error) => {
-            let text = error.go_text().unwrap_or_else(|| error.to_string());
-            fail::fatal(vm, &format!("fatal error: {text}"))
-        }
-    }
+    let held = CleanupArgument::Object(mutator.adopt(closure).or_fatal("minigo"));
+    let added = mutator.add_cleanup(pointer, &vm.finalizers.cleanup, held);
+    let added = added.map_err(|error| error.go_text().unwrap_or_else(|| message(error)));
+    let mut cleanups = lock(&vm.finalizers.cleanups);
+    cleanups.push(added.or_fatal("fatal error"));
+    cleanups.len()
 }
 
-pub(super) extern "C" fn stop_cleanup(ctx: &mut Ctx, number: u64) -> u64 {
-    let cleanups = lock(&ctx.vm.finalize.cleanups);
-    if let Some(cleanup) = (number as usize)
-        .checked_sub(1)
-        .and_then(|at| cleanups.get(at))
-    {
+pub(super) fn stop_cleanup(ctx: &Ctx, number: usize) {
+    let cleanups = lock(&ctx.vm.finalizers.cleanups);
+    if let Some(cleanup) = cleanups.get(number.wrapping_sub(1)) {
         cleanup.stop();
     }
-    0
 }
 
 /// The weak cell of a pointer, which is what a weak pointer is.
-pub(super) extern "C" fn weak_make(ctx: &mut Ctx, pointer: u64) -> u64 {
+pub(super) fn weak_make(ctx: &mut Ctx, pointer: usize) -> usize {
     if pointer == 0 {
         return 0;
     }
-    let vm = ctx.vm;
-    match ctx.mutator().weak_cell(pointer as usize) {
-        Ok(cell) => cell.addr() as u64,
-        Err(error) => {
-            let text = error.go_text().unwrap_or_else(|| error.to_string());
-            fail::fatal(vm, &format!("fatal error: {text}"))
-        }
-    }
+    let cell = ctx.mutator().weak_cell(pointer);
+    let cell = cell.map_err(|error| error.go_text().unwrap_or_else(|| message(error)));
+    cell.or_fatal("fatal error").addr()
 }
 
 /// `runtime.GC`: collects, and lets others run, among them the finalizers.
-pub(super) extern "C" fn collect(ctx: &mut Ctx) -> u64 {
-    if let Err(error) = ctx.mutator().gc() {
-        fail::fatal(ctx.vm, &format!("minigo: {error}"));
-    }
-    sched::gosched(ctx)
-}
-
-/// `runtime.KeepAlive`: that its argument is used here is all.
-pub(super) extern "C" fn keep_alive(_: &mut Ctx, _info: u64, _word: u64) -> u64 {
-    0
+pub(super) fn collect(ctx: &mut Ctx) {
+    ctx.mutator().gc().or_fatal("minigo");
+    ctx.make_way();
 }

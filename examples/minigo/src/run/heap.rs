@@ -7,6 +7,7 @@ use cranelift_module::FuncId as Code;
 use fing::vm::SafepointFlag;
 use fing::{Runtime, TypeId};
 
+use super::message;
 use crate::types::{Basic, Kind, Ty, Types};
 
 /// Types of the heap, by what they are for.
@@ -17,9 +18,8 @@ pub(crate) struct HeapTypes<'p> {
     /// By the number that generated code passes.
     sites: Vec<TypeId>,
     by_text: HashMap<String, usize>,
-    /// Named types that the heap knows, with their names there.
-    defined: HashMap<Ty, String>,
-    names: HashSet<String>,
+    /// Named types that the heap knows.
+    defined: HashSet<Ty>,
     /// By the text of their elements.
     arrays: HashMap<String, TypeId>,
     texts: HashMap<Vec<u8>, usize>,
@@ -29,26 +29,19 @@ pub(crate) struct HeapTypes<'p> {
 
 impl<'p> HeapTypes<'p> {
     pub(crate) fn new(types: &'p Types, runtime: &Runtime) -> Result<HeapTypes<'p>, String> {
-        let empty = |ty: &Ty| match types.own_kind(*ty) {
-            Kind::Interface(methods) => methods.is_empty(),
-            _ => false,
-        };
-        let any = types
-            .all()
-            .find(empty)
-            .ok_or("the program has no type any")?;
+        let is_any = |ty: &Ty| *types.own_kind(*ty) == Kind::Interface(Vec::new());
+        let any = types.all().find(is_any);
         Ok(HeapTypes {
             types,
             runtime: runtime.clone(),
             flag: runtime.safepoint_flag(),
             sites: Vec::new(),
             by_text: HashMap::new(),
-            defined: HashMap::new(),
-            names: HashSet::new(),
+            defined: HashSet::new(),
             arrays: HashMap::new(),
             texts: HashMap::new(),
             closures: HashMap::new(),
-            any,
+            any: any.ok_or("the program has no type any")?,
         })
     }
 
@@ -75,8 +68,7 @@ impl<'p> HeapTypes<'p> {
             Kind::Struct(fields) => {
                 let mut text = String::from("struct {");
                 for (index, field) in fields.iter().enumerate() {
-                    let ty = self.text(field.ty)?;
-                    text.push_str(&format!(" f{index} {ty};"));
+                    text.push_str(&format!(" f{index} {};", self.text(field.ty)?));
                 }
                 text + " }"
             }
@@ -87,43 +79,25 @@ impl<'p> HeapTypes<'p> {
         })
     }
 
+    /// Types of one name that different functions declare differ by their numbers.
     fn named(&mut self, ty: Ty) -> Result<String, String> {
-        if let Some(name) = self.defined.get(&ty) {
-            return Ok(name.clone());
+        let named = self.types.named(ty).ok_or("a type has no name")?;
+        let name = format!("{}_{}", named.name, ty.0);
+        if !self.defined.insert(ty) {
+            return Ok(name);
         }
-        let Some(named) = self.types.named(ty) else {
-            return Err("a type has no name".to_owned());
-        };
-        let mut name = named.name.clone();
-        let mut number = 1;
-        while !self.names.insert(name.clone()) {
-            number += 1;
-            name = format!("{}_{number}", named.name);
-        }
-        let underlying = named.underlying;
-        self.defined.insert(ty, name.clone());
+        let declared = self.runtime.types().declare_local(&name, &named.name);
+        declared.map_err(message)?;
+        let text = self.text(named.underlying)?;
         let types = self.runtime.types();
-        types
-            .declare_local(&name, &named.name)
-            .map_err(|error| error.to_string())?;
-        let text = self.text(underlying)?;
-        let id = self
-            .runtime
-            .types()
-            .define(&name, &text)
-            .map_err(|error| error.to_string())?;
-        let desc = self
-            .runtime
-            .types()
-            .desc(id)
-            .map_err(|error| error.to_string())?;
-        let (found, wanted) = (desc.size() as u64, self.types.size(ty));
-        if found != wanted {
-            return Err(format!(
+        let id = types.define(&name, &text).map_err(message)?;
+        let found = types.desc(id).map_err(message)?.size() as u64;
+        match self.types.size(ty) {
+            wanted if wanted == found => Ok(name),
+            wanted => Err(format!(
                 "{name} has {found} bytes in the heap, wanted {wanted}"
-            ));
+            )),
         }
-        Ok(name)
     }
 
     /// The number that generated code passes to make an object of a type of the heap's.
@@ -131,14 +105,11 @@ impl<'p> HeapTypes<'p> {
         if let Some(site) = self.by_text.get(text) {
             return Ok(*site);
         }
-        let id = self
-            .runtime
-            .types()
-            .id(text)
-            .map_err(|error| error.to_string())?;
-        self.sites.push(id);
-        self.by_text.insert(text.to_owned(), self.sites.len() - 1);
-        Ok(self.sites.len() - 1)
+        self.sites
+            .push(self.runtime.types().id(text).map_err(message)?);
+        let site = self.sites.len() - 1;
+        self.by_text.insert(text.to_owned(), site);
+        Ok(site)
     }
 
     /// How many sites there are.
@@ -164,11 +135,10 @@ impl<'p> HeapTypes<'p> {
             return Ok(*id);
         }
         let types = self.runtime.types();
-        let id = types.id(text).and_then(|elem| {
-            let name = format!("array.A{}", self.arrays.len());
-            types.define_array(&name, &format!("struct {{ first {text} }}"), elem)
-        });
-        let id = id.map_err(|error| error.to_string())?;
+        let name = format!("array.A{}", self.arrays.len());
+        let first = format!("struct {{ first {text} }}");
+        let elem = types.id(text).map_err(message)?;
+        let id = types.define_array(&name, &first, elem).map_err(message)?;
         self.arrays.insert(text.to_owned(), id);
         Ok(id)
     }
@@ -187,9 +157,7 @@ impl<'p> HeapTypes<'p> {
     /// The address of the closure of a function that captures nothing.
     pub(crate) fn closure_word(&mut self, code: Code) -> usize {
         let make = || Box::leak(Box::new(0usize)) as *mut usize;
-        *self
-            .closures
-            .entry(code)
-            .or_insert_with(|| make().expose_provenance())
+        let word = self.closures.entry(code);
+        *word.or_insert_with(|| make().expose_provenance())
     }
 }

@@ -1,80 +1,140 @@
-//! Small functions of the library.
+//! The host's part of small packages: files, the clock, the environment, the end of the process.
 #![forbid(unsafe_code)]
 
-use std::io::Write;
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 
-use super::object::{self, bytes};
-use super::{Ctx, Vm};
+use super::object::{self, copy_bytes};
+use super::{Ctx, Vm, lock};
 
-/// Writes to the standard output; who reads it may have gone.
-pub(super) fn write_out(text: &[u8]) {
-    let mut out = std::io::stdout().lock();
-    let _gone = out.write_all(text);
-}
-
-fn write_error(text: &[u8]) {
-    let _gone = std::io::stderr().write_all(text);
+pub(super) fn write_error(text: &[u8]) {
+    let _gone = io::stderr().write_all(text);
 }
 
 impl Vm {
     /// Ends the process.
     pub(super) fn exit(&self, code: i32) -> ! {
-        let _gone = std::io::stdout().flush();
+        let _gone = io::stdout().flush();
         if self.stats {
             let stats = self.runtime.stats();
             let refills = object::REFILLS.load(Ordering::Relaxed);
             eprintln!("{stats:#?}\nrefills of windows: {refills}");
-            if let Some(calls) = self.finalize.calls_by_go() {
-                eprintln!("calls by Go's ABI: {calls}");
+            if let Some(go) = &self.finalizers.go {
+                eprintln!("calls by Go's ABI: {}", go.calls());
             }
         }
         std::process::exit(code)
     }
 }
 
-pub(super) extern "C" fn print_text(_: &mut Ctx, at: u64, length: u64) -> u64 {
-    write_error(bytes(at, length));
-    0
-}
-
-pub(super) extern "C" fn print_bool(_: &mut Ctx, value: u64) -> u64 {
-    write_error(if value == 0 { b"false" } else { b"true" });
-    0
-}
-
-pub(super) extern "C" fn print_int(_: &mut Ctx, value: u64) -> u64 {
-    write_error((value as i64).to_string().as_bytes());
-    0
-}
-
-pub(super) extern "C" fn print_uint(_: &mut Ctx, value: u64) -> u64 {
-    write_error(value.to_string().as_bytes());
-    0
-}
-
-pub(super) extern "C" fn print_float(_: &mut Ctx, bits: u64) -> u64 {
-    let text = super::show::exponent(f64::from_bits(bits), 6, 3);
-    let sign = if text.starts_with('-') { "" } else { "+" };
-    write_error(format!("{sign}{text}").as_bytes());
-    0
-}
-
-pub(super) extern "C" fn exit(ctx: &mut Ctx, code: u64) -> u64 {
+pub(super) fn exit(ctx: &Ctx, code: i64) {
     ctx.vm.exit(code as i32)
 }
 
 /// Nanoseconds of the clock.
-pub(super) extern "C" fn now(_: &mut Ctx) -> u64 {
+pub(super) fn now() -> u64 {
     let since = std::time::UNIX_EPOCH.elapsed();
     since.map_or(0, |since| since.as_nanos() as u64)
 }
 
 /// Bytes in objects, objects, collections.
-pub(super) extern "C" fn mem_stats(ctx: &mut Ctx) -> u64 {
+pub(super) fn mem_stats(ctx: &mut Ctx) {
     let heap = ctx.vm.runtime.stats().heap;
-    ctx.results[0] = heap.live_bytes as u64;
-    ctx.results[1] = heap.objects as u64;
-    ctx.results[2] = heap.collections;
-    0
+    let stats = [
+        heap.live_bytes as u64,
+        heap.objects as u64,
+        heap.collections,
+    ];
+    ctx.results[..3].copy_from_slice(&stats);
+}
+
+pub(super) fn set_percent(ctx: &Ctx, percent: i64) -> i64 {
+    ctx.vm.percent.swap(percent.max(-1), Ordering::Relaxed)
+}
+
+fn name(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// The value of a variable of the environment, and whether there is one.
+pub(super) fn environment(ctx: &mut Ctx, variable: &[u8]) {
+    let value = std::env::var_os(name(variable));
+    ctx.leave_text(value.as_deref().unwrap_or_default().as_encoded_bytes());
+    ctx.results[2] = value.is_some().into();
+}
+
+/// Files that are open, by number; the first three numbers are the process's own streams.
+static FILES: Mutex<BTreeMap<u64, File>> = Mutex::new(BTreeMap::new());
+
+fn file(number: u64) -> io::Result<File> {
+    match lock(&FILES).get(&number) {
+        Some(file) => file.try_clone(),
+        None => Err(io::Error::other("bad file descriptor")),
+    }
+}
+
+/// Leaves the number that a function of the system returns, and what went wrong in Go's words.
+pub(super) fn outcome(ctx: &mut Ctx, result: io::Result<u64>) {
+    let (number, problem) = match result {
+        Ok(number) => (number, String::new()),
+        Err(error) => {
+            let text = error.to_string();
+            let text = text.split(" (os error").next().unwrap_or_default();
+            (0, text[..1].to_lowercase() + &text[1..])
+        }
+    };
+    let at = ctx.new_bytes(problem.as_bytes());
+    ctx.leave([number as usize, at, problem.len()]);
+}
+
+/// Opens a file with flags of Linux, as the package `os` has them.
+pub(super) fn open(path: &[u8], flags: u64) -> io::Result<u64> {
+    let is = |flag: u64| flags & flag != 0;
+    let mut options = OpenOptions::new();
+    options.read(flags & 3 != 1).write(flags & 3 != 0);
+    options
+        .append(is(0x400))
+        .truncate(is(0x200) && flags & 3 != 0);
+    options.create(is(0x40)).create_new(is(0x40) && is(0x80));
+    let file = options.open(name(path))?;
+    let mut files = lock(&FILES);
+    let number = files.last_key_value().map_or(3, |(last, _)| last + 1);
+    files.insert(number, file);
+    Ok(number)
+}
+
+pub(super) fn read_file(number: u64, to: usize, length: usize) -> io::Result<u64> {
+    let mut part = vec![0; length];
+    let count = match number {
+        0 => io::stdin().read(&mut part)?,
+        _ => file(number)?.read(&mut part)?,
+    };
+    copy_bytes(to, part.as_ptr().expose_provenance(), count);
+    Ok(count as u64)
+}
+
+pub(super) fn write_file(number: u64, text: &[u8]) -> io::Result<u64> {
+    match number {
+        1 => io::stdout().write_all(text)?,
+        2 => io::stderr().write_all(text)?,
+        _ => file(number)?.write_all(text)?,
+    }
+    Ok(text.len() as u64)
+}
+
+pub(super) fn close(number: u64) -> io::Result<u64> {
+    drop(lock(&FILES).remove(&number));
+    Ok(0)
+}
+
+pub(super) fn remove(path: &[u8]) -> io::Result<u64> {
+    let path = name(path);
+    let removed = match std::fs::symlink_metadata(&path)?.is_dir() {
+        true => std::fs::remove_dir(path),
+        false => std::fs::remove_file(path),
+    };
+    removed.map(|()| 0)
 }

@@ -1,21 +1,20 @@
-//! Objects: making them, copying, comparing, and which of them are roots.
+//! Objects: making them, reading and writing them, and which of them are roots.
 #![expect(
     unsafe_code,
     reason = "reads and writes objects as generated code does"
 )]
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use fing::Mutator;
 use fing::vm::Window;
+use fing::{Mutator, TypeId};
 
-use super::sched::FINALIZERS;
-use super::{Ctx, TypeInfo, Vm, fail, lock, sched};
-use crate::types::{Basic, Kind, Ty};
+use super::fail::{self, OrFatal};
+use super::sched::{FINALIZERS, make_way_for_finalizers};
+use super::{Ctx, TypeInfo, Vm, lock};
+use crate::types::{Ty, Types, basic};
 
-/// All types, by number.
-pub(super) static INFOS: OnceLock<&'static [TypeInfo]> = OnceLock::new();
+const OUT_OF_MEMORY: &str = "fatal error: out of memory";
 
 impl TypeInfo {
     /// The type that a word of an interface stands for; none for nil.
@@ -25,17 +24,9 @@ impl TypeInfo {
         unsafe { std::ptr::with_exposed_provenance::<TypeInfo>(word as usize).as_ref() }
     }
 
-    pub(super) fn ty(&self) -> Ty {
-        self.ty
-    }
-
-    /// The code of a method, if the type has it.
-    pub(super) fn method(&self, number: Option<usize>, count: usize) -> Option<usize> {
-        let table = self.methods.load(Ordering::Acquire);
-        let number = number.filter(|number| *number < count && !table.is_null())?;
-        // SAFETY: M2: the table has an entry for each method, and is never freed.
-        let code = unsafe { *table.add(number) };
-        (code != 0).then_some(code)
+    /// The word that stands for a type in interfaces.
+    pub(super) fn address(vm: &Vm, ty: Ty) -> usize {
+        std::ptr::from_ref(&vm.infos[ty.0 as usize]).expose_provenance()
     }
 }
 
@@ -55,27 +46,39 @@ pub(super) fn bytes<'a>(at: u64, length: u64) -> &'a [u8] {
     if length == 0 {
         return &[];
     }
+    let at = std::ptr::with_exposed_provenance(at as usize);
     // SAFETY: M1: text and slices of generated code are that many bytes of live objects, which
     // the callers do not keep beyond their own call.
-    unsafe {
-        std::slice::from_raw_parts(
-            std::ptr::with_exposed_provenance(at as usize),
-            length as usize,
-        )
-    }
+    unsafe { std::slice::from_raw_parts(at, length as usize) }
+}
+
+/// The text of a string in memory.
+pub(super) fn string_at<'a>(at: usize) -> &'a [u8] {
+    bytes(read(at), read(at + 8))
+}
+
+/// A number of up to 8 bytes.
+pub(super) fn small(at: usize, size: u64) -> u64 {
+    let found = bytes(at as u64, size.min(8));
+    let mut value = [0; 8];
+    let start = if cfg!(target_endian = "big") {
+        8 - found.len()
+    } else {
+        0
+    };
+    value[start..start + found.len()].copy_from_slice(found);
+    u64::from_ne_bytes(value)
 }
 
 /// Copies bytes, which may overlap.
 pub(super) fn copy_bytes(to: usize, from: usize, count: usize) {
+    let (to, from) = (
+        std::ptr::with_exposed_provenance_mut::<u8>(to),
+        std::ptr::with_exposed_provenance::<u8>(from),
+    );
     if count > 0 {
-        // SAFETY: M1: both are so many bytes of live objects, or of a context.
-        unsafe {
-            std::ptr::copy(
-                std::ptr::with_exposed_provenance::<u8>(from),
-                std::ptr::with_exposed_provenance_mut::<u8>(to),
-                count,
-            );
-        }
+        // SAFETY: M1: both are so many bytes of live objects, of a context, or of the host.
+        unsafe { std::ptr::copy(from, to, count) };
     }
 }
 
@@ -85,67 +88,72 @@ impl Ctx {
         unsafe { &mut *self.mutator }
     }
 
+    pub(super) fn types(&self) -> &'static Types {
+        self.vm.types
+    }
+
+    /// Where a collection may happen, and does if one is due.
+    pub(super) fn safepoint(&mut self) {
+        if self.vm.percent.load(Ordering::Relaxed) >= 0 {
+            self.mutator().collect_at_safepoint();
+        }
+    }
+
     pub(super) fn buffer(&self) -> usize {
         self.buffer.as_ptr().expose_provenance()
     }
 
-    pub(super) fn set_text(&mut self, text: &[u8]) {
+    /// Leaves words where generated code finds results that are not in registers.
+    pub(super) fn leave<const N: usize>(&mut self, words: [usize; N]) {
+        self.results[..N].copy_from_slice(&words.map(|word| word as u64));
+    }
+
+    /// Leaves a new string, or slice of bytes, in the results.
+    pub(super) fn leave_text(&mut self, text: &[u8]) {
         let at = self.new_bytes(text);
-        self.results[0] = at as u64;
-        self.results[1] = text.len() as u64;
+        self.leave([at, text.len()]);
     }
 
     /// A new array of bytes.
     pub(super) fn new_bytes(&mut self, text: &[u8]) -> usize {
-        let at = self.array(crate::types::basic::UINT8, text.len() as u64);
+        let at = self.array(basic::UINT8, text.len() as u64);
         copy_bytes(at, text.as_ptr().expose_provenance(), text.len());
         at
     }
 
     /// A new object; ends the process if there is no memory.
-    pub(super) fn object(&mut self, id: fing::TypeId) -> usize {
-        match self.mutator().alloc(id) {
-            Ok(object) => object.addr(),
-            Err(error) => fail::fatal(self.vm, &format!("fatal error: out of memory: {error}")),
-        }
+    fn object(&mut self, id: TypeId) -> usize {
+        self.mutator().alloc(id).or_fatal(OUT_OF_MEMORY).addr()
     }
 
+    /// A new object of the type with this text.
     pub(super) fn object_of(&mut self, text: &str) -> usize {
-        let id = {
-            let mut heap = lock(&self.vm.heap);
-            heap.site(text).map(|site| heap.at_site(site))
-        };
-        match id {
-            Ok(id) => self.object(id),
-            Err(error) => fail::fatal(self.vm, &format!("minigo: {error}")),
-        }
+        let mut heap = lock(&self.vm.heap);
+        let site = heap.site(text).or_fatal("minigo");
+        let id = heap.at_site(site);
+        drop(heap);
+        self.object(id)
     }
 
     /// A new array.
     pub(super) fn array(&mut self, elem: Ty, count: u64) -> usize {
-        let text = lock(&self.vm.heap).text(elem);
-        match text {
-            Ok(text) => self.array_of(&text, self.vm.program.types.size(elem), count),
-            Err(error) => fail::fatal(self.vm, &format!("minigo: {error}")),
-        }
+        let text = lock(&self.vm.heap).text(elem).or_fatal("minigo");
+        self.array_of(&text, self.types().size(elem), count)
     }
 
     /// A new array of elements of a type with this text and so many bytes.
     pub(super) fn array_of(&mut self, elem: &str, size: u64, count: u64) -> usize {
         if size.checked_mul(count).is_none_or(|bytes| bytes > 1 << 40) {
-            fail::fatal(self.vm, "fatal error: runtime: out of memory");
+            fail::fatal("fatal error: runtime: out of memory");
         }
         if size == 0 {
             return self.object_of(elem);
         }
-        let array = lock(&self.vm.heap).array(elem);
-        let array = array.unwrap_or_else(|error| fail::fatal(self.vm, &error));
+        let array = lock(&self.vm.heap).array(elem).or_fatal("minigo");
         // The first element is there in any case.
         let more = (count as usize).saturating_sub(1);
-        match self.mutator().alloc_array(array, more) {
-            Ok(object) => object.addr(),
-            Err(error) => fail::fatal(self.vm, &format!("fatal error: out of memory: {error}")),
-        }
+        let made = self.mutator().alloc_array(array, more);
+        made.or_fatal(OUT_OF_MEMORY).addr()
     }
 }
 
@@ -189,163 +197,72 @@ impl Sites {
 }
 
 /// A new object of a type that has no windows.
-pub(super) extern "C" fn new(ctx: &mut Ctx, site: u64) -> u64 {
-    let id = lock(&ctx.vm.heap).at_site(site as usize);
-    ctx.mutator().collect_at_safepoint();
-    sched::make_way(ctx);
-    ctx.object(id) as u64
+pub(super) fn new(ctx: &mut Ctx, site: usize) -> usize {
+    ctx.safepoint();
+    make_way_for_finalizers(ctx);
+    let id = lock(&ctx.vm.heap).at_site(site);
+    ctx.object(id)
 }
 
 /// A new object where the goroutine's window is empty or is not there yet.
-pub(super) extern "C" fn refill(ctx: &mut Ctx, number: u64) -> u64 {
+pub(super) fn refill(ctx: &mut Ctx, number: usize) -> usize {
     REFILLS.fetch_add(1, Ordering::Relaxed);
-    let at = number as usize;
-    let site = &mut ctx.sites.sites[at];
+    let site = &mut ctx.sites.sites[number];
     site.made = site.made.saturating_add(1);
     // Finalizers run with a mutator for each call, and windows end with their mutators.
     if site.made <= BEFORE_WINDOW || ctx.number == FINALIZERS {
         return new(ctx, number);
     }
-    ctx.mutator().collect_at_safepoint();
-    sched::make_way(ctx);
-    let site = &mut ctx.sites.sites[at];
+    ctx.safepoint();
+    make_way_for_finalizers(ctx);
+    let site = &mut ctx.sites.sites[number];
     // SAFETY: M3: the context's mutator, which nothing else uses while this function runs.
     let mutator = unsafe { &mut *ctx.mutator };
     if site.window.is_none() {
-        let id = lock(&ctx.vm.heap).at_site(at);
+        let id = lock(&ctx.vm.heap).at_site(number);
         site.window = mutator.window(id).ok();
         if let Some(window) = &site.window {
-            ctx.sites.addresses[at] = window.address();
+            ctx.sites.addresses[number] = window.address();
         }
     }
-    let made = site.window.as_ref().map(|window| mutator.alloc_in(window));
-    match made {
-        Some(Ok(object)) => object.addr() as u64,
-        Some(Err(error)) => fail::fatal(ctx.vm, &format!("fatal error: out of memory: {error}")),
+    match &site.window {
+        Some(window) => mutator.alloc_in(window).or_fatal(OUT_OF_MEMORY).addr(),
         None => new(ctx, number),
     }
 }
 
-pub(super) extern "C" fn poll(ctx: &mut Ctx) -> u64 {
-    ctx.mutator().collect_at_safepoint();
-    0
-}
-
-pub(super) extern "C" fn new_array(ctx: &mut Ctx, elem: u64, count: u64) -> u64 {
+pub(super) fn new_array(ctx: &mut Ctx, elem: Ty, count: u64) -> usize {
     if count > 1 << 40 {
-        return fail::make(ctx);
+        fail::panic(ctx, "makeslice: len out of range");
+        return 0;
     }
-    ctx.array(Ty(elem as u32), count) as u64
+    ctx.array(elem, count)
 }
 
-/// Room for `wanted` elements: a larger array with what is there.
-pub(super) extern "C" fn grow(
+/// Room for `wanted` elements: a larger array with what is there, and its capacity.
+pub(super) fn grow(
     ctx: &mut Ctx,
-    elem: u64,
-    at: u64,
-    length: u64,
+    elem: Ty,
+    [at, length]: [usize; 2],
     cap: u64,
     wanted: u64,
-) -> u64 {
-    let elem = Ty(elem as u32);
+) -> usize {
     // Go's rule, without the rounding to its own size classes.
-    let doubled = if cap < 256 {
-        cap * 2
-    } else {
-        cap + (cap + 3 * 256) / 4
-    };
-    let new_cap = doubled.max(wanted);
+    let more = if cap < 256 { cap } else { (cap + 3 * 256) / 4 };
+    let new_cap = wanted.max(cap + more);
     let new = ctx.array(elem, new_cap);
-    let bytes = length * ctx.vm.program.types.size(elem);
-    copy_bytes(new, at as usize, bytes as usize);
-    ctx.results[0] = new_cap;
-    new as u64
+    copy_bytes(new, at, length * ctx.types().size(elem) as usize);
+    ctx.leave([new_cap as usize]);
+    new
 }
 
-pub(super) extern "C" fn copy(_: &mut Ctx, to: u64, from: u64, count: u64) -> u64 {
-    copy_bytes(to as usize, from as usize, count as usize);
-    0
-}
-
-pub(super) extern "C" fn implements(ctx: &mut Ctx, info: u64, interface: u64) -> u64 {
+pub(super) fn implements(ctx: &mut Ctx, info: u64, interface: Ty) -> bool {
     let Some(info) = TypeInfo::of(info) else {
-        return 0;
+        return false;
     };
-    let key = (info.ty(), Ty(interface as u32));
-    let types = &ctx.vm.program.types;
     let mut known = lock(&ctx.vm.implements);
-    let is = *known
-        .entry(key)
-        .or_insert_with(|| types.missing_method(key.0, key.1).is_none());
-    u64::from(is)
-}
-
-pub(super) extern "C" fn interfaces_equal(ctx: &mut Ctx, t: u64, a: u64, u: u64, b: u64) -> u64 {
-    if t != u {
-        return 0;
-    }
-    let Some(info) = TypeInfo::of(t) else {
-        return 1;
-    };
-    let types = &ctx.vm.program.types;
-    if !types.is_comparable(info.ty()) {
-        let ty = types.show(info.ty());
-        return fail::panic(ctx, &format!("comparing uncomparable type {ty}"));
-    }
-    if types.is_pointer_shaped(info.ty()) {
-        return u64::from(a == b);
-    }
-    u64::from(equal(ctx.vm, info.ty(), a as usize, b as usize))
-}
-
-/// Whether two values in memory are equal.
-pub(super) fn equal(vm: &Vm, ty: Ty, a: usize, b: usize) -> bool {
-    let types = &vm.program.types;
-    let words = |at: usize| (read(at), read(at + 8));
-    match types.kind(ty) {
-        Kind::Struct(fields) => {
-            let mut parts = fields.iter().zip(types.offsets(fields));
-            parts.all(|(field, at)| equal(vm, field.ty, a + at as usize, b + at as usize))
-        }
-        Kind::Array(n, of) => {
-            let size = types.size(*of) as usize;
-            (0..*n as usize).all(|n| equal(vm, *of, a + n * size, b + n * size))
-        }
-        Kind::Interface(_) => {
-            let ((t, a), (u, b)) = (words(a), words(b));
-            match TypeInfo::of(t) {
-                _ if t != u => false,
-                None => true,
-                Some(info) if types.is_pointer_shaped(info.ty()) => a == b,
-                Some(info) => equal(vm, info.ty(), a as usize, b as usize),
-            }
-        }
-        Kind::Basic(Basic::String) => {
-            let ((a, n), (b, m)) = (words(a), words(b));
-            bytes(a, n) == bytes(b, m)
-        }
-        Kind::Basic(Basic::Float64) => f64::from_bits(read(a)) == f64::from_bits(read(b)),
-        Kind::Basic(Basic::Float32) => {
-            let value = |at: usize| f32::from_bits(small(at, 4) as u32);
-            value(a) == value(b)
-        }
-        _ => {
-            let size = types.size(ty);
-            bytes(a as u64, size) == bytes(b as u64, size)
-        }
-    }
-}
-
-/// A number of up to 8 bytes.
-pub(super) fn small(at: usize, size: u64) -> u64 {
-    let mut value = [0; 8];
-    value[..size as usize].copy_from_slice(bytes(at as u64, size));
-    u64::from_ne_bytes(if cfg!(target_endian = "big") {
-        value.rotate_right(8 - size as usize);
-        value
-    } else {
-        value
-    })
+    let is = known.entry((info.ty, interface));
+    *is.or_insert_with(|| ctx.types().missing_method(info.ty, interface).is_none())
 }
 
 /// Visits what collections must keep besides what frames refer to.
@@ -355,20 +272,9 @@ pub(super) fn visit_roots(vm: &Vm, globals: &[usize], visit: &mut dyn FnMut(usiz
         // SAFETY: M4: contexts are listed as long as they exist, and no thread that has one runs
         // while a collection visits roots.
         let ctx = unsafe { &*std::ptr::with_exposed_provenance::<Ctx>(*context) };
-        ctx.roots.iter().for_each(|at| visit(*at));
         ctx.panics.iter().for_each(|panic| visit(panic.value[1]));
         visit(ctx.pending[1]);
-        ctx.cases.iter().for_each(|case| case.visit(visit));
+        visit(ctx.selection);
     }
     vm.sched.visit(visit);
-}
-
-impl TypeInfo {
-    /// The word that stands for a type in interfaces.
-    pub(super) fn address(ty: Ty) -> usize {
-        let infos = INFOS.get().copied().unwrap_or(&[]);
-        infos
-            .get(ty.0 as usize)
-            .map_or(0, |info| std::ptr::from_ref(info).expose_provenance())
-    }
 }

@@ -9,24 +9,24 @@
 )]
 
 use std::cell::Cell;
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, OnceLock};
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use fing::executor::Budget;
 
+use super::fail::{self, OrFatal};
 use super::object::{Sites, read};
-use super::{BUFFER_WORDS, Ctx, Entry, RESULT_WORDS, Vm, fail, lock};
-
-pub(super) static VM: OnceLock<&'static Vm> = OnceLock::new();
+use super::{BUFFER_WORDS, Ctx, Entry, RESULT_WORDS, VM, Vm, lock};
 
 /// Bytes of a goroutine's stack.
 const STACK: usize = 64 << 20;
 /// Bytes of it that are left to the host.
 const HOST_STACK: usize = 512 << 10;
-/// The goroutine that runs finalizers.
+/// The number of `main`'s goroutine, and of the one that runs finalizers.
+const MAIN: usize = 1;
 pub(super) const FINALIZERS: usize = 2;
 
 thread_local! {
@@ -34,95 +34,89 @@ thread_local! {
     static CTX: Cell<*mut Ctx> = const { Cell::new(std::ptr::null_mut()) };
 }
 
-/// What a goroutine waits on for the baton.
-#[derive(Debug, Default)]
-struct Baton {
-    held: Mutex<bool>,
-    given: Condvar,
-}
-
-impl Baton {
-    fn give(&self) {
-        *lock(&self.held) = true;
-        self.given.notify_one();
-    }
-
-    fn take(&self) {
-        let held = lock(&self.held);
-        let waited = self.given.wait_while(held, |held| !*held);
-        *waited.unwrap_or_else(std::sync::PoisonError::into_inner) = false;
-    }
-}
-
 #[derive(Debug, Default)]
 struct State {
     ready: VecDeque<usize>,
-    sleeping: BinaryHeap<Reverse<(Instant, u64, usize)>>,
-    sleeps: u64,
-    batons: HashMap<usize, Arc<Baton>>,
+    sleeping: BTreeSet<(Instant, usize)>,
+    threads: HashMap<usize, Thread>,
     last: usize,
-    ended: usize,
-    /// The finalizers' goroutine exists, and waits for something to run.
-    finalizers: bool,
+    /// The finalizers' goroutine waits for something to run.
     idle: bool,
     /// Closures that goroutines were started with and have not called yet.
     starting: HashMap<usize, usize>,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Sched(Mutex<State>);
+pub(super) struct Sched {
+    state: Mutex<State>,
+    /// The goroutine that has the baton.
+    running: AtomicUsize,
+}
 
 impl Sched {
-    fn baton(&self, number: usize) -> Arc<Baton> {
-        lock(&self.0).batons.entry(number).or_default().clone()
-    }
-
     pub(super) fn ready(&self, number: usize) {
-        lock(&self.0).ready.push_back(number);
+        lock(&self.state).ready.push_back(number);
     }
 
     pub(super) fn visit(&self, visit: &mut dyn FnMut(usize)) {
-        lock(&self.0)
-            .starting
-            .values()
-            .for_each(|closure| visit(*closure));
+        let state = lock(&self.state);
+        state.starting.values().for_each(|closure| visit(*closure));
+    }
+
+    /// How many goroutines there are, without that of the finalizers.
+    pub(super) fn count(&self) -> usize {
+        let threads = &lock(&self.state).threads;
+        threads.len() - usize::from(threads.contains_key(&FINALIZERS))
     }
 
     /// The next goroutine to run; waits for a timer if there is only that.
-    fn next(&self, vm: &Vm) -> usize {
+    fn next(&self) -> usize {
         loop {
-            let mut state = lock(&self.0);
+            let mut state = lock(&self.state);
             let now = Instant::now();
-            while let Some(Reverse((at, _, number))) = state.sleeping.peek().copied()
+            while let Some((at, number)) = state.sleeping.first().copied()
                 && at <= now
             {
-                state.sleeping.pop();
+                state.sleeping.pop_first();
                 state.ready.push_back(number);
             }
             if let Some(number) = state.ready.pop_front() {
                 return number;
             }
-            let Some(Reverse((at, ..))) = state.sleeping.peek().copied() else {
-                drop(state);
-                fail::fatal(vm, "fatal error: all goroutines are asleep - deadlock!");
-            };
+            let first = state.sleeping.first().copied();
             drop(state);
-            std::thread::sleep(at - now);
+            match first {
+                Some((at, _)) => thread::sleep(at - now),
+                None => fail::fatal("fatal error: all goroutines are asleep - deadlock!"),
+            }
+        }
+    }
+
+    fn give(&self, number: usize) {
+        self.running.store(number, Ordering::Release);
+        if let Some(thread) = lock(&self.state).threads.get(&number) {
+            thread.unpark();
+        }
+    }
+
+    fn take(&self, number: usize) {
+        while self.running.load(Ordering::Acquire) != number {
+            thread::park();
         }
     }
 
     /// Gives the baton away, and waits for it.
-    fn switch(&self, vm: &Vm, number: usize) {
-        let next = self.next(vm);
+    fn switch(&self, number: usize) {
+        let next = self.next();
         if next != number {
-            self.baton(next).give();
-            self.baton(number).take();
+            self.give(next);
+            self.take(number);
         }
     }
 }
 
 impl Ctx {
-    fn new(vm: &'static Vm, number: usize) -> Box<Ctx> {
+    fn new(vm: &'static Vm, number: usize, mutator: *mut fing::Mutator) -> Box<Ctx> {
         let stack = vm.frames.stack();
         let here = std::ptr::from_ref(&stack).addr();
         let sites = Sites::new(lock(&vm.heap).sites());
@@ -136,14 +130,14 @@ impl Ctx {
             results: [0; RESULT_WORDS],
             buffer: [0; BUFFER_WORDS],
             vm,
-            mutator: std::ptr::null_mut(),
+            mutator,
             number,
-            roots: Vec::new(),
             panics: Vec::new(),
             pending: [0; 2],
-            cases: Vec::new(),
+            selection: 0,
+            selected: Vec::new(),
             sites,
-            finalizer: None,
+            prepared: Vec::new(),
             _stack: stack,
         });
         lock(&vm.contexts).push(std::ptr::from_ref(&*ctx).expose_provenance());
@@ -153,23 +147,45 @@ impl Ctx {
     /// Gives the baton away until the goroutine is ready again.
     pub(super) fn wait(&mut self) {
         let (vm, number) = (self.vm, self.number);
-        self.mutator().native(|| vm.sched.switch(vm, number));
+        self.mutator().native(|| vm.sched.switch(number));
+    }
+
+    /// Lets the goroutines that are ready run.
+    pub(super) fn make_way(&mut self) {
+        self.vm.sched.ready(self.number);
+        self.wait();
+    }
+
+    pub(super) fn sleep(&mut self, nanoseconds: i64) {
+        if nanoseconds <= 0 {
+            return self.make_way();
+        }
+        let at = Instant::now() + Duration::from_nanos(nanoseconds as u64);
+        lock(&self.vm.sched.state)
+            .sleeping
+            .insert((at, self.number));
+        self.wait();
     }
 
     /// Calls a closure with up to two words.
     pub(super) fn call(&mut self, closure: usize, a: usize, b: usize) {
-        self.call_code(read(closure) as usize, closure, a, b);
+        self.call_code(read(closure) as usize, closure, [a, b, 0, 0]);
     }
 
-    /// Calls code of no more than two words, whose results are left in the context.
-    pub(super) fn call_code(&mut self, code: usize, closure: usize, a: usize, b: usize) {
-        type Function = extern "C" fn(usize, *mut Ctx, usize, usize, usize);
+    /// Calls a function of the prelude, of the table [`CALLED`](super::CALLED).
+    pub(super) fn call_library(&mut self, name: &str, words: [usize; 4]) {
+        self.call_code(self.vm.called[name], 0, words);
+    }
+
+    /// Calls code of no more than four words, whose results are left in the context.
+    pub(super) fn call_code(&mut self, code: usize, closure: usize, [a, b, c, d]: [usize; 4]) {
+        type Function = extern "C" fn(usize, *mut Ctx, usize, usize, usize, usize, usize);
         let Entry(entry) = self.vm.entry;
         let entry = std::ptr::with_exposed_provenance::<()>(entry);
         // SAFETY: M2: the entry has this signature, and calls `code` with a context, a closure and
-        // two words, of which functions of fewer ignore the rest.
+        // four words, of which functions of fewer ignore the rest.
         let entry: Function = unsafe { std::mem::transmute(entry) };
-        entry(code, self, closure, a, b);
+        entry(code, self, closure, a, b, c, d);
     }
 }
 
@@ -188,96 +204,59 @@ pub(super) fn with_ctx<R>(body: impl FnOnce(&mut Ctx) -> R) -> Option<R> {
     unsafe { ctx.as_mut() }.map(body)
 }
 
-fn spawn(vm: &'static Vm, number: usize, body: impl FnOnce() + Send + 'static) {
-    let thread = std::thread::Builder::new().stack_size(STACK);
-    if let Err(error) = thread.spawn(body) {
-        fail::fatal(
-            vm,
-            &format!("fatal error: no thread for goroutine {number}: {error}"),
-        );
-    }
+/// Starts a goroutine, which waits for the baton. That of the finalizers has a mutator for each of
+/// their calls only.
+fn spawn(vm: &'static Vm, number: usize, body: impl FnOnce(&mut Ctx) + Send + 'static) {
+    let run = move || {
+        vm.sched.take(number);
+        let attach = || vm.runtime.attach().or_fatal("minigo");
+        let mut mutator = (number != FINALIZERS).then(attach);
+        let pointer = mutator
+            .as_mut()
+            .map_or(std::ptr::null_mut(), std::ptr::from_mut);
+        let mut ctx = Ctx::new(vm, number, pointer);
+        CTX.set(&raw mut *ctx);
+        body(&mut ctx);
+        fail::check(&mut ctx);
+        CTX.set(std::ptr::null_mut());
+        drop((ctx, mutator));
+        lock(&vm.sched.state).threads.remove(&number);
+        vm.sched.give(vm.sched.next());
+    };
+    let thread = thread::Builder::new().stack_size(STACK).spawn(run);
+    let thread = thread.or_fatal("fatal error: no thread for a goroutine");
+    let mut state = lock(&vm.sched.state);
+    state.threads.insert(number, thread.thread().clone());
 }
 
 /// Runs the goroutine of `main`, and ends the process when it returns.
-pub(super) fn run_main(vm: &'static Vm, start: usize) -> Result<(), String> {
-    lock(&vm.sched.0).last = FINALIZERS;
-    spawn(vm, 1, move || {
-        goroutine(vm, 1, |ctx| {
-            ctx.call_code(start, 0, 0, 0);
-            fail::check(ctx);
-            vm.exit(0)
-        });
+pub(super) fn run_main(vm: &'static Vm, start: usize) -> ! {
+    lock(&vm.sched.state).last = FINALIZERS;
+    spawn(vm, MAIN, move |ctx| {
+        ctx.call_code(start, 0, [0; 4]);
+        fail::check(ctx);
+        vm.exit(0)
     });
+    vm.sched.give(MAIN);
     loop {
-        std::thread::park();
+        thread::park();
     }
 }
 
-fn goroutine(vm: &'static Vm, number: usize, body: impl FnOnce(&mut Ctx)) {
-    let mut mutator = match vm.runtime.attach() {
-        Ok(mutator) => mutator,
-        Err(error) => fail::fatal(vm, &format!("minigo: {error}")),
-    };
-    let mut ctx = Ctx::new(vm, number);
-    ctx.mutator = &raw mut mutator;
-    CTX.set(&raw mut *ctx);
-    body(&mut ctx);
-    CTX.set(std::ptr::null_mut());
-}
-
-pub(super) extern "C" fn go(ctx: &mut Ctx, closure: u64) -> u64 {
+/// The statement `go`.
+pub(super) fn go(ctx: &mut Ctx, closure: usize) {
     let vm = ctx.vm;
-    let number = {
-        let mut state = lock(&vm.sched.0);
-        state.last += 1;
-        let number = state.last;
-        state.starting.insert(number, closure as usize);
-        state.ready.push_back(number);
-        number
-    };
-    let baton = vm.sched.baton(number);
-    spawn(vm, number, move || {
-        baton.take();
-        goroutine(vm, number, |ctx| {
-            // From here on it is kept by the frame of its function, as long as that needs it.
-            lock(&vm.sched.0).starting.remove(&number);
-            ctx.call(closure as usize, 0, 0);
-            fail::check(ctx);
-        });
-        let mut state = lock(&vm.sched.0);
-        state.ended += 1;
-        state.batons.remove(&number);
-        drop(state);
-        let next = vm.sched.next(vm);
-        vm.sched.baton(next).give();
+    let mut state = lock(&vm.sched.state);
+    state.last += 1;
+    let number = state.last;
+    state.starting.insert(number, closure);
+    state.ready.push_back(number);
+    drop(state);
+    spawn(vm, number, move |ctx| {
+        // From here on it is kept by the frame of its function, as long as that needs it.
+        lock(&vm.sched.state).starting.remove(&number);
+        ctx.call(closure, 0, 0);
     });
-    0
-}
-
-pub(super) extern "C" fn gosched(ctx: &mut Ctx) -> u64 {
-    ctx.vm.sched.ready(ctx.number);
-    ctx.wait();
-    0
-}
-
-pub(super) extern "C" fn count(ctx: &mut Ctx) -> u64 {
-    let state = lock(&ctx.vm.sched.0);
-    (state.last - FINALIZERS - state.ended) as u64 + 1
-}
-
-pub(super) extern "C" fn sleep(ctx: &mut Ctx, nanoseconds: u64) -> u64 {
-    if (nanoseconds as i64) <= 0 {
-        return gosched(ctx);
-    }
-    {
-        let mut state = lock(&ctx.vm.sched.0);
-        state.sleeps += 1;
-        let at = Instant::now() + Duration::from_nanos(nanoseconds.min(u64::MAX >> 4));
-        let entry = (at, state.sleeps, ctx.number);
-        state.sleeping.push(Reverse(entry));
-    }
-    ctx.wait();
-    0
 }
 
 // ----------------------------------------------------------------------------------------------
@@ -289,9 +268,8 @@ static DUE: AtomicBool = AtomicBool::new(false);
 /// fing has queued calls: the finalizers' goroutine can go on.
 pub(super) fn finalizers_due() {
     let Some(vm) = VM.get() else { return };
-    let mut state = lock(&vm.sched.0);
-    if state.finalizers && state.idle {
-        state.idle = false;
+    let mut state = lock(&vm.sched.state);
+    if std::mem::take(&mut state.idle) {
         state.ready.push_back(FINALIZERS);
         DUE.store(true, Ordering::Relaxed);
     }
@@ -299,43 +277,32 @@ pub(super) fn finalizers_due() {
 
 /// Lets the finalizers' goroutine run if it can, so that a program that makes objects for a long
 /// time does not keep those that are due. To be called where a goroutine makes an object.
-pub(super) fn make_way(ctx: &mut Ctx) {
+pub(super) fn make_way_for_finalizers(ctx: &mut Ctx) {
     if DUE.load(Ordering::Relaxed) && ctx.number != FINALIZERS {
         DUE.store(false, Ordering::Relaxed);
-        gosched(ctx);
+        ctx.make_way();
     }
 }
 
 /// Starts the finalizers' goroutine with the first registration.
 pub(super) fn start_finalizers(vm: &'static Vm) {
-    let mut state = lock(&vm.sched.0);
-    if std::mem::replace(&mut state.finalizers, true) {
+    let mut state = lock(&vm.sched.state);
+    if state.threads.contains_key(&FINALIZERS) {
         return;
     }
     state.idle = true;
     drop(state);
-    let baton = vm.sched.baton(FINALIZERS);
-    spawn(vm, FINALIZERS, move || {
-        let mut ctx = Ctx::new(vm, FINALIZERS);
-        CTX.set(&raw mut *ctx);
+    spawn(vm, FINALIZERS, move |_| {
         loop {
-            baton.take();
-            loop {
-                let drained = match vm.runtime.drain(Budget::unlimited()) {
-                    Ok(drained) => drained,
-                    Err(error) => fail::fatal(vm, &format!("minigo: {error}")),
-                };
-                if drained.left == 0 {
-                    lock(&vm.sched.0).idle = true;
-                    break;
-                }
-            }
-            let next = vm.sched.next(vm);
-            if next == FINALIZERS {
-                baton.give();
-            } else {
-                vm.sched.baton(next).give();
-            }
+            while vm
+                .runtime
+                .drain(Budget::unlimited())
+                .or_fatal("minigo")
+                .left
+                > 0
+            {}
+            lock(&vm.sched.state).idle = true;
+            vm.sched.switch(FINALIZERS);
         }
     });
 }

@@ -2,115 +2,98 @@
 #![forbid(unsafe_code)]
 
 use super::Ctx;
-use super::object::{bytes, copy_bytes, read};
+use super::object::{bytes, copy_bytes};
 use crate::types::basic;
 
-pub(super) extern "C" fn concat(ctx: &mut Ctx, a: u64, n: u64, b: u64, m: u64) -> u64 {
-    let text = match (n, m) {
-        (0, _) => (b, m),
-        (_, 0) => (a, n),
-        _ => {
-            let at = ctx.array(basic::UINT8, n + m);
-            copy_bytes(at, a as usize, n as usize);
-            copy_bytes(at + n as usize, b as usize, m as usize);
-            (at as u64, n + m)
-        }
-    };
-    (ctx.results[0], ctx.results[1]) = text;
-    0
-}
-
-pub(super) extern "C" fn compare(_: &mut Ctx, a: u64, n: u64, b: u64, m: u64) -> u64 {
-    bytes(a, n).cmp(bytes(b, m)) as i64 as u64
+pub(super) fn concat(ctx: &mut Ctx, [a, n]: [usize; 2], [b, m]: [usize; 2]) {
+    if n == 0 || m == 0 {
+        return ctx.leave(if n == 0 { [b, m] } else { [a, n] });
+    }
+    let at = ctx.array(basic::UINT8, (n + m) as u64);
+    copy_bytes(at, a, n);
+    copy_bytes(at + n, b, m);
+    ctx.leave([at, n + m]);
 }
 
 /// The character at the start of the text, and its bytes; U+FFFD for what is none.
 fn decode(text: &[u8]) -> (u32, usize) {
     let longest = &text[..text.len().min(4)];
-    let valid = match std::str::from_utf8(longest) {
-        Ok(text) => text,
-        Err(error) => std::str::from_utf8(&longest[..error.valid_up_to()]).unwrap_or(""),
-    };
-    valid
-        .chars()
+    let valid = longest
+        .utf8_chunks()
         .next()
-        .map_or((0xfffd, 1), |c| (c as u32, c.len_utf8()))
+        .map_or("", |chunk| chunk.valid());
+    let first = valid.chars().next();
+    first.map_or((0xfffd, 1), |c| (c as u32, c.len_utf8()))
 }
 
-pub(super) extern "C" fn next_rune(ctx: &mut Ctx, at: u64, length: u64, index: u64) -> u64 {
-    let (rune, width) = decode(&bytes(at, length)[index as usize..]);
-    ctx.results[0] = if cfg!(target_endian = "big") {
-        u64::from(rune) << 32
-    } else {
-        rune.into()
-    };
-    width as u64
+pub(super) fn next_rune(ctx: &mut Ctx, text: &[u8]) -> usize {
+    let (rune, width) = decode(text);
+    let high = if cfg!(target_endian = "big") { 32 } else { 0 };
+    ctx.leave([(rune as usize) << high]);
+    width
 }
 
-pub(super) extern "C" fn of_bytes(ctx: &mut Ctx, at: u64, length: u64) -> u64 {
-    let text = bytes(at, length).to_vec();
-    ctx.set_text(&text);
-    0
+/// The text of characters; what is none is U+FFFD.
+pub(super) fn of_runes(ctx: &mut Ctx, runes: impl Iterator<Item = u32>) {
+    let text: String = runes
+        .map(|rune| char::from_u32(rune).unwrap_or('\u{fffd}'))
+        .collect();
+    ctx.leave_text(text.as_bytes());
 }
 
-fn push_rune(text: &mut Vec<u8>, rune: u32) {
-    let c = char::from_u32(rune).unwrap_or('\u{fffd}');
-    text.extend(c.encode_utf8(&mut [0; 4]).bytes());
-}
-
-pub(super) extern "C" fn of_runes(ctx: &mut Ctx, at: u64, length: u64) -> u64 {
-    let mut text = Vec::new();
-    for rune in bytes(at, 4 * length).chunks_exact(4) {
-        push_rune(
-            &mut text,
-            u32::from_ne_bytes([rune[0], rune[1], rune[2], rune[3]]),
-        );
-    }
-    ctx.set_text(&text);
-    0
-}
-
-pub(super) extern "C" fn of_rune(ctx: &mut Ctx, rune: u64) -> u64 {
-    let mut text = Vec::new();
-    push_rune(&mut text, u32::try_from(rune).unwrap_or(u32::MAX));
-    ctx.set_text(&text);
-    0
-}
-
-pub(super) extern "C" fn to_bytes(ctx: &mut Ctx, at: u64, length: u64) -> u64 {
-    of_bytes(ctx, at, length)
-}
-
-pub(super) extern "C" fn to_runes(ctx: &mut Ctx, at: u64, length: u64) -> u64 {
-    let (mut text, mut runes) = (bytes(at, length), Vec::new());
+pub(super) fn to_runes(ctx: &mut Ctx, mut text: &[u8]) {
+    let mut runes = Vec::new();
     while !text.is_empty() {
         let (rune, width) = decode(text);
-        runes.extend(rune.to_ne_bytes());
+        runes.push(rune);
         text = &text[width..];
     }
-    let count = runes.len() as u64 / 4;
-    let new = ctx.array(basic::INT32, count);
-    copy_bytes(new, runes.as_ptr().expose_provenance(), runes.len());
-    (ctx.results[0], ctx.results[1]) = (new as u64, count);
-    0
+    let new = ctx.array(basic::INT32, runes.len() as u64);
+    copy_bytes(new, runes.as_ptr().expose_provenance(), 4 * runes.len());
+    ctx.leave([new, runes.len()]);
+}
+
+/// Characters in memory.
+pub(super) fn runes<'a>(at: u64, count: u64) -> impl Iterator<Item = u32> + 'a {
+    let runes = bytes(at, 4 * count).as_chunks::<4>().0;
+    runes.iter().map(|rune| u32::from_ne_bytes(*rune))
 }
 
 /// Where a part is first found in a text, or -1.
-pub(super) extern "C" fn index(_: &mut Ctx, at: u64, length: u64, part: u64, n: u64) -> u64 {
-    let (text, part) = (bytes(at, length), bytes(part, n));
-    let found = match part.is_empty() {
-        true => Some(0),
-        false => text.windows(part.len()).position(|window| window == part),
+pub(super) fn index(text: &[u8], part: &[u8]) -> i64 {
+    let mut places = (0..text.len() + 1).filter(|at| text[*at..].starts_with(part));
+    places.next().map_or(-1, |at| at as i64)
+}
+
+/// A character in upper or lower case, if that is one character.
+pub(super) fn cased(rune: u64, upper: bool) -> u64 {
+    let Some(c) = char::from_u32(rune as u32) else {
+        return rune;
     };
-    found.map_or(u64::MAX, |at| at as u64)
+    let all: Vec<char> = match upper {
+        true => c.to_uppercase().collect(),
+        false => c.to_lowercase().collect(),
+    };
+    match *all {
+        [one] => one.into(),
+        _ => rune,
+    }
 }
 
-pub(super) extern "C" fn itoa(ctx: &mut Ctx, value: u64) -> u64 {
-    ctx.set_text((value as i64).to_string().as_bytes());
-    0
-}
-
-/// A string in memory.
-pub(super) fn string_at<'a>(at: usize) -> &'a [u8] {
-    bytes(read(at), read(at + 8))
+/// A number in decimal: with so many digits behind the point, or as few digits as identify it;
+/// with an exponent, or as a whole.
+pub(super) fn of_float(
+    value: f64,
+    decimals: Option<usize>,
+    single: bool,
+    exponent: bool,
+) -> String {
+    match (decimals, exponent) {
+        (Some(decimals), true) => format!("{value:.decimals$e}"),
+        (Some(decimals), false) => format!("{value:.decimals$}"),
+        (None, true) if single => format!("{:e}", value as f32),
+        (None, true) => format!("{value:e}"),
+        (None, false) if single => (value as f32).to_string(),
+        (None, false) => value.to_string(),
+    }
 }

@@ -1,0 +1,270 @@
+//! Loops, `switch`, `select`, and what they do with channels.
+#![forbid(unsafe_code)]
+
+use super::body::Jumps;
+use super::*;
+use crate::ast::Block as Braces;
+
+/// One clause of a `switch` or `select`: it runs if one of its tests holds, or if it is the default
+/// one and no test of any clause holds.
+type Clause<'p> = (&'p [Expr], bool, &'p Braces);
+
+/// What a range loop gives its variables, with their types.
+type Items = Vec<(Ty, Vals)>;
+
+impl<'p> Body<'_, '_, 'p> {
+    /// Writes what `break` leaves for `end`, and `continue` for `next`.
+    fn with_jumps(&self, end: Block, next: Option<Block>, write: impl FnOnce()) {
+        let label = self.label.take();
+        self.jumps.borrow_mut().push(Jumps { label, end, next });
+        write();
+        self.jumps.borrow_mut().pop();
+    }
+
+    /// A loop: `head` begins each iteration, and may go to the block that it gets instead.
+    fn looping(&self, head: impl FnOnce(Block), body: &'p Braces, post: impl FnOnce()) {
+        let [again, next, end] = self.blocks();
+        self.go_to(again);
+        self.begin(again);
+        self.safepoint();
+        head(end);
+        self.with_jumps(end, Some(next), || self.stmts(&body.stmts));
+        self.go_to(next);
+        self.begin(next);
+        post();
+        self.go_to(again);
+        self.begin(end);
+    }
+
+    pub(super) fn for_stmt(&self, inner: &'p For) {
+        self.stmts(inner.init.as_slice());
+        let names = match inner.init.as_ref().map(|init| &init.kind) {
+            Some(StmtKind::Define(names, _)) => &**names,
+            _ => &[],
+        };
+        let head = |end| {
+            if let Some(condition) = &inner.cond {
+                self.go_on_if(self.value(condition)[0], end);
+            }
+        };
+        self.looping(head, &inner.body, || {
+            let vars = names.iter().filter_map(|name| self.declared(name));
+            vars.for_each(|var| self.renew(var));
+            self.stmts(inner.post.as_slice());
+        });
+    }
+
+    /// Each iteration has variables of its own.
+    fn renew(&self, var: VarId) {
+        if self.p.vars[var.0 as usize].boxed {
+            let ty = self.var_ty(var);
+            let object = self.object_with(ty, &self.read(&self.var_place(var), ty));
+            self.b().def_var(self.vars.borrow()[&var][0], object);
+        }
+    }
+
+    pub(super) fn range(&self, range: &'p Range) {
+        let ty = self.types.default_type(self.ty(&range.over));
+        let is_blank = |expr: &Expr| matches!(&expr.kind, ExprKind::Ident(name) if &**name == "_");
+        let with_values = range.value.as_ref().is_some_and(|value| !is_blank(value));
+        let over = self.ranged_over(range, ty, with_values);
+        let index_ty = self.types.integer(ty).map_or(basic::INT, |_| ty);
+        let index = self.variables(index_ty, &self.zeros(index_ty))[0];
+        let head = |end| {
+            let at = self.b().use_var(index);
+            let (next, items) = self.step(ty, &over, at, end, with_values);
+            self.b().def_var(index, next);
+            for (target, (ty, values)) in range.key.iter().chain(&range.value).zip(items) {
+                self.assign_to(target, ty, values);
+            }
+        };
+        self.looping(head, &range.body, || {});
+    }
+
+    /// What a range loop is over, evaluated once: of arrays, the address and length.
+    fn ranged_over(&self, range: &'p Range, ty: Ty, with_values: bool) -> Vals {
+        let Some((length, _)) = self.array(ty) else {
+            return self.value(&range.over);
+        };
+        if !with_values {
+            self.place(&range.over);
+            return vec![self.int(length as i64); 2];
+        }
+        let (at, length, ..) = self.elements(&range.over);
+        if self.types.pointee(ty).is_some() {
+            return vec![at, length];
+        }
+        let copy = self.new_object(ty);
+        self.move_to(copy, at, ty);
+        vec![copy, length]
+    }
+
+    /// Begins an iteration of a range loop, or leaves it: the index of the next one, and what the
+    /// variables get.
+    fn step(&self, ty: Ty, over: &[Value], at: Value, end: Block, values: bool) -> (Value, Items) {
+        let plus_one = |at| self.ins(|ins| ins.iadd_imm_s(at, 1));
+        match *self.types.kind(ty) {
+            Kind::Map(key_ty, value_ty) => {
+                let next = self.host("map_next", &[self.type_number(ty), over[0], at]);
+                self.go_on_if(next, end);
+                let found = self.results(&[REFERENCE; 2], &[]);
+                let key = self.load(key_ty, found[0], 0);
+                let value = self.load(value_ty, found[1], 0);
+                (next, vec![(key_ty, key), (value_ty, value)])
+            }
+            Kind::Chan(_, elem) => {
+                let (values, ok) = self.receive_from(ty, over[0]);
+                self.go_on_if(ok, end);
+                (at, vec![(elem, values)])
+            }
+            _ if self.types.is_string(ty) => {
+                self.go_on_if(self.compared(IntCC::SignedLessThan, at, over[1]), end);
+                let width = self.host("next_rune", &[over[0], over[1], at]);
+                let rune = (basic::INT32, self.left(basic::INT32));
+                let next = self.ins(|ins| ins.iadd(at, width));
+                (next, vec![(basic::INT, vec![at]), rune])
+            }
+            _ if self.types.integer(ty).is_some() => {
+                self.go_on_if(self.compare("<", &[at], over, ty), end);
+                (plus_one(at), vec![(ty, vec![at])])
+            }
+            _ => {
+                self.go_on_if(self.compared(IntCC::SignedLessThan, at, over[1]), end);
+                let mut items = vec![(basic::INT, vec![at])];
+                if values {
+                    let elem = self.elem(ty);
+                    let place = self.element(over[0], elem, at);
+                    items.push((elem, self.load(elem, place, 0)));
+                }
+                (plus_one(at), items)
+            }
+        }
+    }
+
+    // Clauses.
+
+    /// Runs the first clause of which a test is not 0, or the default one. `begin` comes before
+    /// a clause's body.
+    fn clauses(
+        &self,
+        clauses: &[Clause<'p>],
+        test: impl Fn(usize, &'p Expr) -> Value,
+        begin: impl Fn(usize),
+    ) {
+        let entries: Vec<Block> = clauses.iter().map(|_| self.b().create_block()).collect();
+        let [end] = self.blocks();
+        for (index, (tests, ..)) in clauses.iter().enumerate() {
+            for expr in *tests {
+                self.leave_if(test(index, expr), entries[index]);
+            }
+        }
+        let default = clauses.iter().position(|(_, default, _)| *default);
+        self.go_to(default.map_or(end, |index| entries[index]));
+        self.with_jumps(end, None, || {
+            for (index, (_, _, body)) in clauses.iter().enumerate() {
+                self.begin(entries[index]);
+                begin(index);
+                self.stmts(&body.stmts);
+                let last = body.stmts.last().map(|stmt| &stmt.kind);
+                let falls = matches!(last, Some(StmtKind::Fallthrough));
+                self.go_to(if falls { entries[index + 1] } else { end });
+            }
+        });
+        self.begin(end);
+    }
+
+    pub(super) fn switch(&self, switch: &'p Switch) {
+        self.stmts(switch.init.as_slice());
+        let tag = switch.tag.as_ref();
+        let tag = tag.map(|tag| (self.value(tag), self.types.default_type(self.ty(tag))));
+        let test = |_, expr| match &tag {
+            None => self.value(expr)[0],
+            Some((tag, from)) => {
+                let ty = self.compared_as(*from, self.ty(expr));
+                let tag = self.as_type(tag.clone(), *from, ty);
+                self.compare_with("==", &tag, expr, ty)
+            }
+        };
+        self.clauses(&clauses_of(&switch.cases), test, |_| {});
+    }
+
+    pub(super) fn type_switch(&self, switch: &'p TypeSwitch) {
+        self.stmts(switch.init.as_slice());
+        let over = self.value(&switch.over);
+        let test = |_, expr: &Expr| match &expr.kind {
+            ExprKind::Ident(name) if &**name == "nil" => {
+                self.compared_int(IntCC::Equal, over[0], 0)
+            }
+            _ => self.is_of(&over, self.ty(expr)),
+        };
+        self.clauses(&clauses_of(&switch.cases), test, |index| {
+            if let Some(var) = self.p.clause_vars.get(&switch.cases[index].pos) {
+                self.make_var(*var, Some(&self.held(&over, self.var_ty(*var))));
+            }
+        });
+    }
+
+    pub(super) fn select(&self, cases: &'p [CommClause]) {
+        self.host("select_begin", &[]);
+        // The host does not count the default case.
+        let is_default = |case: &&CommClause| matches!(case.comm, Comm::Default);
+        let (default, mut cases): (Vec<_>, Vec<_>) = cases.iter().partition(is_default);
+        let evaluate = |case: &&'p CommClause| match &case.comm {
+            Comm::Default => unreachable!("partitioned"),
+            Comm::Receive(_, _, chan) => (
+                "select_receive",
+                self.ty(chan),
+                self.value(chan)[0],
+                Vals::new(),
+            ),
+            Comm::Send(chan, value) => {
+                let (ty, chan) = (self.ty(chan), self.value(chan)[0]);
+                ("select_send", ty, chan, self.value_as(value, self.elem(ty)))
+            }
+        };
+        let evaluated: Vec<_> = cases.iter().map(evaluate).collect();
+        for (name, ty, chan, value) in evaluated {
+            self.leave_in_buffer(self.elem(ty), &value);
+            self.host(name, &[self.type_number(ty), chan]);
+        }
+        let has_default = self.int(default.len() as i64);
+        let chosen = self.host_checked("select_run", &[has_default]);
+        cases.extend(default);
+        let clause = |case: &&'p CommClause| match &case.comm {
+            Comm::Default => (&[][..], true, &case.body),
+            Comm::Send(chan, _) | Comm::Receive(_, _, chan) => {
+                (std::slice::from_ref(chan), false, &case.body)
+            }
+        };
+        let clauses: Vec<Clause> = cases.iter().map(clause).collect();
+        let test = |index, _| self.compared_int(IntCC::Equal, chosen, index as i64);
+        self.clauses(&clauses, test, |index| match &cases[index].comm {
+            Comm::Receive(left, _, chan) if !left.is_empty() => {
+                let elem = self.elem(self.ty(chan));
+                let values = self.load(elem, self.ctx, ctx::BUFFER);
+                let items = [(elem, values), (basic::BOOL, self.left(basic::BOOL))];
+                for (target, (ty, values)) in left.iter().zip(items) {
+                    self.assign_to(target, ty, values);
+                }
+            }
+            _ => {}
+        });
+    }
+
+    pub(super) fn receive(&self, chan: &'p Expr) -> (Vals, Value) {
+        self.receive_from(self.ty(chan), self.value(chan)[0])
+    }
+
+    fn receive_from(&self, ty: Ty, chan: Value) -> (Vals, Value) {
+        let ok = self.host_of("chan_receive", ty, &[chan]);
+        let values = self.load(self.elem(ty), self.ctx, ctx::BUFFER);
+        (values, self.bool_of(ok))
+    }
+}
+
+fn clauses_of(cases: &[Case]) -> Vec<Clause<'_>> {
+    let cases = cases.iter();
+    cases
+        .map(|case| (&*case.exprs, case.default, &case.body))
+        .collect()
+}

@@ -1,0 +1,212 @@
+//! All functions of the host: those that generated code calls by itself, and, with their packages'
+//! names, those of the prelude that have no body.
+#![forbid(unsafe_code)]
+
+use super::library::{self, outcome, write_error};
+use super::object::{bytes, copy_bytes, read};
+use super::value::{self, Held};
+use super::{Ctx, TypeInfo, chan, equal, fail, finalize, map, object, sched, text};
+use crate::types::{Ty, basic};
+
+/// A function of the host: name, address, number of words.
+pub(crate) type Helper = (&'static str, *const (), usize);
+
+/// What generated code passes to functions of the host, or takes from them, as a word.
+trait Word {
+    fn from_word(word: u64) -> Self;
+    fn into_word(self) -> u64;
+}
+
+macro_rules! words {
+    ($($type:ty: $word:ident $from:expr, $value:ident $into:expr;)*) => {
+        $(impl Word for $type {
+            fn from_word($word: u64) -> Self {
+                $from
+            }
+
+            fn into_word(self) -> u64 {
+                let $value = self;
+                $into
+            }
+        })*
+    };
+}
+
+words! {
+    u64: word word, value value;
+    usize: word word as usize, value value as u64;
+    i64: word word as i64, value value as u64;
+    f64: word f64::from_bits(word), value value.to_bits();
+    bool: word word as u8 != 0, value value.into();
+    Ty: word Ty(word as u32), value value.0.into();
+    (): _word (), _value 0;
+}
+
+/// Makes a table of functions from their names, parameters and bodies.
+macro_rules! hosts {
+    ($($name:literal ($ctx:ident $(, $arg:ident: $type:ty)*) $body:expr;)*) => {
+        &[$({
+            extern "C" fn host($ctx: &mut Ctx $(, $arg: u64)*) -> u64 {
+                $(let $arg = <$type as Word>::from_word($arg);)*
+                Word::into_word($body)
+            }
+            let address: extern "C" fn(&mut Ctx $(, hosts!(@word $arg))*) -> u64 = host;
+            ($name, address as *const (), <[&str]>::len(&[$(stringify!($arg)),*]))
+        }),*]
+    };
+    (@word $arg:ident) => { u64 };
+}
+
+/// Functions of the prelude that functions of the host call, or, with no name, all programs.
+pub(crate) const CALLED: &[(&str, &str)] = &[
+    ("", "runtime.panicText"),
+    ("", "runtime.fault"),
+    ("panic_index", "runtime.panicIndex"),
+    ("panic_slice", "runtime.panicSlice"),
+    ("chan_new", "channel.create"),
+    ("chan_send", "channel.send"),
+    ("chan_receive", "channel.receive"),
+    ("chan_close", "channel.closing"),
+    ("select_send", "channel.sending"),
+    ("select_receive", "channel.receiving"),
+    ("select_run", "channel.run"),
+];
+
+pub(crate) const HELPERS: &[Helper] = hosts! {
+    "new"(ctx, site: usize) object::new(ctx, site);
+    "refill"(ctx, site: usize) object::refill(ctx, site);
+    "new_array"(ctx, elem: Ty, count: u64) object::new_array(ctx, elem, count);
+    "grow"(ctx, elem: Ty, at: usize, length: usize, cap: u64, wanted: u64)
+        object::grow(ctx, elem, [at, length], cap, wanted);
+    "move"(_ctx, to: usize, from: usize, count: usize) copy_bytes(to, from, count);
+    "poll"(ctx) ctx.safepoint();
+    "interfaces_equal"(ctx, t: u64, a: u64, u: u64, b: u64)
+        equal::interfaces_equal(ctx, [t, a], [u, b]);
+    "implements"(ctx, info: u64, interface: Ty) object::implements(ctx, info, interface);
+
+    "concat"(ctx, a: usize, n: usize, b: usize, m: usize) text::concat(ctx, [a, n], [b, m]);
+    "compare"(_ctx, a: u64, n: u64, b: u64, m: u64) bytes(a, n).cmp(bytes(b, m)) as i64;
+    "next_rune"(ctx, at: u64, length: u64, index: usize)
+        text::next_rune(ctx, &bytes(at, length)[index..]);
+    "text_of_bytes"(ctx, at: u64, length: u64) ctx.leave_text(bytes(at, length));
+    "text_of_runes"(ctx, at: u64, count: u64) text::of_runes(ctx, text::runes(at, count));
+    "text_of_rune"(ctx, rune: u64)
+        text::of_runes(ctx, [u32::try_from(rune).unwrap_or(u32::MAX)].into_iter());
+    "bytes_of_text"(ctx, at: u64, length: u64) ctx.leave_text(bytes(at, length));
+    "runes_of_text"(ctx, at: u64, length: u64) text::to_runes(ctx, bytes(at, length));
+
+    "panic_nil"(ctx) fail::panic(ctx, "invalid memory address or nil pointer dereference");
+    "panic_index"(ctx, index: usize, length: usize)
+        ctx.call_library("runtime.panicIndex", [index, length, 0, 0]);
+    "panic_slice"(ctx, found: usize, limit: usize, kind: usize)
+        ctx.call_library("runtime.panicSlice", [found, limit, kind, 0]);
+    "panic_divide"(ctx) fail::panic(ctx, "integer divide by zero");
+    "panic_shift"(ctx) fail::panic(ctx, "negative shift amount");
+    "panic_make"(ctx) fail::panic(ctx, "makeslice: len out of range");
+    "panic_assertion"(ctx, info: u64, to: Ty, from: Ty) fail::assertion(ctx, info, to, from);
+    "panic_value"(ctx, info: usize, word: usize) fail::value(ctx, info, word);
+    "stack_overflow"(_ctx) fail::stack_overflow();
+    "recover"(ctx, caller: usize) fail::recover(ctx, caller);
+    "defer_begin"(ctx, frame: usize) fail::defer_begin(ctx, frame);
+    "defer_after"(ctx, frame: usize) fail::defer_after(ctx, frame);
+    "defer_end"(ctx, frame: usize) fail::defer_end(ctx, frame);
+
+    "map_new"(ctx, _ty: Ty) ctx.object_of(map::MAP);
+    "map_len"(_ctx, map: usize) if map == 0 { 0 } else { read(map) };
+    "map_get"(ctx, ty: Ty, map: usize) map::get(ctx, ty, map);
+    "map_set"(ctx, ty: Ty, map: usize) map::set(ctx, ty, map);
+    "map_delete"(ctx, ty: Ty, map: usize) map::delete(ctx, ty, map);
+    "map_next"(ctx, ty: Ty, map: usize, after: usize) map::next(ctx, ty, map, after);
+    "map_clear"(_ctx, map: usize) map::clear(map);
+
+    "chan_new"(ctx, _ty: Ty, size: usize) {
+        ctx.call_library("channel.create", [size, 0, 0, 0]);
+        ctx.results[0]
+    };
+    "chan_len"(_ctx, chan: usize) if chan == 0 { 0 } else { read(chan) };
+    "chan_cap"(_ctx, chan: usize) if chan == 0 { 0 } else { read(chan + 8) };
+    "chan_send"(ctx, ty: Ty, chan: usize) chan::send(ctx, ty, chan);
+    "chan_receive"(ctx, ty: Ty, chan: usize) chan::receive(ctx, ty, chan);
+    "chan_close"(ctx, chan: usize) ctx.call_library("channel.closing", [chan, 0, 0, 0]);
+    "select_begin"(ctx) chan::select_begin(ctx);
+    "select_send"(ctx, ty: Ty, chan: usize) chan::select_send(ctx, ty, chan);
+    "select_receive"(ctx, ty: Ty, chan: usize) chan::select_receive(ctx, ty, chan);
+    "select_run"(ctx, default: bool) chan::select_run(ctx, default);
+    "channel.goroutine"(ctx) ctx.number;
+    "channel.park"(ctx) ctx.wait();
+    "channel.ready"(ctx, goroutine: usize) ctx.vm.sched.ready(goroutine);
+    "channel.fault"(ctx, text: u64, length: u64)
+        fail::begin(ctx, &String::from_utf8_lossy(bytes(text, length)));
+
+    "go"(ctx, closure: usize) sched::go(ctx, closure);
+    "weak_make"(ctx, pointer: usize) finalize::weak_make(ctx, pointer);
+    "add_cleanup"(ctx, pointer: usize, closure: usize, argument: usize)
+        finalize::add_cleanup(ctx, pointer, closure, argument);
+    "runtime.GC"(ctx) finalize::collect(ctx);
+    "runtime.Gosched"(ctx) ctx.make_way();
+    "runtime.SetFinalizer"(ctx, info: u64, word: u64, finalizer_info: u64, finalizer: u64)
+        finalize::set_finalizer(ctx, [info, word], [finalizer_info, finalizer]);
+    "runtime.KeepAlive"(_ctx, _info: u64, _word: u64) ();
+    "runtime.stopCleanup"(ctx, cleanup: usize) finalize::stop_cleanup(ctx, cleanup);
+    "runtime.NumGoroutine"(ctx) ctx.vm.sched.count();
+    "runtime.readMemStats"(ctx) library::mem_stats(ctx);
+    "debug.SetGCPercent"(ctx, percent: i64) library::set_percent(ctx, percent);
+
+    "print_text"(_ctx, at: u64, length: u64) write_error(bytes(at, length));
+    "print_bool"(_ctx, value: bool) write_error(value.to_string().as_bytes());
+    "print_int"(_ctx, value: i64) write_error(value.to_string().as_bytes());
+    "print_uint"(_ctx, value: u64) write_error(value.to_string().as_bytes());
+    "print_float"(ctx, bits: u64) {
+        ctx.buffer[0] = bits;
+        let text = fail::shown(ctx, [TypeInfo::address(ctx.vm, basic::FLOAT64), ctx.buffer()]);
+        write_error(text.as_bytes())
+    };
+    "strings.Index"(_ctx, at: u64, length: u64, part: u64, part_length: u64)
+        text::index(bytes(at, length), bytes(part, part_length));
+    "strings.cased"(_ctx, rune: u64, upper: bool) text::cased(rune, upper);
+    "strconv.decimal"(ctx, value: f64, decimals: i64, bits: u64, exponent: bool) {
+        let decimals = usize::try_from(decimals).ok();
+        ctx.leave_text(text::of_float(value, decimals, bits == 32, exponent).as_bytes())
+    };
+    "time.Sleep"(ctx, nanoseconds: i64) ctx.sleep(nanoseconds);
+    "time.now"(_ctx) library::now();
+
+    "value.look"(ctx, info: u64, at: u64) {
+        let found = Held::of(ctx, [info, at]).map_or([0; 5], Held::look);
+        ctx.leave(found)
+    };
+    "value.TypeName"(ctx, info: u64, at: u64) {
+        let name = Held::of(ctx, [info, at]).map(|held| ctx.types().show(held.ty));
+        ctx.leave_text(name.as_deref().unwrap_or("<nil>").as_bytes())
+    };
+    "value.AsFloat"(ctx, info: u64, at: u64) Held::of(ctx, [info, at]).map_or(0.0, Held::float);
+    "value.AsString"(ctx, _info: u64, at: usize)
+        ctx.leave([read(at) as usize, read(at + 8) as usize]);
+    "value.Part"(ctx, info: u64, at: u64, index: usize) {
+        let part = Held::of(ctx, [info, at]).and_then(|held| held.part(index));
+        value::leave(ctx, part)
+    };
+    "value.Field"(ctx, info: u64, at: u64, index: usize) {
+        let name = Held::of(ctx, [info, at]).map_or("", |held| held.field(index));
+        ctx.leave_text(name.as_bytes())
+    };
+    "value.Next"(ctx, info: u64, map: u64, after: usize)
+        Held::of(ctx, [info, map]).map_or(0, |held| map::next(ctx, held.ty, held.at, after));
+    "value.Entry"(ctx, info: u64, map: u64, number: usize, which: usize) {
+        let held = Held::of(ctx, [info, map]);
+        let part = held.map(|held| map::parts(ctx.vm, held.ty, held.at, number)[which]);
+        value::leave(ctx, part)
+    };
+
+    "os.Exit"(ctx, code: i64) library::exit(ctx, code);
+    "os.lookupEnv"(ctx, name: u64, length: u64) library::environment(ctx, bytes(name, length));
+    "os.open"(ctx, name: u64, length: u64, flags: u64)
+        outcome(ctx, library::open(bytes(name, length), flags));
+    "os.read"(ctx, file: u64, to: usize, length: usize, _cap: u64)
+        outcome(ctx, library::read_file(file, to, length));
+    "os.write"(ctx, file: u64, at: u64, length: u64, _cap: u64)
+        outcome(ctx, library::write_file(file, bytes(at, length)));
+    "os.closeFile"(ctx, file: u64) outcome(ctx, library::close(file));
+    "os.remove"(ctx, name: u64, length: u64)
+        outcome(ctx, library::remove(bytes(name, length)));
+};
