@@ -35,6 +35,7 @@ use names::{Name, Names};
 use release::{Released, Waiting};
 use slots::Slots;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 /// All types of one runtime.
@@ -55,10 +56,7 @@ struct Books {
     names: Names,
     /// The descriptors of types without a name, and of Go's own.
     ids: HashMap<Type, u32>,
-    /// The descriptors by index.
-    descs: Vec<Option<Arc<TypeDesc>>>,
-    /// Indices of types that were given back.
-    free: Vec<u32>,
+    rows: Rows,
     /// The scope of names that are new. It changes when names are given back, so that a type with
     /// such a name is told from one that has the name later.
     scope: u64,
@@ -67,6 +65,14 @@ struct Books {
     methods: HashMap<Arc<str>, Vec<Declared>>,
     /// Itabs, by interface and concrete type.
     itabs: HashMap<(u32, u32), Arc<Itab>>,
+}
+
+/// The descriptors by index.
+#[derive(Debug, Default)]
+struct Rows {
+    descs: Vec<Option<Arc<TypeDesc>>>,
+    /// Indices of types that were given back.
+    free: Vec<u32>,
 }
 
 impl Types {
@@ -90,7 +96,10 @@ impl Types {
         slots.fill(0, &empty);
         let books = Books {
             ids: HashMap::from([(empty.ty().clone(), 0)]),
-            descs: vec![Some(empty.clone())],
+            rows: Rows {
+                descs: vec![Some(empty.clone())],
+                free: Vec::new(),
+            },
             scope: universe,
             ..Books::default()
         };
@@ -108,7 +117,7 @@ impl Types {
     /// # Errors
     /// When the id is of another runtime, or the type was given back.
     pub fn desc(&self, id: TypeId) -> Result<Arc<TypeDesc>, TypesError> {
-        self.books.lock().desc(self.own_id(id)?).cloned()
+        self.books.lock().rows.desc(self.own_id(id)?).cloned()
     }
 
     /// The id, if it is of this universe.
@@ -135,14 +144,14 @@ impl Types {
 
     /// How many types there are, Go's predeclared ones included as far as they were used.
     pub fn count(&self) -> usize {
-        let books = self.books.lock();
-        books.descs.len() - books.free.len()
+        let rows = &self.books.lock().rows;
+        rows.descs.len() - rows.free.len()
     }
 
     /// The addresses of all descriptors.
     pub(crate) fn addresses(&self) -> Vec<usize> {
         let books = self.books.lock();
-        let descs = books.descs.iter().flatten();
+        let descs = books.rows.descs.iter().flatten();
         descs.map(|desc| desc.address()).collect()
     }
 
@@ -235,16 +244,20 @@ impl Types {
         let underlying = self.shallow(&self.complete(underlying)?)?;
         let ty = own.opaque.defined_as(underlying)?;
         let mut books = self.books.lock();
+        let Books { names, rows, .. } = &mut *books;
         // As it is known now: it may have been given back meanwhile.
-        let known = books.names.get(own.opaque.name().unwrap_or_default());
-        if let Some(index) = known.and_then(|(_, index)| index) {
-            let id = same_definition(books.known(index), &ty)?;
-            self.retain(&mut books, index);
-            return Ok(id);
+        match names.entry(own) {
+            Entry::Occupied(entry) if let Some(index) = *entry.get() => {
+                let id = same_definition(rows.known(index), &ty)?;
+                self.retain(&mut books, index);
+                Ok(id)
+            }
+            entry => {
+                let id = rows.add(self, ty, element)?;
+                *entry.or_insert(None) = Some(id.index);
+                Ok(id)
+            }
         }
-        let id = books.add(self, ty, element)?;
-        *books.names.entry(own).or_insert(None) = Some(id.index);
-        Ok(id)
     }
 
     /// The type as it is kept: see [`shape::shallow`].
@@ -344,9 +357,9 @@ impl Types {
         let mut books = self.books.lock();
         let named = ty.name().and_then(|name| books.names.get(name)?.1);
         if let Some(index) = named.or_else(|| books.ids.get(&ty).copied()) {
-            return Ok(books.known(index).id());
+            return Ok(books.rows.known(index).id());
         }
-        let id = books.add(self, ty.clone(), None)?;
+        let id = books.rows.add(self, ty.clone(), None)?;
         books.ids.insert(ty, id.index);
         Ok(id)
     }
@@ -387,7 +400,7 @@ impl Types {
     fn named(&self, name: &str) -> Option<Type> {
         let books = self.books.lock();
         match books.names.get(name)? {
-            (_, Some(index)) => Some(books.at(index)?.ty().clone()),
+            (_, Some(index)) => Some(books.rows.at(index)?.ty().clone()),
             (opaque, None) => Some(opaque.clone()),
         }
     }
@@ -448,7 +461,7 @@ impl Types {
             let Some(found) = named.underlying() else {
                 return Ok(());
             };
-            let there = index.and_then(|index| books.at(index));
+            let there = index.and_then(|index| books.rows.at(index));
             match definition(there.ok_or_else(undefined)?.ty()) {
                 Some(there) if there != found => {
                     let (found, there) = (found.to_string(), there.to_string());
@@ -465,7 +478,7 @@ impl Types {
     }
 }
 
-impl Books {
+impl Rows {
     /// The descriptor of the type of an id of this universe.
     fn desc(&self, id: TypeId) -> Result<&Arc<TypeDesc>, TypesError> {
         let (there, index) = (self.at(id.index), id.index);
@@ -485,19 +498,6 @@ impl Books {
     /// The descriptor with this index.
     fn at(&self, index: u32) -> Option<&Arc<TypeDesc>> {
         self.descs.get(index as usize)?.as_ref()
-    }
-
-    /// The opaque type of a name that is not known.
-    fn opaque(&self, name: &str) -> Result<Type, TypeError> {
-        Type::opaque_in(name, self.scope)
-    }
-
-    /// The scope of a name, or the one that it would get.
-    fn scope_of(&self, name: &str) -> u64 {
-        match self.names.get(name).map(|(opaque, _)| opaque.kind()) {
-            Some(Kind::Named(known)) => known.scope(),
-            _ => self.scope,
-        }
     }
 
     /// Adds a type that is not there yet.
@@ -530,6 +530,21 @@ impl Books {
             None => self.descs.push(Some(desc)),
         }
         Ok(id)
+    }
+}
+
+impl Books {
+    /// The opaque type of a name that is not known.
+    fn opaque(&self, name: &str) -> Result<Type, TypeError> {
+        Type::opaque_in(name, self.scope)
+    }
+
+    /// The scope of a name, or the one that it would get.
+    fn scope_of(&self, name: &str) -> u64 {
+        match self.names.get(name).map(|(opaque, _)| opaque.kind()) {
+            Some(Kind::Named(known)) => known.scope(),
+            _ => self.scope,
+        }
     }
 }
 

@@ -105,7 +105,7 @@ impl Types {
     pub fn release(&self, ty: TypeId) -> Result<Arc<TypeDesc>, TypesError> {
         let id = self.own_id(ty)?;
         let mut books = self.books.lock();
-        let desc = books.desc(id)?.clone();
+        let desc = books.rows.desc(id)?.clone();
         books.waiting.indices.insert(id.index);
         self.released
             .count
@@ -142,15 +142,15 @@ impl Types {
         });
         let mut books = self.books.lock();
         let named = books.trace(&used);
-        let descs = books.descs.iter().flatten();
+        let descs = books.rows.descs.iter().flatten();
         let gone = descs.filter(|desc| books.is_gone(desc, &named));
         let gone: Vec<u32> = gone.map(|desc| desc.id().index).collect();
         let gone: Vec<Arc<TypeDesc>> = gone
             .into_iter()
             .filter_map(|index| self.remove(&mut books, index))
             .collect();
-        let Books { itabs, descs, .. } = &mut *books;
-        itabs.retain(|(_, ty), _| descs[*ty as usize].is_some());
+        let Books { itabs, rows, .. } = &mut *books;
+        itabs.retain(|(_, ty), _| rows.descs[*ty as usize].is_some());
         books.waiting.left = books.waiting.indices.len();
         self.released.count.store(books.waiting.left, Relaxed);
         if gone.iter().any(|desc| own_name(desc.ty()).is_some()) {
@@ -162,9 +162,9 @@ impl Types {
 
     /// Removes a type from the books, except for the itabs.
     fn remove(&self, books: &mut Books, index: u32) -> Option<Arc<TypeDesc>> {
-        let desc = books.descs.get_mut(index as usize)?.take()?;
+        let desc = books.rows.descs.get_mut(index as usize)?.take()?;
         if self.slots.clear(index) {
-            books.free.push(index);
+            books.rows.free.push(index);
         }
         books.waiting.indices.remove(&index);
         match own_name(desc.ty()) {
@@ -187,10 +187,10 @@ impl Books {
     /// Which types are named, by index.
     fn trace(&mut self, used: &HashSet<u32>) -> Vec<bool> {
         let mut trace = Trace {
-            named: vec![false; self.descs.len()],
+            named: vec![false; self.rows.descs.len()],
             open: Vec::new(),
         };
-        for (index, desc) in (0..).zip(&mut self.descs) {
+        for (index, desc) in (0..).zip(&mut self.rows.descs) {
             let Some(desc) = desc else { continue };
             let is_held = Arc::get_mut(desc).is_none();
             let stays = own_name(desc.ty()).is_some() && !self.waiting.indices.contains(&index);
@@ -203,7 +203,7 @@ impl Books {
             // An interface is named by the types that have an itab for it, most often pointers,
             // which stay if what they point to is named.
             for (interface, ty) in self.itabs.keys() {
-                let there = self.at(*ty);
+                let there = self.rows.at(*ty);
                 if there.is_some_and(|desc| !self.is_gone(desc, &trace.named)) {
                     trace.name(*interface);
                 }
@@ -217,7 +217,9 @@ impl Books {
     /// Names what is mentioned by types that are named.
     fn follow(&self, trace: &mut Trace) {
         while let Some(index) = trace.open.pop() {
-            let Some(desc) = self.at(index) else { continue };
+            let Some(desc) = self.rows.at(index) else {
+                continue;
+            };
             self.mentioned(desc.ty(), &mut |index| trace.name(index));
             desc.element()
                 .into_iter()
