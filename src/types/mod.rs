@@ -161,8 +161,9 @@ impl Types {
     /// # Errors
     /// When `name` is not a type name.
     pub fn declare(&self, name: &str) -> Result<(), TypesError> {
-        let own = self.own(name)?;
-        self.books.lock().names.entry(own).or_insert(None);
+        let mut books = self.books.lock();
+        let own = books.names.own(name, || books.opaque(name))?;
+        books.names.entry(own).or_insert(None);
         Ok(())
     }
 
@@ -212,9 +213,7 @@ impl Types {
     /// # Errors
     /// When the text is no type or uses unknown names, or the name has another definition already.
     pub fn define(&self, name: &str, underlying: &str) -> Result<TypeId, TypesError> {
-        let own = self.own(name)?;
-        let underlying = self.parse_in(&own.opaque, underlying)?;
-        self.define_value(own, &underlying, None)
+        self.define_value(name, |own| Ok(self.parse_in(own, underlying)?), None)
     }
 
     /// Defines a type from a [`Type`], which refers to itself by an opaque type of that name.
@@ -222,7 +221,7 @@ impl Types {
     /// # Errors
     /// As [`Types::define`].
     pub fn define_as(&self, name: &str, underlying: &Type) -> Result<TypeId, TypesError> {
-        self.define_value(self.own(name)?, underlying, None)
+        self.define_value(name, |_| Ok(underlying.clone()), None)
     }
 
     /// Parses the definition of `own`, which may mention that.
@@ -233,19 +232,27 @@ impl Types {
         })
     }
 
+    /// Defines a name as what `underlying` makes of the name's opaque type.
     fn define_value(
         &self,
-        own: Name,
-        underlying: &Type,
+        name: &str,
+        underlying: impl Fn(&Type) -> Result<Type, TypesError>,
         element: Option<&TypeDesc>,
     ) -> Result<TypeId, TypesError> {
-        self.check(underlying, own.opaque.name())?;
-        check_go(underlying)?;
-        let underlying = self.shallow(&self.complete(underlying)?)?;
-        let ty = own.opaque.defined_as(underlying)?;
-        let mut books = self.books.lock();
+        let (own, ty, mut books) = loop {
+            let own = self.own(name)?;
+            let underlying = underlying(&own.opaque)?;
+            self.check(&underlying, own.opaque.name())?;
+            check_go(&underlying)?;
+            let underlying = self.shallow(&self.complete(&underlying)?)?;
+            let ty = own.opaque.defined_as(underlying)?;
+            let books = self.books.lock();
+            // Else the name was given back meanwhile, and what was made of it means the old type.
+            if books.is_current(&own.opaque) {
+                break (own, ty, books);
+            }
+        };
         let Books { names, rows, .. } = &mut *books;
-        // As it is known now: it may have been given back meanwhile.
         match names.entry(own) {
             Entry::Occupied(entry) if let Some(index) = *entry.get() => {
                 let id = same_definition(rows.known(index), &ty)?;
@@ -303,9 +310,8 @@ impl Types {
             let ty = element.ty().to_string();
             return Err(TypesError::NoElement { ty });
         }
-        let own = self.own(name)?;
-        let underlying = self.parse_in(&own.opaque, underlying)?;
-        let id = self.define_value(own, &underlying, Some(&element))?;
+        let parse = |own: &Type| Ok(self.parse_in(own, underlying)?);
+        let id = self.define_value(name, parse, Some(&element))?;
         let desc = self.desc(id)?;
         if desc.tail() == Some(&element.as_tail(desc.size())) {
             return Ok(id);
@@ -537,6 +543,14 @@ impl Books {
     /// The opaque type of a name that is not known.
     fn opaque(&self, name: &str) -> Result<Type, TypeError> {
         Type::opaque_in(name, self.scope)
+    }
+
+    /// Whether a name's opaque type has the scope that the name has, or would get.
+    fn is_current(&self, opaque: &Type) -> bool {
+        match opaque.kind() {
+            Kind::Named(own) => own.scope() == self.scope_of(own.name()),
+            _ => true,
+        }
     }
 
     /// The scope of a name, or the one that it would get.
