@@ -133,6 +133,37 @@ fn objects_that_own_memory_are_noticed_and_a_wrong_hint_makes_no_storm() {
     }
 }
 
+/// A thread changes the pace while others allocate: the flag that they look at is that of the last
+/// setting.
+#[test]
+fn the_pace_is_changed_while_threads_allocate() {
+    let World { runtime, ty, .. } = world("[250]uint64");
+    for round in 0..20 {
+        let setting = [None, Some(100)][round % 2];
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    let mutator = runtime.attach().unwrap();
+                    for _ in 0..1000 {
+                        mutator.alloc(ty).unwrap();
+                    }
+                });
+            }
+            for percent in 0..50 {
+                runtime.set_gc_percent(Some(percent));
+                runtime.set_gc_percent(None);
+            }
+            runtime.set_gc_percent(setting);
+        });
+        let mut mutator = runtime.attach().unwrap();
+        assert_eq!(runtime.set_gc_percent(setting), setting);
+        assert_eq!(mutator.is_collection_due(), setting.is_some(), "{round}");
+        assert_eq!(mutator.collect_at_safepoint(), setting.is_some());
+        drop(mutator);
+        runtime.gc().unwrap();
+    }
+}
+
 #[test]
 fn external_bytes_can_be_stated_anew() {
     let World { runtime, ty, .. } = world("struct { N uint64 }");

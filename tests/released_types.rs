@@ -300,6 +300,49 @@ fn a_hundred_thousand_types_are_no_more_than_a_few() {
     assert!(most < 20, "{most} types");
 }
 
+/// A VM that makes types, but hardly an object.
+#[test]
+fn released_types_make_a_collection_due() {
+    let runtime = runtime();
+    let types = runtime.types();
+    let mut m = runtime.attach().unwrap();
+    let mut named = Vec::new();
+    let mut make = |m: &mut Mutator, kept: usize| {
+        let (mut made, before) = (0, runtime.stats().heap.collections);
+        while !m.collect_if_due() {
+            let text = "struct { Next unsafe.Pointer; X, Y float64 }";
+            let ty = define(&runtime, &format!("main.Shape{}_{made}", before), text);
+            let desc = types.release(ty).unwrap();
+            if made < kept {
+                named.push(desc);
+            }
+            made += 1;
+            assert!(made < 100_000, "no collection is due");
+        }
+        assert_eq!(runtime.stats().heap.collections, before + 1);
+        made
+    };
+    assert_eq!([make(&mut m, 0), make(&mut m, 0)], [4096; 2]);
+    // What is named is not looked at again and again.
+    assert_eq!(make(&mut m, 3000), 4096);
+    assert_eq!(make(&mut m, 0), 6000 - 3000);
+    assert!(types.count() < 3020, "{}", types.count());
+    // Only if collections are ever due.
+    let before = runtime.set_gc_percent(None);
+    for index in 0..10_000 {
+        let ty = define(&runtime, &format!("main.T{index}"), "struct { N int }");
+        release(&runtime, ty);
+    }
+    assert!(!m.is_collection_due());
+    runtime.set_gc_percent(before);
+    assert!(m.is_collection_due());
+    // Defining them again takes the releases back, and with them the reason.
+    for index in 0..10_000 {
+        define(&runtime, &format!("main.T{index}"), "struct { N int }");
+    }
+    assert!(!m.is_collection_due());
+}
+
 /// Threads define, use and drop types while others collect.
 #[test]
 fn threads_make_types_while_others_collect() {

@@ -44,6 +44,8 @@ pub(crate) enum Rank {
     Window,
     /// The heap's blocks: free ones, and those with free cells.
     Heap,
+    /// What says when collections are due.
+    Pace,
     /// Names, types, method sets.
     Types,
 }

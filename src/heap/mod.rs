@@ -91,7 +91,8 @@ pub struct HeapOptions {
     pub limit: usize,
     /// A collection is due when the mutators have allocated this percentage of the bytes that the
     /// last collection found alive, and at least [`HeapOptions::MIN_TRIGGER`] bytes. `None`: never
-    /// due; only explicit calls collect.
+    /// due; only explicit calls collect, and allocations that find the heap full.
+    /// [`Runtime::set_gc_percent`](crate::Runtime::set_gc_percent) changes it.
     pub percent: Option<u32>,
     /// Overwrite the cells of dead objects with [`HeapOptions::POISON`], to expose code that still
     /// uses them. For tests.
@@ -103,7 +104,7 @@ pub struct HeapOptions {
     /// is set with [`Pointer::typed`](crate::Pointer::typed), which names the type.
     pub tiny: bool,
     /// Collect at every safepoint, and at every allocation that may collect, to expose references
-    /// that were not rooted. For tests.
+    /// that were not rooted; not while [`HeapOptions::percent`] is `None`. For tests.
     pub stress: bool,
 }
 
@@ -220,12 +221,12 @@ impl Heap {
         // Values in tiny blocks have no header of their own.
         let trust = Trust::new(if tiny.is_some() { 0 } else { blocks * BLOCK });
         Ok(Heap {
-            types,
             tiny,
             arena,
             table,
             books: Lock::new(Rank::Heap, books),
-            pacing: Pacing::new(options.percent, options.stress),
+            pacing: Pacing::new(options.percent, options.stress, &types),
+            types,
             options,
             trust,
             epoch: AtomicU64::new(0),
@@ -248,11 +249,16 @@ impl Heap {
         self.arena.start() + FIRST + HEADER
     }
 
-    /// Whether a collection is due: enough was allocated since the last one, or the heap is
-    /// stressed.
+    /// Whether a collection is due: enough was allocated, stated or released since the last one, or
+    /// the heap is stressed.
     #[inline]
     pub(crate) fn should_collect(&self) -> bool {
-        self.options.stress || self.pacing.is_due()
+        self.pacing.is_due()
+    }
+
+    /// Sets [`HeapOptions::percent`] anew. Returns the one before.
+    pub(crate) fn set_percent(&self, percent: Option<u32>) -> Option<u32> {
+        self.pacing.set_percent(percent, &self.types)
     }
 
     /// A word that is not 0 while a collection is due, or every safepoint collects, beside bits of
@@ -279,7 +285,7 @@ impl Heap {
         self.pacing.state_external(bytes);
     }
 
-    /// Whether a collection is due at every safepoint ([`HeapOptions::stress`]).
+    /// Whether the heap was made with [`HeapOptions::stress`].
     #[inline]
     pub(crate) fn is_stressed(&self) -> bool {
         self.options.stress

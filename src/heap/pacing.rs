@@ -11,11 +11,17 @@
 //! keep wrong figures from causing collections without end: such memory alone makes a collection
 //! due only when at least [`HeapOptions::MIN_EXTERNAL_TRIGGER`] bytes were stated for at least
 //! [`MIN_STATEMENTS`] objects since the last one.
+//!
+//! Released types are a third reason, which the universe of types knows.
+//!
+//! All reasons are bits of one flag, which generated code tests too.
 #![forbid(unsafe_code)]
 
 use super::HeapOptions;
+use crate::base::lock::{Lock, Rank};
+use crate::types::{ReleasedFlag, Types};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::*};
 
 /// External bytes alone make a collection due only after this many statements of them.
 const MIN_STATEMENTS: usize = 32;
@@ -24,10 +30,12 @@ const MIN_STATEMENTS: usize = 32;
 /// does not depend on it as long as finalizers run within so many collections.
 const PENDING: usize = 8;
 
-/// In the flag of [`Pacing`]: a collection is due.
+/// In the flag of [`Pacing`]: a collection is due for what was allocated or stated.
 const DUE: u32 = 2;
 /// In the same flag: every safepoint collects.
 const STRESSED: u32 = 4;
+/// In the same flag: a collection is due for types that were released.
+const RELEASED: u32 = 8;
 
 /// Bytes that a collection found alive, and bytes that it kept.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -38,10 +46,20 @@ pub(crate) struct Kept {
     pub(crate) all: usize,
 }
 
+/// What triggers are computed from.
 #[derive(Debug)]
-pub(super) struct Pacing {
+struct Rule {
     /// `None`: never due.
     percent: Option<u32>,
+    /// What the last collection has found, in the heap and outside.
+    heap: Kept,
+    external: Kept,
+}
+
+#[derive(Debug)]
+pub(super) struct Pacing {
+    rule: Lock<Rule>,
+    stressed: bool,
     /// Bytes of cells handed to mutators since the last collection.
     allocated: AtomicUsize,
     /// A collection is due when `allocated` passes it.
@@ -52,23 +70,50 @@ pub(super) struct Pacing {
     external_trigger: AtomicUsize,
     /// Whether `external` has made a collection due.
     external_due: AtomicBool,
-    /// Bits [`DUE`] and [`STRESSED`], beside bits of others: for generated code to test.
+    /// Bits [`DUE`], [`STRESSED`] and [`RELEASED`], beside bits of others.
     wanted: Arc<AtomicU32>,
 }
 
 impl Pacing {
-    pub(super) fn new(percent: Option<u32>, stressed: bool) -> Pacing {
-        let at_least = |bytes| percent.map_or(usize::MAX, |_| bytes);
-        Pacing {
-            percent,
+    pub(super) fn new(percent: Option<u32>, stressed: bool, types: &Types) -> Pacing {
+        let rule = Rule {
+            percent: None,
+            heap: Kept::default(),
+            external: Kept::default(),
+        };
+        let pacing = Pacing {
+            rule: Lock::new(Rank::Pace, rule),
+            stressed,
             allocated: AtomicUsize::new(0),
-            trigger: AtomicUsize::new(at_least(HeapOptions::MIN_TRIGGER)),
+            trigger: AtomicUsize::new(usize::MAX),
             external: AtomicUsize::new(0),
             statements: AtomicUsize::new(0),
-            external_trigger: AtomicUsize::new(at_least(HeapOptions::MIN_EXTERNAL_TRIGGER)),
+            external_trigger: AtomicUsize::new(usize::MAX),
             external_due: AtomicBool::new(false),
-            wanted: Arc::new(AtomicU32::new(if stressed { STRESSED } else { 0 })),
-        }
+            wanted: Arc::new(AtomicU32::new(0)),
+        };
+        pacing.set_percent(percent, types);
+        pacing
+    }
+
+    /// Sets the percentage of the universe's heap, from now on. Returns the one before.
+    pub(super) fn set_percent(&self, percent: Option<u32>, types: &Types) -> Option<u32> {
+        let mut rule = self.rule.lock();
+        let before = std::mem::replace(&mut rule.percent, percent);
+        self.compute(&rule);
+        self.set_bit(STRESSED, self.stressed && percent.is_some());
+        types.tell_released(percent.map(|_| ReleasedFlag {
+            word: self.wanted.clone(),
+            bit: RELEASED,
+        }));
+        before
+    }
+
+    fn set_bit(&self, bit: u32, on: bool) {
+        match on {
+            true => self.wanted.fetch_or(bit, AcqRel),
+            false => self.wanted.fetch_and(!bit, AcqRel),
+        };
     }
 
     /// The flag in which a bit is set while a collection is due.
@@ -76,17 +121,24 @@ impl Pacing {
         &self.wanted
     }
 
-    /// Sets or clears the bit that a collection is due.
+    /// Sets or clears the bit for what was allocated or stated. Threads do so at the same time: the
+    /// one that changed the flag last has seen what the others changed before.
     fn tell(&self) {
-        match self.is_due() {
-            true => self.wanted.fetch_or(DUE, Relaxed),
-            false => self.wanted.fetch_and(!DUE, Relaxed),
-        };
+        let passed = || self.allocated() > self.trigger() || self.external_due.load(Relaxed);
+        let mut due = passed();
+        loop {
+            self.set_bit(DUE, due);
+            match passed() {
+                now if now == due => return,
+                now => due = now,
+            }
+        }
     }
 
+    /// Whether a collection is due, for whichever reason.
     #[inline]
     pub(super) fn is_due(&self) -> bool {
-        self.allocated() > self.trigger() || self.external_due.load(Relaxed)
+        self.wanted.load(Relaxed) & (DUE | STRESSED | RELEASED) != 0
     }
 
     pub(super) fn allocated(&self) -> usize {
@@ -129,20 +181,31 @@ impl Pacing {
         }
     }
 
-    /// Starts anew after a collection. Returns the next trigger, in bytes.
+    /// Starts anew after a collection, with the world stopped. Returns the next trigger, in bytes.
     pub(super) fn restart(&self, heap: Kept, external: Kept) -> usize {
-        let trigger = self.next(heap, HeapOptions::MIN_TRIGGER);
-        self.trigger.store(trigger, Relaxed);
+        let mut rule = self.rule.lock();
+        (rule.heap, rule.external) = (heap, external);
         self.allocated.store(0, Relaxed);
-        let external = self.next(external, HeapOptions::MIN_EXTERNAL_TRIGGER);
-        self.external_trigger.store(external, Relaxed);
         self.external.store(0, Relaxed);
         self.statements.store(0, Relaxed);
-        self.external_due.store(false, Relaxed);
-        self.tell();
-        trigger
+        self.compute(&rule);
+        self.trigger()
     }
 
+    /// Computes the triggers, and whether a collection is due by them.
+    fn compute(&self, rule: &Rule) {
+        let trigger = rule.next(rule.heap, HeapOptions::MIN_TRIGGER);
+        self.trigger.store(trigger, Relaxed);
+        let external = rule.next(rule.external, HeapOptions::MIN_EXTERNAL_TRIGGER);
+        self.external_trigger.store(external, Relaxed);
+        let enough = self.statements.load(Relaxed) >= MIN_STATEMENTS;
+        let passed = enough && self.external.load(Relaxed) > external;
+        self.external_due.store(passed, Relaxed);
+        self.tell();
+    }
+}
+
+impl Rule {
     fn next(&self, kept: Kept, at_least: usize) -> usize {
         let Some(percent) = self.percent else {
             return usize::MAX;
@@ -162,13 +225,17 @@ mod tests {
 
     const MIB: usize = 1 << 20;
 
+    fn pacing_of(percent: Option<u32>) -> Pacing {
+        Pacing::new(percent, false, &Types::new())
+    }
+
     fn kept(live: usize, all: usize) -> Kept {
         Kept { live, all }
     }
 
     #[test]
     fn what_only_finalization_keeps_counts_an_eighth() {
-        let pacing = Pacing::new(Some(100), false);
+        let pacing = pacing_of(Some(100));
         let none = Kept::default();
         let next = |live, all| pacing.restart(kept(live * MIB, all * MIB), none) / MIB;
         assert_eq!(next(0, 0), 4);
@@ -182,9 +249,9 @@ mod tests {
             trigger = next(100, 100 + 6 * trigger);
         }
         assert_eq!(trigger, 100);
-        let lazy = Pacing::new(Some(50), false);
+        let lazy = pacing_of(Some(50));
         assert_eq!(lazy.restart(kept(100 * MIB, 100 * MIB), none), 50 * MIB);
-        let never = Pacing::new(None, false);
+        let never = pacing_of(None);
         assert_eq!(never.restart(kept(MIB, MIB), none), usize::MAX);
     }
 
@@ -193,7 +260,7 @@ mod tests {
         // How many collections 10,000 objects make that own so much each, of which this many are
         // alive at a time.
         let collections = |bytes: usize, live: usize| {
-            let pacing = Pacing::new(Some(100), false);
+            let pacing = pacing_of(Some(100));
             let mut collections = 0;
             for object in 1..=10_000 {
                 pacing.state_external(bytes);
@@ -211,8 +278,47 @@ mod tests {
             assert!(wrong <= 2 * right, "{live} alive: {right}, then {wrong}");
         }
         assert_eq!(collections(0, 1), 0);
-        let never = Pacing::new(None, false);
+        let never = pacing_of(None);
         (0..100).for_each(|_| never.state_external(usize::MAX));
         assert!(!never.is_due());
+    }
+
+    #[test]
+    fn a_new_percentage_holds_at_once() {
+        let (types, none) = (Types::new(), Kept::default());
+        let pacing = Pacing::new(Some(100), false, &types);
+        pacing.restart(kept(100 * MIB, 100 * MIB), none);
+        pacing.add(60 * MIB);
+        let steps = [
+            (Some(50), true),
+            (Some(100), false),
+            (None, false),
+            (Some(0), true),
+            (Some(u32::MAX), false),
+        ];
+        let mut before = Some(100);
+        for (percent, due) in steps {
+            assert_eq!(pacing.set_percent(percent, &types), before);
+            assert_eq!(pacing.is_due(), due, "{percent:?}");
+            before = percent;
+        }
+        (0..MIN_STATEMENTS).for_each(|_| pacing.state_external(MIB));
+        pacing.state_external(MIB);
+        assert!(pacing.is_due());
+        pacing.set_percent(None, &types);
+        assert!(!pacing.is_due());
+        pacing.set_percent(Some(u32::MAX), &types);
+        assert!(pacing.is_due(), "what was stated is not forgotten");
+    }
+
+    #[test]
+    fn stress_is_over_while_nothing_is_ever_due() {
+        let types = Types::new();
+        let pacing = Pacing::new(None, true, &types);
+        assert!(!pacing.is_due());
+        pacing.set_percent(Some(100), &types);
+        assert!(pacing.is_due());
+        pacing.set_percent(None, &types);
+        assert!(!pacing.is_due());
     }
 }

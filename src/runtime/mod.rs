@@ -176,6 +176,31 @@ impl Runtime {
         Ok(self.collected(self.shared.space.collect()?))
     }
 
+    /// Sets the percentage that says when collections are due
+    /// ([`HeapOptions::percent`](crate::HeapOptions::percent)), as Go's `debug.SetGCPercent`.
+    /// Returns the one before. It holds at once: what was allocated since the last collection
+    /// counts. With `None` nothing is due, not even under
+    /// [stress](crate::HeapOptions::stress). Any thread may call it.
+    ///
+    /// ```
+    /// # if !cfg!(all(target_arch = "x86_64", target_os = "linux")) { return Ok(()) }
+    /// let runtime = fing::Runtime::new()?;
+    /// let ty = runtime.types().define("main.T", "[4096]uint64")?;
+    /// let mutator = runtime.attach()?;
+    /// // A part of the program that collections would disturb.
+    /// let before = runtime.set_gc_percent(None);
+    /// for _ in 0..1000 {
+    ///     mutator.alloc(ty)?;
+    /// }
+    /// assert!(!mutator.is_collection_due());
+    /// runtime.set_gc_percent(before);
+    /// assert!(mutator.is_collection_due());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn set_gc_percent(&self, percent: Option<u32>) -> Option<u32> {
+        self.shared.space.heap().set_percent(percent)
+    }
+
     /// The collection with the ticket of its calls.
     pub(crate) fn collected(&self, collection: Collection) -> Collected {
         let queue = &self.shared.calls.queue;

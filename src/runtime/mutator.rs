@@ -193,7 +193,8 @@ impl Mutator {
         if self.space().world().poll_with(&self.member) {
             drop(Refresh(self));
         }
-        if self.space().heap().is_stressed() {
+        let heap = self.space().heap();
+        if heap.is_stressed() && heap.should_collect() {
             self.collect_once();
         }
         if self.owes.get() {
@@ -345,8 +346,7 @@ impl Mutator {
         Ok(self.root_own(object))
     }
 
-    /// Collects if enough was allocated since the last collection for another one to be worth it.
-    /// Returns whether a collection was due, which is then run by this thread or another one. For
+    /// Collects if one [is due](Self::is_collection_due). Returns whether a collection was due, which is then run by this thread or another one. For
     /// threads that allocate by [`Mutator::alloc`], which never collects. It
     /// [assists](Self::assist) first.
     #[inline]
@@ -359,7 +359,8 @@ impl Mutator {
         due
     }
 
-    /// Whether a collection is worth it, as enough was allocated since the last one, or the heap is
+    /// Whether a collection is worth it: enough was allocated since the last one, enough types were
+    /// [released](crate::types::Types::release), or the heap is
     /// [stressed](crate::HeapOptions::stress). For a VM that has work to do before it collects,
     /// such as to write its registers to a frame.
     #[inline]

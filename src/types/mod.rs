@@ -24,6 +24,7 @@ pub(crate) use desc::{Implied, Tail};
 pub use desc::{TypeDesc, TypeId};
 pub use error::TypesError;
 pub use methods::{Itab, Passing};
+pub(crate) use release::ReleasedFlag;
 
 use crate::base::identity;
 use crate::base::lock::{Lock, Rank};

@@ -11,10 +11,21 @@ use fing_stubs::signature::Type;
 use std::collections::HashSet;
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::*};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::*};
 
 /// Collections that do not look for types to give back, while no new ones are released.
 const PATIENCE: u32 = 7;
+
+/// So many released types make a collection due by themselves: they are as large as the least that
+/// is worth a collection for objects.
+const MIN_DUE: usize = 4096;
+
+/// The bit of a word that is set while released types make a collection due.
+#[derive(Debug)]
+pub(crate) struct ReleasedFlag {
+    pub(crate) word: Arc<AtomicU32>,
+    pub(crate) bit: u32,
+}
 
 /// What is known of released types without a lock.
 #[derive(Debug, Default)]
@@ -39,6 +50,7 @@ pub(super) struct Waiting {
     left: usize,
     /// Collections since then.
     skipped: u32,
+    flag: Option<ReleasedFlag>,
 }
 
 impl Waiting {
@@ -49,6 +61,17 @@ impl Waiting {
         let due = self.indices.len() >= 2 * self.left || self.skipped >= PATIENCE;
         self.skipped = if due { 0 } else { self.skipped + 1 };
         due
+    }
+
+    /// Says by the flag whether a collection is due: a look of it would be, and is worth it.
+    fn tell(&self) {
+        let due = self.indices.len() >= MIN_DUE.max(2 * self.left);
+        if let Some(ReleasedFlag { word, bit }) = &self.flag {
+            match due {
+                true => word.fetch_or(*bit, AcqRel),
+                false => word.fetch_and(!bit, AcqRel),
+            };
+        }
     }
 }
 
@@ -75,7 +98,8 @@ impl Types {
     /// [share blocks](crate::HeapOptions::tiny) and values without size.
     ///
     /// Collections of the runtime give such types back: always, when there are twice as many
-    /// released types as were left the last time, otherwise every eighth collection. Types without
+    /// released types as were left the last time, otherwise every eighth collection; 4,096 of them,
+    /// and twice as many as were left, make a collection due by themselves. Types without
     /// a name that mention a given back one, as pointers to it, go with it. Their ids are refused
     /// with [`TypesError::GivenBack`] from then on, the name is free for another type, and what was
     /// made with the old one, such as a function's signature, is refused for the new one with
@@ -107,18 +131,29 @@ impl Types {
         let mut books = self.books.lock();
         let desc = books.rows.desc(id)?.clone();
         books.waiting.indices.insert(id.index);
-        self.released
-            .count
-            .store(books.waiting.indices.len(), Relaxed);
+        self.count_released(&books);
         Ok(desc)
     }
 
     /// Takes the release of a type back.
     pub(super) fn retain(&self, books: &mut Books, index: u32) {
         books.waiting.indices.remove(&index);
-        self.released
-            .count
-            .store(books.waiting.indices.len(), Relaxed);
+        self.count_released(books);
+    }
+
+    fn count_released(&self, books: &Books) {
+        let count = books.waiting.indices.len();
+        self.released.count.store(count, Relaxed);
+        books.waiting.tell();
+    }
+
+    /// From now on the flag says whether released types make a collection due.
+    pub(crate) fn tell_released(&self, flag: Option<ReleasedFlag>) {
+        let waiting = &mut self.books.lock().waiting;
+        if let Some(ReleasedFlag { word, bit }) = std::mem::replace(&mut waiting.flag, flag) {
+            word.fetch_and(!bit, AcqRel);
+        }
+        waiting.tell();
     }
 
     /// Gives back the types that nothing names, if it is time to look for them. `for_each_used`
@@ -152,7 +187,7 @@ impl Types {
         let Books { itabs, rows, .. } = &mut *books;
         itabs.retain(|(_, ty), _| rows.descs[*ty as usize].is_some());
         books.waiting.left = books.waiting.indices.len();
-        self.released.count.store(books.waiting.left, Relaxed);
+        self.count_released(&books);
         if gone.iter().any(|desc| own_name(desc.ty()).is_some()) {
             books.scope = identity::random();
             self.released.names_given_back.store(true, Release);

@@ -118,6 +118,7 @@ fn marks_and_counts_that_are_wrong_are_found() {
 fn stress_collects_at_every_safepoint() {
     let space = space(HeapOptions {
         stress: true,
+        percent: Some(100),
         ..options()
     });
     let mut m = attach(&space).unwrap();
@@ -134,6 +135,10 @@ fn stress_collects_at_every_safepoint() {
         before + 4,
         "a safepoint, and one that was due"
     );
+    space.heap().set_percent(None);
+    m.safepoint();
+    assert!(!m.collect_if_due());
+    assert_eq!(space.heap().epoch(), before + 4, "nothing is ever due");
     drop(m);
     assert_eq!(
         space.heap().stats().objects,

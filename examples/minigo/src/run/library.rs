@@ -51,8 +51,11 @@ pub(super) fn mem_stats(ctx: &mut Ctx) {
     ctx.results[..3].copy_from_slice(&stats);
 }
 
+/// `debug.SetGCPercent`: nothing collects by itself while the setting is negative.
 pub(super) fn set_percent(ctx: &Ctx, percent: i64) -> i64 {
-    ctx.vm.percent.swap(percent.max(-1), Ordering::Relaxed)
+    let percent = (percent >= 0).then(|| u32::try_from(percent).unwrap_or(u32::MAX));
+    let before = ctx.vm.runtime.set_gc_percent(percent);
+    before.map_or(-1, i64::from)
 }
 
 fn name(bytes: &[u8]) -> String {

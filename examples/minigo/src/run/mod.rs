@@ -16,7 +16,7 @@ mod text;
 mod value;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use fing::vm::{Frames, Stack};
@@ -104,8 +104,6 @@ pub(crate) struct Vm {
     implements: Mutex<HashMap<(Ty, Ty), bool>>,
     parts: equal::Parts,
     maps: map::Layouts,
-    /// What `debug.SetGCPercent` has set: nothing collects by itself while it is negative.
-    percent: AtomicI64,
     stats: bool,
 }
 
@@ -180,7 +178,6 @@ pub(crate) fn run(program: Program, options: Options) -> Result<(), String> {
         implements: Mutex::default(),
         parts: types.all().map(|_| OnceLock::new()).collect(),
         maps: types.all().map(|_| OnceLock::new()).collect(),
-        percent: AtomicI64::new(100),
         stats: options.stats,
     }));
     // Code and its stack maps stay as long as the process.

@@ -94,9 +94,7 @@ impl Ctx {
 
     /// Where a collection may happen, and does if one is due.
     pub(super) fn safepoint(&mut self) {
-        if self.vm.percent.load(Ordering::Relaxed) >= 0 {
-            self.mutator().collect_at_safepoint();
-        }
+        self.mutator().collect_at_safepoint();
     }
 
     pub(super) fn buffer(&self) -> usize {
