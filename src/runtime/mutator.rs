@@ -346,8 +346,8 @@ impl Mutator {
         Ok(self.root_own(object))
     }
 
-    /// Collects if one [is due](Self::is_collection_due). Returns whether a collection was due, which is then run by this thread or another one. For
-    /// threads that allocate by [`Mutator::alloc`], which never collects. It
+    /// Collects if a collection [is due](Self::is_collection_due). Returns whether one was, which is
+    /// then run by this thread or another one. For threads that allocate by [`Mutator::alloc`], which never collects. It
     /// [assists](Self::assist) first.
     #[inline]
     pub fn collect_if_due(&mut self) -> bool {
