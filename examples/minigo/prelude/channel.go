@@ -1,8 +1,7 @@
-// Package channel has what channels do. The host calls its functions with values of all types as
-// any. Who waits makes all its objects first, as another goroutine may run where one is made.
+// Package channel has what channels do. Generated code passes values of all types as any. Who waits makes all its objects first, as another goroutine may run where one is made.
 package channel
 
-// Channel is what a variable of a channel type refers to. The host reads its first two fields.
+// Channel is what a variable of a channel type refers to.
 type Channel struct {
 	length, size       int
 	ring               []any
@@ -165,6 +164,20 @@ func create(size int) *Channel {
 		fault("makechan: size out of range")
 	}
 	return &Channel{size: size, ring: make([]any, size)}
+}
+
+func length(c *Channel) int {
+	if c == nil {
+		return 0
+	}
+	return c.length
+}
+
+func capacity(c *Channel) int {
+	if c == nil {
+		return 0
+	}
+	return c.size
 }
 
 func send(c *Channel, value any) {

@@ -17,14 +17,8 @@ func panicText(v any) string {
 	}
 	text := ""
 	switch value.Kind(v) {
-	case value.Bool:
-		text = strconv.FormatBool(value.Bits(v) != 0)
-	case value.Int:
-		text = strconv.FormatInt(int64(value.Bits(v)), 10)
-	case value.Uint:
-		text = strconv.FormatUint(value.Bits(v), 10)
-	case value.Float:
-		text = strconv.FormatFloat(value.AsFloat(v), 'g', -1, 8*value.Size(v))
+	case value.Bool, value.Int, value.Uint, value.Float:
+		text = printed(v)
 	case value.String:
 		text = "\"" + indented(value.AsString(v)) + "\""
 	default:
@@ -53,6 +47,125 @@ func (f Fault) Error() string { return string(f) }
 func (f Fault) RuntimeError() {}
 
 func fault(text string) { panic(Fault(text)) }
+
+func write(text string)
+
+// print is what the builtin functions print and println call.
+func print(line bool, values []any) {
+	text := ""
+	for i, v := range values {
+		if line && i > 0 {
+			text += " "
+		}
+		text += printed(v)
+	}
+	if line {
+		text += "\n"
+	}
+	write(text)
+}
+
+// printed is a value of a basic type as they print it.
+func printed(v any) string {
+	switch value.Kind(v) {
+	case value.Bool:
+		return strconv.FormatBool(value.Bits(v) != 0)
+	case value.Int:
+		return strconv.FormatInt(int64(value.Bits(v)), 10)
+	case value.Uint:
+		return strconv.FormatUint(value.Bits(v), 10)
+	case value.Float:
+		return strconv.FormatFloat(value.AsFloat(v), 'g', -1, 8*value.Size(v))
+	}
+	return value.AsString(v)
+}
+
+// Conversions of text.
+func textOfBytes(text []byte) string
+func bytesOfText(text string) []byte
+
+func textOfRunes(runes []rune) string {
+	text := make([]byte, 0, len(runes))
+	for _, r := range runes {
+		text = appendRune(text, int(r))
+	}
+	return textOfBytes(text)
+}
+
+func textOfRune(r int) string { return textOfBytes(appendRune(nil, r)) }
+
+func runesOfText(text string) []rune {
+	runes := make([]rune, 0, len(text))
+	for _, r := range text {
+		runes = append(runes, r)
+	}
+	return runes
+}
+
+// appendRune adds a character; what is none is U+FFFD.
+func appendRune(text []byte, r int) []byte {
+	if r < 0 || r > 0x10ffff || r >= 0xd800 && r < 0xe000 {
+		r = 0xfffd
+	}
+	switch {
+	case r < 0x80:
+		return append(text, byte(r))
+	case r < 0x800:
+		return append(text, byte(0xc0|r>>6), byte(0x80|r&0x3f))
+	case r < 0x10000:
+		return append(text, byte(0xe0|r>>12), byte(0x80|r>>6&0x3f), byte(0x80|r&0x3f))
+	}
+	return append(text, byte(0xf0|r>>18), byte(0x80|r>>12&0x3f), byte(0x80|r>>6&0x3f), byte(0x80|r&0x3f))
+}
+
+// decode returns the character at a place of a text, U+FFFD for a byte that begins none, and the
+// next place.
+func decode(text string, at int) (rune, int) {
+	r := rune(text[at])
+	if r < 0x80 {
+		return r, at + 1
+	}
+	// The bytes of the character, and the least one that needs so many.
+	size, least := 0, rune(0)
+	switch {
+	case r >= 0xf8:
+	case r >= 0xf0:
+		size, least, r = 4, 0x10000, r&7
+	case r >= 0xe0:
+		size, least, r = 3, 0x800, r&15
+	case r >= 0xc0:
+		size, least, r = 2, 0x80, r&31
+	}
+	if size == 0 || at+size > len(text) {
+		return 0xfffd, at + 1
+	}
+	for i := at + 1; i < at+size; i++ {
+		if text[i]>>6 != 2 {
+			return 0xfffd, at + 1
+		}
+		r = r<<6 | rune(text[i]&0x3f)
+	}
+	if r < least || r > 0x10ffff || r >= 0xd800 && r < 0xe000 {
+		return 0xfffd, at + 1
+	}
+	return r, at + size
+}
+
+func raise(v any)
+
+func panicValue(v any) {
+	if v == nil {
+		fault("panic called with nil argument (use GODEBUG=panicnil=1 to disable)")
+	}
+	raise(v)
+}
+
+func panicAssertion(info, to, from uintptr)
+func panicNil()    { fault("runtime error: invalid memory address or nil pointer dereference") }
+func panicDivide() { fault("runtime error: integer divide by zero") }
+func panicShift()  { fault("runtime error: negative shift amount") }
+func panicMake()   { fault("runtime error: makeslice: len out of range") }
+func stackOverflow()
 
 func panicIndex(index, length int) {
 	text := "runtime error: index out of range [" + strconv.Itoa(index) + "]"
@@ -93,6 +206,10 @@ type Error interface {
 const GOARCH = "amd64"
 const GOOS = "linux"
 const Compiler = "minigo"
+
+// What clear and weak.Make call.
+func clearMap(m *byte)
+func weakMake(p *byte) *byte
 
 func GC()
 func Gosched()

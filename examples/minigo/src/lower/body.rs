@@ -37,7 +37,7 @@ pub(super) struct Body<'a, 'f, 'p> {
     pub(super) label: Cell<Option<Name>>,
     /// Where a panic goes on: to the deferred calls, or out of the function.
     pub(super) unwind: Block,
-    /// Where panics without arguments begin, by the function of the host.
+    /// Where panics without arguments begin, by the function of the library.
     pub(super) panics: RefCell<BTreeMap<&'static str, Block>>,
     /// The list of deferred calls, in functions that have any.
     pub(super) deferred: Cell<Option<Variable>>,
@@ -87,7 +87,7 @@ impl<'a, 'f, 'p> Body<'a, 'f, 'p> {
         for (name, block) in body.panics.take() {
             body.begin(block);
             body.cold();
-            body.host(name, &[]);
+            body.library(name, &[]);
             body.go_to(body.unwind);
         }
         if body.deferred.get().is_none() {
@@ -118,7 +118,7 @@ impl<'a, 'f, 'p> Body<'a, 'f, 'p> {
         let at = self.ins(|ins| ins.get_stack_pointer(I64));
         let limit = self.load_int(self.ctx, ctx::STACK_LIMIT);
         let enough = self.compared(IntCC::UnsignedGreaterThanOrEqual, at, limit);
-        self.panic_unless(enough, "stack_overflow");
+        self.panic_unless(enough, "runtime.stackOverflow");
         self.safepoint();
         self.take_captures(&func.captures);
         let params: Vec<VarId> = func.receiver.iter().chain(&func.params).copied().collect();

@@ -3,7 +3,6 @@
 
 use super::*;
 use crate::check::entity::Builtin;
-use crate::types::Basic;
 
 impl<'p> Body<'_, '_, 'p> {
     pub(super) fn builtin(&self, expr: &'p Expr, builtin: Builtin, call: &'p Call) -> Vals {
@@ -39,16 +38,14 @@ impl<'p> Body<'_, '_, 'p> {
                 Vals::new()
             }
             Builtin::Print | Builtin::Println => {
-                for (index, arg) in args.iter().enumerate() {
-                    if index > 0 && builtin == Builtin::Println {
-                        self.host("print_text", &self.text(b" "));
-                    }
-                    self.print(arg);
-                }
-                if builtin == Builtin::Println {
-                    self.host("print_text", &self.text(b"\n"));
-                }
-                Vals::new()
+                let any = self.lo().heap.any();
+                let values: Vec<Vals> = args.iter().map(|arg| self.value_as(arg, any)).collect();
+                let line = i64::from(builtin == Builtin::Println);
+                let line = vec![self.ins(|ins| ins.iconst(I8, line))];
+                self.library(
+                    "runtime.print",
+                    &[line, self.slice_of(any, &values)].concat(),
+                )
             }
             _ => unreachable!("a call of the host"),
         }
@@ -64,8 +61,8 @@ impl<'p> Body<'_, '_, 'p> {
         match self.types.kind(ty) {
             Kind::Slice(_) if cap => value[2],
             Kind::Map(..) => self.host("map_len", &value),
-            Kind::Chan(..) if cap => self.host("chan_cap", &value),
-            Kind::Chan(..) => self.host("chan_len", &value),
+            Kind::Chan(..) if cap => self.library("channel.capacity", &value)[0],
+            Kind::Chan(..) => self.library("channel.length", &value)[0],
             _ => value[1],
         }
     }
@@ -77,13 +74,14 @@ impl<'p> Body<'_, '_, 'p> {
             Kind::Slice(elem) => {
                 let (length, cap) = (sizes[0], sizes[sizes.len() - 1]);
                 let fits = self.compared(IntCC::UnsignedLessThanOrEqual, length, cap);
-                self.panic_unless(fits, "panic_make");
+                self.panic_unless(fits, "runtime.panicMake");
                 return vec![self.new_array(elem, cap), length, cap];
             }
             Kind::Map(..) => self.host_of("map_new", ty, &[]),
             _ => {
                 let size = sizes.first().copied();
-                self.host_of("chan_new", ty, &[size.unwrap_or_else(|| self.int(0))])
+                let size = size.unwrap_or_else(|| self.int(0));
+                return self.library("channel.create", &[size]);
             }
         };
         vec![self.reference(made)]
@@ -123,33 +121,6 @@ impl<'p> Body<'_, '_, 'p> {
         let count = self.ins(|ins| ins.select(less, to[1], from[1]));
         self.host("move", &[to[0], from[0], self.bytes(elem, count)]);
         vec![count]
-    }
-
-    fn print(&self, arg: &'p Expr) {
-        let ty = self.types.default_type(self.ty(arg));
-        let value = self.value(arg);
-        let (name, words) = match self.types.basic(ty) {
-            Some(Basic::String) => ("print_text", value),
-            Some(Basic::Bool) => {
-                let word = self.ins(|ins| ins.uextend(I64, value[0]));
-                ("print_bool", vec![word])
-            }
-            _ if self.types.is_float(ty) => {
-                let double = self.number(value[0], ty, basic::FLOAT64);
-                let bits = self.ins(|ins| ins.bitcast(I64, MemFlagsData::new(), double));
-                ("print_float", vec![bits])
-            }
-            Some(Basic::UnsafePointer) | None => ("print_int", vec![value[0]]),
-            _ => {
-                let name = if self.is_signed(ty) {
-                    "print_int"
-                } else {
-                    "print_uint"
-                };
-                (name, vec![self.number(value[0], ty, basic::INT)])
-            }
-        };
-        self.host(name, &words);
     }
 
     fn add_cleanup(&self, args: &'p [Expr]) -> Vals {

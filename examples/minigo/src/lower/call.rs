@@ -24,7 +24,7 @@ impl<'p> Body<'_, '_, 'p> {
 
     /// What a call calls and all words that it is called with, if it is no call in name only.
     fn target_of(&self, id: ExprId, call: &'p Call) -> Option<(Target, Vals)> {
-        let (name, ty) = match self.p.call_kind(id) {
+        let name = match self.p.call_kind(id) {
             CallKind::Function => {
                 if let Some(Selection::WeakValue) = self.p.selections.get(&call.callee.id) {
                     return None;
@@ -33,13 +33,15 @@ impl<'p> Body<'_, '_, 'p> {
                 let args = self.arguments(call, self.ty(&call.callee));
                 return Some((target, [first, args].concat()));
             }
-            CallKind::Builtin(Builtin::Clear) => ("map_clear", basic::UNSAFE_POINTER),
-            CallKind::Builtin(Builtin::Close) => ("chan_close", basic::UNSAFE_POINTER),
-            CallKind::Builtin(Builtin::WeakMake) => ("weak_make", basic::UNSAFE_POINTER),
-            CallKind::Builtin(Builtin::Panic) => ("panic_value", self.lo().heap.any()),
+            CallKind::Builtin(Builtin::Clear) => "runtime.clearMap",
+            CallKind::Builtin(Builtin::Close) => "channel.closing",
+            CallKind::Builtin(Builtin::WeakMake) => "runtime.weakMake",
+            CallKind::Builtin(Builtin::Panic) => "runtime.panicValue",
             _ => return None,
         };
-        Some((Target::Host(name, ty), self.value_as(&call.args[0], ty)))
+        let target = self.lo().library(name);
+        let param = self.types.func(self.lo().type_of(&target)).params[0];
+        Some((target, self.value_as(&call.args[0], param)))
     }
 
     fn callee(&self, expr: &'p Expr) -> (Target, Vals) {
@@ -95,9 +97,6 @@ impl<'p> Body<'_, '_, 'p> {
     pub(super) fn call_target(&self, target: &Target, words: &[Value]) -> Vals {
         let ty = self.lo().type_of(target);
         match *target {
-            Target::Host(name, _) => {
-                vec![self.reference(self.host_checked(name, words))]
-            }
             Target::Func(id) if self.func_of(id).body.block().is_none() => {
                 let words: Vals = words.iter().map(|value| self.host_word(*value)).collect();
                 let result = self.host_checked(&self.func_of(id).name, &words);
@@ -156,15 +155,20 @@ impl<'p> Body<'_, '_, 'p> {
         let mut values = self.values_for(&call.args, &wanted);
         if packs {
             let rest = values.split_off(fixed);
-            let count = self.int(rest.len() as i64);
-            let at = match rest.is_empty() {
-                true => count,
-                false => self.new_array(elem, count),
-            };
-            self.store_all(&vec![elem; rest.len()], &rest.concat(), at, 0);
-            values.push(vec![at, count, count]);
+            values.push(self.slice_of(elem, &rest));
         }
         values.concat()
+    }
+
+    /// A slice of these values, nil if there are none.
+    pub(super) fn slice_of(&self, elem: Ty, values: &[Vals]) -> Vals {
+        let count = self.int(values.len() as i64);
+        let at = match values.is_empty() {
+            true => count,
+            false => self.new_array(elem, count),
+        };
+        self.store_all(&vec![elem; values.len()], &values.concat(), at, 0);
+        vec![at, count, count]
     }
 
     // Closures.

@@ -288,24 +288,25 @@ impl<'p> Body<'_, '_, 'p> {
 
     // Checks.
 
-    /// Calls a function of the host if the condition is not 0, and then goes to a block or, if that
-    /// is none, on.
-    fn aside(&self, condition: Value, name: &str, args: &[Value], to: Option<Block>) {
+    /// Does something seldom, if the condition is not 0, and then goes to a block or, if that is
+    /// none, on.
+    fn aside(&self, condition: Value, to: Option<Block>, write: impl FnOnce()) {
         let [aside, go_on] = self.blocks();
         self.branch(condition, aside, go_on);
         self.begin(aside);
         self.cold();
-        self.host(name, args);
+        write();
         self.go_to(to.unwrap_or(go_on));
         self.begin(go_on);
     }
 
-    /// Panics by a function of the host if the condition is not 0.
+    /// Panics by a function of the library if the condition is not 0.
     pub(super) fn panic_if(&self, condition: Value, name: &str, args: &[Value]) {
-        self.aside(condition, name, args, Some(self.unwind));
+        let panic = || drop(self.library(name, args));
+        self.aside(condition, Some(self.unwind), panic);
     }
 
-    /// Panics by a function of the host if the condition is 0. All such panics of a function go
+    /// Panics by a function of the library if the condition is 0. All such panics of a function go
     /// through one block.
     pub(super) fn panic_unless(&self, condition: Value, name: &'static str) {
         let mut panics = self.panics.borrow_mut();
@@ -315,7 +316,7 @@ impl<'p> Body<'_, '_, 'p> {
     }
 
     pub(super) fn check_nil(&self, address: Value) {
-        self.panic_unless(address, "panic_nil");
+        self.panic_unless(address, "runtime.panicNil");
     }
 
     /// A point where a collection may happen.
@@ -327,7 +328,9 @@ impl<'p> Body<'_, '_, 'p> {
         let address = self.int(self.lo().heap.flag() as i64);
         let flags = MemFlagsData::trusted();
         let flag = self.ins(|ins| ins.load(I32, flags, address, 0));
-        self.aside(flag, "poll", &[], None);
+        self.aside(flag, None, || {
+            self.host("poll", &[]);
+        });
     }
 
     fn check_panic(&self) {
@@ -341,6 +344,12 @@ impl<'p> Body<'_, '_, 'p> {
         let (mut lo, mut b) = (self.lo(), self.b());
         let declare = || lo.module.declare_func_in_func(code, b.func);
         *self.refs.borrow_mut().entry(code).or_insert_with(declare)
+    }
+
+    /// Calls a function of the library, by its name.
+    pub(super) fn library(&self, name: &str, words: &[Value]) -> Vals {
+        let target = self.lo().library(name);
+        self.call_target(&target, words)
     }
 
     /// Calls a function of the host through its exit stub. What it returns is no reference until

@@ -99,7 +99,7 @@ impl<'p> Body<'_, '_, 'p> {
         let max = bounds[2].unwrap_or(cap);
         let above = |found, limit, kind| {
             let above = self.compared(IntCC::UnsignedGreaterThan, found, limit);
-            self.panic_if(above, "panic_slice", &[found, limit, self.int(kind)]);
+            self.panic_if(above, "runtime.panicSlice", &[found, limit, self.int(kind)]);
         };
         match bounds {
             [_, _, Some(_)] => {
@@ -235,7 +235,7 @@ impl<'p> Body<'_, '_, 'p> {
         if !ok {
             let not = self.ins(|ins| ins.bxor_imm_s(is, 1));
             let args = [interface[0], self.type_number(ty), self.type_number(from)];
-            self.panic_if(not, "panic_assertion", &args);
+            self.panic_if(not, "runtime.panicAssertion", &args);
             return (self.held(&interface, ty), is);
         }
         let (held, zeros) = (|| self.held(&interface, ty), || self.zeros(ty));

@@ -119,10 +119,9 @@ impl<'p> Body<'_, '_, 'p> {
             }
             _ if self.types.is_string(ty) => {
                 self.go_on_if(self.compared(IntCC::SignedLessThan, at, over[1]), end);
-                let width = self.host("next_rune", &[over[0], over[1], at]);
-                let rune = (basic::INT32, self.left(basic::INT32));
-                let next = self.ins(|ins| ins.iadd(at, width));
-                (next, vec![(basic::INT, vec![at]), rune])
+                let found = self.library("runtime.decode", &[over[0], over[1], at]);
+                let rune = (basic::INT32, vec![found[0]]);
+                (found[1], vec![(basic::INT, vec![at]), rune])
             }
             _ if self.types.integer(ty).is_some() => {
                 self.go_on_if(self.compare("<", &[at], over, ty), end);
@@ -205,30 +204,20 @@ impl<'p> Body<'_, '_, 'p> {
     }
 
     pub(super) fn select(&self, cases: &'p [CommClause]) {
-        self.host("select_begin", &[]);
-        // The host does not count the default case.
+        // The library does not count the default case.
         let is_default = |case: &&CommClause| matches!(case.comm, Comm::Default);
         let (default, mut cases): (Vec<_>, Vec<_>) = cases.iter().partition(is_default);
-        let evaluate = |case: &&'p CommClause| match &case.comm {
-            Comm::Default => unreachable!("partitioned"),
-            Comm::Receive(_, _, chan) => (
-                "select_receive",
-                self.ty(chan),
-                self.value(chan)[0],
-                Vals::new(),
-            ),
-            Comm::Send(chan, value) => {
-                let (ty, chan) = (self.ty(chan), self.value(chan)[0]);
-                ("select_send", ty, chan, self.value_as(value, self.elem(ty)))
-            }
-        };
-        let evaluated: Vec<_> = cases.iter().map(evaluate).collect();
-        for (name, ty, chan, value) in evaluated {
-            self.leave_in_buffer(self.elem(ty), &value);
-            self.host(name, &[self.type_number(ty), chan]);
+        let mut selection = self.zeros(basic::UNSAFE_POINTER);
+        for case in &cases {
+            let (name, words) = match &case.comm {
+                Comm::Default => unreachable!("partitioned"),
+                Comm::Receive(_, _, chan) => ("channel.receiving", self.value(chan)),
+                Comm::Send(chan, value) => ("channel.sending", self.sent(chan, value)),
+            };
+            selection = self.library(name, &[selection, words].concat());
         }
-        let has_default = self.int(default.len() as i64);
-        let chosen = self.host_checked("select_run", &[has_default]);
+        let waits = self.ins(|ins| ins.iconst(I8, i64::from(default.is_empty())));
+        let found = self.library("channel.run", &[selection[0], waits]);
         cases.extend(default);
         let clause = |case: &&'p CommClause| match &case.comm {
             Comm::Default => (&[][..], true, &case.body),
@@ -237,12 +226,12 @@ impl<'p> Body<'_, '_, 'p> {
             }
         };
         let clauses: Vec<Clause> = cases.iter().map(clause).collect();
-        let test = |index, _| self.compared_int(IntCC::Equal, chosen, index as i64);
+        let test = |index, _| self.compared_int(IntCC::Equal, found[0], index as i64);
         self.clauses(&clauses, test, |index| match &cases[index].comm {
             Comm::Receive(left, _, chan) if !left.is_empty() => {
                 let elem = self.elem(self.ty(chan));
-                let values = self.load(elem, self.ctx, ctx::BUFFER);
-                let items = [(elem, values), (basic::BOOL, self.left(basic::BOOL))];
+                let values = self.received(&found[1..], elem);
+                let items = [(elem, values), (basic::BOOL, vec![found[3]])];
                 for (target, (ty, values)) in left.iter().zip(items) {
                     self.assign_to(target, ty, values);
                 }
@@ -256,9 +245,25 @@ impl<'p> Body<'_, '_, 'p> {
     }
 
     fn receive_from(&self, ty: Ty, chan: Value) -> (Vals, Value) {
-        let ok = self.host_of("chan_receive", ty, &[chan]);
-        let values = self.load(self.elem(ty), self.ctx, ctx::BUFFER);
-        (values, self.bool_of(ok))
+        let found = self.library("channel.receive", &[chan]);
+        (self.received(&found, self.elem(ty)), found[2])
+    }
+
+    /// A channel, and what is sent to it as a value of type `any`.
+    pub(super) fn sent(&self, chan: &'p Expr, value: &'p Expr) -> Vals {
+        let (elem, any) = (self.elem(self.ty(chan)), self.lo().heap.any());
+        let chan = self.value(chan);
+        let value = self.as_type(self.value_as(value, elem), elem, any);
+        [chan, value].concat()
+    }
+
+    /// What a channel has passed on as a value of type `any`; nil is zero.
+    fn received(&self, any: &[Value], ty: Ty) -> Vals {
+        if self.types.is_interface(ty) || self.types.is_pointer_shaped(ty) {
+            return self.held(&any[..2], ty);
+        }
+        let (held, zeros) = (|| self.held(any, ty), || self.zeros(ty));
+        self.choose(&self.words(ty), any[0], held, zeros)
     }
 }
 

@@ -36,7 +36,7 @@ impl<'p> Lower<'p> {
                 self.code(&Unit::Func(FuncId(id)));
             }
         }
-        self.called_by("");
+        let called = CALLED.map(|name| (name, self.code(&Unit::Func(self.named[name]))));
         // Wrappers may need further ones.
         let tables = loop {
             while let Some(unit) = self.open.pop() {
@@ -70,8 +70,7 @@ impl<'p> Lower<'p> {
             _ => None,
         });
         let blocks = blocks.collect();
-        let called = self.called.iter();
-        let called = called.map(|(name, code)| (*name, address(*code))).collect();
+        let called = called.map(|(name, code)| (name, address(code))).into();
         let registered = self.register(frames, entry)?;
         Ok(Compiled {
             start: address(start),

@@ -56,8 +56,6 @@ enum Target {
     Closure(Ty),
     /// The method of an interface with this number and type. The interface's words come first.
     Abstract(usize, Ty),
-    /// A function of the host, and the type of what it is called with.
-    Host(&'static str, Ty),
 }
 
 /// A function of machine code. It is made if something refers to it.
@@ -105,8 +103,8 @@ pub(crate) struct Lower<'p> {
     /// Where the globals are.
     globals: HashMap<VarId, usize>,
     global_roots: Vec<usize>,
-    /// Functions of the prelude that the host calls, by name.
-    called: HashMap<&'static str, Code>,
+    /// All functions, by name.
+    named: HashMap<&'p str, FuncId>,
     clif: Option<String>,
     /// Functions are called by Go's register ABI too.
     blocks: bool,
@@ -135,6 +133,8 @@ impl<'p> Lower<'p> {
         for (name, address, _) in HELPERS.iter() {
             builder.symbol(format!("host.{name}"), address.cast());
         }
+        let names = p.funcs.iter().zip(0..);
+        let names = names.map(|(func, id)| (&*func.name, FuncId(id)));
         let mut lower = Lower {
             p,
             types: &p.types,
@@ -148,7 +148,7 @@ impl<'p> Lower<'p> {
             methods: Vec::new(),
             globals: HashMap::new(),
             global_roots: Vec::new(),
-            called: HashMap::new(),
+            named: names.collect(),
             clif: options.clif.then(String::new),
             blocks: options.int_regs.is_some(),
             mutator,
@@ -249,21 +249,12 @@ impl<'p> Lower<'p> {
         let code = self.declare(&name, Linkage::Local, &signature);
         self.units.insert(unit.clone(), code);
         self.open.push(unit.clone());
-        if let Unit::Exit(name, _) = unit {
-            self.called_by(name);
-        }
         code
     }
 
-    /// Has the functions of the prelude made that a function of the host calls.
-    fn called_by(&mut self, host: &str) {
-        for (_, name) in CALLED.iter().filter(|(by, _)| *by == host) {
-            let mut funcs = self.p.funcs.iter().zip(0..);
-            if let Some((_, id)) = funcs.find(|(func, _)| func.name == *name) {
-                let code = self.code(&Unit::Func(FuncId(id)));
-                self.called.insert(name, code);
-            }
-        }
+    /// A function of the library that no program can leave out.
+    fn library(&self, name: &str) -> Target {
+        Target::Func(self.named[name])
     }
 
     fn declare(&mut self, name: &str, linkage: Linkage, signature: &Signature) -> Code {
@@ -301,7 +292,7 @@ impl<'p> Lower<'p> {
     fn type_of(&self, target: &Target) -> Ty {
         match target {
             Target::Func(id) => self.p.funcs[id.0 as usize].ty,
-            Target::Closure(ty) | Target::Abstract(_, ty) | Target::Host(_, ty) => *ty,
+            Target::Closure(ty) | Target::Abstract(_, ty) => *ty,
         }
     }
 
@@ -319,7 +310,6 @@ impl<'p> Lower<'p> {
             Target::Func(id) => self.p.funcs[id.0 as usize].receiver_ty,
             Target::Closure(_) => Some(basic::UNSAFE_POINTER),
             Target::Abstract(..) => Some(self.heap.any()),
-            Target::Host(_, ty) => return vec![*ty],
         };
         let params = match later {
             true => &*self.types.func(self.type_of(target)).params,

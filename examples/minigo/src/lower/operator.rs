@@ -106,9 +106,9 @@ impl<'p> Body<'_, '_, 'p> {
         };
         let clif = self.type_of(a);
         match opcode {
-            Opcode::Udiv | Opcode::Urem => self.panic_unless(b, "panic_divide"),
+            Opcode::Udiv | Opcode::Urem => self.panic_unless(b, "runtime.panicDivide"),
             Opcode::Sdiv | Opcode::Srem => {
-                self.panic_unless(b, "panic_divide");
+                self.panic_unless(b, "runtime.panicDivide");
                 // The least number divided by -1 is itself in Go, and a trap in hardware.
                 let minus_one = self.compared_int(IntCC::Equal, b, -1);
                 let one = self.ins(|ins| ins.iconst(clif, 1));
@@ -129,7 +129,7 @@ impl<'p> Body<'_, '_, 'p> {
         let count = self.number(count, by, basic::INT);
         if self.is_signed(by) {
             let valid = self.compared_int(IntCC::SignedGreaterThanOrEqual, count, 0);
-            self.panic_unless(valid, "panic_shift");
+            self.panic_unless(valid, "runtime.panicShift");
         }
         let clif = self.type_of(a);
         let bits = i64::from(clif.bits());
@@ -224,24 +224,19 @@ impl<'p> Body<'_, '_, 'p> {
             _ => None,
         };
         let (from_text, to_text) = (types.is_string(from), types.is_string(to));
-        let host = match (elem(from), elem(to)) {
-            (Some(Basic::Uint8), _) if to_text => "text_of_bytes",
-            (Some(Basic::Int32), _) if to_text => "text_of_runes",
-            (_, Some(Basic::Uint8)) if from_text => "bytes_of_text",
-            (_, Some(Basic::Int32)) if from_text => "runes_of_text",
-            _ if to_text && !from_text => "text_of_rune",
+        let function = match (elem(from), elem(to)) {
+            (Some(Basic::Uint8), _) if to_text => "runtime.textOfBytes",
+            (Some(Basic::Int32), _) if to_text => "runtime.textOfRunes",
+            (_, Some(Basic::Uint8)) if from_text => "runtime.bytesOfText",
+            (_, Some(Basic::Int32)) if from_text => "runtime.runesOfText",
+            _ if to_text && !from_text => "runtime.textOfRune",
             _ => return self.value_as(expr, to),
         };
         let mut values = self.value(expr);
         if types.integer(from).is_some() {
             values[0] = self.number(values[0], from, basic::INT);
         }
-        self.host_checked(host, &values[..values.len().min(2)]);
-        let result = self.left(basic::STRING);
-        match to_text {
-            true => result,
-            false => vec![result[0], result[1], result[1]],
-        }
+        self.library(function, &values)
     }
 
     /// A number as one of another type.

@@ -178,7 +178,7 @@ impl<'p> Body<'_, '_, 'p> {
         }
         let index = self.index_value(index);
         let outside = self.compared(IntCC::UnsignedGreaterThanOrEqual, index, length);
-        self.panic_if(outside, "panic_index", &[index, length]);
+        self.panic_if(outside, "runtime.panicIndex", &[index, length]);
         Place::Memory(self.reference(self.element(at, elem, index)), 0)
     }
 

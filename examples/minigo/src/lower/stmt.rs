@@ -19,10 +19,7 @@ impl<'p> Body<'_, '_, 'p> {
             StmtKind::Empty | StmtKind::Fallthrough => {}
             StmtKind::Expr(expr) => drop(self.value(expr)),
             StmtKind::Send(chan, value) => {
-                let (ty, chan) = (self.ty(chan), self.value(chan));
-                let elem = self.elem(ty);
-                self.leave_in_buffer(elem, &self.value_as(value, elem));
-                self.host_of("chan_send", ty, &chan);
+                self.library("channel.send", &self.sent(chan, value));
             }
             StmtKind::OpAssign(op, target, value) => {
                 let ty = self.ty(target);

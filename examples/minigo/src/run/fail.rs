@@ -52,20 +52,10 @@ pub(super) fn begin(ctx: &mut Ctx, text: &str) {
     ctx.call_library("runtime.fault", [at, text.len(), 0, 0]);
 }
 
-fn raise(ctx: &mut Ctx, value: [usize; 2]) {
+/// Begins a panic.
+pub(super) fn raise(ctx: &mut Ctx, value: [usize; 2]) {
     ctx.pending = value;
     ctx.panicking = 1;
-}
-
-/// `panic`.
-pub(super) fn value(ctx: &mut Ctx, info: usize, word: usize) {
-    match info {
-        0 => begin(
-            ctx,
-            "panic called with nil argument (use GODEBUG=panicnil=1 to disable)",
-        ),
-        _ => raise(ctx, [info, word]),
-    }
 }
 
 /// `x.(T)` does not hold.

@@ -5,8 +5,8 @@
 use super::library::{self, outcome, write_error};
 use super::object::{bytes, copy_bytes, read};
 use super::value::{self, Held};
-use super::{Ctx, TypeInfo, chan, equal, fail, finalize, map, object, sched, text};
-use crate::types::{Ty, basic};
+use super::{Ctx, equal, fail, finalize, map, object, sched, text};
+use crate::types::Ty;
 
 /// A function of the host: name, address, number of words.
 pub(crate) type Helper = (&'static str, *const (), usize);
@@ -57,20 +57,8 @@ macro_rules! hosts {
     (@word $arg:ident) => { u64 };
 }
 
-/// Functions of the prelude that functions of the host call, or, with no name, all programs.
-pub(crate) const CALLED: &[(&str, &str)] = &[
-    ("", "runtime.panicText"),
-    ("", "runtime.fault"),
-    ("panic_index", "runtime.panicIndex"),
-    ("panic_slice", "runtime.panicSlice"),
-    ("chan_new", "channel.create"),
-    ("chan_send", "channel.send"),
-    ("chan_receive", "channel.receive"),
-    ("chan_close", "channel.closing"),
-    ("select_send", "channel.sending"),
-    ("select_receive", "channel.receiving"),
-    ("select_run", "channel.run"),
-];
+/// Functions of the library that functions of the host call.
+pub(crate) const CALLED: [&str; 2] = ["runtime.panicText", "runtime.fault"];
 
 pub(crate) const HELPERS: &[Helper] = hosts! {
     "new"(ctx, site: usize) object::new(ctx, site);
@@ -86,26 +74,15 @@ pub(crate) const HELPERS: &[Helper] = hosts! {
 
     "concat"(ctx, a: usize, n: usize, b: usize, m: usize) text::concat(ctx, [a, n], [b, m]);
     "compare"(_ctx, a: u64, n: u64, b: u64, m: u64) bytes(a, n).cmp(bytes(b, m)) as i64;
-    "next_rune"(ctx, at: u64, length: u64, index: usize)
-        text::next_rune(ctx, &bytes(at, length)[index..]);
-    "text_of_bytes"(ctx, at: u64, length: u64) ctx.leave_text(bytes(at, length));
-    "text_of_runes"(ctx, at: u64, count: u64) text::of_runes(ctx, text::runes(at, count));
-    "text_of_rune"(ctx, rune: u64)
-        text::of_runes(ctx, [u32::try_from(rune).unwrap_or(u32::MAX)].into_iter());
-    "bytes_of_text"(ctx, at: u64, length: u64) ctx.leave_text(bytes(at, length));
-    "runes_of_text"(ctx, at: u64, length: u64) text::to_runes(ctx, bytes(at, length));
+    "runtime.textOfBytes"(ctx, at: u64, length: u64, _cap: u64) ctx.leave_text(bytes(at, length));
+    "runtime.bytesOfText"(ctx, at: u64, length: u64) {
+        let new = ctx.new_bytes(bytes(at, length));
+        ctx.leave([new, length as usize, length as usize])
+    };
 
-    "panic_nil"(ctx) fail::panic(ctx, "invalid memory address or nil pointer dereference");
-    "panic_index"(ctx, index: usize, length: usize)
-        ctx.call_library("runtime.panicIndex", [index, length, 0, 0]);
-    "panic_slice"(ctx, found: usize, limit: usize, kind: usize)
-        ctx.call_library("runtime.panicSlice", [found, limit, kind, 0]);
-    "panic_divide"(ctx) fail::panic(ctx, "integer divide by zero");
-    "panic_shift"(ctx) fail::panic(ctx, "negative shift amount");
-    "panic_make"(ctx) fail::panic(ctx, "makeslice: len out of range");
-    "panic_assertion"(ctx, info: u64, to: Ty, from: Ty) fail::assertion(ctx, info, to, from);
-    "panic_value"(ctx, info: usize, word: usize) fail::value(ctx, info, word);
-    "stack_overflow"(_ctx) fail::stack_overflow();
+    "runtime.panicAssertion"(ctx, info: u64, to: Ty, from: Ty) fail::assertion(ctx, info, to, from);
+    "runtime.raise"(ctx, info: usize, word: usize) fail::raise(ctx, [info, word]);
+    "runtime.stackOverflow"(_ctx) fail::stack_overflow();
     "recover"(ctx, caller: usize) fail::recover(ctx, caller);
     "defer_begin"(ctx, frame: usize) fail::defer_begin(ctx, frame);
     "defer_after"(ctx, frame: usize) fail::defer_after(ctx, frame);
@@ -117,21 +94,8 @@ pub(crate) const HELPERS: &[Helper] = hosts! {
     "map_set"(ctx, ty: Ty, map: usize) map::set(ctx, ty, map);
     "map_delete"(ctx, ty: Ty, map: usize) map::delete(ctx, ty, map);
     "map_next"(ctx, ty: Ty, map: usize, after: usize) map::next(ctx, ty, map, after);
-    "map_clear"(_ctx, map: usize) map::clear(map);
+    "runtime.clearMap"(_ctx, map: usize) map::clear(map);
 
-    "chan_new"(ctx, _ty: Ty, size: usize) {
-        ctx.call_library("channel.create", [size, 0, 0, 0]);
-        ctx.results[0]
-    };
-    "chan_len"(_ctx, chan: usize) if chan == 0 { 0 } else { read(chan) };
-    "chan_cap"(_ctx, chan: usize) if chan == 0 { 0 } else { read(chan + 8) };
-    "chan_send"(ctx, ty: Ty, chan: usize) chan::send(ctx, ty, chan);
-    "chan_receive"(ctx, ty: Ty, chan: usize) chan::receive(ctx, ty, chan);
-    "chan_close"(ctx, chan: usize) ctx.call_library("channel.closing", [chan, 0, 0, 0]);
-    "select_begin"(ctx) chan::select_begin(ctx);
-    "select_send"(ctx, ty: Ty, chan: usize) chan::select_send(ctx, ty, chan);
-    "select_receive"(ctx, ty: Ty, chan: usize) chan::select_receive(ctx, ty, chan);
-    "select_run"(ctx, default: bool) chan::select_run(ctx, default);
     "channel.goroutine"(ctx) ctx.number;
     "channel.park"(ctx) ctx.wait();
     "channel.ready"(ctx, goroutine: usize) ctx.vm.sched.ready(goroutine);
@@ -139,7 +103,7 @@ pub(crate) const HELPERS: &[Helper] = hosts! {
         fail::begin(ctx, &String::from_utf8_lossy(bytes(text, length)));
 
     "go"(ctx, closure: usize) sched::go(ctx, closure);
-    "weak_make"(ctx, pointer: usize) finalize::weak_make(ctx, pointer);
+    "runtime.weakMake"(ctx, pointer: usize) finalize::weak_make(ctx, pointer);
     "add_cleanup"(ctx, pointer: usize, closure: usize, argument: usize)
         finalize::add_cleanup(ctx, pointer, closure, argument);
     "runtime.GC"(ctx) finalize::collect(ctx);
@@ -152,15 +116,7 @@ pub(crate) const HELPERS: &[Helper] = hosts! {
     "runtime.readMemStats"(ctx) library::mem_stats(ctx);
     "debug.SetGCPercent"(ctx, percent: i64) library::set_percent(ctx, percent);
 
-    "print_text"(_ctx, at: u64, length: u64) write_error(bytes(at, length));
-    "print_bool"(_ctx, value: bool) write_error(value.to_string().as_bytes());
-    "print_int"(_ctx, value: i64) write_error(value.to_string().as_bytes());
-    "print_uint"(_ctx, value: u64) write_error(value.to_string().as_bytes());
-    "print_float"(ctx, bits: u64) {
-        ctx.buffer[0] = bits;
-        let text = fail::shown(ctx, [TypeInfo::address(ctx.vm, basic::FLOAT64), ctx.buffer()]);
-        write_error(text.as_bytes())
-    };
+    "runtime.write"(_ctx, at: u64, length: u64) write_error(bytes(at, length));
     "strings.Index"(_ctx, at: u64, length: u64, part: u64, part_length: u64)
         text::index(bytes(at, length), bytes(part, part_length));
     "strings.cased"(_ctx, rune: u64, upper: bool) text::cased(rune, upper);

@@ -2,7 +2,6 @@
 #![deny(unsafe_code)]
 
 mod callers;
-mod chan;
 mod equal;
 mod fail;
 mod finalize;
@@ -67,9 +66,6 @@ pub(crate) struct Ctx {
     panics: Vec<fail::Panic>,
     /// The panic that goes up.
     pending: [usize; 2],
-    /// The `select` that is being prepared, and the types of what its cases send or receive.
-    selection: usize,
-    selected: Vec<Ty>,
     sites: object::Sites,
     prepared: finalize::Prepared,
     _stack: Stack,
@@ -95,7 +91,7 @@ pub(crate) struct Vm {
     frames: Frames,
     heap: Mutex<HeapTypes<'static>>,
     entry: Entry,
-    /// Functions of the prelude that the host calls, by name.
+    /// Functions of the library that the host calls, by name.
     called: HashMap<&'static str, usize>,
     sched: sched::Sched,
     finalizers: finalize::Finalizers,

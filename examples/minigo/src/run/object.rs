@@ -272,7 +272,6 @@ pub(super) fn visit_roots(vm: &Vm, globals: &[usize], visit: &mut dyn FnMut(usiz
         let ctx = unsafe { &*std::ptr::with_exposed_provenance::<Ctx>(*context) };
         ctx.panics.iter().for_each(|panic| visit(panic.value[1]));
         visit(ctx.pending[1]);
-        visit(ctx.selection);
     }
     vm.sched.visit(visit);
 }

@@ -134,8 +134,6 @@ impl Ctx {
             number,
             panics: Vec::new(),
             pending: [0; 2],
-            selection: 0,
-            selected: Vec::new(),
             sites,
             prepared: Vec::new(),
             _stack: stack,
@@ -172,7 +170,7 @@ impl Ctx {
         self.call_code(read(closure) as usize, closure, [a, b, 0, 0]);
     }
 
-    /// Calls a function of the prelude, of the table [`CALLED`](super::CALLED).
+    /// Calls a function of the library, one of [`CALLED`](super::CALLED).
     pub(super) fn call_library(&mut self, name: &str, words: [usize; 4]) {
         self.call_code(self.vm.called[name], 0, words);
     }

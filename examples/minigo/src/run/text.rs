@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::Ctx;
-use super::object::{bytes, copy_bytes};
+use super::object::copy_bytes;
 use crate::types::basic;
 
 pub(super) fn concat(ctx: &mut Ctx, [a, n]: [usize; 2], [b, m]: [usize; 2]) {
@@ -13,50 +13,6 @@ pub(super) fn concat(ctx: &mut Ctx, [a, n]: [usize; 2], [b, m]: [usize; 2]) {
     copy_bytes(at, a, n);
     copy_bytes(at + n, b, m);
     ctx.leave([at, n + m]);
-}
-
-/// The character at the start of the text, and its bytes; U+FFFD for what is none.
-fn decode(text: &[u8]) -> (u32, usize) {
-    let longest = &text[..text.len().min(4)];
-    let valid = longest
-        .utf8_chunks()
-        .next()
-        .map_or("", |chunk| chunk.valid());
-    let first = valid.chars().next();
-    first.map_or((0xfffd, 1), |c| (c as u32, c.len_utf8()))
-}
-
-pub(super) fn next_rune(ctx: &mut Ctx, text: &[u8]) -> usize {
-    let (rune, width) = decode(text);
-    let high = if cfg!(target_endian = "big") { 32 } else { 0 };
-    ctx.leave([(rune as usize) << high]);
-    width
-}
-
-/// The text of characters; what is none is U+FFFD.
-pub(super) fn of_runes(ctx: &mut Ctx, runes: impl Iterator<Item = u32>) {
-    let text: String = runes
-        .map(|rune| char::from_u32(rune).unwrap_or('\u{fffd}'))
-        .collect();
-    ctx.leave_text(text.as_bytes());
-}
-
-pub(super) fn to_runes(ctx: &mut Ctx, mut text: &[u8]) {
-    let mut runes = Vec::new();
-    while !text.is_empty() {
-        let (rune, width) = decode(text);
-        runes.push(rune);
-        text = &text[width..];
-    }
-    let new = ctx.array(basic::INT32, runes.len() as u64);
-    copy_bytes(new, runes.as_ptr().expose_provenance(), 4 * runes.len());
-    ctx.leave([new, runes.len()]);
-}
-
-/// Characters in memory.
-pub(super) fn runes<'a>(at: u64, count: u64) -> impl Iterator<Item = u32> + 'a {
-    let runes = bytes(at, 4 * count).as_chunks::<4>().0;
-    runes.iter().map(|rune| u32::from_ne_bytes(*rune))
 }
 
 /// Where a part is first found in a text, or -1.
