@@ -228,21 +228,18 @@ impl<'p> Body<'_, '_, 'p> {
         }
     }
 
-    /// A closure of a unit: its code's address, and values of these types. Without values it is
-    /// outside the heap.
+    /// A closure of a unit: its code's address, and values of these types.
     fn closure_with(&self, unit: &Unit, types: &[Ty], values: &[Value]) -> Value {
-        let callee = self.func_ref(unit);
-        let closure = if values.is_empty() {
+        if values.is_empty() {
             let code = self.lo().code(unit);
-            let word = self.lo().heap.closure_word(code);
-            self.int(word as i64)
-        } else {
-            let texts = types.iter().enumerate();
-            let texts = texts.map(|(index, ty)| format!("; v{index} {}", self.heap_text(*ty)));
-            let text = format!("struct {{ code uintptr{} }}", texts.collect::<String>());
-            self.new_of(&text)
-        };
-        // Written when it is used, as no function has an address while it is compiled.
+            let closure = self.lo().closure(code);
+            return self.int(closure as i64);
+        }
+        let texts = types.iter().enumerate();
+        let texts = texts.map(|(index, ty)| format!("; v{index} {}", self.heap_text(*ty)));
+        let text = format!("struct {{ code uintptr{} }}", texts.collect::<String>());
+        let closure = self.new_of(&text);
+        let callee = self.func_ref(unit);
         let address = self.ins(|ins| ins.func_addr(I64, callee));
         self.store_int(address, closure, 0);
         self.store_all(types, values, closure, 8);

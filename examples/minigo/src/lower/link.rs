@@ -58,7 +58,7 @@ impl<'p> Lower<'p> {
             return Err(refused);
         }
         let finished = self.module.finalize_definitions();
-        finished.map_err(|error| error.to_string())?;
+        finished.map_err(message)?;
         let address = |code| self.module.get_finalized_function(code).expose_provenance();
         let table = |(ty, codes): (Ty, Vec<Option<Code>>)| {
             let addresses = codes.into_iter().map(|code| code.map_or(0, address));
@@ -71,6 +71,12 @@ impl<'p> Lower<'p> {
         });
         let blocks = blocks.collect();
         let called = called.map(|(name, code)| (name, address(code))).into();
+        for (code, closure) in std::mem::take(&mut self.closures) {
+            let object = self.mutator.get(&closure).map_err(message)?;
+            let written = self.mutator.store_word(object, 0, address(code) as u64);
+            written.map_err(message)?;
+            std::mem::forget(closure);
+        }
         let registered = self.register(frames, entry)?;
         Ok(Compiled {
             start: address(start),
@@ -141,7 +147,7 @@ impl<'p> Lower<'p> {
             let (code, maps) = (start..start + *bytes as usize, maps.clone());
             // SAFETY: I31: Cranelift has compiled it with frame pointers, these are its maps, and
             // it calls the host through exit stubs, on stacks of these frames.
-            unsafe { frames.add(code, callers, maps) }.map_err(|error| error.to_string())
+            unsafe { frames.add(code, callers, maps) }.map_err(message)
         };
         self.made.iter().map(register).collect()
     }

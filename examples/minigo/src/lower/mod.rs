@@ -21,12 +21,12 @@ use cranelift_codegen::ir::{AbiParam, Block, InstBuilder, MemFlagsData, Signatur
 use cranelift_jit::{JITBuilder, JITModule};
 use cranelift_module::{FuncId as Code, Linkage, Module, default_libcall_names};
 
-use fing::Mutator;
+use fing::{Handle, Mutator};
 
 use crate::ast::*;
 use crate::check::entity::{Entity, FuncId, Program, Selection, VarId};
 use crate::layout::Word;
-use crate::run::{CALLED, HELPERS, HeapTypes, Options, TypeInfo, ctx};
+use crate::run::{CALLED, HELPERS, HeapTypes, Options, TypeInfo, ctx, message};
 use crate::types::{Kind, Member, Method, Ty, Types, basic};
 use body::{Body, Vals};
 pub(crate) use link::Compiled;
@@ -100,6 +100,8 @@ pub(crate) struct Lower<'p> {
     held: Vec<Ty>,
     /// Methods that interfaces have, with their types, by number.
     methods: Vec<(Name, Ty)>,
+    /// The closures of functions that capture nothing, by their code. They are roots for ever.
+    closures: HashMap<Code, Handle>,
     /// Where the globals are.
     globals: HashMap<VarId, usize>,
     global_roots: Vec<usize>,
@@ -108,7 +110,7 @@ pub(crate) struct Lower<'p> {
     clif: Option<String>,
     /// Functions are called by Go's register ABI too.
     blocks: bool,
-    /// Knows how far apart the objects of a window are.
+    /// Makes closures, and knows how far apart the objects of a window are.
     mutator: Mutator,
     /// Why there is no program: the first limit of minigo's or of Cranelift's that was met.
     refused: Option<String>,
@@ -128,8 +130,8 @@ impl<'p> Lower<'p> {
             ("opt_level", "speed"),
             ("enable_verifier", &*verify),
         ];
-        let mut builder = JITBuilder::with_flags(&flags, default_libcall_names())
-            .map_err(|error| error.to_string())?;
+        let mut builder =
+            JITBuilder::with_flags(&flags, default_libcall_names()).map_err(message)?;
         for (name, address, _) in HELPERS.iter() {
             builder.symbol(format!("host.{name}"), address.cast());
         }
@@ -146,6 +148,7 @@ impl<'p> Lower<'p> {
             infos,
             held: Vec::new(),
             methods: Vec::new(),
+            closures: HashMap::new(),
             globals: HashMap::new(),
             global_roots: Vec::new(),
             named: names.collect(),
@@ -232,6 +235,25 @@ impl<'p> Lower<'p> {
         (site, window.ok().map(|window| window.stride()))
     }
 
+    /// The address of the closure of a function that captures nothing.
+    fn closure(&mut self, code: Code) -> usize {
+        if !self.closures.contains_key(&code) {
+            let made = self.make_closure();
+            let made = self.keep(made.map(Some));
+            self.closures.extend(made.map(|closure| (code, closure)));
+        }
+        self.closures.get(&code).map_or(0, Handle::addr)
+    }
+
+    fn make_closure(&mut self) -> Result<Handle, String> {
+        let site = self.heap.site("struct { code uintptr }")?;
+        let made = self
+            .mutator
+            .alloc(self.heap.at_site(site))
+            .map_err(message)?;
+        self.mutator.root(made).map_err(message)
+    }
+
     // Units.
 
     /// The code of a unit, which will be made.
@@ -259,7 +281,7 @@ impl<'p> Lower<'p> {
 
     fn declare(&mut self, name: &str, linkage: Linkage, signature: &Signature) -> Code {
         let code = self.module.declare_function(name, linkage, signature);
-        let code = code.map(Some).map_err(|error| error.to_string());
+        let code = code.map(Some).map_err(message);
         self.keep(code).unwrap_or(Code::from_u32(0))
     }
 

@@ -17,7 +17,6 @@ use fing::{
 
 use super::callers::Go;
 use super::fail::{self, OrFatal};
-use super::object::{read, write};
 use super::{Ctx, TypeInfo, Vm, lock, message, sched};
 use crate::types::{Kind, Sig, Ty};
 
@@ -122,16 +121,6 @@ pub(super) extern "C" fn run_cleanup(closure: usize) {
 /// The words of an interface: its type's, and the value.
 type Interface = [u64; 2];
 
-/// A closure as an object of the heap, which those that capture nothing are not.
-fn in_heap(ctx: &mut Ctx, closure: usize) -> usize {
-    if closure == 0 || ctx.mutator().adopt(closure).is_ok() {
-        return closure;
-    }
-    let copy = ctx.object_of("struct { code uintptr }");
-    write(copy, read(closure));
-    copy
-}
-
 /// Finalizers that a goroutine has set, to be set for other objects of their types: by the type
 /// words of the pointer and of the function.
 pub(super) type Prepared = Vec<([u64; 2], PreparedFinalizer)>;
@@ -139,38 +128,36 @@ pub(super) type Prepared = Vec<([u64; 2], PreparedFinalizer)>;
 /// Sets a finalizer that was set before; false, without effect, if anything is out of the ordinary.
 fn set_again(ctx: &mut Ctx, known: &PreparedFinalizer, object: u64, closure: u64) -> bool {
     let mutator = ctx.mutator();
-    match [object, closure].map(|at| mutator.adopt(at as usize)) {
-        [Ok(object), Ok(closure)] => {
-            let context = HeldValue::Object(closure);
-            known.set_with(object, context).is_ok()
-        }
-        _ => false,
+    let Ok(object) = mutator.adopt(object as usize) else {
+        return false;
+    };
+    if closure == 0 {
+        return false;
     }
+    // SAFETY: M1: a closure is an object, and the caller's frame has it.
+    let closure = unsafe { mutator.adopt_unchecked(closure as usize) };
+    known.set_with(object, HeldValue::Object(closure)).is_ok()
 }
 
 /// `runtime.SetFinalizer`.
-pub(super) fn set_finalizer(ctx: &mut Ctx, object: Interface, mut finalizer: Interface) {
+pub(super) fn set_finalizer(ctx: &mut Ctx, object: Interface, finalizer: Interface) {
     let infos = [object[0], finalizer[0]];
     // Out of the way while the mutator is borrowed.
     let mut prepared = std::mem::take(&mut ctx.prepared);
     let known = prepared.iter().find(|(of, _)| *of == infos);
-    let set = |ctx: &mut Ctx, closure| {
-        known.is_some_and(|(_, known)| set_again(ctx, known, object[1], closure))
-    };
-    if !set(ctx, finalizer[1]) {
-        finalizer[1] = in_heap(ctx, finalizer[1] as usize) as u64;
-        if !set(ctx, finalizer[1]) {
-            let new = register(ctx, object, finalizer);
-            let new = new.or_fatal("fatal error: runtime.SetFinalizer");
-            if known.is_none() {
-                prepared.extend(new.map(|new| (infos, new)));
-            }
+    let set = known.is_some_and(|(_, known)| set_again(ctx, known, object[1], finalizer[1]));
+    if !set {
+        let new = register(ctx, object, finalizer);
+        let new = new.or_fatal("fatal error: runtime.SetFinalizer");
+        if known.is_none() {
+            prepared.extend(new.map(|new| (infos, new)));
         }
     }
     ctx.prepared = prepared;
 }
 
 /// Sets or clears a finalizer with all of Go's checks.
+#[cold]
 fn register(
     ctx: &mut Ctx,
     object: Interface,
@@ -251,7 +238,6 @@ pub(super) fn add_cleanup(ctx: &mut Ctx, pointer: usize, closure: usize, argumen
         return 0;
     }
     sched::start_finalizers(vm);
-    let closure = in_heap(ctx, closure);
     let mutator = ctx.mutator();
     let held = CleanupArgument::Object(mutator.adopt(closure).or_fatal("minigo"));
     let added = mutator.add_cleanup(pointer, &vm.finalizers.cleanup, held);

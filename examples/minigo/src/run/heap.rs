@@ -3,7 +3,6 @@
 
 use std::collections::{HashMap, HashSet};
 
-use cranelift_module::FuncId as Code;
 use fing::vm::SafepointFlag;
 use fing::{Runtime, TypeId};
 
@@ -23,7 +22,6 @@ pub(crate) struct HeapTypes<'p> {
     /// By the text of their elements.
     arrays: HashMap<String, TypeId>,
     texts: HashMap<Vec<u8>, usize>,
-    closures: HashMap<Code, usize>,
     any: Ty,
 }
 
@@ -40,7 +38,6 @@ impl<'p> HeapTypes<'p> {
             defined: HashSet::new(),
             arrays: HashMap::new(),
             texts: HashMap::new(),
-            closures: HashMap::new(),
             any: any.ok_or("the program has no type any")?,
         })
     }
@@ -152,12 +149,5 @@ impl<'p> HeapTypes<'p> {
         let address = kept.as_ptr().expose_provenance();
         self.texts.insert(bytes.to_vec(), address);
         address
-    }
-
-    /// The address of the closure of a function that captures nothing.
-    pub(crate) fn closure_word(&mut self, code: Code) -> usize {
-        let make = || Box::leak(Box::new(0usize)) as *mut usize;
-        let word = self.closures.entry(code);
-        *word.or_insert_with(|| make().expose_provenance())
     }
 }
