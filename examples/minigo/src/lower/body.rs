@@ -8,7 +8,7 @@ use cranelift_codegen::ir::{FuncRef, StackSlotData, StackSlotKind};
 use cranelift_frontend::{FuncInstBuilder, FunctionBuilder, Variable};
 
 use super::*;
-use crate::check::entity::Func;
+use crate::check::entity::{Body as Source, Func};
 
 /// The words of a value.
 pub(super) type Vals = Vec<Value>;
@@ -56,6 +56,13 @@ impl<'a, 'f, 'p> Body<'a, 'f, 'p> {
             Unit::Func(id) => lo.p.funcs.get(id.0 as usize),
             _ => None,
         };
+        if let Some(Func {
+            body: Source::Decl(decl),
+            ..
+        }) = func
+        {
+            lo.at = decl.pos;
+        }
         let body = Body {
             p: lo.p,
             types: lo.types,
@@ -181,7 +188,7 @@ impl<'a, 'f, 'p> Body<'a, 'f, 'p> {
     fn run_deferred(&self, list: Variable) {
         self.begin(self.unwind);
         self.host("defer_begin", &[self.frame()]);
-        let [head, done] = self.blocks();
+        let [head, after, done] = self.blocks();
         self.go_to(head);
         self.begin(head);
         let first = self.b().use_var(list);
@@ -189,11 +196,15 @@ impl<'a, 'f, 'p> Body<'a, 'f, 'p> {
         let next = self.load_reference(first, 0);
         self.b().def_var(list, next);
         let closure = self.load_reference(first, 8);
+        let is_nil = self.compared_int(IntCC::Equal, closure, 0);
+        self.aside(is_nil, "panic_nil", &[], Some(after));
         let code = self.load_int(closure, 0);
         let signature = self.lo().signature(&[WORD, REFERENCE], &[]);
         let signature = self.b().import_signature(signature);
         let args = [self.ctx, closure];
         self.ins(|ins| ins.call_indirect(signature, code, &args));
+        self.go_to(after);
+        self.begin(after);
         self.host("defer_after", &[self.frame()]);
         self.go_to(head);
         self.begin(done);

@@ -5,8 +5,8 @@
 use super::library::{self, outcome, write_error};
 use super::object::{bytes, copy_bytes, read};
 use super::value::{self, Held};
-use super::{Ctx, TypeInfo, chan, equal, fail, finalize, map, object, sched, text};
-use crate::types::{Ty, basic};
+use super::{Ctx, chan, equal, fail, finalize, map, object, sched, text};
+use crate::types::Ty;
 
 /// A function of the host: name, address, number of words.
 pub(crate) type Helper = (&'static str, *const (), usize);
@@ -61,8 +61,7 @@ macro_rules! hosts {
 pub(crate) const CALLED: &[(&str, &str)] = &[
     ("", "runtime.panicText"),
     ("", "runtime.fault"),
-    ("panic_index", "runtime.panicIndex"),
-    ("panic_slice", "runtime.panicSlice"),
+    ("panic_bounds", "runtime.panicBounds"),
     ("chan_new", "channel.create"),
     ("chan_send", "channel.send"),
     ("chan_receive", "channel.receive"),
@@ -75,10 +74,11 @@ pub(crate) const CALLED: &[(&str, &str)] = &[
 pub(crate) const HELPERS: &[Helper] = hosts! {
     "new"(ctx, site: usize) object::new(ctx, site);
     "refill"(ctx, site: usize) object::refill(ctx, site);
-    "new_array"(ctx, elem: Ty, count: u64) object::new_array(ctx, elem, count);
+    "make_slice"(ctx, elem: Ty, length: u64, cap: u64) object::make_slice(ctx, elem, length, cap);
     "grow"(ctx, elem: Ty, at: usize, length: usize, cap: u64, wanted: u64)
         object::grow(ctx, elem, [at, length], cap, wanted);
     "move"(_ctx, to: usize, from: usize, count: usize) copy_bytes(to, from, count);
+    "clear"(_ctx, at: usize, count: usize) object::clear(at, count);
     "poll"(ctx) ctx.safepoint();
     "interfaces_equal"(ctx, t: u64, a: u64, u: u64, b: u64)
         equal::interfaces_equal(ctx, [t, a], [u, b]);
@@ -96,13 +96,10 @@ pub(crate) const HELPERS: &[Helper] = hosts! {
     "runes_of_text"(ctx, at: u64, length: u64) text::to_runes(ctx, bytes(at, length));
 
     "panic_nil"(ctx) fail::panic(ctx, "invalid memory address or nil pointer dereference");
-    "panic_index"(ctx, index: usize, length: usize)
-        ctx.call_library("runtime.panicIndex", [index, length, 0, 0]);
-    "panic_slice"(ctx, found: usize, limit: usize, kind: usize)
-        ctx.call_library("runtime.panicSlice", [found, limit, kind, 0]);
+    "panic_bounds"(ctx, found: usize, limit: usize, kind: usize)
+        ctx.call_library("runtime.panicBounds", [found, limit, kind, 0]);
     "panic_divide"(ctx) fail::panic(ctx, "integer divide by zero");
     "panic_shift"(ctx) fail::panic(ctx, "negative shift amount");
-    "panic_make"(ctx) fail::panic(ctx, "makeslice: len out of range");
     "panic_assertion"(ctx, info: u64, to: Ty, from: Ty) fail::assertion(ctx, info, to, from);
     "panic_value"(ctx, info: usize, word: usize) fail::value(ctx, info, word);
     "stack_overflow"(_ctx) fail::stack_overflow();
@@ -153,12 +150,8 @@ pub(crate) const HELPERS: &[Helper] = hosts! {
     "debug.SetGCPercent"(ctx, percent: i64) library::set_percent(ctx, percent);
 
     "print_text"(_ctx, at: u64, length: u64) write_error(bytes(at, length));
-    "print_bool"(_ctx, value: bool) write_error(value.to_string().as_bytes());
-    "print_int"(_ctx, value: i64) write_error(value.to_string().as_bytes());
-    "print_uint"(_ctx, value: u64) write_error(value.to_string().as_bytes());
-    "print_float"(ctx, bits: u64) {
-        ctx.buffer[0] = bits;
-        let text = fail::shown(ctx, [TypeInfo::address(ctx.vm, basic::FLOAT64), ctx.buffer()]);
+    "print_value"(ctx, info: usize, word: usize) {
+        let text = fail::shown(ctx, [info, word]);
         write_error(text.as_bytes())
     };
     "strings.Index"(_ctx, at: u64, length: u64, part: u64, part_length: u64)
