@@ -155,7 +155,7 @@ func raise(v any)
 
 func panicValue(v any) {
 	if v == nil {
-		fault("panic called with nil argument (use GODEBUG=panicnil=1 to disable)")
+		fault("runtime error: panic called with nil argument")
 	}
 	raise(v)
 }
@@ -164,38 +164,35 @@ func panicAssertion(info, to, from uintptr)
 func panicNil()    { fault("runtime error: invalid memory address or nil pointer dereference") }
 func panicDivide() { fault("runtime error: integer divide by zero") }
 func panicShift()  { fault("runtime error: negative shift amount") }
-func panicMake()   { fault("runtime error: makeslice: len out of range") }
 func stackOverflow()
 
-func panicIndex(index, length int) {
-	text := "runtime error: index out of range [" + strconv.Itoa(index) + "]"
-	if index >= 0 {
-		text += " with length " + strconv.Itoa(length)
+// panicBounds: the kind says which bound is out of range; one of 8 and more has no sign.
+func panicBounds(found, limit, kind int) {
+	// F stands for the bound, L for its limit.
+	texts := [...]string{
+		"[:F] with capacity L", "[:F] with length L", "[F:L]", "[::F] with capacity L",
+		"[::F] with length L", "[:F:L]", "[F:L:]", "[F] with length L",
+	}
+	text := "runtime error: slice bounds out of range "
+	if kind%8 == 7 {
+		text = "runtime error: index out of range "
+	}
+	negative := found < 0 && kind < 8
+	for _, c := range texts[kind%8] {
+		switch {
+		case c == 'F' && negative:
+			text += strconv.Itoa(found)
+		case c == 'F':
+			text += strconv.FormatUint(uint64(found), 10)
+		case c == ' ' && negative:
+			fault(text)
+		case c != 'L':
+			text += string(c)
+		case !negative:
+			text += strconv.Itoa(limit)
+		}
 	}
 	fault(text)
-}
-
-// panicSlice: kind says which bound is out of range.
-func panicSlice(found, limit, kind int) {
-	from, to := strconv.Itoa(found), strconv.Itoa(limit)
-	bounds := ":" + from + "] with capacity " + to
-	switch {
-	case kind == 1 && found < 0:
-		bounds = from + ":]"
-	case kind == 1:
-		bounds = from + ":" + to + "]"
-	case kind == 2 && found < 0:
-		bounds = "::" + from + "]"
-	case kind == 2:
-		bounds = ":" + bounds
-	case found < 0:
-		bounds = ":" + from + "]"
-	case kind == 3:
-		bounds = ":" + from + "] with length " + to
-	case kind == 4:
-		bounds = ":" + from + ":" + to + "]"
-	}
-	fault("runtime error: slice bounds out of range [" + bounds)
 }
 
 type Error interface {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::types::{Ty, Types};
+use crate::types::{Basic, Ty, Types};
 
 #[derive(Clone, Debug, PartialEq, PartialOrd)]
 pub(crate) enum Const {
@@ -75,13 +75,23 @@ fn int(op: &str, a: i128, b: i128) -> Option<i128> {
     }
 }
 
+/// A float as precise as the type; there is no -0.
+fn float_of(types: &Types, value: f64, ty: Ty) -> Result<Const, String> {
+    let single = types.basic(ty) == Some(Basic::Float32);
+    let value = if single { (value as f32).into() } else { value };
+    match f64::is_finite(value) {
+        true => Ok(Const::Float(value + 0.0)),
+        false => Err(format!("constant overflows {}", types.show(ty))),
+    }
+}
+
 /// Returns the constant as a value of the type, or why it can't be one.
 pub(crate) fn represent(types: &Types, value: &Const, ty: Ty) -> Result<Const, String> {
     let what = match value {
         Const::Bool(_) if types.is_bool(ty) => return Ok(value.clone()),
         Const::Str(_) if types.is_string(ty) => return Ok(value.clone()),
-        Const::Int(value) if types.is_float(ty) => return Ok(Const::Float(*value as f64)),
-        Const::Float(_) if types.is_float(ty) => return Ok(value.clone()),
+        Const::Int(value) if types.is_float(ty) => return float_of(types, *value as f64, ty),
+        Const::Float(value) if types.is_float(ty) => return float_of(types, *value, ty),
         Const::Bool(_) => "bool",
         Const::Str(_) => "string",
         _ => "number",

@@ -119,7 +119,9 @@ fn main_of_tests(file: &File, start: Pos) -> Checked<String> {
 fn compile(name: &str, text: &str, tests: bool) -> Result<Program, CompileError> {
     let mut loader = Loader::default();
     let checked = loader.program(name, text, tests);
-    checked.map_err(|fault| loader.sources.error(&fault))
+    let mut program = checked.map_err(|fault| loader.sources.error(&fault))?;
+    program.sources = loader.sources;
+    Ok(program)
 }
 
 /// Checks a program without compiling it.

@@ -91,19 +91,28 @@ fn number(rest: &str, pos: Pos) -> Checked<(ExprKind, usize)> {
     let hex = rest.starts_with("0x") || rest.starts_with("0X");
     let mut last = ' ';
     let end = rest.find(|c: char| {
-        let exponent = !hex && matches!(std::mem::replace(&mut last, c), 'e' | 'E');
+        let last = std::mem::replace(&mut last, c).to_ascii_lowercase();
+        let exponent = last == if hex { 'p' } else { 'e' };
         !(c.is_ascii_alphanumeric() || "._".contains(c) || exponent && "+-".contains(c))
     });
     let length = end.unwrap_or(rest.len());
+    let mut parts = rest[..length].split('_').skip(1);
+    let separates = parts.all(|part| part.starts_with(|c: char| c.is_ascii_hexdigit()));
+    if !separates || rest[..length].contains("._") {
+        return fault(pos, "'_' must separate successive digits");
+    }
     let text = rest[..length].replace('_', "").to_ascii_lowercase();
     if text.ends_with('i') {
         return fault(pos, "complex numbers are outside minigo's subset");
     }
-    if !hex && text.contains(['.', 'e']) {
-        return match text.parse() {
-            Ok(value) => Ok((ExprKind::Float(value), length)),
-            Err(_) => fault(pos, "malformed number"),
-        };
+    let float = match hex {
+        true => text.contains(['.', 'p']).then(|| hex_float(&text[2..])),
+        false => text.contains(['.', 'e']).then(|| text.parse().ok()),
+    };
+    match float {
+        Some(Some(value)) => return Ok((ExprKind::Float(value), length)),
+        Some(None) => return fault(pos, "malformed number"),
+        None => {}
     }
     let (digits, radix) = match text.as_bytes() {
         [b'0', b'x', ..] => (&text[2..], 16),
@@ -119,6 +128,15 @@ fn number(rest: &str, pos: Pos) -> Checked<(ExprKind, usize)> {
             "integer literal is malformed or has more than 127 bits",
         ),
     }
+}
+
+/// The value of hexadecimal digits with a point and an exponent of 2.
+fn hex_float(text: &str) -> Option<f64> {
+    let (digits, exponent) = text.split_once('p')?;
+    let (whole, part) = digits.split_once('.').unwrap_or((digits, ""));
+    let value = i128::from_str_radix(&format!("{whole}{part}"), 16).ok()?;
+    let exponent = exponent.parse::<i32>().ok()? - 4 * part.len() as i32;
+    Some(value as f64 * f64::from(exponent).exp2())
 }
 
 /// A string or a character in quotes.

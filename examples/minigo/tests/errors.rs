@@ -104,7 +104,7 @@ const WRONG: &[(&str, usize, usize, &str)] = &[
     (
         "type I interface{ M() }\ntype T int\nfunc (t *T) M() {}\nvar i I = T(1)\nfunc main() {}",
         4,
-        12,
+        11,
         "method M has pointer receiver",
     ),
     (
@@ -114,7 +114,7 @@ const WRONG: &[(&str, usize, usize, &str)] = &[
         "undefined: undefined",
     ),
     ("func main() { x := nil; _ = x }", 1, 20, "untyped nil"),
-    ("func main() { _ = \"a\" + 1 }", 1, 23, "mismatched types"),
+    ("func main() { _ = \"a\" + 1 }", 1, 19, "mismatched types"),
     ("func main() { _ = 1 / 0 }", 1, 23, "division by zero"),
     (
         "func main() { a := [2]int{}; _ = a[2] }",
@@ -125,7 +125,7 @@ const WRONG: &[(&str, usize, usize, &str)] = &[
     (
         "func main() { f := func() {}; _ = f == f }",
         1,
-        37,
+        35,
         "not defined",
     ),
     (
@@ -140,11 +140,135 @@ const WRONG: &[(&str, usize, usize, &str)] = &[
         39,
         "duplicate case",
     ),
-    ("func main() { 1 + 2 }", 1, 17, "is not used"),
+    ("func main() { 1 + 2 }", 1, 15, "is not used"),
     ("func main() { _ = 'ab' }", 1, 19, "one character"),
     ("func main() { _ = \"\\q\" }", 1, 20, "unknown escape"),
     ("func main() { /* }", 1, 15, "comment not terminated"),
     ("func main() { # }", 1, 15, "invalid character"),
+    (
+        "func main() { L: for { break } }",
+        1,
+        15,
+        "label L defined and not used",
+    ),
+    (
+        "func main() { L: for { break L }; L: for { break L } }",
+        1,
+        35,
+        "label L already defined",
+    ),
+    (
+        "type I interface { M(); M() }\nfunc main() {}",
+        1,
+        25,
+        "duplicate method",
+    ),
+    (
+        "func main() { var x any; switch x.(type) { case int: case int: } }",
+        1,
+        59,
+        "duplicate case in type switch",
+    ),
+    (
+        "func main() { var x any; switch x.(type) { case nil: case nil: } }",
+        1,
+        59,
+        "duplicate case in type switch",
+    ),
+    (
+        "func main() { _ = map[any]int{1: 1, 1: 2} }",
+        1,
+        37,
+        "duplicate key",
+    ),
+    (
+        "func main() { _ = map[float64]int{1: 1, 1.0: 2} }",
+        1,
+        41,
+        "duplicate key",
+    ),
+    (
+        "func main() { select { default: default: } }",
+        1,
+        33,
+        "multiple defaults",
+    ),
+    (
+        "func main() { x := [3]int{}; _ = x[:5] }",
+        1,
+        37,
+        "index 5 out of bounds",
+    ),
+    (
+        "func main() { _ = \"abc\"[1:9] }",
+        1,
+        27,
+        "index 9 out of bounds",
+    ),
+    (
+        "func main() { var x float32 = 1e40; _ = x }",
+        1,
+        31,
+        "overflows float32",
+    ),
+    ("func main() { println(1 << 63) }", 1, 23, "overflows int"),
+    (
+        "func main() { var a any = 1 << 63; _ = a }",
+        1,
+        27,
+        "overflows int",
+    ),
+    (
+        "func main() { s := uint(1); _ = float64(1<<s) }",
+        1,
+        41,
+        "cannot convert",
+    ),
+    (
+        "func main() { s := uint(1); _ = 1.5 + 1<<s }",
+        1,
+        39,
+        "shifted operand must be integer",
+    ),
+    (
+        "func main() { s := uint(1); _ = 1.0<<s }",
+        1,
+        33,
+        "shifted operand must be integer",
+    ),
+    ("func main() { _ = 1.0 / 0 }", 1, 25, "division by zero"),
+    ("const a = 1, 2\nfunc main() {}", 1, 14, "extra init expr"),
+    (
+        "const (\n\ta = 1\n\tb, c\n)\nfunc main() {}",
+        3,
+        5,
+        "missing init expr",
+    ),
+    (
+        "func main() int { return 1 }",
+        1,
+        6,
+        "func main must have no arguments",
+    ),
+    (
+        "func main() { x := 1__0; _ = x }",
+        1,
+        20,
+        "'_' must separate",
+    ),
+    (
+        "func main() { s := \"abc\"; s[0] = 1 }",
+        1,
+        27,
+        "cannot assign",
+    ),
+    (
+        "func f() int { return 1 }\nfunc main() { _ = &f() }",
+        2,
+        20,
+        "cannot take address",
+    ),
+    ("func main() { x := 1; <-x }", 1, 25, "cannot receive"),
 ];
 
 #[test]
@@ -164,6 +288,32 @@ fn errors_have_their_places() {
             "{body}: {error}"
         );
         assert_eq!(error.file, "wrong.go");
+    }
+}
+
+/// What is outside the subset only when code is made for it.
+#[test]
+fn refusals_have_their_places() {
+    for (body, place, part) in [
+        (
+            "func main() {\n\tdefer recover()\n}\n",
+            "2:2",
+            "this builtin",
+        ),
+        (
+            "var a [40]int\n\nfunc main() { _ = a }\n",
+            "3:17",
+            "over 32 words",
+        ),
+    ] {
+        let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("refused.go");
+        std::fs::write(&path, format!("package main; {body}")).expect("written");
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_minigo"));
+        let output = command.arg(&path).output().expect("minigo runs");
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        let begin = format!("{}:{place}: ", path.display());
+        assert!(error.starts_with(&begin) && error.contains(part), "{error}");
+        assert_eq!(output.status.code(), Some(1), "{error}");
     }
 }
 

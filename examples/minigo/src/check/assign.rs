@@ -9,8 +9,16 @@ impl Checker {
         let from = operand.ty;
         let to_interface = types.is_interface(ty);
         match &operand.mode {
-            Mode::Const(value) if types.is_untyped(from) && !to_interface => {
-                return represent(types, value, ty).err();
+            Mode::Const(value) if types.is_untyped(from) => {
+                let wanted = if to_interface {
+                    types.default_type(from)
+                } else {
+                    ty
+                };
+                let wrong = represent(types, value, wanted).err();
+                if !to_interface || wrong.is_some() {
+                    return wrong;
+                }
             }
             Mode::Nil if types.has_nil(ty) => return None,
             Mode::Nil => return Some(self.text("cannot use nil as %T value", &[ty])),
@@ -142,7 +150,9 @@ impl Checker {
             (true, true) => true,
             (false, true) => types.is_integer(from) || is_text(from),
             (true, false) if is_text(to) => true,
-            _ if types.is_number(from) && types.is_number(to) => true,
+            _ if types.is_number(from) && types.is_number(to) => {
+                !types.is_untyped(from) || types.is_integer(to)
+            }
             _ if pointees.is_some_and(|(a, b)| same(a, b)) => true,
             _ if pointer(to) => pointer(from) || types.pointee(from).is_some(),
             _ if pointer(from) && types.basic(to) == Some(Basic::Uintptr) => true,

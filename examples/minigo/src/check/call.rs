@@ -83,6 +83,7 @@ impl Checker {
             (Make, _) => self.make(pos, Operand::value(ty).at(at), &args),
             (Recover, _) => Ok(Operand::value(self.types.any())),
             (Print | Println, _) => {
+                self.give(&args, &vec![None; args.len()], "argument")?;
                 let outside = args.iter().find(|arg| self.types.basic(arg.ty).is_none());
                 let pos = outside.map_or(pos, |arg| arg.pos);
                 let message = "print of such values is outside minigo's subset";
@@ -113,9 +114,10 @@ impl Checker {
                 let fits = self.assignable(&args[1], key, "argument to delete");
                 fits.map(nothing)
             }
-            (Clear, Kind::Slice(_)) => fault(at, "clear of slices is outside minigo's subset"),
             (Close, Kind::Chan(Dir::Receive, _)) => fault(at, "cannot close receive-only channel"),
-            (Clear, Kind::Map(..)) | (Close, Kind::Chan(..)) => Ok(Operand::nothing()),
+            (Clear, Kind::Map(..) | Kind::Slice(_)) | (Close, Kind::Chan(..)) => {
+                Ok(Operand::nothing())
+            }
             (Panic, _) => {
                 let any = self.types.any();
                 let fits = self.assignable(&args[0], any, "argument to panic");
@@ -139,8 +141,8 @@ impl Checker {
             let constant = "invalid argument: size must be a non-negative integer";
             let other = "invalid argument: size must be an integer";
             known.push(self.int(size, 0, [constant, other].map(String::from))?);
-            if size.constant().is_some() {
-                self.assignable(size, basic::INT, "argument")?;
+            if let Some(size_of) = size.constant() {
+                self.represent(size_of, basic::INT, size.pos)?;
             }
         }
         match (self.types.kind(made.ty), &*known) {
@@ -176,8 +178,8 @@ impl Checker {
         let types = args.iter().map(|arg| arg.ty);
         let typed = types.clone().find(|ty| !self.types.is_untyped(*ty));
         let ty = typed.or(types.max()).unwrap_or(basic::INT);
-        let message = "min and max of such values are outside minigo's subset";
-        ensure(self.types.is_number(ty), pos, message)?;
+        let ordered = self.types.is_number(ty) || self.types.is_string(ty);
+        self.require(ordered, pos, &illegal("%T cannot be ordered"), &[ty])?;
         self.give(args, &vec![Some(ty); args.len()], "argument")?;
         let constant = |arg: &Operand| represent(&self.types, arg.constant()?, ty).ok();
         let constants = args.iter().map(constant).collect::<Option<Vec<Const>>>();

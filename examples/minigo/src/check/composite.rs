@@ -48,32 +48,33 @@ impl Checker {
         }
         let (mut next, mut length) = (0, 0);
         let mut seen = HashSet::new();
+        let mut parts = HashSet::new();
         for (index, (key, value)) in elems.iter().enumerate() {
-            let of = match (&kind, key) {
+            let at = key.as_ref().unwrap_or(value).pos;
+            let (part, of) = match (&kind, key) {
                 (Kind::Struct(_), None) if keyed => {
                     return fault(value.pos, "mixture of field:value and value elements");
                 }
-                (Kind::Struct(fields), None) => fields[index].ty,
+                (Kind::Struct(fields), None) => (index, fields[index].ty),
                 (Kind::Struct(fields), Some(key)) => {
                     let ExprKind::Ident(name) = &key.kind else {
                         return fault(key.pos, "invalid field name in struct literal");
                     };
-                    let Some(field) = fields.iter().find(|field| field.name == *name) else {
+                    let Some(part) = fields.iter().position(|field| field.name == *name) else {
                         let message = format!("unknown field {name} in struct literal of %T");
                         return self.wrong(key.pos, &message, &[ty]);
                     };
-                    let message = format!("duplicate field name {name} in literal");
-                    ensure(seen.insert(message.clone()), key.pos, message)?;
-                    field.ty
+                    (part, fields[part].ty)
                 }
                 (Kind::Map(..), None) => return fault(value.pos, "missing key in map literal"),
                 (Kind::Map(key_ty, of), Some(key)) => {
                     self.element(key, *key_ty)?;
-                    let constant = self.out.consts.get(&key.id);
-                    let constant = constant.filter(|_| !self.types.is_interface(*key_ty));
-                    let new = constant.is_none_or(|value| seen.insert(format!("{value:?}")));
+                    let own = self.out.ty[key.id as usize];
+                    let constant = self.out.consts.get(&key.id).cloned().map(Mode::Const);
+                    let constant = constant.map(|mode| Operand::new(mode, own));
+                    let new = constant.is_none_or(|of| self.is_new(&of, *key_ty, &mut seen));
                     ensure(new, key.pos, "duplicate key in map literal")?;
-                    *of
+                    (index, *of)
                 }
                 (Kind::Array(_, of) | Kind::Slice(of), key) => {
                     if let Some(key) = key {
@@ -85,15 +86,19 @@ impl Checker {
                         ensure(next >= 0, key.pos, message)?;
                     }
                     let inside = !matches!(kind, Kind::Array(n, _) if next >= n.into());
-                    ensure(inside, value.pos, format!("index {next} out of bounds"))?;
-                    let message = format!("duplicate index {next} in literal");
-                    ensure(seen.insert(message.clone()), value.pos, message)?;
+                    ensure(inside, at, format!("index {next} out of bounds"))?;
                     next += 1;
                     length = length.max(next);
-                    *of
+                    (next as usize - 1, *of)
                 }
                 _ => unreachable!("other kinds have no literals"),
             };
+            ensure(
+                parts.insert(part),
+                at,
+                "duplicate field name or index in literal",
+            )?;
+            self.out.parts.insert(value.id, part);
             self.element(value, of)?;
         }
         Ok(length as u64)

@@ -160,8 +160,11 @@ impl Checker {
     /// The constant that one name of a declaration stands for.
     pub(super) fn constant(&mut self, spec: &ValueSpec, n: usize, iota: i128) -> Checked<Entity> {
         let Some(value) = spec.values.get(n) else {
-            return fault(spec.pos, "missing init expr for const declaration");
+            return fault(spec.names[n].pos, "missing init expr for const declaration");
         };
+        if let Some(extra) = spec.values.get(spec.names.len()) {
+            return fault(extra.pos, "extra init expr");
+        }
         let outer = self.place.iota.replace(iota);
         let operand = self.expr(value)?;
         self.place.iota = outer;
@@ -230,6 +233,14 @@ impl Checker {
         let made = decl.body.is_some() || &**package != "main";
         let message = format!("missing function body of {}", decl.name);
         ensure(made, decl.pos, message)?;
+        let special = ["main", "init"].contains(&&*decl.name) && decl.receiver.is_none();
+        let plain = decl.ty.params.is_empty() && decl.ty.results.is_empty();
+        let message = format!(
+            "func {} must have no arguments and no return values",
+            decl.name
+        );
+        let fits = !special || plain || &**package != "main";
+        ensure(fits, decl.pos, message)?;
         let name = format!("{package}.{}", decl.name);
         let func = self.new_func(name, Body::Decl(decl.clone()))?;
         self.bodies.push(func);
@@ -241,9 +252,7 @@ impl Checker {
         let func = self.func_decl(decl)?;
         let Some(receiver) = &decl.receiver else {
             self.out.inits.push(func);
-            let plain = decl.ty.params.is_empty() && decl.ty.results.is_empty();
-            let message = "func init must have no arguments and no return values";
-            return ensure(plain, decl.pos, message);
+            return Ok(());
         };
         let (ty, name) = (self.ty(&receiver.ty)?, &decl.name);
         let (base, by_pointer) = match *self.types.own_kind(ty) {

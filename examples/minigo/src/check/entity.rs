@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::ast::{Block, Call, ExprId, FuncDecl, FuncLit, FuncType, Name, ValueSpec};
 use crate::constant::Const;
-use crate::source::Pos;
+use crate::source::{Pos, Sources};
 use crate::types::{DeclaredMethod, Method, Ty, Types};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -145,6 +145,7 @@ pub(crate) struct Global {
 /// A checked program.
 #[derive(Debug, Default)]
 pub(crate) struct Program {
+    pub(crate) sources: Sources,
     pub(crate) types: Types,
     pub(crate) vars: Vec<Var>,
     pub(crate) funcs: Vec<Func>,
@@ -155,6 +156,8 @@ pub(crate) struct Program {
     pub(crate) selections: HashMap<ExprId, Selection>,
     pub(crate) calls: HashMap<ExprId, CallKind>,
     pub(crate) literals: HashMap<ExprId, FuncId>,
+    /// Which fields or elements the values of literals are.
+    pub(crate) parts: HashMap<ExprId, usize>,
     /// The variables that clauses of type switches bind, by the clause.
     pub(crate) clause_vars: HashMap<Pos, VarId>,
     /// In the order in which they are initialized.

@@ -10,6 +10,14 @@ pub(super) fn inside_parens(mut expr: &Expr) -> &Expr {
     expr
 }
 
+/// Where an expression begins; the place of a selector is that of the name.
+fn start(expr: &Expr) -> Pos {
+    match &expr.kind {
+        ExprKind::Selector(of, _) => start(of),
+        _ => expr.pos,
+    }
+}
+
 impl Checker {
     /// Checks an expression that may be anything: a value, a type, a builtin.
     pub(super) fn operand(&mut self, expr: &Expr) -> Checked<Operand> {
@@ -17,7 +25,7 @@ impl Checker {
         self.out.ty[expr.id as usize] = operand.ty;
         let value = operand.constant().cloned();
         self.out.consts.extend(value.map(|value| (expr.id, value)));
-        Ok(operand.at(expr.pos))
+        Ok(operand.at(start(expr)))
     }
 
     /// Checks an expression that must be one value, or nil.
@@ -124,7 +132,7 @@ impl Checker {
         let inside = value >= 0 && limit.is_none_or(|limit| value < limit.into());
         let message = format!("invalid argument: index {value} out of bounds");
         ensure(inside, index.pos, message)?;
-        self.assignable(&operand, basic::INT, "index")?;
+        self.represent(&Const::Int(value), basic::INT, index.pos)?;
         Ok(Some(value))
     }
 
@@ -160,12 +168,17 @@ impl Checker {
     fn slice(&mut self, expr: &Expr, of: &Expr, bounds: &[Option<Box<Expr>>]) -> Checked<Operand> {
         let (pos, operand) = (expr.pos, self.expr(of)?);
         let ty = operand.ty;
+        let indexed = self.types.indexed(ty);
+        let limit = match (self.types.kind(indexed), operand.constant()) {
+            (Kind::Array(n, _), _) => Some(n + 1),
+            (_, Some(Const::Str(bytes))) => Some(bytes.len() as u64 + 1),
+            _ => None,
+        };
         let mut indices = Vec::new();
         for bound in bounds.iter().flatten() {
-            indices.extend(self.index_value(bound, None)?);
+            indices.extend(self.index_value(bound, limit)?);
         }
         ensure(indices.is_sorted(), pos, "invalid slice indices")?;
-        let indexed = self.types.indexed(ty);
         let result = match self.kind(indexed) {
             Kind::Slice(_) => ty,
             Kind::Array(_, elem) => {

@@ -96,6 +96,8 @@ struct Target {
     label: Option<Name>,
     is_loop: bool,
     broken: bool,
+    /// It has no label, or one that a statement names.
+    used: bool,
 }
 
 /// Where the checker is.
@@ -123,6 +125,7 @@ struct Checker {
     place: Place,
     refs: HashMap<Node, HashSet<Node>>,
     bodies: Vec<FuncId>,
+    labels: HashSet<(Option<FuncId>, Name)>,
     /// Calls and receives so far.
     effects: usize,
     /// Types of keys, which must be comparable.

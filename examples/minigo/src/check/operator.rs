@@ -11,23 +11,26 @@ impl Checker {
             ("&", _) => {
                 let literal = matches!(inside_parens(inner).kind, ExprKind::Composite(..));
                 let place = matches!(operand.mode, Mode::Variable(_)) || literal;
-                ensure(place, pos, illegal("cannot take address of value"))?;
+                ensure(place, operand.pos, illegal("cannot take address of value"))?;
                 self.take_address(&operand.mode);
                 return Ok(Operand::value(self.types.pointer(ty)));
             }
             ("<-", Kind::Chan(Dir::Send, _)) => {
-                return fault(pos, illegal("cannot receive from send-only channel"));
+                return fault(
+                    operand.pos,
+                    illegal("cannot receive from send-only channel"),
+                );
             }
             ("<-", Kind::Chan(_, elem)) => {
                 self.effects += 1;
                 return Ok(Operand::new(Mode::CommaOk, *elem));
             }
-            ("<-", _) => return self.wrong(pos, &illegal("cannot receive from %T"), &[ty]),
+            ("<-", _) => return self.wrong(operand.pos, &illegal("cannot receive from %T"), &[ty]),
             ("!", _) => types.is_bool(ty),
             ("^", _) => types.is_integer(ty),
             _ => types.is_number(ty),
         };
-        self.defined(defined, op, ty, pos)?;
+        self.defined(defined, op, ty, operand.pos)?;
         let Some(value) = operand.constant() else {
             return Ok(Operand::value(ty));
         };
@@ -53,6 +56,17 @@ impl Checker {
     /// A constant as a value of a type.
     pub(super) fn represent(&self, value: &Const, ty: Ty, pos: Pos) -> Checked<Const> {
         represent(&self.types, value, ty).or_else(|text| fault(pos, text))
+    }
+
+    /// Whether a value among others of a type, or of an interface, is no constant that was seen.
+    pub(super) fn is_new(&self, of: &Operand, ty: Ty, seen: &mut HashSet<String>) -> bool {
+        let own = self
+            .types
+            .is_interface(ty)
+            .then(|| self.types.default_type(of.ty));
+        let ty = own.unwrap_or(ty);
+        let value = of.constant().map(|value| represent(&self.types, value, ty));
+        value.is_none_or(|value| seen.insert(format!("{ty:?} {value:?}")))
     }
 
     fn constant_operand(&self, value: &Const, ty: Ty, pos: Pos) -> Checked<Operand> {
@@ -81,8 +95,14 @@ impl Checker {
         };
         self.defined(defined, op, ty, pos)?;
         let result = if compares { basic::UNTYPED_BOOL } else { ty };
-        let zero = b.constant().and_then(Const::int) == Some(0) && types.is_integer(ty);
-        let by_zero = zero && (op == "/" || op == "%");
+        let constant = a.constant().is_some() && b.constant().is_some();
+        let zero = b.constant().and_then(Const::int) == Some(0);
+        let zero = zero && (types.is_integer(ty) || constant);
+        // What is shifted by a variable is an integer.
+        let shifted = ty != basic::UNTYPED_FLOAT || constant;
+        let at = if a.constant().is_none() { a.pos } else { b.pos };
+        ensure(shifted, at, illegal("shifted operand must be integer"))?;
+        let by_zero = (op == "/" || op == "%") && zero;
         ensure(!by_zero, b.pos, illegal("division by zero"))?;
         let (Some(a), Some(b)) = (a.constant(), b.constant()) else {
             return Ok(Operand::value(result));
@@ -98,13 +118,12 @@ impl Checker {
     fn common_type(&self, a: &Operand, b: &Operand, pos: Pos) -> Checked<Ty> {
         let types = &self.types;
         let numbers = types.is_number(a.ty) && types.is_number(b.ty);
-        let (a, b) = (a.clone().at(pos), b.clone().at(pos));
         match (types.is_untyped(a.ty), types.is_untyped(b.ty)) {
             (true, true) if numbers => Ok(a.ty.max(b.ty)),
-            (true, false) => self.assignable(&a, b.ty, "operation").map(|()| b.ty),
-            (false, true) => self.assignable(&b, a.ty, "operation").map(|()| a.ty),
-            _ if a.ty == b.ty || types.is_interface(a.ty) && self.fits(&b, a.ty) => Ok(a.ty),
-            _ if types.is_interface(b.ty) && self.fits(&a, b.ty) => Ok(b.ty),
+            (true, false) => self.assignable(a, b.ty, "operation").map(|()| b.ty),
+            (false, true) => self.assignable(b, a.ty, "operation").map(|()| a.ty),
+            _ if a.ty == b.ty || types.is_interface(a.ty) && self.fits(b, a.ty) => Ok(a.ty),
+            _ if types.is_interface(b.ty) && self.fits(a, b.ty) => Ok(b.ty),
             _ => self.wrong(pos, &illegal("mismatched types %T and %T"), &[a.ty, b.ty]),
         }
     }
@@ -112,14 +131,15 @@ impl Checker {
     fn shift(&self, pos: Pos, op: &str, a: Operand, b: Operand) -> Checked<Operand> {
         let counts = ["invalid shift count", "shift count must be integer"];
         let count = self.int(&b, 0, counts.map(illegal))?;
-        let a = a.at(pos);
         let shifted = ["shifted operand must be integer"; 2];
         let value = self.int(&a, i128::MIN, shifted.map(illegal))?;
-        let untyped = value.is_some() && self.types.is_untyped(a.ty);
-        let ty = if untyped { basic::UNTYPED_INT } else { a.ty };
         let (Some(value), Some(count)) = (value, count) else {
-            return Ok(Operand::value(ty));
+            let integer = self.types.is_integer(a.ty);
+            ensure(integer, a.pos, illegal("shifted operand must be integer"))?;
+            return Ok(Operand::value(a.ty));
         };
+        let float = a.ty == basic::UNTYPED_FLOAT;
+        let ty = if float { basic::UNTYPED_INT } else { a.ty };
         match constant::binary(op, &Const::Int(value), &Const::Int(count)) {
             Some(value) => self.constant_operand(&value, ty, pos),
             None => fault(pos, "constant is too large for minigo"),

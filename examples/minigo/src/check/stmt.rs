@@ -25,17 +25,21 @@ impl Checker {
         self.scoped(|this| this.stmts(&block.stmts))
     }
 
-    fn stmt(&mut self, stmt: &Stmt, label: Option<&Name>) -> Checked<bool> {
+    fn stmt(&mut self, stmt: &Stmt, label: Option<(&Name, Pos)>) -> Checked<bool> {
         if !is_breakable(stmt) {
             return self.any_stmt(stmt);
         }
         self.place.targets.push(Target {
-            label: label.cloned(),
+            label: label.map(|(name, _)| name.clone()),
+            used: label.is_none(),
             is_loop: matches!(stmt.kind, StmtKind::For(_) | StmtKind::Range(_)),
             broken: false,
         });
         let ends = self.scoped(|this| this.any_stmt(stmt))?;
         let target = self.place.targets.pop();
+        if let (Some((name, pos)), Some(Target { used: false, .. })) = (label, &target) {
+            return fault(pos, format!("label {name} defined and not used"));
+        }
         Ok(ends && target.is_some_and(|target| !target.broken))
     }
 
@@ -95,12 +99,11 @@ impl Checker {
                 clauses.try_fold(true, |ends, clause| Ok(self.clause(clause)? && ends))
             }
             StmtKind::Labeled(name, inner) => {
-                let named = |target: &Target| target.label.as_ref() == Some(name);
-                let known = self.place.targets.iter().any(named);
-                ensure(!known, pos, format!("label {name} already defined"))?;
+                let new = self.labels.insert((self.place.func, name.clone()));
+                ensure(new, pos, format!("label {name} already defined"))?;
                 let message = "labels of other statements are outside minigo's subset";
                 ensure(is_breakable(inner), pos, message)?;
-                self.stmt(inner, Some(name))
+                self.stmt(inner, Some((name, pos)))
             }
         }
     }
@@ -115,6 +118,7 @@ impl Checker {
         match (found, label) {
             (Some(target), _) if breaks || target.is_loop => {
                 target.broken |= breaks;
+                target.used |= label.is_some();
                 Ok(())
             }
             (_, Some(label)) => fault(pos, format!("invalid {what} label {label}")),
@@ -252,7 +256,20 @@ impl Checker {
     }
 
     fn range(&mut self, pos: Pos, range: &Range) -> Checked<()> {
-        let Operand { ty, pos: at, .. } = self.expr(&range.over)?;
+        let over = self.expr(&range.over)?;
+        let (mut ty, at) = (over.ty, over.pos);
+        let left: Vec<Expr> = range.key.iter().chain(&range.value).cloned().collect();
+        let wanted = match range.define {
+            true => Vec::new(),
+            false => self.targets(&left)?,
+        };
+        if let ([Some(to)], true) = (&*wanted, self.types.is_untyped(ty))
+            && over.constant().is_some()
+        {
+            self.assignable(&over, *to, "range clause")?;
+            ty = *to;
+            self.out.ty[range.over.id as usize] = ty;
+        }
         let (key, value) = match *self.types.kind(self.types.indexed(ty)) {
             Kind::Slice(elem) | Kind::Array(_, elem) => (basic::INT, Some(elem)),
             Kind::Map(key, value) => (key, Some(value)),
@@ -266,15 +283,12 @@ impl Checker {
         let single = value.is_some() || range.value.is_none();
         let second = range.value.as_ref().map_or(pos, |second| second.pos);
         ensure(single, second, "range permits only one iteration variable")?;
-        let left: Vec<Expr> = range.key.iter().chain(&range.value).cloned().collect();
         let types = [Some(key), value].into_iter().flatten().zip(&left);
         let values = types.map(|(ty, target)| Operand::value(ty).at(target.pos));
         let values: Vec<Operand> = values.collect();
-        if range.define {
-            self.define(pos, &left, &values)?;
-        } else {
-            let wanted = self.targets(&left)?;
-            self.give(&values, &wanted, "range clause")?;
+        match range.define {
+            true => self.define(pos, &left, &values)?,
+            false => drop(self.give(&values, &wanted, "range clause")?),
         }
         self.block(&range.body).map(drop)
     }
@@ -287,11 +301,7 @@ impl Checker {
         may_fall: bool,
         mut before: impl FnMut(&mut Self, &Case) -> Checked<Option<VarId>>,
     ) -> Checked<(bool, bool)> {
-        let mut defaults = cases.iter().filter(|case| case.default);
-        let (mut ends, mut used) = (defaults.next().is_some(), false);
-        if let Some(case) = defaults.next() {
-            return fault(case.pos, "multiple defaults in switch");
-        }
+        let (mut ends, mut used) = (cases.iter().any(|case| case.default), false);
         for (index, case) in cases.iter().enumerate() {
             ends &= self.scoped(|this| {
                 let var = before(this, case)?;
@@ -333,9 +343,8 @@ impl Checker {
                 });
                 let message = "invalid case in switch (mismatched types)";
                 ensure(fits, expr.pos, message)?;
-                let once = tag.is_some_and(|tag| !this.types.is_interface(tag));
-                let constant = operand.constant().filter(|_| once);
-                let new = constant.is_none_or(|value| seen.insert(format!("{value:?}")));
+                let ty = tag.filter(|tag| !this.types.is_bool(*tag));
+                let new = ty.is_none_or(|ty| this.is_new(&operand, ty, &mut seen));
                 ensure(new, expr.pos, "duplicate case in expression switch")?;
             }
             Ok(None)
@@ -348,15 +357,18 @@ impl Checker {
         let Operand { ty: over, pos, .. } = self.expr(&switch.over)?;
         let message = "type switch on a value that is not an interface";
         ensure(self.types.is_interface(over), pos, message)?;
+        let mut seen = HashSet::new();
         let (ends, used) = self.cases(&switch.cases, false, |this, case| {
             let mut ty = over;
             for expr in &case.exprs {
-                if matches!(&expr.kind, ExprKind::Ident(name) if &**name == "nil") {
-                    continue;
+                let operand = this.operand(expr)?;
+                let new = seen.insert(operand.ty);
+                ensure(new, expr.pos, "duplicate case in type switch")?;
+                if operand.mode != Mode::Nil {
+                    ty = this.ty(expr)?;
+                    this.assertable(over, ty, expr.pos)?;
                 }
-                let found = this.ty(expr)?;
-                this.assertable(over, found, expr.pos)?;
-                ty = if case.exprs.len() == 1 { found } else { over };
+                ty = if case.exprs.len() == 1 { ty } else { over };
             }
             let Some((name, pos)) = &switch.bind else {
                 return Ok(None);

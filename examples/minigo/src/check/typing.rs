@@ -82,9 +82,11 @@ impl Checker {
 
     fn interface_type(&mut self, pos: Pos, elems: &[FieldDecl]) -> Checked<Kind> {
         let mut methods: Vec<Method> = Vec::new();
-        for elem in elems {
+        for (index, elem) in elems.iter().enumerate() {
             let ty = self.ty(&elem.ty)?;
             if let Some(name) = elem.name.clone() {
+                let before = elems[..index].iter().any(|other| other.name == elem.name);
+                ensure(!before, elem.pos, "duplicate method")?;
                 methods.push(Method { name, ty });
                 continue;
             }

@@ -8,7 +8,7 @@ use cranelift_codegen::ir::{FuncRef, StackSlotData, StackSlotKind};
 use cranelift_frontend::{FuncInstBuilder, FunctionBuilder, Variable};
 
 use super::*;
-use crate::check::entity::Func;
+use crate::check::entity::{Body as Source, Func};
 
 /// The words of a value.
 pub(super) type Vals = Vec<Value>;
@@ -56,6 +56,13 @@ impl<'a, 'f, 'p> Body<'a, 'f, 'p> {
             Unit::Func(id) => lo.p.funcs.get(id.0 as usize),
             _ => None,
         };
+        if let Some(Func {
+            body: Source::Decl(decl),
+            ..
+        }) = func
+        {
+            lo.at = decl.pos;
+        }
         let body = Body {
             p: lo.p,
             types: lo.types,
@@ -189,6 +196,11 @@ impl<'a, 'f, 'p> Body<'a, 'f, 'p> {
         let next = self.load_reference(first, 0);
         self.b().def_var(list, next);
         let closure = self.load_reference(first, 8);
+        // It may be nil, which is a panic now.
+        let panics = self.lo().library("runtime.panicNil");
+        let panics = self.bound(&panics, &[], false);
+        let closure = self.ins(|ins| ins.select(closure, closure, panics));
+        self.reference(closure);
         let code = self.load_int(closure, 0);
         let signature = self.lo().signature(&[WORD, REFERENCE], &[]);
         let signature = self.b().import_signature(signature);

@@ -15,14 +15,18 @@ impl<'p> Body<'_, '_, 'p> {
             Builtin::Cap => vec![self.len(&args[0], true)],
             Builtin::New => vec![self.new_object(self.types.pointee(ty).unwrap_or(ty))],
             Builtin::Copy => self.copy(args),
+            Builtin::Clear => {
+                let (elem, slice) = (self.elem(self.ty(&args[0])), self.value(&args[0]));
+                self.host("clear", &[slice[0], self.bytes(elem, slice[1])]);
+                Vals::new()
+            }
             Builtin::AddCleanup => self.add_cleanup(args),
             Builtin::Min | Builtin::Max => {
                 let op = if builtin == Builtin::Min { "<" } else { ">" };
                 let mut best = self.value_as(&args[0], ty);
                 for arg in &args[1..] {
                     let other = self.value_as(arg, ty);
-                    let better = self.compare(op, &other, &best, ty);
-                    best = vec![self.ins(|ins| ins.select(better, other[0], best[0]))];
+                    best = self.better(op, &best, &other, ty);
                 }
                 best
             }
@@ -73,9 +77,8 @@ impl<'p> Body<'_, '_, 'p> {
         let made = match *self.types.kind(ty) {
             Kind::Slice(elem) => {
                 let (length, cap) = (sizes[0], sizes[sizes.len() - 1]);
-                let fits = self.compared(IntCC::UnsignedLessThanOrEqual, length, cap);
-                self.panic_unless(fits, "runtime.panicMake");
-                return vec![self.new_array(elem, cap), length, cap];
+                let at = self.host_of("make_slice", elem, &[length, cap]);
+                return vec![self.reference(at), length, cap];
             }
             Kind::Map(..) => self.host_of("map_new", ty, &[]),
             _ => {
@@ -121,6 +124,18 @@ impl<'p> Body<'_, '_, 'p> {
         let count = self.ins(|ins| ins.select(less, to[1], from[1]));
         self.host("move", &[to[0], from[0], self.bytes(elem, count)]);
         vec![count]
+    }
+
+    /// The less or greater one of two values, as the operator says; a NaN of floats.
+    fn better(&self, op: &str, a: &[Value], b: &[Value], ty: Ty) -> Vals {
+        if self.types.is_float(ty) {
+            return vec![self.ins(|ins| match op {
+                "<" => ins.fmin(a[0], b[0]),
+                _ => ins.fmax(a[0], b[0]),
+            })];
+        }
+        let better = self.compare(op, b, a, ty);
+        self.choose(&self.words(ty), better, || b.to_vec(), || a.to_vec())
     }
 
     fn add_cleanup(&self, args: &'p [Expr]) -> Vals {

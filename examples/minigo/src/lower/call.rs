@@ -33,7 +33,11 @@ impl<'p> Body<'_, '_, 'p> {
                 let args = self.arguments(call, self.ty(&call.callee));
                 return Some((target, [first, args].concat()));
             }
-            CallKind::Builtin(Builtin::Clear) => "runtime.clearMap",
+            CallKind::Builtin(Builtin::Clear)
+                if matches!(self.types.kind(self.ty(&call.args[0])), Kind::Map(..)) =>
+            {
+                "runtime.clearMap"
+            }
             CallKind::Builtin(Builtin::Close) => "channel.closing",
             CallKind::Builtin(Builtin::WeakMake) => "runtime.weakMake",
             CallKind::Builtin(Builtin::Panic) => "runtime.panicValue",
@@ -85,7 +89,7 @@ impl<'p> Body<'_, '_, 'p> {
         match wanted {
             _ if ty == wanted => self.read(&place, ty),
             _ if ty == owner => vec![self.address(&place, ty)],
-            _ => self.read(&self.pointed_to(self.read(&place, ty)[0]), owner),
+            _ => self.read(&Place::Pointed(self.read(&place, ty)[0], 0), owner),
         }
     }
 
@@ -200,14 +204,10 @@ impl<'p> Body<'_, '_, 'p> {
                 CallKind::Convert(_) => "conversions",
                 _ => "this builtin",
             };
-            self.refuse(&format!(
-                "go and defer of {what} are outside minigo's subset"
-            ));
+            let message = format!("go and defer of {what} are outside minigo's subset");
+            self.lo().refuse(message);
             return self.int(0);
         };
-        if let Target::Closure(_) = target {
-            self.check_nil(words[0]);
-        }
         self.bound(&target, &words, true)
     }
 

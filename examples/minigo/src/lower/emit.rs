@@ -34,14 +34,10 @@ impl<'p> Body<'_, '_, 'p> {
         let words = self.types.words(ty);
         if words.len() > MAX_WORDS {
             let why = format!("is outside minigo's subset: over {MAX_WORDS} words");
-            self.refuse(&format!("copying a {} {why}", self.types.show(ty)));
+            let message = format!("copying a {} {why}", self.types.show(ty));
+            self.lo().refuse(message);
         }
         words
-    }
-
-    /// Notes that the program needs what minigo does not have.
-    pub(super) fn refuse(&self, error: &str) {
-        self.lo().refused.get_or_insert(error.to_owned());
     }
 
     pub(super) fn type_of(&self, value: Value) -> Type {
@@ -201,7 +197,7 @@ impl<'p> Body<'_, '_, 'p> {
     }
 
     pub(super) fn new_array(&self, elem: Ty, count: Value) -> Value {
-        self.reference(self.host_of("new_array", elem, &[count]))
+        self.reference(self.host_of("make_slice", elem, &[count; 2]))
     }
 
     // Branches.

@@ -92,24 +92,30 @@ impl<'p> Body<'_, '_, 'p> {
     fn slice(&self, of: &'p Expr, bounds: &'p [Option<Box<Expr>>; 3]) -> Vals {
         let (at, length, cap, elem) = self.elements(of);
         let text = self.types.is_string(self.ty(of));
+        let sized = i64::from(text || self.array(self.ty(of)).is_some());
         let value = |bound: &'p Option<Box<Expr>>| Some(self.index_value(bound.as_deref()?));
-        let bounds = bounds.each_ref().map(value);
-        let low = bounds[0].unwrap_or_else(|| self.int(0));
-        let high = bounds[1].unwrap_or(length);
-        let max = bounds[2].unwrap_or(cap);
-        let above = |found, limit, kind| {
+        let found = bounds.each_ref().map(value);
+        let low = found[0].unwrap_or_else(|| self.int(0));
+        let high = found[1].unwrap_or(length);
+        let max = found[2].unwrap_or(cap);
+        let above = |index: usize, found, limit, kind| {
             let above = self.compared(IntCC::UnsignedGreaterThan, found, limit);
-            self.panic_if(above, "runtime.panicSlice", &[found, limit, self.int(kind)]);
+            let ty = bounds[index]
+                .as_ref()
+                .map_or(basic::INT, |bound| self.ty(bound));
+            let kind = self.bound_kind(kind, ty);
+            self.panic_if(above, "runtime.panicBounds", &[found, limit, kind]);
         };
-        match bounds {
+        match found {
             [_, _, Some(_)] => {
-                above(max, cap, 2);
-                above(high, max, 4);
+                above(2, max, cap, 3 + sized);
+                above(1, high, max, 5);
+                above(0, low, high, 6);
             }
-            [_, Some(_), _] => above(high, max, if text { 3 } else { 0 }),
+            [_, Some(_), _] => above(1, high, max, sized),
             _ => {}
         }
-        above(low, high, 1);
+        above(0, low, high, 2);
         let new_length = self.ins(|ins| ins.isub(high, low));
         let new_cap = self.ins(|ins| ins.isub(max, low));
         let moved = self.element(at, elem, low);
@@ -133,12 +139,15 @@ impl<'p> Body<'_, '_, 'p> {
         }
         match *self.types.kind(ty) {
             Kind::Slice(elem) => {
-                let indices = self.indices(ty, elems);
-                let length = indices.iter().map(|index| index + 1).max().unwrap_or(0);
+                let parts: Vec<usize> = elems
+                    .iter()
+                    .map(|(_, value)| self.p.parts[&value.id])
+                    .collect();
+                let length = parts.iter().map(|part| part + 1).max().unwrap_or(0);
                 let count = self.int(length as i64);
                 let at = self.new_array(elem, count);
-                for (index, (_, value)) in indices.iter().zip(elems) {
-                    let offset = *index as u64 * self.types.size(elem);
+                for (part, (_, value)) in parts.iter().zip(elems) {
+                    let offset = *part as u64 * self.types.size(elem);
                     self.fill(&Place::Memory(at, offset as i32), elem, value);
                 }
                 vec![at, count, count]
@@ -169,8 +178,16 @@ impl<'p> Body<'_, '_, 'p> {
 
     /// Writes what a literal says to a place of zeros.
     fn fill_parts(&self, place: &Place, ty: Ty, elems: &'p [(Option<Expr>, Expr)]) {
-        for (index, (_, value)) in self.indices(ty, elems).into_iter().zip(elems) {
-            let (part, part_ty) = self.part(place, ty, index);
+        for (_, value) in elems {
+            let index = self.p.parts[&value.id];
+            let (mut part, part_ty) = self.part(place, ty, index);
+            if self
+                .types
+                .field(ty, index)
+                .is_some_and(|field| &*field.name == "_")
+            {
+                part = Place::Nowhere;
+            }
             self.fill(&part, part_ty, value);
         }
     }
@@ -182,25 +199,6 @@ impl<'p> Body<'_, '_, 'p> {
             }
             _ => self.assign(place, ty, &self.value_as(value, ty)),
         }
-    }
-
-    /// Which parts the values of a literal are.
-    fn indices(&self, ty: Ty, elems: &[(Option<Expr>, Expr)]) -> Vec<usize> {
-        let mut next = 0;
-        let index = |(key, _): &(Option<Expr>, Expr)| {
-            let known = key
-                .as_ref()
-                .and_then(|key| match (self.types.kind(ty), &key.kind) {
-                    (Kind::Struct(fields), ExprKind::Ident(name)) => {
-                        fields.iter().position(|field| field.name == *name)
-                    }
-                    _ => Some(self.p.consts.get(&key.id)?.int()? as usize),
-                });
-            let index = known.unwrap_or(next);
-            next = index + 1;
-            index
-        };
-        elems.iter().map(index).collect()
     }
 
     // Interfaces.

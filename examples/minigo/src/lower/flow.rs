@@ -74,9 +74,8 @@ impl<'p> Body<'_, '_, 'p> {
             let at = self.b().use_var(index);
             let (next, items) = self.step(ty, &over, at, end, with_values);
             self.b().def_var(index, next);
-            for (target, (ty, values)) in range.key.iter().chain(&range.value).zip(items) {
-                self.assign_to(target, ty, values);
-            }
+            let left: Vec<&Expr> = range.key.iter().chain(&range.value).collect();
+            self.assign_items(&left, items);
         };
         self.looping(head, &range.body, || {});
     }
@@ -231,10 +230,8 @@ impl<'p> Body<'_, '_, 'p> {
             Comm::Receive(left, _, chan) if !left.is_empty() => {
                 let elem = self.elem(self.ty(chan));
                 let values = self.received(&found[1..], elem);
-                let items = [(elem, values), (basic::BOOL, vec![found[3]])];
-                for (target, (ty, values)) in left.iter().zip(items) {
-                    self.assign_to(target, ty, values);
-                }
+                let items = vec![(elem, values), (basic::BOOL, vec![found[3]])];
+                self.assign_items(&left.iter().collect::<Vec<_>>(), items);
             }
             _ => {}
         });

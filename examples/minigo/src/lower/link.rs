@@ -55,7 +55,7 @@ impl<'p> Lower<'p> {
             }
         };
         if let Some(refused) = self.refused {
-            return Err(refused);
+            return Err(self.p.sources.error(&refused).to_string());
         }
         let finished = self.module.finalize_definitions();
         finished.map_err(message)?;

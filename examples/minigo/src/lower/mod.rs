@@ -27,6 +27,7 @@ use crate::ast::*;
 use crate::check::entity::{Entity, FuncId, Program, Selection, VarId};
 use crate::layout::Word;
 use crate::run::{CALLED, HELPERS, HeapTypes, Options, TypeInfo, ctx, message};
+use crate::source::{Fault, Pos};
 use crate::types::{Kind, Member, Method, Ty, Types, basic};
 use body::{Body, Vals};
 pub(crate) use link::Compiled;
@@ -113,7 +114,9 @@ pub(crate) struct Lower<'p> {
     /// Makes closures, and knows how far apart the objects of a window are.
     mutator: Mutator,
     /// Why there is no program: the first limit of minigo's or of Cranelift's that was met.
-    refused: Option<String>,
+    refused: Option<Fault>,
+    /// The statement or function that is written.
+    at: Pos,
 }
 
 impl<'p> Lower<'p> {
@@ -156,6 +159,7 @@ impl<'p> Lower<'p> {
             blocks: options.int_regs.is_some(),
             mutator,
             refused: None,
+            at: Pos(0),
         };
         for var in p.globals.iter().flat_map(|global| &global.vars) {
             lower.place_global(*var);
@@ -183,9 +187,15 @@ impl<'p> Lower<'p> {
     /// What a result says; the first error is kept, and ends the compilation when it is over.
     fn keep<T: Default>(&mut self, result: Result<T, String>) -> T {
         result.unwrap_or_else(|error| {
-            self.refused.get_or_insert(error);
+            self.refuse(error);
             T::default()
         })
+    }
+
+    /// Notes that the program needs what minigo does not have.
+    fn refuse(&mut self, message: String) {
+        let pos = self.at;
+        self.refused.get_or_insert(Fault { pos, message });
     }
 
     // Types.

@@ -193,8 +193,8 @@ impl<'p> Body<'_, '_, 'p> {
                 let (a, b) = (self.split(a, &types), self.split(b, &types));
                 let all = self.ins(|ins| ins.iconst(I8, 1));
                 let equal = |all, (ty, (a, b)): (&Ty, (&Vals, &Vals))| {
-                    let equal = self.compare("==", a, b, *ty);
-                    self.ins(|ins| ins.band(all, equal))
+                    let equal = || vec![self.compare("==", a, b, *ty)];
+                    self.choose(&self.words(basic::BOOL), all, equal, || vec![all])[0]
                 };
                 types.iter().zip(a.iter().zip(&b)).fold(all, equal)
             }

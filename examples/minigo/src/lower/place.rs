@@ -4,9 +4,9 @@
 use cranelift_frontend::Variable;
 
 use super::*;
-use crate::constant::Const;
 
-/// Where a value is.
+/// Where a value is. What is tested for its use is tested then, behind all operands.
+#[derive(Clone)]
 pub(super) enum Place {
     /// `_`.
     Nowhere,
@@ -16,6 +16,10 @@ pub(super) enum Place {
     Words(Vec<Variable>),
     /// In memory, so many bytes behind an address.
     Memory(Value, i32),
+    /// The same behind a pointer, which may be nil.
+    Pointed(Value, i32),
+    /// In an element: of what has this address and length, at an index of this type.
+    Indexed([Value; 3], Ty, Ty, i32),
     /// A map's element: the map's type, the map, the key.
     Element(Ty, Value, Vals),
 }
@@ -58,6 +62,24 @@ impl<'p> Body<'_, '_, 'p> {
             }
             Place::Memory(at, offset) => self.load(ty, *at, *offset),
             Place::Element(of, map, key) => self.map_get(*of, *map, key).0,
+            Place::Pointed(..) | Place::Indexed(..) => self.read(&self.tested(place), ty),
+        }
+    }
+
+    /// The place, now that it is used.
+    pub(super) fn tested(&self, place: &Place) -> Place {
+        match *place {
+            Place::Pointed(at, offset) => {
+                self.check_nil(at);
+                Place::Memory(at, offset)
+            }
+            Place::Indexed([at, length, index], elem, by, offset) => {
+                let outside = self.compared(IntCC::UnsignedGreaterThanOrEqual, index, length);
+                let args = [index, length, self.bound_kind(7, by)];
+                self.panic_if(outside, "runtime.panicBounds", &args);
+                Place::Memory(self.reference(self.element(at, elem, index)), offset)
+            }
+            _ => place.clone(),
         }
     }
 
@@ -72,21 +94,16 @@ impl<'p> Body<'_, '_, 'p> {
                 let at = self.host_of("map_set", *of, &[*map]);
                 self.store(ty, values, self.reference(at), 0);
             }
+            _ => self.assign(&self.tested(place), ty, values),
         }
     }
 
     /// The address of a place; a value that is not in memory is put in an object of its own.
     pub(super) fn address(&self, place: &Place, ty: Ty) -> Value {
-        match place {
-            Place::Memory(at, offset) => self.inside(*at, *offset),
+        match self.tested(place) {
+            Place::Memory(at, offset) => self.inside(at, offset),
             _ => self.object_with(ty, &self.read(place, ty)),
         }
-    }
-
-    /// What a pointer points to.
-    pub(super) fn pointed_to(&self, pointer: Value) -> Place {
-        self.check_nil(pointer);
-        Place::Memory(pointer, 0)
     }
 
     /// A field of a struct, or an element of an array.
@@ -97,6 +114,10 @@ impl<'p> Body<'_, '_, 'p> {
         };
         let place = match place {
             Place::Memory(at, before) => Place::Memory(*at, before + offset as i32),
+            Place::Pointed(at, before) => Place::Pointed(*at, before + offset as i32),
+            Place::Indexed(of, elem, by, before) => {
+                Place::Indexed(*of, *elem, *by, before + offset as i32)
+            }
             Place::Words(variables) => {
                 let count = |ty: Ty| self.types.words(ty).len();
                 let before = self.types.parts(ty).into_iter().take(index);
@@ -116,7 +137,7 @@ impl<'p> Body<'_, '_, 'p> {
     pub(super) fn walk(&self, mut place: Place, mut ty: Ty, path: &[usize]) -> (Place, Ty) {
         for &index in path {
             if let Some(to) = self.types.pointee(ty) {
-                place = self.pointed_to(self.read(&place, ty)[0]);
+                place = Place::Pointed(self.read(&place, ty)[0], 0);
                 ty = to;
             }
             (place, ty) = self.part(&place, ty, index);
@@ -140,7 +161,7 @@ impl<'p> Body<'_, '_, 'p> {
         match (&expr.kind, self.p.selections.get(&expr.id)) {
             (ExprKind::Paren(inner), _) => self.place(inner),
             (ExprKind::Ident(name), _) if &**name == "_" => Place::Nowhere,
-            (ExprKind::Star(inner), _) => self.pointed_to(self.value(inner)[0]),
+            (ExprKind::Star(inner), _) => Place::Pointed(self.value(inner)[0], 0),
             (ExprKind::Selector(of, _), Some(Selection::Field(path))) => {
                 self.walk(self.place(of), self.ty(of), path).0
             }
@@ -169,17 +190,23 @@ impl<'p> Body<'_, '_, 'p> {
         if let Kind::Map(key, _) = *self.types.kind(ty) {
             return Place::Element(ty, self.value(of)[0], self.value_as(index, key));
         }
-        let (at, length, _, elem) = self.elements(of);
         // A constant index of an array was checked with the program.
-        if let (Some(_), Some(Const::Int(index))) = (self.array(ty), self.p.consts.get(&index.id))
-            && let Ok(offset) = i32::try_from(*index as u64 * self.types.size(elem))
+        if let (Some((_, elem)), Some(number)) = (self.array(ty), self.p.consts.get(&index.id))
+            && let Some(number) = number.int()
+            && let Ok(offset) = i32::try_from(number as u64 * self.types.size(elem))
         {
-            return Place::Memory(at, offset);
+            return match self.types.pointee(ty) {
+                Some(_) => Place::Pointed(self.value(of)[0], offset),
+                None => Place::Memory(self.address_of(of), offset),
+            };
         }
-        let index = self.index_value(index);
-        let outside = self.compared(IntCC::UnsignedGreaterThanOrEqual, index, length);
-        self.panic_if(outside, "runtime.panicIndex", &[index, length]);
-        Place::Memory(self.reference(self.element(at, elem, index)), 0)
+        let (at, length, _, elem) = self.elements(of);
+        Place::Indexed(
+            [at, length, self.index_value(index)],
+            elem,
+            self.ty(index),
+            0,
+        )
     }
 
     /// The length and element of an array or of one that is pointed to.
@@ -195,7 +222,7 @@ impl<'p> Body<'_, '_, 'p> {
         let ty = self.ty(of);
         if let Some((length, elem)) = self.array(ty) {
             let at = match self.types.pointee(ty) {
-                Some(_) => self.address(&self.pointed_to(self.value(of)[0]), elem),
+                Some(_) => self.address(&Place::Pointed(self.value(of)[0], 0), elem),
                 None => self.address_of(of),
             };
             let length = self.int(length as i64);
@@ -213,6 +240,11 @@ impl<'p> Body<'_, '_, 'p> {
         let ty = self.types.default_type(self.ty(index));
         let ty = self.types.integer(ty).map_or(basic::INT, |_| ty);
         self.number(self.value_as(index, ty)[0], ty, basic::INT)
+    }
+
+    /// Which bound is out of range, and whether it has no sign.
+    pub(super) fn bound_kind(&self, kind: i64, ty: Ty) -> Value {
+        self.int(kind + if self.is_signed(ty) { 0 } else { 8 })
     }
 
     pub(super) fn map_types(&self, ty: Ty) -> (Ty, Ty) {

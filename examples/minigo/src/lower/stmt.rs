@@ -15,6 +15,7 @@ impl<'p> Body<'_, '_, 'p> {
     }
 
     pub(super) fn stmt(&self, stmt: &'p Stmt) {
+        self.lo().at = stmt.pos;
         match &stmt.kind {
             StmtKind::Empty | StmtKind::Fallthrough => {}
             StmtKind::Expr(expr) => drop(self.value(expr)),
@@ -25,6 +26,7 @@ impl<'p> Body<'_, '_, 'p> {
                 let ty = self.ty(target);
                 let place = self.place(target);
                 let operand = self.operand(op, value, ty);
+                let place = self.tested(&place);
                 let new = self.operate(op, &self.read(&place, ty), ty, &operand);
                 self.assign(&place, ty, &new);
             }
@@ -39,7 +41,11 @@ impl<'p> Body<'_, '_, 'p> {
                 Decl::Var(spec) => self.assign_all(&spec.names, &spec.values),
                 _ => {}
             }),
-            StmtKind::Go(call) => drop(self.host("go", &[self.later(call)])),
+            StmtKind::Go(call) => {
+                let closure = self.later(call);
+                self.check_nil(closure);
+                self.host("go", &[closure]);
+            }
             StmtKind::Defer(call) => {
                 let closure = self.later(call);
                 let record = self.new_of(DEFERRED);
@@ -114,9 +120,13 @@ impl<'p> Body<'_, '_, 'p> {
         new.map_or_else(|| self.place(expr), Place::New)
     }
 
-    pub(super) fn assign_to(&self, target: &'p Expr, from: Ty, values: Vals) {
-        let (place, ty) = (self.target(target), self.ty(target));
-        self.assign(&place, ty, &self.as_type(values, from, ty));
+    /// Assigns values, whose types come with them.
+    pub(super) fn assign_items(&self, left: &[&'p Expr], items: Vec<(Ty, Vals)>) {
+        let places: Vec<Place> = left.iter().map(|to| self.target(to)).collect();
+        for ((to, place), (from, values)) in left.iter().zip(places).zip(items) {
+            let ty = self.ty(to);
+            self.assign(&place, ty, &self.as_type(values, from, ty));
+        }
     }
 
     pub(super) fn assign_all(&self, left: &'p [Expr], right: &'p [Expr]) {
@@ -140,11 +150,15 @@ impl<'p> Body<'_, '_, 'p> {
             self.make_var(var, None);
             place = self.var_place(var);
         }
-        match (place, self.address_of(from)) {
-            (Place::Memory(at, offset), from) => {
+        let from = self.address_of(from);
+        match self.tested(&place) {
+            Place::Memory(at, offset) => {
                 self.move_to(self.inside(at, offset), from, self.ty(to));
             }
-            _ => self.refuse("copying such large values is outside minigo's subset"),
+            _ => {
+                let message = "copying such large values is outside minigo's subset";
+                self.lo().refuse(message.to_owned());
+            }
         }
     }
 

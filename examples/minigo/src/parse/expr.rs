@@ -54,9 +54,10 @@ impl Parser<'_> {
 
     /// Operators that bind more tightly than `outer`, with their operands.
     fn binary(&mut self, outer: usize) -> Checked<Expr> {
+        let pos = self.pos();
         let mut left = self.unary()?;
         for _ in 0..MAX_CHAIN {
-            let (pos, op) = (self.pos(), self.symbol());
+            let op = self.symbol();
             if precedence(op) <= outer {
                 return Ok(left);
             }
@@ -86,9 +87,10 @@ impl Parser<'_> {
 
     /// An operand with what follows it: selectors, indices, arguments, the body of a literal.
     fn primary(&mut self) -> Checked<Expr> {
+        let start = self.pos();
         let mut expr = self.operand()?;
         for _ in 0..MAX_CHAIN {
-            let mut pos = self.pos();
+            let mut pos = start;
             let in_type = self.place == Place::Type;
             let kind = if self.eat(".") {
                 if self.eat("(") {
@@ -107,7 +109,6 @@ impl Parser<'_> {
             } else if self.is("(") && !in_type {
                 self.call(expr)?
             } else if self.is("{") && self.may_be_literal(&expr) {
-                pos = expr.pos;
                 match expr.kind {
                     ExprKind::FuncType(ty) => {
                         let body = self.block()?;

@@ -234,13 +234,15 @@ impl Parser<'_> {
         head: impl Fn(&mut Self) -> Checked<T>,
     ) -> Checked<Vec<(Pos, Option<T>, Block)>> {
         self.expect("{")?;
-        let mut clauses = Vec::new();
+        let mut clauses: Vec<(Pos, Option<T>, Block)> = Vec::new();
         while !self.eat("}") {
             let pos = self.pos();
             let mut case = None;
             if !self.eat("default") {
                 self.expect("case")?;
                 case = Some(head(self)?);
+            } else if clauses.iter().any(|(_, case, _)| case.is_none()) {
+                return fault(pos, "multiple defaults");
             }
             self.expect(":")?;
             clauses.push((pos, case, self.stmts()?));

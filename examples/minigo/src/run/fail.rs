@@ -36,7 +36,7 @@ impl<T, E: std::fmt::Display> OrFatal<T> for Result<T, E> {
 
 pub(super) fn stack_overflow() {
     fatal(
-        "runtime: goroutine stack exceeds minigo's limit\n\
+        "runtime: goroutine stack exceeds 1000000000-byte limit\n\
          fatal error: stack overflow",
     )
 }
@@ -69,7 +69,14 @@ pub(super) fn assertion(ctx: &mut Ctx, info: u64, wanted: Ty, from: Ty) {
     let text = match (found.map(|found| types.show(found)), missing) {
         (None, _) if to_interface => format!("interface is nil, not {show}"),
         (None, _) => format!("{from} is nil, not {show}"),
-        (Some(found), Some(reason)) if to_interface => format!("{found} is not {show}: {reason}"),
+        (Some(found), Some(reason)) if to_interface => {
+            // Whatever is wrong with it.
+            let mut words = reason.split("method ").last().unwrap_or("").split(' ');
+            format!(
+                "{found} is not {show}: missing method {}",
+                words.next().unwrap_or("")
+            )
+        }
         (Some(found), _) => format!("{from} is {found}, not {show}"),
     };
     begin(ctx, &format!("interface conversion: {text}"));

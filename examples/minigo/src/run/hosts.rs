@@ -63,10 +63,11 @@ pub(crate) const CALLED: [&str; 2] = ["runtime.panicText", "runtime.fault"];
 pub(crate) const HELPERS: &[Helper] = hosts! {
     "new"(ctx, site: usize) object::new(ctx, site);
     "refill"(ctx, site: usize) object::refill(ctx, site);
-    "new_array"(ctx, elem: Ty, count: u64) object::new_array(ctx, elem, count);
+    "make_slice"(ctx, elem: Ty, length: u64, cap: u64) object::make_slice(ctx, elem, length, cap);
     "grow"(ctx, elem: Ty, at: usize, length: usize, cap: u64, wanted: u64)
         object::grow(ctx, elem, [at, length], cap, wanted);
     "move"(_ctx, to: usize, from: usize, count: usize) copy_bytes(to, from, count);
+    "clear"(_ctx, at: usize, count: usize) object::clear(at, count);
     "poll"(ctx) ctx.safepoint();
     "interfaces_equal"(ctx, t: u64, a: u64, u: u64, b: u64)
         equal::interfaces_equal(ctx, [t, a], [u, b]);

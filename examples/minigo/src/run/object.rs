@@ -82,6 +82,15 @@ pub(super) fn copy_bytes(to: usize, from: usize, count: usize) {
     }
 }
 
+/// Clears the elements of a slice, which have so many bytes.
+pub(super) fn clear(at: usize, count: usize) {
+    let zeros = [0u8; 256];
+    for done in (0..count).step_by(zeros.len()) {
+        let left = zeros.len().min(count - done);
+        copy_bytes(at + done, zeros.as_ptr().expose_provenance(), left);
+    }
+}
+
 impl Ctx {
     pub(super) fn mutator(&mut self) -> &mut Mutator {
         // SAFETY: M3: a context has the mutator of its thread while generated code runs.
@@ -229,12 +238,14 @@ pub(super) fn refill(ctx: &mut Ctx, number: usize) -> usize {
     }
 }
 
-pub(super) fn new_array(ctx: &mut Ctx, elem: Ty, count: u64) -> usize {
-    if count > 1 << 40 {
-        fail::panic(ctx, "makeslice: len out of range");
-        return 0;
+pub(super) fn make_slice(ctx: &mut Ctx, elem: Ty, length: u64, cap: u64) -> usize {
+    let most = 1 << 40;
+    if length <= cap && cap <= most {
+        return ctx.array(elem, cap);
     }
-    ctx.array(elem, count)
+    let what = if length > most { "len" } else { "cap" };
+    fail::panic(ctx, &format!("makeslice: {what} out of range"));
+    0
 }
 
 /// Room for `wanted` elements: a larger array with what is there, and its capacity.
