@@ -3,7 +3,6 @@
 
 use super::*;
 use crate::check::entity::Builtin;
-use crate::types::Basic;
 
 impl<'p> Body<'_, '_, 'p> {
     pub(super) fn builtin(&self, expr: &'p Expr, builtin: Builtin, call: &'p Call) -> Vals {
@@ -43,7 +42,8 @@ impl<'p> Body<'_, '_, 'p> {
                     if index > 0 && builtin == Builtin::Println {
                         self.host("print_text", &self.text(b" "));
                     }
-                    self.print(arg);
+                    let any = self.lo().heap.any();
+                    self.host("print", &self.value_as(arg, any));
                 }
                 if builtin == Builtin::Println {
                     self.host("print_text", &self.text(b"\n"));
@@ -76,8 +76,8 @@ impl<'p> Body<'_, '_, 'p> {
         let made = match *self.types.kind(ty) {
             Kind::Slice(elem) => {
                 let (length, cap) = (sizes[0], sizes[sizes.len() - 1]);
-                let fits = self.compared(IntCC::UnsignedLessThanOrEqual, length, cap);
-                self.panic_unless(fits, "panic_make");
+                let above = self.compared(IntCC::UnsignedGreaterThan, length, cap);
+                self.panic_if(above, "panic_make", &[length]);
                 return vec![self.new_array(elem, cap), length, cap];
             }
             Kind::Map(..) => self.host_of("map_new", ty, &[]),
@@ -123,33 +123,6 @@ impl<'p> Body<'_, '_, 'p> {
         let count = self.ins(|ins| ins.select(less, to[1], from[1]));
         self.host("move", &[to[0], from[0], self.bytes(elem, count)]);
         vec![count]
-    }
-
-    fn print(&self, arg: &'p Expr) {
-        let ty = self.types.default_type(self.ty(arg));
-        let value = self.value(arg);
-        let (name, words) = match self.types.basic(ty) {
-            Some(Basic::String) => ("print_text", value),
-            Some(Basic::Bool) => {
-                let word = self.ins(|ins| ins.uextend(I64, value[0]));
-                ("print_bool", vec![word])
-            }
-            _ if self.types.is_float(ty) => {
-                let double = self.number(value[0], ty, basic::FLOAT64);
-                let bits = self.ins(|ins| ins.bitcast(I64, MemFlagsData::new(), double));
-                ("print_float", vec![bits])
-            }
-            Some(Basic::UnsafePointer) | None => ("print_int", vec![value[0]]),
-            _ => {
-                let name = if self.is_signed(ty) {
-                    "print_int"
-                } else {
-                    "print_uint"
-                };
-                (name, vec![self.number(value[0], ty, basic::INT)])
-            }
-        };
-        self.host(name, &words);
     }
 
     fn add_cleanup(&self, args: &'p [Expr]) -> Vals {

@@ -92,6 +92,7 @@ impl<'p> Body<'_, '_, 'p> {
     fn slice(&self, of: &'p Expr, bounds: &'p [Option<Box<Expr>>; 3]) -> Vals {
         let (at, length, cap, elem) = self.elements(of);
         let text = self.types.is_string(self.ty(of));
+        let fixed = text || self.array(self.ty(of)).is_some();
         let value = |bound: &'p Option<Box<Expr>>| Some(self.index_value(bound.as_deref()?));
         let bounds = bounds.each_ref().map(value);
         let low = bounds[0].unwrap_or_else(|| self.int(0));
@@ -103,13 +104,13 @@ impl<'p> Body<'_, '_, 'p> {
         };
         match bounds {
             [_, _, Some(_)] => {
-                above(max, cap, 2);
+                above(max, cap, if fixed { 6 } else { 2 });
                 above(high, max, 4);
             }
-            [_, Some(_), _] => above(high, max, if text { 3 } else { 0 }),
+            [_, Some(_), _] => above(high, max, if fixed { 3 } else { 0 }),
             _ => {}
         }
-        above(low, high, 1);
+        above(low, high, if bounds[2].is_some() { 5 } else { 1 });
         let new_length = self.ins(|ins| ins.isub(high, low));
         let new_cap = self.ins(|ins| ins.isub(max, low));
         let moved = self.element(at, elem, low);

@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::sync::Mutex;
 
-use fing::error::SetFinalizerError;
+use fing::error::{AddCleanupError, SetFinalizerError};
 use fing::stubs::signature::Type;
 use fing::{
     Abi, Cleanup, CleanupArgument, CleanupFn, FinalizerFn, FinalizerOptions, HeldValue, Mutator,
@@ -122,13 +122,17 @@ pub(super) extern "C" fn run_cleanup(closure: usize) {
 /// The words of an interface: its type's, and the value.
 type Interface = [u64; 2];
 
-/// A closure as an object of the heap, which those that capture nothing are not.
+/// A closure as an object of the heap, which nil and those that capture nothing are not.
 fn in_heap(ctx: &mut Ctx, closure: usize) -> usize {
-    if closure == 0 || ctx.mutator().adopt(closure).is_ok() {
+    if closure != 0 && ctx.mutator().adopt(closure).is_ok() {
         return closure;
     }
     let copy = ctx.object_of("struct { code uintptr }");
-    write(copy, read(closure));
+    let code = match closure {
+        0 => ctx.vm.called["runtime.callNil"] as u64,
+        _ => read(closure),
+    };
+    write(copy, code);
     copy
 }
 
@@ -221,7 +225,11 @@ fn register(
     let held = HeldValue::Object(mutator.adopt(of.closure).map_err(message)?);
     let options = FinalizerOptions::new().context(held);
     if let Err(error) = mutator.set_finalizer_with(value, &function, options) {
-        return refused(error);
+        use SetFinalizerError::{Mismatch, NotAssignable};
+        return match error {
+            NotAssignable { .. } | Mismatch { .. } => Err(cannot),
+            error => refused(error),
+        };
     }
     let reusable = vm.finalizers.go.is_none();
     let prepare = || vm.runtime.prepare_finalizer(elem, &function).ok();
@@ -241,24 +249,26 @@ fn refused<T>(error: SetFinalizerError) -> Result<Option<T>, String> {
 /// `runtime.AddCleanup`: the number of the cleanup.
 pub(super) fn add_cleanup(ctx: &mut Ctx, pointer: usize, closure: usize, argument: usize) -> usize {
     let vm = ctx.vm;
-    let wrong = match pointer {
-        0 => "ptr is nil",
-        _ if argument == pointer => "ptr is equal to arg, cleanup will never run",
-        _ => "",
-    };
-    if !wrong.is_empty() {
-        fail::begin(ctx, &format!("runtime.AddCleanup: {wrong}"));
-        return 0;
-    }
     sched::start_finalizers(vm);
     let closure = in_heap(ctx, closure);
     let mutator = ctx.mutator();
     let held = CleanupArgument::Object(mutator.adopt(closure).or_fatal("minigo"));
-    let added = mutator.add_cleanup(pointer, &vm.finalizers.cleanup, held);
-    let added = added.map_err(|error| error.go_text().unwrap_or_else(|| message(error)));
-    let mut cleanups = lock(&vm.finalizers.cleanups);
-    cleanups.push(added.or_fatal("fatal error"));
-    cleanups.len()
+    let add = |argument| mutator.add_cleanup(pointer, &vm.finalizers.cleanup, argument);
+    // An argument that would keep the object is an error, for which it is tried first by itself.
+    let tried = || add(CleanupArgument::Word(argument as u64)).map(|tried| tried.stop());
+    let tried = (argument != 0).then(tried).transpose();
+    match tried.and_then(|_| add(held)) {
+        Ok(added) => {
+            let mut cleanups = lock(&vm.finalizers.cleanups);
+            cleanups.push(added);
+            cleanups.len()
+        }
+        Err(AddCleanupError::NotInHeap { .. }) => 0,
+        Err(error) => {
+            fail::begin(ctx, &error.go_text().unwrap_or_else(|| message(error)));
+            0
+        }
+    }
 }
 
 pub(super) fn stop_cleanup(ctx: &Ctx, number: usize) {

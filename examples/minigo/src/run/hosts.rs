@@ -2,10 +2,12 @@
 //! names, those of the prelude that have no body.
 #![forbid(unsafe_code)]
 
+use std::sync::atomic::Ordering;
+
 use super::library::{self, outcome, write_error};
 use super::object::{bytes, copy_bytes, read};
 use super::value::{self, Held};
-use super::{Ctx, TypeInfo, chan, equal, fail, finalize, map, object, sched, text};
+use super::{Ctx, chan, equal, fail, finalize, map, object, sched, text};
 use crate::types::{Ty, basic};
 
 /// A function of the host: name, address, number of words.
@@ -61,6 +63,8 @@ macro_rules! hosts {
 pub(crate) const CALLED: &[(&str, &str)] = &[
     ("", "runtime.panicText"),
     ("", "runtime.fault"),
+    ("", "runtime.callNil"),
+    ("print", "runtime.printed"),
     ("panic_index", "runtime.panicIndex"),
     ("panic_slice", "runtime.panicSlice"),
     ("chan_new", "channel.create"),
@@ -102,10 +106,14 @@ pub(crate) const HELPERS: &[Helper] = hosts! {
         ctx.call_library("runtime.panicSlice", [found, limit, kind, 0]);
     "panic_divide"(ctx) fail::panic(ctx, "integer divide by zero");
     "panic_shift"(ctx) fail::panic(ctx, "negative shift amount");
-    "panic_make"(ctx) fail::panic(ctx, "makeslice: len out of range");
+    "panic_make"(ctx, length: u64) {
+        let what = if length > object::MOST { "len" } else { "cap" };
+        fail::panic(ctx, &format!("makeslice: {what} out of range"))
+    };
     "panic_assertion"(ctx, info: u64, to: Ty, from: Ty) fail::assertion(ctx, info, to, from);
     "panic_value"(ctx, info: usize, word: usize) fail::value(ctx, info, word);
-    "stack_overflow"(_ctx) fail::stack_overflow();
+    "stack_overflow"(_ctx)
+        fail::end(b"runtime: goroutine stack exceeds minigo's limit\nfatal error: stack overflow");
     "recover"(ctx, caller: usize) fail::recover(ctx, caller);
     "defer_begin"(ctx, frame: usize) fail::defer_begin(ctx, frame);
     "defer_after"(ctx, frame: usize) fail::defer_after(ctx, frame);
@@ -137,6 +145,7 @@ pub(crate) const HELPERS: &[Helper] = hosts! {
     "channel.ready"(ctx, goroutine: usize) ctx.vm.sched.ready(goroutine);
     "channel.fault"(ctx, text: u64, length: u64)
         fail::begin(ctx, &String::from_utf8_lossy(bytes(text, length)));
+    "sync.fatal"(_ctx, text: u64, length: u64) fail::end(bytes(text, length));
 
     "go"(ctx, closure: usize) sched::go(ctx, closure);
     "weak_make"(ctx, pointer: usize) finalize::weak_make(ctx, pointer);
@@ -148,22 +157,16 @@ pub(crate) const HELPERS: &[Helper] = hosts! {
         finalize::set_finalizer(ctx, [info, word], [finalizer_info, finalizer]);
     "runtime.KeepAlive"(_ctx, _info: u64, _word: u64) ();
     "runtime.stopCleanup"(ctx, cleanup: usize) finalize::stop_cleanup(ctx, cleanup);
-    "runtime.NumGoroutine"(ctx) ctx.vm.sched.count();
+    "runtime.goroutines"(ctx) ctx.vm.sched.count();
     "runtime.readMemStats"(ctx) library::mem_stats(ctx);
-    "debug.SetGCPercent"(ctx, percent: i64) library::set_percent(ctx, percent);
+    "debug.SetGCPercent"(ctx, percent: i64)
+        ctx.vm.percent.swap(percent.max(-1), Ordering::Relaxed);
 
     "print_text"(_ctx, at: u64, length: u64) write_error(bytes(at, length));
-    "print_bool"(_ctx, value: bool) write_error(value.to_string().as_bytes());
-    "print_int"(_ctx, value: i64) write_error(value.to_string().as_bytes());
-    "print_uint"(_ctx, value: u64) write_error(value.to_string().as_bytes());
-    "print_float"(ctx, bits: u64) {
-        ctx.buffer[0] = bits;
-        let text = fail::shown(ctx, [TypeInfo::address(ctx.vm, basic::FLOAT64), ctx.buffer()]);
-        write_error(text.as_bytes())
-    };
-    "strings.Index"(_ctx, at: u64, length: u64, part: u64, part_length: u64)
-        text::index(bytes(at, length), bytes(part, part_length));
+    "print"(ctx, info: usize, word: usize)
+        write_error(fail::shown(ctx, "runtime.printed", [info, word]).as_bytes());
     "strings.cased"(_ctx, rune: u64, upper: bool) text::cased(rune, upper);
+    "strconv.IsPrint"(_ctx, rune: u64) text::is_print(rune);
     "strconv.decimal"(ctx, value: f64, decimals: i64, bits: u64, exponent: bool) {
         let decimals = usize::try_from(decimals).ok();
         ctx.leave_text(text::of_float(value, decimals, bits == 32, exponent).as_bytes())
@@ -185,6 +188,12 @@ pub(crate) const HELPERS: &[Helper] = hosts! {
     "value.Part"(ctx, info: u64, at: u64, index: usize) {
         let part = Held::of(ctx, [info, at]).and_then(|held| held.part(index));
         value::leave(ctx, part)
+    };
+    "value.PartType"(ctx, info: u64, at: u64, index: usize) {
+        let part = Held::of(ctx, [info, at]).and_then(|held| held.part(index));
+        let ty = part.map_or(basic::VOID, |(ty, _)| ty);
+        ctx.leave_text(ctx.types().show(ty).as_bytes());
+        ctx.results[2] = (ctx.types().integer(ty) == Some((8, false))).into()
     };
     "value.Field"(ctx, info: u64, at: u64, index: usize) {
         let name = Held::of(ctx, [info, at]).map_or("", |held| held.field(index));

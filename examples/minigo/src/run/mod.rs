@@ -66,7 +66,7 @@ pub(crate) struct Ctx {
     number: usize,
     panics: Vec<fail::Panic>,
     /// The panic that goes up.
-    pending: [usize; 2],
+    pending: fail::Chain,
     /// The `select` that is being prepared, and the types of what its cases send or receive.
     selection: usize,
     selected: Vec<Ty>,
