@@ -30,6 +30,9 @@ type turn struct {
 
 type queue struct{ first, last *waiter }
 
+// Timers is the number of goroutines that are timers of the package time.
+var Timers int
+
 // Functions of the host: ready lets a goroutine that is parked go on.
 func goroutine() int
 func park()

@@ -1,10 +1,10 @@
 package errors
 
-type text struct{ s string }
+type errorString struct{ s string }
 
-func (t *text) Error() string { return t.s }
+func (e *errorString) Error() string { return e.s }
 
-func New(s string) error { return &text{s} }
+func New(s string) error { return &errorString{s} }
 
 func Unwrap(err error) error {
 	if u, ok := err.(interface{ Unwrap() error }); ok {
@@ -13,15 +13,32 @@ func Unwrap(err error) error {
 	return nil
 }
 
+// same is false for errors that have no ==.
+func same(err, target error) (is bool) {
+	defer func() { recover() }()
+	return err == target
+}
+
 func Is(err, target error) bool {
-	for err != nil {
-		if err == target {
-			return true
+	if err == nil || target == nil {
+		return err == target
+	}
+	if same(err, target) {
+		return true
+	}
+	if is, ok := err.(interface{ Is(error) bool }); ok && is.Is(target) {
+		return true
+	}
+	switch u := err.(type) {
+	case interface{ Unwrap() error }:
+		next := u.Unwrap()
+		return next != nil && Is(next, target)
+	case interface{ Unwrap() []error }:
+		for _, err := range u.Unwrap() {
+			if Is(err, target) {
+				return true
+			}
 		}
-		if is, ok := err.(interface{ Is(error) bool }); ok && is.Is(target) {
-			return true
-		}
-		err = Unwrap(err)
 	}
 	return false
 }

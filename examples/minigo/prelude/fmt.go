@@ -10,6 +10,7 @@ import (
 )
 
 type Stringer interface{ String() string }
+type GoStringer interface{ GoString() string }
 
 func Fprint(w io.Writer, a ...any) (n int, err error)   { return w.Write(joined(a, false)) }
 func Fprintln(w io.Writer, a ...any) (n int, err error) { return w.Write(joined(a, true)) }
@@ -27,50 +28,73 @@ func Sprint(a ...any) string                 { return string(joined(a, false)) }
 func Sprintln(a ...any) string               { return string(joined(a, true)) }
 func Sprintf(format string, a ...any) string { return string(formatted(format, a)) }
 
-type wrapped struct {
+type wrapError struct {
 	text string
 	err  error
 }
 
-func (w *wrapped) Error() string { return w.text }
-func (w *wrapped) Unwrap() error { return w.err }
+func (w *wrapError) Error() string { return w.text }
+func (w *wrapError) Unwrap() error { return w.err }
 
-func Errorf(format string, a ...any) error {
-	text := Sprintf(format, a...)
-	n := 0
-	for i := 0; i+1 < len(format); i++ {
-		if format[i] != '%' {
-			continue
-		}
-		i++
-		if format[i] == 'w' && n < len(a) {
-			if err, ok := a[n].(error); ok {
-				return &wrapped{text, err}
-			}
-		}
-		if format[i] != '%' {
-			n++
-		}
-	}
-	return errors.New(text)
+type wrapErrors struct {
+	text   string
+	errors []error
 }
 
-// printer prints values to out, as a verb with its flags says.
-type printer struct {
-	out                             []byte
-	verb                            byte
+func (w *wrapErrors) Error() string   { return w.text }
+func (w *wrapErrors) Unwrap() []error { return w.errors }
+
+func Errorf(format string, a ...any) error {
+	p := &printer{wraps: true, wrapped: make([]bool, len(a))}
+	p.format(format, a)
+	text := string(p.out)
+	switch p.count {
+	case 0:
+		return errors.New(text)
+	case 1:
+		for i, v := range a {
+			if p.wrapped[i] {
+				err, _ := v.(error)
+				return &wrapError{text, err}
+			}
+		}
+	}
+	w := &wrapErrors{text: text}
+	for i, v := range a {
+		if err, ok := v.(error); ok && p.wrapped[i] {
+			w.errors = append(w.errors, err)
+		}
+	}
+	return w
+}
+
+type flags struct {
 	plus, minus, sharp, space, zero bool
-	// Fields are printed with their names: %+v.
-	names bool
-	// Text is printed in quotes: %#v.
-	quotes bool
-	// None if it is negative.
-	width, precision int
+	// %+v and %#v, which mean nothing for the numbers and text inside.
+	plusV, sharpV          bool
+	hasWidth, hasPrecision bool
+	width, precision       int
+}
+
+// printer prints values to out.
+type printer struct {
+	out []byte
+	flags
+	// Values are printed without their methods, as their verb is wrong.
+	erroring bool
+	// The value of a method's panic is printed.
+	panicking bool
+	// Arguments have been chosen by their numbers, the last one by a wrong one.
+	reordered, wrong bool
+	// For Errorf: which arguments are for a %w, and how many %w there are.
+	wraps   bool
+	wrapped []bool
+	count   int
 }
 
 // joined has a space between all values, or between those of which none is text.
 func joined(a []any, line bool) []byte {
-	p := &printer{verb: 'v', precision: -1}
+	p := &printer{}
 	wasText := true
 	for i, v := range a {
 		isText := value.Kind(v) == value.String
@@ -78,7 +102,7 @@ func joined(a []any, line bool) []byte {
 			p.write(" ")
 		}
 		wasText = isText
-		p.value(v, 0, true)
+		p.argument(v, 'v')
 	}
 	if line {
 		p.write("\n")
@@ -88,63 +112,80 @@ func joined(a []any, line bool) []byte {
 
 func formatted(format string, a []any) []byte {
 	p := &printer{}
+	p.format(format, a)
+	return p.out
+}
+
+func (p *printer) format(format string, a []any) {
 	next := 0
 	for {
-		at := strings.Index(format, "%")
+		at := strings.IndexByte(format, '%')
 		if at < 0 {
 			p.write(format)
 			break
 		}
 		p.write(format[:at])
-		format = p.flags(format[at+1:], a, &next)
+		format, next = p.options(format[at+1:], a, next)
 		if format == "" {
 			p.write("%!(NOVERB)")
 			break
 		}
-		verb := format[0]
-		format = format[1:]
-		p.verb = verb
-		if verb == '%' {
+		verb, size := first(format)
+		format = format[size:]
+		switch {
+		case verb == '%':
 			p.write("%")
 			continue
-		}
-		if next >= len(a) {
-			p.write("%!" + string(rune(verb)) + "(MISSING)")
+		case p.wrong:
+			p.write("%!" + string(verb) + "(BADINDEX)")
 			continue
-		}
-		if verb == 'w' {
-			p.verb = 'v'
-		}
-		if p.verb == 'v' {
-			p.names, p.quotes = p.plus, p.sharp
+		case next >= len(a):
+			p.write("%!" + string(verb) + "(MISSING)")
+			continue
+		case verb == 'w' || verb == 'v':
+			if verb == 'w' && p.wraps {
+				p.wrapped[next] = true
+				p.count++
+			}
+			p.plusV, p.sharpV = p.plus, p.sharp
 			p.plus, p.sharp = false, false
 		}
-		p.value(a[next], 0, true)
+		p.argument(a[next], verb)
 		next++
 	}
-	if next < len(a) {
-		p.flags("", nil, nil)
-		p.verb = 'v'
-		p.write("%!(EXTRA ")
-		for i, v := range a[next:] {
-			if i > 0 {
-				p.write(", ")
-			}
-			if v != nil {
-				p.write(value.TypeName(v) + "=")
-			}
-			p.value(v, 0, true)
-		}
-		p.write(")")
+	if p.reordered || next >= len(a) {
+		return
 	}
-	return p.out
+	p.flags = flags{}
+	p.write("%!(EXTRA ")
+	for i, v := range a[next:] {
+		if i > 0 {
+			p.write(", ")
+		}
+		if v != nil {
+			p.write(value.TypeName(v) + "=")
+		}
+		p.argument(v, 'v')
+	}
+	p.write(")")
 }
 
-// flags reads what is before a verb, and returns the rest.
-func (p *printer) flags(format string, a []any, next *int) string {
-	p.plus, p.minus, p.sharp, p.space, p.zero = false, false, false, false, false
-	p.names, p.quotes = false, false
-	p.width, p.precision = -1, -1
+// first is the first character of a text, and its bytes.
+func first(s string) (rune, int) {
+	size := len(s)
+	for i := range s {
+		if i > 0 {
+			size = i
+			break
+		}
+	}
+	return []rune(s[:size])[0], size
+}
+
+// options reads what is between % and the verb: returns the rest, and the next argument.
+func (p *printer) options(format string, a []any, next int) (string, int) {
+	p.flags = flags{}
+	p.wrong = false
 flags:
 	for format != "" {
 		switch format[0] {
@@ -163,371 +204,619 @@ flags:
 		}
 		format = format[1:]
 	}
-	p.width, format = number(format, a, next)
-	if p.width < -1 {
-		p.width, p.minus = -p.width, true
+	chosen := false
+	format, next, chosen = p.choose(format, a, next)
+	if format != "" && format[0] == '*' {
+		p.width, p.hasWidth, next = fromArgument(a, next)
+		if !p.hasWidth {
+			p.write("%!(BADWIDTH)")
+		}
+		if p.width < 0 {
+			p.width, p.minus, p.zero = -p.width, true, false
+		}
+		format, chosen = format[1:], false
+	} else {
+		p.width, p.hasWidth, format = number(format)
+		p.wrong = p.wrong || chosen && p.hasWidth
 	}
-	if format != "" && format[0] == '.' {
-		p.precision, format = number(format[1:], a, next)
-		if p.precision < 0 {
-			p.precision = 0
+	if len(format) > 1 && format[0] == '.' {
+		p.wrong = p.wrong || chosen
+		format, next, chosen = p.choose(format[1:], a, next)
+		if format != "" && format[0] == '*' {
+			p.precision, p.hasPrecision, next = fromArgument(a, next)
+			if p.precision < 0 {
+				p.precision, p.hasPrecision = 0, false
+			}
+			if !p.hasPrecision {
+				p.write("%!(BADPREC)")
+			}
+			format, chosen = format[1:], false
+		} else {
+			p.precision, _, format = number(format)
+			p.hasPrecision = true
 		}
 	}
-	return format
+	if !chosen {
+		format, next, _ = p.choose(format, a, next)
+	}
+	return format, next
 }
 
-// number reads a width or precision; -1: there is none.
-func number(format string, a []any, next *int) (int, string) {
-	if format != "" && format[0] == '*' && *next < len(a) {
-		n, _ := a[*next].(int)
-		*next++
-		return n, format[1:]
-	}
-	n := -1
+const most = 1000000
+
+// number reads a width or precision, if there is one.
+func number(format string) (n int, found bool, rest string) {
 	for format != "" && '0' <= format[0] && format[0] <= '9' {
-		n = max(n, 0)*10 + int(format[0]-'0')
+		if n > most {
+			return 0, false, ""
+		}
+		n, found = n*10+int(format[0]-'0'), true
 		format = format[1:]
 	}
-	return min(n, 1<<16), format
+	return n, found, format
+}
+
+// fromArgument takes a width or precision from the arguments.
+func fromArgument(a []any, next int) (n int, found bool, after int) {
+	if next >= len(a) {
+		return 0, false, next
+	}
+	bits := value.Bits(a[next])
+	switch value.Kind(a[next]) {
+	case value.Int:
+		found = true
+	case value.Uint:
+		found = int64(bits) >= 0
+	}
+	n = int(bits)
+	if !found || n > most || n < -most {
+		n, found = 0, false
+	}
+	return n, found, next + 1
+}
+
+// choose reads the number of an argument in brackets, if there is one.
+func (p *printer) choose(format string, a []any, next int) (rest string, chosen int, found bool) {
+	if format == "" || format[0] != '[' {
+		return format, next, false
+	}
+	p.reordered = true
+	end := strings.IndexByte(format, ']')
+	if end < 0 || len(format) < 3 {
+		p.wrong = true
+		return format[1:], next, false
+	}
+	n, is, after := number(format[1:end])
+	if is = is && after == ""; is && 1 <= n && n <= len(a) {
+		return format[end+1:], n - 1, true
+	}
+	p.wrong = true
+	return format[end+1:], next, is
 }
 
 func (p *printer) write(s string) { p.out = append(p.out, s...) }
 
-// pad prints text at the width that is wanted.
-func (p *printer) pad(s string, zeros bool) {
-	missing := 0
-	if p.width > 0 {
-		missing = max(p.width-len([]rune(s)), 0)
+func (p *printer) padding(n int) {
+	fill := byte(' ')
+	if p.zero && !p.minus {
+		fill = '0'
 	}
-	fill := " "
-	if zeros && p.zero && !p.minus {
-		fill = "0"
-	}
-	if p.minus {
-		p.write(s + strings.Repeat(fill, missing))
-	} else {
-		p.write(strings.Repeat(fill, missing) + s)
+	for range n {
+		p.out = append(p.out, fill)
 	}
 }
 
+// pad prints text at the width that is wanted.
+func (p *printer) pad(s string) {
+	missing := p.width
+	if missing > 0 {
+		for range s {
+			missing--
+		}
+	}
+	if !p.minus {
+		p.padding(missing)
+	}
+	p.write(s)
+	if p.minus {
+		p.padding(missing)
+	}
+}
+
+// padNumber is pad without zeros: they are there already.
+func (p *printer) padNumber(s string) {
+	zero := p.zero
+	p.zero = false
+	p.pad(s)
+	p.zero = zero
+}
+
 // bad prints a value whose verb is not for it.
-func (p *printer) bad(v any) {
-	p.write("%!" + string(rune(p.verb)) + "(")
+func (p *printer) bad(v any, verb rune) {
+	p.erroring = true
+	p.write("%!" + string(verb) + "(")
 	if v != nil {
-		verb := p.verb
-		p.verb = 'v'
 		p.write(value.TypeName(v) + "=")
-		p.value(v, 1, false)
-		p.verb = verb
+		p.argument(v, 'v')
 	} else {
 		p.write("<nil>")
 	}
 	p.write(")")
+	p.erroring = false
+}
+
+func (p *printer) argument(v any, verb rune) {
+	_, isBytes := v.([]byte)
+	switch {
+	case v == nil && (verb == 'T' || verb == 'v'):
+		p.pad("<nil>")
+	case v == nil:
+		p.bad(v, verb)
+	case verb == 'T':
+		p.text(v, value.TypeName(v), 's')
+	case verb == 'p':
+		p.pointer(v, verb)
+	case isBytes || !p.method(v, verb):
+		p.value(v, verb, 0, true)
+	}
 }
 
 // value prints a value that is depth levels inside others; by its own methods, if these are open
 // to fmt.
-func (p *printer) value(v any, depth int, methods bool) {
-	if v == nil {
-		if depth == 0 && p.verb != 'v' && p.verb != 'T' {
-			p.bad(v)
-		} else {
-			p.pad("<nil>", true)
-		}
+func (p *printer) value(v any, verb rune, depth int, open bool) {
+	if depth > 0 && open && p.method(v, verb) {
 		return
 	}
-	if depth == 0 && p.verb == 'T' {
-		p.pad(value.TypeName(v), true)
-		return
-	}
-	if depth == 0 && p.verb == 'p' {
-		p.pointer(v)
-		return
-	}
-	if methods && p.hasMethod(v) {
-		return
-	}
-	switch kind := value.Kind(v); kind {
+	switch value.Kind(v) {
 	case value.Bool:
-		if p.verb != 'v' && p.verb != 't' {
-			p.bad(v)
+		if verb != 'v' && verb != 't' {
+			p.bad(v, verb)
 		} else {
-			p.pad(strconv.FormatBool(value.Bits(v) != 0), true)
+			p.pad(strconv.FormatBool(value.Bits(v) != 0))
 		}
 	case value.Int:
-		p.integer(v, true)
+		p.integer(v, value.Bits(v), true, verb)
 	case value.Uint:
-		p.integer(v, false)
+		p.integer(v, value.Bits(v), false, verb)
 	case value.Float:
-		p.float(v)
+		p.float(v, verb)
 	case value.String:
-		p.text(v, value.AsString(v))
+		p.text(v, value.AsString(v), verb)
 	case value.Map:
-		p.write("map[")
-		for i, entry := range sorted(v) {
-			if i > 0 {
-				p.write(" ")
-			}
-			p.value(value.Entry(v, entry, 0), depth+1, methods)
-			p.write(":")
-			p.value(value.Entry(v, entry, 1), depth+1, methods)
+		if !p.begin(v, "map[", value.Word(v) == 0, false) {
+			return
 		}
-		p.write("]")
+		for i, entry := range sorted(v) {
+			p.between(i)
+			p.part(v, value.Entry(v, entry, 0), 0, verb, depth, open)
+			p.write(":")
+			p.part(v, value.Entry(v, entry, 1), 1, verb, depth, open)
+		}
+		p.end("]")
 	case value.Struct:
-		p.write("{")
+		p.begin(v, "{", false, false)
 		for i := range value.Len(v) {
-			if i > 0 {
-				p.write(" ")
-			}
+			p.between(i)
 			name := value.Field(v, i)
-			if p.names {
+			if p.plusV || p.sharpV {
 				p.write(name + ":")
 			}
-			open := methods && (name[0] >= 'A' && name[0] <= 'Z' || name[0] >= 0x80)
-			p.value(value.Part(v, i), depth+1, open)
+			c, _ := first(name)
+			open := open && strings.ToUpper(string(c)) == string(c) && c != '_'
+			p.part(v, value.Part(v, i), i, verb, depth, open)
 		}
 		p.write("}")
 	case value.Slice, value.Array:
-		if p.isText(v) {
+		if p.isText(v, verb) {
 			return
 		}
-		p.write("[")
-		for i := range value.Len(v) {
-			if i > 0 {
-				p.write(" ")
-			}
-			p.value(value.Part(v, i), depth+1, methods)
+		isNil := value.Kind(v) == value.Slice && value.Word(v) == 0
+		if !p.begin(v, "[", isNil, depth == 0 && verb != 'w') {
+			return
 		}
-		p.write("]")
+		for i := range value.Len(v) {
+			p.between(i)
+			p.part(v, value.Part(v, i), i, verb, depth, open)
+		}
+		p.end("]")
 	case value.Pointer:
 		if depth == 0 && value.Len(v) > 0 {
 			switch to := value.Part(v, 0); value.Kind(to) {
 			case value.Array, value.Slice, value.Struct, value.Map:
 				p.write("&")
-				p.value(to, depth+1, methods)
+				p.value(to, verb, depth+1, open)
 				return
 			}
 		}
-		p.pointer(v)
+		p.pointer(v, verb)
 	default:
-		p.pointer(v)
+		p.pointer(v, verb)
 	}
 }
 
-// hasMethod prints a value by its method Error or String, if the verb wants text and there is one.
-func (p *printer) hasMethod(v any) bool {
-	switch p.verb {
-	case 'v', 's', 'x', 'X', 'q':
-		switch m := v.(type) {
-		case error:
-			p.calls(v, "Error", m.Error)
+// part prints a part of a value, which has a type of its own if it is a nil interface.
+func (p *printer) part(of, part any, i int, verb rune, depth int, open bool) {
+	switch {
+	case part != nil:
+		p.value(part, verb, depth+1, open)
+	case p.sharpV:
+		name, _ := value.PartType(of, i)
+		p.write(name + "(nil)")
+	default:
+		p.write("<nil>")
+	}
+}
+
+// begin prints what is in front of the parts; false: that is all.
+func (p *printer) begin(v any, bracket string, isNil, isBytes bool) bool {
+	if !p.sharpV {
+		p.write(bracket)
+		return true
+	}
+	name := value.TypeName(v)
+	if isBytes && name == "[]uint8" {
+		name = "[]byte"
+	}
+	p.write(name)
+	if isNil {
+		p.write("(nil)")
+	} else {
+		p.write("{")
+	}
+	return !isNil
+}
+
+func (p *printer) between(i int) {
+	switch {
+	case i == 0:
+	case p.sharpV:
+		p.write(", ")
+	default:
+		p.write(" ")
+	}
+}
+
+func (p *printer) end(bracket string) {
+	if p.sharpV {
+		bracket = "}"
+	}
+	p.write(bracket)
+}
+
+// method prints a value by its method Error or String, if the verb wants text and there is one.
+func (p *printer) method(v any, verb rune) bool {
+	if p.erroring {
+		return false
+	}
+	err, isError := v.(error)
+	if verb == 'w' {
+		if !isError || !p.wraps {
+			p.bad(v, verb)
 			return true
-		case Stringer:
-			p.calls(v, "String", m.String)
+		}
+		verb = 'v'
+	}
+	if p.sharpV {
+		if m, ok := v.(GoStringer); ok {
+			p.calls(v, 's', verb, "GoString", m.GoString)
+			return true
+		}
+		return false
+	}
+	switch verb {
+	case 'v', 's', 'x', 'X', 'q':
+		if isError {
+			p.calls(v, verb, verb, "Error", err.Error)
+			return true
+		}
+		if m, ok := v.(Stringer); ok {
+			p.calls(v, verb, verb, "String", m.String)
 			return true
 		}
 	}
 	return false
 }
 
-func (p *printer) calls(v any, name string, method func() string) {
+func (p *printer) calls(v any, verb, shown rune, name string, method func() string) {
 	defer func() {
 		err := recover()
 		if err == nil {
 			return
 		}
 		if value.Kind(v) == value.Pointer && value.Word(v) == 0 {
-			p.pad("<nil>", true)
+			p.write("<nil>")
 			return
 		}
-		verb := p.verb
-		p.verb = 'v'
-		p.write("%!" + string(rune(verb)) + "(PANIC=" + name + " method: ")
-		p.value(err, 0, true)
+		if p.panicking {
+			panic(err)
+		}
+		old := p.flags
+		p.flags = flags{}
+		p.write("%!" + string(shown) + "(PANIC=" + name + " method: ")
+		p.panicking = true
+		p.argument(err, 'v')
+		p.panicking = false
 		p.write(")")
-		p.verb = verb
+		p.flags = old
 	}()
-	p.text(v, method())
+	p.text(v, method(), verb)
 }
 
-func (p *printer) text(v any, s string) {
-	if p.precision >= 0 && p.verb != 'v' {
-		if runes := []rune(s); p.precision < len(runes) {
-			s = string(runes[:p.precision])
-		}
-	}
-	switch p.verb {
+// text prints what a value is as text.
+func (p *printer) text(v any, s string, verb rune) {
+	switch verb {
 	case 'v', 's':
-		if p.quotes {
-			s = strconv.Quote(s)
+		s = p.cut(s)
+		if verb == 'v' && p.sharpV {
+			s = p.quoted(s)
 		}
+		p.pad(s)
 	case 'q':
-		s = strconv.Quote(s)
+		p.pad(p.quoted(p.cut(s)))
 	case 'x', 'X':
-		var digits strings.Builder
-		for i := range len(s) {
-			digits.WriteString(strconv.FormatUint(uint64(s[i])|0x100, 16)[1:])
+		if p.hasPrecision && p.precision < len(s) {
+			s = s[:p.precision]
 		}
-		s = p.cased(digits.String())
+		digits := ""
+		for i := range len(s) {
+			if i > 0 && p.space {
+				digits += " "
+			}
+			if p.sharp && (i == 0 || p.space) {
+				digits += "0x"
+			}
+			digits += strconv.FormatUint(uint64(s[i])|0x100, 16)[1:]
+		}
+		p.pad(cased(digits, verb))
 	default:
-		p.bad(v)
-		return
+		p.bad(v, verb)
 	}
-	p.pad(s, true)
 }
 
-func (p *printer) cased(digits string) string {
-	if p.verb == 'X' {
+// cut leaves as many characters as the precision says.
+func (p *printer) cut(s string) string {
+	left := p.precision
+	for i := range s {
+		if p.hasPrecision && left == 0 {
+			return s[:i]
+		}
+		left--
+	}
+	return s
+}
+
+func (p *printer) quoted(s string) string {
+	switch {
+	case p.sharp && strconv.CanBackquote(s):
+		return "`" + s + "`"
+	case p.plus:
+		return strconv.QuoteToASCII(s)
+	}
+	return strconv.Quote(s)
+}
+
+func cased(digits string, verb rune) string {
+	if verb == 'X' {
 		return strings.ToUpper(digits)
 	}
 	return digits
 }
 
 // isText prints bytes as text, if the verb says so.
-func (p *printer) isText(v any) bool {
-	switch p.verb {
+func (p *printer) isText(v any, verb rune) bool {
+	switch verb {
 	case 's', 'q', 'x', 'X':
-		if kind := value.TypeName(v); !strings.HasSuffix(kind, "]uint8") {
+		if _, bytes := value.PartType(v, 0); !bytes {
 			return false
 		}
 		text := make([]byte, value.Len(v))
 		for i := range text {
 			text[i] = byte(value.Bits(value.Part(v, i)))
 		}
-		p.text(v, string(text))
+		p.text(v, string(text), verb)
 		return true
 	}
 	return false
 }
 
 // pointer prints an address.
-func (p *printer) pointer(v any) {
-	at := uint64(value.Word(v))
-	switch p.verb {
-	case 'v', 'p':
-		if p.verb == 'v' && at == 0 {
-			p.pad("<nil>", true)
-			return
-		}
-		verb := p.verb
-		p.verb, p.sharp = 'x', !p.sharp
-		p.digits(at, false, 16)
-		p.verb, p.sharp = verb, !p.sharp
-	case 'b', 'o', 'd', 'x', 'X':
-		p.integerOf(v, at, false)
+func (p *printer) pointer(v any, verb rune) {
+	switch value.Kind(v) {
+	case value.Other, value.Pointer, value.Map, value.Slice:
 	default:
-		p.bad(v)
+		p.bad(v, verb)
+		return
+	}
+	at := uint64(value.Word(v))
+	switch verb {
+	case 'v', 'p':
+		switch {
+		case verb == 'p' || at != 0 && !p.sharpV:
+			p.address(at, !p.sharp)
+		case !p.sharpV:
+			p.pad("<nil>")
+		default:
+			p.write("(" + value.TypeName(v) + ")(")
+			if at == 0 {
+				p.write("nil")
+			} else {
+				p.address(at, true)
+			}
+			p.write(")")
+		}
+	case 'b', 'o', 'd', 'x', 'X':
+		p.integer(v, at, false, verb)
+	default:
+		p.bad(v, verb)
 	}
 }
 
-func (p *printer) integer(v any, signed bool) { p.integerOf(v, value.Bits(v), signed) }
+func (p *printer) address(at uint64, prefix bool) {
+	sharp := p.sharp
+	p.sharp = prefix
+	p.digits(at, false, 16, 'v')
+	p.sharp = sharp
+}
 
-func (p *printer) integerOf(v any, n uint64, signed bool) {
-	negative := signed && int64(n) < 0
-	size := n
-	if negative {
-		size = -n
-	}
-	switch p.verb {
+func (p *printer) integer(v any, n uint64, signed bool, verb rune) {
+	switch verb {
 	case 'v', 'd':
-		p.digits(size, negative, 10)
-	case 'b':
-		p.digits(size, negative, 2)
-	case 'o', 'O':
-		p.digits(size, negative, 8)
-	case 'x', 'X':
-		p.digits(size, negative, 16)
-	case 'c', 'q', 'U':
-		r := rune(n)
-		if n > 0x10ffff {
-			r = 0xfffd
+		if verb == 'v' && p.sharpV && !signed {
+			p.address(n, true)
+		} else {
+			p.digits(n, signed, 10, verb)
 		}
-		switch p.verb {
-		case 'c':
-			p.pad(string(r), true)
-		case 'q':
-			p.pad(strconv.QuoteRune(r), true)
+	case 'b':
+		p.digits(n, signed, 2, verb)
+	case 'o', 'O':
+		p.digits(n, signed, 8, verb)
+	case 'x', 'X':
+		p.digits(n, signed, 16, verb)
+	case 'c', 'q', 'U':
+		r := rune(min(n, 0x110000))
+		switch {
+		case verb == 'c':
+			p.pad(string(r))
+		case verb == 'q' && p.plus:
+			p.pad(strconv.QuoteRuneToASCII(r))
+		case verb == 'q':
+			p.pad(strconv.QuoteRune(r))
 		default:
 			digits := strings.ToUpper(strconv.FormatUint(n, 16))
-			p.pad("U+"+strings.Repeat("0", max(4-len(digits), 0))+digits, false)
+			zeros := strings.Repeat("0", max(max(p.precision, 4)-len(digits), 0))
+			shown := ""
+			if p.sharp && strconv.IsPrint(r) {
+				shown = " '" + string(r) + "'"
+			}
+			p.padNumber("U+" + zeros + digits + shown)
 		}
 	default:
-		p.bad(v)
+		p.bad(v, verb)
 	}
 }
 
-func (p *printer) sign(negative bool) string {
+func (p *printer) digits(n uint64, signed bool, base int, verb rune) {
+	sign := ""
 	switch {
-	case negative:
-		return "-"
+	case signed && int64(n) < 0:
+		n, sign = -n, "-"
 	case p.plus:
-		return "+"
+		sign = "+"
 	case p.space:
-		return " "
+		sign = " "
 	}
-	return ""
-}
-
-func (p *printer) digits(size uint64, negative bool, base int) {
-	if p.precision == 0 && size == 0 {
-		p.pad("", false)
-		return
-	}
-	digits := p.cased(strconv.FormatUint(size, base))
-	sign := p.sign(negative)
 	wanted := p.precision
-	if wanted < 0 && p.zero && !p.minus {
+	switch {
+	case p.hasPrecision && wanted == 0 && n == 0:
+		p.padNumber("")
+		return
+	case !p.hasPrecision && p.zero && !p.minus:
 		wanted = p.width - len(sign)
 	}
+	digits := strconv.FormatUint(n, base)
 	digits = strings.Repeat("0", max(wanted-len(digits), 0)) + digits
 	switch {
-	case p.verb == 'O':
-		sign += "0o"
 	case !p.sharp:
 	case base == 2:
-		sign += "0b"
+		digits = "0b" + digits
 	case base == 8 && digits[0] != '0':
-		sign += "0"
+		digits = "0" + digits
 	case base == 16:
-		sign += p.cased("0x")
+		digits = "0x" + digits
 	}
-	p.pad(sign+digits, false)
+	if verb == 'O' {
+		digits = "0o" + digits
+	}
+	p.padNumber(sign + cased(digits, verb))
 }
 
-func (p *printer) float(v any) {
-	f, bits := value.AsFloat(v), 8*value.Size(v)
-	format, precision := p.verb, p.precision
-	switch format {
+func (p *printer) float(v any, verb rune) {
+	format, precision := verb, -1
+	switch verb {
 	case 'v':
 		format = 'g'
+	case 'b', 'g', 'G', 'x', 'X':
+	case 'e', 'E', 'f':
+		precision = 6
 	case 'F':
-		format = 'f'
-	case 'e', 'f':
-		if precision < 0 {
-			precision = 6
-		}
-	case 'g':
+		format, precision = 'f', 6
 	default:
-		p.bad(v)
+		p.bad(v, verb)
 		return
 	}
-	digits := strconv.FormatFloat(f, format, precision, bits)
-	negative := digits[0] == '-'
-	if negative || digits[0] == '+' {
-		digits = digits[1:]
+	if p.hasPrecision {
+		precision = p.precision
 	}
-	sign := p.sign(negative)
+	digits := strconv.FormatFloat(value.AsFloat(v), byte(format), precision, 8*value.Size(v))
+	sign := "+"
+	if digits[0] == '-' || digits[0] == '+' {
+		sign, digits = digits[:1], digits[1:]
+	}
+	if p.space && sign == "+" && !p.plus {
+		sign = " "
+	}
 	if digits == "Inf" || digits == "NaN" {
-		if digits == "Inf" && !negative {
-			sign = "+"
+		if digits == "NaN" && !p.space && !p.plus {
+			sign = ""
 		}
-		p.pad(sign+digits, false)
+		p.padNumber(sign + digits)
 		return
 	}
-	if p.zero && !p.minus {
-		digits = strings.Repeat("0", max(p.width-len(sign)-len(digits), 0)) + digits
+	if p.sharp && format != 'b' {
+		digits = withPoint(digits, byte(format), precision)
 	}
-	p.pad(sign+digits, false)
+	if sign == "+" && !p.plus {
+		sign = ""
+	}
+	if p.zero && !p.minus && sign != "" {
+		p.write(sign)
+		p.width = max(p.width-len(sign), 0)
+		p.pad(digits)
+		p.width += len(sign)
+		return
+	}
+	p.pad(sign + digits)
+}
+
+// withPoint is a number as %# has it: with a point, and with the zeros that %g leaves out.
+func withPoint(digits string, format byte, precision int) string {
+	wanted := 0
+	switch format {
+	case 'g', 'G', 'x':
+		wanted = precision
+		if wanted == -1 {
+			wanted = 6
+		}
+	}
+	exponents := "eE"
+	if format == 'x' || format == 'X' {
+		exponents = "pP"
+	}
+	end, point, counts := len(digits), false, false
+	for i := range len(digits) {
+		c := digits[i]
+		if c == exponents[0] || c == exponents[1] {
+			end = i
+			break
+		}
+		if c == '.' {
+			point = true
+			continue
+		}
+		counts = counts || c != '0'
+		if counts {
+			wanted--
+		}
+	}
+	tail, middle := digits[end:], ""
+	digits = digits[:end]
+	if !point {
+		if digits == "0" {
+			wanted--
+		}
+		middle = "."
+	}
+	return digits + middle + strings.Repeat("0", max(wanted, 0)) + tail
 }
 
 // sorted are the entries of a map, in the order of their keys.

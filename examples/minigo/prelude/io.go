@@ -15,7 +15,7 @@ var EOF = errors.New("EOF")
 func WriteString(w Writer, s string) (n int, err error) { return w.Write([]byte(s)) }
 
 func ReadAll(r Reader) ([]byte, error) {
-	var all []byte
+	all := []byte{}
 	part := make([]byte, 512)
 	for {
 		n, err := r.Read(part)

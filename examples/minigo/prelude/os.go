@@ -3,6 +3,7 @@ package os
 import (
 	"errors"
 	"io"
+	"io/fs"
 	"strconv"
 	"strings"
 	"time"
@@ -38,10 +39,11 @@ func remove(name string) (unused int, problem string)
 var started = int(time.Now().UnixNano())
 
 var (
-	ErrInvalid  = errors.New("invalid argument")
-	ErrExist    = errors.New("file already exists")
-	ErrNotExist = errors.New("file does not exist")
-	ErrClosed   = errors.New("file already closed")
+	ErrInvalid    = fs.ErrInvalid
+	ErrPermission = fs.ErrPermission
+	ErrExist      = fs.ErrExist
+	ErrNotExist   = fs.ErrNotExist
+	ErrClosed     = fs.ErrClosed
 )
 
 // errno is an error of the operating system, by its text.
@@ -49,25 +51,30 @@ type errno string
 
 func (e errno) Error() string { return string(e) }
 func (e errno) Is(target error) bool {
-	return target == ErrNotExist && e == "no such file or directory" ||
-		target == ErrExist && e == "file exists"
+	switch e {
+	case "no such file or directory":
+		return target == ErrNotExist
+	case "file exists", "directory not empty":
+		return target == ErrExist
+	case "permission denied", "operation not permitted":
+		return target == ErrPermission
+	}
+	return false
 }
 
-type PathError struct {
-	Op   string
-	Path string
-	Err  error
-}
+type PathError = fs.PathError
+type FileMode = fs.FileMode
 
-func (e *PathError) Error() string { return e.Op + " " + e.Path + ": " + e.Err.Error() }
-func (e *PathError) Unwrap() error { return e.Err }
-
-func IsNotExist(err error) bool { return errors.Is(err, ErrNotExist) }
-func IsExist(err error) bool    { return errors.Is(err, ErrExist) }
+func IsNotExist(err error) bool   { return errors.Is(err, ErrNotExist) }
+func IsExist(err error) bool      { return errors.Is(err, ErrExist) }
+func IsPermission(err error) bool { return errors.Is(err, ErrPermission) }
 
 func failed(op, path, problem string) error {
 	if problem == "" {
 		return nil
+	}
+	if strings.Contains(problem, "NUL byte") {
+		problem = "invalid argument"
 	}
 	return &PathError{op, path, errno(problem)}
 }
@@ -81,8 +88,6 @@ const (
 	O_EXCL   = 0x80
 	O_TRUNC  = 0x200
 )
-
-type FileMode uint32
 
 // File is an open file, by the host's number of it.
 type File struct {
@@ -111,6 +116,10 @@ func Create(name string) (*File, error) { return OpenFile(name, O_RDWR|O_CREATE|
 func CreateTemp(dir, pattern string) (*File, error) {
 	if dir == "" {
 		dir = TempDir()
+	}
+	if strings.Contains(pattern, "/") {
+		err := errors.New("pattern contains path separator")
+		return nil, &PathError{"createtemp", pattern, err}
 	}
 	before, after := pattern, ""
 	if i := strings.LastIndex(pattern, "*"); i >= 0 {

@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"internal/channel"
 	"internal/value"
 	"strconv"
 )
@@ -15,19 +16,35 @@ func panicText(v any) string {
 	case string:
 		return indented(v)
 	}
-	text := ""
+	text := printed(v)
 	switch value.Kind(v) {
 	case value.Bool, value.Int, value.Uint, value.Float:
-		text = printed(v)
 	case value.String:
-		text = "\"" + indented(value.AsString(v)) + "\""
+		text = "\"" + indented(text) + "\""
 	default:
-		return "(" + value.TypeName(v) + ") 0x" + strconv.FormatUint(uint64(value.Word(v)), 16)
+		return "(" + value.TypeName(v) + ") " + text
 	}
 	if value.IsNamed(v) {
 		return value.TypeName(v) + "(" + text + ")"
 	}
 	return text
+}
+
+// printed is what the builtin print shows of a value.
+func printed(v any) string {
+	switch value.Kind(v) {
+	case value.String:
+		return value.AsString(v)
+	case value.Bool:
+		return strconv.FormatBool(value.Bits(v) != 0)
+	case value.Int:
+		return strconv.FormatInt(int64(value.Bits(v)), 10)
+	case value.Uint:
+		return strconv.FormatUint(value.Bits(v), 10)
+	case value.Float:
+		return strconv.FormatFloat(value.AsFloat(v), 'g', -1, 8*value.Size(v))
+	}
+	return "0x" + strconv.FormatUint(uint64(value.Word(v)), 16)
 }
 
 // indented has a tab in front of each line but the first.
@@ -40,13 +57,37 @@ func indented(text string) string {
 	return text
 }
 
-// Fault is the type of the panics of the runtime.
-type Fault string
+// The types of the panics of the runtime.
+type plainError string
+type errorString string
+type boundsError string
+type TypeAssertionError struct{ text string }
+type PanicNilError struct{ text string }
 
-func (f Fault) Error() string { return string(f) }
-func (f Fault) RuntimeError() {}
+func (e plainError) Error() string          { return string(e) }
+func (e plainError) RuntimeError()          {}
+func (e errorString) Error() string         { return "runtime error: " + string(e) }
+func (e errorString) RuntimeError()         {}
+func (e boundsError) Error() string         { return "runtime error: " + string(e) }
+func (e boundsError) RuntimeError()         {}
+func (e *TypeAssertionError) Error() string { return e.text }
+func (e *TypeAssertionError) RuntimeError() {}
+func (e *PanicNilError) Error() string      { return e.text }
+func (e *PanicNilError) RuntimeError()      {}
 
-func fault(text string) { panic(Fault(text)) }
+func fault(text string) {
+	begins := func(with string) bool { return len(text) > len(with) && text[:len(with)] == with }
+	const own = "runtime error: "
+	switch {
+	case begins(own):
+		panic(errorString(text[len(own):]))
+	case begins("interface conversion"):
+		panic(&TypeAssertionError{text})
+	case begins("runtime.AddCleanup"):
+		panic(text)
+	}
+	panic(plainError(text))
+}
 
 func write(text string)
 
@@ -63,21 +104,6 @@ func print(line bool, values []any) {
 		text += "\n"
 	}
 	write(text)
-}
-
-// printed is a value of a basic type as they print it.
-func printed(v any) string {
-	switch value.Kind(v) {
-	case value.Bool:
-		return strconv.FormatBool(value.Bits(v) != 0)
-	case value.Int:
-		return strconv.FormatInt(int64(value.Bits(v)), 10)
-	case value.Uint:
-		return strconv.FormatUint(value.Bits(v), 10)
-	case value.Float:
-		return strconv.FormatFloat(value.AsFloat(v), 'g', -1, 8*value.Size(v))
-	}
-	return value.AsString(v)
 }
 
 // Conversions of text.
@@ -155,15 +181,15 @@ func raise(v any)
 
 func panicValue(v any) {
 	if v == nil {
-		fault("runtime error: panic called with nil argument")
+		v = &PanicNilError{"runtime error: panic called with nil argument"}
 	}
 	raise(v)
 }
 
 func panicAssertion(info, to, from uintptr)
-func panicNil()    { fault("runtime error: invalid memory address or nil pointer dereference") }
-func panicDivide() { fault("runtime error: integer divide by zero") }
-func panicShift()  { fault("runtime error: negative shift amount") }
+func panicNil()    { panic(errorString("invalid memory address or nil pointer dereference")) }
+func panicDivide() { panic(errorString("integer divide by zero")) }
+func panicShift()  { panic(errorString("negative shift amount")) }
 func stackOverflow()
 
 // panicBounds: the kind says which bound is out of range; one of 8 and more has no sign.
@@ -173,9 +199,9 @@ func panicBounds(found, limit, kind int) {
 		"[:F] with capacity L", "[:F] with length L", "[F:L]", "[::F] with capacity L",
 		"[::F] with length L", "[:F:L]", "[F:L:]", "[F] with length L",
 	}
-	text := "runtime error: slice bounds out of range "
+	text := "slice bounds out of range "
 	if kind%8 == 7 {
-		text = "runtime error: index out of range "
+		text = "index out of range "
 	}
 	negative := found < 0 && kind < 8
 	for _, c := range texts[kind%8] {
@@ -185,14 +211,14 @@ func panicBounds(found, limit, kind int) {
 		case c == 'F':
 			text += strconv.FormatUint(uint64(found), 10)
 		case c == ' ' && negative:
-			fault(text)
+			panic(boundsError(text))
 		case c != 'L':
 			text += string(c)
 		case !negative:
 			text += strconv.Itoa(limit)
 		}
 	}
-	fault(text)
+	panic(boundsError(text))
 }
 
 type Error interface {
@@ -212,7 +238,8 @@ func GC()
 func Gosched()
 func SetFinalizer(obj any, finalizer any)
 func KeepAlive(x any)
-func NumGoroutine() int
+func goroutines() int
+func NumGoroutine() int    { return goroutines() - channel.Timers }
 func GOMAXPROCS(n int) int { return 1 }
 
 type Cleanup struct{ number uintptr }

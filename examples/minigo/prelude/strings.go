@@ -1,14 +1,42 @@
 package strings
 
-func Index(s, part string) int
+func Index(s, part string) int {
+	for at := 0; at+len(part) <= len(s); at++ {
+		if part == "" || s[at] == part[0] && s[at:at+len(part)] == part {
+			return at
+		}
+	}
+	return -1
+}
 
-// cased is a letter in upper or lower case.
+func IndexByte(s string, c byte) int {
+	for at := range len(s) {
+		if s[at] == c {
+			return at
+		}
+	}
+	return -1
+}
+
+// cased is a letter in upper or lower case, or itself where that is more than one character.
 func cased(r rune, upper bool) rune
 
-func Contains(s, part string) bool   { return Index(s, part) >= 0 }
-func IndexByte(s string, c byte) int { return Index(s, string([]byte{c})) }
-func HasPrefix(s, p string) bool     { return len(s) >= len(p) && s[:len(p)] == p }
-func HasSuffix(s, p string) bool     { return len(s) >= len(p) && s[len(s)-len(p):] == p }
+// otherCase has the letters that are one character in Go's tables only.
+func otherCase(r rune, upper bool) rune {
+	switch {
+	case !upper && r == 0x130:
+		return 'i'
+	case upper && r >= 0x1f80 && r <= 0x1faf:
+		return r | 8
+	case upper && (r == 0x1fb3 || r == 0x1fc3 || r == 0x1ff3):
+		return r + 9
+	}
+	return cased(r, upper)
+}
+
+func Contains(s, part string) bool { return Index(s, part) >= 0 }
+func HasPrefix(s, p string) bool   { return len(s) >= len(p) && s[:len(p)] == p }
+func HasSuffix(s, p string) bool   { return len(s) >= len(p) && s[len(s)-len(p):] == p }
 
 func LastIndex(s, part string) int {
 	for at := len(s) - len(part); at >= 0; at-- {
@@ -33,7 +61,14 @@ func TrimSuffix(s, suffix string) string {
 	return s
 }
 
-func Count(s, part string) int { return len(Split(s, part)) - 1 }
+// Count: an empty part is in front of each character and at the end.
+func Count(s, part string) int {
+	n := len(Split(s, part))
+	if part == "" {
+		return n + 1
+	}
+	return n - 1
+}
 
 func Replace(s, old, new string, n int) string {
 	if old == new || n == 0 {
@@ -41,14 +76,15 @@ func Replace(s, old, new string, n int) string {
 	}
 	var b Builder
 	if old == "" {
-		for i, r := range s + "." {
+		for _, part := range Split(s, "") {
 			if n != 0 {
 				b.WriteString(new)
 				n--
 			}
-			if i < len(s) {
-				b.WriteRune(r)
-			}
+			b.WriteString(part)
+		}
+		if n != 0 {
+			b.WriteString(new)
 		}
 		return b.String()
 	}
@@ -89,6 +125,9 @@ func Repeat(s string, n int) string {
 	if n < 0 {
 		panic("strings: negative Repeat count")
 	}
+	if n > 0 && len(s) > (1<<63-1)/n {
+		panic("strings: Repeat output length overflow")
+	}
 	var b Builder
 	for range n {
 		b.WriteString(s)
@@ -108,14 +147,20 @@ func Join(parts []string, sep string) string {
 }
 
 func Split(s, sep string) []string {
+	all := []string{}
 	if sep == "" {
-		var all []string
-		for _, r := range s {
-			all = append(all, string(r))
+		start := 0
+		for i := range s {
+			if i > 0 {
+				all = append(all, s[start:i])
+			}
+			start = i
+		}
+		if s != "" {
+			all = append(all, s[start:])
 		}
 		return all
 	}
-	var all []string
 	for {
 		i := Index(s, sep)
 		if i < 0 {
@@ -129,7 +174,7 @@ func Split(s, sep string) []string {
 func mapped(s string, upper bool) string {
 	var b Builder
 	for _, r := range s {
-		b.WriteRune(cased(r, upper))
+		b.WriteRune(otherCase(r, upper))
 	}
 	return b.String()
 }
@@ -146,37 +191,58 @@ func space(r rune) bool {
 }
 
 func TrimSpace(s string) string {
-	start, end := len(s), 0
-	for i, r := range s {
-		if !space(r) {
-			start = min(start, i)
-			end = i + len(string(r))
+	start, end, at := len(s), 0, 0
+	for _, part := range Split(s, "") {
+		if !space([]rune(part)[0]) {
+			start = min(start, at)
+			end = at + len(part)
 		}
+		at += len(part)
 	}
-	if end == 0 {
-		return ""
-	}
-	return s[start:min(end, len(s))]
+	return s[min(start, end):end]
 }
 
-type Builder struct{ buf []byte }
+type Builder struct {
+	self *Builder
+	buf  []byte
+}
+
+// own is where the text is added, which a copy of a Builder has not.
+func (b *Builder) own() *[]byte {
+	if b.self == nil {
+		b.self = b
+	}
+	if b.self != b {
+		panic("strings: illegal use of non-zero Builder copied by value")
+	}
+	return &b.buf
+}
 
 func (b *Builder) WriteString(s string) (int, error) {
-	b.buf = append(b.buf, s...)
+	buf := b.own()
+	*buf = append(*buf, s...)
 	return len(s), nil
 }
 
 func (b *Builder) Write(p []byte) (int, error) {
-	b.buf = append(b.buf, p...)
+	buf := b.own()
+	*buf = append(*buf, p...)
 	return len(p), nil
 }
 
 func (b *Builder) WriteByte(c byte) error {
-	b.buf = append(b.buf, c)
+	buf := b.own()
+	*buf = append(*buf, c)
 	return nil
 }
 
 func (b *Builder) WriteRune(r rune) (int, error) { return b.WriteString(string(r)) }
 func (b *Builder) String() string                { return string(b.buf) }
 func (b *Builder) Len() int                      { return len(b.buf) }
-func (b *Builder) Reset()                        { b.buf = nil }
+func (b *Builder) Reset()                        { *b = Builder{} }
+func (b *Builder) Grow(n int) {
+	b.own()
+	if n < 0 {
+		panic("strings.Builder.Grow: negative count")
+	}
+}

@@ -5,8 +5,19 @@ type Locker interface {
 	Unlock()
 }
 
-// Another goroutine may run where an object is made. So channels are made before conditions are
-// tested that must still hold when a goroutine waits.
+// fatal ends the program.
+func fatal(text string)
+
+// made makes a channel, unless there is one. Another goroutine may run where an object is made: so
+// this comes before conditions that must still hold when a goroutine waits.
+func made(turns *chan struct{}) {
+	if *turns == nil {
+		c := make(chan struct{})
+		if *turns == nil {
+			*turns = c
+		}
+	}
+}
 
 // A goroutine that waits for a lock waits to receive from turns.
 type Mutex struct {
@@ -18,7 +29,7 @@ type Mutex struct {
 func (m *Mutex) Lock() {
 	for m.locked {
 		if m.turns == nil {
-			m.turns = make(chan struct{})
+			made(&m.turns)
 			continue
 		}
 		m.waiting++
@@ -37,7 +48,7 @@ func (m *Mutex) TryLock() bool {
 
 func (m *Mutex) Unlock() {
 	if !m.locked {
-		panic("sync: unlock of unlocked mutex")
+		fatal("fatal error: sync: unlock of unlocked mutex")
 	}
 	m.locked = false
 	if m.waiting > 0 {
@@ -46,32 +57,67 @@ func (m *Mutex) Unlock() {
 	}
 }
 
+// RWMutex: new readers wait for a writer that waits for those that are there.
 type RWMutex struct {
-	m       Mutex
-	readers int
+	writers Mutex
+	// A writer has it or waits for readers to end.
+	writing          bool
+	readers, waiting int
+	turns, last      chan struct{}
 }
 
-func (m *RWMutex) Lock()   { m.m.Lock() }
-func (m *RWMutex) Unlock() { m.m.Unlock() }
+func (m *RWMutex) Lock() {
+	m.writers.Lock()
+	made(&m.last)
+	m.writing = true
+	if m.readers > 0 {
+		<-m.last
+	}
+}
+
+func (m *RWMutex) Unlock() {
+	if !m.writing {
+		fatal("fatal error: sync: Unlock of unlocked RWMutex")
+	}
+	m.writing = false
+	waiting := m.waiting
+	m.readers, m.waiting = m.readers+waiting, 0
+	for range waiting {
+		m.turns <- struct{}{}
+	}
+	m.writers.Unlock()
+}
 
 func (m *RWMutex) RLock() {
-	if m.readers == 0 {
-		m.m.Lock()
+	made(&m.turns)
+	if m.writing {
+		m.waiting++
+		<-m.turns
+	} else {
+		m.readers++
 	}
-	m.readers++
 }
 
 func (m *RWMutex) RUnlock() {
-	m.readers--
 	if m.readers == 0 {
-		m.m.Unlock()
+		fatal("fatal error: sync: RUnlock of unlocked RWMutex")
+	}
+	m.readers--
+	if m.readers == 0 && m.writing {
+		m.last <- struct{}{}
 	}
 }
 
-func (m *RWMutex) TryLock() bool { return m.m.TryLock() }
+func (m *RWMutex) TryLock() bool {
+	if m.readers > 0 || m.writing || !m.writers.TryLock() {
+		return false
+	}
+	m.writing = true
+	return true
+}
 
 func (m *RWMutex) TryRLock() bool {
-	if m.readers == 0 && !m.m.TryLock() {
+	if m.writing {
 		return false
 	}
 	m.readers++
@@ -88,9 +134,7 @@ type Cond struct {
 func NewCond(l Locker) *Cond { return &Cond{L: l} }
 
 func (c *Cond) Wait() {
-	if c.turns == nil {
-		c.turns = make(chan struct{})
-	}
+	made(&c.turns)
 	c.waiting++
 	c.L.Unlock()
 	<-c.turns
@@ -133,9 +177,7 @@ func (w *WaitGroup) Add(n int) {
 func (w *WaitGroup) Done() { w.Add(-1) }
 
 func (w *WaitGroup) Wait() {
-	if w.done == nil {
-		w.done = make(chan struct{})
-	}
+	made(&w.done)
 	if w.count == 0 {
 		return
 	}
@@ -146,7 +188,13 @@ func (w *WaitGroup) Wait() {
 func (w *WaitGroup) Go(f func()) {
 	w.Add(1)
 	go func() {
-		defer w.Done()
+		// A panic of f ends the program.
+		defer func() {
+			if err := recover(); err != nil {
+				panic(err)
+			}
+			w.Done()
+		}()
 		f()
 	}()
 }

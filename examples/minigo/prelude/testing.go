@@ -8,15 +8,26 @@ import (
 	"time"
 )
 
-// T is a test that runs. Its output is printed when it has failed.
+// T is a test that runs, on a goroutine of its own, or what has all tests. Its output is printed
+// when it has failed.
 type T struct {
 	name     string
 	parent   *T
+	start    time.Time
 	output   strings.Builder
 	failed   bool
 	skipped  bool
 	cleanups []func()
+	// Tests inside it that wait until it has ended, which is when its barrier is closed.
+	parallel []*T
+	barrier  chan bool
+	// It lets the test around it go on, as it has ended or waits for that.
+	signal  chan bool
+	waiting bool
 }
+
+// names counts the tests of each name.
+var names = map[string]int{}
 
 type InternalTest struct {
 	Name string
@@ -28,7 +39,6 @@ type ended struct{}
 
 func (t *T) Name() string  { return t.name }
 func (t *T) Helper()       {}
-func (t *T) Parallel()     {}
 func (t *T) Failed() bool  { return t.failed }
 func (t *T) Skipped() bool { return t.skipped }
 
@@ -89,56 +99,138 @@ func (t *T) Skipf(format string, args ...any) {
 	t.SkipNow()
 }
 
-// Run runs a test inside this one, to its end.
-func (t *T) Run(name string, f func(*T)) bool {
-	name = strings.ReplaceAll(name, " ", "_")
-	if name == "" {
-		name = "#00"
+// Parallel waits until the test around it has ended.
+func (t *T) Parallel() {
+	if t.waiting {
+		panic("testing: t.Parallel called multiple times")
 	}
-	if t.name != "" {
-		name = t.name + "/" + name
+	t.waiting = true
+	t.parent.parallel = append(t.parent.parallel, t)
+	t.signal <- true
+	<-t.parent.barrier
+}
+
+// unique is the name of a test inside this one, which no other test has.
+func (t *T) unique(name string) string {
+	base := t.name
+	if base != "" {
+		base += "/"
 	}
-	test := &T{name: name, parent: t}
-	start := time.Now()
-	test.run(f)
-	if test.failed {
-		took := time.Since(start).Seconds()
-		report := "--- FAIL: " + name + " (" + strconv.FormatFloat(took, 'f', 2, 64) + "s)\n" + test.output.String()
-		for _, line := range strings.Split(strings.TrimSuffix(report, "\n"), "\n") {
-			if t.name != "" {
-				line = "    " + line
-			}
-			t.output.WriteString(line + "\n")
+	for _, r := range name {
+		switch quoted := strconv.QuoteRune(r); {
+		case strings.TrimSpace(string(r)) == "":
+			base += "_"
+		case strconv.IsPrint(r):
+			base += string(r)
+		default:
+			base += quoted[1 : len(quoted)-1]
 		}
 	}
+	for {
+		n := names[base]
+		names[base]++
+		if n == 0 && name != "" {
+			if before, number := numbered(base); before != base && number < names[before] {
+				continue
+			}
+			return base
+		}
+		if unique := fmt.Sprintf("%s#%02d", base, n); names[unique] == 0 {
+			return unique
+		}
+	}
+}
+
+// numbered takes a number off a name that ends with one.
+func numbered(name string) (string, int) {
+	at := strings.LastIndex(name, "#")
+	if at < 0 {
+		return name, 0
+	}
+	before, digits := name[:at], name[at+1:]
+	n, err := strconv.Atoi(digits)
+	switch {
+	case err != nil, n < 0, len(digits) < 2, len(digits) > 2 && digits[0] == '0':
+		return name, 0
+	case n == 0 && !strings.HasSuffix(before, "/"):
+		return name, 0
+	}
+	return before, n
+}
+
+// Run runs a test inside this one, until it has ended or is parallel.
+func (t *T) Run(name string, f func(*T)) bool {
+	test := &T{name: t.unique(name), parent: t, start: time.Now()}
+	test.barrier, test.signal = make(chan bool), make(chan bool)
+	go test.run(f)
+	<-test.signal
 	return !test.failed
 }
 
 func (t *T) run(f func(*T)) {
+	t.part(f)
+	t.runParallel()
+	t.clean()
+	if t.failed {
+		t.report()
+	}
+	t.signal <- true
+}
+
+// part runs a part of a test, which may end early.
+func (t *T) part(f func(*T)) {
 	defer func() {
-		for i := len(t.cleanups) - 1; i >= 0; i-- {
-			t.cleanups[i]()
+		reason := recover()
+		if _, ok := reason.(ended); ok || reason == nil {
+			return
 		}
-	}()
-	defer func() {
-		if reason := recover(); reason != nil {
-			if _, ok := reason.(ended); !ok {
-				panic(reason)
-			}
+		t.Fail()
+		t.clean()
+		for at := t; at.parent != nil; at = at.parent {
+			at.report()
 		}
+		panic(reason)
 	}()
 	f(t)
+}
+
+func (t *T) runParallel() {
+	if len(t.parallel) > 0 {
+		close(t.barrier)
+	}
+	for _, test := range t.parallel {
+		<-test.signal
+	}
+}
+
+func (t *T) clean() {
+	for n := len(t.cleanups); n > 0; n = len(t.cleanups) {
+		last := t.cleanups[n-1]
+		t.cleanups = t.cleanups[:n-1]
+		t.part(func(*T) { last() })
+	}
+}
+
+// report adds the output to that of the test around, or prints it.
+func (t *T) report() {
+	took := strconv.FormatFloat(time.Since(t.start).Seconds(), 'f', 2, 64)
+	report := "--- FAIL: " + t.name + " (" + took + "s)\n" + t.output.String()
+	if t.parent.parent == nil {
+		fmt.Print(report)
+		return
+	}
+	report = strings.TrimSuffix(report, "\n")
+	t.parent.output.WriteString("    " + strings.ReplaceAll(report, "\n", "\n    ") + "\n")
 }
 
 // Main runs tests one after the other, prints what has failed, and ends the program. The last two
 // parameters, benchmarks and examples, are not used.
 func Main(match func(pattern, name string) (bool, error), tests []InternalTest, _, _ []InternalTest) {
-	all := &T{}
+	all := &T{barrier: make(chan bool)}
 	for _, test := range tests {
 		all.Run(test.Name, test.F)
-		fmt.Print(all.output.String())
-		all.output.Reset()
 	}
+	all.runParallel()
 	if all.failed {
 		fmt.Println("FAIL")
 		os.Exit(1)

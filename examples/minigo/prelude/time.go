@@ -1,6 +1,9 @@
 package time
 
-import "strconv"
+import (
+	"internal/channel"
+	"strconv"
+)
 
 type Duration int64
 
@@ -78,9 +81,11 @@ func (t Time) UnixNano() int64     { return t.at }
 
 func After(d Duration) <-chan Time {
 	c := make(chan Time, 1)
+	channel.Timers++
 	go func() {
 		Sleep(d)
 		c <- Now()
+		channel.Timers--
 	}()
 	return c
 }

@@ -67,6 +67,10 @@ func IsNamed(v any) bool {
 // Part is an element, a field, or what a pointer points to.
 func Part(v any, i int) any
 
+// PartType is the name of the type that parts have by themselves, and whether it is a byte; those of
+// a map are its keys, 0, and its values, 1.
+func PartType(v any, i int) (name string, isByte bool)
+
 // Field is the name of a field.
 func Field(v any, i int) string
 

@@ -31,6 +31,7 @@ const PRELUDE: &[(&str, &str)] = &[
     ("fmt", include_str!("../prelude/fmt.go")),
     ("errors", include_str!("../prelude/errors.go")),
     ("io", include_str!("../prelude/io.go")),
+    ("io/fs", include_str!("../prelude/fs.go")),
     ("os", include_str!("../prelude/os.go")),
     ("sort", include_str!("../prelude/sort.go")),
     ("strconv", include_str!("../prelude/strconv.go")),
@@ -102,8 +103,10 @@ impl Loader {
 /// A function `main` that runs the tests of a file, as `go test` makes one.
 fn main_of_tests(file: &File, start: Pos) -> Checked<String> {
     let tests = file.decls.iter().filter_map(|decl| match decl {
-        Decl::Func(func) if func.receiver.is_none() && func.name.starts_with("Test") => {
-            Some(format!("{{{0:?}, {0}}}", func.name))
+        Decl::Func(func) if func.receiver.is_none() => {
+            let rest = func.name.strip_prefix("Test")?;
+            let is = !rest.starts_with(char::is_lowercase);
+            is.then(|| format!("{{{0:?}, {0}}}", func.name))
         }
         _ => None,
     });

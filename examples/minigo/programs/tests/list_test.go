@@ -78,6 +78,28 @@ func TestTable(t *testing.T) {
 	})
 }
 
+func TestNames(t *testing.T) {
+	for _, name := range []string{"", "", "same", "same", "same#01", "a b\t\x01é"} {
+		t.Run(name, func(t *testing.T) { fmt.Println(t.Name()) })
+	}
+}
+
+func TestOrder(t *testing.T) {
+	defer fmt.Println("the function ends")
+	t.Cleanup(func() {
+		t.Cleanup(func() { fmt.Println("added by a cleanup") })
+		fmt.Println("cleanup of the test")
+		t.Error("in a cleanup")
+	})
+	t.Run("later", func(t *testing.T) {
+		t.Parallel()
+		t.Error("a parallel one")
+	})
+	fmt.Println("after the parallel one has begun")
+}
+
+func Testament() { fmt.Println("no test") }
+
 func TestSkip(t *testing.T) {
 	t.Skip("nothing to do")
 }

@@ -119,12 +119,10 @@ pub(super) fn hash(vm: &Vm, ty: Ty, at: usize, state: u64) -> Result<u64, Ty> {
                     Some(info) if vm.types.is_pointer_shaped(info.ty) => {
                         mix(state, bytes(at as u64, 16))
                     }
-                    Some(info) => hash(
-                        vm,
-                        info.ty,
-                        read(at + 8) as usize,
-                        mix(state, bytes(at as u64, 8)),
-                    )?,
+                    Some(info) => {
+                        let state = mix(state, bytes(at as u64, 8));
+                        hash(vm, info.ty, read(at + 8) as usize, state)?
+                    }
                 },
             })
         })

@@ -5,13 +5,16 @@ use super::object::bytes;
 use super::{Ctx, TypeInfo, VM};
 use crate::types::Ty;
 
+/// The values of panics, each of a deferred call of the one before, and whether they are recovered.
+pub(super) type Chain = Vec<([usize; 2], bool)>;
+
 /// A panic whose deferred calls run.
 #[derive(Debug)]
 pub(crate) struct Panic {
-    pub(super) value: [usize; 2],
+    /// It is the last one.
+    pub(super) chain: Chain,
     /// The frame of the function whose deferred calls run.
     frame: usize,
-    recovered: bool,
 }
 
 /// Ends the program as Go's runtime does.
@@ -35,10 +38,12 @@ impl<T, E: std::fmt::Display> OrFatal<T> for Result<T, E> {
 }
 
 pub(super) fn stack_overflow() {
-    fatal(
-        "runtime: goroutine stack exceeds 1000000000-byte limit\n\
-         fatal error: stack overflow",
-    )
+    end(b"runtime: goroutine stack exceeds 1000000000-byte limit\nfatal error: stack overflow");
+}
+
+/// [`fatal`] as a function of the host.
+pub(super) fn end(text: &[u8]) {
+    fatal(&String::from_utf8_lossy(text))
 }
 
 /// Begins a panic of the runtime's, in words of its own.
@@ -52,10 +57,14 @@ pub(super) fn begin(ctx: &mut Ctx, text: &str) {
     ctx.call_library("runtime.fault", [at, text.len(), 0, 0]);
 }
 
-/// Begins a panic.
-pub(super) fn raise(ctx: &mut Ctx, value: [usize; 2]) {
-    ctx.pending = value;
+fn raise(ctx: &mut Ctx, chain: Chain) {
+    ctx.pending = chain;
     ctx.panicking = 1;
+}
+
+/// `panic`.
+pub(super) fn value(ctx: &mut Ctx, info: usize, word: usize) {
+    raise(ctx, vec![([info, word], false)]);
 }
 
 /// `x.(T)` does not hold.
@@ -70,12 +79,9 @@ pub(super) fn assertion(ctx: &mut Ctx, info: u64, wanted: Ty, from: Ty) {
         (None, _) if to_interface => format!("interface is nil, not {show}"),
         (None, _) => format!("{from} is nil, not {show}"),
         (Some(found), Some(reason)) if to_interface => {
-            // Whatever is wrong with it.
-            let mut words = reason.split("method ").last().unwrap_or("").split(' ');
-            format!(
-                "{found} is not {show}: missing method {}",
-                words.next().unwrap_or("")
-            )
+            let mut words = reason.split(' ').skip_while(|word| *word != "method");
+            let name = words.nth(1).unwrap_or_default();
+            format!("{found} is not {show}: missing method {name}")
         }
         (Some(found), _) => format!("{from} is {found}, not {show}"),
     };
@@ -87,60 +93,72 @@ pub(super) fn assertion(ctx: &mut Ctx, info: u64, wanted: Ty, from: Ty) {
 pub(super) fn recover(ctx: &mut Ctx, caller: usize) {
     let bound = caller == ctx.bound_frame;
     let caller = if bound { ctx.bound_caller } else { caller };
-    let last = ctx.panics.last_mut();
-    let found = last.filter(|panic| panic.frame == caller && !panic.recovered);
-    let value = found.map_or([0, 0], |panic| {
-        panic.recovered = true;
-        panic.value
-    });
+    let last = ctx.panics.last_mut().filter(|panic| panic.frame == caller);
+    let last = last.and_then(|panic| panic.chain.last_mut());
+    let value = match last {
+        Some((value, recovered @ false)) => {
+            *recovered = true;
+            *value
+        }
+        _ => [0, 0],
+    };
     ctx.leave(value);
 }
 
 /// The deferred calls of a frame begin; a panic that goes up waits for them.
 pub(super) fn defer_begin(ctx: &mut Ctx, frame: usize) {
     if std::mem::take(&mut ctx.panicking) != 0 {
-        ctx.panics.push(Panic {
-            value: ctx.pending,
-            frame,
-            recovered: false,
-        });
+        let chain = std::mem::take(&mut ctx.pending);
+        ctx.panics.push(Panic { chain, frame });
     }
 }
 
-/// A deferred call has returned; a panic of its own takes the place of the one before.
+/// A deferred call has returned: a panic that it has recovered is over, and one of its own takes
+/// the place of the one before.
 pub(super) fn defer_after(ctx: &mut Ctx, frame: usize) {
-    if ctx.panicking != 0 {
-        ctx.panics.pop_if(|panic| panic.frame == frame);
+    let raised = ctx.panicking != 0;
+    let over = |panic: &mut Panic| {
+        panic.frame == frame && (raised || panic.chain.last().is_some_and(|last| last.1))
+    };
+    let before = ctx.panics.pop_if(over);
+    if let Some(mut panic) = before.filter(|_| raised) {
+        panic.chain.append(&mut ctx.pending);
+        ctx.pending = panic.chain;
     }
     defer_begin(ctx, frame);
 }
 
 /// All deferred calls of a frame have returned: a panic that nothing has recovered goes on up.
 pub(super) fn defer_end(ctx: &mut Ctx, frame: usize) {
-    let ended = ctx.panics.pop_if(|panic| panic.frame == frame);
-    if let Some(panic) = ended.filter(|panic| !panic.recovered) {
-        raise(ctx, panic.value);
+    if let Some(panic) = ctx.panics.pop_if(|panic| panic.frame == frame) {
+        raise(ctx, panic.chain);
     }
 }
 
-/// A value as `panic` and `print` show it.
-pub(super) fn shown(ctx: &mut Ctx, [info, word]: [usize; 2]) -> String {
+/// A value as a function of the prelude shows it.
+fn shown(ctx: &mut Ctx, [info, word]: [usize; 2]) -> String {
     ctx.call_library("runtime.panicText", [info, word, 0, 0]);
     String::from_utf8_lossy(bytes(ctx.results[0], ctx.results[1])).into_owned()
 }
 
 /// Ends the program if a panic has left the goroutine's first function.
 pub(super) fn check(ctx: &mut Ctx) {
-    if std::mem::take(&mut ctx.panicking) == 0 {
+    defer_begin(ctx, 0);
+    let Some(Panic { chain, .. }) = ctx.panics.last() else {
         return;
-    }
-    let text = shown(ctx, ctx.pending);
-    let signal = match text.contains("nil pointer") {
-        true => "\n[signal SIGSEGV: segmentation violation]",
-        false => "",
     };
-    let number = ctx.number;
-    fatal(&format!(
-        "panic: {text}{signal}\n\ngoroutine {number} [running]:"
-    ))
+    let (chain, mut text) = (chain.clone(), String::new());
+    for (index, (value, recovered)) in chain.iter().enumerate() {
+        let same = |other: usize| chain.get(other).is_some_and(|it| it.0 == *value);
+        if !same(index.wrapping_sub(1)) {
+            let mark = [["", ""], [" [recovered]", " [recovered, repanicked]"]];
+            let mark = mark[usize::from(*recovered)][usize::from(same(index + 1))];
+            let value = shown(ctx, *value);
+            text += &format!("{}panic: {value}{mark}\n", &"\t"[..index.min(1)]);
+        }
+    }
+    if text.contains("nil pointer") {
+        text += "[signal SIGSEGV: segmentation violation]\n";
+    }
+    fatal(&format!("{text}\ngoroutine {} [running]:", ctx.number))
 }

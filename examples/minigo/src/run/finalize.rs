@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::sync::Mutex;
 
-use fing::error::SetFinalizerError;
+use fing::error::{AddCleanupError, SetFinalizerError};
 use fing::stubs::signature::Type;
 use fing::{
     Abi, Cleanup, CleanupArgument, CleanupFn, FinalizerFn, FinalizerOptions, HeldValue, Mutator,
@@ -17,6 +17,7 @@ use fing::{
 
 use super::callers::Go;
 use super::fail::{self, OrFatal};
+use super::object::write;
 use super::{Ctx, TypeInfo, Vm, lock, message, sched};
 use crate::types::{Kind, Sig, Ty};
 
@@ -161,9 +162,15 @@ pub(super) fn set_finalizer(ctx: &mut Ctx, object: Interface, finalizer: Interfa
 fn register(
     ctx: &mut Ctx,
     object: Interface,
-    finalizer: Interface,
+    mut finalizer: Interface,
 ) -> Result<Option<PreparedFinalizer>, String> {
     let (vm, types) = (ctx.vm, ctx.types());
+    if finalizer[1] == 0 {
+        // A function that is nil panics when it is called.
+        let panics = ctx.object_of("struct { code uintptr }");
+        write(panics, vm.called["runtime.panicNil"] as u64);
+        finalizer[1] = panics as u64;
+    }
     let info = TypeInfo::of(object[0]).ok_or("first argument is nil")?;
     let shown = types.show(info.ty);
     let elem = types.pointee(info.ty);
@@ -208,7 +215,11 @@ fn register(
     let held = HeldValue::Object(mutator.adopt(of.closure).map_err(message)?);
     let options = FinalizerOptions::new().context(held);
     if let Err(error) = mutator.set_finalizer_with(value, &function, options) {
-        return refused(error);
+        use SetFinalizerError::{Mismatch, NotAssignable};
+        return match error {
+            NotAssignable { .. } | Mismatch { .. } => Err(cannot),
+            error => refused(error),
+        };
     }
     let reusable = vm.finalizers.go.is_none();
     let prepare = || vm.runtime.prepare_finalizer(elem, &function).ok();
@@ -228,23 +239,25 @@ fn refused<T>(error: SetFinalizerError) -> Result<Option<T>, String> {
 /// `runtime.AddCleanup`: the number of the cleanup.
 pub(super) fn add_cleanup(ctx: &mut Ctx, pointer: usize, closure: usize, argument: usize) -> usize {
     let vm = ctx.vm;
-    let wrong = match pointer {
-        0 => "ptr is nil",
-        _ if argument == pointer => "ptr is equal to arg, cleanup will never run",
-        _ => "",
-    };
-    if !wrong.is_empty() {
-        fail::begin(ctx, &format!("runtime.AddCleanup: {wrong}"));
-        return 0;
-    }
     sched::start_finalizers(vm);
     let mutator = ctx.mutator();
     let held = CleanupArgument::Object(mutator.adopt(closure).or_fatal("minigo"));
-    let added = mutator.add_cleanup(pointer, &vm.finalizers.cleanup, held);
-    let added = added.map_err(|error| error.go_text().unwrap_or_else(|| message(error)));
-    let mut cleanups = lock(&vm.finalizers.cleanups);
-    cleanups.push(added.or_fatal("fatal error"));
-    cleanups.len()
+    let add = |argument| mutator.add_cleanup(pointer, &vm.finalizers.cleanup, argument);
+    // An argument that would keep the object is an error, for which it is tried first by itself.
+    let tried = || add(CleanupArgument::Word(argument as u64)).map(|tried| tried.stop());
+    let tried = (argument != 0).then(tried).transpose();
+    match tried.and_then(|_| add(held)) {
+        Ok(added) => {
+            let mut cleanups = lock(&vm.finalizers.cleanups);
+            cleanups.push(added);
+            cleanups.len()
+        }
+        Err(AddCleanupError::NotInHeap { .. }) => 0,
+        Err(error) => {
+            fail::begin(ctx, &error.go_text().unwrap_or_else(|| message(error)));
+            0
+        }
+    }
 }
 
 pub(super) fn stop_cleanup(ctx: &Ctx, number: usize) {

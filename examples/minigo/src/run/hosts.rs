@@ -6,7 +6,7 @@ use super::library::{self, outcome, write_error};
 use super::object::{bytes, copy_bytes, read};
 use super::value::{self, Held};
 use super::{Ctx, equal, fail, finalize, map, object, sched, text};
-use crate::types::Ty;
+use crate::types::{Ty, basic};
 
 /// A function of the host: name, address, number of words.
 pub(crate) type Helper = (&'static str, *const (), usize);
@@ -58,7 +58,7 @@ macro_rules! hosts {
 }
 
 /// Functions of the library that functions of the host call.
-pub(crate) const CALLED: [&str; 2] = ["runtime.panicText", "runtime.fault"];
+pub(crate) const CALLED: [&str; 3] = ["runtime.panicText", "runtime.fault", "runtime.panicNil"];
 
 pub(crate) const HELPERS: &[Helper] = hosts! {
     "new"(ctx, site: usize) object::new(ctx, site);
@@ -82,7 +82,7 @@ pub(crate) const HELPERS: &[Helper] = hosts! {
     };
 
     "runtime.panicAssertion"(ctx, info: u64, to: Ty, from: Ty) fail::assertion(ctx, info, to, from);
-    "runtime.raise"(ctx, info: usize, word: usize) fail::raise(ctx, [info, word]);
+    "runtime.raise"(ctx, info: usize, word: usize) fail::value(ctx, info, word);
     "runtime.stackOverflow"(_ctx) fail::stack_overflow();
     "recover"(ctx, caller: usize) fail::recover(ctx, caller);
     "defer_begin"(ctx, frame: usize) fail::defer_begin(ctx, frame);
@@ -102,6 +102,7 @@ pub(crate) const HELPERS: &[Helper] = hosts! {
     "channel.ready"(ctx, goroutine: usize) ctx.vm.sched.ready(goroutine);
     "channel.fault"(ctx, text: u64, length: u64)
         fail::begin(ctx, &String::from_utf8_lossy(bytes(text, length)));
+    "sync.fatal"(_ctx, text: u64, length: u64) fail::end(bytes(text, length));
 
     "go"(ctx, closure: usize) sched::go(ctx, closure);
     "runtime.weakMake"(ctx, pointer: usize) finalize::weak_make(ctx, pointer);
@@ -113,14 +114,13 @@ pub(crate) const HELPERS: &[Helper] = hosts! {
         finalize::set_finalizer(ctx, [info, word], [finalizer_info, finalizer]);
     "runtime.KeepAlive"(_ctx, _info: u64, _word: u64) ();
     "runtime.stopCleanup"(ctx, cleanup: usize) finalize::stop_cleanup(ctx, cleanup);
-    "runtime.NumGoroutine"(ctx) ctx.vm.sched.count();
+    "runtime.goroutines"(ctx) ctx.vm.sched.count();
     "runtime.readMemStats"(ctx) library::mem_stats(ctx);
     "debug.SetGCPercent"(ctx, percent: i64) library::set_percent(ctx, percent);
 
     "runtime.write"(_ctx, at: u64, length: u64) write_error(bytes(at, length));
-    "strings.Index"(_ctx, at: u64, length: u64, part: u64, part_length: u64)
-        text::index(bytes(at, length), bytes(part, part_length));
     "strings.cased"(_ctx, rune: u64, upper: bool) text::cased(rune, upper);
+    "strconv.IsPrint"(_ctx, rune: u64) text::is_print(rune);
     "strconv.decimal"(ctx, value: f64, decimals: i64, bits: u64, exponent: bool) {
         let decimals = usize::try_from(decimals).ok();
         ctx.leave_text(text::of_float(value, decimals, bits == 32, exponent).as_bytes())
@@ -142,6 +142,12 @@ pub(crate) const HELPERS: &[Helper] = hosts! {
     "value.Part"(ctx, info: u64, at: u64, index: usize) {
         let part = Held::of(ctx, [info, at]).and_then(|held| held.part(index));
         value::leave(ctx, part)
+    };
+    "value.PartType"(ctx, info: u64, at: u64, index: usize) {
+        let part = Held::of(ctx, [info, at]).and_then(|held| held.part(index));
+        let ty = part.map_or(basic::VOID, |(ty, _)| ty);
+        ctx.leave_text(ctx.types().show(ty).as_bytes());
+        ctx.results[2] = (ctx.types().integer(ty) == Some((8, false))).into()
     };
     "value.Field"(ctx, info: u64, at: u64, index: usize) {
         let name = Held::of(ctx, [info, at]).map_or("", |held| held.field(index));

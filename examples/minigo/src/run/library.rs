@@ -43,12 +43,7 @@ pub(super) fn now() -> u64 {
 /// Bytes in objects, objects, collections.
 pub(super) fn mem_stats(ctx: &mut Ctx) {
     let heap = ctx.vm.runtime.stats().heap;
-    let stats = [
-        heap.live_bytes as u64,
-        heap.objects as u64,
-        heap.collections,
-    ];
-    ctx.results[..3].copy_from_slice(&stats);
+    ctx.leave([heap.live_bytes, heap.objects, heap.collections as usize]);
 }
 
 /// `debug.SetGCPercent`: nothing collects by itself while the setting is negative.
@@ -96,13 +91,15 @@ pub(super) fn outcome(ctx: &mut Ctx, result: io::Result<u64>) {
 /// Opens a file with flags of Linux, as the package `os` has them.
 pub(super) fn open(path: &[u8], flags: u64) -> io::Result<u64> {
     let is = |flag: u64| flags & flag != 0;
+    // Files that are made or truncated are opened for writing too.
+    let (read, write) = (flags & 3 != 1, flags & 3 != 0 || is(0x240));
     let mut options = OpenOptions::new();
-    options.read(flags & 3 != 1).write(flags & 3 != 0);
-    options
-        .append(is(0x400))
-        .truncate(is(0x200) && flags & 3 != 0);
+    options.read(read).write(write).append(is(0x400));
     options.create(is(0x40)).create_new(is(0x40) && is(0x80));
     let file = options.open(name(path))?;
+    if is(0x200) {
+        file.set_len(0)?;
+    }
     let mut files = lock(&FILES);
     let number = files.last_key_value().map_or(3, |(last, _)| last + 1);
     files.insert(number, file);

@@ -186,13 +186,9 @@ pub(super) fn clear(map: usize) {
 /// The number of the next entry after one, or 0; leaves where its key and value are.
 pub(super) fn next(ctx: &mut Ctx, ty: Ty, map: usize, after: usize) -> usize {
     let layout = layout(ctx.vm, ty);
-    let used = if map == 0 {
-        0
-    } else {
-        read(map + USED) as usize
-    };
+    let used = (map != 0).then(|| read(map + USED) as usize);
     let there = |number: &usize| read(entry(layout, map, *number)) != 0;
-    let found = (after + 1..used + 1).find(there).unwrap_or(0);
+    let found = (after + 1..used.unwrap_or(0) + 1).find(there).unwrap_or(0);
     if found != 0 {
         let at = entry(layout, map, found);
         ctx.leave([at + KEY, at + layout.value_at]);

@@ -65,7 +65,7 @@ pub(crate) struct Ctx {
     number: usize,
     panics: Vec<fail::Panic>,
     /// The panic that goes up.
-    pending: [usize; 2],
+    pending: fail::Chain,
     sites: object::Sites,
     prepared: finalize::Prepared,
     _stack: Stack,

@@ -14,6 +14,9 @@ use super::sched::{FINALIZERS, make_way_for_finalizers};
 use super::{Ctx, TypeInfo, Vm, lock};
 use crate::types::{Ty, Types, basic};
 
+/// Bytes or elements of the largest array.
+pub(super) const MOST: u64 = 1 << 40;
+
 const OUT_OF_MEMORY: &str = "fatal error: out of memory";
 
 impl TypeInfo {
@@ -61,11 +64,7 @@ pub(super) fn string_at<'a>(at: usize) -> &'a [u8] {
 pub(super) fn small(at: usize, size: u64) -> u64 {
     let found = bytes(at as u64, size.min(8));
     let mut value = [0; 8];
-    let start = if cfg!(target_endian = "big") {
-        8 - found.len()
-    } else {
-        0
-    };
+    let start = usize::from(cfg!(target_endian = "big")) * (8 - found.len());
     value[start..start + found.len()].copy_from_slice(found);
     u64::from_ne_bytes(value)
 }
@@ -150,7 +149,7 @@ impl Ctx {
 
     /// A new array of elements of a type with this text and so many bytes.
     pub(super) fn array_of(&mut self, elem: &str, size: u64, count: u64) -> usize {
-        if size.checked_mul(count).is_none_or(|bytes| bytes > 1 << 40) {
+        if size.checked_mul(count).is_none_or(|bytes| bytes > MOST) {
             fail::fatal("fatal error: runtime: out of memory");
         }
         if size == 0 {
@@ -239,11 +238,10 @@ pub(super) fn refill(ctx: &mut Ctx, number: usize) -> usize {
 }
 
 pub(super) fn make_slice(ctx: &mut Ctx, elem: Ty, length: u64, cap: u64) -> usize {
-    let most = 1 << 40;
-    if length <= cap && cap <= most {
+    if length <= cap && cap <= MOST {
         return ctx.array(elem, cap);
     }
-    let what = if length > most { "len" } else { "cap" };
+    let what = if length > MOST { "len" } else { "cap" };
     fail::panic(ctx, &format!("makeslice: {what} out of range"));
     0
 }
@@ -281,8 +279,9 @@ pub(super) fn visit_roots(vm: &Vm, globals: &[usize], visit: &mut dyn FnMut(usiz
         // SAFETY: M4: contexts are listed as long as they exist, and no thread that has one runs
         // while a collection visits roots.
         let ctx = unsafe { &*std::ptr::with_exposed_provenance::<Ctx>(*context) };
-        ctx.panics.iter().for_each(|panic| visit(panic.value[1]));
-        visit(ctx.pending[1]);
+        let chains = ctx.panics.iter().map(|panic| &panic.chain);
+        let panics = chains.chain([&ctx.pending]).flatten();
+        panics.for_each(|(value, _)| visit(value[1]));
     }
     vm.sched.visit(visit);
 }

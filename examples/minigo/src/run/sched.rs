@@ -133,7 +133,7 @@ impl Ctx {
             mutator,
             number,
             panics: Vec::new(),
-            pending: [0; 2],
+            pending: Vec::new(),
             sites,
             prepared: Vec::new(),
             _stack: stack,
@@ -292,13 +292,8 @@ pub(super) fn start_finalizers(vm: &'static Vm) {
     drop(state);
     spawn(vm, FINALIZERS, move |_| {
         loop {
-            while vm
-                .runtime
-                .drain(Budget::unlimited())
-                .or_fatal("minigo")
-                .left
-                > 0
-            {}
+            let drain = || vm.runtime.drain(Budget::unlimited()).or_fatal("minigo");
+            while drain().left > 0 {}
             lock(&vm.sched.state).idle = true;
             vm.sched.switch(FINALIZERS);
         }

@@ -15,12 +15,6 @@ pub(super) fn concat(ctx: &mut Ctx, [a, n]: [usize; 2], [b, m]: [usize; 2]) {
     ctx.leave([at, n + m]);
 }
 
-/// Where a part is first found in a text, or -1.
-pub(super) fn index(text: &[u8], part: &[u8]) -> i64 {
-    let mut places = (0..text.len() + 1).filter(|at| text[*at..].starts_with(part));
-    places.next().map_or(-1, |at| at as i64)
-}
-
 /// A character in upper or lower case, if that is one character.
 pub(super) fn cased(rune: u64, upper: bool) -> u64 {
     let Some(c) = char::from_u32(rune as u32) else {
@@ -36,20 +30,24 @@ pub(super) fn cased(rune: u64, upper: bool) -> u64 {
     }
 }
 
-/// A number in decimal: with so many digits behind the point, or as few digits as identify it;
-/// with an exponent, or as a whole.
+/// Whether a character has a form of its own; a letter in front of it may have marks.
+pub(super) fn is_print(rune: u64) -> bool {
+    let c = char::from_u32(rune as u32);
+    c.is_some_and(|c| matches!(c, '"' | '\'' | '\\') || format!("a{c}").escape_debug().count() == 2)
+}
+
+/// A number in decimal: with so many digits behind the point, and an exponent if that is wanted; or
+/// as few digits as identify it, with an exponent.
 pub(super) fn of_float(
     value: f64,
     decimals: Option<usize>,
     single: bool,
     exponent: bool,
 ) -> String {
-    match (decimals, exponent) {
-        (Some(decimals), true) => format!("{value:.decimals$e}"),
-        (Some(decimals), false) => format!("{value:.decimals$}"),
-        (None, true) if single => format!("{:e}", value as f32),
-        (None, true) => format!("{value:e}"),
-        (None, false) if single => (value as f32).to_string(),
-        (None, false) => value.to_string(),
+    match decimals {
+        Some(decimals) if exponent => format!("{value:.decimals$e}"),
+        Some(decimals) => format!("{value:.decimals$}"),
+        None if single => format!("{:e}", value as f32),
+        None => format!("{value:e}"),
     }
 }

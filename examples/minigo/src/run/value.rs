@@ -74,6 +74,7 @@ impl Held {
                 Some((fields[index].ty, self.at + offset as usize))
             }
             Kind::Pointer(to) => Some((*to, self.at)),
+            Kind::Map(key, value) => Some(([*key, *value][index], 0)),
             _ => None,
         }
     }
