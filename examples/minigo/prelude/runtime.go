@@ -15,18 +15,11 @@ func panicText(v any) string {
 	case string:
 		return indented(v)
 	}
-	text := ""
+	text := indented(basic(v))
 	switch value.Kind(v) {
-	case value.Bool:
-		text = strconv.FormatBool(value.Bits(v) != 0)
-	case value.Int:
-		text = strconv.FormatInt(int64(value.Bits(v)), 10)
-	case value.Uint:
-		text = strconv.FormatUint(value.Bits(v), 10)
-	case value.Float:
-		text = strconv.FormatFloat(value.AsFloat(v), 'g', -1, 8*value.Size(v))
+	case value.Bool, value.Int, value.Uint, value.Float:
 	case value.String:
-		text = "\"" + indented(value.AsString(v)) + "\""
+		text = "\"" + text + "\""
 	default:
 		return "(" + value.TypeName(v) + ") 0x" + strconv.FormatUint(uint64(value.Word(v)), 16)
 	}
@@ -34,6 +27,42 @@ func panicText(v any) string {
 		return value.TypeName(v) + "(" + text + ")"
 	}
 	return text
+}
+
+// basic is a number, a text or a truth.
+func basic(v any) string {
+	switch value.Kind(v) {
+	case value.Bool:
+		return strconv.FormatBool(value.Bits(v) != 0)
+	case value.Int:
+		return strconv.FormatInt(int64(value.Bits(v)), 10)
+	case value.Uint:
+		return strconv.FormatUint(value.Bits(v), 10)
+	case value.Float:
+		return strconv.FormatFloat(value.AsFloat(v), 'g', -1, 8*value.Size(v))
+	case value.String:
+		return value.AsString(v)
+	}
+	return ""
+}
+
+func write(text string)
+
+// print and line are what print and println call.
+func print(values ...any) {
+	for _, v := range values {
+		write(basic(v))
+	}
+}
+
+func line(values ...any) {
+	for i, v := range values {
+		if i > 0 {
+			write(" ")
+		}
+		write(basic(v))
+	}
+	write("\n")
 }
 
 // indented has a tab in front of each line but the first.

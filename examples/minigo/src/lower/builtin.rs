@@ -16,8 +16,13 @@ impl<'p> Body<'_, '_, 'p> {
             Builtin::New => vec![self.new_object(self.types.pointee(ty).unwrap_or(ty))],
             Builtin::Copy => self.copy(args),
             Builtin::Clear => {
-                let (elem, slice) = (self.elem(self.ty(&args[0])), self.value(&args[0]));
-                self.host("clear", &[slice[0], self.bytes(elem, slice[1])]);
+                match (self.types.kind(self.ty(&args[0])), &*self.value(&args[0])) {
+                    (Kind::Slice(elem), [at, length, ..]) => {
+                        let zeros = self.new_array(*elem, *length);
+                        self.host("move", &[*at, zeros, self.bytes(*elem, *length)])
+                    }
+                    (_, map) => self.host("map_clear", map),
+                };
                 Vals::new()
             }
             Builtin::AddCleanup => self.add_cleanup(args),
@@ -41,19 +46,7 @@ impl<'p> Body<'_, '_, 'p> {
                 self.host_of("map_delete", map_ty, &map);
                 Vals::new()
             }
-            Builtin::Print | Builtin::Println => {
-                for (index, arg) in args.iter().enumerate() {
-                    if index > 0 && builtin == Builtin::Println {
-                        self.host("print_text", &self.text(b" "));
-                    }
-                    self.print(arg);
-                }
-                if builtin == Builtin::Println {
-                    self.host("print_text", &self.text(b"\n"));
-                }
-                Vals::new()
-            }
-            _ => unreachable!("a call of the host"),
+            _ => unreachable!("a call of a function"),
         }
     }
 
@@ -137,15 +130,6 @@ impl<'p> Body<'_, '_, 'p> {
         }
         let better = self.compare(op, b, a, ty);
         self.choose(&self.words(ty), better, || b.to_vec(), || a.to_vec())
-    }
-
-    fn print(&self, arg: &'p Expr) {
-        let ty = self.types.underlying(self.types.default_type(self.ty(arg)));
-        let any = self.lo().heap.any();
-        match self.value(arg) {
-            text if ty == basic::STRING => self.host("print_text", &text),
-            value => self.host("print_value", &self.as_type(value, ty, any)),
-        };
     }
 
     fn add_cleanup(&self, args: &'p [Expr]) -> Vals {

@@ -33,10 +33,15 @@ impl<'p> Body<'_, '_, 'p> {
                 let args = self.arguments(call, self.ty(&call.callee));
                 return Some((target, [first, args].concat()));
             }
-            CallKind::Builtin(Builtin::Clear)
-                if matches!(self.types.kind(self.ty(&call.args[0])), Kind::Map(..)) =>
-            {
-                ("map_clear", basic::UNSAFE_POINTER)
+            CallKind::Builtin(builtin @ (Builtin::Print | Builtin::Println)) => {
+                let line = builtin == Builtin::Println;
+                let func = self.lo().library(if line {
+                    "runtime.line"
+                } else {
+                    "runtime.print"
+                });
+                let args = self.arguments(call, self.func_of(func).ty);
+                return Some((Target::Func(func), args));
             }
             CallKind::Builtin(Builtin::Close) => ("chan_close", basic::UNSAFE_POINTER),
             CallKind::Builtin(Builtin::WeakMake) => ("weak_make", basic::UNSAFE_POINTER),

@@ -206,22 +206,22 @@ impl<'p> Body<'_, '_, 'p> {
     pub(super) fn select(&self, cases: &'p [CommClause]) {
         self.host("select_begin", &[]);
         // The host does not count the default case.
-        let is_default = |case: &&CommClause| matches!(case.comm, Comm::Default);
+        let is_default = |case: &&CommClause| case.comm.is_none();
         let (default, mut cases): (Vec<_>, Vec<_>) = cases.iter().partition(is_default);
-        let evaluate = |case: &&'p CommClause| match &case.comm {
-            Comm::Default => unreachable!("partitioned"),
-            Comm::Receive(_, _, chan) => (
-                "select_receive",
-                self.ty(chan),
-                self.value(chan)[0],
-                Vals::new(),
-            ),
-            Comm::Send(chan, value) => {
-                let (ty, chan) = (self.ty(chan), self.value(chan)[0]);
-                ("select_send", ty, chan, self.value_as(value, self.elem(ty)))
-            }
+        let evaluate = |comm: &'p Stmt| {
+            let (_, chan) = comm.channel()?;
+            let (ty, chan) = (self.ty(chan), self.value(chan)[0]);
+            Some(match &comm.kind {
+                StmtKind::Send(_, value) => {
+                    ("select_send", ty, chan, self.value_as(value, self.elem(ty)))
+                }
+                _ => ("select_receive", ty, chan, Vals::new()),
+            })
         };
-        let evaluated: Vec<_> = cases.iter().map(evaluate).collect();
+        let evaluated = cases
+            .iter()
+            .filter_map(|case| evaluate(case.comm.as_ref()?));
+        let evaluated: Vec<_> = evaluated.collect();
         for (name, ty, chan, value) in evaluated {
             self.leave_in_buffer(self.elem(ty), &value);
             self.host(name, &[self.type_number(ty), chan]);
@@ -229,16 +229,15 @@ impl<'p> Body<'_, '_, 'p> {
         let has_default = self.int(default.len() as i64);
         let chosen = self.host_checked("select_run", &[has_default]);
         cases.extend(default);
-        let clause = |case: &&'p CommClause| match &case.comm {
-            Comm::Default => (&[][..], true, &case.body),
-            Comm::Send(chan, _) | Comm::Receive(_, _, chan) => {
-                (std::slice::from_ref(chan), false, &case.body)
-            }
+        let channel = |case: &&'p CommClause| case.comm.as_ref()?.channel();
+        let clause = |case: &&'p CommClause| match channel(case) {
+            Some((_, chan)) => (std::slice::from_ref(chan), false, &case.body),
+            None => (&[][..], true, &case.body),
         };
         let clauses: Vec<Clause> = cases.iter().map(clause).collect();
         let test = |index, _| self.compared_int(IntCC::Equal, chosen, index as i64);
-        self.clauses(&clauses, test, |index| match &cases[index].comm {
-            Comm::Receive(left, _, chan) if !left.is_empty() => {
+        self.clauses(&clauses, test, |index| match channel(&cases[index]) {
+            Some((left, chan)) if !left.is_empty() => {
                 let elem = self.elem(self.ty(chan));
                 let values = self.load(elem, self.ctx, ctx::BUFFER);
                 let items = vec![(elem, values), (basic::BOOL, self.left(basic::BOOL))];

@@ -268,12 +268,15 @@ impl<'p> Lower<'p> {
     /// Has the functions of the prelude made that a function of the host calls.
     fn called_by(&mut self, host: &str) {
         for (_, name) in CALLED.iter().filter(|(by, _)| *by == host) {
-            let mut funcs = self.p.funcs.iter().zip(0..);
-            if let Some((_, id)) = funcs.find(|(func, _)| func.name == *name) {
-                let code = self.code(&Unit::Func(FuncId(id)));
-                self.called.insert(name, code);
-            }
+            let code = self.code(&Unit::Func(self.library(name)));
+            self.called.insert(name, code);
         }
+    }
+
+    /// A function of the library that all programs have.
+    fn library(&self, name: &str) -> FuncId {
+        let found = self.p.funcs.iter().position(|func| func.name == name);
+        FuncId(found.unwrap_or(0) as u32)
     }
 
     fn declare(&mut self, name: &str, linkage: Linkage, signature: &Signature) -> Code {

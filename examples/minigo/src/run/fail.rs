@@ -130,18 +130,14 @@ pub(super) fn defer_end(ctx: &mut Ctx, frame: usize) {
     }
 }
 
-/// A value as `panic` and `print` show it.
-pub(super) fn shown(ctx: &mut Ctx, [info, word]: [usize; 2]) -> String {
-    ctx.call_library("runtime.panicText", [info, word, 0, 0]);
-    String::from_utf8_lossy(bytes(ctx.results[0], ctx.results[1])).into_owned()
-}
-
 /// Ends the program if a panic has left the goroutine's first function.
 pub(super) fn check(ctx: &mut Ctx) {
     if std::mem::take(&mut ctx.panicking) == 0 {
         return;
     }
-    let text = shown(ctx, ctx.pending);
+    let [info, word] = ctx.pending;
+    ctx.call_library("runtime.panicText", [info, word, 0, 0]);
+    let text = String::from_utf8_lossy(bytes(ctx.results[0], ctx.results[1]));
     let signal = match text.contains("nil pointer") {
         true => "\n[signal SIGSEGV: segmentation violation]",
         false => "",

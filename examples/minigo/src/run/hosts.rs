@@ -78,7 +78,6 @@ pub(crate) const HELPERS: &[Helper] = hosts! {
     "grow"(ctx, elem: Ty, at: usize, length: usize, cap: u64, wanted: u64)
         object::grow(ctx, elem, [at, length], cap, wanted);
     "move"(_ctx, to: usize, from: usize, count: usize) copy_bytes(to, from, count);
-    "clear"(_ctx, at: usize, count: usize) object::clear(at, count);
     "poll"(ctx) ctx.safepoint();
     "interfaces_equal"(ctx, t: u64, a: u64, u: u64, b: u64)
         equal::interfaces_equal(ctx, [t, a], [u, b]);
@@ -149,11 +148,7 @@ pub(crate) const HELPERS: &[Helper] = hosts! {
     "runtime.readMemStats"(ctx) library::mem_stats(ctx);
     "debug.SetGCPercent"(ctx, percent: i64) library::set_percent(ctx, percent);
 
-    "print_text"(_ctx, at: u64, length: u64) write_error(bytes(at, length));
-    "print_value"(ctx, info: usize, word: usize) {
-        let text = fail::shown(ctx, [info, word]);
-        write_error(text.as_bytes())
-    };
+    "runtime.write"(_ctx, at: u64, length: u64) write_error(bytes(at, length));
     "strings.Index"(_ctx, at: u64, length: u64, part: u64, part_length: u64)
         text::index(bytes(at, length), bytes(part, part_length));
     "strings.cased"(_ctx, rune: u64, upper: bool) text::cased(rune, upper);
