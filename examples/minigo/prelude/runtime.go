@@ -91,19 +91,21 @@ func fault(text string) {
 
 func write(text string)
 
-// print is what the builtin functions print and println call.
-func print(line bool, values []any) {
-	text := ""
+// print and line are what print and println call.
+func print(values ...any) {
+	for _, v := range values {
+		write(printed(v))
+	}
+}
+
+func line(values ...any) {
 	for i, v := range values {
-		if line && i > 0 {
-			text += " "
+		if i > 0 {
+			write(" ")
 		}
-		text += printed(v)
+		write(printed(v))
 	}
-	if line {
-		text += "\n"
-	}
-	write(text)
+	write("\n")
 }
 
 // Conversions of text.

@@ -74,6 +74,13 @@ func main() {
 		at("reached", 0)
 	})
 
+	switch s {
+	case nil:
+		fmt.Println("nil")
+	default:
+		defer println("deferred last", float32(2.5))
+	}
+
 	one, three, nine, minus := 1, 3, 9, -3
 	large := uint64(1 << 63)
 	text, array := "abc", [3]int{}

@@ -95,6 +95,27 @@ pub(crate) struct Stmt {
     pub(crate) kind: StmtKind,
 }
 
+impl Stmt {
+    /// The channel that a statement sends to or receives from, and what gets the values.
+    pub(crate) fn channel(&self) -> Option<(&[Expr], &Expr)> {
+        let (left, right) = match &self.kind {
+            StmtKind::Send(chan, _) => return Some((&[], chan)),
+            StmtKind::Expr(expr) => (&[][..], std::slice::from_ref(expr)),
+            StmtKind::Define(left, right) | StmtKind::Assign(left, right) => (&**left, &**right),
+            _ => return None,
+        };
+        match right {
+            [
+                Expr {
+                    kind: ExprKind::Unary("<-", chan),
+                    ..
+                },
+            ] => Some((left, chan)),
+            _ => None,
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(crate) enum StmtKind {
     Empty,
@@ -172,17 +193,9 @@ pub(crate) struct TypeSwitch {
 
 #[derive(Clone, Debug)]
 pub(crate) struct CommClause {
-    pub(crate) pos: Pos,
-    pub(crate) comm: Comm,
+    /// A send or a receive; none: the default clause.
+    pub(crate) comm: Option<Stmt>,
     pub(crate) body: Block,
-}
-
-#[derive(Clone, Debug)]
-pub(crate) enum Comm {
-    Default,
-    Send(Expr, Expr),
-    /// Left sides, whether they are defined, the channel.
-    Receive(Vec<Expr>, bool, Expr),
 }
 
 #[derive(Clone, Debug)]

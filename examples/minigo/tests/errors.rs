@@ -263,6 +263,24 @@ const WRONG: &[(&str, usize, usize, &str)] = &[
         "cannot assign",
     ),
     (
+        "type T struct { _ int }\nfunc main() { _ = T{_: 1} }",
+        2,
+        21,
+        "unknown field _",
+    ),
+    (
+        "func main() { switch x := any(1); x { case []int{}: } }",
+        1,
+        44,
+        "invalid case in switch",
+    ),
+    (
+        "type I interface{ M() }\ntype T struct { *I }\nfunc main() {}",
+        2,
+        17,
+        "embedded field type cannot be a pointer",
+    ),
+    (
         "func f() int { return 1 }\nfunc main() { _ = &f() }",
         2,
         20,

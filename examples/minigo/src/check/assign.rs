@@ -10,12 +10,8 @@ impl Checker {
         let to_interface = types.is_interface(ty);
         match &operand.mode {
             Mode::Const(value) if types.is_untyped(from) => {
-                let wanted = if to_interface {
-                    types.default_type(from)
-                } else {
-                    ty
-                };
-                let wrong = represent(types, value, wanted).err();
+                let own = types.default_type(from);
+                let wrong = represent(types, value, if to_interface { own } else { ty }).err();
                 if !to_interface || wrong.is_some() {
                     return wrong;
                 }

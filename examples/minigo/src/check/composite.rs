@@ -60,7 +60,8 @@ impl Checker {
                     let ExprKind::Ident(name) = &key.kind else {
                         return fault(key.pos, "invalid field name in struct literal");
                     };
-                    let Some(part) = fields.iter().position(|field| field.name == *name) else {
+                    let named = |field: &Field| field.name == *name && &**name != "_";
+                    let Some(part) = fields.iter().position(named) else {
                         let message = format!("unknown field {name} in struct literal of %T");
                         return self.wrong(key.pos, &message, &[ty]);
                     };

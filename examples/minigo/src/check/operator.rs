@@ -96,13 +96,12 @@ impl Checker {
         self.defined(defined, op, ty, pos)?;
         let result = if compares { basic::UNTYPED_BOOL } else { ty };
         let constant = a.constant().is_some() && b.constant().is_some();
-        let zero = b.constant().and_then(Const::int) == Some(0);
-        let zero = zero && (types.is_integer(ty) || constant);
         // What is shifted by a variable is an integer.
         let shifted = ty != basic::UNTYPED_FLOAT || constant;
         let at = if a.constant().is_none() { a.pos } else { b.pos };
         ensure(shifted, at, illegal("shifted operand must be integer"))?;
-        let by_zero = (op == "/" || op == "%") && zero;
+        let zero = b.constant().and_then(Const::int) == Some(0);
+        let by_zero = matches!(op, "/" | "%") && zero && (constant || types.is_integer(ty));
         ensure(!by_zero, b.pos, illegal("division by zero"))?;
         let (Some(a), Some(b)) = (a.constant(), b.constant()) else {
             return Ok(Operand::value(result));

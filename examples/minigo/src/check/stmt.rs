@@ -329,17 +329,20 @@ impl Checker {
         if let Some(expr) = &switch.tag {
             let operand = self.expr(expr)?;
             let ty = self.give(&[operand], &[None], "switch")?[0];
+            let compared = self.types.is_comparable(ty) || self.types.has_nil(ty);
             let message = "cannot switch on a value that can't be compared";
-            ensure(self.types.is_comparable(ty), expr.pos, message)?;
+            ensure(compared, expr.pos, message)?;
             tag = Some(ty);
         }
         let mut seen = HashSet::new();
         let (ends, _) = self.cases(&switch.cases, true, |this, case| {
             for expr in &case.exprs {
                 let operand = this.expr(expr)?;
+                let comparable = |ty| this.types.is_comparable(ty);
                 let fits = tag.map_or(this.types.is_bool(operand.ty), |tag| {
+                    let equal = comparable(tag) && comparable(operand.ty);
                     let backwards = this.fits(&Operand::value(tag), operand.ty);
-                    this.fits(&operand, tag) || backwards
+                    (equal || operand.mode == Mode::Nil) && (this.fits(&operand, tag) || backwards)
                 });
                 let message = "invalid case in switch (mismatched types)";
                 ensure(fits, expr.pos, message)?;
@@ -385,30 +388,8 @@ impl Checker {
 
     fn clause(&mut self, clause: &CommClause) -> Checked<bool> {
         self.scoped(|this| {
-            match &clause.comm {
-                Comm::Default => {}
-                Comm::Send(chan, value) => this.send(chan, value)?,
-                Comm::Receive(left, define, chan) => {
-                    this.receive(clause.pos, left, *define, chan)?
-                }
-            }
+            this.stmts(clause.comm.as_slice())?;
             this.stmts(&clause.body.stmts)
         })
-    }
-
-    /// The receive of a clause of `select`.
-    fn receive(&mut self, pos: Pos, left: &[Expr], define: bool, chan: &Expr) -> Checked<()> {
-        let channel = self.expr(chan)?;
-        let Kind::Chan(Dir::Both | Dir::Receive, elem) = *self.types.kind(channel.ty) else {
-            return fault(chan.pos, illegal("cannot receive from this"));
-        };
-        let n = left.len();
-        ensure(n <= 2, pos, "assignment mismatch: at most 2 variables")?;
-        let values = [elem, basic::UNTYPED_BOOL].map(|ty| Operand::value(ty).at(chan.pos));
-        if define {
-            return self.define(pos, left, &values[..n]);
-        }
-        let wanted = self.targets(left)?;
-        self.give(&values[..n], &wanted, "assignment").map(drop)
     }
 }

@@ -75,6 +75,11 @@ impl Checker {
             let known = &*name != "_" && fields.iter().any(|field| field.name == name);
             ensure(!known, decl.pos, format!("{name} redeclared"))?;
             let ty = self.ty(&decl.ty)?;
+            let named = self.types.named(ty).is_some();
+            let wrong =
+                |to| named || self.types.is_interface(to) || self.types.pointee(to).is_some();
+            let wrong = embedded && self.types.pointee(ty).is_some_and(wrong);
+            ensure(!wrong, decl.pos, "embedded field type cannot be a pointer")?;
             fields.push(Field { name, ty, embedded });
         }
         Ok(Kind::Struct(fields))

@@ -16,8 +16,13 @@ impl<'p> Body<'_, '_, 'p> {
             Builtin::New => vec![self.new_object(self.types.pointee(ty).unwrap_or(ty))],
             Builtin::Copy => self.copy(args),
             Builtin::Clear => {
-                let (elem, slice) = (self.elem(self.ty(&args[0])), self.value(&args[0]));
-                self.host("clear", &[slice[0], self.bytes(elem, slice[1])]);
+                match (self.types.kind(self.ty(&args[0])), &*self.value(&args[0])) {
+                    (Kind::Slice(elem), [at, length, ..]) => {
+                        let zeros = self.new_array(*elem, *length);
+                        self.host("move", &[*at, zeros, self.bytes(*elem, *length)])
+                    }
+                    (_, map) => self.host("map_clear", map),
+                };
                 Vals::new()
             }
             Builtin::AddCleanup => self.add_cleanup(args),
@@ -41,17 +46,7 @@ impl<'p> Body<'_, '_, 'p> {
                 self.host_of("map_delete", map_ty, &map);
                 Vals::new()
             }
-            Builtin::Print | Builtin::Println => {
-                let any = self.lo().heap.any();
-                let values: Vec<Vals> = args.iter().map(|arg| self.value_as(arg, any)).collect();
-                let line = i64::from(builtin == Builtin::Println);
-                let line = vec![self.ins(|ins| ins.iconst(I8, line))];
-                self.library(
-                    "runtime.print",
-                    &[line, self.slice_of(any, &values)].concat(),
-                )
-            }
-            _ => unreachable!("a call of the host"),
+            _ => unreachable!("a call of a function"),
         }
     }
 

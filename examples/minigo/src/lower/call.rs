@@ -33,6 +33,17 @@ impl<'p> Body<'_, '_, 'p> {
                 let args = self.arguments(call, self.ty(&call.callee));
                 return Some((target, [first, args].concat()));
             }
+            CallKind::Builtin(builtin @ (Builtin::Print | Builtin::Println)) => {
+                let line = builtin == Builtin::Println;
+                let name = if line {
+                    "runtime.line"
+                } else {
+                    "runtime.print"
+                };
+                let target = self.lo().library(name);
+                let args = self.arguments(call, self.lo().type_of(&target));
+                return Some((target, args));
+            }
             CallKind::Builtin(Builtin::Clear)
                 if matches!(self.types.kind(self.ty(&call.args[0])), Kind::Map(..)) =>
             {

@@ -83,7 +83,6 @@ impl<'p> Body<'_, '_, 'p> {
             _ => match (self.function(expr), self.entity(expr)) {
                 (Some((target, first)), _) => vec![self.bound(&target, &first, false)],
                 (None, Some(Entity::Nil)) => self.zeros(ty),
-                (None, Some(Entity::Const(value, _))) => self.constant(value, ty),
                 _ => self.read(&self.place(expr), self.ty(expr)),
             },
         }
@@ -100,11 +99,9 @@ impl<'p> Body<'_, '_, 'p> {
         let max = found[2].unwrap_or(cap);
         let above = |index: usize, found, limit, kind| {
             let above = self.compared(IntCC::UnsignedGreaterThan, found, limit);
-            let ty = bounds[index]
-                .as_ref()
-                .map_or(basic::INT, |bound| self.ty(bound));
-            let kind = self.bound_kind(kind, ty);
-            self.panic_if(above, "runtime.panicBounds", &[found, limit, kind]);
+            let bound = bounds[index].as_ref();
+            let ty = bound.map_or(basic::INT, |bound| self.ty(bound));
+            self.panic_bounds(above, [found, limit], kind, ty);
         };
         match found {
             [_, _, Some(_)] => {
@@ -139,10 +136,8 @@ impl<'p> Body<'_, '_, 'p> {
         }
         match *self.types.kind(ty) {
             Kind::Slice(elem) => {
-                let parts: Vec<usize> = elems
-                    .iter()
-                    .map(|(_, value)| self.p.parts[&value.id])
-                    .collect();
+                let parts = elems.iter().map(|(_, value)| self.p.parts[&value.id]);
+                let parts: Vec<usize> = parts.collect();
                 let length = parts.iter().map(|part| part + 1).max().unwrap_or(0);
                 let count = self.int(length as i64);
                 let at = self.new_array(elem, count);
@@ -180,15 +175,10 @@ impl<'p> Body<'_, '_, 'p> {
     fn fill_parts(&self, place: &Place, ty: Ty, elems: &'p [(Option<Expr>, Expr)]) {
         for (_, value) in elems {
             let index = self.p.parts[&value.id];
-            let (mut part, part_ty) = self.part(place, ty, index);
-            if self
-                .types
-                .field(ty, index)
-                .is_some_and(|field| &*field.name == "_")
-            {
-                part = Place::Nowhere;
-            }
-            self.fill(&part, part_ty, value);
+            let (part, part_ty) = self.part(place, ty, index);
+            let field = self.types.field(ty, index);
+            let kept = field.is_none_or(|field| &*field.name != "_");
+            self.fill(if kept { &part } else { &Place::Nowhere }, part_ty, value);
         }
     }
 

@@ -204,30 +204,29 @@ impl<'p> Body<'_, '_, 'p> {
 
     pub(super) fn select(&self, cases: &'p [CommClause]) {
         // The library does not count the default case.
-        let is_default = |case: &&CommClause| matches!(case.comm, Comm::Default);
+        let is_default = |case: &&CommClause| case.comm.is_none();
         let (default, mut cases): (Vec<_>, Vec<_>) = cases.iter().partition(is_default);
         let mut selection = self.zeros(basic::UNSAFE_POINTER);
-        for case in &cases {
-            let (name, words) = match &case.comm {
-                Comm::Default => unreachable!("partitioned"),
-                Comm::Receive(_, _, chan) => ("channel.receiving", self.value(chan)),
-                Comm::Send(chan, value) => ("channel.sending", self.sent(chan, value)),
+        for comm in cases.iter().filter_map(|case| case.comm.as_ref()) {
+            let (name, words) = match (&comm.kind, comm.channel()) {
+                (StmtKind::Send(chan, value), _) => ("channel.sending", self.sent(chan, value)),
+                (_, Some((_, chan))) => ("channel.receiving", self.value(chan)),
+                (_, None) => unreachable!("parsed as a send or a receive"),
             };
             selection = self.library(name, &[selection, words].concat());
         }
         let waits = self.ins(|ins| ins.iconst(I8, i64::from(default.is_empty())));
         let found = self.library("channel.run", &[selection[0], waits]);
         cases.extend(default);
-        let clause = |case: &&'p CommClause| match &case.comm {
-            Comm::Default => (&[][..], true, &case.body),
-            Comm::Send(chan, _) | Comm::Receive(_, _, chan) => {
-                (std::slice::from_ref(chan), false, &case.body)
-            }
+        let channel = |case: &&'p CommClause| case.comm.as_ref()?.channel();
+        let clause = |case: &&'p CommClause| match channel(case) {
+            Some((_, chan)) => (std::slice::from_ref(chan), false, &case.body),
+            None => (&[][..], true, &case.body),
         };
         let clauses: Vec<Clause> = cases.iter().map(clause).collect();
         let test = |index, _| self.compared_int(IntCC::Equal, found[0], index as i64);
-        self.clauses(&clauses, test, |index| match &cases[index].comm {
-            Comm::Receive(left, _, chan) if !left.is_empty() => {
+        self.clauses(&clauses, test, |index| match channel(&cases[index]) {
+            Some((left, chan)) if !left.is_empty() => {
                 let elem = self.elem(self.ty(chan));
                 let values = self.received(&found[1..], elem);
                 let items = vec![(elem, values), (basic::BOOL, vec![found[3]])];

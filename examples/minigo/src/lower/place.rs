@@ -75,8 +75,7 @@ impl<'p> Body<'_, '_, 'p> {
             }
             Place::Indexed([at, length, index], elem, by, offset) => {
                 let outside = self.compared(IntCC::UnsignedGreaterThanOrEqual, index, length);
-                let args = [index, length, self.bound_kind(7, by)];
-                self.panic_if(outside, "runtime.panicBounds", &args);
+                self.panic_bounds(outside, [index, length], 7, by);
                 Place::Memory(self.reference(self.element(at, elem, index)), offset)
             }
             _ => place.clone(),
@@ -201,12 +200,8 @@ impl<'p> Body<'_, '_, 'p> {
             };
         }
         let (at, length, _, elem) = self.elements(of);
-        Place::Indexed(
-            [at, length, self.index_value(index)],
-            elem,
-            self.ty(index),
-            0,
-        )
+        let of = [at, length, self.index_value(index)];
+        Place::Indexed(of, elem, self.ty(index), 0)
     }
 
     /// The length and element of an array or of one that is pointed to.
@@ -242,9 +237,10 @@ impl<'p> Body<'_, '_, 'p> {
         self.number(self.value_as(index, ty)[0], ty, basic::INT)
     }
 
-    /// Which bound is out of range, and whether it has no sign.
-    pub(super) fn bound_kind(&self, kind: i64, ty: Ty) -> Value {
-        self.int(kind + if self.is_signed(ty) { 0 } else { 8 })
+    /// Panics if a bound of this type is out of range; the kind says which one.
+    pub(super) fn panic_bounds(&self, is: Value, [found, limit]: [Value; 2], kind: i64, ty: Ty) {
+        let kind = self.int(kind + if self.is_signed(ty) { 0 } else { 8 });
+        self.panic_if(is, "runtime.panicBounds", &[found, limit, kind]);
     }
 
     pub(super) fn map_types(&self, ty: Ty) -> (Ty, Ty) {

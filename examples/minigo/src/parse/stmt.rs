@@ -220,11 +220,7 @@ impl Parser<'_> {
 
     fn select(&mut self) -> Checked<StmtKind> {
         let clauses = self.clauses(Self::comm)?.into_iter();
-        let clauses = clauses.map(|(pos, comm, body)| CommClause {
-            pos,
-            comm: comm.unwrap_or(Comm::Default),
-            body,
-        });
+        let clauses = clauses.map(|(_, comm, body)| CommClause { comm, body });
         Ok(StmtKind::Select(clauses.collect()))
     }
 
@@ -250,20 +246,11 @@ impl Parser<'_> {
         Ok(clauses)
     }
 
-    fn comm(&mut self) -> Checked<Comm> {
+    fn comm(&mut self) -> Checked<Stmt> {
         let stmt = self.simple(false)?;
-        let (left, define, mut right) = match stmt.kind {
-            StmtKind::Send(chan, value) => return Ok(Comm::Send(chan, value)),
-            StmtKind::Expr(expr) => (Vec::new(), false, vec![expr]),
-            StmtKind::Define(left, right) => (left, true, right),
-            StmtKind::Assign(left, right) => (left, false, right),
-            _ => (Vec::new(), false, Vec::new()),
-        };
-        match right.pop().map(|expr| expr.kind) {
-            Some(ExprKind::Unary("<-", chan)) if right.is_empty() => {
-                Ok(Comm::Receive(left, define, *chan))
-            }
-            _ => fault(stmt.pos, "select case must be receive, send or assign recv"),
+        match stmt.channel() {
+            Some(_) => Ok(stmt),
+            None => fault(stmt.pos, "select case must be receive, send or assign recv"),
         }
     }
 }

@@ -135,7 +135,7 @@ pub(super) fn defer_end(ctx: &mut Ctx, frame: usize) {
     }
 }
 
-/// A value as a function of the prelude shows it.
+/// The text of the value of a panic.
 fn shown(ctx: &mut Ctx, [info, word]: [usize; 2]) -> String {
     ctx.call_library("runtime.panicText", [info, word, 0, 0]);
     String::from_utf8_lossy(bytes(ctx.results[0], ctx.results[1])).into_owned()

@@ -67,7 +67,6 @@ pub(crate) const HELPERS: &[Helper] = hosts! {
     "grow"(ctx, elem: Ty, at: usize, length: usize, cap: u64, wanted: u64)
         object::grow(ctx, elem, [at, length], cap, wanted);
     "move"(_ctx, to: usize, from: usize, count: usize) copy_bytes(to, from, count);
-    "clear"(_ctx, at: usize, count: usize) object::clear(at, count);
     "poll"(ctx) ctx.safepoint();
     "interfaces_equal"(ctx, t: u64, a: u64, u: u64, b: u64)
         equal::interfaces_equal(ctx, [t, a], [u, b]);

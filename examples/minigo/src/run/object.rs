@@ -81,15 +81,6 @@ pub(super) fn copy_bytes(to: usize, from: usize, count: usize) {
     }
 }
 
-/// Clears the elements of a slice, which have so many bytes.
-pub(super) fn clear(at: usize, count: usize) {
-    let zeros = [0u8; 256];
-    for done in (0..count).step_by(zeros.len()) {
-        let left = zeros.len().min(count - done);
-        copy_bytes(at + done, zeros.as_ptr().expose_provenance(), left);
-    }
-}
-
 impl Ctx {
     pub(super) fn mutator(&mut self) -> &mut Mutator {
         // SAFETY: M3: a context has the mutator of its thread while generated code runs.
