@@ -41,8 +41,8 @@ impl<'p> Body<'_, '_, 'p> {
                     "runtime.print"
                 };
                 let target = self.lo().library(name);
-                let args = self.arguments(call, self.lo().type_of(&target));
-                return Some((target, args));
+                let ty = self.lo().type_of(&target);
+                return Some((target, self.arguments(call, ty)));
             }
             CallKind::Builtin(Builtin::Clear)
                 if matches!(self.types.kind(self.ty(&call.args[0])), Kind::Map(..)) =>
