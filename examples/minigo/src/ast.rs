@@ -25,7 +25,7 @@ pub(crate) enum ExprKind {
     Str(Arc<[u8]>),
     /// `T{k: v, ...}`; the type may be left out inside another one.
     Composite(Option<Box<Expr>>, Vec<(Option<Expr>, Expr)>),
-    Func(Arc<FuncLit>),
+    Func(Arc<FuncDecl>),
     Paren(Box<Expr>),
     Selector(Box<Expr>, Name),
     Index(Box<Expr>, Box<Expr>),
@@ -76,12 +76,6 @@ pub(crate) struct FuncType {
     pub(crate) results: Vec<FieldDecl>,
 }
 
-#[derive(Debug)]
-pub(crate) struct FuncLit {
-    pub(crate) ty: Arc<FuncType>,
-    pub(crate) body: Block,
-}
-
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Block {
     pub(crate) stmts: Vec<Stmt>,
@@ -129,16 +123,15 @@ pub(crate) enum StmtKind {
     Go(Expr),
     Defer(Expr),
     Return(Vec<Expr>),
-    Break(Option<Name>),
-    Continue(Option<Name>),
+    /// `break` or `continue`.
+    Jump(&'static str, Option<Name>),
     Fallthrough,
     Block(Block),
     If(Box<If>),
     For(Box<For>),
     Range(Box<Range>),
     Switch(Box<Switch>),
-    TypeSwitch(Box<TypeSwitch>),
-    Select(Vec<CommClause>),
+    Select(Vec<Case>),
     Labeled(Name, Box<Stmt>),
 }
 
@@ -170,32 +163,27 @@ pub(crate) struct Range {
 #[derive(Clone, Debug)]
 pub(crate) struct Switch {
     pub(crate) init: Option<Stmt>,
+    /// Of a type switch, `x.(type)`.
     pub(crate) tag: Option<Expr>,
+    /// What a type switch calls the value.
+    pub(crate) bind: Option<(Name, Pos)>,
     pub(crate) cases: Vec<Case>,
 }
 
-/// One case of a switch; `default` has no expressions and `default` set.
+/// A clause of a switch, which has expressions, or of a select, which has a send or a receive; the
+/// default one has neither.
 #[derive(Clone, Debug)]
 pub(crate) struct Case {
     pub(crate) pos: Pos,
     pub(crate) exprs: Vec<Expr>,
-    pub(crate) default: bool,
-    pub(crate) body: Block,
-}
-
-#[derive(Clone, Debug)]
-pub(crate) struct TypeSwitch {
-    pub(crate) init: Option<Stmt>,
-    pub(crate) bind: Option<(Name, Pos)>,
-    pub(crate) over: Expr,
-    pub(crate) cases: Vec<Case>,
-}
-
-#[derive(Clone, Debug)]
-pub(crate) struct CommClause {
-    /// A send or a receive; none: the default clause.
     pub(crate) comm: Option<Stmt>,
     pub(crate) body: Block,
+}
+
+impl Case {
+    pub(crate) fn is_default(&self) -> bool {
+        self.exprs.is_empty() && self.comm.is_none()
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -222,6 +210,7 @@ pub(crate) struct TypeSpec {
     pub(crate) ty: Expr,
 }
 
+/// A function or method, or a literal, which has no name.
 #[derive(Debug)]
 pub(crate) struct FuncDecl {
     pub(crate) pos: Pos,

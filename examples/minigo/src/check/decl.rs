@@ -210,8 +210,8 @@ impl Checker {
     }
 
     /// Adds a function, whose body is checked later.
-    pub(super) fn new_func(&mut self, name: String, body: Body) -> Checked<FuncId> {
-        let ty = self.func_type(body.ty())?;
+    pub(super) fn new_func(&mut self, name: String, decl: &Arc<FuncDecl>) -> Checked<FuncId> {
+        let ty = self.func_type(&decl.ty)?;
         self.out.funcs.push(Func {
             name,
             package: self.place.package.clone(),
@@ -220,7 +220,7 @@ impl Checker {
             receiver_ty: None,
             params: Vec::new(),
             results: Vec::new(),
-            body,
+            decl: decl.clone(),
             parent: self.place.func,
             captures: Vec::new(),
             has_defer: false,
@@ -242,7 +242,7 @@ impl Checker {
         let fits = !special || plain || &**package != "main";
         ensure(fits, decl.pos, message)?;
         let name = format!("{package}.{}", decl.name);
-        let func = self.new_func(name, Body::Decl(decl.clone()))?;
+        let func = self.new_func(name, decl)?;
         self.bodies.push(func);
         Ok(func)
     }
@@ -287,11 +287,7 @@ impl Checker {
         let Kind::Func(sig) = self.kind(func.ty) else {
             unreachable!("functions have function types");
         };
-        let receiver = match &func.body {
-            Body::Decl(decl) => decl.receiver.as_ref(),
-            Body::Literal(_) => None,
-        };
-        let ty = func.body.ty();
+        let (receiver, ty) = (func.decl.receiver.as_ref(), &func.decl.ty);
         let params = receiver.into_iter().chain(&ty.params).chain(&ty.results);
         let types = func.receiver_ty.into_iter().chain(sig.params);
         let params = params.zip(types.chain(sig.results));
@@ -308,7 +304,7 @@ impl Checker {
             entry.params = vars.split_off(usize::from(receiver.is_some()));
             entry.receiver = vars.pop();
             // Go has parameters and the outermost declarations in one block.
-            match func.body.block() {
+            match &func.decl.body {
                 Some(body) if !this.stmts(&body.stmts)? && !ty.results.is_empty() => {
                     fault(body.end, "missing return")
                 }

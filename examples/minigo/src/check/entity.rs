@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::ast::{Block, Call, ExprId, FuncDecl, FuncLit, FuncType, Name, ValueSpec};
+use crate::ast::{Call, ExprId, FuncDecl, Name, ValueSpec};
 use crate::constant::Const;
 use crate::source::{Pos, Sources};
 use crate::types::{DeclaredMethod, Method, Ty, Types};
@@ -70,28 +70,6 @@ pub(crate) struct Var {
 }
 
 #[derive(Clone, Debug)]
-pub(crate) enum Body {
-    Decl(Arc<FuncDecl>),
-    Literal(Arc<FuncLit>),
-}
-
-impl Body {
-    pub(crate) fn ty(&self) -> &FuncType {
-        match self {
-            Body::Decl(decl) => &decl.ty,
-            Body::Literal(literal) => &literal.ty,
-        }
-    }
-
-    pub(crate) fn block(&self) -> Option<&Block> {
-        match self {
-            Body::Decl(decl) => decl.body.as_ref(),
-            Body::Literal(literal) => Some(&literal.body),
-        }
-    }
-}
-
-#[derive(Clone, Debug)]
 pub(crate) struct Func {
     /// With its package, as `main.f`.
     pub(crate) name: String,
@@ -102,7 +80,7 @@ pub(crate) struct Func {
     pub(crate) receiver_ty: Option<Ty>,
     pub(crate) params: Vec<VarId>,
     pub(crate) results: Vec<VarId>,
-    pub(crate) body: Body,
+    pub(crate) decl: Arc<FuncDecl>,
     /// The function that a literal is in.
     pub(crate) parent: Option<FuncId>,
     pub(crate) captures: Vec<VarId>,

@@ -99,13 +99,13 @@ impl Checker {
         }
     }
 
-    fn literal(&mut self, expr: &Expr, literal: &Arc<FuncLit>) -> Checked<Operand> {
+    fn literal(&mut self, expr: &Expr, literal: &Arc<FuncDecl>) -> Checked<Operand> {
         let outer = match self.place.func {
             Some(func) => self.func(func).name.clone(),
             None => self.place.package.to_string(),
         };
         let name = format!("{outer}.func{}", self.out.funcs.len());
-        let func = self.new_func(name, Body::Literal(literal.clone()))?;
+        let func = self.new_func(name, literal)?;
         self.out.literals.insert(expr.id, func);
         self.body(func)?;
         Ok(Operand::value(self.func(func).ty))

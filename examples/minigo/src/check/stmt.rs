@@ -8,10 +8,7 @@ use super::*;
 /// Whether `break` leaves the statement.
 fn is_breakable(stmt: &Stmt) -> bool {
     use StmtKind::*;
-    matches!(
-        stmt.kind,
-        For(_) | Range(_) | Switch(_) | TypeSwitch(_) | Select(_)
-    )
+    matches!(stmt.kind, For(_) | Range(_) | Switch(_) | Select(_))
 }
 
 impl Checker {
@@ -73,8 +70,7 @@ impl Checker {
                 self.expr_stmt(call).map(|_| false)
             }
             StmtKind::Return(values) => self.return_stmt(pos, values).map(|()| true),
-            StmtKind::Break(to) => self.jump(pos, to.as_ref(), "break").map(goes_on),
-            StmtKind::Continue(to) => self.jump(pos, to.as_ref(), "continue").map(goes_on),
+            StmtKind::Jump(what, to) => self.jump(pos, to.as_ref(), what).map(goes_on),
             StmtKind::Fallthrough => fault(pos, "fallthrough statement out of place"),
             StmtKind::Block(block) => self.block(block),
             StmtKind::If(inner) => self.scoped(|this| {
@@ -92,11 +88,17 @@ impl Checker {
                 Ok(inner.cond.is_none())
             }
             StmtKind::Range(inner) => self.range(pos, inner).map(goes_on),
-            StmtKind::Switch(inner) => self.switch(inner),
-            StmtKind::TypeSwitch(inner) => self.type_switch(inner),
-            StmtKind::Select(clauses) => {
-                let mut clauses = clauses.iter();
-                clauses.try_fold(true, |ends, clause| Ok(self.clause(clause)? && ends))
+            StmtKind::Switch(inner) => {
+                self.stmts(inner.init.as_slice())?;
+                match inner.tag.as_ref().map(|tag| &tag.kind) {
+                    Some(ExprKind::Assert(over, None)) => self.type_switch(inner, over),
+                    _ => self.switch(inner),
+                }
+            }
+            StmtKind::Select(cases) => {
+                let comm =
+                    |this: &mut Self, case: &Case| this.stmts(case.comm.as_slice()).map(|_| None);
+                self.cases(cases, false, comm).map(|(ends, _)| ends)
             }
             StmtKind::Labeled(name, inner) => {
                 let new = self.labels.insert((self.place.func, name.clone()));
@@ -240,7 +242,7 @@ impl Checker {
         let Some(func) = self.place.func.map(|func| self.func(func).clone()) else {
             return fault(pos, "return outside a function");
         };
-        let mut named = func.body.ty().results.iter();
+        let mut named = func.decl.ty.results.iter();
         if exprs.is_empty() && named.any(|result| result.name.is_some()) {
             return Ok(());
         }
@@ -301,7 +303,8 @@ impl Checker {
         may_fall: bool,
         mut before: impl FnMut(&mut Self, &Case) -> Checked<Option<VarId>>,
     ) -> Checked<(bool, bool)> {
-        let (mut ends, mut used) = (cases.iter().any(|case| case.default), false);
+        let is_default = |case: &Case| case.is_default() || case.comm.is_some();
+        let (mut ends, mut used) = (cases.is_empty() || cases.iter().any(is_default), false);
         for (index, case) in cases.iter().enumerate() {
             ends &= self.scoped(|this| {
                 let var = before(this, case)?;
@@ -324,7 +327,6 @@ impl Checker {
     }
 
     fn switch(&mut self, switch: &Switch) -> Checked<bool> {
-        self.stmts(switch.init.as_slice())?;
         let mut tag = None;
         if let Some(expr) = &switch.tag {
             let operand = self.expr(expr)?;
@@ -355,9 +357,8 @@ impl Checker {
         Ok(ends)
     }
 
-    fn type_switch(&mut self, switch: &TypeSwitch) -> Checked<bool> {
-        self.stmts(switch.init.as_slice())?;
-        let Operand { ty: over, pos, .. } = self.expr(&switch.over)?;
+    fn type_switch(&mut self, switch: &Switch, over: &Expr) -> Checked<bool> {
+        let Operand { ty: over, pos, .. } = self.expr(over)?;
         let message = "type switch on a value that is not an interface";
         ensure(self.types.is_interface(over), pos, message)?;
         let mut seen = HashSet::new();
@@ -384,12 +385,5 @@ impl Checker {
             Some((name, pos)) if !used => fault(*pos, format!("declared and not used: {name}")),
             _ => Ok(ends),
         }
-    }
-
-    fn clause(&mut self, clause: &CommClause) -> Checked<bool> {
-        self.scoped(|this| {
-            this.stmts(clause.comm.as_slice())?;
-            this.stmts(&clause.body.stmts)
-        })
     }
 }

@@ -8,7 +8,7 @@ use cranelift_codegen::ir::{FuncRef, StackSlotData, StackSlotKind};
 use cranelift_frontend::{FuncInstBuilder, FunctionBuilder, Variable};
 
 use super::*;
-use crate::check::entity::{Body as Source, Func};
+use crate::check::entity::Func;
 
 /// The words of a value.
 pub(super) type Vals = Vec<Value>;
@@ -56,13 +56,7 @@ impl<'a, 'f, 'p> Body<'a, 'f, 'p> {
             Unit::Func(id) => lo.p.funcs.get(id.0 as usize),
             _ => None,
         };
-        if let Some(Func {
-            body: Source::Decl(decl),
-            ..
-        }) = func
-        {
-            lo.at = decl.pos;
-        }
+        lo.at = func.map_or(lo.at, |func| func.decl.pos);
         let body = Body {
             p: lo.p,
             types: lo.types,
@@ -140,7 +134,7 @@ impl<'a, 'f, 'p> Body<'a, 'f, 'p> {
             let list = self.variables(basic::UNSAFE_POINTER, &[self.int(0)]);
             self.deferred.set(Some(list[0]));
         }
-        if let Some(block) = func.body.block() {
+        if let Some(block) = &func.decl.body {
             self.stmts(&block.stmts);
         }
         self.return_results(func);

@@ -112,7 +112,7 @@ impl<'p> Body<'_, '_, 'p> {
     pub(super) fn call_target(&self, target: &Target, words: &[Value]) -> Vals {
         let ty = self.lo().type_of(target);
         match *target {
-            Target::Func(id) if self.func_of(id).body.block().is_none() => {
+            Target::Func(id) if self.func_of(id).decl.body.is_none() => {
                 let words: Vals = words.iter().map(|value| self.host_word(*value)).collect();
                 let result = self.host_checked(&self.func_of(id).name, &words);
                 let results = self.types.words_of(&self.types.func(ty).results);
@@ -194,7 +194,7 @@ impl<'p> Body<'_, '_, 'p> {
         match (target, words) {
             (Target::Closure(_), [closure]) => return *closure,
             (Target::Abstract(..), _) => self.check_nil(words[0]),
-            (Target::Func(id), []) if self.func_of(*id).body.block().is_some() => {
+            (Target::Func(id), []) if self.func_of(*id).decl.body.is_some() => {
                 return self.closure_with(&Unit::Func(*id), &[], &[]);
             }
             _ => {}

@@ -5,10 +5,6 @@ use super::body::Jumps;
 use super::*;
 use crate::ast::Block as Braces;
 
-/// One clause of a `switch` or `select`: it runs if one of its tests holds, or if it is the default
-/// one and no test of any clause holds.
-type Clause<'p> = (&'p [Expr], bool, &'p Braces);
-
 /// What a range loop gives its variables, with their types.
 type Items = Vec<(Ty, Vals)>;
 
@@ -141,25 +137,26 @@ impl<'p> Body<'_, '_, 'p> {
 
     // Clauses.
 
-    /// Runs the first clause of which a test is not 0, or the default one. `begin` comes before
-    /// a clause's body.
+    /// Runs the first clause of which a test is not 0, or the default one: `test` is called for each
+    /// of its expressions, or once for a clause of a select. `begin` comes before a clause's body.
     fn clauses(
         &self,
-        clauses: &[Clause<'p>],
-        test: impl Fn(usize, &'p Expr) -> Value,
+        cases: &'p [Case],
+        test: impl Fn(usize, Option<&'p Expr>) -> Value,
         begin: impl Fn(usize),
     ) {
-        let entries: Vec<Block> = clauses.iter().map(|_| self.b().create_block()).collect();
+        let entries: Vec<Block> = cases.iter().map(|_| self.b().create_block()).collect();
         let [end] = self.blocks();
-        for (index, (tests, ..)) in clauses.iter().enumerate() {
-            for expr in *tests {
+        for (index, case) in cases.iter().enumerate() {
+            let comm = case.comm.iter().map(|_| None);
+            for expr in case.exprs.iter().map(Some).chain(comm) {
                 self.leave_if(test(index, expr), entries[index]);
             }
         }
-        let default = clauses.iter().position(|(_, default, _)| *default);
+        let default = cases.iter().position(Case::is_default);
         self.go_to(default.map_or(end, |index| entries[index]));
         self.with_jumps(end, None, || {
-            for (index, (_, _, body)) in clauses.iter().enumerate() {
+            for (index, Case { body, .. }) in cases.iter().enumerate() {
                 self.begin(entries[index]);
                 begin(index);
                 self.stmts(&body.stmts);
@@ -174,40 +171,38 @@ impl<'p> Body<'_, '_, 'p> {
     pub(super) fn switch(&self, switch: &'p Switch) {
         self.stmts(switch.init.as_slice());
         let tag = switch.tag.as_ref();
+        if let Some(ExprKind::Assert(over, None)) = tag.map(|tag| &tag.kind) {
+            return self.type_switch(&switch.cases, &self.value(over));
+        }
         let tag = tag.map(|tag| (self.value(tag), self.types.default_type(self.ty(tag))));
-        let test = |_, expr| match &tag {
-            None => self.value(expr)[0],
-            Some((tag, from)) => {
+        let test = |_, expr: Option<&'p Expr>| match (&tag, expr) {
+            (Some((tag, from)), Some(expr)) => {
                 let ty = self.compared_as(*from, self.ty(expr));
                 let tag = self.as_type(tag.clone(), *from, ty);
                 self.compare_with("==", &tag, expr, ty)
             }
+            (None, Some(expr)) => self.value(expr)[0],
+            (_, None) => unreachable!("only a select has clauses without expressions"),
         };
-        self.clauses(&clauses_of(&switch.cases), test, |_| {});
+        self.clauses(&switch.cases, test, |_| {});
     }
 
-    pub(super) fn type_switch(&self, switch: &'p TypeSwitch) {
-        self.stmts(switch.init.as_slice());
-        let over = self.value(&switch.over);
-        let test = |_, expr: &Expr| match &expr.kind {
-            ExprKind::Ident(name) if &**name == "nil" => {
-                self.compared_int(IntCC::Equal, over[0], 0)
-            }
-            _ => self.is_of(&over, self.ty(expr)),
+    fn type_switch(&self, cases: &'p [Case], over: &[Value]) {
+        let test = |_, expr: Option<&'p Expr>| match expr {
+            Some(expr) if self.ty(expr) != basic::UNTYPED_NIL => self.is_of(over, self.ty(expr)),
+            _ => self.compared_int(IntCC::Equal, over[0], 0),
         };
-        self.clauses(&clauses_of(&switch.cases), test, |index| {
-            if let Some(var) = self.p.clause_vars.get(&switch.cases[index].pos) {
-                self.make_var(*var, Some(&self.held(&over, self.var_ty(*var))));
+        self.clauses(cases, test, |index| {
+            if let Some(var) = self.p.clause_vars.get(&cases[index].pos) {
+                self.make_var(*var, Some(&self.held(over, self.var_ty(*var))));
             }
         });
     }
 
-    pub(super) fn select(&self, cases: &'p [CommClause]) {
-        // The library does not count the default case.
-        let is_default = |case: &&CommClause| case.comm.is_none();
-        let (default, mut cases): (Vec<_>, Vec<_>) = cases.iter().partition(is_default);
+    pub(super) fn select(&self, cases: &'p [Case]) {
+        let comm = |case: &'p Case| case.comm.as_ref();
         let mut selection = self.zeros(basic::UNSAFE_POINTER);
-        for comm in cases.iter().filter_map(|case| case.comm.as_ref()) {
+        for comm in cases.iter().filter_map(comm) {
             let (name, words) = match (&comm.kind, comm.channel()) {
                 (StmtKind::Send(chan, value), _) => ("channel.sending", self.sent(chan, value)),
                 (_, Some((_, chan))) => ("channel.receiving", self.value(chan)),
@@ -215,17 +210,14 @@ impl<'p> Body<'_, '_, 'p> {
             };
             selection = self.library(name, &[selection, words].concat());
         }
-        let waits = self.ins(|ins| ins.iconst(I8, i64::from(default.is_empty())));
+        let waits = !cases.iter().any(Case::is_default);
+        let waits = self.ins(|ins| ins.iconst(I8, i64::from(waits)));
         let found = self.library("channel.run", &[selection[0], waits]);
-        cases.extend(default);
-        let channel = |case: &&'p CommClause| case.comm.as_ref()?.channel();
-        let clause = |case: &&'p CommClause| match channel(case) {
-            Some((_, chan)) => (std::slice::from_ref(chan), false, &case.body),
-            None => (&[][..], true, &case.body),
-        };
-        let clauses: Vec<Clause> = cases.iter().map(clause).collect();
-        let test = |index, _| self.compared_int(IntCC::Equal, found[0], index as i64);
-        self.clauses(&clauses, test, |index| match channel(&cases[index]) {
+        // The library does not count the default clause.
+        let number = |index| cases[..index].iter().filter_map(comm).count() as i64;
+        let test = |index, _| self.compared_int(IntCC::Equal, found[0], number(index));
+        let channel = |index: usize| comm(&cases[index])?.channel();
+        self.clauses(cases, test, |index| match channel(index) {
             Some((left, chan)) if !left.is_empty() => {
                 let elem = self.elem(self.ty(chan));
                 let values = self.received(&found[1..], elem);
@@ -261,11 +253,4 @@ impl<'p> Body<'_, '_, 'p> {
         let (held, zeros) = (|| self.held(any, ty), || self.zeros(ty));
         self.choose(&self.words(ty), any[0], held, zeros)
     }
-}
-
-fn clauses_of(cases: &[Case]) -> Vec<Clause<'_>> {
-    let cases = cases.iter();
-    cases
-        .map(|case| (&*case.exprs, case.default, &case.body))
-        .collect()
 }

@@ -58,8 +58,10 @@ impl<'p> Body<'_, '_, 'p> {
                 self.b().def_var(list, record);
             }
             StmtKind::Return(values) => self.return_stmt(values),
-            StmtKind::Break(label) => self.leave(label.as_ref(), |jumps| Some(jumps.end)),
-            StmtKind::Continue(label) => self.leave(label.as_ref(), |jumps| jumps.next),
+            StmtKind::Jump(what, label) => self.leave(label.as_ref(), |jumps| match *what {
+                "break" => Some(jumps.end),
+                _ => jumps.next,
+            }),
             StmtKind::Block(block) => self.stmts(&block.stmts),
             StmtKind::If(inner) => {
                 self.stmts(inner.init.as_slice());
@@ -74,7 +76,6 @@ impl<'p> Body<'_, '_, 'p> {
             StmtKind::For(inner) => self.for_stmt(inner),
             StmtKind::Range(inner) => self.range(inner),
             StmtKind::Switch(inner) => self.switch(inner),
-            StmtKind::TypeSwitch(inner) => self.type_switch(inner),
             StmtKind::Select(clauses) => self.select(clauses),
             StmtKind::Labeled(name, inner) => {
                 self.label.set(Some(name.clone()));

@@ -111,8 +111,14 @@ impl Parser<'_> {
             } else if self.is("{") && self.may_be_literal(&expr) {
                 match expr.kind {
                     ExprKind::FuncType(ty) => {
-                        let body = self.block()?;
-                        ExprKind::Func(Arc::new(FuncLit { ty, body }))
+                        let body = Some(self.block()?);
+                        ExprKind::Func(Arc::new(FuncDecl {
+                            pos,
+                            name: "".into(),
+                            receiver: None,
+                            ty,
+                            body,
+                        }))
                     }
                     _ => self.composite(Some(Box::new(expr)))?,
                 }

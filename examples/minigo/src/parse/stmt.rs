@@ -4,7 +4,7 @@
 use super::{Parser, Place};
 use crate::ast::*;
 use crate::scan::{END, Tok};
-use crate::source::{Checked, Pos, fault};
+use crate::source::{Checked, fault};
 
 impl Parser<'_> {
     pub(super) fn block(&mut self) -> Checked<Block> {
@@ -46,8 +46,10 @@ impl Parser<'_> {
             "var" | "const" | "type" => StmtKind::Decl(self.decl()?),
             "return" if self.is(";") || self.is("}") => StmtKind::Return(Vec::new()),
             "return" => StmtKind::Return(self.exprs()?),
-            "break" => StmtKind::Break(self.jump_label()?),
-            "continue" => StmtKind::Continue(self.jump_label()?),
+            "break" | "continue" => {
+                let label = self.is_name().then(|| self.name()).transpose()?;
+                StmtKind::Jump(symbol, label)
+            }
             "fallthrough" => StmtKind::Fallthrough,
             "goto" => return fault(pos, "goto is outside minigo's subset"),
             "go" => StmtKind::Go(self.later_call(symbol)?),
@@ -59,10 +61,6 @@ impl Parser<'_> {
             _ => return self.simple(false),
         };
         Ok(Stmt { pos, kind })
-    }
-
-    fn jump_label(&mut self) -> Checked<Option<Name>> {
-        self.is_name().then(|| self.name()).transpose()
     }
 
     fn later_call(&mut self, keyword: &str) -> Checked<Expr> {
@@ -196,54 +194,46 @@ impl Parser<'_> {
             }
             Some(_) => return self.unexpected("value to switch on"),
         };
-        let clauses = self.clauses(Self::exprs)?.into_iter();
-        let cases = clauses.map(|(pos, exprs, body)| Case {
-            pos,
-            default: exprs.is_none(),
-            exprs: exprs.unwrap_or_default(),
-            body,
-        });
-        let cases = cases.collect();
-        match tag {
-            Some(Expr {
-                kind: ExprKind::Assert(over, None),
-                ..
-            }) => Ok(StmtKind::TypeSwitch(Box::new(TypeSwitch {
-                init,
-                bind,
-                over: *over,
-                cases,
-            }))),
-            tag => Ok(StmtKind::Switch(Box::new(Switch { init, tag, cases }))),
-        }
+        let cases = self.clauses(|parser| Ok((parser.exprs()?, None)))?;
+        Ok(StmtKind::Switch(Box::new(Switch {
+            init,
+            tag,
+            bind,
+            cases,
+        })))
     }
 
     fn select(&mut self) -> Checked<StmtKind> {
-        let clauses = self.clauses(Self::comm)?.into_iter();
-        let clauses = clauses.map(|(_, comm, body)| CommClause { comm, body });
-        Ok(StmtKind::Select(clauses.collect()))
+        let cases = self.clauses(|parser| Ok((Vec::new(), Some(parser.comm()?))))?;
+        Ok(StmtKind::Select(cases))
     }
 
-    /// The clauses of a switch or select, with what is behind `case`.
-    fn clauses<T>(
+    /// The clauses of a switch or select; `head` parses what is behind `case`.
+    fn clauses(
         &mut self,
-        head: impl Fn(&mut Self) -> Checked<T>,
-    ) -> Checked<Vec<(Pos, Option<T>, Block)>> {
+        head: impl Fn(&mut Self) -> Checked<(Vec<Expr>, Option<Stmt>)>,
+    ) -> Checked<Vec<Case>> {
         self.expect("{")?;
-        let mut clauses: Vec<(Pos, Option<T>, Block)> = Vec::new();
+        let mut cases: Vec<Case> = Vec::new();
         while !self.eat("}") {
             let pos = self.pos();
-            let mut case = None;
+            let mut found = (Vec::new(), None);
             if !self.eat("default") {
                 self.expect("case")?;
-                case = Some(head(self)?);
-            } else if clauses.iter().any(|(_, case, _)| case.is_none()) {
+                found = head(self)?;
+            } else if cases.iter().any(Case::is_default) {
                 return fault(pos, "multiple defaults");
             }
             self.expect(":")?;
-            clauses.push((pos, case, self.stmts()?));
+            let ((exprs, comm), body) = (found, self.stmts()?);
+            cases.push(Case {
+                pos,
+                exprs,
+                comm,
+                body,
+            });
         }
-        Ok(clauses)
+        Ok(cases)
     }
 
     fn comm(&mut self) -> Checked<Stmt> {
