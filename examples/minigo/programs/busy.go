@@ -9,6 +9,7 @@ import (
 
 type File struct {
 	number int
+	data   [100]int
 }
 
 func main() {
@@ -16,7 +17,7 @@ func main() {
 	made := 0
 	for closed.Load() == 0 {
 		made++
-		f := &File{made}
+		f := &File{number: made}
 		runtime.SetFinalizer(f, func(f *File) {
 			if f.number <= 0 {
 				panic("no such file")
