@@ -71,4 +71,20 @@ func main() {
 	clear(numbers[1:])
 	clear(list)
 	fmt.Printf("%v %q\n", numbers, list)
+
+	fmt.Println(string(append([]byte("z"), "ab"+suffix...)))
+	var pair Pointer = &Pair{1, 2}
+	pair.second += 5
+	fmt.Println(pair.first, (*pair).second, (*Pair)(pair).Sum())
+	_, sums := any(pair).(interface{ Sum() int })
+	fmt.Println(sums)
 }
+
+const suffix = "cd"
+
+type Pair struct{ first, second int }
+
+func (p *Pair) Sum() int { return p.first + p.second }
+
+// Pointer has the fields of what it points to, and no methods.
+type Pointer *Pair

@@ -304,12 +304,10 @@ impl Types {
     }
 
     /// Finds a field or method by name, at the least depth of embedding. Pointers to interfaces
-    /// have none.
+    /// have none, and pointers with names have fields only.
     pub(crate) fn find(&self, ty: Ty, name: &str) -> Option<Found> {
-        let behind = |ty: Ty| match self.own_kind(ty) {
-            Kind::Pointer(to) if !self.is_interface(*to) => Some(*to),
-            _ => None,
-        };
+        let behind = |ty: Ty| self.pointee(ty).filter(|to| !self.is_interface(*to));
+        let only_fields = self.named(ty).is_some() && behind(ty).is_some();
         let mut level = vec![(behind(ty).unwrap_or(ty), Vec::new(), false)];
         for _depth in 0..8 {
             let mut found = Vec::new();
@@ -330,7 +328,9 @@ impl Types {
                 }
             }
             if !found.is_empty() {
-                return found.pop().filter(|_| found.is_empty());
+                let one = found.pop().filter(|_| found.is_empty());
+                let allowed = |found: &Found| matches!(found.member, Member::Field(_));
+                return one.filter(|one| !only_fields || allowed(one));
             }
             level = next;
         }

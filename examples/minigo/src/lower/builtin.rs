@@ -88,9 +88,12 @@ impl<'p> Body<'_, '_, 'p> {
     fn append(&self, ty: Ty, call: &'p Call) -> Vals {
         let elem = self.elem(ty);
         let slice = self.value_as(&call.args[0], ty);
-        let more_ty = if call.spread { ty } else { elem };
-        let more = call.args[1..].iter();
-        let more: Vec<Vals> = more.map(|arg| self.value_as(arg, more_ty)).collect();
+        let value = |arg: &'p Expr| match call.spread {
+            true if self.types.is_string(self.ty(arg)) => self.value(arg),
+            true => self.value_as(arg, ty),
+            false => self.value_as(arg, elem),
+        };
+        let more: Vec<Vals> = call.args[1..].iter().map(value).collect();
         let count = match call.spread {
             true => more[0][1],
             false => self.int(more.len() as i64),

@@ -67,13 +67,22 @@ fn entry(layout: &Layout, map: usize, number: usize) -> usize {
 
 /// The entry of a key, or 0, and the place in the index where it is or would be. None: the key has
 /// no `==`, which is a panic.
-fn find(ctx: &mut Ctx, layout: &Layout, map: usize, key: usize) -> Option<(usize, usize)> {
+fn find(
+    ctx: &mut Ctx,
+    layout: &Layout,
+    map: usize,
+    key: usize,
+    adds: bool,
+) -> Option<(usize, usize)> {
     let vm = ctx.vm;
     let hash = match hash(vm, layout.key, key, 0) {
         Ok(hash) => hash,
         Err(ty) => {
             let ty = ctx.types().show(ty);
-            fail::panic(ctx, &format!("hash of unhashable type {ty}"));
+            match (map == 0 || read(map + COUNT) == 0) && !adds {
+                true => fail::begin(ctx, &format!("hash of unhashable type: {ty}")),
+                false => fail::panic(ctx, &format!("hash of unhashable type {ty}")),
+            }
             return None;
         }
     };
@@ -101,7 +110,7 @@ fn find(ctx: &mut Ctx, layout: &Layout, map: usize, key: usize) -> Option<(usize
 /// Where the value of the key in the buffer is, or 0.
 pub(super) fn get(ctx: &mut Ctx, ty: Ty, map: usize) -> usize {
     let layout = layout(ctx.vm, ty);
-    match find(ctx, layout, map, ctx.buffer()) {
+    match find(ctx, layout, map, ctx.buffer(), false) {
         Some((entry, _)) if entry != 0 => entry + layout.value_at,
         _ => 0,
     }
@@ -114,12 +123,12 @@ pub(super) fn set(ctx: &mut Ctx, ty: Ty, map: usize) -> usize {
         fail::begin(ctx, "assignment to entry in nil map");
         return 0;
     }
-    let mut found = find(ctx, layout, map, key);
+    let mut found = find(ctx, layout, map, key, true);
     if let Some((0, _)) = found
         && read(map + USED) == read(map + CAP)
     {
         grow(ctx, layout, map);
-        found = find(ctx, layout, map, key);
+        found = find(ctx, layout, map, key, true);
     }
     match found {
         None => 0,
@@ -149,7 +158,7 @@ fn grow(ctx: &mut Ctx, layout: &Layout, map: usize) {
     let mut number = 0;
     for from in (0..used).map(|number| old + number * layout.size) {
         if read(from) != 0
-            && let Some((_, place)) = find(ctx, layout, map, from + KEY)
+            && let Some((_, place)) = find(ctx, layout, map, from + KEY, true)
         {
             number += 1;
             write(place, number);
@@ -162,7 +171,7 @@ fn grow(ctx: &mut Ctx, layout: &Layout, map: usize) {
 /// Deletes the key in the buffer.
 pub(super) fn delete(ctx: &mut Ctx, ty: Ty, map: usize) {
     let layout = layout(ctx.vm, ty);
-    if let Some((entry, _)) = find(ctx, layout, map, ctx.buffer())
+    if let Some((entry, _)) = find(ctx, layout, map, ctx.buffer(), false)
         && entry != 0
     {
         clear_words(entry, layout.size);
