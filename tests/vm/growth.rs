@@ -1,0 +1,93 @@
+//! Many mutators of one thread, windows and stacks: each costs the same however many there are.
+
+use std::fs;
+
+use fing::Runtime;
+use fing::vm::{Parked, Stack, Window};
+
+/// What this thread has run so far, in nanoseconds of the processor.
+fn processor_time() -> Option<u64> {
+    let text = fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    text.split(' ').next()?.parse().ok()
+}
+
+/// Holds that eight times as many take less than twenty times as long.
+fn is_linear(what: &str, count: usize, run: impl Fn(usize)) {
+    let time = |count| {
+        let before = processor_time()?;
+        run(count);
+        Some(processor_time()? - before)
+    };
+    let best = |count| (0..3).filter_map(|_| time(count)).min();
+    let (Some(few), Some(many)) = (best(count), best(8 * count)) else {
+        eprintln!("not measured: this system does not tell the time of a thread");
+        return;
+    };
+    assert!(
+        many < 20 * few,
+        "8 times as many {what} took {many} ns, and {few} ns before"
+    );
+}
+
+#[test]
+fn windows_of_a_mutator() {
+    is_linear("windows", 2_000, |count| {
+        let runtime = Runtime::new().unwrap();
+        let mutator = runtime.attach().unwrap();
+        let all: Vec<Window> = (0..count)
+            .map(|n| {
+                let name = format!("main.T{n}");
+                let ty = runtime.types().define(&name, "struct { N int }").unwrap();
+                mutator.window(ty).unwrap()
+            })
+            .collect();
+        for window in &all {
+            let again = mutator.window(window.ty()).unwrap();
+            assert_eq!(again.address(), window.address());
+        }
+    });
+}
+
+#[test]
+fn mutators_with_windows_that_end() {
+    is_linear("mutators", 2_000, |count| {
+        let runtime = Runtime::new().unwrap();
+        let word = runtime.types().id("uint64").unwrap();
+        let one = || {
+            let mutator = runtime.attach_beside().unwrap();
+            mutator.window(word).unwrap();
+            mutator.park()
+        };
+        let all: Vec<Parked> = (0..count).map(|_| one()).collect();
+        all.into_iter().rev().for_each(drop);
+        assert_eq!(runtime.stats().mutators, 0);
+    });
+}
+
+/// What a thread does with one does not depend on how many it has set aside, or had before.
+#[test]
+fn mutators_that_take_turns() {
+    is_linear("mutators", 2_000, |count| {
+        let runtime = Runtime::new().unwrap();
+        let one = || runtime.attach_beside().unwrap().park();
+        let mut all: Vec<Parked> = (0..count).map(|_| one()).collect();
+        for parked in &mut all {
+            let next = std::mem::replace(parked, one());
+            drop(next.resume().map_err(|(_, refusal)| refusal).unwrap());
+        }
+        drop(all);
+        for _ in 0..count {
+            runtime.enter(|_| ()).unwrap();
+        }
+    });
+}
+
+#[test]
+fn stacks_that_end() {
+    is_linear("stacks", 20_000, |count| {
+        let runtime = Runtime::new().unwrap();
+        let frames = runtime.frames();
+        let all: Vec<Stack> = (0..count).map(|_| frames.stack()).collect();
+        all.into_iter().rev().for_each(drop);
+    });
+}
