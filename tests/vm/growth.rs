@@ -1,9 +1,11 @@
-//! Many mutators of one thread, windows and stacks: each costs the same however many there are.
+//! Many mutators of one thread, windows, stacks, and calls that a VM makes itself: each costs the
+//! same however many there are.
 
 use std::fs;
 
-use fing::Runtime;
+use fing::executor::Due;
 use fing::vm::{Parked, Stack, Window};
+use fing::{Executor, FinalizerFn, Runtime};
 
 /// What this thread has run so far, in nanoseconds of the processor.
 fn processor_time() -> Option<u64> {
@@ -11,11 +13,12 @@ fn processor_time() -> Option<u64> {
     text.split(' ').next()?.parse().ok()
 }
 
-/// Holds that eight times as many take less than twenty times as long.
-fn is_linear(what: &str, count: usize, run: impl Fn(usize)) {
+/// Holds that eight times as many take less than twenty times as long, once they are prepared.
+fn is_linear_after<T>(what: &str, count: usize, prepare: impl Fn(usize) -> T, run: impl Fn(T)) {
     let time = |count| {
+        let prepared = prepare(count);
         let before = processor_time()?;
-        run(count);
+        run(prepared);
         Some(processor_time()? - before)
     };
     let best = |count| (0..3).filter_map(|_| time(count)).min();
@@ -27,6 +30,10 @@ fn is_linear(what: &str, count: usize, run: impl Fn(usize)) {
         many < 20 * few,
         "8 times as many {what} took {many} ns, and {few} ns before"
     );
+}
+
+fn is_linear(what: &str, count: usize, run: impl Fn(usize)) {
+    is_linear_after(what, count, |count| count, run);
 }
 
 #[test]
@@ -89,5 +96,32 @@ fn stacks_that_end() {
         let frames = runtime.frames();
         let all: Vec<Stack> = (0..count).map(|_| frames.stack()).collect();
         all.into_iter().rev().for_each(drop);
+    });
+}
+
+/// A VM that runs each finalizer on a goroutine of its own may have many in the middle of one.
+#[test]
+fn calls_that_were_handed_out_end() {
+    let take = |count| {
+        let builder = Runtime::builder().executor(Executor::Manual);
+        let runtime = builder.build().unwrap();
+        let word = runtime.types().id("uint64").unwrap();
+        let finalizer = FinalizerFn::from_rust_of_any_object(|_, _| ());
+        let register = || {
+            let mutator = runtime.attach().unwrap();
+            for _ in 0..count {
+                let object = mutator.alloc(word).unwrap();
+                mutator.set_finalizer(object, &finalizer).unwrap();
+            }
+        };
+        register();
+        runtime.gc().unwrap();
+        let all: Vec<Due> = std::iter::from_fn(|| runtime.next_due().unwrap()).collect();
+        assert_eq!(all.len(), count);
+        (runtime, all)
+    };
+    is_linear_after("calls", 1_000, take, |(runtime, all)| {
+        all.into_iter().rev().for_each(drop);
+        assert_eq!(runtime.stats().executed, runtime.stats().queued);
     });
 }
