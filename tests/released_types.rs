@@ -134,6 +134,28 @@ fn what_a_type_names_is_kept_with_it() {
     assert!(types.method_set(again).unwrap().is_empty());
 }
 
+/// A definition that is refused defines nothing again: the type stays released.
+#[test]
+fn a_refused_definition_takes_no_release_back() {
+    let runtime = runtime();
+    let types = runtime.types();
+    let mut m = runtime.attach().unwrap();
+    let [byte, word] = ["uint8", "uint64"].map(|text| types.id(text).unwrap());
+    let text = "struct { N int }";
+    let list = types.define_array("main.List", text, byte).unwrap();
+    let plain = define(&runtime, "main.Plain", text);
+    [list, plain].iter().for_each(|ty| release(&runtime, *ty));
+    let error = types.define_array("main.List", text, word).unwrap_err();
+    let wanted =
+        "define main.List: defined as elements of uint64, wanted elements of uint8 as before";
+    assert_eq!(error.to_string(), wanted);
+    let error = types.define_array("main.Plain", text, word).unwrap_err();
+    let wanted = "define main.Plain: defined as elements of uint64, wanted no elements as before";
+    assert_eq!(error.to_string(), wanted);
+    collect(&mut m);
+    assert_eq!([list, plain].map(|ty| is_there(&runtime, ty)), [false; 2]);
+}
+
 #[test]
 fn circles_of_types_are_given_back() {
     let runtime = runtime();

@@ -8,6 +8,8 @@ mod arrays;
 mod fields;
 #[path = "vm/frames.rs"]
 mod frames;
+#[path = "vm/growth.rs"]
+mod growth;
 #[path = "support/jit.rs"]
 mod jit;
 #[path = "vm/parked.rs"]

@@ -94,8 +94,8 @@ impl Due {
     /// looked at, a mutator is lent. A bulk finalizer is given an array of this object.
     ///
     /// # Errors
-    /// The thread runs with a mutator or is ending, or this process is a fork. The call is returned
-    /// beside the error.
+    /// The thread runs with a mutator, is in the middle of a collection or is ending, or this
+    /// process is a fork. The call is returned beside the error.
     pub fn call(mut self) -> Result<(), (Due, ExecutorError)> {
         let calls = self.owner.calls();
         let refused = Goroutine::may_call(&*self.owner).err();

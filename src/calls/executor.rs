@@ -82,6 +82,14 @@ pub enum ExecutorError {
         /// What was tried.
         operation: &'static str,
     },
+    /// The calling thread is in the middle of a collection: a
+    /// [source of roots](crate::Runtime::add_roots) has called this. No call can be lent a mutator
+    /// then.
+    #[error("{operation}: this thread is in the middle of a collection, wanted one that is not")]
+    Collecting {
+        /// What was tried.
+        operation: &'static str,
+    },
     /// Calls were dropped, at a shutdown or with their mailbox, and will never be made.
     #[error(
         "waiting for finalizers: {calls} calls were dropped at a shutdown or with their mailbox, \
@@ -165,6 +173,23 @@ pub(crate) trait Owner: Lender + Send + Sync {
 
     /// Whether the calling thread may touch objects now, so that no finalizer can run on it.
     fn is_running_here(&self) -> bool;
+
+    /// Whether the calling thread has stopped the threads that touch objects.
+    fn is_collecting_here(&self) -> bool {
+        false
+    }
+}
+
+/// Checks that calls can be made on this thread, as far as that depends on what it does with
+/// objects now.
+fn check_idle(owner: &dyn Owner, operation: &'static str) -> Result<(), ExecutorError> {
+    if owner.is_running_here() {
+        return Err(ExecutorError::HoldsMutator { operation });
+    }
+    match owner.is_collecting_here() {
+        true => Err(ExecutorError::Collecting { operation }),
+        false => Ok(()),
+    }
 }
 
 /// The finalizer goroutine of one runtime. Dropping this ends it without waiting.
@@ -326,20 +351,15 @@ impl Goroutine {
                 found: std::process::id(),
             });
         }
-        if owner.is_running_here() {
-            return Err(ExecutorError::HoldsMutator { operation });
-        }
+        check_idle(owner, operation)?;
         match threads::key() {
             0 => Err(ExecutorError::ThreadEnds),
             _ => Ok(()),
         }
     }
 
-    fn check_no_mutator(&self, operation: &'static str) -> Result<(), ExecutorError> {
-        if self.owner.is_running_here() {
-            return Err(ExecutorError::HoldsMutator { operation });
-        }
-        Ok(())
+    fn check_idle(&self, operation: &'static str) -> Result<(), ExecutorError> {
+        check_idle(&*self.owner, operation)
     }
 
     /// Whether this thread may drain.
@@ -392,7 +412,7 @@ impl Goroutine {
     /// Runs what is due in a lane on this thread, until the budget is used up.
     pub(crate) fn drain_post(&self, post: &Post, budget: Budget) -> Result<Drained, ExecutorError> {
         self.check_fork("run_finalizers")?;
-        self.check_no_mutator("run_finalizers")?;
+        self.check_idle("run_finalizers")?;
         if threads::key() == 0 {
             return Err(ExecutorError::ThreadEnds);
         }
@@ -420,7 +440,7 @@ impl Goroutine {
         if self.runs_here() {
             return Err(ExecutorError::OnGoroutine);
         }
-        self.check_no_mutator("waiting for finalizers")?;
+        self.check_idle("waiting for finalizers")?;
         self.run_here(deadline)
     }
 
@@ -490,7 +510,7 @@ impl Goroutine {
         if self.runs_here() {
             return Err(ExecutorError::OnGoroutine);
         }
-        self.check_no_mutator("exit")
+        self.check_idle("exit")
     }
 
     /// Ends the goroutine, after running what is queued if `run`. Returns what did not run.

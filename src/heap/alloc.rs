@@ -160,7 +160,8 @@ impl Heap {
         }
         let run = &mut cache.runs[class];
         if run.next == run.end {
-            self.refill(run, class, class, desc)?;
+            let filled = self.refill(run, class, class, desc);
+            filled.map_err(|_| self.full(desc, bytes))?;
         }
         let index = run.next;
         run.next += 1;

@@ -111,7 +111,8 @@ impl Heap {
     ) -> Result<FieldAt, AccessError> {
         let desc = self.types.desc(ty)?;
         let name = || desc.ty().to_string();
-        if self.is_tiny(&desc) {
+        // The block's own type as well: an object of it may be a value behind its start.
+        if self.is_tiny(&desc) || self.is_tiny_block(&desc) {
             return Err(AccessErrorKind::SharesBlock { ty: name() }.into());
         }
         if desc

@@ -187,7 +187,7 @@ pub(crate) struct Heap {
     /// The number of the next registration, if they are numbered; 0 if not.
     next_number: AtomicU64,
     totals: stats::Totals,
-    windows: Lock<Vec<Arc<Window>>>,
+    windows: Lock<window::Windows>,
     /// A planted fault: what is left of windows is not unmade.
     #[cfg(test)]
     keep_windows: AtomicBool,
@@ -233,7 +233,7 @@ impl Heap {
             specials_watched: AtomicBool::new(false),
             next_number: AtomicU64::new(0),
             totals: stats::Totals::default(),
-            windows: Lock::new(Rank::Windows, Vec::new()),
+            windows: Lock::new(Rank::Windows, window::Windows::new()),
             #[cfg(test)]
             keep_windows: AtomicBool::new(false),
         })

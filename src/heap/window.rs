@@ -12,7 +12,7 @@ use super::{AllocError, Heap, class};
 use crate::base::lock::{Lock, Rank};
 use crate::types::TypeId;
 use crate::world::safepoint::Stopped;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
 
@@ -68,6 +68,9 @@ pub(super) struct Left {
     pub(super) with_ids: usize,
 }
 
+/// The windows of a heap, by their addresses.
+pub(super) type Windows = BTreeMap<usize, Arc<Window>>;
+
 /// One window.
 #[derive(Debug)]
 pub(crate) struct Window {
@@ -85,6 +88,11 @@ impl Window {
     /// Where its words are, as long as it exists.
     pub(crate) fn address(&self) -> usize {
         std::ptr::from_ref(&self.words).expose_provenance()
+    }
+
+    /// Tells it from the other windows that exist.
+    fn key(&self) -> usize {
+        std::ptr::from_ref(self).addr()
     }
 
     pub(crate) fn ty(&self) -> TypeId {
@@ -132,7 +140,7 @@ impl Heap {
             closed: AtomicBool::new(false),
             owned: Lock::new(Rank::Window, Owned::default()),
         });
-        self.windows.lock().push(window.clone());
+        self.windows.lock().insert(window.key(), window.clone());
         Ok(window)
     }
 
@@ -193,15 +201,15 @@ impl Heap {
     /// Unmakes the objects of all windows that no one has taken.
     pub(super) fn close_windows(&self, _proof: &Stopped<'_>) {
         let mut windows = self.windows.lock();
-        windows.iter().for_each(|window| self.close(window));
-        windows.retain(|window| !window.closed.load(Relaxed));
+        windows.values().for_each(|window| self.close(window));
+        windows.retain(|_, window| !window.closed.load(Relaxed));
     }
 
     /// Calls `visit` with the type of each window that someone besides its mutator has.
     pub(super) fn for_each_held_window(&self, visit: &mut dyn FnMut(TypeId)) {
         let windows = self.windows.lock();
         let held = windows
-            .iter()
+            .values()
             .filter(|window| Arc::strong_count(window) > OWNERS);
         held.for_each(|window| visit(window.ty));
     }
@@ -209,7 +217,7 @@ impl Heap {
     /// Ends the windows of types that are given back. Only with the world stopped.
     pub(crate) fn end_windows_of(&self, gone: &HashSet<TypeId>, _proof: &Stopped<'_>) {
         let mut windows = self.windows.lock();
-        windows.retain(|window| {
+        windows.retain(|_, window| {
             let stays = !gone.contains(&window.ty);
             if !stays {
                 window.closed.store(true, Relaxed);
@@ -226,9 +234,7 @@ impl Heap {
         if !runs {
             return;
         }
-        let mut windows = self.windows.lock();
-        windows.retain(|other| !Arc::ptr_eq(other, window));
-        drop(windows);
+        self.windows.lock().remove(&window.key());
         self.close(window);
         let mut owned = window.owned.lock();
         let (epoch, pool) = (owned.epoch, owned.pool);
@@ -259,7 +265,7 @@ impl Heap {
     pub(super) fn left_in_windows(&self) -> Left {
         let windows = self.windows.lock().clone();
         let mut all = Left::default();
-        for window in &windows {
+        for window in windows.values() {
             let left = window.left();
             let desc = self.types.desc(window.ty);
             all.objects += left;

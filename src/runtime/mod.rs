@@ -346,7 +346,8 @@ impl Runtime {
     /// running.
     ///
     /// # Errors
-    /// `timeout` passes first; a finalizer has called this; or the thread runs with a mutator.
+    /// `timeout` passes first; a finalizer or a source of roots has called this; or the thread runs
+    /// with a mutator.
     pub fn block_until_finalizer_queue_empty(
         &self,
         timeout: Duration,
@@ -360,7 +361,7 @@ impl Runtime {
     /// # Errors
     /// The executor is [`Executor::Thread`]; it is [`Executor::Inline`] and another thread built
     /// the runtime; another thread runs finalizers; this thread runs with a mutator, or is ending;
-    /// or a finalizer has called this.
+    /// or a finalizer or a source of roots has called this.
     pub fn run_finalizers(&self) -> Result<u64, ExecutorError> {
         self.goroutine.run_inline()
     }

@@ -245,7 +245,7 @@ impl Mutator {
 
     /// Parks; see [`Mutator::park`].
     pub(in crate::runtime) fn stop_running(&self) {
-        self.space().world().park_with(&self.member);
+        self.space().world().set_aside_with(&self.member);
     }
 
     /// Runs again after [`stop_running`](Self::stop_running), unless it was revoked meanwhile: then
@@ -256,6 +256,11 @@ impl Mutator {
         }
         self.space.world().resume_with(&self.member);
         drop(Refresh(self));
+    }
+
+    /// Has a parked mutator run again before it is dropped, if that takes no waiting.
+    pub(in crate::runtime) fn run_to_end(&self) {
+        self.space.world().resume_to_leave(&self.member);
     }
 
     /// Collects. Returns when the collection is over; finalizers may still have to run.
@@ -346,9 +351,9 @@ impl Mutator {
         Ok(self.root_own(object))
     }
 
-    /// Collects if a collection [is due](Self::is_collection_due). Returns whether one was, which is
-    /// then run by this thread or another one. For threads that allocate by [`Mutator::alloc`], which never collects. It
-    /// [assists](Self::assist) first.
+    /// Collects if a collection [is due](Self::is_collection_due). Returns whether one was, which
+    /// is then run by this thread or another one. For threads that allocate by [`Mutator::alloc`],
+    /// which never collects. It [assists](Self::assist) first.
     #[inline]
     pub fn collect_if_due(&mut self) -> bool {
         self.assist_if_asked();
@@ -618,9 +623,11 @@ impl Mutator {
 
 impl Drop for Mutator {
     fn drop(&mut self) {
-        self.windows
-            .end(self.space.heap(), self.member.slot().is_running());
-        if !self.member.slot().is_revoked() {
+        // One that was revoked, or is parked while a thread stops the world, leaves the heap as it
+        // is: its cells are free again when a collection has swept.
+        let runs = self.member.slot().is_running();
+        self.windows.end(self.space.heap(), runs);
+        if runs {
             self.space.heap().retire(self.cache.get_mut());
         }
         self.space.world().leave_with(&self.member);

@@ -48,4 +48,8 @@ impl Owner for Shared {
     fn is_running_here(&self) -> bool {
         self.space.world().is_running_here()
     }
+
+    fn is_collecting_here(&self) -> bool {
+        self.space.world().is_stopped_here()
+    }
 }

@@ -256,7 +256,11 @@ impl Types {
         let Books { names, rows, .. } = &mut *books;
         match names.entry(own) {
             Entry::Occupied(entry) if let Some(index) = *entry.get() => {
-                let id = same_definition(rows.known(index), &ty)?;
+                let there = rows.known(index);
+                let id = same_definition(there, &ty)?;
+                if let Some(element) = element {
+                    rows.same_elements(there, element)?;
+                }
                 self.retain(&mut books, index);
                 Ok(id)
             }
@@ -312,20 +316,7 @@ impl Types {
             return Err(TypesError::NoElement { ty });
         }
         let parse = |own: &Type| Ok(self.parse_in(own, underlying)?);
-        let id = self.define_value(name, parse, Some(&element))?;
-        let desc = self.desc(id)?;
-        if desc.tail() == Some(&element.as_tail(desc.size())) {
-            return Ok(id);
-        }
-        let there = match desc.element() {
-            Some(element) => format!("elements of {}", self.desc(element)?.ty()),
-            None => "no elements".to_owned(),
-        };
-        Err(TypesError::Redefined {
-            name: name.into(),
-            found: format!("elements of {}", element.ty()),
-            there,
-        })
+        self.define_value(name, parse, Some(&element))
     }
 
     /// Parses a type; names are looked up in this universe.
@@ -505,6 +496,21 @@ impl Rows {
     /// The descriptor with this index.
     fn at(&self, index: u32) -> Option<&Arc<TypeDesc>> {
         self.descs.get(index as usize)?.as_ref()
+    }
+
+    /// Checks that a type that is defined already has these elements behind its value.
+    fn same_elements(&self, there: &TypeDesc, element: &TypeDesc) -> Result<(), TypesError> {
+        if there.tail() == Some(&element.as_tail(there.size())) {
+            return Ok(());
+        }
+        Err(TypesError::Redefined {
+            name: there.ty().name().unwrap_or_default().into(),
+            found: format!("elements of {}", element.ty()),
+            there: match there.element() {
+                Some(element) => format!("elements of {}", self.desc(element)?.ty()),
+                None => "no elements".to_owned(),
+            },
+        })
     }
 
     /// Adds a type that is not there yet.

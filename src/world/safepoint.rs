@@ -204,6 +204,16 @@ impl World {
         self.changed.notify_all();
     }
 
+    /// Removes the slots of a thread that no mutator uses.
+    pub(crate) fn unregister_free(&self, thread: ThreadKey) {
+        let mut state = self.state.lock();
+        let is_other = |slot: &Arc<Slot>| slot.thread != thread || slot.is_in_use();
+        state.slots.retain(is_other);
+        self.is_no_obstacle(&state, thread);
+        drop(state);
+        self.changed.notify_all();
+    }
+
     /// Makes the member of a free slot running, after any collection under way. `can_give_up`:
     /// whether the thread may be refused because others wait for it; if not, one of those is.
     #[inline]
@@ -246,6 +256,12 @@ impl World {
         Ok(())
     }
 
+    /// As [`World::unpark`], unless a thread stops the world: then the member stays parked. Returns
+    /// whether it runs.
+    pub(crate) fn unpark_at_once(&self, slot: &Slot) -> bool {
+        slot.change(PARKED, RUNNING)
+    }
+
     /// Parks a running member: it must not touch the heap until [`World::unpark`].
     #[inline]
     pub(crate) fn park(&self, slot: &Slot) {
@@ -254,7 +270,7 @@ impl World {
         }
     }
 
-    /// Ends a running member. Its slot is free then.
+    /// Ends a member, which runs or is parked. Its slot is free then.
     #[inline]
     pub(crate) fn leave(&self, slot: &Slot) {
         if !slot.change(RUNNING, FREE) {

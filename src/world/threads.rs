@@ -2,9 +2,13 @@
 //!
 //! A thread keeps the slot of a mutator that has left, and uses it again for its next one. So
 //! entering takes no lock but the first time; a thread that ends gives its slots back.
+//!
+//! A thread may have any number of mutators that are parked as values. Their slots are set aside,
+//! so that what it does with one mutator does not depend on how many others there are.
 #![forbid(unsafe_code)]
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -124,12 +128,16 @@ impl Join {
 
 /// One mutator's place in its world. It belongs to the thread that made it.
 #[derive(Debug)]
-pub(crate) struct Member(Arc<Slot>);
+pub(crate) struct Member {
+    slot: Arc<Slot>,
+    /// Tells it from the others that the thread has had.
+    number: u64,
+}
 
 impl Member {
     #[inline]
     pub(crate) fn slot(&self) -> &Arc<Slot> {
-        &self.0
+        &self.slot
     }
 }
 
@@ -151,6 +159,8 @@ struct Call {
 struct Place {
     world: Weak<World>,
     slot: Arc<Slot>,
+    /// The number of the member that has the slot, or had it last.
+    number: u64,
     /// The call during which the slot was taken.
     call: Option<Call>,
 }
@@ -159,10 +169,43 @@ impl Place {
     fn is_in(&self, world: &Arc<World>) -> bool {
         std::ptr::eq(self.world.as_ptr(), Arc::as_ptr(world))
     }
+
+    fn is_gone(&self) -> bool {
+        self.world.strong_count() == 0
+    }
+}
+
+/// Slots of one world that need not be looked at.
+#[derive(Debug, Default)]
+struct Aside {
+    /// Those of mutators that are parked as values, by the numbers of the members.
+    parked: BTreeMap<u64, Place>,
+    /// Those that no mutator uses.
+    free: Vec<Place>,
+}
+
+impl Aside {
+    fn any(&self) -> Option<&Place> {
+        self.parked.values().next().or(self.free.last())
+    }
+
+    /// Whether the world is gone. No world that is gone has a mutator.
+    fn is_gone(&self) -> bool {
+        self.any().is_none_or(Place::is_gone)
+    }
+}
+
+/// The key of a world in [`Here::aside`], which no other one gets while a place of it is there.
+fn key_of(world: &Arc<World>) -> usize {
+    Arc::as_ptr(world).addr()
 }
 
 struct Here {
+    /// Those in use but for the ones that are set aside, and a free one of each world.
     places: RefCell<Vec<Place>>,
+    aside: RefCell<BTreeMap<usize, Aside>>,
+    /// The number of the last member.
+    last: Cell<u64>,
     calling: RefCell<Option<Arc<dyn Calling>>>,
     depth: Cell<u32>,
     /// The calls whose mutators were revoked because a later call wanted one.
@@ -184,8 +227,17 @@ impl Here {
     fn has_stopped(&self, world: &Arc<World>) -> bool {
         let places = self.places.borrow();
         // Only a slot of this thread tells without the lock that the world is not stopped.
-        let mut own = places.iter().filter(|place| place.is_in(world));
-        own.next().is_none_or(|place| place.slot.must_stop()) && world.is_stopped_by(self.key())
+        let must_stop = |place: &Place| place.slot.must_stop();
+        let own = places.iter().find(|place| place.is_in(world));
+        let may_have = own.map_or_else(
+            || {
+                let aside = self.aside.borrow();
+                let own = aside.get(&key_of(world)).and_then(Aside::any);
+                own.is_none_or(must_stop)
+            },
+            must_stop,
+        );
+        may_have && world.is_stopped_by(self.key())
     }
 
     fn has_running(&self, world: &Arc<World>, but: Option<&Arc<Slot>>) -> bool {
@@ -207,9 +259,13 @@ impl Here {
         let places = self.places.borrow();
         let mut own = places.iter().filter(|place| place.is_in(world));
         match join {
-            Join::Attach => own
-                .any(|place| place.slot.is_in_use())
-                .then_some(WorldError::Attached),
+            Join::Attach => {
+                let aside = self.aside.borrow();
+                let aside = aside.get(&key_of(world));
+                let parked = aside.is_some_and(|aside| !aside.parked.is_empty());
+                let any = parked || own.any(|place| place.slot.is_in_use());
+                any.then_some(WorldError::Attached)
+            }
             Join::Enter | Join::EnterForCalls => own
                 .any(|place| place.slot.is_running())
                 .then_some(WorldError::Running),
@@ -224,16 +280,23 @@ impl Here {
             return false;
         };
         let is_earlier = |call: Call| call.depth == now.depth && call.number != now.number;
-        let kept = self.take(|place| place.is_in(world) && place.call.is_some_and(is_earlier));
+        let which = |place: &Place| place.is_in(world) && place.call.is_some_and(is_earlier);
+        let kept = self.take(0, which);
         self.kept.borrow_mut().extend(&kept);
         !kept.is_empty()
     }
 
-    /// Revokes the members that `which` selects among those in use, and returns the calls in which
-    /// they were made.
-    fn take(&self, mut which: impl FnMut(&Place) -> bool) -> Vec<Call> {
-        let mut places = self.places.borrow_mut();
-        let taken = places.extract_if(.., |place| place.slot.is_in_use() && which(place));
+    /// Revokes the members that `which` selects among those in use that came behind number `last`,
+    /// and returns the calls in which they were made.
+    fn take(&self, last: u64, which: impl Fn(&Place) -> bool) -> Vec<Call> {
+        let (mut places, mut aside) = (self.places.borrow_mut(), self.aside.borrow_mut());
+        let is_it = |place: &Place| place.slot.is_in_use() && place.number > last && which(place);
+        let taken = places.extract_if(.., |place| is_it(place));
+        let parked = aside.values_mut().flat_map(|aside| {
+            let parked = aside.parked.extract_if(last.., |_, place| is_it(place));
+            parked.map(|(_, place)| place)
+        });
+        let taken = taken.chain(parked);
         let revoke = |place: Place| {
             if let Some(world) = place.world.upgrade() {
                 world.revoke(&place.slot);
@@ -244,34 +307,76 @@ impl Here {
     }
 
     /// A slot in this world that no mutator uses.
-    fn free_slot(&self, world: &Arc<World>) -> Arc<Slot> {
-        let call = self.call();
+    fn free_slot(&self, world: &Arc<World>) -> Member {
+        let (call, number) = (self.call(), self.last.get() + 1);
+        self.last.set(number);
         let mut places = self.places.borrow_mut();
         let mut own = places.iter_mut().filter(|place| place.is_in(world));
         if let Some(free) = own.find(|place| !place.slot.is_in_use()) {
-            free.call = call;
-            return free.slot.clone();
+            (free.call, free.number) = (call, number);
+            let slot = free.slot.clone();
+            return Member { slot, number };
         }
-        // No world that is gone has a mutator.
-        places.retain(|place| place.world.strong_count() > 0);
-        let slot = world.register(self.key());
+        let mut aside = self.aside.borrow_mut();
+        let free = aside
+            .get_mut(&key_of(world))
+            .and_then(|aside| aside.free.pop());
+        let slot = match free {
+            Some(free) => free.slot,
+            None => {
+                places.retain(|place| !place.is_gone());
+                aside.retain(|_, aside| !aside.is_gone());
+                world.register(self.key())
+            }
+        };
         places.push(Place {
             world: Arc::downgrade(world),
             slot: slot.clone(),
+            number,
             call,
         });
-        slot
+        Member { slot, number }
+    }
+
+    /// Sets the place of a member aside that is parked as a value.
+    fn set_aside(&self, world: &Arc<World>, member: &Member) {
+        let mut places = self.places.borrow_mut();
+        let at = places
+            .iter()
+            .position(|place| place.number == member.number);
+        if let Some(at) = at {
+            let mut aside = self.aside.borrow_mut();
+            let own = aside.entry(key_of(world)).or_default();
+            own.parked.insert(member.number, places.swap_remove(at));
+        }
+    }
+
+    /// Takes the place of a member back, and sets a free one aside for it.
+    fn take_back(&self, world: &Arc<World>, member: &Member) {
+        let (mut places, mut aside) = (self.places.borrow_mut(), self.aside.borrow_mut());
+        let Some(own) = aside.get_mut(&key_of(world)) else {
+            return;
+        };
+        // One that was revoked is not there.
+        let Some(place) = own.parked.remove(&member.number) else {
+            return;
+        };
+        let is_free = |place: &Place| place.is_in(world) && !place.slot.is_in_use();
+        if let Some(free) = places.iter().position(is_free) {
+            own.free.push(places.swap_remove(free));
+        }
+        places.push(place);
     }
 }
 
 impl Drop for Here {
     fn drop(&mut self) {
-        for place in self.places.get_mut() {
-            // A mutator that is destroyed after this gives its slot back itself.
-            if let Some(world) = place.world.upgrade()
-                && !place.slot.is_in_use()
-            {
-                world.unregister(&place.slot);
+        let key = self.key();
+        let aside = self.aside.get_mut().values().filter_map(Aside::any);
+        // A mutator that is destroyed after this gives its slot back itself.
+        for place in self.places.get_mut().iter().chain(aside) {
+            if let Some(world) = place.world.upgrade() {
+                world.unregister_free(key);
             }
         }
     }
@@ -283,6 +388,8 @@ thread_local! {
     static HERE: Here = const {
         Here {
             places: RefCell::new(Vec::new()),
+            aside: RefCell::new(BTreeMap::new()),
+            last: Cell::new(0),
             calling: RefCell::new(None),
             depth: Cell::new(0),
             kept: RefCell::new(Vec::new()),
@@ -307,24 +414,24 @@ impl World {
                 let now = here.revoke_kept(self).then(|| here.refuses(self, join));
                 now.unwrap_or(Some(refusal)).map_or(Ok(()), Err)?;
             }
-            let slot = here.free_slot(self);
+            let member = here.free_slot(self);
             let can_give_up = join != Join::EnterForCalls;
-            let entered = self.enter(&slot, here.key(), can_give_up);
+            let entered = self.enter(&member.slot, here.key(), can_give_up);
             entered.map_err(|refused| WorldError::of(refused, operation))?;
             here.change();
-            Ok(Member(slot))
+            Ok(member)
         });
         joined.unwrap_or(Err(WorldError::ThreadEnds { operation }))
     }
 
     /// Removes a member.
     pub(crate) fn leave_with(&self, member: &Member) {
-        if member.0.is_revoked() {
+        if member.slot.is_revoked() {
             return;
         }
-        self.leave(&member.0);
+        self.leave(&member.slot);
         if HERE.try_with(Here::change).is_err() {
-            self.unregister(&member.0);
+            self.unregister(&member.slot);
         }
     }
 
@@ -334,19 +441,35 @@ impl World {
     /// As [`World::unpark_with`].
     #[inline]
     pub(crate) fn poll_with(&self, member: &Member) -> bool {
-        let polled = self.poll(&member.0, key);
+        let polled = self.poll(&member.slot, key);
         polled.unwrap_or_else(|refused| cannot_go_on(refused))
     }
 
     /// Parks a member: it must not touch the heap until [`World::unpark_with`].
     pub(crate) fn park_with(&self, member: &Member) {
-        self.park(&member.0);
+        self.park(&member.slot);
     }
 
-    /// As [`World::unpark_with`], for a member that may be moved afterwards.
-    pub(crate) fn resume_with(&self, member: &Member) {
+    /// As [`World::park_with`], for a member that is parked as a value.
+    pub(crate) fn set_aside_with(self: &Arc<World>, member: &Member) {
+        self.park_with(member);
+        let _ = HERE.try_with(|here| here.set_aside(self, member));
+    }
+
+    /// Makes a member that was set aside running again, as [`World::unpark_with`].
+    pub(crate) fn resume_with(self: &Arc<World>, member: &Member) {
         self.unpark_with(member);
-        let _ = HERE.try_with(Here::change);
+        let _ = HERE.try_with(|here| {
+            here.take_back(self, member);
+            here.change();
+        });
+    }
+
+    /// Makes a member that was set aside ready to leave: it runs again, unless a thread stops the
+    /// world.
+    pub(crate) fn resume_to_leave(self: &Arc<World>, member: &Member) {
+        self.unpark_at_once(&member.slot);
+        let _ = HERE.try_with(|here| here.take_back(self, member));
     }
 
     /// Makes a parked member running again, after any collection under way.
@@ -354,7 +477,7 @@ impl World {
     /// # Panics
     /// In a forked child, if another thread was collecting: it is not in the child.
     pub(crate) fn unpark_with(&self, member: &Member) {
-        if let Err(refused) = self.unpark(&member.0, key()) {
+        if let Err(refused) = self.unpark(&member.slot, key()) {
             cannot_go_on(refused);
         }
     }
@@ -391,6 +514,12 @@ impl World {
         let thread = checked.unwrap_or(Err(WorldError::ThreadEnds { operation }))?;
         let stopped = self.stop(own.map(|slot| &**slot), thread, deadline);
         stopped.map_err(|refused| WorldError::of(refused, operation))
+    }
+
+    /// Whether this thread has stopped the world.
+    pub(crate) fn is_stopped_here(self: &Arc<World>) -> bool {
+        HERE.try_with(|here| here.has_stopped(self))
+            .unwrap_or_default()
     }
 
     /// Whether this thread has a running member, or is ending, so that nobody knows.
@@ -458,36 +587,43 @@ impl Drop for CallingHere {
 
 /// The members that a thread has at some moment.
 #[derive(Debug)]
-pub(crate) struct Members(Vec<Arc<Slot>>);
+pub(crate) struct Members {
+    /// Those that are not set aside.
+    slots: Vec<Arc<Slot>>,
+    /// The number of the last one.
+    last: u64,
+}
 
 impl Members {
     pub(crate) fn here() -> Members {
         let in_use = |here: &Here| {
             let places = here.places.borrow();
             let in_use = places.iter().filter(|place| place.slot.is_in_use());
-            in_use.map(|place| place.slot.clone()).collect()
+            (
+                in_use.map(|place| place.slot.clone()).collect(),
+                here.last.get(),
+            )
         };
-        Members(HERE.try_with(in_use).unwrap_or_default())
+        let (slots, last) = HERE.try_with(in_use).unwrap_or_default();
+        Members { slots, last }
     }
 
     /// Whether no other one runs.
     pub(crate) fn run_alone(&self, slot: &Arc<Slot>) -> bool {
-        let mut others = self.0.iter().filter(|one| !Arc::ptr_eq(one, slot));
+        let mut others = self.slots.iter().filter(|one| !Arc::ptr_eq(one, slot));
         others.all(|one| !one.is_running())
-    }
-
-    fn is_later(&self, place: &Place) -> bool {
-        let is_it = |slot: &Arc<Slot>| Arc::ptr_eq(slot, &place.slot);
-        place.slot.is_in_use() && !self.0.iter().any(is_it)
     }
 
     /// Whether this thread has members that it did not have then.
     pub(crate) fn has_later(&self) -> bool {
+        let is_later = |place: &Place| place.slot.is_in_use() && place.number > self.last;
         let any = |here: &Here| {
-            here.places
-                .borrow()
-                .iter()
-                .any(|place| self.is_later(place))
+            let aside = here.aside.borrow();
+            let mut parked = aside.values().filter_map(|aside| {
+                let (number, _) = aside.parked.last_key_value()?;
+                Some(*number)
+            });
+            parked.any(|number| number > self.last) || here.places.borrow().iter().any(is_later)
         };
         HERE.try_with(any).unwrap_or_default()
     }
@@ -497,7 +633,7 @@ impl Members {
     /// them.
     pub(crate) fn revoke_later(&self) -> Vec<usize> {
         let take = |here: &Here| {
-            let later = here.take(|place| self.is_later(place));
+            let later = here.take(self.last, |_| true);
             let depth = here.depth.get();
             let mut kept = here.kept.borrow_mut();
             let kept = kept.extract_if(.., |call| call.depth == depth);

@@ -244,3 +244,23 @@ fn types_and_lengths_that_cannot_be_are_refused() {
     assert!(matches!(error, TypesError::Foreign { .. }), "{error}");
     assert!(other.attach().unwrap().alloc_array(ty, 1).is_err());
 }
+
+/// The bytes that the elements need, and not those of the value alone.
+#[test]
+fn a_full_heap_says_how_much_was_asked_for() {
+    let heap = HeapOptions::default().limit(64 << 10);
+    let runtime = Runtime::builder().heap(heap).build().unwrap();
+    let byte = runtime.types().id("uint8").unwrap();
+    let text = runtime.types();
+    let text = text.define_array("main.Text", "struct { N int }", byte);
+    let (text, mutator) = (text.unwrap(), runtime.attach().unwrap());
+    for length in [5000, 500, 50, 100_000] {
+        let full =
+            std::iter::repeat_with(|| mutator.alloc_array(text, length)).find_map(Result::err);
+        let wanted = format!(
+            "alloc main.Text: {} bytes requested, 65536 in use, limit 65536",
+            8 + length
+        );
+        assert_eq!(full.map(|error| error.to_string()), Some(wanted));
+    }
+}

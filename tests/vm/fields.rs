@@ -191,6 +191,17 @@ fn fields_that_are_not_there_are_refused() {
         matches!(error.kind(), AccessErrorKind::SharesBlock { .. }),
         "{error}"
     );
+    // The block's type has none either: its `Obj`s are values at any place in the block.
+    let block = tiny.enter(|m| m.type_of(m.alloc(word).unwrap()).unwrap().id());
+    for offset in [0, 8] {
+        let error = tiny
+            .field::<u64>(block.clone().unwrap(), offset)
+            .unwrap_err();
+        assert!(
+            matches!(error.kind(), AccessErrorKind::SharesBlock { .. }),
+            "{error}"
+        );
+    }
     // In such a heap other types have fields as ever.
     let pair = tiny.types().id("[2]uint64").unwrap();
     let field = tiny.field::<u64>(pair, 8).unwrap();

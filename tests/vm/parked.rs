@@ -126,3 +126,35 @@ fn collections_of_other_threads_do_not_wait_for_it() {
     let mutator = resumed(parked);
     mutator.alloc(ty).unwrap();
 }
+
+/// A collection that has to wait for this thread's other mutator is neither refused nor waited for.
+#[test]
+fn one_is_dropped_while_another_one_runs() {
+    let (runtime, ty) = runtime();
+    let first = runtime.attach().unwrap();
+    let window = first.window(ty).unwrap();
+    first.alloc(ty).unwrap();
+    first.alloc_in(&window).unwrap();
+    let first = first.park();
+    let mut second = runtime.attach_beside().unwrap();
+    let kept = second.root(second.alloc(ty).unwrap()).unwrap();
+    let there = runtime.clone();
+    let collector = std::thread::spawn(move || there.gc().map(|done| done.freed_objects));
+    let flag = runtime.safepoint_flag();
+    while !flag.is_set() {
+        std::thread::yield_now();
+    }
+    drop(first);
+    second.load_word(second.get(&kept).unwrap(), 8).unwrap();
+    second.safepoint();
+    assert_eq!(collector.join().unwrap(), Ok(2));
+    let error = second.alloc_in(&window).map(drop).unwrap_err();
+    assert!(matches!(error, AllocError::ClosedWindow { .. }), "{error}");
+    for _ in 0..10_000 {
+        second.alloc(ty).unwrap();
+    }
+    assert_eq!(second.gc().unwrap().live_objects, 1);
+    drop(second);
+    assert_eq!(runtime.stats().mutators, 0);
+    runtime.verify_heap().unwrap();
+}

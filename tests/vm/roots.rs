@@ -2,11 +2,12 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
 
 use fing::check::Keeper;
-use fing::error::WorldError;
+use fing::error::{ExecutorError, WorldError};
 use fing::vm::RootSource;
-use fing::{Executor, HeapOptions, Runtime, TypeId};
+use fing::{Executor, FinalizerFn, HeapOptions, Mutator, Runtime, TypeId};
 
 fn runtime() -> (Runtime, TypeId) {
     let heap = HeapOptions::default().poison(true);
@@ -220,4 +221,51 @@ fn under_stress_the_flag_is_always_set() {
         assert!(mutator.collect_at_safepoint());
         assert_eq!(runtime.stats().heap.collections, n);
     }
+}
+
+/// A source can't make calls, which would want a mutator: they stay until the collection is over.
+#[test]
+fn a_source_that_drains_is_refused() {
+    let builder = Runtime::builder().executor(Executor::Manual);
+    let runtime = builder.build().unwrap();
+    let word = runtime.types().id("uint64").unwrap();
+    let (calls, count) = mpsc::channel();
+    let finalizer = FinalizerFn::from_rust_of_any_object(move |_, _| calls.send(()).unwrap());
+    let set = |m: &mut Mutator| {
+        for _ in 0..3 {
+            m.set_finalizer(m.alloc(word).unwrap(), &finalizer).unwrap();
+        }
+    };
+    runtime.enter(set).unwrap();
+    runtime.gc().unwrap();
+    let (weak, kept) = (runtime.downgrade(), Arc::new(Mutex::new(None)));
+    let keep = kept.clone();
+    let source = runtime.add_roots(move |_| {
+        let collecting = |operation| ExecutorError::Collecting { operation };
+        let runtime = weak.upgrade().unwrap();
+        let refused = [
+            runtime.run_finalizers().map(drop),
+            runtime.block_until_finalizer_queue_empty(Duration::ZERO),
+            runtime.shutdown(true, Duration::ZERO).map(drop),
+        ];
+        let waiting = collecting("waiting for finalizers");
+        let wanted = [collecting("run_finalizers"), waiting.clone(), waiting];
+        assert_eq!(refused, wanted.map(Err));
+        let due = runtime.next_due().unwrap().unwrap();
+        let (due, refused) = due.call().unwrap_err();
+        assert_eq!(refused, collecting("Due::call"));
+        assert_eq!(
+            refused.to_string(),
+            "Due::call: this thread is in the middle of a collection, wanted one that is not"
+        );
+        keep.lock().unwrap().replace(due);
+    });
+    runtime.gc().unwrap();
+    drop(source);
+    assert_eq!(count.try_iter().count(), 0);
+    let due = kept.lock().unwrap().take().unwrap();
+    due.call().map_err(|(_, refusal)| refusal).unwrap();
+    assert_eq!(runtime.run_finalizers(), Ok(2));
+    assert_eq!(count.try_iter().count(), 3);
+    assert_eq!(runtime.stats().discarded, 0);
 }

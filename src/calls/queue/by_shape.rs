@@ -126,7 +126,7 @@ impl Inner {
                 fate.add_all(some);
             }
         }
-        for stuck in &self.stuck {
+        for stuck in self.stuck.iter() {
             for (n, (_, tag)) in stuck.entries().enumerate() {
                 let of = all.entry(tag.shape()).or_default();
                 of.fates.running.add(tag.kind(), 1);

@@ -112,7 +112,7 @@ impl Queue {
         for (runner, running) in inner.lanes.iter().flat_map(Lane::running) {
             running.correct(collection, &mut outstanding, &runner.turn.cells);
         }
-        for stuck in &inner.stuck {
+        for stuck in inner.stuck.iter() {
             stuck.correct(collection, &mut outstanding);
         }
         outstanding

@@ -15,6 +15,7 @@ use super::pressure::Gauge;
 use super::record::Owned;
 use super::relief::{Stuck, Turn};
 use super::running::Running;
+use super::stuck::StuckCalls;
 use super::tickets::Tickets;
 use super::waiting::Waiting;
 use super::{Counts, DrainOrder};
@@ -30,7 +31,7 @@ pub(super) struct Inner {
     pub(super) single: bool,
     /// Number of the last block that was begun.
     pub(super) block_number: u64,
-    pub(super) stuck: Vec<Stuck>,
+    pub(super) stuck: StuckCalls,
     /// Whether there is a watchdog.
     pub(super) watched: bool,
     pub(super) cancelled: Cancelled,
@@ -390,7 +391,7 @@ impl Inner {
                 bytes += Block::BYTES;
             }
         }
-        for stuck in &self.stuck {
+        for stuck in self.stuck.iter() {
             fates.running.add_all(stuck.by_kind());
         }
         let kinds = [CallKind::Finalizer, CallKind::Cleanup];

@@ -24,6 +24,7 @@ mod pressure;
 mod record;
 mod relief;
 mod running;
+mod stuck;
 mod tickets;
 mod waiting;
 mod withdraw;
@@ -55,6 +56,7 @@ pub(crate) use self::record::{CallId, Owned, References, Slot, Tag};
 use self::relief::Stuck;
 pub(crate) use self::relief::{HandedOut, Sight, Turn, TurnRef, Watched};
 use self::running::Found;
+use self::stuck::StuckCalls;
 pub use self::tickets::Outstanding;
 use self::tickets::Tickets;
 use self::waiting::Waiting;
@@ -179,7 +181,7 @@ impl Queue {
             order,
             single: false,
             block_number: 0,
-            stuck: Vec::new(),
+            stuck: StuckCalls::default(),
             watched: false,
             cancelled: Cancelled::default(),
             tickets: Tickets::default(),

@@ -169,6 +169,10 @@ impl Stuck {
         self.handed_out
     }
 
+    pub(super) fn turn(&self) -> &Turn {
+        &self.turn
+    }
+
     /// The lane that they are of.
     pub(super) fn lane(&self) -> LaneId {
         self.turn.lane
@@ -288,7 +292,9 @@ impl Inner {
             parts: running.parts.iter().map(part).collect(),
             records: records.clone(),
         });
-        self.stuck.extend(stuck);
+        if let Some(stuck) = stuck {
+            self.stuck.push(stuck);
+        }
         if self.stop {
             self.end_block(&new, records.end);
         }
@@ -435,7 +441,7 @@ impl Queue {
             };
             running.end_at(at + 1, cells);
             let (new, _) = inner.hand_over(turn, at..at + 1)?;
-            if let Some(call) = inner.stuck.last_mut() {
+            if let Some(call) = inner.stuck.of_mut(turn) {
                 call.handed_out = true;
             }
             if at + 1 == end {
@@ -474,9 +480,8 @@ impl Inner {
     /// Where a batch of a relieved thread ends that begins with `from`: behind that record if it is
     /// that thread's.
     pub(super) fn claimed_by_relieved(&self, turn: &Turn, (from, to): (usize, usize)) -> usize {
-        let is_it =
-            |stuck: &Stuck| std::ptr::eq(&*stuck.turn, turn) && stuck.records.contains(&from);
-        match self.stuck.iter().any(is_it) {
+        let stuck = self.stuck.of(turn);
+        match stuck.is_some_and(|stuck| stuck.records.contains(&from)) {
             true => (from + 1).min(to),
             false => from,
         }
@@ -488,10 +493,8 @@ impl Inner {
         fate: fn(&mut Fates) -> &mut ByKind,
         queue: &Queue,
     ) -> u64 {
-        let mine = |stuck: &Stuck| TurnRef::ptr_eq(&stuck.turn, turn);
-        let found = self.stuck.iter().position(mine);
         let mut calls = 0;
-        if let Some(stuck) = found.map(|at| self.stuck.swap_remove(at)) {
+        if let Some(stuck) = self.stuck.take(turn) {
             calls = stuck.len() as u64;
             fate(&mut self.counts.fates).add_all(stuck.by_kind());
             let tags = &stuck.block.tags()[stuck.records.clone()];

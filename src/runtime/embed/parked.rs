@@ -10,7 +10,7 @@ use crate::world::threads::{Join, WorldError};
 /// for a VM whose goroutines are stacks that one thread switches between.
 ///
 /// Meanwhile the thread may run with another mutator. Like a mutator it stays on its thread.
-/// Dropping it drops the mutator, after any collection that is under way.
+/// Dropping it drops the mutator, and waits for no collection.
 #[derive(Debug)]
 pub struct Parked(Option<Box<Mutator>>);
 
@@ -38,8 +38,9 @@ impl Parked {
 
 impl Drop for Parked {
     fn drop(&mut self) {
-        if let Some(mutator) = &mut self.0 {
-            mutator.run_again();
+        // It does not wait for a collection, which may wait for another mutator of this thread.
+        if let Some(mutator) = &self.0 {
+            mutator.run_to_end();
         }
     }
 }

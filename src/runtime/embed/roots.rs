@@ -16,7 +16,8 @@ impl Runtime {
     ///
     /// While it runs, no mutator does, so it may read what they have written. It must not wait for
     /// a thread that waits for the collection, such as one that holds a lock while it comes to a
-    /// safepoint. It gets an error where it tries to collect, to enter or to attach.
+    /// safepoint. It gets an error where it tries to collect, to enter, to attach or to run
+    /// finalizers.
     /// If it panics, nothing is freed, and whoever collects gets
     /// [`WorldError::Roots`](crate::error::WorldError::Roots). A `Runtime` that it owns is never
     /// dropped: it should own a [`WeakRuntime`](crate::ends::WeakRuntime).

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -66,16 +67,17 @@ impl Window {
     }
 }
 
-/// The windows of one mutator.
+/// The windows of one mutator, by the numbers of their types. A number is used again when its type
+/// was given back, so there are no more of them than there were types at a time.
 #[derive(Debug, Default)]
-pub(in crate::runtime) struct Windows(RefCell<Vec<Window>>);
+pub(in crate::runtime) struct Windows(RefCell<BTreeMap<u32, Window>>);
 
 impl Windows {
     /// Ends all. `run`: whether the mutator runs.
     pub(in crate::runtime) fn end(&self, heap: &Heap, run: bool) {
         let windows = self.0.take();
         let end = |window: Window| heap.end_window(&window.inner, run);
-        windows.into_iter().for_each(end);
+        windows.into_values().for_each(end);
     }
 }
 
@@ -101,9 +103,10 @@ impl Mutator {
     /// another runtime.
     pub fn window(&self, ty: TypeId) -> Result<Window, AllocError> {
         let mut windows = self.windows().0.borrow_mut();
-        // Those of types that were given back.
-        windows.retain(|window| !window.inner.is_closed());
-        if let Some(window) = windows.iter().find(|window| window.ty() == ty) {
+        if let Some(window) = windows.get(&ty.index())
+            && window.ty() == ty
+            && !window.inner.is_closed()
+        {
             return Ok(window.clone());
         }
         let window = Window {
@@ -111,7 +114,7 @@ impl Mutator {
             space: Arc::as_ptr(self.space()),
             _thread: PhantomData,
         };
-        windows.push(window.clone());
+        windows.insert(ty.index(), window.clone());
         Ok(window)
     }
 

@@ -51,7 +51,8 @@ impl Code {
 pub(super) struct Tables {
     /// By the address of the first byte.
     code: BTreeMap<usize, Code>,
-    pub(super) stacks: Vec<Arc<AtomicUsize>>,
+    /// By the address of their word.
+    pub(super) stacks: BTreeMap<usize, Arc<AtomicUsize>>,
 }
 
 impl Tables {
@@ -74,14 +75,16 @@ impl Shared {
     }
 
     pub(super) fn add_stack(&self, word: &Arc<AtomicUsize>) {
-        self.tables().stacks.push(word.clone());
+        self.tables().stacks.insert(key(word), word.clone());
     }
 
     pub(super) fn remove_stack(&self, word: &Arc<AtomicUsize>) {
-        self.tables()
-            .stacks
-            .retain(|other| !Arc::ptr_eq(other, word));
+        self.tables().stacks.remove(&key(word));
     }
+}
+
+fn key(word: &AtomicUsize) -> usize {
+    word.as_ptr().addr()
 }
 
 /// The stack maps of generated code and the stacks that it runs on. Clones are handles to one

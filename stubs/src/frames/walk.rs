@@ -61,7 +61,7 @@ impl StackMaps {
             return Ok(Walked::default());
         };
         let (tables, mut walked) = (self.0.tables(), Walked::default());
-        for stack in &tables.stacks {
+        for stack in tables.stacks.values() {
             let mut at = stack.load(Relaxed);
             while at != 0 {
                 // SAFETY: I31: the address of a record in the frame of an exit stub that waits.

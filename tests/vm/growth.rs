@@ -1,0 +1,127 @@
+//! Many mutators of one thread, windows, stacks, and calls that a VM makes itself: each costs the
+//! same however many there are.
+
+use std::fs;
+
+use fing::executor::Due;
+use fing::vm::{Parked, Stack, Window};
+use fing::{Executor, FinalizerFn, Runtime};
+
+/// What this thread has run so far, in nanoseconds of the processor.
+fn processor_time() -> Option<u64> {
+    let text = fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    text.split(' ').next()?.parse().ok()
+}
+
+/// Holds that eight times as many take less than twenty times as long, once they are prepared.
+fn is_linear_after<T>(what: &str, count: usize, prepare: impl Fn(usize) -> T, run: impl Fn(T)) {
+    let time = |count| {
+        let prepared = prepare(count);
+        let before = processor_time()?;
+        run(prepared);
+        Some(processor_time()? - before)
+    };
+    let best = |count| (0..3).filter_map(|_| time(count)).min();
+    let (Some(few), Some(many)) = (best(count), best(8 * count)) else {
+        eprintln!("not measured: this system does not tell the time of a thread");
+        return;
+    };
+    assert!(
+        many < 20 * few,
+        "8 times as many {what} took {many} ns, and {few} ns before"
+    );
+}
+
+fn is_linear(what: &str, count: usize, run: impl Fn(usize)) {
+    is_linear_after(what, count, |count| count, run);
+}
+
+#[test]
+fn windows_of_a_mutator() {
+    is_linear("windows", 2_000, |count| {
+        let runtime = Runtime::new().unwrap();
+        let mutator = runtime.attach().unwrap();
+        let all: Vec<Window> = (0..count)
+            .map(|n| {
+                let name = format!("main.T{n}");
+                let ty = runtime.types().define(&name, "struct { N int }").unwrap();
+                mutator.window(ty).unwrap()
+            })
+            .collect();
+        for window in &all {
+            let again = mutator.window(window.ty()).unwrap();
+            assert_eq!(again.address(), window.address());
+        }
+    });
+}
+
+#[test]
+fn mutators_with_windows_that_end() {
+    is_linear("mutators", 2_000, |count| {
+        let runtime = Runtime::new().unwrap();
+        let word = runtime.types().id("uint64").unwrap();
+        let one = || {
+            let mutator = runtime.attach_beside().unwrap();
+            mutator.window(word).unwrap();
+            mutator.park()
+        };
+        let all: Vec<Parked> = (0..count).map(|_| one()).collect();
+        all.into_iter().rev().for_each(drop);
+        assert_eq!(runtime.stats().mutators, 0);
+    });
+}
+
+/// What a thread does with one does not depend on how many it has set aside, or had before.
+#[test]
+fn mutators_that_take_turns() {
+    is_linear("mutators", 2_000, |count| {
+        let runtime = Runtime::new().unwrap();
+        let one = || runtime.attach_beside().unwrap().park();
+        let mut all: Vec<Parked> = (0..count).map(|_| one()).collect();
+        for parked in &mut all {
+            let next = std::mem::replace(parked, one());
+            drop(next.resume().map_err(|(_, refusal)| refusal).unwrap());
+        }
+        drop(all);
+        for _ in 0..count {
+            runtime.enter(|_| ()).unwrap();
+        }
+    });
+}
+
+#[test]
+fn stacks_that_end() {
+    is_linear("stacks", 20_000, |count| {
+        let runtime = Runtime::new().unwrap();
+        let frames = runtime.frames();
+        let all: Vec<Stack> = (0..count).map(|_| frames.stack()).collect();
+        all.into_iter().rev().for_each(drop);
+    });
+}
+
+/// A VM that runs each finalizer on a goroutine of its own may have many in the middle of one.
+#[test]
+fn calls_that_were_handed_out_end() {
+    let take = |count| {
+        let builder = Runtime::builder().executor(Executor::Manual);
+        let runtime = builder.build().unwrap();
+        let word = runtime.types().id("uint64").unwrap();
+        let finalizer = FinalizerFn::from_rust_of_any_object(|_, _| ());
+        let register = || {
+            let mutator = runtime.attach().unwrap();
+            for _ in 0..count {
+                let object = mutator.alloc(word).unwrap();
+                mutator.set_finalizer(object, &finalizer).unwrap();
+            }
+        };
+        register();
+        runtime.gc().unwrap();
+        let all: Vec<Due> = std::iter::from_fn(|| runtime.next_due().unwrap()).collect();
+        assert_eq!(all.len(), count);
+        (runtime, all)
+    };
+    is_linear_after("calls", 1_000, take, |(runtime, all)| {
+        all.into_iter().rev().for_each(drop);
+        assert_eq!(runtime.stats().executed, runtime.stats().queued);
+    });
+}
