@@ -26,7 +26,7 @@ pub(super) struct Body<'a, 'f, 'p> {
     lo: RefCell<&'a mut Lower<'p>>,
     b: RefCell<FunctionBuilder<'f>>,
     pub(super) p: &'p Program,
-    pub(super) types: &'p Types,
+    pub(super) types: &'static Types,
     pub(super) ctx: Value,
     pub(super) closure: Value,
     /// The words of local variables; those of a variable that is in an object are its address.

@@ -8,11 +8,11 @@ use super::*;
 use crate::run::Entry;
 
 /// A program as machine code.
-pub(crate) struct Compiled<'p> {
+pub(crate) struct Compiled {
     /// Runs `main` and the initializers before it: called with the context and no closure.
     pub(crate) start: usize,
     pub(crate) entry: Entry,
-    pub(crate) heap: HeapTypes<'p>,
+    pub(crate) heap: HeapTypes,
     /// Addresses of words outside the heap that are roots.
     pub(crate) roots: Vec<usize>,
     /// For each type that interfaces may hold: the code of its methods, by number.
@@ -28,7 +28,7 @@ pub(crate) struct Compiled<'p> {
 
 impl<'p> Lower<'p> {
     /// Makes the program's own functions, and of the library what they come to.
-    pub(crate) fn compile(mut self, frames: &Frames) -> Result<Compiled<'p>, String> {
+    pub(crate) fn compile(mut self, frames: &Frames) -> Result<Compiled, String> {
         let start = self.code(&Unit::Start);
         let entry = self.code(&Unit::Entry);
         for (func, id) in self.p.funcs.iter().zip(0..) {

@@ -89,13 +89,13 @@ type Made = (Code, u32, Vec<(u32, Vec<u32>)>);
 /// A program on its way to machine code.
 pub(crate) struct Lower<'p> {
     p: &'p Program,
-    types: &'p Types,
+    types: &'static Types,
     module: JITModule,
     units: HashMap<Unit, Code>,
     /// The units that are not made yet.
     open: Vec<Unit>,
     made: Vec<Made>,
-    heap: HeapTypes<'p>,
+    heap: HeapTypes,
     infos: &'static [TypeInfo],
     /// Types that interfaces may hold.
     held: Vec<Ty>,
@@ -122,7 +122,7 @@ pub(crate) struct Lower<'p> {
 impl<'p> Lower<'p> {
     pub(crate) fn new(
         p: &'p Program,
-        heap: HeapTypes<'p>,
+        heap: HeapTypes,
         infos: &'static [TypeInfo],
         mutator: Mutator,
         options: &Options,
@@ -142,7 +142,7 @@ impl<'p> Lower<'p> {
         let names = names.map(|(func, id)| (&*func.name, FuncId(id)));
         let mut lower = Lower {
             p,
-            types: &p.types,
+            types: heap.types(),
             module: JITModule::new(builder),
             units: HashMap::new(),
             open: Vec::new(),

@@ -10,8 +10,8 @@ use super::message;
 use crate::types::{Basic, Kind, Ty, Types};
 
 /// Types of the heap, by what they are for.
-pub(crate) struct HeapTypes<'p> {
-    types: &'p Types,
+pub(crate) struct HeapTypes {
+    types: &'static Types,
     runtime: Runtime,
     flag: SafepointFlag,
     /// By the number that generated code passes.
@@ -25,8 +25,8 @@ pub(crate) struct HeapTypes<'p> {
     any: Ty,
 }
 
-impl<'p> HeapTypes<'p> {
-    pub(crate) fn new(types: &'p Types, runtime: &Runtime) -> Result<HeapTypes<'p>, String> {
+impl HeapTypes {
+    pub(crate) fn new(types: &'static Types, runtime: &Runtime) -> Result<HeapTypes, String> {
         let is_any = |ty: &Ty| *types.own_kind(*ty) == Kind::Interface(Vec::new());
         let any = types.all().find(is_any);
         Ok(HeapTypes {
@@ -40,6 +40,10 @@ impl<'p> HeapTypes<'p> {
             texts: HashMap::new(),
             any: any.ok_or("the program has no type any")?,
         })
+    }
+
+    pub(crate) fn types(&self) -> &'static Types {
+        self.types
     }
 
     pub(crate) fn any(&self) -> Ty {

@@ -89,7 +89,7 @@ pub(crate) struct Vm {
     infos: &'static [TypeInfo],
     runtime: Runtime,
     frames: Frames,
-    heap: Mutex<HeapTypes<'static>>,
+    heap: Mutex<HeapTypes>,
     entry: Entry,
     /// Functions of the library that the host calls, by name.
     called: HashMap<&'static str, usize>,
@@ -134,9 +134,8 @@ pub(crate) fn message(error: impl std::fmt::Display) -> String {
 }
 
 /// Compiles a checked program and runs it. Ends the process when the program ends.
-pub(crate) fn run(program: Program, options: Options) -> Result<(), String> {
-    let program: &'static Program = Box::leak(Box::new(program));
-    let types = &program.types;
+pub(crate) fn run(mut program: Program, options: Options) -> Result<(), String> {
+    let types: &'static Types = Box::leak(Box::new(std::mem::take(&mut program.types)));
     let stress = options.gc_stress;
     let heap = HeapOptions::default().stress(stress).poison(stress);
     let builder = Runtime::builder().heap(heap).executor(Executor::Manual);
@@ -150,8 +149,9 @@ pub(crate) fn run(program: Program, options: Options) -> Result<(), String> {
     let infos: &'static [TypeInfo] = types.all().map(info).collect::<Vec<_>>().leak();
     let heap_types = HeapTypes::new(types, &runtime)?;
     let mutator = runtime.attach().map_err(message)?;
-    let lower = Lower::new(program, heap_types, infos, mutator, &options)?;
-    let compiled: Compiled<'static> = lower.compile(&frames)?;
+    let lower = Lower::new(&program, heap_types, infos, mutator, &options)?;
+    let compiled: Compiled = lower.compile(&frames)?;
+    drop(program);
     if let Some(clif) = compiled.clif {
         println!("{clif}");
         return Ok(());
