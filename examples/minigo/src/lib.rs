@@ -17,6 +17,8 @@ pub use run::Options;
 pub use source::CompileError;
 
 use std::collections::HashSet;
+use std::panic::resume_unwind;
+use std::thread;
 
 use ast::{Decl, File};
 use check::entity::Program;
@@ -141,6 +143,21 @@ pub fn check_program(name: &str, text: &str) -> Result<(), CompileError> {
 /// # Errors
 /// What is wrong with the program, or what this machine lacks, as text.
 pub fn run_program(name: &str, text: &str, options: Options) -> Result<(), String> {
-    let program = compile(name, text, options.test).map_err(|error| error.to_string())?;
-    run::run(program, options)
+    let prepare = || {
+        let program = compile(name, text, options.test).map_err(|error| error.to_string())?;
+        run::prepare(program, options)
+    };
+    // The thread of the first goroutine takes over the memory that this one gives back.
+    let ready = thread::scope(|scope| {
+        let builder = thread::Builder::new().stack_size(run::STACK);
+        match builder
+            .spawn_scoped(scope, prepare)
+            .map(|thread| thread.join())
+        {
+            Ok(Ok(ready)) => ready,
+            Ok(Err(panic)) => resume_unwind(panic),
+            Err(error) => Err(format!("no thread for the compiler: {error}")),
+        }
+    });
+    ready?.map_or(Ok(()), |ready| ready.run())
 }

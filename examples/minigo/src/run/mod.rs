@@ -26,6 +26,7 @@ use crate::lower::{Compiled, Lower};
 use crate::types::{Ty, Types};
 pub(crate) use heap::HeapTypes;
 pub(crate) use hosts::{CALLED, HELPERS};
+pub(crate) use sched::STACK;
 
 /// Where generated code finds the fields of a [`Ctx`].
 pub(crate) mod ctx {
@@ -133,8 +134,21 @@ pub(crate) fn message(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
-/// Compiles a checked program and runs it. Ends the process when the program ends.
-pub(crate) fn run(mut program: Program, options: Options) -> Result<(), String> {
+/// A program that is compiled.
+pub(crate) struct Ready {
+    vm: &'static Vm,
+    start: usize,
+}
+
+impl Ready {
+    /// Runs the program, and ends the process when it ends.
+    pub(crate) fn run(self) -> ! {
+        sched::run_main(self.vm, self.start)
+    }
+}
+
+/// Compiles a checked program; none: it was printed.
+pub(crate) fn prepare(mut program: Program, options: Options) -> Result<Option<Ready>, String> {
     let types: &'static Types = Box::leak(Box::new(std::mem::take(&mut program.types)));
     let stress = options.gc_stress;
     let heap = HeapOptions::default().stress(stress).poison(stress);
@@ -154,7 +168,7 @@ pub(crate) fn run(mut program: Program, options: Options) -> Result<(), String> 
     drop(program);
     if let Some(clif) = compiled.clif {
         println!("{clif}");
-        return Ok(());
+        return Ok(None);
     }
     for (ty, table) in compiled.methods {
         let table = table.leak().as_mut_ptr();
@@ -184,5 +198,6 @@ pub(crate) fn run(mut program: Program, options: Options) -> Result<(), String> 
         .runtime
         .add_roots(move |visit| object::visit_roots(vm, &globals, visit));
     std::mem::forget(roots);
-    sched::run_main(vm, compiled.start)
+    let start = compiled.start;
+    Ok(Some(Ready { vm, start }))
 }

@@ -22,7 +22,7 @@ use super::object::{Sites, read};
 use super::{BUFFER_WORDS, Ctx, Entry, RESULT_WORDS, VM, Vm, lock};
 
 /// Bytes of a goroutine's stack.
-const STACK: usize = 64 << 20;
+pub(crate) const STACK: usize = 64 << 20;
 /// Bytes of it that are left to the host.
 const HOST_STACK: usize = 512 << 10;
 /// The number of `main`'s goroutine, and of the one that runs finalizers.
