@@ -15,6 +15,8 @@ mod freed;
 mod functions;
 #[path = "edge/growth.rs"]
 mod growth;
+#[path = "support/linear.rs"]
+mod linear;
 #[path = "edge/objects.rs"]
 mod objects;
 #[path = "edge/pointers.rs"]

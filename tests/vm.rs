@@ -12,6 +12,8 @@ mod frames;
 mod growth;
 #[path = "support/jit.rs"]
 mod jit;
+#[path = "support/linear.rs"]
+mod linear;
 #[path = "vm/parked.rs"]
 mod parked;
 #[path = "vm/roots.rs"]

@@ -1,11 +1,11 @@
 //! A function, or a closure, for each object: what is registered costs the same however much there
 //! is already, and all of it is given back.
 
-use std::fs;
 use std::sync::Arc;
 
 use fing::{Abi, FinalizerFn, FinalizerOptions, Handle, HeldValue};
 
+use super::linear::is_linear;
 use super::{Log, World};
 
 /// A finalizer with a context of each registration, which has the log and a word.
@@ -17,17 +17,10 @@ extern "C" fn note_closure(object: *const [usize; 2], closure: *const [usize; 2]
     unsafe { &*log }.0.lock().unwrap().push([number, own]);
 }
 
-/// What this thread has run so far, in nanoseconds of the processor.
-fn processor_time() -> Option<u64> {
-    let text = fs::read_to_string("/proc/thread-self/schedstat").ok()?;
-    text.split(' ').next()?.parse().ok()
-}
-
 /// Registers `count` functions of which each has one object, clears a third of them one by one,
 /// and collects the rest.
-fn function_for_each_object(count: usize) -> Option<u64> {
+fn function_for_each_object(count: usize) {
     let world = World::new();
-    let before = processor_time()?;
     let owner = Arc::new(());
     let signature = world.signature("func(*main.T)");
     let mut mutator = world.runtime.attach().unwrap();
@@ -67,23 +60,14 @@ fn function_for_each_object(count: usize) -> Option<u64> {
     world.runtime.gc().unwrap();
     assert_eq!(Arc::strong_count(&owner), 1);
     assert_eq!(world.runtime.stats().shapes, 0);
-    Some(processor_time()? - before)
 }
 
 /// Red at B1, where eight times as many took 50 times as long.
 #[test]
 fn a_function_for_each_object_is_linear() {
-    let best = |count| (0..2).filter_map(|_| function_for_each_object(count)).min();
     // Fewer would take too short a time to compare.
     let count = fing_oracles::cases(4_000).max(1_000) as usize;
-    let (Some(few), Some(many)) = (best(count), best(8 * count)) else {
-        eprintln!("not measured: this system does not tell the time of a thread");
-        return;
-    };
-    assert!(
-        many < 20 * few,
-        "8 times as many functions took {many} ns, and {few} ns before"
-    );
+    is_linear("functions", count, function_for_each_object);
 }
 
 /// A closure for each object is one function, whose registrations bring their contexts.

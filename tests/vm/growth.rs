@@ -1,40 +1,11 @@
 //! Many mutators of one thread, windows, stacks, and calls that a VM makes itself: each costs the
 //! same however many there are.
 
-use std::fs;
-
 use fing::executor::Due;
 use fing::vm::{Parked, Stack, Window};
 use fing::{Executor, FinalizerFn, Runtime};
 
-/// What this thread has run so far, in nanoseconds of the processor.
-fn processor_time() -> Option<u64> {
-    let text = fs::read_to_string("/proc/thread-self/schedstat").ok()?;
-    text.split(' ').next()?.parse().ok()
-}
-
-/// Holds that eight times as many take less than twenty times as long, once they are prepared.
-fn is_linear_after<T>(what: &str, count: usize, prepare: impl Fn(usize) -> T, run: impl Fn(T)) {
-    let time = |count| {
-        let prepared = prepare(count);
-        let before = processor_time()?;
-        run(prepared);
-        Some(processor_time()? - before)
-    };
-    let best = |count| (0..3).filter_map(|_| time(count)).min();
-    let (Some(few), Some(many)) = (best(count), best(8 * count)) else {
-        eprintln!("not measured: this system does not tell the time of a thread");
-        return;
-    };
-    assert!(
-        many < 20 * few,
-        "8 times as many {what} took {many} ns, and {few} ns before"
-    );
-}
-
-fn is_linear(what: &str, count: usize, run: impl Fn(usize)) {
-    is_linear_after(what, count, |count| count, run);
-}
+use super::linear::{is_linear, is_linear_after};
 
 #[test]
 fn windows_of_a_mutator() {
