@@ -137,8 +137,8 @@ impl<'p> Body<'_, '_, 'p> {
 
     // Clauses.
 
-    /// Runs the first clause of which a test is not 0, or the default one: `test` is called for each
-    /// of its expressions, or once for a clause of a select. `begin` comes before a clause's body.
+    /// Runs the first clause of which a test is not 0, or the default one. `test` is called for
+    /// each expression of a clause, or once for a clause of a select, `begin` before the body.
     fn clauses(
         &self,
         cases: &'p [Case],
