@@ -27,6 +27,15 @@ pub(crate) struct ReleasedFlag {
     pub(crate) bit: u32,
 }
 
+impl ReleasedFlag {
+    fn set(&self, is_due: bool) {
+        match is_due {
+            true => self.word.fetch_or(self.bit, AcqRel),
+            false => self.word.fetch_and(!self.bit, AcqRel),
+        };
+    }
+}
+
 /// What is known of released types without a lock.
 #[derive(Debug, Default)]
 pub(super) struct Released {
@@ -66,11 +75,8 @@ impl Waiting {
     /// Says by the flag whether a collection is due: a look of it would be, and is worth it.
     fn tell(&self) {
         let due = self.indices.len() >= MIN_DUE.max(2 * self.left);
-        if let Some(ReleasedFlag { word, bit }) = &self.flag {
-            match due {
-                true => word.fetch_or(*bit, AcqRel),
-                false => word.fetch_and(!bit, AcqRel),
-            };
+        if let Some(flag) = &self.flag {
+            flag.set(due);
         }
     }
 }
@@ -150,8 +156,8 @@ impl Types {
     /// From now on the flag says whether released types make a collection due.
     pub(crate) fn tell_released(&self, flag: Option<ReleasedFlag>) {
         let waiting = &mut self.books.lock().waiting;
-        if let Some(ReleasedFlag { word, bit }) = std::mem::replace(&mut waiting.flag, flag) {
-            word.fetch_and(!bit, AcqRel);
+        if let Some(before) = std::mem::replace(&mut waiting.flag, flag) {
+            before.set(false);
         }
         waiting.tell();
     }

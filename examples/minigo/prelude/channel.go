@@ -1,4 +1,5 @@
-// Package channel has what channels do. Generated code passes values of all types as any. Who waits makes all its objects first, as another goroutine may run where one is made.
+// Package channel has what channels do. Generated code passes values of all types as any. Who waits
+// makes all its objects first, as another goroutine may run where one is made.
 package channel
 
 // Channel is what a variable of a channel type refers to.

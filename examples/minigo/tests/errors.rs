@@ -25,6 +25,18 @@ const WRONG: &[(&str, usize, usize, &str)] = &[
         30,
         "missing return",
     ),
+    (
+        "func f() int { switch { } }\nfunc main() { f() }",
+        1,
+        27,
+        "missing return",
+    ),
+    (
+        "func f() int { var a any; switch a.(type) { } }\nfunc main() { f() }",
+        1,
+        47,
+        "missing return",
+    ),
     ("func main() { return 1 }", 1, 15, "too many return values"),
     ("func main() { break }", 1, 15, "break is not in a loop"),
     (

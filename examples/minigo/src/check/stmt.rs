@@ -98,6 +98,7 @@ impl Checker {
             StmtKind::Select(cases) => {
                 let comm =
                     |this: &mut Self, case: &Case| this.stmts(case.comm.as_slice()).map(|_| None);
+                // One of the cases always runs, as a select without a default waits.
                 self.cases(cases, false, comm).map(|(ends, _)| ends)
             }
             StmtKind::Labeled(name, inner) => {
@@ -295,16 +296,15 @@ impl Checker {
         self.block(&range.body).map(drop)
     }
 
-    /// The cases of a switch; `before` checks what is left of the colon, and may declare a
-    /// variable. Returns whether all cases terminate, and whether such a variable is used.
+    /// The cases of a switch or select; `before` checks what is left of the colon, and may declare
+    /// a variable. Returns whether all cases terminate, and whether such a variable is used.
     fn cases(
         &mut self,
         cases: &[Case],
         may_fall: bool,
         mut before: impl FnMut(&mut Self, &Case) -> Checked<Option<VarId>>,
     ) -> Checked<(bool, bool)> {
-        let is_default = |case: &Case| case.is_default() || case.comm.is_some();
-        let (mut ends, mut used) = (cases.is_empty() || cases.iter().any(is_default), false);
+        let (mut ends, mut used) = (true, false);
         for (index, case) in cases.iter().enumerate() {
             ends &= self.scoped(|this| {
                 let var = before(this, case)?;
@@ -337,7 +337,7 @@ impl Checker {
             tag = Some(ty);
         }
         let mut seen = HashSet::new();
-        let (ends, _) = self.cases(&switch.cases, true, |this, case| {
+        let (all_end, _) = self.cases(&switch.cases, true, |this, case| {
             for expr in &case.exprs {
                 let operand = this.expr(expr)?;
                 let comparable = |ty| this.types.is_comparable(ty);
@@ -354,7 +354,7 @@ impl Checker {
             }
             Ok(None)
         })?;
-        Ok(ends)
+        Ok(all_end && switch.cases.iter().any(Case::is_default))
     }
 
     fn type_switch(&mut self, switch: &Switch, over: &Expr) -> Checked<bool> {
@@ -362,7 +362,7 @@ impl Checker {
         let message = "type switch on a value that is not an interface";
         ensure(self.types.is_interface(over), pos, message)?;
         let mut seen = HashSet::new();
-        let (ends, used) = self.cases(&switch.cases, false, |this, case| {
+        let (all_end, used) = self.cases(&switch.cases, false, |this, case| {
             let mut ty = over;
             for expr in &case.exprs {
                 let operand = this.operand(expr)?;
@@ -383,7 +383,7 @@ impl Checker {
         })?;
         match &switch.bind {
             Some((name, pos)) if !used => fault(*pos, format!("declared and not used: {name}")),
-            _ => Ok(ends),
+            _ => Ok(all_end && switch.cases.iter().any(Case::is_default)),
         }
     }
 }

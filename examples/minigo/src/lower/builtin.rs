@@ -16,13 +16,11 @@ impl<'p> Body<'_, '_, 'p> {
             Builtin::New => vec![self.new_object(self.types.pointee(ty).unwrap_or(ty))],
             Builtin::Copy => self.copy(args),
             Builtin::Clear => {
-                match (self.types.kind(self.ty(&args[0])), &*self.value(&args[0])) {
-                    (Kind::Slice(elem), [at, length, ..]) => {
-                        let zeros = self.new_array(*elem, *length);
-                        self.host("move", &[*at, zeros, self.bytes(*elem, *length)])
-                    }
-                    (_, map) => self.host("map_clear", map),
-                };
+                // Of a slice: those of maps are calls of the prelude.
+                let elem = self.elem(self.ty(&args[0]));
+                let slice = self.value(&args[0]);
+                let zeros = self.new_array(elem, slice[1]);
+                self.host("move", &[slice[0], zeros, self.bytes(elem, slice[1])]);
                 Vals::new()
             }
             Builtin::AddCleanup => self.add_cleanup(args),
