@@ -1,5 +1,8 @@
 //! Callbacks that objects own: what they keep, when they end, and on which threads they are called.
 
+#[path = "support/linear.rs"]
+#[expect(dead_code, reason = "what is counted here has to be prepared")]
+mod linear;
 #[path = "support/vm.rs"]
 #[expect(dead_code, reason = "not all of what other tests use is used here")]
 mod vm;
@@ -21,6 +24,7 @@ use fing::stubs::entry::{
     SharedCallback,
 };
 use fing::{Abi, Executor, FinalizerFn, HeapOptions, Mutator, Obj, Order, Runtime, Weak};
+use linear::is_linear_after;
 use vm::{LONG, Vm, sent};
 
 type Word = extern "C" fn(u64) -> u64;
@@ -776,4 +780,28 @@ fn very_many_come_and_go() {
     drop(alive);
     test.vm.runtime.gc().unwrap();
     assert_eq!((test.entries.stats().alive, test.told()), (0, vec![]));
+}
+
+/// Each is found among the others of its object at once.
+#[test]
+fn many_callbacks_of_one_object_are_closed() {
+    let make = |count| {
+        let test = Test::new();
+        let callbacks: Vec<OwnedCallback> = test.vm.enter(|m| {
+            let owner = m.alloc(test.vm.t).unwrap();
+            let one = |_| m.callback(owner, &test.point, &[owner], options(), add);
+            (0..count).map(|n| one(n).unwrap()).collect()
+        });
+        (test, callbacks)
+    };
+    is_linear_after("callbacks", 2_000, make, |(test, callbacks)| {
+        // The first one, the last one, and so on from both ends.
+        let half = callbacks.len() / 2;
+        let (first, last) = callbacks.split_at(half);
+        for (first, last) in first.iter().zip(last.iter().rev()) {
+            first.close(Close::Wait).unwrap();
+            last.close(Close::Wait).unwrap();
+        }
+        assert_eq!(test.vm.runtime.stats().cleanups, 0);
+    });
 }

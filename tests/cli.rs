@@ -378,7 +378,10 @@ fn a_trace_of_the_demo_has_collections_queue_and_calls_on_their_threads() {
     assert_eq!(spans[&("fing", "call")], figure(" executed,"));
     assert_eq!(spans[&("fing", "drain")], figure(" drains,"));
     assert_eq!(spans.len(), 3, "{spans:?}");
-    assert_eq!((queue.last(), queue.iter().max()), (Some(&0), Some(&4)));
+    // At most as many wait as a collection has queued: the goroutine may have begun with some.
+    assert_eq!(queue.len(), collections + figure(" drains,"));
+    assert_eq!(queue.last(), Some(&0));
+    assert!(queue.iter().max() <= Some(&4), "{queue:?}");
 }
 
 #[test]

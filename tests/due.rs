@@ -307,3 +307,31 @@ fn refusals_and_ends() {
     drop(vm);
     second.call().unwrap();
 }
+
+/// A call that needs the mutator of a runtime which is gone is not made, and stays.
+#[test]
+fn a_call_without_its_runtime_is_returned() {
+    let vm = Vm::with(manual());
+    let ran = Arc::new(AtomicU64::new(0));
+    let count = ran.clone();
+    let lent = FinalizerFn::from_rust_of_any_object(move |_, _| _ = count.fetch_add(1, SeqCst));
+    let count = ran.clone();
+    let plain = vm.function("func(*main.T)", move |_| _ = count.fetch_add(10, SeqCst));
+    for finalizer in [&lent, &plain] {
+        doom(&vm, 1, finalizer);
+    }
+    vm.runtime.gc().unwrap();
+    let calls = [(); 2].map(|()| vm.runtime.next_due().unwrap().unwrap());
+    drop(vm);
+    for due in calls {
+        match (due.takes_mutator(), due.call()) {
+            (true, Err((due, error))) => {
+                assert_eq!(error, ExecutorError::Gone);
+                assert!(due.takes_mutator());
+            }
+            (false, Ok(())) => {}
+            (takes, called) => panic!("{takes} {called:?}"),
+        }
+    }
+    assert_eq!(ran.load(SeqCst), 10);
+}

@@ -486,3 +486,26 @@ fn foreign_finalizers_have_the_same() {
     );
     assert_eq!(threaded.drain(ALL), Err(ExecutorError::NotInline));
 }
+
+/// The hook is told of each collection that has queued calls, and of no other, so it may collect.
+#[test]
+fn what_is_due_is_told_once() {
+    let told = Arc::new(AtomicU64::new(0));
+    let (count, builder) = (told.clone(), manual());
+    let weak = builder.weak();
+    let vm = Vm::with(builder.on_due(move || {
+        count.fetch_add(1, SeqCst);
+        weak.upgrade().unwrap().gc().unwrap();
+    }));
+    let finalizer = vm.function("func(*main.T)", |_| ());
+    for round in 1..=3 {
+        vm.doomed(0, |m, object| m.set_finalizer(object, &finalizer).unwrap());
+        for _ in 0..3 {
+            vm.runtime.gc().unwrap();
+            assert_eq!(told.load(SeqCst), round);
+        }
+    }
+    assert_eq!(vm.runtime.run_finalizers(), Ok(3));
+    vm.runtime.gc().unwrap();
+    assert_eq!(told.load(SeqCst), 3);
+}

@@ -6,11 +6,11 @@ mod vm;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use fing::error::AddCleanupError;
+use fing::error::{AccessError, AccessErrorKind, AddCleanupError, SetFinalizerError};
 use fing::function::UncheckedBytes;
 use fing::{
-    Abi, CleanupArgument, CleanupFn, CleanupOptions, FinalizerFn, FinalizerOptions, HeldValue,
-    Mutator, Obj,
+    Abi, CallStage, CleanupArgument, CleanupFn, CleanupOptions, Executor, FinalizerFn,
+    FinalizerOptions, HeldValue, Mutator, Obj, Runtime,
 };
 use vm::{LONG, Vm, sent};
 
@@ -117,6 +117,57 @@ fn test_cleanup_stop() {
     assert_eq!(sent(&calls), NOTHING);
     let stats = vm.runtime.stats();
     assert_eq!((stats.cleanups, stats.shapes), (0, 0));
+}
+
+/// What a VM's own `runtime.Cleanup` is made of.
+#[test]
+fn two_words_stand_for_a_cleanup() {
+    let vm = Vm::with(Runtime::builder().executor(Executor::Manual));
+    let (cleanup, calls) = vm.cleanup_sender("func(int)");
+    let other = Vm::new();
+    let mut words = Vec::new();
+    let watcher = vm.enter(|m| {
+        let t = m.alloc(vm.t).unwrap();
+        let (watcher, _) = vm.sender("func(*main.T)");
+        let watcher = m.add_watcher(t, &watcher, FinalizerOptions::new()).unwrap();
+        let _weak = m.downgrade(t).unwrap();
+        for number in 0..10u64 {
+            words.push(m.add_cleanup(t, &cleanup, number).unwrap().words());
+        }
+        let nothing = m.alloc(m.types().id("struct {}").unwrap()).unwrap();
+        let never = m.add_cleanup(nothing, &cleanup, NUMBER).unwrap();
+        assert_eq!(vm.runtime.stop_cleanup(never.words()), CallStage::Done);
+        watcher
+    });
+    // Words that no cleanup has: those of others on the object, of other objects, any at all.
+    let [place, first] = words[0];
+    let others = (0..first).map(|number| [place, number]);
+    let anywhere = [
+        [place ^ 1, first],
+        [place + (1 << 16), first],
+        [0, 0],
+        [u64::MAX; 2],
+        [0, u64::MAX],
+    ];
+    for words in others.chain(anywhere) {
+        assert_eq!(vm.runtime.stop_cleanup(words), CallStage::Done, "{words:?}");
+    }
+    assert_eq!(other.runtime.stop_cleanup(words[0]), CallStage::Done);
+    assert_eq!(vm.runtime.stats().cleanups, 10);
+
+    assert_eq!(vm.runtime.stop_cleanup(words[3]), CallStage::Registered);
+    assert_eq!(vm.runtime.stop_cleanup(words[3]), CallStage::Done);
+    assert_eq!(watcher.stop(), CallStage::Registered);
+    vm.runtime.gc().unwrap();
+    assert_eq!(vm.runtime.stop_cleanup(words[5]), CallStage::Queued);
+    assert_eq!(vm.runtime.stop_cleanup(words[5]), CallStage::Done);
+    vm.collect();
+    let mut ran = numbers(sent(&calls));
+    ran.sort_unstable();
+    assert_eq!(ran, [0, 1, 2, 4, 6, 7, 8, 9]);
+    for words in words {
+        assert_eq!(vm.runtime.stop_cleanup(words), CallStage::Done);
+    }
 }
 
 #[test]
@@ -816,4 +867,98 @@ fn stopping_is_all_or_nothing() {
     vm.collect();
     let stats = vm.runtime.stats();
     assert_eq!((stats.cleanups, stats.shapes), (0, 0));
+}
+
+/// What a cleanup is called with lies in an object of the heap if it is long. It was checked when
+/// the cleanup was added, so nobody writes to it later.
+#[test]
+fn an_argument_that_was_checked_stays_as_it_is() {
+    let vm = Vm::new();
+    let types = vm.runtime.types();
+    let three = types
+        .define("main.Three", "struct { A, B, C *uint64 }")
+        .unwrap();
+    let signature = types.parse_signature("func(main.Three)").unwrap();
+    let builder = CleanupFn::builder(signature, Abi::host_native().unwrap());
+    // SAFETY: I8: a C function of a struct of three pointers, of which it reads those that are not
+    // nil.
+    let cleanup = unsafe { builder.at(first_of_three as *const ()) };
+    let (object, number) = vm.enter(|m| {
+        let (object, number) = (m.alloc(vm.t).unwrap(), m.alloc(types.id("uint64").unwrap()));
+        let number = number.unwrap();
+        m.store_word(number, 0, NUMBER).unwrap();
+        let mut bytes = [0; 24];
+        bytes[..8].copy_from_slice(&number.addr().to_ne_bytes());
+        m.add_cleanup(object, &cleanup, &bytes[..]).unwrap();
+        (m.root(object).unwrap(), number.addr())
+    });
+    let at = vm.runtime.why_alive(number).unwrap().unwrap().path[0].object;
+    vm.enter(|m| {
+        let argument = m.adopt(at).unwrap();
+        let sealed = |what: &str, found: Result<(), AccessError>| {
+            let kind = found.as_ref().map_err(AccessError::kind);
+            assert!(
+                matches!(kind, Err(AccessErrorKind::Sealed { .. })),
+                "{what}: {found:?}"
+            );
+        };
+        sealed("store_addr", m.store_addr(argument, 0, 0x4141_4140));
+        sealed("store_word", m.store_word(argument, 8, 1));
+        sealed("store_bytes", m.store_bytes(argument, 0, &[1]));
+        sealed("store_ref", m.store_ref(argument, 0, None));
+        sealed("load_word", m.load_word(argument, 8).map(drop));
+        let ty = m.type_of(argument).unwrap();
+        sealed("field", vm.runtime.field::<u64>(ty.id(), 0).map(drop));
+        sealed("ref_field", vm.runtime.ref_field(ty.id(), 0).map(drop));
+        // Nor does a function get it that may write to what it is called with.
+        let any = FinalizerFn::from_rust_of_any_object(|_, _| ());
+        let set = m.set_finalizer(argument, &any);
+        assert!(
+            matches!(set, Err(SetFinalizerError::NotInHeap { .. })),
+            "{set:?}"
+        );
+        let pointer = m
+            .types()
+            .desc(m.types().pointer_to(ty.id()).unwrap())
+            .unwrap();
+        for parameter in [
+            "unsafe.Pointer".to_owned(),
+            pointer.ty().to_string(),
+            "any".to_owned(),
+        ] {
+            let (takes, _calls) = vm.cleanup_sender(&format!("func({parameter})"));
+            let added = m.add_cleanup(m.get(&object).unwrap(), &takes, argument);
+            assert!(added.is_err(), "{parameter}: {added:?}");
+        }
+        let mut slice = [0; 24];
+        slice[..8].copy_from_slice(&at.to_ne_bytes());
+        slice[8..16].copy_from_slice(&3u64.to_ne_bytes());
+        slice[16..].copy_from_slice(&3u64.to_ne_bytes());
+        for parameter in ["[]uint64", "[]*uint64"] {
+            let (takes, _calls) = vm.cleanup_sender(&format!("func({parameter})"));
+            let added = m.add_cleanup(m.get(&object).unwrap(), &takes, &slice[..]);
+            assert!(added.is_err(), "{parameter}: {added:?}");
+        }
+    });
+    // A struct of the program's that looks the same is another type.
+    let same = types
+        .id("struct { Argument main.Three; Results [0]uint64 }")
+        .unwrap();
+    vm.enter(|m| m.store_addr(m.alloc(same).unwrap(), 0, number).unwrap());
+    assert_eq!(types.desc(three).unwrap().size(), 24);
+    drop(object);
+    vm.collect();
+    assert_eq!(SEEN.load(Ordering::SeqCst), NUMBER);
+}
+
+static SEEN: AtomicU64 = AtomicU64::new(0);
+
+#[repr(C)]
+struct Three([*const u64; 3]);
+
+extern "C" fn first_of_three(argument: Three) {
+    for pointer in argument.0.into_iter().filter(|pointer| !pointer.is_null()) {
+        // SAFETY: I18: a pointer that was checked to lead to a number.
+        SEEN.fetch_add(unsafe { *pointer }, Ordering::SeqCst);
+    }
 }

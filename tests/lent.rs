@@ -21,7 +21,7 @@ use fing::observe::{Call, MisuseKind, MutatorMisuse, Observer};
 use fing::vm::Parked;
 use fing::{
     Abi, CleanupFn, Executor, Finalized, FinalizerFn, FinalizerOptions, HeapOptions, HeldValue,
-    Mutator, Obj, Runtime, RuntimeBuilder,
+    Mutator, Obj, Pointer, Runtime, RuntimeBuilder,
 };
 use numbers::NoneReached;
 use vm::{LONG, Vm, sent};
@@ -873,4 +873,113 @@ fn rust_closures_are_given_contexts() {
             (0, 0)
         );
     }
+}
+
+/// A finalizer that was set for a pointer into its object, as Go allows for small values, gets the
+/// object from its start.
+#[test]
+fn a_pointer_into_an_object_gives_the_object() {
+    let vm = Vm::with(Runtime::builder().executor(Executor::Inline));
+    let types = vm.runtime.types();
+    let ty = types
+        .define("main.Three", "struct { A, B, C uint64 }")
+        .unwrap();
+    let big = types.define("main.Big", "[1000]uint64").unwrap();
+    let header = types.desc(big).unwrap().address() as u64;
+    let field = vm.runtime.field::<u64>(ty, 16).unwrap();
+    let far = vm.runtime.field::<u64>(big, 7992).unwrap();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let note = seen.clone();
+    let finalizer = rust(&vm, "func(*uint64)", move |m, object| {
+        let whole = object.get(m).unwrap();
+        // The word in front of the address looks like the header of another type.
+        assert!(m.load_field(whole, far).is_err());
+        assert_eq!(m.load_word(whole, 8), Ok(8));
+        let inside = object.addr() - whole.addr();
+        let last = m.load_field(whole, field).unwrap();
+        note.lock().unwrap().push((inside, last));
+        let handle = m.root(whole).unwrap();
+        assert_eq!(m.get(&handle).unwrap().addr(), whole.addr());
+    });
+    let pointer = types.id("*uint64").unwrap();
+    vm.enter(|m| {
+        for offset in [0, 8, 16] {
+            let object = m.alloc(ty).unwrap();
+            for (at, word) in [(0, header), (8, 8), (16, 16)] {
+                m.store_word(object, at, word).unwrap();
+            }
+            let inside = Pointer::typed(pointer, object.addr() + offset);
+            m.set_finalizer(inside, &finalizer).unwrap();
+            let watching = FinalizerOptions::new();
+            m.add_watcher(inside, &finalizer, watching).unwrap();
+        }
+    });
+    vm.runtime.gc().unwrap();
+    assert_eq!(vm.runtime.run_finalizers(), Ok(6));
+    let mut seen = seen.lock().unwrap().clone();
+    seen.sort_unstable();
+    assert_eq!(
+        seen,
+        [(0, 16), (0, 16), (8, 16), (8, 16), (16, 16), (16, 16)]
+    );
+}
+
+/// Objects of a mutator that was leaked and revoked may lie where a window has objects that nobody
+/// has taken: there is nothing to set a finalizer for.
+#[test]
+fn no_finalizer_is_set_where_an_object_was() {
+    thread_local! {
+        static KEPT: RefCell<Vec<Obj<'static>>> = const { RefCell::new(Vec::new()) };
+    }
+    let builder = Runtime::builder().executor(Executor::Inline);
+    let runtime = builder.build().unwrap();
+    let types = runtime.types();
+    let text = "struct { A, B uint64; P *uint64 }";
+    let ty = types.define("main.Kept", text).unwrap();
+    let other = types
+        .define("main.Other", "struct { X, Y, Z uint64 }")
+        .unwrap();
+    let weak = runtime.downgrade();
+    let leak = FinalizerFn::from_rust_of_any_object(move |m, _| {
+        let runtime = weak.upgrade().unwrap();
+        m.native(|| {
+            let leaked: &'static Mutator = Box::leak(Box::new(runtime.attach_beside().unwrap()));
+            let objects = (0..200).map(|_| leaked.alloc(ty).unwrap());
+            KEPT.with_borrow_mut(|kept| kept.extend(objects));
+        });
+    });
+    let called = Arc::new(Mutex::new(Vec::new()));
+    let log = called.clone();
+    let signature = types.parse_signature("func(*main.Kept)").unwrap();
+    let close = FinalizerFn::from_rust_with_word(signature, move |m, object, _| {
+        let object = object.get(m).unwrap();
+        log.lock().unwrap().push(m.type_of(object).unwrap().id());
+    });
+    let close = runtime.prepare_finalizer(ty, &close).unwrap();
+    runtime
+        .enter(|m| m.set_finalizer(m.alloc(ty).unwrap(), &leak).map(drop))
+        .unwrap()
+        .unwrap();
+    runtime.gc().unwrap();
+    assert_eq!(runtime.run_finalizers(), Ok(1));
+    (0..3).for_each(|_| drop(runtime.gc().unwrap()));
+    runtime
+        .enter(|m| {
+            let window = m.window(ty).unwrap();
+            m.alloc_in(&window).unwrap();
+            for object in KEPT.take() {
+                let there = m.adopt(object.addr()).is_ok();
+                let set = close.set_with(object, HeldValue::Word(0)).is_ok();
+                let set_at = close.set_at(m, object.addr(), HeldValue::Word(0)).is_ok();
+                assert!(there || !set && !set_at, "{:#x}", object.addr());
+            }
+        })
+        .unwrap();
+    // The window has ended; its cells are used again.
+    runtime
+        .enter(|m| (0..3000).for_each(|_| assert_ne!(m.alloc(other).unwrap().addr(), 0)))
+        .unwrap();
+    runtime.gc().unwrap();
+    runtime.run_finalizers().unwrap();
+    assert!(called.lock().unwrap().iter().all(|found| *found == ty));
 }

@@ -7,8 +7,8 @@ use fing::error::SetFinalizerError;
 use fing::executor::DrainOrder;
 use fing::stubs::faults::{HostFault, plant};
 use fing::{
-    Abi, Arch, CallStage, Executor, FinalizerFn, FinalizerState, HeapOptions, Mutator, Obj, Order,
-    PreparedFinalizer, Runtime, TypeId,
+    Abi, Arch, CallStage, Executor, FinalizerFn, FinalizerState, HeapOptions, HeldValue, Mutator,
+    Obj, Order, PreparedFinalizer, Runtime, TypeId,
 };
 
 /// What finalizers of a test were called with.
@@ -652,4 +652,81 @@ fn topological_order_is_kept_whatever_the_policy() {
         assert_eq!(calls.iter().map(|call| call[0]).collect::<Vec<_>>(), addrs);
         assert_eq!(world.cycle(), 0);
     }
+}
+
+/// Any address may be given, and only an object of the type that starts there is set.
+#[test]
+fn a_finalizer_is_set_by_an_address() {
+    let runtime = Runtime::builder()
+        .executor(Executor::Inline)
+        .build()
+        .unwrap();
+    let types = runtime.types();
+    let file = types
+        .define("main.File", "struct { FD uint64; Next *main.File }")
+        .unwrap();
+    let other = types
+        .define("main.Other", "struct { FD uint64; Next *main.File }")
+        .unwrap();
+    let closed = Arc::new(Mutex::new(Vec::new()));
+    let log = closed.clone();
+    let close = FinalizerFn::from_rust_with_word(
+        types.parse_signature("func(*main.File)").unwrap(),
+        move |_, _, number| log.lock().unwrap().push(number),
+    );
+    let close = runtime.prepare_finalizer(file, &close).unwrap();
+    let stranger = Runtime::new().unwrap();
+    let word = |number| HeldValue::Word(number);
+    runtime
+        .enter(|m| {
+            let at = m.alloc(file).unwrap().addr();
+            let another = m.alloc(other).unwrap().addr();
+            let window = m.window(file).unwrap();
+            let taken = m.alloc_in(&window).unwrap().addr();
+            close.set_at(m, at, word(1)).unwrap();
+            close.set_at(m, taken, word(2)).unwrap();
+            let outside = [
+                0,
+                8,
+                at + 8,
+                at - 8,
+                taken + window.stride(),
+                usize::MAX,
+                1 << 50,
+            ];
+            for addr in outside {
+                let set = close.set_at(m, addr, word(3));
+                let refused = matches!(set, Err(SetFinalizerError::NotInHeap { .. }));
+                assert!(refused, "{addr:#x}: {set:?}");
+            }
+            let set = close.set_at(m, another, word(4));
+            assert!(
+                matches!(set, Err(SetFinalizerError::OtherType { .. })),
+                "{set:?}"
+            );
+            let set = close.set_at(m, at, word(5));
+            assert!(
+                matches!(set, Err(SetFinalizerError::AlreadySet { .. })),
+                "{set:?}"
+            );
+            let object = m.alloc(file).unwrap();
+            let set = close.set_at(m, object.addr(), HeldValue::Object(object));
+            assert!(
+                matches!(set, Err(SetFinalizerError::Context { .. })),
+                "{set:?}"
+            );
+            // A mutator of another runtime, which has no such object.
+            let set = stranger
+                .enter(|other| close.set_at(other, at, word(6)))
+                .unwrap();
+            assert!(
+                matches!(set, Err(SetFinalizerError::NotInHeap { .. })),
+                "{set:?}"
+            );
+        })
+        .unwrap();
+    runtime.gc().unwrap();
+    assert_eq!(runtime.run_finalizers(), Ok(2));
+    closed.lock().unwrap().sort_unstable();
+    assert_eq!(*closed.lock().unwrap(), [1, 2]);
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use fing::error::{AllocError, SetFinalizerError};
 use fing::stubs::fuzzing::Rng;
@@ -525,4 +526,77 @@ fn random_programs_give_back_what_nothing_names() {
         given_back += run.unwrap_or_else(|_| panic!("seed {seed}"));
     }
     assert!(given_back > 0);
+}
+
+/// A thread asks for a type by its name while others give it back: it gets the type or an error,
+/// and the name is free again.
+#[test]
+fn a_name_that_is_asked_for_is_given_back() {
+    let runtime = runtime();
+    let end = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !end.load(SeqCst) {
+                for text in ["main.X", "*main.X", "[2]main.X", "struct { A main.X }"] {
+                    let _ = runtime.types().id(text);
+                }
+            }
+        });
+        for n in 0..3000 {
+            let text = ["struct { A int }", "struct { A, B, C int }"][n % 2];
+            if let Ok(ty) = runtime.types().define("main.X", text) {
+                release(&runtime, ty);
+            }
+            runtime.gc().unwrap();
+        }
+        end.store(true, SeqCst);
+    });
+    // What the thread has made of the type before it was released is released with it.
+    let left = runtime.types().id("main.X").ok();
+    left.into_iter().for_each(|ty| release(&runtime, ty));
+    runtime.enter(collect).unwrap();
+    let there = runtime.types().id("main.X");
+    assert!(there.is_err(), "{there:?}");
+    let again = runtime.types().define("main.X", "struct { Other uint8 }");
+    assert!(again.is_ok(), "{again:?}");
+}
+
+/// What `type_of` returns names the type, as every descriptor does.
+#[test]
+fn a_descriptor_outlives_its_mutator() {
+    let runtime = runtime();
+    let ty = define(&runtime, "main.T", "struct { A, B uint64 }");
+    let desc = runtime
+        .enter(|m| m.type_of(m.alloc(ty).unwrap()).unwrap())
+        .unwrap();
+    release(&runtime, ty);
+    runtime.enter(collect).unwrap();
+    assert!(is_there(&runtime, ty));
+    assert_eq!((desc.size(), desc.id()), (16, ty));
+    drop(desc);
+    runtime.enter(collect).unwrap();
+    assert!(!is_there(&runtime, ty));
+}
+
+/// Names of the runtime's own types are no program's.
+#[test]
+fn names_of_the_runtimes_own_are_refused() {
+    let runtime = runtime();
+    let types = runtime.types();
+    let byte = types.id("uint8").unwrap();
+    for name in ["runtime.weakObject", "runtime.argument"] {
+        let wanted = Err(TypesError::Reserved { name: name.into() });
+        assert_eq!(types.define(name, "int"), wanted);
+        assert_eq!(
+            types.define_as(name, types.desc(byte).unwrap().ty()),
+            wanted
+        );
+        assert_eq!(types.define_array(name, "int", byte), wanted);
+        assert_eq!(types.declare(name).map(|()| byte), wanted);
+        assert_eq!(types.declare_local(name, "main.T").map(|()| byte), wanted);
+    }
+    runtime
+        .enter(|m| m.weak_cell(m.alloc(byte).unwrap()).map(drop))
+        .unwrap()
+        .unwrap();
 }

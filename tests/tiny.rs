@@ -245,3 +245,26 @@ fn without_the_option_every_value_is_an_object() {
     });
     assert_eq!(vm.runtime.gc().unwrap().freed_objects, 100);
 }
+
+/// Where a value of a type would not be aligned, there is none.
+#[test]
+fn a_pointer_into_a_block_is_aligned_as_its_type_is() {
+    let vm = tiny();
+    let (finalizer, _finalized) = vm.sender("func(*uint32)");
+    let (cleanup, _cleaned) = vm.cleanup_sender("func(*uint32)");
+    vm.enter(|m| {
+        let bytes = m.alloc(m.types().id("[15]uint8").unwrap()).unwrap();
+        let other = m.alloc(m.types().id("[2]int").unwrap()).unwrap();
+        let pointer = m.types().id("*uint32").unwrap();
+        for offset in 0..12 {
+            let addr = bytes.addr() + offset;
+            let aligned = addr.is_multiple_of(4);
+            let set = m.set_finalizer(Pointer::typed(pointer, addr), &finalizer);
+            let mismatch = matches!(set, Err(SetFinalizerError::Mismatch { .. }));
+            assert_eq!((set.is_ok(), mismatch), (aligned, !aligned), "{offset}");
+            let added = m.add_cleanup(other, &cleanup, addr as u64);
+            let wrong = matches!(added, Err(AddCleanupError::Value { .. }));
+            assert_eq!((added.is_ok(), wrong), (aligned, !aligned), "{offset}");
+        }
+    });
+}

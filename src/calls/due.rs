@@ -95,10 +95,15 @@ impl Due {
     ///
     /// # Errors
     /// The thread runs with a mutator, is in the middle of a collection or is ending, or this
-    /// process is a fork. The call is returned beside the error.
+    /// process is a fork; or the function takes the mutator, and the runtime's last handle was
+    /// dropped. The call is returned beside the error.
     pub fn call(mut self) -> Result<(), (Due, ExecutorError)> {
         let calls = self.owner.calls();
-        let refused = Goroutine::may_call(&*self.owner).err();
+        let has_mutator = !self.takes_mutator() || self.owner.has_mutators();
+        let refused = match Goroutine::may_call(&*self.owner) {
+            Ok(()) if !has_mutator => Some(ExecutorError::Gone),
+            checked => checked.err(),
+        };
         match (refused, self.call.take()) {
             (None, Some(call)) => {
                 calls.call_handed_out(&call, self.int_arg_regs, &*self.owner);

@@ -69,7 +69,7 @@ pub enum ExecutorError {
     /// The thread is ending: its thread-local values are being destroyed.
     #[error("run_finalizers: this thread is ending, wanted one whose thread-local values exist")]
     ThreadEnds,
-    /// The runtime of a mailbox was dropped.
+    /// The runtime of a mailbox was dropped, or that of a call which takes a mutator.
     #[error("run_finalizers: the runtime was dropped, wanted one that exists")]
     Gone,
     /// A finalizer called `run_finalizers`, or drained the mailbox that it was called from.
@@ -173,6 +173,12 @@ pub(crate) trait Owner: Lender + Send + Sync {
 
     /// Whether the calling thread may touch objects now, so that no finalizer can run on it.
     fn is_running_here(&self) -> bool;
+
+    /// Whether there are mutators for calls that take one: the runtime's last handle was not
+    /// dropped.
+    fn has_mutators(&self) -> bool {
+        true
+    }
 
     /// Whether the calling thread has stopped the threads that touch objects.
     fn is_collecting_here(&self) -> bool {

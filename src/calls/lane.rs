@@ -17,7 +17,7 @@ pub struct MailboxId {
 }
 
 /// Where the calls of a registration are made:
-/// [`FinalizerOptions::place`](crate::FinalizerOptions::lane)). Each lane is
+/// [`FinalizerOptions::lane`](crate::FinalizerOptions::lane). Each lane is
 /// drained by itself: a call that takes long delays those in its own lane only.
 ///
 /// A registration that names none is made in the mailbox of its function

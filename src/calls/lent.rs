@@ -69,9 +69,16 @@ pub(crate) struct Records<'b> {
     next: usize,
     turn: &'b Arc<Turn>,
     object_word: usize,
+    /// Whether the addresses lead into their objects, not to their starts.
+    inside: bool,
 }
 
 impl<'b> Records<'b> {
+    /// Whether the addresses lead into their objects, not to their starts.
+    pub(crate) fn are_inside(&self) -> bool {
+        self.inside
+    }
+
     /// The calls, if they can be [begun](Self::begin) so that they can be interrupted, and there
     /// are several.
     pub(crate) fn interruptible(&self) -> Option<Arc<Turn>> {
@@ -257,6 +264,7 @@ impl Calls {
             next: 0,
             turn,
             object_word: shape.object_word(),
+            inside: shape.handling().inside,
         };
         let lent = lender.lend(&mut |lent| {
             outcome = catch_unwind(AssertUnwindSafe(|| {

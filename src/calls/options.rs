@@ -109,6 +109,8 @@ pub struct Handling {
     pub(crate) lane: Option<Lane>,
     /// How many times the call was queued again, after it had failed.
     pub(crate) requeued: u8,
+    /// The pointer leads into the object, not to its start.
+    pub(crate) inside: bool,
 }
 
 impl Handling {
@@ -120,6 +122,7 @@ impl Handling {
             site: None,
             lane: None,
             requeued: 0,
+            inside: false,
         }
     }
 

@@ -18,6 +18,12 @@ pub(crate) enum Word {
 
 const WORD: usize = 8;
 
+/// The error of an access to an object that only the runtime may touch.
+pub(super) fn sealed(desc: &TypeDesc) -> AccessError {
+    let ty = desc.ty().to_string();
+    AccessErrorKind::Sealed { ty }.into()
+}
+
 impl Heap {
     /// The object that starts there, or the tiny block that contains the address.
     fn object(&self, start: usize) -> Result<Cell<'_>, AccessError> {
@@ -43,6 +49,9 @@ impl Heap {
             let object = self.object(start)?;
             (object.desc, object.size() - object.offset)
         };
+        if desc.is_sealed() {
+            return Err(sealed(desc));
+        }
         if offset > size || bytes > size - offset {
             return Err(AccessErrorKind::OutOfBounds {
                 ty: desc.ty().to_string(),
@@ -61,6 +70,7 @@ impl Heap {
     fn checked(&self, start: usize, offset: usize, wanted: Word) -> Result<usize, AccessError> {
         if let Some(desc) = self.desc_at(start)
             && offset.is_multiple_of(WORD)
+            && !desc.is_sealed()
             && desc
                 .size()
                 .checked_sub(offset)
@@ -132,6 +142,11 @@ impl Heap {
         self.range(start, offset, to.len())?;
         self.arena.load_bytes(start + offset, to);
         Ok(())
+    }
+
+    /// Writes bytes, of pointer words too, to a new object that has room for them.
+    pub(crate) fn initialize(&self, start: usize, bytes: &[u8]) {
+        self.arena.store_bytes(start, bytes);
     }
 
     /// Writes bytes that belong to no pointer word.

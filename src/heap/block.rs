@@ -11,8 +11,9 @@
 use super::class::{BLOCK, CLASSES, FIRST, HEADER};
 use super::ids::{CellId, Ids};
 use super::place::Place;
+use super::window::Window;
 use crate::types::TypeDesc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::*};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering::*};
 
 /// The bits that the heap keeps for each cell.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -65,6 +66,8 @@ pub(super) struct Block {
     pub(super) ids: Ids,
     /// Whether any cell is or was `Special`.
     special: AtomicBool,
+    /// The window that has objects in this block which no one has taken; null if there are none.
+    window: AtomicPtr<Window>,
 }
 
 impl Block {
@@ -120,7 +123,20 @@ impl Block {
                 .collect(),
             ids: Ids::new(cells, implied),
             special: AtomicBool::new(false),
+            window: AtomicPtr::new(std::ptr::null_mut()),
         }
+    }
+
+    /// The window that may have objects in this block which no one has taken, or null. What it
+    /// says holds also for a thread that sees a bit which was set, or cleared, after it.
+    #[inline]
+    pub(super) fn window(&self) -> *const Window {
+        self.window.load(Acquire)
+    }
+
+    /// Only for the block's owner, and with the world stopped.
+    pub(super) fn set_window(&self, window: *const Window) {
+        self.window.store(window.cast_mut(), Release);
     }
 
     /// Records the header of an object before it is made. Only for the block's owner.

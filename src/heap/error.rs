@@ -171,6 +171,14 @@ pub enum AccessErrorKind {
         /// The field's type.
         wanted: String,
     },
+    /// The object holds the argument of a cleanup, which was checked when it was added.
+    #[error(
+        "access to a {ty}: it holds the argument of a cleanup, wanted an object of the program's"
+    )]
+    Sealed {
+        /// The type.
+        ty: String,
+    },
     /// Values of the type share blocks and have no type of their own.
     #[error("field of {ty}: such small values share blocks in this heap, wanted another type")]
     SharesBlock {

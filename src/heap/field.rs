@@ -1,5 +1,6 @@
 //! Access to a word of objects of one type, which was checked once.
 
+use super::access::sealed;
 use super::{AccessError, AccessErrorKind, Heap, Word};
 use crate::base::trust::Trust;
 use crate::types::{TypeDesc, TypeId, TypesError};
@@ -111,6 +112,9 @@ impl Heap {
     ) -> Result<FieldAt, AccessError> {
         let desc = self.types.desc(ty)?;
         let name = || desc.ty().to_string();
+        if desc.is_sealed() {
+            return Err(sealed(&desc));
+        }
         // The block's own type as well: an object of it may be a value behind its start.
         if self.is_tiny(&desc) || self.is_tiny_block(&desc) {
             return Err(AccessErrorKind::SharesBlock { ty: name() }.into());

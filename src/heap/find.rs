@@ -79,12 +79,31 @@ impl Heap {
         unsafe { block.as_ref() }
     }
 
+    /// Whether the cell, which has the address in it, holds an object that someone has: the bit
+    /// [`Bit::Used`] of those of a window is set before they are taken.
+    #[inline(always)]
+    pub(super) fn is_made(&self, block: &Block, index: usize, addr: usize) -> bool {
+        // Looked at before the bit, as the window may be closed now, and behind it, as the bit may
+        // be set now.
+        !self.is_left(block, addr) && block.get(Bit::Used, index) && !self.is_left(block, addr)
+    }
+
+    /// Whether the address is in an object of a window that no one has taken.
+    #[inline(always)]
+    fn is_left(&self, block: &Block, addr: usize) -> bool {
+        let window = block.window();
+        // SAFETY: I34: the window is there until the world is stopped, and callers are attached or
+        // are the collector.
+        let window = unsafe { window.as_ref() };
+        window.is_some_and(|window| window.is_left(addr))
+    }
+
     /// The allocated cell whose object contains the address.
     #[inline]
     pub(super) fn cell_at(&self, addr: usize) -> Option<Cell<'_>> {
         let block = self.block_at(addr)?;
         let (index, offset) = block.cell_of(addr)?;
-        if !block.get(Bit::Used, index) {
+        if !self.is_made(block, index, addr) {
             return None;
         }
         let desc = self.desc_of(block, index);
@@ -131,7 +150,7 @@ impl Heap {
     pub(crate) fn starts_object(&self, addr: usize) -> bool {
         self.block_at(addr).is_some_and(|block| {
             let cell = block.cell_of(addr);
-            cell.is_some_and(|(index, offset)| offset == 0 && block.get(Bit::Used, index))
+            cell.is_some_and(|(index, offset)| offset == 0 && self.is_made(block, index, addr))
         })
     }
 
@@ -205,7 +224,7 @@ impl Heap {
         let (index, offset) = block.cell_of(addr)?;
         // As in `mark`: the start is in the object, however small that is.
         let inside = |offset| offset == 0 || offset < block.extent(self.desc_of(block, index));
-        (block.get(Bit::Used, index) && inside(offset)).then(|| block.place(index))
+        (self.is_made(block, index, addr) && inside(offset)).then(|| block.place(index))
     }
 
     /// Sets [`Bit::Special`] of the object at this place. Only by one thread at a time.

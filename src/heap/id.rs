@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::Heap;
-use super::block::{Bit, Block};
+use super::block::Block;
 use super::ids::CellId;
 use crate::types::{Implied, TypeDesc};
 use std::num::NonZeroU32;
@@ -40,11 +40,11 @@ pub(crate) enum SetId {
 }
 
 impl Heap {
-    /// The cell of the object that starts at `start`, if it is of the id's type. `start` must be
-    /// the start of an object that is not freed, or an address outside this heap; where
-    /// addresses are looked up it may be any.
+    /// The cell of the object that starts at `start`, if it is of the id's type. If it is not to be
+    /// looked up, `start` must be the start of an object that is not freed, or an address outside
+    /// this heap.
     #[inline(always)]
-    fn typed(&self, start: usize, of: &TypedId) -> Option<(&Block, usize)> {
+    fn typed(&self, start: usize, of: &TypedId, look_up: bool) -> Option<(&Block, usize)> {
         let block = self.block_at(start)?;
         match block.cell_of(start) {
             // Where all objects of the block have one header, the object itself need not be
@@ -52,7 +52,7 @@ impl Heap {
             Some((index, 0))
                 if (block.common_header() == Some(of.header)
                     || self.header_is(block, index, of.header))
-                    && (!self.must_look_up() || block.get(Bit::Used, index)) =>
+                    && (!look_up || self.is_made(block, index, start)) =>
             {
                 Some((block, index))
             }
@@ -94,7 +94,18 @@ impl Heap {
     /// others get [`SetId::HasOne`].
     #[inline(always)]
     pub(crate) fn set_id(&self, start: usize, id: &TypedId, word: Option<u64>) -> SetId {
-        match self.typed(start, id) {
+        self.set_typed(self.typed(start, id, self.must_look_up()), id, word)
+    }
+
+    /// As [`Heap::set_id`], for any address.
+    #[inline(always)]
+    pub(crate) fn set_id_at(&self, addr: usize, id: &TypedId, word: Option<u64>) -> SetId {
+        self.set_typed(self.typed(addr, id, true), id, word)
+    }
+
+    #[inline(always)]
+    fn set_typed(&self, of: Option<(&Block, usize)>, id: &TypedId, word: Option<u64>) -> SetId {
+        match of {
             None => SetId::NotThere,
             Some((block, index)) if block.ids.set(index, id.id, word) => {
                 if let Some(number) = self.next_number() {
@@ -135,7 +146,7 @@ impl Heap {
     /// `None`: no object of the id's type starts there.
     #[inline(always)]
     pub(crate) fn take_this_id(&self, start: usize, id: &TypedId) -> Option<bool> {
-        let (block, index) = self.typed(start, id)?;
+        let (block, index) = self.typed(start, id, self.must_look_up())?;
         Some(block.ids.take_this(index, id.id))
     }
 

@@ -233,7 +233,7 @@ impl Heap {
             specials_watched: AtomicBool::new(false),
             next_number: AtomicU64::new(0),
             totals: stats::Totals::default(),
-            windows: Lock::new(Rank::Windows, window::Windows::new()),
+            windows: Lock::new(Rank::Windows, window::Windows::default()),
             #[cfg(test)]
             keep_windows: AtomicBool::new(false),
         })

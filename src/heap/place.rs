@@ -12,3 +12,20 @@ pub(crate) struct Place {
     /// Cells of the block, at most 4095.
     pub(crate) cells: u16,
 }
+
+impl Place {
+    /// Returns it as one word.
+    pub(crate) fn to_word(self) -> u64 {
+        u64::from(self.block) << 32 | u64::from(self.cell) << 16 | u64::from(self.cells)
+    }
+
+    /// Returns what [`to_word`](Self::to_word) has made a word of; of another word, a place where
+    /// perhaps nothing is.
+    pub(crate) fn of_word(word: u64) -> Place {
+        Place {
+            block: (word >> 32) as u32,
+            cell: (word >> 16) as u16,
+            cells: word as u16,
+        }
+    }
+}

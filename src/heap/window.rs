@@ -2,9 +2,10 @@
 //!
 //! A window is a row of objects of one type in one block: zeroes, with headers, whose bits `Used`
 //! are set. Nothing refers to them. Generated code takes the first and moves the window's `next`
-//! behind it; so the heap need not know which are taken. It must when it collects, verifies or
-//! lists objects, since one that is not taken would be finalized if its type says so. First of all,
-//! with the world stopped, the objects that no one has taken are unmade.
+//! behind it; so the heap need not know which are taken, but where it is asked for the object at an
+//! address: its block names the window then. And when it collects, verifies or lists objects, since
+//! one that is not taken would be finalized if its type says so. First of all, with the world
+//! stopped, the objects that no one has taken are unmade.
 #![forbid(unsafe_code)]
 
 use super::block::{Bit, Block};
@@ -23,16 +24,31 @@ const OWNERS: usize = 2;
 #[derive(Debug, Default)]
 #[repr(C)]
 struct Words {
-    /// Address of the next object; 0 if there is none.
+    /// Address of the next object, if that is before `end`.
     next: AtomicU64,
-    /// Address behind the last one.
+    /// Address behind the last one; 0: there are none.
     end: AtomicU64,
 }
 
 impl Words {
+    /// The objects from now on, which lie behind those from before. At no time is one that was
+    /// taken between the two, for a thread that reads `end` first.
     fn set(&self, next: usize, end: usize) {
+        self.clear();
         self.next.store(next as u64, Relaxed);
-        self.end.store(end as u64, Relaxed);
+        self.end.store(end as u64, Release);
+    }
+
+    /// No more objects.
+    fn clear(&self) {
+        self.end.store(0, Release);
+    }
+
+    /// Whether the address is in an object that no one has taken.
+    #[inline]
+    fn has(&self, addr: usize) -> bool {
+        let end = self.end.load(Acquire);
+        (addr as u64) < end && self.next.load(Relaxed) <= addr as u64
     }
 
     /// What generated code does.
@@ -68,8 +84,14 @@ pub(super) struct Left {
     pub(super) with_ids: usize,
 }
 
-/// The windows of a heap, by their addresses.
-pub(super) type Windows = BTreeMap<usize, Arc<Window>>;
+/// The windows of a heap.
+#[derive(Debug, Default)]
+pub(super) struct Windows {
+    /// By their addresses.
+    open: BTreeMap<usize, Arc<Window>>,
+    /// Those that ended since the world was stopped: a thread may be looking at one.
+    ended: Vec<Arc<Window>>,
+}
 
 /// One window.
 #[derive(Debug)]
@@ -102,6 +124,12 @@ impl Window {
     /// Whether no object can be taken any more.
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Relaxed)
+    }
+
+    /// Whether the address is in an object that no one has taken.
+    #[inline]
+    pub(super) fn is_left(&self, addr: usize) -> bool {
+        self.words.has(addr)
     }
 
     /// Objects that no one has taken.
@@ -140,7 +168,10 @@ impl Heap {
             closed: AtomicBool::new(false),
             owned: Lock::new(Rank::Window, Owned::default()),
         });
-        self.windows.lock().insert(window.key(), window.clone());
+        self.windows
+            .lock()
+            .open
+            .insert(window.key(), window.clone());
         Ok(window)
     }
 
@@ -149,8 +180,8 @@ impl Heap {
     #[inline]
     pub(crate) fn alloc_in(&self, window: &Window) -> Result<usize, AllocError> {
         match window.words.take(window.stride) {
-            Some(object) => Ok(object),
-            None => self.refill_window(window),
+            Some(object) if !window.is_closed() => Ok(object),
+            _ => self.refill_window(window),
         }
     }
 
@@ -163,6 +194,7 @@ impl Heap {
         }
         let mut owned = window.owned.lock();
         if owned.epoch != self.epoch() {
+            // The world was stopped, so it names no window.
             owned.block = None;
         }
         loop {
@@ -171,12 +203,17 @@ impl Heap {
             if let Some(block) = &owned.block
                 && let Some((first, count)) = self.take_run(block, most)
             {
-                self.make_objects(block, first, count, window.header);
                 let behind = block.object(first) + count * window.stride;
+                // Whoever sees them made sees that no one has taken them.
                 window
                     .words
                     .set(block.object(first) + window.stride, behind);
+                block.set_window(window);
+                self.make_objects(block, first, count, window.header);
                 return Ok(block.object(first));
+            }
+            if let Some(block) = owned.block.take() {
+                block.set_window(std::ptr::null());
             }
             let pool = desc
                 .imply(None)
@@ -201,14 +238,18 @@ impl Heap {
     /// Unmakes the objects of all windows that no one has taken.
     pub(super) fn close_windows(&self, _proof: &Stopped<'_>) {
         let mut windows = self.windows.lock();
-        windows.values().for_each(|window| self.close(window));
-        windows.retain(|_, window| !window.closed.load(Relaxed));
+        windows.open.values().for_each(|window| self.close(window));
+        windows
+            .open
+            .retain(|_, window| !window.closed.load(Relaxed));
+        windows.ended = Vec::new();
     }
 
     /// Calls `visit` with the type of each window that someone besides its mutator has.
     pub(super) fn for_each_held_window(&self, visit: &mut dyn FnMut(TypeId)) {
         let windows = self.windows.lock();
         let held = windows
+            .open
             .values()
             .filter(|window| Arc::strong_count(window) > OWNERS);
         held.for_each(|window| visit(window.ty));
@@ -217,7 +258,7 @@ impl Heap {
     /// Ends the windows of types that are given back. Only with the world stopped.
     pub(crate) fn end_windows_of(&self, gone: &HashSet<TypeId>, _proof: &Stopped<'_>) {
         let mut windows = self.windows.lock();
-        windows.retain(|_, window| {
+        windows.open.retain(|_, window| {
             let stays = !gone.contains(&window.ty);
             if !stays {
                 window.closed.store(true, Relaxed);
@@ -234,8 +275,13 @@ impl Heap {
         if !runs {
             return;
         }
-        self.windows.lock().remove(&window.key());
         self.close(window);
+        let mut windows = self.windows.lock();
+        let ended = windows.open.remove(&window.key());
+        windows.ended.extend(ended);
+        drop(windows);
+        // So many windows that end make a collection due.
+        self.pacing.add(size_of::<Window>());
         let mut owned = window.owned.lock();
         let (epoch, pool) = (owned.epoch, owned.pool);
         let block = owned.block.take().filter(|_| epoch == self.epoch());
@@ -258,12 +304,16 @@ impl Heap {
             block.set_cursor(first);
             self.pacing.take_back(left * window.stride);
         }
-        window.words.set(0, 0);
+        // In this order: whoever sees no window sees that the objects are unmade.
+        window.words.clear();
+        if let Some(block) = &owned.block {
+            block.set_window(std::ptr::null());
+        }
     }
 
     /// What is left in windows at the moment, while threads take it.
     pub(super) fn left_in_windows(&self) -> Left {
-        let windows = self.windows.lock().clone();
+        let windows = self.windows.lock().open.clone();
         let mut all = Left::default();
         for window in windows.values() {
             let left = window.left();

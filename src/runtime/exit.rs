@@ -14,7 +14,7 @@ use crate::world::threads::WorldError;
 #[non_exhaustive]
 pub enum ExitError {
     /// A finalizer called it, the thread runs with a mutator, or the process is a fork.
-    #[error("exit: {0}")]
+    #[error(transparent)]
     Executor(#[from] ExecutorError),
     /// The world could not be stopped.
     #[error("exit: {0}")]

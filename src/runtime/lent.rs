@@ -27,13 +27,15 @@ use crate::world::threads::{self, Join, Members};
 #[derive(Clone, Copy)]
 pub struct Finalized<'c> {
     addr: usize,
+    /// Whether the address leads into the object, not to its start.
+    inside: bool,
     space: *const Space,
     /// Lasts as long as the call, and stays on its thread.
     _call: PhantomData<&'c Space>,
 }
 
 impl Finalized<'_> {
-    /// Returns the object.
+    /// Returns the object: the one that the finalizer was set for a pointer to, or into.
     ///
     /// # Errors
     /// [`ForeignHandle`](crate::error::AccessErrorKind::ForeignHandle) if the mutator is of
@@ -43,10 +45,13 @@ impl Finalized<'_> {
         if !std::ptr::eq(self.space, Arc::as_ptr(mutator.space())) {
             return Err(AccessErrorKind::ForeignHandle.into());
         }
-        Ok(Obj::at(self.addr))
+        match self.inside {
+            true => mutator.adopt_around(self.addr),
+            false => Ok(Obj::at(self.addr)),
+        }
     }
 
-    /// Returns the object's address.
+    /// Returns the address that the finalizer was set for, and is called with.
     pub fn addr(&self) -> usize {
         self.addr
     }
@@ -72,10 +77,12 @@ where
         };
         let interruptible = lent.interrupts(records.interruptible());
         let looks = interruptible.is_none();
+        let inside = records.are_inside();
         while looks || records.begin() && lent.may_go_on() {
             records.each_object(|addr, record| {
                 let object = Finalized {
                     addr,
+                    inside,
                     space: Arc::as_ptr(&lent.space),
                     _call: PhantomData,
                 };
@@ -195,6 +202,7 @@ impl FinalizerFn {
             move |mutator: &mut Mutator, object: Finalized<'_>, context| {
                 let context = Finalized {
                     addr: context as usize,
+                    inside: false,
                     ..object
                 };
                 finalizer(mutator, object, context);
@@ -224,7 +232,8 @@ impl Mutator {
     ///
     /// # Safety
     /// An object of this mutator's runtime starts at `addr`, and is not freed while the result
-    /// exists. That holds for the object that a finalizer is called with until it returns.
+    /// exists. That holds for the object that a finalizer is called with until it returns, unless
+    /// it was set for a pointer into the object.
     #[inline]
     pub unsafe fn adopt_unchecked(&self, addr: usize) -> Obj<'_> {
         debug_assert!(self.adopt(addr).is_ok());

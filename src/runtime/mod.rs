@@ -32,7 +32,7 @@ use crate::calls::executor::{Closed, Executor, ExecutorError, Goroutine, StartEr
 use crate::calls::function::FinalizerFn;
 use crate::calls::mailbox::{Mailbox, MailboxOptions};
 use crate::calls::options::Handling;
-use crate::calls::queue::{LaneId, demand, status};
+use crate::calls::queue::{CallStage, LaneId, demand, status};
 use crate::calls::samples::CallTimes;
 use crate::calls::sites::{self, SiteStats};
 use crate::calls::thread::ThreadOptions;
@@ -298,6 +298,14 @@ impl Runtime {
             space, registry, ..
         } = &*self.shared;
         registry.prepare(space, ty, finalizer, handling.into())
+    }
+
+    /// Stops the cleanup that these words stand for, as [`Cleanup::stop`](crate::Cleanup::stop)
+    /// does: they are those that [`Cleanup::words`](crate::Cleanup::words) returned. Other words
+    /// stop nothing, or another cleanup of this runtime whose words they are. Needs no mutator. A
+    /// cleanup that is registered is searched among what is registered for its object, as in Go.
+    pub fn stop_cleanup(&self, words: [u64; 2]) -> CallStage {
+        self.registry().stop_cleanup_of(words)
     }
 
     #[inline]

@@ -494,13 +494,24 @@ impl Mutator {
         }
     }
 
+    /// Returns the object that an address is in.
+    pub(crate) fn adopt_around(&self, addr: usize) -> Result<Obj<'_>, AccessError> {
+        match self.space().heap().find(addr) {
+            Some((start, desc)) if !self.space().heap().is_tiny_block(desc) => self.adopt(start),
+            _ => self.adopt(addr),
+        }
+    }
+
     /// Returns the object's type. Objects without size are all of type `struct {}`, and
     /// [tiny](crate::HeapOptions::tiny) ones of their block's type.
     ///
+    /// Who holds the descriptor names the type: see [`Types::release`].
+    ///
     /// # Errors
     /// When the object is of another runtime.
-    pub fn type_of(&self, object: Obj<'_>) -> Result<&TypeDesc, AccessError> {
-        self.space().heap().type_at(object.addr())
+    pub fn type_of(&self, object: Obj<'_>) -> Result<Arc<TypeDesc>, AccessError> {
+        let id = self.space().heap().type_at(object.addr())?.id();
+        Ok(self.types().desc(id)?)
     }
 
     // ------------------------------------------------------------------------------------------

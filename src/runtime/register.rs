@@ -236,7 +236,7 @@ impl Mutator {
     /// # Errors
     /// The object is of another runtime.
     pub fn set_external_bytes(&self, object: Obj<'_>, bytes: usize) -> Result<(), AccessError> {
-        self.type_of(object)?;
+        self.space().heap().type_at(object.addr())?;
         let registry = self.runtime().registry();
         registry.set_external_bytes(self.space(), object.addr(), bytes);
         Ok(())

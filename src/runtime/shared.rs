@@ -49,6 +49,10 @@ impl Owner for Shared {
         self.space.world().is_running_here()
     }
 
+    fn has_mutators(&self) -> bool {
+        self.runtime().is_some()
+    }
+
     fn is_collecting_here(&self) -> bool {
         self.space.world().is_stopped_here()
     }

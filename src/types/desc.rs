@@ -63,6 +63,8 @@ pub struct TypeDesc {
     pub(super) pointer: PointerId,
     /// Whether the type stays for good, even if it is released.
     kept: AtomicBool,
+    /// Whether only the runtime may touch its objects.
+    sealed: bool,
 }
 
 /// The id of a type's pointer type, 0 while it is not known: the index plus one, the generation.
@@ -144,6 +146,13 @@ impl TypeDesc {
                 bits: AtomicU64::new(0),
             },
             kept: AtomicBool::new(false),
+            sealed: match ty.kind() {
+                Kind::Struct(fields) => {
+                    let first = fields.first().and_then(|field| field.ty.name());
+                    first == Some(super::ARGUMENT)
+                }
+                _ => false,
+            },
             ty,
         })
     }
@@ -266,6 +275,12 @@ impl TypeDesc {
     /// Whether its objects have something from the beginning, as far as that is fixed.
     pub(crate) fn implies(&self) -> bool {
         self.implied.get().is_some_and(Option::is_some)
+    }
+
+    /// Whether only the runtime may touch its objects: what they hold was checked once.
+    #[inline]
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.sealed
     }
 
     /// Which words the collector follows.

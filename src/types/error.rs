@@ -13,6 +13,12 @@ pub enum TypesError {
     /// The type cannot be built.
     #[error(transparent)]
     Build(#[from] TypeError),
+    /// The name is that of a type of the runtime's own.
+    #[error("define {name}: fing has a type of its own with this name, wanted another name")]
+    Reserved {
+        /// The name.
+        name: String,
+    },
     /// The name has another definition already.
     #[error("define {name}: defined as {found}, wanted {there} as before")]
     Redefined {

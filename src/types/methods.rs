@@ -217,26 +217,27 @@ impl Types {
         };
         let have = self.methods_of(desc);
         let code = |wanted: &Method| {
+            let at = have.binary_search_by(|there| there.method.name.cmp(&wanted.name));
+            let there = at.ok().map(|at| &have[at]);
+            if let Some(there) = there.filter(|there| there.method.ty == wanted.ty) {
+                return Ok(there.code);
+            }
             let (ty, interface) = (desc.ty().to_string(), interface.ty().to_string());
             let method = wanted.name.to_string();
-            match have.binary_search_by(|there| there.method.name.cmp(&wanted.name)) {
-                Err(_) => Err(TypesError::MethodMissing {
+            Err(match there {
+                None => TypesError::MethodMissing {
                     ty,
                     interface,
                     method,
-                }),
-                Ok(at) if have[at].method.ty == wanted.ty => Ok(have[at].code),
-                Ok(at) => {
-                    let (found, wanted) = (print(&have[at].method.ty), print(&wanted.ty));
-                    Err(TypesError::MethodDiffers {
-                        ty,
-                        interface,
-                        method,
-                        found,
-                        wanted,
-                    })
-                }
-            }
+                },
+                Some(there) => TypesError::MethodDiffers {
+                    ty,
+                    interface,
+                    method,
+                    found: print(&there.method.ty),
+                    wanted: print(&wanted.ty),
+                },
+            })
         };
         wanted.iter().map(code).collect()
     }

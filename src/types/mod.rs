@@ -162,6 +162,7 @@ impl Types {
     /// # Errors
     /// When `name` is not a type name.
     pub fn declare(&self, name: &str) -> Result<(), TypesError> {
+        not_reserved(name)?;
         let mut books = self.books.lock();
         let own = books.names.own(name, || books.opaque(name))?;
         books.names.entry(own).or_insert(None);
@@ -187,6 +188,7 @@ impl Types {
     /// [`MAX_NAME`](fing_stubs::signature::MAX_NAME), or the name was declared or defined with
     /// another display, or with none.
     pub fn declare_local(&self, name: &str, display: &str) -> Result<(), TypesError> {
+        not_reserved(name)?;
         let mut books = self.books.lock();
         let displayed = books.opaque(name)?.displayed_as(display)?;
         let own = books.names.own(name, || Ok(displayed))?;
@@ -212,8 +214,15 @@ impl Types {
     /// definition again returns the same id.
     ///
     /// # Errors
-    /// When the text is no type or uses unknown names, or the name has another definition already.
+    /// When the text is no type or uses unknown names, or the name has another definition already,
+    /// or is one of the runtime's own: `runtime.weakObject` or `runtime.argument`.
     pub fn define(&self, name: &str, underlying: &str) -> Result<TypeId, TypesError> {
+        not_reserved(name)?;
+        self.define_own(name, underlying)
+    }
+
+    /// Defines a type of the runtime's own; see [`RESERVED`].
+    pub(crate) fn define_own(&self, name: &str, underlying: &str) -> Result<TypeId, TypesError> {
         self.define_value(name, |own| Ok(self.parse_in(own, underlying)?), None)
     }
 
@@ -222,6 +231,7 @@ impl Types {
     /// # Errors
     /// As [`Types::define`].
     pub fn define_as(&self, name: &str, underlying: &Type) -> Result<TypeId, TypesError> {
+        not_reserved(name)?;
         self.define_value(name, |_| Ok(underlying.clone()), None)
     }
 
@@ -310,6 +320,7 @@ impl Types {
         underlying: &str,
         element: TypeId,
     ) -> Result<TypeId, TypesError> {
+        not_reserved(name)?;
         let element = self.desc(element)?;
         if element.size() == 0 {
             let ty = element.ty().to_string();
@@ -349,10 +360,16 @@ impl Types {
     /// When it uses names that are not defined here, or have another definition here, or it is a
     /// type that only C has, or the universe is full.
     pub fn intern(&self, ty: &Type) -> Result<TypeId, TypesError> {
-        self.check(ty, None)?;
-        check_go(ty)?;
-        let ty = self.shallow(&self.complete(ty)?)?;
-        let mut books = self.books.lock();
+        let (ty, mut books) = loop {
+            self.check(ty, None)?;
+            check_go(ty)?;
+            let ty = self.shallow(&self.complete(ty)?)?;
+            let books = self.books.lock();
+            // Else a name was given back meanwhile, which the next check says.
+            if !self.released.were_given_back() || books.has_names_of(&ty) {
+                break (ty, books);
+            }
+        };
         let named = ty.name().and_then(|name| books.names.get(name)?.1);
         if let Some(index) = named.or_else(|| books.ids.get(&ty).copied()) {
             return Ok(books.rows.known(index).id());
@@ -476,6 +493,21 @@ impl Types {
     }
 }
 
+/// What weak cells and ephemerons are.
+pub(crate) const WEAK_OBJECT: &str = "runtime.weakObject";
+/// The type, without size, of the first field of objects that keep a cleanup's argument. It makes
+/// their types different from all that a program has.
+pub(crate) const ARGUMENT: &str = "runtime.argument";
+/// Names of types of the runtime's own.
+const RESERVED: [&str; 2] = [WEAK_OBJECT, ARGUMENT];
+
+fn not_reserved(name: &str) -> Result<(), TypesError> {
+    match RESERVED.contains(&name) {
+        false => Ok(()),
+        true => Err(TypesError::Reserved { name: name.into() }),
+    }
+}
+
 impl Rows {
     /// The descriptor of the type of an id of this universe.
     fn desc(&self, id: TypeId) -> Result<&Arc<TypeDesc>, TypesError> {
@@ -550,6 +582,17 @@ impl Books {
     /// The opaque type of a name that is not known.
     fn opaque(&self, name: &str) -> Result<Type, TypeError> {
         Type::opaque_in(name, self.scope)
+    }
+
+    /// Whether all names in a type are there, and mean what they mean in the type.
+    fn has_names_of(&self, ty: &Type) -> bool {
+        let named = shape::for_each_name(ty, &mut |named| {
+            let known = self.names.get(named.name()).is_some();
+            let current = known && named.scope() == self.scope_of(named.name());
+            let has = current || Type::predeclared(named.name()).is_some();
+            if has { Ok(()) } else { Err(()) }
+        });
+        named.is_ok()
     }
 
     /// Whether a name's opaque type has the scope that the name has, or would get.

@@ -8,6 +8,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar};
 
+use crate::base::events::guarded;
 use crate::base::lock::{Lock, Rank};
 use crate::world::safepoint::Stopped;
 use crate::world::threads::{self, WorldError};
@@ -79,7 +80,7 @@ impl Sources {
             asked.unwrap_or_else(|payload| Err(text(payload)))
         });
         // Whoever has removed one drops it itself, unless that was a source.
-        drop(all);
+        all.into_iter().for_each(drop_source);
         self.state.lock().asking = None;
         self.asked.notify_all();
         asked.map_err(|found| WorldError::Roots { found })
@@ -97,6 +98,11 @@ impl Sources {
         }
         removed
     }
+}
+
+/// Drops a source's closure, whose destructor is the user's.
+fn drop_source(ask: Arc<Ask>) {
+    guarded("the destructor of a source of roots", || drop(ask));
 }
 
 /// What a panic says.
@@ -124,7 +130,9 @@ pub struct RootSource {
 
 impl Drop for RootSource {
     fn drop(&mut self) {
-        drop(self.sources.remove(self.number));
+        if let Some(ask) = self.sources.remove(self.number) {
+            drop_source(ask);
+        }
     }
 }
 

@@ -96,3 +96,19 @@ fn calls_that_were_handed_out_end() {
         assert_eq!(runtime.stats().executed, runtime.stats().queued);
     });
 }
+
+/// Globals are told from addresses that are nowhere, and weak pointers to them are forgotten.
+#[test]
+fn many_globals_are_linear() {
+    is_linear("globals", 4_000, |count| {
+        let runtime = Runtime::new().unwrap();
+        let m = runtime.attach().unwrap();
+        for n in 0..count {
+            let start = (1 << 50) + 64 * n;
+            runtime.add_global(start..start + 32);
+            let weak = m.downgrade(start + 8).unwrap();
+            assert_eq!(m.upgrade_addr(&weak), Ok(Some(start + 8)));
+            assert!(m.downgrade(start + 40).is_err());
+        }
+    });
+}

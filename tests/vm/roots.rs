@@ -269,3 +269,38 @@ fn a_source_that_drains_is_refused() {
     assert_eq!(count.try_iter().count(), 3);
     assert_eq!(runtime.stats().discarded, 0);
 }
+
+/// A source that drops itself is dropped by the collection that asks it. Its destructor is the
+/// embedder's.
+#[test]
+fn a_destructor_that_panics_ends_nothing() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            if !std::thread::panicking() {
+                panic!("dropped");
+            }
+        }
+    }
+    let (runtime, ty) = runtime();
+    let own: Arc<Mutex<Option<RootSource>>> = Arc::default();
+    let (inner, bomb) = (own.clone(), Bomb);
+    let source = runtime.add_roots(move |_| {
+        let _bomb = &bomb;
+        drop(inner.lock().unwrap().take());
+    });
+    *own.lock().unwrap() = Some(source);
+    let other = runtime.add_roots(|_| ());
+    object(&runtime, ty);
+    assert_eq!(runtime.gc().unwrap().freed_objects, 1);
+    // And if it is dropped outside of collections.
+    let bomb = Bomb;
+    drop(runtime.add_roots(move |_| _ = &bomb));
+    let (sender, dropped) = mpsc::channel();
+    std::thread::spawn(move || {
+        drop(other);
+        sender.send(()).unwrap();
+    });
+    assert_eq!(dropped.recv_timeout(Duration::from_secs(30)), Ok(()));
+    assert_eq!(runtime.gc().unwrap().live_objects, 0);
+}

@@ -1,5 +1,6 @@
 //! Objects that generated code takes without a call.
 
+use std::cell::RefCell;
 use std::ptr::null_mut;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
@@ -7,9 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use cranelift_codegen::ir::InstBuilder;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::I64;
-use fing::error::AllocError;
+use fing::error::{AllocError, SetFinalizerError};
 use fing::vm::{Callers, Frames, RegisteredCode, Window};
-use fing::{Executor, FinalizerFn, HeapOptions, Mutator, Order, Runtime, TypeId};
+use fing::{Executor, FinalizerFn, HeapOptions, Mutator, Order, Pointer, Runtime, TypeId};
 
 use crate::jit::{Code, Jit};
 
@@ -368,4 +369,149 @@ fn a_finalizer_can_be_set_for_all_until_an_object_is_made() {
     prepared.set_for_all().unwrap();
     mutator.alloc_in(&window).unwrap();
     assert_eq!(runtime.stats().finalizers, 1);
+}
+
+/// Whoever has the address of an object that no one has taken has none, on whatever thread.
+#[test]
+fn what_no_one_has_taken_is_no_object() {
+    let runtime = Runtime::builder()
+        .executor(Executor::Inline)
+        .build()
+        .unwrap();
+    let ty = runtime
+        .types()
+        .define("main.T", "struct { A, B, C uint64 }")
+        .unwrap();
+    let finalizer = FinalizerFn::from_rust_of_any_object(|_, _| ());
+    let m = runtime.attach().unwrap();
+    let window = m.window(ty).unwrap();
+    let first = m.alloc_in(&window).unwrap().addr();
+    let stride = window.stride();
+    let next = first + stride;
+    let refused = |m: &Mutator| {
+        for addr in [next, next + 8, next + stride] {
+            assert!(m.adopt(addr).is_err(), "{addr:#x}");
+            assert!(m.downgrade(addr).is_err(), "{addr:#x}");
+            assert!(m.weak_cell(addr).is_err(), "{addr:#x}");
+            let pointer = Pointer::typed(m.types().pointer_to(ty).unwrap(), addr);
+            let set = m.set_finalizer(pointer, &finalizer);
+            assert!(
+                matches!(set, Err(SetFinalizerError::NotInHeap { .. })),
+                "{set:?}"
+            );
+        }
+        assert!(m.adopt(first).is_ok());
+    };
+    refused(&m);
+    std::thread::scope(|scope| {
+        let other = scope.spawn(|| runtime.enter(|m| refused(m)).unwrap());
+        other.join().unwrap();
+    });
+    // What it holds is zero, whatever was tried with it before.
+    let taken = m.alloc_in(&window).unwrap();
+    assert_eq!((taken.addr(), m.load_word(taken, 0)), (next, Ok(0)));
+    assert!(m.adopt(next).is_ok() && m.adopt(next + stride).is_err());
+    drop(m);
+    // Its mutator has gone, and what was left with it.
+    runtime
+        .enter(|m| assert!(m.adopt(next).is_ok() && m.adopt(next + 24).is_err()))
+        .unwrap();
+    assert_eq!(runtime.verify_heap().unwrap().objects, 2);
+}
+
+/// A thread asks for the objects that another one takes: it gets those that were taken, and each of
+/// them stays what it is.
+#[test]
+fn objects_are_looked_up_while_they_are_taken() {
+    let runtime = Runtime::new().unwrap();
+    let ty = runtime
+        .types()
+        .define("main.T", "struct { A uint64 }")
+        .unwrap();
+    let (latest, end) = (AtomicU64::new(0), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        let looking = scope.spawn(|| {
+            let (mut found, mut missed) = (0u64, 0u64);
+            while end.load(SeqCst) == 0 {
+                runtime
+                    .enter(|m| {
+                        let at = latest.load(SeqCst) as usize;
+                        if at == 0 {
+                            return;
+                        }
+                        let object = m.adopt(at).unwrap();
+                        assert_eq!(m.load_word(object, 0), Ok(at as u64));
+                        found += 1;
+                        missed += u64::from(m.adopt(at + 16 * 1000).is_err());
+                    })
+                    .unwrap();
+            }
+            (found, missed)
+        });
+        // A few mutators with a window each, of which much is left at their ends.
+        for _ in 0..200 {
+            let m = runtime.attach().unwrap();
+            let window = m.window(ty).unwrap();
+            for _ in 0..500 {
+                let object = m.alloc_in(&window).unwrap();
+                m.store_word(object, 0, object.addr() as u64).unwrap();
+                latest.store(object.addr() as u64, SeqCst);
+            }
+        }
+        end.store(1, SeqCst);
+        let (found, _missed) = looking.join().unwrap();
+        assert!(found > 0);
+    });
+    assert_eq!(runtime.stats().heap.objects, 100_000);
+}
+
+/// A window that outlives its mutator and its runtime is none of a runtime that comes to lie at the
+/// same place.
+#[test]
+fn a_window_is_of_its_own_runtime() {
+    thread_local! {
+        static KEPT: RefCell<Option<(Mutator, Window)>> = const { RefCell::new(None) };
+    }
+    let build = || {
+        Runtime::builder()
+            .executor(Executor::Inline)
+            .build()
+            .unwrap()
+    };
+    let kept = {
+        let runtime = build();
+        let types = runtime.types();
+        let ty = types.define("main.T", "struct { A, B uint64 }").unwrap();
+        let weak = runtime.downgrade();
+        let keep = FinalizerFn::from_rust_of_any_object(move |m, _| {
+            let runtime = weak.upgrade().unwrap();
+            m.native(|| {
+                let other = runtime.attach_beside().unwrap();
+                let window = other.window(ty).unwrap();
+                other.alloc_in(&window).unwrap();
+                KEPT.set(Some((other, window)));
+            });
+        });
+        runtime
+            .enter(|m| m.set_finalizer(m.alloc(ty).unwrap(), &keep).map(drop))
+            .unwrap()
+            .unwrap();
+        runtime.gc().unwrap();
+        assert_eq!(runtime.run_finalizers(), Ok(1));
+        // The mutator was revoked, as the call has kept it.
+        let (other, window) = KEPT.take().unwrap();
+        drop(other);
+        let closed = runtime.enter(|m| m.alloc_in(&window).map(|object| object.addr()));
+        let closed = closed.unwrap();
+        assert!(
+            matches!(closed, Err(AllocError::ClosedWindow { .. })),
+            "{closed:?}"
+        );
+        window
+    };
+    for _ in 0..50 {
+        let runtime = build();
+        let taken = runtime.enter(|m| m.alloc_in(&kept).map(|object| object.addr()));
+        assert_eq!(taken.unwrap(), Err(AllocError::ForeignWindow));
+    }
 }

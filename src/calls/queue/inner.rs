@@ -128,6 +128,7 @@ impl Inner {
             block.parts.add(collection, added);
             all += added as u64;
         }
+        self.lanes[0].news |= all > 0;
         self.tickets.add(collection, all);
         self.collection = collection;
     }
@@ -170,6 +171,7 @@ impl Inner {
         };
         let at = lane.push(record, route.tag, owned, in_order);
         lane.waiting[at].parts.add(collection, 1);
+        lane.news = true;
         true
     }
 

@@ -123,6 +123,8 @@ pub(super) struct Lane {
     /// When the first of `waiting` was queued, and the first of the drain under way.
     pub(super) waiting_since: Option<Instant>,
     pub(super) draining_since: Option<Instant>,
+    /// Calls were added that those who wait for calls were not told of.
+    pub(super) news: bool,
 }
 
 impl Lane {
@@ -147,6 +149,7 @@ impl Lane {
             packed: Spare::new(),
             waiting_since: None,
             draining_since: None,
+            news: false,
         }
     }
 

@@ -275,9 +275,10 @@ impl Queue {
         });
     }
 
-    /// Wakes the threads that wait for calls. Returns whether calls wait in the executor's lane.
+    /// Wakes the threads that wait for calls. Returns whether calls wait in the executor's lane
+    /// that this was not returned for before.
     pub(crate) fn wake(&self) -> bool {
-        let inner = self.inner.lock();
+        let mut inner = self.inner.lock();
         let due = !inner.lanes[0].waiting.is_empty();
         if due {
             self.status.fetch_or(status::WAKE, Ordering::AcqRel);
@@ -286,7 +287,7 @@ impl Queue {
         if due || inner.lanes[1].blocks().next().is_some() {
             self.work.notify_all();
         }
-        due
+        std::mem::take(&mut inner.lanes[0].news) && due
     }
 
     /// Whether calls wait in a lane.
@@ -297,13 +298,16 @@ impl Queue {
             .is_some_and(|lane| !lane.waiting.is_empty())
     }
 
-    /// The lanes of mailboxes in which calls wait.
+    /// The lanes of mailboxes in which calls wait that they were not returned for before.
     pub(crate) fn due_mailboxes(&self) -> Vec<LaneId> {
-        let inner = self.inner.lock();
-        let due = inner.lanes[2..]
-            .iter()
-            .filter(|lane| !lane.waiting.is_empty());
-        due.map(|lane| lane.id).collect()
+        let mut inner = self.inner.lock();
+        let mut due = Vec::new();
+        for lane in &mut inner.lanes[2..] {
+            if std::mem::take(&mut lane.news) && !lane.waiting.is_empty() {
+                due.push(lane.id);
+            }
+        }
+        due
     }
 
     /// The number of records of a lane that are not done and are in no call.

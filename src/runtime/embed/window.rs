@@ -7,7 +7,6 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use crate::heap::{self, AllocError, Heap};
-use crate::runtime::collect::Space;
 use crate::runtime::mutator::Mutator;
 use crate::runtime::object::Obj;
 use crate::types::TypeId;
@@ -44,8 +43,6 @@ use crate::types::TypeId;
 #[derive(Clone, Debug)]
 pub struct Window {
     inner: Arc<heap::Window>,
-    /// Tells the runtime from others.
-    space: *const Space,
     /// Stays on its thread.
     _thread: PhantomData<*const ()>,
 }
@@ -111,7 +108,6 @@ impl Mutator {
         }
         let window = Window {
             inner: self.space().heap().window(ty)?,
-            space: Arc::as_ptr(self.space()),
             _thread: PhantomData,
         };
         windows.insert(ty.index(), window.clone());
@@ -127,7 +123,8 @@ impl Mutator {
     /// runtime.
     #[inline]
     pub fn alloc_in(&self, window: &Window) -> Result<Obj<'_>, AllocError> {
-        if !std::ptr::eq(window.space, Arc::as_ptr(self.space())) {
+        // An address could be that of a runtime which is gone.
+        if window.ty().universe() != self.space().types().empty().id().universe() {
             return Err(AllocError::ForeignWindow);
         }
         Ok(Obj::at(self.space().heap().alloc_in(&window.inner)?))

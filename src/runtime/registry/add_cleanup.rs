@@ -31,6 +31,40 @@ impl Cleanup {
     pub fn stop(&self) -> CallStage {
         self.registry.stop_cleanup(self.object, self.name)
     }
+
+    /// Returns two words that stand for this cleanup: a VM whose programs hold cleanups keeps these
+    /// in its collected memory, where this value can't be, and
+    /// [`Runtime::stop_cleanup`](crate::Runtime::stop_cleanup) takes them. They refer to
+    /// nothing, and may stand for another cleanup in another runtime.
+    ///
+    /// ```
+    /// # use fing::{Abi, CleanupFn, Runtime};
+    /// extern "C" fn close(descriptor: u64) {
+    ///     println!("{descriptor} is closed");
+    /// }
+    ///
+    /// let runtime = Runtime::new()?;
+    /// let types = runtime.types();
+    /// let file = types.define("main.File", "struct { FD int; Close [2]uint64 }")?;
+    /// let signature = types.parse_signature("func(int)")?;
+    /// // SAFETY: `close` is a C function of one number.
+    /// let close = unsafe {
+    ///     CleanupFn::builder(signature, Abi::host_native()?).at(close as *const ())
+    /// };
+    ///
+    /// let mutator = runtime.attach()?;
+    /// let object = mutator.alloc(file)?;
+    /// let words = mutator.add_cleanup(object, &close, 3)?.words();
+    /// mutator.store_word(object, 8, words[0])?;
+    /// mutator.store_word(object, 16, words[1])?;
+    /// // Later on, when the program closes the file itself:
+    /// let words = [mutator.load_word(object, 8)?, mutator.load_word(object, 16)?];
+    /// assert!(runtime.stop_cleanup(words).is_cancelled());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn words(&self) -> [u64; 2] {
+        [self.object.to_word(), self.name.id().unwrap_or(0)]
+    }
 }
 
 /// Options for adding a cleanup.
@@ -291,6 +325,28 @@ impl Registry {
             Some(id) => self.queue.cancel(CallId::Cleanup(id), |_| true),
             None => CallStage::Done,
         }
+    }
+}
+
+impl Registry {
+    /// Stops the cleanup that [`Cleanup::words`] stand for; other words stop nothing.
+    pub(crate) fn stop_cleanup_of(&self, [object, number]: [u64; 2]) -> CallStage {
+        let object = Place::of_word(object);
+        let mut specials = self.specials.lock();
+        let is = |(id, special): (u64, &Special)| id == number && special.is_cleanup();
+        if specials.lists.of_with_ids(object).any(is) {
+            specials.lists.remove_id(object, number);
+            specials.cleanups -= 1;
+            return CallStage::Registered;
+        }
+        drop(specials);
+        self.queue.cancel(CallId::Cleanup(number), |_| true)
+    }
+}
+
+impl Special {
+    fn is_cleanup(&self) -> bool {
+        matches!(self, Special::Cleanup { .. } | Special::Closure(_))
     }
 }
 

@@ -11,7 +11,7 @@ use crate::calls::shape::Argument;
 use crate::heap::AllocError;
 use crate::runtime::mutator::Mutator;
 use crate::runtime::object::Obj;
-use crate::types::TypesError;
+use crate::types::{ARGUMENT, TypesError};
 
 /// What a cleanup is called with. It is captured by value when the cleanup is added, and checked to
 /// be a value of the function's parameter type; objects that it refers to are kept alive until the
@@ -183,7 +183,7 @@ fn results_size(signature: &Signature, abi: Option<Abi>) -> u64 {
 
 /// Puts an argument into an object of its own, with space for the function's results behind it.
 /// Returns the addresses of both. The collector follows the argument's pointers, and nothing in the
-/// results.
+/// results. Safe code can't write to it, as the argument was checked.
 fn boxed(
     mutator: &Mutator,
     results: u64,
@@ -192,22 +192,15 @@ fn boxed(
 ) -> Result<[u64; 2], AllocError> {
     let types = mutator.types();
     let room = results.div_ceil(8);
+    types.define_own(ARGUMENT, "struct {}")?;
     let fields = vec![
+        Field::new("Sealed", types.parse(ARGUMENT)?),
         Field::new("Argument", parameter.clone()),
         Field::new("Results", types.parse(&format!("[{room}]uint64"))?),
     ];
     let ty = types.intern(&Type::structure(fields).map_err(TypesError::from)?)?;
     let object = mutator.alloc(ty)?;
-    let desc = types.desc(ty)?;
-    for (word, bytes) in bytes.chunks(8).enumerate() {
-        let stored = match <[u8; 8]>::try_from(bytes) {
-            Ok(addr) if desc.pointers().contains(word) => {
-                mutator.store_addr(object, 8 * word, usize::from_ne_bytes(addr))
-            }
-            _ => mutator.store_bytes(object, 8 * word, bytes),
-        };
-        debug_assert_eq!(stored, Ok(()), "every word of the box's own type");
-    }
+    mutator.space().heap().initialize(object.addr(), bytes);
     let results = object.addr() + bytes.len().next_multiple_of(8);
     Ok([object.addr() as u64, results as u64])
 }
@@ -221,7 +214,10 @@ fn object_words(
     object: Obj<'_>,
 ) -> Option<[u64; 2]> {
     let (types, word) = (mutator.types(), object.addr() as u64);
-    let ty = mutator.type_of(object).ok()?;
+    let ty = mutator.space().heap().type_at(object.addr()).ok()?;
+    if ty.is_sealed() {
+        return None;
+    }
     match parameter.underlying() {
         Kind::UnsafePointer => Some([word, 0]),
         Kind::Pointer(_) => {
@@ -248,7 +244,7 @@ fn mismatch(
 ) -> AddCleanupError {
     let found = match argument {
         CleanupArgument::Word(_) => "one word".to_owned(),
-        CleanupArgument::Object(object) => match mutator.type_of(object) {
+        CleanupArgument::Object(object) => match mutator.space().heap().type_at(object.addr()) {
             Ok(desc) => format!("an object of type {}", desc.ty()),
             Err(_) => "an object of another runtime".to_owned(),
         },

@@ -5,7 +5,7 @@
 //! it. It is no root: if it leads back to the object, both die together.
 #![forbid(unsafe_code)]
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Registry, Specials};
@@ -40,16 +40,14 @@ pub(crate) enum AttachError {
     },
 }
 
-/// All attachments, by the address of their object.
+/// All attachments, by the address of their object and their numbers.
 #[derive(Default)]
 pub(super) struct Attached {
-    objects: HashMap<usize, Vec<Entry>>,
+    entries: BTreeMap<(usize, u64), Entry>,
     last: u64,
-    count: u64,
 }
 
 struct Entry {
-    id: u64,
     keeps: Box<[usize]>,
     value: Arc<dyn Attachment>,
 }
@@ -57,41 +55,32 @@ struct Entry {
 impl std::fmt::Debug for Attached {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Attached")
-            .field("count", &self.count)
+            .field("count", &self.entries.len())
             .finish_non_exhaustive()
     }
 }
 
 impl Attached {
     pub(super) fn is_empty(&self) -> bool {
-        self.objects.is_empty()
+        self.entries.is_empty()
     }
 
     /// The objects that attachments of this one keep.
     pub(super) fn kept(&self, object: usize) -> impl Iterator<Item = usize> {
-        let entries = self.objects.get(&object).into_iter().flatten();
-        entries.flat_map(|entry| entry.keeps.iter().copied())
+        let entries = self.entries.range((object, 0)..=(object, u64::MAX));
+        entries.flat_map(|(_, entry)| entry.keeps.iter().copied())
     }
 
     fn add(&mut self, object: usize, keeps: Box<[usize]>, value: Arc<dyn Attachment>) -> u64 {
         self.last += 1;
-        self.count += 1;
-        let id = self.last;
-        let entry = Entry { id, keeps, value };
-        self.objects.entry(object).or_default().push(entry);
-        id
+        let entry = Entry { keeps, value };
+        self.entries.insert((object, self.last), entry);
+        self.last
     }
 
     /// Removes an attachment, unless its object has died since. The caller drops it.
     fn remove(&mut self, object: usize, id: u64) -> Option<Entry> {
-        let entries = self.objects.get_mut(&object)?;
-        let at = entries.iter().position(|entry| entry.id == id)?;
-        let entry = entries.swap_remove(at);
-        if entries.is_empty() {
-            self.objects.remove(&object);
-        }
-        self.count -= 1;
-        Some(entry)
+        self.entries.remove(&(object, id))
     }
 
     /// Removes and returns what is attached to objects that are dead.
@@ -99,19 +88,15 @@ impl Attached {
         &mut self,
         is_alive: impl Fn(usize) -> bool,
     ) -> Vec<Arc<dyn Attachment>> {
-        let dead = self.objects.extract_if(|object, _| !is_alive(*object));
-        let dead = dead.flat_map(|(_, entries)| entries);
-        let dead: Vec<_> = dead.map(|entry| entry.value).collect();
+        let is_dead = |(object, _): &(usize, u64), _: &mut Entry| !is_alive(*object);
+        let dead = self.entries.extract_if(.., is_dead);
+        let dead: Vec<_> = dead.map(|(_, entry)| entry.value).collect();
         dead.iter().for_each(|value| value.die());
-        self.count -= dead.len() as u64;
-        if self.objects.len() < self.objects.capacity() / 4 {
-            self.objects.shrink_to(2 * self.objects.len());
-        }
         dead
     }
 
     fn values(&self) -> Vec<Arc<dyn Attachment>> {
-        let entries = self.objects.values().flatten();
+        let entries = self.entries.values();
         entries.map(|entry| entry.value.clone()).collect()
     }
 }
@@ -195,7 +180,7 @@ impl Registry {
 
     /// How many attachments there are.
     pub(crate) fn attachments(&self) -> u64 {
-        self.specials.lock().attached.count
+        self.specials.lock().attached.entries.len() as u64
     }
 }
 

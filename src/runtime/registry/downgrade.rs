@@ -9,6 +9,15 @@ use crate::runtime::mutator::Mutator;
 use crate::runtime::weak::{Weak, WeakCell};
 
 impl Specials {
+    /// Forgets the weak pointers to what never dies that no one has, from time to time.
+    fn forget_immortal(&mut self) {
+        if self.immortal.len() > self.most_immortal {
+            self.immortal.retain(|_, cell| Arc::strong_count(cell) > 1);
+            self.most_immortal = 2 * self.immortal.len() + 64;
+            self.immortal.shrink_to(self.most_immortal);
+        }
+    }
+
     /// Makes all weak pointers to the object at `start` nil.
     pub(super) fn clear_weak(&mut self, heap: &Heap, start: usize) {
         if let Some(object) = heap.place(start) {
@@ -42,7 +51,9 @@ impl Registry {
         if immortal {
             let cell = specials.immortal.entry(pointer);
             let cell = cell.or_insert_with(|| WeakCell::new(roots, pointer, 0));
-            return Ok(Weak::of(cell.clone()));
+            let weak = Weak::of(cell.clone());
+            specials.forget_immortal();
+            return Ok(weak);
         }
         let Some(object) = heap.place(base) else {
             return Err(DowngradeError::NotInHeap { addr: pointer });

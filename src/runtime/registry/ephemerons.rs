@@ -20,7 +20,7 @@ use crate::heap::{AllocError, Heap, Location, Marking, Word};
 use crate::order::WeakEdges;
 use crate::runtime::mutator::Mutator;
 use crate::runtime::object::Obj;
-use crate::types::{TypeId, Types};
+use crate::types::{TypeId, Types, WEAK_OBJECT};
 
 /// Byte offsets in a cell or an ephemeron.
 const KEY: usize = 0;
@@ -44,7 +44,7 @@ impl WeakObjects {
         if let Some(ty) = self.ty {
             return Ok(ty);
         }
-        let ty = types.define("runtime.weakObject", "[2]uintptr")?;
+        let ty = types.define_own(WEAK_OBJECT, "[2]uintptr")?;
         types.desc(ty)?.keep();
         self.ty = Some(ty);
         Ok(ty)

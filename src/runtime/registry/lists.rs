@@ -184,6 +184,7 @@ impl<T> Lists<T> {
     #[inline]
     fn first(&self, of: Place) -> u32 {
         let heads = self.blocks.get(of.block as usize);
+        let heads = heads.filter(|heads| heads.first.len() == usize::from(of.cells));
         let first = heads.and_then(|heads| heads.first.get(usize::from(of.cell)));
         first.copied().unwrap_or(NONE)
     }

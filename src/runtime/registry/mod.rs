@@ -17,6 +17,7 @@ mod ephemerons;
 mod error;
 mod exit;
 mod external;
+mod globals;
 mod list;
 mod lists;
 mod pointer;
@@ -63,6 +64,7 @@ use crate::order::Declared;
 use crate::runtime::mutator::Mutator;
 use crate::runtime::weak::WeakCell;
 use add_cleanup::{Closure, KnownCleanups};
+use globals::Globals;
 use lists::Lists;
 
 /// What is registered, except for the ids that the heap keeps.
@@ -101,8 +103,10 @@ struct Specials {
     dropping: bool,
     /// Weak pointers to what never dies, by address.
     immortal: HashMap<usize, Arc<WeakCell>>,
+    /// How many of them there may be before those that no one has are looked for.
+    most_immortal: usize,
     /// Memory that is no object and never dies: the embedder's globals.
-    globals: Vec<Range<usize>>,
+    globals: Globals,
     /// Functions that are set for all objects of a type, and kept as long as the runtime.
     for_ever: Vec<Function>,
 }
@@ -178,12 +182,11 @@ impl Registry {
 
     /// Declares these addresses as globals.
     pub(crate) fn add_global(&self, range: Range<usize>) {
-        self.specials.lock().globals.push(range);
+        self.specials.lock().globals.add(range);
     }
 
     fn is_global(&self, addr: usize) -> bool {
-        let specials = self.specials.lock();
-        specials.globals.iter().any(|range| range.contains(&addr))
+        self.specials.lock().globals.contain(addr)
     }
 
     /// Keeps the function, and so its shapes, as long as the runtime.

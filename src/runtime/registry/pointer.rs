@@ -47,6 +47,14 @@ impl FinalizerOptions<Obj<'_>> {
     }
 }
 
+/// Whether a value of type `wanted` can be `offset` bytes behind the start of an object that is a
+/// block of tiny values: their types are not remembered, and none of them has pointers.
+pub(super) fn lies_in_tiny(block: &TypeDesc, offset: usize, wanted: &TypeDesc) -> bool {
+    let fits = wanted.size() <= block.size() - offset;
+    // Blocks are aligned as all types are.
+    !wanted.has_pointers() && fits && offset.is_multiple_of(wanted.align())
+}
+
 /// Whether a value of type `wanted` is `offset` bytes behind the start of a value of type
 /// `container`.
 pub(super) fn lies_at(types: &Types, container: &Type, offset: u64, wanted: &TypeDesc) -> bool {

@@ -13,6 +13,7 @@ use crate::calls::queue::CallStage;
 use crate::heap::{Heap, SetId, TypedId};
 use crate::runtime::collect::Space;
 use crate::runtime::known::ContextCheck;
+use crate::runtime::mutator::Mutator;
 use crate::runtime::object::Obj;
 use crate::types::{TypeDesc, TypeId};
 
@@ -128,6 +129,57 @@ impl PreparedFinalizer {
             return Ok(());
         }
         self.check_and_set(object, Some(context))
+    }
+
+    /// As [`set_with`](Self::set_with), for the object that starts at an address, which is looked
+    /// up: for VMs whose programs have addresses.
+    ///
+    /// ```
+    /// # use fing::{Abi, FinalizerFn, HeldValue, Runtime};
+    /// extern "C" fn close(file: *const u64, descriptor: u64) {
+    ///     println!("{descriptor} of the file at {file:p}");
+    /// }
+    ///
+    /// let runtime = Runtime::new()?;
+    /// let file = runtime.types().define("main.File", "struct { FD int }")?;
+    /// let signature = runtime.types().parse_signature("func(*main.File)")?;
+    /// let builder = FinalizerFn::builder(signature, Abi::host_native()?).context_word();
+    /// // SAFETY: `close` is a C function of a pointer and the word of a context.
+    /// let close = unsafe { builder.at(close as *const ()) };
+    /// let close = runtime.prepare_finalizer(file, &close)?;
+    ///
+    /// let mutator = runtime.attach()?;
+    /// let at = mutator.alloc(file)?.addr();
+    /// close.set_at(&mutator, at, HeldValue::Word(3))?;
+    /// assert!(close.set_at(&mutator, at + 1, HeldValue::Word(3)).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`set_with`](Self::set_with), and
+    /// [`NotInHeap`](SetFinalizerError::NotInHeap) if no object of the mutator's runtime starts
+    /// there.
+    #[inline]
+    pub fn set_at(
+        &self,
+        mutator: &Mutator,
+        addr: usize,
+        context: HeldValue<Obj<'_>>,
+    ) -> Result<(), SetFinalizerError> {
+        if Arc::ptr_eq(mutator.space(), &self.0.space)
+            && self.0.registry.gate.is_open()
+            && self.0.registry.is_unpressed()
+            && let Ok(word) = self.0.context.word(self.heap(), Some(context))
+            && self.heap().set_id_at(addr, &self.0.id, word) == SetId::Set
+        {
+            return Ok(());
+        }
+        let object = mutator.adopt(addr);
+        let not_in_heap = |_| SetFinalizerError::NotInHeap {
+            object: Type::unsafe_pointer(),
+            addr,
+        };
+        self.check_and_set(object.map_err(not_in_heap)?, Some(context))
     }
 
     /// Sets it as the finalizer of every object of the type, from its allocation on. This costs no

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use fing_stubs::{Kind, Type};
 
 use super::lists::Name;
-use super::pointer::{Held, lies_at};
+use super::pointer::{Held, lies_at, lies_in_tiny};
 use super::{Pointer, Registry, SetFinalizerError, Special, Specials, is_traced, shape_id};
 use crate::calls::function::{ContextKind, Entry, Function};
 use crate::calls::options::{FinalizerOptions, Handling, HeldValue};
@@ -133,7 +133,11 @@ impl Registry {
             return Ok(None);
         };
         let space = mutator.space();
-        let shape = self.shape_for(space, target.ty, function, options.handling)?;
+        let handling = Handling {
+            inside: target.addr != target.base,
+            ..options.handling
+        };
+        let shape = self.shape_for(space, target.ty, function, handling)?;
         let (context, _) = self.context_check(space, function)?;
         let word = self.check_context(space, function, context, options.context)?;
         Ok(Some(Checked {
@@ -284,7 +288,8 @@ impl Registry {
                     object: Type::unsafe_pointer(),
                     addr: object.addr(),
                 };
-                let desc = mutator.type_of(object).map_err(not_here)?;
+                let heap = mutator.space().heap();
+                let desc = heap.type_at(object.addr()).map_err(not_here)?;
                 let pointer = types.pointer_to(desc.id());
                 let pointer = pointer.map_err(SetFinalizerError::ObjectType)?;
                 (pointer, object.addr())
@@ -299,9 +304,9 @@ impl Registry {
         let heap = mutator.space().heap();
         let (base, object) = match heap.locate(addr) {
             Location::Zero => return Ok(None),
-            Location::Object { start, desc, .. } => (start, desc),
+            Location::Object { start, desc, .. } if !desc.is_sealed() => (start, desc),
             Location::NoObject if self.is_global(addr) => return Ok(None),
-            Location::Nil | Location::NoObject => {
+            Location::Nil | Location::NoObject | Location::Object { .. } => {
                 return Err(SetFinalizerError::NotInHeap {
                     object: desc.ty().clone(),
                     addr,
@@ -318,9 +323,8 @@ impl Registry {
             });
         }
         let offset = addr - base;
-        // The types of values that share a block are not remembered; none of them has pointers.
         let fits = match heap.is_tiny_block(object) {
-            true => !element.has_pointers() && element.size() <= object.size() - offset,
+            true => lies_in_tiny(object, offset, &element),
             false => lies_at(types, object.ty(), offset as u64, &element),
         };
         if !fits {

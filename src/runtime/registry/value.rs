@@ -4,7 +4,7 @@
 
 use fing_stubs::signature::{Kind, Type};
 
-use super::pointer::lies_at;
+use super::pointer::{lies_at, lies_in_tiny};
 use crate::heap::Location;
 use crate::runtime::mutator::Mutator;
 
@@ -58,7 +58,7 @@ impl Check<'_> {
             }
             Kind::Slice(of) => {
                 let [addr, len, cap] = [0, 8, 16].map(|offset| self.word(at + offset));
-                if len > cap {
+                if len > cap || cap > isize::MAX as usize {
                     return Err(format!(
                         "the slice at byte {at} has {len} elements and room for {cap}"
                     ));
@@ -106,10 +106,10 @@ impl Check<'_> {
         let wanted = wanted.map_err(|error| error.to_string())?;
         let found = match heap.locate(addr) {
             Location::Zero if wanted.size() == 0 => return Ok(()),
-            Location::Object { start, desc, .. } => {
+            Location::Object { start, desc, .. } if !desc.is_sealed() => {
                 let offset = addr - start;
                 let fits = match heap.is_tiny_block(desc) {
-                    true => !wanted.has_pointers() && wanted.size() <= desc.size() - offset,
+                    true => lies_in_tiny(desc, offset, &wanted),
                     false => lies_at(types, desc.ty(), offset as u64, &wanted),
                 };
                 if fits {
@@ -134,7 +134,7 @@ impl Check<'_> {
         }
         let align = ty.layout().map_or(1, |layout| layout.align) as usize;
         let room = match heap.locate(addr) {
-            Location::Object { start, size, .. } => size - (addr - start),
+            Location::Object { start, size, desc } if !desc.is_sealed() => size - (addr - start),
             _ => 0,
         };
         if count.checked_mul(size).is_none_or(|bytes| bytes > room) || !addr.is_multiple_of(align) {

@@ -167,7 +167,7 @@ pub fn structure(name: &str, members: &[(&str, Type)]) -> Type {
 ///
 /// A member is missing:
 ///
-/// ```compile_fail,E0080
+/// ```compile_fail,E0027
 /// #[repr(C)]
 /// #[derive(Clone, Copy)]
 /// struct Pair {
@@ -175,6 +175,19 @@ pub fn structure(name: &str, members: &[(&str, Type)]) -> Type {
 ///     b: i64,
 /// }
 /// fing_stubs::c_struct!(Pair { a: i64 });
+/// ```
+///
+/// Also one that lies where C has padding:
+///
+/// ```compile_fail,E0027
+/// #[repr(C)]
+/// #[derive(Clone, Copy)]
+/// struct Small {
+///     a: u32,
+///     b: u8,
+///     hidden: bool,
+/// }
+/// fing_stubs::c_struct!(Small { a: u32, b: u8 });
 /// ```
 ///
 /// A member is of another type:
@@ -191,6 +204,8 @@ pub fn structure(name: &str, members: &[(&str, Type)]) -> Type {
 macro_rules! c_struct {
     ($name:ident { $($member:ident: $ty:ty),* $(,)? }) => {
         const _: () = {
+            // No member is left out, not even one that lies in the padding between others.
+            let _: fn($name) = |$name { $($member: _),* }| ();
             let (mut end, mut align) = (0usize, 1usize);
             $(
                 let own = ::core::mem::align_of::<$ty>();
