@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -93,12 +94,14 @@ const (
 type File struct {
 	number int
 	name   string
+	// Closes it when it is found unreachable.
+	cleanup runtime.Cleanup
 }
 
 var (
-	Stdin  = &File{0, "/dev/stdin"}
-	Stdout = &File{1, "/dev/stdout"}
-	Stderr = &File{2, "/dev/stderr"}
+	Stdin  = &File{number: 0, name: "/dev/stdin"}
+	Stdout = &File{number: 1, name: "/dev/stdout"}
+	Stderr = &File{number: 2, name: "/dev/stderr"}
 )
 
 // OpenFile makes files that their owner and others may read, whatever perm says.
@@ -107,7 +110,9 @@ func OpenFile(name string, flag int, perm FileMode) (*File, error) {
 	if problem != "" {
 		return nil, failed("open", name, problem)
 	}
-	return &File{number, name}, nil
+	f := &File{number: number, name: name}
+	f.cleanup = runtime.AddCleanup(f, func(number int) { closeFile(number) }, number)
+	return f, nil
 }
 
 func Open(name string) (*File, error)   { return OpenFile(name, O_RDONLY, 0) }
@@ -198,6 +203,7 @@ func (f *File) Close() error {
 	if err := f.check("close"); err != nil {
 		return err
 	}
+	f.cleanup.Stop()
 	_, problem := closeFile(f.number)
 	f.number = -1
 	return failed("close", f.name, problem)

@@ -60,7 +60,7 @@ func indented(text string) string {
 // The types of the panics of the runtime.
 type plainError string
 type errorString string
-type boundsError string
+type boundsError struct{ text string }
 type TypeAssertionError struct{ text string }
 type PanicNilError struct{ text string }
 
@@ -68,7 +68,7 @@ func (e plainError) Error() string          { return string(e) }
 func (e plainError) RuntimeError()          {}
 func (e errorString) Error() string         { return "runtime error: " + string(e) }
 func (e errorString) RuntimeError()         {}
-func (e boundsError) Error() string         { return "runtime error: " + string(e) }
+func (e boundsError) Error() string         { return "runtime error: " + e.text }
 func (e boundsError) RuntimeError()         {}
 func (e *TypeAssertionError) Error() string { return e.text }
 func (e *TypeAssertionError) RuntimeError() {}
@@ -213,14 +213,14 @@ func panicBounds(found, limit, kind int) {
 		case c == 'F':
 			text += strconv.FormatUint(uint64(found), 10)
 		case c == ' ' && negative:
-			panic(boundsError(text))
+			panic(boundsError{text})
 		case c != 'L':
 			text += string(c)
 		case !negative:
 			text += strconv.Itoa(limit)
 		}
 	}
-	panic(boundsError(text))
+	panic(boundsError{text})
 }
 
 type Error interface {
@@ -236,6 +236,16 @@ const Compiler = "minigo"
 func clearMap(m *byte)
 func weakMake(p *byte) *byte
 
+// weakPointer is what weak pointers are whose method is a value: the address of a cell, or nil.
+type weakPointer struct{ cell *struct{ to *byte } }
+
+func (w weakPointer) value() *byte {
+	if w.cell == nil {
+		return nil
+	}
+	return w.cell.to
+}
+
 func GC()
 func Gosched()
 func SetFinalizer(obj any, finalizer any)
@@ -244,10 +254,10 @@ func goroutines() int
 func NumGoroutine() int    { return goroutines() - channel.Timers }
 func GOMAXPROCS(n int) int { return 1 }
 
-type Cleanup struct{ number uintptr }
+type Cleanup struct{ object, number uint64 }
 
-func stopCleanup(number uintptr)
-func (c Cleanup) Stop() { stopCleanup(c.number) }
+func stopCleanup(object, number uint64)
+func (c Cleanup) Stop() { stopCleanup(c.object, c.number) }
 
 type MemStats struct {
 	Alloc, HeapAlloc, HeapObjects uint64

@@ -88,6 +88,13 @@ func (m *RWMutex) Unlock() {
 	m.writers.Unlock()
 }
 
+type readLocker RWMutex
+
+func (m *readLocker) Lock()   { (*RWMutex)(m).RLock() }
+func (m *readLocker) Unlock() { (*RWMutex)(m).RUnlock() }
+
+func (m *RWMutex) RLocker() Locker { return (*readLocker)(m) }
+
 func (m *RWMutex) RLock() {
 	made(&m.turns)
 	if m.writing {

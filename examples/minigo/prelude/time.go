@@ -16,12 +16,56 @@ const (
 	Hour                 = 60 * Minute
 )
 
-func (d Duration) Seconds() float64    { return float64(d) / 1e9 }
+func (d Duration) Seconds() float64    { return d.in(Second) }
 func (d Duration) Milliseconds() int64 { return int64(d) / 1000000 }
 func (d Duration) Microseconds() int64 { return int64(d) / 1000 }
 func (d Duration) Nanoseconds() int64  { return int64(d) }
-func (d Duration) Minutes() float64    { return float64(d) / 6e10 }
-func (d Duration) Hours() float64      { return float64(d) / 3.6e12 }
+func (d Duration) Minutes() float64    { return d.in(Minute) }
+func (d Duration) Hours() float64      { return d.in(Hour) }
+
+// in is the duration in a unit: Go adds the whole ones and the rest, each as a float.
+func (d Duration) in(unit Duration) float64 {
+	return float64(d/unit) + float64(d%unit)/float64(unit)
+}
+
+func (d Duration) Abs() Duration {
+	switch {
+	case d >= 0:
+		return d
+	case d == -1<<63:
+		return 1<<63 - 1
+	}
+	return -d
+}
+
+func (d Duration) Truncate(m Duration) Duration {
+	if m <= 0 {
+		return d
+	}
+	return d - d%m
+}
+
+func (d Duration) Round(m Duration) Duration {
+	if m <= 0 {
+		return d
+	}
+	rest := d % m
+	away := m
+	if d < 0 {
+		rest, away = -rest, -m
+	}
+	near := d - d%m
+	if rest+rest < m {
+		return near
+	}
+	if far := near + away; (far > near) == (away > 0) {
+		return far
+	}
+	if d < 0 {
+		return -1 << 63
+	}
+	return 1<<63 - 1
+}
 
 // decimal is n of a unit that is so many powers of ten of nanoseconds.
 func decimal(n uint64, power int) string {
@@ -79,13 +123,77 @@ func (t Time) After(u Time) bool   { return t.at > u.at }
 func (t Time) Unix() int64         { return t.at / 1e9 }
 func (t Time) UnixNano() int64     { return t.at }
 
+func (t Time) Equal(u Time) bool { return t.at == u.at }
+func (t Time) UnixMilli() int64  { return t.at / 1e6 }
+
+// A timer sends when its time has come. The first of the list is the earliest, and none is later
+// than those at twice its place, and one further.
+type timer struct {
+	at int64
+	c  chan Time
+}
+
+var timers []timer
+
+// When the goroutines wake up that sleep for timers, the earliest last.
+var wakes []int64
+
 func After(d Duration) <-chan Time {
-	c := make(chan Time, 1)
-	channel.Timers++
-	go func() {
-		Sleep(d)
-		c <- Now()
-		channel.Timers--
-	}()
-	return c
+	t := timer{now() + int64(d), make(chan Time, 1)}
+	i := len(timers)
+	timers = append(timers, t)
+	for ; i > 0 && timers[(i-1)/2].at > t.at; i = (i - 1) / 2 {
+		timers[i] = timers[(i-1)/2]
+	}
+	timers[i] = t
+	if len(wakes) == 0 || t.at < wakes[len(wakes)-1] {
+		wakes = append(wakes, t.at)
+		channel.Timers++
+		go sleep(t.at)
+	}
+	return t.c
+}
+
+// first removes the earliest timer.
+func first() timer {
+	earliest, last := timers[0], timers[len(timers)-1]
+	timers = timers[:len(timers)-1]
+	i := 0
+	for {
+		next := 2*i + 1
+		if next+1 < len(timers) && timers[next+1].at < timers[next].at {
+			next++
+		}
+		if next >= len(timers) || timers[next].at >= last.at {
+			break
+		}
+		timers[i] = timers[next]
+		i = next
+	}
+	if len(timers) > 0 {
+		timers[i] = last
+	}
+	return earliest
+}
+
+// sleep sends for timers, as long as no other goroutine wakes up for the next one.
+func sleep(until int64) {
+	for {
+		Sleep(Duration(until - now()))
+		for len(timers) > 0 && timers[0].at <= now() {
+			first().c <- Now()
+		}
+		for i := len(wakes) - 1; i >= 0; i-- {
+			if wakes[i] == until {
+				wakes = append(wakes[:i], wakes[i+1:]...)
+				break
+			}
+		}
+		if len(timers) == 0 || len(wakes) > 0 && wakes[len(wakes)-1] <= timers[0].at {
+			channel.Timers--
+			return
+		}
+		until = timers[0].at
+		wakes = append(wakes, until)
+	}
 }

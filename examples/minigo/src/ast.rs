@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use num_rational::BigRational;
+
 use crate::source::Pos;
 
 /// Numbers the expressions of all files: the checker's tables are indexed by it.
@@ -16,11 +18,21 @@ pub(crate) struct Expr {
     pub(crate) kind: ExprKind,
 }
 
+impl Expr {
+    /// What is in the parentheses, if there are any.
+    pub(crate) fn inside_parens(&self) -> &Expr {
+        match &self.kind {
+            ExprKind::Paren(inside) => inside.inside_parens(),
+            _ => self,
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(crate) enum ExprKind {
     Ident(Name),
     Int(i128),
-    Float(f64),
+    Float(BigRational),
     Char(i128),
     Str(Arc<[u8]>),
     /// `T{k: v, ...}`; the type may be left out inside another one.
@@ -99,12 +111,10 @@ impl Stmt {
             _ => return None,
         };
         match right {
-            [
-                Expr {
-                    kind: ExprKind::Unary("<-", chan),
-                    ..
-                },
-            ] => Some((left, chan)),
+            [right] => match &right.inside_parens().kind {
+                ExprKind::Unary("<-", chan) => Some((left, chan)),
+                _ => None,
+            },
             _ => None,
         }
     }
@@ -222,8 +232,16 @@ pub(crate) struct FuncDecl {
 }
 
 #[derive(Debug)]
+pub(crate) struct Import {
+    pub(crate) pos: Pos,
+    /// What the file calls the package, if not by the last part of the path.
+    pub(crate) name: Option<Name>,
+    pub(crate) path: String,
+}
+
+#[derive(Debug)]
 pub(crate) struct File {
     pub(crate) package: Name,
-    pub(crate) imports: Vec<(Pos, String)>,
+    pub(crate) imports: Vec<Import>,
     pub(crate) decls: Vec<Decl>,
 }

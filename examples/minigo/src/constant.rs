@@ -1,7 +1,12 @@
-//! Constants: 127-bit integers and floats of the machine, where Go has unlimited ones.
+//! Constants: exact, as in Go. Integers have up to 127 bits.
 #![forbid(unsafe_code)]
 
+use std::str::FromStr;
 use std::sync::Arc;
+
+use num_bigint::BigInt;
+use num_rational::BigRational;
+use num_traits::ToPrimitive;
 
 use crate::types::{Basic, Ty, Types};
 
@@ -9,7 +14,7 @@ use crate::types::{Basic, Ty, Types};
 pub(crate) enum Const {
     Bool(bool),
     Int(i128),
-    Float(f64),
+    Float(BigRational),
     Str(Arc<[u8]>),
 }
 
@@ -17,9 +22,7 @@ impl Const {
     pub(crate) fn int(&self) -> Option<i128> {
         match self {
             Const::Int(value) => Some(*value),
-            Const::Float(value) if value.fract() == 0.0 && value.abs() < 1e30 => {
-                Some(*value as i128)
-            }
+            Const::Float(value) if value.is_integer() => value.to_i128(),
             _ => None,
         }
     }
@@ -39,19 +42,47 @@ pub(crate) fn binary(op: &str, a: &Const, b: &Const) -> Option<Const> {
         ("||", Const::Bool(a), Const::Bool(b)) => Const::Bool(*a || *b),
         ("+", Const::Str(a), Const::Str(b)) => Const::Str([&**a, &**b].concat().into()),
         (_, Const::Int(a), Const::Int(b)) => Const::Int(int(op, *a, *b)?),
-        (_, Const::Float(a), Const::Float(b)) => Const::Float(float(op, *a, *b)?),
+        (_, Const::Float(a), Const::Float(b)) => Const::Float(float(op, a, b)?),
         _ => return None,
     })
 }
 
-fn float(op: &str, a: f64, b: f64) -> Option<f64> {
-    match op {
-        "+" => Some(a + b),
-        "-" => Some(a - b),
-        "*" => Some(a * b),
-        "/" if b != 0.0 => Some(a / b),
-        _ => None,
-    }
+fn float(op: &str, a: &BigRational, b: &BigRational) -> Option<BigRational> {
+    let value = match op {
+        "+" => a + b,
+        "-" => a - b,
+        "*" => a * b,
+        "/" if b.numer() != &BigInt::ZERO => a / b,
+        _ => return None,
+    };
+    Some(value).filter(|value| value.numer().bits() + value.denom().bits() <= MAX_BITS)
+}
+
+/// Bits of an exact number, as numerator and denominator.
+const MAX_BITS: u64 = 1 << 16;
+
+/// Digits with perhaps a point among them, and an exponent of the base; `None` if they are no
+/// number, or too large a one.
+pub(crate) fn exact(digits: &str, radix: u32, base: u32, exponent: i32) -> Option<BigRational> {
+    let (whole, part) = digits.split_once('.').unwrap_or((digits, ""));
+    let digits = BigInt::parse_bytes(format!("{whole}{part}").as_bytes(), radix)?;
+    let power = |base: u32, exponent: i32| {
+        let fits = exponent.unsigned_abs() <= 10_000;
+        fits.then(|| BigRational::from(BigInt::from(base)).pow(exponent))
+    };
+    let scale = power(radix, -i32::try_from(part.len()).ok()?)? * power(base, exponent)?;
+    Some(BigRational::from(digits) * scale)
+}
+
+/// The float that is nearest to an exact number.
+pub(crate) fn nearest<F: FromStr>(value: &BigRational) -> Option<F> {
+    // Halfway between two floats is no number with more digits behind the point, so of what comes
+    // after these it only matters whether it is 0.
+    const DIGITS: u32 = 1100;
+    let scaled = value * BigInt::from(10).pow(DIGITS);
+    let more = u8::from(!scaled.is_integer());
+    let text = format!("{}{more}e-{}", scaled.to_integer(), DIGITS + 1);
+    text.parse().ok()
 }
 
 fn int(op: &str, a: i128, b: i128) -> Option<i128> {
@@ -75,14 +106,15 @@ fn int(op: &str, a: i128, b: i128) -> Option<i128> {
     }
 }
 
-/// A float as precise as the type; there is no -0.
-fn float_of(types: &Types, value: f64, ty: Ty) -> Result<Const, String> {
-    let single = types.basic(ty) == Some(Basic::Float32);
-    let value = if single { (value as f32).into() } else { value };
-    match f64::is_finite(value) {
-        true => Ok(Const::Float(value + 0.0)),
-        false => Err(format!("constant overflows {}", types.show(ty))),
-    }
+/// A float as precise as the type.
+fn float_of(types: &Types, value: &BigRational, ty: Ty) -> Result<Const, String> {
+    let rounded = match types.basic(ty) {
+        Some(Basic::Float32) => nearest::<f32>(value).and_then(BigRational::from_float),
+        Some(Basic::Float64) => nearest::<f64>(value).and_then(BigRational::from_float),
+        _ => Some(value.clone()),
+    };
+    let overflows = || format!("constant overflows {}", types.show(ty));
+    Ok(Const::Float(rounded.ok_or_else(overflows)?))
 }
 
 /// Returns the constant as a value of the type, or why it can't be one.
@@ -90,8 +122,10 @@ pub(crate) fn represent(types: &Types, value: &Const, ty: Ty) -> Result<Const, S
     let what = match value {
         Const::Bool(_) if types.is_bool(ty) => return Ok(value.clone()),
         Const::Str(_) if types.is_string(ty) => return Ok(value.clone()),
-        Const::Int(value) if types.is_float(ty) => return float_of(types, *value as f64, ty),
-        Const::Float(value) if types.is_float(ty) => return float_of(types, *value, ty),
+        Const::Int(value) if types.is_float(ty) => {
+            return float_of(types, &BigRational::from(BigInt::from(*value)), ty);
+        }
+        Const::Float(value) if types.is_float(ty) => return float_of(types, value, ty),
         Const::Bool(_) => "bool",
         Const::Str(_) => "string",
         _ => "number",

@@ -72,8 +72,8 @@ impl Loader {
     }
 
     fn add(&mut self, file: File) -> Checked<()> {
-        for (pos, path) in &file.imports {
-            self.import(path, *pos)?;
+        for import in &file.imports {
+            self.import(&import.path, import.pos)?;
         }
         self.files.push(file);
         Ok(())
@@ -92,8 +92,12 @@ impl Loader {
             return fault(start, "the program is not package main");
         }
         let mut imports = main.imports.iter();
-        if let Some((pos, path)) = imports.find(|(_, path)| path.starts_with("internal/")) {
-            return fault(*pos, format!("use of internal package {path} not allowed"));
+        if let Some(import) = imports.find(|import| import.path.starts_with("internal/")) {
+            let path = &import.path;
+            return fault(
+                import.pos,
+                format!("use of internal package {path} not allowed"),
+            );
         }
         self.import("runtime", start)?;
         self.import("internal/channel", start)?;

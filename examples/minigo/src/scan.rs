@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::ast::ExprKind;
+use crate::constant::exact;
 use crate::source::{Checked, Pos, fault};
 
 #[derive(Clone, Debug)]
@@ -25,10 +26,21 @@ const OPERATORS: &str = "&^= <<= >>= ... && || <- ++ -- == != <= >= := += -= *= 
 /// Behind these, and operands, the end of a line is a semicolon.
 const ENDS: &str = "break continue fallthrough return ++ -- ) ] }";
 
+/// The mark of the order of bytes, which a file may begin with.
+const MARK: char = '\u{feff}';
+
 /// Scans a file whose text begins at `start`.
 pub(crate) fn scan(text: &str, start: Pos) -> Checked<Vec<(Tok, Pos)>> {
     let mut tokens: Vec<(Tok, Pos)> = Vec::new();
-    let mut at = 0;
+    let mut at = if text.starts_with(MARK) {
+        MARK.len_utf8()
+    } else {
+        0
+    };
+    if let Some(mark) = text[at..].find(MARK) {
+        let pos = Pos(start.0 + (at + mark) as u32);
+        return fault(pos, "invalid BOM in the middle of the file");
+    }
     loop {
         let rest = &text[at..];
         let pos = Pos(start.0 + at as u32);
@@ -105,14 +117,24 @@ fn number(rest: &str, pos: Pos) -> Checked<(ExprKind, usize)> {
     if text.ends_with('i') {
         return fault(pos, "complex numbers are outside minigo's subset");
     }
-    let float = match hex {
-        true => text.contains(['.', 'p']).then(|| hex_float(&text[2..])),
-        false => text.contains(['.', 'e']).then(|| text.parse().ok()),
+    let (digits, radix, base, mark) = match hex {
+        true => (&text[2..], 16, 2, 'p'),
+        false => (&*text, 10, 10, 'e'),
     };
-    match float {
-        Some(Some(value)) => return Ok((ExprKind::Float(value), length)),
-        Some(None) => return fault(pos, "malformed number"),
-        None => {}
+    if digits.contains(['.', mark]) {
+        let (digits, exponent) = digits.split_once(mark).unwrap_or((digits, "0"));
+        // A point in hexadecimal digits needs an exponent.
+        let exponent = exponent
+            .parse()
+            .ok()
+            .filter(|_| !hex || text.contains(mark));
+        let Some(exponent) = exponent else {
+            return fault(pos, "malformed number");
+        };
+        return match exact(digits, radix, base, exponent) {
+            Some(value) => Ok((ExprKind::Float(value), length)),
+            None => fault(pos, "number is malformed, or too large for minigo"),
+        };
     }
     let (digits, radix) = match text.as_bytes() {
         [b'0', b'x', ..] => (&text[2..], 16),
@@ -128,15 +150,6 @@ fn number(rest: &str, pos: Pos) -> Checked<(ExprKind, usize)> {
             "integer literal is malformed or has more than 127 bits",
         ),
     }
-}
-
-/// The value of hexadecimal digits with a point and an exponent of 2.
-fn hex_float(text: &str) -> Option<f64> {
-    let (digits, exponent) = text.split_once('p')?;
-    let (whole, part) = digits.split_once('.').unwrap_or((digits, ""));
-    let value = i128::from_str_radix(&format!("{whole}{part}"), 16).ok()?;
-    let exponent = exponent.parse::<i32>().ok()? - 4 * part.len() as i32;
-    Some(value as f64 * f64::from(exponent).exp2())
 }
 
 /// A string or a character in quotes.

@@ -125,6 +125,37 @@ fn objects_come_from_windows() {
     assert!(stressed >= 20000, "{stressed} calls for 20000 objects");
 }
 
+/// A program of the folder with one piece of its text replaced, run by a shell's command.
+fn run_changed(name: &str, piece: [&str; 2], command: &str) -> Output {
+    let text = std::fs::read_to_string(folder().join(name)).expect("a program");
+    assert!(text.contains(piece[0]), "{name} has no {}", piece[0]);
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::write(&path, text.replace(piece[0], piece[1])).expect("written");
+    let mut shell = Command::new("sh");
+    let minigo = env!("CARGO_BIN_EXE_minigo");
+    shell.args(["-c", command, minigo]).arg(&path);
+    shell.output().expect("a shell runs")
+}
+
+/// As many timers as there can be no threads.
+#[test]
+fn timers_take_no_goroutines() {
+    let pieces = ["Many = 300", "Many = 40_000"];
+    let output = run_changed("timers.go", pieces, "exec \"$0\" \"$1\"");
+    assert_eq!(shown(&output), expected(&folder().join("timers.go")));
+}
+
+/// More files than a process may have at a time.
+#[test]
+fn files_are_closed_by_collections() {
+    let command = "ulimit -n 200 && exec \"$0\" \"$1\"";
+    let output = run_changed("open_files.go", ["i%50", "i%51"], command);
+    assert_eq!(shown(&output), expected(&folder().join("open_files.go")));
+    let output = run_changed("open_files.go", ["i%50", "i%5000"], command);
+    let printed = shown(&output);
+    assert!(printed.contains("too many open files"), "{printed}");
+}
+
 #[test]
 fn register_counts_that_the_machine_has_not_are_refused() {
     let output = run(&folder().join("register_abi.go"), &["--int-regs", "99"]);

@@ -116,10 +116,11 @@ impl Checker {
                 Const::Str(c.to_string().into_bytes().into())
             }
             // A typed one is converted as a variable is.
-            Const::Float(float) if !types.is_untyped(from) && types.is_integer(ty) => {
-                let whole = value.int().is_some();
-                ensure(whole, pos, "cannot convert constant (truncated)")?;
-                Const::Int(*float as i128)
+            Const::Float(_) if !types.is_untyped(from) && types.is_integer(ty) => {
+                let Some(whole) = value.int() else {
+                    return fault(pos, "cannot convert constant (truncated)");
+                };
+                Const::Int(whole)
             }
             _ => value.clone(),
         };

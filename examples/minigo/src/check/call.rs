@@ -23,7 +23,7 @@ impl Checker {
             }
             Mode::Builtin(builtin) => {
                 self.out.calls.insert(expr.id, CallKind::Builtin(builtin));
-                self.builtin(expr.pos, builtin, call)
+                self.builtin(expr, builtin, call)
             }
             Mode::NoValue | Mode::Nil => fault(callee.pos, "cannot call this"),
             _ => {
@@ -58,9 +58,18 @@ impl Checker {
         self.give(&values, &wanted, "argument").map(drop)
     }
 
-    fn builtin(&mut self, pos: Pos, builtin: Builtin, call: &Call) -> Checked<Operand> {
+    fn builtin(&mut self, expr: &Expr, builtin: Builtin, call: &Call) -> Checked<Operand> {
         use Builtin::*;
         let (_, _, name, least, most) = BUILTINS[builtin as usize];
+        let (pos, effects) = (expr.pos, self.effects);
+        let mut args = Vec::new();
+        if let ([only], false) = (&*call.args, matches!(builtin, Make | New)) {
+            let operand = self.operand(only)?;
+            if let Kind::Tuple(types) = self.types.own_kind(operand.ty) {
+                return self.with_results(expr, builtin, call, types.clone());
+            }
+            args.push(self.single(operand)?);
+        }
         count(call.args.len(), (least, most), pos, "arguments in call")?;
         let spread = call.spread && builtin != Append;
         ensure(!spread, pos, illegal("invalid use of ... in call"))?;
@@ -68,9 +77,9 @@ impl Checker {
         let typed = usize::from(matches!(builtin, Make | New));
         let (types, values) = call.args.split_at(typed);
         let ty = types.first().map(|ty| self.ty(ty)).transpose()?;
-        let effects = self.effects;
-        let args = values.iter().map(|arg| self.expr(arg));
-        let args = args.collect::<Checked<Vec<Operand>>>()?;
+        for arg in &values[args.len()..] {
+            args.push(self.expr(arg)?);
+        }
         let ty = ty.or(args.first().map(|arg| arg.ty)).unwrap_or(basic::VOID);
         let at = call.args.first().map_or(pos, |arg| arg.pos);
         let int = Operand::value(basic::INT);
@@ -84,7 +93,15 @@ impl Checker {
             (Recover, _) => Ok(Operand::value(self.types.any())),
             (Print | Println, _) => {
                 self.give(&args, &vec![None; args.len()], "argument")?;
-                let outside = args.iter().find(|arg| self.types.basic(arg.ty).is_none());
+                use Kind::{Array, Interface, Slice, Struct, Weak};
+                let hidden = |ty: Ty| {
+                    let kind = self.types.kind(ty);
+                    matches!(
+                        kind,
+                        Slice(_) | Array(..) | Struct(_) | Interface(_) | Weak(_)
+                    )
+                };
+                let outside = args.iter().find(|arg| hidden(arg.ty));
                 let pos = outside.map_or(pos, |arg| arg.pos);
                 let message = "print of such values is outside minigo's subset";
                 ensure(outside.is_none(), pos, message).map(nothing)
@@ -135,6 +152,50 @@ impl Checker {
         }
     }
 
+    /// A builtin function whose arguments are the results of a call. A function around it is called
+    /// with them.
+    fn with_results(
+        &mut self,
+        expr: &Expr,
+        builtin: Builtin,
+        call: &Call,
+        params: Vec<Ty>,
+    ) -> Checked<Operand> {
+        let results = match builtin {
+            Builtin::Append | Builtin::Min | Builtin::Max => vec![params[0]],
+            Builtin::Copy => vec![basic::INT],
+            _ => Vec::new(),
+        };
+        let sig = Sig {
+            params,
+            variadic: false,
+            results: results.clone(),
+        };
+        self.around(expr, sig, &call.callee)?;
+        Ok(results
+            .first()
+            .map_or(Operand::nothing(), |ty| Operand::value(*ty)))
+    }
+
+    /// Makes the function that a call of a builtin function is a call of.
+    pub(super) fn around(&mut self, expr: &Expr, sig: Sig, callee: &Expr) -> Checked<()> {
+        let returns = !sig.results.is_empty();
+        let func = self.made_func(expr.pos, sig, |this, args| {
+            let call = Call {
+                callee: callee.clone(),
+                args,
+                spread: false,
+            };
+            let call = this.new_expr(expr.pos, ExprKind::Call(Box::new(call)));
+            match returns {
+                true => StmtKind::Return(vec![call]),
+                false => StmtKind::Expr(call),
+            }
+        })?;
+        self.out.literals.insert(expr.id, func);
+        Ok(())
+    }
+
     fn make(&self, pos: Pos, made: Operand, sizes: &[Operand]) -> Checked<Operand> {
         let mut known = Vec::new();
         for size in sizes {
@@ -151,6 +212,9 @@ impl Checker {
                 sizes[0].pos,
                 "invalid argument: length and capacity swapped",
             ),
+            (Kind::Chan(_, elem), _) if self.types.size(*elem) >= 1 << 16 => {
+                fault(made.pos, "channel element type too large (>64kB)")
+            }
             (Kind::Slice(_), _) | (Kind::Map(..) | Kind::Chan(..), [] | [_]) => Ok(made),
             _ => self.wrong(made.pos, "invalid argument: cannot make %T", &[made.ty]),
         }

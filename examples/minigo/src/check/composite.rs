@@ -25,10 +25,7 @@ impl Checker {
             return self.value_for(expr, ty, "literal");
         };
         self.out.ty[expr.id as usize] = ty;
-        let literal = match *self.types.own_kind(ty) {
-            Kind::Pointer(to) => to,
-            _ => ty,
-        };
+        let literal = self.types.pointee(ty).unwrap_or(ty);
         self.literal_of(expr.pos, literal, elems).map(drop)
     }
 
@@ -44,6 +41,7 @@ impl Checker {
                 ensure(elems.len() == fields.len(), pos, message)?;
             }
             Kind::Struct(_) | Kind::Array(..) | Kind::Slice(_) | Kind::Map(..) => {}
+            Kind::Weak(_) if elems.is_empty() => {}
             _ => return self.wrong(pos, "invalid composite literal type %T", &[ty]),
         }
         let (mut next, mut length) = (0, 0);
@@ -100,7 +98,10 @@ impl Checker {
                 "duplicate field name or index in literal",
             )?;
             self.out.parts.insert(value.id, part);
-            self.element(value, of)?;
+            match kind {
+                Kind::Struct(_) => self.value_for(value, of, "struct literal")?,
+                _ => self.element(value, of)?,
+            }
         }
         Ok(length as u64)
     }

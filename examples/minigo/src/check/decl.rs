@@ -16,6 +16,20 @@ fn names<'d>(package: &str, decl: &'d Decl) -> Checked<Vec<(&'d Name, Pos)>> {
     }
 }
 
+/// The declarations of variables that are initialized apart: each has its own value.
+fn one_by_one(spec: &ValueSpec) -> Vec<ValueSpec> {
+    if spec.names.len() != spec.values.len() {
+        return vec![spec.clone()];
+    }
+    let each = spec.names.iter().zip(&spec.values);
+    let each = each.map(|(name, value)| ValueSpec {
+        names: vec![name.clone()],
+        values: vec![value.clone()],
+        ..spec.clone()
+    });
+    each.collect()
+}
+
 /// Whether a function is no member of its package: a method, or `init`.
 fn has_no_name(package: &str, decl: &FuncDecl) -> bool {
     decl.receiver.is_some() || package == "main" && &*decl.name == "init"
@@ -25,28 +39,40 @@ impl Checker {
     /// Enters the names of a file's imports and declarations.
     pub(super) fn collect(&mut self, file: &File) -> Checked<()> {
         let package = &file.package;
-        for (pos, path) in &file.imports {
-            let entity = Entity::Package(short(path).into());
-            self.enter(package, short(path), *pos, Slot::Known(entity))?;
+        for import in &file.imports {
+            let entity = Entity::Package(short(&import.path).into());
+            self.enter(package, called(import), import.pos, Slot::Known(entity))?;
         }
         for decl in &file.decls {
-            let (is_var, global) = (matches!(decl, Decl::Var(_)), self.out.globals.len());
+            let specs = match decl {
+                Decl::Var(spec) => one_by_one(spec),
+                _ => Vec::new(),
+            };
+            let (each, global) = (specs.len() > 1, self.out.globals.len());
             for (index, (name, pos)) in names(package, decl)?.into_iter().enumerate() {
-                let index = if is_var { global } else { index };
+                let index = match decl {
+                    Decl::Var(_) if each => global + index,
+                    Decl::Var(_) => global,
+                    _ => index,
+                };
                 self.enter(package, name, pos, Slot::Open(decl.clone(), index))?;
             }
-            if let Decl::Var(spec) = decl {
-                self.out.globals.push(Global {
-                    spec: Arc::new(spec.clone()),
+            self.out
+                .globals
+                .extend(specs.into_iter().map(|spec| Global {
+                    spec: Arc::new(spec),
                     vars: Vec::new(),
                     package: package.clone(),
-                });
-            }
+                }));
         }
         Ok(())
     }
 
     fn enter(&mut self, package: &Name, name: &str, pos: Pos, slot: Slot) -> Checked<()> {
+        let reserved = &**package == "main" && ["init", "main"].contains(&name);
+        let func = matches!(slot, Slot::Open(Decl::Func(_), _));
+        let message = format!("cannot declare {name} - must be func");
+        ensure(func || !reserved, pos, message)?;
         let known = name != "_" && self.set(package, name, slot).is_some();
         ensure(!known, pos, format!("{name} redeclared in this block"))
     }
@@ -62,11 +88,25 @@ impl Checker {
             }
         }
         for decl in &file.decls {
-            for (name, pos) in names(package, decl)? {
-                self.member(package, name, pos)?;
+            for (index, (name, pos)) in names(package, decl)?.into_iter().enumerate() {
+                match decl {
+                    Decl::Var(_) => {}
+                    _ if &**name == "_" => drop(self.open(package, decl, index)?),
+                    _ => drop(self.member(package, name, pos)?),
+                }
             }
         }
         Ok(())
+    }
+
+    /// Looks at a declaration of a package, of which this name is wanted.
+    fn open(&mut self, package: &Name, decl: &Decl, index: usize) -> Checked<Entity> {
+        self.at_package(package, None, |this| match decl {
+            Decl::Const(spec, iota) => this.constant(spec, index, *iota),
+            Decl::Type(spec) => this.type_decl(spec),
+            Decl::Func(decl) => this.func_decl(decl).map(Entity::Func),
+            Decl::Var(_) => unreachable!("variables are globals"),
+        })
     }
 
     /// What a name of a package stands for.
@@ -83,12 +123,7 @@ impl Checker {
             }
             Some(Slot::Open(decl, index)) => {
                 self.set(of, name, Slot::Busy);
-                self.at_package(of, None, |this| match &decl {
-                    Decl::Const(spec, iota) => this.constant(spec, index, *iota),
-                    Decl::Type(spec) => this.type_decl(spec),
-                    Decl::Func(decl) => this.func_decl(decl).map(Entity::Func),
-                    Decl::Var(_) => unreachable!("variables are globals"),
-                })?
+                self.open(of, &decl, index)?
             }
         };
         self.known(of, name, entity.clone());
@@ -115,7 +150,7 @@ impl Checker {
         if !global.vars.is_empty() {
             return Ok(());
         }
-        for name in &global.spec.names {
+        for name in global.spec.names.iter().filter(|name| !is_blank(name)) {
             self.set(&global.package, name_of(name)?, Slot::Busy);
         }
         let node = Some(Node::Global(index));
@@ -173,6 +208,7 @@ impl Checker {
         };
         let ty = spec.ty.as_ref().map(|ty| self.ty(ty)).transpose()?;
         let ty = ty.unwrap_or(operand.ty);
+        self.assignable(&operand, ty, "constant declaration")?;
         Ok(Entity::Const(self.represent(found, ty, value.pos)?, ty))
     }
 
@@ -187,13 +223,27 @@ impl Checker {
         let ty = self.types.new_named(name, basic::VOID);
         self.declare(&spec.name, Entity::Type(ty), spec.pos)?;
         let inner = self.ty(&spec.ty)?;
-        let underlying = self.types.underlying(inner);
         let message = format!("invalid recursive type {}", spec.name);
-        ensure(underlying != basic::VOID, spec.pos, message)?;
-        self.types.named_mut(ty).underlying = underlying;
-        let (fits, pos) = (self.weight(ty, 0).is_some(), spec.pos);
-        self.require(fits, pos, "invalid recursive type %T, or too large", &[ty])?;
+        ensure(inner != ty, spec.pos, message)?;
+        match self.types.underlying(inner) {
+            // That of a type which is being declared, and mentions this one.
+            basic::VOID => self.waiting.push((ty, inner, spec.pos)),
+            underlying => self.know(ty, underlying, spec.pos)?,
+        }
         Ok(Entity::Type(ty))
+    }
+
+    /// A declared type is known now, and so are those that were waiting for it.
+    fn know(&mut self, ty: Ty, underlying: Ty, pos: Pos) -> Checked<()> {
+        self.types.named_mut(ty).underlying = underlying;
+        let fits = self.weight(ty, 0).is_some();
+        self.require(fits, pos, "invalid recursive type %T, or too large", &[ty])?;
+        let waiting: Vec<_> = self
+            .waiting
+            .extract_if(.., |(_, of, _)| *of == ty)
+            .collect();
+        let mut waiting = waiting.into_iter();
+        waiting.try_for_each(|(ty, _, pos)| self.know(ty, underlying, pos))
     }
 
     /// Words of a value, at least 1 for each part; `None`: contains itself, or too large.
@@ -212,6 +262,10 @@ impl Checker {
     /// Adds a function, whose body is checked later.
     pub(super) fn new_func(&mut self, name: String, decl: &Arc<FuncDecl>) -> Checked<FuncId> {
         let ty = self.func_type(&decl.ty)?;
+        Ok(self.add_func(name, ty, decl))
+    }
+
+    fn add_func(&mut self, name: String, ty: Ty, decl: &Arc<FuncDecl>) -> FuncId {
         self.out.funcs.push(Func {
             name,
             package: self.place.package.clone(),
@@ -224,8 +278,61 @@ impl Checker {
             parent: self.place.func,
             captures: Vec::new(),
             has_defer: false,
+            made: false,
         });
-        Ok(FuncId(self.out.funcs.len() as u32 - 1))
+        FuncId(self.out.funcs.len() as u32 - 1)
+    }
+
+    /// A function that the program does not have, of one statement, which `body` makes of its
+    /// parameters.
+    pub(super) fn made_func(
+        &mut self,
+        pos: Pos,
+        sig: Sig,
+        body: impl FnOnce(&mut Self, Vec<Expr>) -> StmtKind,
+    ) -> Checked<FuncId> {
+        // No name of the program's is hidden by these.
+        let name = |index| Name::from(format!("parameter {index}"));
+        let names: Vec<Name> = (0..sig.params.len()).map(name).collect();
+        let names = names.into_iter();
+        let params = names.map(|name| self.new_expr(pos, ExprKind::Ident(name)));
+        let params: Vec<Expr> = params.collect();
+        let field = |name: Option<&Expr>| FieldDecl {
+            pos,
+            name: name.and_then(|name| name_of(name).ok().cloned()),
+            ty: Expr {
+                id: 0,
+                pos,
+                kind: ExprKind::Ident("_".into()),
+            },
+        };
+        let ty = Arc::new(FuncType {
+            params: params.iter().map(|param| field(Some(param))).collect(),
+            variadic: sig.variadic,
+            results: sig.results.iter().map(|_| field(None)).collect(),
+        });
+        let kind = body(self, params);
+        let decl = Arc::new(FuncDecl {
+            pos,
+            name: "".into(),
+            receiver: None,
+            ty,
+            body: Some(Block {
+                stmts: vec![Stmt { pos, kind }],
+                end: pos,
+            }),
+        });
+        let ty = self.types.intern(Kind::Func(sig));
+        let func = self.add_func("made".to_owned(), ty, &decl);
+        self.func(func).made = true;
+        self.body(func)?;
+        Ok(func)
+    }
+
+    pub(super) fn new_expr(&mut self, pos: Pos, kind: ExprKind) -> Expr {
+        let id = self.out.ty.len() as ExprId;
+        self.out.ty.push(basic::VOID);
+        Expr { id, pos, kind }
     }
 
     fn func_decl(&mut self, decl: &Arc<FuncDecl>) -> Checked<FuncId> {
@@ -265,7 +372,7 @@ impl Checker {
         self.require(local, receiver.pos, "invalid receiver type %T", &[ty])?;
         let allowed = self.types.pointee(base).is_none() && !self.types.is_interface(base);
         self.require(allowed, receiver.pos, "invalid receiver type %T", &[base])?;
-        let free = self.types.declared(base, name).is_none();
+        let free = &**name == "_" || self.types.declared(base, name).is_none();
         let message = format!("field or method {name} redeclared: {own}");
         ensure(free, decl.pos, message)?;
         self.func(func).receiver_ty = Some(ty);
@@ -301,8 +408,13 @@ impl Checker {
             }
             let entry = this.func(id);
             entry.results = vars.split_off(vars.len() - ty.results.len());
+            let results = entry.results.clone();
             entry.params = vars.split_off(usize::from(receiver.is_some()));
             entry.receiver = vars.pop();
+            // `return` assigns to them.
+            results
+                .iter()
+                .for_each(|var| this.var(*var).assigned = true);
             // Go has parameters and the outermost declarations in one block.
             match &func.decl.body {
                 Some(body) if !this.stmts(&body.stmts)? && !ty.results.is_empty() => {

@@ -64,8 +64,12 @@ pub(crate) struct Var {
     pub(crate) pos: Pos,
     /// The function that declares it; none: a global.
     pub(crate) func: Option<FuncId>,
-    /// Lives in an object of its own: it is captured, its address is taken, or it has an array.
+    /// Lives in an object of its own: its address is taken, it has an array, or a literal captures
+    /// it that does not just copy it.
     pub(crate) boxed: bool,
+    pub(crate) captured: bool,
+    /// It is assigned to after its declaration.
+    pub(crate) assigned: bool,
     pub(crate) used: bool,
 }
 
@@ -85,6 +89,8 @@ pub(crate) struct Func {
     pub(crate) parent: Option<FuncId>,
     pub(crate) captures: Vec<VarId>,
     pub(crate) has_defer: bool,
+    /// It is no function of the program's, but passes a call on to one.
+    pub(crate) made: bool,
 }
 
 /// What a selector selects.

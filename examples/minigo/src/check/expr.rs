@@ -2,14 +2,6 @@
 
 use super::*;
 
-/// What an expression in parentheses is.
-pub(super) fn inside_parens(mut expr: &Expr) -> &Expr {
-    while let ExprKind::Paren(inside) = &expr.kind {
-        expr = inside;
-    }
-    expr
-}
-
 /// Where an expression begins; the place of a selector is that of the name.
 fn start(expr: &Expr) -> Pos {
     match &expr.kind {
@@ -50,7 +42,7 @@ impl Checker {
         match &expr.kind {
             ExprKind::Ident(name) => self.ident(expr, name),
             ExprKind::Int(value) => constant(Const::Int(*value), basic::UNTYPED_INT),
-            ExprKind::Float(value) => constant(Const::Float(*value), basic::UNTYPED_FLOAT),
+            ExprKind::Float(value) => constant(Const::Float(value.clone()), basic::UNTYPED_FLOAT),
             ExprKind::Char(value) => constant(Const::Int(*value), basic::UNTYPED_RUNE),
             ExprKind::Str(bytes) => constant(Const::Str(bytes.clone()), basic::UNTYPED_STRING),
             ExprKind::Composite(ty, elems) => self.compose(expr.pos, ty.as_deref(), elems),
@@ -153,8 +145,9 @@ impl Checker {
                 return Ok(Operand::new(Mode::MapElem, value));
             }
             (Kind::Slice(elem), _) => (Mode::Variable(None), elem, None),
-            (Kind::Array(n, elem), mode) if indexed == ty => (mode, elem, Some(n)),
-            (Kind::Array(n, elem), _) => (Mode::Variable(None), elem, Some(n)),
+            (Kind::Array(n, elem), _) if indexed != ty => (Mode::Variable(None), elem, Some(n)),
+            (Kind::Array(n, elem), Mode::Variable(var)) => (Mode::Variable(var), elem, Some(n)),
+            (Kind::Array(n, elem), _) => (Mode::Value, elem, Some(n)),
             (_, Mode::Const(Const::Str(bytes))) => {
                 (Mode::Value, basic::UINT8, Some(bytes.len() as u64))
             }

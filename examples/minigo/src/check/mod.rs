@@ -19,7 +19,7 @@ use std::sync::Arc;
 use crate::ast::*;
 use crate::constant::{self, Const, represent};
 use crate::source::{Checked, Pos, fault};
-use crate::types::{Basic, Field, Kind, Member, Method, Sig, Ty, Types, basic};
+use crate::types::{Basic, Field, Found, Kind, Member, Method, Sig, Ty, Types, basic};
 use entity::*;
 
 /// What a package-level name stands for.
@@ -130,6 +130,8 @@ struct Checker {
     effects: usize,
     /// Types of keys, which must be comparable.
     keys: Vec<(Pos, Ty)>,
+    /// Types that are the same as others which are not known yet.
+    waiting: Vec<(Ty, Ty, Pos)>,
 }
 
 /// Checks the files of a program, `main`'s last.
@@ -143,6 +145,9 @@ pub(crate) fn check(files: Vec<File>, expressions: ExprId) -> Checked<Program> {
     for file in &files {
         checker.declare_all(file)?;
     }
+    if let Some((ty, _, pos)) = checker.waiting.first() {
+        return checker.wrong(*pos, "invalid recursive type %T", &[*ty]);
+    }
     for index in 0..checker.out.globals.len() {
         checker.global(index)?;
     }
@@ -150,19 +155,37 @@ pub(crate) fn check(files: Vec<File>, expressions: ExprId) -> Checked<Program> {
         let package = checker.func(func).package.clone();
         checker.at_package(&package, Some(Node::Func(func)), |this| this.body(func))?;
     }
+    if let Some((ty, _, pos)) = checker.waiting.first() {
+        return checker.wrong(*pos, "invalid recursive type %T", &[*ty]);
+    }
     for (pos, ty) in &checker.keys {
         let comparable = checker.types.is_comparable(*ty);
         checker.require(comparable, *pos, "invalid map key type %T", &[*ty])?;
     }
-    for (pos, path) in files.last().into_iter().flat_map(|main| &main.imports) {
-        let used = checker.imported.contains(short(path));
-        ensure(used, *pos, format!("{path:?} imported and not used"))?;
+    for import in files.last().into_iter().flat_map(|main| &main.imports) {
+        let (path, name) = (&import.path, called(import));
+        let used = name == "_" || checker.imported.contains(short(path));
+        let other = if name == short(path) {
+            String::new()
+        } else {
+            format!(" as {name}")
+        };
+        ensure(
+            used,
+            import.pos,
+            format!("{path:?} imported{other} and not used"),
+        )?;
     }
     let Some(Slot::Known(Entity::Func(main))) = checker.slot("main", "main") else {
         return fault(Pos(0), "function main is undeclared in the main package");
     };
     checker.out.main = main;
     checker.order_globals()?;
+    for var in &mut checker.out.vars {
+        // As in Go: what is small and stays as it is, is copied into closures.
+        let stays = !var.assigned && checker.types.size(var.ty) <= 128;
+        var.boxed |= var.captured && !stays;
+    }
     checker.out.types = checker.types;
     Ok(checker.out)
 }
@@ -170,6 +193,11 @@ pub(crate) fn check(files: Vec<File>, expressions: ExprId) -> Checked<Program> {
 /// The name of a package that is imported by this path.
 fn short(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
+}
+
+/// What a file calls a package that it imports.
+fn called(import: &Import) -> &str {
+    import.name.as_deref().unwrap_or(short(&import.path))
 }
 
 fn is_exported(name: &str) -> bool {
@@ -305,6 +333,8 @@ impl Checker {
             pos,
             func,
             boxed: func.is_some() && self.has_array(ty),
+            captured: false,
+            assigned: false,
             used,
         });
         self.declare(name, Entity::Var(id), pos)?;
@@ -356,7 +386,7 @@ impl Checker {
         let var = &mut self.out.vars[id.0 as usize];
         var.used = true;
         while let Some(func) = at.filter(|_| var.func.is_some() && at != var.func) {
-            var.boxed = true;
+            var.captured = true;
             let func = &mut self.out.funcs[func.0 as usize];
             if !func.captures.contains(&id) {
                 func.captures.push(id);

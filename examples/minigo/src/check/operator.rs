@@ -1,6 +1,5 @@
 //! Operators.
 
-use super::expr::inside_parens;
 use super::*;
 
 impl Checker {
@@ -9,7 +8,7 @@ impl Checker {
         let (types, ty) = (&self.types, operand.ty);
         let defined = match (op, types.kind(ty)) {
             ("&", _) => {
-                let literal = matches!(inside_parens(inner).kind, ExprKind::Composite(..));
+                let literal = matches!(inner.inside_parens().kind, ExprKind::Composite(..));
                 let place = matches!(operand.mode, Mode::Variable(_)) || literal;
                 ensure(place, operand.pos, illegal("cannot take address of value"))?;
                 self.take_address(&operand.mode);
@@ -123,6 +122,9 @@ impl Checker {
             (false, true) => self.assignable(b, a.ty, "operation").map(|()| a.ty),
             _ if a.ty == b.ty || types.is_interface(a.ty) && self.fits(b, a.ty) => Ok(a.ty),
             _ if types.is_interface(b.ty) && self.fits(a, b.ty) => Ok(b.ty),
+            // Values that differ by a name of their type, or a direction, can only be compared.
+            _ if !types.is_interface(a.ty) && self.fits(b, a.ty) => Ok(a.ty),
+            _ if !types.is_interface(b.ty) && self.fits(a, b.ty) => Ok(b.ty),
             _ => self.wrong(pos, &illegal("mismatched types %T and %T"), &[a.ty, b.ty]),
         }
     }
@@ -157,7 +159,8 @@ impl Checker {
         let Some(value) = of.constant() else {
             return ensure(self.types.is_integer(of.ty), of.pos, of_other).map(|()| None);
         };
-        let int = value.int().filter(|int| *int >= least);
+        let number = self.types.is_integer(of.ty) || self.types.is_untyped(of.ty);
+        let int = value.int().filter(|int| number && *int >= least);
         ensure(int.is_some(), of.pos, of_constant).map(|()| int)
     }
 }

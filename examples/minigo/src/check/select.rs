@@ -26,12 +26,13 @@ impl Checker {
             return fault(of.pos, "expression has no fields or methods");
         }
         let is_type = mode == Mode::Type;
-        if let (&Kind::Weak(to), "Value", false) = (self.types.own_kind(ty), &**name, is_type) {
+        let behind = self.types.pointee(ty).unwrap_or(ty);
+        if let (&Kind::Weak(to), "Value", false) = (self.types.own_kind(behind), &**name, is_type) {
             let to = self.types.pointer(to);
             let value = Operand::value(self.types.func_type(Vec::new(), false, vec![to]));
             return Ok((value, Selection::WeakValue));
         }
-        let hidden = !is_exported(name) && self.is_foreign(ty);
+        let hidden = &**name == "_" || !is_exported(name) && self.is_foreign(ty);
         let found = self.types.find(ty, name).filter(|_| !hidden);
         let Some(found) = found else {
             let message = format!("%T undefined (type %T has no field or method {name})");
@@ -43,25 +44,11 @@ impl Checker {
             Mode::Variable(_) => mode,
             _ => Mode::Value,
         };
+        if is_type {
+            return self.method_expr(pos, ty, name, &found);
+        }
         let path = found.path;
-        let outside = "this method expression is outside minigo's subset";
         match found.member {
-            Member::Method(_, method) if is_type && path.is_empty() => {
-                // A function whose first parameter is the receiver.
-                let pointer = self.types.pointee(ty).is_some();
-                let has = pointer || !method.by_pointer;
-                let message = "invalid method expression (needs pointer receiver)";
-                ensure(has, pos, message)?;
-                ensure(method.by_pointer == pointer, pos, outside)?;
-                let Kind::Func(mut sig) = self.kind(method.ty) else {
-                    unreachable!("methods have function types");
-                };
-                sig.params.insert(0, ty);
-                self.refer(Node::Func(method.func));
-                let value = Operand::value(self.types.intern(Kind::Func(sig)));
-                Ok((value, Selection::MethodExpr(method.func)))
-            }
-            _ if is_type => fault(pos, outside),
             Member::Field(ty) => Ok((Operand::new(mode, ty), Selection::Field(path))),
             Member::Abstract(interface, method) => {
                 let value = Operand::value(method.ty);
@@ -78,6 +65,56 @@ impl Checker {
                 Ok((value, Selection::Method(path, declaring, method)))
             }
         }
+    }
+
+    /// `T.Method`: a function whose first parameter is the receiver.
+    fn method_expr(
+        &mut self,
+        pos: Pos,
+        ty: Ty,
+        name: &Name,
+        found: &Found,
+    ) -> Checked<(Operand, Selection)> {
+        let (method, own) = match &found.member {
+            Member::Field(_) => {
+                let message = format!("%T.{name} undefined (type %T has no method {name})");
+                return self.wrong(pos, &message, &[ty; 2]);
+            }
+            Member::Abstract(_, method) => (method.ty, None),
+            Member::Method(_, method) => {
+                let message =
+                    format!("invalid method expression %T.{name} (needs pointer receiver)");
+                let has = self.types.in_method_set(ty, found, method);
+                self.require(has, pos, &message, &[ty])?;
+                let same = self.types.pointee(ty).is_some() == method.by_pointer;
+                let own = (same && found.path.is_empty()).then_some(method.func);
+                (method.ty, own)
+            }
+        };
+        let Kind::Func(mut sig) = self.kind(method) else {
+            unreachable!("methods have function types");
+        };
+        sig.params.insert(0, ty);
+        let value = Operand::value(self.types.intern(Kind::Func(sig.clone())));
+        let func = match own {
+            Some(func) => func,
+            None => self.made_func(pos, sig.clone(), |this, mut args| {
+                let receiver = Box::new(args.remove(0));
+                let callee = this.new_expr(pos, ExprKind::Selector(receiver, name.clone()));
+                let call = Call {
+                    callee,
+                    args,
+                    spread: sig.variadic,
+                };
+                let call = this.new_expr(pos, ExprKind::Call(Box::new(call)));
+                match sig.results.is_empty() {
+                    true => StmtKind::Expr(call),
+                    false => StmtKind::Return(vec![call]),
+                }
+            })?,
+        };
+        self.refer(Node::Func(func));
+        Ok((value, Selection::MethodExpr(func)))
     }
 
     /// Whether the type is one of another package, whose own names are hidden.

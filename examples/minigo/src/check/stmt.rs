@@ -2,7 +2,6 @@
 //! their end.
 
 use super::call::count;
-use super::expr::inside_parens;
 use super::*;
 
 /// Whether `break` leaves the statement.
@@ -63,11 +62,11 @@ impl Checker {
                 let checked = decls.try_for_each(|decl| self.local_decl(decl));
                 checked.map(goes_on)
             }
-            StmtKind::Go(call) => self.expr_stmt(call).map(|_| false),
+            StmtKind::Go(call) => self.later(call).map(goes_on),
             StmtKind::Defer(call) => {
                 let func = self.place.func.map(|func| self.func(func));
                 func.into_iter().for_each(|func| func.has_defer = true);
-                self.expr_stmt(call).map(|_| false)
+                self.later(call).map(goes_on)
             }
             StmtKind::Return(values) => self.return_stmt(pos, values).map(|()| true),
             StmtKind::Jump(what, to) => self.jump(pos, to.as_ref(), what).map(goes_on),
@@ -139,18 +138,65 @@ impl Checker {
     fn expr_stmt(&mut self, expr: &Expr) -> Checked<bool> {
         use Builtin::*;
         let operand = self.operand(expr)?;
-        let inner = inside_parens(expr);
+        let inner = expr.inside_parens();
         let call = self.out.calls.get(&inner.id);
         let effect = match (&inner.kind, call) {
             (ExprKind::Unary("<-", _), _) => true,
             (ExprKind::Call(_), Some(CallKind::Convert(_))) => false,
-            (ExprKind::Call(_), Some(CallKind::Builtin(Copy | Recover | AddCleanup))) => true,
+            (
+                ExprKind::Call(_),
+                Some(CallKind::Builtin(Copy | Recover | AddCleanup | WeakMake)),
+            ) => true,
             (ExprKind::Call(_), Some(_)) => operand.mode == Mode::NoValue,
             (ExprKind::Call(_), None) => true,
             _ => false,
         };
         ensure(effect, expr.pos, "expression is not used")?;
         Ok(call == Some(&CallKind::Builtin(Panic)))
+    }
+
+    /// A call that `go` or `defer` makes. That of a builtin function is made by a function around
+    /// it.
+    fn later(&mut self, expr: &Expr) -> Checked<()> {
+        use Builtin::*;
+        self.expr_stmt(expr)?;
+        let inner = expr.inside_parens();
+        let ExprKind::Call(call) = &inner.kind else {
+            return Ok(());
+        };
+        let Some(CallKind::Builtin(builtin)) = self.out.calls.get(&inner.id).copied() else {
+            return Ok(());
+        };
+        if self.out.literals.contains_key(&inner.id) {
+            return Ok(());
+        }
+        let types = call.args.iter().map(|arg| self.out.ty[arg.id as usize]);
+        let mut params: Vec<Ty> = types.map(|ty| self.types.default_type(ty)).collect();
+        match (builtin, &*params) {
+            (Delete, [map, _]) => {
+                if let Kind::Map(key, _) = *self.types.kind(*map) {
+                    params[1] = key;
+                }
+            }
+            (AddCleanup, [_, function, _]) => {
+                let param = self.types.sig(*function).map(|sig| sig.params[0]);
+                params[2] = param.unwrap_or(params[2]);
+            }
+            (Copy | Clear | Recover, _) => {}
+            _ => return Ok(()),
+        }
+        let sig = Sig {
+            params,
+            variadic: false,
+            results: Vec::new(),
+        };
+        if builtin != Recover {
+            return self.around(inner, sig, &call.callee);
+        }
+        // No deferred function calls it, so nothing is recovered.
+        let func = self.made_func(inner.pos, sig, |_, _| StmtKind::Empty)?;
+        self.out.literals.insert(inner.id, func);
+        Ok(())
     }
 
     fn send(&mut self, chan: &Expr, value: &Expr) -> Checked<()> {
@@ -178,13 +224,17 @@ impl Checker {
         {
             let used = self.var(var).used;
             let ty = self.expr(expr)?.ty;
-            self.var(var).used = used;
+            let var = self.var(var);
+            (var.used, var.assigned) = (used, true);
             return Ok(Some(ty));
         }
         let operand = self.expr(expr)?;
         let assignable = matches!(operand.mode, Mode::Variable(_) | Mode::MapElem);
         let message = "cannot assign to expression (neither addressable nor a map index)";
         ensure(assignable, expr.pos, message)?;
+        if let Mode::Variable(Some(var)) = operand.mode {
+            self.var(var).assigned = true;
+        }
         Ok(Some(operand.ty))
     }
 
@@ -341,7 +391,8 @@ impl Checker {
             for expr in &case.exprs {
                 let operand = this.expr(expr)?;
                 let comparable = |ty| this.types.is_comparable(ty);
-                let fits = tag.map_or(this.types.is_bool(operand.ty), |tag| {
+                let truth = this.fits(&Operand::value(basic::BOOL), operand.ty);
+                let fits = tag.map_or(truth || this.types.is_bool(operand.ty), |tag| {
                     let equal = comparable(tag) && comparable(operand.ty);
                     let backwards = this.fits(&Operand::value(tag), operand.ty);
                     (equal || operand.mode == Mode::Nil) && (this.fits(&operand, tag) || backwards)

@@ -15,6 +15,12 @@ impl Checker {
     }
 
     pub(super) fn func_type(&mut self, ty: &FuncType) -> Checked<Ty> {
+        let mut seen = HashSet::new();
+        for param in ty.params.iter().chain(&ty.results) {
+            let name = param.name.as_ref().filter(|name| &***name != "_");
+            let text = name.map_or(String::new(), |name| format!("{name} redeclared"));
+            ensure(name.is_none_or(|name| seen.insert(name)), param.pos, text)?;
+        }
         let params = ty.params.iter().map(|param| self.ty(&param.ty));
         let mut params = params.collect::<Checked<Vec<Ty>>>()?;
         let results = ty.results.iter().map(|param| self.ty(&param.ty));
@@ -52,7 +58,11 @@ impl Checker {
         let Some(value) = operand.constant() else {
             return fault(length.pos, "array length must be constant");
         };
-        match value.int().filter(|length| (0..=1 << 27).contains(length)) {
+        let integer = self.types.is_integer(operand.ty) || self.types.is_untyped(operand.ty);
+        match value
+            .int()
+            .filter(|length| integer && (0..=1 << 27).contains(length))
+        {
             Some(length) => Ok(length as u64),
             None => fault(length.pos, "invalid array length, or too large for minigo"),
         }
@@ -92,6 +102,8 @@ impl Checker {
             if let Some(name) = elem.name.clone() {
                 let before = elems[..index].iter().any(|other| other.name == elem.name);
                 ensure(!before, elem.pos, "duplicate method")?;
+                let message = "methods must have a unique non-blank name";
+                ensure(&*name != "_", elem.pos, message)?;
                 methods.push(Method { name, ty });
                 continue;
             }

@@ -215,16 +215,8 @@ impl<'a, 'f, 'p> Body<'a, 'f, 'p> {
     fn bound_call(&self, target: &Target, later: bool, args: &[Value]) {
         let types = self.lo().bound_types(target, later);
         let words = [&*self.load_all(&types, self.closure, 8), args].concat();
-        if !later {
-            return self.return_words(&self.call_target(target, &words));
-        }
-        // This frame calls for the one around it, so `recover` looks for that.
-        let frame = self.frame();
-        self.store_int(frame, self.ctx, ctx::BOUND_FRAME);
-        self.store_int(self.load_int(frame, 0), self.ctx, ctx::BOUND_CALLER);
-        self.call_target(target, &words);
-        self.store_int(self.int(0), self.ctx, ctx::BOUND_FRAME);
-        self.return_words(&[]);
+        let results = self.call_target(target, &words);
+        self.return_words(if later { &[] } else { &results });
     }
 
     fn wrapper(&self, number: usize, ty: Ty, args: &[Value]) {
@@ -242,6 +234,14 @@ impl<'a, 'f, 'p> Body<'a, 'f, 'p> {
             Member::Abstract(owner, method) => (self.lo().abstract_target(method), *owner),
             Member::Field(_) => unreachable!("checked to be a method"),
         };
+        let by_value = matches!(&found.member, Member::Method(_, method) if !method.by_pointer);
+        if by_value && found.path.is_empty() && self.types.pointee(ty) == Some(owner) {
+            let full = self.types.show(owner);
+            let short = full.rsplit('.').next().unwrap_or_default();
+            let text = format!("value method {full}.{name} called using nil *{short} pointer");
+            let is_nil = self.compared_int(IntCC::Equal, self.closure, 0);
+            self.panic_if(is_nil, "runtime.fault", &self.text(text.as_bytes()));
+        }
         let receiver = self.receiver((place, ty), &found.path, (&target, owner));
         self.return_words(&self.call_target(&target, &[&*receiver, args].concat()));
     }

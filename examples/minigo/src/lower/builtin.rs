@@ -23,7 +23,7 @@ impl<'p> Body<'_, '_, 'p> {
                 self.host("move", &[slice[0], zeros, self.bytes(elem, slice[1])]);
                 Vals::new()
             }
-            Builtin::AddCleanup => self.add_cleanup(args),
+            Builtin::AddCleanup => self.add_cleanup(ty, args),
             Builtin::Min | Builtin::Max => {
                 let op = if builtin == Builtin::Min { "<" } else { ">" };
                 let mut best = self.value_as(&args[0], ty);
@@ -34,7 +34,7 @@ impl<'p> Body<'_, '_, 'p> {
                 best
             }
             Builtin::Recover => {
-                self.host("recover", &[self.load_int(self.frame(), 0)]);
+                self.host("recover", &[self.frame()]);
                 self.left(ty)
             }
             Builtin::Delete => {
@@ -134,7 +134,7 @@ impl<'p> Body<'_, '_, 'p> {
         self.choose(&self.words(ty), better, || b.to_vec(), || a.to_vec())
     }
 
-    fn add_cleanup(&self, args: &'p [Expr]) -> Vals {
+    fn add_cleanup(&self, cleanup: Ty, args: &'p [Expr]) -> Vals {
         let pointer = self.value(&args[0])[0];
         let function = self.value(&args[1]);
         let ty = self.ty(&args[1]);
@@ -144,7 +144,9 @@ impl<'p> Body<'_, '_, 'p> {
             Some(_) => arg[0],
             None => self.int(0),
         };
-        let closure = self.bound(&Target::Closure(ty), &[function, arg].concat(), true);
-        vec![self.host_checked("add_cleanup", &[pointer, closure, word])]
+        let words = [&*function, &arg].concat();
+        let closure = self.bound(&Target::Closure(ty), &words, true);
+        self.host_checked("add_cleanup", &[pointer, closure, function[0], word]);
+        self.left(cleanup)
     }
 }

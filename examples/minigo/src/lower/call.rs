@@ -1,34 +1,52 @@
 //! Calls, methods, and closures.
 #![forbid(unsafe_code)]
 
+use cranelift_frontend::Variable;
+
 use super::*;
 use crate::check::entity::{Builtin, CallKind, Func};
 
 impl<'p> Body<'_, '_, 'p> {
     pub(super) fn call(&self, expr: &'p Expr, call: &'p Call) -> Vals {
+        if let Some(cell) = self.weak_cell(&call.callee) {
+            // The word in the cell, or nil without a cell.
+            let follow = || vec![self.load_reference(cell, 0)];
+            return self.choose(&[REFERENCE], cell, follow, || vec![cell]);
+        }
         if let Some((target, words)) = self.target_of(expr.id, call) {
             return self.call_target(&target, &words);
         }
-        match (self.p.call_kind(expr.id), &call.callee.kind) {
-            (CallKind::Convert(ty), _) => self.conversion(&call.args[0], ty),
-            (CallKind::Builtin(builtin), _) => self.builtin(expr, builtin, call),
-            (_, ExprKind::Selector(of, _)) => {
-                // What a weak pointer points to: the word in its cell, or nil without a cell.
-                let cell = self.value(of)[0];
-                let follow = || vec![self.load_reference(cell, 0)];
-                self.choose(&[REFERENCE], cell, follow, || vec![cell])
-            }
-            _ => unreachable!("checked to be a call"),
+        match self.p.call_kind(expr.id) {
+            CallKind::Convert(ty) => self.conversion(&call.args[0], ty),
+            CallKind::Builtin(builtin) => self.builtin(expr, builtin, call),
+            CallKind::Function => unreachable!("it has a target"),
         }
+    }
+
+    /// What a weak pointer is, of an expression that selects the method that it has.
+    fn weak_cell(&self, expr: &'p Expr) -> Option<Value> {
+        let (Some(Selection::WeakValue), ExprKind::Selector(of, _)) =
+            (self.p.selections.get(&expr.id), &expr.kind)
+        else {
+            return None;
+        };
+        let word = self.value(of)[0];
+        if self.types.pointee(self.ty(of)).is_none() {
+            return Some(word);
+        }
+        self.check_nil(word);
+        Some(self.load_reference(word, 0))
     }
 
     /// What a call calls and all words that it is called with, if it is no call in name only.
     fn target_of(&self, id: ExprId, call: &'p Call) -> Option<(Target, Vals)> {
+        // What has no function of its own may have one that the checker has made.
+        if let Some(func) = self.p.literals.get(&id) {
+            let args = self.arguments(call, self.func_of(*func).ty);
+            return Some((Target::Func(*func), args));
+        }
         let name = match self.p.call_kind(id) {
             CallKind::Function => {
-                if let Some(Selection::WeakValue) = self.p.selections.get(&call.callee.id) {
-                    return None;
-                }
                 let (target, first) = self.callee(&call.callee);
                 let args = self.arguments(call, self.ty(&call.callee));
                 return Some((target, [first, args].concat()));
@@ -69,6 +87,9 @@ impl<'p> Body<'_, '_, 'p> {
 
     /// The function or method that an expression names, and its receiver.
     pub(super) fn function(&self, expr: &'p Expr) -> Option<(Target, Vals)> {
+        if let Some(cell) = self.weak_cell(expr) {
+            return Some((self.lo().library("runtime.weakPointer.value"), vec![cell]));
+        }
         let (target, path, owner) = match (self.p.selections.get(&expr.id), self.entity(expr)) {
             (Some(Selection::Method(path, owner, method)), _) => {
                 (Target::Func(method.func), path, owner)
@@ -211,30 +232,35 @@ impl<'p> Body<'_, '_, 'p> {
             _ => unreachable!("checked to be a call"),
         };
         let Some((target, words)) = self.target_of(expr.id, call) else {
-            let what = match self.p.call_kind(expr.id) {
-                CallKind::Convert(_) => "conversions",
-                _ => "this builtin",
-            };
-            let message = format!("go and defer of {what} are outside minigo's subset");
-            self.lo().refuse(message);
-            return self.int(0);
+            unreachable!("the checker has made a function for it");
         };
         self.bound(&target, &words, true)
     }
 
-    /// A function literal: its code, and the objects of what it captures.
+    /// A function literal: its code, and what it captures.
     pub(super) fn literal(&self, id: FuncId) -> Value {
-        let object = |var: &VarId| self.b().use_var(self.vars.borrow()[var][0]);
-        let objects: Vals = self.func_of(id).captures.iter().map(object).collect();
-        let types = vec![basic::UNSAFE_POINTER; objects.len()];
-        self.closure_with(&Unit::Func(id), &types, &objects)
+        let captures = &self.func_of(id).captures;
+        let word = |variable: &Variable| self.b().use_var(*variable);
+        let words = |var: &VarId| self.vars.borrow()[var].iter().map(word).collect::<Vals>();
+        let values: Vals = captures.iter().flat_map(words).collect();
+        self.closure_with(&Unit::Func(id), &self.captured(captures), &values)
+    }
+
+    /// The types of what a closure has of variables: their values, or their objects.
+    fn captured(&self, captures: &[VarId]) -> Vec<Ty> {
+        let ty = |var: &VarId| match self.p.vars[var.0 as usize].boxed {
+            true => basic::UNSAFE_POINTER,
+            false => self.var_ty(*var),
+        };
+        captures.iter().map(ty).collect()
     }
 
     /// Finds what the function has captured in its closure.
     pub(super) fn take_captures(&self, captures: &[VarId]) {
-        for (var, offset) in captures.iter().zip((8..).step_by(8)) {
-            let object = self.load_reference(self.closure, offset);
-            let variables = self.variables(basic::UNSAFE_POINTER, &[object]);
+        let types = self.captured(captures);
+        let words = self.load_all(&types, self.closure, 8);
+        for ((var, ty), values) in captures.iter().zip(&types).zip(self.split(&words, &types)) {
+            let variables = self.variables(*ty, &values);
             self.vars.borrow_mut().insert(*var, variables);
         }
     }

@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::*;
-use crate::constant::Const;
+use crate::constant::{Const, nearest};
 
 impl<'p> Body<'_, '_, 'p> {
     pub(super) fn ty(&self, expr: &Expr) -> Ty {
@@ -53,8 +53,15 @@ impl<'p> Body<'_, '_, 'p> {
             (Const::Bool(value), _) => self.ins(|ins| ins.iconst(I8, i64::from(*value))),
             (Const::Int(value), F64) => self.ins(|ins| ins.f64const(*value as f64)),
             (Const::Int(value), F32) => self.ins(|ins| ins.f32const(*value as f32)),
-            (Const::Float(value), F64) => self.ins(|ins| ins.f64const(*value)),
-            (Const::Float(value), F32) => self.ins(|ins| ins.f32const(*value as f32)),
+            (Const::Float(value), F64) => {
+                // There is no constant -0.
+                let value = nearest::<f64>(value).unwrap_or_default() + 0.0;
+                self.ins(|ins| ins.f64const(value))
+            }
+            (Const::Float(value), F32) => {
+                let value = nearest::<f32>(value).unwrap_or_default() + 0.0;
+                self.ins(|ins| ins.f32const(value))
+            }
             (number, _) => {
                 // Only the low bits count: the checker has seen that the value fits.
                 let unused = 64 - word.bits();
@@ -131,9 +138,14 @@ impl<'p> Body<'_, '_, 'p> {
     fn composite(&self, expr: &'p Expr, elems: &'p [(Option<Expr>, Expr)]) -> Vals {
         let ty = self.ty(expr);
         // Inside another literal, `&T` may be left out.
-        if let Kind::Pointer(to) = *self.types.own_kind(ty) {
-            return vec![self.literal_object(to, elems)];
+        match self.types.pointee(ty) {
+            Some(to) if self.types.has_parts(to) => vec![self.literal_object(to, elems)],
+            Some(to) => vec![self.object_with(to, &self.literal_of(to, elems))],
+            None => self.literal_of(ty, elems),
         }
+    }
+
+    fn literal_of(&self, ty: Ty, elems: &'p [(Option<Expr>, Expr)]) -> Vals {
         match *self.types.kind(ty) {
             Kind::Slice(elem) => {
                 let parts = elems.iter().map(|(_, value)| self.p.parts[&value.id]);

@@ -181,6 +181,11 @@ impl<'p> Body<'_, '_, 'p> {
                 let tag = self.as_type(tag.clone(), *from, ty);
                 self.compare_with("==", &tag, expr, ty)
             }
+            (None, Some(expr)) if self.types.is_interface(self.ty(expr)) => {
+                let truth = vec![self.ins(|ins| ins.iconst(I8, 1))];
+                let tag = self.as_type(truth, basic::BOOL, self.ty(expr));
+                self.compare_with("==", &tag, expr, self.ty(expr))
+            }
             (None, Some(expr)) => self.value(expr)[0],
             (_, None) => unreachable!("only a select has clauses without expressions"),
         };

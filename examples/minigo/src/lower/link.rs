@@ -1,5 +1,8 @@
 //! Making the units of a program, and registering them with their stack maps.
 
+use std::collections::HashSet;
+use std::ops::Range;
+
 use cranelift_codegen::ir::UserStackMap;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use fing::vm::{Callers, Frames, RegisteredCode};
@@ -13,12 +16,16 @@ pub(crate) struct Compiled {
     pub(crate) start: usize,
     pub(crate) entry: Entry,
     pub(crate) heap: HeapTypes,
+    /// Where the globals are.
+    pub(crate) globals: Vec<Range<usize>>,
     /// Addresses of words outside the heap that are roots.
     pub(crate) roots: Vec<usize>,
     /// For each type that interfaces may hold: the code of its methods, by number.
     pub(crate) methods: Vec<(Ty, Vec<usize>)>,
     /// By type of function that interfaces may hold: see [`Unit::Block`].
     pub(crate) blocks: HashMap<Ty, usize>,
+    /// The code of functions that only pass a call on, in the order of addresses.
+    pub(crate) passing: Vec<Range<usize>>,
     /// Functions of the prelude that the host calls, by name.
     pub(crate) called: HashMap<&'static str, usize>,
     pub(crate) clif: Option<String>,
@@ -78,14 +85,22 @@ impl<'p> Lower<'p> {
             std::mem::forget(closure);
         }
         let registered = self.register(frames, entry)?;
+        let passing = self.passing();
+        let global = |(var, at): (&VarId, &usize)| {
+            let ty = self.p.vars[var.0 as usize].ty;
+            *at..at + self.types.size(ty).max(1) as usize
+        };
+        let globals = self.globals.iter().map(global).collect();
         Ok(Compiled {
             start: address(start),
             entry: Entry(address(entry)),
             heap: self.heap,
+            globals,
             roots: self.global_roots,
             methods,
             blocks,
             called,
+            passing,
             clif: self.clif,
             registered,
             module: self.module,
@@ -107,6 +122,26 @@ impl<'p> Lower<'p> {
             has.then(|| self.code(&Unit::Wrapper(number, ty)))
         };
         methods.map(code).collect()
+    }
+
+    /// Where the code is of functions between others.
+    fn passing(&self) -> Vec<Range<usize>> {
+        let passes = |unit: &Unit| match unit {
+            Unit::Bound(..) | Unit::Wrapper(..) => true,
+            Unit::Func(id) => self.p.funcs[id.0 as usize].made,
+            _ => false,
+        };
+        let units = self.units.iter().filter(|(unit, _)| passes(unit));
+        let codes: HashSet<Code> = units.map(|(_, code)| *code).collect();
+        let made = self.made.iter().filter(|(code, ..)| codes.contains(code));
+        let range = |(code, bytes, _): &Made| {
+            let start = self.module.get_finalized_function(*code);
+            let start = start.expose_provenance();
+            start..start + *bytes as usize
+        };
+        let mut ranges: Vec<Range<usize>> = made.map(range).collect();
+        ranges.sort_unstable_by_key(|range| range.start);
+        ranges
     }
 
     /// Compiles a unit, and keeps its stack maps.

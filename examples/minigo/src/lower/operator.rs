@@ -68,6 +68,14 @@ impl<'p> Body<'_, '_, 'p> {
         }
         if COMPARISONS.iter().any(|(known, ..)| *known == op) {
             let ty = self.compared_as(self.ty(left), self.ty(right));
+            if self.types.is_large(ty) {
+                // As interfaces do, which hold the addresses of such values.
+                let info = self.lo().hold(ty);
+                let held = |expr| vec![self.int(info), self.address(&self.place(expr), ty)];
+                let (a, b) = (held(left), held(right));
+                let any = self.lo().heap.any();
+                return vec![self.compare(op, &a, &b, any)];
+            }
             return vec![self.compare_with(op, &self.value_as(left, ty), right, ty)];
         }
         let value = self.value_as(left, ty);
@@ -77,7 +85,14 @@ impl<'p> Body<'_, '_, 'p> {
     /// The right side of an operator, and its type.
     pub(super) fn operand(&self, op: &str, right: &'p Expr, ty: Ty) -> (Vals, Ty) {
         match op {
-            "<<" | ">>" => (self.value(right), self.types.default_type(self.ty(right))),
+            "<<" | ">>" => {
+                // A count that is constant is not negative, and may be any unsigned number.
+                let ty = match self.ty(right) {
+                    ty if self.types.is_untyped(ty) => basic::UINT,
+                    ty => ty,
+                };
+                (self.value_as(right, ty), ty)
+            }
             _ => (self.value_as(right, ty), ty),
         }
     }

@@ -98,7 +98,7 @@ impl<'p> Body<'_, '_, 'p> {
     pub(super) fn elem(&self, ty: Ty) -> Ty {
         match *self.types.kind(ty) {
             Kind::Chan(_, elem) | Kind::Slice(elem) | Kind::Array(_, elem) => elem,
-            Kind::Pointer(to) => self.elem(to),
+            Kind::Pointer(_) if self.types.indexed(ty) != ty => self.elem(self.types.indexed(ty)),
             _ => basic::VOID,
         }
     }

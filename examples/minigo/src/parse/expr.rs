@@ -20,6 +20,19 @@ fn precedence(operator: &str) -> usize {
     LEVELS.iter().position(has).map_or(0, |level| level + 1)
 }
 
+/// A type of channels behind `<-`, which belongs to the first `chan`; what stood behind that then
+/// belongs to the next one.
+fn received(ty: Expr) -> Checked<Expr> {
+    let kind = match ty.kind {
+        ExprKind::ChanType(Dir::Both, of) => ExprKind::ChanType(Dir::Receive, of),
+        ExprKind::ChanType(Dir::Send, of) => {
+            ExprKind::ChanType(Dir::Receive, Box::new(received(*of)?))
+        }
+        _ => return fault(ty.pos, "syntax error: unexpected <-, expected chan"),
+    };
+    Ok(Expr { kind, ..ty })
+}
+
 impl Parser<'_> {
     pub(super) fn expr(&mut self) -> Checked<Expr> {
         self.nested(self.place, |parser| parser.binary(0))
@@ -74,13 +87,11 @@ impl Parser<'_> {
             return self.primary();
         }
         self.at += 1;
-        let kind = match self.nested(self.place, Self::unary)? {
-            Expr {
-                kind: ExprKind::ChanType(Dir::Both, of),
-                ..
-            } if op == "<-" => ExprKind::ChanType(Dir::Receive, of),
-            inner if op == "*" => ExprKind::Star(Box::new(inner)),
-            inner => ExprKind::Unary(op, Box::new(inner)),
+        let inner = self.nested(self.place, Self::unary)?;
+        let kind = match inner.kind {
+            ExprKind::ChanType(..) if op == "<-" => received(inner)?.kind,
+            _ if op == "*" => ExprKind::Star(Box::new(inner)),
+            _ => ExprKind::Unary(op, Box::new(inner)),
         };
         Ok(self.make(pos, kind))
     }
@@ -134,6 +145,8 @@ impl Parser<'_> {
     fn may_be_literal(&self, expr: &Expr) -> bool {
         match expr.kind {
             ExprKind::Ident(_) | ExprKind::Selector(..) => self.place == Place::Anywhere,
+            // `weak.Pointer[T]`; behind an element of something there is never a `{`.
+            ExprKind::Index(..) => self.place == Place::Anywhere,
             ExprKind::ArrayType(..)
             | ExprKind::SliceType(_)
             | ExprKind::MapType(..)
@@ -266,7 +279,7 @@ impl Parser<'_> {
     /// `(a, b int, c ...T)`, and whether there is `...`; results may also be one type or nothing.
     pub(super) fn params(&mut self, results: bool) -> Checked<(Vec<FieldDecl>, bool)> {
         let (mut variadic, mut named) = (false, false);
-        let mut entry = |parser: &mut Self| {
+        let entry = |parser: &mut Self| {
             let pos = parser.pos();
             if variadic {
                 return fault(pos, "can only use ... with final parameter in list");
@@ -281,7 +294,7 @@ impl Parser<'_> {
             Ok((pos, first, second))
         };
         let entries = match results && !self.is("(") {
-            true if self.starts_type() => vec![entry(self)?],
+            true if self.starts_type() => vec![(self.pos(), Some(self.ty()?), None)],
             true => Vec::new(),
             false => self.list(["(", ",", ")"], entry)?,
         };
@@ -289,6 +302,9 @@ impl Parser<'_> {
         let mut following: Option<Expr> = None;
         let mut params = Vec::new();
         for (pos, first, second) in entries.into_iter().rev() {
+            if variadic && named && second.is_none() && params.len() == 1 {
+                return fault(pos, "can only use ... with final parameter in list");
+            }
             let (name, ty) = match first.as_ref().map(|first| &first.kind) {
                 _ if !named => (None, second.or(first)),
                 Some(ExprKind::Ident(name)) => (Some(name.clone()), second.or(following.take())),
@@ -311,9 +327,8 @@ impl Parser<'_> {
             1 => self.optional_ty()?,
             _ => Some(self.ty()?),
         };
-        if let Tok::Operand(ExprKind::Str(_)) = self.ahead(0) {
-            return fault(self.pos(), "struct tags are outside minigo's subset");
-        }
+        // A tag, which only reflection sees.
+        self.at += usize::from(matches!(self.ahead(0), Tok::Operand(ExprKind::Str(_))));
         let mut fields = Vec::new();
         for first in firsts {
             let pos = first.pos;

@@ -194,13 +194,18 @@ impl Parser<'_> {
         }
     }
 
-    fn import(&mut self) -> Checked<(Pos, String)> {
+    fn import(&mut self) -> Checked<Import> {
         let pos = self.pos();
+        if self.is(".") {
+            return fault(pos, "imports without a name are outside minigo's subset");
+        }
+        let name = self.is_name().then(|| self.name()).transpose()?;
         let Tok::Operand(ExprKind::Str(path)) = self.ahead(0).clone() else {
-            return self.unexpected("import path (minigo's subset has no other names for imports)");
+            return self.unexpected("import path");
         };
         self.at += 1;
-        Ok((pos, String::from_utf8_lossy(&path).into_owned()))
+        let path = String::from_utf8_lossy(&path).into_owned();
+        Ok(Import { pos, name, path })
     }
 
     /// `var`, `const` or `type`, one or a group.
@@ -219,7 +224,8 @@ impl Parser<'_> {
         self.group(|parser| {
             let mut spec = parser.value_spec()?;
             // Without values, those of the constants before are repeated.
-            if let Some(last) = last.take_if(|_| spec.values.is_empty()) {
+            let repeats = spec.values.is_empty() && spec.ty.is_none();
+            if let Some(last) = last.take_if(|_| repeats) {
                 (spec.ty, spec.values) = (last.ty, last.values);
             }
             last = Some(spec.clone());
@@ -266,7 +272,10 @@ impl Parser<'_> {
         let mut receiver = None;
         if self.is("(") {
             let pos = self.pos();
-            let (mut params, _) = self.params(false)?;
+            let (mut params, variadic) = self.params(false)?;
+            if variadic {
+                return fault(pos, "invalid use of ... in a receiver");
+            }
             receiver = params.pop();
             if receiver.is_none() || !params.is_empty() {
                 return fault(pos, "method has not exactly one receiver");

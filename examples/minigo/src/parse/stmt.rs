@@ -135,6 +135,14 @@ impl Parser<'_> {
                 if is_loop {
                     parser.expect(";")?;
                     post = part(parser, false)?;
+                    if let Some(Stmt {
+                        pos,
+                        kind: StmtKind::Define(..),
+                    }) = post
+                    {
+                        let message = "syntax error: cannot declare in post statement of for loop";
+                        return fault(pos, message);
+                    }
                 }
             }
             Ok((init, cond.map(|stmt| stmt.kind), post))

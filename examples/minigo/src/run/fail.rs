@@ -1,7 +1,7 @@
 //! Panics, `recover`, and errors that end the program.
 #![forbid(unsafe_code)]
 
-use super::object::bytes;
+use super::object::{bytes, read};
 use super::{Ctx, TypeInfo, VM};
 use crate::types::Ty;
 
@@ -83,16 +83,30 @@ pub(super) fn assertion(ctx: &mut Ctx, info: u64, wanted: Ty, from: Ty) {
             let name = words.nth(1).unwrap_or_default();
             format!("{found} is not {show}: missing method {name}")
         }
-        (Some(found), _) => format!("{from} is {found}, not {show}"),
+        (Some(found), _) => {
+            let same = if found == show {
+                " (types from different scopes)"
+            } else {
+                ""
+            };
+            format!("{from} is {found}, not {show}{same}")
+        }
     };
     begin(ctx, &format!("interface conversion: {text}"));
 }
 
-/// `recover`, called by a function that `caller` has called: the panic whose deferred calls that
-/// frame runs.
-pub(super) fn recover(ctx: &mut Ctx, caller: usize) {
-    let bound = caller == ctx.bound_frame;
-    let caller = if bound { ctx.bound_caller } else { caller };
+/// `recover`, called in this frame: the panic whose deferred calls the frame runs that has called
+/// it, apart from those that only pass the call on.
+pub(super) fn recover(ctx: &mut Ctx, frame: usize) {
+    let called_by = |frame: usize| (read(frame) as usize, read(frame + 8) as usize);
+    let (mut caller, mut at) = called_by(frame);
+    let passing = &ctx.vm.passing;
+    while passing[..passing.partition_point(|code| code.start <= at)]
+        .last()
+        .is_some_and(|code| code.contains(&at))
+    {
+        (caller, at) = called_by(caller);
+    }
     let last = ctx.panics.last_mut().filter(|panic| panic.frame == caller);
     let last = last.and_then(|panic| panic.chain.last_mut());
     let value = match last {

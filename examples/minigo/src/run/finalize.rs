@@ -6,13 +6,12 @@
 #![expect(unsafe_code, reason = "states which functions fing is to call")]
 
 use std::collections::HashMap;
-use std::sync::Mutex;
 
-use fing::error::{AddCleanupError, SetFinalizerError};
+use fing::error::{AccessErrorKind, AddCleanupError, SetFinalizerError};
 use fing::stubs::signature::Type;
 use fing::{
     Abi, Cleanup, CleanupArgument, CleanupFn, FinalizerFn, FinalizerOptions, HeldValue, Mutator,
-    Pointer, PreparedFinalizer, Runtime, Signature,
+    Pointer, PreparedFinalizer, Runtime, Signature, TypeId,
 };
 
 use super::callers::Go;
@@ -36,8 +35,6 @@ pub(super) struct Finalizers {
     /// With `--int-regs`.
     pub(super) go: Option<Go>,
     cleanup: CleanupFn,
-    /// By number, from 1.
-    cleanups: Mutex<Vec<Cleanup>>,
 }
 
 impl Finalizers {
@@ -60,16 +57,18 @@ impl Finalizers {
                 unsafe { builder.at(run_cleanup as *const ()) }
             }
         };
-        Ok(Finalizers {
-            go,
-            cleanup,
-            cleanups: Mutex::default(),
-        })
+        Ok(Finalizers { go, cleanup })
     }
 }
 
-/// The function that fing calls for a finalizer.
-fn function(vm: &Vm, of: Finalizer, sig: &Sig) -> Result<FinalizerFn, String> {
+/// The function that fing calls for a finalizer. `object`: the type of its objects as fing's parser
+/// reads it, if that is not what the function's parameter points to.
+fn function(
+    vm: &Vm,
+    of: Finalizer,
+    sig: &Sig,
+    object: Option<String>,
+) -> Result<FinalizerFn, String> {
     let go = vm.finalizers.go.as_ref();
     let text_of = |types: &[Ty]| -> Result<String, String> {
         let mut heap = lock(&vm.heap);
@@ -77,7 +76,11 @@ fn function(vm: &Vm, of: Finalizer, sig: &Sig) -> Result<FinalizerFn, String> {
         Ok(texts.collect::<Result<Vec<String>, String>>()?.join(", "))
     };
     let results = if go.is_some() { &*sig.results } else { &[] };
-    let text = format!("func({}) ({})", text_of(&sig.params)?, text_of(results)?);
+    let param = match object.filter(|_| of.word.is_none()) {
+        Some(object) => format!("*{object}"),
+        None => text_of(&sig.params)?,
+    };
+    let text = format!("func({param}) ({})", text_of(results)?);
     let signature = vm.runtime.types().parse_signature(&text).map_err(message)?;
     match go {
         Some(go) => go.finalizer(signature, of),
@@ -128,16 +131,13 @@ pub(super) type Prepared = Vec<([u64; 2], PreparedFinalizer)>;
 
 /// Sets a finalizer that was set before; false, without effect, if anything is out of the ordinary.
 fn set_again(ctx: &mut Ctx, known: &PreparedFinalizer, object: u64, closure: u64) -> bool {
-    let mutator = ctx.mutator();
-    let Ok(object) = mutator.adopt(object as usize) else {
-        return false;
-    };
     if closure == 0 {
         return false;
     }
+    let mutator = ctx.mutator();
     // SAFETY: M1: a closure is an object, and the caller's frame has it.
-    let closure = unsafe { mutator.adopt_unchecked(closure as usize) };
-    known.set_with(object, HeldValue::Object(closure)).is_ok()
+    let closure = HeldValue::Object(unsafe { mutator.adopt_unchecked(closure as usize) });
+    known.set_at(mutator, object as usize, closure).is_ok()
 }
 
 /// `runtime.SetFinalizer`.
@@ -154,7 +154,8 @@ pub(super) fn set_finalizer(ctx: &mut Ctx, object: Interface, finalizer: Interfa
             prepared.extend(new.map(|new| (infos, new)));
         }
     }
-    ctx.prepared = prepared;
+    // What is there meanwhile is empty, so there is nothing to drop.
+    std::mem::forget(std::mem::replace(&mut ctx.prepared, prepared));
 }
 
 /// Sets or clears a finalizer with all of Go's checks.
@@ -181,14 +182,16 @@ fn register(
         heap.id(info.ty)
             .and_then(|pointer| Ok((pointer, heap.id(elem)?)))
     };
-    let (pointer, elem) = ids.map_err(|_| "the pointer's type is too large for minigo")?;
+    let (pointer, mut elem) = ids.map_err(|_| "the pointer's type is too large for minigo")?;
     let value = Pointer::typed(pointer, object[1] as usize);
     let mutator = ctx.mutator();
+    let converted = object_at(vm, mutator, object[1] as usize);
     let Some(function_info) = TypeInfo::of(finalizer[0]) else {
-        return mutator
-            .clear_finalizer(value)
-            .map(|_| None)
-            .or_else(refused);
+        let cleared = mutator.clear_finalizer(value).or_else(|error| {
+            let converted = converted.filter(|_| is_mismatch(&error));
+            converted.map_or(Err(error), |(value, ..)| mutator.clear_finalizer(value))
+        });
+        return cleared.map(|_| None).or_else(refused);
     };
     let shown_function = types.show(function_info.ty);
     let Kind::Func(sig) = types.kind(function_info.ty) else {
@@ -211,60 +214,115 @@ fn register(
         closure: finalizer[1] as usize,
         word: by_interface.then_some(object[0] as usize),
     };
-    let function = function(vm, of, sig)?;
+    let mut called = function(vm, of, sig, None)?;
     let held = HeldValue::Object(mutator.adopt(of.closure).map_err(message)?);
     let options = FinalizerOptions::new().context(held);
-    if let Err(error) = mutator.set_finalizer_with(value, &function, options) {
-        use SetFinalizerError::{Mismatch, NotAssignable};
-        return match error {
-            NotAssignable { .. } | Mismatch { .. } => Err(cannot),
-            error => refused(error),
-        };
+    let mut set = mutator.set_finalizer_with(value, &called, options);
+    let takes = by_interface || types.pointee(param) == types.pointee(info.ty);
+    if let (true, Some((value, ty, text))) = (takes, converted)
+        && set.as_ref().is_err_and(is_mismatch)
+    {
+        called = function(vm, of, sig, Some(text))?;
+        set = mutator.set_finalizer_with(value, &called, options);
+        elem = ty;
+    }
+    match set {
+        Ok(_) => {}
+        Err(SetFinalizerError::NotAssignable { .. }) => return Err(cannot),
+        Err(error) if is_mismatch(&error) => return Err(cannot),
+        Err(error) => return refused(error),
     }
     let reusable = vm.finalizers.go.is_none();
-    let prepare = || vm.runtime.prepare_finalizer(elem, &function).ok();
+    let prepare = || vm.runtime.prepare_finalizer(elem, &called).ok();
     Ok(reusable.then(prepare).flatten())
 }
 
-/// Go's words for what fing has refused. A pointer to a variable of the package is no error in Go,
-/// and has no effect.
+/// Whether there is no value of the pointer's type where it points.
+fn is_mismatch(error: &SetFinalizerError) -> bool {
+    matches!(error, SetFinalizerError::Mismatch { .. })
+}
+
+/// The object that a pointer points to, as one to the type that the object was made as, and that
+/// type, as fing's parser reads it: the pointer may have been converted.
+fn object_at(
+    vm: &Vm,
+    mutator: &Mutator,
+    addr: usize,
+) -> Option<(Pointer<'static>, TypeId, String)> {
+    let ty = mutator.type_of(mutator.adopt(addr).ok()?).ok()?.id();
+    let text = lock(&vm.heap).text_of(ty)?.to_owned();
+    let pointer = vm.runtime.types().pointer_to(ty).ok()?;
+    Some((Pointer::typed(pointer, addr), ty, text))
+}
+
+/// Go's words for what fing has refused.
 fn refused<T>(error: SetFinalizerError) -> Result<Option<T>, String> {
-    if matches!(error, SetFinalizerError::NotInHeap { addr, .. } if addr != 0) {
-        return Ok(None);
-    }
     let text = error.go_text().unwrap_or_else(|| message(&error));
     Err(text.trim_start_matches("runtime.SetFinalizer: ").to_owned())
 }
 
-/// `runtime.AddCleanup`: the number of the cleanup.
-pub(super) fn add_cleanup(ctx: &mut Ctx, pointer: usize, closure: usize, argument: usize) -> usize {
+/// `runtime.AddCleanup`: what is called is the closure, which has the function and the argument. Of
+/// these Go looks whether they keep the object; the argument is 0 unless it is a pointer.
+pub(super) fn add_cleanup(
+    ctx: &mut Ctx,
+    pointer: usize,
+    closure: usize,
+    [function, argument]: [usize; 2],
+) -> Option<Cleanup> {
     let vm = ctx.vm;
     sched::start_finalizers(vm);
     let mutator = ctx.mutator();
-    let held = CleanupArgument::Object(mutator.adopt(closure).or_fatal("minigo"));
-    let add = |argument| mutator.add_cleanup(pointer, &vm.finalizers.cleanup, argument);
-    // An argument that would keep the object is an error, for which it is tried first by itself.
-    let tried = || add(CleanupArgument::Word(argument as u64)).map(|tried| tried.stop());
-    let tried = (argument != 0).then(tried).transpose();
-    match tried.and_then(|_| add(held)) {
-        Ok(added) => {
-            let mut cleanups = lock(&vm.finalizers.cleanups);
-            cleanups.push(added);
-            cleanups.len()
+    let base = base_of(mutator, pointer);
+    let within = |addr| base.is_some() && base_of(mutator, addr) == base;
+    // Go does not know parts of its tiny blocks apart.
+    let object = mutator.adopt(base.unwrap_or_default());
+    let object = object.and_then(|object| mutator.type_of(object));
+    let tiny = object.is_ok_and(|ty| ty.size() <= 16 && !ty.has_pointers());
+    let cleanup = mutator.adopt(closure).or_fatal("minigo");
+    let added = match base.unwrap_or_default() {
+        _ if argument == pointer && pointer != 0 => {
+            Err(AddCleanupError::ArgumentIsObject { addr: argument })
         }
-        Err(AddCleanupError::NotInHeap { .. }) => 0,
-        Err(error) => {
-            fail::begin(ctx, &error.go_text().unwrap_or_else(|| message(error)));
-            0
+        base if !tiny && within(argument) => Err(AddCleanupError::ArgumentWithinObject {
+            addr: argument,
+            base,
+        }),
+        base if references(mutator, function).any(within) => Err(AddCleanupError::ClosesOver {
+            context: function,
+            base,
+        }),
+        _ => {
+            let function = &vm.finalizers.cleanup;
+            mutator.add_cleanup(pointer, function, CleanupArgument::Object(cleanup))
         }
+    };
+    added
+        .map_err(|error| fail::begin(ctx, &error.go_text().unwrap_or_else(|| message(error))))
+        .ok()
+}
+
+/// Where the object begins that an address is in.
+fn base_of(mutator: &Mutator, addr: usize) -> Option<usize> {
+    match mutator.adopt(addr) {
+        Ok(_) => Some(addr),
+        Err(error) => match *error.kind() {
+            AccessErrorKind::Interior { base, .. } => Some(base),
+            _ => None,
+        },
     }
 }
 
-pub(super) fn stop_cleanup(ctx: &Ctx, number: usize) {
-    let cleanups = lock(&ctx.vm.finalizers.cleanups);
-    if let Some(cleanup) = cleanups.get(number.wrapping_sub(1)) {
-        cleanup.stop();
+/// What an object refers to.
+fn references(mutator: &Mutator, object: usize) -> impl Iterator<Item = usize> {
+    let mut found = Vec::new();
+    if let Ok(object) = mutator.adopt(object)
+        && let Ok(desc) = mutator.type_of(object)
+    {
+        desc.ty().for_each_pointer_word(&mut |offset| {
+            found.extend(mutator.load_addr(object, offset as usize));
+        });
     }
+    found.into_iter()
 }
 
 /// The weak cell of a pointer, which is what a weak pointer is.

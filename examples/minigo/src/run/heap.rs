@@ -17,8 +17,12 @@ pub(crate) struct HeapTypes {
     /// By the number that generated code passes.
     sites: Vec<TypeId>,
     by_text: HashMap<String, usize>,
-    /// Named types that the heap knows.
+    /// Named types that the heap has heard of, and those of them that it knows.
+    declared: HashSet<Ty>,
     defined: HashSet<Ty>,
+    /// Those that only pointers lead to so far, and how many types are being defined.
+    pending: Vec<Ty>,
+    depth: u32,
     /// By the text of their elements.
     arrays: HashMap<String, TypeId>,
     texts: HashMap<Vec<u8>, usize>,
@@ -35,7 +39,10 @@ impl HeapTypes {
             flag: runtime.safepoint_flag(),
             sites: Vec::new(),
             by_text: HashMap::new(),
+            declared: HashSet::new(),
             defined: HashSet::new(),
+            pending: Vec::new(),
+            depth: 0,
             arrays: HashMap::new(),
             texts: HashMap::new(),
             any: any.ok_or("the program has no type any")?,
@@ -55,21 +62,34 @@ impl HeapTypes {
         self.flag.address()
     }
 
-    /// The type as fing's parser reads it.
+    /// The type as fing's parser reads it, and knows it.
     pub(crate) fn text(&mut self, ty: Ty) -> Result<String, String> {
-        if self.types.named(ty).is_some() && !self.types.is_interface(ty) {
+        let text = self.part(ty)?;
+        while let Some(ty) = self.pending.pop() {
+            self.named(ty)?;
+        }
+        Ok(text)
+    }
+
+    fn has_name(&self, ty: Ty) -> bool {
+        self.types.named(ty).is_some() && !self.types.is_interface(ty)
+    }
+
+    /// The text of a type, of which values are a part of what is being defined.
+    fn part(&mut self, ty: Ty) -> Result<String, String> {
+        if self.has_name(ty) {
             return self.named(ty);
         }
         Ok(match self.types.own_kind(ty) {
             Kind::Basic(Basic::Void) => "struct {}".to_owned(),
             Kind::Basic(_) => self.types.show(self.types.default_type(ty)),
-            Kind::Pointer(to) => format!("*{}", self.text(*to)?),
-            Kind::Slice(of) => format!("[]{}", self.text(*of)?),
-            Kind::Array(n, of) => format!("[{n}]{}", self.text(*of)?),
+            Kind::Pointer(to) => format!("*{}", self.behind(*to)?),
+            Kind::Slice(of) => format!("[]{}", self.behind(*of)?),
+            Kind::Array(n, of) => format!("[{n}]{}", self.part(*of)?),
             Kind::Struct(fields) => {
                 let mut text = String::from("struct {");
                 for (index, field) in fields.iter().enumerate() {
-                    text.push_str(&format!(" f{index} {};", self.text(field.ty)?));
+                    text.push_str(&format!(" f{index} {};", self.part(field.ty)?));
                 }
                 text + " }"
             }
@@ -80,16 +100,40 @@ impl HeapTypes {
         })
     }
 
-    /// Types of one name that different functions declare differ by their numbers.
-    fn named(&mut self, ty: Ty) -> Result<String, String> {
+    /// The text of what a pointer or a slice leads to. While a type is being defined, that may have
+    /// it as a part, so it is defined later; and what has no name, and parts, is anything.
+    fn behind(&mut self, ty: Ty) -> Result<String, String> {
+        match self.types.has_parts(ty) && self.depth > 0 {
+            true if self.has_name(ty) => {
+                self.pending.push(ty);
+                self.declared(ty)
+            }
+            true => Ok("unsafe.Pointer".to_owned()),
+            false => self.part(ty),
+        }
+    }
+
+    /// The name of a type, which the heap hears of. Types of one name that different functions
+    /// declare differ by their numbers.
+    fn declared(&mut self, ty: Ty) -> Result<String, String> {
         let named = self.types.named(ty).ok_or("a type has no name")?;
         let name = format!("{}_{}", named.name, ty.0);
+        if self.declared.insert(ty) {
+            let declared = self.runtime.types().declare_local(&name, &named.name);
+            declared.map_err(message)?;
+        }
+        Ok(name)
+    }
+
+    fn named(&mut self, ty: Ty) -> Result<String, String> {
+        let named = self.types.named(ty).ok_or("a type has no name")?;
+        let name = self.declared(ty)?;
         if !self.defined.insert(ty) {
             return Ok(name);
         }
-        let declared = self.runtime.types().declare_local(&name, &named.name);
-        declared.map_err(message)?;
-        let text = self.text(named.underlying)?;
+        self.depth += 1;
+        let text = self.part(named.underlying)?;
+        self.depth -= 1;
         let types = self.runtime.types();
         let id = types.define(&name, &text).map_err(message)?;
         let found = types.desc(id).map_err(message)?.size() as u64;
@@ -111,6 +155,13 @@ impl HeapTypes {
         let site = self.sites.len() - 1;
         self.by_text.insert(text.to_owned(), site);
         Ok(site)
+    }
+
+    /// The text of a type that there is a number for.
+    pub(super) fn text_of(&self, ty: TypeId) -> Option<&str> {
+        let mut known = self.by_text.iter();
+        let found = known.find(|(_, site)| self.sites[**site] == ty);
+        found.map(|(text, _)| text.as_str())
     }
 
     /// How many sites there are.

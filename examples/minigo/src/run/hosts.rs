@@ -83,7 +83,7 @@ pub(crate) const HELPERS: &[Helper] = hosts! {
     "runtime.panicAssertion"(ctx, info: u64, to: Ty, from: Ty) fail::assertion(ctx, info, to, from);
     "runtime.raise"(ctx, info: usize, word: usize) fail::value(ctx, info, word);
     "runtime.stackOverflow"(_ctx) fail::stack_overflow();
-    "recover"(ctx, caller: usize) fail::recover(ctx, caller);
+    "recover"(ctx, frame: usize) fail::recover(ctx, frame);
     "defer_begin"(ctx, frame: usize) fail::defer_begin(ctx, frame);
     "defer_after"(ctx, frame: usize) fail::defer_after(ctx, frame);
     "defer_end"(ctx, frame: usize) fail::defer_end(ctx, frame);
@@ -105,14 +105,17 @@ pub(crate) const HELPERS: &[Helper] = hosts! {
 
     "go"(ctx, closure: usize) sched::go(ctx, closure);
     "runtime.weakMake"(ctx, pointer: usize) finalize::weak_make(ctx, pointer);
-    "add_cleanup"(ctx, pointer: usize, closure: usize, argument: usize)
-        finalize::add_cleanup(ctx, pointer, closure, argument);
+    "add_cleanup"(ctx, pointer: usize, closure: usize, function: usize, argument: usize) {
+        let added = finalize::add_cleanup(ctx, pointer, closure, [function, argument]);
+        ctx.leave(added.map_or([0; 2], |added| added.words().map(|word| word as usize)))
+    };
     "runtime.GC"(ctx) finalize::collect(ctx);
     "runtime.Gosched"(ctx) ctx.make_way();
     "runtime.SetFinalizer"(ctx, info: u64, word: u64, finalizer_info: u64, finalizer: u64)
         finalize::set_finalizer(ctx, [info, word], [finalizer_info, finalizer]);
     "runtime.KeepAlive"(_ctx, _info: u64, _word: u64) ();
-    "runtime.stopCleanup"(ctx, cleanup: usize) finalize::stop_cleanup(ctx, cleanup);
+    "runtime.stopCleanup"(ctx, object: u64, number: u64)
+        ctx.vm.runtime.stop_cleanup([object, number]).is_cancelled();
     "runtime.goroutines"(ctx) ctx.vm.sched.count();
     "runtime.readMemStats"(ctx) library::mem_stats(ctx);
     "debug.SetGCPercent"(ctx, percent: i64) library::set_percent(ctx, percent);

@@ -142,7 +142,11 @@ pub(super) fn set(ctx: &mut Ctx, ty: Ty, map: usize) -> usize {
             copy_bytes(entry + KEY, key, layout.key_size);
             entry + layout.value_at
         }
-        Some((entry, _)) => entry + layout.value_at,
+        Some((entry, _)) => {
+            // It is equal to the key that is there, and yet may be another one: -0.
+            copy_bytes(entry + KEY, key, layout.key_size);
+            entry + layout.value_at
+        }
     }
 }
 

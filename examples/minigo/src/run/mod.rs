@@ -15,6 +15,7 @@ mod text;
 mod value;
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -36,13 +37,10 @@ pub(crate) mod ctx {
     pub(crate) const PANICKING: i32 = 8;
     /// Below this address the stack is used up.
     pub(crate) const STACK_LIMIT: i32 = 16;
-    /// The frame of a function that calls for the one around it, and that one's frame.
-    pub(crate) const BOUND_FRAME: i32 = 24;
-    pub(crate) const BOUND_CALLER: i32 = 32;
     /// The address of a table of windows' addresses, by site.
-    pub(crate) const WINDOWS: i32 = 40;
+    pub(crate) const WINDOWS: i32 = 24;
     /// Results that are not in registers.
-    pub(crate) const RESULTS: i32 = 48;
+    pub(crate) const RESULTS: i32 = 32;
     /// A value on its way to or from the host.
     pub(crate) const BUFFER: i32 = RESULTS + 8 * super::RESULT_WORDS as i32;
 }
@@ -56,8 +54,6 @@ pub(crate) struct Ctx {
     stack_word: usize,
     panicking: u64,
     stack_limit: usize,
-    bound_frame: usize,
-    bound_caller: usize,
     windows: usize,
     results: [u64; RESULT_WORDS],
     buffer: [u64; BUFFER_WORDS],
@@ -94,6 +90,8 @@ pub(crate) struct Vm {
     entry: Entry,
     /// Functions of the library that the host calls, by name.
     called: HashMap<&'static str, usize>,
+    /// The code of functions that only pass a call on, in the order of addresses.
+    passing: Vec<Range<usize>>,
     sched: sched::Sched,
     finalizers: finalize::Finalizers,
     /// The addresses of contexts, whose roots collections ask for.
@@ -183,6 +181,7 @@ pub(crate) fn prepare(mut program: Program, options: Options) -> Result<Option<R
         heap: Mutex::new(compiled.heap),
         entry: compiled.entry,
         called: compiled.called,
+        passing: compiled.passing,
         sched: sched::Sched::default(),
         contexts: Mutex::default(),
         implements: Mutex::default(),
@@ -190,6 +189,8 @@ pub(crate) fn prepare(mut program: Program, options: Options) -> Result<Option<R
         maps: types.all().map(|_| OnceLock::new()).collect(),
         stats: options.stats,
     }));
+    let globals = compiled.globals.into_iter();
+    globals.for_each(|range| vm.runtime.add_global(range));
     // Code and its stack maps stay as long as the process.
     std::mem::forget((compiled.module, compiled.registered));
     VM.get_or_init(|| vm);

@@ -229,10 +229,12 @@ pub(super) fn refill(ctx: &mut Ctx, number: usize) -> usize {
 }
 
 pub(super) fn make_slice(ctx: &mut Ctx, elem: Ty, length: u64, cap: u64) -> usize {
-    if length <= cap && cap <= MOST {
+    let size = ctx.types().size(elem);
+    let fits = |n: u64| n <= i64::MAX as u64 && n.checked_mul(size).is_some_and(|n| n <= 1 << 48);
+    if length <= cap && fits(cap) {
         return ctx.array(elem, cap);
     }
-    let what = if length > MOST { "len" } else { "cap" };
+    let what = if fits(length) { "cap" } else { "len" };
     fail::panic(ctx, &format!("makeslice: {what} out of range"));
     0
 }
@@ -245,6 +247,10 @@ pub(super) fn grow(
     cap: u64,
     wanted: u64,
 ) -> usize {
+    if wanted > i64::MAX as u64 {
+        fail::panic(ctx, "growslice: len out of range");
+        return 0;
+    }
     // Go's rule, without the rounding to its own size classes.
     let more = if cap < 256 { cap } else { (cap + 3 * 256) / 4 };
     let new_cap = wanted.max(cap + more);

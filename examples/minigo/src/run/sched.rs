@@ -124,8 +124,6 @@ impl Ctx {
             stack_word: stack.address(),
             panicking: 0,
             stack_limit: here - STACK + HOST_STACK,
-            bound_frame: 0,
-            bound_caller: 0,
             windows: sites.address(),
             results: [0; RESULT_WORDS],
             buffer: [0; BUFFER_WORDS],
