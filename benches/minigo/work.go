@@ -95,6 +95,39 @@ func plain() {
 	runtime.GC()
 }
 
+type Pair struct {
+	node     *Node
+	function func(*Node)
+}
+
+func callAll(pairs []Pair) []Pair {
+	for _, pair := range pairs {
+		pair.function(pair.node)
+	}
+	clear(pairs)
+	return pairs[:0]
+}
+
+// byHand does the least that finalizers can cost: the program keeps each object with its closure,
+// and calls a thousand closures at a time.
+func byHand() {
+	done.Store(0)
+	pairs := make([]Pair, 0, 1000)
+	for i := 0; i < N; i++ {
+		pairs = append(pairs, Pair{&Node{value: i}, func(node *Node) {
+			done.Add(int64(node.value - i + 1))
+		}})
+		if len(pairs) == cap(pairs) {
+			pairs = callAll(pairs)
+		}
+	}
+	callAll(pairs)
+	runtime.GC()
+	if done.Load() != N {
+		panic("not all were called")
+	}
+}
+
 func finalizers() {
 	done.Store(0)
 	for i := 0; i < N; i++ {
@@ -113,6 +146,7 @@ func main() {
 	timed("lists", lists)
 	timed("fields", fields)
 	timed("weak-map", weakMap)
+	timed("by-hand", byHand)
 	timed("plain", plain)
 	timed("finalizers", finalizers)
 	if Part == "" && sum == 0 && N > 100 {

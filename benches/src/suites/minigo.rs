@@ -10,11 +10,12 @@ use crate::measure::{Fault, Round, Subject, rounds};
 use crate::plan::{Row, Scenario, Sizes, Source, Suite};
 
 /// Parts of the program, as it prints them.
-const PARTS: [&str; 6] = [
+const PARTS: [&str; 7] = [
     "alloc",
     "lists",
     "fields",
     "weak-map",
+    "by-hand",
     "plain",
     "finalizers",
 ];
@@ -40,7 +41,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         &SUITE,
         "minigo",
         "one program by minigo and by real Go; with: finalizers that are closures, beside the same \
-         objects and closures without; add: what they add",
+         objects and closures without; by-hand: the closures called by the program; add: what \
+         finalizers add",
         "ns/object",
         times,
     ),
@@ -64,6 +66,8 @@ fn times() -> Vec<Row> {
         [Row::alone(&*go), Row::beside(own, &*go)]
     };
     let mut rows: Vec<Row> = PARTS.iter().flat_map(|part| both(part)).collect();
+    // What the program does by itself bounds what finalizers can take.
+    rows.extend(OWNERS.map(|owner| Row::beside(format!("{owner}calls"), format!("{owner}plain"))));
     let [go, own] =
         OWNERS.map(|owner| Row::beside(format!("{owner}with"), format!("{owner}plain")));
     rows.extend([go, own.at_most(1.5)]);
@@ -91,7 +95,8 @@ fn start(n: usize) -> Result<Box<dyn Subject>, Fault> {
                 *time = found.ok_or("a part is missing")?.parse::<f64>()? / n as f64;
                 figure(part, *time);
             }
-            let [.., plain, finalizers] = times;
+            let [.., by_hand, plain, finalizers] = times;
+            figure("calls", by_hand);
             figure("with", finalizers);
             figure("add", finalizers - plain);
             figure("peak", run(part)?.1 / 1024.0);
