@@ -794,7 +794,8 @@ fn many_callbacks_of_one_object_are_closed() {
         });
         (test, callbacks)
     };
-    is_linear_after("callbacks", 2_000, make, |(test, callbacks)| {
+    let name = "many_callbacks_of_one_object_are_closed";
+    is_linear_after(name, 500, make, |(test, callbacks)| {
         // The first one, the last one, and so on from both ends.
         let half = callbacks.len() / 2;
         let (first, last) = callbacks.split_at(half);

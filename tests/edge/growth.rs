@@ -65,9 +65,8 @@ fn function_for_each_object(count: usize) {
 /// Red at B1, where eight times as many took 50 times as long.
 #[test]
 fn a_function_for_each_object_is_linear() {
-    // Fewer would take too short a time to compare.
-    let count = fing_oracles::cases(4_000).max(1_000) as usize;
-    is_linear("functions", count, function_for_each_object);
+    let name = "growth::a_function_for_each_object_is_linear";
+    is_linear(name, 400, function_for_each_object);
 }
 
 /// A closure for each object is one function, whose registrations bring their contexts.

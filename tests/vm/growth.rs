@@ -9,7 +9,7 @@ use super::linear::{is_linear, is_linear_after};
 
 #[test]
 fn windows_of_a_mutator() {
-    is_linear("windows", 2_000, |count| {
+    is_linear("growth::windows_of_a_mutator", 250, |count| {
         let runtime = Runtime::new().unwrap();
         let mutator = runtime.attach().unwrap();
         let all: Vec<Window> = (0..count)
@@ -28,7 +28,7 @@ fn windows_of_a_mutator() {
 
 #[test]
 fn mutators_with_windows_that_end() {
-    is_linear("mutators", 2_000, |count| {
+    is_linear("growth::mutators_with_windows_that_end", 250, |count| {
         let runtime = Runtime::new().unwrap();
         let word = runtime.types().id("uint64").unwrap();
         let one = || {
@@ -45,7 +45,7 @@ fn mutators_with_windows_that_end() {
 /// What a thread does with one does not depend on how many it has set aside, or had before.
 #[test]
 fn mutators_that_take_turns() {
-    is_linear("mutators", 2_000, |count| {
+    is_linear("growth::mutators_that_take_turns", 250, |count| {
         let runtime = Runtime::new().unwrap();
         let one = || runtime.attach_beside().unwrap().park();
         let mut all: Vec<Parked> = (0..count).map(|_| one()).collect();
@@ -62,7 +62,7 @@ fn mutators_that_take_turns() {
 
 #[test]
 fn stacks_that_end() {
-    is_linear("stacks", 20_000, |count| {
+    is_linear("growth::stacks_that_end", 500, |count| {
         let runtime = Runtime::new().unwrap();
         let frames = runtime.frames();
         let all: Vec<Stack> = (0..count).map(|_| frames.stack()).collect();
@@ -91,7 +91,8 @@ fn calls_that_were_handed_out_end() {
         assert_eq!(all.len(), count);
         (runtime, all)
     };
-    is_linear_after("calls", 1_000, take, |(runtime, all)| {
+    let name = "growth::calls_that_were_handed_out_end";
+    is_linear_after(name, 250, take, |(runtime, all)| {
         all.into_iter().rev().for_each(drop);
         assert_eq!(runtime.stats().executed, runtime.stats().queued);
     });
@@ -100,7 +101,7 @@ fn calls_that_were_handed_out_end() {
 /// Globals are told from addresses that are nowhere, and weak pointers to them are forgotten.
 #[test]
 fn many_globals_are_linear() {
-    is_linear("globals", 4_000, |count| {
+    is_linear("growth::many_globals_are_linear", 500, |count| {
         let runtime = Runtime::new().unwrap();
         let m = runtime.attach().unwrap();
         for n in 0..count {
