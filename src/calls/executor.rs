@@ -70,7 +70,7 @@ pub enum ExecutorError {
     #[error("run_finalizers: this thread is ending, wanted one whose thread-local values exist")]
     ThreadEnds,
     /// The runtime of a mailbox was dropped, or that of a call which takes a mutator.
-    #[error("run_finalizers: the runtime was dropped, wanted one that exists")]
+    #[error("making a call: its runtime was dropped, wanted one that exists")]
     Gone,
     /// A finalizer called `run_finalizers`, or drained the mailbox that it was called from.
     #[error("run_finalizers: called by a finalizer it is running")]

@@ -126,6 +126,11 @@ fn bytes(o: &Objects) -> Vec<Row> {
         ("[]uint8", words(&[o.bytes, 16, 16]), None),
         ("[]uint8", words(&[o.bytes, 17, 16]), VALUE),
         ("[]uint8", words(&[o.bytes, 1, 17]), VALUE),
+        // A negative capacity, as Rust and C would read it.
+        ("[]uint8", words(&[o.bytes, 0, usize::MAX]), VALUE),
+        ("[]struct {}", words(&[0, 7, isize::MAX as usize]), None),
+        ("[]struct {}", words(&[0, 7, usize::MAX]), VALUE),
+        ("[]struct {}", words(&[0, usize::MAX, usize::MAX]), VALUE),
         ("[]uint64", words(&[o.bytes, 2, 2]), None),
         ("[]uint64", words(&[o.bytes + 4, 1, 1]), VALUE),
         ("[]uint64", words(&[o.bytes, 1 << 61, 1 << 61]), VALUE),

@@ -326,9 +326,6 @@ impl Registry {
             None => CallStage::Done,
         }
     }
-}
-
-impl Registry {
     /// Stops the cleanup that [`Cleanup::words`] stand for; other words stop nothing.
     pub(crate) fn stop_cleanup_of(&self, [object, number]: [u64; 2]) -> CallStage {
         let object = Place::of_word(object);

@@ -279,7 +279,7 @@ impl Registry {
         mutator: &'m Mutator,
         pointer: Pointer<'_>,
     ) -> Result<Option<Target<'m>>, SetFinalizerError> {
-        let types = mutator.types();
+        let (types, heap) = (mutator.types(), mutator.space().heap());
         let (ty, addr) = match pointer.0 {
             Held::Nil => return Err(SetFinalizerError::Nil),
             Held::Word(ty, word) => (ty, word),
@@ -288,7 +288,6 @@ impl Registry {
                     object: Type::unsafe_pointer(),
                     addr: object.addr(),
                 };
-                let heap = mutator.space().heap();
                 let desc = heap.type_at(object.addr()).map_err(not_here)?;
                 let pointer = types.pointer_to(desc.id());
                 let pointer = pointer.map_err(SetFinalizerError::ObjectType)?;
@@ -301,7 +300,6 @@ impl Registry {
                 found: desc.ty().clone(),
             });
         };
-        let heap = mutator.space().heap();
         let (base, object) = match heap.locate(addr) {
             Location::Zero => return Ok(None),
             Location::Object { start, desc, .. } if !desc.is_sealed() => (start, desc),
