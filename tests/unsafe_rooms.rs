@@ -24,6 +24,7 @@ const CRATES: &[&str] = &[
     "examples/gc-arena/src",
     "examples/jit/src",
     "examples/minigo/src",
+    "examples/minigo/front/src",
 ];
 
 /// The rooms listed in docs/unsafe.md: bullets under "## Rooms" that begin with a path in

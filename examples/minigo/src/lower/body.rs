@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 
 use cranelift_codegen::ir::{FuncRef, StackSlotData, StackSlotKind};
 use cranelift_frontend::{FuncInstBuilder, FunctionBuilder, Variable};
+use minigo_front::program::Func;
 
 use super::*;
-use crate::check::entity::Func;
 
 /// The words of a value.
 pub(super) type Vals = Vec<Value>;
@@ -53,7 +53,7 @@ impl<'a, 'f, 'p> Body<'a, 'f, 'p> {
         let args = b.block_params(block).to_vec();
         let (params, results) = lo.shape(unit);
         let func = match unit {
-            Unit::Func(id) => lo.p.funcs.get(id.0 as usize),
+            Unit::Func(id) => Some(lo.p.func(*id)),
             _ => None,
         };
         lo.at = func.map_or(lo.at, |func| func.decl.pos);

@@ -1,8 +1,9 @@
 //! Builtin functions.
 #![forbid(unsafe_code)]
 
+use minigo_front::program::Builtin;
+
 use super::*;
-use crate::check::entity::Builtin;
 
 impl<'p> Body<'_, '_, 'p> {
     pub(super) fn builtin(&self, expr: &'p Expr, builtin: Builtin, call: &'p Call) -> Vals {
@@ -17,7 +18,7 @@ impl<'p> Body<'_, '_, 'p> {
             Builtin::Copy => self.copy(args),
             Builtin::Clear => {
                 // Of a slice: those of maps are calls of the prelude.
-                let elem = self.elem(self.ty(&args[0]));
+                let elem = self.types.elem(self.ty(&args[0]));
                 let slice = self.value(&args[0]);
                 let zeros = self.new_array(elem, slice[1]);
                 self.host("move", &[slice[0], zeros, self.bytes(elem, slice[1])]);
@@ -39,7 +40,7 @@ impl<'p> Body<'_, '_, 'p> {
             }
             Builtin::Delete => {
                 let (map_ty, map) = (self.ty(&args[0]), self.value(&args[0]));
-                let (key_ty, _) = self.map_types(map_ty);
+                let (key_ty, _) = self.types.entry(map_ty);
                 self.leave_in_buffer(key_ty, &self.value_as(&args[1], key_ty));
                 self.host_of("map_delete", map_ty, &map);
                 Vals::new()
@@ -50,7 +51,7 @@ impl<'p> Body<'_, '_, 'p> {
 
     fn len(&self, arg: &'p Expr, cap: bool) -> Value {
         let ty = self.ty(arg);
-        if let Some((length, _)) = self.array(ty) {
+        if let Some((length, _)) = self.types.array(ty) {
             self.place(arg);
             return self.int(length as i64);
         }
@@ -84,7 +85,7 @@ impl<'p> Body<'_, '_, 'p> {
     }
 
     fn append(&self, ty: Ty, call: &'p Call) -> Vals {
-        let elem = self.elem(ty);
+        let elem = self.types.elem(ty);
         let slice = self.value_as(&call.args[0], ty);
         let value = |arg: &'p Expr| match call.spread {
             true if self.types.is_string(self.ty(arg)) => self.value(arg),
@@ -114,7 +115,7 @@ impl<'p> Body<'_, '_, 'p> {
     }
 
     fn copy(&self, args: &'p [Expr]) -> Vals {
-        let elem = self.elem(self.ty(&args[0]));
+        let elem = self.types.elem(self.ty(&args[0]));
         let (to, from) = (self.value(&args[0]), self.value(&args[1]));
         let less = self.compared(IntCC::SignedLessThan, to[1], from[1]);
         let count = self.ins(|ins| ins.select(less, to[1], from[1]));

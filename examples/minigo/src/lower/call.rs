@@ -2,9 +2,9 @@
 #![forbid(unsafe_code)]
 
 use cranelift_frontend::Variable;
+use minigo_front::program::{Builtin, CallKind, Func};
 
 use super::*;
-use crate::check::entity::{Builtin, CallKind, Func};
 
 impl<'p> Body<'_, '_, 'p> {
     pub(super) fn call(&self, expr: &'p Expr, call: &'p Call) -> Vals {
@@ -126,7 +126,7 @@ impl<'p> Body<'_, '_, 'p> {
     }
 
     pub(super) fn func_of(&self, id: FuncId) -> &'p Func {
-        &self.p.funcs[id.0 as usize]
+        self.p.func(id)
     }
 
     /// Calls a target with all of its words.
@@ -175,7 +175,7 @@ impl<'p> Body<'_, '_, 'p> {
     /// The arguments of a function of this type, the last ones packed if it is variadic.
     fn arguments(&self, call: &'p Call, ty: Ty) -> Vals {
         let sig = self.types.func(ty);
-        let packs = self.p.packs(call, sig.variadic);
+        let packs = sig.variadic && !call.spread;
         let fixed = sig.params.len() - usize::from(packs);
         let several = match &*call.args {
             [one] => self.types.tuple(self.ty(one)),
@@ -185,7 +185,7 @@ impl<'p> Body<'_, '_, 'p> {
         let elem = sig
             .params
             .last()
-            .map_or(basic::VOID, |last| self.elem(*last));
+            .map_or(basic::VOID, |last| self.types.elem(*last));
         let mut wanted = sig.params[..fixed].to_vec();
         wanted.resize(count.max(fixed), elem);
         let mut values = self.values_for(&call.args, &wanted);
@@ -248,7 +248,7 @@ impl<'p> Body<'_, '_, 'p> {
 
     /// The types of what a closure has of variables: their values, or their objects.
     fn captured(&self, captures: &[VarId]) -> Vec<Ty> {
-        let ty = |var: &VarId| match self.p.vars[var.0 as usize].boxed {
+        let ty = |var: &VarId| match self.p.var(*var).boxed {
             true => basic::UNSAFE_POINTER,
             false => self.var_ty(*var),
         };

@@ -1,8 +1,9 @@
 //! Expressions.
 #![forbid(unsafe_code)]
 
+use minigo_front::{Const, nearest};
+
 use super::*;
-use crate::constant::{Const, nearest};
 
 impl<'p> Body<'_, '_, 'p> {
     pub(super) fn ty(&self, expr: &Expr) -> Ty {
@@ -98,7 +99,7 @@ impl<'p> Body<'_, '_, 'p> {
     fn slice(&self, of: &'p Expr, bounds: &'p [Option<Box<Expr>>; 3]) -> Vals {
         let (at, length, cap, elem) = self.elements(of);
         let text = self.types.is_string(self.ty(of));
-        let sized = i64::from(text || self.array(self.ty(of)).is_some());
+        let sized = i64::from(text || self.types.array(self.ty(of)).is_some());
         let value = |bound: &'p Option<Box<Expr>>| Some(self.index_value(bound.as_deref()?));
         let found = bounds.each_ref().map(value);
         let low = found[0].unwrap_or_else(|| self.int(0));

@@ -1,9 +1,10 @@
 //! Loops, `switch`, `select`, and what they do with channels.
 #![forbid(unsafe_code)]
 
+use minigo_front::ast::Block as Braces;
+
 use super::body::Jumps;
 use super::*;
-use crate::ast::Block as Braces;
 
 /// What a range loop gives its variables, with their types.
 type Items = Vec<(Ty, Vals)>;
@@ -52,7 +53,7 @@ impl<'p> Body<'_, '_, 'p> {
 
     /// Each iteration has variables of its own.
     fn renew(&self, var: VarId) {
-        if self.p.vars[var.0 as usize].boxed {
+        if self.p.var(var).boxed {
             let ty = self.var_ty(var);
             let object = self.object_with(ty, &self.read(&self.var_place(var), ty));
             self.b().def_var(self.vars.borrow()[&var][0], object);
@@ -78,7 +79,7 @@ impl<'p> Body<'_, '_, 'p> {
 
     /// What a range loop is over, evaluated once: of arrays, the address and length.
     fn ranged_over(&self, range: &'p Range, ty: Ty, with_values: bool) -> Vals {
-        let Some((length, _)) = self.array(ty) else {
+        let Some((length, _)) = self.types.array(ty) else {
             return self.value(&range.over);
         };
         if !with_values {
@@ -126,7 +127,7 @@ impl<'p> Body<'_, '_, 'p> {
                 self.go_on_if(self.compared(IntCC::SignedLessThan, at, over[1]), end);
                 let mut items = vec![(basic::INT, vec![at])];
                 if values {
-                    let elem = self.elem(ty);
+                    let elem = self.types.elem(ty);
                     let place = self.element(over[0], elem, at);
                     items.push((elem, self.load(elem, place, 0)));
                 }
@@ -224,7 +225,7 @@ impl<'p> Body<'_, '_, 'p> {
         let channel = |index: usize| comm(&cases[index])?.channel();
         self.clauses(cases, test, |index| match channel(index) {
             Some((left, chan)) if !left.is_empty() => {
-                let elem = self.elem(self.ty(chan));
+                let elem = self.types.elem(self.ty(chan));
                 let values = self.received(&found[1..], elem);
                 let items = vec![(elem, values), (basic::BOOL, vec![found[3]])];
                 self.assign_items(&left.iter().collect::<Vec<_>>(), items);
@@ -239,12 +240,12 @@ impl<'p> Body<'_, '_, 'p> {
 
     fn receive_from(&self, ty: Ty, chan: Value) -> (Vals, Value) {
         let found = self.library("channel.receive", &[chan]);
-        (self.received(&found, self.elem(ty)), found[2])
+        (self.received(&found, self.types.elem(ty)), found[2])
     }
 
     /// A channel, and what is sent to it as a value of type `any`.
     pub(super) fn sent(&self, chan: &'p Expr, value: &'p Expr) -> Vals {
-        let (elem, any) = (self.elem(self.ty(chan)), self.lo().heap.any());
+        let (elem, any) = (self.types.elem(self.ty(chan)), self.lo().heap.any());
         let chan = self.value(chan);
         let value = self.as_type(self.value_as(value, elem), elem, any);
         [chan, value].concat()

@@ -38,9 +38,9 @@ impl<'p> Lower<'p> {
     pub(crate) fn compile(mut self, frames: &Frames) -> Result<Compiled, String> {
         let start = self.code(&Unit::Start);
         let entry = self.code(&Unit::Entry);
-        for (func, id) in self.p.funcs.iter().zip(0..) {
+        for (id, func) in self.p.funcs() {
             if &*func.package == "main" {
-                self.code(&Unit::Func(FuncId(id)));
+                self.code(&Unit::Func(id));
             }
         }
         let called = CALLED.map(|name| (name, self.code(&Unit::Func(self.named[name]))));
@@ -62,7 +62,7 @@ impl<'p> Lower<'p> {
             }
         };
         if let Some(refused) = self.refused {
-            return Err(self.p.sources.error(&refused).to_string());
+            return Err(refused.to_string());
         }
         let finished = self.module.finalize_definitions();
         finished.map_err(message)?;
@@ -87,7 +87,7 @@ impl<'p> Lower<'p> {
         let registered = self.register(frames, entry)?;
         let passing = self.passing();
         let global = |(var, at): (&VarId, &usize)| {
-            let ty = self.p.vars[var.0 as usize].ty;
+            let ty = self.p.var(*var).ty;
             *at..at + self.types.size(ty).max(1) as usize
         };
         let globals = self.globals.iter().map(global).collect();
@@ -128,7 +128,7 @@ impl<'p> Lower<'p> {
     fn passing(&self) -> Vec<Range<usize>> {
         let passes = |unit: &Unit| match unit {
             Unit::Bound(..) | Unit::Wrapper(..) => true,
-            Unit::Func(id) => self.p.funcs[id.0 as usize].made,
+            Unit::Func(id) => self.p.func(*id).made,
             _ => false,
         };
         let units = self.units.iter().filter(|(unit, _)| passes(unit));

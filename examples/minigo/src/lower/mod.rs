@@ -20,15 +20,14 @@ use cranelift_codegen::ir::types::{F32, F64, I8, I32, I64};
 use cranelift_codegen::ir::{AbiParam, Block, InstBuilder, MemFlagsData, Signature, Value};
 use cranelift_jit::{JITBuilder, JITModule};
 use cranelift_module::{FuncId as Code, Linkage, Module, default_libcall_names};
-
 use fing::{Handle, Mutator};
+use minigo_front::ast::*;
+use minigo_front::program::{Entity, FuncId, Program, Selection, VarId};
+use minigo_front::types::{Kind, Member, Method, Ty, Types, basic};
+use minigo_front::{CompileError, Pos};
 
-use crate::ast::*;
-use crate::check::entity::{Entity, FuncId, Program, Selection, VarId};
-use crate::layout::Word;
+use crate::layout::{Word, Words};
 use crate::run::{CALLED, HELPERS, HeapTypes, Options, TypeInfo, ctx, message};
-use crate::source::{Fault, Pos};
-use crate::types::{Kind, Member, Method, Ty, Types, basic};
 use body::{Body, Vals};
 pub(crate) use link::Compiled;
 use place::Place;
@@ -114,7 +113,7 @@ pub(crate) struct Lower<'p> {
     /// Makes closures, and knows how far apart the objects of a window are.
     mutator: Mutator,
     /// Why there is no program: the first limit of minigo's or of Cranelift's that was met.
-    refused: Option<Fault>,
+    refused: Option<CompileError>,
     /// The statement or function that is written.
     at: Pos,
 }
@@ -138,8 +137,7 @@ impl<'p> Lower<'p> {
         for (name, address, _) in HELPERS.iter() {
             builder.symbol(format!("host.{name}"), address.cast());
         }
-        let names = p.funcs.iter().zip(0..);
-        let names = names.map(|(func, id)| (&*func.name, FuncId(id)));
+        let names = p.funcs().map(|(id, func)| (&*func.name, id));
         let mut lower = Lower {
             p,
             types: heap.types(),
@@ -159,7 +157,7 @@ impl<'p> Lower<'p> {
             blocks: options.int_regs.is_some(),
             mutator,
             refused: None,
-            at: Pos(0),
+            at: Pos::default(),
         };
         for var in p.globals.iter().flat_map(|global| &global.vars) {
             lower.place_global(*var);
@@ -169,7 +167,7 @@ impl<'p> Lower<'p> {
 
     /// Globals lie outside the heap; their references are roots.
     fn place_global(&mut self, var: VarId) {
-        let ty = self.p.vars[var.0 as usize].ty;
+        let ty = self.p.var(var).ty;
         let count = self.types.size(ty).div_ceil(8).max(1) as usize;
         let address = vec![0u64; count].leak().as_ptr().expose_provenance();
         self.globals.insert(var, address);
@@ -194,8 +192,8 @@ impl<'p> Lower<'p> {
 
     /// Notes that the program needs what minigo does not have.
     fn refuse(&mut self, message: String) {
-        let pos = self.at;
-        self.refused.get_or_insert(Fault { pos, message });
+        let error = self.p.error(self.at, message);
+        self.refused.get_or_insert(error);
     }
 
     // Types.
@@ -272,7 +270,7 @@ impl<'p> Lower<'p> {
             return *code;
         }
         let name = match unit {
-            Unit::Func(id) => format!("{}.{}", self.p.funcs[id.0 as usize].name, id.0),
+            Unit::Func(id) => format!("{}.{}", self.p.func(*id).name, id.0),
             Unit::Exit(name, _) => format!("exit.{name}"),
             _ => format!("{unit:?}"),
         };
@@ -306,7 +304,7 @@ impl<'p> Lower<'p> {
             Unit::Wrapper(number, _) => self.shape_of(&[], self.methods[*number].1),
             Unit::Bound(target, false) => self.shape_of(&[], self.type_of(target)),
             Unit::Func(id) => {
-                let func = &self.p.funcs[id.0 as usize];
+                let func = self.p.func(*id);
                 self.shape_of(func.receiver_ty.as_slice(), func.ty)
             }
         }
@@ -323,7 +321,7 @@ impl<'p> Lower<'p> {
     /// The type of a target, without the receiver.
     fn type_of(&self, target: &Target) -> Ty {
         match target {
-            Target::Func(id) => self.p.funcs[id.0 as usize].ty,
+            Target::Func(id) => self.p.func(*id).ty,
             Target::Closure(ty) | Target::Abstract(_, ty) => *ty,
         }
     }
@@ -339,7 +337,7 @@ impl<'p> Lower<'p> {
     /// The types of the values in the closure of [`Unit::Bound`].
     fn bound_types(&self, target: &Target, later: bool) -> Vec<Ty> {
         let first = match target {
-            Target::Func(id) => self.p.funcs[id.0 as usize].receiver_ty,
+            Target::Func(id) => self.p.func(*id).receiver_ty,
             Target::Closure(_) => Some(basic::UNSAFE_POINTER),
             Target::Abstract(..) => Some(self.heap.any()),
         };

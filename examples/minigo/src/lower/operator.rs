@@ -5,9 +5,9 @@ use std::cmp::Ordering;
 
 use cranelift_codegen::ir::condcodes::FloatCC;
 use cranelift_codegen::ir::{Opcode, Type};
+use minigo_front::types::Basic;
 
 use super::*;
-use crate::types::Basic;
 
 /// Comparisons: of integers and results of the host, and of floats.
 const COMPARISONS: [(&str, IntCC, FloatCC); 6] = [
@@ -39,10 +39,6 @@ impl<'p> Body<'_, '_, 'p> {
     /// A word of the host's as a `bool`.
     pub(super) fn bool_of(&self, value: Value) -> Value {
         self.ins(|ins| ins.ireduce(I8, value))
-    }
-
-    pub(super) fn is_signed(&self, ty: Ty) -> bool {
-        self.types.integer(ty).is_none_or(|(_, signed)| signed)
     }
 
     pub(super) fn unary(&self, op: &str, inner: &'p Expr, ty: Ty) -> Vals {
@@ -116,7 +112,7 @@ impl<'p> Body<'_, '_, 'p> {
         };
         let opcode = match ty {
             _ if self.types.is_float(ty) => *float,
-            _ if self.is_signed(ty) => *signed,
+            _ if self.types.is_signed(ty) => *signed,
             _ => *unsigned,
         };
         let clif = self.type_of(a);
@@ -142,13 +138,13 @@ impl<'p> Body<'_, '_, 'p> {
 
     fn shift(&self, op: &str, a: Value, ty: Ty, count: Value, by: Ty) -> Value {
         let count = self.number(count, by, basic::INT);
-        if self.is_signed(by) {
+        if self.types.is_signed(by) {
             let valid = self.compared_int(IntCC::SignedGreaterThanOrEqual, count, 0);
             self.panic_unless(valid, "runtime.panicShift");
         }
         let clif = self.type_of(a);
         let bits = i64::from(clif.bits());
-        if op == ">>" && self.is_signed(ty) {
+        if op == ">>" && self.types.is_signed(ty) {
             let most = self.int(bits - 1);
             let count = self.ins(|ins| ins.umin(count, most));
             return self.ins(|ins| ins.sshr(a, count));
@@ -213,7 +209,7 @@ impl<'p> Body<'_, '_, 'p> {
                 };
                 types.iter().zip(a.iter().zip(&b)).fold(all, equal)
             }
-            _ if self.is_signed(ty) => return self.compared(condition, a[0], b[0]),
+            _ if self.types.is_signed(ty) => return self.compared(condition, a[0], b[0]),
             _ => return self.compared(condition.unsigned(), a[0], b[0]),
         };
         match op {
@@ -259,7 +255,7 @@ impl<'p> Body<'_, '_, 'p> {
         let clif = self.words(to)[0].clif;
         let sizes = clif.bits().cmp(&self.type_of(value).bits());
         let (from_float, to_float) = (self.types.is_float(from), self.types.is_float(to));
-        let signed = self.is_signed(if from_float { to } else { from });
+        let signed = self.types.is_signed(if from_float { to } else { from });
         let opcode = match (from_float, to_float, sizes) {
             (true, false, _) => {
                 let opcode = match signed {

@@ -26,13 +26,13 @@ pub(super) enum Place {
 
 impl<'p> Body<'_, '_, 'p> {
     pub(super) fn var_ty(&self, var: VarId) -> Ty {
-        self.p.vars[var.0 as usize].ty
+        self.p.var(var).ty
     }
 
     /// Makes a variable, with a value or zero.
     pub(super) fn make_var(&self, id: VarId, value: Option<&[Value]>) {
         let ty = self.var_ty(id);
-        let (ty, value) = match (self.p.vars[id.0 as usize].boxed, value) {
+        let (ty, value) = match (self.p.var(id).boxed, value) {
             (true, Some(value)) => (basic::UNSAFE_POINTER, vec![self.object_with(ty, value)]),
             (true, None) => (basic::UNSAFE_POINTER, vec![self.new_object(ty)]),
             (false, Some(value)) => (ty, value.to_vec()),
@@ -47,7 +47,7 @@ impl<'p> Body<'_, '_, 'p> {
             return Place::Memory(self.int(*address as i64), 0);
         }
         let variables = &self.vars.borrow()[&id];
-        match self.p.vars[id.0 as usize].boxed {
+        match self.p.var(id).boxed {
             true => Place::Memory(self.b().use_var(variables[0]), 0),
             false => Place::Words(variables.clone()),
         }
@@ -89,7 +89,7 @@ impl<'p> Body<'_, '_, 'p> {
             Place::Words(variables) => self.set(variables, values),
             Place::Memory(at, offset) => self.store(ty, values, *at, *offset),
             Place::Element(of, map, key) => {
-                self.leave_in_buffer(self.map_types(*of).0, key);
+                self.leave_in_buffer(self.types.entry(*of).0, key);
                 let at = self.host_of("map_set", *of, &[*map]);
                 self.store(ty, values, self.reference(at), 0);
             }
@@ -190,7 +190,8 @@ impl<'p> Body<'_, '_, 'p> {
             return Place::Element(ty, self.value(of)[0], self.value_as(index, key));
         }
         // A constant index of an array was checked with the program.
-        if let (Some((_, elem)), Some(number)) = (self.array(ty), self.p.consts.get(&index.id))
+        if let (Some((_, elem)), Some(number)) =
+            (self.types.array(ty), self.p.consts.get(&index.id))
             && let Some(number) = number.int()
             && let Ok(offset) = i32::try_from(number as u64 * self.types.size(elem))
         {
@@ -204,18 +205,10 @@ impl<'p> Body<'_, '_, 'p> {
         Place::Indexed(of, elem, self.ty(index), 0)
     }
 
-    /// The length and element of an array or of one that is pointed to.
-    pub(super) fn array(&self, ty: Ty) -> Option<(u64, Ty)> {
-        match *self.types.kind(self.types.pointee(ty).unwrap_or(ty)) {
-            Kind::Array(length, elem) => Some((length, elem)),
-            _ => None,
-        }
-    }
-
     /// The elements of a slice, an array or a text: their address, length, capacity, and type.
     pub(super) fn elements(&self, of: &'p Expr) -> (Value, Value, Value, Ty) {
         let ty = self.ty(of);
-        if let Some((length, elem)) = self.array(ty) {
+        if let Some((length, elem)) = self.types.array(ty) {
             let at = match self.types.pointee(ty) {
                 Some(_) => self.address(&Place::Pointed(self.value(of)[0], 0), elem),
                 None => self.address_of(of),
@@ -239,20 +232,13 @@ impl<'p> Body<'_, '_, 'p> {
 
     /// Panics if a bound of this type is out of range; the kind says which one.
     pub(super) fn panic_bounds(&self, is: Value, [found, limit]: [Value; 2], kind: i64, ty: Ty) {
-        let kind = self.int(kind + if self.is_signed(ty) { 0 } else { 8 });
+        let kind = self.int(kind + if self.types.is_signed(ty) { 0 } else { 8 });
         self.panic_if(is, "runtime.panicBounds", &[found, limit, kind]);
-    }
-
-    pub(super) fn map_types(&self, ty: Ty) -> (Ty, Ty) {
-        match *self.types.kind(ty) {
-            Kind::Map(key, value) => (key, value),
-            _ => unreachable!("checked to be a map"),
-        }
     }
 
     /// The value of a key, zero if there is none, and whether there is one.
     pub(super) fn map_get(&self, ty: Ty, map: Value, key: &[Value]) -> (Vals, Value) {
-        let (key_ty, value_ty) = self.map_types(ty);
+        let (key_ty, value_ty) = self.types.entry(ty);
         self.leave_in_buffer(key_ty, key);
         let at = self.reference(self.host_of("map_get", ty, &[map]));
         let (found, missing) = (|| self.load(value_ty, at, 0), || self.zeros(value_ty));

@@ -95,14 +95,6 @@ impl<'p> Body<'_, '_, 'p> {
         self.unreachable();
     }
 
-    pub(super) fn elem(&self, ty: Ty) -> Ty {
-        match *self.types.kind(ty) {
-            Kind::Chan(_, elem) | Kind::Slice(elem) | Kind::Array(_, elem) => elem,
-            Kind::Pointer(_) if self.types.indexed(ty) != ty => self.elem(self.types.indexed(ty)),
-            _ => basic::VOID,
-        }
-    }
-
     /// The local variable that a name declares or stands for, if it is not `_`.
     pub(super) fn declared(&self, name: &Expr) -> Option<VarId> {
         match self.p.uses.get(&name.id) {
@@ -114,7 +106,7 @@ impl<'p> Body<'_, '_, 'p> {
     /// What is assigned to: a variable that is declared here, or a place.
     fn target(&self, expr: &'p Expr) -> Place {
         let declares = |var: &VarId| {
-            let var = &self.p.vars[var.0 as usize];
+            let var = &self.p.var(*var);
             var.pos == expr.pos && var.func.is_some()
         };
         let new = self.declared(expr).filter(declares);

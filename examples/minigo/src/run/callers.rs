@@ -14,10 +14,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use fing::stubs::entry::{Call, CallbackOptions, Entries, SharedCallback};
 use fing::stubs::signature::Type;
 use fing::{Abi, Arch, CleanupFn, FinalizerFn, Signature};
+use minigo_front::types::Ty;
 
 use super::finalize::{Finalizer, in_goroutine, run_cleanup};
 use super::message;
-use crate::types::Ty;
 
 pub(super) struct Go {
     abi: Abi,

@@ -3,9 +3,10 @@
 
 use std::sync::OnceLock;
 
+use minigo_front::types::{Basic, Kind, Ty, Types};
+
 use super::object::{bytes, read, small, string_at};
 use super::{Ctx, TypeInfo, Vm, fail};
-use crate::types::{Basic, Kind, Ty, Types};
 
 /// What a value is compared by; arrays and structs are lists of such parts.
 #[derive(Clone, Copy)]

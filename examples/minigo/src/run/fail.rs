@@ -1,9 +1,10 @@
 //! Panics, `recover`, and errors that end the program.
 #![forbid(unsafe_code)]
 
+use minigo_front::types::Ty;
+
 use super::object::{bytes, read};
 use super::{Ctx, TypeInfo, VM};
-use crate::types::Ty;
 
 /// The values of panics, each of a deferred call of the one before, and whether they are recovered.
 pub(super) type Chain = Vec<([usize; 2], bool)>;

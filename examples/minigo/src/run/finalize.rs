@@ -13,12 +13,12 @@ use fing::{
     Abi, Cleanup, CleanupArgument, CleanupFn, FinalizerFn, FinalizerOptions, HeldValue, Mutator,
     Pointer, PreparedFinalizer, Runtime, Signature, TypeId,
 };
+use minigo_front::types::{Kind, Sig, Ty};
 
 use super::callers::Go;
 use super::fail::{self, OrFatal};
 use super::object::write;
 use super::{Ctx, TypeInfo, Vm, lock, message, sched};
-use crate::types::{Kind, Sig, Ty};
 
 /// A finalizer as it is registered.
 #[derive(Clone, Copy)]

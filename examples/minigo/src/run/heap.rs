@@ -5,9 +5,9 @@ use std::collections::{HashMap, HashSet};
 
 use fing::vm::SafepointFlag;
 use fing::{Runtime, TypeId};
+use minigo_front::types::{Basic, Kind, Ty, Types};
 
 use super::message;
-use crate::types::{Basic, Kind, Ty, Types};
 
 /// Types of the heap, by what they are for.
 pub(crate) struct HeapTypes {

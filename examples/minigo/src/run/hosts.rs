@@ -2,11 +2,12 @@
 //! names, those of the prelude that have no body.
 #![forbid(unsafe_code)]
 
+use minigo_front::types::{Ty, basic};
+
 use super::library::{self, outcome, write_error};
 use super::object::{bytes, copy_bytes, read};
 use super::value::{self, Held};
 use super::{Ctx, equal, fail, finalize, map, object, sched, text};
-use crate::types::{Ty, basic};
 
 /// A function of the host: name, address, number of words.
 pub(crate) type Helper = (&'static str, *const (), usize);

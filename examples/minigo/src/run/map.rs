@@ -3,11 +3,12 @@
 
 use std::sync::OnceLock;
 
+use minigo_front::types::{Ty, basic};
+
 use super::equal::{equal, hash};
 use super::fail::{self, OrFatal};
 use super::object::{copy_bytes, read, write};
 use super::{Ctx, Vm, lock};
-use crate::types::{Kind, Ty, basic};
 
 pub(super) const MAP: &str = "struct { count, used, cap uintptr; entries, index unsafe.Pointer }";
 /// Keys that are there.
@@ -36,9 +37,7 @@ pub(super) type Layouts = Box<[OnceLock<Layout>]>;
 
 fn layout(vm: &Vm, ty: Ty) -> &Layout {
     vm.maps[ty.0 as usize].get_or_init(|| {
-        let Kind::Map(key, value) = *vm.types.kind(ty) else {
-            unreachable!("generated code passes the type of a map");
-        };
+        let (key, value) = vm.types.entry(ty);
         let (key_size, (value_size, value_align)) =
             (vm.types.size(key), vm.types.size_align(value));
         let value_at = (KEY as u64 + key_size).next_multiple_of(value_align);

@@ -21,10 +21,10 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use fing::vm::{Frames, Stack};
 use fing::{Executor, HeapOptions, Mutator, Runtime};
+use minigo_front::program::Program;
+use minigo_front::types::{Ty, Types};
 
-use crate::check::entity::Program;
 use crate::lower::{Compiled, Lower};
-use crate::types::{Ty, Types};
 pub(crate) use heap::HeapTypes;
 pub(crate) use hosts::{CALLED, HELPERS};
 pub(crate) use sched::STACK;

@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use fing::vm::Window;
 use fing::{Mutator, TypeId};
+use minigo_front::types::{Ty, Types, basic};
 
 use super::fail::{self, OrFatal};
 use super::sched::{FINALIZERS, make_way_for_finalizers};
 use super::{Ctx, TypeInfo, Vm, lock};
-use crate::types::{Ty, Types, basic};
 
 /// Bytes or elements of the largest array.
 pub(super) const MOST: u64 = 1 << 40;

@@ -1,9 +1,10 @@
 //! Text.
 #![forbid(unsafe_code)]
 
+use minigo_front::types::basic;
+
 use super::Ctx;
 use super::object::copy_bytes;
-use crate::types::basic;
 
 pub(super) fn concat(ctx: &mut Ctx, [a, n]: [usize; 2], [b, m]: [usize; 2]) {
     if n == 0 || m == 0 {

@@ -1,9 +1,10 @@
 //! Values of any type taken apart, for the package `value` of the prelude.
 #![forbid(unsafe_code)]
 
+use minigo_front::types::{Basic, Kind, Ty, Types};
+
 use super::object::{read, small};
 use super::{Ctx, TypeInfo};
-use crate::types::{Basic, Kind, Ty, Types};
 
 /// A value that an interface holds.
 #[derive(Clone, Copy)]

@@ -1,12 +1,10 @@
 //! The checker: finds what each name stands for and what type each expression has, and refuses
-//! what is no Go or outside the subset. No module of it has unsafe code.
-#![forbid(unsafe_code)]
+//! what is no Go or outside the subset.
 
 mod assign;
 mod call;
 mod composite;
 mod decl;
-pub(crate) mod entity;
 mod expr;
 mod operator;
 mod select;
@@ -18,9 +16,9 @@ use std::sync::Arc;
 
 use crate::ast::*;
 use crate::constant::{self, Const, represent};
+use crate::program::*;
 use crate::source::{Checked, Pos, fault};
 use crate::types::{Basic, Field, Found, Kind, Member, Method, Sig, Ty, Types, basic};
-use entity::*;
 
 /// What a package-level name stands for.
 #[derive(Clone, Debug)]

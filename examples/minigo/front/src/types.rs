@@ -1,25 +1,25 @@
 //! The types of a program. Equal types have equal numbers.
-#![forbid(unsafe_code)]
 
 use std::collections::HashMap;
 
 use crate::ast::{Dir, Name};
-use crate::check::entity::FuncId;
+use crate::program::FuncId;
 
 /// The number of a type in [`Types`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Ty(pub(crate) u32);
+pub struct Ty(pub u32);
 
 /// Makes of a table of the basic types the enum, what is known of each, and the numbers as types.
 macro_rules! basics {
     ($($number:ident $basic:ident $name:literal $integer:expr;)*) => {
+        /// A type that Go has by itself.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub(crate) enum Basic { $($basic,)* }
+        pub enum Basic { $(#[doc = $name] $basic,)* }
         const BASICS: &[(Basic, &str, Option<(u32, bool)>)] =
             &[$((Basic::$basic, $name, $integer),)*];
-        #[expect(dead_code, reason = "not all types have a meaning for the compiler")]
-        pub(crate) mod basic {
-            $(pub(crate) const $number: super::Ty = super::Ty(super::Basic::$basic as u32);)*
+        /// The basic types by their numbers.
+        pub mod basic {
+            $(#[doc = $name] pub const $number: super::Ty = super::Ty(super::Basic::$basic as u32);)*
         }
     };
 }
@@ -52,38 +52,56 @@ basics! {
     UNTYPED_NIL UntypedNil "untyped nil" None;
 }
 
+/// What a function takes and returns.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Sig {
-    pub(crate) params: Vec<Ty>,
-    pub(crate) variadic: bool,
-    pub(crate) results: Vec<Ty>,
+pub struct Sig {
+    /// The types of the parameters, without a receiver.
+    pub params: Vec<Ty>,
+    /// Whether the last one, a slice, has `...`.
+    pub variadic: bool,
+    /// The types of the results.
+    pub results: Vec<Ty>,
 }
 
+/// A field of a struct.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Field {
-    pub(crate) name: Name,
-    pub(crate) ty: Ty,
+pub struct Field {
+    /// Its name.
+    pub name: Name,
+    /// Its type.
+    pub ty: Ty,
     pub(crate) embedded: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Method {
-    pub(crate) name: Name,
+/// A method of an interface.
+pub struct Method {
+    /// Its name.
+    pub name: Name,
     /// A function type.
-    pub(crate) ty: Ty,
+    pub ty: Ty,
 }
 
+/// What a type is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Kind {
+pub enum Kind {
+    /// `int`.
     Basic(Basic),
+    /// `*T`.
     Pointer(Ty),
+    /// `[]T`.
     Slice(Ty),
+    /// `[n]T`.
     Array(u64, Ty),
+    /// `map[K]V`.
     Map(Ty, Ty),
+    /// `chan T`.
     Chan(Dir, Ty),
+    /// `func(T) U`.
     Func(Sig),
+    /// `struct { a T }`.
     Struct(Vec<Field>),
-    /// Sorted by name.
+    /// `interface { m() }`, sorted by name.
     Interface(Vec<Method>),
     /// `weak.Pointer[T]`.
     Weak(Ty),
@@ -93,26 +111,31 @@ pub(crate) enum Kind {
     Named(u32),
 }
 
+/// A type that the program or a package declares.
 #[derive(Clone, Debug)]
-pub(crate) struct Named {
+pub struct Named {
     /// With its package, as `main.T`.
-    pub(crate) name: String,
+    pub name: String,
     /// The kind that it is declared as; void while it is being declared.
-    pub(crate) underlying: Ty,
+    pub underlying: Ty,
     pub(crate) methods: Vec<DeclaredMethod>,
 }
 
+/// A method of a type with a name.
 #[derive(Clone, Debug)]
-pub(crate) struct DeclaredMethod {
+pub struct DeclaredMethod {
     pub(crate) name: Name,
-    pub(crate) func: FuncId,
-    pub(crate) by_pointer: bool,
+    /// The function.
+    pub func: FuncId,
+    /// Whether its receiver is a pointer.
+    pub by_pointer: bool,
     /// Without the receiver.
-    pub(crate) ty: Ty,
+    pub ty: Ty,
 }
 
+/// All types of a program.
 #[derive(Debug, Default)]
-pub(crate) struct Types {
+pub struct Types {
     kinds: Vec<Kind>,
     ids: HashMap<Kind, Ty>,
     named: Vec<Named>,
@@ -120,18 +143,21 @@ pub(crate) struct Types {
 
 /// A field or method that a selector found.
 #[derive(Clone, Debug)]
-pub(crate) struct Found {
+pub struct Found {
     /// Fields that lead to it, the last one being the field itself unless it is a method.
-    pub(crate) path: Vec<usize>,
+    pub path: Vec<usize>,
     /// Whether an embedded pointer leads to it.
     pub(crate) by_pointer: bool,
-    pub(crate) member: Member,
+    /// What it is.
+    pub member: Member,
 }
 
+/// A field or a method.
 #[derive(Clone, Debug)]
-pub(crate) enum Member {
+pub enum Member {
+    /// A field of this type.
     Field(Ty),
-    /// The type that declares it.
+    /// A method, and the type that declares it.
     Method(Ty, DeclaredMethod),
     /// Of an interface; its function type.
     Abstract(Ty, Method),
@@ -181,7 +207,8 @@ impl Types {
         self.intern(Kind::Named(index))
     }
 
-    pub(crate) fn named(&self, ty: Ty) -> Option<&Named> {
+    /// The declaration of a type that has a name.
+    pub fn named(&self, ty: Ty) -> Option<&Named> {
         match self.own_kind(ty) {
             Kind::Named(index) => self.named.get(*index as usize),
             _ => None,
@@ -201,16 +228,17 @@ impl Types {
     }
 
     /// What the type is, whatever it is called.
-    pub(crate) fn kind(&self, ty: Ty) -> &Kind {
+    pub fn kind(&self, ty: Ty) -> &Kind {
         self.own_kind(self.underlying(ty))
     }
 
     /// What the type is called, if it is.
-    pub(crate) fn own_kind(&self, ty: Ty) -> &Kind {
+    pub fn own_kind(&self, ty: Ty) -> &Kind {
         &self.kinds[ty.0 as usize]
     }
 
-    pub(crate) fn basic(&self, ty: Ty) -> Option<Basic> {
+    /// Which basic type it is, if it is one.
+    pub fn basic(&self, ty: Ty) -> Option<Basic> {
         match self.kind(ty) {
             Kind::Basic(basic) => Some(*basic),
             _ => None,
@@ -218,24 +246,32 @@ impl Types {
     }
 
     /// Bits, and whether it is signed.
-    pub(crate) fn integer(&self, ty: Ty) -> Option<(u32, bool)> {
+    pub fn integer(&self, ty: Ty) -> Option<(u32, bool)> {
         BASICS[self.basic(ty)? as usize].2
+    }
+
+    /// Whether it has negative values, as all types have but some of integers.
+    pub fn is_signed(&self, ty: Ty) -> bool {
+        self.integer(ty).is_none_or(|(_, signed)| signed)
     }
 
     pub(crate) fn is_integer(&self, ty: Ty) -> bool {
         self.integer(ty).is_some()
     }
 
-    pub(crate) fn is_float(&self, ty: Ty) -> bool {
+    /// Whether it is a type of floating-point numbers.
+    pub fn is_float(&self, ty: Ty) -> bool {
         use Basic::*;
         matches!(self.basic(ty), Some(Float32 | Float64 | UntypedFloat))
     }
 
-    pub(crate) fn is_number(&self, ty: Ty) -> bool {
+    /// Whether it is a type of numbers.
+    pub fn is_number(&self, ty: Ty) -> bool {
         self.is_integer(ty) || self.is_float(ty)
     }
 
-    pub(crate) fn is_string(&self, ty: Ty) -> bool {
+    /// Whether it is a type of text.
+    pub fn is_string(&self, ty: Ty) -> bool {
         matches!(self.basic(ty), Some(Basic::String | Basic::UntypedString))
     }
 
@@ -243,12 +279,13 @@ impl Types {
         matches!(self.basic(ty), Some(Basic::Bool | Basic::UntypedBool))
     }
 
-    pub(crate) fn is_untyped(&self, ty: Ty) -> bool {
+    /// Whether it is the type of a constant that has none.
+    pub fn is_untyped(&self, ty: Ty) -> bool {
         (basic::UNTYPED_BOOL..=basic::UNTYPED_NIL).contains(&ty)
     }
 
     /// The type that a variable gets from a value of this type.
-    pub(crate) fn default_type(&self, ty: Ty) -> Ty {
+    pub fn default_type(&self, ty: Ty) -> Ty {
         match ty {
             basic::UNTYPED_BOOL => basic::BOOL,
             basic::UNTYPED_INT => basic::INT,
@@ -259,7 +296,8 @@ impl Types {
         }
     }
 
-    pub(crate) fn is_interface(&self, ty: Ty) -> bool {
+    /// Whether it is an interface.
+    pub fn is_interface(&self, ty: Ty) -> bool {
         matches!(self.kind(ty), Kind::Interface(_))
     }
 
@@ -273,7 +311,7 @@ impl Types {
     }
 
     /// Whether `==` is defined on it.
-    pub(crate) fn is_comparable(&self, ty: Ty) -> bool {
+    pub fn is_comparable(&self, ty: Ty) -> bool {
         match self.kind(ty) {
             Kind::Slice(_) | Kind::Map(..) | Kind::Func(_) | Kind::Tuple(_) => false,
             Kind::Array(_, elem) => self.is_comparable(*elem),
@@ -284,7 +322,7 @@ impl Types {
     }
 
     /// The element type behind a pointer.
-    pub(crate) fn pointee(&self, ty: Ty) -> Option<Ty> {
+    pub fn pointee(&self, ty: Ty) -> Option<Ty> {
         match self.kind(ty) {
             Kind::Pointer(to) => Some(*to),
             _ => None,
@@ -298,14 +336,48 @@ impl Types {
         }
     }
 
+    /// What a function takes and returns; the type is one of functions.
+    pub fn func(&self, ty: Ty) -> &Sig {
+        match self.sig(ty) {
+            Some(sig) => sig,
+            None => unreachable!("checked to be a function"),
+        }
+    }
+
+    /// The types of several results.
+    pub fn tuple(&self, ty: Ty) -> Option<&[Ty]> {
+        match self.own_kind(ty) {
+            Kind::Tuple(types) => Some(types),
+            _ => None,
+        }
+    }
+
+    /// Whether it is a struct or an array.
+    pub fn has_parts(&self, ty: Ty) -> bool {
+        matches!(self.kind(ty), Kind::Struct(_) | Kind::Array(..))
+    }
+
+    /// Whether a value is one address, and so what an interface holds; of others it holds the
+    /// address of a copy.
+    pub fn is_pointer_shaped(&self, ty: Ty) -> bool {
+        matches!(
+            self.kind(ty),
+            Kind::Pointer(_)
+                | Kind::Map(..)
+                | Kind::Chan(..)
+                | Kind::Func(_)
+                | Kind::Basic(Basic::UnsafePointer)
+        )
+    }
+
     /// All types, in the order of their numbers.
-    pub(crate) fn all(&self) -> impl Iterator<Item = Ty> + use<> {
+    pub fn all(&self) -> impl Iterator<Item = Ty> + use<> {
         (0..self.kinds.len() as u32).map(Ty)
     }
 
     /// Finds a field or method by name, at the least depth of embedding. Pointers to interfaces
     /// have none, and pointers with names have fields only.
-    pub(crate) fn find(&self, ty: Ty, name: &str) -> Option<Found> {
+    pub fn find(&self, ty: Ty, name: &str) -> Option<Found> {
         let behind = |ty: Ty| self.pointee(ty).filter(|to| !self.is_interface(*to));
         let only_fields = self.named(ty).is_some() && behind(ty).is_some();
         let mut level = vec![(behind(ty).unwrap_or(ty), Vec::new(), false)];
@@ -361,7 +433,7 @@ impl Types {
     }
 
     /// A field of a struct, or of that behind a pointer.
-    pub(crate) fn field(&self, ty: Ty, index: usize) -> Option<&Field> {
+    pub fn field(&self, ty: Ty, index: usize) -> Option<&Field> {
         self.fields(self.pointee(ty).unwrap_or(ty)).get(index)
     }
 
@@ -372,14 +444,39 @@ impl Types {
         array.unwrap_or(ty)
     }
 
+    /// The length and element of an array, or of one that a pointer points to.
+    pub fn array(&self, ty: Ty) -> Option<(u64, Ty)> {
+        match *self.kind(self.indexed(ty)) {
+            Kind::Array(length, elem) => Some((length, elem)),
+            _ => None,
+        }
+    }
+
+    /// The element of an array, of one that a pointer points to, of a slice or of a channel; others
+    /// have none, so it is void.
+    pub fn elem(&self, ty: Ty) -> Ty {
+        match *self.kind(self.indexed(ty)) {
+            Kind::Chan(_, elem) | Kind::Slice(elem) | Kind::Array(_, elem) => elem,
+            _ => basic::VOID,
+        }
+    }
+
+    /// The key and the value of a map; the type is one of maps.
+    pub fn entry(&self, ty: Ty) -> (Ty, Ty) {
+        match *self.kind(ty) {
+            Kind::Map(key, value) => (key, value),
+            _ => unreachable!("checked to be a map"),
+        }
+    }
+
     /// Whether a method that was found is in the method set of the type, not only of pointers to
     /// variables of it.
-    pub(crate) fn in_method_set(&self, ty: Ty, found: &Found, method: &DeclaredMethod) -> bool {
+    pub fn in_method_set(&self, ty: Ty, found: &Found, method: &DeclaredMethod) -> bool {
         !method.by_pointer || found.by_pointer || self.pointee(ty).is_some()
     }
 
     /// Returns why the type does not implement the interface; `None` if it does.
-    pub(crate) fn missing_method(&self, ty: Ty, interface: Ty) -> Option<String> {
+    pub fn missing_method(&self, ty: Ty, interface: Ty) -> Option<String> {
         let Kind::Interface(wanted) = self.kind(interface) else {
             return Some(format!("{} is no interface", self.show(interface)));
         };
@@ -399,7 +496,7 @@ impl Types {
     }
 
     /// The type as Go prints it.
-    pub(crate) fn show(&self, ty: Ty) -> String {
+    pub fn show(&self, ty: Ty) -> String {
         match self.own_kind(ty) {
             Kind::Basic(basic) => BASICS[*basic as usize].1.to_owned(),
             Kind::Pointer(to) => format!("*{}", self.show(*to)),

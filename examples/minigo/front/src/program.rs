@@ -1,24 +1,27 @@
-//! What names stand for, and what the checker knows of each expression.
+//! What names stand for, and what is known of each expression of a program.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::ast::{Call, ExprId, FuncDecl, Name, ValueSpec};
+use crate::ast::{ExprId, FuncDecl, Name, ValueSpec};
 use crate::constant::Const;
-use crate::source::{Pos, Sources};
+use crate::source::{CompileError, Fault, Pos, Sources};
 use crate::types::{DeclaredMethod, Method, Ty, Types};
 
+/// The number of a variable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct VarId(pub(crate) u32);
+pub struct VarId(pub(crate) u32);
 
+/// The number of a function.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct FuncId(pub(crate) u32);
+pub struct FuncId(pub u32);
 
 /// Makes of a table of the builtin functions the enum, and what is known of each.
 macro_rules! builtins {
     ($($builtin:ident $package:literal $name:literal $least:literal $most:expr;)*) => {
+        /// A builtin function.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub(crate) enum Builtin { $($builtin,)* }
+        pub enum Builtin { $(#[doc = $name] $builtin,)* }
         pub(crate) const BUILTINS: &[(Builtin, &str, &str, usize, usize)] =
             &[$((Builtin::$builtin, $package, $name, $least, $most),)*];
     };
@@ -45,59 +48,79 @@ builtins! {
     WeakMake "weak" "Make" 1 1;
 }
 
+/// What a name stands for.
 #[derive(Clone, Debug)]
-pub(crate) enum Entity {
+pub enum Entity {
+    /// A variable.
     Var(VarId),
+    /// A function.
     Func(FuncId),
+    /// A type.
     Type(Ty),
+    /// A constant.
     Const(Const, Ty),
+    /// `nil`.
     Nil,
+    /// A builtin function.
     Builtin(Builtin),
     /// An import: the package.
     Package(Name),
 }
 
+/// A variable, a parameter or a result.
 #[derive(Clone, Debug)]
-pub(crate) struct Var {
+pub struct Var {
     pub(crate) name: Name,
-    pub(crate) ty: Ty,
-    pub(crate) pos: Pos,
+    /// Its type.
+    pub ty: Ty,
+    /// Where it is declared.
+    pub pos: Pos,
     /// The function that declares it; none: a global.
-    pub(crate) func: Option<FuncId>,
+    pub func: Option<FuncId>,
     /// Lives in an object of its own: its address is taken, it has an array, or a literal captures
     /// it that does not just copy it.
-    pub(crate) boxed: bool,
+    pub boxed: bool,
     pub(crate) captured: bool,
     /// It is assigned to after its declaration.
     pub(crate) assigned: bool,
     pub(crate) used: bool,
 }
 
+/// A function, a method or a literal.
 #[derive(Clone, Debug)]
-pub(crate) struct Func {
+pub struct Func {
     /// With its package, as `main.f`.
-    pub(crate) name: String,
-    pub(crate) package: Name,
+    pub name: String,
+    /// Its package.
+    pub package: Name,
     /// Its type, without the receiver.
-    pub(crate) ty: Ty,
-    pub(crate) receiver: Option<VarId>,
-    pub(crate) receiver_ty: Option<Ty>,
-    pub(crate) params: Vec<VarId>,
-    pub(crate) results: Vec<VarId>,
-    pub(crate) decl: Arc<FuncDecl>,
+    pub ty: Ty,
+    /// The receiver of a method.
+    pub receiver: Option<VarId>,
+    /// The receiver's type.
+    pub receiver_ty: Option<Ty>,
+    /// The parameters.
+    pub params: Vec<VarId>,
+    /// The results.
+    pub results: Vec<VarId>,
+    /// Its declaration.
+    pub decl: Arc<FuncDecl>,
     /// The function that a literal is in.
     pub(crate) parent: Option<FuncId>,
-    pub(crate) captures: Vec<VarId>,
-    pub(crate) has_defer: bool,
+    /// The variables of other functions that a literal refers to.
+    pub captures: Vec<VarId>,
+    /// Whether it has a statement `defer`.
+    pub has_defer: bool,
     /// It is no function of the program's, but passes a call on to one.
-    pub(crate) made: bool,
+    pub made: bool,
 }
 
 /// What a selector selects.
 #[derive(Clone, Debug)]
-pub(crate) enum Selection {
+pub enum Selection {
     /// A member of a package.
     Package(Entity),
+    /// A field, and the embedded ones that lead to it.
     Field(Vec<usize>),
     /// The fields that lead to the receiver, the receiver's named type, the method.
     Method(Vec<usize>, Ty, DeclaredMethod),
@@ -111,57 +134,84 @@ pub(crate) enum Selection {
 
 /// What a call does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum CallKind {
+pub enum CallKind {
+    /// Calls a function.
     Function,
+    /// Converts a value to a type.
     Convert(Ty),
+    /// Calls a builtin function.
     Builtin(Builtin),
 }
 
 /// A package-level variable declaration, with its package.
 #[derive(Clone, Debug)]
-pub(crate) struct Global {
-    pub(crate) spec: Arc<ValueSpec>,
-    /// None while the declaration is not checked.
-    pub(crate) vars: Vec<VarId>,
+pub struct Global {
+    /// The declaration.
+    pub spec: Arc<ValueSpec>,
+    /// Its variables: none while the declaration is not checked.
+    pub vars: Vec<VarId>,
     pub(crate) package: Name,
 }
 
 /// A checked program.
 #[derive(Debug, Default)]
-pub(crate) struct Program {
+pub struct Program {
     pub(crate) sources: Sources,
-    pub(crate) types: Types,
+    /// All types.
+    pub types: Types,
     pub(crate) vars: Vec<Var>,
     pub(crate) funcs: Vec<Func>,
     /// By expression.
     pub(crate) ty: Vec<Ty>,
-    pub(crate) consts: HashMap<ExprId, Const>,
-    pub(crate) uses: HashMap<ExprId, Entity>,
-    pub(crate) selections: HashMap<ExprId, Selection>,
+    /// The values of expressions that are constant.
+    pub consts: HashMap<ExprId, Const>,
+    /// What names stand for.
+    pub uses: HashMap<ExprId, Entity>,
+    /// What selectors select.
+    pub selections: HashMap<ExprId, Selection>,
     pub(crate) calls: HashMap<ExprId, CallKind>,
-    pub(crate) literals: HashMap<ExprId, FuncId>,
+    /// The functions of literals, and those that the checker has made for calls.
+    pub literals: HashMap<ExprId, FuncId>,
     /// Which fields or elements the values of literals are.
-    pub(crate) parts: HashMap<ExprId, usize>,
+    pub parts: HashMap<ExprId, usize>,
     /// The variables that clauses of type switches bind, by the clause.
-    pub(crate) clause_vars: HashMap<Pos, VarId>,
+    pub clause_vars: HashMap<Pos, VarId>,
     /// In the order in which they are initialized.
-    pub(crate) globals: Vec<Global>,
-    pub(crate) main: FuncId,
+    pub globals: Vec<Global>,
+    /// The function `main`.
+    pub main: FuncId,
     /// `init` functions, in order.
-    pub(crate) inits: Vec<FuncId>,
+    pub inits: Vec<FuncId>,
 }
 
 impl Program {
-    pub(crate) fn ty_of(&self, id: ExprId) -> Ty {
+    /// A variable.
+    pub fn var(&self, id: VarId) -> &Var {
+        &self.vars[id.0 as usize]
+    }
+
+    /// A function.
+    pub fn func(&self, id: FuncId) -> &Func {
+        &self.funcs[id.0 as usize]
+    }
+
+    /// All functions.
+    pub fn funcs(&self) -> impl Iterator<Item = (FuncId, &Func)> {
+        (0..).map(FuncId).zip(&self.funcs)
+    }
+
+    /// The type of an expression.
+    pub fn ty_of(&self, id: ExprId) -> Ty {
         self.ty[id as usize]
     }
 
-    pub(crate) fn call_kind(&self, id: ExprId) -> CallKind {
+    /// What a call does.
+    pub fn call_kind(&self, id: ExprId) -> CallKind {
         self.calls.get(&id).copied().unwrap_or(CallKind::Function)
     }
 
-    /// Whether the call's last arguments are packed into a slice.
-    pub(crate) fn packs(&self, call: &Call, variadic: bool) -> bool {
-        variadic && !call.spread
+    /// What is wrong at a place, as an error.
+    pub fn error(&self, pos: Pos, message: String) -> CompileError {
+        self.sources.error(&Fault { pos, message })
     }
 }
