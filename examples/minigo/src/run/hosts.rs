@@ -115,8 +115,9 @@ pub(crate) const HELPERS: &[Helper] = hosts! {
     "runtime.SetFinalizer"(ctx, info: u64, word: u64, finalizer_info: u64, finalizer: u64)
         finalize::set_finalizer(ctx, [info, word], [finalizer_info, finalizer]);
     "runtime.KeepAlive"(_ctx, _info: u64, _word: u64) ();
-    "runtime.stopCleanup"(ctx, object: u64, number: u64)
-        ctx.vm.runtime.stop_cleanup([object, number]).is_cancelled();
+    "runtime.stopCleanup"(ctx, object: u64, number: u64) {
+        ctx.vm.runtime.stop_cleanup([object, number]);
+    };
     "runtime.goroutines"(ctx) ctx.vm.sched.count();
     "runtime.readMemStats"(ctx) library::mem_stats(ctx);
     "debug.SetGCPercent"(ctx, percent: i64) library::set_percent(ctx, percent);

@@ -186,14 +186,19 @@ impl Checker {
                 args,
                 spread: false,
             };
-            let call = this.new_expr(expr.pos, ExprKind::Call(Box::new(call)));
-            match returns {
-                true => StmtKind::Return(vec![call]),
-                false => StmtKind::Expr(call),
-            }
+            this.call_stmt(expr.pos, call, returns)
         })?;
         self.out.literals.insert(expr.id, func);
         Ok(())
+    }
+
+    /// The statement that makes a call, and returns what that returns.
+    pub(super) fn call_stmt(&mut self, pos: Pos, call: Call, returns: bool) -> StmtKind {
+        let call = self.new_expr(pos, ExprKind::Call(Box::new(call)));
+        match returns {
+            true => StmtKind::Return(vec![call]),
+            false => StmtKind::Expr(call),
+        }
     }
 
     fn make(&self, pos: Pos, made: Operand, sizes: &[Operand]) -> Checked<Operand> {

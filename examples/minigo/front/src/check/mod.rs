@@ -143,9 +143,7 @@ pub(crate) fn check(files: Vec<File>, expressions: ExprId) -> Checked<Program> {
     for file in &files {
         checker.declare_all(file)?;
     }
-    if let Some((ty, _, pos)) = checker.waiting.first() {
-        return checker.wrong(*pos, "invalid recursive type %T", &[*ty]);
-    }
+    checker.none_waits()?;
     for index in 0..checker.out.globals.len() {
         checker.global(index)?;
     }
@@ -153,9 +151,7 @@ pub(crate) fn check(files: Vec<File>, expressions: ExprId) -> Checked<Program> {
         let package = checker.func(func).package.clone();
         checker.at_package(&package, Some(Node::Func(func)), |this| this.body(func))?;
     }
-    if let Some((ty, _, pos)) = checker.waiting.first() {
-        return checker.wrong(*pos, "invalid recursive type %T", &[*ty]);
-    }
+    checker.none_waits()?;
     for (pos, ty) in &checker.keys {
         let comparable = checker.types.is_comparable(*ty);
         checker.require(comparable, *pos, "invalid map key type %T", &[*ty])?;
@@ -240,6 +236,14 @@ impl Checker {
     fn text(&self, message: &str, types: &[Ty]) -> String {
         let types = types.iter().map(|ty| self.types.show(*ty));
         types.fold(message.to_owned(), |text, ty| text.replacen("%T", &ty, 1))
+    }
+
+    /// What still waits for another type to be known is declared as itself.
+    fn none_waits(&self) -> Checked<()> {
+        match self.waiting.first() {
+            Some((ty, _, pos)) => self.wrong(*pos, "invalid recursive type %T", &[*ty]),
+            None => Ok(()),
+        }
     }
 
     fn kind(&self, ty: Ty) -> Kind {
