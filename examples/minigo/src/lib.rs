@@ -70,5 +70,5 @@ pub fn run_program(name: &str, text: &str, options: Options) -> Result<(), Strin
             Err(error) => Err(format!("no thread for the compiler: {error}")),
         }
     });
-    ready?.map_or(Ok(()), |ready| ready.run())
+    ready?.map_or(Ok(()), |vm| vm.run())
 }

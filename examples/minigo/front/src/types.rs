@@ -475,23 +475,24 @@ impl Types {
         !method.by_pointer || found.by_pointer || self.pointee(ty).is_some()
     }
 
-    /// Returns why the type does not implement the interface; `None` if it does.
-    pub fn missing_method(&self, ty: Ty, interface: Ty) -> Option<String> {
+    /// The method that the type lacks to implement an interface, and why it does; `None` if it
+    /// implements it.
+    pub fn missing_method(&self, ty: Ty, interface: Ty) -> Option<(&Name, String)> {
         let Kind::Interface(wanted) = self.kind(interface) else {
-            return Some(format!("{} is no interface", self.show(interface)));
+            unreachable!("checked to be an interface");
         };
-        wanted.iter().find_map(|method| {
-            let name = &method.name;
+        wanted.iter().find_map(|Method { name, ty: wanted }| {
             let found = self.find(ty, name);
-            match found.as_ref().map(|found| (found, &found.member)) {
-                None | Some((_, Member::Field(_))) => Some(format!("missing method {name}")),
-                Some((_, Member::Abstract(_, there))) if there.ty == method.ty => None,
-                Some((found, Member::Method(_, there))) if there.ty == method.ty => {
+            let why = match found.as_ref().map(|found| (found, &found.member)) {
+                None | Some((_, Member::Field(_))) => format!("missing method {name}"),
+                Some((_, Member::Abstract(_, there))) if there.ty == *wanted => return None,
+                Some((found, Member::Method(_, there))) if there.ty == *wanted => {
                     let lacks = !self.in_method_set(ty, found, there);
-                    lacks.then(|| format!("method {name} has pointer receiver"))
+                    lacks.then(|| format!("method {name} has pointer receiver"))?
                 }
-                _ => Some(format!("wrong type for method {name}")),
-            }
+                _ => format!("wrong type for method {name}"),
+            };
+            Some((name, why))
         })
     }
 

@@ -235,7 +235,8 @@ impl<'p> Body<'_, '_, 'p> {
         let is = self.is_of(&interface, ty);
         if !ok {
             let not = self.ins(|ins| ins.bxor_imm_s(is, 1));
-            let args = [interface[0], self.type_number(ty), self.type_number(from)];
+            let types = [self.type_number(ty), self.type_number(from)];
+            let args = [&*interface, &types].concat();
             self.panic_if(not, "runtime.panicAssertion", &args);
             return (self.held(&interface, ty), is);
         }

@@ -8,34 +8,30 @@ use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use fing::vm::{Callers, Frames, RegisteredCode};
 
 use super::*;
-use crate::run::Entry;
 
 /// A program as machine code.
 pub(crate) struct Compiled {
     /// Runs `main` and the initializers before it: called with the context and no closure.
     pub(crate) start: usize,
-    pub(crate) entry: Entry,
-    pub(crate) heap: HeapTypes,
+    /// What the host calls closures by.
+    pub(crate) entry: usize,
     /// Where the globals are.
     pub(crate) globals: Vec<Range<usize>>,
     /// Addresses of words outside the heap that are roots.
     pub(crate) roots: Vec<usize>,
-    /// For each type that interfaces may hold: the code of its methods, by number.
-    pub(crate) methods: Vec<(Ty, Vec<usize>)>,
     /// By type of function that interfaces may hold: see [`Unit::Block`].
     pub(crate) blocks: HashMap<Ty, usize>,
     /// The code of functions that only pass a call on, in the order of addresses.
     pub(crate) passing: Vec<Range<usize>>,
     /// Functions of the prelude that the host calls, by name.
     pub(crate) called: HashMap<&'static str, usize>,
+    /// The program as Cranelift's text, if that is wanted.
     pub(crate) clif: Option<String>,
-    pub(crate) registered: Vec<RegisteredCode>,
-    pub(crate) module: JITModule,
 }
 
 impl<'p> Lower<'p> {
     /// Makes the program's own functions, and of the library what they come to.
-    pub(crate) fn compile(mut self, frames: &Frames) -> Result<Compiled, String> {
+    pub(crate) fn compile(mut self, frames: &Frames) -> Result<(Compiled, HeapTypes), String> {
         let start = self.code(&Unit::Start);
         let entry = self.code(&Unit::Entry);
         for (id, func) in self.p.funcs() {
@@ -67,11 +63,10 @@ impl<'p> Lower<'p> {
         let finished = self.module.finalize_definitions();
         finished.map_err(message)?;
         let address = |code| self.module.get_finalized_function(code).expose_provenance();
-        let table = |(ty, codes): (Ty, Vec<Option<Code>>)| {
-            let addresses = codes.into_iter().map(|code| code.map_or(0, address));
-            (ty, addresses.collect())
-        };
-        let methods = tables.into_iter().map(table).collect();
+        for (ty, codes) in tables {
+            let codes = codes.into_iter().map(|code| code.map_or(0, address));
+            self.infos[ty.0 as usize].set_methods(codes.collect());
+        }
         let blocks = self.units.iter().filter_map(|(unit, code)| match unit {
             Unit::Block(ty) => Some((*ty, address(*code))),
             _ => None,
@@ -91,20 +86,19 @@ impl<'p> Lower<'p> {
             *at..at + self.types.size(ty).max(1) as usize
         };
         let globals = self.globals.iter().map(global).collect();
-        Ok(Compiled {
+        let compiled = Compiled {
             start: address(start),
-            entry: Entry(address(entry)),
-            heap: self.heap,
+            entry: address(entry),
             globals,
             roots: self.global_roots,
-            methods,
             blocks,
             called,
             passing,
             clif: self.clif,
-            registered,
-            module: self.module,
-        })
+        };
+        // Code and its stack maps stay as long as the process.
+        std::mem::forget((self.module, registered));
+        Ok((compiled, self.heap))
     }
 
     /// The code of each method that a type has of those that interfaces have, by number.

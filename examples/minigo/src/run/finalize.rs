@@ -5,8 +5,6 @@
 //! ([`Go`]), one for each closure.
 #![expect(unsafe_code, reason = "states which functions fing is to call")]
 
-use std::collections::HashMap;
-
 use fing::error::{AccessErrorKind, AddCleanupError, SetFinalizerError};
 use fing::stubs::signature::Type;
 use fing::{
@@ -38,13 +36,8 @@ pub(super) struct Finalizers {
 }
 
 impl Finalizers {
-    /// `blocks`: by type of function, the code that calls its closures with a block of arguments.
-    pub(super) fn new(
-        runtime: &Runtime,
-        int_regs: Option<usize>,
-        blocks: HashMap<Ty, usize>,
-    ) -> Result<Finalizers, String> {
-        let go = int_regs.map(|count| Go::new(count, blocks)).transpose()?;
+    pub(super) fn new(runtime: &Runtime, int_regs: Option<usize>) -> Result<Finalizers, String> {
+        let go = int_regs.map(Go::new).transpose()?;
         let signature = runtime.types().parse_signature("func(unsafe.Pointer)");
         let signature = signature.map_err(message)?;
         let cleanup = match &go {
@@ -83,7 +76,7 @@ fn function(
     let text = format!("func({param}) ({})", text_of(results)?);
     let signature = vm.runtime.types().parse_signature(&text).map_err(message)?;
     match go {
-        Some(go) => go.finalizer(signature, of),
+        Some(go) => go.finalizer(vm, signature, of),
         None => Ok(lent(signature, of.word)),
     }
 }
@@ -169,7 +162,7 @@ fn register(
     if finalizer[1] == 0 {
         // A function that is nil panics when it is called.
         let panics = ctx.object_of("struct { code uintptr }");
-        write(panics, vm.called["runtime.panicNil"] as u64);
+        write(panics, vm.code.called["runtime.panicNil"] as u64);
         finalizer[1] = panics as u64;
     }
     let info = TypeInfo::of(object[0]).ok_or("first argument is nil")?;

@@ -7,7 +7,7 @@ use minigo_front::types::{Ty, basic};
 use super::library::{self, outcome, write_error};
 use super::object::{bytes, copy_bytes, read};
 use super::value::{self, Held};
-use super::{Ctx, equal, fail, finalize, map, object, sched, text};
+use super::{Ctx, TypeInfo, equal, fail, finalize, map, object, sched, text};
 
 /// A function of the host: name, address, number of words.
 pub(crate) type Helper = (&'static str, *const (), usize);
@@ -59,7 +59,7 @@ macro_rules! hosts {
 }
 
 /// Functions of the library that functions of the host call.
-pub(crate) const CALLED: [&str; 3] = ["runtime.panicText", "runtime.fault", "runtime.panicNil"];
+pub(crate) const CALLED: [&str; 3] = ["runtime.die", "runtime.fault", "runtime.panicNil"];
 
 pub(crate) const HELPERS: &[Helper] = hosts! {
     "new"(ctx, site: usize) object::new(ctx, site);
@@ -81,9 +81,19 @@ pub(crate) const HELPERS: &[Helper] = hosts! {
         ctx.leave([new, length as usize, length as usize])
     };
 
-    "runtime.panicAssertion"(ctx, info: u64, to: Ty, from: Ty) fail::assertion(ctx, info, to, from);
-    "runtime.raise"(ctx, info: usize, word: usize) fail::value(ctx, info, word);
-    "runtime.stackOverflow"(_ctx) fail::stack_overflow();
+    "runtime.typeText"(ctx, ty: Ty) ctx.leave_text(ctx.types().show(ty).as_bytes());
+    "runtime.isInterface"(ctx, ty: Ty) ctx.types().is_interface(ty);
+    "runtime.missing"(ctx, info: u64, _word: u64, interface: Ty) {
+        let missing = |info: &TypeInfo| ctx.types().missing_method(info.ty, interface);
+        let missing = TypeInfo::of(info).and_then(missing);
+        ctx.leave_text(missing.map_or(&[], |(name, _)| name.as_bytes()))
+    };
+    "runtime.raise"(ctx, panic: usize) ctx.panicking = panic;
+    "runtime.same"(_ctx, info: u64, word: u64, other: u64, with: u64)
+        (info, word) == (other, with);
+    "runtime.fatal"(_ctx, text: u64, length: u64) fail::end(bytes(text, length));
+    "runtime.stackOverflow"(_ctx)
+        fail::end(b"runtime: goroutine stack exceeds 1000000000-byte limit\nfatal error: stack overflow");
     "recover"(ctx, frame: usize) fail::recover(ctx, frame);
     "defer_begin"(ctx, frame: usize) fail::defer_begin(ctx, frame);
     "defer_after"(ctx, frame: usize) fail::defer_after(ctx, frame);

@@ -27,6 +27,12 @@ impl TypeInfo {
         unsafe { std::ptr::with_exposed_provenance::<TypeInfo>(word as usize).as_ref() }
     }
 
+    /// Sets the code of the methods, by number.
+    pub(crate) fn set_methods(&self, codes: Vec<usize>) {
+        self.methods
+            .store(codes.leak().as_mut_ptr(), Ordering::Release);
+    }
+
     /// The word that stands for a type in interfaces.
     pub(super) fn address(vm: &Vm, ty: Ty) -> usize {
         std::ptr::from_ref(&vm.infos[ty.0 as usize]).expose_provenance()
@@ -270,15 +276,16 @@ pub(super) fn implements(ctx: &mut Ctx, info: u64, interface: Ty) -> bool {
 }
 
 /// Visits what collections must keep besides what frames refer to.
-pub(super) fn visit_roots(vm: &Vm, globals: &[usize], visit: &mut dyn FnMut(usize)) {
-    globals.iter().for_each(|at| visit(read(*at) as usize));
+pub(super) fn visit_roots(vm: &Vm, visit: &mut dyn FnMut(usize)) {
+    vm.code
+        .roots
+        .iter()
+        .for_each(|at| visit(read(*at) as usize));
     for context in lock(&vm.contexts).iter() {
         // SAFETY: M4: contexts are listed as long as they exist, and no thread that has one runs
         // while a collection visits roots.
         let ctx = unsafe { &*std::ptr::with_exposed_provenance::<Ctx>(*context) };
-        let chains = ctx.panics.iter().map(|panic| &panic.chain);
-        let panics = chains.chain([&ctx.pending]).flatten();
-        panics.for_each(|(value, _)| visit(value[1]));
+        visit(ctx.panicking);
+        ctx.panics.iter().for_each(|panic| visit(panic.object));
     }
-    vm.sched.visit(visit);
 }

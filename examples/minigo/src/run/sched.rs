@@ -19,7 +19,7 @@ use fing::executor::Budget;
 
 use super::fail::{self, OrFatal};
 use super::object::{Sites, read};
-use super::{BUFFER_WORDS, Ctx, Entry, RESULT_WORDS, VM, Vm, lock};
+use super::{BUFFER_WORDS, Ctx, RESULT_WORDS, VM, Vm, lock};
 
 /// Bytes of a goroutine's stack.
 pub(crate) const STACK: usize = 64 << 20;
@@ -42,8 +42,6 @@ struct State {
     last: usize,
     /// The finalizers' goroutine waits for something to run.
     idle: bool,
-    /// Closures that goroutines were started with and have not called yet.
-    starting: HashMap<usize, usize>,
 }
 
 #[derive(Debug, Default)]
@@ -56,11 +54,6 @@ pub(super) struct Sched {
 impl Sched {
     pub(super) fn ready(&self, number: usize) {
         lock(&self.state).ready.push_back(number);
-    }
-
-    pub(super) fn visit(&self, visit: &mut dyn FnMut(usize)) {
-        let state = lock(&self.state);
-        state.starting.values().for_each(|closure| visit(*closure));
     }
 
     /// How many goroutines there are, without that of the finalizers.
@@ -131,7 +124,6 @@ impl Ctx {
             mutator,
             number,
             panics: Vec::new(),
-            pending: Vec::new(),
             sites,
             prepared: Vec::new(),
             _stack: stack,
@@ -170,14 +162,13 @@ impl Ctx {
 
     /// Calls a function of the library, one of [`CALLED`](super::CALLED).
     pub(super) fn call_library(&mut self, name: &str, words: [usize; 4]) {
-        self.call_code(self.vm.called[name], 0, words);
+        self.call_code(self.vm.code.called[name], 0, words);
     }
 
     /// Calls code of no more than four words, whose results are left in the context.
     pub(super) fn call_code(&mut self, code: usize, closure: usize, [a, b, c, d]: [usize; 4]) {
         type Function = extern "C" fn(usize, *mut Ctx, usize, usize, usize, usize, usize);
-        let Entry(entry) = self.vm.entry;
-        let entry = std::ptr::with_exposed_provenance::<()>(entry);
+        let entry = std::ptr::with_exposed_provenance::<()>(self.vm.code.entry);
         // SAFETY: M2: the entry has this signature, and calls `code` with a context, a closure and
         // four words, of which functions of fewer ignore the rest.
         let entry: Function = unsafe { std::mem::transmute(entry) };
@@ -225,33 +216,37 @@ fn spawn(vm: &'static Vm, number: usize, body: impl FnOnce(&mut Ctx) + Send + 's
     state.threads.insert(number, thread.thread().clone());
 }
 
-/// Runs the goroutine of `main`, and ends the process when it returns.
-pub(super) fn run_main(vm: &'static Vm, start: usize) -> ! {
-    lock(&vm.sched.state).last = FINALIZERS;
-    spawn(vm, MAIN, move |ctx| {
-        ctx.call_code(start, 0, [0; 4]);
-        fail::check(ctx);
-        vm.exit(0)
-    });
-    vm.sched.give(MAIN);
-    loop {
-        thread::park();
+impl Vm {
+    /// Runs the goroutine of `main`, and ends the process when it returns.
+    pub(crate) fn run(&'static self) -> ! {
+        lock(&self.sched.state).last = FINALIZERS;
+        spawn(self, MAIN, |ctx| {
+            ctx.call_code(self.code.start, 0, [0; 4]);
+            fail::check(ctx);
+            self.exit(0)
+        });
+        self.sched.give(MAIN);
+        loop {
+            thread::park();
+        }
     }
 }
 
 /// The statement `go`.
 pub(super) fn go(ctx: &mut Ctx, closure: usize) {
-    let vm = ctx.vm;
+    let (vm, mutator) = (ctx.vm, ctx.mutator());
+    let closure = mutator.adopt(closure).and_then(|it| mutator.root(it));
+    let closure = closure.or_fatal("minigo");
     let mut state = lock(&vm.sched.state);
     state.last += 1;
     let number = state.last;
-    state.starting.insert(number, closure);
     state.ready.push_back(number);
     drop(state);
     spawn(vm, number, move |ctx| {
         // From here on it is kept by the frame of its function, as long as that needs it.
-        lock(&vm.sched.state).starting.remove(&number);
-        ctx.call(closure, 0, 0);
+        let address = closure.addr();
+        drop(closure);
+        ctx.call(address, 0, 0);
     });
 }
 
