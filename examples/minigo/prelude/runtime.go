@@ -256,6 +256,17 @@ func panicAssertion(v any, to, from int) {
 const nilPointer = "invalid memory address or nil pointer dereference"
 
 func panicNil()    { panic(errorString(nilPointer)) }
+// panicMethod: a nil pointer has no value for a method of the type behind it.
+func panicMethod(of, method string) {
+	short := of
+	for i := range len(of) {
+		if of[i] == '.' {
+			short = of[i+1:]
+		}
+	}
+	panic(plainError("value method " + of + "." + method + " called using nil *" + short + " pointer"))
+}
+
 func panicDivide() { panic(errorString("integer divide by zero")) }
 func panicShift()  { panic(errorString("negative shift amount")) }
 func stackOverflow()

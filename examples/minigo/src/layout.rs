@@ -21,17 +21,15 @@ pub(crate) const MAX_WORDS: usize = 32;
 
 /// What the types say of words.
 pub(crate) trait Words {
-    /// The fields of a struct and where they begin, or the elements of an array. As large arrays
-    /// are not held in registers, not more elements are listed than show that one is large.
-    fn parts(&self, ty: Ty) -> Vec<(Ty, u64)>;
+    /// The types of the fields of a struct, or of the elements of an array. As large arrays are not
+    /// held in registers, not more elements are listed than show that one is large.
+    fn parts(&self, ty: Ty) -> Vec<Ty>;
 
     /// The words of a value: of large arrays, too many, but not all.
     fn words(&self, ty: Ty) -> Vec<Word>;
 
-    /// The words of values one behind the other.
-    fn words_of<'t>(&self, types: impl IntoIterator<Item = &'t Ty>) -> Vec<Word> {
-        types.into_iter().flat_map(|ty| self.words(*ty)).collect()
-    }
+    /// The words of values one behind the other, from an offset on.
+    fn words_of(&self, types: &[Ty], offset: u64) -> Vec<Word>;
 
     /// Whether a value is not held in registers.
     fn is_large(&self, ty: Ty) -> bool {
@@ -40,30 +38,17 @@ pub(crate) trait Words {
 }
 
 impl Words for Types {
-    fn parts(&self, ty: Ty) -> Vec<(Ty, u64)> {
+    fn parts(&self, ty: Ty) -> Vec<Ty> {
         match self.kind(ty) {
-            Kind::Struct(fields) => {
-                let types = fields.iter().map(|field| field.ty);
-                types.zip(self.offsets(fields)).collect()
-            }
-            Kind::Array(n, of) => {
-                let listed = 0..(*n).min(MAX_WORDS as u64 + 1);
-                listed.map(|index| (*of, index * self.size(*of))).collect()
-            }
+            Kind::Struct(fields) => fields.iter().map(|field| field.ty).collect(),
+            Kind::Array(count, of) => vec![*of; (MAX_WORDS + 1).min(*count as usize)],
             _ => Vec::new(),
         }
     }
 
     fn words(&self, ty: Ty) -> Vec<Word> {
         if self.has_parts(ty) {
-            let of_part = |(part, before): (Ty, u64)| {
-                let words = self.words(part).into_iter();
-                words.map(move |word| Word {
-                    offset: word.offset + before as u32,
-                    ..word
-                })
-            };
-            return self.parts(ty).into_iter().flat_map(of_part).collect();
+            return self.words_of(&self.parts(ty), 0);
         }
         let words = scalars(self, ty).iter().zip(0u32..);
         let word = |(&(clif, reference), index)| Word {
@@ -72,6 +57,18 @@ impl Words for Types {
             offset: 8 * index,
         };
         words.map(word).collect()
+    }
+
+    fn words_of(&self, types: &[Ty], offset: u64) -> Vec<Word> {
+        let places = self.places(offset, types.iter().copied());
+        let words = |(ty, place): (&Ty, u64)| {
+            let words = self.words(*ty).into_iter();
+            words.map(move |word| Word {
+                offset: word.offset + place as u32,
+                ..word
+            })
+        };
+        types.iter().zip(places).flat_map(words).collect()
     }
 }
 

@@ -54,21 +54,14 @@ pub fn check_program(name: &str, text: &str) -> Result<(), CompileError> {
 /// # Errors
 /// What is wrong with the program, or what this machine lacks, as text.
 pub fn run_program(name: &str, text: &str, options: Options) -> Result<(), String> {
-    let prepare = || {
-        let program = load(name, text, options.test, PRELUDE);
+    let (name, text) = (name.to_owned(), text.to_owned());
+    let prepare = move || {
+        let program = load(&name, &text, options.test, PRELUDE);
         run::prepare(program.map_err(|error| error.to_string())?, options)
     };
     // The thread of the first goroutine takes over the memory that this one gives back.
-    let ready = thread::scope(|scope| {
-        let builder = thread::Builder::new().stack_size(run::STACK);
-        match builder
-            .spawn_scoped(scope, prepare)
-            .map(|thread| thread.join())
-        {
-            Ok(Ok(ready)) => ready,
-            Ok(Err(panic)) => resume_unwind(panic),
-            Err(error) => Err(format!("no thread for the compiler: {error}")),
-        }
-    });
+    let thread = thread::Builder::new().stack_size(run::STACK).spawn(prepare);
+    let thread = thread.map_err(|error| format!("no thread for the compiler: {error}"))?;
+    let ready = thread.join().unwrap_or_else(|panic| resume_unwind(panic));
     ready?.map_or(Ok(()), |vm| vm.run())
 }

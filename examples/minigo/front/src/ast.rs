@@ -24,7 +24,7 @@ pub struct Expr {
 
 impl Expr {
     /// What is in the parentheses, if there are any.
-    pub(crate) fn inside_parens(&self) -> &Expr {
+    pub fn inside_parens(&self) -> &Expr {
         match &self.kind {
             ExprKind::Paren(inside) => inside.inside_parens(),
             _ => self,

@@ -31,6 +31,22 @@ impl Const {
             _ => None,
         }
     }
+
+    /// The bits that it is in memory as a value of a type that it fits, which is not of text.
+    pub fn bits(&self, types: &Types, ty: Ty) -> u64 {
+        let float = |value: &BigRational| match types.size(ty) {
+            // There is no constant -0.
+            4 => u64::from((nearest::<f32>(value).unwrap_or_default() + 0.0).to_bits()),
+            _ => (nearest::<f64>(value).unwrap_or_default() + 0.0).to_bits(),
+        };
+        match self {
+            Const::Bool(value) => u64::from(*value),
+            Const::Int(value) if types.is_float(ty) => float(&BigInt::from(*value).into()),
+            Const::Float(value) if types.is_float(ty) => float(value),
+            // Only the low bits count: the checker has seen that the value fits.
+            number => number.int().unwrap_or(0) as u64 & (u64::MAX >> (64 - 8 * types.size(ty))),
+        }
+    }
 }
 
 /// `a op b` of two constants of one type; `None` where the operator isn't defined, or the result
@@ -80,7 +96,7 @@ pub(crate) fn exact(digits: &str, radix: u32, base: u32, exponent: i32) -> Optio
 }
 
 /// The float that is nearest to an exact number.
-pub fn nearest<F: FromStr>(value: &BigRational) -> Option<F> {
+fn nearest<F: FromStr>(value: &BigRational) -> Option<F> {
     // Halfway between two floats is no number with more digits behind the point, so of what comes
     // after these it only matters whether it is 0.
     const DIGITS: u32 = 1100;

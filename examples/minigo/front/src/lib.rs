@@ -16,6 +16,7 @@ mod sizes;
 mod source;
 pub mod types;
 
-pub use constant::{Const, nearest};
+pub use constant::Const;
 pub use load::{Library, load};
+pub use sizes::Compared;
 pub use source::{CompileError, Pos};

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::ast::{ExprId, FuncDecl, Name, ValueSpec};
+use crate::ast::{Expr, ExprId, FuncDecl, Name, ValueSpec};
 use crate::constant::Const;
 use crate::source::{CompileError, Fault, Pos, Sources};
 use crate::types::{DeclaredMethod, Method, Ty, Types};
@@ -18,34 +18,38 @@ pub struct FuncId(pub u32);
 
 /// Makes of a table of the builtin functions the enum, and what is known of each.
 macro_rules! builtins {
-    ($($builtin:ident $package:literal $name:literal $least:literal $most:expr;)*) => {
+    ($($builtin:ident $package:literal $name:literal $least:literal $most:expr, $library:expr;)*) => {
         /// A builtin function.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Builtin { $(#[doc = $name] $builtin,)* }
-        pub(crate) const BUILTINS: &[(Builtin, &str, &str, usize, usize)] =
-            &[$((Builtin::$builtin, $package, $name, $least, $most),)*];
+        pub(crate) const BUILTINS: &[(Builtin, &str, &str, usize, usize, Option<InLibrary>)] =
+            &[$((Builtin::$builtin, $package, $name, $least, $most, $library),)*];
     };
 }
 
-// Package, unless it is predeclared, name, the least and the most arguments.
+/// A function of the library that a call is made of: its package and its name.
+pub(crate) type InLibrary = (&'static str, &'static str);
+
+// Package, unless it is predeclared, name, the least and the most arguments, and what a call is one
+// of for all arguments.
 builtins! {
-    Append "" "append" 1 usize::MAX;
-    Cap "" "cap" 1 1;
-    Clear "" "clear" 1 1;
-    Close "" "close" 1 1;
-    Copy "" "copy" 2 2;
-    Delete "" "delete" 2 2;
-    Len "" "len" 1 1;
-    Make "" "make" 1 3;
-    Max "" "max" 1 usize::MAX;
-    Min "" "min" 1 usize::MAX;
-    New "" "new" 1 1;
-    Panic "" "panic" 1 1;
-    Print "" "print" 0 usize::MAX;
-    Println "" "println" 0 usize::MAX;
-    Recover "" "recover" 0 0;
-    AddCleanup "runtime" "AddCleanup" 3 3;
-    WeakMake "weak" "Make" 1 1;
+    Append "" "append" 1 usize::MAX, None;
+    Cap "" "cap" 1 1, None;
+    Clear "" "clear" 1 1, None;
+    Close "" "close" 1 1, Some(("channel", "closing"));
+    Copy "" "copy" 2 2, None;
+    Delete "" "delete" 2 2, None;
+    Len "" "len" 1 1, None;
+    Make "" "make" 1 3, None;
+    Max "" "max" 1 usize::MAX, None;
+    Min "" "min" 1 usize::MAX, None;
+    New "" "new" 1 1, None;
+    Panic "" "panic" 1 1, Some(("runtime", "panicValue"));
+    Print "" "print" 0 usize::MAX, Some(("runtime", "print"));
+    Println "" "println" 0 usize::MAX, Some(("runtime", "line"));
+    Recover "" "recover" 0 0, None;
+    AddCleanup "runtime" "AddCleanup" 3 3, None;
+    WeakMake "weak" "Make" 1 1, Some(("runtime", "weakMake"));
 }
 
 /// What a name stands for.
@@ -73,10 +77,9 @@ pub struct Var {
     pub(crate) name: Name,
     /// Its type.
     pub ty: Ty,
-    /// Where it is declared.
-    pub pos: Pos,
+    pub(crate) pos: Pos,
     /// The function that declares it; none: a global.
-    pub func: Option<FuncId>,
+    pub(crate) func: Option<FuncId>,
     /// Lives in an object of its own: its address is taken, it has an array, or a literal captures
     /// it that does not just copy it.
     pub boxed: bool,
@@ -170,12 +173,16 @@ pub struct Program {
     /// What selectors select.
     pub selections: HashMap<ExprId, Selection>,
     pub(crate) calls: HashMap<ExprId, CallKind>,
-    /// The functions of literals, and those that the checker has made for calls.
+    /// The functions of literals, and those that calls are calls of which do not name a function:
+    /// of the library, or made by the checker.
     pub literals: HashMap<ExprId, FuncId>,
     /// Which fields or elements the values of literals are.
     pub parts: HashMap<ExprId, usize>,
     /// The variables that clauses of type switches bind, by the clause.
     pub clause_vars: HashMap<Pos, VarId>,
+    /// How many statements that can be left are around those that `break` and `continue` leave, by
+    /// the jump.
+    pub jumps: HashMap<Pos, usize>,
     /// In the order in which they are initialized.
     pub globals: Vec<Global>,
     /// The function `main`.
@@ -198,6 +205,28 @@ impl Program {
     /// All functions.
     pub fn funcs(&self) -> impl Iterator<Item = (FuncId, &Func)> {
         (0..).map(FuncId).zip(&self.funcs)
+    }
+
+    /// What an expression names, by itself or as a member of a package.
+    pub fn entity(&self, expr: &Expr) -> Option<&Entity> {
+        match self.selections.get(&expr.id) {
+            Some(Selection::Package(entity)) => Some(entity),
+            _ => self.uses.get(&expr.id),
+        }
+    }
+
+    /// The variable that an expression names.
+    pub fn named_var(&self, expr: &Expr) -> Option<VarId> {
+        match self.entity(expr) {
+            Some(Entity::Var(var)) => Some(*var),
+            _ => None,
+        }
+    }
+
+    /// The local variable that a name on the left side of an assignment declares.
+    pub fn declared(&self, name: &Expr) -> Option<VarId> {
+        let declares = |var: &Var| var.pos == name.pos && var.func.is_some();
+        self.named_var(name).filter(|id| declares(self.var(*id)))
     }
 
     /// The type of an expression.

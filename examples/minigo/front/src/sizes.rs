@@ -1,8 +1,56 @@
-//! How values lie in memory, which is Go's layout.
+//! How values lie in memory, which is Go's layout, and by which parts they are compared.
 
 use crate::types::{Basic, Field, Kind, Ty, Types};
 
+/// What a value is compared by; structs and arrays are lists of such parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compared {
+    /// So many bytes, which are equal.
+    Bytes(u64),
+    /// A floating-point number of so many bytes.
+    Float(u64),
+    /// Text.
+    Text,
+    /// What an interface holds.
+    Interface,
+}
+
 impl Types {
+    /// What values of the type are compared by, and where it is.
+    pub fn compared(&self, ty: Ty) -> Vec<(u64, Compared)> {
+        let mut parts = Vec::new();
+        self.add_compared(ty, 0, &mut parts);
+        parts
+    }
+
+    fn add_compared(&self, ty: Ty, at: u64, parts: &mut Vec<(u64, Compared)>) {
+        let count = match self.kind(ty) {
+            Kind::Struct(fields) => fields.len(),
+            Kind::Array(count, _) => *count as usize,
+            _ => 0,
+        };
+        for index in 0..count {
+            let (part, offset) = self.part(ty, index);
+            self.add_compared(part, at + offset, parts);
+        }
+        let size = self.size(ty);
+        let part = match self.kind(ty) {
+            Kind::Struct(_) | Kind::Array(..) => return,
+            Kind::Interface(_) => Compared::Interface,
+            _ if self.is_string(ty) => Compared::Text,
+            _ if self.is_float(ty) => Compared::Float(size),
+            _ => Compared::Bytes(size),
+        };
+        match (parts.last_mut(), part) {
+            (Some((start, Compared::Bytes(count))), Compared::Bytes(more))
+                if *start + *count == at =>
+            {
+                *count += more;
+            }
+            _ => parts.push((at, part)),
+        }
+    }
+
     /// Bytes, and their alignment.
     pub fn size_align(&self, ty: Ty) -> (u64, u64) {
         use Basic::*;
@@ -33,6 +81,16 @@ impl Types {
                 let size = self.integer(ty).map_or(8, |(bits, _)| u64::from(bits / 8));
                 (size, size)
             }
+        }
+    }
+
+    /// A field of a struct, or an element of an array or of what a slice has: its type, and where
+    /// it is.
+    pub fn part(&self, ty: Ty, index: usize) -> (Ty, u64) {
+        match self.kind(ty) {
+            Kind::Array(_, of) | Kind::Slice(of) => (*of, index as u64 * self.size(*of)),
+            Kind::Struct(fields) => (fields[index].ty, self.offsets(fields)[index]),
+            _ => unreachable!("checked to have parts"),
         }
     }
 

@@ -59,8 +59,6 @@ impl<'p> Body<'_, '_, 'p> {
         match self.types.kind(ty) {
             Kind::Slice(_) if cap => value[2],
             Kind::Map(..) => self.host("map_len", &value),
-            Kind::Chan(..) if cap => self.library("channel.capacity", &value)[0],
-            Kind::Chan(..) => self.library("channel.length", &value)[0],
             _ => value[1],
         }
     }

@@ -1,6 +1,8 @@
 //! What all constructs are made of: words, memory, objects, branches, checks, calls of the host.
 #![forbid(unsafe_code)]
 
+use std::cmp::Ordering;
+
 use cranelift_codegen::ir::{BlockArg, FuncRef, Inst, Type};
 use cranelift_frontend::Variable;
 
@@ -91,9 +93,18 @@ impl<'p> Body<'_, '_, 'p> {
         self.declared_as(word, value)
     }
 
-    pub(super) fn load(&self, ty: Ty, at: Value, offset: i32) -> Vals {
+    fn load_words(&self, words: &[Word], at: Value, offset: i32) -> Vals {
         let load = |word| self.load_word(word, at, offset);
-        self.words(ty).iter().map(load).collect()
+        words.iter().map(load).collect()
+    }
+
+    pub(super) fn load(&self, ty: Ty, at: Value, offset: i32) -> Vals {
+        self.load_words(&self.words(ty), at, offset)
+    }
+
+    /// Values that lie one behind the other, from an offset on.
+    pub(super) fn load_all(&self, types: &[Ty], at: Value, offset: u64) -> Vals {
+        self.load_words(&self.types.words_of(types, offset), at, 0)
     }
 
     pub(super) fn load_int(&self, at: Value, offset: i32) -> Value {
@@ -109,25 +120,18 @@ impl<'p> Body<'_, '_, 'p> {
         self.ins(|ins| ins.store(flags, value, at, offset));
     }
 
-    pub(super) fn store(&self, ty: Ty, values: &[Value], at: Value, offset: i32) {
-        for (word, value) in self.words(ty).iter().zip(values) {
+    fn store_words(&self, words: &[Word], values: &[Value], at: Value, offset: i32) {
+        for (word, value) in words.iter().zip(values) {
             self.store_int(*value, at, offset + word.offset as i32);
         }
     }
 
-    /// Values that lie one behind the other, from an offset on.
-    pub(super) fn load_all(&self, types: &[Ty], at: Value, offset: u64) -> Vals {
-        let offsets = self.types.places(offset, types.iter().copied());
-        let load = |(ty, offset): (&Ty, u64)| self.load(*ty, at, offset as i32);
-        types.iter().zip(offsets).flat_map(load).collect()
+    pub(super) fn store(&self, ty: Ty, values: &[Value], at: Value, offset: i32) {
+        self.store_words(&self.words(ty), values, at, offset);
     }
 
     pub(super) fn store_all(&self, types: &[Ty], values: &[Value], at: Value, offset: u64) {
-        let offsets = self.types.places(offset, types.iter().copied());
-        let values = self.split(values, types);
-        for ((ty, values), offset) in types.iter().zip(values).zip(offsets) {
-            self.store(*ty, &values, at, offset as i32);
-        }
+        self.store_words(&self.types.words_of(types, offset), values, at, 0);
     }
 
     /// An address that leads into an object.
@@ -351,9 +355,8 @@ impl<'p> Body<'_, '_, 'p> {
     /// Calls a function of the host through its exit stub. What it returns is no reference until
     /// it is declared to be one.
     pub(super) fn host(&self, name: &str, args: &[Value]) -> Value {
-        let Some((name, _, params)) = HELPERS.iter().find(|(known, ..)| *known == name) else {
-            unreachable!("{name} is no function of the host");
-        };
+        let found = HELPERS.iter().find(|(known, ..)| *known == name);
+        let (name, _, params) = found.expect("a function of the host");
         assert_eq!(*params, args.len(), "{name}");
         let callee = self.func_ref(&Unit::Exit(name, *params));
         let call = self.ins(|ins| ins.call(callee, &[&[self.ctx], args].concat()));
@@ -367,29 +370,21 @@ impl<'p> Body<'_, '_, 'p> {
         result
     }
 
-    /// A word as the host takes it, of 64 bits.
-    pub(super) fn host_word(&self, value: Value) -> Value {
-        let ty = self.b().func.dfg.value_type(value);
-        let bits = match ty.is_float() {
-            true => self.ins(|ins| ins.bitcast(ty.as_int(), MemFlagsData::new(), value)),
+    /// The low bits of a word as one of another width: what the host takes or returns has 64.
+    pub(super) fn recast(&self, value: Value, to: Type) -> Value {
+        let (from, flags) = (self.type_of(value), MemFlagsData::new());
+        let bits = match from.is_float() {
+            true => self.ins(|ins| ins.bitcast(from.as_int(), flags, value)),
             false => value,
         };
-        match ty.bits() {
-            64 => bits,
-            _ => self.ins(|ins| ins.uextend(I64, bits)),
-        }
-    }
-
-    /// A word that the host has returned.
-    pub(super) fn taken_word(&self, word: &Word, value: Value) -> Value {
-        let (ty, flags) = (word.clif, MemFlagsData::new());
-        let bits = match ty.bits() {
-            64 => value,
-            _ => self.ins(|ins| ins.ireduce(ty.as_int(), value)),
+        let bits = match to.bits().cmp(&from.bits()) {
+            Ordering::Less => self.ins(|ins| ins.ireduce(to.as_int(), bits)),
+            Ordering::Equal => bits,
+            Ordering::Greater => self.ins(|ins| ins.uextend(to.as_int(), bits)),
         };
-        match ty.is_float() {
-            true => self.ins(|ins| ins.bitcast(ty, flags, bits)),
-            false => self.declared_as(word, bits),
+        match to.is_float() {
+            true => self.ins(|ins| ins.bitcast(to, flags, bits)),
+            false => bits,
         }
     }
 

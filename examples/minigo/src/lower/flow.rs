@@ -3,7 +3,6 @@
 
 use minigo_front::ast::Block as Braces;
 
-use super::body::Jumps;
 use super::*;
 
 /// What a range loop gives its variables, with their types.
@@ -12,8 +11,7 @@ type Items = Vec<(Ty, Vals)>;
 impl<'p> Body<'_, '_, 'p> {
     /// Writes what `break` leaves for `end`, and `continue` for `next`.
     fn with_jumps(&self, end: Block, next: Option<Block>, write: impl FnOnce()) {
-        let label = self.label.take();
-        self.jumps.borrow_mut().push(Jumps { label, end, next });
+        self.jumps.borrow_mut().push((end, next));
         write();
         self.jumps.borrow_mut().pop();
     }
@@ -45,7 +43,7 @@ impl<'p> Body<'_, '_, 'p> {
             }
         };
         self.looping(head, &inner.body, || {
-            let vars = names.iter().filter_map(|name| self.declared(name));
+            let vars = names.iter().filter_map(|name| self.p.declared(name));
             vars.for_each(|var| self.renew(var));
             self.stmts(inner.post.as_slice());
         });
@@ -138,22 +136,12 @@ impl<'p> Body<'_, '_, 'p> {
 
     // Clauses.
 
-    /// Runs the first clause of which a test is not 0, or the default one. `test` is called for
-    /// each expression of a clause, or once for a clause of a select, `begin` before the body.
-    fn clauses(
-        &self,
-        cases: &'p [Case],
-        test: impl Fn(usize, Option<&'p Expr>) -> Value,
-        begin: impl Fn(usize),
-    ) {
+    /// Runs the first clause that is the right one, or the default one. `test` goes to a clause's
+    /// block if it is, `begin` is called before the body.
+    fn clauses(&self, cases: &'p [Case], test: impl Fn(usize, Block), begin: impl Fn(usize)) {
         let entries: Vec<Block> = cases.iter().map(|_| self.b().create_block()).collect();
         let [end] = self.blocks();
-        for (index, case) in cases.iter().enumerate() {
-            let comm = case.comm.iter().map(|_| None);
-            for expr in case.exprs.iter().map(Some).chain(comm) {
-                self.leave_if(test(index, expr), entries[index]);
-            }
-        }
+        (0..cases.len()).for_each(|index| test(index, entries[index]));
         let default = cases.iter().position(Case::is_default);
         self.go_to(default.map_or(end, |index| entries[index]));
         self.with_jumps(end, None, || {
@@ -175,28 +163,30 @@ impl<'p> Body<'_, '_, 'p> {
         if let Some(ExprKind::Assert(over, None)) = tag.map(|tag| &tag.kind) {
             return self.type_switch(&switch.cases, &self.value(over));
         }
-        let tag = tag.map(|tag| (self.value(tag), self.types.default_type(self.ty(tag))));
-        let test = |_, expr: Option<&'p Expr>| match (&tag, expr) {
-            (Some((tag, from)), Some(expr)) => {
-                let ty = self.compared_as(*from, self.ty(expr));
-                let tag = self.as_type(tag.clone(), *from, ty);
-                self.compare_with("==", &tag, expr, ty)
+        // Without a tag it is as if that were `true`.
+        let (tag, from) = match tag {
+            Some(tag) => (self.value(tag), self.types.default_type(self.ty(tag))),
+            None => (vec![self.ins(|ins| ins.iconst(I8, 1))], basic::BOOL),
+        };
+        let test = |index: usize, entry| {
+            for expr in &switch.cases[index].exprs {
+                let ty = self.types.compared_as(from, self.ty(expr));
+                let tag = self.as_type(tag.clone(), from, ty);
+                self.leave_if(self.compare_with("==", &tag, expr, ty), entry);
             }
-            (None, Some(expr)) if self.types.is_interface(self.ty(expr)) => {
-                let truth = vec![self.ins(|ins| ins.iconst(I8, 1))];
-                let tag = self.as_type(truth, basic::BOOL, self.ty(expr));
-                self.compare_with("==", &tag, expr, self.ty(expr))
-            }
-            (None, Some(expr)) => self.value(expr)[0],
-            (_, None) => unreachable!("only a select has clauses without expressions"),
         };
         self.clauses(&switch.cases, test, |_| {});
     }
 
     fn type_switch(&self, cases: &'p [Case], over: &[Value]) {
-        let test = |_, expr: Option<&'p Expr>| match expr {
-            Some(expr) if self.ty(expr) != basic::UNTYPED_NIL => self.is_of(over, self.ty(expr)),
-            _ => self.compared_int(IntCC::Equal, over[0], 0),
+        let test = |index: usize, entry| {
+            for expr in &cases[index].exprs {
+                let is = match self.ty(expr) {
+                    basic::UNTYPED_NIL => self.compared_int(IntCC::Equal, over[0], 0),
+                    ty => self.is_of(over, ty),
+                };
+                self.leave_if(is, entry);
+            }
         };
         self.clauses(cases, test, |index| {
             if let Some(var) = self.p.clause_vars.get(&cases[index].pos) {
@@ -221,7 +211,12 @@ impl<'p> Body<'_, '_, 'p> {
         let found = self.library("channel.run", &[selection[0], waits]);
         // The library does not count the default clause.
         let number = |index| cases[..index].iter().filter_map(comm).count() as i64;
-        let test = |index, _| self.compared_int(IntCC::Equal, found[0], number(index));
+        let test = |index: usize, entry| {
+            if !cases[index].is_default() {
+                let runs = self.compared_int(IntCC::Equal, found[0], number(index));
+                self.leave_if(runs, entry);
+            }
+        };
         let channel = |index: usize| comm(&cases[index])?.channel();
         self.clauses(cases, test, |index| match channel(index) {
             Some((left, chan)) if !left.is_empty() => {

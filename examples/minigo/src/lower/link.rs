@@ -1,6 +1,6 @@
 //! Making the units of a program, and registering them with their stack maps.
 
-use std::collections::HashSet;
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use cranelift_codegen::ir::UserStackMap;
@@ -21,8 +21,8 @@ pub(crate) struct Compiled {
     pub(crate) roots: Vec<usize>,
     /// By type of function that interfaces may hold: see [`Unit::Block`].
     pub(crate) blocks: HashMap<Ty, usize>,
-    /// The code of functions that only pass a call on, in the order of addresses.
-    pub(crate) passing: Vec<Range<usize>>,
+    /// Where the code of functions that only pass a call on begins and ends.
+    pub(crate) passing: BTreeMap<usize, usize>,
     /// Functions of the prelude that the host calls, by name.
     pub(crate) called: HashMap<&'static str, usize>,
     /// The program as Cranelift's text, if that is wanted.
@@ -80,7 +80,9 @@ impl<'p> Lower<'p> {
             std::mem::forget(closure);
         }
         let registered = self.register(frames, entry)?;
-        let passing = self.passing();
+        let passing = self.made.iter().filter(|(.., passes)| *passes);
+        let passing = passing.map(|made| self.range(made));
+        let passing = passing.map(|code| (code.start, code.end)).collect();
         let global = |(var, at): (&VarId, &usize)| {
             let ty = self.p.var(*var).ty;
             *at..at + self.types.size(ty).max(1) as usize
@@ -104,38 +106,20 @@ impl<'p> Lower<'p> {
     /// The code of each method that a type has of those that interfaces have, by number.
     fn method_table(&mut self, ty: Ty) -> Vec<Option<Code>> {
         let methods = self.methods.clone().into_iter().enumerate();
-        let code = |(number, (name, wanted)): (usize, (Name, Ty))| {
-            let found = self.types.find(ty, &name)?;
-            let has = match &found.member {
-                Member::Method(_, method) => {
-                    method.ty == wanted && self.types.in_method_set(ty, &found, method)
-                }
-                Member::Abstract(_, method) => method.ty == wanted && !found.path.is_empty(),
-                Member::Field(_) => false,
-            };
+        // What an interface holds is no interface.
+        let interface = self.types.is_interface(ty);
+        let code = |(number, method): (usize, Method)| {
+            let has = !interface && self.types.implementation(ty, &method).is_some();
             has.then(|| self.code(&Unit::Wrapper(number, ty)))
         };
         methods.map(code).collect()
     }
 
-    /// Where the code is of functions between others.
-    fn passing(&self) -> Vec<Range<usize>> {
-        let passes = |unit: &Unit| match unit {
-            Unit::Bound(..) | Unit::Wrapper(..) => true,
-            Unit::Func(id) => self.p.func(*id).made,
-            _ => false,
-        };
-        let units = self.units.iter().filter(|(unit, _)| passes(unit));
-        let codes: HashSet<Code> = units.map(|(_, code)| *code).collect();
-        let made = self.made.iter().filter(|(code, ..)| codes.contains(code));
-        let range = |(code, bytes, _): &Made| {
-            let start = self.module.get_finalized_function(*code);
-            let start = start.expose_provenance();
-            start..start + *bytes as usize
-        };
-        let mut ranges: Vec<Range<usize>> = made.map(range).collect();
-        ranges.sort_unstable_by_key(|range| range.start);
-        ranges
+    /// Where a unit's code is.
+    fn range(&self, (code, bytes, ..): &Made) -> Range<usize> {
+        let start = self.module.get_finalized_function(*code);
+        let start = start.expose_provenance();
+        start..start + *bytes as usize
     }
 
     /// Compiles a unit, and keeps its stack maps.
@@ -157,7 +141,13 @@ impl<'p> Lower<'p> {
             let maps = compiled.buffer.user_stack_maps().iter();
             let slots = |map: &UserStackMap| map.entries().map(|(_, slot)| slot).collect();
             let maps = maps.map(|(at, _, map)| (*at, slots(map))).collect();
-            self.made.push((code, compiled.buffer.total_size(), maps));
+            let passes = match unit {
+                Unit::Bound(..) | Unit::Wrapper(..) => true,
+                Unit::Func(id) => self.p.func(*id).made,
+                _ => false,
+            };
+            self.made
+                .push((code, compiled.buffer.total_size(), maps, passes));
         }
     }
 
@@ -166,14 +156,13 @@ impl<'p> Lower<'p> {
         reason = "states what code is where, and what its stack maps are"
     )]
     fn register(&self, frames: &Frames, entry: Code) -> Result<Vec<RegisteredCode>, String> {
-        let register = |(code, bytes, maps): &Made| {
-            let start = self.module.get_finalized_function(*code);
-            let start = start.expose_provenance();
+        let register = |made: &Made| {
+            let (code, _, maps, _) = made;
             let callers = match *code == entry {
                 true => Callers::Any,
                 false => Callers::Registered,
             };
-            let (code, maps) = (start..start + *bytes as usize, maps.clone());
+            let (code, maps) = (self.range(made), maps.clone());
             // SAFETY: I31: Cranelift has compiled it with frame pointers, these are its maps, and
             // it calls the host through exit stubs, on stacks of these frames.
             unsafe { frames.add(code, callers, maps) }.map_err(message)

@@ -82,8 +82,8 @@ enum Unit {
     Entry,
 }
 
-/// A unit's code, how many bytes it has, and its stack maps.
-type Made = (Code, u32, Vec<(u32, Vec<u32>)>);
+/// A unit's code, how many bytes it has, its stack maps, and whether it only passes a call on.
+type Made = (Code, u32, Vec<(u32, Vec<u32>)>, bool);
 
 /// A program on its way to machine code.
 pub(crate) struct Lower<'p> {
@@ -98,8 +98,8 @@ pub(crate) struct Lower<'p> {
     infos: &'static [TypeInfo],
     /// Types that interfaces may hold.
     held: Vec<Ty>,
-    /// Methods that interfaces have, with their types, by number.
-    methods: Vec<(Name, Ty)>,
+    /// Methods that interfaces have, by number.
+    methods: Vec<Method>,
     /// The closures of functions that capture nothing, by their code. They are roots for ever.
     closures: HashMap<Code, Handle>,
     /// Where the globals are.
@@ -219,17 +219,16 @@ impl<'p> Lower<'p> {
     }
 
     /// The number of a method that interfaces have.
-    fn method_number(&mut self, name: &Name, ty: Ty) -> usize {
-        let mut known = self.methods.iter();
-        let found = known.position(|(known, of)| known == name && *of == ty);
+    fn method_number(&mut self, method: &Method) -> usize {
+        let found = self.methods.iter().position(|known| known == method);
         found.unwrap_or_else(|| {
-            self.methods.push((name.clone(), ty));
+            self.methods.push(method.clone());
             self.methods.len() - 1
         })
     }
 
     fn abstract_target(&mut self, method: &Method) -> Target {
-        Target::Abstract(self.method_number(&method.name, method.ty), method.ty)
+        Target::Abstract(self.method_number(method), method.ty)
     }
 
     /// The number of a type of the heap's, and how far apart the objects of its windows are; none:
@@ -254,11 +253,8 @@ impl<'p> Lower<'p> {
     }
 
     fn make_closure(&mut self) -> Result<Handle, String> {
-        let site = self.heap.site("struct { code uintptr }")?;
-        let made = self
-            .mutator
-            .alloc(self.heap.at_site(site))
-            .map_err(message)?;
+        let id = self.heap.id("struct { code uintptr }")?;
+        let made = self.mutator.alloc(id).map_err(message)?;
         self.mutator.root(made).map_err(message)
     }
 
@@ -301,7 +297,7 @@ impl<'p> Lower<'p> {
             Unit::Entry => (vec![WORD; 7], Vec::new()),
             Unit::Block(_) => (vec![WORD, REFERENCE, WORD, WORD], Vec::new()),
             Unit::Start | Unit::Bound(_, true) => (vec![WORD, REFERENCE], Vec::new()),
-            Unit::Wrapper(number, _) => self.shape_of(&[], self.methods[*number].1),
+            Unit::Wrapper(number, _) => self.shape_of(&[], self.methods[*number].ty),
             Unit::Bound(target, false) => self.shape_of(&[], self.type_of(target)),
             Unit::Func(id) => {
                 let func = self.p.func(*id);
@@ -313,9 +309,9 @@ impl<'p> Lower<'p> {
     /// The words of a function of this type: the context, the closure, and the arguments.
     fn shape_of(&self, receiver: &[Ty], ty: Ty) -> (Vec<Word>, Vec<Word>) {
         let sig = self.types.func(ty);
-        let args = self.types.words_of(receiver.iter().chain(&sig.params));
-        let params = [vec![WORD, REFERENCE], args].concat();
-        (params, self.types.words_of(&sig.results))
+        let args = [receiver, &sig.params].concat();
+        let params = [vec![WORD, REFERENCE], self.types.words_of(&args, 0)].concat();
+        (params, self.types.words_of(&sig.results, 0))
     }
 
     /// The type of a target, without the receiver.

@@ -5,7 +5,6 @@ use std::cmp::Ordering;
 
 use cranelift_codegen::ir::condcodes::FloatCC;
 use cranelift_codegen::ir::{Opcode, Type};
-use minigo_front::types::Basic;
 
 use super::*;
 
@@ -36,11 +35,6 @@ const OPERATORS: [(&str, Opcode, Opcode, Opcode); 8] = [
 ];
 
 impl<'p> Body<'_, '_, 'p> {
-    /// A word of the host's as a `bool`.
-    pub(super) fn bool_of(&self, value: Value) -> Value {
-        self.ins(|ins| ins.ireduce(I8, value))
-    }
-
     pub(super) fn unary(&self, op: &str, inner: &'p Expr, ty: Ty) -> Vals {
         let value = self.value_as(inner, ty)[0];
         vec![match op {
@@ -63,7 +57,7 @@ impl<'p> Body<'_, '_, 'p> {
             };
         }
         if COMPARISONS.iter().any(|(known, ..)| *known == op) {
-            let ty = self.compared_as(self.ty(left), self.ty(right));
+            let ty = self.types.compared_as(self.ty(left), self.ty(right));
             if self.types.is_large(ty) {
                 // As interfaces do, which hold the addresses of such values.
                 let info = self.lo().hold(ty);
@@ -160,21 +154,6 @@ impl<'p> Body<'_, '_, 'p> {
 
     // Comparisons.
 
-    /// The type as which two values are compared: that of the interface, of the typed one, of the
-    /// wider constant.
-    pub(super) fn compared_as(&self, left: Ty, right: Ty) -> Ty {
-        let types = self.types;
-        match (types.is_untyped(left), types.is_untyped(right)) {
-            _ if left == basic::UNTYPED_NIL => right,
-            _ if right == basic::UNTYPED_NIL => left,
-            (true, true) => types.default_type(left.max(right)),
-            (true, false) => right,
-            (false, true) => left,
-            _ if types.is_interface(right) && !types.is_interface(left) => right,
-            _ => left,
-        }
-    }
-
     /// Compares a value of this type with that of an expression.
     pub(super) fn compare_with(&self, op: &str, a: &[Value], right: &'p Expr, ty: Ty) -> Value {
         let b = self.value_as(right, ty);
@@ -187,9 +166,7 @@ impl<'p> Body<'_, '_, 'p> {
     /// 1 if a comparison holds.
     pub(super) fn compare(&self, op: &str, a: &[Value], b: &[Value], ty: Ty) -> Value {
         let found = COMPARISONS.iter().find(|(known, ..)| *known == op);
-        let Some(&(_, condition, float)) = found else {
-            unreachable!("{op} compares");
-        };
+        let (_, condition, float) = *found.expect("an operator that compares");
         let equal = match self.types.kind(ty) {
             _ if self.types.is_string(ty) => {
                 let order = self.host("compare", &[a, b].concat());
@@ -197,10 +174,10 @@ impl<'p> Body<'_, '_, 'p> {
             }
             _ if self.types.is_float(ty) => return self.ins(|ins| ins.fcmp(float, a[0], b[0])),
             Kind::Interface(_) => {
-                self.bool_of(self.host_checked("interfaces_equal", &[a, b].concat()))
+                self.recast(self.host_checked("interfaces_equal", &[a, b].concat()), I8)
             }
             Kind::Struct(_) | Kind::Array(..) => {
-                let types: Vec<Ty> = self.types.parts(ty).iter().map(|(ty, _)| *ty).collect();
+                let types = self.types.parts(ty);
                 let (a, b) = (self.split(a, &types), self.split(b, &types));
                 let all = self.ins(|ins| ins.iconst(I8, 1));
                 let equal = |all, (ty, (a, b)): (&Ty, (&Vals, &Vals))| {
@@ -230,24 +207,11 @@ impl<'p> Body<'_, '_, 'p> {
             let value = self.value_as(expr, from)[0];
             return vec![self.number(value, from, to)];
         }
-        let elem = |ty: Ty| match types.kind(ty) {
-            Kind::Slice(of) => types.basic(*of),
-            _ => None,
-        };
-        let (from_text, to_text) = (types.is_string(from), types.is_string(to));
-        let function = match (elem(from), elem(to)) {
-            (Some(Basic::Uint8), _) if to_text => "runtime.textOfBytes",
-            (Some(Basic::Int32), _) if to_text => "runtime.textOfRunes",
-            (_, Some(Basic::Uint8)) if from_text => "runtime.bytesOfText",
-            (_, Some(Basic::Int32)) if from_text => "runtime.runesOfText",
-            _ if to_text && !from_text => "runtime.textOfRune",
-            _ => return self.value_as(expr, to),
-        };
-        let mut values = self.value(expr);
-        if types.integer(from).is_some() {
-            values[0] = self.number(values[0], from, basic::INT);
+        if types.is_string(to) && types.integer(from).is_some() {
+            let rune = self.number(self.value(expr)[0], from, basic::INT);
+            return self.library("runtime.textOfRune", &[rune]);
         }
-        self.library(function, &values)
+        self.value_as(expr, to)
     }
 
     /// A number as one of another type.

@@ -107,10 +107,7 @@ impl<'p> Body<'_, '_, 'p> {
 
     /// A field of a struct, or an element of an array.
     pub(super) fn part(&self, place: &Place, ty: Ty, index: usize) -> (Place, Ty) {
-        let (part, offset) = match *self.types.kind(ty) {
-            Kind::Array(_, elem) => (elem, index as u64 * self.types.size(elem)),
-            _ => self.types.parts(ty)[index],
-        };
+        let (part, offset) = self.types.part(ty, index);
         let place = match place {
             Place::Memory(at, before) => Place::Memory(*at, before + offset as i32),
             Place::Pointed(at, before) => Place::Pointed(*at, before + offset as i32),
@@ -118,11 +115,10 @@ impl<'p> Body<'_, '_, 'p> {
                 Place::Indexed(*of, *elem, *by, before + offset as i32)
             }
             Place::Words(variables) => {
-                let count = |ty: Ty| self.types.words(ty).len();
-                let before = self.types.parts(ty).into_iter().take(index);
-                let first = before.map(|(ty, _)| count(ty)).sum();
-                let words = variables.iter().skip(first).take(count(part));
-                Place::Words(words.copied().collect())
+                let words = self.types.words(ty).into_iter().zip(variables);
+                let inside = words.skip_while(|(word, _)| u64::from(word.offset) < offset);
+                let inside = inside.take(self.types.words(part).len());
+                Place::Words(inside.map(|(_, variable)| *variable).collect())
             }
             _ => {
                 let whole = self.variables(ty, &self.read(place, ty));
@@ -144,18 +140,10 @@ impl<'p> Body<'_, '_, 'p> {
         (place, ty)
     }
 
-    /// The variable or other thing that an identifier or a member of a package is.
-    pub(super) fn entity(&self, expr: &Expr) -> Option<&'p Entity> {
-        match self.p.selections.get(&expr.id) {
-            Some(Selection::Package(entity)) => Some(entity),
-            _ => self.p.uses.get(&expr.id),
-        }
-    }
-
     /// The place of an expression, which may be one of its own.
     pub(super) fn place(&self, expr: &'p Expr) -> Place {
-        if let Some(Entity::Var(var)) = self.entity(expr) {
-            return self.var_place(*var);
+        if let Some(var) = self.p.named_var(expr) {
+            return self.var_place(var);
         }
         match (&expr.kind, self.p.selections.get(&expr.id)) {
             (ExprKind::Paren(inner), _) => self.place(inner),

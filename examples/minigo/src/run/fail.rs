@@ -67,11 +67,8 @@ pub(super) fn begin(ctx: &mut Ctx, text: &str) {
 pub(super) fn recover(ctx: &mut Ctx, frame: usize) {
     let called_by = |frame: usize| (read(frame) as usize, read(frame + 8) as usize);
     let (mut caller, mut at) = called_by(frame);
-    let passing = &ctx.vm.code.passing;
-    while passing[..passing.partition_point(|code| code.start <= at)]
-        .last()
-        .is_some_and(|code| code.contains(&at))
-    {
+    let passing = |at| ctx.vm.code.passing.range(..=at).next_back();
+    while passing(at).is_some_and(|(_, end)| at < *end) {
         (caller, at) = called_by(caller);
     }
     let mut value = [0, 0];

@@ -5,11 +5,14 @@
 //! ([`Go`]), one for each closure.
 #![expect(unsafe_code, reason = "states which functions fing is to call")]
 
+use std::sync::Arc;
+
 use fing::error::{AccessErrorKind, AddCleanupError, SetFinalizerError};
 use fing::stubs::signature::Type;
+use fing::types::TypeDesc;
 use fing::{
     Abi, Cleanup, CleanupArgument, CleanupFn, FinalizerFn, FinalizerOptions, HeldValue, Mutator,
-    Pointer, PreparedFinalizer, Runtime, Signature, TypeId,
+    Pointer, PreparedFinalizer, Runtime, Signature,
 };
 use minigo_front::types::{Kind, Sig, Ty};
 
@@ -54,27 +57,26 @@ impl Finalizers {
     }
 }
 
-/// The function that fing calls for a finalizer. `object`: the type of its objects as fing's parser
-/// reads it, if that is not what the function's parameter points to.
+/// The function that fing calls for a finalizer. `object`: the type of its objects, if that is not
+/// what the function's parameter points to.
 fn function(
     vm: &Vm,
     of: Finalizer,
     sig: &Sig,
-    object: Option<String>,
+    object: Option<&Type>,
 ) -> Result<FinalizerFn, String> {
     let go = vm.finalizers.go.as_ref();
-    let text_of = |types: &[Ty]| -> Result<String, String> {
+    let types = |types: &[Ty]| -> Result<Vec<Type>, String> {
         let mut heap = lock(&vm.heap);
-        let texts = types.iter().map(|ty| heap.text(*ty));
-        Ok(texts.collect::<Result<Vec<String>, String>>()?.join(", "))
+        let ty = |ty: &Ty| vm.runtime.types().parse(&heap.text(*ty)?).map_err(message);
+        types.iter().map(ty).collect()
     };
     let results = if go.is_some() { &*sig.results } else { &[] };
-    let param = match object.filter(|_| of.word.is_none()) {
-        Some(object) => format!("*{object}"),
-        None => text_of(&sig.params)?,
+    let params = match object.filter(|_| of.word.is_none()) {
+        Some(object) => vec![Type::pointer_to(object.clone()).map_err(message)?],
+        None => types(&sig.params)?,
     };
-    let text = format!("func({param}) ({})", text_of(results)?);
-    let signature = vm.runtime.types().parse_signature(&text).map_err(message)?;
+    let signature = Signature::new(None, params, types(results)?, false).map_err(message)?;
     match go {
         Some(go) => go.finalizer(vm, signature, of),
         None => Ok(lent(signature, of.word)),
@@ -169,20 +171,18 @@ fn register(
     let shown = types.show(info.ty);
     let elem = types.pointee(info.ty);
     let elem = elem.ok_or_else(|| format!("first argument is {shown}, not pointer"))?;
-    sched::start_finalizers(vm);
-    let ids = {
-        let mut heap = lock(&vm.heap);
-        heap.id(info.ty)
-            .and_then(|pointer| Ok((pointer, heap.id(elem)?)))
-    };
+    let mut heap = lock(&vm.heap);
+    let mut id = |ty| heap.text(ty).and_then(|text| heap.id(&text));
+    let ids = id(info.ty).and_then(|pointer| Ok((pointer, id(elem)?)));
+    drop(heap);
     let (pointer, mut elem) = ids.map_err(|_| "the pointer's type is too large for minigo")?;
     let value = Pointer::typed(pointer, object[1] as usize);
     let mutator = ctx.mutator();
-    let converted = object_at(vm, mutator, object[1] as usize);
+    let converted = object_at(mutator, object[1] as usize);
     let Some(function_info) = TypeInfo::of(finalizer[0]) else {
         let cleared = mutator.clear_finalizer(value).or_else(|error| {
             let converted = converted.filter(|_| is_mismatch(&error));
-            converted.map_or(Err(error), |(value, ..)| mutator.clear_finalizer(value))
+            converted.map_or(Err(error), |(value, _)| mutator.clear_finalizer(value))
         });
         return cleared.map(|_| None).or_else(refused);
     };
@@ -212,12 +212,12 @@ fn register(
     let options = FinalizerOptions::new().context(held);
     let mut set = mutator.set_finalizer_with(value, &called, options);
     let takes = by_interface || types.pointee(param) == types.pointee(info.ty);
-    if let (true, Some((value, ty, text))) = (takes, converted)
+    if let (true, Some((value, made))) = (takes, converted)
         && set.as_ref().is_err_and(is_mismatch)
     {
-        called = function(vm, of, sig, Some(text))?;
+        called = function(vm, of, sig, Some(made.ty()))?;
         set = mutator.set_finalizer_with(value, &called, options);
-        elem = ty;
+        elem = made.id();
     }
     match set {
         Ok(_) => {}
@@ -236,16 +236,11 @@ fn is_mismatch(error: &SetFinalizerError) -> bool {
 }
 
 /// The object that a pointer points to, as one to the type that the object was made as, and that
-/// type, as fing's parser reads it: the pointer may have been converted.
-fn object_at(
-    vm: &Vm,
-    mutator: &Mutator,
-    addr: usize,
-) -> Option<(Pointer<'static>, TypeId, String)> {
-    let ty = mutator.type_of(mutator.adopt(addr).ok()?).ok()?.id();
-    let text = lock(&vm.heap).text_of(ty)?.to_owned();
-    let pointer = vm.runtime.types().pointer_to(ty).ok()?;
-    Some((Pointer::typed(pointer, addr), ty, text))
+/// type: the pointer may have been converted.
+fn object_at(mutator: &Mutator, addr: usize) -> Option<(Pointer<'static>, Arc<TypeDesc>)> {
+    let made = mutator.type_of(mutator.adopt(addr).ok()?).ok()?;
+    let pointer = mutator.types().pointer_to(made.id()).ok()?;
+    Some((Pointer::typed(pointer, addr), made))
 }
 
 /// Go's words for what fing has refused.
@@ -263,7 +258,6 @@ pub(super) fn add_cleanup(
     [function, argument]: [usize; 2],
 ) -> Option<Cleanup> {
     let vm = ctx.vm;
-    sched::start_finalizers(vm);
     let mutator = ctx.mutator();
     let base = base_of(mutator, pointer);
     let within = |addr| base.is_some() && base_of(mutator, addr) == base;

@@ -4,10 +4,9 @@
 
 use minigo_front::types::{Ty, basic};
 
-use super::library::{self, outcome, write_error};
+use super::library::{self, outcome};
 use super::object::{bytes, copy_bytes, read};
-use super::value::{self, Held};
-use super::{Ctx, TypeInfo, equal, fail, finalize, map, object, sched, text};
+use super::{Ctx, TypeInfo, equal, fail, finalize, map, object, sched, text, value};
 
 /// A function of the host: name, address, number of words.
 pub(crate) type Helper = (&'static str, *const (), usize);
@@ -17,6 +16,9 @@ trait Word {
     fn from_word(word: u64) -> Self;
     fn into_word(self) -> u64;
 }
+
+/// The type of what an interface holds, by the interface's first word; void for nil.
+struct Held(Ty);
 
 macro_rules! words {
     ($($type:ty: $word:ident $from:expr, $value:ident $into:expr;)*) => {
@@ -40,6 +42,7 @@ words! {
     f64: word f64::from_bits(word), value value.to_bits();
     bool: word word as u8 != 0, value value.into();
     Ty: word Ty(word as u32), value value.0.into();
+    Held: word Held(TypeInfo::of(word).map_or(basic::VOID, |info| info.ty)), value value.0.into_word();
     (): _word (), _value 0;
 }
 
@@ -71,7 +74,7 @@ pub(crate) const HELPERS: &[Helper] = hosts! {
     "poll"(ctx) ctx.safepoint();
     "interfaces_equal"(ctx, t: u64, a: u64, u: u64, b: u64)
         equal::interfaces_equal(ctx, [t, a], [u, b]);
-    "implements"(ctx, info: u64, interface: Ty) object::implements(ctx, info, interface);
+    "implements"(ctx, held: Held, interface: Ty) object::implements(ctx, held.0, interface);
 
     "concat"(ctx, a: usize, n: usize, b: usize, m: usize) text::concat(ctx, [a, n], [b, m]);
     "compare"(_ctx, a: u64, n: u64, b: u64, m: u64) bytes(a, n).cmp(bytes(b, m)) as i64;
@@ -83,9 +86,8 @@ pub(crate) const HELPERS: &[Helper] = hosts! {
 
     "runtime.typeText"(ctx, ty: Ty) ctx.leave_text(ctx.types().show(ty).as_bytes());
     "runtime.isInterface"(ctx, ty: Ty) ctx.types().is_interface(ty);
-    "runtime.missing"(ctx, info: u64, _word: u64, interface: Ty) {
-        let missing = |info: &TypeInfo| ctx.types().missing_method(info.ty, interface);
-        let missing = TypeInfo::of(info).and_then(missing);
+    "runtime.missing"(ctx, held: Held, _word: u64, interface: Ty) {
+        let missing = ctx.types().missing_method(held.0, interface);
         ctx.leave_text(missing.map_or(&[], |(name, _)| name.as_bytes()))
     };
     "runtime.raise"(ctx, panic: usize) ctx.panicking = panic;
@@ -132,7 +134,7 @@ pub(crate) const HELPERS: &[Helper] = hosts! {
     "runtime.readMemStats"(ctx) library::mem_stats(ctx);
     "debug.SetGCPercent"(ctx, percent: i64) library::set_percent(ctx, percent);
 
-    "runtime.write"(_ctx, at: u64, length: u64) write_error(bytes(at, length));
+    "runtime.write"(_ctx, at: u64, length: u64) drop(library::write_file(2, bytes(at, length)));
     "strings.cased"(_ctx, rune: u64, upper: bool) text::cased(rune, upper);
     "strconv.IsPrint"(_ctx, rune: u64) text::is_print(rune);
     "strconv.decimal"(ctx, value: f64, decimals: i64, bits: u64, exponent: bool) {
@@ -142,37 +144,35 @@ pub(crate) const HELPERS: &[Helper] = hosts! {
     "time.Sleep"(ctx, nanoseconds: i64) ctx.sleep(nanoseconds);
     "time.now"(_ctx) library::now();
 
-    "value.look"(ctx, info: u64, at: u64) {
-        let found = Held::of(ctx, [info, at]).map_or([0; 5], Held::look);
+    "value.look"(ctx, held: Held, at: usize) {
+        let found = value::look(ctx.types(), held.0, at);
         ctx.leave(found)
     };
-    "value.TypeName"(ctx, info: u64, at: u64) {
-        let name = Held::of(ctx, [info, at]).map(|held| ctx.types().show(held.ty));
-        ctx.leave_text(name.as_deref().unwrap_or("<nil>").as_bytes())
+    "value.TypeName"(ctx, held: Held, _at: u64) match held.0 {
+        basic::VOID => ctx.leave_text(b"<nil>"),
+        ty => ctx.leave_text(ctx.types().show(ty).as_bytes()),
     };
-    "value.AsFloat"(ctx, info: u64, at: u64) Held::of(ctx, [info, at]).map_or(0.0, Held::float);
+    "value.AsFloat"(ctx, held: Held, at: usize) equal::float(at, ctx.types().size(held.0));
     "value.AsString"(ctx, _info: u64, at: usize)
         ctx.leave([read(at) as usize, read(at + 8) as usize]);
-    "value.Part"(ctx, info: u64, at: u64, index: usize) {
-        let part = Held::of(ctx, [info, at]).and_then(|held| held.part(index));
+    "value.Part"(ctx, held: Held, at: usize, index: usize) {
+        let part = value::part(ctx.types(), held.0, at, index);
         value::leave(ctx, part)
     };
-    "value.PartType"(ctx, info: u64, at: u64, index: usize) {
-        let part = Held::of(ctx, [info, at]).and_then(|held| held.part(index));
+    "value.PartType"(ctx, held: Held, at: usize, index: usize) {
+        let part = value::part(ctx.types(), held.0, at, index);
         let ty = part.map_or(basic::VOID, |(ty, _)| ty);
         ctx.leave_text(ctx.types().show(ty).as_bytes());
         ctx.results[2] = (ctx.types().integer(ty) == Some((8, false))).into()
     };
-    "value.Field"(ctx, info: u64, at: u64, index: usize) {
-        let name = Held::of(ctx, [info, at]).map_or("", |held| held.field(index));
-        ctx.leave_text(name.as_bytes())
+    "value.Field"(ctx, held: Held, _at: u64, index: usize) {
+        let field = ctx.types().field(held.0, index);
+        ctx.leave_text(field.map_or("", |field| &field.name).as_bytes())
     };
-    "value.Next"(ctx, info: u64, map: u64, after: usize)
-        Held::of(ctx, [info, map]).map_or(0, |held| map::next(ctx, held.ty, held.at, after));
-    "value.Entry"(ctx, info: u64, map: u64, number: usize, which: usize) {
-        let held = Held::of(ctx, [info, map]);
-        let part = held.map(|held| map::parts(ctx.vm, held.ty, held.at, number)[which]);
-        value::leave(ctx, part)
+    "value.Next"(ctx, held: Held, map: usize, after: usize) map::next(ctx, held.0, map, after);
+    "value.Entry"(ctx, held: Held, map: usize, number: usize, which: usize) {
+        let parts = map::parts(ctx.vm, held.0, map, number);
+        value::leave(ctx, Some(parts[which]))
     };
 
     "os.Exit"(ctx, code: i64) library::exit(ctx, code);

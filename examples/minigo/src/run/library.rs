@@ -10,10 +10,6 @@ use std::sync::atomic::Ordering;
 use super::object::{self, copy_bytes};
 use super::{Ctx, Vm, lock};
 
-pub(super) fn write_error(text: &[u8]) {
-    let _gone = io::stderr().write_all(text);
-}
-
 impl Vm {
     /// Ends the process.
     pub(super) fn exit(&self, code: i32) -> ! {
@@ -30,6 +26,7 @@ impl Vm {
     }
 }
 
+/// [`Vm::exit`] as a function of the host.
 pub(super) fn exit(ctx: &Ctx, code: i64) {
     ctx.vm.exit(code as i32)
 }

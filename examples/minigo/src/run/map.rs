@@ -38,20 +38,18 @@ pub(super) type Layouts = Box<[OnceLock<Layout>]>;
 fn layout(vm: &Vm, ty: Ty) -> &Layout {
     vm.maps[ty.0 as usize].get_or_init(|| {
         let (key, value) = vm.types.entry(ty);
-        let (key_size, (value_size, value_align)) =
-            (vm.types.size(key), vm.types.size_align(value));
-        let value_at = (KEY as u64 + key_size).next_multiple_of(value_align);
         // The last word keeps the address of a value without size inside the entry.
-        let pad_at = (value_at + value_size).next_multiple_of(8);
+        let words = [basic::UINTPTR, key, value, basic::UINTPTR];
+        let places = vm.types.places(0, words);
         let mut heap = lock(&vm.heap);
         let mut text = |ty| heap.text(ty).or_fatal("minigo");
         let (key_text, value_text) = (text(key), text(value));
         Layout {
             key,
             value,
-            key_size: key_size as usize,
-            value_at: value_at as usize,
-            size: (pad_at + 8) as usize,
+            key_size: vm.types.size(key) as usize,
+            value_at: places[2] as usize,
+            size: places[3] as usize + 8,
             text: format!(
                 "struct {{ used uintptr; key {key_text}; value {value_text}; pad uintptr }}"
             ),
@@ -129,8 +127,8 @@ pub(super) fn set(ctx: &mut Ctx, ty: Ty, map: usize) -> usize {
         grow(ctx, layout, map);
         found = find(ctx, layout, map, key, true);
     }
-    match found {
-        None => 0,
+    let entry = match found {
+        None => return 0,
         Some((0, place)) => {
             let number = read(map + USED) + 1;
             write(map + USED, number);
@@ -138,15 +136,13 @@ pub(super) fn set(ctx: &mut Ctx, ty: Ty, map: usize) -> usize {
             write(place, number);
             let entry = entry(layout, map, number as usize);
             write(entry, 1);
-            copy_bytes(entry + KEY, key, layout.key_size);
-            entry + layout.value_at
+            entry
         }
-        Some((entry, _)) => {
-            // It is equal to the key that is there, and yet may be another one: -0.
-            copy_bytes(entry + KEY, key, layout.key_size);
-            entry + layout.value_at
-        }
-    }
+        Some((entry, _)) => entry,
+    };
+    // It may be equal to a key that is there, and yet another one: -0.
+    copy_bytes(entry + KEY, key, layout.key_size);
+    entry + layout.value_at
 }
 
 /// Makes room, leaving out what was deleted.

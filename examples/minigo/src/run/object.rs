@@ -131,10 +131,7 @@ impl Ctx {
 
     /// A new object of the type with this text.
     pub(super) fn object_of(&mut self, text: &str) -> usize {
-        let mut heap = lock(&self.vm.heap);
-        let site = heap.site(text).or_fatal("minigo");
-        let id = heap.at_site(site);
-        drop(heap);
+        let id = lock(&self.vm.heap).id(text).or_fatal("minigo");
         self.object(id)
     }
 
@@ -266,13 +263,11 @@ pub(super) fn grow(
     new
 }
 
-pub(super) fn implements(ctx: &mut Ctx, info: u64, interface: Ty) -> bool {
-    let Some(info) = TypeInfo::of(info) else {
-        return false;
-    };
+pub(super) fn implements(ctx: &mut Ctx, ty: Ty, interface: Ty) -> bool {
     let mut known = lock(&ctx.vm.implements);
-    let is = known.entry((info.ty, interface));
-    *is.or_insert_with(|| ctx.types().missing_method(info.ty, interface).is_none())
+    let is = known.entry((ty, interface));
+    let implements = || ctx.types().missing_method(ty, interface).is_none();
+    *is.or_insert_with(|| ty != basic::VOID && implements())
 }
 
 /// Visits what collections must keep besides what frames refer to.

@@ -58,8 +58,7 @@ impl Sched {
 
     /// How many goroutines there are, without that of the finalizers.
     pub(super) fn count(&self) -> usize {
-        let threads = &lock(&self.state).threads;
-        threads.len() - usize::from(threads.contains_key(&FINALIZERS))
+        lock(&self.state).threads.len() - 1
     }
 
     /// The next goroutine to run; waits for a timer if there is only that.
@@ -145,13 +144,10 @@ impl Ctx {
     }
 
     pub(super) fn sleep(&mut self, nanoseconds: i64) {
-        if nanoseconds <= 0 {
-            return self.make_way();
-        }
-        let at = Instant::now() + Duration::from_nanos(nanoseconds as u64);
-        lock(&self.vm.sched.state)
-            .sleeping
-            .insert((at, self.number));
+        let at = Instant::now() + Duration::from_nanos(nanoseconds.max(0) as u64);
+        let mut state = lock(&self.vm.sched.state);
+        state.sleeping.insert((at, self.number));
+        drop(state);
         self.wait();
     }
 
@@ -220,6 +216,7 @@ impl Vm {
     /// Runs the goroutine of `main`, and ends the process when it returns.
     pub(crate) fn run(&'static self) -> ! {
         lock(&self.sched.state).last = FINALIZERS;
+        spawn_finalizers(self);
         spawn(self, MAIN, |ctx| {
             ctx.call_code(self.code.start, 0, [0; 4]);
             fail::check(ctx);
@@ -275,15 +272,10 @@ pub(super) fn make_way_for_finalizers(ctx: &mut Ctx) {
     }
 }
 
-/// Starts the finalizers' goroutine with the first registration.
-pub(super) fn start_finalizers(vm: &'static Vm) {
-    let mut state = lock(&vm.sched.state);
-    if state.threads.contains_key(&FINALIZERS) {
-        return;
-    }
-    state.idle = true;
-    drop(state);
-    spawn(vm, FINALIZERS, move |_| {
+/// Starts the finalizers' goroutine, which waits for something to run.
+fn spawn_finalizers(vm: &'static Vm) {
+    lock(&vm.sched.state).idle = true;
+    spawn(vm, FINALIZERS, |_| {
         loop {
             let drain = || vm.runtime.drain(Budget::unlimited()).or_fatal("minigo");
             while drain().left > 0 {}

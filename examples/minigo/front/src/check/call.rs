@@ -19,6 +19,9 @@ impl Checker {
                 };
                 self.out.calls.insert(expr.id, CallKind::Convert(callee.ty));
                 let operand = self.expr(argument)?;
+                if let Some(name) = self.types.conversion_of_text(operand.ty, callee.ty) {
+                    self.in_library(expr, ("runtime", name))?;
+                }
                 self.conversion(operand, callee.ty)
             }
             Mode::Builtin(builtin) => {
@@ -60,7 +63,7 @@ impl Checker {
 
     fn builtin(&mut self, expr: &Expr, builtin: Builtin, call: &Call) -> Checked<Operand> {
         use Builtin::*;
-        let (_, _, name, least, most) = BUILTINS[builtin as usize];
+        let (_, _, name, least, most, library) = BUILTINS[builtin as usize];
         let (pos, effects) = (expr.pos, self.effects);
         let mut args = Vec::new();
         if let ([only], false) = (&*call.args, matches!(builtin, Make | New)) {
@@ -87,7 +90,17 @@ impl Checker {
         let nothing = |()| Operand::nothing();
         // Arrays have their length also behind a pointer.
         let measured = matches!(builtin, Len | Cap).then(|| self.types.indexed(ty));
-        match (builtin, self.kind(measured.unwrap_or(ty))) {
+        let kind = self.kind(measured.unwrap_or(ty));
+        let library = match (builtin, &kind) {
+            (Clear, Kind::Map(..)) => Some(("runtime", "clearMap")),
+            (Len, Kind::Chan(..)) => Some(("channel", "length")),
+            (Cap, Kind::Chan(..)) => Some(("channel", "capacity")),
+            _ => library,
+        };
+        if let Some(function) = library {
+            self.in_library(expr, function)?;
+        }
+        match (builtin, kind) {
             (New, _) => Ok(Operand::value(self.types.pointer(ty))),
             (Make, _) => self.make(pos, Operand::value(ty).at(at), &args),
             (Recover, _) => Ok(Operand::value(self.types.any())),
@@ -149,6 +162,17 @@ impl Checker {
                 let message = format!("invalid argument for built-in {name}: value of type %T");
                 self.wrong(at, &message, &[ty])
             }
+        }
+    }
+
+    /// Notes that a call is one of a function of the library.
+    fn in_library(&mut self, expr: &Expr, (package, name): InLibrary) -> Checked<()> {
+        match self.member(&package.into(), &name.into(), expr.pos)? {
+            Some(Entity::Func(func)) => {
+                self.out.literals.insert(expr.id, func);
+                Ok(())
+            }
+            _ => fault(expr.pos, format!("undefined: {package}.{name}")),
         }
     }
 

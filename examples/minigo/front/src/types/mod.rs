@@ -1,9 +1,13 @@
 //! The types of a program. Equal types have equal numbers.
 
+mod members;
+mod show;
+
 use std::collections::HashMap;
 
 use crate::ast::{Dir, Name};
 use crate::program::FuncId;
+pub use members::{Found, Member};
 
 /// The number of a type in [`Types`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -141,28 +145,6 @@ pub struct Types {
     named: Vec<Named>,
 }
 
-/// A field or method that a selector found.
-#[derive(Clone, Debug)]
-pub struct Found {
-    /// Fields that lead to it, the last one being the field itself unless it is a method.
-    pub path: Vec<usize>,
-    /// Whether an embedded pointer leads to it.
-    pub(crate) by_pointer: bool,
-    /// What it is.
-    pub member: Member,
-}
-
-/// A field or a method.
-#[derive(Clone, Debug)]
-pub enum Member {
-    /// A field of this type.
-    Field(Ty),
-    /// A method, and the type that declares it.
-    Method(Ty, DeclaredMethod),
-    /// Of an interface; its function type.
-    Abstract(Ty, Method),
-}
-
 impl Types {
     pub(crate) fn new() -> Types {
         let mut types = Types::default();
@@ -223,7 +205,7 @@ impl Types {
     }
 
     /// The type that has no name.
-    pub(crate) fn underlying(&self, ty: Ty) -> Ty {
+    pub fn underlying(&self, ty: Ty) -> Ty {
         self.named(ty).map_or(ty, |named| named.underlying)
     }
 
@@ -293,6 +275,32 @@ impl Types {
             basic::UNTYPED_FLOAT => basic::FLOAT64,
             basic::UNTYPED_STRING => basic::STRING,
             _ => ty,
+        }
+    }
+
+    /// The type as which values of two types are compared: that of the interface, of the typed one,
+    /// of the wider constant.
+    pub fn compared_as(&self, left: Ty, right: Ty) -> Ty {
+        match (self.is_untyped(left), self.is_untyped(right)) {
+            _ if left == basic::UNTYPED_NIL => right,
+            _ if right == basic::UNTYPED_NIL => left,
+            (true, true) => self.default_type(left.max(right)),
+            (true, false) => right,
+            (false, true) => left,
+            _ if self.is_interface(right) && !self.is_interface(left) => right,
+            _ => left,
+        }
+    }
+
+    /// The function of the package `runtime` that converts text to or from a slice.
+    pub(crate) fn conversion_of_text(&self, from: Ty, to: Ty) -> Option<&'static str> {
+        let elem = |ty| self.basic(self.elem(ty));
+        match (elem(from), elem(to)) {
+            (Some(Basic::Uint8), _) if self.is_string(to) => Some("textOfBytes"),
+            (Some(Basic::Int32), _) if self.is_string(to) => Some("textOfRunes"),
+            (_, Some(Basic::Uint8)) if self.is_string(from) => Some("bytesOfText"),
+            (_, Some(Basic::Int32)) if self.is_string(from) => Some("runesOfText"),
+            _ => None,
         }
     }
 
@@ -375,55 +383,6 @@ impl Types {
         (0..self.kinds.len() as u32).map(Ty)
     }
 
-    /// Finds a field or method by name, at the least depth of embedding. Pointers to interfaces
-    /// have none, and pointers with names have fields only.
-    pub fn find(&self, ty: Ty, name: &str) -> Option<Found> {
-        let behind = |ty: Ty| self.pointee(ty).filter(|to| !self.is_interface(*to));
-        let only_fields = self.named(ty).is_some() && behind(ty).is_some();
-        let mut level = vec![(behind(ty).unwrap_or(ty), Vec::new(), false)];
-        for _depth in 0..8 {
-            let mut found = Vec::new();
-            let mut next = Vec::new();
-            for (ty, path, by_pointer) in level {
-                let inside = |index: usize| path.iter().copied().chain([index]).collect();
-                found.extend(self.declared(ty, name).map(|(field, member)| Found {
-                    path: field.map_or_else(|| path.clone(), inside),
-                    by_pointer,
-                    member,
-                }));
-                for (index, field) in self.fields(ty).iter().enumerate() {
-                    let to = behind(field.ty);
-                    let by_pointer = by_pointer || to.is_some();
-                    if field.embedded {
-                        next.push((to.unwrap_or(field.ty), inside(index), by_pointer));
-                    }
-                }
-            }
-            if !found.is_empty() {
-                let one = found.pop().filter(|_| found.is_empty());
-                let allowed = |found: &Found| matches!(found.member, Member::Field(_));
-                return one.filter(|one| !only_fields || allowed(one));
-            }
-            level = next;
-        }
-        None
-    }
-
-    /// A member that the type itself declares; of a field, its position too.
-    pub(crate) fn declared(&self, ty: Ty, name: &str) -> Option<(Option<usize>, Member)> {
-        let mut methods = self.named(ty).into_iter().flat_map(|named| &named.methods);
-        if let Some(method) = methods.find(|method| &*method.name == name) {
-            return Some((None, Member::Method(ty, method.clone())));
-        }
-        if let Kind::Interface(methods) = self.kind(ty) {
-            let method = methods.iter().find(|method| &*method.name == name)?;
-            return Some((None, Member::Abstract(ty, method.clone())));
-        }
-        let mut fields = self.fields(ty).iter();
-        let index = fields.position(|field| &*field.name == name)?;
-        Some((Some(index), Member::Field(self.fields(ty)[index].ty)))
-    }
-
     /// The fields of a struct; others have none.
     fn fields(&self, ty: Ty) -> &[Field] {
         match self.kind(ty) {
@@ -467,87 +426,5 @@ impl Types {
             Kind::Map(key, value) => (key, value),
             _ => unreachable!("checked to be a map"),
         }
-    }
-
-    /// Whether a method that was found is in the method set of the type, not only of pointers to
-    /// variables of it.
-    pub fn in_method_set(&self, ty: Ty, found: &Found, method: &DeclaredMethod) -> bool {
-        !method.by_pointer || found.by_pointer || self.pointee(ty).is_some()
-    }
-
-    /// The method that the type lacks to implement an interface, and why it does; `None` if it
-    /// implements it.
-    pub fn missing_method(&self, ty: Ty, interface: Ty) -> Option<(&Name, String)> {
-        let Kind::Interface(wanted) = self.kind(interface) else {
-            unreachable!("checked to be an interface");
-        };
-        wanted.iter().find_map(|Method { name, ty: wanted }| {
-            let found = self.find(ty, name);
-            let why = match found.as_ref().map(|found| (found, &found.member)) {
-                None | Some((_, Member::Field(_))) => format!("missing method {name}"),
-                Some((_, Member::Abstract(_, there))) if there.ty == *wanted => return None,
-                Some((found, Member::Method(_, there))) if there.ty == *wanted => {
-                    let lacks = !self.in_method_set(ty, found, there);
-                    lacks.then(|| format!("method {name} has pointer receiver"))?
-                }
-                _ => format!("wrong type for method {name}"),
-            };
-            Some((name, why))
-        })
-    }
-
-    /// The type as Go prints it.
-    pub fn show(&self, ty: Ty) -> String {
-        match self.own_kind(ty) {
-            Kind::Basic(basic) => BASICS[*basic as usize].1.to_owned(),
-            Kind::Pointer(to) => format!("*{}", self.show(*to)),
-            Kind::Slice(of) => format!("[]{}", self.show(*of)),
-            Kind::Array(n, of) => format!("[{n}]{}", self.show(*of)),
-            Kind::Map(key, value) => format!("map[{}]{}", self.show(*key), self.show(*value)),
-            Kind::Chan(Dir::Both, of) => format!("chan {}", self.show(*of)),
-            Kind::Chan(Dir::Send, of) => format!("chan<- {}", self.show(*of)),
-            Kind::Chan(Dir::Receive, of) => format!("<-chan {}", self.show(*of)),
-            Kind::Func(_) => format!("func{}", self.show_sig(ty)),
-            Kind::Struct(fields) => braced("struct", fields, |field| match field.embedded {
-                true => self.show(field.ty),
-                false => format!("{} {}", field.name, self.show(field.ty)),
-            }),
-            Kind::Interface(methods) => braced("interface", methods, |method| {
-                format!("{}{}", method.name, self.show_sig(method.ty))
-            }),
-            Kind::Weak(of) => format!("weak.Pointer[{}]", self.show(*of)),
-            Kind::Tuple(of) => format!("({})", self.show_all(of)),
-            Kind::Named(index) => self.named[*index as usize].name.clone(),
-        }
-    }
-
-    fn show_all(&self, types: &[Ty]) -> String {
-        let types: Vec<String> = types.iter().map(|&ty| self.show(ty)).collect();
-        types.join(", ")
-    }
-
-    fn show_sig(&self, ty: Ty) -> String {
-        let Some(sig) = self.sig(ty) else {
-            return String::new();
-        };
-        let mut params: Vec<String> = sig.params.iter().map(|&ty| self.show(ty)).collect();
-        if let Some(last) = params.last_mut().filter(|_| sig.variadic) {
-            last.replace_range(0..2, "...");
-        }
-        let results = match &*sig.results {
-            [] => String::new(),
-            [one] => format!(" {}", self.show(*one)),
-            all => format!(" ({})", self.show_all(all)),
-        };
-        format!("({}){results}", params.join(", "))
-    }
-}
-
-/// The parts of a struct or an interface.
-fn braced<T>(what: &str, parts: &[T], show: impl Fn(&T) -> String) -> String {
-    let parts: Vec<String> = parts.iter().map(show).collect();
-    match parts.is_empty() {
-        true => format!("{what} {{}}"),
-        false => format!("{what} {{ {} }}", parts.join("; ")),
     }
 }
