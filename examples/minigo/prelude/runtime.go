@@ -309,8 +309,27 @@ const GOARCH = "amd64"
 const GOOS = "linux"
 const Compiler = "minigo"
 
-// What clear and weak.Make call.
-func clearMap(m *byte)
+// hashed is what a map is, as the host has it: the keys that are there, the entries that were used,
+// how many there may be, the entries, and an index of them by hash.
+type hashed struct {
+	count, used, cap uintptr
+	entries, index   *byte
+}
+
+// What len, clear and weak.Make call.
+func mapLen(m *hashed) int {
+	if m == nil {
+		return 0
+	}
+	return int(m.count)
+}
+
+func clearMap(m *hashed) {
+	if m != nil {
+		*m = hashed{}
+	}
+}
+
 func weakMake(p *byte) *byte
 
 // weakPointer is what weak pointers are whose method is a value: the address of a cell, or nil.
@@ -326,7 +345,7 @@ func (w weakPointer) value() *byte {
 func GC()
 func Gosched()
 func SetFinalizer(obj any, finalizer any)
-func KeepAlive(x any)
+func KeepAlive(x any) {}
 func goroutines() int
 func NumGoroutine() int    { return goroutines() - channel.Timers }
 func GOMAXPROCS(n int) int { return 1 }

@@ -137,9 +137,7 @@ impl<'a, 'f, 'p> Body<'a, 'f, 'p> {
 
     fn start(&self) {
         for global in &self.p.globals {
-            if !global.spec.values.is_empty() {
-                self.assign_all(&global.spec.names, &global.spec.values);
-            }
+            self.assign_all(&global.spec.names, &global.spec.values);
         }
         for func in self.p.inits.iter().chain([&self.p.main]) {
             self.call_target(&Target::Func(*func), &[]);

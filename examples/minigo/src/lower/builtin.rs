@@ -58,7 +58,6 @@ impl<'p> Body<'_, '_, 'p> {
         let value = self.value(arg);
         match self.types.kind(ty) {
             Kind::Slice(_) if cap => value[2],
-            Kind::Map(..) => self.host("map_len", &value),
             _ => value[1],
         }
     }
@@ -66,20 +65,19 @@ impl<'p> Body<'_, '_, 'p> {
     fn make(&self, ty: Ty, args: &'p [Expr]) -> Vals {
         let size = |arg| self.index_value(arg);
         let sizes: Vals = args[1..].iter().map(size).collect();
-        let made = match *self.types.kind(ty) {
+        match *self.types.kind(ty) {
             Kind::Slice(elem) => {
                 let (length, cap) = (sizes[0], sizes[sizes.len() - 1]);
                 let at = self.host_of("make_slice", elem, &[length, cap]);
-                return vec![self.reference(at), length, cap];
+                vec![self.reference(at), length, cap]
             }
-            Kind::Map(..) => self.host_of("map_new", ty, &[]),
+            Kind::Map(..) => vec![self.new_of(MAP)],
             _ => {
                 let size = sizes.first().copied();
                 let size = size.unwrap_or_else(|| self.int(0));
-                return self.library("channel.create", &[size]);
+                self.library("channel.create", &[size])
             }
-        };
-        vec![self.reference(made)]
+        }
     }
 
     fn append(&self, ty: Ty, call: &'p Call) -> Vals {

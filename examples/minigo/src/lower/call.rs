@@ -144,22 +144,16 @@ impl<'p> Body<'_, '_, 'p> {
     fn arguments(&self, call: &'p Call, ty: Ty) -> Vals {
         let sig = self.types.func(ty);
         let packs = sig.variadic && !call.spread;
-        let fixed = sig.params.len() - usize::from(packs);
         let several = match &*call.args {
             [one] => self.types.tuple(self.ty(one)),
             _ => None,
         };
         let count = several.map_or(call.args.len(), <[Ty]>::len);
-        let elem = sig
-            .params
-            .last()
-            .map_or(basic::VOID, |last| self.types.elem(*last));
-        let mut wanted = sig.params[..fixed].to_vec();
-        wanted.resize(count.max(fixed), elem);
+        let wanted = self.types.arguments(sig, packs, count);
         let mut values = self.values_for(&call.args, &wanted);
-        if packs {
-            let rest = values.split_off(fixed);
-            values.push(self.slice_of(elem, &rest));
+        if let Some(last) = sig.params.last().filter(|_| packs) {
+            let rest = values.split_off(sig.params.len() - 1);
+            values.push(self.slice_of(self.types.elem(*last), &rest));
         }
         values.concat()
     }
@@ -236,7 +230,7 @@ impl<'p> Body<'_, '_, 'p> {
         if values.is_empty() {
             let code = self.lo().code(unit);
             let closure = self.lo().closure(code);
-            return self.int(closure as i64);
+            return self.int(self.lo().keep(closure) as i64);
         }
         let texts = types.iter().enumerate();
         let texts = texts.map(|(index, ty)| format!("; v{index} {}", self.heap_text(*ty)));

@@ -178,7 +178,8 @@ impl<'p> Body<'_, '_, 'p> {
     /// is empty or the type has none, what the host makes. No function of Go's runs in between, so
     /// there is no panic to look for.
     pub(super) fn new_of(&self, text: &str) -> Value {
-        let (number, stride) = self.lo().site(text);
+        let site = self.lo().site(text);
+        let (number, stride) = self.lo().keep(site);
         let site = self.int(number as i64);
         let Some(stride) = stride else {
             return self.reference(self.host("new", &[site]));
@@ -288,22 +289,15 @@ impl<'p> Body<'_, '_, 'p> {
 
     // Checks.
 
-    /// Does something seldom, if the condition is not 0, and then goes to a block or, if that is
-    /// none, on.
-    fn aside(&self, condition: Value, to: Option<Block>, write: impl FnOnce()) {
-        let [aside, go_on] = self.blocks();
-        self.branch(condition, aside, go_on);
-        self.begin(aside);
-        self.cold();
-        write();
-        self.go_to(to.unwrap_or(go_on));
-        self.begin(go_on);
-    }
-
     /// Panics by a function of the library if the condition is not 0.
     pub(super) fn panic_if(&self, condition: Value, name: &str, args: &[Value]) {
-        let panic = || drop(self.library(name, args));
-        self.aside(condition, Some(self.unwind), panic);
+        let [panic, go_on] = self.blocks();
+        self.branch(condition, panic, go_on);
+        self.begin(panic);
+        self.cold();
+        self.library(name, args);
+        self.go_to(self.unwind);
+        self.begin(go_on);
     }
 
     /// Panics by a function of the library if the condition is 0. All such panics of a function go
@@ -325,12 +319,15 @@ impl<'p> Body<'_, '_, 'p> {
         if self.func.is_some_and(|func| &*func.package != "main") {
             return;
         }
-        let address = self.int(self.lo().heap.flag() as i64);
+        let address = self.int(self.lo().heap.flag.address() as i64);
         let flags = MemFlagsData::trusted();
         let flag = self.ins(|ins| ins.load(I32, flags, address, 0));
-        self.aside(flag, None, || {
+        let poll = || {
+            self.cold();
             self.host("poll", &[]);
-        });
+            Vals::new()
+        };
+        self.choose(&[], flag, poll, Vals::new);
     }
 
     fn check_panic(&self) {

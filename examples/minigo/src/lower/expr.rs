@@ -143,7 +143,7 @@ impl<'p> Body<'_, '_, 'p> {
                 vec![at, count, count]
             }
             Kind::Map(key_ty, value_ty) => {
-                let map = self.reference(self.host_of("map_new", ty, &[]));
+                let map = self.new_of(MAP);
                 for (key, value) in elems {
                     let key = key.as_ref().map(|key| self.value_as(key, key_ty));
                     let place = Place::Element(ty, map, key.unwrap_or_default());

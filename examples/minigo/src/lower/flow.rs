@@ -240,7 +240,7 @@ impl<'p> Body<'_, '_, 'p> {
 
     /// A channel, and what is sent to it as a value of type `any`.
     pub(super) fn sent(&self, chan: &'p Expr, value: &'p Expr) -> Vals {
-        let (elem, any) = (self.types.elem(self.ty(chan)), self.lo().heap.any());
+        let (elem, any) = (self.types.elem(self.ty(chan)), Types::ANY);
         let chan = self.value(chan);
         let value = self.as_type(self.value_as(value, elem), elem, any);
         [chan, value].concat()

@@ -83,15 +83,10 @@ impl<'p> Lower<'p> {
         let passing = self.made.iter().filter(|(.., passes)| *passes);
         let passing = passing.map(|made| self.range(made));
         let passing = passing.map(|code| (code.start, code.end)).collect();
-        let global = |(var, at): (&VarId, &usize)| {
-            let ty = self.p.var(*var).ty;
-            *at..at + self.types.size(ty).max(1) as usize
-        };
-        let globals = self.globals.iter().map(global).collect();
         let compiled = Compiled {
             start: address(start),
             entry: address(entry),
-            globals,
+            globals: self.globals.into_values().collect(),
             roots: self.global_roots,
             blocks,
             called,

@@ -27,7 +27,7 @@ use minigo_front::types::{Kind, Member, Method, Ty, Types, basic};
 use minigo_front::{CompileError, Pos};
 
 use crate::layout::{Word, Words};
-use crate::run::{CALLED, HELPERS, HeapTypes, Options, TypeInfo, ctx, message};
+use crate::run::{CALLED, HELPERS, HeapTypes, MAP, Options, TypeInfo, ctx, message};
 use body::{Body, Vals};
 pub(crate) use link::Compiled;
 use place::Place;
@@ -103,7 +103,7 @@ pub(crate) struct Lower<'p> {
     /// The closures of functions that capture nothing, by their code. They are roots for ever.
     closures: HashMap<Code, Handle>,
     /// Where the globals are.
-    globals: HashMap<VarId, usize>,
+    globals: HashMap<VarId, std::ops::Range<usize>>,
     global_roots: Vec<usize>,
     /// All functions, by name.
     named: HashMap<&'p str, FuncId>,
@@ -121,6 +121,7 @@ pub(crate) struct Lower<'p> {
 impl<'p> Lower<'p> {
     pub(crate) fn new(
         p: &'p Program,
+        types: &'static Types,
         heap: HeapTypes,
         infos: &'static [TypeInfo],
         mutator: Mutator,
@@ -140,7 +141,7 @@ impl<'p> Lower<'p> {
         let names = p.funcs().map(|(id, func)| (&*func.name, id));
         let mut lower = Lower {
             p,
-            types: heap.types(),
+            types,
             module: JITModule::new(builder),
             units: HashMap::new(),
             open: Vec::new(),
@@ -168,18 +169,22 @@ impl<'p> Lower<'p> {
     /// Globals lie outside the heap; their references are roots.
     fn place_global(&mut self, var: VarId) {
         let ty = self.p.var(var).ty;
-        let count = self.types.size(ty).div_ceil(8).max(1) as usize;
-        let address = vec![0u64; count].leak().as_ptr().expose_provenance();
-        self.globals.insert(var, address);
-        let (large, words) = (self.types.is_large(ty), self.types.words(ty));
-        // A large one is a root whole, as a value that is no address is ignored.
-        let is_root = |offset: &usize| {
-            let mut references = words.iter().filter(|word| word.reference);
-            large || references.any(|word| word.offset as usize == *offset)
+        let words = self.types.size(ty).div_ceil(8).max(1) as usize;
+        let start = vec![0u64; words].leak().as_ptr().expose_provenance();
+        self.globals.insert(var, start..start + 8 * words);
+        let references = self
+            .types
+            .words(ty)
+            .into_iter()
+            .filter(|word| word.reference);
+        let roots: Vec<usize> = match self.types.is_large(ty) {
+            // A large one is a root whole, as a value that is no address is ignored.
+            true => (0..words).map(|index| start + 8 * index).collect(),
+            false => references
+                .map(|word| start + word.offset as usize)
+                .collect(),
         };
-        let roots = (0..count).map(|index| 8 * index).filter(is_root);
-        self.global_roots
-            .extend(roots.map(|offset| address + offset));
+        self.global_roots.extend(roots);
     }
 
     /// What a result says; the first error is kept, and ends the compilation when it is over.
@@ -204,18 +209,14 @@ impl<'p> Lower<'p> {
             return;
         }
         self.held.push(ty);
-        match self.types.kind(ty) {
-            Kind::Pointer(of) | Kind::Slice(of) | Kind::Array(_, of) => self.note_held(*of),
-            Kind::Map(key, value) => [key, value].into_iter().for_each(|ty| self.note_held(*ty)),
-            Kind::Struct(fields) => fields.iter().for_each(|field| self.note_held(field.ty)),
-            _ => {}
-        }
+        let parts = self.types.made_from(ty);
+        parts.into_iter().for_each(|part| self.note_held(part));
     }
 
     /// The address that stands for a type in interfaces, which may hold values of it.
     fn hold(&mut self, ty: Ty) -> i64 {
         self.note_held(ty);
-        std::ptr::from_ref(&self.infos[ty.0 as usize]).expose_provenance() as i64
+        self.infos[ty.0 as usize].address() as i64
     }
 
     /// The number of a method that interfaces have.
@@ -233,29 +234,23 @@ impl<'p> Lower<'p> {
 
     /// The number of a type of the heap's, and how far apart the objects of its windows are; none:
     /// there are no windows for the type.
-    fn site(&mut self, text: &str) -> (usize, Option<usize>) {
-        let site = self.heap.site(text).map(Some);
-        let Some(site) = self.keep(site) else {
-            return (0, None);
-        };
-        let window = self.mutator.window(self.heap.at_site(site));
-        (site, window.ok().map(|window| window.stride()))
+    fn site(&mut self, text: &str) -> Result<(usize, Option<usize>), String> {
+        let site = self.heap.site(text)?;
+        let window = self.mutator.window(self.heap.sites[site]);
+        Ok((site, window.ok().map(|window| window.stride())))
     }
 
     /// The address of the closure of a function that captures nothing.
-    fn closure(&mut self, code: Code) -> usize {
-        if !self.closures.contains_key(&code) {
-            let made = self.make_closure();
-            let made = self.keep(made.map(Some));
-            self.closures.extend(made.map(|closure| (code, closure)));
+    fn closure(&mut self, code: Code) -> Result<usize, String> {
+        if let Some(closure) = self.closures.get(&code) {
+            return Ok(closure.addr());
         }
-        self.closures.get(&code).map_or(0, Handle::addr)
-    }
-
-    fn make_closure(&mut self) -> Result<Handle, String> {
         let id = self.heap.id("struct { code uintptr }")?;
         let made = self.mutator.alloc(id).map_err(message)?;
-        self.mutator.root(made).map_err(message)
+        let closure = self.mutator.root(made).map_err(message)?;
+        let address = closure.addr();
+        self.closures.insert(code, closure);
+        Ok(address)
     }
 
     // Units.
@@ -335,7 +330,7 @@ impl<'p> Lower<'p> {
         let first = match target {
             Target::Func(id) => self.p.func(*id).receiver_ty,
             Target::Closure(_) => Some(basic::UNSAFE_POINTER),
-            Target::Abstract(..) => Some(self.heap.any()),
+            Target::Abstract(..) => Some(Types::ANY),
         };
         let params = match later {
             true => &*self.types.func(self.type_of(target)).params,

@@ -63,7 +63,7 @@ impl<'p> Body<'_, '_, 'p> {
                 let info = self.lo().hold(ty);
                 let held = |expr| vec![self.int(info), self.address(&self.place(expr), ty)];
                 let (a, b) = (held(left), held(right));
-                let any = self.lo().heap.any();
+                let any = Types::ANY;
                 return vec![self.compare(op, &a, &b, any)];
             }
             return vec![self.compare_with(op, &self.value_as(left, ty), right, ty)];
@@ -157,10 +157,8 @@ impl<'p> Body<'_, '_, 'p> {
     /// Compares a value of this type with that of an expression.
     pub(super) fn compare_with(&self, op: &str, a: &[Value], right: &'p Expr, ty: Ty) -> Value {
         let b = self.value_as(right, ty);
-        match self.ty(right) == basic::UNTYPED_NIL {
-            true => self.compare(op, a, &b, basic::UINTPTR),
-            false => self.compare(op, a, &b, ty),
-        }
+        let nil = self.ty(right) == basic::UNTYPED_NIL;
+        self.compare(op, a, &b, if nil { basic::UINTPTR } else { ty })
     }
 
     /// 1 if a comparison holds.

@@ -43,8 +43,8 @@ impl<'p> Body<'_, '_, 'p> {
     }
 
     pub(super) fn var_place(&self, id: VarId) -> Place {
-        if let Some(address) = self.lo().globals.get(&id) {
-            return Place::Memory(self.int(*address as i64), 0);
+        if let Some(global) = self.lo().globals.get(&id) {
+            return Place::Memory(self.int(global.start as i64), 0);
         }
         let variables = &self.vars.borrow()[&id];
         match self.p.var(id).boxed {

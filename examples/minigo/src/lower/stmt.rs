@@ -33,10 +33,6 @@ impl<'p> Body<'_, '_, 'p> {
                 self.assign_all(left, right);
             }
             StmtKind::Decl(decls) => decls.iter().for_each(|decl| match decl {
-                Decl::Var(spec) if spec.values.is_empty() => {
-                    let vars = spec.names.iter().filter_map(|name| self.p.declared(name));
-                    vars.for_each(|var| self.make_var(var, None));
-                }
                 Decl::Var(spec) => self.assign_all(&spec.names, &spec.values),
                 _ => {}
             }),
@@ -95,7 +91,12 @@ impl<'p> Body<'_, '_, 'p> {
         }
     }
 
+    /// Assigns expressions; without any, the variables that are declared are zero.
     pub(super) fn assign_all(&self, left: &'p [Expr], right: &'p [Expr]) {
+        if right.is_empty() {
+            let vars = left.iter().filter_map(|name| self.p.declared(name));
+            return vars.for_each(|var| self.make_var(var, None));
+        }
         if let ([to], [from]) = (left, right)
             && self.types.is_large(self.ty(to))
         {

@@ -23,7 +23,7 @@ pub(super) struct Go {
 }
 
 /// How many calls have come through entries.
-static CALLS: AtomicU64 = AtomicU64::new(0);
+pub(super) static CALLS: AtomicU64 = AtomicU64::new(0);
 
 impl Go {
     pub(super) fn new(int_regs: usize) -> Result<Go, String> {
@@ -87,10 +87,5 @@ impl Go {
         // SAFETY: M5: an entry for callers of this signature and ABI, of a closure whose parameter
         // the type of the object was checked for, which is there as long as the function.
         Ok(unsafe { builder.keep_alive(entry).at(code) })
-    }
-
-    /// How many calls have come through entries.
-    pub(super) fn calls(&self) -> u64 {
-        CALLS.load(Ordering::Relaxed)
     }
 }

@@ -6,6 +6,8 @@
 
 use std::mem::take;
 
+use fing::Handle;
+
 use super::object::{read, write};
 use super::{Ctx, VM};
 
@@ -15,14 +17,14 @@ const RECOVERED: usize = 24;
 
 /// A panic whose deferred calls run.
 pub(super) struct Panic {
-    pub(super) object: usize,
+    object: Handle,
     /// The frame of the function whose deferred calls run.
     frame: usize,
 }
 
 impl Panic {
     fn is_recovered(&self) -> bool {
-        read(self.object + RECOVERED) != 0
+        read(self.object.addr() + RECOVERED) != 0
     }
 }
 
@@ -76,8 +78,9 @@ pub(super) fn recover(ctx: &mut Ctx, frame: usize) {
         && panic.frame == caller
         && !panic.is_recovered()
     {
-        write(panic.object + RECOVERED, 1);
-        value = [0, 8].map(|offset| read(panic.object + offset) as usize);
+        let object = panic.object.addr();
+        write(object + RECOVERED, 1);
+        value = [0, 8].map(|offset| read(object + offset) as usize);
     }
     ctx.leave(value);
 }
@@ -86,6 +89,7 @@ pub(super) fn recover(ctx: &mut Ctx, frame: usize) {
 pub(super) fn defer_begin(ctx: &mut Ctx, frame: usize) {
     let object = take(&mut ctx.panicking);
     if object != 0 {
+        let object = ctx.root(object);
         ctx.panics.push(Panic { object, frame });
     }
 }
@@ -101,7 +105,7 @@ pub(super) fn defer_after(ctx: &mut Ctx, frame: usize) {
         while read(first + BEFORE) != 0 {
             first = read(first + BEFORE) as usize;
         }
-        write(first + BEFORE, panic.object as u64);
+        write(first + BEFORE, panic.object.addr() as u64);
     }
     defer_begin(ctx, frame);
 }
@@ -109,7 +113,7 @@ pub(super) fn defer_after(ctx: &mut Ctx, frame: usize) {
 /// All deferred calls of a frame have returned: a panic that nothing has recovered goes on up.
 pub(super) fn defer_end(ctx: &mut Ctx, frame: usize) {
     if let Some(panic) = ctx.panics.pop_if(|panic| panic.frame == frame) {
-        ctx.panicking = panic.object;
+        ctx.panicking = panic.object.addr();
     }
 }
 

@@ -5,16 +5,13 @@
 //! ([`Go`]), one for each closure.
 #![expect(unsafe_code, reason = "states which functions fing is to call")]
 
-use std::sync::Arc;
-
 use fing::error::{AccessErrorKind, AddCleanupError, SetFinalizerError};
 use fing::stubs::signature::Type;
-use fing::types::TypeDesc;
 use fing::{
     Abi, Cleanup, CleanupArgument, CleanupFn, FinalizerFn, FinalizerOptions, HeldValue, Mutator,
     Pointer, PreparedFinalizer, Runtime, Signature,
 };
-use minigo_front::types::{Kind, Sig, Ty};
+use minigo_front::types::{Sig, Ty};
 
 use super::callers::Go;
 use super::fail::{self, OrFatal};
@@ -57,14 +54,9 @@ impl Finalizers {
     }
 }
 
-/// The function that fing calls for a finalizer. `object`: the type of its objects, if that is not
-/// what the function's parameter points to.
-fn function(
-    vm: &Vm,
-    of: Finalizer,
-    sig: &Sig,
-    object: Option<&Type>,
-) -> Result<FinalizerFn, String> {
+/// The function that fing calls for a finalizer of objects of a type, which is not what the
+/// function's parameter points to if the pointer was converted.
+fn function(vm: &Vm, of: Finalizer, sig: &Sig, object: &Type) -> Result<FinalizerFn, String> {
     let go = vm.finalizers.go.as_ref();
     let types = |types: &[Ty]| -> Result<Vec<Type>, String> {
         let mut heap = lock(&vm.heap);
@@ -72,9 +64,9 @@ fn function(
         types.iter().map(ty).collect()
     };
     let results = if go.is_some() { &*sig.results } else { &[] };
-    let params = match object.filter(|_| of.word.is_none()) {
-        Some(object) => vec![Type::pointer_to(object.clone()).map_err(message)?],
-        None => types(&sig.params)?,
+    let params = match of.word {
+        Some(_) => types(&sig.params)?,
+        None => vec![Type::pointer_to(object.clone()).map_err(message)?],
     };
     let signature = Signature::new(None, params, types(results)?, false).map_err(message)?;
     match go {
@@ -171,76 +163,42 @@ fn register(
     let shown = types.show(info.ty);
     let elem = types.pointee(info.ty);
     let elem = elem.ok_or_else(|| format!("first argument is {shown}, not pointer"))?;
-    let mut heap = lock(&vm.heap);
-    let mut id = |ty| heap.text(ty).and_then(|text| heap.id(&text));
-    let ids = id(info.ty).and_then(|pointer| Ok((pointer, id(elem)?)));
-    drop(heap);
-    let (pointer, mut elem) = ids.map_err(|_| "the pointer's type is too large for minigo")?;
-    let value = Pointer::typed(pointer, object[1] as usize);
-    let mutator = ctx.mutator();
-    let converted = object_at(mutator, object[1] as usize);
-    let Some(function_info) = TypeInfo::of(finalizer[0]) else {
-        let cleared = mutator.clear_finalizer(value).or_else(|error| {
-            let converted = converted.filter(|_| is_mismatch(&error));
-            converted.map_or(Err(error), |(value, _)| mutator.clear_finalizer(value))
-        });
-        return cleared.map(|_| None).or_else(refused);
+    let (address, mutator) = (object[1] as usize, ctx.mutator());
+    let made = mutator.adopt(address);
+    let made = match made.and_then(|object| mutator.type_of(object)) {
+        // The pointer may have been converted.
+        Ok(made) => made,
+        // That is an error, but for what is outside the heap.
+        Err(_) => {
+            let mut heap = lock(&vm.heap);
+            let text = heap.text(elem);
+            let id = text.and_then(|text| heap.id(&text));
+            let id = id.map_err(|_| "the pointer's type is too large for minigo")?;
+            vm.runtime.types().desc(id).map_err(message)?
+        }
     };
-    let shown_function = types.show(function_info.ty);
-    let Kind::Func(sig) = types.kind(function_info.ty) else {
-        let what = format!("second argument is {shown_function}, not a function");
-        return Err(what);
+    let pointer = vm.runtime.types().pointer_to(made.id());
+    let value = Pointer::typed(pointer.map_err(message)?, address);
+    let Some(TypeInfo { ty: called, .. }) = TypeInfo::of(finalizer[0]) else {
+        return mutator
+            .clear_finalizer(value)
+            .map_or_else(refused, |_| Ok(None));
     };
-    let cannot = format!("cannot pass {shown} to finalizer {shown_function}");
-    let [param] = *sig.params else {
-        return Err(cannot);
-    };
-    if sig.variadic {
-        return Err(format!("{cannot} because dotdotdot"));
-    }
-    let by_interface = types.is_interface(param);
-    if by_interface && types.missing_method(info.ty, param).is_some() {
-        return Err(cannot);
-    }
+    let param = types.finalizer_param(info.ty, *called)?;
     let of = Finalizer {
-        function: function_info.ty,
+        function: *called,
         closure: finalizer[1] as usize,
-        word: by_interface.then_some(object[0] as usize),
+        word: types.is_interface(param).then_some(object[0] as usize),
     };
-    let mut called = function(vm, of, sig, None)?;
+    let called = function(vm, of, types.func(*called), made.ty())?;
     let held = HeldValue::Object(mutator.adopt(of.closure).map_err(message)?);
     let options = FinalizerOptions::new().context(held);
-    let mut set = mutator.set_finalizer_with(value, &called, options);
-    let takes = by_interface || types.pointee(param) == types.pointee(info.ty);
-    if let (true, Some((value, made))) = (takes, converted)
-        && set.as_ref().is_err_and(is_mismatch)
-    {
-        called = function(vm, of, sig, Some(made.ty()))?;
-        set = mutator.set_finalizer_with(value, &called, options);
-        elem = made.id();
-    }
-    match set {
-        Ok(_) => {}
-        Err(SetFinalizerError::NotAssignable { .. }) => return Err(cannot),
-        Err(error) if is_mismatch(&error) => return Err(cannot),
-        Err(error) => return refused(error),
+    if let Err(error) = mutator.set_finalizer_with(value, &called, options) {
+        return refused(error);
     }
     let reusable = vm.finalizers.go.is_none();
-    let prepare = || vm.runtime.prepare_finalizer(elem, &called).ok();
+    let prepare = || vm.runtime.prepare_finalizer(made.id(), &called).ok();
     Ok(reusable.then(prepare).flatten())
-}
-
-/// Whether there is no value of the pointer's type where it points.
-fn is_mismatch(error: &SetFinalizerError) -> bool {
-    matches!(error, SetFinalizerError::Mismatch { .. })
-}
-
-/// The object that a pointer points to, as one to the type that the object was made as, and that
-/// type: the pointer may have been converted.
-fn object_at(mutator: &Mutator, addr: usize) -> Option<(Pointer<'static>, Arc<TypeDesc>)> {
-    let made = mutator.type_of(mutator.adopt(addr).ok()?).ok()?;
-    let pointer = mutator.types().pointer_to(made.id()).ok()?;
-    Some((Pointer::typed(pointer, addr), made))
 }
 
 /// Go's words for what fing has refused.

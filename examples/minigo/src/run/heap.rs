@@ -13,9 +13,10 @@ use super::message;
 pub(crate) struct HeapTypes {
     types: &'static Types,
     runtime: Runtime,
-    flag: SafepointFlag,
+    /// Has the word that generated code tests at its safepoints.
+    pub(crate) flag: SafepointFlag,
     /// By the number that generated code passes.
-    sites: Vec<TypeId>,
+    pub(crate) sites: Vec<TypeId>,
     by_text: HashMap<String, usize>,
     /// Types with names that the heap knows; it has heard of all.
     defined: HashSet<Ty>,
@@ -24,7 +25,6 @@ pub(crate) struct HeapTypes {
     /// By the text of their elements.
     arrays: HashMap<String, TypeId>,
     texts: HashMap<Vec<u8>, usize>,
-    any: Ty,
 }
 
 fn has_name(types: &Types, ty: Ty) -> bool {
@@ -39,8 +39,6 @@ fn name(types: &Types, ty: Ty) -> String {
 
 impl HeapTypes {
     pub(crate) fn new(types: &'static Types, runtime: &Runtime) -> Result<HeapTypes, String> {
-        let is_any = |ty: &Ty| *types.own_kind(*ty) == Kind::Interface(Vec::new());
-        let any = types.all().find(is_any);
         for ty in types.all().filter(|ty| has_name(types, *ty)) {
             let declared = runtime.types();
             let declared = declared.declare_local(&name(types, ty), &types.show(ty));
@@ -56,21 +54,7 @@ impl HeapTypes {
             depth: 0,
             arrays: HashMap::new(),
             texts: HashMap::new(),
-            any: any.ok_or("the program has no type any")?,
         })
-    }
-
-    pub(crate) fn types(&self) -> &'static Types {
-        self.types
-    }
-
-    pub(crate) fn any(&self) -> Ty {
-        self.any
-    }
-
-    /// The address of the word that generated code tests at its safepoints.
-    pub(crate) fn flag(&self) -> usize {
-        self.flag.address()
     }
 
     /// The type as fing's parser reads it, and knows it.
@@ -138,15 +122,6 @@ impl HeapTypes {
         let site = self.sites.len() - 1;
         self.by_text.insert(text.to_owned(), site);
         Ok(site)
-    }
-
-    /// How many sites there are.
-    pub(super) fn sites(&self) -> usize {
-        self.sites.len()
-    }
-
-    pub(crate) fn at_site(&self, site: usize) -> TypeId {
-        self.sites[site]
     }
 
     /// The type with this text.

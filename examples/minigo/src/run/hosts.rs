@@ -80,8 +80,8 @@ pub(crate) const HELPERS: &[Helper] = hosts! {
     "compare"(_ctx, a: u64, n: u64, b: u64, m: u64) bytes(a, n).cmp(bytes(b, m)) as i64;
     "runtime.textOfBytes"(ctx, at: u64, length: u64, _cap: u64) ctx.leave_text(bytes(at, length));
     "runtime.bytesOfText"(ctx, at: u64, length: u64) {
-        let new = ctx.new_bytes(bytes(at, length));
-        ctx.leave([new, length as usize, length as usize])
+        ctx.leave_text(bytes(at, length));
+        ctx.results[2] = length
     };
 
     "runtime.typeText"(ctx, ty: Ty) ctx.leave_text(ctx.types().show(ty).as_bytes());
@@ -101,13 +101,10 @@ pub(crate) const HELPERS: &[Helper] = hosts! {
     "defer_after"(ctx, frame: usize) fail::defer_after(ctx, frame);
     "defer_end"(ctx, frame: usize) fail::defer_end(ctx, frame);
 
-    "map_new"(ctx, _ty: Ty) ctx.object_of(map::MAP);
-    "map_len"(_ctx, map: usize) if map == 0 { 0 } else { read(map) };
     "map_get"(ctx, ty: Ty, map: usize) map::get(ctx, ty, map);
     "map_set"(ctx, ty: Ty, map: usize) map::set(ctx, ty, map);
     "map_delete"(ctx, ty: Ty, map: usize) map::delete(ctx, ty, map);
     "map_next"(ctx, ty: Ty, map: usize, after: usize) map::next(ctx, ty, map, after);
-    "runtime.clearMap"(_ctx, map: usize) map::clear(map);
 
     "channel.goroutine"(ctx) ctx.number;
     "channel.park"(ctx) ctx.wait();
@@ -126,7 +123,6 @@ pub(crate) const HELPERS: &[Helper] = hosts! {
     "runtime.Gosched"(ctx) ctx.make_way();
     "runtime.SetFinalizer"(ctx, info: u64, word: u64, finalizer_info: u64, finalizer: u64)
         finalize::set_finalizer(ctx, [info, word], [finalizer_info, finalizer]);
-    "runtime.KeepAlive"(_ctx, _info: u64, _word: u64) ();
     "runtime.stopCleanup"(ctx, object: u64, number: u64) {
         ctx.vm.runtime.stop_cleanup([object, number]);
     };

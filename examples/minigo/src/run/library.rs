@@ -7,6 +7,7 @@ use std::io::{self, Read, Write};
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 
+use super::callers::CALLS;
 use super::object::{self, copy_bytes};
 use super::{Ctx, Vm, lock};
 
@@ -18,8 +19,8 @@ impl Vm {
             let stats = self.runtime.stats();
             let refills = object::REFILLS.load(Ordering::Relaxed);
             eprintln!("{stats:#?}\nrefills of windows: {refills}");
-            if let Some(go) = &self.finalizers.go {
-                eprintln!("calls by Go's ABI: {}", go.calls());
+            if self.finalizers.go.is_some() {
+                eprintln!("calls by Go's ABI: {}", CALLS.load(Ordering::Relaxed));
             }
         }
         std::process::exit(code)

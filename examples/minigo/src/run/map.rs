@@ -10,7 +10,8 @@ use super::fail::{self, OrFatal};
 use super::object::{copy_bytes, read, write};
 use super::{Ctx, Vm, lock};
 
-pub(super) const MAP: &str = "struct { count, used, cap uintptr; entries, index unsafe.Pointer }";
+/// The heap's type of maps: the type `hashed` of the prelude.
+pub(crate) const MAP: &str = "struct { count, used, cap uintptr; entries, index unsafe.Pointer }";
 /// Keys that are there.
 const COUNT: usize = 0;
 /// Entries that were used, those that were deleted included.
@@ -173,21 +174,9 @@ pub(super) fn delete(ctx: &mut Ctx, ty: Ty, map: usize) {
     if let Some((entry, _)) = find(ctx, layout, map, ctx.buffer(), false)
         && entry != 0
     {
-        clear_words(entry, layout.size);
+        let words = (0..layout.size).step_by(8);
+        words.for_each(|offset| write(entry + offset, 0));
         write(map + COUNT, read(map + COUNT) - 1);
-    }
-}
-
-fn clear_words(at: usize, size: usize) {
-    (0..size)
-        .step_by(8)
-        .for_each(|offset| write(at + offset, 0));
-}
-
-/// `clear`.
-pub(super) fn clear(map: usize) {
-    if map != 0 {
-        clear_words(map, INDEX + 8);
     }
 }
 

@@ -26,6 +26,7 @@ use minigo_front::types::{Ty, Types};
 use crate::lower::{Compiled, Lower};
 pub(crate) use heap::HeapTypes;
 pub(crate) use hosts::{CALLED, HELPERS};
+pub(crate) use map::MAP;
 pub(crate) use sched::STACK;
 
 /// Where generated code finds the fields of a [`Ctx`].
@@ -51,7 +52,7 @@ const BUFFER_WORDS: usize = 64;
 #[repr(C)]
 pub(crate) struct Ctx {
     stack_word: usize,
-    /// The object of the panic that goes up, or 0.
+    /// The object of the panic that goes up, or 0. There is no safepoint while there is one.
     panicking: usize,
     stack_limit: usize,
     windows: usize,
@@ -84,8 +85,6 @@ pub(crate) struct Vm {
     code: Compiled,
     sched: sched::Sched,
     finalizers: finalize::Finalizers,
-    /// The addresses of contexts, whose roots collections ask for.
-    contexts: Mutex<Vec<usize>>,
     implements: Mutex<HashMap<(Ty, Ty), bool>>,
     parts: equal::Parts,
     maps: map::Layouts,
@@ -141,7 +140,7 @@ pub(crate) fn prepare(
     let infos: &'static [TypeInfo] = types.all().map(info).collect::<Vec<_>>().leak();
     let heap_types = HeapTypes::new(types, &runtime)?;
     let mutator = runtime.attach().map_err(message)?;
-    let lower = Lower::new(&program, heap_types, infos, mutator, &options)?;
+    let lower = Lower::new(&program, types, heap_types, infos, mutator, &options)?;
     let (code, heap) = lower.compile(&frames)?;
     drop(program);
     if let Some(clif) = code.clif {
@@ -157,7 +156,6 @@ pub(crate) fn prepare(
         heap: Mutex::new(heap),
         code,
         sched: sched::Sched::default(),
-        contexts: Mutex::default(),
         implements: Mutex::default(),
         parts: types.all().map(|_| OnceLock::new()).collect(),
         maps: types.all().map(|_| OnceLock::new()).collect(),
@@ -167,7 +165,8 @@ pub(crate) fn prepare(
         vm.runtime.add_global(global.clone());
     }
     VM.get_or_init(|| vm);
-    let roots = vm.runtime.add_roots(|visit| object::visit_roots(vm, visit));
+    let globals = || vm.code.roots.iter().map(|at| object::read(*at) as usize);
+    let roots = vm.runtime.add_roots(move |visit| globals().for_each(visit));
     std::mem::forget(roots);
     Ok(Some(vm))
 }

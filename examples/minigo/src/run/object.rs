@@ -7,12 +7,12 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use fing::vm::Window;
-use fing::{Mutator, TypeId};
+use fing::{Handle, Mutator, TypeId};
 use minigo_front::types::{Ty, Types, basic};
 
 use super::fail::{self, OrFatal};
 use super::sched::{FINALIZERS, make_way_for_finalizers};
-use super::{Ctx, TypeInfo, Vm, lock};
+use super::{Ctx, TypeInfo, lock};
 
 /// Bytes or elements of the largest array.
 pub(super) const MOST: u64 = 1 << 40;
@@ -34,8 +34,8 @@ impl TypeInfo {
     }
 
     /// The word that stands for a type in interfaces.
-    pub(super) fn address(vm: &Vm, ty: Ty) -> usize {
-        std::ptr::from_ref(&vm.infos[ty.0 as usize]).expose_provenance()
+    pub(crate) fn address(&'static self) -> usize {
+        std::ptr::from_ref(self).expose_provenance()
     }
 }
 
@@ -124,6 +124,13 @@ impl Ctx {
         at
     }
 
+    /// Keeps an object.
+    pub(super) fn root(&mut self, object: usize) -> Handle {
+        let mutator = self.mutator();
+        let object = mutator.adopt(object).and_then(|it| mutator.root(it));
+        object.or_fatal("minigo")
+    }
+
     /// A new object; ends the process if there is no memory.
     fn object(&mut self, id: TypeId) -> usize {
         self.mutator().alloc(id).or_fatal(OUT_OF_MEMORY).addr()
@@ -200,35 +207,32 @@ impl Sites {
 pub(super) fn new(ctx: &mut Ctx, site: usize) -> usize {
     ctx.safepoint();
     make_way_for_finalizers(ctx);
-    let id = lock(&ctx.vm.heap).at_site(site);
+    let id = lock(&ctx.vm.heap).sites[site];
     ctx.object(id)
 }
 
 /// A new object where the goroutine's window is empty or is not there yet.
 pub(super) fn refill(ctx: &mut Ctx, number: usize) -> usize {
     REFILLS.fetch_add(1, Ordering::Relaxed);
+    ctx.safepoint();
+    make_way_for_finalizers(ctx);
+    let id = || lock(&ctx.vm.heap).sites[number];
+    // SAFETY: M3: the context's mutator, which nothing else uses while this function runs.
+    let mutator = unsafe { &mut *ctx.mutator };
     let site = &mut ctx.sites.sites[number];
     site.made = site.made.saturating_add(1);
     // Finalizers run with a mutator for each call, and windows end with their mutators.
-    if site.made <= BEFORE_WINDOW || ctx.number == FINALIZERS {
-        return new(ctx, number);
-    }
-    ctx.safepoint();
-    make_way_for_finalizers(ctx);
-    let site = &mut ctx.sites.sites[number];
-    // SAFETY: M3: the context's mutator, which nothing else uses while this function runs.
-    let mutator = unsafe { &mut *ctx.mutator };
-    if site.window.is_none() {
-        let id = lock(&ctx.vm.heap).at_site(number);
-        site.window = mutator.window(id).ok();
+    if site.window.is_none() && site.made > BEFORE_WINDOW && ctx.number != FINALIZERS {
+        site.window = mutator.window(id()).ok();
         if let Some(window) = &site.window {
             ctx.sites.addresses[number] = window.address();
         }
     }
-    match &site.window {
-        Some(window) => mutator.alloc_in(window).or_fatal(OUT_OF_MEMORY).addr(),
-        None => new(ctx, number),
-    }
+    let made = match &site.window {
+        Some(window) => mutator.alloc_in(window),
+        None => mutator.alloc(id()),
+    };
+    made.or_fatal(OUT_OF_MEMORY).addr()
 }
 
 pub(super) fn make_slice(ctx: &mut Ctx, elem: Ty, length: u64, cap: u64) -> usize {
@@ -268,19 +272,4 @@ pub(super) fn implements(ctx: &mut Ctx, ty: Ty, interface: Ty) -> bool {
     let is = known.entry((ty, interface));
     let implements = || ctx.types().missing_method(ty, interface).is_none();
     *is.or_insert_with(|| ty != basic::VOID && implements())
-}
-
-/// Visits what collections must keep besides what frames refer to.
-pub(super) fn visit_roots(vm: &Vm, visit: &mut dyn FnMut(usize)) {
-    vm.code
-        .roots
-        .iter()
-        .for_each(|at| visit(read(*at) as usize));
-    for context in lock(&vm.contexts).iter() {
-        // SAFETY: M4: contexts are listed as long as they exist, and no thread that has one runs
-        // while a collection visits roots.
-        let ctx = unsafe { &*std::ptr::with_exposed_provenance::<Ctx>(*context) };
-        visit(ctx.panicking);
-        ctx.panics.iter().for_each(|panic| visit(panic.object));
-    }
 }

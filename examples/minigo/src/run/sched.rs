@@ -111,8 +111,8 @@ impl Ctx {
     fn new(vm: &'static Vm, number: usize, mutator: *mut fing::Mutator) -> Box<Ctx> {
         let stack = vm.frames.stack();
         let here = std::ptr::from_ref(&stack).addr();
-        let sites = Sites::new(lock(&vm.heap).sites());
-        let ctx = Box::new(Ctx {
+        let sites = Sites::new(lock(&vm.heap).sites.len());
+        Box::new(Ctx {
             stack_word: stack.address(),
             panicking: 0,
             stack_limit: here - STACK + HOST_STACK,
@@ -126,9 +126,7 @@ impl Ctx {
             sites,
             prepared: Vec::new(),
             _stack: stack,
-        });
-        lock(&vm.contexts).push(std::ptr::from_ref(&*ctx).expose_provenance());
-        ctx
+        })
     }
 
     /// Gives the baton away until the goroutine is ready again.
@@ -169,13 +167,6 @@ impl Ctx {
         // four words, of which functions of fewer ignore the rest.
         let entry: Function = unsafe { std::mem::transmute(entry) };
         entry(code, self, closure, a, b, c, d);
-    }
-}
-
-impl Drop for Ctx {
-    fn drop(&mut self) {
-        let address = std::ptr::from_ref(self).addr();
-        lock(&self.vm.contexts).retain(|other| *other != address);
     }
 }
 
@@ -231,9 +222,7 @@ impl Vm {
 
 /// The statement `go`.
 pub(super) fn go(ctx: &mut Ctx, closure: usize) {
-    let (vm, mutator) = (ctx.vm, ctx.mutator());
-    let closure = mutator.adopt(closure).and_then(|it| mutator.root(it));
-    let closure = closure.or_fatal("minigo");
+    let (vm, closure) = (ctx.vm, ctx.root(closure));
     let mut state = lock(&vm.sched.state);
     state.last += 1;
     let number = state.last;

@@ -21,14 +21,13 @@ pub(super) fn cased(rune: u64, upper: bool) -> u64 {
     let Some(c) = char::from_u32(rune as u32) else {
         return rune;
     };
-    let all: Vec<char> = match upper {
-        true => c.to_uppercase().collect(),
-        false => c.to_lowercase().collect(),
+    let (mut up, mut down) = (c.to_uppercase(), c.to_lowercase());
+    let one = match upper {
+        true if up.len() == 1 => up.next(),
+        false if down.len() == 1 => down.next(),
+        _ => None,
     };
-    match *all {
-        [one] => one.into(),
-        _ => rune,
-    }
+    one.map_or(rune, u64::from)
 }
 
 /// Whether a character has a form of its own; a letter in front of it may have marks.

@@ -3,8 +3,8 @@
 
 use minigo_front::types::{Basic, Kind, Ty, Types};
 
+use super::Ctx;
 use super::object::{read, small};
-use super::{Ctx, TypeInfo};
 
 /// What the package says of a value that an interface holds: what its type is made from, as a
 /// number; its bytes; the bits of a truth or a number, made longer with its sign; the address that a
@@ -56,7 +56,7 @@ pub(super) fn part(types: &Types, ty: Ty, at: usize, index: usize) -> Option<(Ty
 /// Leaves the value at an address in the results, as one of type `any`; none as nil.
 pub(super) fn leave(ctx: &mut Ctx, part: Option<(Ty, usize)>) {
     let words = part.map(|(ty, at)| {
-        let info = TypeInfo::address(ctx.vm, ty);
+        let info = ctx.vm.infos[ty.0 as usize].address();
         match ctx.types().is_interface(ty) {
             true => [read(at) as usize, read(at + 8) as usize],
             false if ctx.types().is_pointer_shaped(ty) => [info, read(at) as usize],

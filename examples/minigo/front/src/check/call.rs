@@ -49,15 +49,12 @@ impl Checker {
         let values = self.values(&call.args, 0)?;
         let spread = sig.variadic || !call.spread;
         ensure(spread, pos, "have (...) but function is not variadic")?;
-        let mut wanted: Vec<_> = sig.params.iter().copied().map(Some).collect();
         let packs = sig.variadic && !call.spread;
-        let rest = wanted.pop_if(|_| packs).flatten();
-        let least = wanted.len();
-        if let Some(Kind::Slice(elem)) = rest.map(|ty| self.types.kind(ty)) {
-            wanted.resize(least.max(values.len()), Some(*elem));
-        }
+        let wanted = self.types.arguments(sig, packs, values.len());
+        let least = sig.params.len() - usize::from(packs);
         let range = (least, wanted.len());
         count(values.len(), range, pos, "arguments in call")?;
+        let wanted: Vec<_> = wanted.into_iter().map(Some).collect();
         self.give(&values, &wanted, "argument").map(drop)
     }
 
@@ -93,6 +90,7 @@ impl Checker {
         let kind = self.kind(measured.unwrap_or(ty));
         let library = match (builtin, &kind) {
             (Clear, Kind::Map(..)) => Some(("runtime", "clearMap")),
+            (Len, Kind::Map(..)) => Some(("runtime", "mapLen")),
             (Len, Kind::Chan(..)) => Some(("channel", "length")),
             (Cap, Kind::Chan(..)) => Some(("channel", "capacity")),
             _ => library,
@@ -103,7 +101,7 @@ impl Checker {
         match (builtin, kind) {
             (New, _) => Ok(Operand::value(self.types.pointer(ty))),
             (Make, _) => self.make(pos, Operand::value(ty).at(at), &args),
-            (Recover, _) => Ok(Operand::value(self.types.any())),
+            (Recover, _) => Ok(Operand::value(Types::ANY)),
             (Print | Println, _) => {
                 self.give(&args, &vec![None; args.len()], "argument")?;
                 use Kind::{Array, Interface, Slice, Struct, Weak};
@@ -149,8 +147,7 @@ impl Checker {
                 Ok(Operand::nothing())
             }
             (Panic, _) => {
-                let any = self.types.any();
-                let fits = self.assignable(&args[0], any, "argument to panic");
+                let fits = self.assignable(&args[0], Types::ANY, "argument to panic");
                 fits.map(nothing)
             }
             (Min | Max, _) => self.min_max(pos, &args, if builtin == Min { "<" } else { ">" }),

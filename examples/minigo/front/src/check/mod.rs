@@ -278,9 +278,8 @@ impl Checker {
         let error = Kind::Interface(vec![Method { name, ty }]);
         let error = self.types.intern(error);
         let error = self.types.new_named("error".to_owned(), error);
-        let any = self.types.any();
         self.known(UNIVERSE, "error", Entity::Type(error));
-        self.known(UNIVERSE, "any", Entity::Type(any));
+        self.known(UNIVERSE, "any", Entity::Type(Types::ANY));
         self.known(UNIVERSE, "byte", Entity::Type(basic::UINT8));
         self.known(UNIVERSE, "rune", Entity::Type(basic::INT32));
         for ty in (basic::BOOL.0..=basic::STRING.0).map(Ty) {

@@ -88,6 +88,27 @@ impl Types {
         has.then_some(found)
     }
 
+    /// The parameter of a function that is to be the finalizer of what a pointer of a type points
+    /// to; or why it can't be, in words of Go's runtime.
+    pub fn finalizer_param(&self, pointer: Ty, function: Ty) -> Result<Ty, String> {
+        let shown = self.show(function);
+        let Some(sig) = self.sig(function) else {
+            return Err(format!("second argument is {shown}, not a function"));
+        };
+        let cannot = format!("cannot pass {} to finalizer {shown}", self.show(pointer));
+        let [param] = *sig.params else {
+            return Err(cannot);
+        };
+        let unnamed = [param, pointer].iter().any(|ty| self.named(*ty).is_none());
+        let fits = match self.kind(param) {
+            _ if sig.variadic => return Err(format!("{cannot} because dotdotdot")),
+            Kind::Interface(_) => self.missing_method(pointer, param).is_none(),
+            Kind::Pointer(to) => param == pointer || unnamed && Some(*to) == self.pointee(pointer),
+            _ => false,
+        };
+        if fits { Ok(param) } else { Err(cannot) }
+    }
+
     /// Whether a method that was found is in the method set of the type, not only of pointers to
     /// variables of it.
     pub(crate) fn in_method_set(&self, ty: Ty, found: &Found, method: &DeclaredMethod) -> bool {

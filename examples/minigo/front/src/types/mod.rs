@@ -146,11 +146,15 @@ pub struct Types {
 }
 
 impl Types {
+    /// `any`, which is made behind the basic types.
+    pub const ANY: Ty = Ty(BASICS.len() as u32);
+
     pub(crate) fn new() -> Types {
         let mut types = Types::default();
         for (basic, ..) in BASICS {
             types.intern(Kind::Basic(*basic));
         }
+        types.intern(Kind::Interface(Vec::new()));
         types
     }
 
@@ -161,10 +165,6 @@ impl Types {
             self.kinds.push(kind);
         }
         ty
-    }
-
-    pub(crate) fn any(&mut self) -> Ty {
-        self.intern(Kind::Interface(Vec::new()))
     }
 
     pub(crate) fn pointer(&mut self, to: Ty) -> Ty {
@@ -418,6 +418,27 @@ impl Types {
             Kind::Chan(_, elem) | Kind::Slice(elem) | Kind::Array(_, elem) => elem,
             _ => basic::VOID,
         }
+    }
+
+    /// The types of what a value has in it or leads to.
+    pub fn made_from(&self, ty: Ty) -> Vec<Ty> {
+        match self.kind(ty) {
+            Kind::Pointer(of) | Kind::Slice(of) | Kind::Array(_, of) => vec![*of],
+            Kind::Map(key, value) => vec![*key, *value],
+            Kind::Struct(fields) => fields.iter().map(|field| field.ty).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The types that arguments of a function are wanted as; with `packs`, all behind the other
+    /// parameters become a slice.
+    pub fn arguments(&self, sig: &Sig, packs: bool, count: usize) -> Vec<Ty> {
+        let mut wanted = sig.params.clone();
+        let rest = wanted.pop_if(|_| packs);
+        if let Some(Kind::Slice(elem)) = rest.map(|ty| self.kind(ty)) {
+            wanted.resize(wanted.len().max(count), *elem);
+        }
+        wanted
     }
 
     /// The key and the value of a map; the type is one of maps.
