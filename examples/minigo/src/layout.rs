@@ -19,57 +19,46 @@ pub(crate) struct Word {
 /// Values of more words are not held in registers.
 pub(crate) const MAX_WORDS: usize = 32;
 
-/// What the types say of words.
-pub(crate) trait Words {
-    /// The types of the fields of a struct, or of the elements of an array. As large arrays are not
-    /// held in registers, not more elements are listed than show that one is large.
-    fn parts(&self, ty: Ty) -> Vec<Ty>;
-
-    /// The words of a value: of large arrays, too many, but not all.
-    fn words(&self, ty: Ty) -> Vec<Word>;
-
-    /// The words of values one behind the other, from an offset on.
-    fn words_of(&self, types: &[Ty], offset: u64) -> Vec<Word>;
-
-    /// Whether a value is not held in registers.
-    fn is_large(&self, ty: Ty) -> bool {
-        self.words(ty).len() > MAX_WORDS
+/// The types of the fields of a struct, or of the elements of an array. As large arrays are not held
+/// in registers, not more elements are listed than show that one is large.
+pub(crate) fn parts(types: &Types, ty: Ty) -> Vec<Ty> {
+    match types.kind(ty) {
+        Kind::Struct(fields) => fields.iter().map(|field| field.ty).collect(),
+        Kind::Array(count, of) => vec![*of; (MAX_WORDS + 1).min(*count as usize)],
+        _ => Vec::new(),
     }
 }
 
-impl Words for Types {
-    fn parts(&self, ty: Ty) -> Vec<Ty> {
-        match self.kind(ty) {
-            Kind::Struct(fields) => fields.iter().map(|field| field.ty).collect(),
-            Kind::Array(count, of) => vec![*of; (MAX_WORDS + 1).min(*count as usize)],
-            _ => Vec::new(),
-        }
+/// The words of a value: of large arrays, too many, but not all.
+pub(crate) fn words(types: &Types, ty: Ty) -> Vec<Word> {
+    if types.has_parts(ty) {
+        return words_of(types, &parts(types, ty), 0);
     }
+    let words = scalars(types, ty).iter().zip(0u32..);
+    let word = |(&(clif, reference), index)| Word {
+        clif,
+        reference,
+        offset: 8 * index,
+    };
+    words.map(word).collect()
+}
 
-    fn words(&self, ty: Ty) -> Vec<Word> {
-        if self.has_parts(ty) {
-            return self.words_of(&self.parts(ty), 0);
-        }
-        let words = scalars(self, ty).iter().zip(0u32..);
-        let word = |(&(clif, reference), index)| Word {
-            clif,
-            reference,
-            offset: 8 * index,
-        };
-        words.map(word).collect()
-    }
+/// The words of values one behind the other, from an offset on.
+pub(crate) fn words_of(types: &Types, values: &[Ty], offset: u64) -> Vec<Word> {
+    let places = types.places(offset, values.iter().copied());
+    let words = |(ty, place): (&Ty, u64)| {
+        let words = words(types, *ty).into_iter();
+        words.map(move |word| Word {
+            offset: word.offset + place as u32,
+            ..word
+        })
+    };
+    values.iter().zip(places).flat_map(words).collect()
+}
 
-    fn words_of(&self, types: &[Ty], offset: u64) -> Vec<Word> {
-        let places = self.places(offset, types.iter().copied());
-        let words = |(ty, place): (&Ty, u64)| {
-            let words = self.words(*ty).into_iter();
-            words.map(move |word| Word {
-                offset: word.offset + place as u32,
-                ..word
-            })
-        };
-        types.iter().zip(places).flat_map(words).collect()
-    }
+/// Whether a value is not held in registers.
+pub(crate) fn is_large(types: &Types, ty: Ty) -> bool {
+    words(types, ty).len() > MAX_WORDS
 }
 
 /// The words of a value without parts, and which of them may be references.

@@ -16,29 +16,27 @@ use minigo_front::{Library, load};
 
 /// The library, in Go. Generated code calls functions of two of its packages.
 const PRELUDE: Library = Library {
-    packages: PACKAGES,
     always: &["runtime", "internal/channel"],
+    packages: &[
+        ("runtime", include_str!("../prelude/runtime.go")),
+        ("runtime/debug", include_str!("../prelude/debug.go")),
+        ("internal/channel", include_str!("../prelude/channel.go")),
+        ("internal/value", include_str!("../prelude/value.go")),
+        ("fmt", include_str!("../prelude/fmt.go")),
+        ("errors", include_str!("../prelude/errors.go")),
+        ("io", include_str!("../prelude/io.go")),
+        ("io/fs", include_str!("../prelude/fs.go")),
+        ("os", include_str!("../prelude/os.go")),
+        ("sort", include_str!("../prelude/sort.go")),
+        ("strconv", include_str!("../prelude/strconv.go")),
+        ("strings", include_str!("../prelude/strings.go")),
+        ("sync", include_str!("../prelude/sync.go")),
+        ("sync/atomic", include_str!("../prelude/atomic.go")),
+        ("testing", include_str!("../prelude/testing.go")),
+        ("time", include_str!("../prelude/time.go")),
+        ("weak", include_str!("../prelude/weak.go")),
+    ],
 };
-
-const PACKAGES: &[(&str, &str)] = &[
-    ("runtime", include_str!("../prelude/runtime.go")),
-    ("runtime/debug", include_str!("../prelude/debug.go")),
-    ("internal/channel", include_str!("../prelude/channel.go")),
-    ("internal/value", include_str!("../prelude/value.go")),
-    ("fmt", include_str!("../prelude/fmt.go")),
-    ("errors", include_str!("../prelude/errors.go")),
-    ("io", include_str!("../prelude/io.go")),
-    ("io/fs", include_str!("../prelude/fs.go")),
-    ("os", include_str!("../prelude/os.go")),
-    ("sort", include_str!("../prelude/sort.go")),
-    ("strconv", include_str!("../prelude/strconv.go")),
-    ("strings", include_str!("../prelude/strings.go")),
-    ("sync", include_str!("../prelude/sync.go")),
-    ("sync/atomic", include_str!("../prelude/atomic.go")),
-    ("testing", include_str!("../prelude/testing.go")),
-    ("time", include_str!("../prelude/time.go")),
-    ("weak", include_str!("../prelude/weak.go")),
-];
 
 /// Checks a program without compiling it.
 ///

@@ -27,12 +27,10 @@ impl<'p> Body<'_, '_, 'p> {
             Builtin::AddCleanup => self.add_cleanup(ty, args),
             Builtin::Min | Builtin::Max => {
                 let op = if builtin == Builtin::Min { "<" } else { ">" };
-                let mut best = self.value_as(&args[0], ty);
-                for arg in &args[1..] {
-                    let other = self.value_as(arg, ty);
-                    best = self.better(op, &best, &other, ty);
-                }
-                best
+                let first = self.value_as(&args[0], ty);
+                args[1..].iter().fold(first, |best, arg| {
+                    self.better(op, &best, &self.value_as(arg, ty), ty)
+                })
             }
             Builtin::Recover => {
                 self.host("recover", &[self.frame()]);

@@ -104,14 +104,14 @@ impl<'p> Body<'_, '_, 'p> {
             Target::Func(id) if self.p.func(id).decl.body.is_none() => {
                 let words: Vals = words.iter().map(|value| self.recast(*value, I64)).collect();
                 let result = self.host_checked(&self.p.func(id).name, &words);
-                let results = self.types.words_of(&self.types.func(ty).results, 0);
+                let results = layout::words_of(self.types, &self.types.func(ty).results, 0);
                 match &*results {
                     [word] => vec![self.declared_as(word, self.recast(result, word.clif))],
                     _ => self.results(&results, &[]),
                 }
             }
             Target::Func(id) => {
-                let results = self.types.words_of(&self.types.func(ty).results, 0);
+                let results = layout::words_of(self.types, &self.types.func(ty).results, 0);
                 let callee = self.func_ref(&Unit::Func(id));
                 let args = [&[self.ctx, self.int(0)], words].concat();
                 let call = self.ins(|ins| ins.call(callee, &args));

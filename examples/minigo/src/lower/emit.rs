@@ -33,7 +33,7 @@ impl<'p> Body<'_, '_, 'p> {
 
     /// The words of a type whose values are held in registers.
     pub(super) fn words(&self, ty: Ty) -> Vec<Word> {
-        let words = self.types.words(ty);
+        let words = layout::words(self.types, ty);
         if words.len() > MAX_WORDS {
             let why = format!("is outside minigo's subset: over {MAX_WORDS} words");
             let message = format!("copying a {} {why}", self.types.show(ty));
@@ -67,7 +67,7 @@ impl<'p> Body<'_, '_, 'p> {
             }
             variable
         };
-        let variables: Vec<_> = self.types.words(ty).iter().map(declare).collect();
+        let variables: Vec<_> = layout::words(self.types, ty).iter().map(declare).collect();
         self.set(&variables, values);
         variables
     }
@@ -81,7 +81,11 @@ impl<'p> Body<'_, '_, 'p> {
     /// The values of these types that the words are.
     pub(super) fn split(&self, values: &[Value], types: &[Ty]) -> Vec<Vals> {
         let mut rest = values.iter().copied();
-        let words = |ty: &Ty| rest.by_ref().take(self.types.words(*ty).len()).collect();
+        let words = |ty: &Ty| {
+            rest.by_ref()
+                .take(layout::words(self.types, *ty).len())
+                .collect()
+        };
         types.iter().map(words).collect()
     }
 
@@ -104,7 +108,7 @@ impl<'p> Body<'_, '_, 'p> {
 
     /// Values that lie one behind the other, from an offset on.
     pub(super) fn load_all(&self, types: &[Ty], at: Value, offset: u64) -> Vals {
-        self.load_words(&self.types.words_of(types, offset), at, 0)
+        self.load_words(&layout::words_of(self.types, types, offset), at, 0)
     }
 
     pub(super) fn load_int(&self, at: Value, offset: i32) -> Value {
@@ -131,7 +135,7 @@ impl<'p> Body<'_, '_, 'p> {
     }
 
     pub(super) fn store_all(&self, types: &[Ty], values: &[Value], at: Value, offset: u64) {
-        self.store_words(&self.types.words_of(types, offset), values, at, 0);
+        self.store_words(&layout::words_of(self.types, types, offset), values, at, 0);
     }
 
     /// An address that leads into an object.

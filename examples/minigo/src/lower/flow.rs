@@ -240,9 +240,9 @@ impl<'p> Body<'_, '_, 'p> {
 
     /// A channel, and what is sent to it as a value of type `any`.
     pub(super) fn sent(&self, chan: &'p Expr, value: &'p Expr) -> Vals {
-        let (elem, any) = (self.types.elem(self.ty(chan)), Types::ANY);
+        let elem = self.types.elem(self.ty(chan));
         let chan = self.value(chan);
-        let value = self.as_type(self.value_as(value, elem), elem, any);
+        let value = self.as_type(self.value_as(value, elem), elem, Types::ANY);
         [chan, value].concat()
     }
 

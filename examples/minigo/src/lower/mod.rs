@@ -26,7 +26,7 @@ use minigo_front::program::{Entity, FuncId, Program, Selection, VarId};
 use minigo_front::types::{Kind, Member, Method, Ty, Types, basic};
 use minigo_front::{CompileError, Pos};
 
-use crate::layout::{Word, Words};
+use crate::layout::{self, Word};
 use crate::run::{CALLED, HELPERS, HeapTypes, MAP, Options, TypeInfo, ctx, message};
 use body::{Body, Vals};
 pub(crate) use link::Compiled;
@@ -172,18 +172,14 @@ impl<'p> Lower<'p> {
         let words = self.types.size(ty).div_ceil(8).max(1) as usize;
         let start = vec![0u64; words].leak().as_ptr().expose_provenance();
         self.globals.insert(var, start..start + 8 * words);
-        let references = self
-            .types
-            .words(ty)
-            .into_iter()
-            .filter(|word| word.reference);
-        let roots: Vec<usize> = match self.types.is_large(ty) {
-            // A large one is a root whole, as a value that is no address is ignored.
-            true => (0..words).map(|index| start + 8 * index).collect(),
-            false => references
-                .map(|word| start + word.offset as usize)
-                .collect(),
-        };
+        let mut offsets: Vec<usize> = (0..words).map(|index| 8 * index).collect();
+        // A large one is a root whole, as a value that is no address is ignored.
+        if !layout::is_large(self.types, ty) {
+            let words = layout::words(self.types, ty).into_iter();
+            let references = words.filter(|word| word.reference);
+            offsets = references.map(|word| word.offset as usize).collect();
+        }
+        let roots = offsets.into_iter().map(|offset| start + offset);
         self.global_roots.extend(roots);
     }
 
@@ -305,8 +301,9 @@ impl<'p> Lower<'p> {
     fn shape_of(&self, receiver: &[Ty], ty: Ty) -> (Vec<Word>, Vec<Word>) {
         let sig = self.types.func(ty);
         let args = [receiver, &sig.params].concat();
-        let params = [vec![WORD, REFERENCE], self.types.words_of(&args, 0)].concat();
-        (params, self.types.words_of(&sig.results, 0))
+        let mut params = vec![WORD, REFERENCE];
+        params.extend(layout::words_of(self.types, &args, 0));
+        (params, layout::words_of(self.types, &sig.results, 0))
     }
 
     /// The type of a target, without the receiver.

@@ -58,13 +58,11 @@ impl<'p> Body<'_, '_, 'p> {
         }
         if COMPARISONS.iter().any(|(known, ..)| *known == op) {
             let ty = self.types.compared_as(self.ty(left), self.ty(right));
-            if self.types.is_large(ty) {
+            if layout::is_large(self.types, ty) {
                 // As interfaces do, which hold the addresses of such values.
                 let info = self.lo().hold(ty);
                 let held = |expr| vec![self.int(info), self.address(&self.place(expr), ty)];
-                let (a, b) = (held(left), held(right));
-                let any = Types::ANY;
-                return vec![self.compare(op, &a, &b, any)];
+                return vec![self.compare(op, &held(left), &held(right), Types::ANY)];
             }
             return vec![self.compare_with(op, &self.value_as(left, ty), right, ty)];
         }
@@ -175,7 +173,7 @@ impl<'p> Body<'_, '_, 'p> {
                 self.recast(self.host_checked("interfaces_equal", &[a, b].concat()), I8)
             }
             Kind::Struct(_) | Kind::Array(..) => {
-                let types = self.types.parts(ty);
+                let types = layout::parts(self.types, ty);
                 let (a, b) = (self.split(a, &types), self.split(b, &types));
                 let all = self.ins(|ins| ins.iconst(I8, 1));
                 let equal = |all, (ty, (a, b)): (&Ty, (&Vals, &Vals))| {

@@ -115,9 +115,9 @@ impl<'p> Body<'_, '_, 'p> {
                 Place::Indexed(*of, *elem, *by, before + offset as i32)
             }
             Place::Words(variables) => {
-                let words = self.types.words(ty).into_iter().zip(variables);
+                let words = layout::words(self.types, ty).into_iter().zip(variables);
                 let inside = words.skip_while(|(word, _)| u64::from(word.offset) < offset);
-                let inside = inside.take(self.types.words(part).len());
+                let inside = inside.take(layout::words(self.types, part).len());
                 Place::Words(inside.map(|(_, variable)| *variable).collect())
             }
             _ => {
@@ -153,7 +153,7 @@ impl<'p> Body<'_, '_, 'p> {
                 self.walk(self.place(of), self.ty(of), path).0
             }
             (ExprKind::Index(of, index), _) => self.index_place(of, index),
-            (ExprKind::Composite(..), _) if self.types.is_large(self.ty(expr)) => {
+            (ExprKind::Composite(..), _) if layout::is_large(self.types, self.ty(expr)) => {
                 Place::Memory(self.address_of(expr), 0)
             }
             _ => Place::Words(self.variables(self.ty(expr), &self.value(expr))),

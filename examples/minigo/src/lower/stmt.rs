@@ -32,10 +32,13 @@ impl<'p> Body<'_, '_, 'p> {
             StmtKind::Assign(left, right) | StmtKind::Define(left, right) => {
                 self.assign_all(left, right);
             }
-            StmtKind::Decl(decls) => decls.iter().for_each(|decl| match decl {
-                Decl::Var(spec) => self.assign_all(&spec.names, &spec.values),
-                _ => {}
-            }),
+            StmtKind::Decl(decls) => {
+                for decl in decls {
+                    if let Decl::Var(spec) = decl {
+                        self.assign_all(&spec.names, &spec.values);
+                    }
+                }
+            }
             StmtKind::Go(call) => {
                 let closure = self.later(call);
                 self.check_nil(closure);
@@ -98,7 +101,7 @@ impl<'p> Body<'_, '_, 'p> {
             return vars.for_each(|var| self.make_var(var, None));
         }
         if let ([to], [from]) = (left, right)
-            && self.types.is_large(self.ty(to))
+            && layout::is_large(self.types, self.ty(to))
         {
             return self.copy_large(to, from);
         }
@@ -143,18 +146,16 @@ impl<'p> Body<'_, '_, 'p> {
                 return right.iter().zip(wanted).map(value).collect();
             }
         };
-        let given = match self.types.tuple(ty) {
-            Some(types) => {
-                let values = self.split(&self.value(one), types);
-                values.into_iter().zip(types.iter().copied()).collect()
-            }
+        let (values, types) = match self.types.tuple(ty) {
+            Some(types) => (self.split(&self.value(one), types), types.to_vec()),
             None => {
                 let (values, ok) = self.comma_ok(one);
-                vec![(values, ty), (vec![ok], basic::BOOL)]
+                (vec![values, vec![ok]], vec![ty, basic::BOOL])
             }
         };
+        let given = values.into_iter().zip(types).zip(wanted);
         let convert = |((values, from), to): ((Vals, Ty), &Ty)| self.as_type(values, from, *to);
-        given.into_iter().zip(wanted).map(convert).collect()
+        given.map(convert).collect()
     }
 
     /// The value of an expression, and whether there was one.

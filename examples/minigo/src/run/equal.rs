@@ -92,11 +92,10 @@ fn mix(state: u64, bytes: &[u8]) -> u64 {
         let mixed = (state ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         mixed.rotate_left(29)
     };
+    let longer = |word: u64, byte: &u8| word << 8 | u64::from(*byte);
     let words = bytes.chunks(8).map(|chunk| match chunk.try_into() {
         Ok(word) => u64::from_ne_bytes(word),
-        Err(_) => chunk
-            .iter()
-            .fold(0, |word, byte| word << 8 | u64::from(*byte)),
+        Err(_) => chunk.iter().fold(0, longer),
     });
     words.fold(mixed(state, bytes.len() as u64), mixed)
 }

@@ -22,12 +22,6 @@ pub(super) struct Panic {
     frame: usize,
 }
 
-impl Panic {
-    fn is_recovered(&self) -> bool {
-        read(self.object.addr() + RECOVERED) != 0
-    }
-}
-
 /// Ends the program as Go's runtime does.
 pub(super) fn fatal(text: &str) -> ! {
     eprintln!("{text}");
@@ -73,16 +67,13 @@ pub(super) fn recover(ctx: &mut Ctx, frame: usize) {
     while passing(at).is_some_and(|(_, end)| at < *end) {
         (caller, at) = called_by(caller);
     }
-    let mut value = [0, 0];
-    if let Some(panic) = ctx.panics.last()
-        && panic.frame == caller
-        && !panic.is_recovered()
-    {
-        let object = panic.object.addr();
-        write(object + RECOVERED, 1);
-        value = [0, 8].map(|offset| read(object + offset) as usize);
+    let last = ctx.panics.last().filter(|panic| panic.frame == caller);
+    let object = last.map_or(0, |panic| panic.object.addr());
+    if object == 0 || read(object + RECOVERED) != 0 {
+        return ctx.leave([0, 0]);
     }
-    ctx.leave(value);
+    write(object + RECOVERED, 1);
+    ctx.leave([0, 8].map(|offset| read(object + offset) as usize));
 }
 
 /// The deferred calls of a frame begin; a panic that goes up waits for them.
@@ -98,7 +89,8 @@ pub(super) fn defer_begin(ctx: &mut Ctx, frame: usize) {
 /// the place of the one before.
 pub(super) fn defer_after(ctx: &mut Ctx, frame: usize) {
     let raised = ctx.panicking;
-    let over = |panic: &mut Panic| panic.frame == frame && (raised != 0 || panic.is_recovered());
+    let is_over = |object| raised != 0 || read(object + RECOVERED) != 0;
+    let over = |panic: &mut Panic| panic.frame == frame && is_over(panic.object.addr());
     let before = ctx.panics.pop_if(over);
     if let Some(panic) = before.filter(|_| raised != 0) {
         let mut first = raised;

@@ -8,8 +8,8 @@
 use fing::error::{AccessErrorKind, AddCleanupError, SetFinalizerError};
 use fing::stubs::signature::Type;
 use fing::{
-    Abi, Cleanup, CleanupArgument, CleanupFn, FinalizerFn, FinalizerOptions, HeldValue, Mutator,
-    Pointer, PreparedFinalizer, Runtime, Signature,
+    Abi, CleanupArgument, CleanupFn, FinalizerFn, FinalizerOptions, HeldValue, Mutator, Pointer,
+    PreparedFinalizer, Runtime, Signature,
 };
 use minigo_front::types::{Sig, Ty};
 
@@ -109,9 +109,6 @@ pub(super) extern "C" fn run_cleanup(closure: usize) {
     in_goroutine(|ctx| ctx.call(closure, 0, 0));
 }
 
-/// The words of an interface: its type's, and the value.
-type Interface = [u64; 2];
-
 /// Finalizers that a goroutine has set, to be set for other objects of their types: by the type
 /// words of the pointer and of the function.
 pub(super) type Prepared = Vec<([u64; 2], PreparedFinalizer)>;
@@ -127,8 +124,8 @@ fn set_again(ctx: &mut Ctx, known: &PreparedFinalizer, object: u64, closure: u64
     known.set_at(mutator, object as usize, closure).is_ok()
 }
 
-/// `runtime.SetFinalizer`.
-pub(super) fn set_finalizer(ctx: &mut Ctx, object: Interface, finalizer: Interface) {
+/// `runtime.SetFinalizer` of two interfaces.
+pub(super) fn set_finalizer(ctx: &mut Ctx, object: [u64; 2], finalizer: [u64; 2]) {
     let infos = [object[0], finalizer[0]];
     // Out of the way while the mutator is borrowed.
     let mut prepared = std::mem::take(&mut ctx.prepared);
@@ -141,16 +138,15 @@ pub(super) fn set_finalizer(ctx: &mut Ctx, object: Interface, finalizer: Interfa
             prepared.extend(new.map(|new| (infos, new)));
         }
     }
-    // What is there meanwhile is empty, so there is nothing to drop.
-    std::mem::forget(std::mem::replace(&mut ctx.prepared, prepared));
+    ctx.prepared = prepared;
 }
 
 /// Sets or clears a finalizer with all of Go's checks.
 #[cold]
 fn register(
     ctx: &mut Ctx,
-    object: Interface,
-    mut finalizer: Interface,
+    object: [u64; 2],
+    mut finalizer: [u64; 2],
 ) -> Result<Option<PreparedFinalizer>, String> {
     let (vm, types) = (ctx.vm, ctx.types());
     if finalizer[1] == 0 {
@@ -180,9 +176,8 @@ fn register(
     let pointer = vm.runtime.types().pointer_to(made.id());
     let value = Pointer::typed(pointer.map_err(message)?, address);
     let Some(TypeInfo { ty: called, .. }) = TypeInfo::of(finalizer[0]) else {
-        return mutator
-            .clear_finalizer(value)
-            .map_or_else(refused, |_| Ok(None));
+        let cleared = mutator.clear_finalizer(value);
+        return cleared.map(|_| None).map_err(refused);
     };
     let param = types.finalizer_param(info.ty, *called)?;
     let of = Finalizer {
@@ -193,30 +188,24 @@ fn register(
     let called = function(vm, of, types.func(*called), made.ty())?;
     let held = HeldValue::Object(mutator.adopt(of.closure).map_err(message)?);
     let options = FinalizerOptions::new().context(held);
-    if let Err(error) = mutator.set_finalizer_with(value, &called, options) {
-        return refused(error);
-    }
+    let set = mutator.set_finalizer_with(value, &called, options);
+    set.map_err(refused)?;
     let reusable = vm.finalizers.go.is_none();
     let prepare = || vm.runtime.prepare_finalizer(made.id(), &called).ok();
     Ok(reusable.then(prepare).flatten())
 }
 
 /// Go's words for what fing has refused.
-fn refused<T>(error: SetFinalizerError) -> Result<Option<T>, String> {
+fn refused(error: SetFinalizerError) -> String {
     let text = error.go_text().unwrap_or_else(|| message(&error));
-    Err(text.trim_start_matches("runtime.SetFinalizer: ").to_owned())
+    text.trim_start_matches("runtime.SetFinalizer: ").to_owned()
 }
 
 /// `runtime.AddCleanup`: what is called is the closure, which has the function and the argument. Of
 /// these Go looks whether they keep the object; the argument is 0 unless it is a pointer.
-pub(super) fn add_cleanup(
-    ctx: &mut Ctx,
-    pointer: usize,
-    closure: usize,
-    [function, argument]: [usize; 2],
-) -> Option<Cleanup> {
-    let vm = ctx.vm;
-    let mutator = ctx.mutator();
+pub(super) fn add_cleanup(ctx: &mut Ctx, words: [usize; 4]) {
+    let [pointer, closure, function, argument] = words;
+    let (vm, mutator) = (ctx.vm, ctx.mutator());
     let base = base_of(mutator, pointer);
     let within = |addr| base.is_some() && base_of(mutator, addr) == base;
     // Go does not know parts of its tiny blocks apart.
@@ -241,9 +230,10 @@ pub(super) fn add_cleanup(
             mutator.add_cleanup(pointer, function, CleanupArgument::Object(cleanup))
         }
     };
-    added
-        .map_err(|error| fail::begin(ctx, &error.go_text().unwrap_or_else(|| message(error))))
-        .ok()
+    match added {
+        Ok(added) => ctx.leave(added.words().map(|word| word as usize)),
+        Err(error) => fail::begin(ctx, &error.go_text().unwrap_or_else(|| message(error))),
+    }
 }
 
 /// Where the object begins that an address is in.

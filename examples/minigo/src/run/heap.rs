@@ -75,10 +75,8 @@ impl HeapTypes {
                 }
                 text + " }"
             }
-            Kind::Weak(_) | Kind::Map(..) | Kind::Chan(..) | Kind::Func(_) => {
-                "unsafe.Pointer".to_owned()
-            }
-            _ => "any".to_owned(),
+            Kind::Interface(_) | Kind::Named(_) => "any".to_owned(),
+            _ => "unsafe.Pointer".to_owned(),
         })
     }
 
@@ -106,9 +104,7 @@ impl HeapTypes {
         let found = types.desc(id).map_err(message)?.size() as u64;
         match self.types.size(ty) {
             wanted if wanted == found => Ok(name),
-            wanted => Err(format!(
-                "{name} has {found} bytes in the heap, wanted {wanted}"
-            )),
+            wanted => Err(format!("{name} has {found} bytes, wanted {wanted}")),
         }
     }
 

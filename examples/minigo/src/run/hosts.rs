@@ -2,14 +2,13 @@
 //! names, those of the prelude that have no body.
 #![forbid(unsafe_code)]
 
+use std::time::UNIX_EPOCH;
+
 use minigo_front::types::{Ty, basic};
 
 use super::library::{self, outcome};
 use super::object::{bytes, copy_bytes, read};
 use super::{Ctx, TypeInfo, equal, fail, finalize, map, object, sched, text, value};
-
-/// A function of the host: name, address, number of words.
-pub(crate) type Helper = (&'static str, *const (), usize);
 
 /// What generated code passes to functions of the host, or takes from them, as a word.
 trait Word {
@@ -64,12 +63,13 @@ macro_rules! hosts {
 /// Functions of the library that functions of the host call.
 pub(crate) const CALLED: [&str; 3] = ["runtime.die", "runtime.fault", "runtime.panicNil"];
 
-pub(crate) const HELPERS: &[Helper] = hosts! {
+/// All functions of the host: name, address, number of words.
+pub(crate) const HELPERS: &[(&str, *const (), usize)] = hosts! {
     "new"(ctx, site: usize) object::new(ctx, site);
     "refill"(ctx, site: usize) object::refill(ctx, site);
     "make_slice"(ctx, elem: Ty, length: u64, cap: u64) object::make_slice(ctx, elem, length, cap);
-    "grow"(ctx, elem: Ty, at: usize, length: usize, cap: u64, wanted: u64)
-        object::grow(ctx, elem, [at, length], cap, wanted);
+    "grow"(ctx, elem: Ty, at: u64, length: u64, cap: u64, wanted: u64)
+        object::grow(ctx, elem, [at, length, cap, wanted]);
     "move"(_ctx, to: usize, from: usize, count: usize) copy_bytes(to, from, count);
     "poll"(ctx) ctx.safepoint();
     "interfaces_equal"(ctx, t: u64, a: u64, u: u64, b: u64)
@@ -115,10 +115,8 @@ pub(crate) const HELPERS: &[Helper] = hosts! {
 
     "go"(ctx, closure: usize) sched::go(ctx, closure);
     "runtime.weakMake"(ctx, pointer: usize) finalize::weak_make(ctx, pointer);
-    "add_cleanup"(ctx, pointer: usize, closure: usize, function: usize, argument: usize) {
-        let added = finalize::add_cleanup(ctx, pointer, closure, [function, argument]);
-        ctx.leave(added.map_or([0; 2], |added| added.words().map(|word| word as usize)))
-    };
+    "add_cleanup"(ctx, pointer: usize, closure: usize, function: usize, argument: usize)
+        finalize::add_cleanup(ctx, [pointer, closure, function, argument]);
     "runtime.GC"(ctx) finalize::collect(ctx);
     "runtime.Gosched"(ctx) ctx.make_way();
     "runtime.SetFinalizer"(ctx, info: u64, word: u64, finalizer_info: u64, finalizer: u64)
@@ -127,7 +125,10 @@ pub(crate) const HELPERS: &[Helper] = hosts! {
         ctx.vm.runtime.stop_cleanup([object, number]);
     };
     "runtime.goroutines"(ctx) ctx.vm.sched.count();
-    "runtime.readMemStats"(ctx) library::mem_stats(ctx);
+    "runtime.readMemStats"(ctx) {
+        let heap = ctx.vm.runtime.stats().heap;
+        ctx.leave([heap.live_bytes, heap.objects, heap.collections as usize])
+    };
     "debug.SetGCPercent"(ctx, percent: i64) library::set_percent(ctx, percent);
 
     "runtime.write"(_ctx, at: u64, length: u64) drop(library::write_file(2, bytes(at, length)));
@@ -135,10 +136,11 @@ pub(crate) const HELPERS: &[Helper] = hosts! {
     "strconv.IsPrint"(_ctx, rune: u64) text::is_print(rune);
     "strconv.decimal"(ctx, value: f64, decimals: i64, bits: u64, exponent: bool) {
         let decimals = usize::try_from(decimals).ok();
-        ctx.leave_text(text::of_float(value, decimals, bits == 32, exponent).as_bytes())
+        ctx.leave_text(text::float(value, decimals, bits == 32, exponent).as_bytes())
     };
     "time.Sleep"(ctx, nanoseconds: i64) ctx.sleep(nanoseconds);
-    "time.now"(_ctx) library::now();
+    "time.now"(_ctx)
+        UNIX_EPOCH.elapsed().map_or(0, |since| since.as_nanos() as u64);
 
     "value.look"(ctx, held: Held, at: usize) {
         let found = value::look(ctx.types(), held.0, at);

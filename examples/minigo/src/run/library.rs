@@ -32,18 +32,6 @@ pub(super) fn exit(ctx: &Ctx, code: i64) {
     ctx.vm.exit(code as i32)
 }
 
-/// Nanoseconds of the clock.
-pub(super) fn now() -> u64 {
-    let since = std::time::UNIX_EPOCH.elapsed();
-    since.map_or(0, |since| since.as_nanos() as u64)
-}
-
-/// Bytes in objects, objects, collections.
-pub(super) fn mem_stats(ctx: &mut Ctx) {
-    let heap = ctx.vm.runtime.stats().heap;
-    ctx.leave([heap.live_bytes, heap.objects, heap.collections as usize]);
-}
-
 /// `debug.SetGCPercent`: nothing collects by itself while the setting is negative.
 pub(super) fn set_percent(ctx: &Ctx, percent: i64) -> i64 {
     let percent = (percent >= 0).then(|| u32::try_from(percent).unwrap_or(u32::MAX));
@@ -72,18 +60,13 @@ fn file(number: u64) -> io::Result<File> {
     }
 }
 
-/// Leaves the number that a function of the system returns, and what went wrong in Go's words.
+/// Leaves the number that a function of the system returns, and what went wrong.
 pub(super) fn outcome(ctx: &mut Ctx, result: io::Result<u64>) {
-    let (number, problem) = match result {
-        Ok(number) => (number, String::new()),
-        Err(error) => {
-            let text = error.to_string();
-            let text = text.split(" (os error").next().unwrap_or_default();
-            (0, text[..1].to_lowercase() + &text[1..])
-        }
-    };
+    let problem = result
+        .as_ref()
+        .map_or_else(io::Error::to_string, |_| String::new());
     let at = ctx.new_bytes(problem.as_bytes());
-    ctx.leave([number as usize, at, problem.len()]);
+    ctx.leave([result.unwrap_or(0) as usize, at, problem.len()]);
 }
 
 /// Opens a file with flags of Linux, as the package `os` has them.

@@ -65,13 +65,7 @@ fn entry(layout: &Layout, map: usize, number: usize) -> usize {
 
 /// The entry of a key, or 0, and the place in the index where it is or would be. None: the key has
 /// no `==`, which is a panic.
-fn find(
-    ctx: &mut Ctx,
-    layout: &Layout,
-    map: usize,
-    key: usize,
-    adds: bool,
-) -> Option<(usize, usize)> {
+fn find(ctx: &mut Ctx, layout: &Layout, map: usize, key: usize, adds: bool) -> Option<[usize; 2]> {
     let vm = ctx.vm;
     let hash = match hash(vm, layout.key, key, 0) {
         Ok(hash) => hash,
@@ -86,7 +80,7 @@ fn find(
     };
     let slots = if map == 0 { 0 } else { 2 * read(map + CAP) };
     if slots == 0 {
-        return Some((0, 0));
+        return Some([0, 0]);
     }
     let index = read(map + INDEX) as usize;
     let mut slot = hash % slots;
@@ -94,12 +88,12 @@ fn find(
         let place = index + 8 * slot as usize;
         let number = read(place) as usize;
         if number == 0 {
-            return Some((0, place));
+            return Some([0, place]);
         }
         let entry = entry(layout, map, number);
         // Keys that are there have hashes, and so an `==`.
         if read(entry) != 0 && equal(vm, layout.key, entry + KEY, key) == Ok(true) {
-            return Some((entry, place));
+            return Some([entry, place]);
         }
         slot = (slot + 1) % slots;
     }
@@ -109,7 +103,7 @@ fn find(
 pub(super) fn get(ctx: &mut Ctx, ty: Ty, map: usize) -> usize {
     let layout = layout(ctx.vm, ty);
     match find(ctx, layout, map, ctx.buffer(), false) {
-        Some((entry, _)) if entry != 0 => entry + layout.value_at,
+        Some([entry, _]) if entry != 0 => entry + layout.value_at,
         _ => 0,
     }
 }
@@ -122,7 +116,7 @@ pub(super) fn set(ctx: &mut Ctx, ty: Ty, map: usize) -> usize {
         return 0;
     }
     let mut found = find(ctx, layout, map, key, true);
-    if let Some((0, _)) = found
+    if let Some([0, _]) = found
         && read(map + USED) == read(map + CAP)
     {
         grow(ctx, layout, map);
@@ -130,7 +124,7 @@ pub(super) fn set(ctx: &mut Ctx, ty: Ty, map: usize) -> usize {
     }
     let entry = match found {
         None => return 0,
-        Some((0, place)) => {
+        Some([0, place]) => {
             let number = read(map + USED) + 1;
             write(map + USED, number);
             write(map + COUNT, read(map + COUNT) + 1);
@@ -139,7 +133,7 @@ pub(super) fn set(ctx: &mut Ctx, ty: Ty, map: usize) -> usize {
             write(entry, 1);
             entry
         }
-        Some((entry, _)) => entry,
+        Some([entry, _]) => entry,
     };
     // It may be equal to a key that is there, and yet another one: -0.
     copy_bytes(entry + KEY, key, layout.key_size);
@@ -158,7 +152,7 @@ fn grow(ctx: &mut Ctx, layout: &Layout, map: usize) {
     let mut number = 0;
     for from in (0..used).map(|number| old + number * layout.size) {
         if read(from) != 0
-            && let Some((_, place)) = find(ctx, layout, map, from + KEY, true)
+            && let Some([_, place]) = find(ctx, layout, map, from + KEY, true)
         {
             number += 1;
             write(place, number);
@@ -171,7 +165,7 @@ fn grow(ctx: &mut Ctx, layout: &Layout, map: usize) {
 /// Deletes the key in the buffer.
 pub(super) fn delete(ctx: &mut Ctx, ty: Ty, map: usize) {
     let layout = layout(ctx.vm, ty);
-    if let Some((entry, _)) = find(ctx, layout, map, ctx.buffer(), false)
+    if let Some([entry, _]) = find(ctx, layout, map, ctx.buffer(), false)
         && entry != 0
     {
         let words = (0..layout.size).step_by(8);

@@ -178,7 +178,7 @@ pub(super) static REFILLS: AtomicU64 = AtomicU64::new(0);
 /// passes.
 #[derive(Debug)]
 pub(super) struct Sites {
-    addresses: Box<[usize]>,
+    pub(super) addresses: Box<[usize]>,
     sites: Vec<Site>,
 }
 
@@ -195,11 +195,6 @@ impl Sites {
             addresses: vec![empty; count].into(),
             sites: vec![Site::default(); count],
         }
-    }
-
-    /// The address of the table of the windows' addresses.
-    pub(super) fn address(&self) -> usize {
-        self.addresses.as_ptr().expose_provenance()
     }
 }
 
@@ -247,13 +242,7 @@ pub(super) fn make_slice(ctx: &mut Ctx, elem: Ty, length: u64, cap: u64) -> usiz
 }
 
 /// Room for `wanted` elements: a larger array with what is there, and its capacity.
-pub(super) fn grow(
-    ctx: &mut Ctx,
-    elem: Ty,
-    [at, length]: [usize; 2],
-    cap: u64,
-    wanted: u64,
-) -> usize {
+pub(super) fn grow(ctx: &mut Ctx, elem: Ty, [at, length, cap, wanted]: [u64; 4]) -> usize {
     if wanted > i64::MAX as u64 {
         fail::panic(ctx, "growslice: len out of range");
         return 0;
@@ -262,7 +251,7 @@ pub(super) fn grow(
     let more = if cap < 256 { cap } else { (cap + 3 * 256) / 4 };
     let new_cap = wanted.max(cap + more);
     let new = ctx.array(elem, new_cap);
-    copy_bytes(new, at, length * ctx.types().size(elem) as usize);
+    copy_bytes(new, at as usize, (length * ctx.types().size(elem)) as usize);
     ctx.leave([new_cap as usize]);
     new
 }

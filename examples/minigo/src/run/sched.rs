@@ -10,6 +10,7 @@
 
 use std::cell::Cell;
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::ptr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, Thread};
@@ -31,7 +32,7 @@ pub(super) const FINALIZERS: usize = 2;
 
 thread_local! {
     /// The context of this thread's goroutine.
-    static CTX: Cell<*mut Ctx> = const { Cell::new(std::ptr::null_mut()) };
+    static CTX: Cell<*mut Ctx> = const { Cell::new(ptr::null_mut()) };
 }
 
 #[derive(Debug, Default)]
@@ -110,13 +111,13 @@ impl Sched {
 impl Ctx {
     fn new(vm: &'static Vm, number: usize, mutator: *mut fing::Mutator) -> Box<Ctx> {
         let stack = vm.frames.stack();
-        let here = std::ptr::from_ref(&stack).addr();
+        let here = ptr::from_ref(&stack).addr();
         let sites = Sites::new(lock(&vm.heap).sites.len());
         Box::new(Ctx {
             stack_word: stack.address(),
             panicking: 0,
             stack_limit: here - STACK + HOST_STACK,
-            windows: sites.address(),
+            windows: sites.addresses.as_ptr().expose_provenance(),
             results: [0; RESULT_WORDS],
             buffer: [0; BUFFER_WORDS],
             vm,
@@ -162,7 +163,7 @@ impl Ctx {
     /// Calls code of no more than four words, whose results are left in the context.
     pub(super) fn call_code(&mut self, code: usize, closure: usize, [a, b, c, d]: [usize; 4]) {
         type Function = extern "C" fn(usize, *mut Ctx, usize, usize, usize, usize, usize);
-        let entry = std::ptr::with_exposed_provenance::<()>(self.vm.code.entry);
+        let entry = ptr::with_exposed_provenance::<()>(self.vm.code.entry);
         // SAFETY: M2: the entry has this signature, and calls `code` with a context, a closure and
         // four words, of which functions of fewer ignore the rest.
         let entry: Function = unsafe { std::mem::transmute(entry) };
@@ -185,14 +186,12 @@ fn spawn(vm: &'static Vm, number: usize, body: impl FnOnce(&mut Ctx) + Send + 's
         vm.sched.take(number);
         let attach = || vm.runtime.attach().or_fatal("minigo");
         let mut mutator = (number != FINALIZERS).then(attach);
-        let pointer = mutator
-            .as_mut()
-            .map_or(std::ptr::null_mut(), std::ptr::from_mut);
+        let pointer = mutator.as_mut().map_or(ptr::null_mut(), ptr::from_mut);
         let mut ctx = Ctx::new(vm, number, pointer);
         CTX.set(&raw mut *ctx);
         body(&mut ctx);
         fail::check(&mut ctx);
-        CTX.set(std::ptr::null_mut());
+        CTX.set(ptr::null_mut());
         drop((ctx, mutator));
         lock(&vm.sched.state).threads.remove(&number);
         vm.sched.give(vm.sched.next());
@@ -204,10 +203,20 @@ fn spawn(vm: &'static Vm, number: usize, body: impl FnOnce(&mut Ctx) + Send + 's
 }
 
 impl Vm {
-    /// Runs the goroutine of `main`, and ends the process when it returns.
+    /// Runs the goroutine of `main`, and ends the process when it returns. That of the finalizers
+    /// waits for something to run.
     pub(crate) fn run(&'static self) -> ! {
-        lock(&self.sched.state).last = FINALIZERS;
-        spawn_finalizers(self);
+        let mut state = lock(&self.sched.state);
+        (state.last, state.idle) = (FINALIZERS, true);
+        drop(state);
+        spawn(self, FINALIZERS, |_| {
+            loop {
+                let drain = || self.runtime.drain(Budget::unlimited()).or_fatal("minigo");
+                while drain().left > 0 {}
+                lock(&self.sched.state).idle = true;
+                self.sched.switch(FINALIZERS);
+            }
+        });
         spawn(self, MAIN, |ctx| {
             ctx.call_code(self.code.start, 0, [0; 4]);
             fail::check(ctx);
@@ -259,17 +268,4 @@ pub(super) fn make_way_for_finalizers(ctx: &mut Ctx) {
         DUE.store(false, Ordering::Relaxed);
         ctx.make_way();
     }
-}
-
-/// Starts the finalizers' goroutine, which waits for something to run.
-fn spawn_finalizers(vm: &'static Vm) {
-    lock(&vm.sched.state).idle = true;
-    spawn(vm, FINALIZERS, |_| {
-        loop {
-            let drain = || vm.runtime.drain(Budget::unlimited()).or_fatal("minigo");
-            while drain().left > 0 {}
-            lock(&vm.sched.state).idle = true;
-            vm.sched.switch(FINALIZERS);
-        }
-    });
 }

@@ -38,12 +38,7 @@ pub(super) fn is_print(rune: u64) -> bool {
 
 /// A number in decimal: with so many digits behind the point, and an exponent if that is wanted; or
 /// as few digits as identify it, with an exponent.
-pub(super) fn of_float(
-    value: f64,
-    decimals: Option<usize>,
-    single: bool,
-    exponent: bool,
-) -> String {
+pub(super) fn float(value: f64, decimals: Option<usize>, single: bool, exponent: bool) -> String {
     match decimals {
         Some(decimals) if exponent => format!("{value:.decimals$e}"),
         Some(decimals) => format!("{value:.decimals$}"),
