@@ -255,7 +255,8 @@ func panicAssertion(v any, to, from int) {
 
 const nilPointer = "invalid memory address or nil pointer dereference"
 
-func panicNil()    { panic(errorString(nilPointer)) }
+func panicNil() { panic(errorString(nilPointer)) }
+
 // panicMethod: a nil pointer has no value for a method of the type behind it.
 func panicMethod(of, method string) {
 	short := of

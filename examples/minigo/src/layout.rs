@@ -19,8 +19,8 @@ pub(crate) struct Word {
 /// Values of more words are not held in registers.
 pub(crate) const MAX_WORDS: usize = 32;
 
-/// The types of the fields of a struct, or of the elements of an array. As large arrays are not held
-/// in registers, not more elements are listed than show that one is large.
+/// The types of the fields of a struct, or of the elements of an array. As large arrays are not
+/// held in registers, not more elements are listed than show that one is large.
 pub(crate) fn parts(types: &Types, ty: Ty) -> Vec<Ty> {
     match types.kind(ty) {
         Kind::Struct(fields) => fields.iter().map(|field| field.ty).collect(),

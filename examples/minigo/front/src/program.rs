@@ -18,12 +18,12 @@ pub struct FuncId(pub u32);
 
 /// Makes of a table of the builtin functions the enum, and what is known of each.
 macro_rules! builtins {
-    ($($builtin:ident $package:literal $name:literal $least:literal $most:expr, $library:expr;)*) => {
+    ($($builtin:ident $package:literal $name:literal $least:literal $most:expr, $made:expr;)*) => {
         /// A builtin function.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Builtin { $(#[doc = $name] $builtin,)* }
         pub(crate) const BUILTINS: &[(Builtin, &str, &str, usize, usize, Option<InLibrary>)] =
-            &[$((Builtin::$builtin, $package, $name, $least, $most, $library),)*];
+            &[$((Builtin::$builtin, $package, $name, $least, $most, $made),)*];
     };
 }
 

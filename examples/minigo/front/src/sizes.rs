@@ -52,7 +52,7 @@ impl Types {
     }
 
     /// Bytes, and their alignment.
-    pub fn size_align(&self, ty: Ty) -> (u64, u64) {
+    pub(crate) fn size_align(&self, ty: Ty) -> (u64, u64) {
         use Basic::*;
         match self.kind(ty) {
             Kind::Array(n, of) => {
@@ -111,7 +111,7 @@ impl Types {
     }
 
     /// Where the fields of a struct begin.
-    pub fn offsets(&self, fields: &[Field]) -> Vec<u64> {
+    pub(crate) fn offsets(&self, fields: &[Field]) -> Vec<u64> {
         self.places(0, fields.iter().map(|field| field.ty))
     }
 }

@@ -28,7 +28,7 @@ pub(crate) struct HeapTypes {
 }
 
 fn has_name(types: &Types, ty: Ty) -> bool {
-    types.named(ty).is_some() && !types.is_interface(ty)
+    types.has_name(ty) && !types.is_interface(ty)
 }
 
 /// What the heap calls a type that has a name. Those of one name that different functions declare

@@ -41,7 +41,7 @@ words! {
     f64: word f64::from_bits(word), value value.to_bits();
     bool: word word as u8 != 0, value value.into();
     Ty: word Ty(word as u32), value value.0.into();
-    Held: word Held(TypeInfo::of(word).map_or(basic::VOID, |info| info.ty)), value value.0.into_word();
+    Held: word Held(TypeInfo::of(word).map_or(basic::VOID, |of| of.ty)), held held.0.into_word();
     (): _word (), _value 0;
 }
 
@@ -95,7 +95,8 @@ pub(crate) const HELPERS: &[(&str, *const (), usize)] = hosts! {
         (info, word) == (other, with);
     "runtime.fatal"(_ctx, text: u64, length: u64) fail::end(bytes(text, length));
     "runtime.stackOverflow"(_ctx)
-        fail::end(b"runtime: goroutine stack exceeds 1000000000-byte limit\nfatal error: stack overflow");
+        fail::end(b"runtime: goroutine stack exceeds 1000000000-byte limit\n\
+            fatal error: stack overflow");
     "recover"(ctx, frame: usize) fail::recover(ctx, frame);
     "defer_begin"(ctx, frame: usize) fail::defer_begin(ctx, frame);
     "defer_after"(ctx, frame: usize) fail::defer_after(ctx, frame);

@@ -1,4 +1,4 @@
-//! Objects: making them, reading and writing them, and which of them are roots.
+//! Objects: making them, reading and writing them.
 #![expect(
     unsafe_code,
     reason = "reads and writes objects as generated code does"

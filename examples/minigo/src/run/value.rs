@@ -7,9 +7,9 @@ use super::Ctx;
 use super::object::{read, small};
 
 /// What the package says of a value that an interface holds: what its type is made from, as a
-/// number; its bytes; the bits of a truth or a number, made longer with its sign; the address that a
-/// pointer-shaped value is, or the first word of another one; how many elements or fields it has, or
-/// pointers that are not nil. `at` is the value itself if it is pointer-shaped, or where it is.
+/// number; its bytes; the bits of a truth or a number, made longer with its sign; the address that
+/// a pointer-shaped value is, or the first word of another one; how many elements or fields it has,
+/// or pointers that are not nil. `at` is the value itself if it is pointer-shaped, or where it is.
 pub(super) fn look(types: &Types, ty: Ty, at: usize) -> [usize; 5] {
     let size = types.size(ty);
     let (kind, count) = match types.kind(ty) {

@@ -23,7 +23,8 @@ macro_rules! basics {
             &[$((Basic::$basic, $name, $integer),)*];
         /// The basic types by their numbers.
         pub mod basic {
-            $(#[doc = $name] pub const $number: super::Ty = super::Ty(super::Basic::$basic as u32);)*
+            use super::{Basic, Ty};
+            $(#[doc = $name] pub const $number: Ty = Ty(Basic::$basic as u32);)*
         }
     };
 }
@@ -117,11 +118,11 @@ pub enum Kind {
 
 /// A type that the program or a package declares.
 #[derive(Clone, Debug)]
-pub struct Named {
+pub(crate) struct Named {
     /// With its package, as `main.T`.
-    pub name: String,
+    pub(crate) name: String,
     /// The kind that it is declared as; void while it is being declared.
-    pub underlying: Ty,
+    pub(crate) underlying: Ty,
     pub(crate) methods: Vec<DeclaredMethod>,
 }
 
@@ -189,8 +190,12 @@ impl Types {
         self.intern(Kind::Named(index))
     }
 
-    /// The declaration of a type that has a name.
-    pub fn named(&self, ty: Ty) -> Option<&Named> {
+    /// Whether the program or a package declares it.
+    pub fn has_name(&self, ty: Ty) -> bool {
+        self.named(ty).is_some()
+    }
+
+    pub(crate) fn named(&self, ty: Ty) -> Option<&Named> {
         match self.own_kind(ty) {
             Kind::Named(index) => self.named.get(*index as usize),
             _ => None,
@@ -220,7 +225,7 @@ impl Types {
     }
 
     /// Which basic type it is, if it is one.
-    pub fn basic(&self, ty: Ty) -> Option<Basic> {
+    pub(crate) fn basic(&self, ty: Ty) -> Option<Basic> {
         match self.kind(ty) {
             Kind::Basic(basic) => Some(*basic),
             _ => None,
