@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use cranelift_frontend::Variable;
+use minigo_front::Const;
 
 use super::*;
 
@@ -178,9 +179,8 @@ impl<'p> Body<'_, '_, 'p> {
             return Place::Element(ty, self.value(of)[0], self.value_as(index, key));
         }
         // A constant index of an array was checked with the program.
-        if let (Some((_, elem)), Some(number)) =
-            (self.types.array(ty), self.p.consts.get(&index.id))
-            && let Some(number) = number.int()
+        if let Some((_, elem)) = self.types.array(ty)
+            && let Some(number) = self.p.consts.get(&index.id).and_then(Const::int)
             && let Ok(offset) = i32::try_from(number as u64 * self.types.size(elem))
         {
             return match self.types.pointee(ty) {

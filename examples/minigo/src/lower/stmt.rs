@@ -32,13 +32,11 @@ impl<'p> Body<'_, '_, 'p> {
             StmtKind::Assign(left, right) | StmtKind::Define(left, right) => {
                 self.assign_all(left, right);
             }
-            StmtKind::Decl(decls) => {
-                for decl in decls {
-                    if let Decl::Var(spec) = decl {
-                        self.assign_all(&spec.names, &spec.values);
-                    }
+            StmtKind::Decl(decls) => decls.iter().for_each(|decl| {
+                if let Decl::Var(spec) = decl {
+                    self.assign_all(&spec.names, &spec.values);
                 }
-            }
+            }),
             StmtKind::Go(call) => {
                 let closure = self.later(call);
                 self.check_nil(closure);

@@ -8,8 +8,8 @@
 use fing::error::{AccessErrorKind, AddCleanupError, SetFinalizerError};
 use fing::stubs::signature::Type;
 use fing::{
-    Abi, CleanupArgument, CleanupFn, FinalizerFn, FinalizerOptions, HeldValue, Mutator, Pointer,
-    PreparedFinalizer, Runtime, Signature,
+    Abi, CleanupArgument, CleanupFn, FinalizerFn, FinalizerOptions, FinalizerState, HeldValue,
+    Mutator, Pointer, PreparedFinalizer, Runtime, Signature,
 };
 use minigo_front::types::{Sig, Ty};
 
@@ -175,11 +175,16 @@ fn register(
     };
     let pointer = vm.runtime.types().pointer_to(made.id());
     let value = Pointer::typed(pointer.map_err(message)?, address);
+    let clear = || mutator.clear_finalizer(value).map_err(refused);
     let Some(TypeInfo { ty: called, .. }) = TypeInfo::of(finalizer[0]) else {
-        let cleared = mutator.clear_finalizer(value);
-        return cleared.map(|_| None).map_err(refused);
+        return clear().map(|_| None);
     };
-    let param = types.finalizer_param(info.ty, *called)?;
+    let param = types.finalizer_param(info.ty, *called);
+    // Go looks at the pointer before the function; for what never dies it does nothing.
+    if param.is_err() && clear()? == FinalizerState::Ignored {
+        return Ok(None);
+    }
+    let param = param?;
     let of = Finalizer {
         function: *called,
         closure: finalizer[1] as usize,

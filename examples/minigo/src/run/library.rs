@@ -62,9 +62,8 @@ fn file(number: u64) -> io::Result<File> {
 
 /// Leaves the number that a function of the system returns, and what went wrong.
 pub(super) fn outcome(ctx: &mut Ctx, result: io::Result<u64>) {
-    let problem = result
-        .as_ref()
-        .map_or_else(io::Error::to_string, |_| String::new());
+    let problem = result.as_ref().err().map(io::Error::to_string);
+    let problem = problem.unwrap_or_default();
     let at = ctx.new_bytes(problem.as_bytes());
     ctx.leave([result.unwrap_or(0) as usize, at, problem.len()]);
 }
