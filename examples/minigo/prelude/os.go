@@ -77,6 +77,10 @@ func failed(op, path, problem string) error {
 	if strings.Contains(problem, "NUL byte") {
 		problem = "invalid argument"
 	}
+	// As the host has it, which begins with a capital letter and ends with the number of the error.
+	if i := strings.Index(problem, " (os error"); i >= 0 {
+		problem = strings.ToLower(problem[:1]) + problem[1:i]
+	}
 	return &PathError{op, path, errno(problem)}
 }
 

@@ -6,7 +6,59 @@ import (
 	"strconv"
 )
 
-// panicText is what the host prints of the value of a panic that nothing has recovered.
+// panicking is a panic, and the one before during which it has begun.
+type panicking struct {
+	value     any
+	before    *panicking
+	recovered uintptr
+}
+
+// raise begins a panic; same is whether two values are the same words.
+func raise(p *panicking)
+func same(a, b any) bool
+func fatal(text string)
+
+func panicValue(v any) {
+	if v == nil {
+		v = &PanicNilError{"runtime error: panic called with nil argument"}
+	}
+	raise(&panicking{value: v})
+}
+
+// die ends the program with a panic that nothing has recovered.
+func die(p *panicking, goroutine int) {
+	text := report(p, nil)
+	for ; p != nil; p = p.before {
+		if p.value == any(errorString(nilPointer)) {
+			text += "[signal SIGSEGV: segmentation violation]\n"
+			break
+		}
+	}
+	fatal(text + "\ngoroutine " + strconv.Itoa(goroutine) + " [running]:")
+}
+
+// report is what Go prints of a panic and of those before it.
+func report(p, after *panicking) string {
+	text := ""
+	if p.before != nil {
+		text = report(p.before, p)
+		if same(p.before.value, p.value) {
+			return text
+		}
+		text += "\t"
+	}
+	text += "panic: " + panicText(p.value)
+	switch {
+	case p.recovered == 0:
+	case after != nil && same(after.value, p.value):
+		text += " [recovered, repanicked]"
+	default:
+		text += " [recovered]"
+	}
+	return text + "\n"
+}
+
+// panicText is what is printed of the value of a panic.
 func panicText(v any) string {
 	switch v := v.(type) {
 	case error:
@@ -81,8 +133,6 @@ func fault(text string) {
 	switch {
 	case begins(own):
 		panic(errorString(text[len(own):]))
-	case begins("interface conversion"):
-		panic(&TypeAssertionError{text})
 	case begins("runtime.AddCleanup"):
 		panic(text)
 	}
@@ -179,17 +229,45 @@ func decode(text string, at int) (rune, int) {
 	return r, at + size
 }
 
-func raise(v any)
+// typeText is the text of a type by its number, missing the method that a value lacks for it.
+func typeText(ty int) string
+func isInterface(ty int) bool
+func missing(v any, ty int) string
 
-func panicValue(v any) {
-	if v == nil {
-		v = &PanicNilError{"runtime error: panic called with nil argument"}
+func panicAssertion(v any, to, from int) {
+	wanted, found := typeText(to), value.TypeName(v)
+	text := typeText(from) + " is "
+	switch {
+	case v == nil && isInterface(to):
+		text = "interface is nil, not " + wanted
+	case v == nil:
+		text += "nil, not " + wanted
+	case isInterface(to):
+		text = found + " is not " + wanted + ": missing method " + missing(v, to)
+	default:
+		text += found + ", not " + wanted
+		if found == wanted {
+			text += " (types from different scopes)"
+		}
 	}
-	raise(v)
+	panic(&TypeAssertionError{"interface conversion: " + text})
 }
 
-func panicAssertion(info, to, from uintptr)
-func panicNil()    { panic(errorString("invalid memory address or nil pointer dereference")) }
+const nilPointer = "invalid memory address or nil pointer dereference"
+
+func panicNil() { panic(errorString(nilPointer)) }
+
+// panicMethod: a nil pointer has no value for a method of the type behind it.
+func panicMethod(of, method string) {
+	short := of
+	for i := range len(of) {
+		if of[i] == '.' {
+			short = of[i+1:]
+		}
+	}
+	panic(plainError("value method " + of + "." + method + " called using nil *" + short + " pointer"))
+}
+
 func panicDivide() { panic(errorString("integer divide by zero")) }
 func panicShift()  { panic(errorString("negative shift amount")) }
 func stackOverflow()
@@ -232,8 +310,27 @@ const GOARCH = "amd64"
 const GOOS = "linux"
 const Compiler = "minigo"
 
-// What clear and weak.Make call.
-func clearMap(m *byte)
+// hashed is what a map is, as the host has it: the keys that are there, the entries that were used,
+// how many there may be, the entries, and an index of them by hash.
+type hashed struct {
+	count, used, cap uintptr
+	entries, index   *byte
+}
+
+// What len, clear and weak.Make call.
+func mapLen(m *hashed) int {
+	if m == nil {
+		return 0
+	}
+	return int(m.count)
+}
+
+func clearMap(m *hashed) {
+	if m != nil {
+		*m = hashed{}
+	}
+}
+
 func weakMake(p *byte) *byte
 
 // weakPointer is what weak pointers are whose method is a value: the address of a cell, or nil.
@@ -249,7 +346,7 @@ func (w weakPointer) value() *byte {
 func GC()
 func Gosched()
 func SetFinalizer(obj any, finalizer any)
-func KeepAlive(x any)
+func KeepAlive(x any) {}
 func goroutines() int
 func NumGoroutine() int    { return goroutines() - channel.Timers }
 func GOMAXPROCS(n int) int { return 1 }

@@ -12,6 +12,8 @@ type B A
 type C struct{ n, m int }
 type P *A
 
+var never A
+
 func (b *B) String() string { return fmt.Sprint("B ", b.n) }
 
 func make3(done chan string) {
@@ -50,6 +52,8 @@ func main() {
 	for _, text := range all {
 		fmt.Println(text)
 	}
+	// The pointer is looked at before the function, and a global never dies.
+	runtime.SetFinalizer(&never, "no function")
 	b := (*B)(new(A))
 	runtime.SetFinalizer(b, func(*C) {})
 }

@@ -6,19 +6,12 @@ use std::collections::BTreeMap;
 
 use cranelift_codegen::ir::{FuncRef, StackSlotData, StackSlotKind};
 use cranelift_frontend::{FuncInstBuilder, FunctionBuilder, Variable};
+use minigo_front::program::Func;
 
 use super::*;
-use crate::check::entity::Func;
 
 /// The words of a value.
 pub(super) type Vals = Vec<Value>;
-
-/// What `break` and `continue` leave.
-pub(super) struct Jumps {
-    pub(super) label: Option<Name>,
-    pub(super) end: Block,
-    pub(super) next: Option<Block>,
-}
 
 /// One unit on its way to Cranelift's instructions. What changes is in cells, so that calls that
 /// write instructions can stand inside one another.
@@ -32,9 +25,8 @@ pub(super) struct Body<'a, 'f, 'p> {
     /// The words of local variables; those of a variable that is in an object are its address.
     pub(super) vars: RefCell<HashMap<VarId, Vec<Variable>>>,
     pub(super) func: Option<&'p Func>,
-    pub(super) jumps: RefCell<Vec<Jumps>>,
-    /// The label of the statement that comes next.
-    pub(super) label: Cell<Option<Name>>,
+    /// Where `break` and `continue` go to from the statements that are around what is written.
+    pub(super) jumps: RefCell<Vec<(Block, Option<Block>)>>,
     /// Where a panic goes on: to the deferred calls, or out of the function.
     pub(super) unwind: Block,
     /// Where panics without arguments begin, by the function of the library.
@@ -53,7 +45,7 @@ impl<'a, 'f, 'p> Body<'a, 'f, 'p> {
         let args = b.block_params(block).to_vec();
         let (params, results) = lo.shape(unit);
         let func = match unit {
-            Unit::Func(id) => lo.p.funcs.get(id.0 as usize),
+            Unit::Func(id) => Some(lo.p.func(*id)),
             _ => None,
         };
         lo.at = func.map_or(lo.at, |func| func.decl.pos);
@@ -67,7 +59,6 @@ impl<'a, 'f, 'p> Body<'a, 'f, 'p> {
             vars: RefCell::default(),
             func,
             jumps: RefCell::default(),
-            label: Cell::default(),
             unwind,
             panics: RefCell::default(),
             deferred: Cell::default(),
@@ -80,7 +71,7 @@ impl<'a, 'f, 'p> Body<'a, 'f, 'p> {
             Unit::Exit(name, _) => body.exit(name, &args),
             Unit::Entry => body.entry(&args),
             Unit::Start => body.start(),
-            Unit::Func(id) => body.function_body(body.func_of(*id), &args[2..]),
+            Unit::Func(id) => body.function_body(body.p.func(*id), &args[2..]),
             Unit::Bound(target, later) => body.bound_call(target, *later, &args[2..]),
             Unit::Wrapper(number, ty) => body.wrapper(*number, *ty, &args[2..]),
             Unit::Block(ty) => body.call_by_blocks(*ty, args[2], args[3]),
@@ -146,9 +137,7 @@ impl<'a, 'f, 'p> Body<'a, 'f, 'p> {
 
     fn start(&self) {
         for global in &self.p.globals {
-            if !global.spec.values.is_empty() {
-                self.assign_all(&global.spec.names, &global.spec.values);
-            }
+            self.assign_all(&global.spec.names, &global.spec.values);
         }
         for func in self.p.inits.iter().chain([&self.p.main]) {
             self.call_target(&Target::Func(*func), &[]);
@@ -220,10 +209,9 @@ impl<'a, 'f, 'p> Body<'a, 'f, 'p> {
     }
 
     fn wrapper(&self, number: usize, ty: Ty, args: &[Value]) {
-        let (name, _) = self.lo().methods[number].clone();
-        let Some(found) = self.types.find(ty, &name) else {
-            unreachable!("a wrapper is of a method that the type has");
-        };
+        let method = self.lo().methods[number].clone();
+        let found = self.types.implementation(ty, &method);
+        let found = found.expect("a wrapper is of a method that the type has");
         // The host's panics, of a nil receiver, need a frame; the stack is checked by the method.
         let place = match self.types.is_pointer_shaped(ty) {
             true => Place::Words(self.variables(ty, &[self.closure])),
@@ -236,11 +224,10 @@ impl<'a, 'f, 'p> Body<'a, 'f, 'p> {
         };
         let by_value = matches!(&found.member, Member::Method(_, method) if !method.by_pointer);
         if by_value && found.path.is_empty() && self.types.pointee(ty) == Some(owner) {
-            let full = self.types.show(owner);
-            let short = full.rsplit('.').next().unwrap_or_default();
-            let text = format!("value method {full}.{name} called using nil *{short} pointer");
+            let names = [&self.types.show(owner), &*method.name];
+            let names = names.map(|name| self.text(name.as_bytes()));
             let is_nil = self.compared_int(IntCC::Equal, self.closure, 0);
-            self.panic_if(is_nil, "runtime.fault", &self.text(text.as_bytes()));
+            self.panic_if(is_nil, "runtime.panicMethod", &names.concat());
         }
         let receiver = self.receiver((place, ty), &found.path, (&target, owner));
         self.return_words(&self.call_target(&target, &[&*receiver, args].concat()));

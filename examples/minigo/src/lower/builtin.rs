@@ -1,8 +1,9 @@
 //! Builtin functions.
 #![forbid(unsafe_code)]
 
+use minigo_front::program::Builtin;
+
 use super::*;
-use crate::check::entity::Builtin;
 
 impl<'p> Body<'_, '_, 'p> {
     pub(super) fn builtin(&self, expr: &'p Expr, builtin: Builtin, call: &'p Call) -> Vals {
@@ -17,7 +18,7 @@ impl<'p> Body<'_, '_, 'p> {
             Builtin::Copy => self.copy(args),
             Builtin::Clear => {
                 // Of a slice: those of maps are calls of the prelude.
-                let elem = self.elem(self.ty(&args[0]));
+                let elem = self.types.elem(self.ty(&args[0]));
                 let slice = self.value(&args[0]);
                 let zeros = self.new_array(elem, slice[1]);
                 self.host("move", &[slice[0], zeros, self.bytes(elem, slice[1])]);
@@ -26,12 +27,10 @@ impl<'p> Body<'_, '_, 'p> {
             Builtin::AddCleanup => self.add_cleanup(ty, args),
             Builtin::Min | Builtin::Max => {
                 let op = if builtin == Builtin::Min { "<" } else { ">" };
-                let mut best = self.value_as(&args[0], ty);
-                for arg in &args[1..] {
-                    let other = self.value_as(arg, ty);
-                    best = self.better(op, &best, &other, ty);
-                }
-                best
+                let first = self.value_as(&args[0], ty);
+                args[1..].iter().fold(first, |best, arg| {
+                    self.better(op, &best, &self.value_as(arg, ty), ty)
+                })
             }
             Builtin::Recover => {
                 self.host("recover", &[self.frame()]);
@@ -39,7 +38,7 @@ impl<'p> Body<'_, '_, 'p> {
             }
             Builtin::Delete => {
                 let (map_ty, map) = (self.ty(&args[0]), self.value(&args[0]));
-                let (key_ty, _) = self.map_types(map_ty);
+                let (key_ty, _) = self.types.entry(map_ty);
                 self.leave_in_buffer(key_ty, &self.value_as(&args[1], key_ty));
                 self.host_of("map_delete", map_ty, &map);
                 Vals::new()
@@ -50,16 +49,13 @@ impl<'p> Body<'_, '_, 'p> {
 
     fn len(&self, arg: &'p Expr, cap: bool) -> Value {
         let ty = self.ty(arg);
-        if let Some((length, _)) = self.array(ty) {
+        if let Some((length, _)) = self.types.array(ty) {
             self.place(arg);
             return self.int(length as i64);
         }
         let value = self.value(arg);
         match self.types.kind(ty) {
             Kind::Slice(_) if cap => value[2],
-            Kind::Map(..) => self.host("map_len", &value),
-            Kind::Chan(..) if cap => self.library("channel.capacity", &value)[0],
-            Kind::Chan(..) => self.library("channel.length", &value)[0],
             _ => value[1],
         }
     }
@@ -67,24 +63,23 @@ impl<'p> Body<'_, '_, 'p> {
     fn make(&self, ty: Ty, args: &'p [Expr]) -> Vals {
         let size = |arg| self.index_value(arg);
         let sizes: Vals = args[1..].iter().map(size).collect();
-        let made = match *self.types.kind(ty) {
+        match *self.types.kind(ty) {
             Kind::Slice(elem) => {
                 let (length, cap) = (sizes[0], sizes[sizes.len() - 1]);
                 let at = self.host_of("make_slice", elem, &[length, cap]);
-                return vec![self.reference(at), length, cap];
+                vec![self.reference(at), length, cap]
             }
-            Kind::Map(..) => self.host_of("map_new", ty, &[]),
+            Kind::Map(..) => vec![self.new_of(MAP)],
             _ => {
                 let size = sizes.first().copied();
                 let size = size.unwrap_or_else(|| self.int(0));
-                return self.library("channel.create", &[size]);
+                self.library("channel.create", &[size])
             }
-        };
-        vec![self.reference(made)]
+        }
     }
 
     fn append(&self, ty: Ty, call: &'p Call) -> Vals {
-        let elem = self.elem(ty);
+        let elem = self.types.elem(ty);
         let slice = self.value_as(&call.args[0], ty);
         let value = |arg: &'p Expr| match call.spread {
             true if self.types.is_string(self.ty(arg)) => self.value(arg),
@@ -114,7 +109,7 @@ impl<'p> Body<'_, '_, 'p> {
     }
 
     fn copy(&self, args: &'p [Expr]) -> Vals {
-        let elem = self.elem(self.ty(&args[0]));
+        let elem = self.types.elem(self.ty(&args[0]));
         let (to, from) = (self.value(&args[0]), self.value(&args[1]));
         let less = self.compared(IntCC::SignedLessThan, to[1], from[1]);
         let count = self.ins(|ins| ins.select(less, to[1], from[1]));

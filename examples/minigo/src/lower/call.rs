@@ -2,9 +2,9 @@
 #![forbid(unsafe_code)]
 
 use cranelift_frontend::Variable;
+use minigo_front::program::CallKind;
 
 use super::*;
-use crate::check::entity::{Builtin, CallKind, Func};
 
 impl<'p> Body<'_, '_, 'p> {
     pub(super) fn call(&self, expr: &'p Expr, call: &'p Call) -> Vals {
@@ -40,48 +40,20 @@ impl<'p> Body<'_, '_, 'p> {
 
     /// What a call calls and all words that it is called with, if it is no call in name only.
     fn target_of(&self, id: ExprId, call: &'p Call) -> Option<(Target, Vals)> {
-        // What has no function of its own may have one that the checker has made.
         if let Some(func) = self.p.literals.get(&id) {
-            let args = self.arguments(call, self.func_of(*func).ty);
+            let args = self.arguments(call, self.p.func(*func).ty);
             return Some((Target::Func(*func), args));
         }
-        let name = match self.p.call_kind(id) {
-            CallKind::Function => {
-                let (target, first) = self.callee(&call.callee);
-                let args = self.arguments(call, self.ty(&call.callee));
-                return Some((target, [first, args].concat()));
-            }
-            CallKind::Builtin(builtin @ (Builtin::Print | Builtin::Println)) => {
-                let line = builtin == Builtin::Println;
-                let name = if line {
-                    "runtime.line"
-                } else {
-                    "runtime.print"
-                };
-                let target = self.lo().library(name);
-                let ty = self.lo().type_of(&target);
-                return Some((target, self.arguments(call, ty)));
-            }
-            CallKind::Builtin(Builtin::Clear)
-                if matches!(self.types.kind(self.ty(&call.args[0])), Kind::Map(..)) =>
-            {
-                "runtime.clearMap"
-            }
-            CallKind::Builtin(Builtin::Close) => "channel.closing",
-            CallKind::Builtin(Builtin::WeakMake) => "runtime.weakMake",
-            CallKind::Builtin(Builtin::Panic) => "runtime.panicValue",
-            _ => return None,
-        };
-        let target = self.lo().library(name);
-        let param = self.types.func(self.lo().type_of(&target)).params[0];
-        Some((target, self.value_as(&call.args[0], param)))
+        if self.p.call_kind(id) != CallKind::Function {
+            return None;
+        }
+        let (target, first) = self.callee(&call.callee);
+        let args = self.arguments(call, self.ty(&call.callee));
+        Some((target, [first, args].concat()))
     }
 
     fn callee(&self, expr: &'p Expr) -> (Target, Vals) {
-        if let ExprKind::Paren(inner) = &expr.kind {
-            return self.callee(inner);
-        }
-        let known = self.function(expr);
+        let known = self.function(expr.inside_parens());
         known.unwrap_or_else(|| (Target::Closure(self.ty(expr)), self.value(expr)))
     }
 
@@ -90,7 +62,7 @@ impl<'p> Body<'_, '_, 'p> {
         if let Some(cell) = self.weak_cell(expr) {
             return Some((self.lo().library("runtime.weakPointer.value"), vec![cell]));
         }
-        let (target, path, owner) = match (self.p.selections.get(&expr.id), self.entity(expr)) {
+        let (target, path, owner) = match (self.p.selections.get(&expr.id), self.p.entity(expr)) {
             (Some(Selection::Method(path, owner, method)), _) => {
                 (Target::Func(method.func), path, owner)
             }
@@ -115,7 +87,7 @@ impl<'p> Body<'_, '_, 'p> {
         let ((place, ty), (target, owner)) = (of, method);
         let (place, ty) = self.walk(place, ty, path);
         let wanted = match target {
-            Target::Func(id) => self.func_of(*id).receiver_ty.unwrap_or(ty),
+            Target::Func(id) => self.p.func(*id).receiver_ty.unwrap_or(ty),
             _ => ty,
         };
         match wanted {
@@ -125,25 +97,21 @@ impl<'p> Body<'_, '_, 'p> {
         }
     }
 
-    pub(super) fn func_of(&self, id: FuncId) -> &'p Func {
-        &self.p.funcs[id.0 as usize]
-    }
-
     /// Calls a target with all of its words.
     pub(super) fn call_target(&self, target: &Target, words: &[Value]) -> Vals {
         let ty = self.lo().type_of(target);
         match *target {
-            Target::Func(id) if self.func_of(id).decl.body.is_none() => {
-                let words: Vals = words.iter().map(|value| self.host_word(*value)).collect();
-                let result = self.host_checked(&self.func_of(id).name, &words);
-                let results = self.types.words_of(&self.types.func(ty).results);
+            Target::Func(id) if self.p.func(id).decl.body.is_none() => {
+                let words: Vals = words.iter().map(|value| self.recast(*value, I64)).collect();
+                let result = self.host_checked(&self.p.func(id).name, &words);
+                let results = layout::words_of(self.types, &self.types.func(ty).results, 0);
                 match &*results {
-                    [word] => vec![self.taken_word(word, result)],
+                    [word] => vec![self.declared_as(word, self.recast(result, word.clif))],
                     _ => self.results(&results, &[]),
                 }
             }
             Target::Func(id) => {
-                let results = self.types.words_of(&self.types.func(ty).results);
+                let results = layout::words_of(self.types, &self.types.func(ty).results, 0);
                 let callee = self.func_ref(&Unit::Func(id));
                 let args = [&[self.ctx, self.int(0)], words].concat();
                 let call = self.ins(|ins| ins.call(callee, &args));
@@ -175,23 +143,17 @@ impl<'p> Body<'_, '_, 'p> {
     /// The arguments of a function of this type, the last ones packed if it is variadic.
     fn arguments(&self, call: &'p Call, ty: Ty) -> Vals {
         let sig = self.types.func(ty);
-        let packs = self.p.packs(call, sig.variadic);
-        let fixed = sig.params.len() - usize::from(packs);
+        let packs = sig.variadic && !call.spread;
         let several = match &*call.args {
             [one] => self.types.tuple(self.ty(one)),
             _ => None,
         };
         let count = several.map_or(call.args.len(), <[Ty]>::len);
-        let elem = sig
-            .params
-            .last()
-            .map_or(basic::VOID, |last| self.elem(*last));
-        let mut wanted = sig.params[..fixed].to_vec();
-        wanted.resize(count.max(fixed), elem);
+        let wanted = self.types.arguments(sig, packs, count);
         let mut values = self.values_for(&call.args, &wanted);
-        if packs {
-            let rest = values.split_off(fixed);
-            values.push(self.slice_of(elem, &rest));
+        if let Some(last) = sig.params.last().filter(|_| packs) {
+            let rest = values.split_off(sig.params.len() - 1);
+            values.push(self.slice_of(self.types.elem(*last), &rest));
         }
         values.concat()
     }
@@ -215,7 +177,7 @@ impl<'p> Body<'_, '_, 'p> {
         match (target, words) {
             (Target::Closure(_), [closure]) => return *closure,
             (Target::Abstract(..), _) => self.check_nil(words[0]),
-            (Target::Func(id), []) if self.func_of(*id).decl.body.is_some() => {
+            (Target::Func(id), []) if self.p.func(*id).decl.body.is_some() => {
                 return self.closure_with(&Unit::Func(*id), &[], &[]);
             }
             _ => {}
@@ -226,20 +188,18 @@ impl<'p> Body<'_, '_, 'p> {
 
     /// The closure of a call that `go` or `defer` makes, whose parts are evaluated now.
     pub(super) fn later(&self, expr: &'p Expr) -> Value {
-        let call = match &expr.kind {
-            ExprKind::Paren(inner) => return self.later(inner),
-            ExprKind::Call(call) => call,
-            _ => unreachable!("checked to be a call"),
+        let expr = expr.inside_parens();
+        let ExprKind::Call(call) = &expr.kind else {
+            unreachable!("checked to be a call");
         };
-        let Some((target, words)) = self.target_of(expr.id, call) else {
-            unreachable!("the checker has made a function for it");
-        };
+        let target = self.target_of(expr.id, call);
+        let (target, words) = target.expect("the checker has made a function for it");
         self.bound(&target, &words, true)
     }
 
     /// A function literal: its code, and what it captures.
     pub(super) fn literal(&self, id: FuncId) -> Value {
-        let captures = &self.func_of(id).captures;
+        let captures = &self.p.func(id).captures;
         let word = |variable: &Variable| self.b().use_var(*variable);
         let words = |var: &VarId| self.vars.borrow()[var].iter().map(word).collect::<Vals>();
         let values: Vals = captures.iter().flat_map(words).collect();
@@ -248,7 +208,7 @@ impl<'p> Body<'_, '_, 'p> {
 
     /// The types of what a closure has of variables: their values, or their objects.
     fn captured(&self, captures: &[VarId]) -> Vec<Ty> {
-        let ty = |var: &VarId| match self.p.vars[var.0 as usize].boxed {
+        let ty = |var: &VarId| match self.p.var(*var).boxed {
             true => basic::UNSAFE_POINTER,
             false => self.var_ty(*var),
         };
@@ -270,7 +230,7 @@ impl<'p> Body<'_, '_, 'p> {
         if values.is_empty() {
             let code = self.lo().code(unit);
             let closure = self.lo().closure(code);
-            return self.int(closure as i64);
+            return self.int(self.lo().keep(closure) as i64);
         }
         let texts = types.iter().enumerate();
         let texts = texts.map(|(index, ty)| format!("; v{index} {}", self.heap_text(*ty)));

@@ -1,6 +1,8 @@
 //! What all constructs are made of: words, memory, objects, branches, checks, calls of the host.
 #![forbid(unsafe_code)]
 
+use std::cmp::Ordering;
+
 use cranelift_codegen::ir::{BlockArg, FuncRef, Inst, Type};
 use cranelift_frontend::Variable;
 
@@ -31,7 +33,7 @@ impl<'p> Body<'_, '_, 'p> {
 
     /// The words of a type whose values are held in registers.
     pub(super) fn words(&self, ty: Ty) -> Vec<Word> {
-        let words = self.types.words(ty);
+        let words = layout::words(self.types, ty);
         if words.len() > MAX_WORDS {
             let why = format!("is outside minigo's subset: over {MAX_WORDS} words");
             let message = format!("copying a {} {why}", self.types.show(ty));
@@ -65,7 +67,7 @@ impl<'p> Body<'_, '_, 'p> {
             }
             variable
         };
-        let variables: Vec<_> = self.types.words(ty).iter().map(declare).collect();
+        let variables: Vec<_> = layout::words(self.types, ty).iter().map(declare).collect();
         self.set(&variables, values);
         variables
     }
@@ -79,7 +81,11 @@ impl<'p> Body<'_, '_, 'p> {
     /// The values of these types that the words are.
     pub(super) fn split(&self, values: &[Value], types: &[Ty]) -> Vec<Vals> {
         let mut rest = values.iter().copied();
-        let words = |ty: &Ty| rest.by_ref().take(self.types.words(*ty).len()).collect();
+        let words = |ty: &Ty| {
+            rest.by_ref()
+                .take(layout::words(self.types, *ty).len())
+                .collect()
+        };
         types.iter().map(words).collect()
     }
 
@@ -91,9 +97,18 @@ impl<'p> Body<'_, '_, 'p> {
         self.declared_as(word, value)
     }
 
-    pub(super) fn load(&self, ty: Ty, at: Value, offset: i32) -> Vals {
+    fn load_words(&self, words: &[Word], at: Value, offset: i32) -> Vals {
         let load = |word| self.load_word(word, at, offset);
-        self.words(ty).iter().map(load).collect()
+        words.iter().map(load).collect()
+    }
+
+    pub(super) fn load(&self, ty: Ty, at: Value, offset: i32) -> Vals {
+        self.load_words(&self.words(ty), at, offset)
+    }
+
+    /// Values that lie one behind the other, from an offset on.
+    pub(super) fn load_all(&self, types: &[Ty], at: Value, offset: u64) -> Vals {
+        self.load_words(&layout::words_of(self.types, types, offset), at, 0)
     }
 
     pub(super) fn load_int(&self, at: Value, offset: i32) -> Value {
@@ -109,25 +124,18 @@ impl<'p> Body<'_, '_, 'p> {
         self.ins(|ins| ins.store(flags, value, at, offset));
     }
 
-    pub(super) fn store(&self, ty: Ty, values: &[Value], at: Value, offset: i32) {
-        for (word, value) in self.words(ty).iter().zip(values) {
+    fn store_words(&self, words: &[Word], values: &[Value], at: Value, offset: i32) {
+        for (word, value) in words.iter().zip(values) {
             self.store_int(*value, at, offset + word.offset as i32);
         }
     }
 
-    /// Values that lie one behind the other, from an offset on.
-    pub(super) fn load_all(&self, types: &[Ty], at: Value, offset: u64) -> Vals {
-        let offsets = self.types.places(offset, types.iter().copied());
-        let load = |(ty, offset): (&Ty, u64)| self.load(*ty, at, offset as i32);
-        types.iter().zip(offsets).flat_map(load).collect()
+    pub(super) fn store(&self, ty: Ty, values: &[Value], at: Value, offset: i32) {
+        self.store_words(&self.words(ty), values, at, offset);
     }
 
     pub(super) fn store_all(&self, types: &[Ty], values: &[Value], at: Value, offset: u64) {
-        let offsets = self.types.places(offset, types.iter().copied());
-        let values = self.split(values, types);
-        for ((ty, values), offset) in types.iter().zip(values).zip(offsets) {
-            self.store(*ty, &values, at, offset as i32);
-        }
+        self.store_words(&layout::words_of(self.types, types, offset), values, at, 0);
     }
 
     /// An address that leads into an object.
@@ -174,7 +182,8 @@ impl<'p> Body<'_, '_, 'p> {
     /// is empty or the type has none, what the host makes. No function of Go's runs in between, so
     /// there is no panic to look for.
     pub(super) fn new_of(&self, text: &str) -> Value {
-        let (number, stride) = self.lo().site(text);
+        let site = self.lo().site(text);
+        let (number, stride) = self.lo().keep(site);
         let site = self.int(number as i64);
         let Some(stride) = stride else {
             return self.reference(self.host("new", &[site]));
@@ -284,22 +293,15 @@ impl<'p> Body<'_, '_, 'p> {
 
     // Checks.
 
-    /// Does something seldom, if the condition is not 0, and then goes to a block or, if that is
-    /// none, on.
-    fn aside(&self, condition: Value, to: Option<Block>, write: impl FnOnce()) {
-        let [aside, go_on] = self.blocks();
-        self.branch(condition, aside, go_on);
-        self.begin(aside);
-        self.cold();
-        write();
-        self.go_to(to.unwrap_or(go_on));
-        self.begin(go_on);
-    }
-
     /// Panics by a function of the library if the condition is not 0.
     pub(super) fn panic_if(&self, condition: Value, name: &str, args: &[Value]) {
-        let panic = || drop(self.library(name, args));
-        self.aside(condition, Some(self.unwind), panic);
+        let [panic, go_on] = self.blocks();
+        self.branch(condition, panic, go_on);
+        self.begin(panic);
+        self.cold();
+        self.library(name, args);
+        self.go_to(self.unwind);
+        self.begin(go_on);
     }
 
     /// Panics by a function of the library if the condition is 0. All such panics of a function go
@@ -321,12 +323,15 @@ impl<'p> Body<'_, '_, 'p> {
         if self.func.is_some_and(|func| &*func.package != "main") {
             return;
         }
-        let address = self.int(self.lo().heap.flag() as i64);
+        let address = self.int(self.lo().heap.flag.address() as i64);
         let flags = MemFlagsData::trusted();
         let flag = self.ins(|ins| ins.load(I32, flags, address, 0));
-        self.aside(flag, None, || {
+        let poll = || {
+            self.cold();
             self.host("poll", &[]);
-        });
+            Vals::new()
+        };
+        self.choose(&[], flag, poll, Vals::new);
     }
 
     fn check_panic(&self) {
@@ -351,9 +356,8 @@ impl<'p> Body<'_, '_, 'p> {
     /// Calls a function of the host through its exit stub. What it returns is no reference until
     /// it is declared to be one.
     pub(super) fn host(&self, name: &str, args: &[Value]) -> Value {
-        let Some((name, _, params)) = HELPERS.iter().find(|(known, ..)| *known == name) else {
-            unreachable!("{name} is no function of the host");
-        };
+        let found = HELPERS.iter().find(|(known, ..)| *known == name);
+        let (name, _, params) = found.expect("a function of the host");
         assert_eq!(*params, args.len(), "{name}");
         let callee = self.func_ref(&Unit::Exit(name, *params));
         let call = self.ins(|ins| ins.call(callee, &[&[self.ctx], args].concat()));
@@ -367,29 +371,21 @@ impl<'p> Body<'_, '_, 'p> {
         result
     }
 
-    /// A word as the host takes it, of 64 bits.
-    pub(super) fn host_word(&self, value: Value) -> Value {
-        let ty = self.b().func.dfg.value_type(value);
-        let bits = match ty.is_float() {
-            true => self.ins(|ins| ins.bitcast(ty.as_int(), MemFlagsData::new(), value)),
+    /// The low bits of a word as one of another width: what the host takes or returns has 64.
+    pub(super) fn recast(&self, value: Value, to: Type) -> Value {
+        let (from, flags) = (self.type_of(value), MemFlagsData::new());
+        let bits = match from.is_float() {
+            true => self.ins(|ins| ins.bitcast(from.as_int(), flags, value)),
             false => value,
         };
-        match ty.bits() {
-            64 => bits,
-            _ => self.ins(|ins| ins.uextend(I64, bits)),
-        }
-    }
-
-    /// A word that the host has returned.
-    pub(super) fn taken_word(&self, word: &Word, value: Value) -> Value {
-        let (ty, flags) = (word.clif, MemFlagsData::new());
-        let bits = match ty.bits() {
-            64 => value,
-            _ => self.ins(|ins| ins.ireduce(ty.as_int(), value)),
+        let bits = match to.bits().cmp(&from.bits()) {
+            Ordering::Less => self.ins(|ins| ins.ireduce(to.as_int(), bits)),
+            Ordering::Equal => bits,
+            Ordering::Greater => self.ins(|ins| ins.uextend(to.as_int(), bits)),
         };
-        match ty.is_float() {
-            true => self.ins(|ins| ins.bitcast(ty, flags, bits)),
-            false => self.declared_as(word, bits),
+        match to.is_float() {
+            true => self.ins(|ins| ins.bitcast(to, flags, bits)),
+            false => bits,
         }
     }
 

@@ -1,8 +1,9 @@
 //! Expressions.
 #![forbid(unsafe_code)]
 
+use minigo_front::Const;
+
 use super::*;
-use crate::constant::{Const, nearest};
 
 impl<'p> Body<'_, '_, 'p> {
     pub(super) fn ty(&self, expr: &Expr) -> Ty {
@@ -47,27 +48,14 @@ impl<'p> Body<'_, '_, 'p> {
     }
 
     fn constant(&self, value: &Const, ty: Ty) -> Vals {
-        let word = self.words(ty).first().map_or(I64, |word| word.clif);
-        vec![match (value, word) {
-            (Const::Str(bytes), _) => return self.text(bytes),
-            (Const::Bool(value), _) => self.ins(|ins| ins.iconst(I8, i64::from(*value))),
-            (Const::Int(value), F64) => self.ins(|ins| ins.f64const(*value as f64)),
-            (Const::Int(value), F32) => self.ins(|ins| ins.f32const(*value as f32)),
-            (Const::Float(value), F64) => {
-                // There is no constant -0.
-                let value = nearest::<f64>(value).unwrap_or_default() + 0.0;
-                self.ins(|ins| ins.f64const(value))
-            }
-            (Const::Float(value), F32) => {
-                let value = nearest::<f32>(value).unwrap_or_default() + 0.0;
-                self.ins(|ins| ins.f32const(value))
-            }
-            (number, _) => {
-                // Only the low bits count: the checker has seen that the value fits.
-                let unused = 64 - word.bits();
-                let low = (number.int().unwrap_or(0) as u64) << unused >> unused;
-                self.ins(|ins| ins.iconst(word, low as i64))
-            }
+        if let Const::Str(bytes) = value {
+            return self.text(bytes);
+        }
+        let bits = value.bits(self.types, ty);
+        vec![match self.words(ty).first().map_or(I64, |word| word.clif) {
+            F64 => self.ins(|ins| ins.f64const(f64::from_bits(bits))),
+            F32 => self.ins(|ins| ins.f32const(f32::from_bits(bits as u32))),
+            word => self.ins(|ins| ins.iconst(word, bits as i64)),
         }]
     }
 
@@ -87,7 +75,7 @@ impl<'p> Body<'_, '_, 'p> {
             ExprKind::Unary("<-", inner) => self.receive(inner).0,
             ExprKind::Unary(op, inner) => self.unary(op, inner, ty),
             ExprKind::Binary(op, left, right) => self.binary(op, left, right, ty),
-            _ => match (self.function(expr), self.entity(expr)) {
+            _ => match (self.function(expr), self.p.entity(expr)) {
                 (Some((target, first)), _) => vec![self.bound(&target, &first, false)],
                 (None, Some(Entity::Nil)) => self.zeros(ty),
                 _ => self.read(&self.place(expr), self.ty(expr)),
@@ -98,7 +86,7 @@ impl<'p> Body<'_, '_, 'p> {
     fn slice(&self, of: &'p Expr, bounds: &'p [Option<Box<Expr>>; 3]) -> Vals {
         let (at, length, cap, elem) = self.elements(of);
         let text = self.types.is_string(self.ty(of));
-        let sized = i64::from(text || self.array(self.ty(of)).is_some());
+        let sized = i64::from(text || self.types.array(self.ty(of)).is_some());
         let value = |bound: &'p Option<Box<Expr>>| Some(self.index_value(bound.as_deref()?));
         let found = bounds.each_ref().map(value);
         let low = found[0].unwrap_or_else(|| self.int(0));
@@ -148,19 +136,14 @@ impl<'p> Body<'_, '_, 'p> {
     fn literal_of(&self, ty: Ty, elems: &'p [(Option<Expr>, Expr)]) -> Vals {
         match *self.types.kind(ty) {
             Kind::Slice(elem) => {
-                let parts = elems.iter().map(|(_, value)| self.p.parts[&value.id]);
-                let parts: Vec<usize> = parts.collect();
-                let length = parts.iter().map(|part| part + 1).max().unwrap_or(0);
-                let count = self.int(length as i64);
+                let ends = elems.iter().map(|(_, value)| self.p.parts[&value.id] + 1);
+                let count = self.int(ends.max().unwrap_or(0) as i64);
                 let at = self.new_array(elem, count);
-                for (part, (_, value)) in parts.iter().zip(elems) {
-                    let offset = *part as u64 * self.types.size(elem);
-                    self.fill(&Place::Memory(at, offset as i32), elem, value);
-                }
+                self.fill_parts(&Place::Memory(at, 0), ty, elems);
                 vec![at, count, count]
             }
             Kind::Map(key_ty, value_ty) => {
-                let map = self.reference(self.host_of("map_new", ty, &[]));
+                let map = self.new_of(MAP);
                 for (key, value) in elems {
                     let key = key.as_ref().map(|key| self.value_as(key, key_ty));
                     let place = Place::Element(ty, map, key.unwrap_or_default());
@@ -209,10 +192,10 @@ impl<'p> Body<'_, '_, 'p> {
     pub(super) fn is_of(&self, interface: &[Value], ty: Ty) -> Value {
         if let Kind::Interface(methods) = self.types.kind(ty) {
             for method in methods {
-                self.lo().method_number(&method.name, method.ty);
+                self.lo().method_number(method);
             }
             let args = [interface[0], self.type_number(ty)];
-            return self.bool_of(self.host("implements", &args));
+            return self.recast(self.host("implements", &args), I8);
         }
         let info = self.lo().hold(ty);
         self.compared_int(IntCC::Equal, interface[0], info)
@@ -234,7 +217,8 @@ impl<'p> Body<'_, '_, 'p> {
         let is = self.is_of(&interface, ty);
         if !ok {
             let not = self.ins(|ins| ins.bxor_imm_s(is, 1));
-            let args = [interface[0], self.type_number(ty), self.type_number(from)];
+            let types = [self.type_number(ty), self.type_number(from)];
+            let args = [&*interface, &types].concat();
             self.panic_if(not, "runtime.panicAssertion", &args);
             return (self.held(&interface, ty), is);
         }

@@ -1,9 +1,9 @@
 //! Loops, `switch`, `select`, and what they do with channels.
 #![forbid(unsafe_code)]
 
-use super::body::Jumps;
+use minigo_front::ast::Block as Braces;
+
 use super::*;
-use crate::ast::Block as Braces;
 
 /// What a range loop gives its variables, with their types.
 type Items = Vec<(Ty, Vals)>;
@@ -11,8 +11,7 @@ type Items = Vec<(Ty, Vals)>;
 impl<'p> Body<'_, '_, 'p> {
     /// Writes what `break` leaves for `end`, and `continue` for `next`.
     fn with_jumps(&self, end: Block, next: Option<Block>, write: impl FnOnce()) {
-        let label = self.label.take();
-        self.jumps.borrow_mut().push(Jumps { label, end, next });
+        self.jumps.borrow_mut().push((end, next));
         write();
         self.jumps.borrow_mut().pop();
     }
@@ -44,7 +43,7 @@ impl<'p> Body<'_, '_, 'p> {
             }
         };
         self.looping(head, &inner.body, || {
-            let vars = names.iter().filter_map(|name| self.declared(name));
+            let vars = names.iter().filter_map(|name| self.p.declared(name));
             vars.for_each(|var| self.renew(var));
             self.stmts(inner.post.as_slice());
         });
@@ -52,7 +51,7 @@ impl<'p> Body<'_, '_, 'p> {
 
     /// Each iteration has variables of its own.
     fn renew(&self, var: VarId) {
-        if self.p.vars[var.0 as usize].boxed {
+        if self.p.var(var).boxed {
             let ty = self.var_ty(var);
             let object = self.object_with(ty, &self.read(&self.var_place(var), ty));
             self.b().def_var(self.vars.borrow()[&var][0], object);
@@ -78,7 +77,7 @@ impl<'p> Body<'_, '_, 'p> {
 
     /// What a range loop is over, evaluated once: of arrays, the address and length.
     fn ranged_over(&self, range: &'p Range, ty: Ty, with_values: bool) -> Vals {
-        let Some((length, _)) = self.array(ty) else {
+        let Some((length, _)) = self.types.array(ty) else {
             return self.value(&range.over);
         };
         if !with_values {
@@ -126,7 +125,7 @@ impl<'p> Body<'_, '_, 'p> {
                 self.go_on_if(self.compared(IntCC::SignedLessThan, at, over[1]), end);
                 let mut items = vec![(basic::INT, vec![at])];
                 if values {
-                    let elem = self.elem(ty);
+                    let elem = self.types.elem(ty);
                     let place = self.element(over[0], elem, at);
                     items.push((elem, self.load(elem, place, 0)));
                 }
@@ -137,22 +136,12 @@ impl<'p> Body<'_, '_, 'p> {
 
     // Clauses.
 
-    /// Runs the first clause of which a test is not 0, or the default one. `test` is called for
-    /// each expression of a clause, or once for a clause of a select, `begin` before the body.
-    fn clauses(
-        &self,
-        cases: &'p [Case],
-        test: impl Fn(usize, Option<&'p Expr>) -> Value,
-        begin: impl Fn(usize),
-    ) {
+    /// Runs the first clause that is the right one, or the default one. `test` goes to a clause's
+    /// block if it is, `begin` is called before the body.
+    fn clauses(&self, cases: &'p [Case], test: impl Fn(usize, Block), begin: impl Fn(usize)) {
         let entries: Vec<Block> = cases.iter().map(|_| self.b().create_block()).collect();
         let [end] = self.blocks();
-        for (index, case) in cases.iter().enumerate() {
-            let comm = case.comm.iter().map(|_| None);
-            for expr in case.exprs.iter().map(Some).chain(comm) {
-                self.leave_if(test(index, expr), entries[index]);
-            }
-        }
+        (0..cases.len()).for_each(|index| test(index, entries[index]));
         let default = cases.iter().position(Case::is_default);
         self.go_to(default.map_or(end, |index| entries[index]));
         self.with_jumps(end, None, || {
@@ -174,28 +163,30 @@ impl<'p> Body<'_, '_, 'p> {
         if let Some(ExprKind::Assert(over, None)) = tag.map(|tag| &tag.kind) {
             return self.type_switch(&switch.cases, &self.value(over));
         }
-        let tag = tag.map(|tag| (self.value(tag), self.types.default_type(self.ty(tag))));
-        let test = |_, expr: Option<&'p Expr>| match (&tag, expr) {
-            (Some((tag, from)), Some(expr)) => {
-                let ty = self.compared_as(*from, self.ty(expr));
-                let tag = self.as_type(tag.clone(), *from, ty);
-                self.compare_with("==", &tag, expr, ty)
+        // Without a tag it is as if that were `true`.
+        let (tag, from) = match tag {
+            Some(tag) => (self.value(tag), self.types.default_type(self.ty(tag))),
+            None => (vec![self.ins(|ins| ins.iconst(I8, 1))], basic::BOOL),
+        };
+        let test = |index: usize, entry| {
+            for expr in &switch.cases[index].exprs {
+                let ty = self.types.compared_as(from, self.ty(expr));
+                let tag = self.as_type(tag.clone(), from, ty);
+                self.leave_if(self.compare_with("==", &tag, expr, ty), entry);
             }
-            (None, Some(expr)) if self.types.is_interface(self.ty(expr)) => {
-                let truth = vec![self.ins(|ins| ins.iconst(I8, 1))];
-                let tag = self.as_type(truth, basic::BOOL, self.ty(expr));
-                self.compare_with("==", &tag, expr, self.ty(expr))
-            }
-            (None, Some(expr)) => self.value(expr)[0],
-            (_, None) => unreachable!("only a select has clauses without expressions"),
         };
         self.clauses(&switch.cases, test, |_| {});
     }
 
     fn type_switch(&self, cases: &'p [Case], over: &[Value]) {
-        let test = |_, expr: Option<&'p Expr>| match expr {
-            Some(expr) if self.ty(expr) != basic::UNTYPED_NIL => self.is_of(over, self.ty(expr)),
-            _ => self.compared_int(IntCC::Equal, over[0], 0),
+        let test = |index: usize, entry| {
+            for expr in &cases[index].exprs {
+                let is = match self.ty(expr) {
+                    basic::UNTYPED_NIL => self.compared_int(IntCC::Equal, over[0], 0),
+                    ty => self.is_of(over, ty),
+                };
+                self.leave_if(is, entry);
+            }
         };
         self.clauses(cases, test, |index| {
             if let Some(var) = self.p.clause_vars.get(&cases[index].pos) {
@@ -220,11 +211,16 @@ impl<'p> Body<'_, '_, 'p> {
         let found = self.library("channel.run", &[selection[0], waits]);
         // The library does not count the default clause.
         let number = |index| cases[..index].iter().filter_map(comm).count() as i64;
-        let test = |index, _| self.compared_int(IntCC::Equal, found[0], number(index));
+        let test = |index: usize, entry| {
+            if !cases[index].is_default() {
+                let runs = self.compared_int(IntCC::Equal, found[0], number(index));
+                self.leave_if(runs, entry);
+            }
+        };
         let channel = |index: usize| comm(&cases[index])?.channel();
         self.clauses(cases, test, |index| match channel(index) {
             Some((left, chan)) if !left.is_empty() => {
-                let elem = self.elem(self.ty(chan));
+                let elem = self.types.elem(self.ty(chan));
                 let values = self.received(&found[1..], elem);
                 let items = vec![(elem, values), (basic::BOOL, vec![found[3]])];
                 self.assign_items(&left.iter().collect::<Vec<_>>(), items);
@@ -239,14 +235,14 @@ impl<'p> Body<'_, '_, 'p> {
 
     fn receive_from(&self, ty: Ty, chan: Value) -> (Vals, Value) {
         let found = self.library("channel.receive", &[chan]);
-        (self.received(&found, self.elem(ty)), found[2])
+        (self.received(&found, self.types.elem(ty)), found[2])
     }
 
     /// A channel, and what is sent to it as a value of type `any`.
     pub(super) fn sent(&self, chan: &'p Expr, value: &'p Expr) -> Vals {
-        let (elem, any) = (self.elem(self.ty(chan)), self.lo().heap.any());
+        let elem = self.types.elem(self.ty(chan));
         let chan = self.value(chan);
-        let value = self.as_type(self.value_as(value, elem), elem, any);
+        let value = self.as_type(self.value_as(value, elem), elem, Types::ANY);
         [chan, value].concat()
     }
 

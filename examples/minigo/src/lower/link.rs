@@ -1,6 +1,6 @@
 //! Making the units of a program, and registering them with their stack maps.
 
-use std::collections::HashSet;
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use cranelift_codegen::ir::UserStackMap;
@@ -8,39 +8,35 @@ use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use fing::vm::{Callers, Frames, RegisteredCode};
 
 use super::*;
-use crate::run::Entry;
 
 /// A program as machine code.
 pub(crate) struct Compiled {
     /// Runs `main` and the initializers before it: called with the context and no closure.
     pub(crate) start: usize,
-    pub(crate) entry: Entry,
-    pub(crate) heap: HeapTypes,
+    /// What the host calls closures by.
+    pub(crate) entry: usize,
     /// Where the globals are.
     pub(crate) globals: Vec<Range<usize>>,
     /// Addresses of words outside the heap that are roots.
     pub(crate) roots: Vec<usize>,
-    /// For each type that interfaces may hold: the code of its methods, by number.
-    pub(crate) methods: Vec<(Ty, Vec<usize>)>,
     /// By type of function that interfaces may hold: see [`Unit::Block`].
     pub(crate) blocks: HashMap<Ty, usize>,
-    /// The code of functions that only pass a call on, in the order of addresses.
-    pub(crate) passing: Vec<Range<usize>>,
+    /// Where the code of functions that only pass a call on begins and ends.
+    pub(crate) passing: BTreeMap<usize, usize>,
     /// Functions of the prelude that the host calls, by name.
     pub(crate) called: HashMap<&'static str, usize>,
+    /// The program as Cranelift's text, if that is wanted.
     pub(crate) clif: Option<String>,
-    pub(crate) registered: Vec<RegisteredCode>,
-    pub(crate) module: JITModule,
 }
 
 impl<'p> Lower<'p> {
     /// Makes the program's own functions, and of the library what they come to.
-    pub(crate) fn compile(mut self, frames: &Frames) -> Result<Compiled, String> {
+    pub(crate) fn compile(mut self, frames: &Frames) -> Result<(Compiled, HeapTypes), String> {
         let start = self.code(&Unit::Start);
         let entry = self.code(&Unit::Entry);
-        for (func, id) in self.p.funcs.iter().zip(0..) {
+        for (id, func) in self.p.funcs() {
             if &*func.package == "main" {
-                self.code(&Unit::Func(FuncId(id)));
+                self.code(&Unit::Func(id));
             }
         }
         let called = CALLED.map(|name| (name, self.code(&Unit::Func(self.named[name]))));
@@ -62,16 +58,15 @@ impl<'p> Lower<'p> {
             }
         };
         if let Some(refused) = self.refused {
-            return Err(self.p.sources.error(&refused).to_string());
+            return Err(refused.to_string());
         }
         let finished = self.module.finalize_definitions();
         finished.map_err(message)?;
         let address = |code| self.module.get_finalized_function(code).expose_provenance();
-        let table = |(ty, codes): (Ty, Vec<Option<Code>>)| {
-            let addresses = codes.into_iter().map(|code| code.map_or(0, address));
-            (ty, addresses.collect())
-        };
-        let methods = tables.into_iter().map(table).collect();
+        for (ty, codes) in tables {
+            let codes = codes.into_iter().map(|code| code.map_or(0, address));
+            self.infos[ty.0 as usize].set_methods(codes.collect());
+        }
         let blocks = self.units.iter().filter_map(|(unit, code)| match unit {
             Unit::Block(ty) => Some((*ty, address(*code))),
             _ => None,
@@ -85,63 +80,41 @@ impl<'p> Lower<'p> {
             std::mem::forget(closure);
         }
         let registered = self.register(frames, entry)?;
-        let passing = self.passing();
-        let global = |(var, at): (&VarId, &usize)| {
-            let ty = self.p.vars[var.0 as usize].ty;
-            *at..at + self.types.size(ty).max(1) as usize
-        };
-        let globals = self.globals.iter().map(global).collect();
-        Ok(Compiled {
+        let passing = self.made.iter().filter(|(.., passes)| *passes);
+        let passing = passing.map(|made| self.range(made));
+        let passing = passing.map(|code| (code.start, code.end)).collect();
+        let compiled = Compiled {
             start: address(start),
-            entry: Entry(address(entry)),
-            heap: self.heap,
-            globals,
+            entry: address(entry),
+            globals: self.globals.into_values().collect(),
             roots: self.global_roots,
-            methods,
             blocks,
             called,
             passing,
             clif: self.clif,
-            registered,
-            module: self.module,
-        })
+        };
+        // Code and its stack maps stay as long as the process.
+        std::mem::forget((self.module, registered));
+        Ok((compiled, self.heap))
     }
 
     /// The code of each method that a type has of those that interfaces have, by number.
     fn method_table(&mut self, ty: Ty) -> Vec<Option<Code>> {
         let methods = self.methods.clone().into_iter().enumerate();
-        let code = |(number, (name, wanted)): (usize, (Name, Ty))| {
-            let found = self.types.find(ty, &name)?;
-            let has = match &found.member {
-                Member::Method(_, method) => {
-                    method.ty == wanted && self.types.in_method_set(ty, &found, method)
-                }
-                Member::Abstract(_, method) => method.ty == wanted && !found.path.is_empty(),
-                Member::Field(_) => false,
-            };
+        // What an interface holds is no interface.
+        let interface = self.types.is_interface(ty);
+        let code = |(number, method): (usize, Method)| {
+            let has = !interface && self.types.implementation(ty, &method).is_some();
             has.then(|| self.code(&Unit::Wrapper(number, ty)))
         };
         methods.map(code).collect()
     }
 
-    /// Where the code is of functions between others.
-    fn passing(&self) -> Vec<Range<usize>> {
-        let passes = |unit: &Unit| match unit {
-            Unit::Bound(..) | Unit::Wrapper(..) => true,
-            Unit::Func(id) => self.p.funcs[id.0 as usize].made,
-            _ => false,
-        };
-        let units = self.units.iter().filter(|(unit, _)| passes(unit));
-        let codes: HashSet<Code> = units.map(|(_, code)| *code).collect();
-        let made = self.made.iter().filter(|(code, ..)| codes.contains(code));
-        let range = |(code, bytes, _): &Made| {
-            let start = self.module.get_finalized_function(*code);
-            let start = start.expose_provenance();
-            start..start + *bytes as usize
-        };
-        let mut ranges: Vec<Range<usize>> = made.map(range).collect();
-        ranges.sort_unstable_by_key(|range| range.start);
-        ranges
+    /// Where a unit's code is.
+    fn range(&self, (code, bytes, ..): &Made) -> Range<usize> {
+        let start = self.module.get_finalized_function(*code);
+        let start = start.expose_provenance();
+        start..start + *bytes as usize
     }
 
     /// Compiles a unit, and keeps its stack maps.
@@ -163,7 +136,13 @@ impl<'p> Lower<'p> {
             let maps = compiled.buffer.user_stack_maps().iter();
             let slots = |map: &UserStackMap| map.entries().map(|(_, slot)| slot).collect();
             let maps = maps.map(|(at, _, map)| (*at, slots(map))).collect();
-            self.made.push((code, compiled.buffer.total_size(), maps));
+            let passes = match unit {
+                Unit::Bound(..) | Unit::Wrapper(..) => true,
+                Unit::Func(id) => self.p.func(*id).made,
+                _ => false,
+            };
+            self.made
+                .push((code, compiled.buffer.total_size(), maps, passes));
         }
     }
 
@@ -172,14 +151,13 @@ impl<'p> Lower<'p> {
         reason = "states what code is where, and what its stack maps are"
     )]
     fn register(&self, frames: &Frames, entry: Code) -> Result<Vec<RegisteredCode>, String> {
-        let register = |(code, bytes, maps): &Made| {
-            let start = self.module.get_finalized_function(*code);
-            let start = start.expose_provenance();
+        let register = |made: &Made| {
+            let (code, _, maps, _) = made;
             let callers = match *code == entry {
                 true => Callers::Any,
                 false => Callers::Registered,
             };
-            let (code, maps) = (start..start + *bytes as usize, maps.clone());
+            let (code, maps) = (self.range(made), maps.clone());
             // SAFETY: I31: Cranelift has compiled it with frame pointers, these are its maps, and
             // it calls the host through exit stubs, on stacks of these frames.
             unsafe { frames.add(code, callers, maps) }.map_err(message)

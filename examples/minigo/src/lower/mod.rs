@@ -20,15 +20,14 @@ use cranelift_codegen::ir::types::{F32, F64, I8, I32, I64};
 use cranelift_codegen::ir::{AbiParam, Block, InstBuilder, MemFlagsData, Signature, Value};
 use cranelift_jit::{JITBuilder, JITModule};
 use cranelift_module::{FuncId as Code, Linkage, Module, default_libcall_names};
-
 use fing::{Handle, Mutator};
+use minigo_front::ast::*;
+use minigo_front::program::{Entity, FuncId, Program, Selection, VarId};
+use minigo_front::types::{Kind, Member, Method, Ty, Types, basic};
+use minigo_front::{CompileError, Pos};
 
-use crate::ast::*;
-use crate::check::entity::{Entity, FuncId, Program, Selection, VarId};
-use crate::layout::Word;
-use crate::run::{CALLED, HELPERS, HeapTypes, Options, TypeInfo, ctx, message};
-use crate::source::{Fault, Pos};
-use crate::types::{Kind, Member, Method, Ty, Types, basic};
+use crate::layout::{self, Word};
+use crate::run::{CALLED, HELPERS, HeapTypes, MAP, Options, TypeInfo, ctx, message};
 use body::{Body, Vals};
 pub(crate) use link::Compiled;
 use place::Place;
@@ -83,8 +82,8 @@ enum Unit {
     Entry,
 }
 
-/// A unit's code, how many bytes it has, and its stack maps.
-type Made = (Code, u32, Vec<(u32, Vec<u32>)>);
+/// A unit's code, how many bytes it has, its stack maps, and whether it only passes a call on.
+type Made = (Code, u32, Vec<(u32, Vec<u32>)>, bool);
 
 /// A program on its way to machine code.
 pub(crate) struct Lower<'p> {
@@ -99,12 +98,12 @@ pub(crate) struct Lower<'p> {
     infos: &'static [TypeInfo],
     /// Types that interfaces may hold.
     held: Vec<Ty>,
-    /// Methods that interfaces have, with their types, by number.
-    methods: Vec<(Name, Ty)>,
+    /// Methods that interfaces have, by number.
+    methods: Vec<Method>,
     /// The closures of functions that capture nothing, by their code. They are roots for ever.
     closures: HashMap<Code, Handle>,
     /// Where the globals are.
-    globals: HashMap<VarId, usize>,
+    globals: HashMap<VarId, std::ops::Range<usize>>,
     global_roots: Vec<usize>,
     /// All functions, by name.
     named: HashMap<&'p str, FuncId>,
@@ -114,7 +113,7 @@ pub(crate) struct Lower<'p> {
     /// Makes closures, and knows how far apart the objects of a window are.
     mutator: Mutator,
     /// Why there is no program: the first limit of minigo's or of Cranelift's that was met.
-    refused: Option<Fault>,
+    refused: Option<CompileError>,
     /// The statement or function that is written.
     at: Pos,
 }
@@ -122,6 +121,7 @@ pub(crate) struct Lower<'p> {
 impl<'p> Lower<'p> {
     pub(crate) fn new(
         p: &'p Program,
+        types: &'static Types,
         heap: HeapTypes,
         infos: &'static [TypeInfo],
         mutator: Mutator,
@@ -138,11 +138,10 @@ impl<'p> Lower<'p> {
         for (name, address, _) in HELPERS.iter() {
             builder.symbol(format!("host.{name}"), address.cast());
         }
-        let names = p.funcs.iter().zip(0..);
-        let names = names.map(|(func, id)| (&*func.name, FuncId(id)));
+        let names = p.funcs().map(|(id, func)| (&*func.name, id));
         let mut lower = Lower {
             p,
-            types: heap.types(),
+            types,
             module: JITModule::new(builder),
             units: HashMap::new(),
             open: Vec::new(),
@@ -159,7 +158,7 @@ impl<'p> Lower<'p> {
             blocks: options.int_regs.is_some(),
             mutator,
             refused: None,
-            at: Pos(0),
+            at: Pos::default(),
         };
         for var in p.globals.iter().flat_map(|global| &global.vars) {
             lower.place_global(*var);
@@ -169,19 +168,19 @@ impl<'p> Lower<'p> {
 
     /// Globals lie outside the heap; their references are roots.
     fn place_global(&mut self, var: VarId) {
-        let ty = self.p.vars[var.0 as usize].ty;
-        let count = self.types.size(ty).div_ceil(8).max(1) as usize;
-        let address = vec![0u64; count].leak().as_ptr().expose_provenance();
-        self.globals.insert(var, address);
-        let (large, words) = (self.types.is_large(ty), self.types.words(ty));
+        let ty = self.p.var(var).ty;
+        let words = self.types.size(ty).div_ceil(8).max(1) as usize;
+        let start = vec![0u64; words].leak().as_ptr().expose_provenance();
+        self.globals.insert(var, start..start + 8 * words);
+        let mut offsets: Vec<usize> = (0..words).map(|index| 8 * index).collect();
         // A large one is a root whole, as a value that is no address is ignored.
-        let is_root = |offset: &usize| {
-            let mut references = words.iter().filter(|word| word.reference);
-            large || references.any(|word| word.offset as usize == *offset)
-        };
-        let roots = (0..count).map(|index| 8 * index).filter(is_root);
-        self.global_roots
-            .extend(roots.map(|offset| address + offset));
+        if !layout::is_large(self.types, ty) {
+            let words = layout::words(self.types, ty).into_iter();
+            let references = words.filter(|word| word.reference);
+            offsets = references.map(|word| word.offset as usize).collect();
+        }
+        let roots = offsets.into_iter().map(|offset| start + offset);
+        self.global_roots.extend(roots);
     }
 
     /// What a result says; the first error is kept, and ends the compilation when it is over.
@@ -194,8 +193,8 @@ impl<'p> Lower<'p> {
 
     /// Notes that the program needs what minigo does not have.
     fn refuse(&mut self, message: String) {
-        let pos = self.at;
-        self.refused.get_or_insert(Fault { pos, message });
+        let error = self.p.error(self.at, message);
+        self.refused.get_or_insert(error);
     }
 
     // Types.
@@ -206,62 +205,48 @@ impl<'p> Lower<'p> {
             return;
         }
         self.held.push(ty);
-        match self.types.kind(ty) {
-            Kind::Pointer(of) | Kind::Slice(of) | Kind::Array(_, of) => self.note_held(*of),
-            Kind::Map(key, value) => [key, value].into_iter().for_each(|ty| self.note_held(*ty)),
-            Kind::Struct(fields) => fields.iter().for_each(|field| self.note_held(field.ty)),
-            _ => {}
-        }
+        let parts = self.types.made_from(ty);
+        parts.into_iter().for_each(|part| self.note_held(part));
     }
 
     /// The address that stands for a type in interfaces, which may hold values of it.
     fn hold(&mut self, ty: Ty) -> i64 {
         self.note_held(ty);
-        std::ptr::from_ref(&self.infos[ty.0 as usize]).expose_provenance() as i64
+        self.infos[ty.0 as usize].address() as i64
     }
 
     /// The number of a method that interfaces have.
-    fn method_number(&mut self, name: &Name, ty: Ty) -> usize {
-        let mut known = self.methods.iter();
-        let found = known.position(|(known, of)| known == name && *of == ty);
+    fn method_number(&mut self, method: &Method) -> usize {
+        let found = self.methods.iter().position(|known| known == method);
         found.unwrap_or_else(|| {
-            self.methods.push((name.clone(), ty));
+            self.methods.push(method.clone());
             self.methods.len() - 1
         })
     }
 
     fn abstract_target(&mut self, method: &Method) -> Target {
-        Target::Abstract(self.method_number(&method.name, method.ty), method.ty)
+        Target::Abstract(self.method_number(method), method.ty)
     }
 
     /// The number of a type of the heap's, and how far apart the objects of its windows are; none:
     /// there are no windows for the type.
-    fn site(&mut self, text: &str) -> (usize, Option<usize>) {
-        let site = self.heap.site(text).map(Some);
-        let Some(site) = self.keep(site) else {
-            return (0, None);
-        };
-        let window = self.mutator.window(self.heap.at_site(site));
-        (site, window.ok().map(|window| window.stride()))
+    fn site(&mut self, text: &str) -> Result<(usize, Option<usize>), String> {
+        let site = self.heap.site(text)?;
+        let window = self.mutator.window(self.heap.sites[site]);
+        Ok((site, window.ok().map(|window| window.stride())))
     }
 
     /// The address of the closure of a function that captures nothing.
-    fn closure(&mut self, code: Code) -> usize {
-        if !self.closures.contains_key(&code) {
-            let made = self.make_closure();
-            let made = self.keep(made.map(Some));
-            self.closures.extend(made.map(|closure| (code, closure)));
+    fn closure(&mut self, code: Code) -> Result<usize, String> {
+        if let Some(closure) = self.closures.get(&code) {
+            return Ok(closure.addr());
         }
-        self.closures.get(&code).map_or(0, Handle::addr)
-    }
-
-    fn make_closure(&mut self) -> Result<Handle, String> {
-        let site = self.heap.site("struct { code uintptr }")?;
-        let made = self
-            .mutator
-            .alloc(self.heap.at_site(site))
-            .map_err(message)?;
-        self.mutator.root(made).map_err(message)
+        let id = self.heap.id("struct { code uintptr }")?;
+        let made = self.mutator.alloc(id).map_err(message)?;
+        let closure = self.mutator.root(made).map_err(message)?;
+        let address = closure.addr();
+        self.closures.insert(code, closure);
+        Ok(address)
     }
 
     // Units.
@@ -272,7 +257,7 @@ impl<'p> Lower<'p> {
             return *code;
         }
         let name = match unit {
-            Unit::Func(id) => format!("{}.{}", self.p.funcs[id.0 as usize].name, id.0),
+            Unit::Func(id) => format!("{}.{}", self.p.func(*id).name, id.0),
             Unit::Exit(name, _) => format!("exit.{name}"),
             _ => format!("{unit:?}"),
         };
@@ -303,10 +288,10 @@ impl<'p> Lower<'p> {
             Unit::Entry => (vec![WORD; 7], Vec::new()),
             Unit::Block(_) => (vec![WORD, REFERENCE, WORD, WORD], Vec::new()),
             Unit::Start | Unit::Bound(_, true) => (vec![WORD, REFERENCE], Vec::new()),
-            Unit::Wrapper(number, _) => self.shape_of(&[], self.methods[*number].1),
+            Unit::Wrapper(number, _) => self.shape_of(&[], self.methods[*number].ty),
             Unit::Bound(target, false) => self.shape_of(&[], self.type_of(target)),
             Unit::Func(id) => {
-                let func = &self.p.funcs[id.0 as usize];
+                let func = self.p.func(*id);
                 self.shape_of(func.receiver_ty.as_slice(), func.ty)
             }
         }
@@ -315,15 +300,16 @@ impl<'p> Lower<'p> {
     /// The words of a function of this type: the context, the closure, and the arguments.
     fn shape_of(&self, receiver: &[Ty], ty: Ty) -> (Vec<Word>, Vec<Word>) {
         let sig = self.types.func(ty);
-        let args = self.types.words_of(receiver.iter().chain(&sig.params));
-        let params = [vec![WORD, REFERENCE], args].concat();
-        (params, self.types.words_of(&sig.results))
+        let args = [receiver, &sig.params].concat();
+        let mut params = vec![WORD, REFERENCE];
+        params.extend(layout::words_of(self.types, &args, 0));
+        (params, layout::words_of(self.types, &sig.results, 0))
     }
 
     /// The type of a target, without the receiver.
     fn type_of(&self, target: &Target) -> Ty {
         match target {
-            Target::Func(id) => self.p.funcs[id.0 as usize].ty,
+            Target::Func(id) => self.p.func(*id).ty,
             Target::Closure(ty) | Target::Abstract(_, ty) => *ty,
         }
     }
@@ -339,9 +325,9 @@ impl<'p> Lower<'p> {
     /// The types of the values in the closure of [`Unit::Bound`].
     fn bound_types(&self, target: &Target, later: bool) -> Vec<Ty> {
         let first = match target {
-            Target::Func(id) => self.p.funcs[id.0 as usize].receiver_ty,
+            Target::Func(id) => self.p.func(*id).receiver_ty,
             Target::Closure(_) => Some(basic::UNSAFE_POINTER),
-            Target::Abstract(..) => Some(self.heap.any()),
+            Target::Abstract(..) => Some(Types::ANY),
         };
         let params = match later {
             true => &*self.types.func(self.type_of(target)).params,

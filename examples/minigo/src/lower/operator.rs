@@ -7,7 +7,6 @@ use cranelift_codegen::ir::condcodes::FloatCC;
 use cranelift_codegen::ir::{Opcode, Type};
 
 use super::*;
-use crate::types::Basic;
 
 /// Comparisons: of integers and results of the host, and of floats.
 const COMPARISONS: [(&str, IntCC, FloatCC); 6] = [
@@ -36,15 +35,6 @@ const OPERATORS: [(&str, Opcode, Opcode, Opcode); 8] = [
 ];
 
 impl<'p> Body<'_, '_, 'p> {
-    /// A word of the host's as a `bool`.
-    pub(super) fn bool_of(&self, value: Value) -> Value {
-        self.ins(|ins| ins.ireduce(I8, value))
-    }
-
-    pub(super) fn is_signed(&self, ty: Ty) -> bool {
-        self.types.integer(ty).is_none_or(|(_, signed)| signed)
-    }
-
     pub(super) fn unary(&self, op: &str, inner: &'p Expr, ty: Ty) -> Vals {
         let value = self.value_as(inner, ty)[0];
         vec![match op {
@@ -67,14 +57,12 @@ impl<'p> Body<'_, '_, 'p> {
             };
         }
         if COMPARISONS.iter().any(|(known, ..)| *known == op) {
-            let ty = self.compared_as(self.ty(left), self.ty(right));
-            if self.types.is_large(ty) {
+            let ty = self.types.compared_as(self.ty(left), self.ty(right));
+            if layout::is_large(self.types, ty) {
                 // As interfaces do, which hold the addresses of such values.
                 let info = self.lo().hold(ty);
                 let held = |expr| vec![self.int(info), self.address(&self.place(expr), ty)];
-                let (a, b) = (held(left), held(right));
-                let any = self.lo().heap.any();
-                return vec![self.compare(op, &a, &b, any)];
+                return vec![self.compare(op, &held(left), &held(right), Types::ANY)];
             }
             return vec![self.compare_with(op, &self.value_as(left, ty), right, ty)];
         }
@@ -116,7 +104,7 @@ impl<'p> Body<'_, '_, 'p> {
         };
         let opcode = match ty {
             _ if self.types.is_float(ty) => *float,
-            _ if self.is_signed(ty) => *signed,
+            _ if self.types.is_signed(ty) => *signed,
             _ => *unsigned,
         };
         let clif = self.type_of(a);
@@ -142,13 +130,13 @@ impl<'p> Body<'_, '_, 'p> {
 
     fn shift(&self, op: &str, a: Value, ty: Ty, count: Value, by: Ty) -> Value {
         let count = self.number(count, by, basic::INT);
-        if self.is_signed(by) {
+        if self.types.is_signed(by) {
             let valid = self.compared_int(IntCC::SignedGreaterThanOrEqual, count, 0);
             self.panic_unless(valid, "runtime.panicShift");
         }
         let clif = self.type_of(a);
         let bits = i64::from(clif.bits());
-        if op == ">>" && self.is_signed(ty) {
+        if op == ">>" && self.types.is_signed(ty) {
             let most = self.int(bits - 1);
             let count = self.ins(|ins| ins.umin(count, most));
             return self.ins(|ins| ins.sshr(a, count));
@@ -164,36 +152,17 @@ impl<'p> Body<'_, '_, 'p> {
 
     // Comparisons.
 
-    /// The type as which two values are compared: that of the interface, of the typed one, of the
-    /// wider constant.
-    pub(super) fn compared_as(&self, left: Ty, right: Ty) -> Ty {
-        let types = self.types;
-        match (types.is_untyped(left), types.is_untyped(right)) {
-            _ if left == basic::UNTYPED_NIL => right,
-            _ if right == basic::UNTYPED_NIL => left,
-            (true, true) => types.default_type(left.max(right)),
-            (true, false) => right,
-            (false, true) => left,
-            _ if types.is_interface(right) && !types.is_interface(left) => right,
-            _ => left,
-        }
-    }
-
     /// Compares a value of this type with that of an expression.
     pub(super) fn compare_with(&self, op: &str, a: &[Value], right: &'p Expr, ty: Ty) -> Value {
         let b = self.value_as(right, ty);
-        match self.ty(right) == basic::UNTYPED_NIL {
-            true => self.compare(op, a, &b, basic::UINTPTR),
-            false => self.compare(op, a, &b, ty),
-        }
+        let nil = self.ty(right) == basic::UNTYPED_NIL;
+        self.compare(op, a, &b, if nil { basic::UINTPTR } else { ty })
     }
 
     /// 1 if a comparison holds.
     pub(super) fn compare(&self, op: &str, a: &[Value], b: &[Value], ty: Ty) -> Value {
         let found = COMPARISONS.iter().find(|(known, ..)| *known == op);
-        let Some(&(_, condition, float)) = found else {
-            unreachable!("{op} compares");
-        };
+        let (_, condition, float) = *found.expect("an operator that compares");
         let equal = match self.types.kind(ty) {
             _ if self.types.is_string(ty) => {
                 let order = self.host("compare", &[a, b].concat());
@@ -201,10 +170,10 @@ impl<'p> Body<'_, '_, 'p> {
             }
             _ if self.types.is_float(ty) => return self.ins(|ins| ins.fcmp(float, a[0], b[0])),
             Kind::Interface(_) => {
-                self.bool_of(self.host_checked("interfaces_equal", &[a, b].concat()))
+                self.recast(self.host_checked("interfaces_equal", &[a, b].concat()), I8)
             }
             Kind::Struct(_) | Kind::Array(..) => {
-                let types: Vec<Ty> = self.types.parts(ty).iter().map(|(ty, _)| *ty).collect();
+                let types = layout::parts(self.types, ty);
                 let (a, b) = (self.split(a, &types), self.split(b, &types));
                 let all = self.ins(|ins| ins.iconst(I8, 1));
                 let equal = |all, (ty, (a, b)): (&Ty, (&Vals, &Vals))| {
@@ -213,7 +182,7 @@ impl<'p> Body<'_, '_, 'p> {
                 };
                 types.iter().zip(a.iter().zip(&b)).fold(all, equal)
             }
-            _ if self.is_signed(ty) => return self.compared(condition, a[0], b[0]),
+            _ if self.types.is_signed(ty) => return self.compared(condition, a[0], b[0]),
             _ => return self.compared(condition.unsigned(), a[0], b[0]),
         };
         match op {
@@ -234,24 +203,11 @@ impl<'p> Body<'_, '_, 'p> {
             let value = self.value_as(expr, from)[0];
             return vec![self.number(value, from, to)];
         }
-        let elem = |ty: Ty| match types.kind(ty) {
-            Kind::Slice(of) => types.basic(*of),
-            _ => None,
-        };
-        let (from_text, to_text) = (types.is_string(from), types.is_string(to));
-        let function = match (elem(from), elem(to)) {
-            (Some(Basic::Uint8), _) if to_text => "runtime.textOfBytes",
-            (Some(Basic::Int32), _) if to_text => "runtime.textOfRunes",
-            (_, Some(Basic::Uint8)) if from_text => "runtime.bytesOfText",
-            (_, Some(Basic::Int32)) if from_text => "runtime.runesOfText",
-            _ if to_text && !from_text => "runtime.textOfRune",
-            _ => return self.value_as(expr, to),
-        };
-        let mut values = self.value(expr);
-        if types.integer(from).is_some() {
-            values[0] = self.number(values[0], from, basic::INT);
+        if types.is_string(to) && types.integer(from).is_some() {
+            let rune = self.number(self.value(expr)[0], from, basic::INT);
+            return self.library("runtime.textOfRune", &[rune]);
         }
-        self.library(function, &values)
+        self.value_as(expr, to)
     }
 
     /// A number as one of another type.
@@ -259,7 +215,7 @@ impl<'p> Body<'_, '_, 'p> {
         let clif = self.words(to)[0].clif;
         let sizes = clif.bits().cmp(&self.type_of(value).bits());
         let (from_float, to_float) = (self.types.is_float(from), self.types.is_float(to));
-        let signed = self.is_signed(if from_float { to } else { from });
+        let signed = self.types.is_signed(if from_float { to } else { from });
         let opcode = match (from_float, to_float, sizes) {
             (true, false, _) => {
                 let opcode = match signed {

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use cranelift_frontend::Variable;
+use minigo_front::Const;
 
 use super::*;
 
@@ -26,13 +27,13 @@ pub(super) enum Place {
 
 impl<'p> Body<'_, '_, 'p> {
     pub(super) fn var_ty(&self, var: VarId) -> Ty {
-        self.p.vars[var.0 as usize].ty
+        self.p.var(var).ty
     }
 
     /// Makes a variable, with a value or zero.
     pub(super) fn make_var(&self, id: VarId, value: Option<&[Value]>) {
         let ty = self.var_ty(id);
-        let (ty, value) = match (self.p.vars[id.0 as usize].boxed, value) {
+        let (ty, value) = match (self.p.var(id).boxed, value) {
             (true, Some(value)) => (basic::UNSAFE_POINTER, vec![self.object_with(ty, value)]),
             (true, None) => (basic::UNSAFE_POINTER, vec![self.new_object(ty)]),
             (false, Some(value)) => (ty, value.to_vec()),
@@ -43,11 +44,11 @@ impl<'p> Body<'_, '_, 'p> {
     }
 
     pub(super) fn var_place(&self, id: VarId) -> Place {
-        if let Some(address) = self.lo().globals.get(&id) {
-            return Place::Memory(self.int(*address as i64), 0);
+        if let Some(global) = self.lo().globals.get(&id) {
+            return Place::Memory(self.int(global.start as i64), 0);
         }
         let variables = &self.vars.borrow()[&id];
-        match self.p.vars[id.0 as usize].boxed {
+        match self.p.var(id).boxed {
             true => Place::Memory(self.b().use_var(variables[0]), 0),
             false => Place::Words(variables.clone()),
         }
@@ -89,7 +90,7 @@ impl<'p> Body<'_, '_, 'p> {
             Place::Words(variables) => self.set(variables, values),
             Place::Memory(at, offset) => self.store(ty, values, *at, *offset),
             Place::Element(of, map, key) => {
-                self.leave_in_buffer(self.map_types(*of).0, key);
+                self.leave_in_buffer(self.types.entry(*of).0, key);
                 let at = self.host_of("map_set", *of, &[*map]);
                 self.store(ty, values, self.reference(at), 0);
             }
@@ -107,10 +108,7 @@ impl<'p> Body<'_, '_, 'p> {
 
     /// A field of a struct, or an element of an array.
     pub(super) fn part(&self, place: &Place, ty: Ty, index: usize) -> (Place, Ty) {
-        let (part, offset) = match *self.types.kind(ty) {
-            Kind::Array(_, elem) => (elem, index as u64 * self.types.size(elem)),
-            _ => self.types.parts(ty)[index],
-        };
+        let (part, offset) = self.types.part(ty, index);
         let place = match place {
             Place::Memory(at, before) => Place::Memory(*at, before + offset as i32),
             Place::Pointed(at, before) => Place::Pointed(*at, before + offset as i32),
@@ -118,11 +116,10 @@ impl<'p> Body<'_, '_, 'p> {
                 Place::Indexed(*of, *elem, *by, before + offset as i32)
             }
             Place::Words(variables) => {
-                let count = |ty: Ty| self.types.words(ty).len();
-                let before = self.types.parts(ty).into_iter().take(index);
-                let first = before.map(|(ty, _)| count(ty)).sum();
-                let words = variables.iter().skip(first).take(count(part));
-                Place::Words(words.copied().collect())
+                let words = layout::words(self.types, ty).into_iter().zip(variables);
+                let inside = words.skip_while(|(word, _)| u64::from(word.offset) < offset);
+                let inside = inside.take(layout::words(self.types, part).len());
+                Place::Words(inside.map(|(_, variable)| *variable).collect())
             }
             _ => {
                 let whole = self.variables(ty, &self.read(place, ty));
@@ -144,18 +141,10 @@ impl<'p> Body<'_, '_, 'p> {
         (place, ty)
     }
 
-    /// The variable or other thing that an identifier or a member of a package is.
-    pub(super) fn entity(&self, expr: &Expr) -> Option<&'p Entity> {
-        match self.p.selections.get(&expr.id) {
-            Some(Selection::Package(entity)) => Some(entity),
-            _ => self.p.uses.get(&expr.id),
-        }
-    }
-
     /// The place of an expression, which may be one of its own.
     pub(super) fn place(&self, expr: &'p Expr) -> Place {
-        if let Some(Entity::Var(var)) = self.entity(expr) {
-            return self.var_place(*var);
+        if let Some(var) = self.p.named_var(expr) {
+            return self.var_place(var);
         }
         match (&expr.kind, self.p.selections.get(&expr.id)) {
             (ExprKind::Paren(inner), _) => self.place(inner),
@@ -165,7 +154,7 @@ impl<'p> Body<'_, '_, 'p> {
                 self.walk(self.place(of), self.ty(of), path).0
             }
             (ExprKind::Index(of, index), _) => self.index_place(of, index),
-            (ExprKind::Composite(..), _) if self.types.is_large(self.ty(expr)) => {
+            (ExprKind::Composite(..), _) if layout::is_large(self.types, self.ty(expr)) => {
                 Place::Memory(self.address_of(expr), 0)
             }
             _ => Place::Words(self.variables(self.ty(expr), &self.value(expr))),
@@ -190,8 +179,8 @@ impl<'p> Body<'_, '_, 'p> {
             return Place::Element(ty, self.value(of)[0], self.value_as(index, key));
         }
         // A constant index of an array was checked with the program.
-        if let (Some((_, elem)), Some(number)) = (self.array(ty), self.p.consts.get(&index.id))
-            && let Some(number) = number.int()
+        if let Some((_, elem)) = self.types.array(ty)
+            && let Some(number) = self.p.consts.get(&index.id).and_then(Const::int)
             && let Ok(offset) = i32::try_from(number as u64 * self.types.size(elem))
         {
             return match self.types.pointee(ty) {
@@ -204,18 +193,10 @@ impl<'p> Body<'_, '_, 'p> {
         Place::Indexed(of, elem, self.ty(index), 0)
     }
 
-    /// The length and element of an array or of one that is pointed to.
-    pub(super) fn array(&self, ty: Ty) -> Option<(u64, Ty)> {
-        match *self.types.kind(self.types.pointee(ty).unwrap_or(ty)) {
-            Kind::Array(length, elem) => Some((length, elem)),
-            _ => None,
-        }
-    }
-
     /// The elements of a slice, an array or a text: their address, length, capacity, and type.
     pub(super) fn elements(&self, of: &'p Expr) -> (Value, Value, Value, Ty) {
         let ty = self.ty(of);
-        if let Some((length, elem)) = self.array(ty) {
+        if let Some((length, elem)) = self.types.array(ty) {
             let at = match self.types.pointee(ty) {
                 Some(_) => self.address(&Place::Pointed(self.value(of)[0], 0), elem),
                 None => self.address_of(of),
@@ -239,20 +220,13 @@ impl<'p> Body<'_, '_, 'p> {
 
     /// Panics if a bound of this type is out of range; the kind says which one.
     pub(super) fn panic_bounds(&self, is: Value, [found, limit]: [Value; 2], kind: i64, ty: Ty) {
-        let kind = self.int(kind + if self.is_signed(ty) { 0 } else { 8 });
+        let kind = self.int(kind + if self.types.is_signed(ty) { 0 } else { 8 });
         self.panic_if(is, "runtime.panicBounds", &[found, limit, kind]);
-    }
-
-    pub(super) fn map_types(&self, ty: Ty) -> (Ty, Ty) {
-        match *self.types.kind(ty) {
-            Kind::Map(key, value) => (key, value),
-            _ => unreachable!("checked to be a map"),
-        }
     }
 
     /// The value of a key, zero if there is none, and whether there is one.
     pub(super) fn map_get(&self, ty: Ty, map: Value, key: &[Value]) -> (Vals, Value) {
-        let (key_ty, value_ty) = self.map_types(ty);
+        let (key_ty, value_ty) = self.types.entry(ty);
         self.leave_in_buffer(key_ty, key);
         let at = self.reference(self.host_of("map_get", ty, &[map]));
         let (found, missing) = (|| self.load(value_ty, at, 0), || self.zeros(value_ty));

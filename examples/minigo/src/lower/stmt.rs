@@ -1,7 +1,6 @@
 //! Statements.
 #![forbid(unsafe_code)]
 
-use super::body::Jumps;
 use super::*;
 
 /// The heap's type of what a function that defers has a list of.
@@ -33,13 +32,10 @@ impl<'p> Body<'_, '_, 'p> {
             StmtKind::Assign(left, right) | StmtKind::Define(left, right) => {
                 self.assign_all(left, right);
             }
-            StmtKind::Decl(decls) => decls.iter().for_each(|decl| match decl {
-                Decl::Var(spec) if spec.values.is_empty() => {
-                    let vars = spec.names.iter().filter_map(|name| self.declared(name));
-                    vars.for_each(|var| self.make_var(var, None));
+            StmtKind::Decl(decls) => decls.iter().for_each(|decl| {
+                if let Decl::Var(spec) = decl {
+                    self.assign_all(&spec.names, &spec.values);
                 }
-                Decl::Var(spec) => self.assign_all(&spec.names, &spec.values),
-                _ => {}
             }),
             StmtKind::Go(call) => {
                 let closure = self.later(call);
@@ -49,19 +45,19 @@ impl<'p> Body<'_, '_, 'p> {
             StmtKind::Defer(call) => {
                 let closure = self.later(call);
                 let record = self.new_of(DEFERRED);
-                let Some(list) = self.deferred.get() else {
-                    unreachable!("the function is known to defer");
-                };
+                let list = self.deferred.get();
+                let list = list.expect("the function is known to defer");
                 let next = self.b().use_var(list);
                 self.store_int(next, record, 0);
                 self.store_int(closure, record, 8);
                 self.b().def_var(list, record);
             }
             StmtKind::Return(values) => self.return_stmt(values),
-            StmtKind::Jump(what, label) => self.leave(label.as_ref(), |jumps| match *what {
-                "break" => Some(jumps.end),
-                _ => jumps.next,
-            }),
+            StmtKind::Jump(what, _) => {
+                let (end, next) = self.jumps.borrow()[self.p.jumps[&stmt.pos]];
+                self.go_to(next.filter(|_| *what == "continue").unwrap_or(end));
+                self.unreachable();
+            }
             StmtKind::Block(block) => self.stmts(&block.stmts),
             StmtKind::If(inner) => {
                 self.stmts(inner.init.as_slice());
@@ -77,47 +73,13 @@ impl<'p> Body<'_, '_, 'p> {
             StmtKind::Range(inner) => self.range(inner),
             StmtKind::Switch(inner) => self.switch(inner),
             StmtKind::Select(clauses) => self.select(clauses),
-            StmtKind::Labeled(name, inner) => {
-                self.label.set(Some(name.clone()));
-                self.stmt(inner);
-            }
-        }
-    }
-
-    /// `break` or `continue`.
-    fn leave(&self, label: Option<&Name>, block: impl Fn(&Jumps) -> Option<Block>) {
-        let jumps = self.jumps.borrow();
-        let named = |jumps: &&Jumps| label.is_none() || jumps.label.as_ref() == label;
-        let Some(block) = jumps.iter().rev().filter(named).find_map(block) else {
-            unreachable!("checked to be inside");
-        };
-        self.go_to(block);
-        self.unreachable();
-    }
-
-    pub(super) fn elem(&self, ty: Ty) -> Ty {
-        match *self.types.kind(ty) {
-            Kind::Chan(_, elem) | Kind::Slice(elem) | Kind::Array(_, elem) => elem,
-            Kind::Pointer(_) if self.types.indexed(ty) != ty => self.elem(self.types.indexed(ty)),
-            _ => basic::VOID,
-        }
-    }
-
-    /// The local variable that a name declares or stands for, if it is not `_`.
-    pub(super) fn declared(&self, name: &Expr) -> Option<VarId> {
-        match self.p.uses.get(&name.id) {
-            Some(Entity::Var(var)) => Some(*var),
-            _ => None,
+            StmtKind::Labeled(_, inner) => self.stmt(inner),
         }
     }
 
     /// What is assigned to: a variable that is declared here, or a place.
     fn target(&self, expr: &'p Expr) -> Place {
-        let declares = |var: &VarId| {
-            let var = &self.p.vars[var.0 as usize];
-            var.pos == expr.pos && var.func.is_some()
-        };
-        let new = self.declared(expr).filter(declares);
+        let new = self.p.declared(expr);
         new.map_or_else(|| self.place(expr), Place::New)
     }
 
@@ -130,9 +92,14 @@ impl<'p> Body<'_, '_, 'p> {
         }
     }
 
+    /// Assigns expressions; without any, the variables that are declared are zero.
     pub(super) fn assign_all(&self, left: &'p [Expr], right: &'p [Expr]) {
+        if right.is_empty() {
+            let vars = left.iter().filter_map(|name| self.p.declared(name));
+            return vars.for_each(|var| self.make_var(var, None));
+        }
         if let ([to], [from]) = (left, right)
-            && self.types.is_large(self.ty(to))
+            && layout::is_large(self.types, self.ty(to))
         {
             return self.copy_large(to, from);
         }
@@ -177,24 +144,21 @@ impl<'p> Body<'_, '_, 'p> {
                 return right.iter().zip(wanted).map(value).collect();
             }
         };
-        let given = match self.types.tuple(ty) {
-            Some(types) => {
-                let values = self.split(&self.value(one), types);
-                values.into_iter().zip(types.iter().copied()).collect()
-            }
+        let (values, types) = match self.types.tuple(ty) {
+            Some(types) => (self.split(&self.value(one), types), types.to_vec()),
             None => {
                 let (values, ok) = self.comma_ok(one);
-                vec![(values, ty), (vec![ok], basic::BOOL)]
+                (vec![values, vec![ok]], vec![ty, basic::BOOL])
             }
         };
+        let given = values.into_iter().zip(types).zip(wanted);
         let convert = |((values, from), to): ((Vals, Ty), &Ty)| self.as_type(values, from, *to);
-        given.into_iter().zip(wanted).map(convert).collect()
+        given.map(convert).collect()
     }
 
     /// The value of an expression, and whether there was one.
     fn comma_ok(&self, expr: &'p Expr) -> (Vals, Value) {
-        match &expr.kind {
-            ExprKind::Paren(inner) => self.comma_ok(inner),
+        match &expr.inside_parens().kind {
             ExprKind::Unary(_, inner) => self.receive(inner),
             ExprKind::Assert(of, _) => self.assertion(expr, of, true),
             _ => match self.place(expr) {
@@ -205,9 +169,7 @@ impl<'p> Body<'_, '_, 'p> {
     }
 
     fn return_stmt(&self, values: &'p [Expr]) {
-        let Some(func) = self.func else {
-            unreachable!("checked to be in a function");
-        };
+        let func = self.func.expect("checked to be in a function");
         let all = self.values_for(values, &self.types.func(func.ty).results);
         if values.is_empty() || self.deferred.get().is_some() {
             for (var, values) in func.results.iter().zip(all) {

@@ -7,7 +7,6 @@
 //! a closure, so each closure has an entry of its own.
 #![expect(unsafe_code, reason = "states which functions fing is to call")]
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -16,27 +15,23 @@ use fing::stubs::signature::Type;
 use fing::{Abi, Arch, CleanupFn, FinalizerFn, Signature};
 
 use super::finalize::{Finalizer, in_goroutine, run_cleanup};
-use super::message;
-use crate::types::Ty;
+use super::{Vm, message};
 
 pub(super) struct Go {
     abi: Abi,
     entries: Entries,
-    /// By type of function: the code that calls its closures with a block of arguments.
-    blocks: HashMap<Ty, usize>,
 }
 
 /// How many calls have come through entries.
-static CALLS: AtomicU64 = AtomicU64::new(0);
+pub(super) static CALLS: AtomicU64 = AtomicU64::new(0);
 
 impl Go {
-    pub(super) fn new(int_regs: usize, blocks: HashMap<Ty, usize>) -> Result<Go, String> {
+    pub(super) fn new(int_regs: usize) -> Result<Go, String> {
         let arch = Arch::host().ok_or("--int-regs: this machine has none of Go's ABIs")?;
         let abi = Abi::go(arch).with_int_arg_regs(int_regs);
         Ok(Go {
             abi: abi.map_err(|error| format!("--int-regs {int_regs}: {error}"))?,
             entries: Entries::new(Default::default()).map_err(message)?,
-            blocks,
         })
     }
 
@@ -72,10 +67,11 @@ impl Go {
     /// has returned.
     pub(super) fn finalizer(
         &self,
+        vm: &Vm,
         signature: Signature,
         of: Finalizer,
     ) -> Result<FinalizerFn, String> {
-        let block = self.blocks.get(&of.function).copied();
+        let block = vm.code.blocks.get(&of.function).copied();
         let block = block.ok_or("no code calls the finalizer by blocks")?;
         let entry = self.entry(&signature, move |call| {
             let arguments = call.arguments().as_ptr().expose_provenance();
@@ -91,10 +87,5 @@ impl Go {
         // SAFETY: M5: an entry for callers of this signature and ABI, of a closure whose parameter
         // the type of the object was checked for, which is there as long as the function.
         Ok(unsafe { builder.keep_alive(entry).at(code) })
-    }
-
-    /// How many calls have come through entries.
-    pub(super) fn calls(&self) -> u64 {
-        CALLS.load(Ordering::Relaxed)
     }
 }

@@ -1,18 +1,23 @@
 //! Panics, `recover`, and errors that end the program.
+//!
+//! A panic is an object of the prelude's type `panicking`, whose deferred calls run in the order in
+//! which the frames of functions that defer are left.
 #![forbid(unsafe_code)]
 
-use super::object::{bytes, read};
-use super::{Ctx, TypeInfo, VM};
-use crate::types::Ty;
+use std::mem::take;
 
-/// The values of panics, each of a deferred call of the one before, and whether they are recovered.
-pub(super) type Chain = Vec<([usize; 2], bool)>;
+use fing::Handle;
+
+use super::object::{read, write};
+use super::{Ctx, VM};
+
+/// Where the object of a panic has the one that it has begun during, and that it is recovered.
+const BEFORE: usize = 16;
+const RECOVERED: usize = 24;
 
 /// A panic whose deferred calls run.
-#[derive(Debug)]
-pub(crate) struct Panic {
-    /// It is the last one.
-    pub(super) chain: Chain,
+pub(super) struct Panic {
+    object: Handle,
     /// The frame of the function whose deferred calls run.
     frame: usize,
 }
@@ -37,10 +42,6 @@ impl<T, E: std::fmt::Display> OrFatal<T> for Result<T, E> {
     }
 }
 
-pub(super) fn stack_overflow() {
-    end(b"runtime: goroutine stack exceeds 1000000000-byte limit\nfatal error: stack overflow");
-}
-
 /// [`fatal`] as a function of the host.
 pub(super) fn end(text: &[u8]) {
     fatal(&String::from_utf8_lossy(text))
@@ -57,87 +58,46 @@ pub(super) fn begin(ctx: &mut Ctx, text: &str) {
     ctx.call_library("runtime.fault", [at, text.len(), 0, 0]);
 }
 
-fn raise(ctx: &mut Ctx, chain: Chain) {
-    ctx.pending = chain;
-    ctx.panicking = 1;
-}
-
-/// `panic`.
-pub(super) fn value(ctx: &mut Ctx, info: usize, word: usize) {
-    raise(ctx, vec![([info, word], false)]);
-}
-
-/// `x.(T)` does not hold.
-pub(super) fn assertion(ctx: &mut Ctx, info: u64, wanted: Ty, from: Ty) {
-    let types = ctx.types();
-    let to_interface = types.is_interface(wanted);
-    let from = types.show(from);
-    let show = types.show(wanted);
-    let found = TypeInfo::of(info).map(|found| found.ty);
-    let missing = found.and_then(|found| types.missing_method(found, wanted));
-    let text = match (found.map(|found| types.show(found)), missing) {
-        (None, _) if to_interface => format!("interface is nil, not {show}"),
-        (None, _) => format!("{from} is nil, not {show}"),
-        (Some(found), Some(reason)) if to_interface => {
-            let mut words = reason.split(' ').skip_while(|word| *word != "method");
-            let name = words.nth(1).unwrap_or_default();
-            format!("{found} is not {show}: missing method {name}")
-        }
-        (Some(found), _) => {
-            let same = if found == show {
-                " (types from different scopes)"
-            } else {
-                ""
-            };
-            format!("{from} is {found}, not {show}{same}")
-        }
-    };
-    begin(ctx, &format!("interface conversion: {text}"));
-}
-
 /// `recover`, called in this frame: the panic whose deferred calls the frame runs that has called
 /// it, apart from those that only pass the call on.
 pub(super) fn recover(ctx: &mut Ctx, frame: usize) {
     let called_by = |frame: usize| (read(frame) as usize, read(frame + 8) as usize);
     let (mut caller, mut at) = called_by(frame);
-    let passing = &ctx.vm.passing;
-    while passing[..passing.partition_point(|code| code.start <= at)]
-        .last()
-        .is_some_and(|code| code.contains(&at))
-    {
+    let passing = |at| ctx.vm.code.passing.range(..=at).next_back();
+    while passing(at).is_some_and(|(_, end)| at < *end) {
         (caller, at) = called_by(caller);
     }
-    let last = ctx.panics.last_mut().filter(|panic| panic.frame == caller);
-    let last = last.and_then(|panic| panic.chain.last_mut());
-    let value = match last {
-        Some((value, recovered @ false)) => {
-            *recovered = true;
-            *value
-        }
-        _ => [0, 0],
-    };
-    ctx.leave(value);
+    let last = ctx.panics.last().filter(|panic| panic.frame == caller);
+    let object = last.map_or(0, |panic| panic.object.addr());
+    if object == 0 || read(object + RECOVERED) != 0 {
+        return ctx.leave([0, 0]);
+    }
+    write(object + RECOVERED, 1);
+    ctx.leave([0, 8].map(|offset| read(object + offset) as usize));
 }
 
 /// The deferred calls of a frame begin; a panic that goes up waits for them.
 pub(super) fn defer_begin(ctx: &mut Ctx, frame: usize) {
-    if std::mem::take(&mut ctx.panicking) != 0 {
-        let chain = std::mem::take(&mut ctx.pending);
-        ctx.panics.push(Panic { chain, frame });
+    let object = take(&mut ctx.panicking);
+    if object != 0 {
+        let object = ctx.root(object);
+        ctx.panics.push(Panic { object, frame });
     }
 }
 
 /// A deferred call has returned: a panic that it has recovered is over, and one of its own takes
 /// the place of the one before.
 pub(super) fn defer_after(ctx: &mut Ctx, frame: usize) {
-    let raised = ctx.panicking != 0;
-    let over = |panic: &mut Panic| {
-        panic.frame == frame && (raised || panic.chain.last().is_some_and(|last| last.1))
-    };
+    let raised = ctx.panicking;
+    let is_over = |object| raised != 0 || read(object + RECOVERED) != 0;
+    let over = |panic: &mut Panic| panic.frame == frame && is_over(panic.object.addr());
     let before = ctx.panics.pop_if(over);
-    if let Some(mut panic) = before.filter(|_| raised) {
-        panic.chain.append(&mut ctx.pending);
-        ctx.pending = panic.chain;
+    if let Some(panic) = before.filter(|_| raised != 0) {
+        let mut first = raised;
+        while read(first + BEFORE) != 0 {
+            first = read(first + BEFORE) as usize;
+        }
+        write(first + BEFORE, panic.object.addr() as u64);
     }
     defer_begin(ctx, frame);
 }
@@ -145,34 +105,15 @@ pub(super) fn defer_after(ctx: &mut Ctx, frame: usize) {
 /// All deferred calls of a frame have returned: a panic that nothing has recovered goes on up.
 pub(super) fn defer_end(ctx: &mut Ctx, frame: usize) {
     if let Some(panic) = ctx.panics.pop_if(|panic| panic.frame == frame) {
-        raise(ctx, panic.chain);
+        ctx.panicking = panic.object.addr();
     }
-}
-
-/// The text of the value of a panic.
-fn shown(ctx: &mut Ctx, [info, word]: [usize; 2]) -> String {
-    ctx.call_library("runtime.panicText", [info, word, 0, 0]);
-    String::from_utf8_lossy(bytes(ctx.results[0], ctx.results[1])).into_owned()
 }
 
 /// Ends the program if a panic has left the goroutine's first function.
 pub(super) fn check(ctx: &mut Ctx) {
-    defer_begin(ctx, 0);
-    let Some(Panic { chain, .. }) = ctx.panics.last() else {
-        return;
-    };
-    let (chain, mut text) = (chain.clone(), String::new());
-    for (index, (value, recovered)) in chain.iter().enumerate() {
-        let same = |other: usize| chain.get(other).is_some_and(|it| it.0 == *value);
-        if !same(index.wrapping_sub(1)) {
-            let mark = [["", ""], [" [recovered]", " [recovered, repanicked]"]];
-            let mark = mark[usize::from(*recovered)][usize::from(same(index + 1))];
-            let value = shown(ctx, *value);
-            text += &format!("{}panic: {value}{mark}\n", &"\t"[..index.min(1)]);
-        }
+    let panic = take(&mut ctx.panicking);
+    if panic != 0 {
+        ctx.call_library("runtime.die", [panic, ctx.number, 0, 0]);
+        fatal("panic while printing panic value");
     }
-    if text.contains("nil pointer") {
-        text += "[signal SIGSEGV: segmentation violation]\n";
-    }
-    fatal(&format!("{text}\ngoroutine {} [running]:", ctx.number))
 }

@@ -5,20 +5,18 @@
 //! ([`Go`]), one for each closure.
 #![expect(unsafe_code, reason = "states which functions fing is to call")]
 
-use std::collections::HashMap;
-
 use fing::error::{AccessErrorKind, AddCleanupError, SetFinalizerError};
 use fing::stubs::signature::Type;
 use fing::{
-    Abi, Cleanup, CleanupArgument, CleanupFn, FinalizerFn, FinalizerOptions, HeldValue, Mutator,
-    Pointer, PreparedFinalizer, Runtime, Signature, TypeId,
+    Abi, CleanupArgument, CleanupFn, FinalizerFn, FinalizerOptions, FinalizerState, HeldValue,
+    Mutator, Pointer, PreparedFinalizer, Runtime, Signature,
 };
+use minigo_front::types::{Sig, Ty};
 
 use super::callers::Go;
 use super::fail::{self, OrFatal};
 use super::object::write;
 use super::{Ctx, TypeInfo, Vm, lock, message, sched};
-use crate::types::{Kind, Sig, Ty};
 
 /// A finalizer as it is registered.
 #[derive(Clone, Copy)]
@@ -38,13 +36,8 @@ pub(super) struct Finalizers {
 }
 
 impl Finalizers {
-    /// `blocks`: by type of function, the code that calls its closures with a block of arguments.
-    pub(super) fn new(
-        runtime: &Runtime,
-        int_regs: Option<usize>,
-        blocks: HashMap<Ty, usize>,
-    ) -> Result<Finalizers, String> {
-        let go = int_regs.map(|count| Go::new(count, blocks)).transpose()?;
+    pub(super) fn new(runtime: &Runtime, int_regs: Option<usize>) -> Result<Finalizers, String> {
+        let go = int_regs.map(Go::new).transpose()?;
         let signature = runtime.types().parse_signature("func(unsafe.Pointer)");
         let signature = signature.map_err(message)?;
         let cleanup = match &go {
@@ -61,29 +54,23 @@ impl Finalizers {
     }
 }
 
-/// The function that fing calls for a finalizer. `object`: the type of its objects as fing's parser
-/// reads it, if that is not what the function's parameter points to.
-fn function(
-    vm: &Vm,
-    of: Finalizer,
-    sig: &Sig,
-    object: Option<String>,
-) -> Result<FinalizerFn, String> {
+/// The function that fing calls for a finalizer of objects of a type, which is not what the
+/// function's parameter points to if the pointer was converted.
+fn function(vm: &Vm, of: Finalizer, sig: &Sig, object: &Type) -> Result<FinalizerFn, String> {
     let go = vm.finalizers.go.as_ref();
-    let text_of = |types: &[Ty]| -> Result<String, String> {
+    let types = |types: &[Ty]| -> Result<Vec<Type>, String> {
         let mut heap = lock(&vm.heap);
-        let texts = types.iter().map(|ty| heap.text(*ty));
-        Ok(texts.collect::<Result<Vec<String>, String>>()?.join(", "))
+        let ty = |ty: &Ty| vm.runtime.types().parse(&heap.text(*ty)?).map_err(message);
+        types.iter().map(ty).collect()
     };
     let results = if go.is_some() { &*sig.results } else { &[] };
-    let param = match object.filter(|_| of.word.is_none()) {
-        Some(object) => format!("*{object}"),
-        None => text_of(&sig.params)?,
+    let params = match of.word {
+        Some(_) => types(&sig.params)?,
+        None => vec![Type::pointer_to(object.clone()).map_err(message)?],
     };
-    let text = format!("func({param}) ({})", text_of(results)?);
-    let signature = vm.runtime.types().parse_signature(&text).map_err(message)?;
+    let signature = Signature::new(None, params, types(results)?, false).map_err(message)?;
     match go {
-        Some(go) => go.finalizer(signature, of),
+        Some(go) => go.finalizer(vm, signature, of),
         None => Ok(lent(signature, of.word)),
     }
 }
@@ -122,9 +109,6 @@ pub(super) extern "C" fn run_cleanup(closure: usize) {
     in_goroutine(|ctx| ctx.call(closure, 0, 0));
 }
 
-/// The words of an interface: its type's, and the value.
-type Interface = [u64; 2];
-
 /// Finalizers that a goroutine has set, to be set for other objects of their types: by the type
 /// words of the pointer and of the function.
 pub(super) type Prepared = Vec<([u64; 2], PreparedFinalizer)>;
@@ -140,8 +124,8 @@ fn set_again(ctx: &mut Ctx, known: &PreparedFinalizer, object: u64, closure: u64
     known.set_at(mutator, object as usize, closure).is_ok()
 }
 
-/// `runtime.SetFinalizer`.
-pub(super) fn set_finalizer(ctx: &mut Ctx, object: Interface, finalizer: Interface) {
+/// `runtime.SetFinalizer` of two interfaces.
+pub(super) fn set_finalizer(ctx: &mut Ctx, object: [u64; 2], finalizer: [u64; 2]) {
     let infos = [object[0], finalizer[0]];
     // Out of the way while the mutator is borrowed.
     let mut prepared = std::mem::take(&mut ctx.prepared);
@@ -154,124 +138,79 @@ pub(super) fn set_finalizer(ctx: &mut Ctx, object: Interface, finalizer: Interfa
             prepared.extend(new.map(|new| (infos, new)));
         }
     }
-    // What is there meanwhile is empty, so there is nothing to drop.
-    std::mem::forget(std::mem::replace(&mut ctx.prepared, prepared));
+    ctx.prepared = prepared;
 }
 
 /// Sets or clears a finalizer with all of Go's checks.
 #[cold]
 fn register(
     ctx: &mut Ctx,
-    object: Interface,
-    mut finalizer: Interface,
+    object: [u64; 2],
+    mut finalizer: [u64; 2],
 ) -> Result<Option<PreparedFinalizer>, String> {
     let (vm, types) = (ctx.vm, ctx.types());
     if finalizer[1] == 0 {
         // A function that is nil panics when it is called.
         let panics = ctx.object_of("struct { code uintptr }");
-        write(panics, vm.called["runtime.panicNil"] as u64);
+        write(panics, vm.code.called["runtime.panicNil"] as u64);
         finalizer[1] = panics as u64;
     }
     let info = TypeInfo::of(object[0]).ok_or("first argument is nil")?;
     let shown = types.show(info.ty);
     let elem = types.pointee(info.ty);
     let elem = elem.ok_or_else(|| format!("first argument is {shown}, not pointer"))?;
-    sched::start_finalizers(vm);
-    let ids = {
-        let mut heap = lock(&vm.heap);
-        heap.id(info.ty)
-            .and_then(|pointer| Ok((pointer, heap.id(elem)?)))
+    let (address, mutator) = (object[1] as usize, ctx.mutator());
+    let made = mutator.adopt(address);
+    let made = match made.and_then(|object| mutator.type_of(object)) {
+        // The pointer may have been converted.
+        Ok(made) => made,
+        // That is an error, but for what is outside the heap.
+        Err(_) => {
+            let mut heap = lock(&vm.heap);
+            let text = heap.text(elem);
+            let id = text.and_then(|text| heap.id(&text));
+            let id = id.map_err(|_| "the pointer's type is too large for minigo")?;
+            vm.runtime.types().desc(id).map_err(message)?
+        }
     };
-    let (pointer, mut elem) = ids.map_err(|_| "the pointer's type is too large for minigo")?;
-    let value = Pointer::typed(pointer, object[1] as usize);
-    let mutator = ctx.mutator();
-    let converted = object_at(vm, mutator, object[1] as usize);
-    let Some(function_info) = TypeInfo::of(finalizer[0]) else {
-        let cleared = mutator.clear_finalizer(value).or_else(|error| {
-            let converted = converted.filter(|_| is_mismatch(&error));
-            converted.map_or(Err(error), |(value, ..)| mutator.clear_finalizer(value))
-        });
-        return cleared.map(|_| None).or_else(refused);
+    let pointer = vm.runtime.types().pointer_to(made.id());
+    let value = Pointer::typed(pointer.map_err(message)?, address);
+    let clear = || mutator.clear_finalizer(value).map_err(refused);
+    let Some(TypeInfo { ty: called, .. }) = TypeInfo::of(finalizer[0]) else {
+        return clear().map(|_| None);
     };
-    let shown_function = types.show(function_info.ty);
-    let Kind::Func(sig) = types.kind(function_info.ty) else {
-        let what = format!("second argument is {shown_function}, not a function");
-        return Err(what);
-    };
-    let cannot = format!("cannot pass {shown} to finalizer {shown_function}");
-    let [param] = *sig.params else {
-        return Err(cannot);
-    };
-    if sig.variadic {
-        return Err(format!("{cannot} because dotdotdot"));
+    let param = types.finalizer_param(info.ty, *called);
+    // Go looks at the pointer before the function; for what never dies it does nothing.
+    if param.is_err() && clear()? == FinalizerState::Ignored {
+        return Ok(None);
     }
-    let by_interface = types.is_interface(param);
-    if by_interface && types.missing_method(info.ty, param).is_some() {
-        return Err(cannot);
-    }
+    let param = param?;
     let of = Finalizer {
-        function: function_info.ty,
+        function: *called,
         closure: finalizer[1] as usize,
-        word: by_interface.then_some(object[0] as usize),
+        word: types.is_interface(param).then_some(object[0] as usize),
     };
-    let mut called = function(vm, of, sig, None)?;
+    let called = function(vm, of, types.func(*called), made.ty())?;
     let held = HeldValue::Object(mutator.adopt(of.closure).map_err(message)?);
     let options = FinalizerOptions::new().context(held);
-    let mut set = mutator.set_finalizer_with(value, &called, options);
-    let takes = by_interface || types.pointee(param) == types.pointee(info.ty);
-    if let (true, Some((value, ty, text))) = (takes, converted)
-        && set.as_ref().is_err_and(is_mismatch)
-    {
-        called = function(vm, of, sig, Some(text))?;
-        set = mutator.set_finalizer_with(value, &called, options);
-        elem = ty;
-    }
-    match set {
-        Ok(_) => {}
-        Err(SetFinalizerError::NotAssignable { .. }) => return Err(cannot),
-        Err(error) if is_mismatch(&error) => return Err(cannot),
-        Err(error) => return refused(error),
-    }
+    let set = mutator.set_finalizer_with(value, &called, options);
+    set.map_err(refused)?;
     let reusable = vm.finalizers.go.is_none();
-    let prepare = || vm.runtime.prepare_finalizer(elem, &called).ok();
+    let prepare = || vm.runtime.prepare_finalizer(made.id(), &called).ok();
     Ok(reusable.then(prepare).flatten())
 }
 
-/// Whether there is no value of the pointer's type where it points.
-fn is_mismatch(error: &SetFinalizerError) -> bool {
-    matches!(error, SetFinalizerError::Mismatch { .. })
-}
-
-/// The object that a pointer points to, as one to the type that the object was made as, and that
-/// type, as fing's parser reads it: the pointer may have been converted.
-fn object_at(
-    vm: &Vm,
-    mutator: &Mutator,
-    addr: usize,
-) -> Option<(Pointer<'static>, TypeId, String)> {
-    let ty = mutator.type_of(mutator.adopt(addr).ok()?).ok()?.id();
-    let text = lock(&vm.heap).text_of(ty)?.to_owned();
-    let pointer = vm.runtime.types().pointer_to(ty).ok()?;
-    Some((Pointer::typed(pointer, addr), ty, text))
-}
-
 /// Go's words for what fing has refused.
-fn refused<T>(error: SetFinalizerError) -> Result<Option<T>, String> {
+fn refused(error: SetFinalizerError) -> String {
     let text = error.go_text().unwrap_or_else(|| message(&error));
-    Err(text.trim_start_matches("runtime.SetFinalizer: ").to_owned())
+    text.trim_start_matches("runtime.SetFinalizer: ").to_owned()
 }
 
 /// `runtime.AddCleanup`: what is called is the closure, which has the function and the argument. Of
 /// these Go looks whether they keep the object; the argument is 0 unless it is a pointer.
-pub(super) fn add_cleanup(
-    ctx: &mut Ctx,
-    pointer: usize,
-    closure: usize,
-    [function, argument]: [usize; 2],
-) -> Option<Cleanup> {
-    let vm = ctx.vm;
-    sched::start_finalizers(vm);
-    let mutator = ctx.mutator();
+pub(super) fn add_cleanup(ctx: &mut Ctx, words: [usize; 4]) {
+    let [pointer, closure, function, argument] = words;
+    let (vm, mutator) = (ctx.vm, ctx.mutator());
     let base = base_of(mutator, pointer);
     let within = |addr| base.is_some() && base_of(mutator, addr) == base;
     // Go does not know parts of its tiny blocks apart.
@@ -296,9 +235,10 @@ pub(super) fn add_cleanup(
             mutator.add_cleanup(pointer, function, CleanupArgument::Object(cleanup))
         }
     };
-    added
-        .map_err(|error| fail::begin(ctx, &error.go_text().unwrap_or_else(|| message(error))))
-        .ok()
+    match added {
+        Ok(added) => ctx.leave(added.words().map(|word| word as usize)),
+        Err(error) => fail::begin(ctx, &error.go_text().unwrap_or_else(|| message(error))),
+    }
 }
 
 /// Where the object begins that an address is in.

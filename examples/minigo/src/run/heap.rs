@@ -5,79 +5,61 @@ use std::collections::{HashMap, HashSet};
 
 use fing::vm::SafepointFlag;
 use fing::{Runtime, TypeId};
+use minigo_front::types::{Basic, Kind, Ty, Types};
 
 use super::message;
-use crate::types::{Basic, Kind, Ty, Types};
 
 /// Types of the heap, by what they are for.
 pub(crate) struct HeapTypes {
     types: &'static Types,
     runtime: Runtime,
-    flag: SafepointFlag,
+    /// Has the word that generated code tests at its safepoints.
+    pub(crate) flag: SafepointFlag,
     /// By the number that generated code passes.
-    sites: Vec<TypeId>,
+    pub(crate) sites: Vec<TypeId>,
     by_text: HashMap<String, usize>,
-    /// Named types that the heap has heard of, and those of them that it knows.
-    declared: HashSet<Ty>,
+    /// Types with names that the heap knows; it has heard of all.
     defined: HashSet<Ty>,
-    /// Those that only pointers lead to so far, and how many types are being defined.
-    pending: Vec<Ty>,
+    /// How many types are being defined.
     depth: u32,
     /// By the text of their elements.
     arrays: HashMap<String, TypeId>,
     texts: HashMap<Vec<u8>, usize>,
-    any: Ty,
+}
+
+fn has_name(types: &Types, ty: Ty) -> bool {
+    types.has_name(ty) && !types.is_interface(ty)
+}
+
+/// What the heap calls a type that has a name. Those of one name that different functions declare
+/// differ by their numbers.
+fn name(types: &Types, ty: Ty) -> String {
+    format!("{}_{}", types.show(ty), ty.0)
 }
 
 impl HeapTypes {
     pub(crate) fn new(types: &'static Types, runtime: &Runtime) -> Result<HeapTypes, String> {
-        let is_any = |ty: &Ty| *types.own_kind(*ty) == Kind::Interface(Vec::new());
-        let any = types.all().find(is_any);
+        for ty in types.all().filter(|ty| has_name(types, *ty)) {
+            let declared = runtime.types();
+            let declared = declared.declare_local(&name(types, ty), &types.show(ty));
+            declared.map_err(message)?;
+        }
         Ok(HeapTypes {
             types,
             runtime: runtime.clone(),
             flag: runtime.safepoint_flag(),
             sites: Vec::new(),
             by_text: HashMap::new(),
-            declared: HashSet::new(),
             defined: HashSet::new(),
-            pending: Vec::new(),
             depth: 0,
             arrays: HashMap::new(),
             texts: HashMap::new(),
-            any: any.ok_or("the program has no type any")?,
         })
-    }
-
-    pub(crate) fn types(&self) -> &'static Types {
-        self.types
-    }
-
-    pub(crate) fn any(&self) -> Ty {
-        self.any
-    }
-
-    /// The address of the word that generated code tests at its safepoints.
-    pub(crate) fn flag(&self) -> usize {
-        self.flag.address()
     }
 
     /// The type as fing's parser reads it, and knows it.
     pub(crate) fn text(&mut self, ty: Ty) -> Result<String, String> {
-        let text = self.part(ty)?;
-        while let Some(ty) = self.pending.pop() {
-            self.named(ty)?;
-        }
-        Ok(text)
-    }
-
-    fn has_name(&self, ty: Ty) -> bool {
-        self.types.named(ty).is_some() && !self.types.is_interface(ty)
-    }
-
-    /// The text of a type, of which values are a part of what is being defined.
-    fn part(&mut self, ty: Ty) -> Result<String, String> {
-        if self.has_name(ty) {
+        if has_name(self.types, ty) {
             return self.named(ty);
         }
         Ok(match self.types.own_kind(ty) {
@@ -85,63 +67,44 @@ impl HeapTypes {
             Kind::Basic(_) => self.types.show(self.types.default_type(ty)),
             Kind::Pointer(to) => format!("*{}", self.behind(*to)?),
             Kind::Slice(of) => format!("[]{}", self.behind(*of)?),
-            Kind::Array(n, of) => format!("[{n}]{}", self.part(*of)?),
+            Kind::Array(n, of) => format!("[{n}]{}", self.text(*of)?),
             Kind::Struct(fields) => {
                 let mut text = String::from("struct {");
                 for (index, field) in fields.iter().enumerate() {
-                    text.push_str(&format!(" f{index} {};", self.part(field.ty)?));
+                    text.push_str(&format!(" f{index} {};", self.text(field.ty)?));
                 }
                 text + " }"
             }
-            Kind::Weak(_) | Kind::Map(..) | Kind::Chan(..) | Kind::Func(_) => {
-                "unsafe.Pointer".to_owned()
-            }
-            _ => "any".to_owned(),
+            Kind::Interface(_) | Kind::Named(_) => "any".to_owned(),
+            _ => "unsafe.Pointer".to_owned(),
         })
     }
 
     /// The text of what a pointer or a slice leads to. While a type is being defined, that may have
-    /// it as a part, so it is defined later; and what has no name, and parts, is anything.
+    /// it as a part, so it is only declared; and what has no name, and parts, is anything.
     fn behind(&mut self, ty: Ty) -> Result<String, String> {
         match self.types.has_parts(ty) && self.depth > 0 {
-            true if self.has_name(ty) => {
-                self.pending.push(ty);
-                self.declared(ty)
-            }
+            true if has_name(self.types, ty) => Ok(name(self.types, ty)),
             true => Ok("unsafe.Pointer".to_owned()),
-            false => self.part(ty),
+            false => self.text(ty),
         }
     }
 
-    /// The name of a type, which the heap hears of. Types of one name that different functions
-    /// declare differ by their numbers.
-    fn declared(&mut self, ty: Ty) -> Result<String, String> {
-        let named = self.types.named(ty).ok_or("a type has no name")?;
-        let name = format!("{}_{}", named.name, ty.0);
-        if self.declared.insert(ty) {
-            let declared = self.runtime.types().declare_local(&name, &named.name);
-            declared.map_err(message)?;
-        }
-        Ok(name)
-    }
-
+    /// The name of a type that is defined.
     fn named(&mut self, ty: Ty) -> Result<String, String> {
-        let named = self.types.named(ty).ok_or("a type has no name")?;
-        let name = self.declared(ty)?;
+        let name = name(self.types, ty);
         if !self.defined.insert(ty) {
             return Ok(name);
         }
         self.depth += 1;
-        let text = self.part(named.underlying)?;
+        let text = self.text(self.types.underlying(ty))?;
         self.depth -= 1;
         let types = self.runtime.types();
         let id = types.define(&name, &text).map_err(message)?;
         let found = types.desc(id).map_err(message)?.size() as u64;
         match self.types.size(ty) {
             wanted if wanted == found => Ok(name),
-            wanted => Err(format!(
-                "{name} has {found} bytes in the heap, wanted {wanted}"
-            )),
+            wanted => Err(format!("{name} has {found} bytes, wanted {wanted}")),
         }
     }
 
@@ -157,26 +120,9 @@ impl HeapTypes {
         Ok(site)
     }
 
-    /// The text of a type that there is a number for.
-    pub(super) fn text_of(&self, ty: TypeId) -> Option<&str> {
-        let mut known = self.by_text.iter();
-        let found = known.find(|(_, site)| self.sites[**site] == ty);
-        found.map(|(text, _)| text.as_str())
-    }
-
-    /// How many sites there are.
-    pub(super) fn sites(&self) -> usize {
-        self.sites.len()
-    }
-
-    pub(crate) fn at_site(&self, site: usize) -> TypeId {
-        self.sites[site]
-    }
-
-    /// The type of one object.
-    pub(super) fn id(&mut self, ty: Ty) -> Result<TypeId, String> {
-        let text = self.text(ty)?;
-        let site = self.site(&text)?;
+    /// The type with this text.
+    pub(crate) fn id(&mut self, text: &str) -> Result<TypeId, String> {
+        let site = self.site(text)?;
         Ok(self.sites[site])
     }
 
@@ -197,12 +143,7 @@ impl HeapTypes {
 
     /// The address of text that is never freed.
     pub(crate) fn text_bytes(&mut self, bytes: &[u8]) -> usize {
-        if let Some(address) = self.texts.get(bytes) {
-            return *address;
-        }
-        let kept: &'static [u8] = bytes.to_vec().leak();
-        let address = kept.as_ptr().expose_provenance();
-        self.texts.insert(bytes.to_vec(), address);
-        address
+        let kept = || bytes.to_vec().leak().as_ptr().expose_provenance();
+        *self.texts.entry(bytes.to_vec()).or_insert_with(kept)
     }
 }

@@ -2,20 +2,22 @@
 //! names, those of the prelude that have no body.
 #![forbid(unsafe_code)]
 
-use super::library::{self, outcome, write_error};
-use super::object::{bytes, copy_bytes, read};
-use super::value::{self, Held};
-use super::{Ctx, equal, fail, finalize, map, object, sched, text};
-use crate::types::{Ty, basic};
+use std::time::UNIX_EPOCH;
 
-/// A function of the host: name, address, number of words.
-pub(crate) type Helper = (&'static str, *const (), usize);
+use minigo_front::types::{Ty, basic};
+
+use super::library::{self, outcome};
+use super::object::{bytes, copy_bytes, read};
+use super::{Ctx, TypeInfo, equal, fail, finalize, map, object, sched, text, value};
 
 /// What generated code passes to functions of the host, or takes from them, as a word.
 trait Word {
     fn from_word(word: u64) -> Self;
     fn into_word(self) -> u64;
 }
+
+/// The type of what an interface holds, by the interface's first word; void for nil.
+struct Held(Ty);
 
 macro_rules! words {
     ($($type:ty: $word:ident $from:expr, $value:ident $into:expr;)*) => {
@@ -39,6 +41,7 @@ words! {
     f64: word f64::from_bits(word), value value.to_bits();
     bool: word word as u8 != 0, value value.into();
     Ty: word Ty(word as u32), value value.0.into();
+    Held: word Held(TypeInfo::of(word).map_or(basic::VOID, |of| of.ty)), held held.0.into_word();
     (): _word (), _value 0;
 }
 
@@ -58,43 +61,51 @@ macro_rules! hosts {
 }
 
 /// Functions of the library that functions of the host call.
-pub(crate) const CALLED: [&str; 3] = ["runtime.panicText", "runtime.fault", "runtime.panicNil"];
+pub(crate) const CALLED: [&str; 3] = ["runtime.die", "runtime.fault", "runtime.panicNil"];
 
-pub(crate) const HELPERS: &[Helper] = hosts! {
+/// All functions of the host: name, address, number of words.
+pub(crate) const HELPERS: &[(&str, *const (), usize)] = hosts! {
     "new"(ctx, site: usize) object::new(ctx, site);
     "refill"(ctx, site: usize) object::refill(ctx, site);
     "make_slice"(ctx, elem: Ty, length: u64, cap: u64) object::make_slice(ctx, elem, length, cap);
-    "grow"(ctx, elem: Ty, at: usize, length: usize, cap: u64, wanted: u64)
-        object::grow(ctx, elem, [at, length], cap, wanted);
+    "grow"(ctx, elem: Ty, at: u64, length: u64, cap: u64, wanted: u64)
+        object::grow(ctx, elem, [at, length, cap, wanted]);
     "move"(_ctx, to: usize, from: usize, count: usize) copy_bytes(to, from, count);
     "poll"(ctx) ctx.safepoint();
     "interfaces_equal"(ctx, t: u64, a: u64, u: u64, b: u64)
         equal::interfaces_equal(ctx, [t, a], [u, b]);
-    "implements"(ctx, info: u64, interface: Ty) object::implements(ctx, info, interface);
+    "implements"(ctx, held: Held, interface: Ty) object::implements(ctx, held.0, interface);
 
     "concat"(ctx, a: usize, n: usize, b: usize, m: usize) text::concat(ctx, [a, n], [b, m]);
     "compare"(_ctx, a: u64, n: u64, b: u64, m: u64) bytes(a, n).cmp(bytes(b, m)) as i64;
     "runtime.textOfBytes"(ctx, at: u64, length: u64, _cap: u64) ctx.leave_text(bytes(at, length));
     "runtime.bytesOfText"(ctx, at: u64, length: u64) {
-        let new = ctx.new_bytes(bytes(at, length));
-        ctx.leave([new, length as usize, length as usize])
+        ctx.leave_text(bytes(at, length));
+        ctx.results[2] = length
     };
 
-    "runtime.panicAssertion"(ctx, info: u64, to: Ty, from: Ty) fail::assertion(ctx, info, to, from);
-    "runtime.raise"(ctx, info: usize, word: usize) fail::value(ctx, info, word);
-    "runtime.stackOverflow"(_ctx) fail::stack_overflow();
+    "runtime.typeText"(ctx, ty: Ty) ctx.leave_text(ctx.types().show(ty).as_bytes());
+    "runtime.isInterface"(ctx, ty: Ty) ctx.types().is_interface(ty);
+    "runtime.missing"(ctx, held: Held, _word: u64, interface: Ty) {
+        let missing = ctx.types().missing_method(held.0, interface);
+        ctx.leave_text(missing.map_or(&[], |(name, _)| name.as_bytes()))
+    };
+    "runtime.raise"(ctx, panic: usize) ctx.panicking = panic;
+    "runtime.same"(_ctx, info: u64, word: u64, other: u64, with: u64)
+        (info, word) == (other, with);
+    "runtime.fatal"(_ctx, text: u64, length: u64) fail::end(bytes(text, length));
+    "runtime.stackOverflow"(_ctx)
+        fail::end(b"runtime: goroutine stack exceeds 1000000000-byte limit\n\
+            fatal error: stack overflow");
     "recover"(ctx, frame: usize) fail::recover(ctx, frame);
     "defer_begin"(ctx, frame: usize) fail::defer_begin(ctx, frame);
     "defer_after"(ctx, frame: usize) fail::defer_after(ctx, frame);
     "defer_end"(ctx, frame: usize) fail::defer_end(ctx, frame);
 
-    "map_new"(ctx, _ty: Ty) ctx.object_of(map::MAP);
-    "map_len"(_ctx, map: usize) if map == 0 { 0 } else { read(map) };
     "map_get"(ctx, ty: Ty, map: usize) map::get(ctx, ty, map);
     "map_set"(ctx, ty: Ty, map: usize) map::set(ctx, ty, map);
     "map_delete"(ctx, ty: Ty, map: usize) map::delete(ctx, ty, map);
     "map_next"(ctx, ty: Ty, map: usize, after: usize) map::next(ctx, ty, map, after);
-    "runtime.clearMap"(_ctx, map: usize) map::clear(map);
 
     "channel.goroutine"(ctx) ctx.number;
     "channel.park"(ctx) ctx.wait();
@@ -105,62 +116,62 @@ pub(crate) const HELPERS: &[Helper] = hosts! {
 
     "go"(ctx, closure: usize) sched::go(ctx, closure);
     "runtime.weakMake"(ctx, pointer: usize) finalize::weak_make(ctx, pointer);
-    "add_cleanup"(ctx, pointer: usize, closure: usize, function: usize, argument: usize) {
-        let added = finalize::add_cleanup(ctx, pointer, closure, [function, argument]);
-        ctx.leave(added.map_or([0; 2], |added| added.words().map(|word| word as usize)))
-    };
+    "add_cleanup"(ctx, pointer: usize, closure: usize, function: usize, argument: usize)
+        finalize::add_cleanup(ctx, [pointer, closure, function, argument]);
     "runtime.GC"(ctx) finalize::collect(ctx);
     "runtime.Gosched"(ctx) ctx.make_way();
     "runtime.SetFinalizer"(ctx, info: u64, word: u64, finalizer_info: u64, finalizer: u64)
         finalize::set_finalizer(ctx, [info, word], [finalizer_info, finalizer]);
-    "runtime.KeepAlive"(_ctx, _info: u64, _word: u64) ();
-    "runtime.stopCleanup"(ctx, object: u64, number: u64)
-        ctx.vm.runtime.stop_cleanup([object, number]).is_cancelled();
+    "runtime.stopCleanup"(ctx, object: u64, number: u64) {
+        ctx.vm.runtime.stop_cleanup([object, number]);
+    };
     "runtime.goroutines"(ctx) ctx.vm.sched.count();
-    "runtime.readMemStats"(ctx) library::mem_stats(ctx);
+    "runtime.readMemStats"(ctx) {
+        let heap = ctx.vm.runtime.stats().heap;
+        ctx.leave([heap.live_bytes, heap.objects, heap.collections as usize])
+    };
     "debug.SetGCPercent"(ctx, percent: i64) library::set_percent(ctx, percent);
 
-    "runtime.write"(_ctx, at: u64, length: u64) write_error(bytes(at, length));
+    "runtime.write"(_ctx, at: u64, length: u64) drop(library::write_file(2, bytes(at, length)));
     "strings.cased"(_ctx, rune: u64, upper: bool) text::cased(rune, upper);
     "strconv.IsPrint"(_ctx, rune: u64) text::is_print(rune);
     "strconv.decimal"(ctx, value: f64, decimals: i64, bits: u64, exponent: bool) {
         let decimals = usize::try_from(decimals).ok();
-        ctx.leave_text(text::of_float(value, decimals, bits == 32, exponent).as_bytes())
+        ctx.leave_text(text::float(value, decimals, bits == 32, exponent).as_bytes())
     };
     "time.Sleep"(ctx, nanoseconds: i64) ctx.sleep(nanoseconds);
-    "time.now"(_ctx) library::now();
+    "time.now"(_ctx)
+        UNIX_EPOCH.elapsed().map_or(0, |since| since.as_nanos() as u64);
 
-    "value.look"(ctx, info: u64, at: u64) {
-        let found = Held::of(ctx, [info, at]).map_or([0; 5], Held::look);
+    "value.look"(ctx, held: Held, at: usize) {
+        let found = value::look(ctx.types(), held.0, at);
         ctx.leave(found)
     };
-    "value.TypeName"(ctx, info: u64, at: u64) {
-        let name = Held::of(ctx, [info, at]).map(|held| ctx.types().show(held.ty));
-        ctx.leave_text(name.as_deref().unwrap_or("<nil>").as_bytes())
+    "value.TypeName"(ctx, held: Held, _at: u64) match held.0 {
+        basic::VOID => ctx.leave_text(b"<nil>"),
+        ty => ctx.leave_text(ctx.types().show(ty).as_bytes()),
     };
-    "value.AsFloat"(ctx, info: u64, at: u64) Held::of(ctx, [info, at]).map_or(0.0, Held::float);
+    "value.AsFloat"(ctx, held: Held, at: usize) equal::float(at, ctx.types().size(held.0));
     "value.AsString"(ctx, _info: u64, at: usize)
         ctx.leave([read(at) as usize, read(at + 8) as usize]);
-    "value.Part"(ctx, info: u64, at: u64, index: usize) {
-        let part = Held::of(ctx, [info, at]).and_then(|held| held.part(index));
+    "value.Part"(ctx, held: Held, at: usize, index: usize) {
+        let part = value::part(ctx.types(), held.0, at, index);
         value::leave(ctx, part)
     };
-    "value.PartType"(ctx, info: u64, at: u64, index: usize) {
-        let part = Held::of(ctx, [info, at]).and_then(|held| held.part(index));
+    "value.PartType"(ctx, held: Held, at: usize, index: usize) {
+        let part = value::part(ctx.types(), held.0, at, index);
         let ty = part.map_or(basic::VOID, |(ty, _)| ty);
         ctx.leave_text(ctx.types().show(ty).as_bytes());
         ctx.results[2] = (ctx.types().integer(ty) == Some((8, false))).into()
     };
-    "value.Field"(ctx, info: u64, at: u64, index: usize) {
-        let name = Held::of(ctx, [info, at]).map_or("", |held| held.field(index));
-        ctx.leave_text(name.as_bytes())
+    "value.Field"(ctx, held: Held, _at: u64, index: usize) {
+        let field = ctx.types().field(held.0, index);
+        ctx.leave_text(field.map_or("", |field| &field.name).as_bytes())
     };
-    "value.Next"(ctx, info: u64, map: u64, after: usize)
-        Held::of(ctx, [info, map]).map_or(0, |held| map::next(ctx, held.ty, held.at, after));
-    "value.Entry"(ctx, info: u64, map: u64, number: usize, which: usize) {
-        let held = Held::of(ctx, [info, map]);
-        let part = held.map(|held| map::parts(ctx.vm, held.ty, held.at, number)[which]);
-        value::leave(ctx, part)
+    "value.Next"(ctx, held: Held, map: usize, after: usize) map::next(ctx, held.0, map, after);
+    "value.Entry"(ctx, held: Held, map: usize, number: usize, which: usize) {
+        let parts = map::parts(ctx.vm, held.0, map, number);
+        value::leave(ctx, Some(parts[which]))
     };
 
     "os.Exit"(ctx, code: i64) library::exit(ctx, code);

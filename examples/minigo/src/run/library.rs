@@ -7,12 +7,9 @@ use std::io::{self, Read, Write};
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 
+use super::callers::CALLS;
 use super::object::{self, copy_bytes};
 use super::{Ctx, Vm, lock};
-
-pub(super) fn write_error(text: &[u8]) {
-    let _gone = io::stderr().write_all(text);
-}
 
 impl Vm {
     /// Ends the process.
@@ -22,28 +19,17 @@ impl Vm {
             let stats = self.runtime.stats();
             let refills = object::REFILLS.load(Ordering::Relaxed);
             eprintln!("{stats:#?}\nrefills of windows: {refills}");
-            if let Some(go) = &self.finalizers.go {
-                eprintln!("calls by Go's ABI: {}", go.calls());
+            if self.finalizers.go.is_some() {
+                eprintln!("calls by Go's ABI: {}", CALLS.load(Ordering::Relaxed));
             }
         }
         std::process::exit(code)
     }
 }
 
+/// [`Vm::exit`] as a function of the host.
 pub(super) fn exit(ctx: &Ctx, code: i64) {
     ctx.vm.exit(code as i32)
-}
-
-/// Nanoseconds of the clock.
-pub(super) fn now() -> u64 {
-    let since = std::time::UNIX_EPOCH.elapsed();
-    since.map_or(0, |since| since.as_nanos() as u64)
-}
-
-/// Bytes in objects, objects, collections.
-pub(super) fn mem_stats(ctx: &mut Ctx) {
-    let heap = ctx.vm.runtime.stats().heap;
-    ctx.leave([heap.live_bytes, heap.objects, heap.collections as usize]);
 }
 
 /// `debug.SetGCPercent`: nothing collects by itself while the setting is negative.
@@ -74,18 +60,12 @@ fn file(number: u64) -> io::Result<File> {
     }
 }
 
-/// Leaves the number that a function of the system returns, and what went wrong in Go's words.
+/// Leaves the number that a function of the system returns, and what went wrong.
 pub(super) fn outcome(ctx: &mut Ctx, result: io::Result<u64>) {
-    let (number, problem) = match result {
-        Ok(number) => (number, String::new()),
-        Err(error) => {
-            let text = error.to_string();
-            let text = text.split(" (os error").next().unwrap_or_default();
-            (0, text[..1].to_lowercase() + &text[1..])
-        }
-    };
+    let problem = result.as_ref().err().map(io::Error::to_string);
+    let problem = problem.unwrap_or_default();
     let at = ctx.new_bytes(problem.as_bytes());
-    ctx.leave([number as usize, at, problem.len()]);
+    ctx.leave([result.unwrap_or(0) as usize, at, problem.len()]);
 }
 
 /// Opens a file with flags of Linux, as the package `os` has them.

@@ -3,13 +3,15 @@
 
 use std::sync::OnceLock;
 
+use minigo_front::types::{Ty, basic};
+
 use super::equal::{equal, hash};
 use super::fail::{self, OrFatal};
 use super::object::{copy_bytes, read, write};
 use super::{Ctx, Vm, lock};
-use crate::types::{Kind, Ty, basic};
 
-pub(super) const MAP: &str = "struct { count, used, cap uintptr; entries, index unsafe.Pointer }";
+/// The heap's type of maps: the type `hashed` of the prelude.
+pub(crate) const MAP: &str = "struct { count, used, cap uintptr; entries, index unsafe.Pointer }";
 /// Keys that are there.
 const COUNT: usize = 0;
 /// Entries that were used, those that were deleted included.
@@ -36,23 +38,19 @@ pub(super) type Layouts = Box<[OnceLock<Layout>]>;
 
 fn layout(vm: &Vm, ty: Ty) -> &Layout {
     vm.maps[ty.0 as usize].get_or_init(|| {
-        let Kind::Map(key, value) = *vm.types.kind(ty) else {
-            unreachable!("generated code passes the type of a map");
-        };
-        let (key_size, (value_size, value_align)) =
-            (vm.types.size(key), vm.types.size_align(value));
-        let value_at = (KEY as u64 + key_size).next_multiple_of(value_align);
+        let (key, value) = vm.types.entry(ty);
         // The last word keeps the address of a value without size inside the entry.
-        let pad_at = (value_at + value_size).next_multiple_of(8);
+        let words = [basic::UINTPTR, key, value, basic::UINTPTR];
+        let places = vm.types.places(0, words);
         let mut heap = lock(&vm.heap);
         let mut text = |ty| heap.text(ty).or_fatal("minigo");
         let (key_text, value_text) = (text(key), text(value));
         Layout {
             key,
             value,
-            key_size: key_size as usize,
-            value_at: value_at as usize,
-            size: (pad_at + 8) as usize,
+            key_size: vm.types.size(key) as usize,
+            value_at: places[2] as usize,
+            size: places[3] as usize + 8,
             text: format!(
                 "struct {{ used uintptr; key {key_text}; value {value_text}; pad uintptr }}"
             ),
@@ -67,13 +65,7 @@ fn entry(layout: &Layout, map: usize, number: usize) -> usize {
 
 /// The entry of a key, or 0, and the place in the index where it is or would be. None: the key has
 /// no `==`, which is a panic.
-fn find(
-    ctx: &mut Ctx,
-    layout: &Layout,
-    map: usize,
-    key: usize,
-    adds: bool,
-) -> Option<(usize, usize)> {
+fn find(ctx: &mut Ctx, layout: &Layout, map: usize, key: usize, adds: bool) -> Option<[usize; 2]> {
     let vm = ctx.vm;
     let hash = match hash(vm, layout.key, key, 0) {
         Ok(hash) => hash,
@@ -88,7 +80,7 @@ fn find(
     };
     let slots = if map == 0 { 0 } else { 2 * read(map + CAP) };
     if slots == 0 {
-        return Some((0, 0));
+        return Some([0, 0]);
     }
     let index = read(map + INDEX) as usize;
     let mut slot = hash % slots;
@@ -96,12 +88,12 @@ fn find(
         let place = index + 8 * slot as usize;
         let number = read(place) as usize;
         if number == 0 {
-            return Some((0, place));
+            return Some([0, place]);
         }
         let entry = entry(layout, map, number);
         // Keys that are there have hashes, and so an `==`.
         if read(entry) != 0 && equal(vm, layout.key, entry + KEY, key) == Ok(true) {
-            return Some((entry, place));
+            return Some([entry, place]);
         }
         slot = (slot + 1) % slots;
     }
@@ -111,7 +103,7 @@ fn find(
 pub(super) fn get(ctx: &mut Ctx, ty: Ty, map: usize) -> usize {
     let layout = layout(ctx.vm, ty);
     match find(ctx, layout, map, ctx.buffer(), false) {
-        Some((entry, _)) if entry != 0 => entry + layout.value_at,
+        Some([entry, _]) if entry != 0 => entry + layout.value_at,
         _ => 0,
     }
 }
@@ -124,30 +116,28 @@ pub(super) fn set(ctx: &mut Ctx, ty: Ty, map: usize) -> usize {
         return 0;
     }
     let mut found = find(ctx, layout, map, key, true);
-    if let Some((0, _)) = found
+    if let Some([0, _]) = found
         && read(map + USED) == read(map + CAP)
     {
         grow(ctx, layout, map);
         found = find(ctx, layout, map, key, true);
     }
-    match found {
-        None => 0,
-        Some((0, place)) => {
+    let entry = match found {
+        None => return 0,
+        Some([0, place]) => {
             let number = read(map + USED) + 1;
             write(map + USED, number);
             write(map + COUNT, read(map + COUNT) + 1);
             write(place, number);
             let entry = entry(layout, map, number as usize);
             write(entry, 1);
-            copy_bytes(entry + KEY, key, layout.key_size);
-            entry + layout.value_at
+            entry
         }
-        Some((entry, _)) => {
-            // It is equal to the key that is there, and yet may be another one: -0.
-            copy_bytes(entry + KEY, key, layout.key_size);
-            entry + layout.value_at
-        }
-    }
+        Some([entry, _]) => entry,
+    };
+    // It may be equal to a key that is there, and yet another one: -0.
+    copy_bytes(entry + KEY, key, layout.key_size);
+    entry + layout.value_at
 }
 
 /// Makes room, leaving out what was deleted.
@@ -162,7 +152,7 @@ fn grow(ctx: &mut Ctx, layout: &Layout, map: usize) {
     let mut number = 0;
     for from in (0..used).map(|number| old + number * layout.size) {
         if read(from) != 0
-            && let Some((_, place)) = find(ctx, layout, map, from + KEY, true)
+            && let Some([_, place]) = find(ctx, layout, map, from + KEY, true)
         {
             number += 1;
             write(place, number);
@@ -175,24 +165,12 @@ fn grow(ctx: &mut Ctx, layout: &Layout, map: usize) {
 /// Deletes the key in the buffer.
 pub(super) fn delete(ctx: &mut Ctx, ty: Ty, map: usize) {
     let layout = layout(ctx.vm, ty);
-    if let Some((entry, _)) = find(ctx, layout, map, ctx.buffer(), false)
+    if let Some([entry, _]) = find(ctx, layout, map, ctx.buffer(), false)
         && entry != 0
     {
-        clear_words(entry, layout.size);
+        let words = (0..layout.size).step_by(8);
+        words.for_each(|offset| write(entry + offset, 0));
         write(map + COUNT, read(map + COUNT) - 1);
-    }
-}
-
-fn clear_words(at: usize, size: usize) {
-    (0..size)
-        .step_by(8)
-        .for_each(|offset| write(at + offset, 0));
-}
-
-/// `clear`.
-pub(super) fn clear(map: usize) {
-    if map != 0 {
-        clear_words(map, INDEX + 8);
     }
 }
 

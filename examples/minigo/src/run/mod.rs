@@ -15,18 +15,18 @@ mod text;
 mod value;
 
 use std::collections::HashMap;
-use std::ops::Range;
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::AtomicPtr;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use fing::vm::{Frames, Stack};
 use fing::{Executor, HeapOptions, Mutator, Runtime};
+use minigo_front::program::Program;
+use minigo_front::types::{Ty, Types};
 
-use crate::check::entity::Program;
 use crate::lower::{Compiled, Lower};
-use crate::types::{Ty, Types};
 pub(crate) use heap::HeapTypes;
 pub(crate) use hosts::{CALLED, HELPERS};
+pub(crate) use map::MAP;
 pub(crate) use sched::STACK;
 
 /// Where generated code finds the fields of a [`Ctx`].
@@ -52,7 +52,8 @@ const BUFFER_WORDS: usize = 64;
 #[repr(C)]
 pub(crate) struct Ctx {
     stack_word: usize,
-    panicking: u64,
+    /// The object of the panic that goes up, or 0. There is no safepoint while there is one.
+    panicking: usize,
     stack_limit: usize,
     windows: usize,
     results: [u64; RESULT_WORDS],
@@ -61,8 +62,6 @@ pub(crate) struct Ctx {
     mutator: *mut Mutator,
     number: usize,
     panics: Vec<fail::Panic>,
-    /// The panic that goes up.
-    pending: fail::Chain,
     sites: object::Sites,
     prepared: finalize::Prepared,
     _stack: Stack,
@@ -76,10 +75,6 @@ pub(crate) struct TypeInfo {
     ty: Ty,
 }
 
-/// How the host calls generated code.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Entry(pub(crate) usize);
-
 /// A program that is running.
 pub(crate) struct Vm {
     types: &'static Types,
@@ -87,15 +82,9 @@ pub(crate) struct Vm {
     runtime: Runtime,
     frames: Frames,
     heap: Mutex<HeapTypes>,
-    entry: Entry,
-    /// Functions of the library that the host calls, by name.
-    called: HashMap<&'static str, usize>,
-    /// The code of functions that only pass a call on, in the order of addresses.
-    passing: Vec<Range<usize>>,
+    code: Compiled,
     sched: sched::Sched,
     finalizers: finalize::Finalizers,
-    /// The addresses of contexts, whose roots collections ask for.
-    contexts: Mutex<Vec<usize>>,
     implements: Mutex<HashMap<(Ty, Ty), bool>>,
     parts: equal::Parts,
     maps: map::Layouts,
@@ -132,21 +121,11 @@ pub(crate) fn message(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
-/// A program that is compiled.
-pub(crate) struct Ready {
-    vm: &'static Vm,
-    start: usize,
-}
-
-impl Ready {
-    /// Runs the program, and ends the process when it ends.
-    pub(crate) fn run(self) -> ! {
-        sched::run_main(self.vm, self.start)
-    }
-}
-
 /// Compiles a checked program; none: it was printed.
-pub(crate) fn prepare(mut program: Program, options: Options) -> Result<Option<Ready>, String> {
+pub(crate) fn prepare(
+    mut program: Program,
+    options: Options,
+) -> Result<Option<&'static Vm>, String> {
     let types: &'static Types = Box::leak(Box::new(std::mem::take(&mut program.types)));
     let stress = options.gc_stress;
     let heap = HeapOptions::default().stress(stress).poison(stress);
@@ -161,44 +140,33 @@ pub(crate) fn prepare(mut program: Program, options: Options) -> Result<Option<R
     let infos: &'static [TypeInfo] = types.all().map(info).collect::<Vec<_>>().leak();
     let heap_types = HeapTypes::new(types, &runtime)?;
     let mutator = runtime.attach().map_err(message)?;
-    let lower = Lower::new(&program, heap_types, infos, mutator, &options)?;
-    let compiled: Compiled = lower.compile(&frames)?;
+    let lower = Lower::new(&program, types, heap_types, infos, mutator, &options)?;
+    let (code, heap) = lower.compile(&frames)?;
     drop(program);
-    if let Some(clif) = compiled.clif {
+    if let Some(clif) = code.clif {
         println!("{clif}");
         return Ok(None);
-    }
-    for (ty, table) in compiled.methods {
-        let table = table.leak().as_mut_ptr();
-        infos[ty.0 as usize].methods.store(table, Ordering::Release);
     }
     let vm: &'static Vm = Box::leak(Box::new(Vm {
         types,
         infos,
-        finalizers: finalize::Finalizers::new(&runtime, options.int_regs, compiled.blocks)?,
+        finalizers: finalize::Finalizers::new(&runtime, options.int_regs)?,
         runtime,
         frames,
-        heap: Mutex::new(compiled.heap),
-        entry: compiled.entry,
-        called: compiled.called,
-        passing: compiled.passing,
+        heap: Mutex::new(heap),
+        code,
         sched: sched::Sched::default(),
-        contexts: Mutex::default(),
         implements: Mutex::default(),
         parts: types.all().map(|_| OnceLock::new()).collect(),
         maps: types.all().map(|_| OnceLock::new()).collect(),
         stats: options.stats,
     }));
-    let globals = compiled.globals.into_iter();
-    globals.for_each(|range| vm.runtime.add_global(range));
-    // Code and its stack maps stay as long as the process.
-    std::mem::forget((compiled.module, compiled.registered));
+    for global in &vm.code.globals {
+        vm.runtime.add_global(global.clone());
+    }
     VM.get_or_init(|| vm);
-    let globals = compiled.roots;
-    let roots = vm
-        .runtime
-        .add_roots(move |visit| object::visit_roots(vm, &globals, visit));
+    let globals = || vm.code.roots.iter().map(|at| object::read(*at) as usize);
+    let roots = vm.runtime.add_roots(move |visit| globals().for_each(visit));
     std::mem::forget(roots);
-    let start = compiled.start;
-    Ok(Some(Ready { vm, start }))
+    Ok(Some(vm))
 }

@@ -1,4 +1,4 @@
-//! Objects: making them, reading and writing them, and which of them are roots.
+//! Objects: making them, reading and writing them.
 #![expect(
     unsafe_code,
     reason = "reads and writes objects as generated code does"
@@ -7,12 +7,12 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use fing::vm::Window;
-use fing::{Mutator, TypeId};
+use fing::{Handle, Mutator, TypeId};
+use minigo_front::types::{Ty, Types, basic};
 
 use super::fail::{self, OrFatal};
 use super::sched::{FINALIZERS, make_way_for_finalizers};
-use super::{Ctx, TypeInfo, Vm, lock};
-use crate::types::{Ty, Types, basic};
+use super::{Ctx, TypeInfo, lock};
 
 /// Bytes or elements of the largest array.
 pub(super) const MOST: u64 = 1 << 40;
@@ -27,9 +27,15 @@ impl TypeInfo {
         unsafe { std::ptr::with_exposed_provenance::<TypeInfo>(word as usize).as_ref() }
     }
 
+    /// Sets the code of the methods, by number.
+    pub(crate) fn set_methods(&self, codes: Vec<usize>) {
+        self.methods
+            .store(codes.leak().as_mut_ptr(), Ordering::Release);
+    }
+
     /// The word that stands for a type in interfaces.
-    pub(super) fn address(vm: &Vm, ty: Ty) -> usize {
-        std::ptr::from_ref(&vm.infos[ty.0 as usize]).expose_provenance()
+    pub(crate) fn address(&'static self) -> usize {
+        std::ptr::from_ref(self).expose_provenance()
     }
 }
 
@@ -118,6 +124,13 @@ impl Ctx {
         at
     }
 
+    /// Keeps an object.
+    pub(super) fn root(&mut self, object: usize) -> Handle {
+        let mutator = self.mutator();
+        let object = mutator.adopt(object).and_then(|it| mutator.root(it));
+        object.or_fatal("minigo")
+    }
+
     /// A new object; ends the process if there is no memory.
     fn object(&mut self, id: TypeId) -> usize {
         self.mutator().alloc(id).or_fatal(OUT_OF_MEMORY).addr()
@@ -125,10 +138,7 @@ impl Ctx {
 
     /// A new object of the type with this text.
     pub(super) fn object_of(&mut self, text: &str) -> usize {
-        let mut heap = lock(&self.vm.heap);
-        let site = heap.site(text).or_fatal("minigo");
-        let id = heap.at_site(site);
-        drop(heap);
+        let id = lock(&self.vm.heap).id(text).or_fatal("minigo");
         self.object(id)
     }
 
@@ -168,7 +178,7 @@ pub(super) static REFILLS: AtomicU64 = AtomicU64::new(0);
 /// passes.
 #[derive(Debug)]
 pub(super) struct Sites {
-    addresses: Box<[usize]>,
+    pub(super) addresses: Box<[usize]>,
     sites: Vec<Site>,
 }
 
@@ -186,46 +196,38 @@ impl Sites {
             sites: vec![Site::default(); count],
         }
     }
-
-    /// The address of the table of the windows' addresses.
-    pub(super) fn address(&self) -> usize {
-        self.addresses.as_ptr().expose_provenance()
-    }
 }
 
 /// A new object of a type that has no windows.
 pub(super) fn new(ctx: &mut Ctx, site: usize) -> usize {
     ctx.safepoint();
     make_way_for_finalizers(ctx);
-    let id = lock(&ctx.vm.heap).at_site(site);
+    let id = lock(&ctx.vm.heap).sites[site];
     ctx.object(id)
 }
 
 /// A new object where the goroutine's window is empty or is not there yet.
 pub(super) fn refill(ctx: &mut Ctx, number: usize) -> usize {
     REFILLS.fetch_add(1, Ordering::Relaxed);
+    ctx.safepoint();
+    make_way_for_finalizers(ctx);
+    let id = || lock(&ctx.vm.heap).sites[number];
+    // SAFETY: M3: the context's mutator, which nothing else uses while this function runs.
+    let mutator = unsafe { &mut *ctx.mutator };
     let site = &mut ctx.sites.sites[number];
     site.made = site.made.saturating_add(1);
     // Finalizers run with a mutator for each call, and windows end with their mutators.
-    if site.made <= BEFORE_WINDOW || ctx.number == FINALIZERS {
-        return new(ctx, number);
-    }
-    ctx.safepoint();
-    make_way_for_finalizers(ctx);
-    let site = &mut ctx.sites.sites[number];
-    // SAFETY: M3: the context's mutator, which nothing else uses while this function runs.
-    let mutator = unsafe { &mut *ctx.mutator };
-    if site.window.is_none() {
-        let id = lock(&ctx.vm.heap).at_site(number);
-        site.window = mutator.window(id).ok();
+    if site.window.is_none() && site.made > BEFORE_WINDOW && ctx.number != FINALIZERS {
+        site.window = mutator.window(id()).ok();
         if let Some(window) = &site.window {
             ctx.sites.addresses[number] = window.address();
         }
     }
-    match &site.window {
-        Some(window) => mutator.alloc_in(window).or_fatal(OUT_OF_MEMORY).addr(),
-        None => new(ctx, number),
-    }
+    let made = match &site.window {
+        Some(window) => mutator.alloc_in(window),
+        None => mutator.alloc(id()),
+    };
+    made.or_fatal(OUT_OF_MEMORY).addr()
 }
 
 pub(super) fn make_slice(ctx: &mut Ctx, elem: Ty, length: u64, cap: u64) -> usize {
@@ -240,13 +242,7 @@ pub(super) fn make_slice(ctx: &mut Ctx, elem: Ty, length: u64, cap: u64) -> usiz
 }
 
 /// Room for `wanted` elements: a larger array with what is there, and its capacity.
-pub(super) fn grow(
-    ctx: &mut Ctx,
-    elem: Ty,
-    [at, length]: [usize; 2],
-    cap: u64,
-    wanted: u64,
-) -> usize {
+pub(super) fn grow(ctx: &mut Ctx, elem: Ty, [at, length, cap, wanted]: [u64; 4]) -> usize {
     if wanted > i64::MAX as u64 {
         fail::panic(ctx, "growslice: len out of range");
         return 0;
@@ -255,30 +251,14 @@ pub(super) fn grow(
     let more = if cap < 256 { cap } else { (cap + 3 * 256) / 4 };
     let new_cap = wanted.max(cap + more);
     let new = ctx.array(elem, new_cap);
-    copy_bytes(new, at, length * ctx.types().size(elem) as usize);
+    copy_bytes(new, at as usize, (length * ctx.types().size(elem)) as usize);
     ctx.leave([new_cap as usize]);
     new
 }
 
-pub(super) fn implements(ctx: &mut Ctx, info: u64, interface: Ty) -> bool {
-    let Some(info) = TypeInfo::of(info) else {
-        return false;
-    };
+pub(super) fn implements(ctx: &mut Ctx, ty: Ty, interface: Ty) -> bool {
     let mut known = lock(&ctx.vm.implements);
-    let is = known.entry((info.ty, interface));
-    *is.or_insert_with(|| ctx.types().missing_method(info.ty, interface).is_none())
-}
-
-/// Visits what collections must keep besides what frames refer to.
-pub(super) fn visit_roots(vm: &Vm, globals: &[usize], visit: &mut dyn FnMut(usize)) {
-    globals.iter().for_each(|at| visit(read(*at) as usize));
-    for context in lock(&vm.contexts).iter() {
-        // SAFETY: M4: contexts are listed as long as they exist, and no thread that has one runs
-        // while a collection visits roots.
-        let ctx = unsafe { &*std::ptr::with_exposed_provenance::<Ctx>(*context) };
-        let chains = ctx.panics.iter().map(|panic| &panic.chain);
-        let panics = chains.chain([&ctx.pending]).flatten();
-        panics.for_each(|(value, _)| visit(value[1]));
-    }
-    vm.sched.visit(visit);
+    let is = known.entry((ty, interface));
+    let implements = || ctx.types().missing_method(ty, interface).is_none();
+    *is.or_insert_with(|| ty != basic::VOID && implements())
 }

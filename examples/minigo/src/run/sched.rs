@@ -10,6 +10,7 @@
 
 use std::cell::Cell;
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::ptr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, Thread};
@@ -19,7 +20,7 @@ use fing::executor::Budget;
 
 use super::fail::{self, OrFatal};
 use super::object::{Sites, read};
-use super::{BUFFER_WORDS, Ctx, Entry, RESULT_WORDS, VM, Vm, lock};
+use super::{BUFFER_WORDS, Ctx, RESULT_WORDS, VM, Vm, lock};
 
 /// Bytes of a goroutine's stack.
 pub(crate) const STACK: usize = 64 << 20;
@@ -31,7 +32,7 @@ pub(super) const FINALIZERS: usize = 2;
 
 thread_local! {
     /// The context of this thread's goroutine.
-    static CTX: Cell<*mut Ctx> = const { Cell::new(std::ptr::null_mut()) };
+    static CTX: Cell<*mut Ctx> = const { Cell::new(ptr::null_mut()) };
 }
 
 #[derive(Debug, Default)]
@@ -42,8 +43,6 @@ struct State {
     last: usize,
     /// The finalizers' goroutine waits for something to run.
     idle: bool,
-    /// Closures that goroutines were started with and have not called yet.
-    starting: HashMap<usize, usize>,
 }
 
 #[derive(Debug, Default)]
@@ -58,15 +57,9 @@ impl Sched {
         lock(&self.state).ready.push_back(number);
     }
 
-    pub(super) fn visit(&self, visit: &mut dyn FnMut(usize)) {
-        let state = lock(&self.state);
-        state.starting.values().for_each(|closure| visit(*closure));
-    }
-
     /// How many goroutines there are, without that of the finalizers.
     pub(super) fn count(&self) -> usize {
-        let threads = &lock(&self.state).threads;
-        threads.len() - usize::from(threads.contains_key(&FINALIZERS))
+        lock(&self.state).threads.len() - 1
     }
 
     /// The next goroutine to run; waits for a timer if there is only that.
@@ -118,26 +111,23 @@ impl Sched {
 impl Ctx {
     fn new(vm: &'static Vm, number: usize, mutator: *mut fing::Mutator) -> Box<Ctx> {
         let stack = vm.frames.stack();
-        let here = std::ptr::from_ref(&stack).addr();
-        let sites = Sites::new(lock(&vm.heap).sites());
-        let ctx = Box::new(Ctx {
+        let here = ptr::from_ref(&stack).addr();
+        let sites = Sites::new(lock(&vm.heap).sites.len());
+        Box::new(Ctx {
             stack_word: stack.address(),
             panicking: 0,
             stack_limit: here - STACK + HOST_STACK,
-            windows: sites.address(),
+            windows: sites.addresses.as_ptr().expose_provenance(),
             results: [0; RESULT_WORDS],
             buffer: [0; BUFFER_WORDS],
             vm,
             mutator,
             number,
             panics: Vec::new(),
-            pending: Vec::new(),
             sites,
             prepared: Vec::new(),
             _stack: stack,
-        });
-        lock(&vm.contexts).push(std::ptr::from_ref(&*ctx).expose_provenance());
-        ctx
+        })
     }
 
     /// Gives the baton away until the goroutine is ready again.
@@ -153,13 +143,10 @@ impl Ctx {
     }
 
     pub(super) fn sleep(&mut self, nanoseconds: i64) {
-        if nanoseconds <= 0 {
-            return self.make_way();
-        }
-        let at = Instant::now() + Duration::from_nanos(nanoseconds as u64);
-        lock(&self.vm.sched.state)
-            .sleeping
-            .insert((at, self.number));
+        let at = Instant::now() + Duration::from_nanos(nanoseconds.max(0) as u64);
+        let mut state = lock(&self.vm.sched.state);
+        state.sleeping.insert((at, self.number));
+        drop(state);
         self.wait();
     }
 
@@ -170,25 +157,17 @@ impl Ctx {
 
     /// Calls a function of the library, one of [`CALLED`](super::CALLED).
     pub(super) fn call_library(&mut self, name: &str, words: [usize; 4]) {
-        self.call_code(self.vm.called[name], 0, words);
+        self.call_code(self.vm.code.called[name], 0, words);
     }
 
     /// Calls code of no more than four words, whose results are left in the context.
     pub(super) fn call_code(&mut self, code: usize, closure: usize, [a, b, c, d]: [usize; 4]) {
         type Function = extern "C" fn(usize, *mut Ctx, usize, usize, usize, usize, usize);
-        let Entry(entry) = self.vm.entry;
-        let entry = std::ptr::with_exposed_provenance::<()>(entry);
+        let entry = ptr::with_exposed_provenance::<()>(self.vm.code.entry);
         // SAFETY: M2: the entry has this signature, and calls `code` with a context, a closure and
         // four words, of which functions of fewer ignore the rest.
         let entry: Function = unsafe { std::mem::transmute(entry) };
         entry(code, self, closure, a, b, c, d);
-    }
-}
-
-impl Drop for Ctx {
-    fn drop(&mut self) {
-        let address = std::ptr::from_ref(self).addr();
-        lock(&self.vm.contexts).retain(|other| *other != address);
     }
 }
 
@@ -207,14 +186,12 @@ fn spawn(vm: &'static Vm, number: usize, body: impl FnOnce(&mut Ctx) + Send + 's
         vm.sched.take(number);
         let attach = || vm.runtime.attach().or_fatal("minigo");
         let mut mutator = (number != FINALIZERS).then(attach);
-        let pointer = mutator
-            .as_mut()
-            .map_or(std::ptr::null_mut(), std::ptr::from_mut);
+        let pointer = mutator.as_mut().map_or(ptr::null_mut(), ptr::from_mut);
         let mut ctx = Ctx::new(vm, number, pointer);
         CTX.set(&raw mut *ctx);
         body(&mut ctx);
         fail::check(&mut ctx);
-        CTX.set(std::ptr::null_mut());
+        CTX.set(ptr::null_mut());
         drop((ctx, mutator));
         lock(&vm.sched.state).threads.remove(&number);
         vm.sched.give(vm.sched.next());
@@ -225,33 +202,46 @@ fn spawn(vm: &'static Vm, number: usize, body: impl FnOnce(&mut Ctx) + Send + 's
     state.threads.insert(number, thread.thread().clone());
 }
 
-/// Runs the goroutine of `main`, and ends the process when it returns.
-pub(super) fn run_main(vm: &'static Vm, start: usize) -> ! {
-    lock(&vm.sched.state).last = FINALIZERS;
-    spawn(vm, MAIN, move |ctx| {
-        ctx.call_code(start, 0, [0; 4]);
-        fail::check(ctx);
-        vm.exit(0)
-    });
-    vm.sched.give(MAIN);
-    loop {
-        thread::park();
+impl Vm {
+    /// Runs the goroutine of `main`, and ends the process when it returns. That of the finalizers
+    /// waits for something to run.
+    pub(crate) fn run(&'static self) -> ! {
+        let mut state = lock(&self.sched.state);
+        (state.last, state.idle) = (FINALIZERS, true);
+        drop(state);
+        spawn(self, FINALIZERS, |_| {
+            loop {
+                let drain = || self.runtime.drain(Budget::unlimited()).or_fatal("minigo");
+                while drain().left > 0 {}
+                lock(&self.sched.state).idle = true;
+                self.sched.switch(FINALIZERS);
+            }
+        });
+        spawn(self, MAIN, |ctx| {
+            ctx.call_code(self.code.start, 0, [0; 4]);
+            fail::check(ctx);
+            self.exit(0)
+        });
+        self.sched.give(MAIN);
+        loop {
+            thread::park();
+        }
     }
 }
 
 /// The statement `go`.
 pub(super) fn go(ctx: &mut Ctx, closure: usize) {
-    let vm = ctx.vm;
+    let (vm, closure) = (ctx.vm, ctx.root(closure));
     let mut state = lock(&vm.sched.state);
     state.last += 1;
     let number = state.last;
-    state.starting.insert(number, closure);
     state.ready.push_back(number);
     drop(state);
     spawn(vm, number, move |ctx| {
         // From here on it is kept by the frame of its function, as long as that needs it.
-        lock(&vm.sched.state).starting.remove(&number);
-        ctx.call(closure, 0, 0);
+        let address = closure.addr();
+        drop(closure);
+        ctx.call(address, 0, 0);
     });
 }
 
@@ -278,22 +268,4 @@ pub(super) fn make_way_for_finalizers(ctx: &mut Ctx) {
         DUE.store(false, Ordering::Relaxed);
         ctx.make_way();
     }
-}
-
-/// Starts the finalizers' goroutine with the first registration.
-pub(super) fn start_finalizers(vm: &'static Vm) {
-    let mut state = lock(&vm.sched.state);
-    if state.threads.contains_key(&FINALIZERS) {
-        return;
-    }
-    state.idle = true;
-    drop(state);
-    spawn(vm, FINALIZERS, move |_| {
-        loop {
-            let drain = || vm.runtime.drain(Budget::unlimited()).or_fatal("minigo");
-            while drain().left > 0 {}
-            lock(&vm.sched.state).idle = true;
-            vm.sched.switch(FINALIZERS);
-        }
-    });
 }

@@ -1,9 +1,10 @@
 //! Text.
 #![forbid(unsafe_code)]
 
+use minigo_front::types::basic;
+
 use super::Ctx;
 use super::object::copy_bytes;
-use crate::types::basic;
 
 pub(super) fn concat(ctx: &mut Ctx, [a, n]: [usize; 2], [b, m]: [usize; 2]) {
     if n == 0 || m == 0 {
@@ -20,14 +21,13 @@ pub(super) fn cased(rune: u64, upper: bool) -> u64 {
     let Some(c) = char::from_u32(rune as u32) else {
         return rune;
     };
-    let all: Vec<char> = match upper {
-        true => c.to_uppercase().collect(),
-        false => c.to_lowercase().collect(),
+    let (mut up, mut down) = (c.to_uppercase(), c.to_lowercase());
+    let one = match upper {
+        true if up.len() == 1 => up.next(),
+        false if down.len() == 1 => down.next(),
+        _ => None,
     };
-    match *all {
-        [one] => one.into(),
-        _ => rune,
-    }
+    one.map_or(rune, u64::from)
 }
 
 /// Whether a character has a form of its own; a letter in front of it may have marks.
@@ -38,12 +38,7 @@ pub(super) fn is_print(rune: u64) -> bool {
 
 /// A number in decimal: with so many digits behind the point, and an exponent if that is wanted; or
 /// as few digits as identify it, with an exponent.
-pub(super) fn of_float(
-    value: f64,
-    decimals: Option<usize>,
-    single: bool,
-    exponent: bool,
-) -> String {
+pub(super) fn float(value: f64, decimals: Option<usize>, single: bool, exponent: bool) -> String {
     match decimals {
         Some(decimals) if exponent => format!("{value:.decimals$e}"),
         Some(decimals) => format!("{value:.decimals$}"),

@@ -19,6 +19,9 @@ impl Checker {
                 };
                 self.out.calls.insert(expr.id, CallKind::Convert(callee.ty));
                 let operand = self.expr(argument)?;
+                if let Some(name) = self.types.conversion_of_text(operand.ty, callee.ty) {
+                    self.in_library(expr, ("runtime", name))?;
+                }
                 self.conversion(operand, callee.ty)
             }
             Mode::Builtin(builtin) => {
@@ -46,21 +49,18 @@ impl Checker {
         let values = self.values(&call.args, 0)?;
         let spread = sig.variadic || !call.spread;
         ensure(spread, pos, "have (...) but function is not variadic")?;
-        let mut wanted: Vec<_> = sig.params.iter().copied().map(Some).collect();
         let packs = sig.variadic && !call.spread;
-        let rest = wanted.pop_if(|_| packs).flatten();
-        let least = wanted.len();
-        if let Some(Kind::Slice(elem)) = rest.map(|ty| self.types.kind(ty)) {
-            wanted.resize(least.max(values.len()), Some(*elem));
-        }
+        let wanted = self.types.arguments(sig, packs, values.len());
+        let least = sig.params.len() - usize::from(packs);
         let range = (least, wanted.len());
         count(values.len(), range, pos, "arguments in call")?;
+        let wanted: Vec<_> = wanted.into_iter().map(Some).collect();
         self.give(&values, &wanted, "argument").map(drop)
     }
 
     fn builtin(&mut self, expr: &Expr, builtin: Builtin, call: &Call) -> Checked<Operand> {
         use Builtin::*;
-        let (_, _, name, least, most) = BUILTINS[builtin as usize];
+        let (_, _, name, least, most, library) = BUILTINS[builtin as usize];
         let (pos, effects) = (expr.pos, self.effects);
         let mut args = Vec::new();
         if let ([only], false) = (&*call.args, matches!(builtin, Make | New)) {
@@ -87,10 +87,21 @@ impl Checker {
         let nothing = |()| Operand::nothing();
         // Arrays have their length also behind a pointer.
         let measured = matches!(builtin, Len | Cap).then(|| self.types.indexed(ty));
-        match (builtin, self.kind(measured.unwrap_or(ty))) {
+        let kind = self.kind(measured.unwrap_or(ty));
+        let library = match (builtin, &kind) {
+            (Clear, Kind::Map(..)) => Some(("runtime", "clearMap")),
+            (Len, Kind::Map(..)) => Some(("runtime", "mapLen")),
+            (Len, Kind::Chan(..)) => Some(("channel", "length")),
+            (Cap, Kind::Chan(..)) => Some(("channel", "capacity")),
+            _ => library,
+        };
+        if let Some(function) = library {
+            self.in_library(expr, function)?;
+        }
+        match (builtin, kind) {
             (New, _) => Ok(Operand::value(self.types.pointer(ty))),
             (Make, _) => self.make(pos, Operand::value(ty).at(at), &args),
-            (Recover, _) => Ok(Operand::value(self.types.any())),
+            (Recover, _) => Ok(Operand::value(Types::ANY)),
             (Print | Println, _) => {
                 self.give(&args, &vec![None; args.len()], "argument")?;
                 use Kind::{Array, Interface, Slice, Struct, Weak};
@@ -136,8 +147,7 @@ impl Checker {
                 Ok(Operand::nothing())
             }
             (Panic, _) => {
-                let any = self.types.any();
-                let fits = self.assignable(&args[0], any, "argument to panic");
+                let fits = self.assignable(&args[0], Types::ANY, "argument to panic");
                 fits.map(nothing)
             }
             (Min | Max, _) => self.min_max(pos, &args, if builtin == Min { "<" } else { ">" }),
@@ -149,6 +159,17 @@ impl Checker {
                 let message = format!("invalid argument for built-in {name}: value of type %T");
                 self.wrong(at, &message, &[ty])
             }
+        }
+    }
+
+    /// Notes that a call is one of a function of the library.
+    fn in_library(&mut self, expr: &Expr, (package, name): InLibrary) -> Checked<()> {
+        match self.member(&package.into(), &name.into(), expr.pos)? {
+            Some(Entity::Func(func)) => {
+                self.out.literals.insert(expr.id, func);
+                Ok(())
+            }
+            _ => fault(expr.pos, format!("undefined: {package}.{name}")),
         }
     }
 
@@ -186,14 +207,19 @@ impl Checker {
                 args,
                 spread: false,
             };
-            let call = this.new_expr(expr.pos, ExprKind::Call(Box::new(call)));
-            match returns {
-                true => StmtKind::Return(vec![call]),
-                false => StmtKind::Expr(call),
-            }
+            this.call_stmt(expr.pos, call, returns)
         })?;
         self.out.literals.insert(expr.id, func);
         Ok(())
+    }
+
+    /// The statement that makes a call, and returns what that returns.
+    pub(super) fn call_stmt(&mut self, pos: Pos, call: Call, returns: bool) -> StmtKind {
+        let call = self.new_expr(pos, ExprKind::Call(Box::new(call)));
+        match returns {
+            true => StmtKind::Return(vec![call]),
+            false => StmtKind::Expr(call),
+        }
     }
 
     fn make(&self, pos: Pos, made: Operand, sizes: &[Operand]) -> Checked<Operand> {

@@ -1,5 +1,4 @@
 //! Constants: exact, as in Go. Integers have up to 127 bits.
-#![forbid(unsafe_code)]
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -10,20 +9,42 @@ use num_traits::ToPrimitive;
 
 use crate::types::{Basic, Ty, Types};
 
+/// The value of a constant.
 #[derive(Clone, Debug, PartialEq, PartialOrd)]
-pub(crate) enum Const {
+pub enum Const {
+    /// A truth.
     Bool(bool),
+    /// An integer.
     Int(i128),
+    /// Another number.
     Float(BigRational),
+    /// Text.
     Str(Arc<[u8]>),
 }
 
 impl Const {
-    pub(crate) fn int(&self) -> Option<i128> {
+    /// The integer that it is, if it is one.
+    pub fn int(&self) -> Option<i128> {
         match self {
             Const::Int(value) => Some(*value),
             Const::Float(value) if value.is_integer() => value.to_i128(),
             _ => None,
+        }
+    }
+
+    /// The bits that it is in memory as a value of a type that it fits, which is not of text.
+    pub fn bits(&self, types: &Types, ty: Ty) -> u64 {
+        let float = |value: &BigRational| match types.size(ty) {
+            // There is no constant -0.
+            4 => u64::from((nearest::<f32>(value).unwrap_or_default() + 0.0).to_bits()),
+            _ => (nearest::<f64>(value).unwrap_or_default() + 0.0).to_bits(),
+        };
+        match self {
+            Const::Bool(value) => u64::from(*value),
+            Const::Int(value) if types.is_float(ty) => float(&BigInt::from(*value).into()),
+            Const::Float(value) if types.is_float(ty) => float(value),
+            // Only the low bits count: the checker has seen that the value fits.
+            number => number.int().unwrap_or(0) as u64 & (u64::MAX >> (64 - 8 * types.size(ty))),
         }
     }
 }
@@ -75,7 +96,7 @@ pub(crate) fn exact(digits: &str, radix: u32, base: u32, exponent: i32) -> Optio
 }
 
 /// The float that is nearest to an exact number.
-pub(crate) fn nearest<F: FromStr>(value: &BigRational) -> Option<F> {
+fn nearest<F: FromStr>(value: &BigRational) -> Option<F> {
     // Halfway between two floats is no number with more digits behind the point, so of what comes
     // after these it only matters whether it is 0.
     const DIGITS: u32 = 1100;

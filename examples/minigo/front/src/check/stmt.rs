@@ -112,13 +112,14 @@ impl Checker {
 
     fn jump(&mut self, pos: Pos, label: Option<&Name>, what: &str) -> Checked<()> {
         let breaks = what == "break";
-        let mut targets = self.place.targets.iter_mut().rev();
-        let found = targets.find(|target| match label {
+        let mut targets = self.place.targets.iter_mut().enumerate().rev();
+        let found = targets.find(|(_, target)| match label {
             Some(_) => target.label.as_ref() == label,
             None => breaks || target.is_loop,
         });
         match (found, label) {
-            (Some(target), _) if breaks || target.is_loop => {
+            (Some((depth, target)), _) if breaks || target.is_loop => {
+                self.out.jumps.insert(pos, depth);
                 target.broken |= breaks;
                 target.used |= label.is_some();
                 Ok(())

@@ -106,11 +106,7 @@ impl Checker {
                     args,
                     spread: sig.variadic,
                 };
-                let call = this.new_expr(pos, ExprKind::Call(Box::new(call)));
-                match sig.results.is_empty() {
-                    true => StmtKind::Expr(call),
-                    false => StmtKind::Return(vec![call]),
-                }
+                this.call_stmt(pos, call, !sig.results.is_empty())
             })?,
         };
         self.refer(Node::Func(func));

@@ -55,16 +55,13 @@ impl Checker {
 
     fn array_length(&mut self, length: &Expr) -> Checked<u64> {
         let operand = self.expr(length)?;
-        let Some(value) = operand.constant() else {
-            return fault(length.pos, "array length must be constant");
-        };
-        let integer = self.types.is_integer(operand.ty) || self.types.is_untyped(operand.ty);
-        match value
-            .int()
-            .filter(|length| integer && (0..=1 << 27).contains(length))
-        {
-            Some(length) => Ok(length as u64),
-            None => fault(length.pos, "invalid array length, or too large for minigo"),
+        let constant = operand.constant().is_some();
+        ensure(constant, length.pos, "array length must be constant")?;
+        let message = "invalid array length, or too large for minigo";
+        let operand = operand.at(length.pos);
+        match self.int(&operand, 0, [message; 2].map(String::from))? {
+            Some(length) if length <= 1 << 27 => Ok(length as u64),
+            _ => fault(length.pos, message),
         }
     }
 

@@ -205,8 +205,9 @@ impl Checker {
         let (interface, concrete) = (self.types.is_interface(from), !self.types.is_interface(ty));
         self.require(interface, pos, &illegal("%T is not an interface"), &[from])?;
         let message = "impossible type assertion: %T does not implement %T";
-        match self.types.missing_method(ty, from).filter(|_| concrete) {
-            Some(reason) => self.wrong(pos, &format!("{message} ({reason})"), &[ty, from]),
+        let missing = concrete.then(|| self.types.missing_method(ty, from));
+        match missing.flatten() {
+            Some((_, reason)) => self.wrong(pos, &format!("{message} ({reason})"), &[ty, from]),
             None => Ok(()),
         }
     }

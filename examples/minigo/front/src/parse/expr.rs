@@ -1,5 +1,4 @@
 //! Expressions and types, which are parsed alike: only the checker tells them apart.
-#![forbid(unsafe_code)]
 
 use std::sync::Arc;
 

@@ -1,11 +1,10 @@
 //! Source files, places in them, and compile errors.
-#![forbid(unsafe_code)]
 
 use std::fmt;
 
 /// A place in the sources: an offset in all their texts in a row.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Pos(pub(crate) u32);
+pub struct Pos(pub(crate) u32);
 
 /// What is wrong with a program, and where.
 #[derive(Clone, Debug)]

@@ -1,5 +1,4 @@
 //! Statements.
-#![forbid(unsafe_code)]
 
 use super::{Parser, Place};
 use crate::ast::*;

@@ -22,7 +22,7 @@ impl Checker {
         }
         let cannot = self.text("cannot use value of type %T as %T value", &[from, ty]);
         if to_interface && from != ty && from != basic::VOID {
-            let reason = types.missing_method(types.default_type(from), ty)?;
+            let (_, reason) = types.missing_method(types.default_type(from), ty)?;
             let lacks = self.text("%T does not implement %T", &[from, ty]);
             return Some(format!("{cannot}: {lacks} ({reason})"));
         }

@@ -1,5 +1,4 @@
 //! Tokens to a syntax tree: what all of the parser uses, files and declarations.
-#![forbid(unsafe_code)]
 
 mod expr;
 mod stmt;

@@ -1,5 +1,4 @@
 //! Source text to tokens, with Go's rule for semicolons at the ends of lines.
-#![forbid(unsafe_code)]
 
 use crate::ast::ExprKind;
 use crate::constant::exact;

@@ -1,12 +1,10 @@
 //! The checker: finds what each name stands for and what type each expression has, and refuses
-//! what is no Go or outside the subset. No module of it has unsafe code.
-#![forbid(unsafe_code)]
+//! what is no Go or outside the subset.
 
 mod assign;
 mod call;
 mod composite;
 mod decl;
-pub(crate) mod entity;
 mod expr;
 mod operator;
 mod select;
@@ -18,9 +16,9 @@ use std::sync::Arc;
 
 use crate::ast::*;
 use crate::constant::{self, Const, represent};
+use crate::program::*;
 use crate::source::{Checked, Pos, fault};
 use crate::types::{Basic, Field, Found, Kind, Member, Method, Sig, Ty, Types, basic};
-use entity::*;
 
 /// What a package-level name stands for.
 #[derive(Clone, Debug)]
@@ -145,9 +143,7 @@ pub(crate) fn check(files: Vec<File>, expressions: ExprId) -> Checked<Program> {
     for file in &files {
         checker.declare_all(file)?;
     }
-    if let Some((ty, _, pos)) = checker.waiting.first() {
-        return checker.wrong(*pos, "invalid recursive type %T", &[*ty]);
-    }
+    checker.none_waits()?;
     for index in 0..checker.out.globals.len() {
         checker.global(index)?;
     }
@@ -155,9 +151,7 @@ pub(crate) fn check(files: Vec<File>, expressions: ExprId) -> Checked<Program> {
         let package = checker.func(func).package.clone();
         checker.at_package(&package, Some(Node::Func(func)), |this| this.body(func))?;
     }
-    if let Some((ty, _, pos)) = checker.waiting.first() {
-        return checker.wrong(*pos, "invalid recursive type %T", &[*ty]);
-    }
+    checker.none_waits()?;
     for (pos, ty) in &checker.keys {
         let comparable = checker.types.is_comparable(*ty);
         checker.require(comparable, *pos, "invalid map key type %T", &[*ty])?;
@@ -244,6 +238,14 @@ impl Checker {
         types.fold(message.to_owned(), |text, ty| text.replacen("%T", &ty, 1))
     }
 
+    /// What still waits for another type to be known is declared as itself.
+    fn none_waits(&self) -> Checked<()> {
+        match self.waiting.first() {
+            Some((ty, _, pos)) => self.wrong(*pos, "invalid recursive type %T", &[*ty]),
+            None => Ok(()),
+        }
+    }
+
     fn kind(&self, ty: Ty) -> Kind {
         self.types.kind(ty).clone()
     }
@@ -276,9 +278,8 @@ impl Checker {
         let error = Kind::Interface(vec![Method { name, ty }]);
         let error = self.types.intern(error);
         let error = self.types.new_named("error".to_owned(), error);
-        let any = self.types.any();
         self.known(UNIVERSE, "error", Entity::Type(error));
-        self.known(UNIVERSE, "any", Entity::Type(any));
+        self.known(UNIVERSE, "any", Entity::Type(Types::ANY));
         self.known(UNIVERSE, "byte", Entity::Type(basic::UINT8));
         self.known(UNIVERSE, "rune", Entity::Type(basic::INT32));
         for ty in (basic::BOOL.0..=basic::STRING.0).map(Ty) {

@@ -1,5 +1,4 @@
 //! What the parser makes. Types are expressions, as names alone do not tell them apart.
-#![forbid(unsafe_code)]
 
 use std::sync::Arc;
 
@@ -8,19 +7,24 @@ use num_rational::BigRational;
 use crate::source::Pos;
 
 /// Numbers the expressions of all files: the checker's tables are indexed by it.
-pub(crate) type ExprId = u32;
-pub(crate) type Name = Arc<str>;
+pub type ExprId = u32;
+/// A name of the program's.
+pub type Name = Arc<str>;
 
+/// An expression, or a type.
 #[derive(Clone, Debug)]
-pub(crate) struct Expr {
-    pub(crate) id: ExprId,
-    pub(crate) pos: Pos,
-    pub(crate) kind: ExprKind,
+pub struct Expr {
+    /// What the tables of the checked program know it by.
+    pub id: ExprId,
+    /// Where it begins; of a selector, where the name is.
+    pub pos: Pos,
+    /// What it is.
+    pub kind: ExprKind,
 }
 
 impl Expr {
     /// What is in the parentheses, if there are any.
-    pub(crate) fn inside_parens(&self) -> &Expr {
+    pub fn inside_parens(&self) -> &Expr {
         match &self.kind {
             ExprKind::Paren(inside) => inside.inside_parens(),
             _ => self,
@@ -28,82 +32,117 @@ impl Expr {
     }
 }
 
+/// What an expression is.
 #[derive(Clone, Debug)]
-pub(crate) enum ExprKind {
+pub enum ExprKind {
+    /// `x`.
     Ident(Name),
+    /// `1`.
     Int(i128),
+    /// `1.5`.
     Float(BigRational),
+    /// `'c'`.
     Char(i128),
+    /// `"text"`.
     Str(Arc<[u8]>),
     /// `T{k: v, ...}`; the type may be left out inside another one.
     Composite(Option<Box<Expr>>, Vec<(Option<Expr>, Expr)>),
+    /// `func() { ... }`.
     Func(Arc<FuncDecl>),
+    /// `(x)`.
     Paren(Box<Expr>),
+    /// `x.name`.
     Selector(Box<Expr>, Name),
+    /// `x[i]`, `weak.Pointer[T]`.
     Index(Box<Expr>, Box<Expr>),
+    /// `x[i:j:k]`.
     Slice(Box<Expr>, [Option<Box<Expr>>; 3]),
     /// `x.(T)`; `x.(type)` has no type.
     Assert(Box<Expr>, Option<Box<Expr>>),
+    /// `f(x)`, `T(x)`.
     Call(Box<Call>),
+    /// `*x`, `*T`.
     Star(Box<Expr>),
+    /// `-x`.
     Unary(&'static str, Box<Expr>),
+    /// `x + y`.
     Binary(&'static str, Box<Expr>, Box<Expr>),
     /// `[n]T`; `[...]T` has no length.
     ArrayType(Option<Box<Expr>>, Box<Expr>),
+    /// `[]T`.
     SliceType(Box<Expr>),
+    /// `map[K]V`.
     MapType(Box<Expr>, Box<Expr>),
+    /// `chan T`.
     ChanType(Dir, Box<Expr>),
+    /// `func(T) U`.
     FuncType(Arc<FuncType>),
+    /// `struct { a T }`.
     StructType(Vec<FieldDecl>),
+    /// `interface { m() }`.
     InterfaceType(Vec<FieldDecl>),
 }
 
+/// What a channel can be used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Dir {
+pub enum Dir {
+    /// `chan T`.
     Both,
+    /// `chan<- T`.
     Send,
+    /// `<-chan T`.
     Receive,
 }
 
+/// A call, or a conversion.
 #[derive(Clone, Debug)]
-pub(crate) struct Call {
-    pub(crate) callee: Expr,
-    pub(crate) args: Vec<Expr>,
+pub struct Call {
+    /// The function, or the type.
+    pub callee: Expr,
+    /// The arguments.
+    pub args: Vec<Expr>,
     /// `f(x...)`.
-    pub(crate) spread: bool,
+    pub spread: bool,
 }
 
 /// A field, a method of an interface, a parameter or a result; embedded ones have no name.
 #[derive(Clone, Debug)]
-pub(crate) struct FieldDecl {
+pub struct FieldDecl {
     pub(crate) pos: Pos,
     pub(crate) name: Option<Name>,
     pub(crate) ty: Expr,
 }
 
+/// The type of a function.
 #[derive(Clone, Debug)]
-pub(crate) struct FuncType {
+pub struct FuncType {
     pub(crate) params: Vec<FieldDecl>,
+    /// Whether the last one has `...`.
     pub(crate) variadic: bool,
     pub(crate) results: Vec<FieldDecl>,
 }
 
+/// Statements in braces, or of a clause.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Block {
-    pub(crate) stmts: Vec<Stmt>,
+pub struct Block {
+    /// The statements.
+    pub stmts: Vec<Stmt>,
     /// The closing brace.
     pub(crate) end: Pos,
 }
 
+/// A statement.
 #[derive(Clone, Debug)]
-pub(crate) struct Stmt {
-    pub(crate) pos: Pos,
-    pub(crate) kind: StmtKind,
+pub struct Stmt {
+    /// Where it begins; of an assignment, where its operator is.
+    pub pos: Pos,
+    /// What it is.
+    pub kind: StmtKind,
 }
 
 impl Stmt {
     /// The channel that a statement sends to or receives from, and what gets the values.
-    pub(crate) fn channel(&self) -> Option<(&[Expr], &Expr)> {
+    pub fn channel(&self) -> Option<(&[Expr], &Expr)> {
         let (left, right) = match &self.kind {
             StmtKind::Send(chan, _) => return Some((&[], chan)),
             StmtKind::Expr(expr) => (&[][..], std::slice::from_ref(expr)),
@@ -120,115 +159,172 @@ impl Stmt {
     }
 }
 
+/// What a statement is.
 #[derive(Clone, Debug)]
-pub(crate) enum StmtKind {
+pub enum StmtKind {
+    /// Nothing.
     Empty,
+    /// A call or a receive.
     Expr(Expr),
+    /// `c <- x`.
     Send(Expr, Expr),
     /// `x op= y`, also `x++`.
     OpAssign(&'static str, Expr, Expr),
+    /// `x = y`.
     Assign(Vec<Expr>, Vec<Expr>),
+    /// `x := y`.
     Define(Vec<Expr>, Vec<Expr>),
+    /// `var`, `const`, `type`.
     Decl(Vec<Decl>),
+    /// `go f()`.
     Go(Expr),
+    /// `defer f()`.
     Defer(Expr),
+    /// `return x`.
     Return(Vec<Expr>),
     /// `break` or `continue`.
     Jump(&'static str, Option<Name>),
+    /// `fallthrough`.
     Fallthrough,
+    /// `{ ... }`.
     Block(Block),
+    /// `if`.
     If(Box<If>),
+    /// `for` without `range`.
     For(Box<For>),
+    /// `for` with `range`.
     Range(Box<Range>),
+    /// `switch`, also of types.
     Switch(Box<Switch>),
+    /// `select`.
     Select(Vec<Case>),
+    /// `name: ...`.
     Labeled(Name, Box<Stmt>),
 }
 
+/// `if`.
 #[derive(Clone, Debug)]
-pub(crate) struct If {
-    pub(crate) init: Option<Stmt>,
-    pub(crate) cond: Expr,
-    pub(crate) then: Block,
-    pub(crate) otherwise: Option<Stmt>,
+pub struct If {
+    /// What runs before.
+    pub init: Option<Stmt>,
+    /// The condition.
+    pub cond: Expr,
+    /// What runs if it holds.
+    pub then: Block,
+    /// What stands behind `else`.
+    pub otherwise: Option<Stmt>,
 }
 
+/// `for` without `range`.
 #[derive(Clone, Debug)]
-pub(crate) struct For {
-    pub(crate) init: Option<Stmt>,
-    pub(crate) cond: Option<Expr>,
-    pub(crate) post: Option<Stmt>,
-    pub(crate) body: Block,
+pub struct For {
+    /// What runs before.
+    pub init: Option<Stmt>,
+    /// The condition.
+    pub cond: Option<Expr>,
+    /// What runs behind each iteration.
+    pub post: Option<Stmt>,
+    /// The body.
+    pub body: Block,
 }
 
+/// `for` with `range`.
 #[derive(Clone, Debug)]
-pub(crate) struct Range {
-    pub(crate) key: Option<Expr>,
-    pub(crate) value: Option<Expr>,
+pub struct Range {
+    /// What gets the index, the key, or the only value.
+    pub key: Option<Expr>,
+    /// What gets the element.
+    pub value: Option<Expr>,
+    /// Whether they are declared.
     pub(crate) define: bool,
-    pub(crate) over: Expr,
-    pub(crate) body: Block,
+    /// What the loop is over.
+    pub over: Expr,
+    /// The body.
+    pub body: Block,
 }
 
+/// `switch`.
 #[derive(Clone, Debug)]
-pub(crate) struct Switch {
-    pub(crate) init: Option<Stmt>,
-    /// Of a type switch, `x.(type)`.
-    pub(crate) tag: Option<Expr>,
+pub struct Switch {
+    /// What runs before.
+    pub init: Option<Stmt>,
+    /// What is compared; of a type switch, `x.(type)`.
+    pub tag: Option<Expr>,
     /// What a type switch calls the value.
     pub(crate) bind: Option<(Name, Pos)>,
-    pub(crate) cases: Vec<Case>,
+    /// The clauses.
+    pub cases: Vec<Case>,
 }
 
 /// A clause of a switch, which has expressions, or of a select, which has a send or a receive; the
 /// default one has neither.
 #[derive(Clone, Debug)]
-pub(crate) struct Case {
-    pub(crate) pos: Pos,
-    pub(crate) exprs: Vec<Expr>,
-    pub(crate) comm: Option<Stmt>,
-    pub(crate) body: Block,
+pub struct Case {
+    /// Where it begins.
+    pub pos: Pos,
+    /// The expressions, or types.
+    pub exprs: Vec<Expr>,
+    /// The send or receive.
+    pub comm: Option<Stmt>,
+    /// The statements.
+    pub body: Block,
 }
 
 impl Case {
-    pub(crate) fn is_default(&self) -> bool {
+    /// Whether it is the default clause.
+    pub fn is_default(&self) -> bool {
         self.exprs.is_empty() && self.comm.is_none()
     }
 }
 
+/// A declaration.
 #[derive(Clone, Debug)]
-pub(crate) enum Decl {
+pub enum Decl {
+    /// `var`.
     Var(ValueSpec),
+    /// `const`, and its `iota`.
     Const(ValueSpec, i128),
+    /// `type`.
     Type(Arc<TypeSpec>),
+    /// `func`.
     Func(Arc<FuncDecl>),
 }
 
+/// Variables or constants that are declared together.
 #[derive(Clone, Debug)]
-pub(crate) struct ValueSpec {
+pub struct ValueSpec {
     pub(crate) pos: Pos,
-    pub(crate) names: Vec<Expr>,
+    /// Their names.
+    pub names: Vec<Expr>,
+    /// The type of all, if it has one.
     pub(crate) ty: Option<Expr>,
-    pub(crate) values: Vec<Expr>,
+    /// Their values: one for each, or a call that gives all.
+    pub values: Vec<Expr>,
 }
 
+/// The declaration of a type.
 #[derive(Debug)]
-pub(crate) struct TypeSpec {
+pub struct TypeSpec {
     pub(crate) pos: Pos,
     pub(crate) name: Name,
+    /// It is `type T = U`.
     pub(crate) alias: bool,
+    /// What it is declared as.
     pub(crate) ty: Expr,
 }
 
 /// A function or method, or a literal, which has no name.
 #[derive(Debug)]
-pub(crate) struct FuncDecl {
-    pub(crate) pos: Pos,
+pub struct FuncDecl {
+    /// Where it is.
+    pub pos: Pos,
     pub(crate) name: Name,
+    /// The receiver of a method.
     pub(crate) receiver: Option<FieldDecl>,
+    /// Parameters and results.
     pub(crate) ty: Arc<FuncType>,
-    /// None: written in Rust, which only the prelude may say.
-    pub(crate) body: Option<Block>,
+    /// None: a function of the host, which only the library may have.
+    pub body: Option<Block>,
 }
 
 #[derive(Debug)]
