@@ -20,20 +20,20 @@ func main() {
 		}
 	}
 	fmt.Println(runtime.NumGoroutine())
-	// In the order of their times, whatever the order in which they were made.
-	first, second, third := time.After(1e6), time.After(3e7), time.After(6e7)
+	// In the order of their times, whatever the order in which they were made and are asked.
 	start := time.Now()
+	third, first, second := time.After(6e7), time.After(1e6), time.After(3e7)
+	var at [3]time.Time
 	for range 3 {
 		select {
-		case <-third:
-			fmt.Println("third")
-		case <-first:
-			fmt.Println("first")
-		case <-second:
-			fmt.Println("second")
+		case at[2] = <-third:
+		case at[0] = <-first:
+		case at[1] = <-second:
 		}
 	}
-	fmt.Println(time.Since(start) >= 59*time.Millisecond)
+	fmt.Println("first before second:", at[0].Before(at[1]))
+	fmt.Println("second before third:", at[1].Before(at[2]))
+	fmt.Println(time.Since(start) >= 60*time.Millisecond)
 	for i := range 200 {
 		<-time.After(time.Duration(200-i) * time.Microsecond)
 	}

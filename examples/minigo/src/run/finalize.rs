@@ -114,11 +114,11 @@ pub(super) extern "C" fn run_cleanup(closure: usize) {
 pub(super) type Prepared = Vec<([u64; 2], PreparedFinalizer)>;
 
 /// Sets a finalizer that was set before; false, without effect, if anything is out of the ordinary.
-fn set_again(ctx: &mut Ctx, known: &PreparedFinalizer, object: u64, closure: u64) -> bool {
+fn set_again(ctx: &Ctx, known: &PreparedFinalizer, object: u64, closure: u64) -> bool {
     if closure == 0 {
         return false;
     }
-    let mutator = ctx.mutator();
+    let mutator = ctx.mutator_ref();
     // SAFETY: M1: a closure is an object, and the caller's frame has it.
     let closure = HeldValue::Object(unsafe { mutator.adopt_unchecked(closure as usize) });
     known.set_at(mutator, object as usize, closure).is_ok()
@@ -127,18 +127,14 @@ fn set_again(ctx: &mut Ctx, known: &PreparedFinalizer, object: u64, closure: u64
 /// `runtime.SetFinalizer` of two interfaces.
 pub(super) fn set_finalizer(ctx: &mut Ctx, object: [u64; 2], finalizer: [u64; 2]) {
     let infos = [object[0], finalizer[0]];
-    // Out of the way while the mutator is borrowed.
-    let mut prepared = std::mem::take(&mut ctx.prepared);
-    let known = prepared.iter().find(|(of, _)| *of == infos);
-    let set = known.is_some_and(|(_, known)| set_again(ctx, known, object[1], finalizer[1]));
-    if !set {
-        let new = register(ctx, object, finalizer);
-        let new = new.or_fatal("fatal error: runtime.SetFinalizer");
-        if known.is_none() {
-            prepared.extend(new.map(|new| (infos, new)));
-        }
+    let known = ctx.prepared.iter().find(|(of, _)| *of == infos);
+    let is_known = known.is_some();
+    if known.is_some_and(|(_, known)| set_again(ctx, known, object[1], finalizer[1])) {
+        return;
     }
-    ctx.prepared = prepared;
+    let new = register(ctx, object, finalizer).or_fatal("fatal error: runtime.SetFinalizer");
+    ctx.prepared
+        .extend(new.filter(|_| !is_known).map(|new| (infos, new)));
 }
 
 /// Sets or clears a finalizer with all of Go's checks.

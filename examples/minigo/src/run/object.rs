@@ -93,6 +93,11 @@ impl Ctx {
         unsafe { &mut *self.mutator }
     }
 
+    pub(super) fn mutator_ref(&self) -> &Mutator {
+        // SAFETY: M3: as above.
+        unsafe { &*self.mutator }
+    }
+
     pub(super) fn types(&self) -> &'static Types {
         self.vm.types
     }
