@@ -20,9 +20,32 @@ pub unsafe trait CValue: Copy + 'static {
 }
 
 /// What a function returns: nothing, or a [`CValue`].
-pub trait CResult: 'static {
+///
+/// It is sealed, since a result is taken from memory as a value of its type: what a type's bytes
+/// may be is the promise of [`CValue`].
+///
+/// ```compile_fail,E0277
+/// use fing_stubs::{Type, function::CResult};
+/// struct Text(&'static str);
+/// impl CResult for Text {
+///     fn c_type() -> Option<Type> {
+///         Some(Type::int64())
+///     }
+/// }
+/// ```
+pub trait CResult: sealed::CResult + 'static {
     /// The C type; `None` for `()`.
     fn c_type() -> Option<Type>;
+}
+
+mod sealed {
+    use super::CValue;
+
+    pub trait CResult {}
+
+    impl CResult for () {}
+
+    impl<T: CValue> CResult for T {}
 }
 
 impl CResult for () {
