@@ -714,6 +714,35 @@ fn spelled_and_read_again() {
     }
 }
 
+/// Names that C can't have, or that would be there twice, are replaced by others.
+#[test]
+fn names_of_members_are_c_s() {
+    let model = Convention::SystemV.table().data;
+    for (text, wanted) in [
+        (
+            "struct { _1 int8; _9 int8 }",
+            "struct { int8_t _1; int8_t _9; }",
+        ),
+        ("struct { _func int8 }", "struct { int8_t func; }"),
+        (
+            "struct { _1 int8; _ int8; _ int8 }",
+            "struct { int8_t _1; int8_t _1_; int8_t _2; }",
+        ),
+        (
+            "struct { m2 int8; m1_ int8; int int8; é int8 }",
+            "struct { int8_t m2; int8_t m1_; int8_t m2_; int8_t m3; }",
+        ),
+    ] {
+        let ty: Type = text.parse().unwrap();
+        let spelled = spell(&ty, &model).unwrap();
+        assert_eq!(spelled, wanted, "{text}");
+        assert!(Declarations::new(model).ty(&spelled).is_ok(), "{spelled}");
+    }
+    let many = format!("struct {{ {} }}", "_ int8; ".repeat(30_000));
+    let spelled = spell(&many.parse().unwrap(), &model).unwrap();
+    assert!(Declarations::new(model).ty(&spelled).is_ok());
+}
+
 #[test]
 fn what_c_has_not_is_not_spelled() {
     let model = Convention::SystemV.table().data;

@@ -21,7 +21,12 @@ fn member_name(name: &str) -> Cow<'_, str> {
 /// The name of a member in C: what [`member_name`] made it of.
 pub(super) fn own_name(name: &str) -> &str {
     match name.strip_prefix('_') {
-        Some(rest) if !rest.is_empty() && !is_identifier(rest) => rest,
+        // No number: Go's keywords begin with a small letter.
+        Some(rest)
+            if rest.starts_with(|c: char| c.is_ascii_lowercase()) && !is_identifier(rest) =>
+        {
+            rest
+        }
         _ => name,
     }
 }
