@@ -123,6 +123,8 @@ impl StackMaps {
     ///   [`ExitRecord`](super::ExitRecord) of their own frame to the [`Stack`] that they run on,
     ///   which exists;
     /// * while frames are walked, it runs on no stack, but for frames that wait for an exit stub.
+    ///
+    /// And when the result is dropped, no frame of the code is on a stack.
     pub unsafe fn add<S: IntoIterator<Item = u32>>(
         &self,
         code: Range<usize>,
