@@ -57,7 +57,7 @@ impl<'a> Parser<'a, '_> {
         }
         self.next()?;
         self.attributes_into(&mut attributes)?;
-        let pack = self.packing(attributes.is_packed, pragma, &mut members);
+        let pack = Self::packing(attributes.is_packed, pragma, &mut members);
         let align = attributes.aligned;
         let is_plain = |member: &Member| member.bits.is_none() && member.align.is_none();
         let made = if !is_union && pack.is_none() && align.is_none() && members.iter().all(is_plain)
@@ -93,7 +93,7 @@ impl<'a> Parser<'a, '_> {
     /// A pragma bounds a member's own alignment too, and the attribute does not. It lets bit-fields
     /// lie across anything, whatever it bounds them to, and bounds those of a packed struct from
     /// below. A [`Record`] has one word for both, so it is refused where they differ.
-    fn packing(&self, is_packed: bool, pragma: Option<u64>, members: &mut [Member]) -> Option<u64> {
+    fn packing(is_packed: bool, pragma: Option<u64>, members: &mut [Member]) -> Option<u64> {
         let Some(most) = pragma else {
             return is_packed.then_some(1);
         };
@@ -103,12 +103,12 @@ impl<'a> Parser<'a, '_> {
             return Some(1);
         }
         let is_plain = |member: &Member| member.bits.is_none() && member.align.is_none();
-        let align = |member: &Member| self.scope.model.layout(&member.ty).map_or(1, |l| l.align);
+        // Asked for is asked for, by every ABI; of itself nothing is aligned to more than 16.
+        let is_bounded = |member: &Member| member.ty.layout().is_some_and(|own| own.align > most);
         match members.iter().all(is_plain) {
             false => Some(most),
             true if is_packed => Some(1),
-            // It bounds nothing.
-            true if members.iter().all(|member| align(member) <= 16) && most == 16 => None,
+            true if most == 16 && !members.iter().any(is_bounded) => None,
             true => Some(most),
         }
     }
