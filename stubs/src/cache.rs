@@ -496,6 +496,7 @@ impl StubCache {
     /// # Errors
     /// The system refuses; or this process is a fork of the one that made the cache.
     pub fn seal(&self) -> Result<bool, StubError> {
+        StubError::check_fork(&self.gate)?;
         *lock(&self.is_sealed) = true;
         match self.generator.get() {
             Some(generator) => generator.publisher.arena.seal(),
@@ -504,8 +505,11 @@ impl StubCache {
     }
 
     /// Drops every stub that only the cache holds, so that its code memory can be used again.
-    /// Returns their number.
+    /// Returns their number. In a forked child nothing happens.
     pub fn trim(&self) -> usize {
+        if self.gate.is_forked() {
+            return 0;
+        }
         let trimmed = self.stubs.iter().map(|shelf| {
             let mut shelf = write(shelf);
             let before = shelf.0.len();
@@ -516,7 +520,7 @@ impl StubCache {
     }
 
     /// What generated code of this cache lies at an address, such as a program counter of a
-    /// backtrace or of a profile; `None` if none does.
+    /// backtrace or of a profile; `None` if none does, as in a forked child.
     ///
     /// Looks at each stub and takes locks: not for signal handlers.
     ///
@@ -532,7 +536,7 @@ impl StubCache {
     /// ```
     pub fn find(&self, address: usize) -> Option<FoundCode> {
         let generator = self.generator.get()?;
-        if !generator.publisher.arena.contains(address) {
+        if self.gate.is_forked() || !generator.publisher.arena.contains(address) {
             return None;
         }
         // A stub that was trimmed while a thread looked it up is known to the front only.
@@ -556,8 +560,11 @@ impl StubCache {
         Some(FoundCode { keys, part })
     }
 
-    /// The figures so far.
+    /// The figures so far; in a forked child none, since they are counted under locks.
     pub fn stats(&self) -> CacheStats {
+        if self.gate.is_forked() {
+            return CacheStats::default();
+        }
         let (mut stubs, mut interpreted) = (0, 0);
         for shelf in &self.stubs {
             let shelf = read(shelf);

@@ -53,3 +53,48 @@ fn every_class_has_its_place() {
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
+
+/// Arrays of no elements and misplaced members, which gcc and clang look at in different ways, are
+/// refused where that makes a difference under System V, and only there.
+#[test]
+fn what_compilers_class_otherwise_is_refused() {
+    const ARRAY: &str =
+        "- compilers differ on whether an array of length 0 behind floats makes them an integer";
+    const MEMBER: &str = "- compilers differ on a member of a packed struct that lies at no \
+                          multiple of its alignment while all scalars in it do";
+    for (ty, wanted) in [
+        ("struct { A float32; B [0]int32 }", ARRAY),
+        (
+            "struct { A float64; B float32; C struct { D [0]int8 } }",
+            ARRAY,
+        ),
+        ("struct { A float32; B C.union { C [0]int16 } }", ARRAY),
+        ("struct { A float32; B [3][0]int32 }", ARRAY),
+        ("struct { A float32; B [0]float32 }", "4@0>f0"),
+        ("struct { A float64; B [0]int32 }", "8@0>f0"),
+        ("struct { A int32; B [0]float32 }", "s4@0>i0"),
+        ("struct { A int32; B [0]int32 }", "s4@0>i0"),
+        ("struct { A float32; B [1099511627776]struct{} }", "4@0>f0"),
+        ("C.struct pack 1 { A int8; B [0]int32 }", MEMBER),
+        (
+            "C.struct pack 1 { A int8; B C.union { C int64 : 58 } }",
+            MEMBER,
+        ),
+        (
+            "C.struct pack 1 { A int8; B [2]C.struct { C int32 : 20 } }",
+            MEMBER,
+        ),
+        (
+            "C.struct pack 1 { A int8; B C.struct align 8 { C int8 } }",
+            MEMBER,
+        ),
+        (
+            "C.struct pack 1 { A int8; B C.struct { C int8 : 3 } }",
+            "2@0>i0",
+        ),
+        ("C.struct pack 1 { A int8; B struct { C int32 } }", "5@0>m0"),
+    ] {
+        let found = place(&format!("func({ty})"), Abi::system_v());
+        assert_eq!(found, wanted, "{ty}");
+    }
+}

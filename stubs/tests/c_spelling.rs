@@ -73,6 +73,14 @@ const TYPES: &[(&str, &str)] = &[
     ("int *[2]", "[2]*int32"),
     ("float[2][3]", "[2][3]float32"),
     ("int[2 * (1 << 2) + 0x10 - 010 / 3 % 2 | 0b1]", "[25]int32"),
+    ("int[0xffffffff + 2]", "[1]int32"),
+    ("int[4294967295 + 2 >> 32]", "[1]int32"),
+    ("int[~0u >> 28]", "[15]int32"),
+    ("int[(-1 ^ 0ul) % 16]", "[15]int32"),
+    ("int[0xffffffffffffffff * 0xffffffffffffffff]", "[1]int32"),
+    ("enum { A0 = 1u << 31, A1 = ~0u }", "uint32"),
+    ("enum { A2 = 1 << 31, A3 }", "int32"),
+    ("enum { A4 = 0xffffffff, A5 = A4 + 1, A6 = -1 }", "int64"),
     ("enum { A, B = 7, C }", "uint32"),
     ("enum { A = -1, B, }", "int32"),
     ("enum { A = 1ull << 40 }", "uint64"),
@@ -138,6 +146,18 @@ const TYPES: &[(&str, &str)] = &[
     (
         "#pragma pack(push)\n#pragma pack(4)\n#pragma pack(pop)\nstruct { char a; double b; }",
         "struct { a int8; b float64 }",
+    ),
+    (
+        "#pragma pack(1)\nstruct { char a; double b __attribute__((aligned(4))); }",
+        "C.struct pack 1 { a int8; b float64 }",
+    ),
+    (
+        "#pragma pack(16)\nstruct { char a; double b; }",
+        "struct { a int8; b float64 }",
+    ),
+    (
+        "#pragma pack(16)\nstruct { char a; struct { int a; } __attribute__((aligned(32))) b; }",
+        "C.struct pack 16 { a int8; b C.struct align 32 { a int32 } }",
     ),
     ("# 1 \"header.h\"\nint", "int32"),
     (
@@ -243,9 +263,23 @@ const REFUSED: &[(&str, usize, &str)] = &[
     (
         "int[1 << 64]",
         6,
-        "found 1 << 64, wanted a constant of 64 bits",
+        "found 1 << 64, wanted a constant that its type in C has",
     ),
-    ("int[3 / 0]", 6, "found 3 / 0, wanted a constant of 64 bits"),
+    (
+        "int[3 / 0]",
+        6,
+        "found 3 / 0, wanted a constant that its type in C has",
+    ),
+    (
+        "int[0x7fffffff + 1]",
+        15,
+        "found 2147483647 + 1, wanted a constant that its type in C has",
+    ),
+    (
+        "int[-(1 << 31)]",
+        4,
+        "found - -2147483648, wanted a constant that its type in C has",
+    ),
     ("int[9u8]", 4, "found \"9u8\", wanted an integer of 64 bits"),
     ("int[3", 5, "found end of text, wanted \"]\""),
     (
@@ -289,7 +323,37 @@ const REFUSED: &[(&str, usize, &str)] = &[
         0,
         "struct has two fields a, wanted distinct names (or _)",
     ),
-    ("struct { int; }", 12, "found \";\", wanted a member's name"),
+    (
+        "struct { int; }",
+        12,
+        "found \";\", wanted a member's name, or a struct or union without tag",
+    ),
+    (
+        "struct { int a; struct inner { int b; }; }",
+        39,
+        "found \";\", wanted a member's name, or a struct or union without tag",
+    ),
+    (
+        "struct { int a;\n#pragma pack(1)\ndouble b; }",
+        42,
+        "found another #pragma pack than at its beginning, wanted one for the whole struct or \
+      union",
+    ),
+    (
+        "\n#pragma pack(16)\nstruct { int a : 23; char b : 5; }",
+        18,
+        "bit-field a is 23 bits of int32, wanted no alignment of its own, and no pack but 1",
+    ),
+    (
+        "\n#pragma pack(4)\nstruct { int a : 3; } __attribute__((packed))",
+        17,
+        "bit-field a is 3 bits of int32, wanted no alignment of its own, and no pack but 1",
+    ),
+    (
+        "\n#pragma pack(16)\nstruct { long a __attribute__((aligned(32))); }",
+        18,
+        "align, beside a pack of more than 1, 32, wanted a power of two of at most 4096",
+    ),
     ("struct { int a }", 15, "found \"}\", wanted \",\" or \";\""),
     (
         "struct { int a[]; }",
@@ -648,6 +712,35 @@ fn spelled_and_read_again() {
             );
         }
     }
+}
+
+/// Names that C can't have, or that would be there twice, are replaced by others.
+#[test]
+fn names_of_members_are_c_s() {
+    let model = Convention::SystemV.table().data;
+    for (text, wanted) in [
+        (
+            "struct { _1 int8; _9 int8 }",
+            "struct { int8_t _1; int8_t _9; }",
+        ),
+        ("struct { _func int8 }", "struct { int8_t func; }"),
+        (
+            "struct { _1 int8; _ int8; _ int8 }",
+            "struct { int8_t _1; int8_t _1_; int8_t _2; }",
+        ),
+        (
+            "struct { m2 int8; m1_ int8; int int8; é int8 }",
+            "struct { int8_t m2; int8_t m1_; int8_t m2_; int8_t m3; }",
+        ),
+    ] {
+        let ty: Type = text.parse().unwrap();
+        let spelled = spell(&ty, &model).unwrap();
+        assert_eq!(spelled, wanted, "{text}");
+        assert!(Declarations::new(model).ty(&spelled).is_ok(), "{spelled}");
+    }
+    let many = format!("struct {{ {} }}", "_ int8; ".repeat(30_000));
+    let spelled = spell(&many.parse().unwrap(), &model).unwrap();
+    assert!(Declarations::new(model).ty(&spelled).is_ok());
 }
 
 #[test]

@@ -1,14 +1,15 @@
 //! The ends of callbacks: released, refused, shared by several owners, in a forked child.
 #![cfg(target_os = "linux")]
 
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 
 use fing_stubs::entry::{
     Callback, CallbackOptions, Close, CloseError, Entries, EntryOptions, EntryPoint, Failure,
     Freed, Function, FunctionCallback, OnFailure, Report, SharedCallback,
 };
-use fing_stubs::{Abi, Convention, StubError};
+use fing_stubs::{Abi, Arch, CacheOptions, Convention, StubCache, StubError};
 
 /// Callers of a function of one word by the host's C convention, and what is reported.
 fn point(options: EntryOptions) -> (Entries, EntryPoint, Arc<Mutex<Vec<Report>>>) {
@@ -240,4 +241,83 @@ fn a_forked_child_closes_nothing() {
     assert_eq!((status, entries.stats().alive), (0, 3));
     drop((shared, mine, known));
     assert_eq!((Arc::strong_count(&owned), entries.stats().alive), (1, 0));
+}
+
+/// What threads that are not in a forked child may have locked, it does not wait for.
+#[test]
+fn a_forked_child_takes_no_lock() {
+    let (entries, point, _) = point(EntryOptions::default());
+    let (signature, abi) = (point.signature().clone(), point.abi());
+    let cache = StubCache::new(CacheOptions::default()).unwrap();
+    let ends = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !ends.load(Ordering::Relaxed) {
+                    entries.point(&signature, abi).unwrap();
+                    entries.stats();
+                    cache.stats();
+                }
+            });
+        }
+        let mut statuses = Vec::new();
+        for _ in 0..40 {
+            // SAFETY: the child makes no use of what other threads may have held, and ends by
+            // `_exit`, or by a signal if it waits.
+            let child = unsafe { libc::fork() };
+            if child == 0 {
+                // SAFETY: ends the child if it waits for a lock.
+                unsafe { libc::alarm(10) };
+                let forked =
+                    |made: Result<(), StubError>| matches!(made, Err(StubError::Forked { .. }));
+                let told = [
+                    forked(entries.point(&signature, abi).map(drop)),
+                    forked(Callback::new(&entries, &signature, abi, |_| ()).map(drop)),
+                    forked(cache.seal().map(drop)),
+                    (entries.stats(), cache.stats()) == Default::default(),
+                    cache.trim() == 0 && cache.find(0).is_none(),
+                ];
+                // SAFETY: ends the child.
+                unsafe { libc::_exit(i32::from(told != [true; 5])) };
+            }
+            let mut status = 0;
+            // SAFETY: the child of this process, and a place for its status.
+            assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+            statuses.push(status);
+        }
+        ends.store(true, Ordering::Relaxed);
+        assert_eq!(statuses, [0; 40]);
+    });
+}
+
+/// Of threads that ask for the same function at the same time, all get the first one's callback.
+/// The others' are dropped behind the table's lock.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn threads_share_a_callback_of_windows() {
+    use fing_stubs::entry::windows::WindowsCallbacks;
+    let entries = Entries::new(EntryOptions::default()).unwrap();
+    let ty = "func(uintptr) uintptr".parse().unwrap();
+    let function = Function {
+        abi: Abi::go(Arch::Amd64),
+        code: twice as *const () as usize,
+        context: 0,
+    };
+    for _ in 0..200 {
+        let windows = WindowsCallbacks::new(&entries, Abi::native(Convention::Fastcall)).unwrap();
+        let (barrier, addresses) = (Barrier::new(4), Mutex::new(Vec::new()));
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    barrier.wait();
+                    // SAFETY: it is not called.
+                    let address = unsafe { windows.compile(&ty, function, true) };
+                    addresses.lock().unwrap().push(address.unwrap());
+                });
+            }
+        });
+        let addresses = addresses.into_inner().unwrap();
+        assert_eq!(addresses, [addresses[0]; 4]);
+        assert_eq!((windows.len(), entries.stats().alive), (1, 1));
+    }
 }

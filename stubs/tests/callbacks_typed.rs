@@ -236,6 +236,53 @@ fn layouts_that_are_not_rusts_are_refused() {
 }
 
 /// Late, by another thread, and panicking: as for closures that see their call.
+/// To Rust's compiler the argument is the scalar, which it wants extended; C's callers leave above
+/// a struct's bytes what was there.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn a_struct_of_one_small_scalar_is_not_jumped_to() {
+    #[repr(transparent)]
+    #[derive(Clone, Copy)]
+    struct Small {
+        n: i8,
+    }
+    c_struct!(Small { n: i8 });
+    #[repr(C)]
+    #[derive(Clone, Copy)]
+    struct Nested {
+        small: [Small; 1],
+        nothing: [u8; 0],
+    }
+    c_struct!(Nested {
+        small: [Small; 1],
+        nothing: [u8; 0]
+    });
+    let entries = entries();
+    let at = point(
+        &entries,
+        signature_of::<fn(Small) -> i32>().unwrap(),
+        native(),
+    );
+    let small = Callback::typed(&at, CallbackOptions::default(), |small: Small| {
+        i32::from(small.n)
+    });
+    let at = point(
+        &entries,
+        signature_of::<fn(Nested) -> i32>().unwrap(),
+        native(),
+    );
+    let nested = Callback::typed(&at, CallbackOptions::default(), |nested: Nested| {
+        i32::from(nested.small[0].n)
+    });
+    assert_eq!(entries.stats().jumps, 0);
+    for callback in [small.unwrap(), nested.unwrap()] {
+        // SAFETY: C's callers pass such a struct in the lowest byte of a register.
+        let function: extern "C" fn(u64) -> i32 =
+            unsafe { std::mem::transmute(callback.address()) };
+        assert_eq!(function(0x1234_56fe), -2);
+    }
+}
+
 #[test]
 fn they_live_as_all_callbacks() {
     let reports = Arc::new(Mutex::new(Vec::new()));

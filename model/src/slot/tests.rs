@@ -10,6 +10,7 @@
 //! | `leave` never returns `Free` | `freed_once_whoever_is_last`, `who_waits_is_told` |
 //! | `close` returns `Free` whatever calls there are | these two, `a_call_never_finds_...` |
 //! | `leave` with `Relaxed` | all but `closed_once` |
+//! | `enter_alone` with `Relaxed`; `Slot::jump`, here, compares no code | `a_late_jump_leaves_...` |
 #![forbid(unsafe_code)]
 
 use std::sync::Arc as Count;
@@ -17,7 +18,7 @@ use std::sync::atomic::{AtomicU32 as Uncounted, Ordering::SeqCst};
 
 use loom::cell::Cell;
 use loom::sync::Arc;
-use loom::sync::atomic::{AtomicBool, Ordering};
+use loom::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use loom::thread;
 
 use super::state::{Ending, State, generation};
@@ -25,6 +26,8 @@ use super::state::{Ending, State, generation};
 /// A slot: its state, what it calls, and how often that was freed.
 struct Slot {
     state: State,
+    /// Number of the code by which the callback is called.
+    code: AtomicU64,
     /// The generation of the callback whose target is there; 0 for none. A cell: loom finds any
     /// access beside a write.
     target: Cell<u32>,
@@ -37,6 +40,7 @@ impl Slot {
     fn open() -> Arc<Slot> {
         let slot = Slot {
             state: State::new(),
+            code: AtomicU64::new(1),
             target: Cell::new(1),
             freed: Count::default(),
             told: AtomicBool::new(false),
@@ -66,6 +70,16 @@ impl Slot {
             self.end(ending);
         }
         entered
+    }
+
+    /// A call by code that jumps, which reads the state when it is there; whether it was entered.
+    /// As `Slot::enter` of stubs/src/entry/slot.rs.
+    fn jump(&self, code: u64) -> bool {
+        let seen = self.state.word();
+        if self.code.load(Ordering::Relaxed) != code {
+            return false;
+        }
+        self.call(seen)
     }
 
     fn close(&self, of: u32) -> Ending {
@@ -124,6 +138,29 @@ fn a_call_never_finds_the_next_callback() {
             assert!(slot.take(1));
             let own = slot.state.word();
             assert!(slot.call(own));
+        }
+        caller.join().unwrap();
+    });
+}
+
+/// The slot is closed and given to a callback of one thread, which counts its calls alone, while a
+/// call of the first is on its way that has not read the state.
+#[test]
+fn a_late_jump_leaves_the_next_callback_alone() {
+    model(|| {
+        let slot = Slot::open();
+        let caller = slot.clone();
+        let caller = thread::spawn(move || caller.jump(1));
+        if slot.close(1) == Ending::Free {
+            slot.code.store(2, Ordering::Relaxed);
+            assert!(slot.take(1));
+            for _ in 0..2 {
+                let entered = slot.state.enter_alone(|| true).unwrap();
+                assert_eq!(slot.state.leave_alone(entered), Ending::Busy(0));
+            }
+            let ending = slot.state.close_alone(2, false);
+            assert_eq!(ending, Ending::Free);
+            slot.end(ending);
         }
         caller.join().unwrap();
     });

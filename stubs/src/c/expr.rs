@@ -18,34 +18,121 @@ const BINARY: [(&str, u8); 10] = [
     ("%", 6),
 ];
 
-/// `None`: no such value.
-fn apply(operator: &str, a: i128, b: i128) -> Option<i128> {
-    let bits = || u32::try_from(b).ok().filter(|bits| *bits < 64);
-    match operator {
-        "|" => Some(a | b),
-        "^" => Some(a ^ b),
-        "&" => Some(a & b),
-        "<<" => a.checked_mul(1 << bits()?),
-        ">>" => Some(a >> bits()?),
-        "+" => a.checked_add(b),
-        "-" => a.checked_sub(b),
-        "*" => a.checked_mul(b),
-        "/" => a.checked_div(b),
-        _ => a.checked_rem(b),
+/// A value of one of C's integer types.
+#[derive(Clone, Copy)]
+struct Number {
+    value: i128,
+    /// 32 or 64.
+    bits: u32,
+    is_unsigned: bool,
+}
+
+impl Number {
+    /// The value as its type has it: what is above its bits is gone.
+    fn wrapped(self) -> Number {
+        let all = 1i128 << self.bits;
+        let value = self.value.rem_euclid(all);
+        let is_negative = !self.is_unsigned && value >= all / 2;
+        Number {
+            value: if is_negative { value - all } else { value },
+            ..self
+        }
+    }
+
+    /// `None`: a signed type that has not this value.
+    fn checked(self) -> Option<Number> {
+        let wrapped = self.wrapped();
+        (self.is_unsigned || wrapped.value == self.value).then_some(wrapped)
+    }
+
+    /// Of an enumerator, which has no more bits than it needs.
+    fn of_enumerator(value: i128) -> Number {
+        let least = [(32, false), (32, true), (64, false)];
+        let types = least.map(|(bits, is_unsigned)| Number {
+            value,
+            bits,
+            is_unsigned,
+        });
+        let found = types.iter().find(|ty| ty.wrapped().value == value);
+        found.copied().unwrap_or(Number {
+            value,
+            bits: 64,
+            is_unsigned: true,
+        })
     }
 }
 
+/// `None`: no such value.
+fn apply(operator: &str, a: Number, b: Number) -> Option<Number> {
+    if operator == "<<" || operator == ">>" {
+        let count = u32::try_from(b.value)
+            .ok()
+            .filter(|count| *count < a.bits)?;
+        let value = match operator {
+            "<<" => a.value << count,
+            _ => a.value >> count,
+        };
+        // gcc shifts into the sign.
+        return Some(Number { value, ..a }.wrapped());
+    }
+    let bits = a.bits.max(b.bits);
+    let is_unsigned = [a, b].iter().any(|n| n.is_unsigned && n.bits == bits);
+    let of = |value| Number {
+        value,
+        bits,
+        is_unsigned,
+    };
+    let [a, b] = [a, b].map(|n| of(n.value).wrapped().value);
+    let value = match operator {
+        "|" => a | b,
+        "^" => a ^ b,
+        "&" => a & b,
+        "+" => a.checked_add(b)?,
+        "-" => a.checked_sub(b)?,
+        // Of two numbers of 64 bits without a sign it can have more than 127.
+        "*" if is_unsigned => (a as u128).wrapping_mul(b as u128) as i128,
+        "*" => a.checked_mul(b)?,
+        "/" => a.checked_div(b)?,
+        _ => a.checked_rem(b)?,
+    };
+    of(value).checked()
+}
+
 /// The value of a literal: decimal, hexadecimal, octal or binary, perhaps with `u` and `l` behind.
-fn literal(text: &str) -> Option<i128> {
+/// A `long` has `long` bits.
+fn literal(text: &str, long: u32) -> Option<Number> {
     let digits = text.trim_end_matches(['u', 'U', 'l', 'L']);
+    let suffix = &text[digits.len()..];
     let (digits, radix) = match digits.as_bytes() {
         [b'0', b'x' | b'X', ..] => (&digits[2..], 16),
         [b'0', b'b' | b'B', ..] => (&digits[2..], 2),
         [b'0', _, ..] => (&digits[1..], 8),
         _ => (digits, 10),
     };
-    let value = u64::from_str_radix(digits, radix).ok()?;
-    Some(value.into())
+    let value = u64::from_str_radix(digits, radix).ok()?.into();
+    let says_unsigned = suffix.contains(['u', 'U']);
+    let least = match suffix.matches(['l', 'L']).count() {
+        0 => 32,
+        1 => long,
+        _ => 64,
+    };
+    let types = [(32, false), (32, true), (64, false), (64, true)];
+    let types = types.map(|(bits, is_unsigned)| Number {
+        value,
+        bits,
+        is_unsigned,
+    });
+    let found = types.iter().find(|ty| {
+        // A decimal one without `u` has a sign if there is such a type.
+        let may_be_unsigned = says_unsigned || radix != 10 || ty.bits == 64;
+        let may_be = ty.bits >= least
+            && match ty.is_unsigned {
+                true => may_be_unsigned,
+                false => !says_unsigned,
+            };
+        may_be && ty.wrapped().value == value
+    });
+    found.copied()
 }
 
 impl Parser<'_, '_> {
@@ -58,16 +145,11 @@ impl Parser<'_, '_> {
 
     /// A constant, of the integers that C has.
     pub(super) fn constant(&mut self, level: u32) -> Result<i128, Refusal> {
-        let start = self.place();
-        let value = self.operators(level, 1)?;
-        if value < i64::MIN.into() || value > u64::MAX.into() {
-            return Err(self.refusal(start, value.to_string(), "a constant of 64 bits"));
-        }
-        Ok(value)
+        Ok(self.operators(level, 1)?.value)
     }
 
     /// Operators that bind at least so tightly.
-    fn operators(&mut self, level: u32, least: u8) -> Result<i128, Refusal> {
+    fn operators(&mut self, level: u32, least: u8) -> Result<Number, Refusal> {
         self.nested(level)?;
         let mut value = self.operand(level)?;
         loop {
@@ -82,42 +164,47 @@ impl Parser<'_, '_> {
             let other = self.operators(level + 1, binds + 1)?;
             let made = apply(sign, value, other);
             value = made.ok_or_else(|| {
-                self.refusal(
-                    start,
-                    format!("{value} {sign} {other}"),
-                    "a constant of 64 bits",
-                )
+                let found = format!("{} {sign} {}", value.value, other.value);
+                self.refusal(start, found, "a constant that its type in C has")
             })?;
         }
     }
 
-    fn operand(&mut self, level: u32) -> Result<i128, Refusal> {
+    fn operand(&mut self, level: u32) -> Result<Number, Refusal> {
         self.nested(level)?;
+        let start = self.place();
         match self.peek() {
             Token::Sign("(") => {
                 self.next()?;
-                let value = self.constant(level + 1)?;
+                let value = self.operators(level + 1, 1)?;
                 self.expect(")", "\")\"")?;
                 Ok(value)
             }
             Token::Sign(sign @ ("-" | "+" | "~")) => {
                 self.next()?;
                 let value = self.operand(level + 1)?;
-                Ok(match sign {
-                    "-" => value.checked_neg().unwrap_or(i128::MAX),
-                    "~" => !value,
-                    _ => value,
+                let made = Number {
+                    value: match sign {
+                        "-" => -value.value,
+                        "~" => !value.value,
+                        _ => value.value,
+                    },
+                    ..value
+                };
+                made.checked().ok_or_else(|| {
+                    let found = format!("{sign} {}", value.value);
+                    self.refusal(start, found, "a constant that its type in C has")
                 })
             }
             Token::Number(text) => {
-                let value = literal(text);
+                let value = literal(text, 8 * self.scope.model.long as u32);
                 let value = value.ok_or_else(|| self.unexpected("an integer of 64 bits"))?;
                 self.next()?;
                 Ok(value)
             }
             Token::Word(name) if self.scope.constants.contains_key(name) => {
                 self.next()?;
-                Ok(self.scope.constants[name])
+                Ok(Number::of_enumerator(self.scope.constants[name]))
             }
             _ => Err(self.unexpected("an integer constant or an enumerator's name")),
         }

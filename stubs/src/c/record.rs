@@ -21,37 +21,43 @@ fn member_name(name: &str) -> Cow<'_, str> {
 /// The name of a member in C: what [`member_name`] made it of.
 pub(super) fn own_name(name: &str) -> &str {
     match name.strip_prefix('_') {
-        Some(rest) if !rest.is_empty() && !is_identifier(rest) => rest,
+        // No number: Go's keywords begin with a small letter.
+        Some(rest)
+            if rest.starts_with(|c: char| c.is_ascii_lowercase()) && !is_identifier(rest) =>
+        {
+            rest
+        }
         _ => name,
     }
 }
 
 impl<'a> Parser<'a, '_> {
-    /// `struct TAG`, or with a body.
-    pub(super) fn record(&mut self, level: u32) -> Result<Declared, Refusal> {
+    /// `struct TAG`, or with a body; and whether it has no tag.
+    pub(super) fn record(&mut self, level: u32) -> Result<(Declared, bool), Refusal> {
         let at = self.place();
         let is_union = self.peek() == Token::Word("union");
         self.next()?;
         let mut attributes = Attributes::default();
         self.attributes_into(&mut attributes)?;
         let tag = self.tag(if is_union { "union" } else { "struct" })?;
+        let pragma = self.pragma();
         if !self.take("{")? {
             let Some(tag) = tag else {
                 return Err(self.unexpected("a tag or \"{\""));
             };
-            return Ok(self.scope.completed(Declared::Incomplete(tag)));
+            return Ok((self.scope.completed(Declared::Incomplete(tag)), false));
         }
-        let pack = self.pack.last().copied().flatten();
         let mut members = Vec::new();
-        while !self.take("}")? {
+        while self.peek() != Token::Sign("}") {
             self.members(&mut members, level + 1)?;
         }
+        if self.pragma() != pragma {
+            let found = "another #pragma pack than at its beginning".to_owned();
+            return Err(self.refusal(self.place(), found, "one for the whole struct or union"));
+        }
+        self.next()?;
         self.attributes_into(&mut attributes)?;
-        let pack = match attributes.is_packed {
-            true => Some(1),
-            // No member is aligned to more.
-            false => pack.filter(|bytes| *bytes < 16),
-        };
+        let pack = Self::packing(attributes.is_packed, pragma, &mut members);
         let align = attributes.aligned;
         let is_plain = |member: &Member| member.bits.is_none() && member.align.is_none();
         let made = if !is_union && pack.is_none() && align.is_none() && members.iter().all(is_plain)
@@ -70,10 +76,41 @@ impl<'a> Parser<'a, '_> {
             Type::c(crate::signature::CType::Record(record))
         };
         let ty = Parser::built(at, made)?;
+        let has_tag = tag.is_some();
         if let Some(tag) = tag {
             self.define(at, tag, &ty)?;
         }
-        Ok(Declared::Object(ty))
+        Ok((Declared::Object(ty), !has_tag))
+    }
+
+    /// The `#pragma pack` that holds here.
+    fn pragma(&self) -> Option<u64> {
+        self.pack.last().copied().flatten()
+    }
+
+    /// What `packed` and a `#pragma pack` make of these members together.
+    ///
+    /// A pragma bounds a member's own alignment too, and the attribute does not. It lets bit-fields
+    /// lie across anything, whatever it bounds them to, and bounds those of a packed struct from
+    /// below. A [`Record`] has one word for both, so it is refused where they differ.
+    fn packing(is_packed: bool, pragma: Option<u64>, members: &mut [Member]) -> Option<u64> {
+        let Some(most) = pragma else {
+            return is_packed.then_some(1);
+        };
+        if most == 1 {
+            let aligned = members.iter_mut().filter(|member| member.bits.is_none());
+            aligned.for_each(|member| member.align = None);
+            return Some(1);
+        }
+        let is_plain = |member: &Member| member.bits.is_none() && member.align.is_none();
+        // Asked for is asked for, by every ABI; of itself nothing is aligned to more than 16.
+        let is_bounded = |member: &Member| member.ty.layout().is_some_and(|own| own.align > most);
+        match members.iter().all(is_plain) {
+            false => Some(most),
+            true if is_packed => Some(1),
+            true if most == 16 && !members.iter().any(is_bounded) => None,
+            true => Some(most),
+        }
     }
 
     fn define(&mut self, at: usize, tag: String, ty: &Type) -> Result<(), Refusal> {
@@ -103,7 +140,7 @@ impl<'a> Parser<'a, '_> {
         let mut specifiers = self.specifiers(level)?;
         if self.peek() == Token::Sign(";") {
             let Some(ty) = self.unnamed_record(&specifiers) else {
-                return Err(self.unexpected("a member's name"));
+                return Err(self.unexpected("a member's name, or a struct or union without tag"));
             };
             members.push(Member::new("_", ty));
             return self.next();

@@ -14,6 +14,8 @@ pub(super) struct Specifiers {
     pub(super) at: usize,
     base: Declared,
     pub(super) is_typedef: bool,
+    /// They define a struct or union without a tag.
+    is_untagged: bool,
     pub(super) attributes: Attributes,
 }
 
@@ -192,6 +194,7 @@ impl<'a> Parser<'a, '_> {
             at,
             base: Declared::Void,
             is_typedef: false,
+            is_untagged: false,
             attributes: Attributes::default(),
         };
         let mut keywords: Vec<&'static str> = Vec::new();
@@ -215,7 +218,8 @@ impl<'a> Parser<'a, '_> {
                 made.is_typedef = true;
                 self.next()?;
             } else if ["struct", "union"].contains(&word) && !has_type {
-                whole = Some(self.record(level)?);
+                let (declared, is_untagged) = self.record(level)?;
+                (whole, made.is_untagged) = (Some(declared), is_untagged);
             } else if word == "enum" && !has_type {
                 whole = Some(self.enumeration(level)?);
             } else if let Some(known) = self.known(word).filter(|_| !has_type) {
@@ -279,13 +283,11 @@ impl<'a> Parser<'a, '_> {
         }
     }
 
-    /// The struct or union that specifiers name or define, if it has no name of its own.
+    /// The struct or union that specifiers define, if it has no tag: without a declarator its
+    /// members are the outer one's. One with a tag, or the name of one, declares no member in C.
     pub(super) fn unnamed_record(&self, specifiers: &Specifiers) -> Option<Type> {
         match &specifiers.base {
-            Declared::Object(ty) => match ty.kind() {
-                Kind::Struct(_) | Kind::C(CType::Record(_)) => Some(ty.clone()),
-                _ => None,
-            },
+            Declared::Object(ty) if specifiers.is_untagged => Some(ty.clone()),
             _ => None,
         }
     }

@@ -1,6 +1,7 @@
 //! Types and prototypes as text of C.
 #![forbid(unsafe_code)]
 
+use std::collections::HashSet;
 use std::fmt::Write;
 
 use super::parse::is_pointee;
@@ -107,6 +108,31 @@ pub fn spell_function(
     Ok(text)
 }
 
+/// The names of a struct's members.
+struct Names<'a> {
+    all: HashSet<&'a str>,
+    /// How many are `_`.
+    blanks: usize,
+}
+
+impl<'a> Names<'a> {
+    fn of(names: impl Iterator<Item = &'a str> + Clone) -> Names<'a> {
+        Names {
+            blanks: names.clone().filter(|name| *name == "_").count(),
+            all: names.collect(),
+        }
+    }
+
+    /// A name of member `n` that no other one has.
+    fn other(&self, prefix: &str, n: usize) -> String {
+        let mut name = format!("{prefix}{n}");
+        while self.all.contains(&*name) {
+            name.push('_');
+        }
+        name
+    }
+}
+
 struct Writer<'a> {
     model: &'a DataModel,
     text: &'a mut String,
@@ -189,9 +215,9 @@ impl Writer<'_> {
             }
             Kind::Struct(fields) => {
                 self.text.push_str("struct {");
-                let names: Vec<&str> = fields.iter().map(|field| &*field.name).collect();
+                let names = Names::of(fields.iter().map(|field| &*field.name));
                 for (n, field) in fields.iter().enumerate() {
-                    self.member(&field.ty, &names, n)?;
+                    self.member(&field.ty, &names, &field.name, n)?;
                     self.text.push(';');
                 }
                 self.text.push_str(" }");
@@ -208,9 +234,9 @@ impl Writer<'_> {
         } else {
             "struct {"
         });
-        let names: Vec<&str> = record.members.iter().map(|member| &*member.name).collect();
+        let names = Names::of(record.members.iter().map(|member| &*member.name));
         for (n, member) in record.members.iter().enumerate() {
-            self.member(&member.ty, &names, n)?;
+            self.member(&member.ty, &names, &member.name, n)?;
             if let Some(bits) = member.bits {
                 let _ = write!(self.text, " : {bits}");
             }
@@ -235,14 +261,13 @@ impl Writer<'_> {
     }
 
     /// Member `n`, with its name if C can have it.
-    fn member(&mut self, ty: &Type, names: &[&str], n: usize) -> Written {
+    fn member(&mut self, ty: &Type, names: &Names<'_>, name: &str, n: usize) -> Written {
         let is_record = matches!(ty.underlying(), Kind::Struct(_) | Kind::C(CType::Record(_)));
-        let name = own_name(names[n]);
-        let name = match name {
+        let name = match own_name(name) {
             "_" if is_record => String::new(),
-            "_" if names.iter().filter(|name| **name == "_").count() > 1 => format!("_{n}"),
-            _ if is_reserved(name) || !name.is_ascii() => format!("m{n}"),
-            _ => name.to_owned(),
+            "_" if names.blanks > 1 => names.other("_", n),
+            name if is_reserved(name) || !name.is_ascii() => names.other("m", n),
+            name => name.to_owned(),
         };
         self.text.push(' ');
         self.declaration(ty, &name)

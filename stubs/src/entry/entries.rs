@@ -189,7 +189,7 @@ impl Entries {
     ///
     /// # Errors
     /// A type that `abi` can't pass, arguments or results past the limit, an ABI of another machine
-    /// or without entries (`tail`); no memory for code.
+    /// or without entries (`tail`); no memory for code; a forked child.
     pub fn point(&self, signature: &Signature, abi: Abi) -> Result<EntryPoint, StubError> {
         let key = EntryKey::new(signature, abi, self.0.options.frame_limit)?;
         self.point_of(key, signature, abi, abi)
@@ -202,6 +202,7 @@ impl Entries {
         abi: Abi,
         layout: Abi,
     ) -> Result<EntryPoint, StubError> {
+        StubError::check_fork(self.0.stubs.gate())?;
         Ok(EntryPoint(Arc::new(Point {
             entries: self.0.clone(),
             code: self.0.code(&key)?,
@@ -211,8 +212,11 @@ impl Entries {
         })))
     }
 
-    /// The figures now.
+    /// The figures now; in a forked child none, since they are counted under locks.
     pub fn stats(&self) -> EntryStats {
+        if self.0.stubs.gate().is_forked() {
+            return EntryStats::default();
+        }
         let [go, native] = [&self.0.go, &self.0.native].map(|pool| pool.stats());
         let bytes = |code: &Arc<Code>| code.bytes();
         let (jumps, jump_bytes) = {

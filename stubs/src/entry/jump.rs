@@ -15,7 +15,7 @@
 //!   written;
 //! * fewer than two integer argument registers are left;
 //! * types that are not the same for both compilers beyond doubt: scalars of less than 32 bits as
-//!   arguments, of which Rust's compiler wants an extension that x86-64's ABI does not demand of
+//!   arguments, also as all that a struct has, of which Rust's compiler wants an extension that x86-64's ABI does not demand of
 //!   callers; what C has and Go has not; complex numbers.
 #![expect(unsafe_code, reason = "functions that generated code jumps to")]
 
@@ -140,8 +140,14 @@ fn registers(signature: &Signature, abi: Abi) -> Option<[&'static str; 2]> {
 /// that the ABI leaves open.
 fn is_same(ty: &Type, is_alone: bool) -> bool {
     match ty.underlying() {
-        Kind::Struct(fields) => fields.iter().all(|field| is_same(&field.ty, false)),
-        Kind::Array(_, element) => is_same(element, false),
+        Kind::Struct(fields) => {
+            let has_bytes = |ty: &Type| ty.layout().is_none_or(|layout| layout.size > 0);
+            let members = fields.iter().filter(|field| has_bytes(&field.ty)).count();
+            // To Rust's compiler a struct of one scalar is that scalar, unless it is `repr(C)`.
+            let is_alone = is_alone && members == 1;
+            fields.iter().all(|field| is_same(&field.ty, is_alone))
+        }
+        Kind::Array(length, element) => is_same(element, is_alone && *length == 1),
         Kind::Bool | Kind::Int8 | Kind::Int16 | Kind::Uint8 | Kind::Uint16 => !is_alone,
         Kind::Int
         | Kind::Int32

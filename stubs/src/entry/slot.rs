@@ -9,7 +9,9 @@
 //! * The code that a call came by may be another callback's, if the slot was freed and given away
 //!   while the call was on its way: the veneer was read before the state. So a call also brings the
 //!   number of its code, and is late unless that is the slot's.
-//! * A veneer that jumps is read by the entry and reads nothing, so its number says it all.
+//! * A veneer that jumps is read by the entry and reads nothing, so its number says it all. What it
+//!   leads to reads the state late, so it compares the number before it writes to the state: the
+//!   state of a callback of one thread is written by that thread alone.
 //! * The handler is read after the state, which veneers load with acquire ordering. So it is that
 //!   of the generation that the call has seen, or of a later one; and then the call is not entered.
 #![expect(
@@ -189,6 +191,12 @@ impl Slot {
     /// What is entered is [left](Slot::leave).
     #[inline]
     pub(super) unsafe fn enter(&self, seen: u64, code: u64) -> Result<&Target, Late> {
+        // Before anything is written: a function that was jumped to reads `seen` late, so that may
+        // be the state of a callback of one thread that has taken the slot meanwhile, and that
+        // thread alone counts its calls. Its code, which is stored before its state, is another.
+        if self.code.load(Ordering::Relaxed) != code {
+            return Err(Late);
+        }
         self.state.enter(seen)?;
         // What was read before the state may have been another generation's.
         if self.code.load(Ordering::Relaxed) != code {

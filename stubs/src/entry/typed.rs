@@ -17,6 +17,7 @@ use super::error::CallbackTypeError;
 use super::handler::Callee;
 use super::jump::{self, AllThreads, OneThread, closure_type};
 use super::options::CallbackOptions;
+use crate::StubError;
 use crate::function::{Enter, FunctionType, Mismatch, TypedClosure, check};
 use crate::lock::lock;
 
@@ -94,6 +95,7 @@ where
     F: FunctionType,
     C: TypedClosure<F>,
 {
+    StubError::check_fork(point.0.entries.stubs.gate())?;
     let landing = Closures::landing::<E, F, C>(point)?;
     Ok((landing, Checked(closure, PhantomData)))
 }

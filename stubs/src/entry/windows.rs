@@ -168,8 +168,11 @@ impl WindowsCallbacks {
         self.no_roll_back = true;
     }
 
-    /// Distinct functions so far.
+    /// Distinct functions so far; in a forked child none, since they are counted under a lock.
     pub fn len(&self) -> usize {
+        if self.entries.0.stubs.gate().is_forked() {
+            return 0;
+        }
         lock(&self.table).len()
     }
 
@@ -193,6 +196,7 @@ impl WindowsCallbacks {
         function: Function,
         cdecl: bool,
     ) -> Result<usize, WindowsError> {
+        StubError::check_fork(self.entries.0.stubs.gate())?;
         let abi = function.abi;
         if abi.family() != Family::Go || abi.arch() != self.caller.arch() {
             return Err(WindowsError::OtherAbi {
@@ -222,12 +226,15 @@ impl WindowsCallbacks {
         #[cfg(not(feature = "faults"))]
         // SAFETY: I5: the caller's promise.
         let made = unsafe { SharedCallback::function(&point, options, function)? };
+        let made = Arc::new(made);
         let mut table = lock(&self.table);
         if table.len() >= MOST_CALLBACKS && !table.contains_key(&known) {
             return Err(WindowsError::TooMany);
         }
-        // The first one stays, if another thread made the same.
-        Ok(table.entry(known).or_insert(Arc::new(made)).address())
+        // The first one stays, if another thread made the same. Then this one is dropped behind the
+        // lock.
+        let first = table.entry(known).or_insert_with(|| made.clone());
+        Ok(first.address())
     }
 }
 

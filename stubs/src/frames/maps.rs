@@ -117,10 +117,14 @@ impl StackMaps {
     /// # Safety
     /// Until the result is dropped:
     /// * the code keeps frame pointers, and `maps` are its stack maps;
+    /// * it makes tail calls only to functions that take as many bytes of arguments on the stack as
+    ///   their caller;
     /// * it calls other code than what is registered only through exit stubs, which link an
     ///   [`ExitRecord`](super::ExitRecord) of their own frame to the [`Stack`] that they run on,
     ///   which exists;
     /// * while frames are walked, it runs on no stack, but for frames that wait for an exit stub.
+    ///
+    /// And when the result is dropped, no frame of the code is on a stack.
     pub unsafe fn add<S: IntoIterator<Item = u32>>(
         &self,
         code: Range<usize>,

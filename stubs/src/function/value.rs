@@ -20,9 +20,32 @@ pub unsafe trait CValue: Copy + 'static {
 }
 
 /// What a function returns: nothing, or a [`CValue`].
-pub trait CResult: 'static {
+///
+/// It is sealed, since a result is taken from memory as a value of its type: what a type's bytes
+/// may be is the promise of [`CValue`].
+///
+/// ```compile_fail,E0277
+/// use fing_stubs::{Type, function::CResult};
+/// struct Text(&'static str);
+/// impl CResult for Text {
+///     fn c_type() -> Option<Type> {
+///         Some(Type::int64())
+///     }
+/// }
+/// ```
+pub trait CResult: sealed::CResult + 'static {
     /// The C type; `None` for `()`.
     fn c_type() -> Option<Type>;
+}
+
+mod sealed {
+    use super::CValue;
+
+    pub trait CResult {}
+
+    impl CResult for () {}
+
+    impl<T: CValue> CResult for T {}
 }
 
 impl CResult for () {
@@ -190,6 +213,33 @@ pub fn structure(name: &str, members: &[(&str, Type)]) -> Type {
 /// fing_stubs::c_struct!(Small { a: u32, b: u8 });
 /// ```
 ///
+/// Whatever the macros of the program are called:
+///
+/// ```compile_fail,E0080
+/// macro_rules! assert {
+///     ($($anything:tt)*) => {};
+/// }
+/// #[derive(Clone, Copy)]
+/// #[repr(C, packed)]
+/// struct Packed {
+///     a: i8,
+///     b: i32,
+/// }
+/// fing_stubs::c_struct!(Packed { a: i8, b: i32 });
+/// ```
+///
+/// A union, of which a value may not be all of any member:
+///
+/// ```compile_fail,E0133
+/// #[repr(C)]
+/// #[derive(Clone, Copy)]
+/// union Word {
+///     a: u64,
+///     nothing: (),
+/// }
+/// fing_stubs::c_struct!(Word { a: u64 });
+/// ```
+///
 /// A member is of another type:
 ///
 /// ```compile_fail,E0308
@@ -210,20 +260,30 @@ macro_rules! c_struct {
             $(
                 let own = ::core::mem::align_of::<$ty>();
                 let at = end.next_multiple_of(own);
-                assert!(
+                ::core::assert!(
                     ::core::mem::offset_of!($name, $member) == at,
-                    concat!(stringify!($name), ".", stringify!($member), " is not where C has it"),
+                    ::core::concat!(
+                        ::core::stringify!($name),
+                        ".",
+                        ::core::stringify!($member),
+                        " is not where C has it",
+                    ),
                 );
                 end = at + ::core::mem::size_of::<$ty>();
                 if own > align {
                     align = own;
                 }
                 let _: fn(&$name) -> *const $ty = |value| &raw const value.$member;
+                // Of a union this is unsafe, so it is refused: it may have fewer bytes.
+                let _: fn(&$name) -> $ty = |value| value.$member;
             )*
-            assert!(
+            ::core::assert!(
                 ::core::mem::size_of::<$name>() == end.next_multiple_of(align)
                     && ::core::mem::align_of::<$name>() == align,
-                concat!(stringify!($name), " has not the size or alignment that C gives it"),
+                ::core::concat!(
+                    ::core::stringify!($name),
+                    " has not the size or alignment that C gives it",
+                ),
             );
         };
         // SAFETY: I5: each member is a `CValue`, at the place that C has it at, and there is
@@ -233,9 +293,9 @@ macro_rules! c_struct {
                 static TYPE: ::std::sync::OnceLock<$crate::Type> = ::std::sync::OnceLock::new();
                 let make = || {
                     let members = [$(
-                        (stringify!($member), <$ty as $crate::function::CValue>::c_type()),
+                        (::core::stringify!($member), <$ty as $crate::function::CValue>::c_type()),
                     )*];
-                    $crate::function::structure(stringify!($name), &members)
+                    $crate::function::structure(::core::stringify!($name), &members)
                 };
                 TYPE.get_or_init(make).clone()
             }

@@ -5,7 +5,7 @@ use super::homogeneous::homogeneous as homogeneous_members;
 use super::leaves::{Leaf, Scalar, leaves};
 use super::{Class, Part, Position, Rest, Subject, Way};
 use crate::abi::{NativeConvention, Pair, RegClass};
-use crate::signature::{CType, Kind, Type, WORD, round_up};
+use crate::signature::{CType, DataModel, Kind, Type, WORD, round_up};
 
 /// Most bytes of a value in two registers.
 const TWO_WORDS: u64 = 2 * WORD;
@@ -14,6 +14,12 @@ const ST0: &str = "it comes back in the x87 register st0, which generated code c
 
 const ALL_CLASSES: &str =
     "the order of the union's members, a long double, a float and an integer, decides its class";
+
+const EMPTY_ARRAY: &str =
+    "compilers differ on whether an array of length 0 behind floats makes them an integer";
+
+const MISPLACED: &str = "compilers differ on a member of a packed struct that lies at no multiple \
+                         of its alignment while all scalars in it do";
 
 /// System V: each eightbyte in a register of its class, all or none.
 pub(super) fn eightbytes(subject: &Subject<'_>) -> Result<Class, &'static str> {
@@ -48,10 +54,54 @@ pub(super) fn eightbytes(subject: &Subject<'_>) -> Result<Class, &'static str> {
     if is_memory {
         return Ok(Class::none(memory));
     }
+    if let Some(why) = disputed(&native.data, subject.ty, 0, &leaves) {
+        return Err(why);
+    }
     if is_one_vector(&leaves) {
         return Ok(Class::one(subject.whole(RegClass::Float), memory));
     }
     Ok(Class::one(eightbyte_parts(&leaves, layout.size), memory))
+}
+
+/// Why compilers differ on the classes of a part of a value, if they do. They have two words, and
+/// each scalar lies at a multiple of its alignment.
+///
+/// gcc looks for scalars that lie elsewhere, where clang looks for members; and gcc merges the class
+/// of an array's elements into an eightbyte that it begins in, however many they are.
+fn disputed(model: &DataModel, ty: &Type, at: u64, all: &[Leaf]) -> Option<&'static str> {
+    match ty.underlying() {
+        Kind::Array(0, elem) => {
+            let word = at / WORD * WORD..(at / WORD + 1) * WORD;
+            let is_there = |leaf: &Leaf| leaf.off < word.end && leaf.off + leaf.size > word.start;
+            let prevails = all.iter().any(|leaf| is_there(leaf) && !leaf.is_float());
+            let mut elements = leaves(model, elem, usize::MAX).into_iter();
+            let matters = at != word.start && !prevails && elements.any(|leaf| !leaf.is_float());
+            matters.then_some(EMPTY_ARRAY)
+        }
+        Kind::Array(length, elem) => {
+            let size = model.layout(elem)?.size;
+            // Elements without bytes are all at one place.
+            let different = if size == 0 { 1 } else { *length };
+            (0..different).find_map(|n| disputed(model, elem, at + n * size, all))
+        }
+        Kind::Struct(_) | Kind::C(CType::Record(_)) => {
+            let members = model.members(ty).into_iter();
+            let mut whole = members.filter(|member| member.bits.is_none());
+            whole.find_map(|member| {
+                let at = at + member.offset;
+                let has_parts = matches!(
+                    member.ty.underlying(),
+                    Kind::Array(..) | Kind::Struct(_) | Kind::C(CType::Record(_))
+                );
+                let align = model.layout(member.ty)?.align;
+                if has_parts && !at.is_multiple_of(align) {
+                    return Some(MISPLACED);
+                }
+                disputed(model, member.ty, at, all)
+            })
+        }
+        _ => None,
+    }
 }
 
 /// Nothing but a `long double`, in structs and unions or not.
