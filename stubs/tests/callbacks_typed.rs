@@ -235,7 +235,6 @@ fn layouts_that_are_not_rusts_are_refused() {
     }
 }
 
-/// Late, by another thread, and panicking: as for closures that see their call.
 /// To Rust's compiler the argument is the scalar, which it wants extended; C's callers leave above
 /// a struct's bytes what was there.
 #[test]
@@ -283,6 +282,7 @@ fn a_struct_of_one_small_scalar_is_not_jumped_to() {
     }
 }
 
+/// Late, by another thread, and panicking: as for closures that see their call.
 #[test]
 fn they_live_as_all_callbacks() {
     let reports = Arc::new(Mutex::new(Vec::new()));
