@@ -84,7 +84,8 @@ pub struct Var {
     /// it that does not just copy it.
     pub boxed: bool,
     pub(crate) captured: bool,
-    /// It is assigned to after its declaration.
+    /// It is assigned to after its declaration, and not only between iterations of its loop, which
+    /// is when the next iteration's variable gets its value.
     pub(crate) assigned: bool,
     pub(crate) used: bool,
 }

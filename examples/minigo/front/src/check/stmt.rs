@@ -82,7 +82,7 @@ impl Checker {
                 self.stmts(inner.init.as_slice())?;
                 let mut cond = inner.cond.iter();
                 cond.try_for_each(|cond| self.condition(cond))?;
-                self.stmts(inner.post.as_slice())?;
+                self.between_iterations(inner)?;
                 self.block(&inner.body)?;
                 Ok(inner.cond.is_none())
             }
@@ -237,6 +237,27 @@ impl Checker {
             self.var(var).assigned = true;
         }
         Ok(Some(operand.ty))
+    }
+
+    /// The statement behind the body assigns to variables of the next iteration. Those of this one
+    /// stay as they are, unless something else changes them.
+    fn between_iterations(&mut self, of: &For) -> Checked<()> {
+        let names = match of.init.as_ref().map(|init| &init.kind) {
+            Some(StmtKind::Define(names, _)) => &**names,
+            _ => &[],
+        };
+        let declared = |name: &Expr| match self.out.uses.get(&name.id) {
+            Some(Entity::Var(var)) if !self.out.vars[var.0 as usize].assigned => Some(*var),
+            _ => None,
+        };
+        let stay: Vec<VarId> = names.iter().filter_map(declared).collect();
+        self.stmts(of.post.as_slice())?;
+        for id in stay {
+            let var = self.var(id);
+            // A literal in the statement may see the variable before it is assigned to.
+            var.assigned &= var.captured;
+        }
+        Ok(())
     }
 
     fn op_assign(&mut self, pos: Pos, op: &str, to: &Expr, value: &Expr) -> Checked<()> {
