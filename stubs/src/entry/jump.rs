@@ -15,8 +15,8 @@
 //!   written;
 //! * fewer than two integer argument registers are left;
 //! * types that are not the same for both compilers beyond doubt: scalars of less than 32 bits as
-//!   arguments, also as all that a struct has, of which Rust's compiler wants an extension that x86-64's ABI does not demand of
-//!   callers; what C has and Go has not; complex numbers.
+//!   arguments, also as all that a struct has, of which Rust's compiler wants an extension that
+//!   x86-64's ABI does not demand of callers; what C has and Go has not; complex numbers.
 #![expect(unsafe_code, reason = "functions that generated code jumps to")]
 
 use std::any::TypeId;
