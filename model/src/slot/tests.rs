@@ -10,7 +10,7 @@
 //! | `leave` never returns `Free` | `freed_once_whoever_is_last`, `who_waits_is_told` |
 //! | `close` returns `Free` whatever calls there are | these two, `a_call_never_finds_...` |
 //! | `leave` with `Relaxed` | all but `closed_once` |
-//! | `enter_alone` with `Relaxed`; `Slot::jump`, here, compares no code | `a_late_jump_leaves_...` |
+//! | `enter_alone` with `Relaxed`; `Slot::jump`, here, without code | `a_late_jump_leaves_...` |
 #![forbid(unsafe_code)]
 
 use std::sync::Arc as Count;

@@ -44,8 +44,8 @@
 //!   programs of Windows an `int`, and refused where that has not the bits.
 //! * A member whose name is one of Go's keywords gets a `_` before it, as cgo has it.
 //! * Constants have C's types: `~0u` is 4294967295, and `0xffffffff + 1` is 0.
-//! * A struct inside another, without a member's name, gives that its members if it has no tag. With
-//!   a tag it declares no member in C, and is refused.
+//! * A struct inside another, without a member's name, gives that its members if it has no tag.
+//!   With a tag it declares no member in C, and is refused.
 //! * Where `#pragma pack` and `packed` differ, which is for bit-fields and members that are
 //!   `aligned`, only `#pragma pack(1)` is read; neither is one that changes inside a struct.
 //! * Attributes that don't change how a value travels are read and forgotten; others are refused.

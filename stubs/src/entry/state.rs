@@ -106,8 +106,8 @@ impl State {
         if word & CLOSED != 0 || !is_own() {
             return Err(Late);
         }
-        // Release: a late call by another thread that reads this word compares what was put into the
-        // slot before it was opened.
+        // Release: a late call by another thread that reads this word compares what was put into
+        // the slot before it was opened.
         self.0.store(word + 1, Ordering::Release);
         Ok(Entered(word))
     }

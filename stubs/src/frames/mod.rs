@@ -6,8 +6,8 @@
 //!
 //! * Generated code is compiled with Cranelift's flag `preserve_frame_pointers`.
 //! * Its tail calls (`return_call`) are of functions that take as many bytes of arguments on the
-//!   stack as their caller does, mostly none. Another one moves the place from which the walk counts
-//!   the slots of the frame below; the walk can't see that, and finds other words there.
+//!   stack as their caller does, mostly none. Another one moves the place from which the walk
+//!   counts the slots of the frame below; the walk can't see that, and finds other words there.
 //! * It calls the host through *exit stubs* only. One links an [`ExitRecord`] in its own frame to
 //!   the [`Stack`] that it runs on, calls the host, and unlinks the record.
 //! * From an exit record the frame pointers lead to the frames of generated code that are waiting

@@ -66,8 +66,8 @@ pub(super) fn eightbytes(subject: &Subject<'_>) -> Result<Class, &'static str> {
 /// Why compilers differ on the classes of a part of a value, if they do. They have two words, and
 /// each scalar lies at a multiple of its alignment.
 ///
-/// gcc looks for scalars that lie elsewhere, where clang looks for members; and gcc merges the class
-/// of an array's elements into an eightbyte that it begins in, however many they are.
+/// gcc looks for scalars that lie elsewhere, where clang looks for members; and gcc merges the
+/// class of an array's elements into an eightbyte that it begins in, however many they are.
 fn disputed(model: &DataModel, ty: &Type, at: u64, all: &[Leaf]) -> Option<&'static str> {
     match ty.underlying() {
         Kind::Array(0, elem) => {
