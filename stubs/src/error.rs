@@ -45,7 +45,7 @@ pub enum StubError {
     },
     /// The caller's: the frame is past the configured limit.
     #[error(
-        "stub for {}: the frame is {found} bytes, wanted at most {limit} (the cache's frame limit)",
+        "stub for {}: the frame is {found} bytes, wanted at most {limit} (the frame limit)",
         short(.signature)
     )]
     FrameTooLarge {
@@ -131,8 +131,8 @@ pub enum StubError {
     /// The environment's: no memory to run code from.
     #[error(
         "executable memory: {operation} failed: {source} \
-         (to do without generated code, choose CodePolicy::Interpret \
-         or CodePolicy::GenerateOrInterpret)"
+         (a cache does without generated code under CodePolicy::Interpret \
+         and CodePolicy::GenerateOrInterpret)"
     )]
     ExecutableMemory {
         /// The system call or step.

@@ -797,10 +797,28 @@ fn hostile_texts() {
         let _ = write!(text, "typedef struct {{ t{} a, b; }} t{n};", n - 1);
     }
     let error = c.declare(&text).unwrap_err();
-    assert!(
-        error.to_string().contains("more than 1048576 types"),
-        "{error}"
-    );
+    let too_many = "more than 1048576 types";
+    assert!(error.to_string().contains(too_many), "{error}");
+    // What is defined again is compared, and that counts.
+    for again in ["typedef a16 X; typedef b16 X;", "void f(a16); void f(b16);"] {
+        let mut text = String::new();
+        for name in ["a", "b"] {
+            let _ = write!(text, "typedef struct {{ int a, b; }} {name}0;");
+            for n in 1..17 {
+                let _ = write!(
+                    text,
+                    "typedef struct {{ {name}{} a, b; }} {name}{n};",
+                    n - 1
+                );
+            }
+        }
+        let mut c = declarations(Convention::SystemV);
+        c.declare(&format!("{text}{again}{again}")).unwrap();
+        let error = c.declare(&again.repeat(20_000)).unwrap_err();
+        assert!(error.to_string().contains(too_many), "{error}");
+        // A copy of the same type is not looked at.
+        c.declare(&"typedef a16 Y;".repeat(20_000)).unwrap();
+    }
 }
 
 /// gcc reads each text of the table, with the size and alignment that fing gives the type.

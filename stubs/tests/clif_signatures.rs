@@ -379,12 +379,12 @@ fn what_they_pass_in_other_places_is_refused() {
 
 #[test]
 fn what_has_no_type_purpose_or_convention_is_refused() {
-    let types = "wanted i8 to i128, f32, f64 or a vector of them of 8 or 16 bytes";
+    let types_wanted = "wanted i8 to i128, f32, f64 or a vector of them of 8 or 16 bytes";
     for (text, wanted) in [
-        ("i8, f16", format!("parameter 1 is f16, {types}")),
-        ("-> f128", format!("result 0 is f128, {types}")),
-        ("i8x4", format!("parameter 0 is i8x4, {types}")),
-        ("i64x4", format!("parameter 0 is i64x4, {types}")),
+        ("i8, f16", format!("parameter 1 is f16, {types_wanted}")),
+        ("-> f128", format!("result 0 is f128, {types_wanted}")),
+        ("i8x4", format!("parameter 0 is i8x4, {types_wanted}")),
+        ("i64x4", format!("parameter 0 is i64x4, {types_wanted}")),
     ] {
         let wanted = format!("CLIF signature: {wanted}");
         assert_eq!(converted(X86_64, SYSTEM_V, text), wanted);
@@ -424,6 +424,11 @@ fn what_has_no_type_purpose_or_convention_is_refused() {
         error.to_string(),
         format!("CLIF signature: result 0 is i64 vmctx, {wanted}")
     );
+    // Cranelift has no text for it.
+    clif.returns = vec![AbiParam::new(types::INVALID)];
+    let error = ClifSignature::new(&clif, &target).convert().unwrap_err();
+    let wanted = format!("CLIF signature: result 0 is types::INVALID, {types_wanted}");
+    assert_eq!(error.to_string(), wanted);
 }
 
 #[test]

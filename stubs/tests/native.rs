@@ -429,7 +429,7 @@ fn refusals() {
     assert_eq!(
         message("func(int) [20000]int"),
         "stub for func(int) ([20000]int): the frame is 160000 bytes, wanted at most 131072 (the \
-         cache's frame limit)"
+         frame limit)"
     );
     let error = StubCache::new(CacheOptions::default().arena_capacity(usize::MAX / 2)).unwrap_err();
     assert!(

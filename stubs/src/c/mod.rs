@@ -92,6 +92,10 @@ impl Prototype {
         self.name.as_deref()
     }
 
+    fn types(&self) -> impl Iterator<Item = &Type> {
+        self.params.iter().chain(&self.result)
+    }
+
     /// Its parameters, those before `...`.
     pub fn params(&self) -> &[Type] {
         &self.params
@@ -323,10 +327,13 @@ impl Parser<'_, '_> {
 
     /// Repeating the same definition is allowed, as in C.
     fn define_type(&mut self, at: usize, name: &str, new: Declared) -> Result<(), Refusal> {
-        let known = self.scope.types.get(name);
-        let is_same = match (known, &new) {
+        let known = self.scope.types.get(name).cloned();
+        let is_same = match (&known, &new) {
             (None, _) => true,
-            (Some(Declared::Object(known)), Declared::Object(new)) => known == new,
+            (Some(Declared::Object(known)), Declared::Object(new)) => {
+                self.looked_at(known, new)?;
+                known == new
+            }
             (Some(Declared::Incomplete(known)), Declared::Incomplete(new)) => known == new,
             (Some(Declared::Incomplete(tag)), Declared::Object(new)) => {
                 self.scope.tags.get(tag) == Some(new)
@@ -343,15 +350,24 @@ impl Parser<'_, '_> {
 
     fn declare_function(&mut self, at: usize, new: Prototype) -> Result<(), Refusal> {
         let name = new.name.clone().unwrap_or_default();
-        match self.scope.functions.get(&name) {
-            Some(known) if *known != new => {
+        if let Some(known) = self.scope.functions.get(&name).cloned() {
+            for (known, new) in known.types().zip(new.types()) {
+                self.looked_at(known, new)?;
+            }
+            if known != new {
                 let found = "another prototype of the same function".to_owned();
-                Err(self.refusal(at, found, "the same one"))
+                return Err(self.refusal(at, found, "the same one"));
             }
-            _ => {
-                self.scope.functions.insert(name, new);
-                Ok(())
-            }
+        }
+        self.scope.functions.insert(name, new);
+        Ok(())
+    }
+
+    /// Counts what is looked at to compare two types: all parts of both, unless they are one type.
+    fn looked_at(&mut self, known: &Type, new: &Type) -> Result<(), Refusal> {
+        match known.is_shared_with(new) {
+            true => Ok(()),
+            false => self.counted(new.weight()),
         }
     }
 }

@@ -156,9 +156,9 @@ impl<'a, 's> Parser<'a, 's> {
         Ok(())
     }
 
-    /// Counts a type, so that a long text is refused before all of it is kept.
-    pub(super) fn counted(&mut self) -> Result<(), Refusal> {
-        self.types += 1;
+    /// Counts types, so that a long text is refused before all of it is kept, or compared.
+    pub(super) fn counted(&mut self, types: u64) -> Result<(), Refusal> {
+        self.types = self.types.saturating_add(types);
         if self.types > MAX_WEIGHT {
             return Parser::built(self.at, Err(TypeError::TooHeavy));
         }
@@ -186,7 +186,7 @@ impl<'a, 's> Parser<'a, 's> {
         self.nested(level)?;
         let (start, mut pointers) = (self.at, 0);
         while self.take("*")? {
-            self.counted()?;
+            self.counted(1)?;
             pointers += 1;
             self.qualifiers()?;
         }
@@ -238,7 +238,7 @@ impl<'a, 's> Parser<'a, 's> {
     }
 
     fn length(&mut self, level: u32) -> Result<Option<u64>, Refusal> {
-        self.counted()?;
+        self.counted(1)?;
         self.qualifiers()?;
         if self.take("]")? {
             return Ok(None);

@@ -189,7 +189,7 @@ impl<'a> Parser<'a, '_> {
             member.bits = bits;
             member.align = specifiers.attributes.aligned;
             members.push(member);
-            self.counted()?;
+            self.counted(1)?;
             if self.take(";")? {
                 return Ok(());
             }
@@ -229,7 +229,7 @@ impl<'a> Parser<'a, '_> {
                 return Err(self.refusal(at, found, "one"));
             }
             next += 1;
-            self.counted()?;
+            self.counted(1)?;
             if self.peek() != Token::Sign("}") {
                 self.expect(",", "\",\" or \"}\"")?;
             }

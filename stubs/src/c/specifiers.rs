@@ -188,7 +188,7 @@ impl<'a> Parser<'a, '_> {
     /// All that stands before a declarator: a type, and words that say nothing about it.
     pub(super) fn specifiers(&mut self, level: u32) -> Result<Specifiers, Refusal> {
         self.nested(level)?;
-        self.counted()?;
+        self.counted(1)?;
         let at = self.place();
         let mut made = Specifiers {
             at,

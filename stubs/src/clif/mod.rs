@@ -171,13 +171,13 @@ impl<'a> ClifSignature<'a> {
         if !is_passed {
             return Err(ClifError::Purpose {
                 role,
-                found: value.to_string(),
+                found: shown(value),
             });
         }
         let Some(plain) = plain_type(value) else {
             return Err(ClifError::Type {
                 role,
-                found: value.to_string(),
+                found: shown(value),
             });
         };
         let Some((_, declared)) = self.declared.iter().find(|(known, _)| *known == role) else {
@@ -190,7 +190,7 @@ impl<'a> ClifSignature<'a> {
         if differs {
             return Err(ClifError::Extension {
                 role,
-                found: value.to_string(),
+                found: shown(value),
                 ty: declared.clone(),
             });
         }
@@ -308,6 +308,14 @@ fn conventions(arch: Arch) -> impl Iterator<Item = (CallConv, Convention)> + Clo
         Arch::Ppc64 | Arch::Loong64 => &[],
     };
     rows.iter().copied()
+}
+
+/// Cranelift's text of a value, which it has not for all that its types can be.
+fn shown(value: &AbiParam) -> String {
+    match value.value_type {
+        types::INVALID => "types::INVALID".to_owned(),
+        _ => value.to_string(),
+    }
 }
 
 /// The type of a value that nobody has said more of; `None` if there is none.

@@ -325,9 +325,16 @@ impl Type {
     }
 }
 
+impl Type {
+    /// Whether it is a copy of the other one, which tells that they are equal without a look.
+    pub(crate) fn is_shared_with(&self, other: &Type) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
 impl PartialEq for Type {
     fn eq(&self, other: &Type) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+        self.is_shared_with(other)
             || (self.0.facts.hash == other.0.facts.hash && self.0.kind == other.0.kind)
     }
 }
