@@ -206,18 +206,18 @@ impl Vm {
     /// Runs the goroutine of `main`, and ends the process when it returns. That of the finalizers
     /// waits for something to run.
     pub(crate) fn run(&'static self) -> ! {
-        let mut state = lock(&self.sched.state);
-        (state.last, state.idle) = (FINALIZERS, true);
-        drop(state);
-        spawn(self, FINALIZERS, |_| {
-            loop {
-                let drain = || self.runtime.drain(Budget::unlimited()).or_fatal("minigo");
-                while drain().left > 0 {}
-                lock(&self.sched.state).idle = true;
-                self.sched.switch(FINALIZERS);
-            }
-        });
-        spawn(self, MAIN, |ctx| {
+        lock(&self.sched.state).last = FINALIZERS;
+        lock(&self.sched.state).idle = true;
+        spawn(self, MAIN, move |ctx| {
+            // Only now, as this thread has taken over the compiler's memory.
+            spawn(self, FINALIZERS, move |_| {
+                loop {
+                    let drain = || self.runtime.drain(Budget::unlimited()).or_fatal("minigo");
+                    while drain().left > 0 {}
+                    lock(&self.sched.state).idle = true;
+                    self.sched.switch(FINALIZERS);
+                }
+            });
             ctx.call_code(self.code.start, 0, [0; 4]);
             fail::check(ctx);
             self.exit(0)
