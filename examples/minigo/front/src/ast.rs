@@ -228,6 +228,16 @@ pub struct For {
     pub body: Block,
 }
 
+impl For {
+    /// The names of the variables that the loop declares, of which each iteration has its own.
+    pub fn names(&self) -> &[Expr] {
+        match self.init.as_ref().map(|init| &init.kind) {
+            Some(StmtKind::Define(names, _)) => names,
+            _ => &[],
+        }
+    }
+}
+
 /// `for` with `range`.
 #[derive(Clone, Debug)]
 pub struct Range {

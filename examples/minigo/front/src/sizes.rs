@@ -24,18 +24,19 @@ impl Types {
     }
 
     fn add_compared(&self, ty: Ty, at: u64, parts: &mut Vec<(u64, Compared)>) {
-        let count = match self.kind(ty) {
-            Kind::Struct(fields) => fields.len(),
-            Kind::Array(count, _) => *count as usize,
-            _ => 0,
-        };
-        for index in 0..count {
-            let (part, offset) = self.part(ty, index);
-            self.add_compared(part, at + offset, parts);
-        }
         let size = self.size(ty);
         let part = match self.kind(ty) {
-            Kind::Struct(_) | Kind::Array(..) => return,
+            Kind::Struct(fields) => {
+                for (field, offset) in fields.iter().zip(self.offsets(fields)) {
+                    self.add_compared(field.ty, at + offset, parts);
+                }
+                return;
+            }
+            Kind::Array(count, of) => {
+                let size = self.size(*of);
+                (0..*count).for_each(|index| self.add_compared(*of, at + index * size, parts));
+                return;
+            }
             Kind::Interface(_) => Compared::Interface,
             _ if self.is_string(ty) => Compared::Text,
             _ if self.is_float(ty) => Compared::Float(size),

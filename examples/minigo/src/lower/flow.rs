@@ -33,17 +33,14 @@ impl<'p> Body<'_, '_, 'p> {
 
     pub(super) fn for_stmt(&self, inner: &'p For) {
         self.stmts(inner.init.as_slice());
-        let names = match inner.init.as_ref().map(|init| &init.kind) {
-            Some(StmtKind::Define(names, _)) => &**names,
-            _ => &[],
-        };
         let head = |end| {
             if let Some(condition) = &inner.cond {
                 self.go_on_if(self.value(condition)[0], end);
             }
         };
         self.looping(head, &inner.body, || {
-            let vars = names.iter().filter_map(|name| self.p.declared(name));
+            let names = inner.names().iter();
+            let vars = names.filter_map(|name| self.p.declared(name));
             vars.for_each(|var| self.renew(var));
             self.stmts(inner.post.as_slice());
         });

@@ -242,15 +242,11 @@ impl Checker {
     /// The statement behind the body assigns to variables of the next iteration. Those of this one
     /// stay as they are, unless something else changes them.
     fn between_iterations(&mut self, of: &For) -> Checked<()> {
-        let names = match of.init.as_ref().map(|init| &init.kind) {
-            Some(StmtKind::Define(names, _)) => &**names,
-            _ => &[],
-        };
         let declared = |name: &Expr| match self.out.uses.get(&name.id) {
             Some(Entity::Var(var)) if !self.out.vars[var.0 as usize].assigned => Some(*var),
             _ => None,
         };
-        let stay: Vec<VarId> = names.iter().filter_map(declared).collect();
+        let stay: Vec<VarId> = of.names().iter().filter_map(declared).collect();
         self.stmts(of.post.as_slice())?;
         for id in stay {
             let var = self.var(id);
