@@ -22,6 +22,7 @@
 //! | `discard` forgets the drain under way | `stop_at_any_moment`, `roots_are_visible...` |
 //! | no fences between a record and the batch's end | `stop_lets_...`, `cancelling_is_exact` |
 //! | `cut` does not lower the end | `stop_lets_no_further_call_begin` |
+//! | `begin` of a batch stores `cut` in place of an end that is lower | `cancelling_one_in_front_...` |
 //! | `cancel` takes the record that was reached for one in front of it | `cancelling_is_exact` |
 //! | `pass` does not skip what was cancelled | `cancelling_is_exact` |
 //! | `withdraw` takes the record that was reached for one in front of it | `taking_back_is_exact` |
@@ -501,6 +502,32 @@ fn cancel(world: &World, numbers: impl IntoIterator<Item = u64>) -> Vec<u64> {
         }
     }
     cancelled
+}
+
+/// Two calls of three are cancelled, the later one first: a batch that begins after the first
+/// cancellation is lowered again by the second.
+fn cancel_two_in_front() {
+    let world = World::new(9);
+    world.collect(1, [1, 2, 3]);
+    let goroutine = world.start(Publishing::Right);
+    let cancelled = cancel(&world, [1, 2]);
+    let left = world.queue.wait_for_collection(1, Deadline::after(LONG));
+    assert!(left.is_nothing(), "{left:?}");
+    for number in [1, 2] {
+        let times = cancelled.iter().filter(|of| **of == number).count();
+        let made = world.log.of(number).entered as usize;
+        assert_eq!(
+            times + made,
+            1,
+            "call {number} was cancelled {times} times, made {made}"
+        );
+    }
+    world.end(goroutine, 3);
+}
+
+#[test]
+fn cancelling_one_in_front_of_another_is_exact() {
+    check(cancel_two_in_front);
 }
 
 #[test]

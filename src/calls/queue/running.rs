@@ -152,11 +152,7 @@ impl Running {
     fn cut(&self, n: usize, cells: &Cells) -> Option<usize> {
         cells.cut.store(self.at(n), Ordering::Relaxed);
         let first = heavy_fence();
-        // It may be interrupted at the same time, which lowers it further.
-        let lower = |end: *mut Record| (end > self.at(n)).then(|| self.at(n));
-        let _ = cells
-            .end
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, lower);
+        cells.lower_end(self.at(n));
         (first && heavy_fence()).then(|| self.progress(cells))
     }
 
@@ -450,8 +446,17 @@ impl Cells {
         light_fence();
         let cut = self.cut.load(Ordering::Relaxed);
         if cut < end {
-            self.end.store(cut, Ordering::Relaxed);
+            // Whoever lowers `cut` again lowers the end too, perhaps before this does.
+            self.lower_end(cut);
         }
+    }
+
+    /// Lowers the end of the batch, unless another thread has lowered it as far.
+    fn lower_end(&self, to: *mut Record) {
+        let lower = |end: *mut Record| (end > to).then_some(to);
+        let _ = self
+            .end
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, lower);
     }
 
     /// Has no further record of the batch run before the running thread has begun it anew.
