@@ -22,7 +22,7 @@
 //! | `discard` forgets the drain under way | `stop_at_any_moment`, `roots_are_visible...` |
 //! | no fences between a record and the batch's end | `stop_lets_...`, `cancelling_is_exact` |
 //! | `cut` does not lower the end | `stop_lets_no_further_call_begin` |
-//! | `begin` of a batch stores `cut` in place of an end that is lower | `cancelling_one_in_front_...` |
+//! | `begin` of a batch stores `cut` over a lower end | `cancelling_one_in_front_...` |
 //! | `cancel` takes the record that was reached for one in front of it | `cancelling_is_exact` |
 //! | `pass` does not skip what was cancelled | `cancelling_is_exact` |
 //! | `withdraw` takes the record that was reached for one in front of it | `taking_back_is_exact` |
