@@ -1,4 +1,4 @@
-//! Real finalizers for language VMs, the way Go's runtime has them.
+//! Finalizers, cleanups and weak pointers for language VMs, with the semantics of Go's runtime.
 //!
 //! A VM's objects live on a [`Runtime`]'s heap. One is registered with a finalizer, a function of a
 //! known signature and ABI ([`FinalizerFn`]). When a collection finds the object unreachable, the
@@ -30,8 +30,9 @@
 //! implements [`foreign::Tracer`].
 //!
 //! See the repository's `examples/embed.rs` for a whole small VM, `examples/bring_your_own_gc.rs`
-//! for a collector, and `docs/` for the design: `walk.md`, `abi.md`, `stubs.md`, `finalizers.md`,
-//! `failures.md`, `collectors.md`, `observing.md`, `unsafe.md`, `glossary.md`.
+//! for a collector. In `docs/`, `embedding.md` is for an author of a VM, `migrating.md` for one who
+//! has finalizers already, and `walk.md` is the way of one finalizer through the code; the
+//! `README.md` there lists the others.
 //!
 //! # Features
 //!
@@ -45,8 +46,9 @@
 //!
 //! It is not a Go runtime: there are no goroutines but the one, no growing stacks, no scheduler. Go
 //! functions are called as Go would call them, and must need no more than their arguments. As in
-//! Go, nothing is finalized at exit; and unless [`Order::Topological`] is asked for, a cycle of
-//! objects with finalizers is never finalized, and of a chain one link is finalized a collection.
+//! Go, nothing is finalized at exit, but for [`Runtime::exit`]; and unless [`Order::Topological`]
+//! is asked for, a cycle of objects with finalizers is never finalized, and of a chain one link is
+//! finalized a collection.
 //!
 //! # Platforms
 //!

@@ -386,7 +386,7 @@ fn a_thread_of_its_own_runs_them() {
     // SAFETY: I16: `seen` follows nothing.
     unsafe { finalizers.set_finalizer(0, &function) }.unwrap();
     Heap::new(1).collect(&finalizers);
-    let timeout = std::time::Duration::from_secs(20);
+    let timeout = std::time::Duration::from_secs(120);
     finalizers
         .block_until_finalizer_queue_empty(timeout)
         .unwrap();

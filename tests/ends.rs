@@ -1,20 +1,24 @@
 //! How finalization ends: shutdowns, tickets of collections, cancelled calls.
 
+#[path = "support/blocking.rs"]
+mod blocking;
 #[path = "ends/cancel.rs"]
 mod cancel;
 #[path = "ends/deadlocks.rs"]
 mod deadlocks;
+#[path = "support/door.rs"]
+#[expect(dead_code, reason = "not every test crate uses all of it")]
+mod door;
 #[path = "ends/exit.rs"]
 mod exit;
 #[path = "ends/foreign.rs"]
 mod foreign;
-#[cfg(target_os = "linux")]
-#[path = "ends/fork.rs"]
-mod fork;
 #[path = "ends/ledger.rs"]
 mod ledger;
 #[path = "ends/order.rs"]
 mod order;
+#[path = "support/reaching.rs"]
+mod reaching;
 #[path = "ends/revival.rs"]
 mod revival;
 #[path = "support/runner.rs"]
@@ -28,50 +32,12 @@ mod vm;
 #[path = "ends/weak.rs"]
 mod weak;
 
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex};
-
-use fing::foreign::{Finalizers, Scope, Tracer};
+use fing::foreign::Finalizers;
 use fing::stubs::CodePolicy;
-use fing::{CleanupFn, FinalizerFn, HeldValue, Runtime, RuntimeBuilder};
+use fing::{CleanupFn, HeldValue, Runtime, RuntimeBuilder};
 
-use vm::{LONG, Vm};
-
-/// A collector of numbers that follows nothing and reaches what it is told.
-struct Reaching(Vec<u64>);
-
-// SAFETY: I16: there are no objects, only numbers, which finalizers do not follow.
-unsafe impl Tracer for Reaching {
-    type Ref = u64;
-
-    fn is_reached(&mut self, object: u64) -> bool {
-        self.0.contains(&object)
-    }
-
-    fn trace(&mut self, object: u64) -> u64 {
-        self.0.push(object);
-        object
-    }
-
-    fn children(&mut self, _: u64, _: &mut dyn FnMut(&mut Self, u64)) {}
-
-    fn moves(&self) -> bool {
-        false
-    }
-}
-
-/// Collects with only these objects reached, and hands over what is due.
-fn collect_foreign(finalizers: &Finalizers<u64>, reached: &[u64]) -> fing::foreign::Finished<u64> {
-    let mut tracer = Reaching(reached.to_vec());
-    // SAFETY: I16: as above.
-    unsafe { finalizers.collect(Scope::Full, &mut tracer, |_| ()) }.unwrap();
-    finalizers.finish()
-}
-
-fn set_foreign(finalizers: &Finalizers<u64>, object: u64, function: &FinalizerFn) {
-    // SAFETY: I16: the functions of these tests follow no word.
-    unsafe { finalizers.set_finalizer(object, function) }.unwrap();
-}
+use blocking::Blocking;
+use reaching::{Reaching, collect_foreign, set_foreign};
 
 fn clean_foreign(
     finalizers: &Finalizers<u64>,
@@ -92,64 +58,4 @@ fn builders() -> Vec<RuntimeBuilder> {
         Runtime::builder().code(interpreted),
         Runtime::builder().observer(Watch),
     ]
-}
-
-/// Finalizers that note the number of their object, and block at one of them until told to go on.
-struct Blocking {
-    function: FinalizerFn,
-    ran: Arc<Mutex<Vec<u64>>>,
-    running: Receiver<()>,
-    go_on: Sender<()>,
-}
-
-impl Blocking {
-    /// `blocks`: at which call, counted from 0.
-    fn new(vm: &Vm, blocks: usize) -> Blocking {
-        let ran: Arc<Mutex<Vec<u64>>> = Arc::default();
-        let (tell, running) = channel();
-        let (go_on, wait) = channel();
-        let wait = Mutex::new(wait);
-        let runtime = vm.runtime.downgrade();
-        let notes = ran.clone();
-        let function = vm.function("func(*main.T)", move |[object, _]| {
-            let runtime = runtime.upgrade().unwrap();
-            let number = runtime
-                .enter(|m| m.load_word(m.adopt(object).unwrap(), 0).unwrap())
-                .unwrap();
-            let mut ran = notes.lock().unwrap();
-            ran.push(number);
-            if ran.len() == blocks + 1 {
-                drop(ran);
-                tell.send(()).unwrap();
-                wait.lock().unwrap().recv().unwrap();
-            }
-        });
-        Blocking {
-            function,
-            ran,
-            running,
-            go_on,
-        }
-    }
-
-    /// Objects of these numbers that nothing refers to. Returns their addresses.
-    fn doom(&self, vm: &Vm, numbers: impl IntoIterator<Item = u64>) -> Vec<usize> {
-        vm.enter(|m| {
-            let doomed = numbers.into_iter().map(|number| {
-                let object = m.alloc(vm.t).unwrap();
-                m.store_word(object, 0, number).unwrap();
-                m.set_finalizer(object, &self.function).unwrap();
-                object.addr()
-            });
-            doomed.collect()
-        })
-    }
-
-    fn wait_until_blocked(&self) {
-        self.running.recv_timeout(LONG).unwrap();
-    }
-
-    fn ran(&self) -> Vec<u64> {
-        self.ran.lock().unwrap().clone()
-    }
 }

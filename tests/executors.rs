@@ -297,7 +297,7 @@ fn readable(fd: &impl AsRawFd) -> bool {
         events: libc::POLLIN,
         revents: 0,
     };
-    // SAFETY: I12: one whole pollfd.
+    // SAFETY: I30: one whole pollfd.
     let ready = unsafe { libc::poll(&mut poll, 1, 0) };
     assert!(ready >= 0, "poll: {}", std::io::Error::last_os_error());
     ready == 1

@@ -115,7 +115,7 @@ fn finalize(runtime: &Runtime, function: &FinalizerFn, value: i64) {
         .unwrap();
     runtime.gc().unwrap();
     runtime
-        .block_until_finalizer_queue_empty(Duration::from_secs(10))
+        .block_until_finalizer_queue_empty(Duration::from_secs(60))
         .unwrap();
 }
 
@@ -256,7 +256,7 @@ fn go_cleanups_with_large_arguments() {
             runtime.gc().unwrap();
         }
         runtime
-            .block_until_finalizer_queue_empty(Duration::from_secs(10))
+            .block_until_finalizer_queue_empty(Duration::from_secs(60))
             .unwrap();
         let log: Vec<u64> = (0..2).map(|call| go.word("main.Log", call)).rev().collect();
         assert_eq!(log, rows.map(|(.., confirmed)| confirmed));
@@ -332,7 +332,7 @@ fn go_cleanups_get_the_bytes_they_were_added_with() {
         go.zero("main.Calls");
         let collection = runtime.gc().unwrap();
         runtime
-            .block_until_finalizer_queue_empty(Duration::from_secs(10))
+            .block_until_finalizer_queue_empty(Duration::from_secs(60))
             .unwrap();
         assert_eq!(collection.live_objects, 3, "what the arguments refer to");
         // The last one added runs first.

@@ -7,7 +7,7 @@ mod vm;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use fing::error::{AccessErrorKind, DowngradeError};
 use fing::{Handle, Weak};
@@ -149,20 +149,25 @@ fn test_pointer_size() {
 #[test]
 fn test_issue_69210() {
     let vm = Vm::new();
-    let end = Instant::now() + Duration::from_millis(400);
+    const EACH: u64 = 100;
+    let begun = Instant::now();
     let (alive, dead) = (AtomicU64::new(0), AtomicU64::new(0));
+    let goes_on = || {
+        let few = |count: &AtomicU64| count.load(Ordering::Relaxed) < EACH;
+        (few(&alive) || few(&dead)) && begun.elapsed() < LONG
+    };
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            while Instant::now() < end {
+            while goes_on() {
                 vm.runtime.gc().unwrap();
             }
         });
         for thread in 0..3u64 {
-            let (vm, alive, dead) = (&vm, &alive, &dead);
+            let (vm, alive, dead, goes_on) = (&vm, &alive, &dead, &goes_on);
             scope.spawn(move || {
                 let mut m = vm.runtime.attach().unwrap();
                 for n in 0.. {
-                    if Instant::now() >= end {
+                    if !goes_on() {
                         break;
                     }
                     let number = thread << 32 | n;
@@ -194,7 +199,7 @@ fn test_issue_69210() {
     });
     let counts = [alive, dead].map(AtomicU64::into_inner);
     assert!(
-        counts.iter().all(|&count| count > 0),
+        counts.iter().all(|&count| count >= EACH),
         "alive, dead: {counts:?}"
     );
 }

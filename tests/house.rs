@@ -11,6 +11,8 @@ use rust::{code, words};
 
 /// Columns of a line of Rust.
 const COLUMNS: usize = 100;
+/// Columns of a line of a document, but for tables and code.
+const DOCUMENT_COLUMNS: usize = 140;
 /// Entries of src/ beside lib.rs and bin/.
 const ENTRIES: usize = 12;
 /// Names at the crate's root, modules included.
@@ -19,22 +21,32 @@ const NAMES: usize = 45;
 #[test]
 fn no_line_is_too_long() {
     let mut faults = Vec::new();
+    let mut check = |file: &str, n: usize, line: &str, most: usize| {
+        let columns = line.chars().count();
+        if columns > most {
+            faults.push(format!(
+                "{file}:{n}: {columns} columns, wanted at most {most}"
+            ));
+        }
+    };
     for file in files("", &[".rs"]) {
         for (n, line) in (1..).zip(read(&file).lines()) {
-            let columns = line.chars().count();
-            if columns > COLUMNS {
-                faults.push(format!("{file}:{n}: {columns} columns"));
+            check(&file, n, line, COLUMNS);
+        }
+    }
+    for file in files("", &[".md"]) {
+        let mut in_code = false;
+        for (n, line) in (1..).zip(read(&file).lines()) {
+            let begin = line.trim_start();
+            in_code ^= begin.starts_with("```");
+            if !in_code && !begin.starts_with('|') {
+                check(&file, n, line, DOCUMENT_COLUMNS);
             }
         }
     }
     let count = faults.len();
     faults.truncate(40);
-    assert_eq!(
-        count,
-        0,
-        "lines over {COLUMNS} columns, the first:\n{}",
-        faults.join("\n")
-    );
+    assert_eq!(count, 0, "lines, the first:\n{}", faults.join("\n"));
 }
 
 #[test]

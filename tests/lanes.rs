@@ -1,5 +1,7 @@
 //! Calls apart from those of the executor: mailboxes that an owner's thread drains, and the pool.
 
+#[path = "support/door.rs"]
+mod door;
 #[path = "support/numbers.rs"]
 mod numbers;
 #[path = "support/vm.rs"]
@@ -17,54 +19,17 @@ mod pool;
 #[path = "lanes/refused.rs"]
 mod refused;
 
-use std::sync::{Arc, Condvar, Mutex};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
 
+use door::{Door, until};
 use fing::executor::{Budget, Drained, Lane, Mailbox, Pool};
 use fing::{Finalized, FinalizerFn, FinalizerOptions, Mutator, Runtime, RuntimeBuilder};
-use vm::{LONG, Vm};
+use vm::Vm;
 
 const ALL: Budget = Budget::unlimited();
 
 /// The numbers of the objects that were finalized, in order.
 type Log = Arc<Mutex<Vec<u64>>>;
-
-/// A door that is shut until somebody opens it, and counts who waits at it.
-#[derive(Clone, Default)]
-struct Door(Arc<(Mutex<(bool, usize)>, Condvar)>);
-
-impl Door {
-    fn open(&self) {
-        self.0.0.lock().unwrap().0 = true;
-        self.0.1.notify_all();
-    }
-
-    fn pass(&self) {
-        let mut state = self.0.0.lock().unwrap();
-        state.1 += 1;
-        self.0.1.notify_all();
-        drop(self.0.1.wait_while(state, |(open, _)| !*open).unwrap());
-    }
-
-    /// Waits until so many wait at it, or have passed.
-    fn wait_for(&self, count: usize) {
-        let state = self.0.0.lock().unwrap();
-        let wait = self
-            .0
-            .1
-            .wait_timeout_while(state, LONG, |(_, at)| *at < count);
-        assert!(!wait.unwrap().1.timed_out(), "nobody came to the door");
-    }
-}
-
-/// Waits until something is so. Only a hang ends it early.
-fn until(what: &str, holds: impl Fn() -> bool) {
-    let from = std::time::Instant::now();
-    while !holds() {
-        assert!(from.elapsed() < LONG, "waited in vain until {what}");
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
 
 fn with_pool(builder: RuntimeBuilder, threads: usize) -> RuntimeBuilder {
     builder.pool(Pool::new(threads.try_into().unwrap()))

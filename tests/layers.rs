@@ -25,14 +25,14 @@ const STUBS: &str = "
     assign, gate < error;
     abi < block;
     check, error, record, block < key < faults, veneer < lower < compile;
-    error, gate, record, abi < host < unwind;
+    error, gate, record, abi, barrier < host < unwind;
     error, veneer < unwind < tools < code;
     unwind < compile;
     code, compile < publish;
     compile < fuzzing, inward;
     inward < clif, entry;
     record, compile, host < interp;
-    barrier, interp, publish < stub < call < cache < function < entry;
+    interp, publish < stub < call < cache < function < entry;
     lock < frames, function;
     record < seed;
 ";

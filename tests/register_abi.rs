@@ -158,7 +158,7 @@ fn register_abi(registration: Registration) {
         runtime.gc().unwrap();
         runtime.gc().unwrap();
         runtime
-            .block_until_finalizer_queue_empty(Duration::from_secs(10))
+            .block_until_finalizer_queue_empty(Duration::from_secs(60))
             .unwrap();
     }
     assert_eq!(
@@ -230,11 +230,11 @@ fn two_runtimes_with_different_register_counts() {
                     drop(object);
                     runtime.gc().unwrap();
                     runtime
-                        .block_until_finalizer_queue_empty(Duration::from_secs(10))
+                        .block_until_finalizer_queue_empty(Duration::from_secs(60))
                         .unwrap();
                     assert_eq!(seen.confirmed(), -round - 1);
                 }
-                runtime.shutdown(true, Duration::from_secs(10)).unwrap();
+                runtime.shutdown(true, Duration::from_secs(60)).unwrap();
             });
         }
     });

@@ -1,8 +1,12 @@
 //! The runtime as a whole: threads, executors, shutdown, and errors that leave nothing half done.
 
+#[path = "support/door.rs"]
+#[expect(dead_code, reason = "not every test crate uses all of it")]
+mod door;
+
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, OnceLock};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 use fing::error::{
     AllocError, CallsError, ExecutorError, RuntimeError, SetFinalizerError, WorldError,
@@ -11,6 +15,8 @@ use fing::stubs::{CacheOptions, CodePolicy};
 use fing::{
     Abi, Arch, CleanupFn, Executor, FinalizerFn, FinalizerState, HeapOptions, Pointer, Runtime,
 };
+
+use door::Door;
 
 const LONG: Duration = Duration::from_secs(30);
 
@@ -55,38 +61,8 @@ extern "C" fn count(_object: usize, counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
 
-/// A gate that a finalizer waits at.
-#[derive(Default)]
-struct Gate {
-    state: Mutex<(bool, bool)>,
-    changed: Condvar,
-}
-
-impl Gate {
-    fn arrive_and_wait(&self) {
-        let mut state = self.state.lock().unwrap();
-        state.0 = true;
-        self.changed.notify_all();
-        while !state.1 {
-            state = self.changed.wait(state).unwrap();
-        }
-    }
-
-    fn wait_for_arrival(&self) {
-        let mut state = self.state.lock().unwrap();
-        while !state.0 {
-            state = self.changed.wait(state).unwrap();
-        }
-    }
-
-    fn open(&self) {
-        self.state.lock().unwrap().1 = true;
-        self.changed.notify_all();
-    }
-}
-
-extern "C" fn wait_at_gate(_object: usize, gate: &Gate) {
-    gate.arrive_and_wait();
+extern "C" fn wait_at_gate(_object: usize, gate: &Door) {
+    gate.pass();
 }
 
 #[test]
@@ -115,11 +91,11 @@ fn the_goroutine_sleeps_runs_and_sleeps_again() {
 fn a_blocked_finalizer_blocks_no_collection() {
     let runtime = Runtime::new().unwrap();
     define(&runtime);
-    let gate = Gate::default();
+    let gate = Door::default();
     let blocked = function(&runtime, "func(*main.T)", wait_at_gate as *const (), &gate);
     doom(&runtime, &blocked);
     runtime.gc().unwrap();
-    gate.wait_for_arrival();
+    gate.wait_for(1);
     assert!(!runtime.finalizer_goroutine_asleep());
     for _ in 0..3 {
         assert_eq!(
@@ -142,18 +118,18 @@ fn a_blocked_finalizer_blocks_no_collection() {
 fn the_last_handle_dropped_inside_a_finalizer() {
     struct Last {
         runtime: Mutex<Option<Runtime>>,
-        done: Gate,
+        done: Door,
     }
     extern "C" fn drop_it(_object: usize, last: &Last) {
         drop(last.runtime.lock().unwrap().take());
-        last.done.state.lock().unwrap().0 = true;
-        last.done.changed.notify_all();
+        last.done.pass();
     }
     for executor in [Executor::Thread, Executor::Inline, Executor::Manual] {
         let last = Box::leak(Box::new(Last {
             runtime: Mutex::new(None),
-            done: Gate::default(),
+            done: Door::default(),
         }));
+        last.done.open();
         let runtime = Runtime::builder().executor(executor).build().unwrap();
         define(&runtime);
         let function = function(&runtime, "func(*main.T)", drop_it as *const (), last);
@@ -165,23 +141,26 @@ fn the_last_handle_dropped_inside_a_finalizer() {
             Executor::Thread => drop(clone),
             _ => assert_eq!(clone.run_finalizers().unwrap(), 1),
         }
-        last.done.wait_for_arrival();
+        last.done.wait_for(1);
     }
 }
 
 /// Dropping the last handle ends the goroutine without waiting for the finalizer that runs.
 #[test]
 fn dropping_the_runtime_does_not_wait() {
-    let gate = Box::leak(Box::new(Gate::default()));
+    let gate = Box::leak(Box::new(Door::default()));
     let runtime = Runtime::new().unwrap();
     define(&runtime);
     let blocked = function(&runtime, "func(*main.T)", wait_at_gate as *const (), gate);
     doom(&runtime, &blocked);
     runtime.gc().unwrap();
-    gate.wait_for_arrival();
-    let begun = Instant::now();
-    drop(runtime);
-    assert!(begun.elapsed() < LONG);
+    gate.wait_for(1);
+    let (done, dropped) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        drop(runtime);
+        done.send(()).unwrap();
+    });
+    assert_eq!(dropped.recv_timeout(LONG), Ok(()), "it waits");
     gate.open();
 }
 
@@ -190,7 +169,7 @@ fn shutdown_drains_or_discards() {
     for drain in [true, false] {
         let runtime = Runtime::new().unwrap();
         define(&runtime);
-        let (gate, counter) = (Gate::default(), AtomicU64::new(0));
+        let (gate, counter) = (Door::default(), AtomicU64::new(0));
         let blocked = function(&runtime, "func(*main.T)", wait_at_gate as *const (), &gate);
         let counting = function(&runtime, "func(*main.T)", count as *const (), &counter);
         let shape = "struct { P *main.T; N uint64 }";
@@ -203,7 +182,7 @@ fn shutdown_drains_or_discards() {
         let last = last.unwrap();
         doom(&runtime, &blocked);
         runtime.gc().unwrap();
-        gate.wait_for_arrival();
+        gate.wait_for(1);
         for _ in 0..5 {
             doom(&runtime, &counting);
         }

@@ -1,6 +1,9 @@
 //! Calls that are stuck, and threads that end in a call: they are noticed, and the others go on.
 #![cfg(target_os = "linux")]
 
+#[path = "support/door.rs"]
+#[expect(dead_code, reason = "not every test crate uses all of it")]
+mod door;
 #[path = "support/numbers.rs"]
 mod numbers;
 #[path = "support/vm.rs"]
@@ -9,9 +12,10 @@ mod vm;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::SeqCst};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use door::{Door, until};
 use fing::error::{CallsError, ExecutorError, RuntimeError};
 use fing::failure::{Cause, Failure, FailurePolicy, Watchdog};
 use fing::foreign::{Finalizers, Scope};
@@ -21,31 +25,6 @@ use vm::{LONG, Vm};
 
 /// Short, so that tests are; nothing depends on it.
 const SOON: Duration = Duration::from_millis(5);
-
-/// A door that is shut until somebody opens it.
-#[derive(Clone, Default)]
-struct Door(Arc<(Mutex<bool>, Condvar)>);
-
-impl Door {
-    fn open(&self) {
-        *self.0.0.lock().unwrap() = true;
-        self.0.1.notify_all();
-    }
-
-    fn pass(&self) {
-        let open = self.0.0.lock().unwrap();
-        drop(self.0.1.wait_while(open, |open| !*open).unwrap());
-    }
-}
-
-/// Waits until something is so. Only a hang ends it early.
-fn until(what: &str, holds: impl Fn() -> bool) {
-    let from = std::time::Instant::now();
-    while !holds() {
-        assert!(from.elapsed() < LONG * 2, "waited in vain until {what}");
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
 
 /// What a finalizer calls with the context of its registration.
 type Body = Box<dyn Fn(u64) + Send + Sync>;
@@ -248,12 +227,14 @@ fn a_watchdog_that_does_not_hand_over_tells() {
         }
         vm.collect();
         assert_eq!(calls.load(SeqCst), 100);
+        until("each report was told", || {
+            vm.runtime.stats().failed == reports.lock().unwrap().len() as u64
+        });
         let reports = reports.lock().unwrap();
         // The system may have kept another one from running, so there may be more.
         assert!(matches!(reports[0].cause, Cause::Stuck(time) if time >= SOON));
         let stats = vm.runtime.stats();
         assert_eq!((stats.executed, stats.stuck, stats.taken_over), (100, 0, 0));
-        assert_eq!(stats.failed, reports.len() as u64);
         drop(reports);
         vm.runtime.shutdown(true, LONG).unwrap();
     }
@@ -317,7 +298,7 @@ fn a_late_call_fails_and_is_queued_again() {
         vm.doomed(number, |m, t| m.set_finalizer(t, &function).unwrap());
     }
     vm.runtime.gc().unwrap();
-    until("the others have run", || calls.load(SeqCst) == 3);
+    until("the others have run", || vm.runtime.stats().executed == 2);
     let wait = vm.runtime.block_until_finalizer_queue_empty(SOON);
     assert!(
         matches!(wait, Err(ExecutorError::Timeout { due: 1, .. })),

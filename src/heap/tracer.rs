@@ -7,7 +7,7 @@
 use super::Marking;
 use crate::order::Tracer;
 
-// SAFETY: I14: nothing is freed before the sweep, objects do not move, and exactly the objects
+// SAFETY: I16, I14: nothing is freed before the sweep, objects do not move, and exactly the objects
 // reached are marked.
 unsafe impl Tracer for Marking<'_> {
     type Ref = usize;

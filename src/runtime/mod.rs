@@ -152,7 +152,9 @@ impl Runtime {
     /// dropped. Waits while the world is stopped.
     ///
     /// # Errors
-    /// The thread has a mutator of this runtime already.
+    /// The thread has a mutator of this runtime already; it is in the middle of a collection; it
+    /// would wait for threads that wait for it ([`WorldError::Deadlock`]); or this process is a
+    /// fork and would wait for a thread that is not in it.
     pub fn attach(&self) -> Result<Mutator, WorldError> {
         Mutator::attach(self)
     }
@@ -161,7 +163,7 @@ impl Runtime {
     /// [native region](Mutator::native): how a native function calls back into the runtime.
     ///
     /// # Errors
-    /// The thread runs with a mutator of this runtime.
+    /// The thread runs with a mutator of this runtime; and as [`attach`](Self::attach).
     pub fn enter<R>(&self, body: impl FnOnce(&mut Mutator) -> R) -> Result<R, WorldError> {
         Mutator::enter(self, body)
     }
@@ -170,8 +172,10 @@ impl Runtime {
     /// to run when it returns; [`Collected::wait`] waits for them.
     ///
     /// # Errors
-    /// This thread runs with a mutator of this runtime: call [`Mutator::gc`] instead; or a
-    /// [source of roots](Self::add_roots) fails.
+    /// This thread runs with a mutator of this runtime: call [`Mutator::gc`] instead; a
+    /// [source of roots](Self::add_roots) fails; the thread is in the middle of a collection; it
+    /// would wait for threads that wait for it ([`WorldError::Deadlock`]); or this process is a
+    /// fork and would wait for a thread that is not in it.
     pub fn gc(&self) -> Result<Collected, WorldError> {
         Ok(self.collected(self.shared.space.collect()?))
     }
@@ -348,14 +352,14 @@ impl Runtime {
         self.shared.calls.queue.status() & status::WAIT != 0
     }
 
-    /// Waits until no finalizer or cleanup is queued or running. With [`Executor::Inline`], on the
-    /// thread that built the runtime, and with [`Executor::Manual`], unless another thread does,
-    /// runs them; after [`Runtime::shutdown`], until none is
-    /// running.
+    /// Waits until no finalizer or cleanup is queued or running; after [`Runtime::shutdown`], until
+    /// none is running. A thread that may make the calls makes them itself: with
+    /// [`Executor::Inline`] the one that built the runtime, with [`Executor::Manual`] any, unless
+    /// another one is making them.
     ///
     /// # Errors
-    /// `timeout` passes first; a finalizer or a source of roots has called this; or the thread runs
-    /// with a mutator.
+    /// `timeout` passes first; a finalizer or a source of roots has called this; the thread runs
+    /// with a mutator; or this process is a fork.
     pub fn block_until_finalizer_queue_empty(
         &self,
         timeout: Duration,
@@ -481,8 +485,9 @@ impl Runtime {
     /// Returns how many queued calls were dropped.
     ///
     /// # Errors
-    /// `timeout` passes first (the goroutine ends when the finalizer that is running returns); or
-    /// this thread is the one that runs finalizers.
+    /// `timeout` passes first (the goroutine ends when the finalizer that is running returns); this
+    /// thread is the one that runs finalizers; this process is a fork; or, with `drain`, the thread
+    /// runs with a mutator or is in the middle of a collection.
     pub fn shutdown(&self, drain: bool, timeout: Duration) -> Result<u64, ExecutorError> {
         let discarded = self.goroutine.shutdown(drain, timeout)?;
         self.end_callbacks();

@@ -250,7 +250,8 @@ impl World {
             return Err(Refused::StoppedByCaller);
         }
         // The next collector needs the lock, which is held until the member runs.
-        let waited = self.wait_for_no_collector(state, slot.thread, can_give_up);
+        let never = Deadline::after(Duration::MAX);
+        let waited = self.wait_for_no_collector(state, slot.thread, can_give_up, never);
         let _state = waited.map_err(|(_, refused)| refused)?;
         slot.set(RUNNING);
         Ok(())
@@ -329,7 +330,7 @@ impl World {
             self.is_no_obstacle(&state, thread);
             self.changed.notify_all();
         }
-        state = match self.wait_for_no_collector(state, thread, true) {
+        state = match self.wait_for_no_collector(state, thread, true, deadline) {
             Ok(state) => state,
             Err((state, refused)) => {
                 self.go_on(state, own, refused);
@@ -425,6 +426,7 @@ impl World {
         mut state: Held<'a, State>,
         thread: ThreadKey,
         can_give_up: bool,
+        deadline: Deadline,
     ) -> Result<Held<'a, State>, (Held<'a, State>, Refused)> {
         if state.collector.is_none() {
             return Ok(state);
@@ -434,10 +436,13 @@ impl World {
             Err(refused) => return Err((state, refused)),
         };
         while let Some(collector) = state.collector {
+            if deadline.left().is_zero() {
+                return Err((state, Refused::Timeout));
+            }
             if !waiting.wait_for(vec![collector]) {
                 return Err((state, Refused::Deadlock));
             }
-            state = state.wait_timeout(&self.changed, LOOK_AGAIN);
+            state = state.wait_timeout(&self.changed, LOOK_AGAIN.min(deadline.left()));
         }
         Ok(state)
     }

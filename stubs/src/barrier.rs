@@ -11,15 +11,19 @@ pub fn barrier_on_all_threads() -> bool {
     imp::barrier()
 }
 
+/// Whether the kernel has done what this command of its `membarrier` says.
+#[cfg(target_os = "linux")]
+pub(crate) fn membarrier(command: libc::c_int) -> bool {
+    // SAFETY: I25: the call takes two integers and no pointer.
+    unsafe { libc::syscall(libc::SYS_membarrier, command, 0) == 0 }
+}
+
 #[cfg(target_os = "linux")]
 mod imp {
+    use super::membarrier;
+
     const PRIVATE_EXPEDITED: libc::c_int = 1 << 3;
     const REGISTER_PRIVATE_EXPEDITED: libc::c_int = 1 << 4;
-
-    fn membarrier(command: libc::c_int) -> bool {
-        // SAFETY: I5: the call takes two integers and no pointer.
-        unsafe { libc::syscall(libc::SYS_membarrier, command, 0) == 0 }
-    }
 
     /// A process registers its use of the barrier once; it is refused before.
     pub(super) fn barrier() -> bool {

@@ -3,6 +3,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use fing_stubs::{Abi, Arch, CacheOptions, GBlock, Record, Stub, StubCache, StubError};
 
@@ -40,17 +41,23 @@ fn many(cache: &StubCache, count: u64) -> Vec<Arc<Stub>> {
 #[test]
 fn no_mapping_is_writable_and_executable() {
     let cache = StubCache::new(CacheOptions::default()).unwrap();
-    let watcher = std::thread::spawn(|| {
-        for _ in 0..200 {
-            let bad: Vec<_> = mappings()
-                .into_iter()
-                .filter(|(p, _)| p.contains('w') && p.contains('x'))
-                .collect();
-            assert_eq!(bad, [], "writable and executable");
-        }
+    let made = AtomicBool::new(false);
+    let check = || {
+        let mut bad = mappings();
+        bad.retain(|(p, _)| p.contains('w') && p.contains('x'));
+        assert_eq!(bad, [], "writable and executable");
+    };
+    let stubs = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !made.load(Ordering::Relaxed) {
+                check();
+            }
+        });
+        let stubs = catch_unwind(AssertUnwindSafe(|| many(&cache, 100)));
+        made.store(true, Ordering::Relaxed);
+        stubs.unwrap()
     });
-    let stubs = many(&cache, 100);
-    watcher.join().unwrap();
+    check();
     assert!(stubs.iter().all(|stub| stub.is_generated()));
     let permissions: Vec<String> = mappings()
         .into_iter()
@@ -146,14 +153,17 @@ fn a_fork_shares_no_code() {
             .for_signature(&signature, Abi::host_native().unwrap())
             .unwrap(),
     );
+    let (other, abi) = (
+        "func(int8)".parse().unwrap(),
+        Abi::go(Arch::host().unwrap()),
+    );
     // SAFETY: the child does what a child of threads may not rely on (it allocates), in a process
     // that has no lock held by another thread that matters: it exits at once, whatever happens.
     match unsafe { libc::fork() } {
         0 => {
-            let made = cache.for_signature(
-                &"func(int8)".parse().unwrap(),
-                Abi::go(Arch::host().unwrap()),
-            );
+            // SAFETY: ends the child if it waits for a lock.
+            unsafe { libc::alarm(30) };
+            let made = cache.for_signature(&other, abi);
             let forked = matches!(made, Err(StubError::Forked { .. }));
             cache.trim();
             // SAFETY: ends the child without running the parent's exit handlers.
@@ -186,7 +196,7 @@ fn a_fork_shares_no_code() {
 #[test]
 fn threads_make_and_run_stubs_together() {
     extern "C" fn count(counter: &std::sync::atomic::AtomicU64) {
-        counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        counter.fetch_add(1, Ordering::Relaxed);
     }
     let cache = StubCache::new(CacheOptions::default()).unwrap();
     let counter = std::sync::atomic::AtomicU64::new(0);
@@ -215,5 +225,5 @@ fn threads_make_and_run_stubs_together() {
             });
         }
     });
-    assert!(counter.load(std::sync::atomic::Ordering::Relaxed) > 0);
+    assert_eq!(counter.load(Ordering::Relaxed), 4 * 40);
 }

@@ -547,6 +547,8 @@ fn a_forked_child_is_told() {
     // SAFETY: the child makes no use of what other threads may have held, and ends by `_exit`.
     let child = unsafe { libc::fork() };
     if child == 0 {
+        // SAFETY: ends the child if it waits for a lock.
+        unsafe { libc::alarm(30) };
         let made = Callback::at(callback.point(), CallbackOptions::default(), |_| ());
         let is_told = matches!(made, Err(StubError::Forked { .. }));
         drop(callback);

@@ -224,6 +224,8 @@ fn a_forked_child_closes_nothing() {
     // SAFETY: the child makes no use of what other threads may have held, and ends by `_exit`.
     let child = unsafe { libc::fork() };
     if child == 0 {
+        // SAFETY: ends the child if it waits for a lock.
+        unsafe { libc::alarm(30) };
         let is_told = |closed| matches!(closed, Err(CloseError::Forked { .. }));
         let told = [
             is_told(shared.close(Close::Wait)),
@@ -267,7 +269,7 @@ fn a_forked_child_takes_no_lock() {
             let child = unsafe { libc::fork() };
             if child == 0 {
                 // SAFETY: ends the child if it waits for a lock.
-                unsafe { libc::alarm(10) };
+                unsafe { libc::alarm(30) };
                 let forked =
                     |made: Result<(), StubError>| matches!(made, Err(StubError::Forked { .. }));
                 let told = [

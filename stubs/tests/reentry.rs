@@ -37,7 +37,7 @@ fn without_deadlock(body: impl FnOnce() + Send + 'static) {
         body();
         done.send(()).unwrap();
     });
-    match wait.recv_timeout(Duration::from_secs(60)) {
+    match wait.recv_timeout(Duration::from_secs(300)) {
         Err(mpsc::RecvTimeoutError::Timeout) => panic!("deadlock"),
         _ => thread.join().unwrap(),
     }

@@ -225,17 +225,20 @@ fn an_exit_has_a_deadline() {
                 .executor(executor)
                 .number_registrations(true),
         );
-        let blocking = Blocking::new(&vm, 2);
+        let mut blocking = Blocking::new(&vm, 2);
         let addresses = blocking.doom(&vm, 0..700);
         let root = vm.doomed(0, |m, _| m.root(m.adopt(addresses[0]).unwrap()).unwrap());
-        let timeout = Duration::from_millis(200);
+        // Long enough for two calls on a busy machine, which is not what is tried here.
+        let timeout = Duration::from_secs(2);
         let report = std::thread::scope(|scope| {
             // On the thread of an inline executor the exit waits for the call.
-            let go_on = &blocking.go_on;
+            let Blocking { running, go_on, .. } = &mut blocking;
             let helper = (executor == Executor::Inline).then(|| {
                 let go_on = go_on.clone();
                 scope.spawn(move || {
-                    std::thread::sleep(2 * timeout);
+                    // The exit began before the call.
+                    running.recv_timeout(LONG).unwrap();
+                    std::thread::sleep(timeout);
                     go_on.send(()).unwrap();
                 })
             });
@@ -295,16 +298,26 @@ fn an_exit_that_cannot_be_is_refused() {
         refused,
         Err(ExitError::Executor(ExecutorError::OnGoroutine))
     );
-    // A mutator that does not stop.
+    // A mutator that does not stop, for the exit and for a collection that has begun before.
     let timeout = Duration::from_millis(50);
-    let late = std::thread::scope(|scope| {
-        let exit = scope.spawn(|| vm.runtime.exit(ExitPolicy::Nothing, timeout));
-        exit.join().unwrap()
+    let is_late = |late: Result<_, ExitError>| {
+        assert!(
+            matches!(late, Err(ExitError::World(WorldError::Timeout { .. }))),
+            "{late:?}"
+        );
+    };
+    std::thread::scope(|scope| {
+        let exit = || vm.runtime.exit(ExitPolicy::Nothing, timeout);
+        is_late(scope.spawn(exit).join().unwrap());
+        let collecting = scope.spawn(|| vm.runtime.gc());
+        let flag = vm.runtime.safepoint_flag();
+        while !flag.is_set() {
+            std::thread::yield_now();
+        }
+        is_late(scope.spawn(exit).join().unwrap());
+        m.safepoint();
+        m.native(|| collecting.join().unwrap()).unwrap();
     });
-    assert!(
-        matches!(late, Err(ExitError::World(WorldError::Timeout { .. }))),
-        "{late:?}"
-    );
     drop(m);
     assert_eq!(exit(ExitPolicy::Queued).unwrap().not_run, []);
 }

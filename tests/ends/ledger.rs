@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering::SeqCst};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use fing::failure::{Cause, Failure, FailurePolicy, Watchdog};
@@ -11,6 +11,7 @@ use fing::foreign::{CollectionError, Finalizers, Scope, Tracer};
 use fing::observe::CallStats;
 use fing::{Abi, CallStage, Executor, FinalizerFn, Runtime};
 
+use super::door::Door;
 use super::vm::{LONG, Vm};
 
 /// When a call counts as stuck.
@@ -36,22 +37,6 @@ fn blocks(number: u32) -> bool {
 /// Every fifth, so that some of these panic.
 fn is_to_be_cancelled(number: u32) -> bool {
     number % 5 == 2
-}
-
-/// A door that is shut until somebody opens it.
-#[derive(Default)]
-struct Door(Mutex<bool>, Condvar);
-
-impl Door {
-    fn open(&self) {
-        *self.0.lock().unwrap() = true;
-        self.1.notify_all();
-    }
-
-    fn pass(&self) {
-        let open = self.0.lock().unwrap();
-        drop(self.1.wait_while(open, |open| !*open).unwrap());
-    }
 }
 
 /// What has happened to each call, by its number.

@@ -8,6 +8,7 @@ use fing::ends::WeakRuntime;
 use fing::foreign::Finalizers;
 use fing::observe::{Observer, ParkReason};
 
+use super::door::until;
 use super::vm::{LONG, Vm};
 use super::{collect_foreign, set_foreign};
 
@@ -24,14 +25,6 @@ impl Counted {
 impl Drop for Counted {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-fn wait_until(condition: impl Fn() -> bool) {
-    let begun = std::time::Instant::now();
-    while !condition() {
-        assert!(begun.elapsed() < LONG, "it does not happen");
-        std::thread::yield_now();
     }
 }
 
@@ -69,6 +62,12 @@ fn a_runtime_is_given_back_though_its_own_code_has_handles() {
             count.fetch_add(1000, Ordering::Relaxed);
         });
         let vm = Vm::with(builder);
+        // The goroutine parks while the runtime is there: the observer sees it.
+        let (sent, _sent) = vm.sender("func(*main.T)");
+        vm.doomed(1, |m, object| m.set_finalizer(object, &sent).unwrap());
+        let before = seen.load(Ordering::Relaxed);
+        vm.collect();
+        until("it parks", || seen.load(Ordering::Relaxed) > before);
         let (runtime, kept) = (vm.runtime.downgrade(), Counted::new(&alive));
         let f = vm.function("func(*main.T)", move |_| {
             let _kept = &kept;
@@ -85,9 +84,9 @@ fn a_runtime_is_given_back_though_its_own_code_has_handles() {
         assert!(weak.upgrade().is_some());
         drop(upgraded);
         // The observer may have one for a moment.
-        wait_until(|| weak.upgrade().is_none());
+        until("the last handle is gone", || weak.upgrade().is_none());
         // The thread ends by itself, and gives everything back.
-        wait_until(|| alive.load(Ordering::Relaxed) == 0);
+        until("all is given back", || alive.load(Ordering::Relaxed) == 0);
     }
     assert!(seen.load(Ordering::Relaxed) >= 5000);
     assert_ne!(
@@ -120,7 +119,7 @@ fn the_last_handle_may_go_in_a_finalizer() {
     assert!(weak.upgrade().is_some());
     // Nobody makes a handle from here on, as waiting does: the finalizer's is the last one.
     go_on.send(()).unwrap();
-    wait_until(|| {
+    until("its calls are over", || {
         let left = ticket.outstanding();
         (left.queued, left.running) == (0, 0)
     });

@@ -245,7 +245,7 @@ fn an_owner_is_told_of_its_own_calls() {
             events: libc::POLLIN,
             revents: 0,
         };
-        // SAFETY: I12: one whole pollfd.
+        // SAFETY: I30: one whole pollfd.
         unsafe { libc::poll(&mut poll, 1, 0) == 1 }
     };
     doom(&vm, 0..10, &finalizer, Lane::Executor);

@@ -163,19 +163,19 @@ fn stuck_calls_hold_up_themselves() {
     doom(&vm, 0..300, &finalizer, Lane::Pool);
     let ticket = vm.runtime.gc().unwrap().ticket().clone();
     door.wait_for(3);
-    until("the others have run", || log.lock().unwrap().len() == 297);
+    until("only the stuck ones are left", || {
+        matches!(
+            &ticket.outstanding_by_lane()[..],
+            [(Lane::Pool, left)] if (left.running, left.queued) == (3, 0)
+        )
+    });
     until("three are stuck", || vm.runtime.stats().stuck == 3);
-    let by_lane = ticket.outstanding_by_lane();
-    assert_eq!(by_lane.len(), 1);
-    assert_eq!(
-        (by_lane[0].0, by_lane[0].1.running, by_lane[0].1.queued),
-        (Lane::Pool, 3, 0)
-    );
     vm.runtime.gc().unwrap();
     door.open();
     ticket.wait(LONG).unwrap();
     assert_eq!(sorted(&log), (0..300).collect::<Vec<_>>());
-    assert_eq!(stuck.lock().unwrap().len(), 3);
+    // The system may have kept another one from running, so there may be more.
+    assert!(stuck.lock().unwrap().len() >= 3);
     let stats = vm.runtime.stats();
     assert_eq!((stats.executed, stats.stuck), (300, 0));
     assert!(stats.taken_over >= 3);
@@ -187,9 +187,10 @@ fn stuck_calls_hold_up_themselves() {
     let slow = rust(&vm, move |m, _| m.native(|| at.pass()));
     doom(&vm, 0..2, &slow, mailbox.lane());
     vm.runtime.gc().unwrap();
+    let before = stuck.lock().unwrap().len();
     std::thread::scope(|scope| {
         let draining = scope.spawn(|| super::drained(&mailbox, super::ALL));
-        until("it is told", || stuck.lock().unwrap().len() == 4);
+        until("it is told", || stuck.lock().unwrap().len() > before);
         assert_eq!(
             vm.runtime.stats().stuck,
             0,

@@ -88,7 +88,7 @@ extern "C" fn again(context: &mut Context, depth: u64) -> u64 {
 }
 
 fn call(code: usize, context: *mut Context, argument: u64) -> u64 {
-    // SAFETY: I31: generated functions of this signature.
+    // SAFETY: I8: generated functions of this signature.
     let code: extern "C" fn(*mut Context, u64) -> u64 = unsafe { std::mem::transmute(code) };
     code(context, argument)
 }
@@ -204,7 +204,7 @@ impl Machine {
             .types()
             .parse_signature("func(*main.T)")
             .unwrap();
-        // SAFETY: I31: a generated function of an object and a word.
+        // SAFETY: I8: a generated function of an object and a word.
         let finalizer = unsafe {
             FinalizerFn::builder(signature, Abi::host_native().unwrap())
                 .context_word()

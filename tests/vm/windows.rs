@@ -431,8 +431,9 @@ fn objects_are_looked_up_while_they_are_taken() {
     let (latest, end) = (AtomicU64::new(0), AtomicU64::new(0));
     std::thread::scope(|scope| {
         let looking = scope.spawn(|| {
-            let (mut found, mut missed) = (0u64, 0u64);
-            while end.load(SeqCst) == 0 {
+            let mut found = 0u64;
+            // Nothing collects, so what was made last stays.
+            while end.load(SeqCst) == 0 || found == 0 {
                 runtime
                     .enter(|m| {
                         let at = latest.load(SeqCst) as usize;
@@ -442,11 +443,10 @@ fn objects_are_looked_up_while_they_are_taken() {
                         let object = m.adopt(at).unwrap();
                         assert_eq!(m.load_word(object, 0), Ok(at as u64));
                         found += 1;
-                        missed += u64::from(m.adopt(at + 16 * 1000).is_err());
+                        let _ = m.adopt(at + 16 * 1000);
                     })
                     .unwrap();
             }
-            (found, missed)
         });
         // A few mutators with a window each, of which much is left at their ends.
         for _ in 0..200 {
@@ -459,8 +459,7 @@ fn objects_are_looked_up_while_they_are_taken() {
             }
         }
         end.store(1, SeqCst);
-        let (found, _missed) = looking.join().unwrap();
-        assert!(found > 0);
+        looking.join().unwrap();
     });
     assert_eq!(runtime.stats().heap.objects, 100_000);
 }

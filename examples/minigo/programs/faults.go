@@ -67,7 +67,10 @@ func main() {
 		lock.Unlock()
 		done <- true
 	}()
-	time.Sleep(5 * time.Millisecond)
+	for lock.TryRLock() { // until the writer waits
+		lock.RUnlock()
+		time.Sleep(time.Millisecond)
+	}
 	fmt.Println(lock.TryRLock(), lock.TryLock())
 	lock.RUnlock()
 	<-done

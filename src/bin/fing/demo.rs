@@ -74,7 +74,7 @@ impl Drop for Scratch {
 /// Opens a C stream for writing.
 fn fopen(path: &Path) -> std::io::Result<usize> {
     let path = CString::new(path.as_os_str().as_bytes())?;
-    // SAFETY: I5: two C strings.
+    // SAFETY: I30: two C strings.
     let stream = unsafe { libc::fopen(path.as_ptr(), c"w".as_ptr()) };
     if stream.is_null() {
         Err(std::io::Error::last_os_error())

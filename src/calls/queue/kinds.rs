@@ -94,9 +94,9 @@ pub struct CallStats {
     pub queued: u64,
     /// Calls that have not begun.
     pub waiting: u64,
-    /// Calls under way, 0 or 1, and those that another thread has taken over from. The call of a
-    /// bulk finalizer counts for its first object; the others are waiting, until it is taken over
-    /// from.
+    /// Calls under way: at most one for each thread that makes calls, and those that another thread
+    /// has taken over from. The call of a bulk finalizer counts for its first object; the others
+    /// are waiting, until it is taken over from.
     pub running: u64,
     /// Calls that have ended, whether they returned or failed.
     pub executed: u64,

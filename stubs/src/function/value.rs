@@ -62,7 +62,7 @@ impl<T: CValue> CResult for T {
 
 macro_rules! scalars {
     ($($ty:ty: $kind:expr,)*) => {$(
-        // SAFETY: I5: C's type of this size, alignment and format on every machine that stubs run
+        // SAFETY: I36: C's type of this size, alignment and format on every machine that stubs run
         // on.
         unsafe impl CValue for $ty {
             fn c_type() -> Type {
@@ -91,21 +91,22 @@ scalars! {
     u128: Kind::C(CType::Uint128),
 }
 
-// SAFETY: I5: an address.
+// SAFETY: I36: an address.
 unsafe impl<T: 'static> CValue for *const T {
     fn c_type() -> Type {
         Type::unsafe_pointer()
     }
 }
 
-// SAFETY: I5: an address.
+// SAFETY: I36: an address.
 unsafe impl<T: 'static> CValue for *mut T {
     fn c_type() -> Type {
         Type::unsafe_pointer()
     }
 }
 
-// SAFETY: I5: both are elements one after another. As a parameter no ABI passes it; it is a member.
+// SAFETY: I36: both are elements one after another. As a parameter no ABI passes it; it is a
+// member.
 unsafe impl<T: CValue, const N: usize> CValue for [T; N] {
     fn c_type() -> Type {
         match Type::array(N as u64, T::c_type()) {
@@ -125,14 +126,14 @@ pub struct Complex<T> {
     pub im: T,
 }
 
-// SAFETY: I5: C has a complex number as the real and then the imaginary part.
+// SAFETY: I36: C has a complex number as the real and then the imaginary part.
 unsafe impl CValue for Complex<f32> {
     fn c_type() -> Type {
         Type::complex64()
     }
 }
 
-// SAFETY: I5: as above.
+// SAFETY: I36: as above.
 unsafe impl CValue for Complex<f64> {
     fn c_type() -> Type {
         Type::complex128()
@@ -286,7 +287,7 @@ macro_rules! c_struct {
                 ),
             );
         };
-        // SAFETY: I5: each member is a `CValue`, at the place that C has it at, and there is
+        // SAFETY: I36: each member is a `CValue`, at the place that C has it at, and there is
         // nothing else; checked above.
         unsafe impl $crate::function::CValue for $name {
             fn c_type() -> $crate::Type {

@@ -76,7 +76,7 @@ pub(super) fn write_unwritten(bytes: &mut [MaybeUninit<u8>]) {
 pub(crate) fn make_visible(writable: *const u8, executable: usize, bytes: usize) {
     let lines = |start: usize, line: usize| (start & !(line - 1)..start + bytes).step_by(line);
     let types: usize;
-    // SAFETY: I4: reads a register that every program may read.
+    // SAFETY: I35: reads a register that every program may read.
     unsafe { asm!("mrs {}, ctr_el0", out(reg) types, options(nomem, nostack, preserves_flags)) };
     let field = |shift: usize| types >> shift & 0xf;
     let (data_line, code_line) = (4_usize << field(16), 4_usize << field(0));

@@ -4,6 +4,7 @@
 use std::io;
 use std::sync::Arc;
 
+use crate::barrier::membarrier;
 use crate::{Gate, StubError};
 
 /// What this operating system lacks to run stubs: nothing.
@@ -46,19 +47,14 @@ fn refused(operation: &'static str, error: libc::c_int) -> StubError {
     }
 }
 
-fn membarrier(command: libc::c_int) -> bool {
-    // SAFETY: I4: the call takes two integers and no pointer.
-    unsafe { libc::syscall(libc::SYS_membarrier, command, 0) == 0 }
-}
-
 /// An anonymous file, executable where the kernel wants to be asked.
 fn anonymous_file() -> Result<libc::c_int, StubError> {
     let name = c"fing-stubs";
-    // SAFETY: I4: the name is a C string; the kernel copies it.
+    // SAFETY: I30: the name is a C string; the kernel copies it.
     let mut fd = unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC | libc::MFD_EXEC) };
     if fd < 0 {
         // Kernels before 6.3 don't know the flag, and don't need it.
-        // SAFETY: I4: as above.
+        // SAFETY: I30: as above.
         fd = unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC) };
     }
     if fd < 0 {
@@ -75,7 +71,7 @@ fn set_size(fd: libc::c_int, bytes: usize) -> Result<(), StubError> {
         rlim_cur: 0,
         rlim_max: 0,
     };
-    // SAFETY: I4: fills in the structure it is given.
+    // SAFETY: I30: fills in the structure it is given.
     let known = unsafe { libc::getrlimit(libc::RLIMIT_FSIZE, &raw mut limit) } == 0;
     if known && limit.rlim_cur != libc::RLIM_INFINITY && limit.rlim_cur < bytes as libc::rlim_t {
         return Err(refused("ftruncate (over RLIMIT_FSIZE)", libc::EFBIG));

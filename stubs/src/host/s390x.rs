@@ -88,7 +88,7 @@ pub(super) fn write_unwritten(bytes: &mut [MaybeUninit<u8>]) {
 /// Instruction fetches see every store, through any alias, once the processor has serialized
 /// (*z/Architecture Principles of Operation*, "Conceptual Sequence"), which `bcr 15,0` does.
 pub(crate) fn make_visible(_writable: *const u8, _executable: usize, _bytes: usize) {
-    // SAFETY: I4: an instruction without operands in memory.
+    // SAFETY: I35: an instruction without operands in memory.
     unsafe { asm!("bcr 15, 0", options(nostack, preserves_flags)) };
 }
 

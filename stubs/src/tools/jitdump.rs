@@ -129,7 +129,7 @@ impl JitDump {
             let start = std::ptr::with_exposed_provenance::<u8>(code.address);
             std::slice::from_raw_parts(start, code.bytes)
         };
-        // SAFETY: I4: the call takes nothing and reads no memory.
+        // SAFETY: I25: the call takes nothing and reads no memory.
         let thread = unsafe { libc::gettid() };
         let mut state = lock(&self.state);
         let size = LOAD as usize + code.name.len() + 1 + bytes.len();
@@ -181,7 +181,7 @@ fn now() -> u64 {
         tv_sec: 0,
         tv_nsec: 0,
     };
-    // SAFETY: I4: the call writes this structure; this clock is always there.
+    // SAFETY: I30: the call writes this structure; this clock is always there.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut time) };
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
