@@ -1,6 +1,9 @@
 //! Functions that are lent the mutator, Rust closures among them, and calls that do not leave
 //! mutators as they found them.
 
+#[path = "support/door.rs"]
+#[expect(dead_code, reason = "not every test crate uses all of it")]
+mod door;
 #[path = "support/numbers.rs"]
 mod numbers;
 #[path = "support/vm.rs"]
@@ -16,6 +19,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 
+use door::Door;
 use fing::error::{AccessError, AccessErrorKind, WorldError};
 use fing::observe::{Call, MisuseKind, MutatorMisuse, Observer};
 use fing::vm::Parked;
@@ -982,4 +986,48 @@ fn no_finalizer_is_set_where_an_object_was() {
     runtime.gc().unwrap();
     runtime.run_finalizers().unwrap();
     assert!(called.lock().unwrap().iter().all(|found| *found == ty));
+}
+
+/// The thread waits to enter the heap for a call whose result is a status, and finalization is shut
+/// down meanwhile: the call counts as dropped unless it was made.
+#[test]
+fn a_call_that_was_not_made_does_not_count_as_made() {
+    static MADE: AtomicU64 = AtomicU64::new(0);
+    extern "C-unwind" fn count(_: usize, _: &mut Mutator) -> i32 {
+        MADE.fetch_add(1, SeqCst);
+        0
+    }
+    let vm = Vm::new();
+    let (first, stopped, go_on) = (Door::default(), Door::default(), Door::default());
+    let inside = first.clone();
+    let blocks = vm.function("func(*main.T)", move |_| inside.pass());
+    let types = vm.runtime.types();
+    let signature = types.parse_signature("func(*main.T) int32").unwrap();
+    let builder = FinalizerFn::builder(signature, Abi::host_native().unwrap());
+    // SAFETY: I8: a C function of an object and a mutator.
+    let lent = unsafe { builder.takes_mutator().status().at(count as *const ()) };
+    vm.doomed(1, |m, t| m.set_finalizer(t, &blocks).unwrap());
+    vm.runtime.gc().unwrap();
+    first.wait_for(1);
+    doom(&vm, 1, &lent);
+    vm.runtime.gc().unwrap();
+    stopped.open();
+    let (tells, waits) = (stopped.clone(), go_on.clone());
+    let _source = vm.runtime.add_roots(move |_| {
+        tells.pass();
+        waits.pass();
+    });
+    std::thread::scope(|scope| {
+        scope.spawn(|| vm.runtime.gc().unwrap());
+        stopped.wait_for(1);
+        first.open();
+        // Time for the thread to come to the second call, which has to wait for the collection; if
+        // it does not, the call is dropped before.
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        scope.spawn(|| vm.runtime.shutdown(false, LONG).unwrap());
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        go_on.open();
+    });
+    let (stats, made) = (vm.runtime.stats(), MADE.load(SeqCst));
+    assert_eq!((stats.executed, stats.discarded), (1 + made, 1 - made));
 }

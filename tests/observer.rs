@@ -1,14 +1,18 @@
 //! What an observer is told, in order; and that nothing of it is needed.
 
+#[path = "support/door.rs"]
+mod door;
 #[path = "support/vm.rs"]
 #[expect(dead_code, reason = "the cleanups here send nothing")]
 mod vm;
 
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
+use door::{Door, until};
 use fing::observe::{Call, Observer, ParkReason};
 use fing::{Abi, Arch, Executor, Runtime, RuntimeBuilder};
-use vm::{Vm, sent};
+use vm::{LONG, Vm, sent};
 
 /// Writes everything down. Panics at some things, as any code may.
 #[derive(Clone, Default)]
@@ -146,4 +150,40 @@ fn an_observer_of_nothing() {
     vm.collect();
     doom(&Vm::new());
     assert_eq!(vm.runtime.stats().executed, 3);
+}
+
+/// Finalization is shut down while the observer is told that a call begins.
+#[test]
+fn an_observer_is_told_of_calls_that_are_made() {
+    #[derive(Clone, Default)]
+    struct Waits {
+        counts: Arc<[AtomicU64; 2]>,
+        door: Door,
+    }
+    impl Observer for Waits {
+        fn call_began(&self, _: &Call<'_>) {
+            self.counts[0].fetch_add(1, SeqCst);
+            self.door.pass();
+        }
+
+        fn call_ended(&self, _: &Call<'_>, _: bool) {
+            self.counts[1].fetch_add(1, SeqCst);
+        }
+    }
+    let waits = Waits::default();
+    let vm = Vm::with(Runtime::builder().observer(waits.clone()));
+    let (function, calls) = vm.sender("func(*main.T)");
+    vm.doomed(1, |m, t| m.set_finalizer(t, &function).unwrap());
+    vm.runtime.gc().unwrap();
+    waits.door.wait_for(1);
+    std::thread::scope(|scope| {
+        scope.spawn(|| vm.runtime.shutdown(false, LONG).unwrap());
+        until("it is shut down", || {
+            vm.doomed(2, |m, t| m.set_finalizer(t, &function).is_err())
+        });
+        waits.door.open();
+    });
+    let told = [0, 1].map(|n| waits.counts[n].load(SeqCst));
+    assert_eq!(told, [1, 1]);
+    assert_eq!(sent(&calls).len(), 1);
 }

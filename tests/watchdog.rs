@@ -333,6 +333,28 @@ fn end_this_thread() -> ! {
     unreachable!("the thread has ended")
 }
 
+/// Nothing else runs or waits meanwhile.
+#[test]
+fn a_thread_that_was_relieved_may_end_in_its_call() {
+    let vm = Vm::with(Runtime::builder().watchdog(Watchdog::new(SOON).hand_over(4)));
+    let door = Door::default();
+    let inside = door.clone();
+    let ends = vm.function("func(*main.T)", move |_| {
+        inside.pass();
+        end_this_thread();
+    });
+    vm.doomed(1, |m, t| m.set_finalizer(t, &ends).unwrap());
+    vm.runtime.gc().unwrap();
+    until("it is stuck", || vm.runtime.stats().stuck == 1);
+    until("the new thread parks", || {
+        vm.runtime.finalizer_goroutine_asleep()
+    });
+    std::thread::sleep(4 * SOON);
+    door.open();
+    vm.runtime.block_until_finalizer_queue_empty(LONG).unwrap();
+    assert_eq!(vm.runtime.stats().stuck, 0);
+}
+
 #[test]
 fn a_thread_that_ends_in_a_finalizer_is_replaced() {
     for (most, policy) in [

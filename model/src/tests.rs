@@ -22,6 +22,7 @@
 //! | `discard` forgets the drain under way | `stop_at_any_moment`, `roots_are_visible...` |
 //! | no fences between a record and the batch's end | `stop_lets_...`, `cancelling_is_exact` |
 //! | `cut` does not lower the end | `stop_lets_no_further_call_begin` |
+//! | a cancellation, ticket or withdrawal sets `cut` behind a stop | those of `stops` |
 //! | `begin` of a batch stores `cut` over a lower end | `cancelling_one_in_front_...` |
 //! | `cancel` takes the record that was reached for one in front of it | `cancelling_is_exact` |
 //! | `pass` does not skip what was cancelled | `cancelling_is_exact` |
@@ -31,15 +32,32 @@
 //! | `begin` marks nothing without barriers | `..._its_block_is_not_without_barriers` |
 //! | `claim` takes no account of marks | `...calls_are_claimed_as_a_whole` and others |
 //! | `cancel` notifies only if the ticket has no call left | `a_ticket_..._is_cancelled` |
+//! | `cancel` does not notify | `who_waits_is_told_that_all_was_cancelled` |
 //! | `hand_out` does not notify | `a_ticket_..._is_handed_out` |
 //! | `finish_block` or `fill` does not compare with the bounds | `demands_agree_with_the_queue` |
 //! | `take_crossings` leaves what it returns | `demands_agree_with_the_queue` |
+//! | `call_at` knows no cancelled records, or `pass` leaves them | `..._at_a_cancelled_call` |
+//! | `end_behind` has no fences behind a claimed call | `a_claimed_call_is_taken_over_from` |
+//! | `skip` leaves the progress | `a_skipped_call_is_counted_once...` |
+//! | `take`, `next_block` or `interrupted` ignores a relief | `a_relieved_thread_takes_nothing` |
+//! | a block that is gone on with has its lane's register count | `..._keeps_its_register_count` |
+//! | `claim` for a relieved thread leaves the end | `a_call_that_was_handed_out_is_made_...` |
+//! | roots are all from the progress on, or all but skipped ones | `a_cancelled_call_is_no_root` |
+//! | so are those of a relieved thread | `a_call_that_was_taken_over_from_is_moved_once` |
+//! | `close_lane` takes the block of a thread that is in a call | `a_mailbox_is_closed_while_...` |
+//! | `cancel` leaves blocks of which all is cancelled | `nothing_is_waited_for_...` and others |
+//! | `fill_in_order` does not purge | `a_cancelled_call_does_not_take_the_place...` |
+//! | who lends a mutator takes a call that was not made for made | `a_ticket_loses_no_call...` |
 //!
 //! Drains of several blocks are too long for a model; tests of the queue itself have them.
 #![forbid(unsafe_code)]
 
+mod cancelled;
 mod lanes;
 mod meeting;
+mod relief;
+mod roots;
+mod stops;
 mod tickets;
 
 use std::collections::BTreeMap;
@@ -55,7 +73,7 @@ use crate::base::lock::WAITS_TOO_LATE;
 use crate::base::sync::{NO_BARRIERS, NO_FENCES, Ordering, light_fence};
 use crate::queue::{
     BLOCK_RECORDS, BacklogBound, Block, CallId, CallStage, DrainOrder, LaneId, Limit, Owned, Queue,
-    Route, Slot, Tag, Taken, Turn, TurnRef, demand, status,
+    References, Route, Slot, Tag, Taken, Turn, TurnRef, demand, status,
 };
 
 /// Forced switches of threads in one execution: three find every fault of the table above in
@@ -122,6 +140,17 @@ impl World {
             log: Log::default(),
             meets: None,
         }
+    }
+
+    /// One whose goroutine is about to begin with a block of these, the last of which runs first.
+    fn at_work(numbers: impl IntoIterator<Item = u64>) -> (World, TurnRef, loom::sync::Arc<Block>) {
+        let world = World::new(9);
+        world.collect(1, numbers);
+        let turn = world.queue.turn();
+        world.queue.take(&turn, false);
+        let next = world.queue.next_block(&turn, BLOCK_RECORDS, |_| ());
+        let (block, _) = next.expect("a block");
+        (world, turn, block)
     }
 
     /// As the collector: records whose first word is a reference.

@@ -192,9 +192,10 @@ impl Calls {
             let message = message_of(&*payload);
             tell(|| tracing::error!(message, "the finalizer goroutine was restarted"));
             std::mem::forget(payload);
-            if turn.is_relieved() {
-                self.queue.retire(turn, None);
-            }
+        }
+        // If it was relieved between two blocks, or restarted; nothing if it has retired.
+        if turn.is_relieved() {
+            self.queue.retire(turn, None);
         }
     }
 
@@ -234,6 +235,7 @@ impl Calls {
         let Some(turn) = self.queue.turns_of(lane).pop() else {
             return 0;
         };
+        let _leaving = Leaving(&self.queue, &turn);
         loop {
             match self.queue.take(&turn, false) {
                 Taken::Drain { int_arg_regs } => {
@@ -330,9 +332,6 @@ impl Calls {
         let With { turn, g, .. } = *with;
         let (slots, tags) = (block.slots(), block.tags());
         let mut at = from;
-        if !turn.is_relieved() {
-            self.queue.set_running(turn, true);
-        }
         while at < slots.len() {
             if turn.is_cut(&slots[at]) {
                 match self.queue.pass(turn, at) {
@@ -348,7 +347,8 @@ impl Calls {
                 let next = self.queue.begin_batch(turn, &block, (at, at + 1), true);
                 if next > at {
                     self.fail(shape, &block, at..next, Cause::Quarantined);
-                    self.queue.skip(turn, &tags[at..next], false);
+                    let behind = slots[next..].as_ptr();
+                    self.queue.skip(turn, &tags[at..next], false, behind);
                 }
                 at = next;
                 continue;
@@ -380,7 +380,7 @@ impl Calls {
             let bulk = shape.is_bulk();
             let end = self.queue.begin_batch(turn, &block, (at, end), bulk);
             // A stub looks by itself whether the batch was ended in front of a record.
-            if end == at || shape.status().is_some() && !bulk && !turn.publish(&slots[at]) {
+            if end == at || by_itself && !bulk && !turn.publish(&slots[at]) {
                 continue;
             }
             let record = slots[at].record();
@@ -406,11 +406,20 @@ impl Calls {
             });
             let batch = &slots[at..end];
             let begun = timed.map(|samples| (samples, Instant::now()));
-            let outcome = match shape.callee(int_arg_regs) {
-                Callee::Stub(stub) if !shape.takes_mutator() => {
+            let callee = shape.callee(int_arg_regs);
+            // Such a call publishes its record anew, and is not made if the batch was ended.
+            let is_lent = shape.takes_mutator() || !matches!(callee, Callee::Stub(_));
+            let outcome = match callee {
+                Callee::Stub(stub) if !is_lent => {
                     catch_unwind(AssertUnwindSafe(|| {
                         match (shape.is_bulk(), shape.status()) {
                             (true, _) => run_bulk(shape, stub, batch, None, g),
+                            (false, None) if by_itself => {
+                                // Its beginning was told: it is made, whatever ends the batch now.
+                                run_one(stub, &batch[0], record.context, g);
+                                turn.reach(batch.as_ptr_range().end);
+                                None
+                            }
                             (false, None) => {
                                 run_stub(stub, batch, turn, g);
                                 None
@@ -443,7 +452,7 @@ impl Calls {
             let ran = at..(reached + 1).clamp(at + 1, end);
             self.mend(with.watch, &block, ran, lookup);
             at = match outcome {
-                Ok(None) if bulk || has_status => end,
+                Ok(None) if !is_lent && (bulk || has_status) => end,
                 Ok(None) => reached,
                 Ok(Some(cause)) => {
                     let shape = &lookup.get(tags[at].shape()).shape;
@@ -483,6 +492,15 @@ impl Calls {
         let first = tags.first().map(&mut batch);
         let joins = |tag: &&Tag| Some(batch(tag)) == first;
         tags.iter().take_while(joins).count()
+    }
+}
+
+/// A thread of the embedder leaves a lane, also by a panic of this crate's own.
+struct Leaving<'q>(&'q Queue, &'q Turn);
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        self.0.leave(self.1);
     }
 }
 

@@ -301,7 +301,8 @@ impl Calls {
             while records.next().is_some() {}
             let calls = records.next;
             tell(|| tracing::error!(%refusal, calls, "calls were dropped"));
-            self.queue.skip(turn, &tags[..calls], true);
+            self.queue
+                .skip(turn, &tags[..calls], true, batch[calls..].as_ptr());
             turn.reach(batch[calls..].as_ptr());
         }
         if replaced {

@@ -134,9 +134,20 @@ struct Shared<R> {
 }
 
 impl<R: Reference> Shared<R> {
-    /// Cancels the call of an object's finalizer, of which nothing is registered.
-    fn cancel_finalizer(&self, object: R, allowed: impl Fn(u32) -> bool) -> CallStage {
-        if self.table.lock().cancel_due_finalizer(object, &allowed) {
+    /// Removes the finalizer of an object by `registered`, or else cancels its call, of a function
+    /// whose shape `allowed` takes.
+    fn clear_finalizer(
+        &self,
+        object: R,
+        registered: impl FnOnce(&mut Table<R>) -> bool,
+        allowed: impl Fn(u32) -> bool,
+    ) -> CallStage {
+        // Locked to the end: a collection may take the call back, and register it again.
+        let mut table = self.table.lock();
+        if registered(&mut table) {
+            return CallStage::Registered;
+        }
+        if table.cancel_due_finalizer(object, &allowed) {
             return CallStage::Queued;
         }
         let id = CallId::Finalizer(object.to_word());
@@ -388,7 +399,7 @@ impl<R: Reference> Finalizers<R> {
         if table.cancel_due_watcher(watcher.id) {
             return CallStage::Queued;
         }
-        drop(table);
+        // With the table locked: a collection may take the call back, and register it again.
         let id = CallId::Watcher(watcher.id.number());
         self.shared.calls.queue.cancel(id, |_| true)
     }
@@ -446,10 +457,8 @@ impl<R: Reference> Finalizers<R> {
     /// Returns how far it had come. With a collector that moves objects, a queued call is known by
     /// the object's address after the last collection.
     pub fn clear_finalizer(&self, object: R) -> CallStage {
-        if self.shared.table.lock().clear_finalizer(object) {
-            return CallStage::Registered;
-        }
-        self.shared.cancel_finalizer(object, |_| true)
+        let registered = |table: &mut Table<R>| table.clear_finalizer(object);
+        self.shared.clear_finalizer(object, registered, |_| true)
     }
 
     /// Adds a cleanup: when a collection finds the object dead, it queues a call of `cleanup` with

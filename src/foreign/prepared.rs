@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::entry::Kind;
-use super::table::Registration;
+use super::table::{Registration, Table};
 use super::{Finalizers, RegisterError, error};
 use crate::calls::function::FinalizerFn;
 use crate::calls::options::{Handling, HeldValue};
@@ -177,11 +177,12 @@ impl<R: Reference> PreparedFinalizer<R> {
     #[inline]
     pub fn clear(&self, object: R) -> CallStage {
         let inner = &*self.0;
-        let shared = &inner.finalizers.shared;
-        if shared.table.lock().clear_if(object, inner.shape) {
-            return CallStage::Registered;
-        }
-        shared.cancel_finalizer(object, |shape| shape == inner.shape)
+        let registered = |table: &mut Table<R>| table.clear_if(object, inner.shape);
+        let allowed = |shape| shape == inner.shape;
+        inner
+            .finalizers
+            .shared
+            .clear_finalizer(object, registered, allowed)
     }
 
     /// Removes it from each of the objects for which it is registered, and returns from how many.

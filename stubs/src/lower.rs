@@ -164,12 +164,17 @@ pub(crate) fn lower(key: &StubKey, callee: Callee, machine: Machine) -> Lowered 
     };
     let [progress, g, end] = call.keep([progress, g, end]);
     call.g = g;
+    // What a call has stored is seen by whoever sees that it is done. Some machines store in order
+    // by themselves.
+    let stores_out_of_order = matches!(key.abi().arch(), Arch::Arm64 | Arch::Riscv64);
     // The loop's condition, at its entry and behind each call.
     let go_on = |builder: &mut FunctionBuilder<'_>, record| {
         let cell = progress.value(builder);
-        builder
-            .ins()
-            .store(MemFlagsData::trusted(), record, cell, 0);
+        let flags = MemFlagsData::trusted();
+        let _ = match stores_out_of_order {
+            true => builder.ins().atomic_store(flags, record, cell),
+            false => builder.ins().store(flags, record, cell, 0),
+        };
         let end = end.value(builder);
         let end = builder
             .ins()

@@ -1,8 +1,8 @@
 //! Mailboxes: who empties them, how that one is told, what becomes of those that nobody empties.
 
 use std::os::fd::AsRawFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fing::ends::ExitPolicy;
@@ -331,4 +331,37 @@ fn a_mailbox_outlives_its_runtime() {
     );
     assert!(log.lock().unwrap().is_empty());
     drop(mailbox);
+}
+
+/// The owner waits for calls, and another thread drops the mailbox while one of them is made: that
+/// one ends as any call, its object being there, and those behind it are not made.
+#[test]
+fn a_mailbox_may_be_dropped_while_it_is_drained() {
+    let vm = Vm::new();
+    let mailbox = vm.runtime.mailbox(MailboxOptions::new()).unwrap();
+    let lane = mailbox.lane();
+    // This thread is the owner.
+    assert_eq!(drained(&mailbox, ALL), (0, 0));
+    let (mailbox, runtime) = (Mutex::new(Some(mailbox)), vm.runtime.downgrade());
+    let (calls, freed) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let (made, counted) = (calls.clone(), freed.clone());
+    let finalizer = rust(&vm, move |m, _| {
+        made.fetch_add(1, SeqCst);
+        let Some(mailbox) = mailbox.lock().unwrap().take() else {
+            return;
+        };
+        let drop_and_collect = || {
+            drop(mailbox);
+            let collected = runtime.upgrade().unwrap().gc().unwrap();
+            counted.store(collected.freed_objects as u64, SeqCst);
+        };
+        m.native(|| std::thread::scope(|scope| drop(scope.spawn(drop_and_collect))));
+    });
+    doom(&vm, 0..3, &finalizer, lane);
+    let waited = vm.runtime.gc().unwrap().wait(LONG);
+    assert_eq!(waited, Err(ExecutorError::Discarded { calls: 2 }));
+    let stats = vm.runtime.stats();
+    let all = (calls.load(SeqCst), stats.executed, stats.discarded);
+    assert_eq!(all, (1, 1, 2));
+    assert_eq!(freed.load(SeqCst), 2, "all but the object of the call");
 }

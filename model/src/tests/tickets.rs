@@ -125,3 +125,62 @@ fn a_ticket_is_over_when_a_call_behind_an_interrupted_one_is_handed_out() {
         assert_eq!(world.log.of(2).entered, 0);
     });
 }
+
+/// As src/calls/goroutine.rs makes calls that are lent a mutator and have a status: a record is
+/// published before the thread enters the heap, and again before the call, which is not made if the
+/// batch was ended meanwhile. `looks` for that, or takes it for made.
+fn run_lent(world: &World, turn: &TurnRef, looks: bool) {
+    let Taken::Drain { int_arg_regs } = world.queue.take(turn, true) else {
+        return;
+    };
+    let Some((block, mut at)) = world.queue.next_block(turn, BLOCK_RECORDS, |_| ()) else {
+        return;
+    };
+    let slots = block.slots();
+    while at < slots.len() {
+        if turn.is_cut(&slots[at]) {
+            match world.queue.pass(turn, at) {
+                Some(next) => at = next,
+                None => break,
+            }
+        }
+        turn.publish(&slots[at]);
+        let end = world.queue.begin_batch(turn, &block, (at, at + 1), false);
+        if end == at || !turn.publish(&slots[at]) {
+            continue;
+        }
+        let made = turn.publish(&slots[at]);
+        if made {
+            let number = slots[at].record().words[0];
+            world.call(turn.lane(), number, int_arg_regs, 1);
+        }
+        turn.reach(slots[at + usize::from(made)..].as_ptr());
+        at = if looks { turn.reached(slots) } else { end };
+    }
+    world.queue.finish_block(turn, block, at);
+}
+
+fn wait_beside_lent_calls(looks: bool) {
+    let world = World::new(9);
+    world.collect(1, [1]);
+    world.collect(2, [2]);
+    let waiting = world.spawn(|world| {
+        let left = world.queue.wait_for_collection(2, Deadline::after(LONG));
+        assert!(left.is_nothing(), "{left:?}");
+    });
+    run_lent(&world, &world.queue.turn(), looks);
+    join(waiting);
+    let made = [1, 2].map(|number| world.log.of(number).entered);
+    assert_eq!(made, [1, 1], "a call is lost");
+}
+
+#[test]
+fn a_ticket_loses_no_call_that_is_lent_a_mutator() {
+    check(|| wait_beside_lent_calls(true));
+}
+
+#[test]
+#[should_panic(expected = "a call is lost")]
+fn a_call_that_was_not_made_and_is_taken_for_made_is_found() {
+    check(|| wait_beside_lent_calls(false));
+}

@@ -1,7 +1,6 @@
 //! A block of records as stubs read them.
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::atomic::AtomicU64;
 
@@ -165,16 +164,16 @@ impl Block {
         (self.first, self.mixed) = (BLOCK_RECORDS, false);
     }
 
-    /// Visits the references of the records from number `from` on, except those in `skip`.
+    /// Visits the references of the records from number `from` on, except those that `skip` takes.
     pub(super) fn for_each_reference(
         &self,
         of: References,
         from: usize,
-        skip: &BTreeSet<usize>,
+        skip: impl Fn(usize) -> bool,
         visit: &mut dyn FnMut(&AtomicU64),
     ) {
         for (n, (slot, tag)) in self.entries().enumerate().skip(from) {
-            if skip.is_empty() || !skip.contains(&n) {
+            if !skip(n) {
                 tag.references(of, slot).for_each(&mut *visit);
             }
         }

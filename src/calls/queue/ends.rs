@@ -17,9 +17,11 @@ impl Queue {
         let mut dropped = Vec::new();
         inner.stop = true;
         inner.purge();
-        for (runner, running) in inner.lanes.iter().flat_map(Lane::running) {
-            running.stop(&runner.turn.cells);
-            running.list_left(&runner.turn.cells, &mut dropped);
+        for runner in inner.lanes.iter_mut().flat_map(|lane| &mut lane.runners) {
+            if let Some(running) = &mut runner.running {
+                running.stop(&runner.turn.cells);
+                running.list_left(&runner.turn.cells, &mut dropped);
+            }
         }
         for (slot, tag) in inner.stuck.iter().flat_map(Stuck::entries) {
             dropped.push(Dropped {
@@ -48,8 +50,10 @@ impl Queue {
         let mut inner = self.inner.lock();
         inner.stop = true;
         inner.discard();
-        for (runner, running) in inner.lanes.iter().flat_map(Lane::running) {
-            running.stop(&runner.turn.cells);
+        for runner in inner.lanes.iter_mut().flat_map(|lane| &mut lane.runners) {
+            if let Some(running) = &mut runner.running {
+                running.stop(&runner.turn.cells);
+            }
         }
         self.gauge(&mut inner);
         self.work.notify_all();

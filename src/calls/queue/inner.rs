@@ -242,7 +242,16 @@ impl Inner {
         used_up
     }
 
-    /// Removes a lane that no thread runs. What waits there is dropped and counted.
+    /// Forgets the blocks that wait if all their records were cancelled.
+    pub(super) fn forget_cancelled(&mut self) {
+        if self.load.calls == 0 && self.lanes.iter().any(Lane::has_calls) {
+            self.purge();
+            (0..self.lanes.len()).for_each(|at| self.discard_lane(at));
+        }
+    }
+
+    /// Removes a lane, whose thread is relieved if it is in a call. What waits there is dropped and
+    /// counted.
     pub(super) fn close(&mut self, id: LaneId) {
         let Some(at) = self.position(id) else {
             return;
@@ -251,7 +260,7 @@ impl Inner {
         // It names calls that wait no more.
         self.cancelled.forget_index();
         for seat in 0..self.lanes[at].runners.len() {
-            self.end_interrupted((at, seat));
+            self.take_from((at, seat));
         }
         self.discard_lane(at);
         self.lanes.remove(at);
@@ -267,7 +276,7 @@ impl Inner {
             return None;
         }
         let began = lane.take(turn.seat, int_arg_regs);
-        let int_arg_regs = lane.drain_int_arg_regs;
+        let int_arg_regs = lane.runners[turn.seat].int_arg_regs;
         self.counts.drains += u64::from(began);
         Some(int_arg_regs)
     }
@@ -340,6 +349,33 @@ impl Inner {
         if let Some(reached) = reached {
             self.end_block_at((lane, seat), reached);
         }
+    }
+
+    /// Ends the block of a lane that goes. The call that its thread is in is that of a thread that
+    /// was relieved from now on.
+    fn take_from(&mut self, (lane, seat): (usize, usize)) {
+        let runner = &self.lanes[lane].runners[seat];
+        let (true, Some(running)) = (runner.at_work, &runner.running) else {
+            return self.end_interrupted((lane, seat));
+        };
+        let turn = runner.turn.clone();
+        let cells = &turn.cells;
+        let records = loop {
+            let at = running.progress(cells);
+            let records = running.call_at(at);
+            // One that was cancelled is as good as passed: nothing begins before it is.
+            if running.is_at_cancelled(cells) || running.end_behind(at, &records, cells) {
+                break records;
+            }
+            if !cells.is_divisible() {
+                // What is behind has to be claimed, with the queue locked.
+                running.end_at(records.end, cells);
+                break records;
+            }
+        };
+        let end = records.end;
+        self.hand_over(&turn, records);
+        self.end_block_at((lane, seat), end);
     }
 
     /// Gives back a block of a lane that has run, unless another thread has it still.

@@ -67,6 +67,8 @@ pub(super) struct Runner {
     /// The right to run blocks.
     pub(super) turn: TurnRef,
     pub(super) running: Option<Running>,
+    /// Whether a thread is at that block, and has not left it behind.
+    pub(super) at_work: bool,
     /// Records of the running block that were passed and not run, so many with a tag in a row: as
     /// their function is in quarantine, or, if true, because they are lost.
     pub(super) skipped: Vec<(Tag, usize, bool)>,
@@ -74,6 +76,8 @@ pub(super) struct Runner {
     pub(super) block_number: u64,
     /// The lane's drain that the thread takes part in.
     drain: u64,
+    /// The register count of that drain.
+    pub(super) int_arg_regs: u8,
 }
 
 impl Runner {
@@ -133,9 +137,11 @@ impl Lane {
         let runner = |seat| Runner {
             turn: Turn::new(id, seat, single),
             running: None,
+            at_work: false,
             skipped: Vec::new(),
             block_number: 0,
             drain: 0,
+            int_arg_regs: 0,
         };
         Lane {
             id,
@@ -259,7 +265,11 @@ impl Lane {
     /// the one under way, or go on with the block at which it was interrupted. Returns whether a
     /// drain began.
     pub(super) fn take(&mut self, seat: usize, int_arg_regs: u8) -> bool {
-        let goes_on = !self.draining.is_empty() || self.runners[seat].running.is_some();
+        if self.runners[seat].running.is_some() {
+            // With the drain that it began with; another one may be under way.
+            return false;
+        }
+        let goes_on = !self.draining.is_empty();
         if !goes_on {
             self.drains += 1;
             self.draining = std::mem::take(&mut self.waiting);
@@ -274,6 +284,7 @@ impl Lane {
             self.drain_int_arg_regs = int_arg_regs;
         }
         self.runners[seat].drain = self.drains;
+        self.runners[seat].int_arg_regs = self.drain_int_arg_regs;
         !goes_on
     }
 
@@ -354,9 +365,9 @@ impl Lane {
 
     /// Since when the oldest call that has not returned was queued.
     pub(super) fn since(&self) -> Option<Instant> {
-        match !self.draining.is_empty() || self.running().next().is_some() {
-            true => self.draining_since,
-            false => self.waiting_since.filter(|_| !self.waiting.is_empty()),
-        }
+        let running = self.running().map(|(_, running)| running.since).min();
+        let draining = self.draining_since.filter(|_| !self.draining.is_empty());
+        let waiting = self.waiting_since.filter(|_| !self.waiting.is_empty());
+        [running, draining, waiting].into_iter().flatten().min()
     }
 }

@@ -225,8 +225,8 @@ impl Queue {
         id
     }
 
-    /// Removes a lane of a mailbox, which no thread drains. What is queued there, or would be from
-    /// now on, is dropped and counted.
+    /// Removes a lane of a mailbox. What is queued there, or would be from now on, is dropped and
+    /// counted. A call that a thread makes just now runs to its end.
     pub(crate) fn close_lane(&self, id: LaneId) {
         let mut inner = self.inner.lock();
         inner.close(id);
@@ -250,6 +250,8 @@ impl Queue {
     /// As [`Queue::fill`], but what is pushed first runs last also with [`DrainOrder::Grouped`].
     pub(crate) fn fill_in_order(&self, collection: u64, body: impl FnOnce(&mut Filling<'_>)) {
         let mut inner = self.inner.lock();
+        // A call that was cancelled may have the identity of one that is added.
+        inner.purge();
         inner.lanes.iter_mut().for_each(|lane| lane.open.fill(None));
         let blocks = inner.lanes[0].waiting.len();
         body(&mut Filling {
@@ -334,6 +336,9 @@ impl Queue {
                 self.watch.notify_all();
                 return Taken::Stop;
             }
+            if turn.is_relieved() {
+                return Taken::Nothing;
+            }
             if let Some(int_arg_regs) = inner.take(turn) {
                 self.set_parked(turn, false);
                 self.gauge(&mut inner);
@@ -344,7 +349,7 @@ impl Queue {
             }
             self.set_parked(turn, true);
             self.settled.notify_all();
-            if !park || turn.is_relieved() {
+            if !park {
                 return Taken::Nothing;
             }
             inner = inner.wait(&self.work);
@@ -390,11 +395,17 @@ impl Queue {
         prepare: impl FnOnce(&Block),
     ) -> Option<(Arc<Block>, usize)> {
         let mut inner = self.inner.lock();
+        if turn.is_relieved() {
+            return None;
+        }
         let runner = inner.runner(turn)?;
         let running = runner.running.as_ref()?;
+        runner.at_work = true;
         prepare(&running.block);
         let from = running.behind_progress(&runner.turn.cells);
-        Some((running.block.clone(), from))
+        let block = running.block.clone();
+        self.set_running(turn, true);
+        Some((block, from))
     }
 
     /// Takes the next block of the drain, or its first `at_most` records, calls `prepare` with it,
@@ -407,10 +418,14 @@ impl Queue {
         prepare: impl FnOnce(&Block),
     ) -> Option<(Arc<Block>, usize)> {
         let mut inner = self.inner.lock();
-        if inner.stop {
+        if inner.stop || turn.is_relieved() {
             return None;
         }
         let block = inner.begin_next(turn, at_most, prepare)?;
+        if let Some(runner) = inner.runner(turn) {
+            runner.at_work = true;
+        }
+        self.set_running(turn, true);
         let running = inner.runner(turn).and_then(|runner| runner.running());
         // Who waits for the calls of one of several collections marks where they end, to be told
         // before the block does.
@@ -418,6 +433,16 @@ impl Queue {
             self.settled.notify_all();
         }
         Some((block, 0))
+    }
+
+    /// The turn's thread is at no block any more, though it may have been interrupted in one.
+    pub(crate) fn leave(&self, turn: &Turn) {
+        let mut inner = self.inner.lock();
+        if !turn.is_relieved()
+            && let Some(runner) = inner.runner(turn)
+        {
+            runner.at_work = false;
+        }
     }
 
     /// Of the running block's records from number `from` on, returns the number of the first one
@@ -441,29 +466,34 @@ impl Queue {
         whole: bool,
     ) -> usize {
         if whole || !turn.cells.is_divisible() {
-            return self.claim(turn, from, to);
+            return self.claim(turn, block, (from, to), whole);
         }
         turn.cells.begin(block.slots()[from..to].as_ptr_range().end);
         to
     }
 
     #[cold]
-    fn claim(&self, turn: &Turn, from: usize, to: usize) -> usize {
+    fn claim(&self, turn: &Turn, block: &Block, (from, to): (usize, usize), whole: bool) -> usize {
         let mut inner = self.inner.lock();
         if turn.is_relieved() {
-            return inner.claimed_by_relieved(turn, (from, to));
+            let end = inner.claimed_by_relieved(turn, (from, to));
+            let last = block.slots()[end..].as_ptr().cast_mut().cast();
+            turn.end().store(last, Ordering::Relaxed);
+            return end;
         }
         let stop = inner.stop;
         let to = if stop { from } else { to };
         let running = inner
             .runner(turn)
             .and_then(|runner| runner.running.as_mut());
-        running.map_or(from, |running| running.claim(from, to, &turn.cells))
+        running.map_or(from, |running| {
+            running.claim((from, to), whole, &turn.cells)
+        })
     }
 
     /// Counts records of the running block with these tags that are not run: as quarantined, or,
-    /// with `lost`, as discarded.
-    pub(crate) fn skip(&self, turn: &Turn, tags: &[Tag], lost: bool) {
+    /// with `lost`, as discarded. `next` is the record behind them.
+    pub(crate) fn skip(&self, turn: &Turn, tags: &[Tag], lost: bool, next: *const Slot) {
         let mut inner = self.inner.lock();
         // If another thread has taken over meanwhile, the record is counted when this one retires.
         if turn.is_relieved() {
@@ -473,6 +503,8 @@ impl Queue {
             let same = tags.chunk_by(|a, b| a == b);
             let skipped = same.map(|same| (same[0], same.len(), lost));
             runner.skipped.extend(skipped);
+            // In the same step: none of them is running any more.
+            turn.reach(next);
         }
     }
 
@@ -531,6 +563,7 @@ impl Queue {
             Some(Found::Cancelled(collection, shape)) => {
                 inner.counts.fates.cancelled.add(id.kind(), 1);
                 inner.ended.cancel(shape, id.kind());
+                inner.forget_cancelled();
                 if let Some(collection) = collection {
                     inner.tickets.done(collection, 1);
                     // It may have been the last one that was left, though blocks that run have
@@ -591,7 +624,7 @@ impl Queue {
         for (runner, running) in inner.lanes.iter().flat_map(Lane::running) {
             let from = running.progress(&runner.turn.cells);
             let block = &running.block;
-            block.for_each_reference(of, from, &running.skip, visit);
+            block.for_each_reference(of, from, |n| running.is_taken(n), visit);
         }
         for (slot, tag) in inner.stuck.iter().flat_map(Stuck::entries) {
             tag.references(of, slot).for_each(&mut *visit);

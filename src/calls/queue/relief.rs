@@ -264,7 +264,7 @@ impl Inner {
 
     /// Puts a new turn in force. The thread of the old one is at these records of its block, and
     /// the new one begins behind them.
-    fn hand_over(
+    pub(super) fn hand_over(
         &mut self,
         old: &TurnRef,
         records: Range<usize>,
@@ -334,14 +334,16 @@ impl Queue {
         inner.watched = true;
         loop {
             let idle = inner.runners().all(|runner| runner.running.is_none());
-            if inner.stop && idle {
+            // One that was relieved may end in its call.
+            let stuck = inner.stuck().next().is_some();
+            if inner.stop && idle && !stuck {
                 return Watched::Ended;
             }
             let parked = self.status() & status::WAIT != 0;
             let apart = inner.lanes[1..]
                 .iter()
                 .any(|lane: &Lane| !lane.draining.is_empty());
-            if !(idle && parked) || apart {
+            if !(idle && parked) || apart || stuck {
                 break;
             }
             inner = inner.wait(&self.watch);
@@ -388,7 +390,7 @@ impl Queue {
         }
         let running = runner.running.as_ref()?;
         let records = running.call_at(sight.at);
-        if !running.end_behind(&records, &turn.cells) {
+        if !running.end_behind(sight.at, &records, &turn.cells) {
             return None;
         }
         self.set_running(&turn, false);
@@ -405,7 +407,7 @@ impl Queue {
             return None;
         }
         let running = runner.running.as_ref();
-        let records = running.map(|running| running.call_at(running.progress(&ended.cells)));
+        let records = running.map(|running| running.left_at(running.progress(&ended.cells)));
         let records = records.unwrap_or_default();
         self.set_running(ended, false);
         let replaced = inner.hand_over(ended, records);

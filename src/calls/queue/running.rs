@@ -59,6 +59,10 @@ pub(super) struct Running {
     elsewhere: BTreeSet<usize>,
     /// The end of the last batch that was claimed as a whole.
     claimed: usize,
+    /// Whether those are one call.
+    whole: bool,
+    /// Nothing behind the record that is running may run any more.
+    stopped: bool,
 }
 
 /// What a cancellation of a record of the running block has come to.
@@ -81,6 +85,8 @@ impl Running {
             marks: BTreeSet::new(),
             elsewhere: BTreeSet::new(),
             claimed: 0,
+            whole: false,
+            stopped: false,
         }
     }
 
@@ -111,6 +117,9 @@ impl Running {
 
     /// The number of the first record before which the running thread must pass.
     fn boundary(&self) -> usize {
+        if self.stopped {
+            return 0;
+        }
         let marked = self.marks.first().copied();
         self.first_skipped().min(marked.unwrap_or(self.len()))
     }
@@ -134,6 +143,8 @@ impl Running {
         while self.skip.remove(&at) {
             at += 1;
         }
+        // A thread that has ended at one that was cancelled has not passed it.
+        self.skip = self.skip.split_off(&at);
         self.marks = self.marks.split_off(&(at + 1));
         cells.cut.store(self.at(self.boundary()), Ordering::Relaxed);
         (at < self.len()).then_some(at)
@@ -141,7 +152,13 @@ impl Running {
 
     /// Claims the records from `from` to `to` as a whole, or up to the first before which the
     /// thread must pass. Returns the end.
-    pub(super) fn claim(&mut self, from: usize, to: usize, cells: &Cells) -> usize {
+    pub(super) fn claim(
+        &mut self,
+        (from, to): (usize, usize),
+        whole: bool,
+        cells: &Cells,
+    ) -> usize {
+        self.whole = whole;
         self.claimed = to.min(self.boundary()).max(from);
         cells.end.store(self.at(self.claimed), Ordering::Relaxed);
         self.claimed
@@ -157,19 +174,30 @@ impl Running {
     }
 
     /// The records that are called together with record `at`: itself, or those of a batch that was
-    /// claimed as a whole. None if that is the end of the block, or another thread is at it.
+    /// claimed as a whole. None if that is the end of the block, or it was cancelled, or another
+    /// thread is at it.
     pub(super) fn call_at(&self, at: usize) -> Range<usize> {
         let len = self.len();
-        if self.elsewhere.contains(&at) {
+        if self.is_taken(at) {
             return at + 1..at + 1;
         }
         at.min(len)..self.claimed.max(at + 1).min(len)
     }
 
-    /// Keeps the thread that is at the first of these records from running any behind them. Returns
-    /// false if it is not there any more.
-    pub(super) fn end_behind(&self, records: &Range<usize>, cells: &Cells) -> bool {
-        let reached = match self.claimed > records.start {
+    /// As [`Running::call_at`], of a thread that runs no more: records that it had claimed one by
+    /// one, and not come to, are not called.
+    pub(super) fn left_at(&self, at: usize) -> Range<usize> {
+        let records = self.call_at(at);
+        match self.whole {
+            true => records,
+            false => records.start..records.end.min(at + 1),
+        }
+    }
+
+    /// Keeps the thread that is at record `at`, the first of these if there are any, from running
+    /// any behind them. Returns false if it is not there any more.
+    pub(super) fn end_behind(&self, at: usize, records: &Range<usize>, cells: &Cells) -> bool {
+        let reached = match self.claimed > at && !cells.is_divisible() {
             // What is behind has to be claimed, with the queue locked.
             true => {
                 cells.cut.store(self.at(records.end), Ordering::Relaxed);
@@ -177,11 +205,16 @@ impl Running {
             }
             false => self.cut(records.end, cells),
         };
-        let there = reached == Some(records.start);
+        let there = reached == Some(at);
         if !there {
             cells.cut.store(self.at(self.boundary()), Ordering::Relaxed);
         }
         there
+    }
+
+    /// Whether the thread is at a record that was cancelled, and has to pass before the next one.
+    pub(super) fn is_at_cancelled(&self, cells: &Cells) -> bool {
+        self.cancelled.contains(&self.progress(cells))
     }
 
     /// Has the thread of these cells, which has begun none of these records, run none from number
@@ -193,6 +226,7 @@ impl Running {
     /// Goes on behind these records, which another thread is at, with the cells of a new turn.
     pub(super) fn resume(&mut self, elsewhere: Range<usize>, cells: &Cells) {
         self.elsewhere.extend(elsewhere.clone());
+        self.claimed = self.claimed.min(elsewhere.end);
         cells.cut.store(self.at(self.boundary()), Ordering::Relaxed);
         // As one that was interrupted, it begins behind the record that was published last.
         let last = self.at(elsewhere.end).wrapping_sub(1);
@@ -200,7 +234,8 @@ impl Running {
     }
 
     /// Ends the block after the record that is running.
-    pub(super) fn stop(&self, cells: &Cells) {
+    pub(super) fn stop(&mut self, cells: &Cells) {
+        self.stopped = true;
         self.cut(0, cells);
     }
 

@@ -1,7 +1,6 @@
 //! Blocks of records that wait to be run, packed or not, and empty blocks to be filled.
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeSet;
 use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
@@ -54,7 +53,7 @@ impl Waiting {
 
     pub(super) fn for_each_reference(&self, of: References, visit: &mut dyn FnMut(&AtomicU64)) {
         match &self.form {
-            Form::Plain(block) => block.for_each_reference(of, 0, &BTreeSet::new(), visit),
+            Form::Plain(block) => block.for_each_reference(of, 0, |_| false, visit),
             Form::Packed(packed) => packed.for_each_reference(of, visit),
         }
     }

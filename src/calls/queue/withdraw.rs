@@ -47,6 +47,7 @@ impl Queue {
             inner.ended.cancel(taken.tag.shape(), taken.tag.kind());
         }
         inner.weigh();
+        inner.forget_cancelled();
         self.gauge(&mut inner);
         self.settled.notify_all();
         all

@@ -82,7 +82,7 @@ impl Registry {
             specials.listed -= 1;
             return CallStage::Registered;
         }
-        drop(specials);
+        // With the list locked: a collection may take the call back, and list it again.
         self.queue.cancel(CallId::Watcher(number), |_| true)
     }
 }
