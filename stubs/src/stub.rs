@@ -157,10 +157,11 @@ impl Stub {
     /// names its record, and the records after it have not been run.
     ///
     /// The store is a release: who reads `progress` with acquire ordering sees what the calls
-    /// before it have stored. That store and that load are not ordered for other threads, which would make
-    /// each call slower. A thread that has lowered `end` and wants to know which record is the last
-    /// one to run makes them ordered from its side (on Linux by `membarrier`), and then reads
-    /// `progress`: no record from the new end on is called unless `progress` had passed it by then.
+    /// before it have stored. That store and that load are not ordered for other threads, which
+    /// would make each call slower. A thread that has lowered `end` and wants to know which record
+    /// is the last one to run makes them ordered from its side (on Linux by `membarrier`), and then
+    /// reads `progress`: no record from the new end on is called unless `progress` had passed it by
+    /// then.
     ///
     /// A stub with machine code belongs to the process that made it. In a forked child its calls
     /// are interpreted, tens of times slower.
