@@ -127,6 +127,47 @@ fn interior_pointers_are_to_elements_of_less_than_16_bytes() {
     assert_eq!(world.runtime.stats().finalizers, 5 * 15);
 }
 
+/// The elements of an object of variable length, as many as it has room for, are values as those
+/// of an array are.
+#[test]
+fn a_pointer_may_be_to_an_element() {
+    let world = World::new();
+    let types = world.runtime.types();
+    let pair = types.define("main.Pair", "struct { A, B uint32 }").unwrap();
+    let header = "struct { N uint64; P *main.T }";
+    let pairs = types.define_array("main.Pairs", header, pair).unwrap();
+    let any = world.finalizer("func(any)");
+    let mutator = world.runtime.attach().unwrap();
+    let object = mutator.alloc_array(pairs, 9).unwrap();
+    let room = 16 + 8 * mutator.capacity(object).unwrap();
+    for (ty, offset, error) in [
+        ("*uint64", 0, None),
+        ("*uint32", 0, Some("Mismatch")),
+        ("*main.Pair", 8, Some("Mismatch")),
+        ("*main.Pair", 16, None),
+        ("*main.Pair", 24, None),
+        ("*uint32", 28, None),
+        ("*uint32", 30, Some("Mismatch")),
+        ("*uint64", 24, Some("Mismatch")),
+        ("*main.Pair", 28, Some("Mismatch")),
+        ("*main.Pair", 16 + 8 * 8, None),
+        ("*main.Pair", room - 8, None),
+        ("*main.Pair", room - 4, Some("Mismatch")),
+        ("*main.Pair", room, Some("NotInHeap")),
+    ] {
+        let what = format!("{ty} at {offset}");
+        let pointer = Pointer::typed(world.id(ty), object.addr() + offset);
+        let set = mutator.set_finalizer(pointer, &any);
+        match error {
+            None => {
+                assert_eq!(set.unwrap(), FinalizerState::Set, "{what}");
+                mutator.clear_finalizer(pointer).unwrap();
+            }
+            Some(error) => refused(&what, error, set),
+        }
+    }
+}
+
 /// Values that share a block have no types of their own: what is good is what lies in the block.
 #[test]
 fn a_pointer_to_a_tiny_value_stays_within_its_block() {

@@ -27,12 +27,17 @@ fn run(program: &Path, flags: &[&str]) -> Output {
         .expect("minigo runs")
 }
 
+/// A text; with escapes if it is no UTF-8.
+fn text(bytes: &[u8]) -> String {
+    let escaped = |_| bytes.escape_ascii().to_string().replace("\\n", "\n");
+    String::from_utf8(bytes.to_vec()).unwrap_or_else(escaped)
+}
+
 /// The output, and the first line of errors, as the file beside the program has it.
 fn shown(output: &Output) -> String {
-    let errors = String::from_utf8_lossy(&output.stderr);
-    let out = String::from_utf8_lossy(&output.stdout);
+    let (out, errors) = (text(&output.stdout), text(&output.stderr));
     match errors.lines().next() {
-        None => out.into_owned(),
+        None => out,
         Some(error) => format!("{out}stderr: {error}\n"),
     }
 }

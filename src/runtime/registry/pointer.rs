@@ -4,6 +4,7 @@
 use fing_stubs::signature::{Kind, Type};
 
 use crate::calls::options::FinalizerOptions;
+use crate::heap::Heap;
 use crate::runtime::object::Obj;
 use crate::types::{TypeDesc, TypeId, Types};
 
@@ -47,9 +48,31 @@ impl FinalizerOptions<Obj<'_>> {
     }
 }
 
+/// Whether a value of type `wanted` is `offset` bytes behind the start of an object of type `of`
+/// that has `size` bytes.
+pub(super) fn lies_in(
+    (heap, types): (&Heap, &Types),
+    (of, size): (&TypeDesc, usize),
+    offset: usize,
+    wanted: &TypeDesc,
+) -> bool {
+    if heap.is_tiny_block(of) {
+        return lies_in_tiny(of, offset, wanted);
+    }
+    match of.tail() {
+        Some(tail) if offset >= tail.first => {
+            let (element, inside) = (types.desc(tail.element), offset - tail.first);
+            let is_there = inside / tail.stride < tail.capacity(size);
+            let at = (inside % tail.stride) as u64;
+            is_there && element.is_ok_and(|element| lies_at(types, element.ty(), at, wanted))
+        }
+        _ => lies_at(types, of.ty(), offset as u64, wanted),
+    }
+}
+
 /// Whether a value of type `wanted` can be `offset` bytes behind the start of an object that is a
 /// block of tiny values: their types are not remembered, and none of them has pointers.
-pub(super) fn lies_in_tiny(block: &TypeDesc, offset: usize, wanted: &TypeDesc) -> bool {
+fn lies_in_tiny(block: &TypeDesc, offset: usize, wanted: &TypeDesc) -> bool {
     let fits = wanted.size() <= block.size() - offset;
     // Blocks are aligned as all types are.
     !wanted.has_pointers() && fits && offset.is_multiple_of(wanted.align())
@@ -57,7 +80,7 @@ pub(super) fn lies_in_tiny(block: &TypeDesc, offset: usize, wanted: &TypeDesc) -
 
 /// Whether a value of type `wanted` is `offset` bytes behind the start of a value of type
 /// `container`.
-pub(super) fn lies_at(types: &Types, container: &Type, offset: u64, wanted: &TypeDesc) -> bool {
+fn lies_at(types: &Types, container: &Type, offset: u64, wanted: &TypeDesc) -> bool {
     if offset == 0 && types.intern(container).is_ok_and(|id| id == wanted.id()) {
         return true;
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use fing_stubs::{Kind, Type};
 
 use super::lists::Name;
-use super::pointer::{Held, lies_at, lies_in_tiny};
+use super::pointer::{Held, lies_in};
 use super::{Pointer, Registry, SetFinalizerError, Special, Specials, is_traced, shape_id};
 use crate::calls::function::{ContextKind, Entry, Function};
 use crate::calls::options::{FinalizerOptions, Handling, HeldValue};
@@ -300,9 +300,9 @@ impl Registry {
                 found: desc.ty().clone(),
             });
         };
-        let (base, object) = match heap.locate(addr) {
+        let (base, object, size) = match heap.locate(addr) {
             Location::Zero => return Ok(None),
-            Location::Object { start, desc, .. } if !desc.is_sealed() => (start, desc),
+            Location::Object { start, desc, size } if !desc.is_sealed() => (start, desc, size),
             Location::NoObject if self.is_global(addr) => return Ok(None),
             Location::Nil | Location::NoObject | Location::Object { .. } => {
                 return Err(SetFinalizerError::NotInHeap {
@@ -320,12 +320,7 @@ impl Registry {
                 base,
             });
         }
-        let offset = addr - base;
-        let fits = match heap.is_tiny_block(object) {
-            true => lies_in_tiny(object, offset, &element),
-            false => lies_at(types, object.ty(), offset as u64, &element),
-        };
-        if !fits {
+        if !lies_in((heap, types), (object, size), addr - base, &element) {
             return Err(SetFinalizerError::Mismatch {
                 object: desc.ty().clone(),
                 addr,

@@ -4,7 +4,7 @@
 
 use fing_stubs::signature::{Kind, Type};
 
-use super::pointer::{lies_at, lies_in_tiny};
+use super::pointer::lies_in;
 use crate::heap::Location;
 use crate::runtime::mutator::Mutator;
 
@@ -106,13 +106,9 @@ impl Check<'_> {
         let wanted = wanted.map_err(|error| error.to_string())?;
         let found = match heap.locate(addr) {
             Location::Zero if wanted.size() == 0 => return Ok(()),
-            Location::Object { start, desc, .. } if !desc.is_sealed() => {
+            Location::Object { start, desc, size } if !desc.is_sealed() => {
                 let offset = addr - start;
-                let fits = match heap.is_tiny_block(desc) {
-                    true => lies_in_tiny(desc, offset, &wanted),
-                    false => lies_at(types, desc.ty(), offset as u64, &wanted),
-                };
-                if fits {
+                if lies_in((heap, types), (desc, size), offset, &wanted) {
                     return Ok(());
                 }
                 format!("{offset} bytes into a {}", desc.ty())

@@ -39,7 +39,6 @@ impl<'p> Body<'_, '_, 'p> {
             }),
             StmtKind::Go(call) => {
                 let closure = self.later(call);
-                self.check_nil(closure);
                 self.host("go", &[closure]);
             }
             StmtKind::Defer(call) => {

@@ -4,6 +4,7 @@
 //! which the frames of functions that defer are left.
 #![forbid(unsafe_code)]
 
+use std::io::Write;
 use std::mem::take;
 
 use fing::Handle;
@@ -23,12 +24,11 @@ pub(super) struct Panic {
 }
 
 /// Ends the program as Go's runtime does.
-pub(super) fn fatal(text: &str) -> ! {
-    eprintln!("{text}");
-    match VM.get() {
-        Some(vm) => vm.exit(2),
-        None => std::process::exit(2),
-    }
+pub(super) fn fatal(text: impl AsRef<[u8]>) -> ! {
+    let line = [text.as_ref(), b"\n"].concat();
+    drop(std::io::stderr().write_all(&line));
+    VM.get()
+        .map_or_else(|| std::process::exit(2), |vm| vm.exit(2))
 }
 
 /// What ends the program if it is an error.
@@ -38,23 +38,24 @@ pub(super) trait OrFatal<T> {
 
 impl<T, E: std::fmt::Display> OrFatal<T> for Result<T, E> {
     fn or_fatal(self, what: &str) -> T {
-        self.unwrap_or_else(|error| fatal(&format!("{what}: {error}")))
+        self.unwrap_or_else(|error| fatal(format!("{what}: {error}")))
     }
 }
 
 /// [`fatal`] as a function of the host.
 pub(super) fn end(text: &[u8]) {
-    fatal(&String::from_utf8_lossy(text))
+    fatal(text)
 }
 
 /// Begins a panic of the runtime's, in words of its own.
 pub(super) fn panic(ctx: &mut Ctx, text: &str) {
-    begin(ctx, &format!("runtime error: {text}"));
+    begin(ctx, format!("runtime error: {text}"));
 }
 
 /// Begins a panic whose value is a fault with this text.
-pub(super) fn begin(ctx: &mut Ctx, text: &str) {
-    let at = ctx.new_bytes(text.as_bytes());
+pub(super) fn begin(ctx: &mut Ctx, text: impl AsRef<[u8]>) {
+    let text = text.as_ref();
+    let at = ctx.new_bytes(text);
     ctx.call_library("runtime.fault", [at, text.len(), 0, 0]);
 }
 

@@ -233,7 +233,7 @@ pub(super) fn add_cleanup(ctx: &mut Ctx, words: [usize; 4]) {
     };
     match added {
         Ok(added) => ctx.leave(added.words().map(|word| word as usize)),
-        Err(error) => fail::begin(ctx, &error.go_text().unwrap_or_else(|| message(error))),
+        Err(error) => fail::begin(ctx, error.go_text().unwrap_or_else(|| message(error))),
     }
 }
 

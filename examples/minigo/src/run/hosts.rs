@@ -111,7 +111,7 @@ pub(crate) const HELPERS: &[(&str, *const (), usize)] = hosts! {
     "channel.park"(ctx) ctx.wait();
     "channel.ready"(ctx, goroutine: usize) ctx.vm.sched.ready(goroutine);
     "channel.fault"(ctx, text: u64, length: u64)
-        fail::begin(ctx, &String::from_utf8_lossy(bytes(text, length)));
+        fail::begin(ctx, bytes(text, length));
     "sync.fatal"(_ctx, text: u64, length: u64) fail::end(bytes(text, length));
 
     "go"(ctx, closure: usize) sched::go(ctx, closure);

@@ -72,7 +72,7 @@ fn find(ctx: &mut Ctx, layout: &Layout, map: usize, key: usize, adds: bool) -> O
         Err(ty) => {
             let ty = ctx.types().show(ty);
             match (map == 0 || read(map + COUNT) == 0) && !adds {
-                true => fail::begin(ctx, &format!("hash of unhashable type: {ty}")),
+                true => fail::begin(ctx, format!("hash of unhashable type: {ty}")),
                 false => fail::panic(ctx, &format!("hash of unhashable type {ty}")),
             }
             return None;

@@ -231,6 +231,9 @@ impl Vm {
 
 /// The statement `go`.
 pub(super) fn go(ctx: &mut Ctx, closure: usize) {
+    if closure == 0 {
+        fail::fatal("fatal error: go of nil func value");
+    }
     let (vm, closure) = (ctx.vm, ctx.root(closure));
     let mut state = lock(&vm.sched.state);
     state.last += 1;

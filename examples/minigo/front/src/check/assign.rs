@@ -20,6 +20,15 @@ impl Checker {
             Mode::Nil => return Some(self.text("cannot use nil as %T value", &[ty])),
             _ => {}
         }
+        let own = if to_interface {
+            types.default_type(from)
+        } else {
+            ty
+        };
+        let wrong = |value: &Const| represent(types, value, own).err();
+        if let Some(wrong) = operand.pending.iter().find_map(wrong) {
+            return Some(wrong);
+        }
         let cannot = self.text("cannot use value of type %T as %T value", &[from, ty]);
         if to_interface && from != ty && from != basic::VOID {
             let (_, reason) = types.missing_method(types.default_type(from), ty)?;
@@ -92,11 +101,13 @@ impl Checker {
     }
 
     /// The right side of `n` assignments.
-    pub(super) fn exactly(&mut self, exprs: &[Expr], n: usize, pos: Pos) -> Checked<Vec<Operand>> {
+    pub(super) fn exactly(&mut self, exprs: &[Expr], n: usize) -> Checked<Vec<Operand>> {
         let values = self.values(exprs, n)?;
         let found = values.len();
-        let message = format!("assignment mismatch: {n} variables but {found} values");
-        ensure(found == n, pos, message)?;
+        let counted = |n: usize, what| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+        let (left, right) = (counted(n, "variable"), counted(found, "value"));
+        let message = format!("assignment mismatch: {left} but {right}");
+        ensure(found == n, exprs[0].pos, message)?;
         Ok(values)
     }
 
@@ -104,7 +115,8 @@ impl Checker {
     pub(super) fn conversion(&self, operand: Operand, ty: Ty) -> Checked<Operand> {
         let (types, from, pos) = (&self.types, operand.ty, operand.pos);
         let Some(value) = operand.constant().filter(|_| types.basic(ty).is_some()) else {
-            let converts = self.fits(&operand, ty) || self.converts(from, ty);
+            let is_settled = operand.pending.is_empty();
+            let converts = self.fits(&operand, ty) || is_settled && self.converts(from, ty);
             let message = "cannot convert value of type %T to type %T";
             self.require(converts, pos, message, &[from, ty])?;
             return Ok(Operand::value(ty));

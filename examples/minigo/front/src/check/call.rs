@@ -228,8 +228,8 @@ impl Checker {
             let constant = "invalid argument: size must be a non-negative integer";
             let other = "invalid argument: size must be an integer";
             known.push(self.int(size, 0, [constant, other].map(String::from))?);
-            if let Some(size_of) = size.constant() {
-                self.represent(size_of, basic::INT, size.pos)?;
+            for value in size.constant().into_iter().chain(&size.pending) {
+                self.represent(value, basic::INT, size.pos)?;
             }
         }
         match (self.types.kind(made.ty), &*known) {

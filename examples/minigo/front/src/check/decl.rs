@@ -136,8 +136,8 @@ impl Checker {
                 }
             }
             Entity::Func(func) => self.refer(Node::Func(*func)),
-            Entity::Package(import) if &*self.place.package == "main" => {
-                self.imported.insert(import.clone());
+            Entity::Package(_) if &*self.place.package == "main" => {
+                self.imported.insert(name.clone());
             }
             _ => {}
         }
@@ -167,7 +167,7 @@ impl Checker {
             Some(ty) if spec.values.is_empty() => vec![ty; n],
             None if spec.values.is_empty() => return fault(spec.pos, "missing type or init expr"),
             _ => {
-                let values = self.exactly(&spec.values, n, spec.pos)?;
+                let values = self.exactly(&spec.values, n)?;
                 self.give(&values, &vec![declared; n], "variable declaration")?
             }
         };

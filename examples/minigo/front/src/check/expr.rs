@@ -104,7 +104,7 @@ impl Checker {
     }
 
     fn star(&mut self, inner: &Expr) -> Checked<Operand> {
-        let Operand { mode, ty, pos } = self.operand(inner)?;
+        let Operand { mode, ty, pos, .. } = self.operand(inner)?;
         match (mode, self.types.pointee(ty)) {
             (Mode::Type, _) => Ok(Operand::new(Mode::Type, self.types.pointer(ty))),
             (_, Some(to)) => Ok(Operand::new(Mode::Variable(None), to)),
@@ -119,6 +119,9 @@ impl Checker {
         let message = "invalid argument: index must be integer";
         let messages = [message; 2].map(String::from);
         let Some(value) = self.int(&operand, i128::MIN, messages)? else {
+            if self.types.is_untyped(operand.ty) {
+                self.assignable(&operand, basic::INT, "index")?;
+            }
             return Ok(None);
         };
         let inside = value >= 0 && limit.is_none_or(|limit| value < limit.into());

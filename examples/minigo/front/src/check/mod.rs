@@ -53,12 +53,36 @@ struct Operand {
     mode: Mode,
     ty: Ty,
     pos: Pos,
+    /// Of a value that is untyped and no constant, as a variable shifts a constant in it: its
+    /// constants, which get the type that it gets.
+    pending: Vec<Const>,
 }
 
 impl Operand {
     fn new(mode: Mode, ty: Ty) -> Operand {
-        let pos = Pos::default();
-        Operand { mode, ty, pos }
+        let (pos, pending) = (Pos::default(), Vec::new());
+        Operand {
+            mode,
+            ty,
+            pos,
+            pending,
+        }
+    }
+
+    /// A value that is made of these, of which not all are constant.
+    fn made_of(ty: Ty, operands: [&Operand; 2]) -> Operand {
+        let constants = |of: &Operand| {
+            [
+                of.constant().cloned().into_iter().collect(),
+                of.pending.clone(),
+            ]
+            .concat()
+        };
+        let pending: Vec<Const> = operands.into_iter().flat_map(constants).collect();
+        Operand {
+            pending,
+            ..Operand::value(ty)
+        }
     }
 
     fn value(ty: Ty) -> Operand {
@@ -158,7 +182,7 @@ pub(crate) fn check(files: Vec<File>, expressions: ExprId) -> Checked<Program> {
     }
     for import in files.last().into_iter().flat_map(|main| &main.imports) {
         let (path, name) = (&import.path, called(import));
-        let used = name == "_" || checker.imported.contains(short(path));
+        let used = name == "_" || checker.imported.contains(name);
         let other = if name == short(path) {
             String::new()
         } else {

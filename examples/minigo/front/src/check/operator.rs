@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// Go's compiler shifts constants by no more.
+const MOST_SHIFTED: i128 = 1023 - 1 + 52;
+
 impl Checker {
     pub(super) fn unary(&mut self, pos: Pos, op: &str, inner: &Expr) -> Checked<Operand> {
         let operand = self.expr(inner)?;
@@ -31,7 +34,11 @@ impl Checker {
         };
         self.defined(defined, op, ty, operand.pos)?;
         let Some(value) = operand.constant() else {
-            return Ok(Operand::value(ty));
+            let pending = operand.pending.clone();
+            return Ok(Operand {
+                pending,
+                ..Operand::value(ty)
+            });
         };
         let result = match (op, value, types.integer(ty)) {
             ("!", Const::Bool(value), _) => Const::Bool(!value),
@@ -103,7 +110,10 @@ impl Checker {
         let by_zero = matches!(op, "/" | "%") && zero && (constant || types.is_integer(ty));
         ensure(!by_zero, b.pos, illegal("division by zero"))?;
         let (Some(a), Some(b)) = (a.constant(), b.constant()) else {
-            return Ok(Operand::value(result));
+            return Ok(match types.is_untyped(result) && !compares {
+                true => Operand::made_of(result, [&a, &b]),
+                false => Operand::value(result),
+            });
         };
         let (a, b) = (self.represent(a, ty, pos)?, self.represent(b, ty, pos)?);
         match constant::binary(op, &a, &b) {
@@ -130,6 +140,11 @@ impl Checker {
     }
 
     fn shift(&self, pos: Pos, op: &str, a: Operand, b: Operand) -> Checked<Operand> {
+        let negative = b
+            .constant()
+            .and_then(Const::int)
+            .is_some_and(|count| count < 0);
+        ensure(!negative, b.pos, illegal("negative shift count"))?;
         let counts = ["invalid shift count", "shift count must be integer"];
         let count = self.int(&b, 0, counts.map(illegal))?;
         let shifted = ["shifted operand must be integer"; 2];
@@ -137,8 +152,12 @@ impl Checker {
         let (Some(value), Some(count)) = (value, count) else {
             let integer = self.types.is_integer(a.ty);
             ensure(integer, a.pos, illegal("shifted operand must be integer"))?;
-            return Ok(Operand::value(a.ty));
+            return Ok(match self.types.is_untyped(a.ty) {
+                true => Operand::made_of(a.ty, [&a, &Operand::nothing()]),
+                false => Operand::value(a.ty),
+            });
         };
+        ensure(count <= MOST_SHIFTED, b.pos, illegal("invalid shift count"))?;
         let float = a.ty == basic::UNTYPED_FLOAT;
         let ty = if float { basic::UNTYPED_INT } else { a.ty };
         match constant::binary(op, &Const::Int(value), &Const::Int(count)) {

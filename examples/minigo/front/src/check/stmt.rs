@@ -50,11 +50,11 @@ impl Checker {
             StmtKind::Assign(left, right) => {
                 // The left sides first: they may name what the right sides give no type.
                 let wanted = self.targets(left)?;
-                let values = self.exactly(right, left.len(), pos)?;
+                let values = self.exactly(right, left.len())?;
                 self.give(&values, &wanted, "assignment").map(|_| false)
             }
             StmtKind::Define(left, right) => {
-                let values = self.exactly(right, left.len(), pos)?;
+                let values = self.exactly(right, left.len())?;
                 self.define(pos, left, &values).map(goes_on)
             }
             StmtKind::Decl(decls) => {
@@ -125,6 +125,7 @@ impl Checker {
                 Ok(())
             }
             (_, Some(label)) => fault(pos, format!("invalid {what} label {label}")),
+            (_, None) if !breaks => fault(pos, format!("{what} is not in a loop")),
             (_, None) => fault(pos, format!("{what} is not in a loop, switch, or select")),
         }
     }
@@ -318,10 +319,11 @@ impl Checker {
         let wanted = func.results.iter().map(|var| Some(self.var(*var).ty));
         let wanted: Vec<Option<Ty>> = wanted.collect();
         let n = wanted.len();
+        let pos = exprs.get(n).or(exprs.last()).map_or(pos, |expr| expr.pos);
         if exprs.len() != 1 || n == 0 {
             count(exprs.len(), (n, n), pos, "return values")?;
         }
-        let values = self.values(exprs, n)?;
+        let values = self.values(exprs, 0)?;
         count(values.len(), (n, n), pos, "return values")?;
         self.give(&values, &wanted, "return statement").map(drop)
     }

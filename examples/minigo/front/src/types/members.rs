@@ -96,12 +96,14 @@ impl Types {
             return Err(format!("second argument is {shown}, not a function"));
         };
         let cannot = format!("cannot pass {} to finalizer {shown}", self.show(pointer));
+        if sig.variadic {
+            return Err(format!("{cannot} because dotdotdot"));
+        }
         let [param] = *sig.params else {
             return Err(cannot);
         };
         let unnamed = [param, pointer].iter().any(|ty| self.named(*ty).is_none());
         let fits = match self.kind(param) {
-            _ if sig.variadic => return Err(format!("{cannot} because dotdotdot")),
             Kind::Interface(_) => self.missing_method(pointer, param).is_none(),
             Kind::Pointer(to) => param == pointer || unnamed && Some(*to) == self.pointee(pointer),
             _ => false,
