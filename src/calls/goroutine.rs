@@ -353,31 +353,18 @@ impl Calls {
                 at = next;
                 continue;
             }
-            let end = match block.is_uniform() {
-                true => slots.len(),
-                false => at + self.same_batch(&tags[at..], int_arg_regs, lookup),
+            let same = match block.is_uniform() {
+                true => slots.len() - at,
+                false => self.same_batch(&tags[at..], int_arg_regs, lookup),
             };
             let shape = &lookup.get(tags[at].shape()).shape;
-            // An observer sees each call by itself, and so does a trace; and a status is read after
-            // each.
-            let traced = self.traced.load(Ordering::Relaxed);
-            let by_itself = self.observer.is_some()
-                || traced
-                || shape.is_watched()
-                || shape.status().is_some()
-                || turn.is_single();
-            let end = match by_itself && !shape.is_bulk() {
-                true => at + 1,
-                false => end,
-            };
-            let (end, timed) = match &self.samples {
-                None => (end, None),
-                Some(samples) => {
-                    let (calls, timed) = samples.split(end - at, shape.is_bulk());
-                    (at + calls, timed.then_some(samples))
-                }
-            };
-            let bulk = shape.is_bulk();
+            let Choice {
+                calls,
+                by_itself,
+                traced,
+                timed,
+            } = self.choose(shape, same, turn);
+            let (end, bulk) = (at + calls, shape.is_bulk());
             let end = self.queue.begin_batch(turn, &block, (at, end), bulk);
             // A stub looks by itself whether the batch was ended in front of a record.
             if end == at || by_itself && !bulk && !turn.publish(&slots[at]) {
@@ -447,12 +434,12 @@ impl Calls {
                 let failed = !matches!(outcome, Ok(None));
                 guarded(OBSERVER, || observer.call_ended(&call, failed));
             }
-            let has_status = shape.status().is_some();
+            let is_whole = bulk || shape.status().is_some();
             let reached = turn.reached(slots);
             let ran = at..(reached + 1).clamp(at + 1, end);
             self.mend(with.watch, &block, ran, lookup);
             at = match outcome {
-                Ok(None) if !is_lent && (bulk || has_status) => end,
+                Ok(None) if is_whole && !is_lent => end,
                 Ok(None) => reached,
                 Ok(Some(cause)) => {
                     let shape = &lookup.get(tags[at].shape()).shape;
@@ -475,6 +462,33 @@ impl Calls {
         executed
     }
 
+    /// How many of the next records are called in one batch, of which `same` could be.
+    fn choose(&self, shape: &Shape, same: usize, turn: &Turn) -> Choice<'_> {
+        let traced = self.traced.load(Ordering::Relaxed);
+        // An observer sees each call by itself, and so does a trace; and a status is read after
+        // each.
+        let by_itself = self.observer.is_some()
+            || traced
+            || shape.is_watched()
+            || shape.status().is_some()
+            || turn.is_single();
+        let bulk = shape.is_bulk();
+        let calls = if by_itself && !bulk { 1 } else { same };
+        let (calls, timed) = match &self.samples {
+            None => (calls, None),
+            Some(samples) => {
+                let (calls, timed) = samples.split(calls, bulk);
+                (calls, timed.then_some(samples))
+            }
+        };
+        Choice {
+            calls,
+            by_itself,
+            traced,
+            timed,
+        }
+    }
+
     /// Returns how many of these records, from the first on, can run in one batch: they have the
     /// same stub, or the same shape if calls of that can't be mixed with those of others; and all
     /// or none of them are refused.
@@ -493,6 +507,16 @@ impl Calls {
         let joins = |tag: &&Tag| Some(batch(tag)) == first;
         tags.iter().take_while(joins).count()
     }
+}
+
+/// How the next calls are made.
+struct Choice<'c> {
+    calls: usize,
+    /// Whether each call is a batch, unless it is that of a bulk finalizer.
+    by_itself: bool,
+    traced: bool,
+    /// Where the time is noted that they take, if it is.
+    timed: Option<&'c Samples>,
 }
 
 /// A thread of the embedder leaves a lane, also by a panic of this crate's own.
