@@ -7,12 +7,13 @@ mod cancel;
 #[path = "ends/deadlocks.rs"]
 mod deadlocks;
 #[path = "support/door.rs"]
-#[expect(dead_code, reason = "not every test crate uses all of it")]
 mod door;
 #[path = "ends/exit.rs"]
 mod exit;
 #[path = "ends/foreign.rs"]
 mod foreign;
+#[path = "ends/late_exit.rs"]
+mod late_exit;
 #[path = "ends/ledger.rs"]
 mod ledger;
 #[path = "ends/order.rs"]
@@ -25,6 +26,8 @@ mod revival;
 mod runner;
 #[path = "ends/shutdown.rs"]
 mod shutdown;
+#[path = "ends/steps.rs"]
+mod steps;
 #[path = "ends/tickets.rs"]
 mod tickets;
 #[path = "support/vm.rs"]

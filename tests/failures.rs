@@ -595,3 +595,37 @@ fn pthread_exit_in_a_finalizer_ends_the_process() {
     assert_eq!(status.signal(), Some(6), "{status:?}: {written}");
     assert!(written.contains("exception"), "{written}");
 }
+
+/// A failed call is queued again, by a function that nobody else holds, while collections remove
+/// the functions that they have not seen in the queue.
+#[test]
+fn a_function_that_a_failed_call_was_queued_again_with_stays() {
+    static CONFUSED: AtomicU64 = AtomicU64::new(0);
+    extern "C" fn fail(object: *const u64, context: usize) -> usize {
+        // SAFETY: I6: the object is whole until this returns.
+        if unsafe { *object } != context as u64 {
+            CONFUSED.fetch_add(1, Relaxed);
+        }
+        1
+    }
+    let builder = Runtime::builder().failure_policy(FailurePolicy::Requeue(250));
+    let vm = Vm::with(builder.on_failure(|_| ()));
+    let signature = "func(*main.T) int";
+    let signature = vm.runtime.types().parse_signature(signature).unwrap();
+    for round in 0..20 {
+        for number in 200 * round..200 * (round + 1) {
+            let function = FinalizerFn::builder(signature.clone(), Abi::host_native().unwrap())
+                .status()
+                .context(number as usize);
+            // SAFETY: I8: a C function of an object and a word, whose result is a status.
+            let function = unsafe { function.at(fail as *const ()) };
+            vm.doomed(number, |m, t| m.set_finalizer(t, &function).unwrap());
+        }
+        for _ in 0..20 {
+            vm.runtime.gc().unwrap();
+        }
+        let stats = vm.runtime.stats();
+        assert_eq!((stats.restarts, CONFUSED.load(Relaxed)), (0, 0), "{round}");
+    }
+    vm.runtime.shutdown(false, LONG).unwrap();
+}

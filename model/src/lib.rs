@@ -3,7 +3,7 @@
 //! switches allows, and finds deadlocks, which is what a lost wake-up is.
 //!
 //! Their sources are the runtime's own, compiled here a second time over loom's locks and atomics.
-//! So is the state of callbacks' slots. Only tests.
+//! So are the state of callbacks' slots and the words of windows. Only tests.
 #![forbid(unsafe_code)]
 
 #[cfg(test)]
@@ -27,6 +27,16 @@ mod slot {
         pub(crate) use loom::sync::atomic::{AtomicU64, Ordering};
     }
     mod tests;
+}
+/// The words of windows, the source of the heap itself.
+#[cfg(test)]
+mod window {
+    /// As src/heap/class.rs has it.
+    const BLOCK: usize = 64 << 10;
+    mod tests;
+    #[expect(dead_code, reason = "the runtime uses more of it than the models do")]
+    #[path = "../../../src/heap/words.rs"]
+    mod words;
 }
 #[cfg(test)]
 #[expect(dead_code, reason = "the runtime uses more of it than the models do")]

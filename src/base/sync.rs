@@ -1,9 +1,9 @@
-//! The synchronization types of the queue and of safepoints, in one module, so that a model checker
-//! can replace them.
+//! The synchronization types of the queue, of safepoints and of windows, in one module, so that a
+//! model checker can replace them.
 #![forbid(unsafe_code)]
 
 pub(crate) use std::sync::Arc;
-pub(crate) use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering, fence};
+pub(crate) use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering, fence};
 
 /// The cheap half of a pair of fences: of a thread that stores one cell and then loads another one,
 /// and must not be slowed down. Only the compiler is kept from changing the order; the other

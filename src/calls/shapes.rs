@@ -43,6 +43,9 @@ struct Table {
     holders: HashMap<usize, Holders>,
     /// Shapes that earlier registrations found, by function, handling and pointer type.
     by_type: HashMap<(usize, Handling, TypeId), u32>,
+    /// While a sweep asks which shapes are named: those that calls were queued again with since it
+    /// began, which it may not be told.
+    requeued: Option<Vec<u32>>,
 }
 
 /// The shapes of one function.
@@ -141,7 +144,11 @@ impl Shapes {
         );
         let mut table = self.table.lock();
         let there = table.by_key.get(&key).copied();
-        there.unwrap_or_else(|| table.insert(key, shape))
+        let index = there.unwrap_or_else(|| table.insert(key, shape));
+        if let Some(requeued) = &mut table.requeued {
+            requeued.push(index);
+        }
+        index
     }
 
     /// Returns the index that [`Shapes::note`] stored for this function, handling and pointer type,
@@ -208,19 +215,31 @@ impl Shapes {
         name: impl FnOnce(&mut Named),
         forget: impl FnOnce(&[u32]),
     ) -> Vec<Arc<Shape>> {
-        let indices = {
-            let table = self.table.lock();
-            let mut shapes = table.slots.iter().flatten();
-            if !shapes.any(|shape| table.is_abandoned(shape)) {
+        let abandoned = {
+            let mut table = self.table.lock();
+            let mut abandoned = Named::new(table.slots.len());
+            let mut any = false;
+            for (index, shape) in (0..).zip(&table.slots) {
+                if shape
+                    .as_ref()
+                    .is_some_and(|shape| table.is_abandoned(shape))
+                {
+                    abandoned.add(index);
+                    any = true;
+                }
+            }
+            if !any {
                 return Vec::new();
             }
-            table.slots.len()
+            table.requeued = Some(Vec::new());
+            abandoned
         };
         // The table is unlocked here, as its lock ranks after those of queue and registry, which
-        // `name` takes. Shapes that are made meanwhile are of functions that are held elsewhere.
-        let mut named = Named::new(indices);
+        // `name` takes. Meanwhile a failed call may be queued again, by a thread that holds its
+        // function until then: either it held that before, or it gets the shape from now on.
+        let mut named = Named(vec![0; abandoned.0.len()]);
         name(&mut named);
-        let (gone, shapes) = self.table.lock().remove_unnamed(indices, &named);
+        let (gone, shapes) = self.table.lock().remove_unnamed(&abandoned, named);
         if !gone.is_empty() {
             self.generation.fetch_add(1, Ordering::AcqRel);
             forget(&gone);
@@ -302,9 +321,12 @@ impl Table {
     }
 
     /// Returns the indices of what was removed, which are not free yet, and the shapes.
-    fn remove_unnamed(&mut self, indices: usize, named: &Named) -> (Vec<u32>, Vec<Arc<Shape>>) {
-        let unnamed = (0..indices).filter(|&index| !named.has(index));
-        let gone: Vec<usize> = unnamed
+    /// `before`: the shapes that were abandoned when the sweep began.
+    fn remove_unnamed(&mut self, before: &Named, mut named: Named) -> (Vec<u32>, Vec<Arc<Shape>>) {
+        let requeued = self.requeued.take().unwrap_or_default();
+        requeued.into_iter().for_each(|index| named.add(index));
+        let gone: Vec<usize> = (0..64 * before.0.len())
+            .filter(|&index| before.has(index) && !named.has(index))
             .filter(|&index| {
                 let shape = self.slots[index].as_ref();
                 shape.is_some_and(|shape| self.is_abandoned(shape))

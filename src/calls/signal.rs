@@ -1,7 +1,7 @@
 //! Telling an embedder's thread that calls are due: a hook, and on Unix a descriptor to poll.
 #![forbid(unsafe_code)]
 
-use crate::base::events::guarded;
+use crate::base::events::{drop_guarded, guarded};
 
 /// The hook that is called when calls have become due.
 pub(crate) type DueHook = dyn Fn() + Send + Sync;
@@ -24,7 +24,8 @@ impl Signal {
     pub(crate) fn new(hook: Option<Box<DueHook>>) -> Signal {
         Signal {
             hook,
-            ..Signal::default()
+            #[cfg(unix)]
+            descriptor: Default::default(),
         }
     }
 
@@ -75,6 +76,15 @@ impl Signal {
             }
         };
         Ok(descriptor.borrow())
+    }
+}
+
+impl Drop for Signal {
+    /// Whoever drops the last reference: a thread that raises it may, too.
+    fn drop(&mut self) {
+        if let Some(hook) = self.hook.take() {
+            drop_guarded("the hook for calls that are due", hook);
+        }
     }
 }
 

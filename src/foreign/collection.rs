@@ -129,14 +129,20 @@ impl<R: Reference> Collection<R> {
 
     /// Replaces every reference by what `new` returns for it: for collectors that move objects
     /// after marking (mark and compact). To be called after the last step and before the world goes
-    /// on.
+    /// on. `new` must not use the `Finalizers`.
     pub fn forward(&mut self, mut new: impl FnMut(R) -> R) {
         let shared = &self.finalizers.shared;
         let mut table = shared.table.lock();
+        // If `new` panics, what was replaced until then is found where it is.
+        let mut attempt = Attempt {
+            table: &mut table,
+            done: false,
+        };
         shared.calls.queue.trace(References::All, &mut |word| {
             new(R::from_word(word)).to_word()
         });
-        table.forward(new);
+        attempt.table.forward(new);
+        attempt.done = true;
     }
 
     /// Hands over what is due, as [`Finalizers::finish`] does. To be called once the world may go

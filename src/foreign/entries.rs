@@ -203,6 +203,12 @@ impl Entries {
         set(&mut chunk.dead, n, true);
     }
 
+    /// Whether it was found dead in this collection, and is still registered.
+    pub(super) fn is_dead(&self, at: u32) -> bool {
+        let (line, bit) = place(at as usize % CHUNK);
+        self.chunks[at as usize / CHUNK].dead[line] & bit != 0
+    }
+
     /// Clears the mark of all entries that are due.
     pub(super) fn none_due(&mut self) {
         while let Some(chunk) = self.due.next(0) {

@@ -287,8 +287,12 @@ impl<R: Reference> Table<R> {
             scope == Scope::Full && !self.faults.has(Fault::NoRehash) && (moved || many());
         let candidates = std::mem::take(&mut self.candidates);
         for n in 0..self.plan.due.len() {
-            let entries = candidates.entries(self.plan.due[n]);
-            entries.for_each(|at| self.make_due(at, tracer));
+            // One that was cleared since, and may be another object's now, is not dead.
+            for at in candidates.entries(self.plan.due[n]) {
+                if self.entries.is_dead(at) {
+                    self.make_due(at, tracer);
+                }
+            }
         }
         self.for_each_dead(scope, first, tracer);
         if self.faults.has(Fault::EphemeronsLast) {

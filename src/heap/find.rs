@@ -217,6 +217,18 @@ impl Heap {
         });
     }
 
+    /// The type of an object that is a root of every collection as long as the caller looks, on a
+    /// thread that need not be attached: windows, which may go then, are not looked at.
+    pub(crate) fn type_of_root(&self, addr: usize) -> Option<&TypeDesc> {
+        let block = self.block_at(addr)?;
+        let (index, offset) = block.cell_of(addr)?;
+        if !block.get(Bit::Used, index) {
+            return None;
+        }
+        let desc = self.desc_of(block, index);
+        (offset < block.extent(desc)).then_some(desc)
+    }
+
     /// The place of the object that contains the address.
     #[inline]
     pub(crate) fn place(&self, addr: usize) -> Option<Place> {

@@ -52,6 +52,7 @@ mod tiny;
 mod tracer;
 mod verify;
 mod window;
+mod words;
 
 pub(crate) use access::Word;
 pub(crate) use alloc::Cache;

@@ -9,60 +9,17 @@
 #![forbid(unsafe_code)]
 
 use super::block::{Bit, Block};
+use super::words::Words;
 use super::{AllocError, Heap, class};
 use crate::base::lock::{Lock, Rank};
 use crate::types::TypeId;
 use crate::world::safepoint::Stopped;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
+use std::sync::atomic::{AtomicBool, Ordering::*};
 
 /// Who has a window that no one else uses: the heap's list and its mutator.
 const OWNERS: usize = 2;
-
-/// What generated code reads and writes: see [`Words::take`].
-#[derive(Debug, Default)]
-#[repr(C)]
-struct Words {
-    /// Address of the next object, if that is before `end`.
-    next: AtomicU64,
-    /// Address behind the last one; 0: there are none.
-    end: AtomicU64,
-}
-
-impl Words {
-    /// The objects from now on, which lie behind those from before. At no time is one that was
-    /// taken between the two, for a thread that reads `end` first.
-    fn set(&self, next: usize, end: usize) {
-        self.clear();
-        self.next.store(next as u64, Relaxed);
-        self.end.store(end as u64, Release);
-    }
-
-    /// No more objects.
-    fn clear(&self) {
-        self.end.store(0, Release);
-    }
-
-    /// Whether the address is in an object that no one has taken.
-    #[inline]
-    fn has(&self, addr: usize) -> bool {
-        let end = self.end.load(Acquire);
-        (addr as u64) < end && self.next.load(Relaxed) <= addr as u64
-    }
-
-    /// What generated code does.
-    #[inline]
-    fn take(&self, stride: usize) -> Option<usize> {
-        let next = self.next.load(Relaxed);
-        let after = next + stride as u64;
-        if after > self.end.load(Relaxed) {
-            return None;
-        }
-        self.next.store(after, Relaxed);
-        Some(next as usize)
-    }
-}
 
 /// The block in which a window lies. Written by the window's thread while one of its mutators runs,
 /// and with the world stopped.
@@ -295,9 +252,11 @@ impl Heap {
     /// again. Only for the window's thread, or with the world stopped.
     fn close(&self, window: &Window) {
         let (owned, left) = (window.owned.lock(), window.left());
+        // Since a sweep the block may be another window's.
+        let block = owned.block.as_ref().filter(|_| owned.epoch == self.epoch());
         if left > 0
             && !self.keeps_windows()
-            && let Some(block) = &owned.block
+            && let Some(block) = block
             && let Some((first, _)) = block.cell_of(window.words.next.load(Relaxed) as usize)
         {
             block.clear_run(Bit::Used, first, left);
@@ -306,7 +265,7 @@ impl Heap {
         }
         // In this order: whoever sees no window sees that the objects are unmade.
         window.words.clear();
-        if let Some(block) = &owned.block {
+        if let Some(block) = block {
             block.set_window(std::ptr::null());
         }
     }

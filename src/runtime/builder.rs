@@ -81,7 +81,7 @@ impl Builder<Runtime> {
         let space = Space::new(Arc::new(Types::new()), own.heap, registry.clone())?;
         let types = space.clone();
         calls.failures.set_type_of(move |object| {
-            let (_, desc) = types.heap().find(object as usize)?;
+            let desc = types.heap().type_of_root(object as usize)?;
             Some(desc.ty().clone())
         });
         if self.number_registrations {

@@ -1,6 +1,7 @@
 //! Ending the finalization of a runtime, before the process ends.
 #![forbid(unsafe_code)]
 
+use std::sync::atomic::Ordering::Release;
 use std::time::Duration;
 
 use crate::base::deadline::Deadline;
@@ -62,10 +63,14 @@ impl Runtime {
             return Err(ExitError::NotNumbered);
         }
         self.goroutine.may_exit()?;
+        // In this order: a collection that finds the gate closed is to know why.
+        registry.exit_begun.store(true, Release);
         self.shared.calls.gate.close();
         let before = self.shared.calls.queue.counts().executed;
-        let mut not_run =
-            space.inspect_before(deadline, |marking| registry.exit(marking, order))?;
+        let mut not_run = space.inspect_before(deadline, |marking| {
+            registry.exit_begun.store(false, Release);
+            registry.exit(marking, order)
+        })?;
         let left = self.goroutine.exit(policy != ExitPolicy::Nothing, deadline);
         not_run.extend(left.into_iter().map(|left| registry.not_run(&left)));
         self.end_callbacks();

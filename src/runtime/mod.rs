@@ -21,6 +21,7 @@ pub(crate) mod weak_runtime;
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Release;
 use std::time::Duration;
 
 use fing_stubs::AbiError;
@@ -490,6 +491,7 @@ impl Runtime {
     /// runs with a mutator or is in the middle of a collection.
     pub fn shutdown(&self, drain: bool, timeout: Duration) -> Result<u64, ExecutorError> {
         let discarded = self.goroutine.shutdown(drain, timeout)?;
+        self.registry().exit_begun.store(false, Release);
         self.end_callbacks();
         Ok(discarded)
     }

@@ -323,3 +323,32 @@ fn threads_share_a_callback_of_windows() {
         assert_eq!((windows.len(), entries.stats().alive), (1, 1));
     }
 }
+
+/// The destructor of what a closure has captured closes the callback that is being closed.
+#[test]
+fn a_closure_that_closes_its_callback_when_it_goes() {
+    #[derive(Clone, Default)]
+    struct Closes(Arc<std::sync::OnceLock<std::sync::Weak<SharedCallback>>>);
+    impl Drop for Closes {
+        fn drop(&mut self) {
+            if let Some(callback) = self.0.get().and_then(std::sync::Weak::upgrade) {
+                let closed = callback.close(Close::Wait);
+                assert!(!matches!(closed, Err(CloseError::Forked { .. })));
+            }
+        }
+    }
+    let (done, ended) = std::sync::mpsc::channel();
+    thread::spawn(move || {
+        let (_entries, point, _) = point(EntryOptions::default());
+        let closes = Closes::default();
+        let own = closes.0.clone();
+        let callback = SharedCallback::at(&point, CallbackOptions::default(), move |_| {
+            let _closes = &closes;
+        });
+        let callback = Arc::new(callback.unwrap());
+        own.set(Arc::downgrade(&callback)).unwrap();
+        done.send(callback.close(Close::Wait).is_ok()).unwrap();
+    });
+    let closed = ended.recv_timeout(std::time::Duration::from_secs(60));
+    assert_eq!(closed, Ok(true), "it waits for itself");
+}

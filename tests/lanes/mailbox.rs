@@ -365,3 +365,31 @@ fn a_mailbox_may_be_dropped_while_it_is_drained() {
     assert_eq!(all, (1, 1, 2));
     assert_eq!(freed.load(SeqCst), 2, "all but the object of the call");
 }
+
+/// The hook of a mailbox drops it, and what the hook has captured panics when it goes: that is
+/// caught, as is what any destructor of the embedder's does.
+#[test]
+fn a_hook_may_drop_its_mailbox() {
+    struct Panics;
+    impl Drop for Panics {
+        fn drop(&mut self) {
+            std::panic::resume_unwind(Box::new("a destructor"));
+        }
+    }
+    let vm = Vm::with(manual());
+    let own = Arc::new(Mutex::new(None));
+    let (place, panics) = (own.clone(), Panics);
+    let options = MailboxOptions::new().on_due(move || {
+        let _panics = &panics;
+        drop(place.lock().unwrap().take());
+    });
+    let mailbox = vm.runtime.mailbox(options).unwrap();
+    let (finalizer, log) = logging(&vm);
+    doom(&vm, 0..1, &finalizer, mailbox.lane());
+    *own.lock().unwrap() = Some(mailbox);
+    let collected = vm.runtime.gc().unwrap();
+    assert!(own.lock().unwrap().is_none(), "the hook was called");
+    let waited = collected.wait(LONG);
+    assert_eq!(waited, Err(ExecutorError::Discarded { calls: 1 }));
+    assert!(log.lock().unwrap().is_empty());
+}

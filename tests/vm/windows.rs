@@ -514,3 +514,33 @@ fn a_window_is_of_its_own_runtime() {
         assert_eq!(taken.unwrap(), Err(AllocError::ForeignWindow));
     }
 }
+
+/// A mutator that has gone still names, in its window, the block that it had before the last
+/// collection. By now that block is another window's.
+#[test]
+fn a_window_that_ends_leaves_the_block_of_another_one() {
+    let runtime = Runtime::builder()
+        .heap(HeapOptions::default().poison(true))
+        .executor(Executor::Inline)
+        .build()
+        .unwrap();
+    let types = runtime.types();
+    let ty = types
+        .define("main.T", "struct { P *main.T; N int }")
+        .unwrap();
+    let mut first = runtime.attach().unwrap();
+    let window = first.window(ty).unwrap();
+    let kept = first.root(first.alloc_in(&window).unwrap()).unwrap();
+    first.gc().unwrap();
+    let first = first.park();
+
+    let second = runtime.attach_beside().unwrap();
+    let its_window = second.window(ty).unwrap();
+    let made = second.alloc_in(&its_window).unwrap().addr();
+    assert_eq!(made & !0xffff, kept.addr() & !0xffff, "the same block");
+    let untaken = made + its_window.stride();
+    assert!(second.adopt(untaken).is_err());
+    drop((first, window));
+    let found = second.adopt(untaken);
+    assert!(found.is_err(), "nobody has taken it: {found:?}");
+}

@@ -4,7 +4,7 @@
 use std::cell::Cell;
 
 pub(crate) use loom::sync::Arc;
-pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU32, Ordering, fence};
+pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering, fence};
 
 thread_local! {
     /// A fault to be found: neither thread's accesses are ordered.

@@ -22,6 +22,7 @@ use crate::heap::{Bit, Marking};
 use crate::runtime::collect::{Collection, Weakness};
 use crate::types::TypeId;
 use std::collections::HashSet;
+use std::sync::atomic::Ordering::Acquire;
 
 /// A finalizer that is due.
 #[derive(Clone, Copy, Debug)]
@@ -56,7 +57,8 @@ impl Weakness for Registry {
 
     fn roots(&self, marking: &mut Marking<'_>) {
         let mut specials = self.specials.lock();
-        specials.dropping = !self.gate.is_open();
+        // Once and for all: contexts that were not kept once may be gone.
+        specials.dropping |= !self.gate.is_open() && !self.exit_begun.load(Acquire);
         if specials.dropping {
             if specials.is_followed() {
                 self.follow(&specials, marking);

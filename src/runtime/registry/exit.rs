@@ -33,6 +33,8 @@ impl Registry {
     /// stopped, and nothing marked.
     pub(crate) fn exit(&self, marking: &mut Marking<'_>, order: Option<ExitOrder>) -> Vec<NotRun> {
         let mut specials = self.specials.lock();
+        // A collection since the end of another exit, or since a shutdown, has kept no contexts.
+        let order = order.filter(|_| !specials.dropping);
         let mut lookup = Lookup::between_sweeps(&self.shapes);
         let mut entries = self.registrations(&specials, marking, &mut lookup);
         // Those registered last come first; of those set for all objects of a type, later objects.

@@ -34,6 +34,7 @@ use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use fing_stubs::{Gate, StubCache};
 
@@ -76,6 +77,9 @@ pub(crate) struct Registry {
     pressure: Arc<Pressure>,
     stubs: Arc<StubCache>,
     gate: Arc<Gate>,
+    /// The gate is closed for an exit that has still to look at what is registered: till then
+    /// collections go on as before.
+    pub(in crate::runtime) exit_begun: AtomicBool,
     order: FinalizationOrder,
     /// Shapes that the last collection has removed, to be dropped when no lock is held.
     removed: Lock<Vec<Arc<Shape>>>,
@@ -152,6 +156,7 @@ impl Registry {
             pressure: calls.pressure.clone(),
             stubs: calls.stubs.clone(),
             gate: calls.gate.clone(),
+            exit_begun: AtomicBool::new(false),
             order,
             removed: Lock::new(Rank::Removed, Vec::new()),
             orphaned: Lock::new(Rank::Orphaned, Vec::new()),

@@ -166,7 +166,9 @@ impl Lease {
             });
         }
         let (calls, inside) = self.slot.calls(self.generation);
-        if calls > 0 && inside {
+        // Without calls, it is being freed here.
+        let ends = || how == Close::Wait && !self.slot.is_gone(self.generation);
+        if inside && (calls > 0 || ends()) {
             return Err(CloseError::Inside {
                 signature: signature(),
             });

@@ -35,7 +35,7 @@ use super::held::Held;
 use super::pool::Pool;
 use super::report::{Described, Failure, Freed, OnFailure, Report, forget, message, tell};
 use super::state::{Ending, Entered, Late, State, generation};
-use super::thread::{ALL_THREADS, is_inside, is_this_thread, thread_number};
+use super::thread::{ALL_THREADS, inside, is_inside, is_this_thread, thread_number};
 use crate::inward::veneer::{HANDLER_OFFSET, STATE_OFFSET, VENEER_OFFSET};
 use crate::lock::none_held;
 
@@ -315,7 +315,9 @@ impl Slot {
     /// destructor.
     fn free(&self, callee: Held) -> Option<Box<dyn std::any::Any + Send>> {
         none_held();
-        let panic = catch_unwind(AssertUnwindSafe(|| drop(callee))).err();
+        // Its destructor may close the callback, and is not to wait for itself.
+        let free = || catch_unwind(AssertUnwindSafe(|| drop(callee))).err();
+        let panic = inside(self, free);
         let waiters = self.pool.slots().give_back(self);
         for waiter in waiters {
             waiter.unpark();
