@@ -34,7 +34,6 @@ mod window {
     /// As src/heap/class.rs has it.
     const BLOCK: usize = 64 << 10;
     mod tests;
-    #[expect(dead_code, reason = "the runtime uses more of it than the models do")]
     #[path = "../../../src/heap/words.rs"]
     mod words;
 }

@@ -1,6 +1,6 @@
-//! Models of a window whose thread takes objects from it and goes on to others, beside a thread that
-//! asks whether somebody has taken the object at an address. An object that was taken is so for
-//! good. `Words::has` without the comparison of blocks fails the second.
+//! Models of a window whose thread takes objects from it and goes on to others, beside a thread
+//! that asks whether somebody has taken the object at an address. An object that was taken is so
+//! for good. `Words::has` without the comparison of blocks fails the second.
 #![forbid(unsafe_code)]
 
 use std::sync::Arc;
