@@ -503,17 +503,22 @@ fn cancel_at_any_moment() {
     let left = world.queue.wait_for_collection(1, Deadline::after(LONG));
     assert!(left.is_nothing(), "{left:?}");
     let cancelled: Vec<u64> = mine.into_iter().chain(theirs).collect();
+    made_or_gone_once(&world, &cancelled);
+    assert_eq!(world.queue.counts().cancelled, cancelled.len() as u64);
+    world.end(goroutine, 2);
+}
+
+/// Of the calls 1 and 2 each was made, or cancelled or taken back, once.
+fn made_or_gone_once(world: &World, gone: &[u64]) {
     for number in [1, 2] {
-        let times = cancelled.iter().filter(|of| **of == number).count();
+        let times = gone.iter().filter(|of| **of == number).count();
         let made = world.log.of(number).entered as usize;
         assert_eq!(
             times + made,
             1,
-            "call {number} was cancelled {times} times, made {made}"
+            "call {number} was cancelled or taken back {times} times, made {made}"
         );
     }
-    assert_eq!(world.queue.counts().cancelled, cancelled.len() as u64);
-    world.end(goroutine, 2);
 }
 
 fn cancel(world: &World, numbers: impl IntoIterator<Item = u64>) -> Vec<u64> {
@@ -542,15 +547,7 @@ fn cancel_two_in_front() {
     let cancelled = cancel(&world, [1, 2]);
     let left = world.queue.wait_for_collection(1, Deadline::after(LONG));
     assert!(left.is_nothing(), "{left:?}");
-    for number in [1, 2] {
-        let times = cancelled.iter().filter(|of| **of == number).count();
-        let made = world.log.of(number).entered as usize;
-        assert_eq!(
-            times + made,
-            1,
-            "call {number} was cancelled {times} times, made {made}"
-        );
-    }
+    made_or_gone_once(&world, &cancelled);
     world.end(goroutine, 3);
 }
 
@@ -592,16 +589,7 @@ fn take_back_at_any_moment() {
     let cancelled = join(cancelling);
     let left = world.queue.wait_for_collection(1, Deadline::after(LONG));
     assert!(left.is_nothing(), "{left:?}");
-    for number in [1, 2] {
-        let all = gone.iter().chain(&cancelled);
-        let times = all.filter(|of| **of == number).count();
-        let made = world.log.of(number).entered as usize;
-        assert_eq!(
-            times + made,
-            1,
-            "call {number} was taken back or cancelled {times} times, made {made}"
-        );
-    }
+    made_or_gone_once(&world, &[gone, cancelled].concat());
     world.end(goroutine, 2);
 }
 

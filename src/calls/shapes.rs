@@ -215,29 +215,20 @@ impl Shapes {
         name: impl FnOnce(&mut Named),
         forget: impl FnOnce(&[u32]),
     ) -> Vec<Arc<Shape>> {
-        let abandoned = {
+        let (abandoned, indices) = {
             let mut table = self.table.lock();
-            let mut abandoned = Named::new(table.slots.len());
-            let mut any = false;
-            for (index, shape) in (0..).zip(&table.slots) {
-                if shape
-                    .as_ref()
-                    .is_some_and(|shape| table.is_abandoned(shape))
-                {
-                    abandoned.add(index);
-                    any = true;
-                }
-            }
-            if !any {
+            let is_abandoned = |index: &usize| table.is_abandoned(*index);
+            let abandoned: Vec<usize> = (0..table.slots.len()).filter(is_abandoned).collect();
+            if abandoned.is_empty() {
                 return Vec::new();
             }
             table.requeued = Some(Vec::new());
-            abandoned
+            (abandoned, table.slots.len())
         };
         // The table is unlocked here, as its lock ranks after those of queue and registry, which
         // `name` takes. Meanwhile a failed call may be queued again, by a thread that holds its
         // function until then: either it held that before, or it gets the shape from now on.
-        let mut named = Named(vec![0; abandoned.0.len()]);
+        let mut named = Named::new(indices);
         name(&mut named);
         let (gone, shapes) = self.table.lock().remove_unnamed(&abandoned, named);
         if !gone.is_empty() {
@@ -313,24 +304,27 @@ impl Table {
         index
     }
 
-    /// Whether only shapes hold clones of the shape's function.
-    fn is_abandoned(&self, shape: &Shape) -> bool {
-        let function = shape.function();
-        let holders = self.holders.get(&function.identity());
-        holders.is_some_and(|holders| holders.count == function.clones())
+    /// Whether only shapes hold clones of the function of the shape with this index.
+    fn is_abandoned(&self, index: usize) -> bool {
+        self.slots[index].as_ref().is_some_and(|shape| {
+            let function = shape.function();
+            let holders = self.holders.get(&function.identity());
+            holders.is_some_and(|holders| holders.count == function.clones())
+        })
     }
 
     /// Returns the indices of what was removed, which are not free yet, and the shapes.
     /// `before`: the shapes that were abandoned when the sweep began.
-    fn remove_unnamed(&mut self, before: &Named, mut named: Named) -> (Vec<u32>, Vec<Arc<Shape>>) {
+    fn remove_unnamed(
+        &mut self,
+        before: &[usize],
+        mut named: Named,
+    ) -> (Vec<u32>, Vec<Arc<Shape>>) {
         let requeued = self.requeued.take().unwrap_or_default();
         requeued.into_iter().for_each(|index| named.add(index));
-        let gone: Vec<usize> = (0..64 * before.0.len())
-            .filter(|&index| before.has(index) && !named.has(index))
-            .filter(|&index| {
-                let shape = self.slots[index].as_ref();
-                shape.is_some_and(|shape| self.is_abandoned(shape))
-            })
+        let before = before.iter().copied();
+        let gone: Vec<usize> = before
+            .filter(|&index| !named.has(index) && self.is_abandoned(index))
             .collect();
         if gone.is_empty() {
             return (Vec::new(), Vec::new());

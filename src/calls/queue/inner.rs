@@ -19,7 +19,7 @@ use super::stuck::StuckCalls;
 use super::tickets::Tickets;
 use super::waiting::Waiting;
 use super::{Counts, DrainOrder};
-use crate::base::sync::Arc;
+use crate::base::sync::{Arc, heavy_fence};
 
 #[derive(Debug)]
 pub(super) struct Inner {
@@ -371,6 +371,10 @@ impl Inner {
                 // What is behind has to be claimed, with the queue locked.
                 running.end_at(records.end, cells);
                 break records;
+            }
+            if !heavy_fence() {
+                // Forbidden since the start: nothing can be kept from the thread any more.
+                break at..running.block.slots().len().max(at);
             }
         };
         let end = records.end;
